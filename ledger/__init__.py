@@ -1,0 +1,1 @@
+"""THE TRUTH: what happened, in order, for ever."""

@@ -1,0 +1,107 @@
+"""Every error we raise on purpose, as one tree; the docstring is the sentence a person reads.
+
+LedgerError
+├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown
+├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited
+├── Unavailable: LedgerUnavailable
+├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, EmbeddedPostgresFailed
+├── Unreadable (a payload we cannot read: quarantined, never refused)
+└── Unfoldable (a fact a rule cannot fold: its subject is parked)
+"""
+
+
+class LedgerError(Exception):
+    """Something went wrong in the ledger."""
+
+    def __str__(self) -> str:
+        sentence = (self.__doc__ or "").strip().splitlines()[0]
+        return f"{sentence} ({', '.join(str(fact) for fact in self.args)})" if self.args else sentence
+
+
+class NotFound(LedgerError):
+    """There is no such thing in this ledger."""
+
+
+class LedgerUnknown(NotFound):
+    """There is no ledger of this name."""
+
+
+class ConnectionUnknown(NotFound):
+    """There is no connection of this id, or it is disabled."""
+
+
+class SubjectUnknown(NotFound):
+    """Nothing has been told about this in this ledger."""
+
+
+class PositionUnknown(NotFound):
+    """The ledger does not reach this position."""
+
+
+class Refused(LedgerError):
+    """The request cannot be taken."""
+
+
+class BadCredentials(Refused):
+    """The credentials are missing or wrong."""
+
+
+class ScopeMissing(Refused):
+    """The key does not carry the scope that this needs."""
+
+
+class RequestInvalid(Refused):
+    """The request cannot be understood."""
+
+
+class NameTaken(Refused):
+    """There is already something of this name."""
+
+
+class DeliveryTooLarge(Refused):
+    """The body is larger than a delivery may be."""
+
+
+class NotAwaited(Refused):
+    """The projections did not reach the wanted position in time."""
+
+
+class Unavailable(LedgerError):
+    """This cannot be done now; the same request may be tried again."""
+
+
+class LedgerUnavailable(Unavailable):
+    """The ledger cannot store now; deliver again later."""
+
+
+class SetupWrong(LedgerError):
+    """The installation is not as it must be."""
+
+
+class SchemaOutdated(SetupWrong):
+    """The database is not at the schema this version needs; run `loyalty migrate`."""
+
+
+class RoleTooPowerful(SetupWrong):
+    """The database role of the service could change or remove events; give it the role loyalty_service only."""
+
+
+class MasterKeyWrong(SetupWrong):
+    """The master key is missing, malformed or not the one this ledger was sealed with."""
+
+
+class EmbeddedPostgresFailed(SetupWrong):
+    """The embedded PostgreSQL could not be started or reached."""
+
+
+class Unreadable(LedgerError):
+    """The payload cannot be read."""
+
+
+class Unfoldable(LedgerError):
+    """A fact cannot be folded; its subject is parked."""
+
+    def __init__(self, projection: str, kind: str, why: str, position: int, folded: int) -> None:
+        super().__init__(projection, kind, why, f"position {position}")
+        self.position = position
+        self.folded = folded  # how many facts before it could be

@@ -1,0 +1,178 @@
+"""Facts about accounts: where points live, known by (source, org, holder, programme, unit)."""
+
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from ledger.facts.fact import Fact
+
+
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the vendor says the account holds after the event; None where it says nothing."""
+
+    available: Decimal | None = None
+    lifetime: Decimal | None = None
+    promised: Decimal | None = None
+
+
+class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Points that lapse together, at the end of the day `expires_on`; None when the vendor names no day."""
+
+    points: Decimal
+    expires_on: date | None = None
+    origin: str = "regular"
+    promotion: str | None = None
+
+
+class Promise(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Points to come: on the day `converts_on`, or on a trigger of the vendor's (`external`)."""
+
+    points: Decimal
+    converts_on: date | None = None
+    external: bool = False
+    promotion: str | None = None
+
+
+class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """A fact about one account of a holder. The subject is the holder: a redemption across programmes, a reversal that
+    names no programme and a merge concern all of a holder's accounts, and are right only when folded together.
+    """
+
+    subject_kind = "account"
+
+    holder: str
+    programme: str
+    unit: str = "points"
+    customer: str | None = None  # None: the holder is the customer
+    claim: Claim | None = None
+    change: str | None = None  # names the real-world change, so that several events telling of it count once
+
+    @property
+    def subject(self) -> str:
+        return self.holder
+
+    @property
+    def account_id(self) -> str:
+        return f"{self.holder}:{self.programme}:{self.unit}"
+
+
+class Issued(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """Points were credited in lots, and further points promised."""
+
+    rank = 10
+    grants: tuple[Grant, ...] = ()
+    promises: tuple[Promise, ...] = ()
+    bill: str | None = None
+    bill_number: str | None = None
+    activity: str | None = None
+
+
+class PromisedConverted(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """Promised points became spendable."""
+
+    rank = 20
+    grants: tuple[Grant, ...]
+    bill_number: str | None = None
+
+
+class TransferReceived(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """Points sent by another account arrived here, as a new lot."""
+
+    rank = 30
+    points: Decimal
+    transfer: str
+    sender: str | None = None
+
+
+class TransferSettled(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """Points that this account sent have arrived at the other."""
+
+    rank = 31
+    points: Decimal
+    transfer: str
+
+
+class Redeemed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """Points were spent."""
+
+    rank = 40
+    points: Decimal
+    redemption: str
+    bill_number: str | None = None
+    value: Decimal | None = None  # in the programme's currency
+
+
+class TransferSent(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """Points left for another account."""
+
+    rank = 41
+    points: Decimal
+    transfer: str
+    receiver: str | None = None
+
+
+class RedemptionReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """Spent points were given back. `available` and `expired` are the vendor's split, None when it gives none."""
+
+    rank = 60
+    points: Decimal
+    redemption: str
+    available: Decimal | None = None
+    expired: Decimal | None = None
+
+
+class IssueReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """Credited points were taken back, by the return of the bill that had earned them.
+
+    `points` is this event's share, promised points aside; None when the vendor gives only `points_total`, all that has
+    been taken back for the bill so far.
+    """
+
+    rank = 61
+    points: Decimal | None = None
+    promised: Decimal | None = None
+    points_total: Decimal | None = None
+    promised_total: Decimal | None = None
+    bill: str | None = None
+    bill_number: str | None = None
+
+
+class ExpiryMoved(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """Points that lapse on one day now lapse on another."""
+
+    rank = 70
+    points: Decimal
+    old: date | None = None
+    new: date | None = None
+    origin: str = "regular"
+
+
+class Expired(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The vendor reports points as lapsed; it names neither lots nor a day."""
+
+    rank = 80
+    points: Decimal
+
+
+class ExpiryClaimed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The vendor says how many points will lapse on a day. Changes nothing; compared with the lots."""
+
+    rank = 90
+    points: Decimal
+    expires_on: date | None = None
+
+
+FACTS: tuple[type[Fact], ...] = (
+    Issued,
+    PromisedConverted,
+    TransferReceived,
+    TransferSettled,
+    Redeemed,
+    TransferSent,
+    RedemptionReversed,
+    IssueReversed,
+    ExpiryMoved,
+    Expired,
+    ExpiryClaimed,
+)

@@ -1,0 +1,38 @@
+"""What a fact is, and when it happened.
+
+A fact is what an event means, about exactly one subject; it is past tense and never carries a personal value. Points
+are exact decimals, times aware UTC, ids text. `rank` orders facts of the same instant by meaning.
+"""
+
+from datetime import datetime
+from typing import ClassVar, NamedTuple
+
+import msgspec
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that is so about one subject; `subject` names it within its `subject_kind`."""
+
+    subject_kind: ClassVar[str]
+    rank: ClassVar[int] = 50
+
+    @property
+    def subject(self) -> str:
+        raise NotImplementedError
+
+
+class Occurrence(NamedTuple):
+    """When a fact happened and where it was told. All but `position` is the same in whatever order events arrive."""
+
+    occurred_at: datetime
+    tag: bytes  # names the event by its key and content, so that equal times still have one order
+    ordinal: int  # which fact of its event
+    position: int  # the event's place in the ledger
+    untimed: bool = False  # the vendor's time cannot be true: `occurred_at` is when we recorded it (law 5 exempts it)
+
+
+class Told(NamedTuple):
+    """One fact with its occurrence."""
+
+    fact: Fact
+    occurrence: Occurrence

@@ -1,0 +1,62 @@
+"""Facts about merges: one holder's accounts and tiers go over to another's.
+
+A merge is told of both holders, each as a fact about its own account: so whichever is asked knows of the other, and a
+late fact about either of them comes out right.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from ledger.facts.fact import Fact
+from ledger.facts.tiers import TierFact
+
+
+class ProgrammeClaim(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the vendor says the survivor holds in one programme after the merge; None where it says nothing."""
+
+    programme: str
+    available: Decimal | None = None
+    lifetime: Decimal | None = None
+    promised: Decimal | None = None
+    tier: str | None = None
+
+
+class MergeFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """A fact about all accounts of a holder. It comes after every change of the same instant, since a merge moves what
+    is there, and before the claims."""
+
+    subject_kind = "account"
+    rank = 85
+
+    holder: str
+
+    @property
+    def subject(self) -> str:
+        return self.holder
+
+
+class HolderMergedAway(MergeFact, frozen=True, kw_only=True, omit_defaults=True):
+    """This holder's accounts went over to the survivor; it is the victim of the merge."""
+
+    survivor: str
+
+
+class HolderMerged(MergeFact, frozen=True, kw_only=True, omit_defaults=True):
+    """This holder took over the victim's accounts, and now holds what the vendor claims, programme by programme."""
+
+    victim: str
+    claims: tuple[ProgrammeClaim, ...] = ()
+
+
+class TierAfterMerge(TierFact, frozen=True, kw_only=True, omit_defaults=True):
+    """After a merge the survivor is in this tier, entered by the merge or kept: the vendor does not say which."""
+
+    rank = 40
+
+
+FACTS: tuple[type[Fact], ...] = (
+    HolderMergedAway,
+    HolderMerged,
+    TierAfterMerge,
+)

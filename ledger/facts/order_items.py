@@ -1,0 +1,50 @@
+"""Facts about order items: what was ordered with points, and whether it arrived."""
+
+from decimal import Decimal
+
+from ledger.facts.fact import Fact
+
+
+class OrderItemFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one item of an order that was paid in points."""
+
+    subject_kind = "order_item"
+
+    item: str
+    order: str
+    customer: str | None = None
+    item_type: str | None = None
+    description: str | None = None
+    points_paid: Decimal = Decimal(0)
+    reference: str | None = None
+    partner_programme: str | None = None
+    errors: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        return self.item
+
+
+class OrderItemFulfilled(OrderItemFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The item arrived: the points held for it are spent."""
+
+    rank = 10
+
+
+class OrderItemFailed(OrderItemFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The item did not arrive: its points are due back to the customer."""
+
+    rank = 20
+
+
+class OrderItemCancelled(OrderItemFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The item was cancelled: its points are due back to the customer."""
+
+    rank = 21
+
+
+FACTS: tuple[type[Fact], ...] = (
+    OrderItemFulfilled,
+    OrderItemFailed,
+    OrderItemCancelled,
+)

@@ -1,0 +1,94 @@
+"""Facts about streaks: doing something again and again within a period, level by level."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from ledger.facts.fact import Fact
+
+
+class StreakFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
+    """A fact about one customer's streak in one period of one target.
+
+    The target and the period name it: the vendor's streak ids stand in some of its events only, and its streak name
+    carries the level's number in some. Days that the vendor writes without a zone are kept as written (`..._local`):
+    they are no instants.
+    """
+
+    subject_kind = "streak"
+
+    customer: str
+    target: str
+    period: str | None = None
+    target_name: str | None = None
+    period_name: str | None = None
+    streak: str | None = None
+    user_streak: str | None = None
+    name: str | None = None
+
+    @property
+    def subject(self) -> str:
+        return f"{self.customer}:{self.target}:{self.period or '-'}"
+
+
+class StreakDefined(StreakFact, frozen=True, kw_only=True, omit_defaults=True):
+    """A fact that also says what the streak asks for. `level_values` may be empty although there are levels."""
+
+    levels_count: int | None = None
+    level_values: tuple[str, ...] = ()
+    value: Decimal | None = None
+    starts_local: str | None = None
+    ends_local: str | None = None
+
+
+class StreakEnrolled(StreakDefined, frozen=True, kw_only=True, omit_defaults=True):
+    """The customer was enrolled in the streak."""
+
+    rank = 5
+
+
+class StreakStarted(StreakDefined, frozen=True, kw_only=True, omit_defaults=True):
+    """The streak began."""
+
+    rank = 10
+
+
+class StreakLevelAchieved(StreakFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The customer reached a level."""
+
+    rank = 20
+    level: str
+    value: Decimal | None = None
+    achieved_at: datetime | None = None
+
+
+class StreakLevelUnAchieved(StreakFact, frozen=True, kw_only=True, omit_defaults=True):
+    """A level that the customer had reached was withdrawn, by a return."""
+
+    rank = 30
+    level: str
+    value: Decimal | None = None
+    achieved_at: datetime | None = None
+
+
+class StreakEnded(StreakDefined, frozen=True, kw_only=True, omit_defaults=True):
+    """The streak came to its end; the counts are the vendor's."""
+
+    rank = 40
+    levels_achieved: tuple[str, ...] = ()
+    levels_achieved_count: int | None = None
+
+
+class StreakUnEnrolled(StreakDefined, frozen=True, kw_only=True, omit_defaults=True):
+    """The customer was taken out of the streak, for good in this period."""
+
+    rank = 50
+
+
+FACTS: tuple[type[Fact], ...] = (
+    StreakEnrolled,
+    StreakStarted,
+    StreakLevelAchieved,
+    StreakLevelUnAchieved,
+    StreakEnded,
+    StreakUnEnrolled,
+)

@@ -1,0 +1,93 @@
+"""Work out what a stored event means: its facts, or why there are none. Pure, so that replay gives the same again."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from ledger.errors import Unreadable
+from ledger.facts import Fact, Occurrence, Told
+from ledger.identify import open_document
+from ledger.reading import Document, read
+from ledger.vendors import VENDORS
+from ledger.vendors.vendor import Kind, Member, Stamp
+
+REASON_CHARACTERS_MAX = 300
+
+
+class Event(NamedTuple):
+    """What the ledger holds of one event, its body included."""
+
+    position: int
+    source: str
+    org: str
+    kind: str
+    event_key: bytes  # 16 bytes, or 32 where it is a conflict
+    content: bytes
+    occurred_at: datetime | None
+    recorded_at: datetime
+    ordinal: int
+    payload: bytes
+
+    @property
+    def tag(self) -> bytes:
+        """Name the event by its key and content, the same in whatever order conflicting twins arrived."""
+        return self.event_key[:8] + self.content[:8]
+
+
+class Meaning(NamedTuple):
+    """The facts of an event. Without any, `unread` says whether it was "quarantined" (its body cannot be read) or
+    "unrecognised" (its kind or shape is not known), and `reason` why; both are picked up by replay once code exists."""
+
+    told: Sequence[Told]
+    unread: str | None = None
+    reason: str | None = None
+
+
+def interpret(event: Event) -> Meaning:
+    """Derive the facts of one event, in the order they hold at one instant."""
+    try:
+        document = read(event.payload)
+    except Unreadable as unreadable:
+        return Meaning((), "quarantined", str(unreadable.args[0]))
+    return interpret_document(event, document)
+
+
+def interpret_document(event: Event, document: Document) -> Meaning:
+    """Derive the facts of one event whose body has been read."""
+    members = open_document(event.source, event.kind, document)
+    if event.ordinal >= len(members):
+        return Meaning((), "unrecognised", "no envelope that we know")
+    member = members[event.ordinal]
+    kind = VENDORS[event.source].kinds.get(member.kind)
+    if kind is None:
+        return Meaning((), "unrecognised", "a kind that we do not know")
+    tag = event.tag
+    try:
+        occurred_at, facts = _facts(kind, member, event, tag.hex())
+    except ValidationError as invalid:
+        return Meaning((), "unrecognised", _shape_reason(invalid))
+    except ValueError as invalid:
+        return Meaning((), "unrecognised", str(invalid)[:REASON_CHARACTERS_MAX])
+    return Meaning(
+        [
+            Told(fact, Occurrence(occurred_at or event.recorded_at, tag, ordinal, event.position, occurred_at is None))
+            for ordinal, fact in enumerate(facts)
+        ]
+    )
+
+
+def _facts(kind: Kind[Any], member: Member, event: Event, tag: str) -> tuple[datetime | None, Sequence[Fact]]:
+    """Give the facts and when they happened, None if the vendor's time is missing or cannot be true."""
+    shape = kind.shape.model_validate(member.body)
+    own_time = kind.occurred(shape) if kind.occurred else None
+    occurred_at = own_time or member.occurred_at
+    stamp = Stamp(event.source, member.org, occurred_at or event.recorded_at, tag)
+    return occurred_at, kind.facts(shape, stamp)
+
+
+def _shape_reason(invalid: ValidationError) -> str:
+    """Say which fields do not fit, and never with what: a value may be personal."""
+    fields = [".".join(str(part) for part in error["loc"]) or "body" for error in invalid.errors(include_input=False)]
+    return f"the shape does not fit at {', '.join(fields)}"[:REASON_CHARACTERS_MAX]

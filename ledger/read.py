@@ -1,0 +1,122 @@
+"""The only SELECT on ledger.events: by position, in order. Readers need `position > n` and nothing else (law 2)."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.errors import PositionUnknown
+from ledger.interpret import Event
+
+EVENTS_PER_READ_MAX = 10_000
+
+TAIL = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE ledger_id = $1"
+
+# The body of a later event of a delivery stands with the first.
+AFTER = """
+    SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
+           coalesce(e.payload, (SELECT body.payload FROM ledger.events body
+                                 WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
+      FROM ledger.events e
+     WHERE e.ledger_id = $1 AND e.position > $2 AND e.position <= $3
+     ORDER BY e.position
+"""
+
+TWINS = """
+    SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
+           coalesce(e.payload, (SELECT body.payload FROM ledger.events body
+                                 WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
+      FROM ledger.events e
+     WHERE e.ledger_id = $1 AND e.event_key >= $2 AND e.event_key < $3
+     ORDER BY e.position
+"""
+
+CONFLICTS = """
+    SELECT DISTINCT substr(event_key, 1, 16) AS event_key FROM ledger.events
+     WHERE ledger_id = $1 AND position <= $2 AND octet_length(event_key) > 16
+"""
+
+HEADS = """
+    SELECT position, connection_id, source, org, kind, event_key, content, occurred_at, recorded_at,
+           delivery_position, ordinal, entry, leaf_hash
+      FROM ledger.events
+     WHERE ledger_id = $1 AND position > $2 AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR source = $4)
+       AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6)
+       AND ($7::bigint[] IS NULL OR position = ANY ($7))
+     ORDER BY position LIMIT $8
+"""
+
+
+class Head(NamedTuple):
+    """One event without its body."""
+
+    position: int
+    connection_id: str
+    source: str
+    org: str
+    kind: str
+    event_key: bytes
+    content: bytes
+    occurred_at: datetime | None
+    recorded_at: datetime
+    delivery_position: int
+    ordinal: int
+    entry: bytes
+    leaf_hash: bytes
+
+
+async def tail(connection: Connection, ledger_id: int) -> int:
+    """Give the last position of a ledger, which is also how many events it holds; 0 when it is empty."""
+    position: int = await connection.fetchval(TAIL, ledger_id)
+    return position
+
+
+async def events_after(connection: Connection, ledger_id: int, position: int, limit: int) -> list[Event]:
+    """Read the next events after a position, at most `limit`; fewer only at the end of the ledger."""
+    return [Event(*row) for row in await connection.fetch(AFTER, ledger_id, position, position + limit)]
+
+
+async def events_between(
+    connection: Connection, ledger_id: int, after: int, last: int, per_read: int = 2_000
+) -> AsyncIterator[list[Event]]:
+    """Read the events after one position and up to another, in blocks."""
+    while after < last:
+        upto = min(after + per_read, last)
+        yield [Event(*row) for row in await connection.fetch(AFTER, ledger_id, after, upto)]
+        after = upto
+
+
+async def event_at(connection: Connection, ledger_id: int, position: int) -> Event:
+    """Read one event. Raises PositionUnknown."""
+    events = await events_after(connection, ledger_id, position - 1, 1)
+    if not events:
+        raise PositionUnknown(position)
+    return events[0]
+
+
+async def twins(connection: Connection, ledger_id: int, event_key: bytes) -> list[Event]:
+    """Read all events that share an event key but not their content; `event_key` is its first 16 bytes."""
+    after = (int.from_bytes(event_key, "big") + 1).to_bytes(len(event_key) + 1, "big")[1:]
+    return [Event(*row) for row in await connection.fetch(TWINS, ledger_id, event_key, after)]
+
+
+async def conflicting_keys(connection: Connection, ledger_id: int, last: int) -> set[bytes]:
+    """Give the event keys that more than one content was told for, up to a position."""
+    return {row["event_key"] for row in await connection.fetch(CONFLICTS, ledger_id, last)}
+
+
+async def heads_after(
+    connection: Connection,
+    ledger_id: int,
+    position: int,
+    limit: int,
+    *,
+    kind: str | None = None,
+    source: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    positions: list[int] | None = None,
+) -> list[Head]:
+    """List events after a position that fit all the filters given, without bodies."""
+    rows = await connection.fetch(HEADS, ledger_id, position, kind, source, since, until, positions, limit)
+    return [Head(*row) for row in rows]

@@ -1,0 +1,225 @@
+"""Ledgers, the connections that feed them and the keys that open them. Secrets are sealed, keys kept as hashes."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from ledger.database import Connection
+from ledger.errors import BadCredentials, ConnectionUnknown, LedgerUnknown, NameTaken, RequestInvalid
+from ledger.sealing import MasterKey
+from ledger.vendors import VENDORS
+
+SCOPES = ("read", "ingest", "audit", "reveal", "admin")
+SCHEMES = ("header", "voucherify", "standard-webhooks")
+SECRETS_PER_CONNECTION_MAX = 4
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+
+CREATE_LEDGER = """
+    INSERT INTO ledger.ledgers (ledger_id, name)
+    SELECT coalesce(max(ledger_id), 0) + 1, $1 FROM ledger.ledgers RETURNING ledger_id
+"""
+FIND_LEDGER = "SELECT ledger_id, name FROM ledger.ledgers WHERE name = $1"
+LIST_LEDGERS = "SELECT ledger_id, name FROM ledger.ledgers ORDER BY ledger_id"
+CREATE_CONNECTION = """
+    INSERT INTO ledger.connections (ledger_id, connection_id, source, kind, scheme, header, secrets)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+FIND_CONNECTION = """
+    SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.disabled_at
+      FROM ledger.connections c JOIN ledger.ledgers l USING (ledger_id) WHERE c.connection_id = $1
+"""
+LIST_CONNECTIONS = """
+    SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.disabled_at
+      FROM ledger.connections c JOIN ledger.ledgers l USING (ledger_id) WHERE c.ledger_id = $1
+     ORDER BY c.created_at, c.connection_id
+"""
+SET_SECRETS = "UPDATE ledger.connections SET secrets = $3 WHERE ledger_id = $1 AND connection_id = $2"
+DISABLE_CONNECTION = """
+    UPDATE ledger.connections SET disabled_at = coalesce(disabled_at, now())
+     WHERE ledger_id = $1 AND connection_id = $2 RETURNING true
+"""
+CREATE_KEY = "INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes) VALUES ($1, $2, $3, $4)"
+FIND_KEY = """
+    SELECT k.ledger_id, l.name, k.secret_hash, k.scopes FROM ledger.api_keys k JOIN ledger.ledgers l USING (ledger_id)
+     WHERE k.key_id = $1 AND k.revoked_at IS NULL
+"""
+REVOKE_KEY = """
+    UPDATE ledger.api_keys SET revoked_at = coalesce(revoked_at, now())
+     WHERE ledger_id = $1 AND key_id = $2 RETURNING true
+"""
+
+
+class Ledger(NamedTuple):
+    ledger_id: int
+    name: str
+
+
+class InboundConnection(NamedTuple):
+    """One configured webhook, its secrets opened."""
+
+    ledger: Ledger
+    connection_id: str
+    source: str
+    kind: str | None  # the event it names, for a vendor that sends bare objects
+    scheme: str
+    header: str
+    secrets: tuple[bytes, ...]
+    disabled_at: datetime | None
+
+
+class Access(NamedTuple):
+    """What an API key opens."""
+
+    ledger: Ledger
+    key_id: str
+    scopes: frozenset[str]
+
+
+async def create_ledger(connection: Connection, name: str) -> Ledger:
+    """Make a ledger. Raises NameTaken, or RequestInvalid if the name is not of [a-z0-9_-], at most 63."""
+    if not NAME.fullmatch(name):
+        raise RequestInvalid(f"a ledger's name is made of a-z, 0-9, _ and -, at most 63: {name!r}")
+    try:
+        return Ledger(await connection.fetchval(CREATE_LEDGER, name), name)
+    except asyncpg.UniqueViolationError:
+        raise NameTaken(name) from None
+
+
+async def find_ledger(connection: Connection, name: str) -> Ledger:
+    """Find a ledger by name. Raises LedgerUnknown."""
+    row = await connection.fetchrow(FIND_LEDGER, name)
+    if row is None:
+        raise LedgerUnknown(name)
+    return Ledger(*row)
+
+
+async def all_ledgers(connection: Connection) -> list[Ledger]:
+    """List all ledgers, oldest first."""
+    return [Ledger(*row) for row in await connection.fetch(LIST_LEDGERS)]
+
+
+async def create_connection(
+    connection: Connection,
+    master_key: MasterKey,
+    ledger: Ledger,
+    *,
+    source: str,
+    kind: str | None = None,
+    scheme: str | None = None,
+    header: str | None = None,
+    secret: str | None = None,
+) -> InboundConnection:
+    """Configure an inbound webhook; scheme and header are the vendor's own unless given, the secret is made if none is.
+
+    Raises RequestInvalid for an unknown source or scheme, an impossible header or an empty secret.
+    """
+    vendor = VENDORS.get(source)
+    if vendor is None:
+        raise RequestInvalid(f"no source {source!r}; there are {', '.join(VENDORS)}")
+    scheme = scheme or vendor.scheme
+    if scheme not in SCHEMES:
+        raise RequestInvalid(f"no scheme {scheme!r}; there are {', '.join(SCHEMES)}")
+    header = header or ("webhook-signature" if scheme == "standard-webhooks" else vendor.header)
+    if not HEADER.fullmatch(header):
+        raise RequestInvalid(f"not a header's name: {header!r}")
+    if secret is not None and not secret:
+        raise RequestInvalid("an empty secret")
+    chosen = (secret or secrets.token_urlsafe(32)).encode()
+    made = InboundConnection(ledger, secrets.token_urlsafe(16), source, kind, scheme, header, (chosen,), None)
+    await connection.execute(
+        CREATE_CONNECTION, ledger.ledger_id, made.connection_id, source, kind, scheme, header, [master_key.seal(chosen)]
+    )
+    return made
+
+
+async def find_connection(connection: Connection, master_key: MasterKey, connection_id: str) -> InboundConnection:
+    """Find a connection by its id. Raises ConnectionUnknown, also when it is disabled."""
+    row = await connection.fetchrow(FIND_CONNECTION, connection_id)
+    if row is None or row["disabled_at"] is not None:
+        raise ConnectionUnknown(connection_id)
+    return _opened(row, master_key)
+
+
+async def list_connections(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[InboundConnection]:
+    """List a ledger's connections, oldest first, disabled ones too."""
+    return [_opened(row, master_key) for row in await connection.fetch(LIST_CONNECTIONS, ledger.ledger_id)]
+
+
+async def add_secret(
+    connection: Connection, master_key: MasterKey, inbound: InboundConnection, secret: str | None = None
+) -> str:
+    """Give a connection one more live secret, for rotation, and tell it; the oldest goes beyond the limit."""
+    chosen = secret or secrets.token_urlsafe(32)
+    kept = [*inbound.secrets, chosen.encode()][-SECRETS_PER_CONNECTION_MAX:]
+    await _set_secrets(connection, master_key, inbound, kept)
+    return chosen
+
+
+async def drop_old_secrets(connection: Connection, master_key: MasterKey, inbound: InboundConnection) -> None:
+    """End a rotation: only the newest secret stays."""
+    await _set_secrets(connection, master_key, inbound, inbound.secrets[-1:])
+
+
+async def disable_connection(connection: Connection, ledger: Ledger, connection_id: str) -> None:
+    """Stop taking deliveries over a connection; nothing it brought is touched. Raises ConnectionUnknown."""
+    if not await connection.fetchval(DISABLE_CONNECTION, ledger.ledger_id, connection_id):
+        raise ConnectionUnknown(connection_id)
+
+
+async def create_key(connection: Connection, ledger: Ledger, scopes: Sequence[str]) -> str:
+    """Make an API key of a ledger and tell it, this once. Raises RequestInvalid for an unknown scope or none."""
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        raise RequestInvalid(f"a scope is one of {', '.join(SCOPES)}: {', '.join(unknown) or 'none given'}")
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    await connection.execute(CREATE_KEY, ledger.ledger_id, key_id, _hash(secret), sorted(set(scopes)))
+    return f"ll_{key_id}_{secret}"
+
+
+async def find_key(connection: Connection, key: str) -> Access:
+    """Say what a key opens. Raises BadCredentials; a wrong secret takes as long as an unknown key."""
+    prefix, _, rest = key.partition("_")
+    key_id, _, secret = rest.partition("_")
+    row = await connection.fetchrow(FIND_KEY, key_id if prefix == "ll" else "")
+    expected = row["secret_hash"] if row else bytes(32)
+    if not hmac.compare_digest(_hash(secret), expected) or row is None:
+        raise BadCredentials
+    return Access(Ledger(row["ledger_id"], row["name"]), key_id, frozenset(row["scopes"]))
+
+
+async def revoke_key(connection: Connection, ledger: Ledger, key_id: str) -> None:
+    """Make a key open nothing any more. Raises RequestInvalid if the ledger has no such key."""
+    if not await connection.fetchval(REVOKE_KEY, ledger.ledger_id, key_id):
+        raise RequestInvalid(f"no key {key_id!r}")
+
+
+async def _set_secrets(
+    connection: Connection, master_key: MasterKey, inbound: InboundConnection, kept: Sequence[bytes]
+) -> None:
+    sealed = [master_key.seal(secret) for secret in kept]
+    await connection.execute(SET_SECRETS, inbound.ledger.ledger_id, inbound.connection_id, sealed)
+
+
+def _opened(row: asyncpg.Record, master_key: MasterKey) -> InboundConnection:
+    return InboundConnection(
+        Ledger(row["ledger_id"], row["name"]),
+        row["connection_id"],
+        row["source"],
+        row["kind"],
+        row["scheme"],
+        row["header"],
+        tuple(master_key.open(sealed) for sealed in row["secrets"]),
+        row["disabled_at"],
+    )
+
+
+def _hash(secret: str) -> bytes:
+    """Hash a key's secret. It has 256 random bits, so a slow hash would gain nothing and block the loop."""
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,54 @@
+"""The master key: seals what must not be readable in the database. AES-256-GCM, a fresh nonce each time."""
+
+import base64
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.errors import MasterKeyWrong
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+
+class MasterKey:
+    """Seals and opens bytes under one key of 32 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise MasterKeyWrong(f"{len(key)} bytes instead of {KEY_BYTES}")
+        self._cipher = AESGCM(key)
+
+    @classmethod
+    def from_text(cls, text: str) -> "MasterKey":
+        """Read a key from base64. Raises MasterKeyWrong."""
+        try:
+            return cls(base64.b64decode(text, validate=True))
+        except ValueError:
+            raise MasterKeyWrong("not base64") from None
+
+    @classmethod
+    def from_file(cls, path: Path) -> "MasterKey":
+        """Read the key kept in a file, made with mode 0600 when there is none. Raises MasterKeyWrong."""
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError:
+            pass
+        return cls.from_text(path.read_text().strip())
+
+    def seal(self, plain: bytes) -> bytes:
+        """Encrypt; the nonce comes first, then the ciphertext and its tag: 28 bytes more than the plain text."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, plain, None)
+
+    def open(self, sealed: bytes) -> bytes:
+        """Decrypt what `seal` gave. Raises MasterKeyWrong if it was sealed under another key or changed."""
+        try:
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None)
+        except InvalidTag:
+            raise MasterKeyWrong from None

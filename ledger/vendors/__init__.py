@@ -1,0 +1,9 @@
+"""The vendors we read, in one list. A new vendor is one file and one line here."""
+
+from ledger.vendors.ascenda import ASCENDA
+from ledger.vendors.capillary import CAPILLARY
+from ledger.vendors.fabric import FABRIC
+from ledger.vendors.vendor import Vendor
+from ledger.vendors.voucherify import VOUCHERIFY
+
+VENDORS: dict[str, Vendor] = {vendor.name: vendor for vendor in (CAPILLARY, VOUCHERIFY, ASCENDA, FABRIC)}

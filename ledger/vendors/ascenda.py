@@ -1,0 +1,170 @@
+"""Ascenda (Kaligo): whether the items of an order paid in points arrived (document 000).
+
+Points were taken when the order was placed, which Ascenda does not tell. An item that arrived has spent them for good;
+one that failed or was cancelled leaves them due back (traps 19 and 20).
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from ledger.facts import Fact
+from ledger.facts.holds import HoldCaptured, HoldRefundDue
+from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderItemFailed, OrderItemFulfilled
+from ledger.reading import Document
+from ledger.vendors.reach import at, id_at
+from ledger.vendors.shape import Id, List, OptionalId, Points, SnakeShape, Text, Time, as_time, squeeze
+from ledger.vendors.vendor import NO_ORG, Kind, Member, Stamp, Vendor
+
+KIND_CHARACTERS_MAX = 100
+NO_PROGRAMME = "-"  # points are the tenant's; the programmes that Ascenda names are its partners'
+
+OUTCOMES: dict[str, type[OrderItemFact]] = {
+    "fulfilled": OrderItemFulfilled,
+    "failed": OrderItemFailed,
+    "cancelled": OrderItemCancelled,
+    "canceled": OrderItemCancelled,
+}
+
+
+class ErrorLine(SnakeShape):
+    code: Text = None
+    message: Text = None
+
+
+class PartnerData(SnakeShape):
+    """What was ordered. The member's number and name in the partner's programme stand here too, and are not read."""
+
+    loyalty_program_id: OptionalId = None
+    program_name: Text = None
+
+
+class OrderItem(SnakeShape):
+    id: Id
+    status: Text = None
+    type: Text = None
+    description: Text = None
+    points_paid: Points = Decimal(0)
+    errors: Annotated[tuple[ErrorLine, ...], List] = ()
+    error_message: Text = None
+    data: Annotated[PartnerData, BeforeValidator(lambda value: value or {})] = PartnerData()
+    updated_at: Time = None
+
+    def error_lines(self) -> tuple[str, ...]:
+        """Give the vendor's errors, or the one `error_message` that stands where there are none (trap 22)."""
+        lines = [": ".join(part for part in (line.code, line.message) if part) for line in self.errors]
+        lines = [line for line in lines if line]
+        return tuple(lines or ([self.error_message] if self.error_message else []))
+
+
+class Order(SnakeShape):
+    id: Id
+    user_id: OptionalId = None
+    reference_id: OptionalId = None
+
+
+class Fulfilment(SnakeShape):
+    order_item: OrderItem
+    order: Order
+
+
+def fulfilment(event: Fulfilment, stamp: Stamp) -> list[Fact]:
+    """Only the item's own status counts: the order is "completed" although its item failed (trap 19). What is spent or
+    due is what the item cost, never what the whole order did (trap 21).
+
+    Raises ValueError if the status is none of OUTCOMES.
+    """
+    item, order = event.order_item, event.order
+    outcome = OUTCOMES.get(squeeze(item.status or "").lower())
+    if outcome is None:
+        raise ValueError("a status of an order item that we do not know")
+    customer = stamp.ref(order.user_id) if order.user_id else None
+    told = outcome(
+        item=stamp.ref(item.id),
+        order=stamp.ref(order.id),
+        customer=customer,
+        item_type=item.type,
+        description=item.description,
+        points_paid=item.points_paid,
+        reference=order.reference_id,
+        partner_programme=item.data.loyalty_program_id or item.data.program_name,
+        errors=item.error_lines(),
+    )
+    return [told, *_hold(told, customer)]
+
+
+def _hold(told: OrderItemFact, customer: str | None) -> list[Fact]:
+    """Say what became of the points. An item's points are spent once and due back once, however often it is told."""
+    if customer is None or told.points_paid <= 0:
+        return []
+    captured = isinstance(told, OrderItemFulfilled)
+    return [
+        (HoldCaptured if captured else HoldRefundDue)(
+            holder=customer,
+            programme=NO_PROGRAMME,
+            points=told.points_paid,
+            item=told.item,
+            change=f"{told.item}~{'captured' if captured else 'refund'}",
+        )
+    ]
+
+
+def item_updated_at(event: Fulfilment) -> datetime | None:
+    """The item changed when it says; the event was made up to weeks later (domain §1.5)."""
+    return event.order_item.updated_at
+
+
+def open_delivery(document: Document, _kind: str | None) -> list[Member] | None:
+    """Find the one event in a body (envelope E2)."""
+    value = document.value
+    if not isinstance(value, dict) or not isinstance(value.get("event_type"), str):
+        return None
+    item = value.get("order_item")
+    if not isinstance(item, dict):
+        return None
+    identity = _identity(value)
+    return [
+        Member(
+            kind=squeeze(value["event_type"]).lower()[:KIND_CHARACTERS_MAX],
+            org=NO_ORG,
+            identity=identity,
+            occurred_at=as_time(value.get("created_at")),
+            content=value if identity == ("data",) else _content(value, item),
+            body=value,
+        )
+    ]
+
+
+def _identity(value: dict[str, Any]) -> tuple[str, ...]:
+    """`event_id` names the redemption and repeats for each of its items and outcomes (domain §1.3), so the item and its
+    status are part of the name."""
+    event_id, item = id_at(value, "event_id"), id_at(value, "order_item.id")
+    if event_id is None and item is None:
+        return ("data",)
+    return ("id", event_id or "", item or "", id_at(value, "order_item.status") or "")
+
+
+def _content(value: dict[str, Any], item: dict[str, Any]) -> Any:
+    """What is said of the item. When it was sent, how the whole order stands by then and who receives it are not."""
+    return {
+        "order_item": {name: part for name, part in item.items() if name != "data"},
+        "order": at(value, "order.id"),
+        "user": at(value, "order.user_id"),
+    }
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "order_item.fulfillment.confirmed": Kind(Fulfilment, fulfilment, occurred=item_updated_at),
+    "order_item.fulfillment.failed": Kind(Fulfilment, fulfilment, occurred=item_updated_at),
+    "order_item.fulfillment.cancelled": Kind(Fulfilment, fulfilment, occurred=item_updated_at),
+}
+
+ASCENDA = Vendor(
+    name="ascenda",
+    open=open_delivery,
+    kinds=KINDS,
+    scheme="header",
+    header="x-webhook-secret",
+)

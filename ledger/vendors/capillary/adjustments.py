@@ -1,0 +1,133 @@
+"""Capillary's points that people move by hand or share: adjustments, expiry changes, contributions to a group.
+
+These events stand beside those of document 003 in Capillary's later event schema, which gives their fields and not
+their rules: what is read into them is said at each.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.accounts import ExpiryMoved, TransferReceived, TransferSent, TransferSettled
+from ledger.facts.adjustments import Removed
+from ledger.facts.transfers import TransferCompleted, TransferInitiated
+from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, Envelope, holder
+from ledger.vendors.capillary.words import OrNothing
+from ledger.vendors.shape import Day, Id, List, Points, Shape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+ZERO = Decimal(0)
+
+
+class ProgrammeSplit(Shape):
+    program_id: Id
+    points: Points = ZERO
+
+
+class ManualPointsAdjustment(CustomerEvent):
+    total_poinst_deducted: Points  # the vendor's spelling
+    program_points_split: Annotated[tuple[ProgrammeSplit, ...], List]
+
+
+def manual_points_adjustment(event: ManualPointsAdjustment, stamp: Stamp) -> list[Fact]:
+    """Points taken by hand, one fact for each programme. The event knows only of deductions.
+
+    It names the credits it took from by ids that no other event has: so the lots are taken in their order.
+
+    The reason is free text about a person and stays out of the fact. Raises ValueError if the programmes are not named
+    or do not add up to the total, or a deduction is negative: none of it is documented, and points are at stake.
+    """
+    lines = event.program_points_split
+    total = sum((line.points for line in lines), ZERO)
+    if total != event.total_poinst_deducted or any(line.points < 0 for line in lines):
+        raise ValueError("the programmes do not add up to the deduction")
+    split: dict[str, Decimal] = {}
+    for line in lines:
+        split[line.program_id] = split.get(line.program_id, ZERO) + line.points
+    return [
+        Removed(holder=event.holder(stamp), programme=programme, customer=event.customer(stamp), points=points)
+        for programme, points in split.items()
+    ]
+
+
+class Programme(Shape):
+    id: Id
+
+
+class ChangedExpiry(Shape):
+    points: Points = ZERO
+    points_awarded_ref_type: Text = None
+    points_previous_expiry_date: Day = None
+    new_expiry_date: Day = None
+
+
+class PointsExpiryChange(CustomerEvent):
+    loyalty_program_details: Programme
+    updated_points_expiry_breakup: Annotated[tuple[ChangedExpiry, ...], List] = ()
+
+
+def points_expiry_change(event: PointsExpiryChange, stamp: Stamp) -> list[Fact]:
+    """Points keep their number and lapse on another day; a line whose days are equal moves nothing, as in trap 7."""
+    return [
+        ExpiryMoved(
+            holder=event.holder(stamp),
+            programme=event.loyalty_program_details.id,
+            customer=event.customer(stamp),
+            points=line.points,
+            old=line.points_previous_expiry_date,
+            new=line.new_expiry_date,
+            origin="promotional" if "promotion" in (line.points_awarded_ref_type or "").lower() else "regular",
+        )
+        for line in event.updated_points_expiry_breakup
+        if line.points and line.points_previous_expiry_date != line.new_expiry_date
+    ]
+
+
+class Member(Shape):
+    customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
+
+
+class PointsContributionToGroup(Shape):
+    envelope: Envelope
+    group_id: Id
+    contributing_member: Member
+    primary_member: Annotated[Member, OrNothing] = Member()
+    loyalty_program_id: Id
+    points_contributed_to_group: Points
+
+
+def points_contribution_to_group(event: PointsContributionToGroup, stamp: Stamp) -> list[Fact]:
+    """A transfer from a member's account to the group's, sent and received in one event: nothing stays in transit.
+
+    The event tells both halves, so its own id names the transfer. It is read as crediting the account of the group,
+    which the group's own events name as their holder, on behalf of the primary member.
+    """
+    member = event.contributing_member.customer_identifiers.customer_id
+    if member is None:
+        raise ValueError("no customer")
+    sender = stamp.ref(member)
+    group = holder(stamp, Entity(entity_type="GROUP", entity_id=event.group_id)) or sender
+    primary = event.primary_member.customer_identifiers.customer_id
+    transfer = stamp.ref(event.envelope.event_id or event.envelope.loyalty_event_id or stamp.tag)
+    programme, points = event.loyalty_program_id, event.points_contributed_to_group
+    return [
+        TransferSent(holder=sender, programme=programme, points=points, transfer=transfer, receiver=group),
+        TransferReceived(
+            holder=group,
+            programme=programme,
+            customer=stamp.ref(primary) if primary else None,
+            points=points,
+            transfer=transfer,
+            sender=sender,
+        ),
+        TransferSettled(holder=sender, programme=programme, points=points, transfer=transfer),
+        TransferInitiated(transfer=transfer, points=points, programme=programme, sender=sender, receiver=group),
+        TransferCompleted(transfer=transfer, points=points, programme=programme, sender=sender, receiver=group),
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "manualPointsAdjustment": Kind(ManualPointsAdjustment, manual_points_adjustment),
+    "pointsExpiryChange": Kind(PointsExpiryChange, points_expiry_change),
+    "pointsContributionToGroup": Kind(PointsContributionToGroup, points_contribution_to_group),
+}

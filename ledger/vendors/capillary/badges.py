@@ -1,0 +1,54 @@
+"""Capillary's badges (document 003). Only `badgeEarned` gives one: a workflow request to do so does not (trap 26)."""
+
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.badges import BadgeEarned, EarnLimit
+from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.shape import Id, List, OptionalPoints, Shape, Text, Time
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class EarnConstraint(Shape):
+    constraint_level: Text = None
+    constraint_type: Text = None
+    roll_type: Text = None
+    roll_value: OptionalPoints = None
+    max_earn_limit: OptionalPoints = None
+    current_earn_count: OptionalPoints = None
+
+
+class BadgeEarnedEvent(CustomerEvent):
+    badge_id: Id
+    earn_id: Id
+    earned_on: Time = None
+    earn_constraints: Annotated[tuple[EarnConstraint, ...], List] = ()
+
+
+def badge_earned(event: BadgeEarnedEvent, stamp: Stamp) -> list[Fact]:
+    """Known by `earnId`, since the same badge may be earned again. The constraints' counts are claims to compare."""
+    return [
+        BadgeEarned(
+            customer=event.customer(stamp),
+            badge=event.badge_id,
+            earn=event.earn_id,
+            earned_at=event.earned_on,
+            activity=event.triggering_activity.name,
+            limits=tuple(
+                EarnLimit(
+                    constraint.constraint_level,
+                    constraint.constraint_type,
+                    constraint.roll_type,
+                    constraint.roll_value,
+                    constraint.max_earn_limit,
+                    constraint.current_earn_count,
+                )
+                for constraint in event.earn_constraints
+            ),
+        )
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "badgeEarned": Kind(BadgeEarnedEvent, badge_earned),
+}

@@ -1,0 +1,48 @@
+"""Capillary's cards: a card's status or fields changed. The event names no customer (trap 35).
+
+A card is known by its number within the organisation: the vendor gives it no other key, so the number stays as the
+subject's id, as a pseudonym does. Whose card it is only the customer's own events say, and there it is cut out.
+Values of custom and extended fields are whatever the brand put in; only their names are told.
+"""
+
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.cards import CardUpdated
+from ledger.vendors.capillary.words import word
+from ledger.vendors.shape import Id, List, Shape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+# Labels beyond these are the brand's own.
+STATUSES = frozenset({"ACTIVE", "INACTIVE", "SUSPENDED", "EXPIRED", "DELETED", "NOT_ISSUED"})
+
+
+class CardField(Shape):
+    name: Text = None
+    key: Text = None  # what the vendor calls the name in newer events
+
+
+class CardUpdatedEvent(Shape):
+    card_number: Id
+    current_status_label: Text = None
+    previous_status_label: Text = None
+    current_extended_fields: Annotated[tuple[CardField, ...], List] | None = None
+    current_custom_fields: Annotated[tuple[CardField, ...], List] | None = None
+
+
+def card_updated(event: CardUpdatedEvent, stamp: Stamp) -> list[Fact]:
+    told = [fields for fields in (event.current_extended_fields, event.current_custom_fields) if fields is not None]
+    names = {field.name or field.key for fields in told for field in fields}
+    return [
+        CardUpdated(
+            card=stamp.ref(event.card_number),
+            status=word(event.current_status_label, STATUSES),
+            previous_status=word(event.previous_status_label, STATUSES),
+            fields=tuple(sorted(name for name in names if name)) if told else None,
+        )
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "cardUpdated": Kind(CardUpdatedEvent, card_updated),
+}

@@ -1,0 +1,239 @@
+"""Capillary's alternate currencies: issued, taken back, and promised ones become spendable (document 003).
+
+They are points of another unit, the currency's identifier, and one event tells of several currencies. The samples name
+no time, so the recorded time stands in. Older and newer deliveries call the list of currencies by different names.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted
+from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.capillary.words import OrNothing
+from ledger.vendors.shape import Day, Id, List, OptionalId, OptionalPoints, Points, Shape
+from ledger.vendors.vendor import Kind, Stamp
+
+ZERO = Decimal(0)
+NO_PROGRAMME = "0"  # written where a conversion names its programmes in the breakup
+NO_BILL = "0"
+
+
+class Regular(Shape):
+    alternate_currencies: Points = ZERO
+    expiry_at: Day = None
+
+
+class Promotional(Shape):
+    promotion_identifier: OptionalId = None
+    promotion_alternate_currencies: Points = ZERO
+    promotion_alternate_currencies_expiry_date: Day = None
+
+
+class Promised(Shape):
+    promised_alternate_currencies: Points = ZERO
+    promised_alternate_currencies_conversion_date: Day = None
+    is_external_trigger_based: bool = False
+    promotion_identifier: OptionalId = None
+
+
+class IssuedCurrency(Shape):
+    alternate_currency_identifier: Id
+    program_current_alternate_currencies: OptionalPoints = None
+    program_lifetime_alternate_currencies: OptionalPoints = None
+    total_alternate_currencies_issued: OptionalPoints = None
+    regular_alternate_currencies_breakup: Annotated[tuple[Regular, ...], List] = ()
+    promotional_alternate_currencies_issued: Annotated[tuple[Promotional, ...], List] = ()
+    promised_alternate_currencies_issued: Annotated[tuple[Promised, ...], List] = ()
+
+    def grants(self) -> list[Grant]:
+        """Give the lots of the breakup, and one more of what the total has beyond them and the promised ones.
+
+        Unlike the total of points, this total includes the promised ones: 130 = 10 + 110 + 10 promised (trap 2).
+        """
+        grants = [
+            Grant(line.alternate_currencies, line.expiry_at)
+            for line in self.regular_alternate_currencies_breakup
+            if line.alternate_currencies
+        ]
+        grants += [
+            Grant(
+                line.promotion_alternate_currencies,
+                line.promotion_alternate_currencies_expiry_date,
+                "promotional",
+                line.promotion_identifier,
+            )
+            for line in self.promotional_alternate_currencies_issued
+            if line.promotion_alternate_currencies
+        ]
+        rest = (self.total_alternate_currencies_issued or ZERO) - sum((grant.points for grant in grants), ZERO)
+        rest -= sum((promise.points for promise in self.promises()), ZERO)
+        return [*grants, Grant(rest, None, "unallocated")] if rest > 0 else grants
+
+    def promises(self) -> list[Promise]:
+        return [
+            Promise(
+                line.promised_alternate_currencies,
+                line.promised_alternate_currencies_conversion_date,
+                line.is_external_trigger_based,
+                line.promotion_identifier,
+            )
+            for line in self.promised_alternate_currencies_issued
+            if line.promised_alternate_currencies
+        ]
+
+    def claim(self) -> Claim | None:
+        """Give what the event says the account holds; nothing where it promises some, since its snapshot then counts
+        what cannot be spent (trap 2) and would be taken for an opening balance."""
+        if self.promises():
+            return None
+        return Claim(self.program_current_alternate_currencies, self.program_lifetime_alternate_currencies)
+
+
+class AlternateCurrenciesIssued(CustomerEvent):
+    loyalty_program_id: Id
+    alternate_currencies: Annotated[tuple[IssuedCurrency, ...], List] = ()
+    alternate_currencies_issued_data: Annotated[tuple[IssuedCurrency, ...], List] = ()
+
+
+def alternate_currencies_issued(event: AlternateCurrenciesIssued, stamp: Stamp) -> list[Fact]:
+    """One fact for each currency: lots from the breakups, promised ones apart (trap 2)."""
+    activity = event.triggering_activity
+    return [
+        Issued(
+            holder=event.holder(stamp),
+            programme=event.loyalty_program_id,
+            unit=currency.alternate_currency_identifier,
+            customer=event.customer(stamp),
+            claim=currency.claim(),
+            grants=tuple(currency.grants()),
+            promises=tuple(currency.promises()),
+            activity=activity.name,
+            bill=_bill(event),
+            bill_number=activity.identifier("billnumber"),
+        )
+        for currency in event.alternate_currencies or event.alternate_currencies_issued_data
+    ]
+
+
+class ReversedCurrency(Shape):
+    alternate_currency_identifier: Id
+    program_current_alternate_currencies: OptionalPoints = None
+    program_lifetime_alternate_currencies: OptionalPoints = None
+    current_event_total_alternate_currencies_returned: OptionalPoints = None
+    current_event_promised_alternate_currencies_returned: Points = ZERO
+    total_alternate_currencies_reversed: OptionalPoints = None
+    total_issued_alternate_currencies_reversed: OptionalPoints = None
+    promised_alternate_currencies_reversed: Points = ZERO
+
+
+class IssuedAlternateCurrenciesReversed(CustomerEvent):
+    loyalty_program_id: Id
+    alternate_currencies: Annotated[tuple[ReversedCurrency, ...], List] = ()
+    alternate_currencies_reversed_data: Annotated[tuple[ReversedCurrency, ...], List] = ()
+
+
+def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReversed, stamp: Stamp) -> list[Fact]:
+    """As with points (traps 2, 4): the current event's figures where there are any, the bill's totals beside them, and
+    both include the promised ones."""
+    facts: list[Fact] = []
+    for currency in event.alternate_currencies or event.alternate_currencies_reversed_data:
+        current = currency.current_event_total_alternate_currencies_returned
+        current_promised = currency.current_event_promised_alternate_currencies_returned
+        total = currency.total_alternate_currencies_reversed
+        if total is None:
+            total = currency.total_issued_alternate_currencies_reversed
+        total_promised = currency.promised_alternate_currencies_reversed
+        facts.append(
+            IssueReversed(
+                holder=event.holder(stamp),
+                programme=event.loyalty_program_id,
+                unit=currency.alternate_currency_identifier,
+                customer=event.customer(stamp),
+                claim=Claim(
+                    currency.program_current_alternate_currencies, currency.program_lifetime_alternate_currencies
+                ),
+                points=None if current is None else current - current_promised,
+                promised=None if current is None else current_promised,
+                points_total=None if total is None else total - total_promised,
+                promised_total=None if total is None else total_promised,
+                bill=_bill(event),
+                bill_number=event.triggering_activity.identifier("billnumber"),
+            )
+        )
+    return facts
+
+
+class ConvertedLine(Shape):
+    alternate_currency_identifier: Id
+    alternate_currency_value: Points = ZERO
+    program_id: OptionalId = None
+    promotion_id: OptionalId = None
+
+
+class ConvertedEntity(Shape):
+    bill_number: OptionalId = None
+
+
+class ConvertedBreakup(Shape):
+    alternate_currency_entity_details: Annotated[ConvertedEntity, OrNothing] = ConvertedEntity()
+    promotional_alternate_currency_breakup: Annotated[tuple[ConvertedLine, ...], List] = ()
+    non_promotional_alternate_currency_breakup: Annotated[tuple[ConvertedLine, ...], List] = ()
+
+
+class PromisedToCurrentAlternateCurrency(CustomerEvent):
+    loyalty_program_id: OptionalId = None
+    alternate_currency_converted: Annotated[tuple[ConvertedLine, ...], List]
+    alternate_currency_converted_breakup: Annotated[tuple[ConvertedBreakup, ...], List] = ()
+
+    def lines(self, unit: str) -> Iterator[tuple[ConvertedLine, str | None]]:
+        """Give the lines of one currency, each with the number of the bill that it had been promised for."""
+        for breakup in self.alternate_currency_converted_breakup:
+            bill_number = breakup.alternate_currency_entity_details.bill_number
+            for line in (
+                *breakup.promotional_alternate_currency_breakup,
+                *breakup.non_promotional_alternate_currency_breakup,
+            ):
+                if line.alternate_currency_identifier == unit:
+                    yield line, bill_number
+
+
+def promised_to_current_alternate_currency(event: PromisedToCurrentAlternateCurrency, stamp: Stamp) -> list[Fact]:
+    """One fact for each currency, programme and bill of the breakup; without a breakup of the currency, its total in
+    the programme at the top."""
+    grants: dict[tuple[str, str, str | None], list[Grant]] = {}
+    for total in event.alternate_currency_converted:
+        unit = total.alternate_currency_identifier
+        for line, bill_number in list(event.lines(unit)) or [(total, None)]:
+            programme = line.program_id or event.loyalty_program_id
+            if programme is None or programme == NO_PROGRAMME:
+                raise ValueError("no programme")
+            grant = Grant(line.alternate_currency_value, None, "converted", line.promotion_id)
+            grants.setdefault((programme, unit, bill_number), []).append(grant)
+    return [
+        PromisedConverted(
+            holder=event.holder(stamp),
+            programme=programme,
+            unit=unit,
+            customer=event.customer(stamp),
+            grants=tuple(granted),
+            bill_number=bill_number,
+        )
+        for (programme, unit, bill_number), granted in grants.items()
+    ]
+
+
+def _bill(event: CustomerEvent) -> str | None:
+    """Name the bill; bill 0 means none (trap 32)."""
+    bill = event.triggering_activity.identifier("billid")
+    return None if bill == NO_BILL else bill
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "alternateCurrenciesIssued": Kind(AlternateCurrenciesIssued, alternate_currencies_issued),
+    "issuedAlternateCurrenciesReversed": Kind(IssuedAlternateCurrenciesReversed, issued_alternate_currencies_reversed),
+    "promisedToCurrentAlternateCurrencyConversion": Kind(
+        PromisedToCurrentAlternateCurrency, promised_to_current_alternate_currency
+    ),
+}

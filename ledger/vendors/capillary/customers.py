@@ -1,0 +1,186 @@
+"""Capillary's customers: added, updated, subscribed (document 003, customer events).
+
+Facts say by which kinds of identifiers a customer was named and never by which identifiers: those are personal. An
+e-mail address that was redacted before it reached us is none (domain §1.2).
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ledger.facts import Fact
+from ledger.facts.customers import CustomerAdded, CustomerSubscribed, CustomerUpdated, Subscription
+from ledger.vendors.capillary.people import CustomerIdentifiers
+from ledger.vendors.capillary.places import Entered
+from ledger.vendors.capillary.words import OrNothing, word
+from ledger.vendors.shape import List, OptionalId, Shape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+LOYALTY_TYPES = frozenset({"LOYALTY", "NON_LOYALTY"})
+SOURCES = frozenset(
+    {"INSTORE", "ECOMMERCE", "MOBILE_APP", "WEBSITE", "WEB_ENGAGE", "FACEBOOK", "LINE", "WECHAT"}
+    | {"JD", "MARTJACK", "TAOBAO", "TMALL"}
+)
+
+
+class Instore(Shape):
+    """How the brand's stores know the customer."""
+
+    mobile: OptionalId = None
+    email: OptionalId = None
+    external_id: OptionalId = None
+    cardnumber: OptionalId = None
+    card_numbers: Annotated[tuple[OptionalId, ...], List] = ()
+    cardexternalid: OptionalId = None
+
+    def kinds(self) -> Iterator[str]:
+        if self.mobile:
+            yield "mobile"
+        if self.email:
+            yield "email"
+        if self.external_id:
+            yield "externalId"
+        if self.cardnumber or any(self.card_numbers):
+            yield "cardNumber"
+        if self.cardexternalid:
+            yield "cardExternalId"
+
+
+class ChannelIdentifier(Shape):
+    identifier_value: OptionalId = None
+
+
+class ChannelAccount(Shape):
+    account_id: OptionalId = None
+    identifiers: Annotated[tuple[ChannelIdentifier, ...], List] = ()
+
+
+class Channel(Shape):
+    """How another channel knows the customer."""
+
+    accounts: Annotated[tuple[ChannelAccount, ...], List] = ()
+
+    def names_somebody(self) -> bool:
+        return any(
+            account.account_id or any(identifier.identifier_value for identifier in account.identifiers)
+            for account in self.accounts
+        )
+
+
+NO_CHANNEL = Channel()
+
+
+class Identifiers(CustomerIdentifiers):
+    """Everything by which a customer may be named. The vendor spells one channel "toabao" (domain §1.3)."""
+
+    loyalty_type: Text = None
+    instore: Annotated[Instore, OrNothing] = Instore()
+    ecommerce: Annotated[Channel, OrNothing] = NO_CHANNEL
+    facebook: Annotated[Channel, OrNothing] = NO_CHANNEL
+    jd: Annotated[Channel, OrNothing] = NO_CHANNEL
+    line: Annotated[Channel, OrNothing] = NO_CHANNEL
+    martjack: Annotated[Channel, OrNothing] = NO_CHANNEL
+    taobao: Annotated[Channel, OrNothing] = NO_CHANNEL
+    tmall: Annotated[Channel, OrNothing] = NO_CHANNEL
+    toabao: Annotated[Channel, OrNothing] = NO_CHANNEL
+    web_engage: Annotated[Channel, OrNothing, Field(alias="web_engage")] = NO_CHANNEL
+    website: Annotated[Channel, OrNothing] = NO_CHANNEL
+    wechat: Annotated[Channel, OrNothing] = NO_CHANNEL
+
+    def kinds(self) -> tuple[str, ...]:
+        """Name the kinds of identifiers that are there, sorted."""
+        channels = {
+            "taobao" if name == "toabao" else name
+            for name, value in self
+            if isinstance(value, Channel) and value.names_somebody()
+        }
+        return tuple(sorted(channels.union(self.instore.kinds())))
+
+
+class DescribedCustomer(Entered):
+    customer_identifiers: Identifiers
+    loyalty_type: Text = None
+    source: Text = None
+
+    def told(self, stamp: Stamp) -> dict[str, Any]:
+        """Give the fields that every description of a customer has. Raises ValueError if it names nobody."""
+        return {
+            "customer": customer_of(self.customer_identifiers, stamp),
+            "loyalty_type": word(self.loyalty_type or self.customer_identifiers.loyalty_type, LOYALTY_TYPES),
+            "source": word(self.source, SOURCES),
+            "identifiers": self.customer_identifiers.kinds(),
+            **self.entry(stamp)._asdict(),
+        }
+
+
+def customer_of(identifiers: CustomerIdentifiers, stamp: Stamp) -> str:
+    """Name the customer. Raises ValueError if the event names nobody."""
+    if identifiers.customer_id is None:
+        raise ValueError("no customer")
+    return stamp.ref(identifiers.customer_id)
+
+
+def customer_added(event: DescribedCustomer, stamp: Stamp) -> list[Fact]:
+    return [CustomerAdded(**event.told(stamp))]
+
+
+class UpdatedField(Shape):
+    field_name: Text = None
+
+
+class Status(Shape):
+    """The status and its label, which the brand may choose; newer deliveries carry either or both."""
+
+    current_label: Text = None
+    current_status: Text = None
+    previous_label: Text = None
+    previous_status: Text = None
+
+
+class UpdatedCustomer(DescribedCustomer):
+    customer_status: Annotated[Status, OrNothing] = Status()
+    updated_fields: Annotated[tuple[UpdatedField, ...], List] = ()
+
+
+def customer_updated(event: UpdatedCustomer, stamp: Stamp) -> list[Fact]:
+    """Of the fields that changed only the names are told. The label "Deleted" says that a deletion was carried out
+    (trap 24). The reason for a status is free text and stays in the payload."""
+    status = event.customer_status
+    return [
+        CustomerUpdated(
+            **event.told(stamp),
+            status=status.current_label or status.current_status,
+            previous_status=status.previous_label or status.previous_status,
+            fields=tuple(field.field_name for field in event.updated_fields if field.field_name),
+        )
+    ]
+
+
+class ChannelSubscription(Shape):
+    channel: Text = None
+    current_status: Text = None
+    priority: Text = None
+
+
+class SubscribedCustomer(Shape):
+    customer_identifiers: CustomerIdentifiers
+    subscriptions: Annotated[tuple[ChannelSubscription, ...], List] = ()
+
+
+def customer_subscription(event: SubscribedCustomer, stamp: Stamp) -> list[Fact]:
+    """The vendor's current documents describe this event, the seeds do not. Without a channel or status it says
+    nothing."""
+    subscriptions = tuple(
+        Subscription(line.channel, line.current_status, line.priority)
+        for line in event.subscriptions
+        if line.channel and line.current_status
+    )
+    return [CustomerSubscribed(customer=customer_of(event.customer_identifiers, stamp), subscriptions=subscriptions)]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "customerAdded": Kind(DescribedCustomer, customer_added),
+    "customerUpdated": Kind(UpdatedCustomer, customer_updated),
+    "customerSubscription": Kind(SubscribedCustomer, customer_subscription),
+}

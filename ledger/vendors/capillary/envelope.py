@@ -1,0 +1,128 @@
+"""How Capillary wraps an event: five envelopes around the same few fields (domain §1.1, E5 to E11).
+
+Names are matched without regard to case and blanks, since headings, event names and bodies spell them differently.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ledger.reading import Document
+from ledger.vendors.repair import repair_keys
+from ledger.vendors.shape import as_id, as_time, squeeze
+from ledger.vendors.vendor import NO_ORG, Member
+
+# What headings and older pages call an event, in lower case, and what its body calls it.
+ALIASES = {
+    "pointstransferinitiated": "pointsTransferredInitiated",
+    "pointstransferreceived": "pointsTransferredReceived",
+}
+KIND_CHARACTERS_MAX = 100
+
+# The keys of the envelopes; the shapes add theirs. Blanks inside these, and only these, are copying damage.
+ENVELOPE_KEYS = frozenset(
+    (
+        *("eventId", "eventType", "eventName", "consumerGroupId", "actionType", "timeStamp", "attributes", "createdAt"),
+        *("data", "refId", "apiRequestId", "orgId", "loyaltyEventId", "event", "body", "requestTrackingId"),
+        *("requestType", "requestBaseType", "status", "comments", "customerId"),
+    )
+)
+
+# Where an event without an id of its own says whom or what it is about, and so does one whose id is shared.
+_SUBJECTS = ("cardNumber", "requestId", "requestTrackingId", "rewardId", "badgeId", "earnId")
+
+
+class Opener:
+    """Finds the one event in a Capillary body. Made with the kinds' names, so that their spelling is known."""
+
+    def __init__(self, kinds: Iterable[str], vocabulary: Iterable[str]) -> None:
+        self._names = {name.lower(): name for name in kinds} | ALIASES
+        self._vocabulary = ENVELOPE_KEYS | frozenset(vocabulary)
+
+    def __call__(self, document: Document, _kind: str | None) -> list[Member] | None:
+        value = repair_keys(document.value, self._vocabulary) if document.blank_in_key else document.value
+        envelope = _unwrap(value) if isinstance(value, dict) else None
+        if envelope is None:
+            return None
+        name = squeeze(str(envelope["eventName"]))
+        kind = self._names.get(name.lower(), name[:KIND_CHARACTERS_MAX])
+        data = envelope["data"]
+        created_at = envelope.get("createdAt")
+        org = as_id_or_none(envelope.get("orgId")) or NO_ORG
+        body = {**data, "envelope": envelope}
+        return [
+            Member(
+                kind=kind,
+                org=org,
+                identity=_identity(envelope, data),
+                occurred_at=as_time(created_at),
+                content=(created_at, data),
+                body=body,
+            )
+        ]
+
+
+def _unwrap(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Find the flat event inside its envelope: eventName, data, createdAt, orgId, refId, eventId.
+
+    None if this is no Capillary envelope.
+    """
+    attributes = document.get("attributes")
+    if isinstance(attributes, dict) and isinstance(attributes.get("data"), dict):  # E5
+        name = attributes.get("eventName") or str(document.get("eventType") or "").lstrip("0123456789_")
+        if name:
+            return {**attributes, "eventId": document.get("eventId"), "eventName": name}
+        return None
+    if isinstance(document.get("data"), dict):
+        if "eventName" in document:  # E6, E10, E11
+            beside = {key: document[key] for key in _BESIDE if key in document}
+            return {**document, "data": {**beside, **document["data"]}} if beside else document
+        inner = document["data"]  # E9
+        if "eventName" not in inner:
+            return None
+        return _unwrap(inner) if isinstance(inner.get("data"), dict) else {**inner, "data": inner}
+    event = document.get("event")
+    if isinstance(event, dict) and isinstance(event.get("body"), dict):  # E7
+        return _unwrap(event["body"])
+    if isinstance(document.get("body"), dict):  # E8
+        return _unwrap(document["body"])
+    return None
+
+
+_BESIDE = ("requestTrackingId", "requestType", "requestBaseType", "status", "comments", "customerId")
+
+
+def _identity(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the event by the vendor's id, or where it gives none by (refId, createdAt), and by whom it is about.
+
+    The published samples share ids between events of several kinds and customers, so an id alone would lose events.
+    """
+    event_id = as_id_or_none(envelope.get("eventId"))
+    about = _about(data)
+    if event_id:
+        return ("id", event_id, about)
+    reference = as_id_or_none(envelope.get("refId"))
+    created_at = envelope.get("createdAt")
+    if reference:
+        return ("ref", reference, str(created_at), about)
+    return ("data", str(created_at), about)  # the content's hash is added where the key is made
+
+
+def _about(data: Mapping[str, Any]) -> str:
+    identifiers = data.get("customerIdentifiers") or data.get("victimCustomerIdentifiers")
+    if isinstance(identifiers, dict):
+        customer = as_id_or_none(identifiers.get("customerId"))
+        if customer:
+            return customer
+    for key in ("customerId", *_SUBJECTS):
+        identifier = as_id_or_none(data.get(key))
+        if identifier:
+            return identifier
+    return ""
+
+
+def as_id_or_none(value: Any) -> str | None:
+    """Read an id as text; what is no id counts as none, since an envelope is opened before it is judged."""
+    try:
+        return as_id(value)
+    except ValueError:
+        return None

@@ -1,0 +1,65 @@
+"""Capillary's merges: the victim becomes the survivor, who from then on holds what both held (trap 23).
+
+The event has no id of its own: it is known by its reference and time, and by the victim, who can be merged only once.
+"""
+
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.customers import CustomersMerged
+from ledger.facts.merges import HolderMerged, HolderMergedAway, ProgrammeClaim, TierAfterMerge
+from ledger.vendors.capillary.customers import customer_of
+from ledger.vendors.capillary.people import CustomerIdentifiers
+from ledger.vendors.shape import Id, List, OptionalId, OptionalPoints, Shape
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class ProgrammeSummary(Shape):
+    loyalty_program_id: Id
+    current_points: OptionalPoints = None
+    lifetime_points: OptionalPoints = None
+    promised_points: OptionalPoints = None
+    tier_number: OptionalId = None
+
+
+class LoyaltyCustomerMerge(Shape):
+    survivor_customer_identifiers: CustomerIdentifiers
+    victim_customer_identifiers: CustomerIdentifiers
+    survivor_customer_loyalty_summary: Annotated[tuple[ProgrammeSummary, ...], List] = ()
+
+
+def loyalty_customer_merge(event: LoyaltyCustomerMerge, stamp: Stamp) -> list[Fact]:
+    """Both customers and both holders are told; the survivor's summary is a claim for points, and the outcome for
+    tiers. Raises ValueError where a customer would merge with itself."""
+    survivor = customer_of(event.survivor_customer_identifiers, stamp)
+    victim = customer_of(event.victim_customer_identifiers, stamp)
+    if survivor == victim:
+        raise ValueError("a customer merged with itself")
+    summary = event.survivor_customer_loyalty_summary
+    facts: list[Fact] = [
+        CustomersMerged(customer=victim, role="victim", other=survivor),
+        CustomersMerged(customer=survivor, role="survivor", other=victim),
+        HolderMergedAway(holder=victim, survivor=survivor),
+        HolderMerged(holder=survivor, victim=victim, claims=tuple(_claim(line) for line in summary)),
+    ]
+    facts += [
+        TierAfterMerge(customer=survivor, programme=line.loyalty_program_id, tier=line.tier_number)
+        for line in summary
+        if line.tier_number
+    ]
+    return facts
+
+
+def _claim(line: ProgrammeSummary) -> ProgrammeClaim:
+    return ProgrammeClaim(
+        programme=line.loyalty_program_id,
+        available=line.current_points,
+        lifetime=line.lifetime_points,
+        promised=line.promised_points,
+        tier=line.tier_number,
+    )
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "loyaltyCustomerMerge": Kind(LoyaltyCustomerMerge, loyalty_customer_merge),
+}

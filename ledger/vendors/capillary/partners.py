@@ -1,0 +1,86 @@
+"""Capillary's partner programmes: a customer is linked to one, moves within it, leaves it.
+
+A membership belongs to the customer, not to the holder of the points: linking one member of a group links no other.
+"""
+
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.partner_memberships import PartnerDelinked, PartnerExpiryClaimed, PartnerLinked, PartnerUpdated
+from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.capillary.words import OrNothing, word
+from ledger.vendors.shape import Day, Id, OptionalId, Shape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+PARTNER_TYPES = frozenset({"SUPPLEMENTARY", "EXTERNAL"})
+
+
+class PartnerEvent(CustomerEvent):
+    loyalty_program_id: Id
+    partner_program_id: Id
+    partner_program_name: Text = None
+    partner_program_type: Text = None
+
+    def told(self, stamp: Stamp) -> dict[str, Any]:
+        """Give the fields that every fact about a partner membership has."""
+        return {
+            "customer": self.customer(stamp),
+            "programme": self.loyalty_program_id,
+            "partner_programme": self.partner_program_id,
+            "partner_name": self.partner_program_name,
+            "partner_type": word(self.partner_program_type, PARTNER_TYPES),
+        }
+
+
+class Details(Shape):
+    """Days reach far: a membership ends in 2123 (domain §1.5). The number is personal: only that it is there counts."""
+
+    membership_expiry_date: Day = None
+    membership_number: OptionalId = None
+    partner_tier_number: OptionalId = None
+    partner_tier_expiry_date: Day = None
+
+
+class DetailedPartnerEvent(PartnerEvent):
+    update_type: Text = None
+    customer_partner_program_details: Annotated[Details, OrNothing] = Details()
+
+    def detailed(self, stamp: Stamp) -> dict[str, Any]:
+        """Give the fields of a fact that describes the membership."""
+        details = self.customer_partner_program_details
+        return {
+            **self.told(stamp),
+            "until": details.membership_expiry_date,
+            "tier": details.partner_tier_number,
+            "tier_until": details.partner_tier_expiry_date,
+            "has_number": details.membership_number is not None,
+        }
+
+
+def partner_program_linked(event: DetailedPartnerEvent, stamp: Stamp) -> list[Fact]:
+    return [PartnerLinked(**event.detailed(stamp))]
+
+
+def partner_program_updated(event: DetailedPartnerEvent, stamp: Stamp) -> list[Fact]:
+    return [PartnerUpdated(**event.detailed(stamp), update_type=event.update_type)]
+
+
+def partner_program_delinked(event: PartnerEvent, stamp: Stamp) -> list[Fact]:
+    return [PartnerDelinked(**event.told(stamp))]
+
+
+class ExpiryReminder(PartnerEvent):
+    scheduled_expiry_date: Day = None
+
+
+def expiry_reminder(event: ExpiryReminder, stamp: Stamp) -> list[Fact]:
+    """A reminder changes nothing (trap 9)."""
+    return [PartnerExpiryClaimed(**event.told(stamp), expires_on=event.scheduled_expiry_date)]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "partnerProgramLinked": Kind(DetailedPartnerEvent, partner_program_linked),
+    "partnerProgramUpdated": Kind(DetailedPartnerEvent, partner_program_updated),
+    "partnerProgramDelinked": Kind(PartnerEvent, partner_program_delinked),
+    "supplementaryMembershipExpiryReminder": Kind(ExpiryReminder, expiry_reminder),
+}

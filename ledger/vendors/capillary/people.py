@@ -1,0 +1,86 @@
+"""Who a Capillary event is about: the customer, and the entity that holds the points."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from ledger.vendors.shape import List, OptionalId, Shape, Text, squeeze
+from ledger.vendors.vendor import Stamp
+
+
+class CustomerIdentifiers(Shape):
+    customer_id: OptionalId = None
+
+
+class Entity(Shape):
+    """The account holder: a user, or a group of users who share one balance."""
+
+    entity_type: Text = None
+    entity_id: OptionalId = None
+
+
+class KeyValue(Shape):
+    key: Text = None
+    value: OptionalId = None
+
+
+class Activity(Shape):
+    """What the customer or the store did that made Capillary send the event."""
+
+    name: Text = None
+    identifiers: Annotated[list[KeyValue], List] = []
+
+    def identifier(self, name: str) -> str | None:
+        """Find an identifier by name, whatever its case and blanks."""
+        for pair in self.identifiers:
+            if pair.key and squeeze(pair.key).lower() == name:
+                return pair.value
+        return None
+
+
+def bill_of(activity: Activity) -> dict[str, Any]:
+    """Name the bill of an activity, by id and number, as facts do."""
+    return {"bill": activity.identifier("billid"), "bill_number": activity.identifier("billnumber")}
+
+
+class Envelope(Shape):
+    """The fields around `data` that facts use."""
+
+    event_id: OptionalId = None
+    ref_id: OptionalId = None
+    loyalty_event_id: OptionalId = None
+    api_request_id: OptionalId = None
+
+
+class CustomerEvent(Shape):
+    """What every event about a customer's membership carries."""
+
+    envelope: Envelope
+    customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
+    entity_information: Entity | None = None
+    triggering_activity: Annotated[Activity, BeforeValidator(lambda value: value or {})] = Activity()
+
+    def customer(self, stamp: Stamp) -> str:
+        """Name the customer. Raises ValueError if the event names nobody."""
+        customer = self.customer_identifiers.customer_id or self._user()
+        if customer is None:
+            raise ValueError("no customer")
+        return stamp.ref(customer)
+
+    def holder(self, stamp: Stamp) -> str:
+        """Name who holds the points: the customer, or the group where the entity is one.
+
+        Placeholders stand in some entities (`"entityType": "entityType"`), so only a type that names a group counts.
+        """
+        return holder(stamp, self.entity_information) or self.customer(stamp)
+
+    def _user(self) -> str | None:
+        entity = self.entity_information
+        return entity.entity_id if entity and (entity.entity_type or "").upper() == "USER" else None
+
+
+def holder(stamp: Stamp, entity: Entity | None) -> str | None:
+    """Name the group of an entity, None if it is no group."""
+    if entity is None or entity.entity_id is None or "GROUP" not in (entity.entity_type or "").upper():
+        return None
+    return stamp.ref(f"group~{entity.entity_id}")

@@ -1,0 +1,231 @@
+"""Capillary's points: issued, promised, converted, expired, and days of expiry moved (document 003).
+
+`programCurrentPoints` and its like are claims about the account after the event: compared by the fold, never obeyed.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.accounts import (
+    Claim,
+    Expired,
+    ExpiryClaimed,
+    ExpiryMoved,
+    Grant,
+    Issued,
+    Promise,
+    PromisedConverted,
+)
+from ledger.vendors.capillary.people import Activity, CustomerEvent, bill_of
+from ledger.vendors.shape import Day, Id, List, OptionalId, OptionalPoints, Points, Shape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+ZERO = Decimal(0)
+
+
+class Regular(Shape):
+    points: Points = ZERO
+    expiry_at: Day = None
+
+
+class Promotional(Shape):
+    promotion_identifier: OptionalId = None
+    promotion_points: Points = ZERO
+    promotion_points_expiry_date: Day = None
+
+
+class Promised(Shape):
+    promised_points: Points = ZERO
+    promised_points_conversion_date: Day = None
+    is_external_trigger_based: bool = False
+    promotion_identifier: OptionalId = None
+
+
+class PointsIssued(CustomerEvent):
+    loyalty_program_id: Id
+    program_current_points: OptionalPoints = None
+    program_lifetime_points: OptionalPoints = None
+    total_points_issued: OptionalPoints = None
+    regular_points_issued: Points = ZERO
+    regular_points_breakup: Annotated[list[Regular], List] = []
+    promotional_points_issued: Annotated[list[Promotional], List] = []
+    promised_points_issued: Annotated[list[Promised], List] = []
+
+
+def points_issued(event: PointsIssued, stamp: Stamp) -> list[Fact]:
+    """Lots from the breakups. What the total has beyond them becomes one unallocated lot (trap 3); promised points are
+    not in the total (trap 2)."""
+    grants = [Grant(line.points, line.expiry_at) for line in event.regular_points_breakup if line.points]
+    grants += [
+        Grant(line.promotion_points, line.promotion_points_expiry_date, "promotional", line.promotion_identifier)
+        for line in event.promotional_points_issued
+        if line.promotion_points
+    ]
+    total = event.total_points_issued
+    if total is None:
+        total = event.regular_points_issued + sum(
+            (line.promotion_points for line in event.promotional_points_issued), ZERO
+        )
+    allocated = sum((grant.points for grant in grants), ZERO)
+    if total > allocated:
+        grants.append(Grant(total - allocated, None, "unallocated"))
+    return [
+        Issued(
+            holder=event.holder(stamp),
+            programme=event.loyalty_program_id,
+            customer=event.customer(stamp),
+            claim=Claim(event.program_current_points, event.program_lifetime_points),
+            grants=tuple(grants),
+            promises=tuple(
+                Promise(
+                    line.promised_points,
+                    line.promised_points_conversion_date,
+                    line.is_external_trigger_based,
+                    line.promotion_identifier,
+                )
+                for line in event.promised_points_issued
+                if line.promised_points
+            ),
+            activity=event.triggering_activity.name,
+            **bill_of(event.triggering_activity),
+        )
+    ]
+
+
+class PromisedToCurrent(CustomerEvent):
+    loyalty_program_id: OptionalId = None
+    points_converted: Points
+    program_current_points: OptionalPoints = None
+    program_lifetime_points: OptionalPoints = None
+    points_converted_breakup: Annotated[list[dict[str, Any]], List] = []
+    earning_activity_reference: Annotated[list[Activity], List] = []
+
+
+class Converted(Shape):
+    """One line of the breakup, whichever group of it (`nonPromotional`, a promotion) it stands in."""
+
+    program_id: OptionalId = None
+    points: Points = ZERO
+    points_converted: Points = ZERO
+    expiry_at: Day = None
+    expiry_date: Day = None
+
+
+def promised_to_current(event: PromisedToCurrent, stamp: Stamp) -> list[Fact]:
+    """`pointsConverted` counts; the references do not add up to it (trap 10). The programme stands at the top or, in
+    newer events, in the breakup."""
+    lines = [Converted.model_validate(line) for line in _lines(event.points_converted_breakup)]
+    programmes = {line.program_id for line in lines if line.program_id}
+    programme = event.loyalty_program_id or (programmes.pop() if len(programmes) == 1 else None)
+    if programme is None:
+        raise ValueError("no programme")
+    grants = [
+        Grant(line.points or line.points_converted, line.expiry_at or line.expiry_date, "converted")
+        for line in lines
+        if line.points or line.points_converted
+    ]
+    rest = event.points_converted - sum((grant.points for grant in grants), ZERO)
+    if rest < 0:  # the breakup contradicts the total: keep the total
+        grants, rest = [], event.points_converted
+    if rest:
+        grants.append(Grant(rest, None, "converted"))
+    references = event.earning_activity_reference
+    return [
+        PromisedConverted(
+            holder=event.holder(stamp),
+            programme=programme,
+            customer=event.customer(stamp),
+            claim=Claim(event.program_current_points, event.program_lifetime_points),
+            grants=tuple(grants),
+            bill_number=references[0].identifier("billnumber") if len(references) == 1 else None,
+        )
+    ]
+
+
+def _lines(value: Any) -> Iterator[dict[str, Any]]:
+    """Find the structures that carry points, however deep the breakup groups them."""
+    if isinstance(value, dict):
+        if "points" in value or "pointsConverted" in value:
+            yield value
+        else:
+            for child in value.values():
+                yield from _lines(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from _lines(child)
+
+
+class PointsExpired(CustomerEvent):
+    loyalty_program_id: Id
+    points_expired: Points
+
+
+def points_expired(event: PointsExpired, stamp: Stamp) -> list[Fact]:
+    """The vendor names neither lots nor a day (trap 8): the fold takes what was due first."""
+    return [
+        Expired(
+            holder=event.holder(stamp),
+            programme=event.loyalty_program_id,
+            customer=event.customer(stamp),
+            points=event.points_expired,
+        )
+    ]
+
+
+class PointsExpiryReminder(CustomerEvent):
+    loyalty_program_id: Id
+    points_scheduled_for_expiry: Points = ZERO
+    scheduled_expiry_date: Day = None
+
+
+def points_expiry_reminder(event: PointsExpiryReminder, stamp: Stamp) -> list[Fact]:
+    """A reminder changes nothing: it is compared with the lots (trap 9)."""
+    return [
+        ExpiryClaimed(
+            holder=event.holder(stamp),
+            programme=event.loyalty_program_id,
+            customer=event.customer(stamp),
+            points=event.points_scheduled_for_expiry,
+            expires_on=event.scheduled_expiry_date,
+        )
+    ]
+
+
+class UpdatedExpiry(Shape):
+    program_id: Id
+    points: Points = ZERO
+    points_type: Text = None
+    old_expiry_date: Day = None
+    new_expiry_date: Day = None
+
+
+class SinglePointsExpiryUpdated(CustomerEvent):
+    updated_points_expiry: Annotated[list[UpdatedExpiry], List] = []
+
+
+def single_points_expiry_updated(event: SinglePointsExpiryUpdated, stamp: Stamp) -> list[Fact]:
+    """One event moves lots of several programmes; a line whose days are equal moves nothing (trap 7)."""
+    return [
+        ExpiryMoved(
+            holder=event.holder(stamp),
+            programme=line.program_id,
+            customer=event.customer(stamp),
+            points=line.points,
+            old=line.old_expiry_date,
+            new=line.new_expiry_date,
+            origin="promotional" if "promotion" in (line.points_type or "").lower() else "regular",
+        )
+        for line in event.updated_points_expiry
+        if line.points and line.old_expiry_date != line.new_expiry_date
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "pointsIssued": Kind(PointsIssued, points_issued),
+    "promisedToCurrentPointsConversion": Kind(PromisedToCurrent, promised_to_current),
+    "pointsExpired": Kind(PointsExpired, points_expired),
+    "pointsExpiryReminder": Kind(PointsExpiryReminder, points_expiry_reminder),
+    "singlePointsExpiryUpdated": Kind(SinglePointsExpiryUpdated, single_points_expiry_updated),
+}

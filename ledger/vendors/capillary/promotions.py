@@ -1,0 +1,221 @@
+"""Capillary's promotions: loyalty promotions (document 003) and cart promotions (its later event schema).
+
+A customer is issued a promotion, earns it, uses it; each can be revoked, perhaps before we hear of it (trap 36). These
+events carry no event id of their own. A limit of -1 is none (trap 37).
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.promotions import (
+    EarnedPromotionRevoked,
+    IssuedPromotionRevoked,
+    Limit,
+    PromotionEarned,
+    PromotionIssued,
+    PromotionRedeemed,
+)
+from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.shape import Day, Id, List, OptionalId, OptionalPoints, Points, Shape, Text, Time
+from ledger.vendors.vendor import Kind, Stamp
+
+UNLIMITED = Decimal(-1)
+ZERO, ONE = Decimal(0), Decimal(1)
+
+
+class Restriction(Shape):
+    kpi: Text = None
+    max_limit: OptionalPoints = None
+
+
+class PromotionEvent(CustomerEvent):
+    """What every event about a loyalty promotion carries."""
+
+    promotion_id: Id
+    loyalty_program_id: OptionalId = None
+    promotion_name: Text = None
+    promotion_start_date: Day = None
+    promotion_end_date: Day = None
+    issue_restrictions: Annotated[tuple[Restriction, ...], List] = ()
+    earn_restrictions: Annotated[tuple[Restriction, ...], List] = ()
+    redemption_restrictions: Annotated[tuple[Restriction, ...], List] = ()
+
+    def told(self, stamp: Stamp) -> dict[str, Any]:
+        restrictions = [*self.issue_restrictions, *self.earn_restrictions, *self.redemption_restrictions]
+        return {
+            "customer": self.customer(stamp),
+            "promotion": self.promotion_id,
+            "programme": self.loyalty_program_id,
+            "name": self.promotion_name,
+            "starts_on": self.promotion_start_date,
+            "ends_on": self.promotion_end_date,
+            "limits": tuple(
+                Limit(restriction.kpi, None if restriction.max_limit == UNLIMITED else restriction.max_limit)
+                for restriction in restrictions
+                if restriction.kpi and restriction.max_limit is not None
+            ),
+        }
+
+
+class PromotionIssuedEvent(PromotionEvent):
+    issual_id: Id
+    promotion_issued_date: Day = None
+    promotion_issued_expiry_date: Day = None
+
+
+def promotion_issued(event: PromotionIssuedEvent, stamp: Stamp) -> list[Fact]:
+    return [
+        PromotionIssued(
+            **event.told(stamp),
+            issual=event.issual_id,
+            issued_on=event.promotion_issued_date,
+            expires_on=event.promotion_issued_expiry_date,
+        )
+    ]
+
+
+class PromotionEarnedEvent(PromotionEvent):
+    earned_id: Id
+    issual_id: OptionalId = None
+    promotion_earned_date: Day = None
+    promotion_earned_expiry_date: Day = None
+
+
+def promotion_earned(event: PromotionEarnedEvent, stamp: Stamp) -> list[Fact]:
+    return [
+        PromotionEarned(
+            **event.told(stamp),
+            earned=event.earned_id,
+            issual=event.issual_id,
+            earned_on=event.promotion_earned_date,
+            expires_on=event.promotion_earned_expiry_date,
+        )
+    ]
+
+
+class RevokeIssuedPromotion(PromotionEvent):
+    revoked_issual_id: Id
+
+
+def revoke_issued_promotion(event: RevokeIssuedPromotion, stamp: Stamp) -> list[Fact]:
+    """Takes back the issual alone: what was earned from it has an event of its own (trap 36)."""
+    return [IssuedPromotionRevoked(**event.told(stamp), issual=event.revoked_issual_id)]
+
+
+class RevokedEarned(Shape):
+    revoked_earned_id: Id
+    promotion_earned_date: Day = None
+    promotion_earned_expiry_date: Day = None
+
+
+class RevokeEarnedPromotion(PromotionEvent):
+    revoked_earned_promotion_details: Annotated[tuple[RevokedEarned, ...], List]
+
+
+def revoke_earned_promotion(event: RevokeEarnedPromotion, stamp: Stamp) -> list[Fact]:
+    """One fact for each revoked earning, whether or not it was ever told (trap 36)."""
+    return [
+        EarnedPromotionRevoked(
+            **event.told(stamp),
+            earned=revoked.revoked_earned_id,
+            earned_on=revoked.promotion_earned_date,
+            expires_on=revoked.promotion_earned_expiry_date,
+        )
+        for revoked in event.revoked_earned_promotion_details
+    ]
+
+
+class CartPromotion(CustomerEvent):
+    promotion_id: Id
+    issue_id: OptionalId = None
+    issue_date: Day = None
+    earn_id: OptionalId = None
+    earned_time: Day = None
+
+    def told(self, stamp: Stamp) -> dict[str, Any]:
+        return {"customer": self.customer(stamp), "promotion": self.promotion_id}
+
+
+def cart_promotion_issued(event: CartPromotion, stamp: Stamp) -> list[Fact]:
+    if event.issue_id is None:
+        raise ValueError("no issue id")
+    return [PromotionIssued(**event.told(stamp), issual=event.issue_id, issued_on=event.issue_date)]
+
+
+def cart_promotion_earned(event: CartPromotion, stamp: Stamp) -> list[Fact]:
+    if event.earn_id is None:
+        raise ValueError("no earn id")
+    return [
+        PromotionEarned(**event.told(stamp), earned=event.earn_id, issual=event.issue_id, earned_on=event.earned_time)
+    ]
+
+
+def cart_promotion_revoked(event: CartPromotion, stamp: Stamp) -> list[Fact]:
+    """The event names what was earned, and that alone is revoked."""
+    if event.earn_id is None:
+        raise ValueError("no earn id")
+    return [EarnedPromotionRevoked(**event.told(stamp), earned=event.earn_id)]
+
+
+class AppliedPromotion(Shape):
+    promotion_id: Id
+    earn_id: Id
+    redemption_count: Points = ONE
+    discount: Points = ZERO
+
+
+class LineItem(Shape):
+    applied_promotions: Annotated[tuple[AppliedPromotion, ...], List] = ()
+
+
+class CartPromotionRedeemed(CustomerEvent):
+    transaction_identifier: OptionalId = None
+    redemption_date_time: Time = None
+    applied_promotions: Annotated[tuple[AppliedPromotion, ...], List] = ()
+    line_item_info: Annotated[tuple[LineItem, ...], List] = ()
+
+
+def cart_promotion_redeemed(event: CartPromotionRedeemed, stamp: Stamp) -> list[Fact]:
+    """One fact for each earned promotion that was used. The vendor does not say whether what it lists at the lines is
+    part of what it lists for the cart: so the lines count only for a promotion that the cart does not name."""
+    customer = event.customer(stamp)
+    transaction = event.transaction_identifier or event.envelope.event_id or stamp.tag
+    used: dict[str, list[AppliedPromotion]] = {}
+    for applied in event.applied_promotions:
+        used.setdefault(applied.earn_id, []).append(applied)
+    for earned, lines in _by_earned(event.line_item_info).items():
+        used.setdefault(earned, lines)
+    return [
+        PromotionRedeemed(
+            customer=customer,
+            promotion=applied[0].promotion_id,
+            earned=earned,
+            redemption=f"{transaction}~{earned}",
+            redeemed_at=event.redemption_date_time,
+            uses=sum((each.redemption_count for each in applied), ZERO),
+            discount=sum((each.discount for each in applied), ZERO),
+        )
+        for earned, applied in used.items()
+    ]
+
+
+def _by_earned(lines: Iterable[LineItem]) -> dict[str, list[AppliedPromotion]]:
+    used: dict[str, list[AppliedPromotion]] = {}
+    for line in lines:
+        for applied in line.applied_promotions:
+            used.setdefault(applied.earn_id, []).append(applied)
+    return used
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "promotionIssued": Kind(PromotionIssuedEvent, promotion_issued),
+    "promotionEarned": Kind(PromotionEarnedEvent, promotion_earned),
+    "revokeIssuedPromotion": Kind(RevokeIssuedPromotion, revoke_issued_promotion),
+    "revokeEarnedPromotion": Kind(RevokeEarnedPromotion, revoke_earned_promotion),
+    "cartPromotionIssued": Kind(CartPromotion, cart_promotion_issued),
+    "cartPromotionEarned": Kind(CartPromotion, cart_promotion_earned),
+    "cartPromotionRevoked": Kind(CartPromotion, cart_promotion_revoked),
+    "cartPromotionRedeemed": Kind(CartPromotionRedeemed, cart_promotion_redeemed),
+}

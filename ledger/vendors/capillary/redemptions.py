@@ -1,0 +1,144 @@
+"""Capillary's redemptions, and everything taken back: redeemed, redemption reversed, issue reversed (document 003).
+
+`programCurrentPoints` is a claim about the account after the event: compared by the fold, never obeyed.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.accounts import Claim, IssueReversed, Redeemed, RedemptionReversed
+from ledger.vendors.capillary.people import CustomerEvent, bill_of
+from ledger.vendors.shape import Id, List, OptionalId, OptionalPoints, Points, Shape
+from ledger.vendors.vendor import Kind, Stamp
+
+ZERO = Decimal(0)
+
+
+class EarningProgramme(Shape):
+    program_id: Id
+    points_redeemed: Points = ZERO
+    program_current_points: OptionalPoints = None
+
+
+class PointsRedeemed(CustomerEvent):
+    loyalty_program_id: OptionalId = None
+    total_points_redeemed: Points
+    redeemed_points_currency_value: OptionalPoints = None
+    redemption_bill_number: OptionalId = None
+    redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
+
+
+def points_redeemed(event: PointsRedeemed, stamp: Stamp) -> list[Fact]:
+    """One debit for each earning programme (trap 12). The redemption is known by `redemptionId`, never by
+    `redemptionSummaryId`, which changes on reversal (trap 6)."""
+    programmes = event.redemption_from_earning_programs or [_only_programme(event)]
+    activity = event.triggering_activity
+    redemption = activity.identifier("redemptionid") or event.envelope.loyalty_event_id or stamp.tag
+    bill_number = event.redemption_bill_number or activity.identifier("billnumber") or activity.identifier("billid")
+    return [
+        Redeemed(
+            holder=event.holder(stamp),
+            programme=programme.program_id,
+            customer=event.customer(stamp),
+            claim=Claim(programme.program_current_points),
+            points=programme.points_redeemed,
+            redemption=stamp.ref(redemption),
+            bill_number=bill_number,
+            value=event.redeemed_points_currency_value if len(programmes) == 1 else None,
+        )
+        for programme in programmes
+    ]
+
+
+def _only_programme(event: PointsRedeemed) -> EarningProgramme:
+    if event.loyalty_program_id is None:
+        raise ValueError("no programme")
+    return EarningProgramme(program_id=event.loyalty_program_id, points_redeemed=event.total_points_redeemed)
+
+
+class ReversedDetails(Shape):
+    available: OptionalPoints = None
+    expired: OptionalPoints = None
+
+
+class ReversalToProgramme(Shape):
+    program_id: Id
+    redeemed_points_reversed: Points
+    redeemed_points_reversed_details: ReversedDetails | None = None
+    program_current_points: OptionalPoints = None
+
+
+class RedeemedPointsReversed(CustomerEvent):
+    loyalty_program_id: OptionalId = None
+    redeemed_points_reversed: Points
+    redeemed_points_reversed_details: ReversedDetails | None = None
+    redemption_reversal_to_earning_programs: Annotated[list[ReversalToProgramme], List] = []
+
+
+def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> list[Fact]:
+    """Only `available` comes back to the balance; `expired` is restored and lapses at once (trap 5)."""
+    programmes = event.redemption_reversal_to_earning_programs
+    if not programmes:
+        if event.loyalty_program_id is None:
+            raise ValueError("no programme")
+        programmes = [
+            ReversalToProgramme(
+                program_id=event.loyalty_program_id,
+                redeemed_points_reversed=event.redeemed_points_reversed,
+                redeemed_points_reversed_details=event.redeemed_points_reversed_details,
+            )
+        ]
+    redemption = event.triggering_activity.identifier("redemptionid") or event.envelope.loyalty_event_id or stamp.tag
+    facts: list[Fact] = []
+    for programme in programmes:
+        details = programme.redeemed_points_reversed_details or ReversedDetails()
+        facts.append(
+            RedemptionReversed(
+                holder=event.holder(stamp),
+                programme=programme.program_id,
+                customer=event.customer(stamp),
+                claim=Claim(programme.program_current_points),
+                points=programme.redeemed_points_reversed,
+                redemption=stamp.ref(redemption),
+                available=details.available,
+                expired=details.expired,
+            )
+        )
+    return facts
+
+
+class IssuedPointsReversed(CustomerEvent):
+    loyalty_program_id: Id
+    program_current_points: OptionalPoints = None
+    program_lifetime_points: OptionalPoints = None
+    total_issued_points_reversed: OptionalPoints = None
+    promised_points_reversed: Points = ZERO
+    current_event_promised_points_returned: Points = ZERO
+    current_event_total_points_returned: OptionalPoints = None
+
+
+def issued_points_reversed(event: IssuedPointsReversed, stamp: Stamp) -> list[Fact]:
+    """The current event's figures say what this return takes back; the totals are the bill's so far (trap 4). Both
+    totals include promised points (trap 2)."""
+    current, total = event.current_event_total_points_returned, event.total_issued_points_reversed
+    return [
+        IssueReversed(
+            holder=event.holder(stamp),
+            programme=event.loyalty_program_id,
+            customer=event.customer(stamp),
+            claim=Claim(event.program_current_points, event.program_lifetime_points),
+            points=None if current is None else current - event.current_event_promised_points_returned,
+            promised=None if current is None else event.current_event_promised_points_returned,
+            points_total=None if total is None else total - event.promised_points_reversed,
+            promised_total=None if total is None else event.promised_points_reversed,
+            **bill_of(event.triggering_activity),
+        )
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "pointsRedeemed": Kind(PointsRedeemed, points_redeemed),
+    "redeemedPointsReversed": Kind(RedeemedPointsReversed, redeemed_points_reversed),
+    "issuedPointsReversed": Kind(IssuedPointsReversed, issued_points_reversed),
+}

@@ -1,0 +1,186 @@
+"""Capillary's requests: `requestUpdated` within an organisation, `requestWorkflowEvent` outside of any (orgId 0).
+
+An approval moves no points and gives no badge: the event that does so follows (traps 25, 26). One approval has a
+consequence of its own: that of a customer's deletion says that personal data are to be erased (trap 24).
+Comments and reasons are free text, bodies hold telephone numbers: neither is told.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.customers import CustomerDeletionApproved
+from ledger.facts.requests import (
+    RequestApproved,
+    RequestFact,
+    RequestFailed,
+    RequestMoved,
+    RequestOpened,
+    RequestRejected,
+)
+from ledger.vendors.capillary.people import CustomerIdentifiers
+from ledger.vendors.capillary.places import EnteredBy
+from ledger.vendors.capillary.words import OrNothing
+from ledger.vendors.shape import List, OptionalId, OptionalPoints, Shape, SnakeShape, Text, Time, squeeze
+from ledger.vendors.vendor import Kind, Stamp
+
+# The vendor's states, in lower case and without blanks; a state beyond these is told as it stands.
+STATES: dict[str, type[RequestFact]] = {
+    "admintask": RequestOpened,
+    "pending": RequestOpened,
+    "approved": RequestApproved,
+    "rejected": RequestRejected,
+    "failed": RequestFailed,
+}
+
+
+def _fact_for(state: str | None) -> type[RequestFact]:
+    return STATES.get(squeeze(state or "").lower(), RequestMoved)
+
+
+class Somebody(Shape):
+    id: OptionalId = None
+
+
+class UpdatedField(Shape):
+    field_name: Text = None
+    previous_value: Text = None
+
+
+class RequestUpdated(Shape):
+    """The deletion of a customer comes flat, its fields beside `data` (E11), where `requestId` is a placeholder."""
+
+    request_tracking_id: OptionalId = None
+    request_id: OptionalId = None
+    request_type: Text = None
+    request_base_type: Text = None
+    status: Text = None
+    updated_at: Time = None
+    created_by: Annotated[EnteredBy, OrNothing] = EnteredBy()
+    updated_by: Annotated[Somebody, OrNothing] = Somebody()
+    customer_id: OptionalId = None
+    customer_identifiers: Annotated[CustomerIdentifiers, OrNothing] = CustomerIdentifiers()
+    updated_fields: Annotated[tuple[UpdatedField, ...], List] = ()
+
+    def state_before(self) -> str | None:
+        """Give what the status was, where the event says that it changed."""
+        return next((field.previous_value for field in self.updated_fields if field.field_name == "status"), None)
+
+
+def request_updated(event: RequestUpdated, stamp: Stamp) -> list[Fact]:
+    request_id = event.request_tracking_id or event.request_id
+    if request_id is None:
+        raise ValueError("no request")
+    request = stamp.ref(request_id)
+    customer_id = event.customer_identifiers.customer_id or event.customer_id
+    customer = stamp.ref(customer_id) if customer_id else None
+    fact = _fact_for(event.status)
+    facts: list[Fact] = [
+        fact(
+            request=request,
+            request_type=event.request_type,
+            base_type=event.request_base_type,
+            vendor_state=event.status,
+            vendor_state_before=event.state_before(),
+            customer=customer,
+            maker=event.created_by.id,
+            checker=None if fact is RequestOpened else event.updated_by.id,
+        )
+    ]
+    if customer and fact is RequestApproved and _asks_for_deletion(event):
+        facts.append(CustomerDeletionApproved(customer=customer, request=request))
+    return facts
+
+
+def _asks_for_deletion(event: RequestUpdated) -> bool:
+    kind = (squeeze(event.request_type or "").upper(), squeeze(event.request_base_type or "").upper())
+    return kind == ("CUSTOMER", "DELETE")
+
+
+class Redemption(SnakeShape):
+    points_redeemed: OptionalPoints = None
+    transaction_number: OptionalId = None
+    external_reference_number: OptionalId = None
+
+
+class Root(SnakeShape):
+    redeem: Annotated[Redemption, OrNothing] = Redemption()
+
+
+class Trigger(Shape):
+    reference_id: OptionalId = None
+
+
+class Body(Shape):
+    """What is asked for. Each type of request fills in its own part; personal values are left unread."""
+
+    root: Annotated[Root, OrNothing] = Root()
+    points: OptionalPoints = None
+    program_id: OptionalId = None
+    reference_id: OptionalId = None
+    earning_entity_type: Text = None
+    earning_entity_id: OptionalId = None
+    customer_id: OptionalId = None
+    customers: Annotated[tuple[OptionalId, ...], List] = ()
+    badge_meta_id: OptionalId = None
+    triggered_by: Annotated[Trigger, OrNothing] = Trigger()
+    label: Text = None
+
+    def customer_ids(self) -> Iterator[str]:
+        """Name the customers, by ids of which nobody says whose they are."""
+        if self.customer_id:
+            yield self.customer_id
+        if self.earning_entity_id and (self.earning_entity_type or "").upper() == "CUSTOMER":
+            yield self.earning_entity_id
+        for customer in self.customers:
+            if customer:
+                yield customer
+
+
+class Attributes(Shape):
+    body: Annotated[Body, OrNothing] = Body()
+
+
+class RequestWorkflowEvent(Shape):
+    request_id: OptionalId = None
+    request_type: Text = None
+    requester_id: OptionalId = None
+    checker_id: OptionalId = None
+    current_request_state: Text = None
+    previous_request_state: Text = None
+    update_time: Time = None
+    request_attributes: Annotated[Attributes, OrNothing] = Attributes()
+
+
+def request_workflow_event(event: RequestWorkflowEvent, stamp: Stamp) -> list[Fact]:
+    """The state alone decides: a request may fail with the comment "approving …" (trap 26). Customers' ids stay
+    unlinked, since orgId 0 is no organisation (domain §1.3)."""
+    if event.request_id is None:
+        raise ValueError("no request")
+    body = event.request_attributes.body
+    redemption = body.root.redeem
+    return [
+        _fact_for(event.current_request_state)(
+            request=stamp.ref(event.request_id),
+            request_type=event.request_type,
+            vendor_state=event.current_request_state,
+            vendor_state_before=event.previous_request_state,
+            customer_ids=tuple(body.customer_ids()),
+            maker=event.requester_id,
+            checker=event.checker_id,
+            programme=body.program_id,
+            points=redemption.points_redeemed if body.points is None else body.points,
+            badge=body.badge_meta_id,
+            status_wanted=body.label,
+            reference=redemption.external_reference_number or body.reference_id or body.triggered_by.reference_id,
+            transaction_number=redemption.transaction_number,
+        )
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "requestUpdated": Kind(RequestUpdated, request_updated, occurred=lambda event: event.updated_at),
+    "requestWorkflowEvent": Kind(
+        RequestWorkflowEvent, request_workflow_event, occurred=lambda event: event.update_time
+    ),
+}

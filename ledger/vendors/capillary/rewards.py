@@ -1,0 +1,201 @@
+"""Capillary's rewards: the catalogue, and what becomes of a customer's redemption of one (document 003).
+
+Events about the catalogue have no customer (trap 35); their image and document addresses are signed, carry something
+like credentials, and are not read. A redemption has no id of the vendor's: it is known by reward, customer and event.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.coupons import CouponIssued
+from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionFailed
+from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardText, RewardUpdated
+from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.capillary.words import OrNothing
+from ledger.vendors.shape import FarTime, Id, List, OptionalId, OptionalPoints, Shape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class RewardDetail(Shape):
+    language_code: Text = None
+    name: Text = None
+    description: Text = None
+
+
+class Vendor(Shape):
+    name: Text = None
+
+
+class CatalogueEvent(Shape):
+    reward_id: Id
+    program_id: OptionalId = None
+    type: Text = None
+    redemption_type: Text = None
+    enabled: bool | None = None
+    start_date: FarTime = None
+    end_date: FarTime = None
+    intouch_points: OptionalPoints = None
+    intouch_series_id: OptionalId = None
+    priority: OptionalId = None
+    tier: Text = None
+    group: Text = None
+    label: Text = None
+    categories: Annotated[tuple[OptionalId, ...], List] = ()
+    reward_details: Annotated[tuple[RewardDetail, ...], List] = ()
+    vendor_details: Annotated[Vendor, OrNothing] = Vendor()
+
+    def told(self, stamp: Stamp) -> dict[str, Any]:
+        return {
+            "reward": stamp.ref(self.reward_id),
+            "programme": self.program_id,
+            "reward_type": self.type,
+            "redemption_type": self.redemption_type,
+            "enabled": self.enabled,
+            "starts_at": self.start_date,
+            "ends_at": self.end_date,
+            "cost": self.intouch_points,
+            "series": self.intouch_series_id,
+            "priority": self.priority,
+            "tier": self.tier,
+            "group": self.group,
+            "label": self.label,
+            "categories": tuple(category for category in self.categories if category),
+            "vendor": self.vendor_details.name,
+            "texts": tuple(
+                RewardText(detail.language_code, detail.name, detail.description) for detail in self.reward_details
+            ),
+        }
+
+
+def reward_created(event: CatalogueEvent, stamp: Stamp) -> list[Fact]:
+    return [RewardCreated(**event.told(stamp))]
+
+
+def reward_updated(event: CatalogueEvent, stamp: Stamp) -> list[Fact]:
+    return [RewardUpdated(**event.told(stamp))]
+
+
+def reward_expiry_reminder(event: CatalogueEvent, stamp: Stamp) -> list[Fact]:
+    """A reminder changes nothing: it is compared with the catalogue (trap 9)."""
+    return [RewardClaimed(**event.told(stamp))]
+
+
+class IntouchReward(Shape):
+    intouch_coupon_code: OptionalId = None
+    code_expiry: FarTime = None
+
+
+class VendorReward(Shape):
+    vendor_voucher: OptionalId = None
+
+
+class RewardIssued(CustomerEvent):
+    reward_id: Id
+    intouch_points: OptionalPoints = None
+    intouch_series_id: OptionalId = None
+    intouch_reward_details: Annotated[IntouchReward, OrNothing] = IntouchReward()
+    vendor_reward_details: Annotated[VendorReward, OrNothing] = VendorReward()
+
+
+def reward_issued(event: RewardIssued, stamp: Stamp) -> list[Fact]:
+    """The reward was given. It moves no points: the debit comes by `pointsRedeemed`, and `intouchPoints` only says what
+    the reward costs (trap 33).
+
+    A code of Capillary's own is a coupon as well. The event names no coupon id, and codes repeat across series (trap
+    31): so the coupon is known by series and code. Should `CouponIssue` tell of it too, it stands there by its id, and
+    series, code and customer are the same. A voucher of somebody else's is not ours to follow.
+    """
+    customer = event.customer(stamp)
+    details = event.intouch_reward_details
+    code, series = details.intouch_coupon_code, event.intouch_series_id
+    coupon = stamp.ref(f"code~{series or '-'}~{code}") if code else None
+    facts: list[Fact] = [
+        RewardRedemptionCompleted(
+            reward_redemption=_redemption(event, event.reward_id, stamp),
+            reward=stamp.ref(event.reward_id),
+            customer=customer,
+            points=event.intouch_points,
+            coupon=coupon,
+            coupon_code=code or event.vendor_reward_details.vendor_voucher,
+            request=event.envelope.api_request_id,
+        )
+    ]
+    if coupon:
+        facts.append(
+            CouponIssued(coupon=coupon, code=code, series=series, customer=customer, valid_until=details.code_expiry)
+        )
+    return facts
+
+
+class FailedReward(Shape):
+    id: Id
+    points: OptionalPoints = None
+
+
+class ErroredStep(Shape):
+    name: Text = None
+    error_code: OptionalId = None
+    error_message: Text = None
+    rewards: Annotated[tuple[FailedReward, ...], List] = ()
+
+    def line(self) -> str:
+        """Give the step, its error's code and the vendor's words: "ISSUE_REWARD 730: …"."""
+        head = " ".join(part for part in (self.name, self.error_code) if part)
+        return ": ".join(part for part in (head, self.error_message) if part)
+
+
+class IssueRewardFailure(CustomerEvent):
+    request_id: OptionalId = None
+    total_points: OptionalPoints = None
+    errored_steps: Annotated[tuple[ErroredStep, ...], List] = ()
+
+
+def issue_reward_failure(event: IssueRewardFailure, stamp: Stamp) -> list[Fact]:
+    """Nothing was issued; if the points were taken, they are due back (trap 34). The event does not say whether they
+    were, only which request it was. One fact for each reward that a step failed for, with the errors of all its steps;
+    one without a reward where no step names any."""
+    steps = event.errored_steps
+    rewards = {reward.id: reward for step in steps for reward in step.rewards}
+    customer = event.customer(stamp)
+    request = event.request_id or event.envelope.api_request_id
+    if not rewards:
+        return [
+            RewardRedemptionFailed(
+                reward_redemption=_redemption(event, "-", stamp),
+                customer=customer,
+                points=event.total_points,
+                request=request,
+                errors=_errors(steps),
+            )
+        ]
+    return [
+        RewardRedemptionFailed(
+            reward_redemption=_redemption(event, reward.id, stamp),
+            reward=stamp.ref(reward.id),
+            customer=customer,
+            points=reward.points,
+            request=request,
+            errors=_errors([step for step in steps if any(failed.id == reward.id for failed in step.rewards)]),
+        )
+        for reward in rewards.values()
+    ]
+
+
+def _errors(steps: Sequence[ErroredStep]) -> tuple[str, ...]:
+    return tuple(line for line in (step.line() for step in steps) if line)
+
+
+def _redemption(event: CustomerEvent, reward: str, stamp: Stamp) -> str:
+    """Name the redemption by reward, customer and event. Requests are no names: one may give several rewards, and their
+    ids repeat (trap 39)."""
+    return stamp.ref(f"{reward}~{event.customer_identifiers.customer_id}~{event.envelope.event_id or stamp.tag}")
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "rewardCreated": Kind(CatalogueEvent, reward_created),
+    "rewardUpdated": Kind(CatalogueEvent, reward_updated),
+    "rewardExpiryReminder": Kind(CatalogueEvent, reward_expiry_reminder),
+    "rewardIssued": Kind(RewardIssued, reward_issued),
+    "issueRewardFailure": Kind(IssueRewardFailure, issue_reward_failure),
+}

@@ -1,0 +1,206 @@
+"""Capillary's streaks: enrolled, started, levels reached and withdrawn, ended, un-enrolled (document 003, trap 30).
+
+Numbers come as text in some fields and as numbers in others, days without a zone, and the activity of `streakEnd` is
+called `streakStartEvent`: nothing is concluded from it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator
+
+from ledger.facts import Fact
+from ledger.facts.streaks import (
+    StreakEnded,
+    StreakEnrolled,
+    StreakLevelAchieved,
+    StreakLevelUnAchieved,
+    StreakStarted,
+    StreakUnEnrolled,
+)
+from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.capillary.targets import TargetDetails
+from ledger.vendors.shape import List, OptionalId, OptionalPoints, Shape, Text, Time, as_points
+from ledger.vendors.vendor import Kind, Stamp
+
+
+def as_local(value: Any) -> str | None:
+    """Read a day and time that names no zone, as ISO 8601 without one; None if it is missing or unreadable."""
+    try:
+        return datetime.fromisoformat(value.strip()).isoformat() if type(value) is str else None
+    except ValueError:
+        return None
+
+
+def as_count(value: Any) -> int | None:
+    """Read a count, a number or text."""
+    return None if value is None or value == "" else int(as_points(value))
+
+
+Local = Annotated[str | None, BeforeValidator(as_local)]
+Count = Annotated[int | None, BeforeValidator(as_count)]
+
+
+class Streak(Shape):
+    """One streak of an event; each kind of event names some of these fields."""
+
+    streak_id: OptionalId = None
+    user_streak_id: OptionalId = None
+    streak_name: Text = None
+    number_of_level: Count = None
+    level_values: Annotated[tuple[Text, ...], List] = ()
+    start_date: Local = None
+    end_date: Local = None
+
+    def told(self) -> dict[str, Any]:
+        return {"streak": self.streak_id, "user_streak": self.user_streak_id, "name": self.streak_name}
+
+    def defined(self) -> dict[str, Any]:
+        """Give what the streak asks for. There may be levels without values: `numberOfLevel: 1, levelValues: []`."""
+        return {
+            "levels_count": self.number_of_level,
+            "level_values": tuple(value for value in self.level_values if value),
+            "starts_local": self.start_date,
+            "ends_local": self.end_date,
+        }
+
+
+S = TypeVar("S", bound=Streak)
+
+
+class StreakEvent(CustomerEvent):
+    """What every event about streaks carries: the targets they belong to, in a list or alone."""
+
+    target_data: Annotated[tuple[TargetDetails, ...], List] = ()
+    target_details: TargetDetails | None = None
+
+    def paired(self, streaks: Sequence[S], stamp: Stamp) -> list[tuple[S, dict[str, Any]]]:
+        """Give each streak with its name and that of its target: the one target of all, or the one at its place.
+
+        Raises ValueError if streaks and targets do not pair.
+        """
+        targets = self.target_data or ((self.target_details,) if self.target_details else ())
+        if len(targets) == 1:
+            targets = targets * len(streaks)
+        if len(targets) != len(streaks):
+            raise ValueError("streaks and targets do not pair")
+        customer = self.customer(stamp)
+        return [
+            (
+                streak,
+                {
+                    "customer": customer,
+                    "target": target.id,
+                    "period": target.target_period_id,
+                    "target_name": target.name,
+                    "period_name": target.target_period_name,
+                    **streak.told(),
+                },
+            )
+            for streak, target in zip(streaks, targets, strict=True)
+        ]
+
+
+class Enrolled(Streak):
+    streak_value_when_enrolled: OptionalPoints = None
+
+
+class StreakCustomerEnrolment(StreakEvent):
+    streak_enrolment_data: Annotated[tuple[Enrolled, ...], List]
+
+
+def streak_customer_enrolment(event: StreakCustomerEnrolment, stamp: Stamp) -> list[Fact]:
+    return [
+        StreakEnrolled(**told, **streak.defined(), value=streak.streak_value_when_enrolled)
+        for streak, told in event.paired(event.streak_enrolment_data, stamp)
+    ]
+
+
+class UnEnrolled(Streak):
+    streak_value_when_un_enrolled: OptionalPoints = None
+
+
+class StreakCustomerUnEnrolment(StreakEvent):
+    streak_un_enrolment_data: Annotated[tuple[UnEnrolled, ...], List]
+
+
+def streak_customer_un_enrolment(event: StreakCustomerUnEnrolment, stamp: Stamp) -> list[Fact]:
+    return [
+        StreakUnEnrolled(**told, **streak.defined(), value=streak.streak_value_when_un_enrolled)
+        for streak, told in event.paired(event.streak_un_enrolment_data, stamp)
+    ]
+
+
+class Started(Streak):
+    user_streak_value_at_the_start: OptionalPoints = None
+
+
+class StreakStart(StreakEvent):
+    streak_start_data: Annotated[tuple[Started, ...], List]
+
+
+def streak_start(event: StreakStart, stamp: Stamp) -> list[Fact]:
+    return [
+        StreakStarted(**told, **streak.defined(), value=streak.user_streak_value_at_the_start)
+        for streak, told in event.paired(event.streak_start_data, stamp)
+    ]
+
+
+class Ended(Streak):
+    number_of_levels_achieved_by_the_user: Count = None
+    levels_achieved_by_the_user: Annotated[tuple[Text, ...], List] = ()
+    user_streak_value_by_the_end: OptionalPoints = None
+
+
+class StreakEnd(StreakEvent):
+    streak_end_data: Annotated[tuple[Ended, ...], List]
+
+
+def streak_end(event: StreakEnd, stamp: Stamp) -> list[Fact]:
+    return [
+        StreakEnded(
+            **told,
+            **streak.defined(),
+            value=streak.user_streak_value_by_the_end,
+            levels_achieved=tuple(level for level in streak.levels_achieved_by_the_user if level),
+            levels_achieved_count=streak.number_of_levels_achieved_by_the_user,
+        )
+        for streak, told in event.paired(event.streak_end_data, stamp)
+    ]
+
+
+class Level(Streak):
+    streak_level_name: Text = None
+    user_current_streak_value: OptionalPoints = None
+    streak_level_achieved_date: Time = None
+
+    def reached(self) -> dict[str, Any]:
+        """Give the level by its name, or by its streak's name, which carries the level's number in these events."""
+        return {
+            "level": self.streak_level_name or self.streak_name or "-",
+            "value": self.user_current_streak_value,
+            "achieved_at": self.streak_level_achieved_date,
+        }
+
+
+class StreakLevel(StreakEvent):
+    streak_data: Annotated[tuple[Level, ...], List]
+
+
+def streak_level_achieved(event: StreakLevel, stamp: Stamp) -> list[Fact]:
+    return [StreakLevelAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, stamp)]
+
+
+def streak_level_un_achieved(event: StreakLevel, stamp: Stamp) -> list[Fact]:
+    return [StreakLevelUnAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, stamp)]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "streakCustomerEnrolment": Kind(StreakCustomerEnrolment, streak_customer_enrolment),
+    "streakStart": Kind(StreakStart, streak_start),
+    "streakLevelAchieved": Kind(StreakLevel, streak_level_achieved),
+    "streakLevelUnAchieved": Kind(StreakLevel, streak_level_un_achieved),
+    "streakEnd": Kind(StreakEnd, streak_end),
+    "streakCustomerUnEnrolment": Kind(StreakCustomerUnEnrolment, streak_customer_un_enrolment),
+}

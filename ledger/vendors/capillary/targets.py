@@ -1,0 +1,221 @@
+"""Capillary's targets, which it also calls milestones: values, achievements, periods, and groups of targets.
+
+The achieved value is absolute and wins. What an event adds is never negative, even when a return takes it away, "since
+it can lead to integration issues": the sign comes from the triggering activity (trap 27). `data.eventName` and
+`data.eventId` name that activity and not the event (trap 28). Document 003 has four of the kinds by name only; their
+fields are those of their neighbours and of Capillary's later event schema.
+"""
+
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.milestones import (
+    MilestoneAchieved,
+    MilestoneCompleted,
+    MilestoneEnrolled,
+    MilestoneGroupAchieved,
+    MilestoneGroupUnAchieved,
+    MilestoneLowered,
+    MilestoneRaised,
+    MilestoneRedefined,
+    MilestoneStarted,
+    TargetStanding,
+)
+from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.capillary.words import OrNothing
+from ledger.vendors.shape import Day, Id, List, OptionalId, OptionalPoints, Shape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class TargetDetails(Shape):
+    id: Id
+    name: Text = None
+    target_group_id: OptionalId = None
+    target_group_name: Text = None
+    target_period_id: OptionalId = None
+    target_period_name: Text = None
+
+
+class TargetEvent(CustomerEvent):
+    """What every event about one target carries; an event leaves out what is not its subject."""
+
+    target_details: TargetDetails
+    achieved_target_value: OptionalPoints = None
+    defined_target_value: OptionalPoints = None
+    current_event_target_value: OptionalPoints = None
+    transaction_id: OptionalId = None
+
+    @property
+    def is_return(self) -> bool:
+        return "return" in (self.triggering_activity.name or "").lower()
+
+    def told(self, stamp: Stamp) -> dict[str, Any]:
+        """Give the fields that every fact about a milestone has."""
+        details = self.target_details
+        return {
+            "customer": self.customer(stamp),
+            "target": details.id,
+            "period": details.target_period_id,
+            "target_name": details.name,
+            "period_name": details.target_period_name,
+            "target_group": details.target_group_id,
+            "target_group_name": details.target_group_name,
+            "value": self.achieved_target_value,
+            "defined": self.defined_target_value,
+        }
+
+    def moved(self, stamp: Stamp) -> dict[str, Any]:
+        """Give the fields of a fact that moves the value, the difference with the sign of its activity (trap 27)."""
+        size = self.current_event_target_value
+        delta = None if size is None else -abs(size) if self.is_return else abs(size)
+        return {
+            **self.told(stamp),
+            "delta": delta,
+            "activity": self.triggering_activity.name,
+            "transaction": self.transaction_id,
+        }
+
+
+def target_achieved_value_updated(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+    moved = event.moved(stamp)
+    return [MilestoneLowered(**moved) if event.is_return else MilestoneRaised(**moved)]
+
+
+def target_value_achieved(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+    """The achieved value may exceed the defined one (trap 29)."""
+    return [MilestoneAchieved(**event.moved(stamp))]
+
+
+def target_value_updated(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+    """The customer's target was set anew: what was defined before stays with the facts that said so (trap 29)."""
+    return [MilestoneRedefined(**event.told(stamp))]
+
+
+def target_period_started(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+    return [MilestoneStarted(**event.told(stamp))]
+
+
+def target_period_completed(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+    return [MilestoneCompleted(**event.told(stamp))]
+
+
+class TargetCustomerEnrolment(CustomerEvent):
+    """The one event about a target whose details stand beside the customer and not in a structure of their own."""
+
+    target_id: Id
+    target_name: Text = None
+    target_group_id: OptionalId = None
+    target_group_name: Text = None
+    target_period_id: OptionalId = None
+    target_period_name: Text = None
+    target_period_start_date: Day = None
+    default_target_value: OptionalPoints = None
+
+
+def target_customer_enrolment(event: TargetCustomerEnrolment, stamp: Stamp) -> list[Fact]:
+    return [
+        MilestoneEnrolled(
+            customer=event.customer(stamp),
+            target=event.target_id,
+            period=event.target_period_id,
+            target_name=event.target_name,
+            period_name=event.target_period_name,
+            target_group=event.target_group_id,
+            target_group_name=event.target_group_name,
+            defined=event.default_target_value,
+            period_starts_on=event.target_period_start_date,
+        )
+    ]
+
+
+class UnifiedTarget(Shape):
+    target_id: Id
+    target_name: Text = None
+    target_period_id: OptionalId = None
+    target_period_name: Text = None
+    achieved_target_value: OptionalPoints = None
+    defined_target_value: OptionalPoints = None
+
+
+class Condition(Shape):
+    combination_type: Text = None
+    aggregation: Text = None
+    threshold_value: OptionalPoints = None
+
+
+class UnifiedGroup(Shape):
+    target_group_id: Id
+    target_group_name: Text = None
+    unified_targets_achievement_condition: Annotated[Condition, OrNothing] = Condition()
+
+
+class UnifiedTargets(CustomerEvent):
+    unified_target_group_details: UnifiedGroup
+    target_data: Annotated[tuple[UnifiedTarget, ...], List] = ()
+    transaction_id: OptionalId = None
+
+    def group(self, stamp: Stamp) -> dict[str, Any]:
+        """Give the fields of a fact about the group. Its period is its targets', if they agree on one."""
+        group = self.unified_target_group_details
+        condition = group.unified_targets_achievement_condition
+        periods = {(target.target_period_id, target.target_period_name) for target in self.target_data}
+        period, period_name = periods.pop() if len(periods) == 1 else (None, None)
+        return {
+            "customer": self.customer(stamp),
+            "target_group": group.target_group_id,
+            "period": period,
+            "name": group.target_group_name,
+            "period_name": period_name,
+            "combination": condition.combination_type,
+            "aggregation": condition.aggregation,
+            "threshold": condition.threshold_value,
+            "standings": tuple(
+                TargetStanding(
+                    target.target_id, target.target_name, target.achieved_target_value, target.defined_target_value
+                )
+                for target in self.target_data
+            ),
+            "activity": self.triggering_activity.name,
+            "transaction": self.transaction_id,
+        }
+
+    def milestone(self, target: UnifiedTarget, stamp: Stamp) -> dict[str, Any]:
+        """Give the fields of a fact about one of the group's targets. How much this event moved it is not told."""
+        group = self.unified_target_group_details
+        return {
+            "customer": self.customer(stamp),
+            "target": target.target_id,
+            "period": target.target_period_id,
+            "target_name": target.target_name,
+            "period_name": target.target_period_name,
+            "target_group": group.target_group_id,
+            "target_group_name": group.target_group_name,
+            "value": target.achieved_target_value,
+            "defined": target.defined_target_value,
+            "activity": self.triggering_activity.name,
+            "transaction": self.transaction_id,
+        }
+
+
+def unified_targets_achieved(event: UnifiedTargets, stamp: Stamp) -> list[Fact]:
+    """The group's condition is met; each target's value is told with it."""
+    raised = [MilestoneRaised(**event.milestone(target, stamp)) for target in event.target_data]
+    return [MilestoneGroupAchieved(**event.group(stamp)), *raised]
+
+
+def unified_targets_un_achieved(event: UnifiedTargets, stamp: Stamp) -> list[Fact]:
+    """The group's condition is no longer met, although the event still names TransactionAdd (trap 29)."""
+    lowered = [MilestoneLowered(**event.milestone(target, stamp)) for target in event.target_data]
+    return [MilestoneGroupUnAchieved(**event.group(stamp)), *lowered]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "targetAchievedValueUpdated": Kind(TargetEvent, target_achieved_value_updated),
+    "targetValueAchieved": Kind(TargetEvent, target_value_achieved),
+    "targetValueUpdated": Kind(TargetEvent, target_value_updated),
+    "targetPeriodStarted": Kind(TargetEvent, target_period_started),
+    "targetPeriodCompleted": Kind(TargetEvent, target_period_completed),
+    "targetCustomerEnrolment": Kind(TargetCustomerEnrolment, target_customer_enrolment),
+    "unifiedTargetsAchieved": Kind(UnifiedTargets, unified_targets_achieved),
+    "unifiedTargetsUnAchieved": Kind(UnifiedTargets, unified_targets_un_achieved),
+}

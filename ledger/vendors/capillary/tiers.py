@@ -1,0 +1,104 @@
+"""Capillary's tiers: upgraded, renewed, downgraded, and the reminder of a downgrade to come.
+
+A tier is known by its number within the programme; two tiers of one programme may share a number (trap 38), so the
+name is kept beside it as then published.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from ledger.facts import Fact
+from ledger.facts.tiers import TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
+from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.shape import Id, List, OptionalId, Shape, Text, as_day, as_text
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class Tier(Shape):
+    tier_number: OptionalId = None
+    tier_name: Text = None
+
+
+class Programme(Shape):
+    tiers: Annotated[list[Tier], List] = []
+
+
+class TierEvent(CustomerEvent):
+    loyalty_program_id: Id
+    loyalty_program_details: Annotated[Programme, BeforeValidator(lambda value: value or {})] = Programme()
+    tier_expiry_date: Text = None
+    notes: Text = None
+
+    def name_of(self, number: str) -> str | None:
+        """Give the name of a tier, None where none or several tiers of the programme carry the number."""
+        names = {tier.tier_name for tier in self.loyalty_program_details.tiers if tier.tier_number == number}
+        return names.pop() if len(names) == 1 else None
+
+    def told(self, stamp: Stamp, number: str) -> dict[str, Any]:
+        """Give the fields that every change of tier has. A day that cannot be read is none, and flagged (§1.5)."""
+        until = as_day(self.tier_expiry_date)
+        return {
+            "customer": self.customer(stamp),
+            "programme": self.loyalty_program_id,
+            "tier": number,
+            "tier_name": self.name_of(number),
+            "until": until,
+            "until_unreadable": until is None and self.tier_expiry_date is not None,
+        }
+
+
+class TierUpgradedEvent(TierEvent):
+    upgraded_tier_number: Id
+    previous_tier_number: OptionalId = None
+    upgrade_type: Text = None
+
+
+def tier_upgraded(event: TierUpgradedEvent, stamp: Stamp) -> list[Fact]:
+    told = event.told(stamp, event.upgraded_tier_number)
+    return [TierUpgraded(**told, previous=event.previous_tier_number, note=as_text(event.upgrade_type))]
+
+
+class TierDowngradedEvent(TierEvent):
+    downgraded_tier_number: Id
+    previous_tier_number: OptionalId = None
+
+
+def tier_downgraded(event: TierDowngradedEvent, stamp: Stamp) -> list[Fact]:
+    return [TierDowngraded(**event.told(stamp, event.downgraded_tier_number), previous=event.previous_tier_number)]
+
+
+class TierRenewedEvent(TierEvent):
+    current_tier_number: Id
+    renew_type: Text = None
+
+
+def tier_renewed(event: TierRenewedEvent, stamp: Stamp) -> list[Fact]:
+    return [TierRenewed(**event.told(stamp, event.current_tier_number), note=as_text(event.renew_type))]
+
+
+class TierDowngradeReminder(TierEvent):
+    current_tier_number: Id
+    scheduled_downgrade_date: Text = None
+
+
+def tier_downgrade_reminder(event: TierDowngradeReminder, stamp: Stamp) -> list[Fact]:
+    """A reminder changes nothing: it claims the current tier and the day it will end (trap 9)."""
+    number = event.current_tier_number
+    return [
+        TierClaimed(
+            customer=event.customer(stamp),
+            programme=event.loyalty_program_id,
+            tier=number,
+            tier_name=event.name_of(number),
+            downgrade_on=as_day(event.scheduled_downgrade_date),
+        )
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "tierUpgraded": Kind(TierUpgradedEvent, tier_upgraded),
+    "tierRenewed": Kind(TierRenewedEvent, tier_renewed),
+    "tierDowngraded": Kind(TierDowngradedEvent, tier_downgraded),
+    "tierDowngradeReminder": Kind(TierDowngradeReminder, tier_downgrade_reminder),
+}

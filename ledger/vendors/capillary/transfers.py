@@ -1,0 +1,112 @@
+"""Capillary's transfers: one change told by two events, the sender's and the receiver's, each right alone (trap 11)."""
+
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.facts.accounts import Claim, TransferReceived, TransferSent, TransferSettled
+from ledger.facts.transfers import TransferCompleted, TransferInitiated
+from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, holder
+from ledger.vendors.capillary.redemptions import EarningProgramme
+from ledger.vendors.shape import Id, List, Points
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class PointsTransferredInitiated(CustomerEvent):
+    loyalty_program_id: Id
+    total_points_transferred: Points
+    transfer_receiving_customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
+    transfer_receiving_entity_information: Entity | None = None
+    redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
+
+
+def points_transferred_initiated(event: PointsTransferredInitiated, stamp: Stamp) -> list[Fact]:
+    """The sender's half. Its fields are named like a redemption's; each earning programme pays its share (trap 11)."""
+    transfer = _transfer(event, stamp)
+    sender = event.holder(stamp)
+    receiver = _other(event.transfer_receiving_entity_information, event.transfer_receiving_customer_identifiers, stamp)
+    programmes = event.redemption_from_earning_programs or [
+        EarningProgramme(program_id=event.loyalty_program_id, points_redeemed=event.total_points_transferred)
+    ]
+    facts: list[Fact] = [
+        TransferSent(
+            holder=sender,
+            programme=programme.program_id,
+            customer=event.customer(stamp),
+            claim=Claim(programme.program_current_points),
+            points=programme.points_redeemed,
+            transfer=transfer,
+            receiver=receiver,
+        )
+        for programme in programmes
+    ]
+    facts.append(
+        TransferInitiated(
+            transfer=transfer,
+            points=event.total_points_transferred,
+            programme=event.loyalty_program_id,
+            sender=sender,
+            receiver=receiver,
+        )
+    )
+    return facts
+
+
+class PointsTransferredReceived(CustomerEvent):
+    loyalty_program_id: Id
+    total_points_transferred: Points
+    transfer_initiating_customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
+    transfer_initiating_entity_information: Entity | None = None
+
+
+def points_transferred_received(event: PointsTransferredReceived, stamp: Stamp) -> list[Fact]:
+    """The receiver's half; it carries no balance (trap 11). It also settles what the sender has in transit."""
+    transfer = _transfer(event, stamp)
+    receiver = event.holder(stamp)
+    sender = _other(event.transfer_initiating_entity_information, event.transfer_initiating_customer_identifiers, stamp)
+    facts: list[Fact] = [
+        TransferReceived(
+            holder=receiver,
+            programme=event.loyalty_program_id,
+            customer=event.customer(stamp),
+            points=event.total_points_transferred,
+            transfer=transfer,
+            sender=sender,
+        ),
+        TransferCompleted(
+            transfer=transfer,
+            points=event.total_points_transferred,
+            programme=event.loyalty_program_id,
+            sender=sender,
+            receiver=receiver,
+        ),
+    ]
+    if sender is not None:
+        facts.append(
+            TransferSettled(
+                holder=sender,
+                programme=event.loyalty_program_id,
+                points=event.total_points_transferred,
+                transfer=transfer,
+            )
+        )
+    return facts
+
+
+def _transfer(event: CustomerEvent, stamp: Stamp) -> str:
+    """Name the transfer: both halves carry the same loyaltyEventId."""
+    return stamp.ref(event.envelope.loyalty_event_id or event.envelope.api_request_id or stamp.tag)
+
+
+def _other(entity: Entity | None, identifiers: CustomerIdentifiers, stamp: Stamp) -> str | None:
+    """Name the other side of a transfer, None if the event does not say."""
+    group = holder(stamp, entity)
+    if group is not None:
+        return group
+    customer = identifiers.customer_id or (entity.entity_id if entity else None)
+    return stamp.ref(customer) if customer else None
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "pointsTransferredInitiated": Kind(PointsTransferredInitiated, points_transferred_initiated),
+    "pointsTransferredReceived": Kind(PointsTransferredReceived, points_transferred_received),
+}

@@ -1,0 +1,86 @@
+"""Fabric: that a coupon or promotion was applied to an order, or no longer is (document 004).
+
+The payload is thin: the details stand behind `callbackUrls`, and no address out of a payload is ever fetched (trap 40).
+A delivery holds one or more events.
+"""
+
+from functools import partial
+from typing import Any
+
+from ledger.facts import Fact
+from ledger.facts.redemption_records import (
+    RedemptionRecordCreated,
+    RedemptionRecordDeleted,
+    RedemptionRecordFact,
+    RedemptionRecordUpdated,
+)
+from ledger.reading import Document
+from ledger.vendors.reach import at, id_at
+from ledger.vendors.shape import Id, SnakeShape, Text, as_time, squeeze
+from ledger.vendors.vendor import NO_ORG, Kind, Member, Stamp, Vendor
+
+KIND_CHARACTERS_MAX = 100
+
+
+class Record(SnakeShape):
+    id: Id
+    status: Text = None
+
+
+def record_told(of: str, told: type[RedemptionRecordFact], event: Record, stamp: Stamp) -> list[Fact]:
+    """Coupons and promotions may share an id (all published samples do), so what it is a record of is part of its
+    name."""
+    return [told(record=stamp.ref(f"{of}~{event.id}"), of=of, status=event.status)]
+
+
+def open_delivery(document: Document, _kind: str | None) -> list[Member] | None:
+    """Find the events in a body (envelope E1), one member for each of `events`."""
+    value = document.value
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+        return None
+    events = value.get("events")
+    if "tenantid" not in value or not isinstance(events, list):
+        return None
+    kind = squeeze(value["type"]).lower()[:KIND_CHARACTERS_MAX]
+    org = id_at(value, "tenantid") or NO_ORG
+    return [_member(kind, org, event) for event in events]
+
+
+def _member(kind: str, org: str, event: Any) -> Member:
+    """All six published samples share the event's id and the record's (domain §1.3): both and the status name it."""
+    event_id, data = id_at(event, "id"), at(event, "data")
+    data = data if isinstance(data, dict) else {}
+    occurred_at = as_time(at(event, "time"))
+    if event_id is None:
+        return Member(kind, org, ("data",), occurred_at, event, data)
+    return Member(
+        kind=kind,
+        org=org,
+        identity=("id", event_id, id_at(data, "id") or "", id_at(data, "status") or ""),
+        occurred_at=occurred_at,
+        content=(at(event, "time"), _without_addresses(data)),
+        body=data,
+    )
+
+
+def _without_addresses(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in data.items() if name != "callbackUrls"}
+
+
+KINDS: dict[str, Kind[Any]] = {
+    f"offers:redemption:{of}:{verb}": Kind(Record, partial(record_told, of, told))
+    for of in ("coupon", "promotion")
+    for verb, told in (
+        ("created", RedemptionRecordCreated),
+        ("updated", RedemptionRecordUpdated),
+        ("deleted", RedemptionRecordDeleted),
+    )
+}
+
+FABRIC = Vendor(
+    name="fabric",
+    open=open_delivery,
+    kinds=KINDS,
+    scheme="header",
+    header="x-webhook-secret",
+)

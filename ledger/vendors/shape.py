@@ -1,0 +1,161 @@
+"""The types that vendors' shapes are made of: ids, points, times and days, read the way vendors really write them.
+
+A shape names only what we use and ignores the rest. Blanks that copying left inside an id, a number or a time are
+removed here; text that people read is only trimmed.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic.alias_generators import to_camel
+
+POINTS_MAX = Decimal(10) ** 12
+POINTS_PLACES_MAX = 6
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+LATEST_DAY = date(2200, 1, 1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# What vendors write where they mean "none" (domain §1.3).
+ABSENT = frozenset({"", "-1", "null", "None", "[email protected]", "[emailprotected]"})
+
+
+class Shape(BaseModel):
+    """What we use of one vendor's structure; field names are its names in snake case."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+
+class SnakeShape(Shape):
+    """A shape of a vendor whose own names are in snake case."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+
+def squeeze(text: str) -> str:
+    """Remove all white space."""
+    return "".join(text.split())
+
+
+def as_id(value: Any) -> str | None:
+    """Read an id as text, None where the vendor writes one of its words for "none".
+
+    Raises ValueError for a fraction, a truth value or a structure.
+    """
+    if type(value) is int:
+        text = str(value)
+    elif type(value) is str:
+        text = squeeze(value)
+    elif value is None:
+        return None
+    else:
+        raise ValueError("not an id")
+    return None if text in ABSENT else text
+
+
+def as_points(value: Any) -> Decimal:
+    """Read points or money exactly; a missing figure is 0.
+
+    Raises ValueError beyond POINTS_MAX or finer than POINTS_PLACES_MAX decimal places.
+    """
+    if value is None or value == "":
+        return Decimal(0)
+    if type(value) is bool or not isinstance(value, int | str | Decimal):
+        raise ValueError("not a number")
+    try:
+        points = Decimal(squeeze(value)) if isinstance(value, str) else Decimal(value)
+    except InvalidOperation:
+        raise ValueError("not a number") from None
+    if not points.is_finite() or abs(points) > POINTS_MAX:
+        raise ValueError("a number out of range")
+    whole = points.to_integral_value()
+    if points == whole:
+        return whole.quantize(Decimal(1))
+    points = points.normalize()
+    if points.as_tuple().exponent < -POINTS_PLACES_MAX:  # type: ignore[operator]  # finite: an int
+        raise ValueError("finer than 0.000001")
+    return points
+
+
+def as_time(value: Any) -> datetime | None:
+    """Read milliseconds since 1970 or an ISO 8601 text; None if it is missing, unreadable or cannot be true.
+
+    A time without a zone is taken as UTC. Cannot be true: before EARLIEST or from LATEST on.
+    """
+    time = parse_time(value)
+    return time if time is not None and EARLIEST <= time < LATEST else None
+
+
+def parse_time(value: Any) -> datetime | None:
+    """Read a time as `as_time` does, without its bounds."""
+    try:
+        if type(value) is int:
+            return EPOCH + timedelta(milliseconds=value)
+        if type(value) is str:
+            text = value.strip()
+            if text.isdigit():
+                return EPOCH + timedelta(milliseconds=int(text))
+            # Blanks were copied into some times; one blank may stand where ISO has its T.
+            text = squeeze(text.replace(" ", "T", 1) if "T" not in text and ":" in text else text)
+            time = datetime.fromisoformat(text)
+            return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        pass
+    return None
+
+
+def as_day(value: Any) -> date | None:
+    """Read a day, or the day of a time in UTC; None if it is missing, unreadable or cannot be true."""
+    if type(value) is str:
+        try:
+            day = date.fromisoformat(squeeze(value))
+            return day if EARLIEST.date() <= day < LATEST_DAY else None
+        except ValueError:
+            pass
+    time = parse_time(value)
+    return time.date() if time is not None and EARLIEST.date() <= time.date() < LATEST_DAY else None
+
+
+def as_far_time(value: Any) -> datetime | None:
+    """Read a time that may lie in a far future (a coupon's end in 2121); None if missing or unreadable."""
+    time = parse_time(value)
+    return time if time is not None and time >= EARLIEST and time.date() < LATEST_DAY else None
+
+
+def as_text(value: Any) -> str | None:
+    """Read text for people: trimmed, inner blanks kept; None when empty."""
+    if value is None:
+        return None
+    if type(value) is not str:
+        value = str(value)
+    return value.strip() or None
+
+
+def as_list(value: Any) -> Any:
+    """Read a list that may be null, or hold nulls."""
+    if value is None or value == {}:
+        return []
+    return [item for item in value if item is not None] if type(value) is list else value
+
+
+def required(value: Any) -> Any:
+    """Refuse an id that is absent."""
+    text = as_id(value)
+    if text is None:
+        raise ValueError("the id is absent")
+    return text
+
+
+Id = Annotated[str, BeforeValidator(required)]
+OptionalId = Annotated[str | None, BeforeValidator(as_id)]
+Points = Annotated[Decimal, BeforeValidator(as_points)]
+OptionalPoints = Annotated[Decimal | None, BeforeValidator(lambda value: None if value is None else as_points(value))]
+Time = Annotated[datetime | None, BeforeValidator(as_time)]
+FarTime = Annotated[datetime | None, BeforeValidator(as_far_time)]
+Day = Annotated[date | None, BeforeValidator(as_day)]
+Text = Annotated[str | None, BeforeValidator(as_text)]
+List = BeforeValidator(as_list)

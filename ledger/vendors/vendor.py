@@ -1,0 +1,62 @@
+"""What a vendor is to us: a value that knows its envelopes and, kind by kind, the shape of an event and its facts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from ledger.facts import Fact
+from ledger.reading import Document
+from ledger.vendors.shape import Shape
+
+S = TypeVar("S", bound=Shape)
+
+NO_ORG = "-"  # written where a source names no organisation
+
+
+class Stamp(NamedTuple):
+    """Who says it, and when it happened: the recorded time stands in where the vendor's cannot be true."""
+
+    source: str
+    org: str
+    occurred_at: datetime
+    tag: str  # hexadecimal; names the event where nothing of the vendor's does
+
+    def ref(self, identifier: str) -> str:
+        """Name a thing of this source and organisation."""
+        return f"{self.source}:{self.org}:{identifier}"
+
+
+class Member(NamedTuple):
+    """One event found in a delivery."""
+
+    kind: str  # in the vendor's canonical spelling
+    org: str
+    identity: tuple[str, ...]  # what makes it the same event when it comes again; see domain.md §1.3
+    occurred_at: datetime | None
+    content: Any  # what it says, without how and when it was dispatched
+    body: Mapping[str, Any]  # what the kind's shape is read from
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[S]):
+    """One kind of event: its shape, and what it means. `occurred` names the fact's own time where it is not the
+    event's."""
+
+    shape: type[S]
+    facts: Callable[[S, Stamp], Sequence[Fact]]
+    occurred: Callable[[S], datetime | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """One vendor. `open` finds the events in a document: given the document and the kind that the connection names, it
+    gives one member an event, or None when the envelope is not one of the vendor's."""
+
+    name: str
+    open: Callable[[Document, str | None], list[Member] | None]
+    kinds: Mapping[str, Kind[Any]]
+    scheme: (
+        str  # how its deliveries are authenticated unless the operator says otherwise: see service/authentication.py
+    )
+    header: str  # the header that carries the secret or the signature

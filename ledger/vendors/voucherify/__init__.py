@@ -1,0 +1,23 @@
+"""Voucherify: its two envelopes, and one table of all its events. Deliveries are signed over their body."""
+
+from typing import Any
+
+from ledger.vendors.vendor import Kind, Vendor
+from ledger.vendors.voucherify import pending, points, redemptions, rewards, tiers
+from ledger.vendors.voucherify.envelope import open_delivery
+
+KINDS: dict[str, Kind[Any]] = {
+    **points.KINDS,
+    **pending.KINDS,
+    **redemptions.KINDS,
+    **rewards.KINDS,
+    **tiers.KINDS,
+}
+
+VOUCHERIFY = Vendor(
+    name="voucherify",
+    open=open_delivery,
+    kinds=KINDS,
+    scheme="voucherify",
+    header="x-voucherify-signature",
+)

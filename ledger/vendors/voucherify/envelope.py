@@ -1,0 +1,180 @@
+"""How Voucherify delivers an event: in a full envelope (E3), or as the bare data object alone (E4).
+
+Both must be known as the same event, so nothing of the envelope names it, only what stands in the data object. A bare
+object names no event either: the connection says what it is, or its keys do where they leave no doubt.
+
+The organisation is always "-": ids are unique across Voucherify's projects, and the bare object names no project, so
+taking the project from the full envelope would make two events of one. Two projects that are to be kept apart need two
+ledgers; within one, their cards, customers and rewards never meet by id.
+"""
+
+from typing import Any, NamedTuple
+
+from ledger.reading import Document
+from ledger.vendors.reach import at, id_at
+from ledger.vendors.shape import as_time, squeeze
+from ledger.vendors.vendor import NO_ORG, Member
+
+KIND_CHARACTERS_MAX = 100
+PREFIX = "events."  # documents spell an event's name EVENTS.CUSTOMER.REWARDED.LOYALTY_POINTS
+MISSPELT = "succceeded"  # so in Voucherify's own list of a member's activities
+
+# Stored as an event's kind when nothing named it: see ledger/identify.py. A later reading may know better.
+NAMELESS = frozenset({"unknown", "unreadable"})
+
+# Who was concerned and which campaign it was, as they stood at sending: edited between two sendings of one event.
+CIRCUMSTANCES = frozenset({"customer", "holder", "campaign"})
+
+
+class Naming(NamedTuple):
+    """Where a kind's data object has what names the event, the first of which must be there, and when it happened."""
+
+    ids: tuple[str, ...]
+    times: tuple[str, ...]
+
+
+TRANSACTION = Naming(("transaction.id",), ("transaction.created_at",))
+REWARD_REDEMPTION = Naming(
+    ("reward_redemption.id", "reward_redemption.state"),
+    ("reward_redemption.updated_at", "reward_redemption.created_at"),
+)
+REDEMPTION = Naming(("redemption.id",), ("redemption.date",))
+ROLLBACK = Naming(("redemption_rollback.id",), ("redemption_rollback.date",))
+PROMISE_MADE = Naming(("pending_points.id",), ("pending_points.created_at",))
+PROMISE_CHANGED = Naming(("pending_points.id", "pending_points.updated_at"), ("pending_points.updated_at",))
+PROMISE_CANCELLED = Naming(("pending_points.id",), ("voucher.updated_at",))  # it has no time of its own
+TIER = Naming(("customer.id", "campaign.id", "loyalty_tier.id", "created_at"), ("created_at",))
+TIER_MOVE = Naming(
+    ("customer.id", "campaign.id", "loyalty_tier_from.id", "loyalty_tier_to.id", "created_at"), ("created_at",)
+)
+
+NAMINGS: dict[str, Naming] = {
+    "customer.rewarded.loyalty_points": Naming(("event.id", "earning_rule.id", "voucher.id"), ("event.created_at",)),
+    "customer.rewarded": Naming(("redemption.id", "voucher.id", "customer.id"), ("redemption.date",)),
+    "customer.reward_redemptions.created": REWARD_REDEMPTION,
+    "customer.reward_redemptions.pending": REWARD_REDEMPTION,
+    "customer.reward_redemptions.completed": REWARD_REDEMPTION,
+    "customer.reward_redemptions.rolledback": REWARD_REDEMPTION,
+    "voucher.loyalty_card.transaction.created": TRANSACTION,
+    "voucher.loyalty_card.points_added": TRANSACTION,
+    "voucher.loyalty_card.points_expired": TRANSACTION,
+    "voucher.loyalty_card.pending_points.activated": TRANSACTION,
+    "voucher.loyalty_card.pending_points.added": PROMISE_MADE,
+    "voucher.loyalty_card.pending_points.updated": PROMISE_CHANGED,
+    "voucher.loyalty_card.pending_points.canceled": PROMISE_CANCELLED,
+    "customer.voucher.loyalty_card.points_added": TRANSACTION,
+    "customer.voucher.loyalty_card.points_expired": TRANSACTION,
+    "customer.voucher.loyalty_card.pending_points.activated": TRANSACTION,
+    "customer.voucher.loyalty_card.pending_points.added": PROMISE_MADE,
+    "customer.voucher.loyalty_card.pending_points.updated": PROMISE_CHANGED,
+    "customer.voucher.loyalty_card.pending_points.canceled": PROMISE_CANCELLED,
+    "redemption.succeeded": REDEMPTION,
+    "redemption.rollback.succeeded": ROLLBACK,
+    "customer.redemption.succeeded": REDEMPTION,
+    "customer.redemption.rollback.succeeded": ROLLBACK,
+    "customer.loyalty.tier.joined": TIER,
+    "customer.loyalty.tier.left": TIER,
+    "customer.loyalty.tier.prolonged": TIER,
+    "customer.loyalty.tier.upgraded": TIER_MOVE,
+    "customer.loyalty.tier.downgraded": TIER_MOVE,
+}
+
+
+def open_delivery(document: Document, kind: str | None) -> list[Member] | None:
+    """Find the one event in a body. `kind` is what the connection names, for bare objects."""
+    value = document.value
+    if not isinstance(value, dict):
+        return None
+    data, event = value.get("data"), value.get("event")
+    if isinstance(data, dict) and isinstance(event, dict):
+        named = _canonical(event.get("type")) or _known(_canonical(value.get("type"))) or infer(data)
+        return [_member(named, data, event)] if named else None
+    named = _canonical(kind) or infer(value)
+    return [_member(named, value, {})] if named else None
+
+
+def _canonical(kind: Any) -> str | None:
+    """Spell an event's name as the table of kinds does; None where it names none."""
+    if not isinstance(kind, str) or kind in NAMELESS:
+        return None
+    name = squeeze(kind).lower().removeprefix(PREFIX).replace(MISSPELT, "succeeded")
+    return name[:KIND_CHARACTERS_MAX] or None
+
+
+def _known(kind: str | None) -> str | None:
+    """Of a distribution's `type`, which is the operator's own text, only a name of an event says anything."""
+    return kind if kind in NAMINGS else None
+
+
+def _member(kind: str, data: dict[str, Any], event: dict[str, Any]) -> Member:
+    naming = NAMINGS.get(kind, Naming((), ()))
+    ids = [id_at(data, path) for path in naming.ids]
+    times = [as_time(at(data, path)) for path in naming.times] + [as_time(event.get("created_at"))]
+    named = bool(ids) and ids[0] is not None
+    return Member(
+        kind=kind,
+        org=NO_ORG,
+        identity=("id", *(identifier or "" for identifier in ids)) if named else ("data",),
+        occurred_at=next((time for time in times if time is not None), None),
+        content=_without_circumstances(data) if named else data,
+        body=data,
+    )
+
+
+def _without_circumstances(value: Any) -> Any:
+    """Leave out what may differ between two sendings of one event, at every depth."""
+    if isinstance(value, dict):
+        return {name: _without_circumstances(part) for name, part in value.items() if name not in CIRCUMSTANCES}
+    if isinstance(value, list):
+        return [_without_circumstances(part) for part in value]
+    return value
+
+
+def infer(data: dict[str, Any]) -> str | None:
+    """Name the event of a bare data object by its keys, None where several events look alike.
+
+    Pending points added, updated and cancelled look alike, and so do a tier joined, prolonged and left, or upgraded and
+    downgraded: their connections must name the event. An event told both about the voucher and about the customer is
+    taken as the voucher's.
+    """
+    if _of_a_failure(data) or _of_a_gift_card(data):
+        return None
+    told = {name for name, part in data.items() if part is not None}
+    for sign in SIGNS:
+        if sign.told <= told and sign.named <= data.keys() and not sign.barred & data.keys():
+            return sign.kind
+    state = str(at(data, "reward_redemption.state")).lower().replace("_", "")
+    return _known(f"customer.reward_redemptions.{state}")
+
+
+def _of_a_failure(data: dict[str, Any]) -> bool:
+    return "FAILED" in (at(data, "redemption.status"), at(data, "redemption_rollback.status"))
+
+
+def _of_a_gift_card(data: dict[str, Any]) -> bool:
+    return str(at(data, "transaction.type")).startswith("CREDITS")
+
+
+class Sign(NamedTuple):
+    """What tells an event: keys that hold something, keys that are there, if null, and keys that are not."""
+
+    kind: str
+    told: frozenset[str]
+    named: frozenset[str] = frozenset()
+    barred: frozenset[str] = frozenset()
+
+
+SIGNS: tuple[Sign, ...] = (  # first match wins
+    Sign(
+        "customer.rewarded.loyalty_points",
+        told=frozenset({"balance", "earning_rule"}),
+        barred=frozenset({"transaction", "pending_points"}),
+    ),
+    Sign("voucher.loyalty_card.pending_points.activated", told=frozenset({"transaction", "pending_points"})),
+    Sign("voucher.loyalty_card.points_expired", told=frozenset({"transaction"}), named=frozenset({"buckets"})),
+    Sign("voucher.loyalty_card.transaction.created", told=frozenset({"transaction"}), named=frozenset({"holder"})),
+    Sign("voucher.loyalty_card.points_added", told=frozenset({"transaction", "balance"})),
+    Sign("redemption.rollback.succeeded", told=frozenset({"redemption_rollback"})),
+    Sign("customer.rewarded", told=frozenset({"redemption"}), named=frozenset({"referral_tier"})),
+    Sign("redemption.succeeded", told=frozenset({"redemption"}), named=frozenset({"promotion_tier"})),
+)

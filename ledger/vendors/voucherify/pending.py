@@ -1,0 +1,81 @@
+"""Voucherify's pending points: promised with an order, then changed, cancelled, or activated on their day.
+
+Each promise has a name, lopp_…, that all its events carry. Activation is a transaction and is read in points.py.
+"""
+
+from datetime import date
+from typing import Any
+
+from ledger.facts import Fact
+from ledger.facts.accounts import Claim
+from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseMade
+from ledger.vendors.shape import Day, Id, OptionalId, OptionalPoints, Points, SnakeShape
+from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.voucherify.card import CardEvent
+from ledger.vendors.voucherify.points import Trigger
+
+
+class PendingDetails(SnakeShape):
+    event: Trigger | None = None
+
+
+class PendingPoints(SnakeShape):
+    """The promise as it stands after the event; as it stood before it, where it was cancelled."""
+
+    id: Id
+    points: Points
+    activates_at: Day = None
+    updated_at: OptionalId = None  # names the change, as it is spelt
+    details: PendingDetails | None = None
+
+
+class PendingBalance(SnakeShape):
+    """`total` is all that is promised on the card after the event."""
+
+    total: OptionalPoints = None
+
+
+class PendingPointsTold(CardEvent):
+    pending_points: PendingPoints
+    voucher_pending_points_balance: PendingBalance | None = None
+
+    def told(self, stamp: Stamp, verb: str) -> dict[str, Any]:
+        """Give the fields that every fact about the promise has."""
+        promise = stamp.ref(self.pending_points.id)
+        balance = self.voucher_pending_points_balance
+        return {
+            **self.account(stamp),
+            "claim": Claim(promised=balance.total) if balance and balance.total is not None else None,
+            "change": f"{promise}~{verb}",
+            "promise": promise,
+            "points": self.pending_points.points,
+        }
+
+    def day(self) -> date | None:
+        return self.pending_points.activates_at
+
+
+def promise_made(event: PendingPointsTold, stamp: Stamp) -> list[Fact]:
+    details = event.pending_points.details
+    activity = details.event.type if details and details.event else None
+    return [PromiseMade(**event.told(stamp, "made"), **event.bill(), converts_on=event.day(), activity=activity)]
+
+
+def promise_changed(event: PendingPointsTold, stamp: Stamp) -> list[Fact]:
+    """`pending_points.points` is the new number, the balance beside it the difference; a promise may change often."""
+    verb = f"changed~{event.pending_points.updated_at or stamp.tag}"
+    return [PromiseChanged(**event.told(stamp, verb), converts_on=event.day())]
+
+
+def promise_cancelled(event: PendingPointsTold, stamp: Stamp) -> list[Fact]:
+    return [PromiseCancelled(**event.told(stamp, "cancelled"))]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "voucher.loyalty_card.pending_points.added": Kind(PendingPointsTold, promise_made),
+    "voucher.loyalty_card.pending_points.updated": Kind(PendingPointsTold, promise_changed),
+    "voucher.loyalty_card.pending_points.canceled": Kind(PendingPointsTold, promise_cancelled),
+    "customer.voucher.loyalty_card.pending_points.added": Kind(PendingPointsTold, promise_made),
+    "customer.voucher.loyalty_card.pending_points.updated": Kind(PendingPointsTold, promise_changed),
+    "customer.voucher.loyalty_card.pending_points.canceled": Kind(PendingPointsTold, promise_cancelled),
+}

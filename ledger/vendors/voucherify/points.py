@@ -1,0 +1,282 @@
+"""Voucherify's points on loyalty cards: earned, added, removed, spent, refunded, lapsed, transferred, promised.
+
+Voucherify tells one change by several events (trap 16): a transaction, points added, points rewarded, each about the
+voucher and again about the customer. They count once because they name the same `change`:
+
+| change | named by | told by |
+|---|---|---|
+| points earned | trigger event and earning rule | transactions and points added that give both, points rewarded |
+| points spent | redemption r_ | transactions, redemptions, rewards, reward redemptions |
+| points refunded | rollback rr_ | transactions, rollbacks |
+| a promise kept | pending points lopp_ | transactions, pending points activated |
+| anything else | transaction vtx_ | transactions, points added, points expired |
+
+What cannot be matched: points rewarded name no transaction, so points added with a transaction that leaves out its
+`details` cannot be told from them; and points rewarded at the moment a promise is kept, should Voucherify ever send
+that, name the trigger instead of the promise. Subscribe to one of the two then; drift will say so otherwise.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from ledger.facts import Fact
+from ledger.facts.accounts import (
+    Expired,
+    Grant,
+    Issued,
+    Redeemed,
+    RedemptionReversed,
+    TransferReceived,
+    TransferSent,
+    TransferSettled,
+)
+from ledger.facts.adjustments import Removed
+from ledger.facts.promises import PromiseKept
+from ledger.facts.transfers import TransferCompleted, TransferInitiated
+from ledger.vendors.shape import Id, OptionalId, OptionalPoints, SnakeShape, Text
+from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.voucherify.card import Balance, CardEvent, Named, Order, Voucher, account, bill
+
+
+class Trigger(SnakeShape):
+    """The customer's event that made an earning rule give points."""
+
+    id: OptionalId = None
+    type: Text = None
+
+
+def earned_change(trigger: Trigger | None, earning_rule: Named | None, stamp: Stamp) -> str | None:
+    """Name points earned: an earning rule gives a card points once for one event. None where either is not told."""
+    if trigger is None or earning_rule is None or trigger.id is None or earning_rule.id is None:
+        return None
+    return stamp.ref(f"{trigger.id}~{earning_rule.id}")
+
+
+class PointsRewarded(CardEvent):
+    balance: Balance
+    earning_rule: Named | None = None
+    event: Trigger | None = None
+
+
+def points_rewarded(event: PointsRewarded, stamp: Stamp) -> list[Fact]:
+    """`balance` says what was earned and what the card holds now; the card beside it is stale (trap 15). The day the
+    points will lapse is not told."""
+    return [
+        Issued(
+            **event.account(stamp),
+            **event.bill(),
+            grants=_grants(event.balance.points),
+            claim=event.balance.claim(),
+            activity=event.event.type if event.event else None,
+            change=earned_change(event.event, event.earning_rule, stamp),
+        )
+    ]
+
+
+def _grants(points: Decimal | None, origin: str = "regular") -> tuple[Grant, ...]:
+    """Make the one lot of points that were credited. Raises ValueError if nothing says how many, or if they are
+    fewer than none."""
+    if points is None or points < 0:
+        raise ValueError("no number of points credited")
+    return (Grant(points, origin=origin),) if points else ()
+
+
+class Details(SnakeShape):
+    """What stands behind a transaction; each part only where it applies."""
+
+    balance: Balance | None = None
+    order: Order | None = None
+    event: Trigger | None = None
+    earning_rule: Named | None = None
+    redemption: Named | None = None
+    rollback: Named | None = None
+    pending_points: Named | None = None
+    source_voucher: Voucher | None = None
+    destination_voucher: Voucher | None = None
+
+
+class Transaction(SnakeShape):
+    id: Id
+    type: Text = None
+    related_transaction_id: OptionalId = None
+    details: Details | None = None
+
+
+class TransactionTold(CardEvent):
+    """An event that tells of a transaction. What its `details` leave out may stand beside it."""
+
+    transaction: Transaction
+    balance: Balance | None = None
+    event: Trigger | None = None
+    earning_rule: Named | None = None
+    redemption: Named | None = None
+    rollback: Named | None = None
+    pending_points: Named | None = None
+    source_voucher: Voucher | None = None
+    destination_voucher: Voucher | None = None
+    points: OptionalPoints = None  # in points expired
+
+    def part(self, name: str) -> Any:
+        """Find a part beside the transaction or in its details."""
+        return getattr(self, name) or getattr(self.transaction.details, name, None)
+
+    def moved(self) -> Decimal:
+        """Give how many points were moved; their sign follows from the type. Raises ValueError if nothing says how
+        many."""
+        return abs(self.difference())
+
+    def difference(self) -> Decimal:
+        """Give the points with their sign."""
+        balance: Balance | None = self.part("balance")
+        points = self.points if balance is None or balance.points is None else balance.points
+        if points is None:
+            raise ValueError("no number of points moved")
+        return points
+
+    def id_of(self, name: str) -> str:
+        """Give the id of a part without which this type of transaction means nothing. Raises ValueError without it."""
+        part = self.part(name)
+        if part is None or part.id is None:
+            raise ValueError(f"a transaction without its {name}")
+        identifier: str = part.id
+        return identifier
+
+    def told(self, stamp: Stamp) -> dict[str, Any]:
+        """Give the fields that every fact about the card has; the transaction names the change, until a type knows of
+        a better name."""
+        balance: Balance | None = self.part("balance")
+        return {
+            **self.account(stamp),
+            "claim": balance.claim() if balance else None,
+            "change": stamp.ref(self.transaction.id),
+        }
+
+    def bill(self) -> dict[str, Any]:
+        return bill(self.part("order"))
+
+
+def transaction_told(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """Read a transaction by its type. Raises ValueError for a type that is not in TYPES."""
+    read = TYPES.get(event.transaction.type or "")
+    if read is None:
+        raise ValueError("a type of transaction that we do not know")
+    return read(event, stamp)
+
+
+def accrual(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """Points were earned by a rule."""
+    trigger: Trigger | None = event.part("event")
+    told = event.told(stamp)
+    told["change"] = earned_change(trigger, event.part("earning_rule"), stamp) or told["change"]
+    activity = trigger.type if trigger else None
+    return [Issued(**told, **event.bill(), grants=_grants(event.difference()), activity=activity)]
+
+
+def addition(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """An operator or another system added points."""
+    return [Issued(**event.told(stamp), **event.bill(), grants=_grants(event.difference(), "manual"))]
+
+
+def removal(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """An operator or another system took points away."""
+    return [Removed(**event.told(stamp), points=event.moved())]
+
+
+def redemption(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """Points were spent; the redemption names the change, so that a reward redemption told before this is replaced,
+    not added to (trap 17)."""
+    name = stamp.ref(event.id_of("redemption"))
+    number = event.bill().get("bill_number") or event.bill().get("bill")
+    return [
+        Redeemed(**{**event.told(stamp), "change": name}, points=event.moved(), redemption=name, bill_number=number)
+    ]
+
+
+def refund(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """A redemption was rolled back; the rollback names the change."""
+    told = {**event.told(stamp), "change": stamp.ref(event.id_of("rollback"))}
+    return [RedemptionReversed(**told, points=event.moved(), redemption=stamp.ref(event.id_of("redemption")))]
+
+
+def expiration(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """Points lapsed. The buckets say on which days, but were never named when the points were credited."""
+    return [Expired(**event.told(stamp), points=event.moved())]
+
+
+def transfer_out(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """Points went to another card. The transaction on the receiving card, which this one names as related, names the
+    transfer; where it does not, the halves cannot be matched."""
+    transaction, receiver = event.transaction, event.part("destination_voucher")
+    transfer = stamp.ref(transaction.related_transaction_id or transaction.id)
+    to = stamp.ref(receiver.id) if receiver else None
+    told = event.told(stamp)
+    return [
+        TransferSent(**told, points=event.moved(), transfer=transfer, receiver=to),
+        TransferInitiated(
+            transfer=transfer,
+            points=event.moved(),
+            programme=told["programme"],
+            sender=told["holder"],
+            receiver=to,
+        ),
+    ]
+
+
+def transfer_in(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """Points came from another card, and so are no longer on their way from there."""
+    sender: Voucher | None = event.part("source_voucher")
+    transfer = stamp.ref(event.transaction.id)
+    told = event.told(stamp)
+    source = stamp.ref(sender.id) if sender else None
+    facts: list[Fact] = [
+        TransferReceived(**told, points=event.moved(), transfer=transfer, sender=source),
+        TransferCompleted(
+            transfer=transfer,
+            points=event.moved(),
+            programme=told["programme"],
+            sender=source,
+            receiver=told["holder"],
+        ),
+    ]
+    if sender is not None:
+        facts.append(
+            TransferSettled(
+                **account(stamp, sender, None, None, None),
+                points=event.moved(),
+                transfer=transfer,
+                change=told["change"],
+            )
+        )
+    return facts
+
+
+def activation(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+    """Promised points became spendable: all that were promised under that name, as `balance` says."""
+    promise = stamp.ref(event.id_of("pending_points"))
+    told = {**event.told(stamp), "change": f"{promise}~kept"}
+    return [PromiseKept(**told, promise=promise, points=event.moved())]
+
+
+TYPES: dict[str, Callable[[TransactionTold, Stamp], list[Fact]]] = {
+    "POINTS_ACCRUAL": accrual,
+    "POINTS_ADDITION": addition,
+    "POINTS_REMOVAL": removal,
+    "POINTS_REDEMPTION": redemption,
+    "POINTS_REFUND": refund,
+    "POINTS_EXPIRATION": expiration,
+    "POINTS_TRANSFER_OUT": transfer_out,
+    "POINTS_TRANSFER_IN": transfer_in,
+    "PENDING_POINTS_ACTIVATION": activation,
+}
+
+KINDS: dict[str, Kind[Any]] = {
+    "customer.rewarded.loyalty_points": Kind(PointsRewarded, points_rewarded),
+    "voucher.loyalty_card.transaction.created": Kind(TransactionTold, transaction_told),
+    "voucher.loyalty_card.points_added": Kind(TransactionTold, transaction_told),
+    "voucher.loyalty_card.points_expired": Kind(TransactionTold, transaction_told),
+    "voucher.loyalty_card.pending_points.activated": Kind(TransactionTold, transaction_told),
+    "customer.voucher.loyalty_card.points_added": Kind(TransactionTold, transaction_told),
+    "customer.voucher.loyalty_card.points_expired": Kind(TransactionTold, transaction_told),
+    "customer.voucher.loyalty_card.pending_points.activated": Kind(TransactionTold, transaction_told),
+}

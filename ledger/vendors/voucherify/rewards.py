@@ -1,0 +1,144 @@
+"""Voucherify's reward redemptions: a reward is taken for points, and is a coupon or a thing (document 002)."""
+
+from decimal import Decimal
+from typing import Any
+
+from ledger.facts import Fact
+from ledger.facts.accounts import Redeemed
+from ledger.facts.coupons import CouponIssued
+from ledger.facts.reward_redemptions import (
+    RewardRedemptionCompleted,
+    RewardRedemptionCreated,
+    RewardRedemptionFact,
+    RewardRedemptionPending,
+    RewardRedemptionRolledBack,
+)
+from ledger.vendors.shape import Id, OptionalId, OptionalPoints, SnakeShape, Text
+from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.voucherify.card import CardEvent, Discount, Voucher
+
+MINOR_UNITS = 100  # Voucherify writes all money times 100
+
+
+class RewardRedemption(SnakeShape):
+    id: Id
+    customer_id: OptionalId = None
+
+
+class Reward(SnakeShape):
+    id: OptionalId = None
+    name: Text = None
+    voucher: Voucher | None = None  # what was issued; stands again in the event's publication
+
+
+class Cost(SnakeShape):
+    points: OptionalPoints = None
+
+
+class Parameters(SnakeShape):
+    loyalty: Cost | None = None
+
+
+class RewardAssignment(SnakeShape):
+    reward_id: OptionalId = None
+    parameters: Parameters | None = None
+
+
+class Source(SnakeShape):
+    id: OptionalId = None
+    type: Text = None
+
+
+class RewardRedemptionTold(CardEvent):
+    reward_redemption: RewardRedemption
+    reward: Reward | None = None
+    reward_assignment: RewardAssignment | None = None
+    source: Source | None = None
+
+    def cost(self) -> Decimal | None:
+        parameters = self.reward_assignment.parameters if self.reward_assignment else None
+        return parameters.loyalty.points if parameters and parameters.loyalty else None
+
+    def debit(self, stamp: Stamp) -> str | None:
+        """Name the redemption that paid, None where the reward came of something else."""
+        source = self.source
+        return stamp.ref(source.id) if source and source.id and source.type == "redemption" else None
+
+    def reward_id(self) -> str | None:
+        assigned = self.reward_assignment.reward_id if self.reward_assignment else None
+        return (self.reward.id if self.reward else None) or assigned
+
+    def coupon(self) -> Voucher | None:
+        """Give the voucher that was issued as the reward, None where the reward is no voucher."""
+        issued = self.reward.voucher if self.reward else None
+        return issued if issued and not issued.is_card else None
+
+    def told(self, told: type[RewardRedemptionFact], stamp: Stamp) -> RewardRedemptionFact:
+        reward, coupon, customer = self.reward_id(), self.coupon(), self.reward_redemption.customer_id
+        return told(
+            reward_redemption=stamp.ref(self.reward_redemption.id),
+            reward=stamp.ref(reward) if reward else None,
+            reward_name=self.reward.name if self.reward else None,
+            customer=stamp.ref(customer) if customer else self.account(stamp)["customer"],
+            points=self.cost(),
+            coupon=stamp.ref(coupon.id) if coupon else None,
+            coupon_code=coupon.code if coupon else None,
+            debit=self.debit(stamp),
+        )
+
+
+def reward_created(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
+    return [event.told(RewardRedemptionCreated, stamp)]
+
+
+def reward_pending(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
+    return [event.told(RewardRedemptionPending, stamp)]
+
+
+def reward_rolled_back(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
+    """The points come back by the redemption's own rollback, whose name is not told here."""
+    return [event.told(RewardRedemptionRolledBack, stamp)]
+
+
+def reward_completed(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
+    """The points were spent by the redemption that is the source, and the redemption names the change: told of it as
+    well, we count it once (trap 17). One coupon was issued, however often the event repeats it."""
+    facts: list[Fact] = [event.told(RewardRedemptionCompleted, stamp)]
+    cost, debit, coupon = event.cost(), event.debit(stamp), event.coupon()
+    if cost and debit:
+        facts.append(
+            Redeemed(**event.account(stamp), claim=event.voucher.claim(), change=debit, points=cost, redemption=debit)
+        )
+    if coupon:
+        facts.append(coupon_issued(coupon, event.reward_redemption.customer_id, stamp))
+    return facts
+
+
+def coupon_issued(coupon: Voucher, customer_id: str | None, stamp: Stamp) -> CouponIssued:
+    customer = coupon.holder_id or customer_id
+    discount = coupon.discount
+    return CouponIssued(
+        coupon=stamp.ref(coupon.id),
+        code=coupon.code,
+        series=coupon.campaign_id,
+        customer=stamp.ref(customer) if customer else None,
+        issued_at=coupon.created_at,
+        valid_until=coupon.expiration_date,
+        discount_type=discount.type if discount else None,
+        discount_value=discount_value(discount) if discount else None,
+    )
+
+
+def discount_value(discount: Discount) -> Decimal | None:
+    """Give the percentage, the money in whole units of currency, or the number of things taken off."""
+    if discount.amount_off is not None:
+        return discount.amount_off / MINOR_UNITS
+    return discount.percent_off if discount.percent_off is not None else discount.unit_off
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "customer.reward_redemptions.created": Kind(RewardRedemptionTold, reward_created),
+    "customer.reward_redemptions.pending": Kind(RewardRedemptionTold, reward_pending),
+    "customer.reward_redemptions.completed": Kind(RewardRedemptionTold, reward_completed),
+    "customer.reward_redemptions.rolledback": Kind(RewardRedemptionTold, reward_rolled_back),
+}

@@ -1,0 +1,46 @@
+"""The schema of the truth, by Alembic, in SQL written by hand. A projection's table is never made here."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+ONE_MIGRATOR_AT_A_TIME = 1819239277
+
+
+def config() -> Config:
+    """Give Alembic's configuration; it needs no file, also when installed from a wheel."""
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(__file__).parent))
+    return settings
+
+
+def head() -> str:
+    """Name the newest revision this version of the software knows."""
+    revision = ScriptDirectory.from_config(config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+async def upgrade(dsn: str) -> str:
+    """Bring the schema `ledger` of the database at `dsn` to the newest revision, one migrator at a time; name it."""
+    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://", 1), poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_MIGRATOR_AT_A_TIME})
+            await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+    return head()
+
+
+def _upgrade(connection: Connection) -> None:
+    settings = config()
+    settings.attributes["connection"] = connection
+    if MigrationContext.configure(connection, opts={"version_table_schema": "public"}).get_current_revision() != head():
+        command.upgrade(settings, "head")

@@ -1,0 +1,14 @@
+"""${message}"""
+
+from migrations.sql import run
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+
+
+def upgrade() -> None:
+    run("${up_revision}_up.sql")
+
+
+def downgrade() -> None:
+    raise NotImplementedError

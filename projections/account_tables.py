@@ -1,0 +1,232 @@
+"""The tables of the accounts projection, and how an account becomes their rows."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.facts.accounts import AccountFact
+from projections.lots import ZERO, Account, Lot, Posting
+from projections.projection import Table
+
+
+class AccountRow(NamedTuple):
+    account_id: str
+    customer: str
+    programme: str
+    unit: str
+    available: Decimal  # after the last fact; lots may have lapsed since: see `lots`
+    promised: Decimal
+    debt: Decimal
+    opening: Decimal
+    unseen: Decimal
+    lifetime: Decimal
+    issued: Decimal
+    redeemed: Decimal
+    expired: Decimal
+    lapsed: Decimal
+    reversed: Decimal
+    sent: Decimal
+    received: Decimal
+    in_transit: Decimal
+    held: Decimal
+    merged: Decimal
+    adjusted: Decimal
+    claimed: Decimal | None
+    claimed_at: datetime | None
+    drift: Decimal
+    drift_since: datetime | None
+    lifetime_claimed: Decimal | None
+    expiry_claimed: Decimal | None
+    expiry_claimed_on: date | None
+    incomplete: bool  # history that we have not seen
+    contested: bool
+    last_at: datetime | None
+    last_position: int
+    drift_position: int | None
+
+
+ACCOUNTS = Table(
+    name="accounts",
+    create="""
+        CREATE TABLE accounts (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            account_id text COLLATE "C" NOT NULL, customer text COLLATE "C" NOT NULL,
+            programme text NOT NULL, unit text NOT NULL,
+            available numeric NOT NULL, promised numeric NOT NULL, debt numeric NOT NULL, opening numeric NOT NULL,
+            unseen numeric NOT NULL, lifetime numeric NOT NULL, issued numeric NOT NULL, redeemed numeric NOT NULL,
+            expired numeric NOT NULL, lapsed numeric NOT NULL, reversed numeric NOT NULL, sent numeric NOT NULL,
+            received numeric NOT NULL, in_transit numeric NOT NULL, held numeric NOT NULL, merged numeric NOT NULL,
+            adjusted numeric NOT NULL,
+            claimed numeric, claimed_at timestamptz, drift numeric NOT NULL, drift_since timestamptz,
+            lifetime_claimed numeric, expiry_claimed numeric, expiry_claimed_on date,
+            incomplete boolean NOT NULL, contested boolean NOT NULL,
+            last_at timestamptz, last_position bigint NOT NULL, drift_position bigint)
+        """,
+    index=(
+        "ALTER TABLE accounts ADD PRIMARY KEY (ledger_id, account_id)",
+        "CREATE INDEX accounts_subject ON accounts (ledger_id, subject)",
+        "CREATE INDEX accounts_customer ON accounts (ledger_id, customer)",
+        "CREATE INDEX accounts_drift ON accounts (ledger_id, account_id) WHERE drift <> 0",
+    ),
+    columns=AccountRow._fields,
+    key=("account_id",),
+)
+
+
+class LotRow(NamedTuple):
+    account_id: str
+    lot_id: str
+    origin: str
+    points: Decimal
+    remaining: Decimal
+    redeemed: Decimal
+    sent: Decimal
+    removed: Decimal
+    expired: Decimal
+    returned: Decimal
+    expires_on: date | None
+    lapses_at: datetime | None
+    earned_at: datetime
+    promotion: str | None
+    bill: str | None
+    bill_number: str | None
+    asserted: bool
+    position: int
+
+
+LOTS = Table(
+    name="lots",
+    create="""
+        CREATE TABLE lots (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            account_id text COLLATE "C" NOT NULL, lot_id text COLLATE "C" NOT NULL, origin text NOT NULL,
+            points numeric NOT NULL, remaining numeric NOT NULL CHECK (remaining >= 0), redeemed numeric NOT NULL,
+            sent numeric NOT NULL, removed numeric NOT NULL, expired numeric NOT NULL, returned numeric NOT NULL,
+            expires_on date, lapses_at timestamptz, earned_at timestamptz NOT NULL,
+            promotion text, bill text, bill_number text, asserted boolean NOT NULL, position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE lots ADD PRIMARY KEY (ledger_id, account_id, lot_id)",
+        "CREATE INDEX lots_subject ON lots (ledger_id, subject)",
+    ),
+    columns=LotRow._fields,
+    key=("account_id", "lot_id"),
+)
+
+
+class Line(NamedTuple):
+    """One line of a statement. A "Lapsed" line has no position: no event told of it, the day was over."""
+
+    account_id: str
+    line: int
+    occurred_at: datetime
+    kind: str
+    points: Decimal  # the change of what is available
+    balance: Decimal
+    promised: Decimal
+    claimed: Decimal | None
+    drift: Decimal | None
+    reference: str | None
+    postings: str
+    position: int | None
+
+
+STATEMENT = Table(
+    name="statement",
+    create="""
+        CREATE TABLE statement (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            account_id text COLLATE "C" NOT NULL, line int NOT NULL, occurred_at timestamptz NOT NULL,
+            kind text NOT NULL, points numeric NOT NULL, balance numeric NOT NULL, promised numeric NOT NULL,
+            claimed numeric, drift numeric, reference text, postings text NOT NULL, position bigint)
+        """,
+    index=(
+        "ALTER TABLE statement ADD PRIMARY KEY (ledger_id, account_id, line)",
+        "CREATE INDEX statement_subject ON statement (ledger_id, subject)",
+    ),
+    columns=Line._fields,
+    key=("account_id", "line"),
+    grows=True,
+)
+
+
+def account_row(account: Account) -> AccountRow:
+    """Write an account down; contra classes (issued, opening, unseen, received) are shown as what they gave."""
+    classes = account.classes
+    return AccountRow(
+        account_id=account.account_id,
+        customer=account.customer,
+        programme=account.programme,
+        unit=account.unit,
+        available=account.available,
+        promised=classes.get("promised", ZERO),
+        debt=account.debt,
+        opening=-classes.get("opening", ZERO),
+        unseen=-classes.get("unseen", ZERO),
+        lifetime=account.lifetime + (account.lifetime_opening or ZERO),
+        issued=-classes.get("issued", ZERO),
+        redeemed=classes.get("redeemed", ZERO),
+        expired=classes.get("expired", ZERO),
+        lapsed=classes.get("lapsed", ZERO),
+        reversed=classes.get("reversed", ZERO),
+        sent=classes.get("sent", ZERO),
+        received=-classes.get("received", ZERO),
+        in_transit=classes.get("in_transit", ZERO),
+        held=classes.get("held", ZERO),
+        merged=classes.get("merged", ZERO),
+        adjusted=classes.get("adjusted", ZERO),
+        claimed=account.claimed,
+        claimed_at=account.claimed_at,
+        drift=account.drift,
+        drift_since=account.drift_since,
+        lifetime_claimed=account.lifetime_claimed,
+        expiry_claimed=account.expiry_claimed,
+        expiry_claimed_on=account.expiry_claimed_on,
+        incomplete=bool(classes.get("unseen", ZERO)) or bool(account.orphans),
+        contested=account.contested,
+        last_at=account.last_at,
+        last_position=account.last_position,
+        drift_position=account.drift_position,
+    )
+
+
+def lot_row(account: Account, lot: Lot) -> LotRow:
+    return LotRow(
+        account.account_id,
+        lot.lot_id,
+        lot.origin,
+        lot.points,
+        lot.remaining,
+        lot.redeemed,
+        lot.sent,
+        lot.removed,
+        lot.expired,
+        lot.returned,
+        lot.expires_on,
+        lot.lapses_at,
+        lot.earned_at,
+        lot.promotion,
+        lot.bill,
+        lot.bill_number,
+        lot.asserted,
+        lot.position,
+    )
+
+
+def encode_postings(postings: list[Posting]) -> str:
+    """Write postings as a JSON list of [from, to, points, lot or null]."""
+    return _ENCODER.encode(postings).decode()
+
+
+def reference_of(fact: AccountFact | None) -> str | None:
+    """Name what the fact is about: a redemption, a transfer or a bill."""
+    for name in ("redemption", "transfer", "item", "promise", "bill_number", "bill"):
+        reference: str | None = getattr(fact, name, None)
+        if reference is not None:
+            return reference
+    return None
+
+
+_ENCODER = msgspec.json.Encoder()

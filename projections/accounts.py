@@ -1,0 +1,359 @@
+"""Accounts: what a holder has, lot by lot, and the statement that explains it.
+
+The subject is the holder: all of a holder's accounts are folded together (ledger/facts/accounts.py says why). Vendors'
+snapshots are claims: the first one of an account, in order of occurrence, shows what it held before we listened (its
+opening); each later one is compared, and what differs is its drift.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from msgspec import field
+
+from ledger.facts import Occurrence
+from ledger.facts.accounts import (
+    AccountFact,
+    Claim,
+    Expired,
+    ExpiryClaimed,
+    ExpiryMoved,
+    Issued,
+    IssueReversed,
+    PromisedConverted,
+    Redeemed,
+    RedemptionReversed,
+    TransferReceived,
+    TransferSent,
+    TransferSettled,
+)
+from ledger.facts.adjustments import Removed
+from ledger.facts.holds import HoldCaptured, HoldRefundDue
+from ledger.facts.merges import HolderMerged, HolderMergedAway
+from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
+from projections import account_tables as tables
+from projections import expiries, merges, promises
+from projections.lots import ZERO, Account, Debit, credit, debit, pass_time, post, take
+from projections.projection import Projection, Rows, State
+from projections.reversals import restore, take_back
+
+
+class Wallet(State):
+    """All accounts of one holder, and of those merged with it."""
+
+    accounts: dict[str, Account] = {}
+    survivors: dict[str, str] = {}  # who took over the accounts of a merged holder
+    changes: set[str] = set()  # real-world changes that have been counted
+    lines: list[tables.Line] = field(default_factory=list)
+
+
+class Effect(NamedTuple):
+    """What a fact does to an account, and by how much it is expected to change what is available."""
+
+    apply: Callable[[Account, Any, Occurrence], None]
+    expected: Callable[[Any], Decimal]
+
+
+def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
+    """Fold one fact: lapse what is due before it, assert an opening if the vendor claims a balance for the first time,
+    apply it, compare the claim, and write the statement's line."""
+    if fact.change is not None:
+        if fact.change in wallet.changes:
+            return
+        wallet.changes.add(fact.change)
+    account = account_of(wallet, fact.holder, fact.programme, fact.unit, fact.customer)
+    _lapse(wallet, account, occurrence.occurred_at)
+
+    apply, expected = EFFECTS[type(fact)]
+    claim = fact.claim
+    first_claimed = claim.available if claim is not None and account.claimed is None else None
+    if first_claimed is not None:
+        _open(wallet, account, occurrence, first_claimed - account.available - expected(fact))
+    before = account.available
+    apply(account, fact, occurrence)
+    if first_claimed is not None:
+        _adjust_opening(account, first_claimed - account.available)
+    _compare(account, claim, occurrence)
+    points = account.available - before
+    _write_line(wallet, account, type(fact).__name__, occurrence, points, claim, tables.reference_of(fact))
+
+
+def account_of(wallet: Wallet, holder: str, programme: str, unit: str, customer: str | None) -> Account:
+    """Find or open an account; one of a merged holder is the survivor's."""
+    owner = survivor_of(wallet, holder)
+    account_id = f"{owner}:{programme}:{unit}"
+    account = wallet.accounts.get(account_id)
+    if account is None:
+        account = wallet.accounts[account_id] = Account(account_id, programme, unit, customer or owner)
+    if customer is not None and owner == holder:
+        account.customer = customer
+    return account
+
+
+def survivor_of(wallet: Wallet, holder: str) -> str:
+    """Follow merges to whoever holds the accounts now."""
+    while holder in wallet.survivors:
+        holder = wallet.survivors[holder]
+    return holder
+
+
+def _lapse(wallet: Wallet, account: Account, now: datetime) -> None:
+    """Let time pass: lots whose day is over lapse, each with a line of its own, whether or not anything else runs."""
+    for lot in pass_time(account, now):
+        assert lot.lapses_at is not None
+        _write_line(wallet, account, "Lapsed", lot.lapses_at, -lot.remaining)
+
+
+def _open(wallet: Wallet, account: Account, occurrence: Occurrence, points: Decimal) -> None:
+    """Assert what an account held before the first event that states a balance: a lot without a day, and a line."""
+    if points > 0:
+        before = account.available
+        lot = credit(account, occurrence, points, source="opening", origin="opening", index=998, asserted=True)
+        account.opening_lot = lot.lot_id
+        _write_line(wallet, account, "Opening", occurrence, account.available - before)
+
+
+def _adjust_opening(account: Account, difference: Decimal) -> None:
+    """Correct the opening where the fact changed the balance by other than expected (a return of expired points)."""
+    lot = account.lots.get(account.opening_lot or "")
+    if lot is None or not difference or lot.remaining + difference < 0 or not lot.remaining:
+        return
+    post(account, "opening", "available", difference, lot.lot_id)
+    lot.points += difference
+    if difference < 0:
+        take(account, lot, -difference)
+    else:
+        lot.remaining += difference
+
+
+def _compare(account: Account, claim: Claim | None, occurrence: Occurrence) -> None:
+    if claim is None:
+        return
+    if claim.lifetime is not None:
+        if account.lifetime_opening is None:
+            account.lifetime_opening = max(ZERO, claim.lifetime - account.lifetime)
+        account.lifetime_claimed = claim.lifetime
+    if claim.available is not None:
+        drift = claim.available - account.available
+        if not drift:
+            account.drift_since = account.drift_position = None
+        elif not account.drift:
+            account.drift_since, account.drift_position = occurrence.occurred_at, occurrence.position
+        account.claimed, account.claimed_at, account.drift = claim.available, occurrence.occurred_at, drift
+
+
+def _write_line(
+    wallet: Wallet,
+    account: Account,
+    kind: str,
+    occurred: Occurrence | datetime,
+    points: Decimal,
+    claim: Claim | None = None,
+    reference: str | None = None,
+) -> None:
+    """Write a line of the statement: of a fact, or of a lapse, which no fact tells of and so has no position."""
+    account.lines += 1
+    if isinstance(occurred, Occurrence):
+        occurred_at, position = occurred.occurred_at, occurred.position
+        account.last_at = occurred_at
+        account.last_position = max(account.last_position, occurred.position)
+    else:
+        occurred_at, position = occurred, None
+    wallet.lines.append(
+        tables.Line(
+            account_id=account.account_id,
+            line=account.lines,
+            occurred_at=occurred_at,
+            kind=kind,
+            points=points,
+            balance=account.available,
+            promised=account.classes.get("promised", ZERO),
+            claimed=claim.available if claim is not None else None,
+            drift=account.drift if claim is not None else None,
+            reference=reference,
+            postings=tables.encode_postings(account.postings),
+            position=position,
+        )
+    )
+    account.postings.clear()
+
+
+def issue(account: Account, fact: Issued, occurrence: Occurrence) -> None:
+    for index, grant in enumerate(fact.grants):
+        credit(
+            account,
+            occurrence,
+            grant.points,
+            source="issued",
+            origin=grant.origin,
+            index=index,
+            expires_on=grant.expires_on,
+            promotion=grant.promotion,
+            bill=fact.bill,
+            bill_number=fact.bill_number,
+        )
+        account.lifetime += grant.points
+    for index, promised in enumerate(fact.promises):
+        promises.promise(account, promised, occurrence, index, bill=fact.bill, bill_number=fact.bill_number)
+
+
+def convert_promised(account: Account, fact: PromisedConverted, occurrence: Occurrence) -> None:
+    total = sum((grant.points for grant in fact.grants), ZERO)
+    bill = promises.convert(account, total, fact.bill_number)
+    for index, grant in enumerate(fact.grants):
+        credit(
+            account,
+            occurrence,
+            grant.points,
+            source="promised",
+            origin=grant.origin,
+            index=index,
+            expires_on=grant.expires_on,
+            promotion=grant.promotion,
+            bill=bill,
+            bill_number=fact.bill_number,
+        )
+    account.lifetime += total
+
+
+def redeem(account: Account, fact: Redeemed, occurrence: Occurrence) -> None:
+    debit(account, occurrence, fact.points, fact.redemption, "redeemed")
+
+
+def send(account: Account, fact: TransferSent, occurrence: Occurrence) -> None:
+    debit(account, occurrence, fact.points, fact.transfer, "in_transit")
+
+
+def settle_transfer(account: Account, fact: TransferSettled, _occurrence: Occurrence) -> None:
+    """The other half has arrived. Told before our own half, it leaves in transit below zero until that comes."""
+    post(account, "in_transit", "sent", fact.points)
+
+
+def receive(account: Account, fact: TransferReceived, occurrence: Occurrence) -> None:
+    credit(account, occurrence, fact.points, source="received", origin="transfer")
+    account.lifetime += fact.points
+
+
+def capture_hold(account: Account, fact: HoldCaptured, occurrence: Occurrence) -> None:
+    """An order item arrived: the points taken when it was ordered are spent. Its refund, if one was due, is not."""
+    entry = account.debits.pop(fact.item, None)
+    if entry is not None:
+        account.contested = True
+        post(account, entry.to, "unseen", entry.points)
+    debit(account, occurrence, fact.points, fact.item, "redeemed")
+
+
+def owe_hold(account: Account, fact: HoldRefundDue, _occurrence: Occurrence) -> None:
+    """An order item did not arrive: the points taken when it was ordered, which nobody told of, are due back."""
+    entry = account.debits.get(fact.item)
+    if entry is None:
+        account.debits[fact.item] = Debit(points=fact.points, to="held")
+        post(account, "unseen", "held", fact.points)
+    elif entry.to != "held":
+        account.contested = True
+        post(account, entry.to, "held", entry.points)
+        entry.to = "held"
+
+
+def remove(account: Account, fact: Removed, occurrence: Occurrence) -> None:
+    debit(account, occurrence, fact.points, f"removed~{occurrence.tag.hex()}.{occurrence.ordinal}", "adjusted")
+
+
+def remember_claim(account: Account, fact: ExpiryClaimed, _occurrence: Occurrence) -> None:
+    account.expiry_claimed, account.expiry_claimed_on = fact.points, fact.expires_on
+
+
+def none(_fact: Any) -> Decimal:
+    return ZERO
+
+
+# Each fact, what it does, and what it is expected to do to the balance: where a claim is the first of its account, the
+# opening must be there before the fact is applied, so that a debit is paid by it.
+EFFECTS: dict[type[AccountFact], Effect] = {
+    Issued: Effect(issue, lambda fact: sum((grant.points for grant in fact.grants), ZERO)),
+    PromisedConverted: Effect(convert_promised, lambda fact: sum((grant.points for grant in fact.grants), ZERO)),
+    Redeemed: Effect(redeem, lambda fact: -fact.points),
+    RedemptionReversed: Effect(
+        restore, lambda fact: fact.available if fact.available is not None else fact.points - (fact.expired or ZERO)
+    ),
+    IssueReversed: Effect(
+        take_back, lambda fact: -(fact.points if fact.points is not None else fact.points_total or ZERO)
+    ),
+    TransferSent: Effect(send, lambda fact: -fact.points),
+    TransferReceived: Effect(receive, lambda fact: fact.points),
+    TransferSettled: Effect(settle_transfer, none),
+    Expired: Effect(expiries.expire, none),
+    ExpiryMoved: Effect(expiries.move, none),
+    ExpiryClaimed: Effect(remember_claim, none),
+    PromiseMade: Effect(promises.make, none),
+    PromiseChanged: Effect(promises.change, none),
+    PromiseKept: Effect(promises.keep, lambda fact: fact.points),
+    PromiseCancelled: Effect(promises.cancel, none),
+    HoldCaptured: Effect(capture_hold, lambda fact: -fact.points),
+    HoldRefundDue: Effect(owe_hold, none),
+    Removed: Effect(remove, lambda fact: -fact.points),
+}
+
+
+def merge_away(wallet: Wallet, fact: HolderMergedAway, occurrence: Occurrence) -> None:
+    """Move all accounts of the victim, lots with their days, to the survivor. Later facts about the victim follow.
+
+    A merge that would close a circle is not done: the survivor's accounts are then contested.
+    """
+    victim, survivor = survivor_of(wallet, fact.holder), survivor_of(wallet, fact.survivor)
+    if victim == survivor:
+        for account in wallet.accounts.values():
+            account.contested = True
+        return
+    for account in [one for one in wallet.accounts.values() if one.account_id.startswith(f"{victim}:")]:
+        heir = account_of(wallet, survivor, account.programme, account.unit, None)
+        for one in (account, heir):
+            _lapse(wallet, one, occurrence.occurred_at)
+        before, before_heir = account.available, heir.available
+        merges.move(account, heir)
+        _write_line(wallet, account, "MergedAway", occurrence, account.available - before, None, survivor)
+        _write_line(wallet, heir, "Merged", occurrence, heir.available - before_heir, None, victim)
+    wallet.survivors[victim] = survivor
+
+
+def compare_merged(wallet: Wallet, fact: HolderMerged, occurrence: Occurrence) -> None:
+    """Compare what the vendor says the survivor holds after the merge, programme by programme."""
+    for claimed in fact.claims:
+        account = account_of(wallet, fact.holder, claimed.programme, "points", None)
+        _lapse(wallet, account, occurrence.occurred_at)
+        claim = Claim(claimed.available, claimed.lifetime, claimed.promised)
+        if claim.available is not None and account.claimed is None:
+            _open(wallet, account, occurrence, claim.available - account.available)
+        _compare(account, claim, occurrence)
+        _write_line(wallet, account, "MergeClaimed", occurrence, ZERO, claim, fact.victim)
+
+
+def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
+    accounts = wallet.accounts.values()
+    return {
+        "accounts": [tables.account_row(account) for account in accounts],
+        "lots": [tables.lot_row(account, lot) for account in accounts for lot in account.lots.values()],
+    }
+
+
+def take_lines(_holder: str, wallet: Wallet) -> Rows:
+    lines = list(wallet.lines)
+    wallet.lines.clear()
+    return {"statement": lines}
+
+
+ACCOUNTS = Projection(
+    name="accounts",
+    version=1,
+    subject="account",
+    start=Wallet,
+    on={**dict.fromkeys(EFFECTS, rule), HolderMergedAway: merge_away, HolderMerged: compare_merged},
+    rows=wallet_rows,
+    tables=(tables.ACCOUNTS, tables.LOTS, tables.STATEMENT),
+    lines=take_lines,
+    joins={
+        HolderMergedAway: lambda fact: (fact.holder, fact.survivor),
+        HolderMerged: lambda fact: (fact.holder, fact.victim),
+    },
+)

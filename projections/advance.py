@@ -1,0 +1,211 @@
+"""Live: the next events become facts, and the facts rows, in one transaction.
+
+Theory. The facts of a subject have a total order that does not mention arrival (projection.Key). A subject whose new
+facts all come after its last folded one is folded forward from its stored state; any other is folded again from its
+facts, alone. Either way its rows are a function of the set of its facts, so any arrival order, duplicates, batch cuts
+and crashes end in the same rows (law 5).
+
+Invariant: a generation's rows, states and facts always reflect exactly the events up to its checkpoint. The checkpoint
+moves by compare-and-swap at the start of the transaction that writes them; a second projector waits for that row and
+then finds that it lost, having written nothing. A subject with a fact that cannot be folded is parked: its rows reflect
+the facts before it, those after it wait, all other subjects go on.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.errors import Unfoldable
+from ledger.facts import Told
+from ledger.interpret import Event, Meaning, interpret
+from ledger.read import events_after
+from projections import store
+from projections.catalogue import BY_SUBJECT
+from projections.conflicts import Settled, settle
+from projections.joined import Groups, groups_of, join
+from projections.projection import Projection, State, fold, key_of
+
+EVENTS_PER_BATCH_MAX = 2_000
+UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
+
+
+class Batch(NamedTuple):
+    """Events read after a checkpoint, and what they mean."""
+
+    after: int
+    last: int
+    events: Sequence[Event]
+    meanings: Sequence[Meaning]
+
+
+async def read_batch(connection: Connection, ledger_id: int, after: int, limit: int = EVENTS_PER_BATCH_MAX) -> Batch:
+    """Read the next events after a position and interpret them; an empty batch at the end of the ledger."""
+    events = await events_after(connection, ledger_id, after, limit)
+    last = events[-1].position if events else after
+    return Batch(after, last, events, [interpret(event) for event in events])
+
+
+async def advance(connection: Connection, ledger_id: int, limit: int = EVENTS_PER_BATCH_MAX) -> int:
+    """Take the next batch into the generation of the connection's search_path; give the number of events taken.
+
+    0 means that there was nothing to do, or that another projector was quicker.
+    """
+    after = await store.checkpoint(connection, ledger_id)
+    batch = await read_batch(connection, ledger_id, after, limit)
+    return len(batch.events) if batch.events and await apply(connection, ledger_id, batch) else 0
+
+
+async def apply(connection: Connection, ledger_id: int, batch: Batch) -> bool:
+    """Write what a batch means; False, with nothing written, if the checkpoint is no longer where it begins."""
+    async with connection.transaction():
+        if not await store.move_checkpoint(connection, ledger_id, batch.after, batch.last):
+            return False
+        settled = await settle(connection, ledger_id, batch.events)
+        told = [
+            one
+            for event, meaning in zip(batch.events, batch.meanings, strict=True)
+            if event.position not in settled.losers
+            for one in meaning.told
+        ]
+        await store.delete_facts(connection, ledger_id, settled.withdrawn)
+        await store.write_facts(connection, ledger_id, told)
+        await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
+        await write_unread(connection, ledger_id, zip(batch.events, batch.meanings, strict=True))
+        await _fold_all(connection, ledger_id, told, settled)
+    return True
+
+
+async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tuple[Event, Meaning]]) -> None:
+    """Note the events that gave no facts because they could not be read or recognised."""
+    records = [
+        (ledger_id, event.position, event.source, event.kind, meaning.unread, meaning.reason)
+        for event, meaning in read
+        if meaning.unread
+    ]
+    if records:
+        await connection.copy_records_to_table("unread", records=records, columns=UNREAD_COLUMNS)
+
+
+async def _fold_all(connection: Connection, ledger_id: int, told: Sequence[Told], settled: Settled) -> None:
+    """Fold each touched subject, one kind of subject after the other."""
+    new: dict[str, list[Told]] = defaultdict(list)
+    withdrawn: dict[str, list[Told]] = defaultdict(list)
+    for one in told:
+        new[one.fact.subject_kind].append(one)
+    for one in settled.withdrawn:
+        withdrawn[one.fact.subject_kind].append(one)
+    for subject_kind in sorted(new.keys() | withdrawn.keys()):
+        projection = BY_SUBJECT[subject_kind]
+        gone = withdrawn[subject_kind]
+        again = {one.fact.subject for one in gone}
+        again |= await join(connection, ledger_id, projection, [*new[subject_kind], *gone])
+        await fold_subjects(connection, ledger_id, projection, new[subject_kind], again)
+
+
+async def fold_subjects(
+    connection: Connection, ledger_id: int, projection: Projection, new: Sequence[Told], again: Set[str] = frozenset()
+) -> None:
+    """Fold the subjects of some new facts of one kind, which are written already, and fold again, from their first
+    fact, the subjects in `again`: those that joined a group go on in it, those without a fact left vanish."""
+    touched = {one.fact.subject for one in new} | again
+    groups = await groups_of(connection, ledger_id, projection, sorted(touched))
+    root_of = groups.root_of()
+    by_root: dict[str, list[Told]] = defaultdict(list)
+    for one in new:
+        subject = one.fact.subject
+        by_root[root_of.get(subject, subject)].append(one)
+    late = {root_of.get(subject, subject) for subject in again}
+    folded = await store.read_subjects(connection, ledger_id, projection.subject, [*by_root.keys() | late])
+    changes = [store.vanished(subject) for subject in again if root_of.get(subject, subject) != subject]
+    for root, facts in by_root.items():
+        if root not in late:
+            change = _forward(projection, root, sorted(facts, key=key_of), folded.get(root))
+            if change is None:
+                late.add(root)
+            else:
+                changes.append(change)
+    async for root, facts in _all_facts(connection, ledger_id, projection, late, groups):
+        changes.append(anew(projection, root, facts, None) if facts else store.vanished(root))
+    if changes:
+        await store.write_changes(connection, ledger_id, projection, changes)
+
+
+async def _all_facts(
+    connection: Connection, ledger_id: int, projection: Projection, roots: Set[str], groups: Groups
+) -> AsyncIterator[tuple[str, list[Told]]]:
+    """Read all facts of some subjects, those of a group merged into one order; none for a subject without any."""
+    alone = sorted(root for root in roots if root not in groups.members)
+    without = set(alone)
+    if alone:
+        async for subject, facts in store.read_facts(connection, ledger_id, projection.subject, alone):
+            without.discard(subject)
+            yield subject, facts
+    for root in sorted(roots - set(alone)):
+        yield root, await read_group(connection, ledger_id, projection, groups.members[root])
+    for subject in without:
+        yield subject, []
+
+
+async def read_group(
+    connection: Connection, ledger_id: int, projection: Projection, members: Sequence[str]
+) -> list[Told]:
+    """Read the facts of joined subjects in one order."""
+    read = store.read_facts(connection, ledger_id, projection.subject, members)
+    facts = [one async for _, told in read for one in told]
+    return sorted(facts, key=key_of)
+
+
+def _forward(
+    projection: Projection, subject: str, facts: Sequence[Told], was: store.Folded | None
+) -> store.Change | None:
+    """Fold new facts onto a stored state, or onto none; None if the subject must be folded from its first fact."""
+    if was is None:
+        return anew(projection, subject, facts, {})
+    if was.parked or was.last is None or key_of(facts[0]) <= was.last:
+        return None
+    state = store.decode_state(projection, was.state)
+    before = rows_of(projection, subject, state)
+    try:
+        fold(projection, facts, state)
+    except Unfoldable:
+        return None
+    return _changed(projection, subject, state, facts, before, was.untimed or _untimed(facts))
+
+
+def anew(
+    projection: Projection, subject: str, facts: Sequence[Told], before: Mapping[str, Sequence[store.Row]] | None
+) -> store.Change:
+    """Fold all facts of a subject from its start, or up to the one that cannot be folded; `before` is {} for a subject
+    that has no rows yet."""
+    try:
+        return _changed(projection, subject, fold(projection, facts), facts, before, _untimed(facts))
+    except Unfoldable as stuck:
+        sound = facts[: stuck.folded]
+        change = _changed(projection, subject, fold(projection, sound), sound, before, _untimed(facts))
+        return change._replace(parked=str(stuck), parked_position=stuck.position)
+
+
+def _changed(
+    projection: Projection,
+    subject: str,
+    state: State,
+    facts: Sequence[Told],
+    before: Mapping[str, Sequence[store.Row]] | None,
+    untimed: bool,
+) -> store.Change:
+    """Give the rows of a folded subject, and its state to go on from."""
+    after = rows_of(projection, subject, state)
+    if projection.lines is not None:
+        after |= {name: list(rows) for name, rows in projection.lines(subject, state).items()}
+    last = key_of(facts[-1]) if facts else None
+    return store.Change(subject, last, store.encode_state(state), before, after, untimed)
+
+
+def rows_of(projection: Projection, subject: str, state: State) -> dict[str, list[store.Row]]:
+    """Give the rows that a state stands for, growing tables aside."""
+    return {name: list(rows) for name, rows in projection.rows(subject, state).items()}
+
+
+def _untimed(facts: Iterable[Told]) -> bool:
+    return any(occurrence.untimed for _, occurrence in facts)

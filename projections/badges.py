@@ -1,0 +1,125 @@
+"""Badges: which ones a customer has earned, each time with its trigger, and how our count agrees with the vendor's.
+
+An earning is known by its id and counts once, however often it is told. The vendor states, within several windows, how
+often the customer has earned the badge. No window can hold more than there is: where a count is above ours, the
+difference is the least number of earnings that were never told to us.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from msgspec import Struct, field
+
+from ledger.facts import Occurrence
+from ledger.facts.badges import BadgeEarned
+from projections.projection import Projection, Rows, State, Table
+
+CUSTOMER_LEVEL = "CUSTOMER"  # the vendor's word for a count of this customer's, not of all customers'
+
+
+class Earning(Struct):
+    earned_at: datetime
+    activity: str | None = None
+    position: int = 0
+
+
+class Badge(State):
+    customer: str | None = None
+    badge: str | None = None
+    earnings: dict[str, Earning] = field(default_factory=dict)
+    claimed_count: int | None = None
+    missing_count: int = 0
+    position: int = 0
+
+
+class BadgeRow(NamedTuple):
+    customer: str | None
+    badge: str | None
+    earned_count: int
+    first_earned_at: datetime | None
+    last_earned_at: datetime | None
+    claimed_count: int | None  # the vendor's largest count for this customer, when it last gave any
+    missing_count: int  # earnings that its counts prove and that were never told
+    last_position: int
+
+
+class BadgeEarningRow(NamedTuple):
+    earn: str
+    earned_at: datetime
+    activity: str | None
+    position: int
+
+
+BADGES_TABLE = Table(
+    name="badges",
+    create="""
+        CREATE TABLE badges (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            customer text COLLATE "C", badge text, earned_count int NOT NULL,
+            first_earned_at timestamptz, last_earned_at timestamptz, claimed_count int, missing_count int NOT NULL,
+            last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE badges ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX badges_customer ON badges (ledger_id, customer)",
+    ),
+    columns=BadgeRow._fields,
+    key=(),
+)
+
+BADGE_EARNINGS_TABLE = Table(
+    name="badge_earnings",
+    create="""
+        CREATE TABLE badge_earnings (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            earn text COLLATE "C" NOT NULL, earned_at timestamptz NOT NULL, activity text, position bigint NOT NULL)
+        """,
+    index=("ALTER TABLE badge_earnings ADD PRIMARY KEY (ledger_id, subject, earn)",),
+    columns=BadgeEarningRow._fields,
+    key=("earn",),
+)
+
+
+def earn(badge: Badge, fact: BadgeEarned, occurrence: Occurrence) -> None:
+    badge.customer, badge.badge = fact.customer, fact.badge
+    badge.position = max(badge.position, occurrence.position)
+    earned_at = fact.earned_at or occurrence.occurred_at
+    badge.earnings.setdefault(fact.earn, Earning(earned_at, fact.activity, occurrence.position))
+    counts = [limit.count for limit in fact.limits if limit.level == CUSTOMER_LEVEL and limit.count is not None]
+    if counts:
+        badge.claimed_count = int(max(counts))
+        badge.missing_count = int(max(max(counts) - len(badge.earnings), Decimal(0)))
+
+
+def badge_rows(_subject: str, badge: Badge) -> Rows:
+    times = [earning.earned_at for earning in badge.earnings.values()]
+    row = BadgeRow(
+        customer=badge.customer,
+        badge=badge.badge,
+        earned_count=len(badge.earnings),
+        first_earned_at=min(times, default=None),
+        last_earned_at=max(times, default=None),
+        claimed_count=badge.claimed_count,
+        missing_count=badge.missing_count,
+        last_position=badge.position,
+    )
+    return {
+        "badges": [row],
+        "badge_earnings": [
+            BadgeEarningRow(name, earning.earned_at, earning.activity, earning.position)
+            for name, earning in badge.earnings.items()
+        ],
+    }
+
+
+BADGES = Projection(
+    name="badges",
+    version=1,
+    subject="badge",
+    start=Badge,
+    on={BadgeEarned: earn},
+    rows=badge_rows,
+    tables=(BADGES_TABLE, BADGE_EARNINGS_TABLE),
+    path="badges",
+)

@@ -1,0 +1,142 @@
+"""Bills: what was bought, for how much, and where. Updates tell a part; what they leave out stays as it was.
+
+What a bill earned is not kept here but with the account, whose lots name the bill.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from ledger.facts import Occurrence
+from ledger.facts.bills import BillAdded, BillFact, BillUpdated
+from projections.projection import Projection, Rows, State, Table
+
+
+class Bill(State):
+    customer: str | None = None
+    number: str | None = None
+    bill_type: str | None = None
+    amount: Decimal | None = None
+    gross_amount: Decimal | None = None
+    discount: Decimal | None = None
+    currency: str | None = None
+    line_item_count: int | None = None
+    delivery_status: str | None = None
+    delivery_status_unknown: bool = False
+    store: str | None = None
+    till: str | None = None
+    entered_at: datetime | None = None
+    entered_in_future: bool = False
+    added_at: datetime | None = None
+    updated_at: datetime | None = None
+    position: int = 0
+
+
+class BillRow(NamedTuple):
+    customer: str | None
+    number: str | None
+    bill_type: str | None
+    amount: Decimal | None  # net
+    gross_amount: Decimal | None
+    discount: Decimal | None
+    currency: str | None
+    line_item_count: int | None
+    delivery_status: str | None
+    delivery_status_unknown: bool
+    store: str | None
+    till: str | None
+    entered_at: datetime | None  # as claimed
+    entered_in_future: bool
+    added_at: datetime | None
+    updated_at: datetime | None
+    incomplete: bool  # only updates were told
+    last_position: int
+
+
+BILLS_TABLE = Table(
+    name="bills",
+    create="""
+        CREATE TABLE bills (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            customer text COLLATE "C", number text COLLATE "C", bill_type text,
+            amount numeric, gross_amount numeric, discount numeric, currency text, line_item_count int,
+            delivery_status text, delivery_status_unknown boolean NOT NULL, store text, till text,
+            entered_at timestamptz, entered_in_future boolean NOT NULL,
+            added_at timestamptz, updated_at timestamptz,
+            incomplete boolean NOT NULL, last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE bills ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX bills_customer ON bills (ledger_id, customer)",
+        "CREATE INDEX bills_number ON bills (ledger_id, number)",
+    ),
+    columns=BillRow._fields,
+    key=(),
+)
+
+
+def add(bill: Bill, fact: BillAdded, occurrence: Occurrence) -> None:
+    _know(bill, fact, occurrence)
+    bill.added_at = bill.added_at or occurrence.occurred_at
+
+
+def update(bill: Bill, fact: BillUpdated, occurrence: Occurrence) -> None:
+    _know(bill, fact, occurrence)
+    bill.updated_at = occurrence.occurred_at
+
+
+def _know(bill: Bill, fact: BillFact, occurrence: Occurrence) -> None:
+    """Take over what the fact names. A figure of 0 is named; None is not."""
+    bill.customer = fact.customer or bill.customer
+    bill.number = fact.number or bill.number
+    bill.bill_type = fact.bill_type or bill.bill_type
+    bill.amount = bill.amount if fact.amount is None else fact.amount
+    bill.gross_amount = bill.gross_amount if fact.gross_amount is None else fact.gross_amount
+    bill.discount = bill.discount if fact.discount is None else fact.discount
+    bill.currency = fact.currency or bill.currency
+    bill.line_item_count = bill.line_item_count if fact.line_item_count is None else fact.line_item_count
+    if fact.delivery_status is not None:
+        bill.delivery_status = fact.delivery_status
+        bill.delivery_status_unknown = fact.delivery_status_unknown
+    bill.store = fact.store or bill.store
+    bill.till = fact.till or bill.till
+    if fact.entered_at is not None:
+        bill.entered_at = fact.entered_at
+        bill.entered_in_future = fact.entered_in_future
+    bill.position = max(bill.position, occurrence.position)
+
+
+def bill_rows(_subject: str, bill: Bill) -> Rows:
+    row = BillRow(
+        customer=bill.customer,
+        number=bill.number,
+        bill_type=bill.bill_type,
+        amount=bill.amount,
+        gross_amount=bill.gross_amount,
+        discount=bill.discount,
+        currency=bill.currency,
+        line_item_count=bill.line_item_count,
+        delivery_status=bill.delivery_status,
+        delivery_status_unknown=bill.delivery_status_unknown,
+        store=bill.store,
+        till=bill.till,
+        entered_at=bill.entered_at,
+        entered_in_future=bill.entered_in_future,
+        added_at=bill.added_at,
+        updated_at=bill.updated_at,
+        incomplete=bill.added_at is None,
+        last_position=bill.position,
+    )
+    return {"bills": [row]}
+
+
+BILLS = Projection(
+    name="bills",
+    version=1,
+    subject="bill",
+    start=Bill,
+    on={BillAdded: add, BillUpdated: update},
+    rows=bill_rows,
+    tables=(BILLS_TABLE,),
+    path="bills",
+)

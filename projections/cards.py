@@ -1,0 +1,87 @@
+"""Cards: the status of each, and which further fields are filled in. The last word by time holds.
+
+The source names no customer with a card, so none stands here.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.facts import Occurrence
+from ledger.facts.cards import CardUpdated
+from projections.projection import Projection, Rows, State, Table
+
+
+class Card(State):
+    status: str | None = None
+    previous_status: str | None = None
+    status_since: datetime | None = None
+    fields: list[str] = msgspec.field(default_factory=list)
+    gap: bool = False
+    updated_at: datetime | None = None
+    position: int = 0
+
+
+class CardRow(NamedTuple):
+    status: str | None
+    previous_status: str | None
+    status_since: datetime | None
+    fields: list[str]  # names only
+    gap: bool  # a status before was told that is not the one we had: something was missed
+    updated_at: datetime | None
+    last_position: int
+
+
+CARDS_TABLE = Table(
+    name="cards",
+    create="""
+        CREATE TABLE cards (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            status text, previous_status text, status_since timestamptz, fields text[] NOT NULL,
+            gap boolean NOT NULL, updated_at timestamptz, last_position bigint NOT NULL)
+        """,
+    index=("ALTER TABLE cards ADD PRIMARY KEY (ledger_id, subject)",),
+    columns=CardRow._fields,
+    key=(),
+)
+
+
+def update(card: Card, fact: CardUpdated, occurrence: Occurrence) -> None:
+    """Change what the fact names. A status told again goes on since when it was told first."""
+    if card.status and fact.previous_status and fact.previous_status != card.status:
+        card.gap = True
+    if fact.status and fact.status != card.status:
+        card.previous_status = fact.previous_status or card.status
+        card.status = fact.status
+        card.status_since = occurrence.occurred_at
+    if fact.fields is not None:
+        card.fields = list(fact.fields)
+    card.updated_at = occurrence.occurred_at
+    card.position = max(card.position, occurrence.position)
+
+
+def card_rows(_subject: str, card: Card) -> Rows:
+    row = CardRow(
+        status=card.status,
+        previous_status=card.previous_status,
+        status_since=card.status_since,
+        fields=card.fields,
+        gap=card.gap,
+        updated_at=card.updated_at,
+        last_position=card.position,
+    )
+    return {"cards": [row]}
+
+
+CARDS = Projection(
+    name="cards",
+    version=1,
+    subject="card",
+    start=Card,
+    on={CardUpdated: update},
+    rows=card_rows,
+    tables=(CARDS_TABLE,),
+    path="cards",
+    customers=(),
+)

@@ -1,0 +1,59 @@
+"""Events that share a key but not their content: all are in the ledger, and a policy says which are folded.
+
+The policy chooses by order of occurrence, then by content, never by arrival, so that it chooses the same whatever came
+first.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.facts import Told
+from ledger.identify import KEY_BYTES
+from ledger.interpret import Event, interpret
+from ledger.read import twins
+
+NO_TIME = datetime.max.replace(tzinfo=UTC)  # a twin whose time cannot be true comes last
+
+
+class Settled(NamedTuple):
+    """Positions of events that are not folded, and the facts of those among them that had been."""
+
+    losers: frozenset[int]
+    withdrawn: Sequence[Told]
+
+
+def order(event: Event) -> tuple[datetime, bytes]:
+    """Order twins by occurrence, then content."""
+    return (event.occurred_at or NO_TIME, event.content)
+
+
+POLICIES: dict[str, Callable[[Sequence[Event]], list[Event]]] = {
+    "earliest": lambda events: [min(events, key=order)],
+    "latest": lambda events: [max(events, key=order)],
+    "both": list,
+}
+DEFAULT_POLICY = "earliest"
+
+
+def winners(events: Sequence[Event], policy: str = DEFAULT_POLICY) -> list[Event]:
+    """Choose which of the events that share a key are folded."""
+    return POLICIES[policy](events)
+
+
+async def settle(connection: Connection, ledger_id: int, batch: Sequence[Event]) -> Settled:
+    """Settle the conflicts that a batch brings; it must be the next one after what is folded."""
+    keys = {event.event_key[:KEY_BYTES] for event in batch if len(event.event_key) > KEY_BYTES}
+    first, last = batch[0].position, batch[-1].position
+    losers: set[int] = set()
+    withdrawn: list[Told] = []
+    for key in sorted(keys):
+        events = [event for event in await twins(connection, ledger_id, key) if event.position <= last]
+        chosen = {event.position for event in winners(events)}
+        for event in events:
+            if event.position not in chosen:
+                losers.add(event.position)
+                if event.position < first:
+                    withdrawn += interpret(event).told
+    return Settled(frozenset(losers), withdrawn)

@@ -1,0 +1,188 @@
+"""Customers: who we know of, since when, in what status, and who became whom.
+
+No identifier of a person stands here, only the kinds of identifiers that were named. Two customers are one only where
+the source says so by a merge: a shared telephone number or e-mail address is no proof (domain, table (b)).
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.facts import Occurrence
+from ledger.facts.customers import (
+    CustomerAdded,
+    CustomerDeletionApproved,
+    CustomerDescribed,
+    CustomersMerged,
+    CustomerSubscribed,
+    CustomerUpdated,
+)
+from projections.projection import Projection, Rows, State, Table
+
+DELETED = "deleted"  # the label, in lower case, by which a source says that it has forgotten a customer
+
+
+class Customer(State):
+    status: str | None = None
+    status_since: datetime | None = None
+    loyalty_type: str | None = None
+    source: str | None = None
+    identifiers: list[str] = msgspec.field(default_factory=list)
+    store: str | None = None
+    till: str | None = None
+    joined_at: datetime | None = None
+    added: bool = False
+    updated_at: datetime | None = None
+    subscriptions: dict[str, str] = msgspec.field(default_factory=dict)
+    deletion_approved_at: datetime | None = None
+    deletion_request: str | None = None
+    deleted_at: datetime | None = None
+    merged_into: str | None = None
+    merged_at: datetime | None = None
+    merged_from: list[str] = msgspec.field(default_factory=list)
+    position: int = 0
+
+
+class CustomerRow(NamedTuple):
+    status: str | None  # the source's label, as it was last told
+    status_since: datetime | None
+    loyalty_type: str | None
+    source: str | None
+    identifiers: list[str]  # the kinds by which the customer was ever named, sorted
+    store: str | None  # where the customer joined
+    till: str | None
+    joined_at: datetime | None
+    updated_at: datetime | None
+    subscriptions: list[str]  # "channel status", with the purpose where there is one: "SMS BULK SUBSCRIBED"
+    deletion_approved_at: datetime | None
+    deletion_request: str | None
+    deleted_at: datetime | None  # the source says that it deleted the customer
+    merged_into: str | None
+    merged_at: datetime | None
+    merged_from: list[str]
+    incomplete: bool  # nobody told us that the customer joined
+    last_position: int
+
+
+CUSTOMERS_TABLE = Table(
+    name="customers",
+    create="""
+        CREATE TABLE customers (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            status text, status_since timestamptz, loyalty_type text, source text, identifiers text[] NOT NULL,
+            store text, till text, joined_at timestamptz, updated_at timestamptz, subscriptions text[] NOT NULL,
+            deletion_approved_at timestamptz, deletion_request text COLLATE "C", deleted_at timestamptz,
+            merged_into text COLLATE "C", merged_at timestamptz, merged_from text[] NOT NULL,
+            incomplete boolean NOT NULL, last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE customers ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX customers_merged_into ON customers (ledger_id, merged_into) WHERE merged_into IS NOT NULL",
+    ),
+    columns=CustomerRow._fields,
+    key=(),
+)
+
+
+def add(customer: Customer, fact: CustomerAdded, occurrence: Occurrence) -> None:
+    """Join once. The claimed time counts, unless it lies after the event: then the event's does (domain §1.5)."""
+    _describe(customer, fact, occurrence)
+    if customer.added:
+        return
+    customer.added = True
+    claimed = None if fact.entered_in_future else fact.entered_at
+    customer.joined_at = claimed or occurrence.occurred_at
+    customer.store = fact.store
+    customer.till = fact.till
+
+
+def update(customer: Customer, fact: CustomerUpdated, occurrence: Occurrence) -> None:
+    """Take over what the update names: what it leaves blank stays as it was."""
+    _describe(customer, fact, occurrence)
+    customer.updated_at = occurrence.occurred_at
+    if fact.status is None:
+        return
+    if fact.status != customer.status:
+        customer.status = fact.status
+        customer.status_since = occurrence.occurred_at
+    if fact.status.lower() == DELETED and customer.deleted_at is None:
+        customer.deleted_at = occurrence.occurred_at
+
+
+def subscribe(customer: Customer, fact: CustomerSubscribed, occurrence: Occurrence) -> None:
+    _notice(customer, occurrence)
+    for line in fact.subscriptions:
+        customer.subscriptions[f"{line.channel} {line.priority}" if line.priority else line.channel] = line.status
+
+
+def approve_deletion(customer: Customer, fact: CustomerDeletionApproved, occurrence: Occurrence) -> None:
+    """An approval is final: a second one changes nothing."""
+    _notice(customer, occurrence)
+    if customer.deletion_approved_at is None:
+        customer.deletion_approved_at = occurrence.occurred_at
+        customer.deletion_request = fact.request
+
+
+def merge(customer: Customer, fact: CustomersMerged, occurrence: Occurrence) -> None:
+    """A victim is merged once, into the survivor told first; a survivor may take over many."""
+    _notice(customer, occurrence)
+    if fact.role == "survivor":
+        customer.merged_from = sorted({*customer.merged_from, fact.other})
+    elif customer.merged_into is None:
+        customer.merged_into = fact.other
+        customer.merged_at = occurrence.occurred_at
+
+
+def _describe(customer: Customer, fact: CustomerDescribed, occurrence: Occurrence) -> None:
+    _notice(customer, occurrence)
+    customer.loyalty_type = fact.loyalty_type or customer.loyalty_type
+    customer.source = fact.source or customer.source
+    if not set(fact.identifiers) <= set(customer.identifiers):
+        customer.identifiers = sorted({*customer.identifiers, *fact.identifiers})
+
+
+def _notice(customer: Customer, occurrence: Occurrence) -> None:
+    customer.position = max(customer.position, occurrence.position)
+
+
+def customer_rows(_subject: str, customer: Customer) -> Rows:
+    row = CustomerRow(
+        status=customer.status,
+        status_since=customer.status_since,
+        loyalty_type=customer.loyalty_type,
+        source=customer.source,
+        identifiers=customer.identifiers,
+        store=customer.store,
+        till=customer.till,
+        joined_at=customer.joined_at,
+        updated_at=customer.updated_at,
+        subscriptions=[f"{channel} {status}" for channel, status in sorted(customer.subscriptions.items())],
+        deletion_approved_at=customer.deletion_approved_at,
+        deletion_request=customer.deletion_request,
+        deleted_at=customer.deleted_at,
+        merged_into=customer.merged_into,
+        merged_at=customer.merged_at,
+        merged_from=customer.merged_from,
+        incomplete=not customer.added,
+        last_position=customer.position,
+    )
+    return {"customers": [row]}
+
+
+CUSTOMERS = Projection(
+    name="customers",
+    version=1,
+    subject="customer",
+    start=Customer,
+    on={
+        CustomerAdded: add,
+        CustomerUpdated: update,
+        CustomerSubscribed: subscribe,
+        CustomerDeletionApproved: approve_deletion,
+        CustomersMerged: merge,
+    },
+    rows=customer_rows,
+    tables=(CUSTOMERS_TABLE,),
+    customers=("subject", "merged_into"),
+)

@@ -1,0 +1,80 @@
+"""A digest of every row, so that two copies can be compared: live and rebuilt, here and there.
+
+Positions are left out, because they alone depend on the order of arrival; so are, unless asked for, the rows of
+subjects one of whose events has a time that cannot be true: those are ordered by when we recorded them (law 5 exempts
+them).
+"""
+
+import hashlib
+from functools import cache
+from typing import NamedTuple
+
+from ledger.database import Connection
+from projections.catalogue import PROJECTIONS
+from projections.projection import Table
+
+FACTS = Table(
+    name="facts",
+    create="",
+    index=(),
+    columns=("occurred_at", "rank", "tag", "ordinal", "kind", "body"),
+    key=("occurred_at", "rank", "tag", "ordinal"),
+)
+UNTIMED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND untimed"
+
+
+class Digest(NamedTuple):
+    """SHA-256 over all rows of a ledger, in hexadecimal: of everything, and table by table."""
+
+    digest: str
+    tables: dict[str, str]
+    untimed_left_out: int  # subjects
+
+
+async def digest(connection: Connection, ledger_id: int, *, untimed: bool = False) -> Digest:
+    """Compute the digest of one ledger's rows in the generation of the connection's search_path.
+
+    `untimed` takes in the subjects that law 5 exempts: right for two copies of one ledger, wrong for two ledgers.
+    """
+    tables = {"facts": await _table(connection, ledger_id, _query("subject_kind", FACTS, untimed))}
+    for projection in PROJECTIONS:
+        for table in projection.tables:
+            query = _query(f"'{projection.subject}'", table, untimed)
+            tables[table.name] = await _table(connection, ledger_id, query)
+    whole = hashlib.sha256("".join(f"{name} {tables[name]}\n" for name in sorted(tables)).encode()).hexdigest()
+    left_out = 0 if untimed else await connection.fetchval(UNTIMED, ledger_id)
+    return Digest(whole, tables, left_out)
+
+
+async def _table(connection: Connection, ledger_id: int, query: str) -> str:
+    sha256 = hashlib.sha256()
+
+    async def take(chunk: bytes) -> None:
+        sha256.update(chunk)
+
+    await connection.copy_from_query(query, ledger_id, output=take)
+    return sha256.hexdigest()
+
+
+@cache
+def _query(subject_kind: str, table: Table, untimed: bool) -> str:
+    """Compose the read of a table's rows in the order of its key; names come from our own Table values only."""
+    columns = ["subject", *(name for name in table.columns if not is_position(name))]
+    if table.name == "facts":
+        columns.insert(0, "subject_kind")
+    exempt = (
+        ""
+        if untimed
+        else " AND NOT EXISTS (SELECT FROM subjects s WHERE s.untimed AND s.ledger_id = t.ledger_id "
+        f"AND s.subject_kind = {subject_kind} AND s.subject = t.subject)"
+    )
+    order = ["subject", *table.key] if table.name != "facts" else ["subject_kind", "subject", *table.key]
+    return (
+        f"SELECT {', '.join(columns)} FROM {table.name} t WHERE ledger_id = $1{exempt} "  # noqa: S608
+        f"ORDER BY {', '.join(order)}"
+    )
+
+
+def is_position(column: str) -> bool:
+    """Say whether a column holds a position."""
+    return column == "position" or column.endswith("_position")

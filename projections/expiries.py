@@ -1,0 +1,93 @@
+"""Points that expire by the vendor's word, and days of expiry that move. That a day is over is arithmetic: lots.py."""
+
+from datetime import date
+from decimal import Decimal
+
+from ledger.facts import Occurrence
+from ledger.facts.accounts import Expired, ExpiryMoved
+from projections.lots import ZERO, Account, Lot, credit, lapse_instant, pass_time, post, take
+
+
+def expire(account: Account, fact: Expired, occurrence: Occurrence) -> None:
+    """Match a reported expiry with lots that have lapsed, then with lots without a day, then with those due next; what
+    no lot explains was in lots that we have not seen (trap 8)."""
+    points = fact.points
+    undated = [place for place in account.open if account.lots[place[2]].expires_on is None]
+    for place in [*account.lapsed, *undated, *account.open]:
+        lot = account.lots[place[2]]
+        expired = min(lot.remaining, points)
+        if expired:
+            _expire_lot(account, lot, expired)
+            points -= expired
+    if points:
+        lot = credit(account, occurrence, points, source="unseen", origin="unseen", index=999, asserted=True)
+        if lot.remaining:
+            _expire_lot(account, lot, lot.remaining)
+
+
+def _expire_lot(account: Account, lot: Lot, points: Decimal) -> None:
+    source = "lapsed" if lot.place() in account.lapsed else "available"
+    post(account, source, "expired", points, lot.lot_id)
+    lot.expired += points
+    take(account, lot, points)
+
+
+def move(account: Account, fact: ExpiryMoved, occurrence: Occurrence) -> None:
+    """Move points from lots of the old day to a lot of the new one (trap 7): no balance changes.
+
+    Points of no known lot come from lots without a day; beyond those a lot is asserted, for the vendor knows it.
+    """
+    if fact.old == fact.new:
+        return
+    points = fact.points
+    same_day = [lot for lot in account.lots.values() if lot.remaining and lot.expires_on == fact.old]
+    undated = [lot for lot in account.lots.values() if lot.remaining and lot.expires_on is None]
+    same_day.sort(key=lambda lot: (lot.origin != fact.origin, lot.place()))
+    for index, lot in enumerate([*same_day, *sorted(undated, key=Lot.place)]):
+        part = min(lot.remaining, points)
+        if part:
+            _move_lot(account, lot, part, fact.new, occurrence, index)
+            points -= part
+    if points:
+        credit(
+            account,
+            occurrence,
+            points,
+            source="unseen",
+            origin=fact.origin,
+            index=999,
+            expires_on=fact.new,
+            asserted=True,
+        )
+
+
+def _move_lot(
+    account: Account, lot: Lot, points: Decimal, new: date | None, occurrence: Occurrence, index: int
+) -> None:
+    """Give part of a lot another day. A whole lot keeps its name; a part becomes a lot of its own."""
+    lapsed = lot.place() in account.lapsed
+    if lapsed:  # what had lapsed lives again
+        post(account, "lapsed", "available", points, lot.lot_id)
+    take(account, lot, points)
+    moved = lot
+    if lot.remaining or lot.redeemed or lot.sent or lot.expired or lot.returned:
+        lot.points -= points
+        moved = Lot(
+            lot_id=f"{occurrence.tag.hex()}.{occurrence.ordinal:02d}.{index:03d}",
+            origin=lot.origin,
+            points=points,
+            earned_at=lot.earned_at,
+            position=occurrence.position,
+            remaining=ZERO,
+            promotion=lot.promotion,
+            bill=lot.bill,
+            bill_number=lot.bill_number,
+            asserted=lot.asserted,
+        )
+        account.lots[moved.lot_id] = moved
+    moved.expires_on = new
+    moved.lapses_at = lapse_instant(new) if new else None
+    moved.remaining = points
+    account.open.append(moved.place())
+    account.open.sort()
+    list(pass_time(account, occurrence.occurred_at))  # the new day may be over already

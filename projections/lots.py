@@ -1,0 +1,291 @@
+"""Lots and the postings between the classes of an account: the arithmetic under every points rule.
+
+Invariants, after every fact: the classes of an account sum to zero (each posting takes from one what it gives to
+another); class "available" = what remains in open lots; class "lapsed" = what remains in lots past their day that the
+vendor has not reported; class "debt" = minus the debt; remaining >= 0 in every lot, and
+points = remaining + redeemed + sent + removed + expired + returned.
+
+Lots are used in the order (expires on, without a day last; then earned; then id). A total order, that no arrival moves.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from msgspec import Struct, field
+
+from ledger.facts import Occurrence
+
+ZERO = Decimal(0)
+NO_DAY = date.max.toordinal()
+DEBT = ""  # stands in a debit's uses where no lot paid
+
+
+class Lot(Struct):
+    """Points earned together that lapse together."""
+
+    lot_id: str
+    origin: str  # regular, promotional, unallocated, converted, transfer, reversal; opening, unseen (asserted)
+    points: Decimal
+    earned_at: datetime
+    position: int
+    remaining: Decimal
+    expires_on: date | None = None
+    lapses_at: datetime | None = None
+    promotion: str | None = None
+    bill: str | None = None
+    bill_number: str | None = None
+    redeemed: Decimal = ZERO
+    sent: Decimal = ZERO
+    removed: Decimal = ZERO
+    expired: Decimal = ZERO
+    returned: Decimal = ZERO
+    asserted: bool = False
+
+    def place(self) -> tuple[int, datetime, str]:
+        """Give the lot's place in the order of use."""
+        return (self.expires_on.toordinal() if self.expires_on else NO_DAY, self.earned_at, self.lot_id)
+
+
+class Use(NamedTuple):
+    """Points that one lot, or DEBT, gave to a debit."""
+
+    lot_id: str
+    points: Decimal
+
+
+class Debit(Struct):
+    """One redemption or transfer, and the lots it used, in the order of use."""
+
+    points: Decimal = ZERO
+    reversed: Decimal = ZERO
+    uses: list[Use] = []
+    to: str = "redeemed"  # the class it went to
+
+
+class Posting(NamedTuple):
+    """One line of double entry: points from one class of the account to another."""
+
+    source: str
+    target: str
+    points: Decimal
+    lot_id: str | None = None
+
+
+class Pending(Struct):
+    """Promised points not yet converted."""
+
+    promise_id: str
+    points: Decimal
+    remaining: Decimal
+    promised_at: datetime
+    converted: Decimal = ZERO
+    over: bool = False  # kept or cancelled, where the vendor names the promise
+    converts_on: date | None = None
+    external: bool = False
+    bill: str | None = None
+    bill_number: str | None = None
+
+
+class Account(Struct):
+    """One holder's points of one unit in one programme."""
+
+    account_id: str
+    programme: str
+    unit: str
+    customer: str
+    lots: dict[str, Lot] = {}
+    open: list[tuple[int, datetime, str]] = []  # places of lots with something remaining that have not lapsed
+    lapsed: list[tuple[int, datetime, str]] = []  # and of those that have, unreported
+    classes: dict[str, Decimal] = {}
+    debits: dict[str, Debit] = {}
+    orphans: dict[str, str] = {}  # reversals told before their redemption: redemption -> lot
+    pending: list[Pending] = []
+    awaited: Decimal = ZERO  # converted before the promise was told
+    bills_reversed: dict[str, Decimal] = {}
+    lifetime: Decimal = ZERO  # net of returns, without the opening
+    lifetime_opening: Decimal | None = None
+    lifetime_claimed: Decimal | None = None
+    opening_lot: str | None = None
+    claimed: Decimal | None = None
+    claimed_at: datetime | None = None
+    drift: Decimal = ZERO
+    drift_since: datetime | None = None
+    drift_position: int | None = None
+    expiry_claimed: Decimal | None = None
+    expiry_claimed_on: date | None = None
+    contested: bool = False
+    lines: int = 0
+    last_at: datetime | None = None
+    last_position: int = 0
+    postings: list[Posting] = field(default_factory=list)  # of the fact being folded
+
+    @property
+    def available(self) -> Decimal:
+        """What may be spent, minus the debt: negative when more was taken back than was there."""
+        classes = self.classes
+        return classes.get("available", ZERO) + classes.get("debt", ZERO)
+
+    @property
+    def debt(self) -> Decimal:
+        return -self.classes.get("debt", ZERO)
+
+
+def post(account: Account, source: str, target: str, points: Decimal, lot_id: str | None = None) -> None:
+    """Move points between two classes; whatever else happens to them, nothing is made or lost."""
+    classes = account.classes
+    classes[source] = classes.get(source, ZERO) - points
+    classes[target] = classes.get(target, ZERO) + points
+    account.postings.append(Posting(source, target, points, lot_id))
+
+
+def lapse_instant(day: date) -> datetime:
+    """Give the instant a day is over, from which its lots count no more."""
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+def lot_id_of(occurrence: Occurrence, index: int, what: str = "") -> str:
+    """Name a lot by the event and fact that made it."""
+    return f"{occurrence.tag.hex()}.{occurrence.ordinal:02d}.{index:03d}{what}"
+
+
+def credit(
+    account: Account,
+    occurrence: Occurrence,
+    points: Decimal,
+    *,
+    source: str,
+    origin: str,
+    index: int = 0,
+    expires_on: date | None = None,
+    promotion: str | None = None,
+    bill: str | None = None,
+    bill_number: str | None = None,
+    asserted: bool = False,
+) -> Lot:
+    """Make a lot of points that come from a class; a debt is settled from it first."""
+    lapses_at = lapse_instant(expires_on) if expires_on else None
+    lot = Lot(
+        lot_id=lot_id_of(occurrence, index, f".{origin}" if asserted else ""),
+        origin=origin,
+        points=points,
+        earned_at=occurrence.occurred_at,
+        position=occurrence.position,
+        remaining=points,
+        expires_on=expires_on,
+        lapses_at=lapses_at,
+        promotion=promotion,
+        bill=bill,
+        bill_number=bill_number,
+        asserted=asserted,
+    )
+    account.lots[lot.lot_id] = lot
+    if lapses_at is not None and lapses_at <= occurrence.occurred_at:  # issued past its own day
+        post(account, source, "lapsed", points, lot.lot_id)
+        insort(account.lapsed, lot.place())
+        return lot
+    post(account, source, "available", points, lot.lot_id)
+    insort(account.open, lot.place())
+    settle(account, lot)
+    return lot
+
+
+def settle(account: Account, lot: Lot) -> None:
+    """Pay the debt, oldest debit first, from a lot that is open."""
+    owed = min(account.debt, lot.remaining)
+    if owed <= 0:
+        return
+    post(account, "available", "debt", owed, lot.lot_id)
+    take(account, lot, owed)
+    unpaid = owed
+    for debit in account.debits.values():
+        for index, use in enumerate(debit.uses):
+            if use.lot_id != DEBT or not unpaid:
+                continue
+            paid = min(use.points, unpaid)
+            unpaid -= paid
+            count_spent(lot, paid, debit.to)
+            rest = [Use(DEBT, use.points - paid)] if use.points > paid else []
+            debit.uses[index : index + 1] = [Use(lot.lot_id, paid), *rest]
+    lot.returned += unpaid  # a debt that no debit explains: returned points that were never seen
+
+
+def take(account: Account, lot: Lot, points: Decimal) -> None:
+    """Lessen what remains in an open or lapsed lot, and close it when nothing does."""
+    lot.remaining -= points
+    if not lot.remaining:
+        place = lot.place()
+        for places in (account.open, account.lapsed):
+            index = bisect_left(places, place)
+            if index < len(places) and places[index] == place:
+                del places[index]
+
+
+def give_back(account: Account, lot: Lot, points: Decimal) -> None:
+    """Raise what remains in a lot that has not lapsed, and open it again if it was used up."""
+    if not lot.remaining:
+        insort(account.open, lot.place())
+    lot.remaining += points
+
+
+def spend(account: Account, points: Decimal, target: str, first: str | None = None) -> tuple[list[Use], Decimal]:
+    """Take points from open lots, in the order of use, into the class `target`; `first` names a lot to use before.
+
+    Returns the uses, and what no lot could pay.
+    """
+    uses: list[Use] = []
+    needed = points
+    if first is not None and account.lots[first].remaining:
+        needed = _spend_from(account, account.lots[first], needed, target, uses)
+    while needed and account.open:
+        needed = _spend_from(account, account.lots[account.open[0][2]], needed, target, uses)
+    return uses, needed
+
+
+def _spend_from(account: Account, lot: Lot, needed: Decimal, target: str, uses: list[Use]) -> Decimal:
+    points = min(lot.remaining, needed)
+    count_spent(lot, points, target)
+    post(account, "available", target, points, lot.lot_id)
+    take(account, lot, points)
+    uses.append(Use(lot.lot_id, points))
+    return needed - points
+
+
+def count_spent(lot: Lot, points: Decimal, target: str) -> None:
+    """Count points that went from a lot to a class, or came back when `points` is negative."""
+    if target in ("in_transit", "sent"):
+        lot.sent += points
+    elif target == "adjusted":
+        lot.removed += points
+    else:
+        lot.redeemed += points
+
+
+def debit(account: Account, occurrence: Occurrence, points: Decimal, name: str, target: str) -> None:
+    """Spend points. What the lots cannot pay proves history that we have not seen: a vendor lets nobody spend what they
+    do not have, least of all in debt. So a lot of that size, and of the debt's, is asserted and flagged, and used at
+    once."""
+    uses, missing = spend(account, points, target, account.orphans.pop(name, None))
+    if missing > 0:
+        unseen = missing + account.debt
+        credit(account, occurrence, unseen, source="unseen", origin="unseen", index=999, asserted=True)
+        more, _ = spend(account, missing, target)
+        uses += more
+    entry = account.debits.setdefault(name, Debit(to=target))
+    entry.points += points
+    entry.uses += uses
+
+
+def pass_time(account: Account, now: datetime) -> Iterable[Lot]:
+    """Lapse the lots whose day is over by `now`, in order; yields each after its posting."""
+    places = account.open
+    while places:
+        lot = account.lots[places[0][2]]
+        if lot.lapses_at is None or lot.lapses_at > now:
+            return
+        del places[0]
+        post(account, "available", "lapsed", lot.remaining, lot.lot_id)
+        insort(account.lapsed, lot.place())
+        yield lot

@@ -1,0 +1,39 @@
+"""What a merge does to two accounts: the victim's lots, promises and debt go over to the survivor's, days and all.
+
+The history of each stays where it was told: classes and statement lines are the victim's own, and the class "merged"
+holds what went over, so that both accounts go on summing to zero and the two together hold what they held.
+"""
+
+from bisect import insort
+
+from projections.lots import ZERO, Account, post, settle
+
+
+def move(victim: Account, survivor: Account) -> None:
+    """Move everything that can still change from one account to the other."""
+    for name, heirs in (("available", survivor.open), ("lapsed", survivor.lapsed)):
+        places = victim.open if name == "available" else victim.lapsed
+        for place in places:
+            remaining = victim.lots[place[2]].remaining
+            post(victim, name, "merged", remaining, place[2])
+            post(survivor, "merged", name, remaining, place[2])
+            insort(heirs, place)
+        places.clear()
+    for name in ("promised", "debt", "held", "in_transit"):
+        points = victim.classes.get(name, ZERO)
+        if points:
+            post(victim, name, "merged", points)
+            post(survivor, "merged", name, points)
+    survivor.lots |= victim.lots
+    survivor.debits |= victim.debits
+    survivor.orphans |= victim.orphans
+    survivor.pending += victim.pending
+    survivor.awaited += victim.awaited
+    for bill, points in victim.bills_reversed.items():
+        survivor.bills_reversed[bill] = survivor.bills_reversed.get(bill, ZERO) + points
+    survivor.lifetime += victim.lifetime + (victim.lifetime_opening or ZERO)
+    victim.lots, victim.debits, victim.orphans, victim.pending, victim.awaited = {}, {}, {}, [], ZERO
+    for place in list(survivor.open):
+        if survivor.debt <= 0:
+            break
+        settle(survivor, survivor.lots[place[2]])

@@ -1,0 +1,167 @@
+"""Milestone groups: whether a customer meets the condition of several targets that count together.
+
+The vendor's word is followed and never worked out from the targets. When it says "achieved" and "un-achieved" of one
+instant, the rank of the facts puts un-achieved last, and the state is *contested* until a later word settles it: the
+published samples do exactly that, under one event id.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from msgspec import field
+
+from ledger.facts import Occurrence
+from ledger.facts.milestones import (
+    MilestoneGroupAchieved,
+    MilestoneGroupFact,
+    MilestoneGroupUnAchieved,
+    TargetStanding,
+)
+from projections.projection import Projection, Rows, State, Table
+
+
+class MilestoneGroup(State):
+    customer: str | None = None
+    target_group: str | None = None
+    period: str | None = None
+    name: str | None = None
+    period_name: str | None = None
+    combination: str | None = None
+    aggregation: str | None = None
+    threshold: Decimal | None = None
+    standings: dict[str, TargetStanding] = field(default_factory=dict)
+    achieved: bool = False
+    contested: bool = False
+    told_at: datetime | None = None
+    achieved_at: datetime | None = None
+    unachieved_at: datetime | None = None
+    achieved_count: int = 0
+    activity: str | None = None
+    position: int = 0
+
+
+class MilestoneGroupRow(NamedTuple):
+    customer: str | None
+    target_group: str | None
+    name: str | None
+    period: str | None
+    period_name: str | None
+    achieved: bool
+    combination: str | None
+    aggregation: str | None
+    threshold: Decimal | None
+    achieved_at: datetime | None  # last
+    unachieved_at: datetime | None  # last
+    achieved_count: int
+    last_activity: str | None
+    contested: bool
+    last_position: int
+
+
+class MilestoneGroupTargetRow(NamedTuple):
+    target: str
+    name: str | None
+    value: Decimal | None
+    defined: Decimal | None
+
+
+MILESTONE_GROUPS_TABLE = Table(
+    name="milestone_groups",
+    create="""
+        CREATE TABLE milestone_groups (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            customer text COLLATE "C", target_group text, name text, period text, period_name text,
+            achieved boolean NOT NULL, combination text, aggregation text, threshold numeric,
+            achieved_at timestamptz, unachieved_at timestamptz, achieved_count int NOT NULL, last_activity text,
+            contested boolean NOT NULL, last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE milestone_groups ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX milestone_groups_customer ON milestone_groups (ledger_id, customer)",
+    ),
+    columns=MilestoneGroupRow._fields,
+    key=(),
+)
+
+MILESTONE_GROUP_TARGETS_TABLE = Table(
+    name="milestone_group_targets",
+    create="""
+        CREATE TABLE milestone_group_targets (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            target text COLLATE "C" NOT NULL, name text, value numeric, defined numeric)
+        """,
+    index=("ALTER TABLE milestone_group_targets ADD PRIMARY KEY (ledger_id, subject, target)",),
+    columns=MilestoneGroupTargetRow._fields,
+    key=("target",),
+)
+
+
+def achieve(group: MilestoneGroup, fact: MilestoneGroupAchieved, occurrence: Occurrence) -> None:
+    _know(group, fact, occurrence)
+    _settle(group, occurrence, achieved=True)
+    group.achieved_at = occurrence.occurred_at
+    group.achieved_count += 1
+
+
+def unachieve(group: MilestoneGroup, fact: MilestoneGroupUnAchieved, occurrence: Occurrence) -> None:
+    _know(group, fact, occurrence)
+    _settle(group, occurrence, achieved=False)
+    group.unachieved_at = occurrence.occurred_at
+
+
+def _settle(group: MilestoneGroup, occurrence: Occurrence, *, achieved: bool) -> None:
+    """Take over the word. Opposite words of one instant contradict each other; a later word settles that."""
+    same_time = group.told_at == occurrence.occurred_at
+    group.contested = same_time and (group.contested or group.achieved != achieved)
+    group.achieved, group.told_at = achieved, occurrence.occurred_at
+
+
+def _know(group: MilestoneGroup, fact: MilestoneGroupFact, occurrence: Occurrence) -> None:
+    """Take over what the fact names; what it leaves out stays as it was."""
+    group.customer, group.target_group, group.period = fact.customer, fact.target_group, fact.period
+    group.name = fact.name or group.name
+    group.period_name = fact.period_name or group.period_name
+    group.combination = fact.combination or group.combination
+    group.aggregation = fact.aggregation or group.aggregation
+    group.threshold = group.threshold if fact.threshold is None else fact.threshold
+    group.activity = fact.activity
+    group.standings |= {standing.target: standing for standing in fact.standings}
+    group.position = max(group.position, occurrence.position)
+
+
+def milestone_group_rows(_subject: str, group: MilestoneGroup) -> Rows:
+    row = MilestoneGroupRow(
+        customer=group.customer,
+        target_group=group.target_group,
+        name=group.name,
+        period=group.period,
+        period_name=group.period_name,
+        achieved=group.achieved,
+        combination=group.combination,
+        aggregation=group.aggregation,
+        threshold=group.threshold,
+        achieved_at=group.achieved_at,
+        unachieved_at=group.unachieved_at,
+        achieved_count=group.achieved_count,
+        last_activity=group.activity,
+        contested=group.contested,
+        last_position=group.position,
+    )
+    targets = [
+        MilestoneGroupTargetRow(standing.target, standing.name, standing.value, standing.defined)
+        for standing in group.standings.values()
+    ]
+    return {"milestone_groups": [row], "milestone_group_targets": targets}
+
+
+MILESTONE_GROUPS = Projection(
+    name="milestone_groups",
+    version=1,
+    subject="milestone_group",
+    start=MilestoneGroup,
+    on={MilestoneGroupAchieved: achieve, MilestoneGroupUnAchieved: unachieve},
+    rows=milestone_group_rows,
+    tables=(MILESTONE_GROUPS_TABLE, MILESTONE_GROUP_TARGETS_TABLE),
+    path="milestone-groups",
+)

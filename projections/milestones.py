@@ -1,0 +1,218 @@
+"""Milestones: how far each customer is towards each target, and whether it was reached.
+
+The value is absolute: the last one told wins. What is reached stays reached, unless a return lowers the value under
+what is defined: no event of its own says so. What was defined when a value was told stays with its fact; the row shows
+the last. Different values told of one instant are *contested* until a later one settles them; what lowers wins by rank.
+"""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from ledger.facts import Occurrence
+from ledger.facts.milestones import (
+    MilestoneAchieved,
+    MilestoneCompleted,
+    MilestoneEnrolled,
+    MilestoneFact,
+    MilestoneLowered,
+    MilestoneRaised,
+    MilestoneRedefined,
+    MilestoneStarted,
+)
+from projections.projection import Projection, Rows, State, Table
+
+
+class Milestone(State):
+    customer: str | None = None
+    target: str | None = None
+    period: str | None = None
+    target_name: str | None = None
+    period_name: str | None = None
+    target_group: str | None = None
+    target_group_name: str | None = None
+    value: Decimal | None = None
+    valued_at: datetime | None = None
+    defined: Decimal | None = None
+    delta: Decimal | None = None
+    activity: str | None = None
+    achieved: bool = False
+    contested: bool = False
+    enrolled_at: datetime | None = None
+    period_starts_on: date | None = None
+    started_at: datetime | None = None
+    achieved_at: datetime | None = None
+    unachieved_at: datetime | None = None
+    completed_at: datetime | None = None
+    position: int = 0
+
+
+class MilestoneRow(NamedTuple):
+    customer: str | None
+    target: str | None
+    target_name: str | None
+    period: str | None
+    period_name: str | None
+    target_group: str | None
+    target_group_name: str | None
+    status: str  # enrolled, running, achieved, completed: see achieved for how a completed one ended
+    achieved: bool
+    value: Decimal | None
+    defined: Decimal | None
+    last_delta: Decimal | None
+    last_activity: str | None
+    valued_at: datetime | None
+    enrolled_at: datetime | None
+    period_starts_on: date | None
+    started_at: datetime | None
+    achieved_at: datetime | None  # last
+    unachieved_at: datetime | None  # last
+    completed_at: datetime | None
+    contested: bool
+    last_position: int
+
+
+MILESTONES_TABLE = Table(
+    name="milestones",
+    create="""
+        CREATE TABLE milestones (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            customer text COLLATE "C", target text, target_name text, period text, period_name text,
+            target_group text, target_group_name text, status text NOT NULL, achieved boolean NOT NULL,
+            value numeric, defined numeric, last_delta numeric, last_activity text, valued_at timestamptz,
+            enrolled_at timestamptz, period_starts_on date, started_at timestamptz,
+            achieved_at timestamptz, unachieved_at timestamptz, completed_at timestamptz,
+            contested boolean NOT NULL, last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE milestones ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX milestones_customer ON milestones (ledger_id, customer)",
+    ),
+    columns=MilestoneRow._fields,
+    key=(),
+)
+
+
+def enrol(milestone: Milestone, fact: MilestoneEnrolled, occurrence: Occurrence) -> None:
+    _know(milestone, fact, occurrence)
+    milestone.enrolled_at = occurrence.occurred_at
+    milestone.period_starts_on = fact.period_starts_on or milestone.period_starts_on
+
+
+def start(milestone: Milestone, fact: MilestoneStarted, occurrence: Occurrence) -> None:
+    _know(milestone, fact, occurrence)
+    milestone.started_at = occurrence.occurred_at
+
+
+def redefine(milestone: Milestone, fact: MilestoneRedefined, occurrence: Occurrence) -> None:
+    """A target set anew takes nothing back that was reached, and a value told with it counts."""
+    _know(milestone, fact, occurrence)
+    _reach(milestone, occurrence)
+
+
+def rise(milestone: Milestone, fact: MilestoneRaised, occurrence: Occurrence) -> None:
+    _know(milestone, fact, occurrence)
+    milestone.delta, milestone.activity = fact.delta, fact.activity
+    _reach(milestone, occurrence)
+
+
+def achieve(milestone: Milestone, fact: MilestoneAchieved, occurrence: Occurrence) -> None:
+    """The vendor says it is reached, whatever the figures are."""
+    _know(milestone, fact, occurrence)
+    milestone.delta, milestone.activity = fact.delta, fact.activity
+    if not milestone.achieved:
+        milestone.achieved, milestone.achieved_at = True, occurrence.occurred_at
+
+
+def fall(milestone: Milestone, fact: MilestoneLowered, occurrence: Occurrence) -> None:
+    """A return: what it leaves may be too little for what was reached (trap 27)."""
+    _know(milestone, fact, occurrence)
+    milestone.delta, milestone.activity = fact.delta, fact.activity
+    value, defined = milestone.value, milestone.defined
+    if milestone.achieved and value is not None and defined is not None and value < defined:
+        milestone.achieved, milestone.unachieved_at = False, occurrence.occurred_at
+
+
+def complete(milestone: Milestone, fact: MilestoneCompleted, occurrence: Occurrence) -> None:
+    _know(milestone, fact, occurrence)
+    milestone.completed_at = occurrence.occurred_at
+    _reach(milestone, occurrence)
+
+
+def _reach(milestone: Milestone, occurrence: Occurrence) -> None:
+    """A value at or above what is defined has reached it; it may exceed it (trap 29)."""
+    value, defined = milestone.value, milestone.defined
+    if not milestone.achieved and value is not None and defined is not None and value >= defined:
+        milestone.achieved, milestone.achieved_at = True, occurrence.occurred_at
+
+
+def _know(milestone: Milestone, fact: MilestoneFact, occurrence: Occurrence) -> None:
+    """Take over what the fact names; what it leaves out stays as it was."""
+    milestone.customer, milestone.target, milestone.period = fact.customer, fact.target, fact.period
+    milestone.target_name = fact.target_name or milestone.target_name
+    milestone.period_name = fact.period_name or milestone.period_name
+    milestone.target_group = fact.target_group or milestone.target_group
+    milestone.target_group_name = fact.target_group_name or milestone.target_group_name
+    if fact.defined is not None:
+        milestone.defined = fact.defined
+    if fact.value is not None:
+        same_time = milestone.valued_at == occurrence.occurred_at
+        milestone.contested = same_time and (milestone.contested or milestone.value != fact.value)
+        milestone.value, milestone.valued_at = fact.value, occurrence.occurred_at
+    milestone.position = max(milestone.position, occurrence.position)
+
+
+def milestone_rows(_subject: str, milestone: Milestone) -> Rows:
+    row = MilestoneRow(
+        customer=milestone.customer,
+        target=milestone.target,
+        target_name=milestone.target_name,
+        period=milestone.period,
+        period_name=milestone.period_name,
+        target_group=milestone.target_group,
+        target_group_name=milestone.target_group_name,
+        status=_status(milestone),
+        achieved=milestone.achieved,
+        value=milestone.value,
+        defined=milestone.defined,
+        last_delta=milestone.delta,
+        last_activity=milestone.activity,
+        valued_at=milestone.valued_at,
+        enrolled_at=milestone.enrolled_at,
+        period_starts_on=milestone.period_starts_on,
+        started_at=milestone.started_at,
+        achieved_at=milestone.achieved_at,
+        unachieved_at=milestone.unachieved_at,
+        completed_at=milestone.completed_at,
+        contested=milestone.contested,
+        last_position=milestone.position,
+    )
+    return {"milestones": [row]}
+
+
+def _status(milestone: Milestone) -> str:
+    if milestone.completed_at is not None:
+        return "completed"
+    if milestone.achieved:
+        return "achieved"
+    return "enrolled" if milestone.started_at is None and milestone.value is None else "running"
+
+
+MILESTONES = Projection(
+    name="milestones",
+    version=1,
+    subject="milestone",
+    start=Milestone,
+    on={
+        MilestoneEnrolled: enrol,
+        MilestoneStarted: start,
+        MilestoneRedefined: redefine,
+        MilestoneRaised: rise,
+        MilestoneAchieved: achieve,
+        MilestoneLowered: fall,
+        MilestoneCompleted: complete,
+    },
+    rows=milestone_rows,
+    tables=(MILESTONES_TABLE,),
+    path="milestones",
+)

@@ -1,0 +1,145 @@
+"""Order items: did what was ordered with points arrive, and are points due back?
+
+Points are held when the order is made, captured when the item arrives, released when it does not: then they are due to
+the customer, once, whatever is told again (trap 20). A fulfilment and a failure of one item contradict each other: the
+later stands, and the item is contested, for a person to look at.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.facts import Occurrence
+from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderItemFailed, OrderItemFulfilled
+from projections.projection import Projection, Rows, State, Table
+
+NOTHING = Decimal(0)
+
+
+class OrderItem(State):
+    order_id: str | None = None
+    customer: str | None = None
+    item_type: str | None = None
+    description: str | None = None
+    status: str = "pending"
+    points_paid: Decimal = NOTHING
+    fulfilled_at: datetime | None = None
+    failed_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    errors: list[str] = msgspec.field(default_factory=list)
+    partner_programme: str | None = None
+    reference: str | None = None
+    position: int = 0
+
+
+class OrderItemRow(NamedTuple):
+    customer: str | None
+    order_id: str | None
+    item_type: str | None
+    description: str | None
+    status: str  # pending, held, fulfilled, failed, cancelled
+    points_paid: Decimal
+    hold: str  # held, captured, released
+    refund: str  # none, due, posted
+    refund_due: Decimal  # points
+    fulfilled_at: datetime | None
+    failed_at: datetime | None
+    cancelled_at: datetime | None
+    errors: list[str]
+    partner_programme: str | None
+    reference: str | None
+    contested: bool
+    last_position: int
+
+
+ORDER_ITEMS_TABLE = Table(
+    name="order_items",
+    create="""
+        CREATE TABLE order_items (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            customer text COLLATE "C", order_id text COLLATE "C", item_type text, description text,
+            status text NOT NULL, points_paid numeric NOT NULL, hold text NOT NULL,
+            refund text NOT NULL, refund_due numeric NOT NULL,
+            fulfilled_at timestamptz, failed_at timestamptz, cancelled_at timestamptz,
+            errors text[] NOT NULL, partner_programme text, reference text,
+            contested boolean NOT NULL, last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE order_items ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX order_items_customer ON order_items (ledger_id, customer)",
+        "CREATE INDEX order_items_order ON order_items (ledger_id, order_id)",
+        "CREATE INDEX order_items_refund ON order_items (ledger_id, subject) WHERE refund = 'due'",
+    ),
+    columns=OrderItemRow._fields,
+    key=(),
+)
+
+
+def fulfil(item: OrderItem, fact: OrderItemFulfilled, occurrence: Occurrence) -> None:
+    _know(item, fact, occurrence)
+    item.status = "fulfilled"
+    item.fulfilled_at = item.fulfilled_at or occurrence.occurred_at
+
+
+def fail(item: OrderItem, fact: OrderItemFailed, occurrence: Occurrence) -> None:
+    _know(item, fact, occurrence)
+    item.status = "failed"
+    item.failed_at = item.failed_at or occurrence.occurred_at
+
+
+def cancel(item: OrderItem, fact: OrderItemCancelled, occurrence: Occurrence) -> None:
+    _know(item, fact, occurrence)
+    item.status = "cancelled"
+    item.cancelled_at = item.cancelled_at or occurrence.occurred_at
+
+
+def _know(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
+    """Take over what the fact names; what it leaves out stays as it was."""
+    item.order_id = fact.order
+    item.customer = fact.customer or item.customer
+    item.item_type = fact.item_type or item.item_type
+    item.description = fact.description or item.description
+    item.points_paid = fact.points_paid or item.points_paid
+    item.errors = list(fact.errors) or item.errors
+    item.partner_programme = fact.partner_programme or item.partner_programme
+    item.reference = fact.reference or item.reference
+    item.position = max(item.position, occurrence.position)
+
+
+def order_item_rows(_subject: str, item: OrderItem) -> Rows:
+    arrived, lost = item.status == "fulfilled", item.status in ("failed", "cancelled")
+    due = item.points_paid if lost else NOTHING
+    row = OrderItemRow(
+        customer=item.customer,
+        order_id=item.order_id,
+        item_type=item.item_type,
+        description=item.description,
+        status=item.status,
+        points_paid=item.points_paid,
+        hold="captured" if arrived else "released" if lost else "held",
+        refund="due" if due else "none",
+        refund_due=due,
+        fulfilled_at=item.fulfilled_at,
+        failed_at=item.failed_at,
+        cancelled_at=item.cancelled_at,
+        errors=item.errors,
+        partner_programme=item.partner_programme,
+        reference=item.reference,
+        contested=item.fulfilled_at is not None and (item.failed_at or item.cancelled_at) is not None,
+        last_position=item.position,
+    )
+    return {"order_items": [row]}
+
+
+ORDER_ITEMS = Projection(
+    name="order_items",
+    version=1,
+    subject="order_item",
+    start=OrderItem,
+    on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel},
+    rows=order_item_rows,
+    tables=(ORDER_ITEMS_TABLE,),
+    path="order-items",
+)

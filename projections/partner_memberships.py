@@ -1,0 +1,229 @@
+"""Partner memberships: which partner programmes a customer belongs to, and every time of belonging before.
+
+A link opens an interval, the end of a membership closes it; linking anew opens the next. What was told without what
+must have come before it (an end without a beginning) is kept, with that beginning unknown.
+"""
+
+from datetime import date, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.facts import Occurrence
+from ledger.facts.partner_memberships import (
+    PartnerDelinked,
+    PartnerExpiryClaimed,
+    PartnerLinked,
+    PartnerMembershipDetailed,
+    PartnerMembershipFact,
+    PartnerUpdated,
+)
+from projections.projection import Projection, Rows, State, Table
+
+
+class Interval(msgspec.Struct):
+    """One time of belonging. `linked_at` is None where the link was not told, `delinked_at` while it goes on."""
+
+    linked_at: datetime | None = None
+    delinked_at: datetime | None = None
+    until: date | None = None
+    tier: str | None = None
+    tier_until: date | None = None
+    update_type: str | None = None
+    last_position: int = 0
+
+
+class PartnerMembership(State):
+    customer: str | None = None
+    programme: str | None = None
+    partner_programme: str | None = None
+    partner_name: str | None = None
+    partner_type: str | None = None
+    has_number: bool = False
+    intervals: list[Interval] = msgspec.field(default_factory=list)
+    gap: bool = False
+    claimed_expires_on: date | None = None
+    updated_at: datetime | None = None
+    position: int = 0
+
+
+class PartnerMembershipRow(NamedTuple):
+    customer: str | None
+    programme: str | None
+    partner_programme: str | None
+    partner_name: str | None
+    partner_type: str | None
+    status: str  # linked, delinked; unknown where only a reminder was told
+    linked_at: datetime | None
+    delinked_at: datetime | None
+    until: date | None
+    tier: str | None
+    tier_until: date | None
+    has_number: bool
+    links: int  # times of belonging, this one included
+    gap: bool  # a link or an end was not told
+    claimed_expires_on: date | None
+    claim_differs: bool
+    updated_at: datetime | None
+    last_position: int
+
+
+class PartnerIntervalRow(NamedTuple):
+    ordinal: int
+    linked_at: datetime | None
+    delinked_at: datetime | None
+    until: date | None
+    tier: str | None
+    tier_until: date | None
+    update_type: str | None
+    last_position: int
+
+
+PARTNER_MEMBERSHIPS_TABLE = Table(
+    name="partner_memberships",
+    create="""
+        CREATE TABLE partner_memberships (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            customer text COLLATE "C", programme text COLLATE "C", partner_programme text COLLATE "C",
+            partner_name text, partner_type text, status text NOT NULL,
+            linked_at timestamptz, delinked_at timestamptz, until date, tier text, tier_until date,
+            has_number boolean NOT NULL, links int NOT NULL, gap boolean NOT NULL,
+            claimed_expires_on date, claim_differs boolean NOT NULL,
+            updated_at timestamptz, last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE partner_memberships ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX partner_memberships_customer ON partner_memberships (ledger_id, customer)",
+    ),
+    columns=PartnerMembershipRow._fields,
+    key=(),
+)
+
+PARTNER_HISTORY_TABLE = Table(
+    name="partner_membership_history",
+    create="""
+        CREATE TABLE partner_membership_history (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL, ordinal int NOT NULL,
+            linked_at timestamptz, delinked_at timestamptz, until date, tier text, tier_until date, update_type text,
+            last_position bigint NOT NULL)
+        """,
+    index=("ALTER TABLE partner_membership_history ADD PRIMARY KEY (ledger_id, subject, ordinal)",),
+    columns=PartnerIntervalRow._fields,
+    key=("ordinal",),
+)
+
+
+def link(membership: PartnerMembership, fact: PartnerLinked, occurrence: Occurrence) -> None:
+    """Open an interval. A link while linked means that an end was missed, or that the link was told anew: the interval
+    goes on with what is told now."""
+    _know(membership, fact, occurrence)
+    interval = _current(membership)
+    if interval is None:
+        interval = Interval(linked_at=occurrence.occurred_at)
+        membership.intervals.append(interval)
+    else:
+        membership.gap = True
+    _detail(membership, interval, fact, occurrence)
+
+
+def update(membership: PartnerMembership, fact: PartnerUpdated, occurrence: Occurrence) -> None:
+    """Change the interval. An update without a link tells that there was one."""
+    _know(membership, fact, occurrence)
+    interval = _current(membership) or _assert_interval(membership)
+    _detail(membership, interval, fact, occurrence)
+    interval.update_type = fact.update_type or interval.update_type
+
+
+def delink(membership: PartnerMembership, fact: PartnerDelinked, occurrence: Occurrence) -> None:
+    """Close the interval. An end without a link tells that there was one."""
+    _know(membership, fact, occurrence)
+    interval = _current(membership) or _assert_interval(membership)
+    interval.delinked_at = occurrence.occurred_at
+    interval.last_position = max(interval.last_position, occurrence.position)
+
+
+def claim(membership: PartnerMembership, fact: PartnerExpiryClaimed, occurrence: Occurrence) -> None:
+    """Compare, and change nothing."""
+    _know(membership, fact, occurrence)
+    membership.claimed_expires_on = fact.expires_on
+
+
+def _current(membership: PartnerMembership) -> Interval | None:
+    """Give the interval that goes on, if any."""
+    if membership.intervals and membership.intervals[-1].delinked_at is None:
+        return membership.intervals[-1]
+    return None
+
+
+def _assert_interval(membership: PartnerMembership) -> Interval:
+    membership.gap = True
+    membership.intervals.append(Interval())
+    return membership.intervals[-1]
+
+
+def _know(membership: PartnerMembership, fact: PartnerMembershipFact, occurrence: Occurrence) -> None:
+    membership.customer = fact.customer
+    membership.programme = fact.programme
+    membership.partner_programme = fact.partner_programme
+    membership.partner_name = fact.partner_name or membership.partner_name
+    membership.partner_type = fact.partner_type or membership.partner_type
+    membership.updated_at = occurrence.occurred_at
+    membership.position = max(membership.position, occurrence.position)
+
+
+def _detail(
+    membership: PartnerMembership, interval: Interval, fact: PartnerMembershipDetailed, occurrence: Occurrence
+) -> None:
+    membership.has_number = membership.has_number or fact.has_number
+    interval.until = fact.until or interval.until
+    interval.tier = fact.tier or interval.tier
+    interval.tier_until = fact.tier_until or interval.tier_until
+    interval.last_position = max(interval.last_position, occurrence.position)
+
+
+def partner_membership_rows(_subject: str, membership: PartnerMembership) -> Rows:
+    last = membership.intervals[-1] if membership.intervals else Interval()
+    claimed = membership.claimed_expires_on
+    row = PartnerMembershipRow(
+        customer=membership.customer,
+        programme=membership.programme,
+        partner_programme=membership.partner_programme,
+        partner_name=membership.partner_name,
+        partner_type=membership.partner_type,
+        status=_status(membership),
+        linked_at=last.linked_at,
+        delinked_at=last.delinked_at,
+        until=last.until,
+        tier=last.tier,
+        tier_until=last.tier_until,
+        has_number=membership.has_number,
+        links=len(membership.intervals),
+        gap=membership.gap,
+        claimed_expires_on=claimed,
+        claim_differs=claimed is not None and last.until is not None and claimed != last.until,
+        updated_at=membership.updated_at,
+        last_position=membership.position,
+    )
+    history = [
+        PartnerIntervalRow(ordinal=ordinal, **msgspec.structs.asdict(interval))
+        for ordinal, interval in enumerate(membership.intervals, 1)
+    ]
+    return {"partner_memberships": [row], "partner_membership_history": history}
+
+
+def _status(membership: PartnerMembership) -> str:
+    if not membership.intervals:
+        return "unknown"
+    return "linked" if _current(membership) else "delinked"
+
+
+PARTNER_MEMBERSHIPS = Projection(
+    name="partner_memberships",
+    version=1,
+    subject="partner_membership",
+    start=PartnerMembership,
+    on={PartnerLinked: link, PartnerUpdated: update, PartnerDelinked: delink, PartnerExpiryClaimed: claim},
+    rows=partner_membership_rows,
+    tables=(PARTNER_MEMBERSHIPS_TABLE, PARTNER_HISTORY_TABLE),
+    path="partner-memberships",
+)

@@ -1,0 +1,85 @@
+"""Keep the live generation up to date: advance every ledger whenever something was appended, and tell who waits.
+
+Woken in process by the appender, and by polling always: another process may have appended. Answers wait here too, so
+that a caller reads its own writes without polling of its own.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+
+import asyncpg
+
+from ledger.database import connect
+from ledger.read import tail
+from ledger.registry import all_ledgers
+from projections import advance, store
+
+POLL_SECONDS = 0.1
+RETRY_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Projector:
+    """Advances all ledgers of one database, on a connection of its own."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._wake = asyncio.Event()
+        self._moved: dict[int, asyncio.Condition] = defaultdict(asyncio.Condition)
+        self._positions: dict[int, int] = defaultdict(int)
+
+    def wake(self) -> None:
+        """Say that something was appended."""
+        self._wake.set()
+
+    async def wait_for(self, ledger_id: int, position: int, timeout_seconds: float) -> bool:
+        """Wait until the rows of a ledger reflect a position; False if they do not in time."""
+        moved = self._moved[ledger_id]
+        try:
+            async with asyncio.timeout(timeout_seconds), moved:
+                await moved.wait_for(lambda: self._positions[ledger_id] >= position)
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Advance until cancelled; what the database refuses now is tried again."""
+        while True:
+            try:
+                connection = await connect(self._dsn)
+                try:
+                    while True:
+                        await self._advance_all(connection)
+                finally:
+                    await connection.close(timeout=5)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                _log.warning("the projector cannot go on now: %s", type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _advance_all(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Advance every ledger by one batch, and rest when there was nothing to do."""
+        self._wake.clear()
+        busy = False
+        for ledger in await all_ledgers(connection):
+            taken = await advance.advance(connection, ledger.ledger_id)
+            busy = busy or taken > 0
+            await self._tell(ledger.ledger_id, await store.checkpoint(connection, ledger.ledger_id))
+        if not busy:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+
+    async def _tell(self, ledger_id: int, position: int) -> None:
+        if position != self._positions[ledger_id]:
+            self._positions[ledger_id] = position
+            async with self._moved[ledger_id]:
+                self._moved[ledger_id].notify_all()
+
+
+async def catch_up(connection: "asyncpg.Connection[asyncpg.Record]", ledger_id: int) -> int:
+    """Advance one ledger until its rows reflect all of it; give the position."""
+    while (position := await store.checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
+        await advance.advance(connection, ledger_id)
+    return position

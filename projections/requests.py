@@ -1,0 +1,167 @@
+"""Requests: asked for by one, decided by another. A decision stands against a later "still open", by rank of state.
+
+Two decisions that differ are both kept in mind: the later stands, and the request is contested. A request never moves
+points; `reference` and `transaction_number` help to find the event that did (traps 25, 26).
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.facts import Occurrence
+from ledger.facts.requests import (
+    RequestApproved,
+    RequestFact,
+    RequestFailed,
+    RequestMoved,
+    RequestOpened,
+    RequestRejected,
+)
+from projections.projection import Projection, Rows, State, Table
+
+# Our word for each state. Decisions follow "pending" and "other", whatever the time.
+STATES: dict[type[RequestFact], str] = {
+    RequestOpened: "pending",
+    RequestMoved: "other",
+    RequestApproved: "approved",
+    RequestRejected: "rejected",
+    RequestFailed: "failed",
+}
+DECISIONS = frozenset({"approved", "rejected", "failed"})
+
+
+class Request(State):
+    customer: str | None = None
+    customer_ids: list[str] = msgspec.field(default_factory=list)
+    request_type: str | None = None
+    base_type: str | None = None
+    state: str | None = None
+    vendor_state: str | None = None
+    opened_at: datetime | None = None
+    decided_at: datetime | None = None
+    updated_at: datetime | None = None
+    contested: bool = False
+    maker: str | None = None
+    checker: str | None = None
+    programme: str | None = None
+    points: Decimal | None = None
+    badge: str | None = None
+    status_wanted: str | None = None
+    reference: str | None = None
+    transaction_number: str | None = None
+    position: int = 0
+
+
+class RequestRow(NamedTuple):
+    customer: str | None
+    customer_ids: list[str]  # as the source writes them, linked to nobody
+    request_type: str | None
+    base_type: str | None
+    state: str | None  # pending, approved, rejected, failed; other: see vendor_state
+    vendor_state: str | None
+    opened_at: datetime | None  # None where only the decision was told
+    decided_at: datetime | None
+    updated_at: datetime | None
+    contested: bool  # decisions were told that differ
+    maker: str | None
+    checker: str | None
+    programme: str | None
+    points: Decimal | None
+    badge: str | None
+    status_wanted: str | None
+    reference: str | None
+    transaction_number: str | None
+    last_position: int
+
+
+REQUESTS_TABLE = Table(
+    name="requests",
+    create="""
+        CREATE TABLE requests (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            customer text COLLATE "C", customer_ids text[] NOT NULL, request_type text, base_type text,
+            state text, vendor_state text,
+            opened_at timestamptz, decided_at timestamptz, updated_at timestamptz, contested boolean NOT NULL,
+            maker text, checker text, programme text, points numeric, badge text, status_wanted text,
+            reference text COLLATE "C", transaction_number text COLLATE "C", last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE requests ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX requests_customer ON requests (ledger_id, customer)",
+        "CREATE INDEX requests_state ON requests (ledger_id, state, updated_at)",
+    ),
+    columns=RequestRow._fields,
+    key=(),
+)
+
+
+def move(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
+    """Take over what the fact names, and its state unless a decision stands against it."""
+    state = STATES[type(fact)]
+    _know(request, fact, occurrence)
+    request.updated_at = occurrence.occurred_at
+    if state == "pending":
+        request.opened_at = request.opened_at or occurrence.occurred_at
+    if state in DECISIONS:
+        request.contested = request.contested or (request.state in DECISIONS and request.state != state)
+        if request.state != state:
+            request.decided_at = occurrence.occurred_at
+    elif request.state in DECISIONS:
+        return
+    request.state = state
+    request.vendor_state = fact.vendor_state
+
+
+def _know(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
+    request.customer = fact.customer or request.customer
+    request.customer_ids = list(fact.customer_ids) or request.customer_ids
+    request.request_type = fact.request_type or request.request_type
+    request.base_type = fact.base_type or request.base_type
+    request.maker = fact.maker or request.maker
+    request.checker = fact.checker or request.checker
+    request.programme = fact.programme or request.programme
+    request.points = request.points if fact.points is None else fact.points
+    request.badge = fact.badge or request.badge
+    request.status_wanted = fact.status_wanted or request.status_wanted
+    request.reference = fact.reference or request.reference
+    request.transaction_number = fact.transaction_number or request.transaction_number
+    request.position = max(request.position, occurrence.position)
+
+
+def request_rows(_subject: str, request: Request) -> Rows:
+    row = RequestRow(
+        customer=request.customer,
+        customer_ids=request.customer_ids,
+        request_type=request.request_type,
+        base_type=request.base_type,
+        state=request.state,
+        vendor_state=request.vendor_state,
+        opened_at=request.opened_at,
+        decided_at=request.decided_at,
+        updated_at=request.updated_at,
+        contested=request.contested,
+        maker=request.maker,
+        checker=request.checker,
+        programme=request.programme,
+        points=request.points,
+        badge=request.badge,
+        status_wanted=request.status_wanted,
+        reference=request.reference,
+        transaction_number=request.transaction_number,
+        last_position=request.position,
+    )
+    return {"requests": [row]}
+
+
+REQUESTS = Projection(
+    name="requests",
+    version=1,
+    subject="request",
+    start=Request,
+    on=dict.fromkeys(STATES, move),
+    rows=request_rows,
+    tables=(REQUESTS_TABLE,),
+    path="requests",
+)

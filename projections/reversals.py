@@ -1,0 +1,200 @@
+"""Taking back what was issued, and giving back what was spent (domain §4.2, traps 4 to 6)."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+
+from ledger.facts import Occurrence
+from ledger.facts.accounts import IssueReversed, RedemptionReversed
+from projections.lots import (
+    DEBT,
+    ZERO,
+    Account,
+    Debit,
+    Lot,
+    Use,
+    count_spent,
+    credit,
+    give_back,
+    post,
+    settle,
+    spend,
+    take,
+)
+
+
+def take_back(account: Account, fact: IssueReversed, _occurrence: Occurrence) -> None:
+    """Take back the points of a returned bill: what is unspent, then what was spent, then what expired.
+
+    Spent points move the spend to other lots, then to debt; expired ones change no balance. When the bill's lots are
+    not known, any lot pays, then debt. A vendor that states only totals means all that was ever taken back for the
+    bill, so what was taken already is subtracted (trap 4).
+    """
+    bill = fact.bill or fact.bill_number or ""
+    before = account.bills_reversed.get(bill, ZERO)
+    points = fact.points
+    if points is None:
+        points = max(ZERO, (fact.points_total or ZERO) - before)
+    account.bills_reversed[bill] = before + points
+    lots = [lot for lot in account.lots.values() if _same_bill(fact, lot.bill, lot.bill_number)]
+    points += _take_back_promised(account, fact)
+    account.lifetime -= points
+    for lot in lots:
+        points -= _return_remaining(account, lot, points)
+    for lot in lots:
+        points -= _return_spent(account, lot, points)
+    for lot in lots:
+        expired = min(lot.expired, points)
+        if expired:
+            lot.expired -= expired
+            lot.returned += expired
+            post(account, "expired", "reversed", expired, lot.lot_id)
+            points -= expired
+    if points:
+        _claw_back(account, points)
+
+
+def _same_bill(fact: IssueReversed, bill: str | None, bill_number: str | None) -> bool:
+    if fact.bill and bill:
+        return fact.bill == bill
+    return fact.bill_number is not None and fact.bill_number == bill_number
+
+
+def _take_back_promised(account: Account, fact: IssueReversed) -> Decimal:
+    """Cancel promised points of the bill, of any bill if it is not known; returns those that had been converted
+    already, to be taken from lots."""
+    owed = fact.promised or ZERO
+    if fact.points is None:
+        key = f"promised~{fact.bill or fact.bill_number or ''}"
+        before = account.bills_reversed.get(key, ZERO)
+        owed = max(ZERO, (fact.promised_total or ZERO) - before)
+        account.bills_reversed[key] = before + owed
+    of_bill = [pending for pending in account.pending if _same_bill(fact, pending.bill, pending.bill_number)]
+    converted = ZERO
+    for pending in of_bill or account.pending:
+        cancelled = min(pending.remaining, owed)
+        if cancelled:
+            pending.remaining -= cancelled
+            post(account, "promised", "reversed", cancelled)
+            owed -= cancelled
+        converted += pending.converted
+    return min(owed, converted) if of_bill else ZERO
+
+
+def _return_remaining(account: Account, lot: Lot, points: Decimal) -> Decimal:
+    """Take from what is unspent; of a lapsed lot too, which changes no balance."""
+    returned = min(lot.remaining, points)
+    if returned:
+        source = "lapsed" if lot.place() in account.lapsed else "available"
+        post(account, source, "reversed", returned, lot.lot_id)
+        lot.returned += returned
+        take(account, lot, returned)
+    return returned
+
+
+def _return_spent(account: Account, lot: Lot, points: Decimal) -> Decimal:
+    """Take from what was spent: the latest spends of the lot move to other lots, or become debt."""
+    returned = ZERO
+    for entry in reversed(account.debits.values()):
+        for index in range(len(entry.uses) - 1, -1, -1):
+            use = entry.uses[index]
+            if use.lot_id != lot.lot_id or returned == points:
+                continue
+            moved = min(use.points, points - returned)
+            returned += moved
+            count_spent(lot, -moved, entry.to)
+            lot.returned += moved
+            post(account, entry.to, "reversed", moved, lot.lot_id)
+            uses, missing = spend(account, moved, entry.to)
+            if missing:
+                post(account, "debt", entry.to, missing)
+                uses.append(Use(DEBT, missing))
+            kept = [Use(lot.lot_id, use.points - moved)] if use.points > moved else []
+            entry.uses[index : index + 1] = [*kept, *uses]
+    return returned
+
+
+def _claw_back(account: Account, points: Decimal) -> None:
+    """Take points whose lots are not known from any lot, then as debt."""
+    while points and account.open:
+        lot = account.lots[account.open[0][2]]
+        points -= _return_remaining(account, lot, points)
+    if points:
+        post(account, "debt", "reversed", points)
+
+
+def restore(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
+    """Give spent points back to the lots they came from, last used first. What went to lots that have lapsed is
+    restored and lapses at once (trap 5); the vendor's split, when it gives one, stands.
+
+    More than is left of the redemption is not given: the account is then contested. A reversal told before its
+    redemption is kept as a lot of its own, which that redemption will use first.
+    """
+    entry = account.debits.get(fact.redemption)
+    if entry is None:
+        _restore_unseen(account, fact, occurrence)
+        return
+    left = entry.points - entry.reversed
+    points = min(fact.points, left)
+    if points < fact.points:
+        account.contested = True
+    entry.reversed += points
+    expired = None if fact.available is None and fact.expired is None else min(fact.expired or ZERO, points)
+    restored = list(_unuse(entry, points))
+    if expired is None:
+        expired = sum((use.points for use in restored if _has_lapsed(account, use, occurrence.occurred_at)), ZERO)
+    _give(account, occurrence, entry, restored, expired)
+
+
+def _unuse(entry: Debit, points: Decimal) -> Iterable[Use]:
+    """Take points out of a debit's uses, from the last."""
+    while points:
+        use = entry.uses.pop()
+        part = min(use.points, points)
+        if use.points > part:
+            entry.uses.append(Use(use.lot_id, use.points - part))
+        points -= part
+        yield Use(use.lot_id, part)
+
+
+def _has_lapsed(account: Account, use: Use, now: datetime) -> bool:
+    if use.lot_id == DEBT:
+        return False
+    lapses_at = account.lots[use.lot_id].lapses_at
+    return lapses_at is not None and lapses_at <= now
+
+
+def _give(account: Account, occurrence: Occurrence, entry: Debit, restored: list[Use], expired: Decimal) -> None:
+    """Give uses back: `expired` of them lapse, of lapsed lots first; the rest becomes available."""
+    ordered = sorted(restored, key=lambda use: not _has_lapsed(account, use, occurrence.occurred_at))
+    for index, use in enumerate(ordered):
+        lapsing = min(use.points, expired) if use.lot_id != DEBT else ZERO
+        expired -= lapsing
+        staying = use.points - lapsing
+        if use.lot_id == DEBT:
+            post(account, entry.to, "debt", staying)
+            continue
+        lot = account.lots[use.lot_id]
+        count_spent(lot, -use.points, entry.to)
+        if lapsing:
+            lot.expired += lapsing
+            post(account, entry.to, "available", lapsing, lot.lot_id)
+            post(account, "available", "expired", lapsing, lot.lot_id)
+        if staying and _has_lapsed(account, use, occurrence.occurred_at):
+            # The vendor gives back what had lapsed: it lives on, in a lot without a day.
+            lot.expired += staying
+            credit(account, occurrence, staying, source=entry.to, origin="reversal", index=index)
+        elif staying:
+            post(account, entry.to, "available", staying, lot.lot_id)
+            give_back(account, lot, staying)
+            settle(account, lot)
+
+
+def _restore_unseen(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
+    expired = fact.expired or ZERO
+    available = fact.available if fact.available is not None else fact.points - expired
+    if available:
+        lot = credit(account, occurrence, available, source="redeemed", origin="reversal", asserted=True)
+        account.orphans[fact.redemption] = lot.lot_id
+    if expired:
+        post(account, "redeemed", "expired", expired)

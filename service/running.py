@@ -1,0 +1,84 @@
+"""Run the house: listen, stop in order. Requests are finished first, then what they appended, then the projector."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import http_parser, web
+
+from ledger.errors import SetupWrong
+from ledger.registry import all_ledgers, list_connections
+from projections import generations
+from projections.projector import Projector
+from service.app import check_role, make_app
+from service.place import Place, url_of
+
+KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
+LINGERING_SECONDS = 1.0  # how long the rest of a refused body is read
+SHUTDOWN_SECONDS_MAX = 15.0  # for requests under way; more than the longest wait for ?min_position=
+
+
+async def check_setup(place: Place) -> None:
+    """See that a service may run here.
+
+    Raises SetupWrong without aiohttp's C parser, RoleTooPowerful if our role could change the ledger (embedded, it
+    can), MasterKeyWrong if the connections' secrets cannot be opened.
+    """
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise SetupWrong("aiohttp came without its C parser; the one in Python has let requests be smuggled")
+    if not place.embedded:
+        await check_role(place.dsn)
+    async with place.connection() as connection:
+        for ledger in await all_ledgers(connection):
+            await list_connections(connection, place.master_key, ledger)
+
+
+@asynccontextmanager
+async def listening(place: Place, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
+    """Run the service and give its URL; port 0 takes a free one. Raises OSError if it cannot listen there."""
+    app = make_app(place.dsn, place.settings, place.master_key, project=project)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=LINGERING_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS_MAX,
+        auto_decompress=False,  # signatures are over the bytes as they came
+    )
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error
+            raise OSError(error.errno, f"Cannot listen on port {port} of {host}: {reason}") from error
+        url = url_of(host, runner.addresses[0][1])
+        with place.announced(url):
+            yield url
+    finally:
+        await runner.cleanup()
+
+
+async def stopped() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+async def project(place: Place) -> None:
+    """Run the projector alone until SIGTERM or SIGINT."""
+    async with place.connection() as connection:
+        await generations.ensure_live(connection)
+    running = asyncio.create_task(Projector(place.dsn).run())
+    stopping = asyncio.create_task(stopped())
+    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    running.cancel()
+    stopping.cancel()
+    await asyncio.gather(running, stopping, return_exceptions=True)
+    if not running.cancelled():
+        running.result()  # it never returns, so this raises what it died of

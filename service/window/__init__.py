@@ -1,0 +1,1 @@
+"""The window: everything that is asked. Answers come from the live generation and say which position they reflect."""

@@ -1,0 +1,116 @@
+"""The ledger itself: events by position, and one of them whole: its payload, its facts and what they changed."""
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from ledger import read as ledger_read
+from ledger.errors import PositionUnknown, Unreadable
+from ledger.facts import kind_of
+from ledger.interpret import interpret
+from ledger.read import Head
+from ledger.reading import read as read_document
+from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
+from service.window.reading import candidates, limit_of, reach, reader
+from service.window.subjects import said
+
+POSITIONS_OF_SUBJECT = """
+    SELECT DISTINCT position FROM facts
+     WHERE ledger_id = $1 AND subject = ANY ($2) AND position > $3 ORDER BY position LIMIT $4
+"""
+
+
+async def list_events(request: web.Request) -> web.Response:
+    """GET /v1/ledger/events: in order of position, filtered by ?kind= ?source= ?subject= ?since= ?until= (times of
+    occurrence), after ?after= or a cursor."""
+    query = request.query
+    limit = limit_of(request)
+    cursor = decode_cursor(query.get("cursor"))
+    after = int(cursor[0]) if cursor else read_int(query.get("after"), "after", least=0, most=2**62) or 0
+    async with reader(request) as read:
+        positions = None
+        if "subject" in query:
+            refs = await candidates(read, query["subject"])
+            rows = await read.connection.fetch(POSITIONS_OF_SUBJECT, read.ledger.ledger_id, refs, after, limit)
+            positions = [row["position"] for row in rows]
+        heads = await ledger_read.heads_after(
+            read.connection,
+            read.ledger.ledger_id,
+            after,
+            limit,
+            kind=query.get("kind"),
+            source=query.get("source"),
+            since=read_time(query.get("since"), "since"),
+            until=read_time(query.get("until"), "until"),
+            positions=positions,
+        )
+        last = positions[-1] if positions else heads[-1].position if heads else after
+        more = len(heads) == limit or (positions is not None and len(positions) == limit)
+        return page([shown_head(head) for head in heads], encode_cursor(last) if more else None, **await reach(read))
+
+
+async def get_event(request: web.Request) -> web.Response:
+    """GET /v1/ledger/events/{position}: the event with its payload, entry, facts and the subjects they changed."""
+    position = read_int(request.match_info["position"], "position", least=1, most=2**62)
+    assert position is not None
+    async with reader(request) as read:
+        ledger_id = read.ledger.ledger_id
+        heads = await ledger_read.heads_after(read.connection, ledger_id, position - 1, 1)
+        if not heads or heads[0].position != position:
+            raise PositionUnknown(position)
+        event = await ledger_read.event_at(read.connection, ledger_id, position)
+        meaning = interpret(event)
+        return answer(
+            {
+                **shown_head(heads[0]),
+                "entry": orjson.loads(heads[0].entry),
+                "payload": shown_payload(event.payload),
+                "facts": [
+                    {
+                        "fact": kind_of(one.fact),
+                        "subject_kind": one.fact.subject_kind,
+                        "subject": one.fact.subject,
+                        "occurred_at": one.occurrence.occurred_at,
+                        "untimed": one.occurrence.untimed,
+                        "says": said(one.fact),
+                    }
+                    for one in meaning.told
+                ],
+                "changed": sorted({f"{one.fact.subject_kind} {one.fact.subject}" for one in meaning.told}),
+                "unread": meaning.unread,
+                "reason": meaning.reason,
+                **await reach(read),
+            }
+        )
+
+
+def shown_head(head: Head) -> dict[str, Any]:
+    return {
+        "position": head.position,
+        "source": head.source,
+        "org": head.org,
+        "kind": head.kind,
+        "connection": head.connection_id,
+        "occurred_at": head.occurred_at,
+        "recorded_at": head.recorded_at,
+        "event_key": head.event_key,
+        "conflict": len(head.event_key) > 16,
+        "delivery_position": head.delivery_position,
+        "ordinal": head.ordinal,
+        "leaf_hash": head.leaf_hash,
+    }
+
+
+def shown_payload(payload: bytes) -> Any:
+    """Show a payload as JSON where it is JSON that we accept, else as text."""
+    try:
+        return read_document(payload).value
+    except Unreadable:
+        return payload.decode("utf-8", "replace")
+
+
+ROUTES = [
+    web.get("/v1/ledger/events", list_events),
+    web.get("/v1/ledger/events/{position}", get_event),
+]

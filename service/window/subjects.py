@@ -1,0 +1,108 @@
+"""Anything a projection holds, by id: its row, and as history the facts that made it. One handler serves them all."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ledger.facts import Fact, decode
+from projections.catalogue import PROJECTIONS
+from projections.projection import Projection
+from service.answers import answer
+from service.window.reading import Reader, candidates, only, reach, reader
+
+HISTORY_MAX = 1_000
+ROWS_MAX = 1_000
+
+HISTORY = """
+    SELECT occurred_at, kind, position, untimed, body FROM facts
+     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
+     ORDER BY occurred_at, rank, tag, ordinal LIMIT $4
+"""
+PARKED = """
+    SELECT parked, parked_position FROM subjects
+     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3 AND parked IS NOT NULL
+"""
+
+
+@cache
+def _rows_by_subject(projection: Projection, table: int) -> str:
+    name = projection.tables[table].name
+    return f"SELECT * FROM {name} WHERE ledger_id = $1 AND subject = ANY ($2) LIMIT {ROWS_MAX}"  # noqa: S608
+
+
+@cache
+def _rows_by_customer(projection: Projection) -> str:
+    named = " OR ".join(f"{column} = $2" for column in projection.customers)
+    name = projection.tables[0].name
+    return f"SELECT * FROM {name} WHERE ledger_id = $1 AND ({named}) ORDER BY subject LIMIT {ROWS_MAX}"  # noqa: S608
+
+
+def shown(row: Any) -> dict[str, Any]:
+    """Show a row: everything but the ledger's number, the subject as its id."""
+    columns = dict(row)
+    del columns["ledger_id"]
+    return {"id": columns.pop("subject"), **columns}
+
+
+async def rows_of_customer(read: Reader, projection: Projection, customer: str) -> list[dict[str, Any]]:
+    """Give what a projection holds about a customer, at most ROWS_MAX rows."""
+    rows = await read.connection.fetch(_rows_by_customer(projection), read.ledger.ledger_id, customer)
+    return [shown(row) for row in rows]
+
+
+async def history(read: Reader, subject_kind: str, subject: str) -> list[dict[str, Any]]:
+    """Give the facts about a subject in order, each with its cause: the position of its event."""
+    rows = await read.connection.fetch(HISTORY, read.ledger.ledger_id, subject_kind, subject, HISTORY_MAX)
+    return [
+        {
+            "occurred_at": row["occurred_at"],
+            "fact": row["kind"],
+            "position": row["position"],
+            "untimed": row["untimed"],
+            "says": said(decode(row["kind"], row["body"])),
+        }
+        for row in rows
+    ]
+
+
+def said(fact: Fact) -> dict[str, Any]:
+    """Show what a fact says; what it leaves open is left out."""
+    fields = msgspec.to_builtins(fact, builtin_types=(Decimal, datetime, date))
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def handler(projection: Projection) -> Any:
+    """Make the handler of GET /v1/<path>/{id} for a projection."""
+
+    async def get_one(request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        async with reader(request) as read:
+            refs = await candidates(read, name)
+            rows = await read.connection.fetch(_rows_by_subject(projection, 0), read.ledger.ledger_id, refs)
+            subject = only(sorted({row["subject"] for row in rows}), name)
+            shown_row = shown(rows[0])
+            for table in range(1, len(projection.tables)):
+                more = await read.connection.fetch(
+                    _rows_by_subject(projection, table), read.ledger.ledger_id, [subject]
+                )
+                shown_row[projection.tables[table].name] = [shown(row) for row in more]
+            parked = await read.connection.fetchrow(PARKED, read.ledger.ledger_id, projection.subject, subject)
+            return answer(
+                {
+                    **shown_row,
+                    "history": await history(read, projection.subject, subject),
+                    **({"parked": dict(parked)} if parked else {}),
+                    **await reach(read),
+                }
+            )
+
+    return get_one
+
+
+ROUTES = [
+    web.get(f"/v1/{projection.path}/{{id}}", handler(projection)) for projection in PROJECTIONS if projection.path
+]

@@ -1,0 +1,93 @@
+"""A real PostgreSQL for every test that wants one: a migrated template, cloned per test, on one server per run.
+
+Tests run side by side. Each worker starts or attaches to the same embedded server in a folder of the run; the server
+stops with its last user. LOYALTY_TEST_POSTGRES names the programs of another version, for example
+/usr/lib/postgresql/15/bin, to run the suite on that.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, settings
+
+import migrations
+from ledger.database import connect
+from ledger.registry import Ledger, create_ledger
+from projections import generations
+from service.embedded import EmbeddedPostgres
+
+SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile(
+    "suite", max_examples=25, deadline=None, suppress_health_check=SLOW
+)
+settings.register_profile("deep", max_examples=5_000, deadline=None, suppress_health_check=SLOW)
+settings.load_profile("suite")
+
+TEMPLATE = "template_of_tests"
+ONE_MAKER_AT_A_TIME = 815
+# These databases die with the run: what survives a crash is tested on servers of its own.
+QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex(8)
+FOLDER = Path(tempfile.gettempdir()) / f"loyalty-tests-{RUN[:12]}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the run's folder, once, after the workers have gone."""
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The server of this run."""
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    binaries = os.environ.get("LOYALTY_TEST_POSTGRES")
+    with EmbeddedPostgres.start(FOLDER, binaries=Path(binaries) if binaries else None, settings=QUICK) as server:
+        yield server
+
+
+@pytest.fixture
+async def dsn(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """A fresh database, migrated and with an empty live generation."""
+    name = f"t_{secrets.token_hex(8)}"
+    maker = await asyncpg.connect(postgres.dsn())
+    try:
+        await maker.execute("SELECT pg_advisory_lock($1)", ONE_MAKER_AT_A_TIME)
+        if not await maker.fetchval("SELECT true FROM pg_database WHERE datname = $1", TEMPLATE):
+            await _make_template(maker, postgres)
+        await maker.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+        await maker.execute("SELECT pg_advisory_unlock($1)", ONE_MAKER_AT_A_TIME)
+        yield postgres.dsn(name)
+        await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await maker.close()
+
+
+async def _make_template(maker: "asyncpg.Connection[asyncpg.Record]", postgres: EmbeddedPostgres) -> None:
+    await maker.execute("CREATE DATABASE template_in_the_making")
+    made = postgres.dsn("template_in_the_making")
+    await migrations.upgrade(made)
+    connection = await connect(made)
+    await generations.ensure_live(connection)
+    await connection.close()
+    await maker.execute(f"ALTER DATABASE template_in_the_making RENAME TO {TEMPLATE}")
+
+
+@pytest.fixture
+async def connection(dsn: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection to the fresh database."""
+    made = await connect(dsn)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def ledger(connection: "asyncpg.Connection[asyncpg.Record]") -> Ledger:
+    """An empty ledger in the fresh database."""
+    return await create_ledger(connection, "acme")

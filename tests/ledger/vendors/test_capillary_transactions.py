@@ -1,0 +1,92 @@
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.ledger.vendors.capillary_says import fact_of, refusal_of
+
+
+def bill(**more: Any) -> Any:
+    return fact_of("transactionUpdated", {"transactionId": 500, **more})
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (89000.0, "89000"),
+        (0.0, "0"),
+        (-12.5, "-12.5"),
+        ("50.00", "50"),
+        ("1 234.50", "1234.5"),
+        (5916.450492782085, "5916.450492782085"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_amounts_are_exact(sent: Any, told: Any) -> None:
+    amount = bill(amount=sent).amount
+
+    assert amount == (None if told is None else Decimal(told))
+
+
+@pytest.mark.parametrize("amount", ["twelve", True, "NaN", 1e17, {"value": 1}])
+def test_what_is_no_amount_is_not_recognised(amount: Any) -> None:
+    assert (
+        refusal_of("transactionAdded", {"transactionId": 500, "amount": amount}) == "the shape does not fit at amount"
+    )
+
+
+def test_a_gross_amount_of_nothing_beside_a_net_one_is_not_given() -> None:
+    assert bill(amount=50, grossAmount=0).gross_amount is None
+    assert bill(amount=0, grossAmount=0).gross_amount == 0
+    assert bill(amount=50, grossAmount=60).gross_amount == 60
+
+
+@pytest.mark.parametrize(
+    ("sent", "told", "unknown"),
+    [
+        ("DELIV ERED", "DELIVERED", False),
+        ("shipped", "SHIPPED", False),
+        (" Lost at sea ", "Lost at sea", True),
+        ("", None, False),
+        (None, None, False),
+    ],
+)
+def test_a_delivery_status_is_mended_or_kept_and_flagged(sent: Any, told: Any, unknown: Any) -> None:
+    fact = bill(deliveryStatus=sent)
+
+    assert (fact.delivery_status, fact.delivery_status_unknown) == (told, unknown)
+
+
+@pytest.mark.parametrize(("sent", "told"), [(1, 1), ("3", 3), (-1, None), ("", None), (None, None)])
+def test_line_items_are_counted(sent: Any, told: Any) -> None:
+    assert bill(lineItemCount=sent).line_item_count == told
+
+
+@pytest.mark.parametrize("count", ["many", "1.5", 10**7])
+def test_what_is_no_count_is_not_recognised(count: Any) -> None:
+    reason = refusal_of("transactionAdded", {"transactionId": 500, "lineItemCount": count})
+
+    assert reason == "the shape does not fit at lineItemCount"
+
+
+@pytest.mark.parametrize("number", ["null", "-1", "", None])
+def test_a_number_that_means_none_is_none(number: Any) -> None:
+    assert bill(billNumber=number).number is None
+
+
+@pytest.mark.parametrize(("currency", "told"), [(" ", None), ("idr", "IDR"), ("I DR", "IDR")])
+def test_a_currency_is_mended(currency: Any, told: Any) -> None:
+    assert bill(currencyCode=currency).currency == told
+
+
+def test_a_bill_may_name_no_customer() -> None:
+    assert bill().customer is None
+    assert bill(customerIdentifiers={"customerId": 10}).customer == "capillary:1:10"
+
+
+@pytest.mark.parametrize("transaction", ["null", None, 0.5])
+def test_a_bill_without_an_id_is_not_recognised(transaction: Any) -> None:
+    reason = refusal_of("transactionAdded", {"transactionId": transaction})
+
+    assert reason == "the shape does not fit at transactionId"

@@ -1,0 +1,196 @@
+"""Voucherify's deliveries: how an event is recognised, named, and refused."""
+
+from typing import Any
+
+import pytest
+
+from tests.ledger.vendors.delivering import sample
+from tests.ledger.vendors.voucherify_deliveries import (
+    CARD,
+    CREATED,
+    REWARDED,
+    bare,
+    enveloped,
+    facts,
+    told,
+)
+
+
+@pytest.mark.parametrize("spelling", [REWARDED, "EVENTS.CUSTOMER.REWARDED.LOYALTY_POINTS", f" {REWARDED}"])
+def test_the_full_delivery_and_the_bare_object_are_the_same_event(spelling: str) -> None:
+    data = bare(REWARDED)
+
+    full, alone, named = told(enveloped(data, spelling)), told(data), told(data, kind=spelling)
+
+    for other in (full, named):
+        assert other.draft.kind == alone.draft.kind == REWARDED
+        assert (other.draft.event_key, other.draft.content) == (alone.draft.event_key, alone.draft.content)
+        assert other.draft.occurred_at == alone.draft.occurred_at
+        assert other.facts == alone.facts
+
+
+def test_the_event_counts_and_not_the_operators_own_name_for_the_delivery() -> None:
+    document = enveloped(bare(REWARDED), REWARDED, type="Points for you!")
+
+    assert told(document).draft.kind == REWARDED
+
+
+def test_two_deliveries_of_one_event_are_the_same_whatever_became_of_the_customer_since() -> None:
+    document = sample("voucherify/redemption.succeeded")
+    first = told(document).draft
+    document["id"], document["event"]["id"] = "whs_20a1c3e5f7b9dfff", "evred_20a1c3d4e5f6afff"
+    document["data"]["customer"]["name"] = "Ada Renamed"
+    document["data"]["campaign"]["updated_at"] = "2026-01-01T00:00:00.000Z"
+
+    again = told(document).draft
+
+    assert (again.event_key, again.content) == (first.event_key, first.content)
+
+
+def test_other_points_under_the_same_ids_are_other_content() -> None:
+    document = sample(f"voucherify/{CREATED}-accrual")
+    first = told(document).draft
+    document["data"]["transaction"]["details"]["balance"]["points"] = 121
+
+    other = told(document).draft
+
+    assert other.event_key == first.event_key
+    assert other.content != first.content
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "redemption.succeeded",
+        "redemption.rollback.succeeded",
+        "customer.rewarded",
+        "customer.reward_redemptions.pending",
+        f"{CARD}.points_added",
+        f"{CARD}.points_expired",
+        f"{CARD}.pending_points.activated",
+        f"{CREATED}-removal",
+    ],
+)
+def test_a_bare_object_names_its_event_where_its_keys_leave_no_doubt(name: str) -> None:
+    full = told(sample(f"voucherify/{name}")).draft
+
+    alone = told(bare(name)).draft
+
+    assert (alone.kind, alone.event_key) == (full.kind, full.event_key)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{CARD}.pending_points.added",
+        f"{CARD}.pending_points.updated",
+        f"{CARD}.pending_points.canceled",
+        "customer.loyalty.tier.joined",
+        "customer.loyalty.tier.upgraded",
+    ],
+)
+def test_a_bare_object_that_may_be_several_events_is_known_only_by_its_connection(name: str) -> None:
+    assert told(bare(name)).draft.kind == "unknown"
+    assert told(bare(name), kind=name).facts == facts(name)
+
+
+def test_a_failed_redemption_is_not_taken_for_one_that_succeeded() -> None:
+    data = bare("redemption.succeeded")
+    data["redemption"]["status"] = "FAILED"
+
+    assert told(data).draft.kind == "unknown"
+
+
+def test_a_promise_changed_twice_is_two_events() -> None:
+    document = sample(f"voucherify/{CARD}.pending_points.updated")
+    first = told(document)
+    document["data"]["pending_points"]["updated_at"] = "2025-03-07T08:15:00.000Z"
+
+    second = told(document)
+
+    assert first.draft.event_key != second.draft.event_key
+
+
+def test_a_coupon_given_back_waits_where_it_can_be_seen() -> None:
+    document = sample("voucherify/redemption.rollback.succeeded")
+    document["data"]["voucher"] = sample("voucherify/redemption.succeeded-2")["data"]["voucher"]
+
+    assert told(document).meaning.unread == "unrecognised"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (REWARDED, "voucher"),
+        (REWARDED, "balance"),
+        (REWARDED, "voucher.id"),
+        (REWARDED, "balance.points"),
+        ("redemption.succeeded", "redemption.id"),
+        ("redemption.succeeded", "redemption.amount"),
+        ("redemption.rollback.succeeded", "redemption_rollback"),
+        ("redemption.rollback.succeeded", "redemption_rollback.amount"),
+        ("customer.reward_redemptions.created", "reward_redemption.id"),
+        ("customer.loyalty.tier.joined", "customer.id"),
+        ("customer.loyalty.tier.upgraded", "loyalty_tier_to"),
+        (f"{CARD}.pending_points.added", "pending_points.id"),
+        (f"{CARD}.points_added", "transaction"),
+        (f"{CARD}.points_added", "transaction.type"),
+    ],
+)
+@pytest.mark.parametrize("absent", [None, []])
+def test_an_event_without_what_it_is_about_is_unrecognised(name: str, path: str, absent: Any) -> None:
+    data = bare(name)
+    *parents, last = path.split(".")
+    parent = data
+    for step in parents:
+        parent = parent[step]
+    parent[last] = absent
+
+    assert told(enveloped(data, name)).meaning.unread == "unrecognised"
+
+
+@pytest.mark.parametrize(("name", "part"), [("redemption", "redemption"), ("refund", "rollback")])
+def test_a_transaction_without_the_redemption_or_rollback_that_it_is_of_is_unrecognised(name: str, part: str) -> None:
+    document = sample(f"voucherify/{CREATED}-{name}")
+    document["data"][part] = document["data"]["transaction"]["details"][part] = None
+
+    assert told(document).meaning.unread == "unrecognised"
+
+
+@pytest.mark.parametrize("points", [-10, "many", 1.0000001, True])
+def test_points_rewarded_that_are_no_number_of_points_are_unrecognised(points: Any) -> None:
+    data = bare(REWARDED)
+    data["balance"]["points"] = points
+
+    assert told(data).meaning.unread == "unrecognised"
+
+
+def test_a_type_of_transaction_that_we_do_not_know_is_unrecognised() -> None:
+    document = sample(f"voucherify/{CREATED}-removal")
+    document["data"]["transaction"]["type"] = "POINTS_FROZEN"
+
+    assert told(document).meaning.unread == "unrecognised"
+
+
+def test_an_event_that_we_do_not_know_keeps_its_name_and_is_never_taken_for_another() -> None:
+    one, other = enveloped({"customer": {"id": "a"}}, "customer.created"), {"customer": {"id": "b"}}
+
+    first, second = told(one), told(other, kind="customer.created")
+
+    assert first.draft.kind == second.draft.kind == "customer.created"
+    assert first.draft.event_key != second.draft.event_key
+    assert first.meaning.unread == second.meaning.unread == "unrecognised"
+
+
+@pytest.mark.parametrize("document", [{}, [], "text", {"voucher": {}}, {"data": {}, "event": {}}, {"transaction": []}])
+def test_a_shape_that_we_do_not_know_is_unknown(document: Any) -> None:
+    delivered = told(document)
+
+    assert (delivered.draft.kind, delivered.meaning.unread) == ("unknown", "unrecognised")
+
+
+def test_a_gift_card_is_not_taken_for_a_loyalty_card() -> None:
+    data = bare(f"{CREATED}-addition")
+    data["transaction"]["type"] = "CREDITS_ADDITION"
+
+    assert told(data).draft.kind == "unknown"

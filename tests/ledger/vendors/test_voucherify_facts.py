@@ -1,0 +1,183 @@
+"""Voucherify's events: what they mean, and that one change told by several of them is one change."""
+
+from decimal import Decimal
+
+from ledger.facts.accounts import (
+    Claim,
+    Expired,
+    Grant,
+    Issued,
+    Redeemed,
+    RedemptionReversed,
+    TransferReceived,
+    TransferSent,
+    TransferSettled,
+)
+from ledger.facts.coupons import CouponIssued
+from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
+from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionRolledBack
+from tests.ledger.vendors.delivering import sample
+from tests.ledger.vendors.voucherify_deliveries import (
+    CARD,
+    CREATED,
+    REWARDED,
+    account_fact,
+    bare,
+    facts,
+    told,
+)
+
+
+def test_points_rewarded_are_what_the_balance_says_and_not_what_the_stale_card_does() -> None:
+    (issued,) = facts(REWARDED)
+
+    assert isinstance(issued, Issued)
+    assert issued.grants == (Grant(Decimal(900)),)
+    assert issued.claim == Claim(available=Decimal(900), lifetime=Decimal(900))
+
+
+def test_points_earned_are_one_change_whoever_tells_of_them() -> None:
+    tellers = (f"{CREATED}-accrual", f"customer.{CARD}.points_added", f"{REWARDED}-2")
+
+    assert len({account_fact(name).change for name in tellers}) == 1
+    assert {account_fact(name).subject for name in tellers} == {"voucherify:-:v_Lm4QpT8sZc1KdW6yRnB2xUeHf7AgJ0oV"}
+
+
+def test_points_added_by_hand_are_one_change_whoever_tells_of_them() -> None:
+    assert account_fact(f"{CREATED}-addition").change == account_fact(f"{CARD}.points_added").change
+
+
+def test_points_spent_are_one_change_whoever_tells_of_them() -> None:
+    tellers = (f"{CREATED}-redemption", "redemption.succeeded", "customer.redemption.succeeded", "customer.rewarded")
+
+    assert {account_fact(name).change for name in tellers} == {"voucherify:-:r_20a1c3d0e0f0a001"}
+
+
+def test_points_lapsed_and_promises_kept_are_one_change_whoever_tells_of_them() -> None:
+    for teller, others in (
+        (f"{CREATED}-expiration", [f"{CARD}.points_expired", f"customer.{CARD}.points_expired"]),
+        (f"{CREATED}-activation", [f"{CARD}.pending_points.activated", f"customer.{CARD}.pending_points.activated"]),
+    ):
+        assert {account_fact(other).change for other in others} == {account_fact(teller).change}
+
+
+def test_a_rollback_gives_back_the_negative_number() -> None:
+    tellers = [account_fact("redemption.rollback.succeeded"), account_fact(f"{CREATED}-refund")]
+
+    for reversed_ in tellers:
+        assert isinstance(reversed_, RedemptionReversed)
+        assert reversed_.points == Decimal(60)
+        assert reversed_.redemption == "voucherify:-:r_20a1c3d0e0f0a001"
+        assert reversed_.change == "voucherify:-:rr_20a1c3d0e0f0b001"
+
+
+def test_the_earning_of_one_event_by_two_rules_is_two_changes() -> None:
+    data = bare(f"{REWARDED}-2")
+    first = told(data)
+    data["earning_rule"]["id"] = "ern_other"
+
+    second = told(data)
+
+    assert first.draft.event_key != second.draft.event_key
+    assert [fact.change for fact in first.facts] != [fact.change for fact in second.facts]  # type: ignore[attr-defined]
+
+
+def test_a_promise_is_made_changed_kept_and_cancelled_by_its_name() -> None:
+    made, changed = account_fact(f"{CARD}.pending_points.added"), account_fact(f"{CARD}.pending_points.updated")
+    kept, cancelled = account_fact(f"{CARD}.pending_points.activated"), account_fact(f"{CARD}.pending_points.canceled")
+
+    assert isinstance(made, PromiseMade)
+    assert isinstance(changed, PromiseChanged)
+    assert isinstance(kept, PromiseKept)
+    assert isinstance(cancelled, PromiseCancelled)
+    assert made.promise == changed.promise == kept.promise != cancelled.promise
+    assert (made.points, changed.points, kept.points) == (Decimal(40), Decimal(50), Decimal(50))
+    assert len({made.change, changed.change, kept.change}) == 3
+
+
+def test_both_halves_of_a_transfer_name_it_alike() -> None:
+    sent, _ = facts(f"{CREATED}-transfer_out")
+    received, _, settled = facts(f"{CREATED}-transfer_in")
+
+    assert isinstance(sent, TransferSent)
+    assert isinstance(received, TransferReceived)
+    assert isinstance(settled, TransferSettled)
+    assert sent.transfer == received.transfer == settled.transfer
+    assert (sent.subject, sent.receiver) == (received.sender, received.subject)
+    assert settled.subject == sent.subject
+    assert settled.change != sent.change
+
+
+def test_a_reward_for_points_is_one_debit_and_one_coupon() -> None:
+    completed, redeemed, coupon = facts("customer.reward_redemptions.completed")
+
+    assert isinstance(completed, RewardRedemptionCompleted)
+    assert isinstance(redeemed, Redeemed)
+    assert isinstance(coupon, CouponIssued)
+    assert (redeemed.points, redeemed.change) == (Decimal(100), completed.debit)
+    assert redeemed.claim == Claim(available=Decimal(70), lifetime=Decimal(270))
+    assert (coupon.coupon, coupon.code) == (completed.coupon, "tKSTdVk2")
+
+
+def test_a_reward_that_came_of_something_else_than_a_redemption_debits_nothing() -> None:
+    data = bare("customer.reward_redemptions.completed")
+    data["source"]["type"] = "event"
+
+    assert [type(fact) for fact in told(data).facts] == [RewardRedemptionCompleted, CouponIssued]
+
+
+def test_a_reward_taken_back_moves_no_points_by_itself() -> None:
+    assert [type(fact) for fact in facts("customer.reward_redemptions.rolledback")] == [RewardRedemptionRolledBack]
+
+
+def test_money_off_is_told_in_whole_units() -> None:
+    data = bare("customer.reward_redemptions.completed")
+    data["reward"]["voucher"]["discount"] = {"type": "AMOUNT", "amount_off": 1550}
+
+    _, _, coupon = told(data).facts
+
+    assert isinstance(coupon, CouponIssued)
+    assert coupon.discount_value == Decimal("15.5")
+
+
+def test_points_expired_without_their_balance_are_as_many_as_the_event_says() -> None:
+    document = sample(f"voucherify/{CARD}.points_expired")
+    document["data"]["transaction"]["details"] = None
+
+    (expired,) = told(document).facts
+
+    assert isinstance(expired, Expired)
+    assert (expired.points, expired.claim) == (Decimal(10), None)
+
+
+def test_a_redemption_of_a_promotion_or_a_gift_card_is_none_of_ours() -> None:
+    promotion, gift = sample("voucherify/redemption.succeeded-2"), sample("voucherify/redemption.succeeded-2")
+    promotion["data"]["voucher"] = None
+    gift["data"]["voucher"]["type"] = "GIFT_VOUCHER"
+
+    assert told(promotion).facts == told(gift).facts == []
+
+
+def test_a_card_outside_any_campaign_is_of_no_programme() -> None:
+    data = bare(REWARDED)
+    data["voucher"]["campaign_id"] = data["campaign"] = None
+
+    (issued,) = told(data).facts
+
+    assert isinstance(issued, Issued)
+    assert issued.programme == "-"
+
+
+def test_the_account_belongs_to_the_holder_and_not_to_the_customer_who_acted() -> None:
+    data = bare(REWARDED)
+    data["holder"]["id"] = "cust_holder"
+
+    (issued,) = told(data).facts
+
+    assert isinstance(issued, Issued)
+    assert issued.customer == "voucherify:-:cust_holder"
+
+
+def test_no_fact_holds_a_name() -> None:
+    for name in ("redemption.succeeded", "customer.reward_redemptions.created", "customer.loyalty.tier.joined"):
+        assert "Ada" not in str(facts(name))

@@ -1,0 +1,111 @@
+"""What a machine can keep tidy: which way imports point, how long things are, and that every list is whole."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.facts import FACTS
+from ledger.vendors import VENDORS
+from projections.catalogue import BY_SUBJECT, PROJECTIONS
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("ledger", "projections", "service", "migrations")
+# What each package may import of ours: the truth knows nothing of the views, the views nothing of the service.
+MAY_IMPORT = {
+    "ledger": {"ledger"},
+    "projections": {"ledger", "projections"},
+    "migrations": {"migrations"},
+    "service": {"ledger", "projections", "service", "migrations"},
+}
+FILE_LINES_MAX = 420
+FUNCTION_LINES_MAX = 70
+
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Name the modules of ours that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        yield from (name for name in names if name.split(".")[0] in PACKAGES)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_one_way(path: Path) -> None:
+    package = name_of(path).split(".")[0]
+
+    assert {name.split(".")[0] for name in imports_of(path)} <= MAY_IMPORT[package]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_file_is_one_idea_and_says_which(path: Path) -> None:
+    text = path.read_text()
+
+    assert len(text.splitlines()) <= FILE_LINES_MAX
+    assert not text.strip() or ast.get_docstring(ast.parse(text)), "a file opens with a sentence"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_functions_are_short(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
+
+
+def test_no_file_is_dead() -> None:
+    everywhere = [*MODULES, *(ROOT / "tests").rglob("*.py")]
+    used = {name for path in everywhere for name in imports_of(path)}
+    entries = {"service.cli", "migrations.env", "migrations.versions.r0001_ledger"}
+
+    dead = {name_of(path) for path in MODULES} - used - entries - set(PACKAGES) - {"migrations.versions"}
+
+    assert dead == set()
+
+
+def test_every_kind_of_fact_has_a_rule_in_the_projection_of_its_subject() -> None:
+    for fact in FACTS:
+        assert fact in BY_SUBJECT[fact.subject_kind].on, fact.__name__
+
+
+def test_every_rule_is_for_a_fact_that_exists() -> None:
+    for projection in PROJECTIONS:
+        assert set(projection.on) <= set(FACTS), projection.name
+        assert all(fact.subject_kind == projection.subject for fact in projection.on), projection.name
+
+
+def test_every_kind_of_event_has_a_sample_with_its_facts() -> None:
+    sampled = set()
+    for path in (ROOT / "tests/samples").rglob("*.facts.json"):
+        assert path.with_name(path.name.replace(".facts.json", ".json")).exists(), path
+        sampled |= {(path.parent.name, event["kind"]) for event in json.loads(path.read_text())}
+
+    missing = {(vendor.name, kind) for vendor in VENDORS.values() for kind in vendor.kinds} - sampled
+
+    assert missing == set()
+
+
+def test_every_sample_is_written_as_it_was_published_or_modelled_and_has_its_facts() -> None:
+    for path in (ROOT / "tests/samples").rglob("*.json"):
+        if ".facts." not in path.name:
+            assert path.with_name(f"{path.stem}.facts.json").exists(), path
+
+
+def test_names_of_tables_and_paths_are_taken_once() -> None:
+    tables = [table.name for projection in PROJECTIONS for table in projection.tables]
+    paths = [projection.path for projection in PROJECTIONS if projection.path]
+
+    assert len(tables) == len(set(tables))
+    assert len(paths) == len(set(paths))
+    assert len(BY_SUBJECT) == len(PROJECTIONS)

@@ -21,7 +21,7 @@ from service.answers import problem, problem_of
 from service.appender import Appender
 from service.house import HOUSE, House
 from service.settings import Settings
-from service.window import accounts, customers, events, reconciliation, subjects, system
+from service.window import accounts, customers, events, orders, reconciliation, subjects, system
 
 STOP_SECONDS_MAX = 20.0
 
@@ -38,6 +38,7 @@ ROUTES = [
     *customers.ROUTES,
     *accounts.ROUTES,
     *events.ROUTES,
+    *orders.ROUTES,
     *reconciliation.ROUTES,
     *system.ROUTES,
     *subjects.ROUTES,

@@ -1,0 +1,68 @@
+"""The service over a fresh database, as a vendor and as a caller of ours meet it."""
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from ledger import registry
+from ledger.database import connect
+from ledger.registry import InboundConnection, Ledger
+from ledger.sealing import MasterKey
+from service.app import make_app
+from service.settings import Settings
+
+MASTER_KEY = MasterKey(bytes(range(32)))
+
+
+class Neighbour:
+    """One ledger's vendor and caller: delivers webhooks and asks."""
+
+    def __init__(self, client: "TestClient[Any, Any]", ledger: Ledger, key: str) -> None:
+        self.client = client
+        self.ledger = ledger
+        self.key = key
+        self.inbound: dict[str, InboundConnection] = {}
+
+    async def deliver(self, body: bytes, source: str = "capillary", **headers: str) -> tuple[int, Any]:
+        """POST a body over the connection of a source, with its secret unless headers are given."""
+        inbound = self.inbound[source]
+        given = headers or {inbound.header: inbound.secrets[0].decode()}
+        response = await self.client.post(f"/v1/hooks/{inbound.connection_id}", data=io.BytesIO(body), headers=given)
+        return response.status, await response.json()
+
+    async def ask(self, path: str, *, key: str | None = None, **query: str) -> tuple[int, Any]:
+        """GET a path with the ledger's key."""
+        bearer = {"Authorization": f"Bearer {self.key if key is None else key}"}
+        response = await self.client.get(path, params=query, headers=bearer)
+        return response.status, await response.json()
+
+    async def ask_now(self, path: str, **query: str) -> Any:
+        """GET a path once everything appended is projected; it must be there."""
+        _, projections = await self.ask("/v1/projections")
+        status, body = await self.ask(path, min_position=str(projections["ledger_position"]), **query)
+        assert status == 200, body
+        return body
+
+
+@asynccontextmanager
+async def serving(dsn: str, *names: str) -> AsyncIterator[list[Neighbour]]:
+    """Serve a database with a ledger of each name; each has a key to read and a header connection per source."""
+    async with TestClient(TestServer(make_app(dsn, Settings(), MASTER_KEY))) as client:
+        connection = await connect(dsn)
+        neighbours = []
+        for name in names:
+            ledger = await registry.create_ledger(connection, name)
+            neighbour = Neighbour(client, ledger, await registry.create_key(connection, ledger, ["read"]))
+            for source in ("capillary", "ascenda", "fabric"):
+                neighbour.inbound[source] = await registry.create_connection(
+                    connection, MASTER_KEY, ledger, source=source
+                )
+            neighbour.inbound["voucherify"] = await registry.create_connection(
+                connection, MASTER_KEY, ledger, source="voucherify", scheme="header", header="x-secret"
+            )
+            neighbours.append(neighbour)
+        await connection.close()
+        yield neighbours

@@ -4,6 +4,7 @@ The function (migrations/versions/r0001_ledger.sql) numbers densely under the le
 does not know whether a call was committed calls again, and is answered with the positions of the first time.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,13 +12,16 @@ import asyncpg
 
 from ledger.database import Connection
 from ledger.errors import LedgerUnavailable, LedgerUnknown
-from ledger.identify import Delivery
+from ledger.identify import KEY_BYTES, Delivery
+from ledger.vault import Sealed, Vault, commitment_of
 
 APPEND = """
     SELECT position, outcome FROM ledger.append(
-        $1, $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::timestamptz[],
-        $9::int[], $10::int[], $11::text[], $12::text[], $13::bytea[])
+        $1, $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::bytea[], $9::timestamptz[],
+        $10::int[], $11::int[], $12::text[], $13::text[], $14::bytea[],
+        $15, $16::int[], $17::text[], $18::bytea[], $19::bytea[], $20::bytea[], $21::int[], $22::text[], $23::bytea[])
 """
+TRIES_MAX = 5
 
 
 class Appended(NamedTuple):
@@ -27,35 +31,89 @@ class Appended(NamedTuple):
     outcome: str
 
 
-async def append(connection: Connection, ledger_id: int, deliveries: Sequence[Delivery]) -> list[list[Appended]]:
+async def append(
+    connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]
+) -> list[list[Appended]]:
     """Append all events of some deliveries, in order; answer for each delivery with one outcome an event.
 
     Raises LedgerUnknown, or LedgerUnavailable if the database cannot store now: then it may or may not have stored,
     and the same call may be made again.
     """
-    drafts = [(n, draft) for n, delivery in enumerate(deliveries, 1) for draft in delivery.drafts]
     try:
-        rows = await connection.fetch(
-            APPEND,
-            ledger_id,
-            [draft.connection_id for _, draft in drafts],
-            [draft.source for _, draft in drafts],
-            [draft.org for _, draft in drafts],
-            [draft.kind for _, draft in drafts],
-            [draft.event_key for _, draft in drafts],
-            [draft.content for _, draft in drafts],
-            [draft.occurred_at for _, draft in drafts],
-            [n for n, _ in drafts],
-            [draft.ordinal for _, draft in drafts],
-            [draft.entry_head for _, draft in drafts],
-            [draft.entry_tail for _, draft in drafts],
-            [delivery.payload for delivery in deliveries],
-        )
+        for _ in range(TRIES_MAX):
+            try:
+                rows = await connection.fetch(APPEND, *await _arguments(connection, vault, ledger_id, deliveries))
+                break
+            except asyncpg.ObjectNotInPrerequisiteStateError:  # a person has been forgotten since the keys were read
+                vault.forget_keys()
+        else:
+            raise LedgerUnavailable("keys change too fast")
     except asyncpg.ForeignKeyViolationError:
         raise LedgerUnknown(ledger_id) from None
-    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError) as error:
-        raise LedgerUnavailable(type(error).__name__) from None
-    except (asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError, OSError, TimeoutError) as error:
+    except UNAVAILABLE as error:
         raise LedgerUnavailable(type(error).__name__) from None
     outcomes = iter([Appended(row["position"], row["outcome"]) for row in rows])
     return [[next(outcomes) for _ in delivery.drafts] for delivery in deliveries]
+
+
+UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    OSError,
+    TimeoutError,
+)
+
+
+async def _arguments(
+    connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]
+) -> list[object]:
+    """Seal the personal parts, and lay out what the function takes: one array a column."""
+    erasures = await vault.erasures(connection, ledger_id)
+    parts = [(n, part) for n, delivery in enumerate(deliveries, 1) for part in delivery.parts]
+    sealed = await vault.seal(connection, ledger_id, [part for _, part in parts])
+    by_delivery: dict[int, list[Sealed]] = {}
+    for (n, _), one in zip(parts, sealed, strict=True):
+        by_delivery.setdefault(n, []).append(one)
+    events = [(n, draft, by_delivery.get(n)) for n, delivery in enumerate(deliveries, 1) for draft in delivery.drafts]
+    blinds = [(n, one.subject, blind) for n, of in by_delivery.items() for one in of for blind in one.blinds]
+    return [
+        ledger_id,
+        [draft.connection_id for _, draft, _ in events],
+        [draft.source for _, draft, _ in events],
+        [draft.org for _, draft, _ in events],
+        [draft.kind for _, draft, _ in events],
+        [draft.event_key for _, draft, _ in events],
+        [draft.content for _, draft, _ in events],
+        [_variant(draft.content, of) for _, draft, of in events],
+        [draft.occurred_at for _, draft, _ in events],
+        [n for n, _, _ in events],
+        [draft.ordinal for _, draft, _ in events],
+        [_head(draft.entry_head, of) for _, draft, of in events],
+        [draft.entry_tail for _, draft, _ in events],
+        [delivery.payload for delivery in deliveries],
+        erasures,
+        [n for n, _ in parts],
+        [one.subject for one in sealed],
+        [one.key_id for one in sealed],
+        [one.ciphertext for one in sealed],
+        [one.commitment for one in sealed],
+        [n for n, _, _ in blinds],
+        [subject for _, subject, _ in blinds],
+        [blind for _, _, blind in blinds],
+    ]
+
+
+def _variant(content: bytes, sealed: Sequence[Sealed] | None) -> bytes:
+    """Name what an event says, its personal part included."""
+    if not sealed:
+        return content
+    return hashlib.sha256(b"".join((content, *(part.fingerprint for part in sealed)))).digest()[:KEY_BYTES]
+
+
+def _head(entry_head: str, sealed: Sequence[Sealed] | None) -> str:
+    commitment = commitment_of(sealed or ())
+    personal = "" if commitment is None else f'"personal":"{commitment.hex()}",'
+    return f'{entry_head}{personal}"position":'

@@ -6,6 +6,7 @@ of a kind's key never changes: golden tests hold it.
 """
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -13,8 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.errors import Unreadable
+from ledger.personal import Cut, Part, Piece, cut, cut_unreadable
 from ledger.reading import Document, read
 from ledger.vendors import VENDORS
+from ledger.vendors.personal import UNKNOWN as UNKNOWN_PERSONAL
+from ledger.vendors.shape import squeeze
 from ledger.vendors.vendor import NO_ORG, Member
 
 KEY_BYTES = 16
@@ -25,7 +29,8 @@ UNKNOWN = "unknown"  # the kind of a readable body in no envelope that we know
 
 
 class Draft(NamedTuple):
-    """An event as it will be appended, but for what only the ledger can give: position and recorded time."""
+    """An event as it will be appended, but for what only the vault and the ledger can give: the commitment to the
+    personal part, position and recorded time, which stand between the head and the tail of the entry."""
 
     connection_id: str
     source: str
@@ -40,35 +45,85 @@ class Draft(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One delivered body and the events in it."""
+    """One delivered body without its personal values, the events in it, and what was cut out, by person."""
 
     payload: bytes
     drafts: Sequence[Draft]
+    parts: Sequence[Part]
 
 
-def identify(ledger: str, connection_id: str, source: str, kind: str | None, body: bytes) -> Delivery:
-    """Name every event of a body that came in over a connection; `kind` is the event the connection names, if any.
+class Origin(NamedTuple):
+    """Where a body came from. `kind` is the event that the connection names, if any; `mask` a secret of the ledger: a
+    body that cannot be read is known by its bytes, and their plain hash might give away a short one."""
+
+    ledger: str
+    connection_id: str
+    source: str
+    kind: str | None
+    mask: bytes
+
+
+def identify(origin: Origin, body: bytes) -> Delivery:
+    """Name every event of a body, and cut out what is personal.
 
     Never refuses: a body that cannot be read is one event of kind "unreadable", one in no known envelope is "unknown".
     """
-    members = _members(source, kind, body)
-    payload_hash = hashlib.sha256(body).hexdigest()
-    return Delivery(
-        body,
-        [
-            _draft(ledger, connection_id, source, member, ordinal, payload_hash)
-            for ordinal, member in enumerate(members)
-        ],
-    )
+    taken, members = _open(origin, body)
+    payload_hash = hashlib.sha256(taken.payload).hexdigest()
+    drafts = [_draft(origin, member, ordinal, payload_hash) for ordinal, member in enumerate(members)]
+    return Delivery(taken.payload, drafts, _parts(origin.source, drafts[0], taken) if taken.pieces else ())
 
 
-def _members(source: str, kind: str | None, body: bytes) -> list[Member]:
+def _open(origin: Origin, body: bytes) -> tuple[Cut, list[Member]]:
     try:
         document = read(body)
-    except Unreadable:
-        return [whole(UNREADABLE, body)]
-    members = open_document(source, kind, document)
-    return members or [whole(UNKNOWN, body)]
+    except Unreadable as unreadable:
+        taken = cut_unreadable(body, str(unreadable.args[0]))
+        return taken, [_by_bytes(UNREADABLE, hmac.digest(origin.mask, body, "sha256"))]
+    vendor = VENDORS.get(origin.source)
+    taken = cut(body, document, vendor.personal if vendor else UNKNOWN_PERSONAL)
+    members = open_document(origin.source, origin.kind, document)
+    return taken, members or [_by_bytes(UNKNOWN, hmac.digest(origin.mask, body, "sha256"))]
+
+
+def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
+    """Give what was cut out of a delivery for each person. What is about nobody named is the only person's, if there is
+    one, else the event's own."""
+    people = [owner for owner in taken.pieces if owner is not None]
+    only = people[0] if len(people) == 1 else None
+    pieces: dict[str, list[Piece]] = {}
+    values: dict[str, list[tuple[str, Any]]] = {}
+    for owner, cut_out in taken.pieces.items():
+        subject = _subject(source, first, owner or only)
+        pieces.setdefault(subject, []).extend(cut_out)
+        values.setdefault(subject, [])
+    for found in taken.found:
+        values[_subject(source, first, found.owner or only)].append((squeeze(found.key), found.value))
+    return [
+        Part(
+            subject,
+            sorted(pieces[subject]),
+            b"\n".join(sorted({_CANONICAL.encode(value) for value in values[subject]})),
+            sorted({(IDENTIFIERS[key], str(value)) for key, value in values[subject] if _identifies(key, value)}),
+        )
+        for subject in sorted(pieces)
+    ]
+
+
+def _subject(source: str, first: Draft, owner: str | None) -> str:
+    return f"event:{first.event_key.hex()}" if owner is None else f"{source}:{first.org}:{owner}"
+
+
+def _identifies(key: str, value: Any) -> bool:
+    return key in IDENTIFIERS and type(value) in (str, int)
+
+
+# By what a customer may be looked up: keys of personal values, and what they are.
+IDENTIFIERS = {
+    **dict.fromkeys(("email", "emailId", "email_id", "emailAddress", "email_address"), "email"),
+    **dict.fromkeys(("mobile", "mobileNumber", "mobile_number", "phone", "phoneNumber", "phone_number"), "mobile"),
+    **dict.fromkeys(("externalId", "external_id", "source_id"), "external_id"),
+}
 
 
 def open_document(source: str, kind: str | None, document: Document) -> list[Member]:
@@ -78,24 +133,23 @@ def open_document(source: str, kind: str | None, document: Document) -> list[Mem
     return members if members and len(members) <= EVENTS_PER_DELIVERY_MAX else []
 
 
-def whole(kind: str, body: bytes) -> Member:
+def _by_bytes(kind: str, digest: bytes) -> Member:
     """Take a body as one event that is known by its bytes alone."""
-    digest = hashlib.sha256(body).hexdigest()
-    return Member(kind, NO_ORG, ("body", digest), None, digest, {})
+    return Member(kind, NO_ORG, ("body", digest.hex()), None, digest.hex(), {})
 
 
-def _draft(ledger: str, connection_id: str, source: str, member: Member, ordinal: int, payload_hash: str) -> Draft:
+def _draft(origin: Origin, member: Member, ordinal: int, payload_hash: str) -> Draft:
     content = _hash(member.content)
     identity = member.identity if member.identity[0] != "data" else (*member.identity, content.hex())
-    event_key = _hash([source, member.org, member.kind, *identity])
+    event_key = _hash([origin.source, member.org, member.kind, *identity])
     occurred_at = member.occurred_at
     head = _CANONICAL.encode(
         {
-            "connection": connection_id,
+            "connection": origin.connection_id,
             "content": content.hex(),
             "event_key": event_key.hex(),
             "kind": member.kind,
-            "ledger": ledger,
+            "ledger": origin.ledger,
             "occurred_at": None if occurred_at is None else text_of(occurred_at),
             "ordinal": ordinal,
             "org": member.org,
@@ -103,22 +157,22 @@ def _draft(ledger: str, connection_id: str, source: str, member: Member, ordinal
         }
     )
     return Draft(
-        connection_id=connection_id,
-        source=source,
+        connection_id=origin.connection_id,
+        source=origin.source,
         org=member.org,
         kind=member.kind,
         event_key=event_key,
         content=content,
         occurred_at=occurred_at,
         ordinal=ordinal,
-        entry_head=head[:-1].decode() + ',"position":',
-        entry_tail=f'"source":"{source}"}}',
+        entry_head=head[:-1].decode() + ",",
+        entry_tail=f'"source":"{origin.source}"}}',
     )
 
 
 def text_of(time: datetime) -> str:
     """Write a time the one way entries do: UTC, with all six places of the second."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _hash(value: Any) -> bytes:

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from ledger.errors import Unreadable
 from ledger.facts import Fact, Occurrence, Told
-from ledger.identify import open_document
+from ledger.identify import UNREADABLE, open_document
+from ledger.personal import reason_unreadable
 from ledger.reading import Document, read
 from ledger.vendors import VENDORS
 from ledger.vendors.vendor import Kind, Member, Stamp
@@ -56,6 +57,9 @@ def interpret(event: Event) -> Meaning:
 
 def interpret_document(event: Event, document: Document) -> Meaning:
     """Derive the facts of one event whose body has been read."""
+    unreadable = reason_unreadable(document.value) if event.kind == UNREADABLE else None
+    if unreadable is not None:
+        return Meaning((), "quarantined", unreadable)
     members = open_document(event.source, event.kind, document)
     if event.ordinal >= len(members):
         return Meaning((), "unrecognised", "no envelope that we know")

@@ -36,6 +36,11 @@ CONFLICTS = """
      WHERE ledger_id = $1 AND position <= $2 AND octet_length(event_key) > 16
 """
 
+CONFLICTS_OF_KIND = """
+    SELECT event_key FROM ledger.events
+     WHERE ledger_id = $1 AND source = $2 AND kind = $3 AND position <= $4 AND octet_length(event_key) > 16
+"""
+
 HEADS = """
     SELECT position, connection_id, source, org, kind, event_key, content, occurred_at, recorded_at,
            delivery_position, ordinal, entry, leaf_hash
@@ -103,6 +108,11 @@ async def twins(connection: Connection, ledger_id: int, event_key: bytes) -> lis
 async def conflicting_keys(connection: Connection, ledger_id: int, last: int) -> set[bytes]:
     """Give the event keys that more than one content was told for, up to a position."""
     return {row["event_key"] for row in await connection.fetch(CONFLICTS, ledger_id, last)}
+
+
+async def conflicts_of_kind(connection: Connection, ledger_id: int, source: str, kind: str, last: int) -> list[bytes]:
+    """Give the keys, 32 bytes each, of the events of a kind that were appended as conflicts, up to a position."""
+    return [row["event_key"] for row in await connection.fetch(CONFLICTS_OF_KIND, ledger_id, source, kind, last)]
 
 
 async def heads_after(

@@ -12,7 +12,9 @@ import asyncpg
 
 from ledger.database import Connection
 from ledger.errors import BadCredentials, ConnectionUnknown, LedgerUnknown, NameTaken, RequestInvalid
+from ledger.identify import Origin
 from ledger.sealing import MasterKey
+from ledger.vault import Vault
 from ledger.vendors import VENDORS
 
 SCOPES = ("read", "ingest", "audit", "reveal", "admin")
@@ -72,6 +74,11 @@ class InboundConnection(NamedTuple):
     header: str
     secrets: tuple[bytes, ...]
     disabled_at: datetime | None
+
+    def origin(self, vault: Vault) -> Origin:
+        """Say where its deliveries come from."""
+        mask = vault.mask(self.ledger.ledger_id)
+        return Origin(self.ledger.name, self.connection_id, self.source, self.kind, mask)
 
 
 class Access(NamedTuple):

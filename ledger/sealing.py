@@ -1,6 +1,7 @@
 """The master key: seals what must not be readable in the database. AES-256-GCM, a fresh nonce each time."""
 
 import base64
+import hmac
 import os
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class MasterKey:
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise MasterKeyWrong(f"{len(key)} bytes instead of {KEY_BYTES}")
+        self._key = key
         self._cipher = AESGCM(key)
 
     @classmethod
@@ -41,14 +43,18 @@ class MasterKey:
             pass
         return cls.from_text(path.read_text().strip())
 
-    def seal(self, plain: bytes) -> bytes:
-        """Encrypt; the nonce comes first, then the ciphertext and its tag: 28 bytes more than the plain text."""
+    def seal(self, plain: bytes, bound: bytes = b"") -> bytes:
+        """Encrypt, for what `bound` names; the nonce comes first, then the ciphertext and its tag: 28 bytes more."""
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, plain, None)
+        return nonce + self._cipher.encrypt(nonce, plain, bound)
 
-    def open(self, sealed: bytes) -> bytes:
-        """Decrypt what `seal` gave. Raises MasterKeyWrong if it was sealed under another key or changed."""
+    def open(self, sealed: bytes, bound: bytes = b"") -> bytes:
+        """Decrypt what `seal` gave. Raises MasterKeyWrong if it was sealed by another key, for another, or changed."""
         try:
-            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None)
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
         except InvalidTag:
             raise MasterKeyWrong from None
+
+    def derive(self, purpose: bytes) -> bytes:
+        """Derive a key of 32 bytes for one purpose; who has it learns nothing of this key or of another's purpose."""
+        return hmac.digest(self._key, purpose, "sha256")

@@ -103,6 +103,16 @@ async def _fold_all(connection: Connection, ledger_id: int, told: Sequence[Told]
         await fold_subjects(connection, ledger_id, projection, new[subject_kind], again)
 
 
+async def refold(connection: Connection, ledger_id: int, touched: Sequence[Told]) -> None:
+    """Fold again, from their first fact, the subjects of facts that were written or taken away out of turn. Call inside
+    a transaction that holds the checkpoint."""
+    for subject_kind in sorted({one.fact.subject_kind for one in touched}):
+        projection = BY_SUBJECT[subject_kind]
+        facts = [one for one in touched if one.fact.subject_kind == subject_kind]
+        again = {one.fact.subject for one in facts} | await join(connection, ledger_id, projection, facts)
+        await fold_subjects(connection, ledger_id, projection, (), again)
+
+
 async def fold_subjects(
     connection: Connection, ledger_id: int, projection: Projection, new: Sequence[Told], again: Set[str] = frozenset()
 ) -> None:

@@ -4,7 +4,7 @@ The policy chooses by order of occurrence, then by content, never by arrival, so
 first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -36,21 +36,37 @@ POLICIES: dict[str, Callable[[Sequence[Event]], list[Event]]] = {
 }
 DEFAULT_POLICY = "earliest"
 
+READ_POLICIES = "SELECT source, kind, policy FROM ledger.conflict_policies WHERE ledger_id = $1"
 
-def winners(events: Sequence[Event], policy: str = DEFAULT_POLICY) -> list[Event]:
-    """Choose which of the events that share a key are folded."""
-    return POLICIES[policy](events)
+Policies = Mapping[tuple[str, str], str]  # by source and kind
+
+
+async def policies_of(connection: Connection, ledger_id: int) -> Policies:
+    """Give the policies of a ledger that are not the default."""
+    rows = await connection.fetch(READ_POLICIES, ledger_id)
+    return {(row["source"], row["kind"]): row["policy"] for row in rows}
+
+
+def winners(events: Sequence[Event], policies: Policies) -> list[Event]:
+    """Choose which of the events that share a key are folded. Events that differ in personal values only have the same
+    facts, so one of them stands for all."""
+    policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
+    distinct = {event.content: event for event in reversed(events)}
+    return POLICIES[policy](list(distinct.values()))
 
 
 async def settle(connection: Connection, ledger_id: int, batch: Sequence[Event]) -> Settled:
     """Settle the conflicts that a batch brings; it must be the next one after what is folded."""
     keys = {event.event_key[:KEY_BYTES] for event in batch if len(event.event_key) > KEY_BYTES}
+    if not keys:
+        return Settled(frozenset(), ())
+    policies = await policies_of(connection, ledger_id)
     first, last = batch[0].position, batch[-1].position
     losers: set[int] = set()
     withdrawn: list[Told] = []
     for key in sorted(keys):
         events = [event for event in await twins(connection, ledger_id, key) if event.position <= last]
-        chosen = {event.position for event in winners(events)}
+        chosen = {event.position for event in winners(events, policies)}
         for event in events:
             if event.position not in chosen:
                 losers.add(event.position)

@@ -1,11 +1,12 @@
 """Points that expire by the vendor's word, and days of expiry that move. That a day is over is arithmetic: lots.py."""
 
+from bisect import insort
 from datetime import date
 from decimal import Decimal
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import Expired, ExpiryMoved
-from projections.lots import ZERO, Account, Lot, credit, lapse_instant, pass_time, post, take
+from projections.lots import ZERO, Account, Lot, credit, lapse_instant, lot_id_of, pass_time, post, settle, take
 
 
 def expire(account: Account, fact: Expired, occurrence: Occurrence) -> None:
@@ -43,7 +44,8 @@ def move(account: Account, fact: ExpiryMoved, occurrence: Occurrence) -> None:
     same_day = [lot for lot in account.lots.values() if lot.remaining and lot.expires_on == fact.old]
     undated = [lot for lot in account.lots.values() if lot.remaining and lot.expires_on is None]
     same_day.sort(key=lambda lot: (lot.origin != fact.origin, lot.place()))
-    for index, lot in enumerate([*same_day, *sorted(undated, key=Lot.place)]):
+    undated.sort(key=lambda lot: (not lot.asserted, lot.place()))
+    for index, lot in enumerate([*same_day, *undated]):
         part = min(lot.remaining, points)
         if part:
             _move_lot(account, lot, part, fact.new, occurrence, index)
@@ -70,10 +72,10 @@ def _move_lot(
         post(account, "lapsed", "available", points, lot.lot_id)
     take(account, lot, points)
     moved = lot
-    if lot.remaining or lot.redeemed or lot.sent or lot.expired or lot.returned:
+    if lot.points != points:
         lot.points -= points
         moved = Lot(
-            lot_id=f"{occurrence.tag.hex()}.{occurrence.ordinal:02d}.{index:03d}",
+            lot_id=lot_id_of(occurrence, index),
             origin=lot.origin,
             points=points,
             earned_at=lot.earned_at,
@@ -88,6 +90,6 @@ def _move_lot(
     moved.expires_on = new
     moved.lapses_at = lapse_instant(new) if new else None
     moved.remaining = points
-    account.open.append(moved.place())
-    account.open.sort()
+    insort(account.open, moved.place())
+    settle(account, moved)
     list(pass_time(account, occurrence.occurred_at))  # the new day may be over already

@@ -20,7 +20,7 @@ from ledger.read import conflicting_keys, events_between, tail, twins
 from ledger.registry import Ledger, all_ledgers
 from projections import advance, generations, store
 from projections.catalogue import PROJECTIONS
-from projections.conflicts import winners
+from projections.conflicts import policies_of, winners
 from projections.digest import digest
 from projections.joined import join_all
 from projections.projection import Projection
@@ -107,9 +107,10 @@ async def derive(reader: Connection, writer: Connection, ledger: Ledger, last: i
         count += await _write(writer, ledger.ledger_id, plain)
         done += len(events)
         progress(f"{ledger.name}: events to facts", done, last)
+    policies = await policies_of(reader, ledger.ledger_id) if contested else {}
     for key in sorted(contested):
         group = [event for event in await twins(reader, ledger.ledger_id, key) if event.position <= last]
-        count += await _write(writer, ledger.ledger_id, group, winners(group))
+        count += await _write(writer, ledger.ledger_id, group, winners(group, policies))
     await writer.execute(SET_CHECKPOINT, ledger.ledger_id, last)
     return count
 

@@ -58,6 +58,7 @@ DELETE_FACT = """
        AND occurred_at = $4 AND rank = $5 AND tag = $6 AND ordinal = $7
 """
 CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1"
+HOLD_CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1 FOR UPDATE"
 START_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
 MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $3 WHERE ledger_id = $1 AND position = $2 RETURNING true"
 
@@ -74,6 +75,13 @@ class Folded(NamedTuple):
 async def checkpoint(connection: Connection, ledger_id: int) -> int:
     """Give the last position that the rows reflect."""
     return await connection.fetchval(CHECKPOINT, ledger_id) or 0
+
+
+async def hold_checkpoint(connection: Connection, ledger_id: int) -> int:
+    """Keep the checkpoint where it is until the transaction ends, and give it."""
+    await connection.execute(START_CHECKPOINT, ledger_id)
+    position: int = await connection.fetchval(HOLD_CHECKPOINT, ledger_id)
+    return position
 
 
 async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new: int) -> bool:

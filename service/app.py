@@ -14,6 +14,7 @@ from ledger.database import connect, open_pool
 from ledger.errors import LedgerError, RoleTooPowerful, SchemaOutdated
 from ledger.reading import BODY_BYTES_MAX
 from ledger.sealing import MasterKey
+from ledger.vault import Vault
 from projections import generations
 from projections.projector import Projector
 from service import door
@@ -109,8 +110,9 @@ def make_app(dsn: str, settings: Settings, master_key: MasterKey, *, project: bo
         async with pool.acquire() as connection:
             await generations.ensure_live(connection)
         projector = Projector(dsn)
-        appender = Appender(dsn, projector.wake)
-        app[HOUSE] = House(settings, pool, master_key, appender, projector)
+        vault = Vault(master_key)
+        appender = Appender(dsn, vault, projector.wake)
+        app[HOUSE] = House(settings, pool, master_key, vault, appender, projector)
         tasks = [asyncio.create_task(appender.run())]
         if project:
             tasks.append(asyncio.create_task(projector.run()))

@@ -16,6 +16,7 @@ from ledger.append import Appended, append
 from ledger.database import connect
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.identify import Delivery
+from ledger.vault import Vault
 
 EVENTS_PER_COMMIT_MAX = 500
 WAITING_DELIVERIES_MAX = 10_000
@@ -35,8 +36,9 @@ class Waiting(NamedTuple):
 class Appender:
     """Appends for one process; `appended` is called after each commit."""
 
-    def __init__(self, dsn: str, appended: Callable[[], None]) -> None:
+    def __init__(self, dsn: str, vault: Vault, appended: Callable[[], None]) -> None:
         self._dsn = dsn
+        self._vault = vault
         self._appended = appended
         self._queue: asyncio.Queue[Waiting] = asyncio.Queue(WAITING_DELIVERIES_MAX)
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
@@ -97,7 +99,7 @@ class Appender:
                 async with asyncio.timeout(COMMIT_SECONDS_MAX):
                     if self._connection is None or self._connection.is_closed():
                         self._connection = await connect(self._dsn)
-                    return await append(self._connection, ledger_id, deliveries)
+                    return await append(self._connection, self._vault, ledger_id, deliveries)
             except (LedgerUnavailable, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 if self._connection is not None:
                     self._connection.terminate()

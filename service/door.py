@@ -28,7 +28,7 @@ async def receive(request: web.Request) -> web.Response:
     except web.HTTPRequestEntityTooLarge:
         raise DeliveryTooLarge(f"at most {BODY_BYTES_MAX} bytes") from None
     authenticate(inbound, request.headers, body, time.time())
-    delivery = identify(inbound.ledger.name, inbound.connection_id, inbound.source, inbound.kind, body)
+    delivery = identify(inbound.origin(house.vault), body)
     outcomes = await house.appender.append(inbound.ledger.ledger_id, delivery)
     return answer(
         {

@@ -11,6 +11,7 @@ from ledger.database import Pool
 from ledger.errors import BadCredentials, NotAwaited, ScopeMissing
 from ledger.registry import Access, InboundConnection
 from ledger.sealing import MasterKey
+from ledger.vault import Vault
 from projections import store
 from projections.projector import Projector
 from service.answers import read_int
@@ -47,11 +48,18 @@ class House:
     """The door's and the window's common room."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, master_key: MasterKey, appender: Appender, projector: Projector
+        self,
+        settings: Settings,
+        pool: Pool,
+        master_key: MasterKey,
+        vault: Vault,
+        appender: Appender,
+        projector: Projector,
     ) -> None:
         self.settings = settings
         self.pool = pool
         self.master_key = master_key
+        self.vault = vault
         self.appender = appender
         self.projector = projector
         self.inbound = Briefly(self._find_connection)

@@ -20,9 +20,10 @@ import msgspec
 from ledger.append import append
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
-from ledger.identify import UNREADABLE, Delivery, identify
+from ledger.identify import UNREADABLE, Delivery, Origin, identify
 from ledger.reading import BODY_BYTES_MAX
 from ledger.registry import InboundConnection
+from ledger.vault import Vault
 
 LINES_PER_BLOCK_MAX = 1_000
 EVENTS_PER_BLOCK_MAX = 4_000
@@ -112,7 +113,11 @@ def _is_json(text: bytes) -> bool:
 
 
 async def import_lines(
-    connection: Connection, inbound: InboundConnection, lines: Iterator[Line], tell: Callable[[Summary], None]
+    connection: Connection,
+    vault: Vault,
+    inbound: InboundConnection,
+    lines: Iterator[Line],
+    tell: Callable[[Summary], None],
 ) -> Summary:
     """Append what the lines say, and tell after each block how it stands.
 
@@ -120,10 +125,10 @@ async def import_lines(
     until then stays.
     """
     summary = Summary()
-    blocks = _blocks(inbound, lines, summary)
+    blocks = _blocks(inbound.origin(vault), lines, summary)
     block = next(blocks, None)
     while block is not None:
-        writing = append(connection, inbound.ledger.ledger_id, block)
+        writing = append(connection, vault, inbound.ledger.ledger_id, block)
         outcomes, following = await asyncio.gather(writing, asyncio.to_thread(next, blocks, None))
         _count(summary, block, [appended.outcome for delivered in outcomes for appended in delivered])
         tell(summary)
@@ -131,7 +136,7 @@ async def import_lines(
     return summary
 
 
-def _blocks(inbound: InboundConnection, lines: Iterator[Line], summary: Summary) -> Iterator[list[Delivery]]:
+def _blocks(origin: Origin, lines: Iterator[Line], summary: Summary) -> Iterator[list[Delivery]]:
     """Identify lines, and cut them into blocks that are neither too many nor too large."""
     block: list[Delivery] = []
     events = size = 0
@@ -139,7 +144,7 @@ def _blocks(inbound: InboundConnection, lines: Iterator[Line], summary: Summary)
         if body is None:
             summary.too_long.append(number)
             continue
-        delivery = identify(inbound.ledger.name, inbound.connection_id, inbound.source, inbound.kind, body)
+        delivery = identify(origin, body)
         block.append(delivery)
         events += len(delivery.drafts)
         size += len(body)

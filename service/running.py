@@ -61,21 +61,21 @@ async def listening(place: Place, host: str, port: int, *, project: bool) -> Asy
         await runner.cleanup()
 
 
-async def stopped() -> None:
-    """Wait for SIGTERM or SIGINT."""
+def stop_asked() -> asyncio.Event:
+    """Give what SIGTERM or SIGINT sets from now on; ask for it before saying that the service is up."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
 
 
 async def project(place: Place) -> None:
     """Run the projector alone until SIGTERM or SIGINT."""
     async with place.connection() as connection:
         await generations.ensure_live(connection)
+    stopping = asyncio.create_task(stop_asked().wait())
     running = asyncio.create_task(Projector(place.dsn).run())
-    stopping = asyncio.create_task(stopped())
     await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
     running.cancel()
     stopping.cancel()

@@ -23,9 +23,7 @@ from projections import generations
 from service.embedded import EmbeddedPostgres
 
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-settings.register_profile(
-    "suite", max_examples=25, deadline=None, suppress_health_check=SLOW
-)
+settings.register_profile("suite", max_examples=25, deadline=None, suppress_health_check=SLOW)
 settings.register_profile("deep", max_examples=5_000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile("suite")
 

@@ -5,8 +5,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ledger.identify import Delivery, identify
+from ledger.identify import Delivery, Origin, identify
+from ledger.sealing import MasterKey
+from ledger.vault import Vault
 
+VAULT = Vault(MasterKey(bytes(range(32))))
 SAMPLES = Path(__file__).parent / "samples"
 ORG = 9001
 PROGRAMME = 77
@@ -25,7 +28,7 @@ def sample(source: str, name: str) -> bytes:
 
 def delivery(body: bytes, source: str = "capillary", ledger: str = "acme", kind: str | None = None) -> Delivery:
     """Identify a body as the door would."""
-    return identify(ledger, "connection-1", source, kind, body)
+    return identify(Origin(ledger, "connection-1", source, kind, b"mask"), body)
 
 
 def capillary(name: str, identifier: str, at: int, customer: int, /, **data: Any) -> bytes:

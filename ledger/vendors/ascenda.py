@@ -4,6 +4,7 @@ Points were taken when the order was placed, which Ascenda does not tell. An ite
 one that failed or was cancelled leaves them due back (traps 19 and 20).
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from ledger.facts import Fact
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderItemFailed, OrderItemFulfilled
 from ledger.reading import Document
+from ledger.vendors.personal import ANYWHERE, GENERAL, Personal
 from ledger.vendors.reach import at, id_at
 from ledger.vendors.shape import Id, List, OptionalId, Points, SnakeShape, Text, Time, as_time, squeeze
 from ledger.vendors.vendor import NO_ORG, Kind, Member, Stamp, Vendor
@@ -161,10 +163,23 @@ KINDS: dict[str, Kind[Any]] = {
     "order_item.fulfillment.cancelled": Kind(Fulfilment, fulfilment, occurred=item_updated_at),
 }
 
+
+def person(_key: str, structure: Mapping[str, Any]) -> str | None:
+    """Everything in a delivery is about the user who ordered."""
+    return id_at(structure, "order.user_id")
+
+
+# The membership number is the member's in the partner's programme; the recipient goes whole, company and address too.
+PERSONAL = Personal(
+    keys={**GENERAL, "number": frozenset({"membership"}), "recipient": ANYWHERE, "company_name": ANYWHERE},
+    person=person,
+)
+
 ASCENDA = Vendor(
     name="ascenda",
     open=open_delivery,
     kinds=KINDS,
+    personal=PERSONAL,
     scheme="header",
     header="x-webhook-secret",
 )

@@ -15,6 +15,7 @@ from ledger.facts.redemption_records import (
     RedemptionRecordUpdated,
 )
 from ledger.reading import Document
+from ledger.vendors.personal import UNKNOWN
 from ledger.vendors.reach import at, id_at
 from ledger.vendors.shape import Id, SnakeShape, Text, as_time, squeeze
 from ledger.vendors.vendor import NO_ORG, Kind, Member, Stamp, Vendor
@@ -81,6 +82,7 @@ FABRIC = Vendor(
     name="fabric",
     open=open_delivery,
     kinds=KINDS,
+    personal=UNKNOWN,  # its deliveries name nobody
     scheme="header",
     header="x-webhook-secret",
 )

@@ -19,7 +19,8 @@ LATEST_DAY = date(2200, 1, 1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What vendors write where they mean "none" (domain §1.3).
-ABSENT = frozenset({"", "-1", "null", "None", "[email protected]", "[emailprotected]"})
+REDACTED = frozenset({"[emailprotected]"})  # without its blanks
+ABSENT = frozenset({"", "-1", "null", "None"}) | REDACTED
 
 
 class Shape(BaseModel):
@@ -136,9 +137,11 @@ def as_text(value: Any) -> str | None:
 
 
 def as_list(value: Any) -> Any:
-    """Read a list that may be null, or hold nulls."""
+    """Read a list that may be null, hold nulls, or have been cut out as a whole: then it is one text."""
     if value is None or value == {}:
         return []
+    if type(value) is str:
+        return [value]
     return [item for item in value if item is not None] if type(value) is list else value
 
 

@@ -7,6 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from ledger.facts import Fact
 from ledger.reading import Document
+from ledger.vendors.personal import Personal
 from ledger.vendors.shape import Shape
 
 S = TypeVar("S", bound=Shape)
@@ -56,6 +57,7 @@ class Vendor:
     name: str
     open: Callable[[Document, str | None], list[Member] | None]
     kinds: Mapping[str, Kind[Any]]
+    personal: Personal
     scheme: (
         str  # how its deliveries are authenticated unless the operator says otherwise: see service/authentication.py
     )

@@ -43,7 +43,8 @@ CREATE TABLE ledger.events (
     org               text NOT NULL,
     kind              text NOT NULL,
     event_key         bytea NOT NULL,  -- 16 bytes; 32 for a conflict: the key of its twin, then its own content
-    content           bytea NOT NULL,  -- 16 bytes: a hash of what the event says, dispatch aside
+    content           bytea NOT NULL,  -- 16 bytes: a hash of what the event says, dispatch and personal values aside
+    variant           bytea NOT NULL,  -- 16 bytes: the content, or a hash of it and the commitment to the personal part
     occurred_at       timestamptz,     -- null when the vendor's time is missing or cannot be true
     recorded_at       timestamptz NOT NULL,
     delivery_position bigint NOT NULL, -- where the delivered body stands
@@ -57,16 +58,90 @@ CREATE TABLE ledger.events (
 -- Payloads of a few kilobytes stay in the row, and nothing is compressed: pglz costs three times what it saves.
 ALTER TABLE ledger.events ALTER payload SET STORAGE EXTERNAL, ALTER entry SET STORAGE EXTERNAL;
 CREATE INDEX events_by_kind ON ledger.events (ledger_id, kind, position);
+CREATE INDEX events_in_conflict ON ledger.events (ledger_id, position) WHERE octet_length(event_key) > 16;
+
+-- What was cut out of a delivery, sealed for each person under a key of that person. The entry commits to it.
+CREATE TABLE ledger.personal (
+    ledger_id  int NOT NULL,
+    position   bigint NOT NULL,  -- where the delivered body stands
+    subject    text NOT NULL,
+    key_id     bytea NOT NULL,
+    ciphertext bytea NOT NULL,
+    commitment bytea NOT NULL,   -- HMAC-SHA-256 of what was cut out, under a key derived from the person's
+    PRIMARY KEY (ledger_id, position, subject)
+);
+ALTER TABLE ledger.personal ALTER ciphertext SET STORAGE EXTERNAL;
+
+-- The key of each person, wrapped by the master key. To forget a person is to delete one row here.
+CREATE TABLE ledger.personal_keys (
+    ledger_id  int NOT NULL,
+    subject    text NOT NULL,
+    key_id     bytea NOT NULL,
+    wrapped    bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (ledger_id, subject)
+);
+
+-- By what a person may be looked up: keyed hashes of e-mail addresses and the like. Deleted with the person's key.
+CREATE TABLE ledger.personal_index (
+    ledger_id int NOT NULL,
+    blind     bytea NOT NULL,
+    subject   text NOT NULL,
+    PRIMARY KEY (ledger_id, blind, subject)
+);
+CREATE INDEX personal_index_of ON ledger.personal_index (ledger_id, subject);
+
+-- One row for each act of forgetting, so that whoever remembers keys can tell that some are gone.
+CREATE TABLE ledger.erasures (
+    ledger_id int NOT NULL,
+    erasure   int NOT NULL,
+    subject   text NOT NULL,
+    erased_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (ledger_id, erasure)
+);
+
+-- How conflicts are settled where the default, earliest, is not wanted.
+CREATE TABLE ledger.conflict_policies (
+    ledger_id int NOT NULL,
+    source    text NOT NULL,
+    kind      text NOT NULL,
+    policy    text NOT NULL,
+    PRIMARY KEY (ledger_id, source, kind)
+);
+
+-- Who looked at what was sealed, and why. Written before it is shown.
+CREATE TABLE ledger.access (
+    ledger_id int NOT NULL,
+    access    bigint NOT NULL,
+    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    key_id    text NOT NULL,
+    what      text NOT NULL,
+    why       text NOT NULL,
+    PRIMARY KEY (ledger_id, access)
+);
+
+-- Say whether a part of a delivery can be opened by nobody any more.
+CREATE FUNCTION ledger.is_forgotten(p_ledger int, p_position bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM ledger.personal p
+                    WHERE p.ledger_id = p_ledger AND p.position = p_position
+                      AND NOT EXISTS (SELECT FROM ledger.personal_keys k
+                                       WHERE k.ledger_id = p.ledger_id AND k.subject = p.subject
+                                         AND k.key_id = p.key_id))
+$$;
 
 -- Append events to one ledger, in the order given. One call is one transaction and one fsync for all of them.
 --
 -- The first statement takes the ledger's lock; each later one sees, on a fresh READ COMMITTED snapshot, all that was
 -- committed before the lock was granted. So positions are dense, commit order is position order, and a reader needs
--- nothing but "position > n". What is already there by event key and content is not written again: it is answered
--- with its position. The same key with other content is a conflict: written under its key and content together.
+-- nothing but "position > n". What is already there by event key and variant is not written again: it is answered
+-- with its position. The same key with another variant is a conflict: written under its key and variant together. But
+-- where only personal values could differ and one of those persons has been forgotten since, nobody can tell whether
+-- they do: that is a redelivery.
 --
--- p_payloads holds one body a delivery; p_deliveries says, from 1, which one an event came in. The entry is the
--- caller's head and tail around the position and the recorded time, which only the lock can give.
+-- p_payloads holds one body a delivery; p_deliveries, p_part_deliveries and p_blind_deliveries say, from 1, which one an
+-- event, a sealed part or an identifier came in. The entry is the caller's head and tail around the position and the
+-- recorded time, which only the lock can give. p_erasures is how many erasures the caller's keys take into account.
 CREATE FUNCTION ledger.append(
     p_ledger      int,
     p_connections text[],
@@ -75,12 +150,22 @@ CREATE FUNCTION ledger.append(
     p_kinds       text[],
     p_event_keys  bytea[],
     p_contents    bytea[],
+    p_variants    bytea[],
     p_occurred    timestamptz[],
     p_deliveries  int[],
     p_ordinals    int[],
     p_entry_heads text[],
     p_entry_tails text[],
-    p_payloads    bytea[]
+    p_payloads    bytea[],
+    p_erasures         int,
+    p_part_deliveries  int[],
+    p_part_subjects    text[],
+    p_part_key_ids     bytea[],
+    p_part_ciphertexts bytea[],
+    p_part_commitments bytea[],
+    p_blind_deliveries int[],
+    p_blind_subjects   text[],
+    p_blinds           bytea[]
 ) RETURNS TABLE (n int, "position" bigint, outcome text)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -100,27 +185,33 @@ BEGIN
     IF tail_position IS NULL AND NOT EXISTS (SELECT FROM ledger.ledgers l WHERE l.ledger_id = p_ledger) THEN
         RAISE EXCEPTION 'no such ledger' USING ERRCODE = 'foreign_key_violation';
     END IF;
+    IF p_erasures <> (SELECT coalesce(max(e.erasure), 0) FROM ledger.erasures e WHERE e.ledger_id = p_ledger) THEN
+        RAISE EXCEPTION 'a person has been forgotten since the keys were read' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     tail_position := coalesce(tail_position, 0);
     -- Never backwards, so that "what we knew at a time" is a position.
     recorded := greatest(clock_timestamp(), tail_recorded);
     recorded_text := to_char(recorded AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
     RETURN QUERY
     WITH told AS MATERIALIZED (  -- what the plain key stands for: in the ledger already, or else first in this call
-        SELECT i.n::int AS n, i.event_key, i.content, i.delivery, known.position AS known_position,
-               coalesce(known.content, first_value(i.content) OVER (PARTITION BY i.event_key ORDER BY i.n))
-                   AS first_content
-          FROM unnest(p_event_keys, p_contents, p_deliveries) WITH ORDINALITY AS i (event_key, content, delivery, n)
-          LEFT JOIN LATERAL (SELECT e.position, e.content FROM ledger.events e
+        SELECT i.n::int AS n, i.event_key, i.content, i.variant, i.delivery, known.position AS known_position,
+               coalesce(known.variant, first_value(i.variant) OVER (PARTITION BY i.event_key ORDER BY i.n))
+                   AS first_variant,
+               known.content IS NOT DISTINCT FROM i.content AND known.variant <> i.variant
+                   AND ledger.is_forgotten(p_ledger, known.delivery_position) AS cannot_tell
+          FROM unnest(p_event_keys, p_contents, p_variants, p_deliveries)
+               WITH ORDINALITY AS i (event_key, content, variant, delivery, n)
+          LEFT JOIN LATERAL (SELECT e.position, e.content, e.variant, e.delivery_position FROM ledger.events e
                               WHERE e.ledger_id = p_ledger AND e.event_key = i.event_key OFFSET 0) known ON true
     ),
     keyed AS MATERIALIZED (
         SELECT t.n, t.delivery, false AS in_conflict, t.event_key AS store_key, t.known_position
-          FROM told t WHERE t.content = t.first_content
+          FROM told t WHERE t.variant = t.first_variant OR t.cannot_tell
         UNION ALL
-        SELECT t.n, t.delivery, true, t.event_key || t.content,
+        SELECT t.n, t.delivery, true, t.event_key || t.variant,
                (SELECT e.position FROM ledger.events e
-                 WHERE e.ledger_id = p_ledger AND e.event_key = t.event_key || t.content)
-          FROM told t WHERE t.content <> t.first_content
+                 WHERE e.ledger_id = p_ledger AND e.event_key = t.event_key || t.variant)
+          FROM told t WHERE t.variant <> t.first_variant AND NOT t.cannot_tell
     ),
     placed AS MATERIALIZED (
         SELECT k.*, k.known_position IS NULL
@@ -141,16 +232,50 @@ BEGIN
     ),
     written AS (
         INSERT INTO ledger.events (ledger_id, position, connection_id, source, org, kind, event_key, content,
-                                   occurred_at, recorded_at, delivery_position, ordinal, payload, entry, leaf_hash)
+                                   variant, occurred_at, recorded_at, delivery_position, ordinal, payload, entry, leaf_hash)
         SELECT p_ledger, t.new_position, p_connections[t.n], p_sources[t.n], p_orgs[t.n], p_kinds[t.n], t.store_key,
-               p_contents[t.n], p_occurred[t.n], recorded, t.body_position, p_ordinals[t.n],
+               p_contents[t.n], p_variants[t.n], p_occurred[t.n], recorded, t.body_position, p_ordinals[t.n],
                CASE WHEN t.new_position = t.body_position THEN p_payloads[t.delivery] END,
                t.entry, sha256('\x00'::bytea || t.entry)
           FROM entered t ORDER BY t.new_position
+    ),
+    sealed AS (
+        INSERT INTO ledger.personal (ledger_id, position, subject, key_id, ciphertext, commitment)
+        SELECT p_ledger, t.new_position, p.subject, p.key_id, p.ciphertext, p.commitment
+          FROM entered t
+          JOIN unnest(p_part_deliveries, p_part_subjects, p_part_key_ids, p_part_ciphertexts, p_part_commitments)
+               AS p (delivery, subject, key_id, ciphertext, commitment) ON p.delivery = t.delivery
+         WHERE t.new_position = t.body_position
+    ),
+    indexed AS (
+        INSERT INTO ledger.personal_index (ledger_id, blind, subject)
+        SELECT p_ledger, b.blind, b.subject
+          FROM entered t
+          JOIN unnest(p_blind_deliveries, p_blind_subjects, p_blinds) AS b (delivery, subject, blind)
+               ON b.delivery = t.delivery
+         WHERE t.new_position = t.body_position
+        ON CONFLICT DO NOTHING
     )
     SELECT p.n, coalesce(p.known_position, max(p.new_position) OVER (PARTITION BY p.store_key)),
            CASE WHEN NOT p.is_new THEN 'duplicate' WHEN p.in_conflict THEN 'conflict' ELSE 'appended' END
       FROM numbered p ORDER BY p.n;
+END $$;
+
+-- Forget a person: destroy the key of every part sealed for them, and what they could be looked up by. Give whether there
+-- was anything to destroy.
+CREATE FUNCTION ledger.forget(p_ledger int, p_subject text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    destroyed boolean;
+BEGIN
+    PERFORM pg_advisory_xact_lock(1819239276, p_ledger);
+    DELETE FROM ledger.personal_keys k WHERE k.ledger_id = p_ledger AND k.subject = p_subject;
+    destroyed := FOUND;
+    DELETE FROM ledger.personal_index i WHERE i.ledger_id = p_ledger AND i.subject = p_subject;
+    destroyed := destroyed OR FOUND;
+    INSERT INTO ledger.erasures (ledger_id, erasure, subject)
+    SELECT p_ledger, coalesce(max(e.erasure), 0) + 1, p_subject FROM ledger.erasures e WHERE e.ledger_id = p_ledger;
+    RETURN destroyed;
 END $$;
 
 CREATE FUNCTION ledger.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -159,16 +284,22 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege';
 END $$;
 
-CREATE TRIGGER events_stay BEFORE UPDATE OR DELETE ON ledger.events
-    FOR EACH ROW EXECUTE FUNCTION ledger.refuse();
-CREATE TRIGGER events_are_not_truncated BEFORE TRUNCATE ON ledger.events
-    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse();
-CREATE TRIGGER ledgers_stay BEFORE UPDATE OR DELETE ON ledger.ledgers
-    FOR EACH ROW EXECUTE FUNCTION ledger.refuse();
-CREATE TRIGGER ledgers_are_not_truncated BEFORE TRUNCATE ON ledger.ledgers
-    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse();
-ALTER TABLE ledger.events ENABLE ALWAYS TRIGGER events_stay, ENABLE ALWAYS TRIGGER events_are_not_truncated;
-ALTER TABLE ledger.ledgers ENABLE ALWAYS TRIGGER ledgers_stay, ENABLE ALWAYS TRIGGER ledgers_are_not_truncated;
+-- What is written stays. Keys of persons, and what they are looked up by, may go, and nothing else may happen to them.
+DO $$
+DECLARE
+    kept text;
+BEGIN
+    FOREACH kept IN ARRAY ARRAY['events', 'ledgers', 'personal', 'erasures', 'access'] LOOP
+        EXECUTE format('CREATE TRIGGER stays BEFORE UPDATE OR DELETE ON ledger.%I FOR EACH ROW EXECUTE FUNCTION ledger.refuse()', kept);
+    END LOOP;
+    FOREACH kept IN ARRAY ARRAY['personal_keys', 'personal_index'] LOOP
+        EXECUTE format('CREATE TRIGGER stays BEFORE UPDATE ON ledger.%I FOR EACH ROW EXECUTE FUNCTION ledger.refuse()', kept);
+    END LOOP;
+    FOREACH kept IN ARRAY ARRAY['events', 'ledgers', 'personal', 'erasures', 'access', 'personal_keys', 'personal_index'] LOOP
+        EXECUTE format('CREATE TRIGGER is_not_truncated BEFORE TRUNCATE ON ledger.%I FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse()', kept);
+        EXECUTE format('ALTER TABLE ledger.%I ENABLE ALWAYS TRIGGER stays, ENABLE ALWAYS TRIGGER is_not_truncated', kept);
+    END LOOP;
+END $$;
 
 -- The built copies of the views. A copy is one schema and holds its own checkpoints, so that it lives, is swapped and
 -- is dropped as a whole; the schema named "live" is the one that readers see.
@@ -188,10 +319,12 @@ DO $$ BEGIN
     END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- another database of this cluster was quicker
 END $$;
-REVOKE ALL ON FUNCTION ledger.append FROM PUBLIC;
+REVOKE ALL ON FUNCTION ledger.append, ledger.forget, ledger.is_forgotten FROM PUBLIC;
 GRANT USAGE ON SCHEMA ledger TO loyalty_service;
-GRANT EXECUTE ON FUNCTION ledger.append TO loyalty_service;
-GRANT SELECT ON ledger.ledgers, ledger.events TO loyalty_service;
+GRANT EXECUTE ON FUNCTION ledger.append, ledger.forget TO loyalty_service;
+GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal, ledger.erasures TO loyalty_service;
+GRANT SELECT, INSERT ON ledger.personal_keys, ledger.personal_index, ledger.access TO loyalty_service;
+GRANT SELECT, INSERT, UPDATE ON ledger.conflict_policies TO loyalty_service;
 GRANT SELECT, INSERT, UPDATE ON ledger.connections, ledger.api_keys TO loyalty_service;
 GRANT INSERT ON ledger.ledgers TO loyalty_service;
 GRANT USAGE ON SCHEMA projections TO loyalty_service;

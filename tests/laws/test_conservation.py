@@ -22,7 +22,8 @@ def wallets(history: Sequence[bytes]) -> list[list[Told]]:
     """Give the account facts of a history, those of one wallet together and in order."""
     told = []
     for position, body in enumerate(history, 1):
-        draft = delivery(body).drafts[0]
+        told_of = delivery(body)
+        draft = told_of.drafts[0]
         event = Event(
             position,
             draft.source,
@@ -33,7 +34,7 @@ def wallets(history: Sequence[bytes]) -> list[list[Told]]:
             draft.occurred_at,
             datetime(2026, 1, 1, tzinfo=UTC),
             draft.ordinal,
-            body,
+            told_of.payload,
         )
         told += [one for one in interpret(event).told if one.fact.subject_kind == "account"]
     pairs = [ACCOUNTS.joins[type(one.fact)](one.fact) for one in told if type(one.fact) in ACCOUNTS.joins]

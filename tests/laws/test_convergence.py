@@ -10,7 +10,7 @@ from projections import advance
 from projections.digest import Digest, digest
 from projections.projector import catch_up
 from projections.rebuild import rebuild
-from tests.deliveries import delivery, samples
+from tests.deliveries import VAULT, delivery, samples
 from tests.laws.histories import histories
 
 # The samples of one source that has every envelope; a few were given no time that can be true.
@@ -23,7 +23,7 @@ async def told(connection: Connection, ledger: Ledger, bodies: list[bytes], cuts
     for cut in [*cuts, len(rest)]:
         batch, rest = rest[:cut], rest[cut:]
         if batch:
-            await append(connection, ledger.ledger_id, [delivery(body, ledger=ledger.name) for body in batch])
+            await append(connection, VAULT, ledger.ledger_id, [delivery(body, ledger=ledger.name) for body in batch])
             await advance.advance(connection, ledger.ledger_id, limit=max(1, cut // 2))
     await catch_up(connection, ledger.ledger_id)
     return await digest(connection, ledger.ledger_id)
@@ -73,10 +73,10 @@ async def test_the_published_samples_converge_shuffled_and_one_by_one(connection
         for source in SOURCES:
             bodies = [delivery(body, source, ledger.name) for body in samples(source)[::order]]
             if order == 1:
-                await append(connection, ledger.ledger_id, bodies)
+                await append(connection, VAULT, ledger.ledger_id, bodies)
             else:
                 for one in [*bodies, *bodies[:5]]:
-                    await append(connection, ledger.ledger_id, [one])
+                    await append(connection, VAULT, ledger.ledger_id, [one])
                     await advance.advance(connection, ledger.ledger_id)
         await catch_up(connection, ledger.ledger_id)
         digests.append(await digest(connection, ledger.ledger_id))
@@ -88,9 +88,9 @@ async def test_a_redelivery_a_year_later_is_answered_with_its_first_position(
     connection: Connection, ledger: Ledger
 ) -> None:
     body = samples("capillary")[0]
-    first = await append(connection, ledger.ledger_id, [delivery(body)])
-    await append(connection, ledger.ledger_id, [delivery(one) for one in samples("capillary")[1:10]])
+    first = await append(connection, VAULT, ledger.ledger_id, [delivery(body)])
+    await append(connection, VAULT, ledger.ledger_id, [delivery(one) for one in samples("capillary")[1:10]])
 
-    again = await append(connection, ledger.ledger_id, [delivery(body)])
+    again = await append(connection, VAULT, ledger.ledger_id, [delivery(body)])
 
     assert (again[0][0].position, again[0][0].outcome) == (first[0][0].position, "duplicate")

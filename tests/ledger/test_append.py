@@ -13,7 +13,7 @@ from ledger.append import append
 from ledger.database import Connection, connect
 from ledger.errors import LedgerUnknown
 from ledger.registry import Ledger, create_ledger
-from tests.deliveries import delivery, issued, sample
+from tests.deliveries import VAULT, delivery, issued, sample
 
 CLIENTS = 8
 EVENTS_PER_CLIENT = 1_000
@@ -21,7 +21,7 @@ EVENTS_PER_CALL = 20
 
 
 async def outcomes(connection: Connection, ledger: Ledger, *bodies: bytes) -> list[tuple[int, str]]:
-    appended = await append(connection, ledger.ledger_id, [delivery(body) for body in bodies])
+    appended = await append(connection, VAULT, ledger.ledger_id, [delivery(body) for body in bodies])
     return [tuple(one) for of_delivery in appended for one in of_delivery]  # type: ignore[misc]
 
 
@@ -73,7 +73,7 @@ async def test_a_delivery_of_several_events_keeps_its_body_once(connection: Conn
     one["events"].append(second)
     body = json.dumps(one).encode()
 
-    appended = await append(connection, ledger.ledger_id, [delivery(body, "fabric")])
+    appended = await append(connection, VAULT, ledger.ledger_id, [delivery(body, "fabric")])
 
     assert [tuple(event) for event in appended[0]] == [(1, "appended"), (2, "appended")]
     events = await read.events_after(connection, ledger.ledger_id, 0, 10)
@@ -90,8 +90,8 @@ async def test_a_body_stays_with_the_first_new_event_of_its_delivery(connection:
     one["events"].append(second)
     both = json.dumps(one).encode()
 
-    await append(connection, ledger.ledger_id, [delivery(alone, "fabric")])
-    appended = await append(connection, ledger.ledger_id, [delivery(both, "fabric")])
+    await append(connection, VAULT, ledger.ledger_id, [delivery(alone, "fabric")])
+    appended = await append(connection, VAULT, ledger.ledger_id, [delivery(both, "fabric")])
 
     assert [tuple(event) for event in appended[0]] == [(1, "duplicate"), (2, "appended")]
     event = await read.event_at(connection, ledger.ledger_id, 2)
@@ -100,12 +100,12 @@ async def test_a_body_stays_with_the_first_new_event_of_its_delivery(connection:
 
 async def test_an_unknown_ledger_takes_nothing(connection: Connection) -> None:
     with pytest.raises(LedgerUnknown):
-        await append(connection, 404, [delivery(issued("a", 0, 1, 10))])
+        await append(connection, VAULT, 404, [delivery(issued("a", 0, 1, 10))])
 
 
 async def test_the_entry_names_the_event_and_the_leaf_hashes_the_entry(connection: Connection, ledger: Ledger) -> None:
     body = issued("a", 0, 1, 10)
-    await append(connection, ledger.ledger_id, [delivery(body)])
+    await append(connection, VAULT, ledger.ledger_id, [delivery(body)])
 
     head = (await read.heads_after(connection, ledger.ledger_id, 0, 1))[0]
     entry = json.loads(head.entry)
@@ -188,7 +188,7 @@ async def test_a_reader_beside_eight_writers_misses_nothing(connection: Connecti
         own = await connect(dsn)
         for start in range(0, EVENTS_PER_CLIENT, EVENTS_PER_CALL):
             bodies = [issued(f"{client}-{start + n}", n, client, 10) for n in range(EVENTS_PER_CALL)]
-            await append(own, ledger.ledger_id, [delivery(body) for body in bodies])
+            await append(own, VAULT, ledger.ledger_id, [delivery(body) for body in bodies])
         await own.close()
 
     writers = [asyncio.create_task(write(client)) for client in range(CLIENTS)]

@@ -23,6 +23,7 @@ from ledger.vendors.capillary import (
     transfers,
 )
 from ledger.vendors.capillary.envelope import Opener
+from ledger.vendors.capillary.personal import PERSONAL
 from ledger.vendors.repair import vocabulary
 from ledger.vendors.vendor import Kind, Vendor
 
@@ -51,6 +52,7 @@ CAPILLARY = Vendor(
     name="capillary",
     open=Opener(KINDS, vocabulary(kind.shape for kind in KINDS.values()) | vocabulary([points.Converted])),
     kinds=KINDS,
+    personal=PERSONAL,
     scheme="header",
     header="x-webhook-secret",
 )

@@ -5,6 +5,7 @@ from typing import Any
 from ledger.vendors.vendor import Kind, Vendor
 from ledger.vendors.voucherify import pending, points, redemptions, rewards, tiers
 from ledger.vendors.voucherify.envelope import open_delivery
+from ledger.vendors.voucherify.personal import PERSONAL
 
 KINDS: dict[str, Kind[Any]] = {
     **points.KINDS,
@@ -18,6 +19,7 @@ VOUCHERIFY = Vendor(
     name="voucherify",
     open=open_delivery,
     kinds=KINDS,
+    personal=PERSONAL,
     scheme="voucherify",
     header="x-voucherify-signature",
 )

@@ -123,11 +123,15 @@ def _member(kind: str, data: dict[str, Any], event: dict[str, Any]) -> Member:
 
 def _without_circumstances(value: Any) -> Any:
     """Leave out what may differ between two sendings of one event, at every depth."""
-    if isinstance(value, dict):
-        return {name: _without_circumstances(part) for name, part in value.items() if name not in CIRCUMSTANCES}
-    if isinstance(value, list):
+    if type(value) is list:
         return [_without_circumstances(part) for part in value]
-    return value
+    if type(value) is not dict:
+        return value
+    return {
+        name: _without_circumstances(part) if type(part) is dict or type(part) is list else part
+        for name, part in value.items()
+        if name not in CIRCUMSTANCES
+    }
 
 
 def infer(data: dict[str, Any]) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.facts import Fact
-from ledger.identify import Draft, identify
+from ledger.identify import Draft, Origin, identify
 from ledger.interpret import Event, Meaning, interpret
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -30,8 +30,10 @@ class Delivered(NamedTuple):
 def deliver(source: str, body: Any, kind: str | None = None) -> list[Delivered]:
     """Deliver bytes, or a document that is written down first; `kind` is the event that the connection names."""
     payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    drafts = identify("ledger", "connection", source, kind, payload).drafts
-    return [Delivered(draft, interpret(_event(draft, n, payload))) for n, draft in enumerate(drafts, 1)]
+    delivery = identify(Origin("ledger", "connection", source, kind, b"mask"), payload)
+    return [
+        Delivered(draft, interpret(_event(draft, n, delivery.payload))) for n, draft in enumerate(delivery.drafts, 1)
+    ]
 
 
 def sample(name: str) -> Any:

@@ -1,0 +1,239 @@
+"""Cut personal values out of a delivered body, and put them back. Pure: sealing what was cut is ledger/vault.py.
+
+Theory. A personal value is replaced, in the raw text, by a marker that keeps the text valid JSON; what stood there is
+kept as a piece: where the marker begins in the cut text, and the bytes that were there. So putting the pieces back
+gives the delivered bytes exactly, whatever their spacing and escapes. Which values are personal is read off the parsed
+document, by the names of keys; where they stand is found by searching the text for the same keys in the same order,
+which is the order of the document: a quoted name followed by a colon cannot stand inside a string. Where the two do not
+agree (a key written with escapes), the text is read token by token instead.
+
+A body that cannot be read is cut out whole.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ledger.reading import Document
+from ledger.vendors.personal import ANYWHERE, LABELS, Personal
+from ledger.vendors.shape import ABSENT, squeeze
+
+MARKER = b'"<personal>"'
+MARKED = "<personal>"  # what a document holds where a value was cut out
+WHOLE = -1  # the place of a piece that is the whole body
+
+
+class Piece(NamedTuple):
+    """What was cut out: `at` is where its marker begins in the cut text."""
+
+    at: int
+    value: bytes
+
+
+class Part(NamedTuple):
+    """What one delivery holds of one person: the pieces cut out, and by what the person may be looked up."""
+
+    subject: str
+    pieces: Sequence[Piece]
+    says: bytes = b""  # the values by key, however and in whatever order they were written
+    identifiers: Sequence[tuple[str, str]] = ()  # (what it is, its value): ("email", "a@b.c")
+
+
+class Found(NamedTuple):
+    """One personal value in a document: the structure and key it stands under, and which of the document's occurrences
+    of that key it is, from 0."""
+
+    structure: dict[str, Any]
+    key: str
+    nth: int
+    value: Any
+    owner: str | None
+
+
+class Cut(NamedTuple):
+    """A body without its personal values, and these, by the vendor's id of whom they are about (None: nobody named)."""
+
+    payload: bytes
+    pieces: Mapping[str | None, Sequence[Piece]]
+    found: Sequence[Found]
+
+
+def cut(body: bytes, document: Document, personal: Personal) -> Cut:
+    """Cut the personal values out of a body whose document is given; the document is changed to hold MARKED instead.
+
+    Nulls, empty values and those that the vendor has redacted are no values and stay.
+    """
+    if type(document.value) is not dict and type(document.value) is not list:
+        return cut_unreadable(body, "neither an object nor a list")  # a bare string may be anything
+    search = _Search(personal, document.blank_in_key)
+    search.look_into(document.value, "", (), None)
+    found = search.found
+    if not found:
+        return Cut(body, {}, ())
+    spans = _spans_by_key(body, found, search.seen) or _spans_by_token(body, document.value, found)
+    pieces: dict[str | None, list[Piece]] = {}
+    out: list[bytes] = []
+    end = length = 0
+    for one, (start, stop) in zip(found, spans, strict=True):
+        one.structure[one.key] = MARKED
+        out += [body[end:start], MARKER]
+        length += start - end
+        pieces.setdefault(one.owner, []).append(Piece(length, body[start:stop]))
+        length += len(MARKER)
+        end = stop
+    out.append(body[end:])
+    return Cut(b"".join(out), pieces, found)
+
+
+def cut_unreadable(body: bytes, reason: str) -> Cut:
+    """Cut out a body that cannot be read, whole; in its place stands why, as {"unreadable": reason, "body": marker}."""
+    payload = b'{"unreadable":' + msgspec.json.encode(reason) + b',"body":' + MARKER + b"}"
+    return Cut(payload, {None: [Piece(WHOLE, body)]}, ())
+
+
+def reason_unreadable(document: Any) -> str | None:
+    """Give why a body cannot be read, from what `cut_unreadable` left of it; None for any other document."""
+    if isinstance(document, dict) and document.keys() == {"unreadable", "body"} and document["body"] == MARKED:
+        return str(document["unreadable"])
+    return None
+
+
+def restore(payload: bytes, pieces: Sequence[Piece]) -> bytes:
+    """Put pieces back where they were; where one is missing, its person was forgotten, the marker stays."""
+    out, end = [], 0
+    for at, value in sorted(pieces):
+        if at == WHOLE:
+            return value
+        out += [payload[end:at], value]
+        end = at + len(MARKER)
+    out.append(payload[end:])
+    return b"".join(out)
+
+
+class _Search:
+    """Looks for personal values in the order of the document, and counts how often each personal key occurs."""
+
+    def __init__(self, personal: Personal, blank_in_key: bool) -> None:
+        self._keys = personal.keys
+        self._names = personal.keys.keys()
+        self._person = personal.person
+        self._free = personal.free
+        self._spared = personal.spared
+        self._blank_in_key = blank_in_key
+        self.found: list[Found] = []
+        self.seen: dict[str, int] = {}
+
+    def look_into(self, value: Any, under: str, inside: tuple[str, ...], owner: str | None) -> None:
+        """Search a structure that stands under a key, inside of the structures named, within what is about `owner`."""
+        if type(value) is list:
+            for child in value:
+                if type(child) is dict or type(child) is list:
+                    self.look_into(child, under, inside, owner)
+            return
+        owner = self._person(under, value) or owner
+        inside = (*inside, under)
+        plain = not self._blank_in_key and self._names.isdisjoint(value) and self._free.isdisjoint(inside)
+        for key, child in value.items():
+            if not plain and self._take(value, key, child, inside, owner):
+                continue
+            if type(child) is dict or type(child) is list:
+                self.look_into(child, key, inside, owner)
+
+    def _take(
+        self, structure: dict[str, Any], key: str, value: Any, inside: tuple[str, ...], owner: str | None
+    ) -> bool:
+        """Note a value if its key makes it personal; False if the search must go on inside it."""
+        name = squeeze(key) if self._blank_in_key else key
+        where = self._keys.get(name)
+        nth = self.seen.get(key, 0)
+        if where is not None:
+            self.seen[key] = nth + 1
+        if not _is_value(value):
+            return False
+        is_free = type(value) is not dict and name not in LABELS and not self._free.isdisjoint(inside)
+        is_meant = where is not None and (where is ANYWHERE or not where.isdisjoint(inside))
+        if not (is_free or is_meant) or self._spared(structure):
+            return False
+        self.found.append(Found(structure, key, nth, value, owner))
+        self._count_inside(value)
+        return True
+
+    def _count_inside(self, value: Any) -> None:
+        """Count the personal keys inside a structure that is cut out as a whole."""
+        if type(value) is dict:
+            for key, child in value.items():
+                if (squeeze(key) if self._blank_in_key else key) in self._names:
+                    self.seen[key] = self.seen.get(key, 0) + 1
+                self._count_inside(child)
+        elif type(value) is list:
+            for child in value:
+                self._count_inside(child)
+
+
+def _is_value(value: Any) -> bool:
+    """Say whether there is anything to hide: not in what vendors write for "none", truth values and redacted ones."""
+    if type(value) is str:
+        return squeeze(value) not in ABSENT
+    return value is not None and type(value) is not bool and value != [] and value != {}
+
+
+Span = tuple[int, int]
+
+
+def _spans_by_key(body: bytes, found: Sequence[Found], seen: Mapping[str, int]) -> list[Span] | None:
+    """Find where each value stands by searching the text for its key; None if some key is not written as it reads."""
+    places: dict[str, list[int]] = {}
+    for key in {one.key for one in found}:
+        ends = [match.end() for match in re.finditer(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % re.escape(key.encode()), body)]
+        if len(ends) != seen.get(key):
+            return None
+        places[key] = ends
+    spans = []
+    for one in found:
+        start = places[one.key][one.nth]
+        spans.append((start, _end_of_value(body, start)))
+    return spans
+
+
+_SCALAR = rb'"[^"\\]*(?:\\.[^"\\]*)*"|[-+0-9.eE]+|true|false|null'
+_VALUE = re.compile(_SCALAR, re.DOTALL)
+_TOKEN = re.compile(_SCALAR + rb"|[{}\[\]:,]", re.DOTALL)
+_DEEPER = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
+
+
+def _end_of_value(body: bytes, start: int) -> int:
+    """Give where the value that begins at `start` ends."""
+    match = _VALUE.match(body, start)
+    if match:
+        return match.end()
+    depth = 0
+    for token in _TOKEN.finditer(body, start):
+        depth += _DEEPER.get(token[0], 0)
+        if depth == 0:
+            return token.end()
+    raise AssertionError("a document that was read has values that end")
+
+
+def _spans_by_token(body: bytes, document: Any, found: Sequence[Found]) -> list[Span]:
+    """Find where each value stands by reading text and document in step: the n-th colon belongs to the n-th pair."""
+    numbers = {(id(structure), key): n for n, (structure, key) in enumerate(_pairs(document))}
+    colons = [token.end() for token in _TOKEN.finditer(body) if token[0] == b":"]
+    spans = []
+    for one in found:
+        first = _TOKEN.search(body, colons[numbers[id(one.structure), one.key]])
+        assert first is not None
+        spans.append((first.start(), _end_of_value(body, first.start())))
+    return spans
+
+
+def _pairs(value: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """Give every pair of a document, in the order in which they begin in its text."""
+    if type(value) is dict:
+        for key, child in value.items():
+            yield value, key
+            yield from _pairs(child)
+    elif type(value) is list:
+        for child in value:
+            yield from _pairs(child)

@@ -1,0 +1,183 @@
+"""Sealed personal parts: under a key of each person, which the master key wraps; to forget them is to destroy that key.
+
+Invariant: a part is sealed under a key that is in the database when its event is appended. Keys are remembered here, so
+the append function is told how many erasures we knew of, and refuses if there has been one since; then the keys are
+read anew. An entry commits to its parts by hashes keyed with the persons' keys, so that nothing can be guessed from it,
+least of all once a key is gone.
+"""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.database import Connection
+from ledger.personal import Part, Piece, restore
+from ledger.sealing import NONCE_BYTES, MasterKey
+
+KEYS_REMEMBERED_MAX = 100_000
+KEY_ID_BYTES = 8
+TRIES_MAX = 5
+
+# Whoever loses the race to make a key reads the winner's on the next try.
+KEYS = """
+    WITH wanted AS (SELECT * FROM unnest($2::text[], $3::bytea[], $4::bytea[]) AS w (subject, key_id, wrapped)),
+    made AS (INSERT INTO ledger.personal_keys (ledger_id, subject, key_id, wrapped)
+             SELECT $1, subject, key_id, wrapped FROM wanted ON CONFLICT DO NOTHING
+             RETURNING subject, key_id, wrapped)
+    SELECT subject, key_id, wrapped FROM made
+    UNION ALL
+    SELECT k.subject, k.key_id, k.wrapped FROM wanted w
+      JOIN ledger.personal_keys k ON k.ledger_id = $1 AND k.subject = w.subject
+"""
+ERASURES = "SELECT coalesce(max(erasure), 0) FROM ledger.erasures WHERE ledger_id = $1"
+PARTS = """
+    SELECT p.subject, p.ciphertext, k.wrapped FROM ledger.events e
+      JOIN ledger.personal p ON p.ledger_id = e.ledger_id AND p.position = e.delivery_position
+      LEFT JOIN ledger.personal_keys k
+             ON k.ledger_id = p.ledger_id AND k.subject = p.subject AND k.key_id = p.key_id
+     WHERE e.ledger_id = $1 AND e.position = $2
+     ORDER BY p.subject
+"""
+FIND = """
+    SELECT DISTINCT subject FROM ledger.personal_index WHERE ledger_id = $1 AND blind = $2 ORDER BY subject LIMIT 100
+"""
+
+
+class Sealed(NamedTuple):
+    """A part as it is stored. `commitment` is a hash of the pieces, keyed with the person's key; `fingerprint` one of
+    what they say, the same however it was spelt."""
+
+    subject: str
+    key_id: bytes
+    ciphertext: bytes
+    commitment: bytes
+    fingerprint: bytes
+    blinds: Sequence[bytes]
+
+
+class PersonKey(NamedTuple):
+    key_id: bytes
+    cipher: AESGCM
+    commit: bytes
+
+
+class Vault:
+    """Seals for one process, and opens."""
+
+    def __init__(self, master_key: MasterKey) -> None:
+        self._master_key = master_key
+        self._keys: dict[tuple[int, str], PersonKey] = {}
+        self._derived_keys: dict[tuple[int, str], bytes] = {}
+        self._erasures: dict[int, int] = {}
+
+    async def erasures(self, connection: Connection, ledger_id: int) -> int:
+        """Give the number of erasures that the remembered keys take into account."""
+        known = self._erasures.get(ledger_id)
+        if known is None:
+            known = self._erasures[ledger_id] = await connection.fetchval(ERASURES, ledger_id)
+        return known
+
+    def forget_keys(self) -> None:
+        """Read all keys anew: a person has been forgotten."""
+        self._keys.clear()
+        self._erasures.clear()
+
+    async def seal(self, connection: Connection, ledger_id: int, parts: Sequence[Part]) -> list[Sealed]:
+        """Seal parts, each under its person's key, which is made for a person not yet known."""
+        if len(self._keys) > KEYS_REMEMBERED_MAX:
+            self._keys.clear()
+        await self._learn_keys(connection, ledger_id, {part.subject for part in parts})
+        return [self._seal(ledger_id, part) for part in parts]
+
+    def _seal(self, ledger_id: int, part: Part) -> Sealed:
+        key = self._keys[ledger_id, part.subject]
+        plain = _ENCODER.encode(part.pieces)
+        nonce = os.urandom(NONCE_BYTES)
+        return Sealed(
+            part.subject,
+            key.key_id,
+            nonce + key.cipher.encrypt(nonce, plain, part.subject.encode()),
+            hmac.digest(key.commit, b"pieces" + plain, "sha256"),
+            hmac.digest(key.commit, b"says" + part.says, "sha256"),
+            [self.blind(ledger_id, what, value) for what, value in part.identifiers],
+        )
+
+    async def _learn_keys(self, connection: Connection, ledger_id: int, subjects: Iterable[str]) -> None:
+        missing = [subject for subject in subjects if (ledger_id, subject) not in self._keys]
+        for _ in range(TRIES_MAX):
+            if not missing:
+                return
+            wrapped = [self._master_key.seal(os.urandom(32), _bound(ledger_id, subject)) for subject in missing]
+            ids = [os.urandom(KEY_ID_BYTES) for _ in missing]
+            for row in await connection.fetch(KEYS, ledger_id, missing, ids, wrapped):
+                self._keys[ledger_id, row["subject"]] = self._unwrap(ledger_id, *row)
+            missing = [subject for subject in missing if (ledger_id, subject) not in self._keys]
+        raise AssertionError("keys that others make are there on the next try")
+
+    def _unwrap(self, ledger_id: int, subject: str, key_id: bytes, wrapped: bytes) -> PersonKey:
+        key = self._master_key.open(wrapped, _bound(ledger_id, subject))
+        return PersonKey(key_id, AESGCM(key), hmac.digest(key, b"commitment", "sha256"))
+
+    def mask(self, ledger_id: int) -> bytes:
+        """Give the ledger's secret for naming bodies that cannot be read; see ledger/identify.py."""
+        return self._derived(ledger_id, "names")
+
+    def blind(self, ledger_id: int, what: str, value: str) -> bytes:
+        """Hash an identifier so that it can be looked up by who has the master key, and guessed by nobody else."""
+        key = self._derived(ledger_id, "blind index")
+        return hmac.digest(key, f"{what}\0{normal(what, value)}".encode(), "sha256")
+
+    def _derived(self, ledger_id: int, purpose: str) -> bytes:
+        key = self._derived_keys.get((ledger_id, purpose))
+        if key is None:
+            key = self._master_key.derive(f"{purpose} of {ledger_id}".encode())
+            self._derived_keys[ledger_id, purpose] = key
+        return key
+
+    async def find(self, connection: Connection, ledger_id: int, what: str, value: str) -> list[str]:
+        """Give the refs of customers that were named by an identifier, at most 100."""
+        rows = await connection.fetch(FIND, ledger_id, self.blind(ledger_id, what, value))
+        return [row["subject"] for row in rows]
+
+    async def reveal(self, connection: Connection, ledger_id: int, position: int, payload: bytes) -> bytes:
+        """Put the sealed parts of an event's delivery back into its payload: the delivered bytes, but for the markers
+        of persons who have been forgotten."""
+        pieces: list[Piece] = []
+        for subject, ciphertext, wrapped in await connection.fetch(PARTS, ledger_id, position):
+            if wrapped is not None:
+                key = AESGCM(self._master_key.open(wrapped, _bound(ledger_id, subject)))
+                try:
+                    plain = key.decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], subject.encode())
+                except InvalidTag:
+                    raise AssertionError("a sealed part has been changed") from None
+                pieces += _DECODER.decode(plain)
+        return restore(payload, pieces)
+
+
+def commitment_of(sealed: Sequence[Sealed]) -> bytes | None:
+    """Give the one hash by which an entry commits to all sealed parts of its delivery, which are in the order of their
+    subjects; None without any."""
+    if not sealed:
+        return None
+    return hashlib.sha256(b"".join(part.commitment for part in sealed)).digest()
+
+
+def normal(what: str, value: str) -> str:
+    """Write an identifier in the one way it is looked up: e-mail in lower case, a telephone number by its digits."""
+    if what == "mobile":
+        return "".join(letter for letter in value if letter.isdigit())
+    return value.strip().lower()
+
+
+def _bound(ledger_id: int, subject: str) -> bytes:
+    return f"{ledger_id} {subject}".encode()
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(list[Piece])

@@ -1,0 +1,216 @@
+"""loyalty ledger, connection, key: the logs, who may send into them, and who may ask."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ledger import registry
+from ledger.database import Connection
+from ledger.read import tail
+from ledger.registry import InboundConnection, Ledger
+from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
+from service.place import Place, ask
+
+ledgers = typer.Typer(help="Ledgers: a log for each tenant.", no_args_is_help=True)
+connections = typer.Typer(help="Connections: the webhooks that feed a ledger.", no_args_is_help=True)
+keys = typer.Typer(help="Keys: what opens a ledger's HTTP interface.", no_args_is_help=True)
+
+IDS_BEGIN_ANYHOW = {"ignore_unknown_options": True}  # also with a hyphen, which is no option then
+ConnectionId = Annotated[str, typer.Argument(metavar="CONNECTION", help="Its id.", show_default=False)]
+
+
+@ledgers.command("create")
+def create_ledger(
+    name: Annotated[str, typer.Argument(help="Of a-z, 0-9, _ and -.", show_default=False)],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a ledger. It can neither be renamed nor removed."""
+    made = ask(data, lambda _place, connection: registry.create_ledger(connection, name))
+    if as_json:
+        show_json({"ledger": made.name})
+    else:
+        show(f"Made the ledger {made.name}.")
+
+
+@ledgers.command("list")
+def list_ledgers(data: Data = None, as_json: AsJson = False) -> None:
+    """List the ledgers, and how many events each holds."""
+
+    async def work(_place: Place, connection: Connection) -> list[tuple[str, int]]:
+        found = await registry.all_ledgers(connection)
+        return [(ledger.name, await tail(connection, ledger.ledger_id)) for ledger in found]
+
+    rows = ask(data, work)
+    if as_json:
+        show_json([{"ledger": name, "events": events} for name, events in rows])
+    else:
+        show_table(("ledger", "events"), rows)
+
+
+@connections.command("create")
+def create_connection(
+    ledger: InLedger,
+    source: Annotated[str, typer.Option(help="The vendor; `loyalty vendors` lists them.", show_default=False)],
+    kind: Annotated[str | None, typer.Option(help="The event it brings, if the vendor does not name it.")] = None,
+    secret: Annotated[str | None, typer.Option(help="The shared secret; a random one if none is given.")] = None,
+    header: Annotated[str | None, typer.Option(help="The header that carries it, if not the usual one.")] = None,
+    scheme: Annotated[str | None, typer.Option(help=f"{', '.join(registry.SCHEMES)}; the vendor's by default.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Configure a webhook, and tell what to enter at the vendor."""
+
+    async def work(place: Place, connection: Connection) -> dict[str, Any]:
+        made = await registry.create_connection(
+            connection,
+            place.master_key,
+            await registry.find_ledger(connection, ledger),
+            source=source,
+            kind=kind,
+            scheme=scheme,
+            header=header,
+            secret=secret,
+        )
+        return {**_shown(made), "secret": made.secrets[-1].decode(), **_address(place, made.connection_id)}
+
+    made = ask(data, work)
+    if as_json:
+        show_json(made)
+        return
+    show(f"Connection {made['connection_id']} brings {source} into {ledger}. Enter at the vendor:")
+    show(f"  URL     {made['url']}")
+    show(f"  secret  {made['secret']}")
+    show(f"  header  {made['header']} ({made['scheme']})")
+
+
+@connections.command("list")
+def list_connections(
+    ledger: Annotated[str | None, typer.Option(help="Of this ledger only.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """List connections, disabled ones too, without their secrets."""
+
+    async def work(place: Place, connection: Connection) -> list[dict[str, Any]]:
+        chosen = await _chosen(connection, ledger)
+        return [
+            {
+                **_shown(found),
+                "live_secrets": len(found.secrets),
+                "disabled_at": found.disabled_at and found.disabled_at.isoformat(),
+                **_address(place, found.connection_id),
+            }
+            for one in chosen
+            for found in await registry.list_connections(connection, place.master_key, one)
+        ]
+
+    found = ask(data, work)
+    if as_json:
+        show_json(found)
+    else:
+        columns = ("connection_id", "ledger", "source", "kind", "header", "live_secrets", "disabled_at")
+        show_table(columns, ([row[column] for column in columns] for row in found))
+
+
+@connections.command("disable", context_settings=IDS_BEGIN_ANYHOW)
+def disable_connection(connection_id: ConnectionId, data: Data = None) -> None:
+    """Take no more deliveries over a connection. What it brought stays."""
+
+    async def work(place: Place, connection: Connection) -> None:
+        found = await registry.find_connection(connection, place.master_key, connection_id)
+        await registry.disable_connection(connection, found.ledger, connection_id)
+
+    ask(data, work)
+    show(f"Connection {connection_id} takes no more deliveries; a running service knows within 5 s.")
+
+
+@connections.command("rotate", context_settings=IDS_BEGIN_ANYHOW)
+def rotate_secret(
+    connection_id: ConnectionId,
+    secret: Annotated[str | None, typer.Option(help="The new secret; a random one if none is given.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a connection one more live secret. Enter it at the vendor, then `loyalty connection settle`."""
+
+    async def work(place: Place, connection: Connection) -> dict[str, Any]:
+        found = await registry.find_connection(connection, place.master_key, connection_id)
+        made = await registry.add_secret(connection, place.master_key, found, secret)
+        return {"connection_id": connection_id, "header": found.header, "secret": made}
+
+    made = ask(data, work)
+    if as_json:
+        show_json(made)
+    else:
+        show(f"The new secret is {made['secret']}; those before it stay live until `loyalty connection settle`.")
+
+
+@connections.command("settle", context_settings=IDS_BEGIN_ANYHOW)
+def settle_secret(connection_id: ConnectionId, data: Data = None) -> None:
+    """End a rotation: only the newest secret stays live."""
+
+    async def work(place: Place, connection: Connection) -> None:
+        found = await registry.find_connection(connection, place.master_key, connection_id)
+        await registry.drop_old_secrets(connection, place.master_key, found)
+
+    ask(data, work)
+    show(f"Connection {connection_id} takes its newest secret only; a running service knows within 5 s.")
+
+
+@keys.command("create")
+def create_key(
+    ledger: InLedger,
+    scope: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(registry.SCOPES)}; may be given again.", show_default="read")
+    ] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key. It is shown this once."""
+
+    scopes = sorted(set(scope or ["read"]))
+
+    async def work(_place: Place, connection: Connection) -> str:
+        return await registry.create_key(connection, await registry.find_ledger(connection, ledger), scopes)
+
+    key = ask(data, work)
+    if as_json:
+        show_json({"key": key, "ledger": ledger, "scopes": scopes, "key_id": key.split("_")[1]})
+    else:
+        show(f"{key}\nSend it as `Authorization: Bearer …`. It is not kept and cannot be shown again.")
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="ll_KEY_ID_…", show_default=False)],
+    ledger: InLedger,
+    data: Data = None,
+) -> None:
+    """Make a key open nothing any more."""
+
+    async def work(_place: Place, connection: Connection) -> None:
+        await registry.revoke_key(connection, await registry.find_ledger(connection, ledger), key_id)
+
+    ask(data, work)
+    show(f"Key {key_id} opens nothing any more; a running service knows within 5 s.")
+
+
+async def _chosen(connection: Connection, name: str | None) -> list[Ledger]:
+    return await registry.all_ledgers(connection) if name is None else [await registry.find_ledger(connection, name)]
+
+
+def _shown(inbound: InboundConnection) -> dict[str, Any]:
+    return {
+        "connection_id": inbound.connection_id,
+        "ledger": inbound.ledger.name,
+        "source": inbound.source,
+        "kind": inbound.kind,
+        "scheme": inbound.scheme,
+        "header": inbound.header,
+    }
+
+
+def _address(place: Place, connection_id: str) -> dict[str, str]:
+    path = f"/v1/hooks/{connection_id}"
+    return {"url": place.url() + path, "path": path}

@@ -1,0 +1,56 @@
+"""What commands print: answers to standard output, all else to standard error, so that `--json` can be piped."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
+
+OUT = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+ERR = Console(stderr=True, highlight=False)
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="The data folder with the embedded PostgreSQL. Without it: DATABASE_URL, else LOYALTY_DATA, else ./data.",
+        show_default=False,
+        file_okay=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+InLedger = Annotated[str, typer.Option("--ledger", help="The ledger's name.", show_default=False)]
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def show(text: str) -> None:
+    """Print a line as it is: never wrapped, so that it can be copied."""
+    OUT.print(text, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print a line beside the answer."""
+    ERR.print(text, markup=False, soft_wrap=True)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """Print a table; columns of numbers stand to the right."""
+    rows = [tuple(row) for row in rows]
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for place, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[place], int) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    OUT.print(table, markup=False)

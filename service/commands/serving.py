@@ -1,0 +1,50 @@
+"""loyalty serve, project, migrate: what runs for long, and what must run before it."""
+
+from typing import Annotated
+
+import typer
+import uvloop
+
+from service import running
+from service.commands.screen import Data, note, show
+from service.place import Place, open_place, settings_of
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Listen here; else LOYALTY_HOST, else 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0 takes a free one; else LOYALTY_PORT, else 8080.")
+    ] = None,
+    project: Annotated[bool, typer.Option(help="Keep the projections up to date in this process.")] = True,
+    data: Data = None,
+) -> None:
+    """Take webhooks in and answer questions until SIGTERM or Ctrl-C."""
+    settings = settings_of(data)
+
+    async def work(place: Place) -> None:
+        await place.prepare()
+        await running.check_setup(place)
+        if place.embedded:
+            note(f"Runs on {place}: whoever owns that folder can change the ledger.")
+        chosen = settings.port if port is None else port
+        stop = running.stop_asked()
+        async with running.listening(place, host or settings.host, chosen, project=project) as url:
+            show(f"Listening on {url}")
+            await stop.wait()
+            note("Stopping: requests under way are finished first.")
+
+    with open_place(settings) as place:
+        uvloop.run(work(place))
+
+
+def project(data: Data = None) -> None:
+    """Keep the projections up to date until SIGTERM or Ctrl-C; beside `loyalty serve --no-project`."""
+    with open_place(settings_of(data)) as place:
+        note(f"Projecting from {place}")
+        uvloop.run(running.project(place))
+
+
+def migrate(data: Data = None) -> None:
+    """Bring the ledger's schema to this version. Needs the database's owner, not the role of the service."""
+    with open_place(settings_of(data)) as place:
+        show(f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {uvloop.run(place.migrate())}.")

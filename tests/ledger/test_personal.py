@@ -1,0 +1,158 @@
+"""Personal values are cut out of the text, and the pieces put back give the delivered bytes exactly."""
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.personal import MARKED, Cut, cut, cut_unreadable, restore
+from ledger.reading import read
+from ledger.vendors.personal import GENERAL, Personal
+
+PERSONAL = Personal(
+    {**GENERAL, "value": frozenset({"customFields"}), "na me": frozenset()},
+    lambda _key, structure: str(structure["customerId"]) if "customerId" in structure else None,
+)
+KEYS = st.sampled_from(
+    ["email", "mobile", "address", "value", "customFields", "other", "customerId", "a b", "", 'q"q', "ü"]
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**6), 10**6),
+    st.text(max_size=8).filter(lambda text: "\x00" not in text),
+    st.sampled_from(["[email protected]", "<personal>", '"email":"x"', "\\", " "]),
+)
+DOCUMENTS = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=25
+)
+
+
+def cut_of(body: bytes) -> Cut:
+    return cut(body, read(body), PERSONAL)
+
+
+def pieces_of(of: Cut) -> list[Any]:
+    return [piece for pieces in of.pieces.values() for piece in pieces]
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> bytes:
+    """Write an arbitrary document in an arbitrary way: any white space, any escapes."""
+    spacing = st.sampled_from(["", "", " ", "\n\t"])
+
+    def write(value: Any) -> str:
+        gap = draw(spacing)
+        match value:
+            case dict():
+                pairs = [
+                    f"{gap}{write_text(key)}{draw(spacing)}:{draw(spacing)}{write(child)}"
+                    for key, child in value.items()
+                ]
+                return "{" + ",".join(pairs) + gap + "}"
+            case list():
+                return "[" + gap + ",".join(write(child) for child in value) + "]"
+            case str():
+                return write_text(value)
+            case _:
+                return json.dumps(value)
+
+    def write_text(text: str) -> str:
+        escaped = draw(st.integers(0, 3)) == 0
+        return '"' + "".join(write_letter(letter, escaped=escaped) for letter in text) + '"'
+
+    def write_letter(letter: str, *, escaped: bool) -> str:
+        if escaped and ord(letter) < 0x10000:
+            return f"\\u{ord(letter):04x}"
+        return json.dumps(letter, ensure_ascii=False)[1:-1]
+
+    return (draw(spacing) + write(draw(DOCUMENTS)) + draw(spacing)).encode("utf-8", "surrogatepass")
+
+
+def readable(body: bytes) -> bool:
+    try:
+        read(body)
+    except Exception:
+        return False
+    return True
+
+
+@given(body=texts().filter(readable))
+def test_the_pieces_put_back_give_the_delivered_bytes(body: bytes) -> None:
+    of = cut_of(body)
+
+    assert restore(of.payload, pieces_of(of)) == body
+
+
+@given(body=texts().filter(readable))
+def test_what_is_left_is_the_document_with_markers(body: bytes) -> None:
+    document = read(body)
+    of = cut(body, document, PERSONAL)
+
+    if isinstance(document.value, dict | list):
+        assert read(of.payload).value == document.value
+    assert all(json.loads(piece.value) == found.value for piece, found in in_order(of))
+
+
+def in_order(of: Cut) -> list[tuple[Any, Any]]:
+    pieces = sorted(pieces_of(of))
+    return list(zip(pieces, of.found, strict=bool(of.found)))
+
+
+def test_each_value_belongs_to_the_person_it_stands_with() -> None:
+    body = (
+        b'{"sender": {"customerId": "1", "email": "a@x"}, "receiver": {"customerId": "2", "email": "b@x"}, "dob": "3"}'
+    )
+
+    of = cut_of(body)
+
+    values = {owner: [piece.value for piece in pieces] for owner, pieces in of.pieces.items()}
+    assert values == {"1": [b'"a@x"'], "2": [b'"b@x"'], None: [b'"3"']}
+
+
+def test_redacted_and_empty_values_are_no_values() -> None:
+    body = b'{"email": "[email protected]", "mobile": "", "phone": null, "address": {}, "dob": " [email protected]"}'
+
+    assert cut_of(body).payload == body
+
+
+def test_a_key_is_personal_only_where_the_vendor_means_it() -> None:
+    of = cut_of(b'{"customFields": [{"name": "n", "value": "secret"}], "value": "harmless"}')
+
+    assert of.payload == b'{"customFields": [{"name": "n", "value": "<personal>"}], "value": "harmless"}'
+
+
+def test_a_structure_under_a_personal_key_goes_whole() -> None:
+    of = cut_of(b'{"address": {"city": "Apt 1A", "email": "x@y"}, "email": 7}')
+
+    assert of.payload == b'{"address": "<personal>", "email": "<personal>"}'
+    assert [found.value for found in of.found] == [{"city": "Apt 1A", "email": "x@y"}, 7]
+
+
+def test_a_spoilt_key_hides_nothing() -> None:
+    of = cut_of(b'{"mobi le": "918395082082", "em ail ": "x@y"}')
+
+    assert of.payload == b'{"mobi le": "<personal>", "em ail ": "<personal>"}'
+
+
+def test_a_key_in_escapes_hides_nothing() -> None:
+    of = cut_of(rb'{"e\u006dail": "x@y", "mobile\u0020": "z", "mobile": null}')
+
+    assert of.payload == rb'{"e\u006dail": "<personal>", "mobile\u0020": "<personal>", "mobile": null}'
+
+
+def test_a_marker_in_the_delivered_text_stays_where_it_was() -> None:
+    body = b'{"other": "<personal>", "email": "x@y"}'
+    of = cut_of(body)
+
+    assert of.payload == b'{"other": "<personal>", "email": "<personal>"}'
+    assert restore(of.payload, pieces_of(of)) == body
+    assert restore(of.payload, []) == of.payload
+
+
+def test_an_unreadable_body_is_cut_out_whole() -> None:
+    of = cut_unreadable(b"\xff not json", "not JSON")
+
+    assert json.loads(of.payload) == {"unreadable": "not JSON", "body": MARKED}
+    assert restore(of.payload, pieces_of(of)) == b"\xff not json"

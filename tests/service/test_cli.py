@@ -1,0 +1,331 @@
+"""The command line as people use it: on a real data folder, beside a service in a process of its own."""
+
+import gzip
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pytest
+
+from service.cli import main
+from service.demo import samples
+
+ROOT = Path(__file__).parents[2]
+COMMAND_SECONDS_MAX = 60
+SAMPLES = {sample.name: sample for sample in samples()}
+ISSUED = SAMPLES["pointsIssued.json"]
+
+
+class Run(NamedTuple):
+    """What a command printed, and how it ended."""
+
+    code: object
+    out: str
+    err: str
+
+
+def loyalty(*arguments: str, stdin: bytes = b"", environment: Mapping[str, str] = MappingProxyType({})) -> Run:
+    """Run a command to its end, in this process: starting one takes a second. Nothing configured here is passed on."""
+    out, err = io.StringIO(), io.StringIO()
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(os, "environ", {**clean_environment(), **environment})
+        patch.setattr(sys, "argv", ["loyalty", *arguments])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as end:
+            main()
+    signal.signal(signal.SIGTERM, on_terminate)
+    return Run(end.value.code, out.getvalue(), err.getvalue())
+
+
+def clean_environment() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if name != "DATABASE_URL" and not name.startswith("LOYALTY_")
+    }
+
+
+def refusal(*arguments: str, **environment: str) -> str:
+    """Run a command that must fail; give its one line."""
+    run = loyalty(*arguments, environment=environment)
+    lines = run.err.splitlines()
+
+    assert run.code == 1, run
+    assert run.out == ""
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+class Served(NamedTuple):
+    """A data folder with a service on it."""
+
+    folder: str
+    url: str
+
+    def ask(self, *arguments: str, stdin: bytes = b"") -> Any:
+        """Run a command with --json and read its answer."""
+        run = loyalty(*arguments, "--json", "--data", self.folder, stdin=stdin)
+        assert run.code == 0, run
+        return json.loads(run.out)
+
+    def connection(self, **options: str) -> Mapping[str, Any]:
+        """Make a connection into the ledger `acme`, Capillary's unless the options name another source."""
+        given = [f"--{name}={value}" for name, value in ({"source": "capillary"} | options).items()]
+        made: Mapping[str, Any] = self.ask("connection", "create", "--ledger", "acme", *given)
+        return made
+
+    def import_file(self, path: Path | str, connection: Mapping[str, Any], stdin: bytes = b"") -> Mapping[str, Any]:
+        """Import a file over a connection."""
+        told: Mapping[str, Any] = self.ask(
+            "import", str(path), f"--connection={connection['connection_id']}", stdin=stdin
+        )
+        return told
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service on a free port; give its process and URL."""
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data", str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("Listening on http://127.0.0.1:"), line
+        yield process, line.split()[-1]
+    finally:
+        process.terminate()
+        process.wait(COMMAND_SECONDS_MAX)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("cli") / "data"
+    with serving(folder) as (_, url):
+        served = Served(str(folder), url)
+        assert served.ask("ledger", "create", "acme") == {"ledger": "acme"}
+        yield served
+
+
+def get(url: str, key: str) -> Any:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})  # noqa: S310  # http, ours
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        return json.load(response)
+
+
+def test_a_new_connection_says_what_to_enter_at_the_vendor(served: Served) -> None:
+    made = served.connection(source="voucherify", kind="redemption.succeeded", secret="s3cret")
+
+    identifier = made["connection_id"]
+    assert made == {
+        "connection_id": identifier,
+        "ledger": "acme",
+        "source": "voucherify",
+        "kind": "redemption.succeeded",
+        "scheme": "voucherify",
+        "header": "x-voucherify-signature",
+        "secret": "s3cret",
+        "url": f"{served.url}/v1/hooks/{identifier}",
+        "path": f"/v1/hooks/{identifier}",
+    }
+
+
+def test_a_delivery_by_the_printed_url_is_answered_with_the_printed_key(served: Served) -> None:
+    made = served.connection()
+    key = served.ask("key", "create", "--ledger", "acme", "--scope", "read", "--scope", "audit")
+    delivery = urllib.request.Request(  # noqa: S310
+        made["url"], ISSUED.read_bytes(), {made["header"]: made["secret"]}
+    )
+
+    with urllib.request.urlopen(delivery, timeout=10) as response:  # noqa: S310
+        position = json.load(response)["events"][0]["position"]
+    account = f"/v1/accounts/87884897:838:points?at=2023-06-01T00:00:00Z&min_position={position}"
+
+    assert get(served.url + account, key["key"])["available"] == "165"
+    assert key["scopes"] == ["audit", "read"]
+    assert key["key"].startswith(f"ll_{key['key_id']}_")
+
+
+def test_an_import_run_twice_appends_once(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "history.ndjson.gz"
+    lines = [json.dumps(json.loads(SAMPLES[name].read_bytes())) for name in ("tierUpgraded.json", "cardUpdated.json")]
+    file.write_bytes(gzip.compress("\r\n\n".join(lines).encode()))
+    connection = served.connection()
+
+    first = served.import_file(file, connection)
+    second = served.import_file("-", connection, stdin=gzip.decompress(file.read_bytes()))
+
+    nothing = {"conflicts": 0, "unreadable": 0, "too_long": []}
+    assert first == {"lines": 2, "appended": 2, "duplicates": 0, **nothing}
+    assert second == {"lines": 2, "appended": 0, "duplicates": 2, **nothing}
+
+
+def test_a_document_over_several_lines_is_one_delivery(served: Served) -> None:
+    told = served.import_file(SAMPLES["customerAdded.json"], served.connection())
+
+    assert (told["lines"], told["unreadable"]) == (1, 0)
+
+
+def test_a_line_that_cannot_be_stored_is_named_and_the_others_are_kept(served: Served) -> None:
+    connection = served.connection()["connection_id"]
+    lines = b'{"n": 1}\n' + b"x" * (1024 * 1024 + 1) + b'\n{"n": 2}\nnot JSON\n'
+
+    run = loyalty("import", "-", f"--connection={connection}", "--json", "--data", served.folder, stdin=lines)
+
+    assert run.code == 1
+    told = json.loads(run.out)
+    assert (told["lines"], told["appended"], told["unreadable"], told["too_long"]) == (3, 3, 1, [2])
+    assert "line 2." in run.err
+
+
+def test_a_damaged_file_is_told_in_one_line(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "cut.gz"
+    file.write_bytes(gzip.compress(b'{"n": 3}\n' * 100)[:-9])
+    connection = served.connection()["connection_id"]
+
+    line = refusal("import", str(file), f"--connection={connection}", "--data", served.folder)
+
+    assert "is damaged; what came before is appended" in line
+
+
+def test_replay_gives_the_same_digest(served: Served) -> None:
+    served.import_file(SAMPLES["pointsRedeemed.json"], served.connection())
+
+    before = served.ask("digest", "--ledger", "acme")
+    report = served.ask("rebuild")
+    after = served.ask("digest", "--ledger", "acme")
+
+    assert report["differing"] == {}
+    assert report["events"] == before["position"] > 0
+    assert after == before
+    assert served.ask("digest") == {"acme": {name: value for name, value in after.items() if name != "ledger"}}
+
+
+def test_a_rotated_connection_has_two_secrets_until_it_is_settled(served: Served) -> None:
+    connection = served.connection()["connection_id"]
+
+    rotated = served.ask("connection", "rotate", connection, "--secret=next")
+    live = [one["live_secrets"] for one in served.ask("connection", "list") if one["connection_id"] == connection]
+    loyalty("connection", "settle", connection, "--data", served.folder)
+    settled = [one["live_secrets"] for one in served.ask("connection", "list") if one["connection_id"] == connection]
+
+    assert rotated == {"connection_id": connection, "header": "x-webhook-secret", "secret": "next"}
+    assert (live, settled) == ([2], [1])
+
+
+def test_a_disabled_connection_takes_no_import(served: Served) -> None:
+    connection = served.connection()["connection_id"]
+    assert loyalty("connection", "disable", connection, "--data", served.folder).code == 0
+
+    line = refusal("import", "-", f"--connection={connection}", "--data", served.folder)
+
+    assert "There is no connection of this id, or it is disabled." in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("ledger", "create", "acme"), "already something of this name. (acme)"),
+        (("ledger", "create", "Acme Inc"), "a ledger's name is made of"),
+        (("connection", "create", "--ledger", "none", "--source", "capillary"), "There is no ledger of this name."),
+        (("connection", "create", "--ledger", "acme", "--source", "sap"), "no source 'sap'; there are capillary,"),
+        (("key", "create", "--ledger", "acme", "--scope", "all"), "a scope is one of read,"),
+        (("key", "revoke", "0", "--ledger", "acme"), "no key '0'"),
+        (("import", "--connection=none", "-"), "There is no connection of this id"),
+        (("digest", "--ledger", "none"), "There is no ledger of this name."),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(served: Served, arguments: tuple[str, ...], says: str) -> None:
+    assert says in refusal(*arguments, "--data", served.folder)
+
+
+def test_a_file_that_is_not_there_is_told_in_one_line(served: Served, tmp_path: Path) -> None:
+    connection = served.connection()["connection_id"]
+
+    line = refusal("import", f"{tmp_path}/none", f"--connection={connection}", "--data", served.folder)
+
+    assert line == f"error: No such file or directory: {tmp_path}/none"
+
+
+def test_a_taken_port_is_told_in_one_line(served: Served) -> None:
+    port = served.url.rpartition(":")[2]
+
+    run = loyalty("serve", "--port", port, "--data", served.folder)
+
+    assert run.code == 1
+    assert run.err.splitlines()[-1] == f"error: Cannot listen on port {port} of 127.0.0.1: Address already in use"
+
+
+def test_another_master_key_opens_no_connection(served: Served) -> None:
+    served.connection()
+
+    line = refusal("connection", "list", "--data", served.folder, LOYALTY_MASTER_KEY="A" * 43 + "=")
+
+    assert "not the one this ledger was sealed with" in line
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("postgresql://someone:secret@127.0.0.1:1/loyalty", "(database loyalty on 127.0.0.1: Connection refused)"),
+        ("mysql://127.0.0.1/loyalty", "invalid DSN"),
+    ],
+)
+def test_a_wrong_database_url_is_told_in_one_line(address: str, says: str) -> None:
+    line = refusal("ledger", "list", DATABASE_URL=address)
+
+    assert says in line
+    assert "secret" not in line
+
+
+def test_a_wrong_setting_is_told_in_one_line() -> None:
+    assert "LOYALTY_PORT: Input should be a valid integer" in refusal("ledger", "list", LOYALTY_PORT="http")
+
+
+def test_a_command_that_is_not_understood_ends_with_two() -> None:
+    assert loyalty("key", "create").code == 2
+
+
+def test_a_process_of_its_own_tells_a_mistake_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "service.cli", "import", "--connection=none", "none"]
+    environment = clean_environment() | {"DATABASE_URL": "postgresql://127.0.0.1:1/loyalty"}
+
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("error: ")
+    assert run.stderr.count("\n") == 1
+
+
+def test_the_vendors_are_listed_with_a_sample_of_each_event() -> None:
+    listed = json.loads(loyalty("vendors", "--source", "ascenda", "--json").out)
+
+    assert listed[0] == {
+        "source": "ascenda",
+        "kind": "order_item.fulfillment.confirmed",
+        "shape": "Fulfilment",
+        "sample": "order_item.fulfillment.confirmed.json",
+    }
+
+
+def test_a_service_stops_in_order_and_leaves_no_server_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with serving(folder) as (process, url):
+        assert (folder / "service.url").read_text() == f"{url}\n"
+        process.terminate()
+        begun = time.monotonic()
+
+        assert process.wait(COMMAND_SECONDS_MAX) == 0
+
+    assert time.monotonic() - begun < 10
+    assert not (folder / "service.url").exists()
+    assert not (folder / "postgres" / "postmaster.pid").exists()

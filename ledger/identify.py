@@ -16,7 +16,7 @@ import msgspec
 from ledger.errors import Unreadable
 from ledger.personal import Cut, Part, Piece, cut, cut_unreadable
 from ledger.reading import Document, read
-from ledger.vendors import VENDORS
+from ledger.vendors import SOURCES
 from ledger.vendors.personal import UNKNOWN as UNKNOWN_PERSONAL
 from ledger.vendors.shape import squeeze
 from ledger.vendors.vendor import NO_ORG, Member
@@ -80,7 +80,7 @@ def _open(origin: Origin, body: bytes) -> tuple[Cut, list[Member]]:
     except Unreadable as unreadable:
         taken = cut_unreadable(body, str(unreadable.args[0]))
         return taken, [_by_bytes(UNREADABLE, hmac.digest(origin.mask, body, "sha256"))]
-    vendor = VENDORS.get(origin.source)
+    vendor = SOURCES.get(origin.source)
     taken = cut(body, document, vendor.personal if vendor else UNKNOWN_PERSONAL)
     members = open_document(origin.source, origin.kind, document)
     return taken, members or [_by_bytes(UNKNOWN, hmac.digest(origin.mask, body, "sha256"))]
@@ -128,7 +128,7 @@ IDENTIFIERS = {
 
 def open_document(source: str, kind: str | None, document: Document) -> list[Member]:
     """Find the events in a document of a source; none when its envelope is unknown or holds too many."""
-    vendor = VENDORS.get(source)
+    vendor = SOURCES.get(source)
     members = vendor.open(document, kind) if vendor else None
     return members if members and len(members) <= EVENTS_PER_DELIVERY_MAX else []
 

@@ -11,7 +11,7 @@ from ledger.facts import Fact, Occurrence, Told
 from ledger.identify import UNREADABLE, open_document
 from ledger.personal import reason_unreadable
 from ledger.reading import Document, read
-from ledger.vendors import VENDORS
+from ledger.vendors import SOURCES
 from ledger.vendors.vendor import Kind, Member, Stamp
 
 REASON_CHARACTERS_MAX = 300
@@ -64,7 +64,7 @@ def interpret_document(event: Event, document: Document) -> Meaning:
     if event.ordinal >= len(members):
         return Meaning((), "unrecognised", "no envelope that we know")
     member = members[event.ordinal]
-    kind = VENDORS[event.source].kinds.get(member.kind)
+    kind = SOURCES[event.source].kinds.get(member.kind)
     if kind is None:
         return Meaning((), "unrecognised", "a kind that we do not know")
     tag = event.tag

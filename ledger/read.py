@@ -36,6 +36,11 @@ CONFLICTS = """
      WHERE ledger_id = $1 AND position <= $2 AND octet_length(event_key) > 16
 """
 
+CONFLICTS_AFTER = """
+    SELECT position, event_key FROM ledger.events
+     WHERE ledger_id = $1 AND position > $2 AND octet_length(event_key) > 16 ORDER BY position LIMIT $3
+"""
+
 CONFLICTS_OF_KIND = """
     SELECT event_key FROM ledger.events
      WHERE ledger_id = $1 AND source = $2 AND kind = $3 AND position <= $4 AND octet_length(event_key) > 16
@@ -108,6 +113,12 @@ async def twins(connection: Connection, ledger_id: int, event_key: bytes) -> lis
 async def conflicting_keys(connection: Connection, ledger_id: int, last: int) -> set[bytes]:
     """Give the event keys that more than one content was told for, up to a position."""
     return {row["event_key"] for row in await connection.fetch(CONFLICTS, ledger_id, last)}
+
+
+async def conflicts_after(connection: Connection, ledger_id: int, position: int, limit: int) -> list[tuple[int, bytes]]:
+    """List the events that were appended as conflicts, after a position: position and key, 32 bytes."""
+    rows = await connection.fetch(CONFLICTS_AFTER, ledger_id, position, limit)
+    return [(row["position"], row["event_key"]) for row in rows]
 
 
 async def conflicts_of_kind(connection: Connection, ledger_id: int, source: str, kind: str, last: int) -> list[bytes]:

@@ -2,10 +2,13 @@
 
 One parser for everything, with a limit on everything. Numbers with a fraction or an exponent become exact decimals,
 integral ones plain integers however they are spelt (379499720.0 is 379499720): a vendor's id never becomes a float.
+
+What a body may cost is bounded before it is parsed: no vendor's structures are as dense as VALUES_MAX allows, so what
+goes beyond was made to be expensive. It is kept like every other body that cannot be read.
 """
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,32 +16,41 @@ import msgspec
 from ledger.errors import Unreadable
 
 BODY_BYTES_MAX = 1024 * 1024
+STORED_BYTES_MAX = 4 * BODY_BYTES_MAX  # where a short personal value stood, there is now a longer marker
+VALUES_MAX = 60_000
 DEPTH_MAX = 64
 NUMBER_CHARACTERS_MAX = 40
 EXPONENT_MAX = 18
 INTEGER_MAX = 10**NUMBER_CHARACTERS_MAX
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BLANK_IN_KEY = re.compile(rb' [^"\\]*"[ \t\r\n]*:')  # finds too much where a string begins with a colon
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+# From one value to the next: over strings, to the comma or the bracket that stands before it.
+_TO_NEXT_VALUE = re.compile(rb'(?:[^",\[{]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[,\[{]', re.DOTALL)
+_LAST_BLANK_OF_KEY = re.compile(rb' [^ "\\]*"[ \t\r\n]*:')  # finds too much where a string begins with a colon
+_LAST_ESCAPE_OF_KEY = re.compile(rb'\\[^"\\]*+"[ \t\r\n]*+:')  # any escape may spell a blank
+_NO_BREAK_SPACE = b"\xc2\xa0"  # what copying from a web page leaves
 _DIGITS = bytes(b"0"[0] if byte in b"0123456789" else b" "[0] for byte in range(256))
 _LONG_DIGITS = b"0" * NUMBER_CHARACTERS_MAX
 
 
 class Document(NamedTuple):
-    """A parsed body; `blank_in_key` says that some key holds a blank, so that most need not be searched for one."""
+    """A parsed body; `blank_in_key` says that some key may hold a blank, so that most need not be searched for one."""
 
     value: Any
     blank_in_key: bool
 
 
 def read(body: bytes) -> Document:
-    """Parse one JSON text of at most BODY_BYTES_MAX bytes.
+    """Parse one JSON text of at most STORED_BYTES_MAX bytes; who takes deliveries in holds them to BODY_BYTES_MAX.
 
     Raises Unreadable, with a reason free of the body's content, if it is not JSON or not UTF-8, repeats a key, nests
-    deeper than DEPTH_MAX, or holds a NUL, a lone surrogate or a number beyond NUMBER_CHARACTERS_MAX or 1e±EXPONENT_MAX.
+    deeper than DEPTH_MAX, or holds a NUL, a lone surrogate, more than VALUES_MAX values or a number beyond
+    NUMBER_CHARACTERS_MAX or 1e±EXPONENT_MAX.
     """
-    if len(body) > BODY_BYTES_MAX:
+    if len(body) > STORED_BYTES_MAX:
         raise Unreadable("too large")
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > VALUES_MAX and _holds_too_many_values(body):
+        raise Unreadable("too many values")
     try:
         document = _DECODER.decode(body)
     except RecursionError:
@@ -57,7 +69,25 @@ def read(body: bytes) -> Document:
         raise Unreadable("a number too long")
     if _repeats_a_key(body, document):
         raise Unreadable("a repeated key")
-    return Document(document, b"\\u0020" in body or _BLANK_IN_KEY.search(body) is not None)
+    return Document(document, _blank_in_key(body))
+
+
+def _holds_too_many_values(body: bytes) -> bool:
+    """Count no further than VALUES_MAX, and keep nothing: parsing such a body would already cost too much."""
+    end = 0
+    for _ in range(VALUES_MAX):
+        match = _TO_NEXT_VALUE.match(body, end)
+        if match is None:
+            return False
+        end = match.end()
+    return True
+
+
+def _blank_in_key(body: bytes) -> bool:
+    """Say whether some key may hold a blank: spelt as it is, by an escape, or one that does not break the line."""
+    if _LAST_BLANK_OF_KEY.search(body) or _NO_BREAK_SPACE in body:
+        return True
+    return b"\\" in body and _LAST_ESCAPE_OF_KEY.search(body) is not None
 
 
 def _number(text: str) -> int | Decimal:
@@ -66,7 +96,10 @@ def _number(text: str) -> int | Decimal:
         raise Unreadable("a number too long")
     if text.endswith(".0") and text[:-2].isdigit():
         return int(text[:-2])
-    value = Decimal(text)
+    try:
+        value = Decimal(text)
+    except InvalidOperation:  # an exponent beyond what even decimals can have
+        raise Unreadable("a number out of range") from None
     if value and not -EXPONENT_MAX <= value.adjusted() <= EXPONENT_MAX:
         raise Unreadable("a number out of range")
     return int(value) if value == value.to_integral_value() else value

@@ -139,7 +139,7 @@ async def create_connection(
     if secret is not None and not secret:
         raise RequestInvalid("an empty secret")
     chosen = (secret or secrets.token_urlsafe(32)).encode()
-    made = InboundConnection(ledger, secrets.token_urlsafe(16), source, kind, scheme, header, (chosen,), None)
+    made = InboundConnection(ledger, secrets.token_hex(16), source, kind, scheme, header, (chosen,), None)
     await connection.execute(
         CREATE_CONNECTION, ledger.ledger_id, made.connection_id, source, kind, scheme, header, [master_key.seal(chosen)]
     )

@@ -14,6 +14,7 @@ from ledger.facts.customers import (
     CustomerAdded,
     CustomerDeletionApproved,
     CustomerDescribed,
+    CustomerErased,
     CustomersMerged,
     CustomerSubscribed,
     CustomerUpdated,
@@ -37,6 +38,7 @@ class Customer(State):
     subscriptions: dict[str, str] = msgspec.field(default_factory=dict)
     deletion_approved_at: datetime | None = None
     deletion_request: str | None = None
+    erased_at: datetime | None = None
     deleted_at: datetime | None = None
     merged_into: str | None = None
     merged_at: datetime | None = None
@@ -57,6 +59,7 @@ class CustomerRow(NamedTuple):
     subscriptions: list[str]  # "channel status", with the purpose where there is one: "SMS BULK SUBSCRIBED"
     deletion_approved_at: datetime | None
     deletion_request: str | None
+    erased_at: datetime | None  # last; what was sealed of the customer until then can be opened by nobody
     deleted_at: datetime | None  # the source says that it deleted the customer
     merged_into: str | None
     merged_at: datetime | None
@@ -72,12 +75,15 @@ CUSTOMERS_TABLE = Table(
             ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
             status text, status_since timestamptz, loyalty_type text, source text, identifiers text[] NOT NULL,
             store text, till text, joined_at timestamptz, updated_at timestamptz, subscriptions text[] NOT NULL,
-            deletion_approved_at timestamptz, deletion_request text COLLATE "C", deleted_at timestamptz,
+            deletion_approved_at timestamptz, deletion_request text COLLATE "C", erased_at timestamptz,
+            deleted_at timestamptz,
             merged_into text COLLATE "C", merged_at timestamptz, merged_from text[] NOT NULL,
             incomplete boolean NOT NULL, last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE customers ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX customers_to_erase ON customers (ledger_id, subject) "
+        "WHERE deletion_approved_at IS NOT NULL AND erased_at IS NULL",
         "CREATE INDEX customers_merged_into ON customers (ledger_id, merged_into) WHERE merged_into IS NOT NULL",
     ),
     columns=CustomerRow._fields,
@@ -124,6 +130,11 @@ def approve_deletion(customer: Customer, fact: CustomerDeletionApproved, occurre
         customer.deletion_request = fact.request
 
 
+def erase(customer: Customer, _fact: CustomerErased, occurrence: Occurrence) -> None:
+    _notice(customer, occurrence)
+    customer.erased_at = occurrence.occurred_at
+
+
 def merge(customer: Customer, fact: CustomersMerged, occurrence: Occurrence) -> None:
     """A victim is merged once, into the survivor told first; a survivor may take over many."""
     _notice(customer, occurrence)
@@ -160,6 +171,7 @@ def customer_rows(_subject: str, customer: Customer) -> Rows:
         subscriptions=[f"{channel} {status}" for channel, status in sorted(customer.subscriptions.items())],
         deletion_approved_at=customer.deletion_approved_at,
         deletion_request=customer.deletion_request,
+        erased_at=customer.erased_at,
         deleted_at=customer.deleted_at,
         merged_into=customer.merged_into,
         merged_at=customer.merged_at,
@@ -180,6 +192,7 @@ CUSTOMERS = Projection(
         CustomerUpdated: update,
         CustomerSubscribed: subscribe,
         CustomerDeletionApproved: approve_deletion,
+        CustomerErased: erase,
         CustomersMerged: merge,
     },
     rows=customer_rows,

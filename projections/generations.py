@@ -73,6 +73,7 @@ REGISTER = """
       FROM projections.generations
     RETURNING generation, schema_name
 """
+MAY_BE_SERVICE = "SELECT pg_has_role(current_user, 'loyalty_service', 'MEMBER')"
 LIVE_VERSIONS = "SELECT versions FROM projections.generations WHERE schema_name = 'live'"
 LOCK_GENERATIONS = "SELECT pg_advisory_xact_lock(1819239278)"
 
@@ -89,6 +90,8 @@ async def ensure_live(connection: Connection) -> None:
 
 async def create(connection: Connection, schema: str | None = None) -> str:
     """Make the tables of a new generation, without their indexes; name its schema. Call inside a transaction."""
+    if await connection.fetchval(MAY_BE_SERVICE):
+        await connection.execute("SET LOCAL ROLE loyalty_service")  # whose the tables are, whoever makes them
     row = await connection.fetchrow(REGISTER, schema, msgspec.json.encode(versions()).decode())
     assert row is not None
     name = checked(row["schema_name"])

@@ -7,11 +7,11 @@ that a caller reads its own writes without polling of its own.
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 
-import asyncpg
-
-from ledger.database import connect
+from ledger.database import Connection, connect
 from ledger.read import tail
 from ledger.registry import all_ledgers
 from projections import advance, store
@@ -46,20 +46,28 @@ class Projector:
         return True
 
     async def run(self) -> None:
-        """Advance until cancelled; what the database refuses now is tried again."""
+        """Advance until cancelled. What goes wrong is told and tried again: others may still be served meanwhile."""
+        await self._for_ever(self._advance_all)
+
+    async def watch(self) -> None:
+        """Follow what another process projects, until cancelled, so that answers can wait for it."""
+        await self._for_ever(self._look_at_all)
+
+    async def _for_ever(self, step: Callable[[Connection], Awaitable[None]]) -> None:
         while True:
             try:
                 connection = await connect(self._dsn)
                 try:
                     while True:
-                        await self._advance_all(connection)
+                        await step(connection)
                 finally:
                     await connection.close(timeout=5)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                _log.warning("the projector cannot go on now: %s", type(error).__name__)
+            except Exception as error:
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                _log.error("projections wait: %s in %s:%s", type(error).__name__, where.name, where.lineno)
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _advance_all(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def _advance_all(self, connection: Connection) -> None:
         """Advance every ledger by one batch, and rest when there was nothing to do."""
         self._wake.clear()
         busy = False
@@ -71,6 +79,11 @@ class Projector:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
 
+    async def _look_at_all(self, connection: Connection) -> None:
+        for ledger in await all_ledgers(connection):
+            await self._tell(ledger.ledger_id, await store.checkpoint(connection, ledger.ledger_id))
+        await asyncio.sleep(POLL_SECONDS)
+
     async def _tell(self, ledger_id: int, position: int) -> None:
         if position != self._positions[ledger_id]:
             self._positions[ledger_id] = position
@@ -78,7 +91,7 @@ class Projector:
                 self._moved[ledger_id].notify_all()
 
 
-async def catch_up(connection: "asyncpg.Connection[asyncpg.Record]", ledger_id: int) -> int:
+async def catch_up(connection: Connection, ledger_id: int) -> int:
     """Advance one ledger until its rows reflect all of it; give the position."""
     while (position := await store.checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
         await advance.advance(connection, ledger_id)

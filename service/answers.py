@@ -16,7 +16,7 @@ from aiohttp import web
 
 from ledger import errors
 
-JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
 
 # The one table from error to status. A subclass takes its parent's unless it has its own.
 STATUS: Mapping[type[errors.LedgerError], HTTPStatus] = {

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import traceback
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -20,9 +21,10 @@ from projections.projector import Projector
 from service import door
 from service.answers import problem, problem_of
 from service.appender import Appender
+from service.erasure import erase_on_request
 from service.house import HOUSE, House
 from service.settings import Settings
-from service.window import accounts, customers, events, orders, reconciliation, subjects, system
+from service.window import accounts, audit, conflicts, customers, events, orders, reconciliation, subjects, system
 
 STOP_SECONDS_MAX = 20.0
 
@@ -41,6 +43,8 @@ ROUTES = [
     *events.ROUTES,
     *orders.ROUTES,
     *reconciliation.ROUTES,
+    *conflicts.ROUTES,
+    *audit.ROUTES,
     *system.ROUTES,
     *subjects.ROUTES,
 ]
@@ -71,7 +75,10 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         response = problem_of(503, "The database cannot be asked now.")
         response.headers["Retry-After"] = "5"
     except Exception as error:
-        _log.error("a request failed: %s %s", request.match_info.route.resource, type(error).__name__)
+        # What an exception says may quote a value of the request, so only its type and where it was raised are told.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"{type(error).__name__} in {where.name}:{where.lineno}"
+        _log.error("a request failed: %s: %s", request.match_info.route.resource, what)
         response = problem_of(500, "This should not happen; the log says more.")
     response.headers.update(HEADERS)
     return response
@@ -114,8 +121,9 @@ def make_app(dsn: str, settings: Settings, master_key: MasterKey, *, project: bo
         appender = Appender(dsn, vault, projector.wake)
         app[HOUSE] = House(settings, pool, master_key, vault, appender, projector)
         tasks = [asyncio.create_task(appender.run())]
-        if project:
-            tasks.append(asyncio.create_task(projector.run()))
+        if settings.erase_on_request:
+            tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
+        tasks.append(asyncio.create_task(projector.run() if project else projector.watch()))
         yield
         for task in tasks:
             task.cancel()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from ledger.errors import LedgerError
-from service.commands import demonstration, history, ledgers, serving, vendors
+from service.commands import demonstration, history, ledgers, people, serving, vendors
 from service.commands.screen import ERR
 
 FAILED = 1
@@ -37,6 +37,8 @@ app.command("import")(history.import_file)
 app.command("rebuild")(history.rebuild_views)
 app.command("digest")(history.show_digest)
 app.command("vendors")(vendors.show_vendors)
+app.command("erase")(people.erase_customer)
+app.add_typer(people.policies, name="policy")
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from ledger.database import Connection
 from ledger.errors import BadCredentials, LedgerUnavailable, LedgerUnknown
 from ledger.registry import InboundConnection, Ledger
 from ledger.vendors import VENDORS
+from ledger.vendors.own import OWN
 from projections.catalogue import PROJECTIONS
 from service.place import Place
 from service.running import listening
@@ -65,11 +66,12 @@ class Summary(NamedTuple):
 
 
 def samples() -> list[Path]:
-    """Find every payload that the vendors publish, in a folder for each: the wheel has them here, a checkout in its
-    tests."""
+    """Find every payload of the vendors, in a folder for each: the wheel has them here, a checkout in its tests. Events
+    of our own come over no connection, so they are not among them."""
     packaged = Path(__file__).parent / "samples"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[1] / "tests" / "samples"
-    return sorted(path for path in folder.glob("*/*.json") if not path.name.endswith(".facts.json"))
+    found = (path for path in folder.glob("*/*.json") if not path.name.endswith(".facts.json"))
+    return sorted(path for path in found if path.parent.name != OWN.name)
 
 
 async def prepare(place: Place, connection: Connection) -> Demo:

@@ -24,4 +24,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
     public_url: str | None = Field(default=None, description="how vendors reach us, for the URLs we print")
     pool_size: int = Field(default=8, ge=1, le=100, description="database connections for answers")
+    erase_on_request: bool = Field(
+        default=True, description="forget a customer when the vendor reports the request for it as approved"
+    )
     wait_seconds_max: float = Field(default=10.0, ge=0, le=60, description="the longest wait for ?min_position=")

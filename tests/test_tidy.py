@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger.facts import FACTS
-from ledger.vendors import VENDORS
+from ledger.vendors import SOURCES
 from projections.catalogue import BY_SUBJECT, PROJECTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -91,7 +91,7 @@ def test_every_kind_of_event_has_a_sample_with_its_facts() -> None:
         assert path.with_name(path.name.replace(".facts.json", ".json")).exists(), path
         sampled |= {(path.parent.name, event["kind"]) for event in json.loads(path.read_text())}
 
-    missing = {(vendor.name, kind) for vendor in VENDORS.values() for kind in vendor.kinds} - sampled
+    missing = {(vendor.name, kind) for vendor in SOURCES.values() for kind in vendor.kinds} - sampled
 
     assert missing == set()
 

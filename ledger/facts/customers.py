@@ -75,6 +75,14 @@ class CustomerDeletionApproved(CustomerFact, frozen=True, kw_only=True, omit_def
     request: str
 
 
+class CustomerErased(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
+    """What was sealed of the customer can be opened by nobody any more."""
+
+    rank = 45
+    by: str | None = None
+    reason: str | None = None
+
+
 class CustomersMerged(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
     """Two customers became one: the victim is now known as the survivor. Told of each of them, with the other."""
 
@@ -88,5 +96,6 @@ FACTS: tuple[type[Fact], ...] = (
     CustomerUpdated,
     CustomerSubscribed,
     CustomerDeletionApproved,
+    CustomerErased,
     CustomersMerged,
 )

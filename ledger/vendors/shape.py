@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
 
-POINTS_MAX = Decimal(10) ** 12
+WHOLE_POINTS_MAX = 10**12
+POINTS_MAX = Decimal(WHOLE_POINTS_MAX)
 POINTS_PLACES_MAX = 6
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
@@ -50,7 +51,7 @@ def as_id(value: Any) -> str | None:
     if type(value) is int:
         text = str(value)
     elif type(value) is str:
-        text = squeeze(value)
+        text = value if value.isalnum() else squeeze(value)
     elif value is None:
         return None
     else:
@@ -63,6 +64,8 @@ def as_points(value: Any) -> Decimal:
 
     Raises ValueError beyond POINTS_MAX or finer than POINTS_PLACES_MAX decimal places.
     """
+    if type(value) is int and -WHOLE_POINTS_MAX <= value <= WHOLE_POINTS_MAX:
+        return Decimal(value)
     if value is None or value == "":
         return Decimal(0)
     if type(value) is bool or not isinstance(value, int | str | Decimal):

@@ -1,12 +1,16 @@
 """Everything held about one customer, from every projection that names customers."""
 
+import contextlib
+
 from aiohttp import web
 
-from ledger.errors import SubjectUnknown
+from ledger.errors import RequestInvalid, SubjectUnknown
 from projections.catalogue import PROJECTIONS
-from service.answers import answer
+from service.answers import answer, page
+from service.erasure import erase
+from service.house import HOUSE
 from service.window.accounts import at_of, shown_account_rows
-from service.window.reading import candidates, reach, reader
+from service.window.reading import body_of, candidates, reach, reader
 from service.window.subjects import rows_of_customer
 
 
@@ -29,4 +33,42 @@ async def get_customer(request: web.Request) -> web.Response:
     raise SubjectUnknown(name)
 
 
-ROUTES = [web.get("/v1/customers/{ref}", get_customer)]
+async def find_customers(request: web.Request) -> web.Response:
+    """GET /v1/customers?email= or ?mobile= or ?external_id=: the refs of customers who were named by it, by a keyed
+    hash of it; the value itself stands nowhere. At most 100."""
+    given = [(what, request.query[what]) for what in LOOK_UPS if what in request.query]
+    if len(given) != 1:
+        raise RequestInvalid(f"one of {', '.join(LOOK_UPS)}")
+    async with reader(request) as read:
+        vault = request.app[HOUSE].vault
+        customers = await vault.find(read.connection, read.ledger.ledger_id, *given[0])
+        return page([{"customer": customer} for customer in customers], None, **await reach(read))
+
+
+async def forget_customer(request: web.Request) -> web.Response:
+    """POST /v1/customers/{ref}/erasure with {"reason"}: destroy the keys of what was sealed of them. Scope admin.
+
+    200 {"customers", "destroyed", "position"}; position is null when nothing was left to forget; 404 if unknown.
+    """
+    name = request.match_info["ref"]
+    house = request.app[HOUSE]
+    asked = await body_of(request)
+    async with reader(request, "admin") as read:
+        reason = str(asked.get("reason", ""))[:REASON_CHARACTERS_MAX]
+        for customer in await candidates(read, name):
+            with contextlib.suppress(SubjectUnknown):
+                by = f"key {read.key_id}"
+                done = await erase(read.connection, house.vault, read.ledger, customer, by=by, reason=reason)
+                house.projector.wake()
+                return answer(done._asdict())
+    raise SubjectUnknown(name)
+
+
+LOOK_UPS = ("email", "mobile", "external_id")
+REASON_CHARACTERS_MAX = 500
+
+ROUTES = [
+    web.get("/v1/customers", find_customers),
+    web.post("/v1/customers/{ref}/erasure", forget_customer),
+    web.get("/v1/customers/{ref}", get_customer),
+]

@@ -6,14 +6,19 @@ import orjson
 from aiohttp import web
 
 from ledger import read as ledger_read
+from ledger.access import note_access
 from ledger.errors import PositionUnknown, Unreadable
 from ledger.facts import kind_of
+from ledger.identify import UNREADABLE
 from ledger.interpret import interpret
 from ledger.read import Head
 from ledger.reading import read as read_document
 from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
+from service.house import HOUSE
 from service.window.reading import candidates, limit_of, reach, reader
 from service.window.subjects import said
+
+WHY_CHARACTERS_MAX = 500
 
 POSITIONS_OF_SUBJECT = """
     SELECT DISTINCT position FROM facts
@@ -51,7 +56,12 @@ async def list_events(request: web.Request) -> web.Response:
 
 
 async def get_event(request: web.Request) -> web.Response:
-    """GET /v1/ledger/events/{position}: the event with its payload, entry, facts and the subjects they changed."""
+    """GET /v1/ledger/events/{position}: the event with its payload, entry, facts and the subjects they changed.
+
+    With ?reveal=true, and a key of scope reveal, the delivered bytes; ?why= says what for. The access is noted first.
+    """
+    if request.query.get("reveal") == "true":
+        return await _reveal(request)
     position = read_int(request.match_info["position"], "position", least=1, most=2**62)
     assert position is not None
     async with reader(request) as read:
@@ -83,6 +93,20 @@ async def get_event(request: web.Request) -> web.Response:
                 **await reach(read),
             }
         )
+
+
+async def _reveal(request: web.Request) -> web.Response:
+    """Answer with the delivered bytes; where a person has been forgotten, the markers stay."""
+    position = read_int(request.match_info["position"], "position", least=1, most=2**62) or 0
+    async with reader(request, "reveal") as read:
+        event = await ledger_read.event_at(read.connection, read.ledger.ledger_id, position)
+        why = request.query.get("why", "")[:WHY_CHARACTERS_MAX]
+        await note_access(read.connection, read.ledger.ledger_id, read.key_id, f"event {position}", why)
+        vault = request.app[HOUSE].vault
+        delivered = await vault.reveal(read.connection, read.ledger.ledger_id, position, event.payload)
+    kind = "application/octet-stream" if event.kind == UNREADABLE else "application/json"
+    disposition = f'attachment; filename="{read.ledger.name}-{position}"'
+    return web.Response(body=delivered, content_type=kind, headers={"Content-Disposition": disposition})
 
 
 def shown_head(head: Head) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import orjson
 from aiohttp import web
 
 from ledger.database import Connection
@@ -27,6 +28,7 @@ class Reader(NamedTuple):
 
     connection: Connection
     ledger: Ledger
+    key_id: str
 
 
 @asynccontextmanager
@@ -39,7 +41,7 @@ async def reader(request: web.Request, scope: str = "read") -> AsyncIterator[Rea
     access = await house.caller(request, scope)
     await house.await_position(request, access.ledger.ledger_id)
     async with house.pool.acquire() as connection:
-        yield Reader(connection, access.ledger)
+        yield Reader(connection, access.ledger, access.key_id)
 
 
 async def reach(read: Reader) -> dict[str, int]:
@@ -68,6 +70,20 @@ def only(found: list[str], name: str) -> str:
     if len(found) > 1:
         raise RequestInvalid(f"{name} stands for several: {', '.join(found[:5])}")
     return found[0]
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """Read the JSON object of a request; {} when there is no body. Raises RequestInvalid."""
+    text = await request.read()
+    if not text:
+        return {}
+    try:
+        body = orjson.loads(text)
+    except ValueError:
+        raise RequestInvalid("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise RequestInvalid("the body is not a JSON object")
+    return body
 
 
 def limit_of(request: web.Request) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ledger.vendors import VENDORS
+from ledger.vendors import SOURCES
 from tests.ledger.vendors.delivering import deliver
 from tests.ledger.vendors.golden import facts_file, golden, samples
 
@@ -48,17 +48,17 @@ def test_a_bare_object_means_the_same_whether_its_connection_names_the_event_or_
     assert golden(sample, kind=event["kind"]) == [event]
 
 
-@pytest.mark.parametrize("source", VENDORS)
+@pytest.mark.parametrize("source", SOURCES)
 def test_every_kind_of_event_has_a_golden_pair(source: str) -> None:
     paired = {event["kind"] for sample in PAIRS if sample.parent.name == source for event in written(sample)}
 
-    assert set(VENDORS[source].kinds) - paired == set()
+    assert set(SOURCES[source].kinds) - paired == set()
 
 
 def test_every_sample_of_a_known_kind_has_its_facts_beside_it() -> None:
     unpaired = [sample for sample in SAMPLES if sample not in PAIRS]
 
-    assert [name(sample) for sample in unpaired if kinds_in(sample) & VENDORS[sample.parent.name].kinds.keys()] == []
+    assert [name(sample) for sample in unpaired if kinds_in(sample) & SOURCES[sample.parent.name].kinds.keys()] == []
 
 
 def test_no_facts_are_left_without_their_sample() -> None:

@@ -1,0 +1,38 @@
+"""Who looked at what was sealed: written down before it is shown, in a table that is only ever added to."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger.database import Connection
+
+WRITE = """
+    INSERT INTO ledger.access (ledger_id, access, key_id, what, why)
+    SELECT $1, coalesce(max(access), 0) + 1, $2, $3, $4 FROM ledger.access WHERE ledger_id = $1
+"""
+LOCK = "SELECT pg_advisory_xact_lock(1819239279, $1)"
+LIST = """
+    SELECT access, at, key_id, what, why FROM ledger.access WHERE ledger_id = $1 AND access > $2
+     ORDER BY access LIMIT $3
+"""
+
+
+class Access(NamedTuple):
+    """One look: the key that was used, what was shown, and the reason given."""
+
+    number: int
+    at: datetime
+    key_id: str
+    what: str
+    why: str
+
+
+async def note_access(connection: Connection, ledger_id: int, key_id: str, what: str, why: str) -> None:
+    """Write down, durably, that something sealed is about to be shown."""
+    async with connection.transaction():
+        await connection.execute(LOCK, ledger_id)
+        await connection.execute(WRITE, ledger_id, key_id, what, why)
+
+
+async def accesses_after(connection: Connection, ledger_id: int, after: int, limit: int) -> list[Access]:
+    """List who looked, oldest first, after a number."""
+    return [Access(*row) for row in await connection.fetch(LIST, ledger_id, after, limit)]

@@ -1,0 +1,79 @@
+"""loyalty erase and loyalty policy: what an operator decides about people, and about conflicts."""
+
+from typing import Annotated
+
+import typer
+
+from ledger import registry
+from ledger.database import Connection
+from ledger.vault import Vault
+from projections.conflicts import DEFAULT_POLICY, POLICIES, policies_of
+from projections.policies import set_policy
+from projections.projector import catch_up
+from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
+from service.erasure import Erasure, erase
+from service.place import Place, ask
+
+policies = typer.Typer(help="Policies: which of the events that share a key is folded.", no_args_is_help=True)
+
+
+def erase_customer(
+    ledger: InLedger,
+    customer: Annotated[str, typer.Option("--customer", help="source:org:id", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; it is written into the ledger.")] = "",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forget a customer, and whoever was merged with them: what was sealed of them can be opened by nobody any more."""
+
+    async def work(place: Place, connection: Connection) -> Erasure:
+        found = await registry.find_ledger(connection, ledger)
+        await catch_up(connection, found.ledger_id)
+        done = await erase(connection, Vault(place.master_key), found, customer, by="operator", reason=reason)
+        await catch_up(connection, found.ledger_id)
+        return done
+
+    done = ask(data, work)
+    if as_json:
+        show_json(done._asdict())
+    elif done.position is None:
+        show(f"Nothing was left to forget of {', '.join(done.customers)}.")
+    else:
+        show(f"Forgot {', '.join(done.customers)}; the act stands at position {done.position}.")
+
+
+@policies.command("set")
+def set_one(
+    ledger: InLedger,
+    source: Annotated[str, typer.Option(help="The vendor.", show_default=False)],
+    kind: Annotated[str, typer.Option(help="The kind of event.", show_default=False)],
+    policy: Annotated[str, typer.Argument(help=", ".join(POLICIES), show_default=False)],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Settle all conflicts of a kind so, past ones too; the rows follow at once."""
+
+    async def work(_place: Place, connection: Connection) -> int:
+        found = await registry.find_ledger(connection, ledger)
+        return await set_policy(connection, found.ledger_id, source, kind, policy)
+
+    conflicts = ask(data, work)
+    if as_json:
+        show_json({"source": source, "kind": kind, "policy": policy, "conflicts": conflicts})
+    else:
+        show(f"{source} {kind}: {policy}; {conflicts} conflicts settled by it.")
+
+
+@policies.command("list")
+def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """List the policies that are not the default."""
+
+    async def work(_place: Place, connection: Connection) -> list[tuple[str, str, str]]:
+        found = await registry.find_ledger(connection, ledger)
+        return [(*of, policy) for of, policy in sorted((await policies_of(connection, found.ledger_id)).items())]
+
+    rows = ask(data, work)
+    if as_json:
+        show_json([{"source": source, "kind": kind, "policy": policy} for source, kind, policy in rows])
+    else:
+        show_table(("source", "kind", "policy"), rows, title=f"all others: {DEFAULT_POLICY}")

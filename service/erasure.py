@@ -1,0 +1,112 @@
+"""Forget a person: destroy the keys of what was sealed of them, and append that it was done.
+
+Nothing else changes: payloads, facts, balances, hashes and proofs stay as they are. Customers that were merged are one
+person, so all of them are forgotten together. What a vendor sends of the person afterwards is sealed under a new key.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import asyncpg
+import orjson
+
+from ledger.append import append
+from ledger.database import Connection, connect
+from ledger.errors import SubjectUnknown
+from ledger.identify import Origin, identify
+from ledger.registry import Ledger, all_ledgers
+from ledger.vault import Vault
+from ledger.vendors.own import SOURCE
+from projections.accounts import ACCOUNTS
+from projections.joined import groups_of
+
+CONNECTION = "-"  # our own events come over no connection
+LOOK_SECONDS = 2.0
+CUSTOMERS_PER_LOOK = 100
+
+FORGET = "SELECT ledger.forget($1, $2)"
+KNOWN = """
+    SELECT EXISTS (SELECT FROM ledger.personal_keys WHERE ledger_id = $1 AND subject = ANY ($2))
+        OR EXISTS (SELECT FROM ledger.erasures WHERE ledger_id = $1 AND subject = ANY ($2))
+        OR EXISTS (SELECT FROM customers WHERE ledger_id = $1 AND subject = ANY ($2))
+        OR EXISTS (SELECT FROM accounts WHERE ledger_id = $1 AND customer = ANY ($2))
+"""
+TO_ERASE = """
+    SELECT subject, deletion_request FROM customers
+     WHERE ledger_id = $1 AND deletion_approved_at IS NOT NULL AND erased_at IS NULL LIMIT $2
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class Erasure(NamedTuple):
+    """What an erasure did. `position` is where the act stands in the ledger; None when nothing was left to forget."""
+
+    customers: Sequence[str]
+    destroyed: int
+    position: int | None
+
+
+async def erase(
+    connection: Connection, vault: Vault, ledger: Ledger, customer: str, *, by: str, reason: str, act: str | None = None
+) -> Erasure:
+    """Forget a customer, by ref. `act` names the act, so that doing it twice appends it once; else each is its own.
+
+    Raises SubjectUnknown if nothing was ever told about them.
+    """
+    customers = await _one_person(connection, ledger, customer)
+    if not await connection.fetchval(KNOWN, ledger.ledger_id, customers):
+        raise SubjectUnknown(customer)
+    async with connection.transaction():
+        destroyed = [await connection.fetchval(FORGET, ledger.ledger_id, one) for one in customers]
+        vault.forget_keys()
+        if not any(destroyed) and act is None:
+            return Erasure(customers, 0, None)
+        body = {
+            "event": "customerErased",
+            "id": act or secrets.token_hex(16),
+            "at": datetime.now(UTC).isoformat(),
+            "customers": customers,
+            "by": by,
+            "reason": reason,
+        }
+        origin = Origin(ledger.name, CONNECTION, SOURCE, None, vault.mask(ledger.ledger_id))
+        [[appended]] = await append(connection, vault, ledger.ledger_id, [identify(origin, orjson.dumps(body))])
+    return Erasure(customers, sum(destroyed), appended.position)
+
+
+async def _one_person(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
+    """Name all customers who are this person by merges."""
+    groups = await groups_of(connection, ledger.ledger_id, ACCOUNTS, [customer])
+    return sorted({customer}.union(*groups.members.values()))
+
+
+async def erase_on_request(dsn: str, vault: Vault) -> None:
+    """Forget every customer whose deletion a vendor reports as approved, as long as the service runs."""
+    while True:
+        try:
+            connection = await connect(dsn)
+            try:
+                while True:
+                    for ledger in await all_ledgers(connection):
+                        await erase_requested(connection, vault, ledger)
+                    await asyncio.sleep(LOOK_SECONDS)
+            finally:
+                await connection.close(timeout=5)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            _log.warning("erasure on request cannot go on now: %s", type(error).__name__)
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def erase_requested(connection: Connection, vault: Vault, ledger: Ledger) -> int:
+    """Forget the customers of one ledger who are to be forgotten; give how many."""
+    rows = await connection.fetch(TO_ERASE, ledger.ledger_id, CUSTOMERS_PER_LOOK)
+    for row in rows:
+        request = row["deletion_request"]
+        act = f"request {request} of {row['subject']}"
+        await erase(connection, vault, ledger, row["subject"], by=request, reason="approved request", act=act)
+    return len(rows)

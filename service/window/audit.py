@@ -1,0 +1,20 @@
+"""For auditors: who looked at what was sealed."""
+
+from aiohttp import web
+
+from ledger.access import accesses_after
+from service.answers import decode_cursor, encode_cursor, page
+from service.window.reading import limit_of, reader
+
+
+async def list_accesses(request: web.Request) -> web.Response:
+    """GET /v1/audit/access: every look at sealed values, oldest first: which key, what, why. Scope audit."""
+    after = decode_cursor(request.query.get("cursor")) or [0]
+    limit = limit_of(request)
+    async with reader(request, "audit") as read:
+        accesses = await accesses_after(read.connection, read.ledger.ledger_id, int(after[0]), limit)
+        cursor = encode_cursor(accesses[-1].number) if len(accesses) == limit else None
+        return page([access._asdict() for access in accesses], cursor)
+
+
+ROUTES = [web.get("/v1/audit/access", list_accesses)]

@@ -1,0 +1,70 @@
+"""The same key with other content: both kept, side by side, and folded by a policy that can be changed."""
+
+from typing import Any
+
+import pytest
+
+from ledger import registry
+from ledger.database import connect
+from tests.deliveries import issued
+from tests.service.house import Neighbour, serving
+
+ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
+
+
+async def set_policy(acme: Neighbour, dsn: str, policy: str) -> tuple[int, Any]:
+    connection = await connect(dsn)
+    key = await registry.create_key(connection, acme.ledger, ["admin"])
+    await connection.close()
+    response = await acme.client.put(
+        "/v1/reconciliation/policies/capillary/pointsIssued",
+        json={"policy": policy},
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    return response.status, await response.json()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_both_contents_are_listed_and_the_earliest_is_folded_whichever_came_first(dsn: str, order: int) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in [issued("a", 5, 1, 10), issued("a", 9, 1, 99)][::order]:
+            await acme.deliver(body)
+
+        [conflict] = (await acme.ask_now("/v1/reconciliation/conflicts"))["items"]
+        account = await acme.ask_now(ACCOUNT)
+
+        told = {content["payload"]["data"]["totalPointsIssued"]: content["folded"] for content in conflict["contents"]}
+        assert (conflict["kind"], conflict["policy"], told) == ("pointsIssued", "earliest", {10: True, 99: False})
+        assert account["available"] == "10"
+
+
+@pytest.mark.parametrize(("policy", "available"), [("latest", "99"), ("both", "109"), ("earliest", "10")])
+async def test_another_policy_and_the_rows_follow(dsn: str, policy: str, available: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (issued("a", 5, 1, 10), issued("a", 9, 1, 99), issued("b", 9, 2, 7)):
+            await acme.deliver(body)
+        await acme.ask_now(ACCOUNT)
+
+        status, done = await set_policy(acme, dsn, policy)
+
+        assert (status, done["conflicts"]) == (200, 1)
+        assert (await acme.ask_now(ACCOUNT))["available"] == available
+        assert (await acme.ask_now("/v1/accounts/capillary:9001:2:77:points"))["available"] == "7"
+
+
+async def test_a_policy_holds_for_conflicts_to_come(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await set_policy(acme, dsn, "latest")
+        for body in (issued("a", 5, 1, 10), issued("a", 9, 1, 99), issued("a", 7, 1, 50)):
+            await acme.deliver(body)
+
+        assert (await acme.ask_now(ACCOUNT))["available"] == "99"
+        listed = await acme.ask_now("/v1/reconciliation/policies")
+        assert listed["items"] == [{"source": "capillary", "kind": "pointsIssued", "policy": "latest"}]
+
+
+async def test_an_unknown_policy_is_refused(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        status, problem = await set_policy(acme, dsn, "loudest")
+
+        assert (status, problem["type"]) == (400, "RequestInvalid")

@@ -1,0 +1,302 @@
+"""Law 9: no personal value in the clear, anywhere; found again by who may; gone for good when a person is forgotten."""
+
+import json
+import logging
+import subprocess
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ledger import registry
+from ledger.append import append
+from ledger.database import connect
+from ledger.registry import Ledger
+from projections.digest import digest
+from service.embedded_cluster import WHEEL_BINARIES
+from service.embedded_user import wheel_folder
+from tests.deliveries import SAMPLES, VAULT, capillary, delivery, issued, merged, sample
+from tests.service.house import MASTER_KEY, Neighbour, serving
+
+# Written down from the samples by hand: keys that name a person, or what belongs to one.
+PERSONAL_KEYS = {
+    *("mobile", "email", "firstName", "lastName", "identifierValue", "accountId", "membershipNumber"),
+    *("first_name", "last_name", "phone_number", "line_1", "postal_code", "company_name", "tracking_id"),
+}
+PERSONAL_WITHIN = {
+    "externalId": {"instore", "Instore"},
+    "name": {"customer", "holder"},
+    "source_id": {"customer", "holder"},
+    "number": {"membership"},
+    "city": {"address"},
+    "country_code": {"address"},
+    "value": {"currentCustomFields", "currentExtendedFields"},
+}
+
+
+def plant(value: Any, canary: str, inside: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
+    """Put a canary into every personal field of a document; give the document and the canaries."""
+    planted: list[str] = []
+    if isinstance(value, dict):
+        made = {}
+        for key, child in value.items():
+            name = "".join(key.split())
+            within = PERSONAL_WITHIN.get(name, set())
+            if isinstance(child, str | int) and (name in PERSONAL_KEYS or within & set(inside)):
+                made[key] = f"{canary}{len(planted)}x"
+                planted.append(made[key])
+            else:
+                made[key], more = plant(child, f"{canary}{len(planted)}y", (*inside, name))
+                planted += more
+        return made, planted
+    if isinstance(value, list):
+        items = [plant(item, f"{canary}{n}z", inside) for n, item in enumerate(value)]
+        return [item for item, _ in items], [one for _, more in items for one in more]
+    return value, []
+
+
+def dump(dsn: str) -> str:
+    """Give a dump of the whole database, as an administrator's backup would have it."""
+    parts = urlsplit(dsn)
+    host = parse_qs(parts.query)["host"][0]
+    command = [str(wheel_folder() / WHEEL_BINARIES / "pg_dump"), "-h", host, "-U", parts.username or "", parts.path[1:]]
+    done = subprocess.run(command, capture_output=True, check=True, env={"PGPASSWORD": parts.password or ""})
+    return done.stdout.decode()
+
+
+async def reveal(acme: Neighbour, key: str, position: int) -> bytes:
+    response = await acme.client.get(
+        f"/v1/ledger/events/{position}",
+        params={"reveal": "true", "why": "a complaint"},
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    assert response.status == 200, await response.text()
+    return await response.read()
+
+
+async def key_of(dsn: str, ledger: Ledger, *scopes: str) -> str:
+    connection = await connect(dsn)
+    key = await registry.create_key(connection, ledger, scopes)
+    await connection.close()
+    return key
+
+
+async def test_a_canary_in_every_personal_field_of_every_sample_is_found_nowhere_but_by_reveal(
+    dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    canaries: list[str] = []
+    bodies: dict[int, bytes] = {}
+    async with serving(dsn, "acme") as [acme]:
+        paths = [path for path in sorted(SAMPLES.rglob("*.json")) if ".facts." not in path.name]
+        paths = [path for path in paths if path.parent.name in acme.inbound]
+        for number, path in enumerate(paths):
+            document, planted = plant(json.loads(path.read_bytes()), f"canary{number}q")
+            body = json.dumps(document, indent=number % 3 or None).encode()
+            status, told = await acme.deliver(body, path.parent.name)
+            assert status == 200
+            if told["events"][0]["outcome"] == "appended":
+                bodies[told["events"][0]["position"]] = body
+            canaries += planted
+        answers = [json.dumps(await acme.ask_now("/v1/ledger/events", limit="1000"))]
+        for position in bodies:
+            answers.append(json.dumps(await acme.ask_now(f"/v1/ledger/events/{position}")))
+        key = await key_of(dsn, acme.ledger, "reveal", "audit")
+        for position, body in bodies.items():
+            assert await reveal(acme, key, position) == body
+        looks = (await acme.ask("/v1/audit/access", key=key, limit="1000"))[1]["items"]
+
+    everything = dump(dsn)
+    hexed = [canary.encode().hex() for canary in canaries]
+    assert len(canaries) > 200
+    assert [one for one in (*canaries, *hexed) if one in everything] == []
+    assert [one for one in canaries if any(one in answer for answer in answers)] == []
+    assert [one for one in canaries if one in caplog.text] == []
+    assert [(look["what"], look["why"]) for look in looks] == [(f"event {at}", "a complaint") for at in bodies]
+
+
+async def test_what_cannot_be_read_is_sealed_whole(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        body = b"\xff\xfe mobile=918395082082 \x00"
+        await acme.deliver(body)
+
+        event = await acme.ask_now("/v1/ledger/events/1")
+        revealed = await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), 1)
+
+        assert event["payload"] == {"unreadable": "not JSON", "body": "<personal>"}
+        assert revealed == body
+
+
+async def test_reveal_needs_its_scope(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(sample("capillary", "pointsIssued"))
+
+        status, problem = await acme.ask("/v1/ledger/events/1", reveal="true")
+
+        assert (status, problem["type"]) == (403, "ScopeMissing")
+
+
+async def test_a_customer_is_found_by_e_mail_and_telephone_however_they_are_written(dsn: str) -> None:
+    body = capillary(
+        "pointsIssued",
+        "1",
+        0,
+        7,
+        totalPointsIssued=5,
+        customerIdentifiers={"customerId": 7, "instore": {"email": " Ann@Example.com", "mobile": "+91 8395-082082"}},
+    )
+    async with serving(dsn, "acme", "other") as [acme, other]:
+        await acme.deliver(body)
+
+        for what, value in (("email", "ann@example.COM"), ("mobile", "918395082082")):
+            found = await acme.ask_now("/v1/customers", **{what: value})
+            assert found["items"] == [{"customer": "capillary:9001:7"}]
+            assert (await other.ask_now("/v1/customers", **{what: value}))["items"] == []
+        assert (await acme.ask("/v1/customers"))[0] == 400
+
+
+def about(customer: int, identifier: str, **instore: str) -> bytes:
+    return capillary(
+        "pointsIssued",
+        identifier,
+        0,
+        customer,
+        totalPointsIssued=5,
+        customerIdentifiers={"customerId": customer, "instore": instore},
+    )
+
+
+async def erase(acme: Neighbour, dsn: str, customer: str) -> tuple[int, Any]:
+    admin = {"Authorization": f"Bearer {await key_of(dsn, acme.ledger, 'admin')}"}
+    response = await acme.client.post(f"/v1/customers/{customer}/erasure", json={"reason": "asked"}, headers=admin)
+    return response.status, await response.json()
+
+
+async def test_to_forget_a_person_changes_no_balance_and_no_hash(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        ann, bob = about(1, "a", email="ann@example.com"), about(2, "b", email="bob@example.com")
+        for body in (ann, bob):
+            await acme.deliver(body)
+        before = await acme.ask_now("/v1/ledger/events")
+        account = await acme.ask_now("/v1/accounts/capillary:9001:1:77:points")
+
+        status, done = await erase(acme, dsn, "capillary:9001:1")
+
+        assert (status, done) == (200, {"customers": ["capillary:9001:1"], "destroyed": 1, "position": 3})
+        after = await acme.ask_now("/v1/ledger/events")
+        assert after["items"][:2] == before["items"]
+        assert after["items"][2]["kind"] == "customerErased"
+        for name in ("available", "lifetime", "lots"):
+            assert (await acme.ask_now("/v1/accounts/capillary:9001:1:77:points"))[name] == account[name]
+        key = await key_of(dsn, acme.ledger, "reveal")
+        assert json.loads(await reveal(acme, key, 1))["data"]["customerIdentifiers"]["instore"]["email"] == "<personal>"
+        assert await reveal(acme, key, 2) == bob
+        assert (await acme.ask_now("/v1/customers", email="ann@example.com"))["items"] == []
+        [customer] = (await acme.ask_now("/v1/customers/capillary:9001:1"))["customers"]
+        assert customer["erased_at"] is not None
+
+
+async def test_to_forget_twice_or_nobody(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(about(1, "a", email="ann@example.com"))
+        await erase(acme, dsn, "capillary:9001:1")
+
+        again = await erase(acme, dsn, "capillary:9001:1")
+        nobody = await erase(acme, dsn, "capillary:9001:404")
+
+        assert again == (200, {"customers": ["capillary:9001:1"], "destroyed": 0, "position": None})
+        assert nobody[0] == 404
+
+
+async def test_merged_customers_are_forgotten_together(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (about(1, "a", email="ann@example.com"), about(2, "b", email="a@work"), merged("m", 5, 1, 2)):
+            await acme.deliver(body)
+        await acme.ask_now("/v1/projections")
+
+        _, done = await erase(acme, dsn, "capillary:9001:2")
+
+        assert (done["customers"], done["destroyed"]) == (["capillary:9001:1", "capillary:9001:2"], 2)
+
+
+async def test_a_redelivery_after_the_person_was_forgotten_is_still_a_duplicate(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        body = about(1, "a", email="ann@example.com")
+        await acme.deliver(body)
+        await erase(acme, dsn, "capillary:9001:1")
+
+        _, told = await acme.deliver(body)
+
+        assert told["events"][0] == {"position": 1, "outcome": "duplicate", "kind": "pointsIssued"}
+
+
+async def test_what_comes_after_a_person_was_forgotten_is_sealed_anew(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(about(1, "a", email="ann@example.com"))
+        await erase(acme, dsn, "capillary:9001:1")
+        later = about(1, "later", email="ann@new.example")
+
+        _, told = await acme.deliver(later)
+
+        key = await key_of(dsn, acme.ledger, "reveal")
+        assert await reveal(acme, key, told["events"][0]["position"]) == later
+
+
+async def test_another_personal_value_under_the_same_key_is_a_conflict(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(about(1, "a", email="ann@example.com"))
+        _, told = await acme.deliver(about(1, "a", email="ann@other.example"))
+        _, spelt = await acme.deliver(json.dumps(json.loads(about(1, "a", email="ann@example.com")), indent=4).encode())
+
+        assert told["events"][0]["outcome"] == "conflict"
+        assert spelt["events"][0]["outcome"] == "duplicate"
+        account = await acme.ask_now("/v1/accounts/capillary:9001:1:77:points")
+        assert account["available"] == "5"
+
+
+async def test_an_approved_request_forgets_the_customer(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        body = json.loads(about(4545332, "a", email="ann@example.com"))
+        body["orgId"] = 781
+        await acme.deliver(json.dumps(body).encode())
+        await acme.deliver(sample("capillary", "requestUpdated-2"))
+
+        await acme.ask("/v1/projections", min_position="3")  # the act itself
+
+        [customer] = (await acme.ask_now("/v1/customers/capillary:781:4545332"))["customers"]
+        assert customer["erased_at"] is not None
+        assert (await acme.ask_now("/v1/customers", email="ann@example.com"))["items"] == []
+
+
+async def test_forgetting_leaves_every_digest_but_that_of_customers_as_it_was(dsn: str) -> None:
+    connection = await connect(dsn)
+    async with serving(dsn, "acme") as [acme]:
+        for body in (about(1, "a", email="ann@example.com"), issued("b", 3, 1, 10)):
+            await acme.deliver(body)
+        await acme.ask_now("/v1/projections")
+        before = await digest(connection, acme.ledger.ledger_id)
+        await erase(acme, dsn, "capillary:9001:1")
+        await acme.ask_now("/v1/projections")
+        after = await digest(connection, acme.ledger.ledger_id)
+    await connection.close()
+
+    changed = {table for table in before.tables if before.tables[table] != after.tables[table]}
+    assert changed == {"customers", "facts"}
+
+
+async def test_keys_remembered_by_another_process_are_not_used_after_an_erasure(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        connection = await connect(dsn)
+        await append(connection, VAULT, acme.ledger.ledger_id, [delivery(about(1, "a", email="ann@example.com"))])
+        await erase(acme, dsn, "capillary:9001:1")
+
+        body = about(1, "later", email="ann@new.example")
+        [[told]] = await append(connection, VAULT, acme.ledger.ledger_id, [delivery(body)])
+        await connection.close()
+
+        key = await key_of(dsn, acme.ledger, "reveal")
+        assert await reveal(acme, key, told.position) == body
+
+
+def test_the_master_key_of_the_tests_is_that_of_the_vault() -> None:
+    assert VAULT.mask(1) == MASTER_KEY.derive(b"names of 1")

@@ -17,6 +17,7 @@ from ledger.registry import all_ledgers
 from projections import advance, store
 
 POLL_SECONDS = 0.1
+BATCHES_PER_LEDGER_MAX = 10  # then it is the next one's turn
 RETRY_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -68,13 +69,20 @@ class Projector:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _advance_all(self, connection: Connection) -> None:
-        """Advance every ledger by one batch, and rest when there was nothing to do."""
+        """Advance every ledger by some batches, and rest when there was nothing to do."""
         self._wake.clear()
         busy = False
         for ledger in await all_ledgers(connection):
-            taken = await advance.advance(connection, ledger.ledger_id)
-            busy = busy or taken > 0
-            await self._tell(ledger.ledger_id, await store.checkpoint(connection, ledger.ledger_id))
+            batches = 0
+            async with contextlib.aclosing(advance.follow(connection, ledger.ledger_id)) as positions:
+                async for position in positions:
+                    await self._tell(ledger.ledger_id, position)
+                    batches += 1
+                    if batches == BATCHES_PER_LEDGER_MAX:
+                        break
+            if not batches:  # another process may have advanced it
+                await self._tell(ledger.ledger_id, await store.checkpoint(connection, ledger.ledger_id))
+            busy = busy or batches > 0
         if not busy:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
@@ -94,5 +102,6 @@ class Projector:
 async def catch_up(connection: Connection, ledger_id: int) -> int:
     """Advance one ledger until its rows reflect all of it; give the position."""
     while (position := await store.checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
-        await advance.advance(connection, ledger_id)
+        async for _ in advance.follow(connection, ledger_id):
+            pass
     return position

@@ -3,8 +3,9 @@
 SQL over a projection's tables is composed here, and nowhere else, from the names in our own Table values.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -189,7 +190,9 @@ async def write_changes(
     connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[Change]
 ) -> None:
     """Write the new states and rows of some subjects of one projection; only rows that differ are touched."""
-    await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, [change.subject for change in changes])
+    known = [change.subject for change in changes if change.before != {}]
+    if known:
+        await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, known)
     await copy_subjects(connection, ledger_id, projection, [change for change in changes if change.state])
     replaced = [change.subject for change in changes if change.before is None]
     for table in projection.tables:
@@ -235,22 +238,34 @@ def _difference(table: Table, changes: Sequence[Change]) -> tuple[list[Row], lis
     """Compare rows before and after by key: the keys to delete, and the rows to write."""
     gone: list[Row] = []
     new: list[tuple[str, Row]] = []
-    places = [table.columns.index(column) for column in table.key]
+    key_of = _key_of(table)
     for change in changes:
         after = change.after.get(table.name, ())
-        if change.before is None or table.grows:
+        if table.grows or not change.before:
             new += [(change.subject, row) for row in after]
             continue
-        before = {tuple(row[place] for place in places): row for row in change.before.get(table.name, ())}
+        before = {key_of(row): row for row in change.before.get(table.name, ())}
         for row in after:
-            key = tuple(row[place] for place in places)
+            key = key_of(row)
             old = before.pop(key, None)
-            if old != row:
+            if old is None:
                 new.append((change.subject, row))
-                if old is not None:
-                    gone.append((change.subject, *key))
+            elif not _same(old, row):
+                new.append((change.subject, row))
+                gone.append((change.subject, *key))
         gone += [(change.subject, *key) for key in before]
     return gone, new
+
+
+@cache
+def _key_of(table: Table) -> Callable[[Row], Row]:
+    places = [table.columns.index(column) for column in table.key]
+    return itemgetter(*places) if len(places) > 1 else lambda row: tuple(row[place] for place in places)
+
+
+def _same(old: Row, row: Row) -> bool:
+    """Compare to the last digit: 4 and 4.000 are equal, but not the same row to a digest."""
+    return old == row and _ENCODER.encode(old) == _ENCODER.encode(row)
 
 
 @cache

@@ -3,13 +3,25 @@
 Keys of free maps belong to whoever filled them in and stay as they are. The bytes in the ledger are never changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from ledger.vendors.shape import Shape, squeeze
 
 FREE_MAPS = frozenset({"customFields", "metadata", "extendedFields", "traceAttributes"})
+
+
+class Damage(NamedTuple):
+    """How a vendor's documents may be spoilt: see ledger/vendors/repairs.py."""
+
+    vocabulary: frozenset[str] = frozenset()  # names of keys in which blanks are damage
+    aliases: Mapping[str, str] = {}  # what else an event is called, in lower case, and its kind
+    words: frozenset[str] = frozenset()  # in capitals; in others, blanks may be meant
+    shapes: tuple[type[Shape], ...] = ()  # beside those of its kinds: envelopes, and what is read in two steps
+
+
+SOUND = Damage()  # a vendor whose documents nobody copied
 
 
 def repair_keys(value: Any, vocabulary: frozenset[str]) -> Any:

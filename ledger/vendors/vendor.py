@@ -8,6 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from ledger.facts import Fact
 from ledger.reading import Document
 from ledger.vendors.personal import Personal
+from ledger.vendors.repair import SOUND, Damage
 from ledger.vendors.shape import Shape
 
 S = TypeVar("S", bound=Shape)
@@ -62,3 +63,4 @@ class Vendor:
         str  # how its deliveries are authenticated unless the operator says otherwise: see service/authentication.py
     )
     header: str  # the header that carries the secret or the signature
+    damage: Damage = SOUND

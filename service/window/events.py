@@ -10,9 +10,11 @@ from ledger.access import note_access
 from ledger.errors import PositionUnknown, Unreadable
 from ledger.facts import kind_of
 from ledger.identify import UNREADABLE
-from ledger.interpret import interpret
+from ledger.interpret import Event, interpret
 from ledger.read import Head
 from ledger.reading import read as read_document
+from ledger.vendors import SOURCES
+from ledger.vendors.repairs import repairs
 from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
 from service.house import HOUSE
 from service.window.reading import candidates, limit_of, reach, reader
@@ -90,6 +92,7 @@ async def get_event(request: web.Request) -> web.Response:
                 "changed": sorted({f"{one.fact.subject_kind} {one.fact.subject}" for one in meaning.told}),
                 "unread": meaning.unread,
                 "reason": meaning.reason,
+                "repairs": shown_repairs(event),
                 **await reach(read),
             }
         )
@@ -127,11 +130,18 @@ def shown_head(head: Head) -> dict[str, Any]:
 
 
 def shown_payload(payload: bytes) -> Any:
-    """Show a payload as JSON where it is JSON that we accept, else as text."""
+    """Show a payload as it stands where it is JSON that we accept, numbers of any size included, else as text."""
     try:
-        return read_document(payload).value
+        read_document(payload)
     except Unreadable:
         return payload.decode("utf-8", "replace")
+    return orjson.Fragment(payload)
+
+
+def shown_repairs(event: Event) -> list[dict[str, Any]]:
+    """List what reading the payload repairs: path, rule, before, after; see ledger/vendors/repairs.py."""
+    vendor = SOURCES.get(event.source)
+    return [repair._asdict() for repair in repairs(vendor, event.kind, event.payload)] if vendor else []
 
 
 ROUTES = [

@@ -22,9 +22,9 @@ from ledger.vendors.capillary import (
     transactions,
     transfers,
 )
-from ledger.vendors.capillary.envelope import Opener
+from ledger.vendors.capillary.envelope import ACTIONS, ALIASES, ENVELOPE_KEYS, IDENTIFIERS, Around, Opener
 from ledger.vendors.capillary.personal import PERSONAL
-from ledger.vendors.repair import vocabulary
+from ledger.vendors.repair import Damage, vocabulary
 from ledger.vendors.vendor import Kind, Vendor
 
 KINDS: dict[str, Kind[Any]] = {
@@ -48,11 +48,22 @@ KINDS: dict[str, Kind[Any]] = {
     **adjustments.KINDS,
 }
 
+DAMAGE = Damage(
+    vocabulary=ENVELOPE_KEYS | vocabulary([*(kind.shape for kind in KINDS.values()), points.Converted]),
+    aliases=ALIASES,
+    words=frozenset().union(
+        *(ACTIONS, IDENTIFIERS, cards.STATUSES, customers.LOYALTY_TYPES, customers.SOURCES),
+        *(partners.PARTNER_TYPES, transactions.BILL_TYPES, transactions.DELIVERY_STATUSES),
+    ),
+    shapes=(Around, points.Converted),
+)
+
 CAPILLARY = Vendor(
     name="capillary",
-    open=Opener(KINDS, vocabulary(kind.shape for kind in KINDS.values()) | vocabulary([points.Converted])),
+    open=Opener(KINDS, DAMAGE.vocabulary),
     kinds=KINDS,
     personal=PERSONAL,
     scheme="header",
     header="x-webhook-secret",
+    damage=DAMAGE,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ledger.reading import Document
 from ledger.vendors.repair import repair_keys
-from ledger.vendors.shape import as_id, as_time, squeeze
+from ledger.vendors.shape import OptionalId, Shape, Text, Time, as_id, as_time, squeeze
 from ledger.vendors.vendor import NO_ORG, Member
 
 # What headings and older pages call an event, in lower case, and what its body calls it.
@@ -26,6 +26,23 @@ ENVELOPE_KEYS = frozenset(
         *("requestType", "requestBaseType", "status", "comments", "customerId"),
     )
 )
+
+ACTIONS = frozenset({"START"})  # what Capillary writes as actionType: nothing else was ever seen
+IDENTIFIERS = frozenset({"BILLID", "BILLNUMBER", "REDEMPTIONID"})  # of an activity, in capitals: see people.py
+
+
+class Around(Shape):
+    """The fields around `data`, by how they are read when an envelope is opened."""
+
+    event_id: OptionalId = None
+    ref_id: OptionalId = None
+    api_request_id: OptionalId = None
+    loyalty_event_id: OptionalId = None
+    org_id: OptionalId = None
+    created_at: Time = None
+    time_stamp: Time = None
+    action_type: Text = None
+
 
 # Where an event without an id of its own says whom or what it is about, and so does one whose id is shared.
 _SUBJECTS = ("cardNumber", "requestId", "requestTrackingId", "rewardId", "badgeId", "earnId")

@@ -15,7 +15,6 @@ from service.answers import answer
 from service.authentication import authenticate
 from service.house import HOUSE
 
-
 BODY_SECONDS_MAX = 10.0  # for the whole of a body: a sender that trickles must not hold a connection
 
 
@@ -23,7 +22,8 @@ async def receive(request: web.Request) -> web.Response:
     """POST /v1/hooks/{connection_id}: one delivery of a vendor.
 
     200 {"ledger", "events": [{"position", "outcome": "appended" | "duplicate" | "conflict", "kind"}]} once it is
-    durable; 401 wrong credentials, 404 no such connection, 408 too slow, 413 more than BODY_BYTES_MAX, 503 cannot store now.
+    durable; 401 wrong credentials, 404 no such connection, 408 too slow, 413 more than BODY_BYTES_MAX, 503 cannot store
+    now.
     """
     house = request.app[HOUSE]
     inbound = await house.inbound.get(request.match_info["connection_id"])

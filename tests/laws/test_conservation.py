@@ -10,8 +10,8 @@ from hypothesis import given
 from ledger.facts import Told
 from ledger.interpret import Event, interpret
 from projections.accounts import ACCOUNTS, Wallet
+from projections.accounts.lots import ZERO, Account
 from projections.joined import components
-from projections.lots import ZERO, Account
 from projections.projection import fold, key_of
 from projections.store import decode_state, encode_state
 from tests.deliveries import delivery

@@ -21,7 +21,7 @@ from ledger.facts.accounts import (
     TransferSettled,
 )
 from projections.accounts import ACCOUNTS, Wallet
-from projections.lots import Account
+from projections.accounts.lots import Account
 from projections.projection import fold, key_of
 from tests.projections.telling import day, on
 

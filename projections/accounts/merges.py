@@ -6,7 +6,7 @@ holds what went over, so that both accounts go on summing to zero and the two to
 
 from bisect import insort
 
-from projections.lots import ZERO, Account, post, settle
+from projections.accounts.lots import ZERO, Account, post, settle
 
 
 def move(victim: Account, survivor: Account) -> None:

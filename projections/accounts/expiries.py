@@ -6,7 +6,18 @@ from decimal import Decimal
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import Expired, ExpiryMoved
-from projections.lots import ZERO, Account, Lot, credit, lapse_instant, lot_id_of, pass_time, post, settle, take
+from projections.accounts.lots import (
+    ZERO,
+    Account,
+    Lot,
+    credit,
+    lapse_instant,
+    lot_id_of,
+    pass_time,
+    post,
+    settle,
+    take,
+)
 
 
 def expire(account: Account, fact: Expired, occurrence: Occurrence) -> None:

@@ -32,11 +32,10 @@ from ledger.facts.adjustments import Removed
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.merges import HolderMerged, HolderMergedAway
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
-from projections import account_tables as tables
-from projections import expiries, merges, promises
-from projections.lots import ZERO, Account, Debit, credit, debit, pass_time, post, take
+from projections.accounts import expiries, merges, promises, tables
+from projections.accounts.lots import ZERO, Account, Debit, credit, debit, pass_time, post, take
+from projections.accounts.reversals import restore, take_back
 from projections.projection import Projection, Rows, State
-from projections.reversals import restore, take_back
 
 
 class Wallet(State):

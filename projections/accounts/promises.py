@@ -6,7 +6,7 @@ from decimal import Decimal
 from ledger.facts import Occurrence
 from ledger.facts.accounts import Promise
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
-from projections.lots import ZERO, Account, Pending, credit, lot_id_of, post
+from projections.accounts.lots import ZERO, Account, Pending, credit, lot_id_of, post
 
 
 def promise(

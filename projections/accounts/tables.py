@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from ledger.facts.accounts import AccountFact
-from projections.lots import ZERO, Account, Lot, Posting
+from projections.accounts.lots import ZERO, Account, Lot, Posting
 from projections.projection import Table
 
 

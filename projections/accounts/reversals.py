@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import IssueReversed, RedemptionReversed
-from projections.lots import (
+from projections.accounts.lots import (
     DEBT,
     ZERO,
     Account,

@@ -11,11 +11,19 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 async def connect(dsn: str, *, search_path: str = "live") -> "asyncpg.Connection[asyncpg.Record]":
-    """Open one connection; unqualified names mean the tables of the generation `search_path`."""
+    """Open one connection for work in batches; unqualified names mean the tables of the generation `search_path`.
+
+    Statements are planned anew each time: a plan kept from when a table was empty would read all of it for ever.
+    """
     return await asyncpg.connect(
         dsn,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings={"search_path": search_path, "timezone": "UTC", "application_name": "loyalty"},
+        server_settings={
+            "search_path": search_path,
+            "timezone": "UTC",
+            "application_name": "loyalty",
+            "plan_cache_mode": "force_custom_plan",
+        },
     )
 
 

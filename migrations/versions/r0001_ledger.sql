@@ -169,8 +169,9 @@ CREATE FUNCTION ledger.append(
 ) RETURNS TABLE (n int, "position" bigint, outcome text)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
--- A plan made while the ledger was small must not scan it when it is large.
-SET enable_seqscan = off
+-- A look-up is planned anew at each call: a plan kept from when the ledger was empty would read all of it. What is
+-- written needs no look-up, and its plan is kept: each new one would copy every array.
+SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -178,6 +179,11 @@ DECLARE
     tail_recorded timestamptz;
     recorded      timestamptz;
     recorded_text text;
+    store_keys    bytea[];    -- of each event: its key, or as a conflict its key and variant
+    positions     bigint[];   -- where it stands
+    fresh         bigint[];   -- the same, null unless it is new
+    outcomes      text[];
+    bodies        bigint[];   -- of each delivery: where its body stands, null unless an event of it is new
 BEGIN
     PERFORM pg_advisory_xact_lock(1819239276, p_ledger);  -- 'loyl'
     SELECT e.position, e.recorded_at INTO tail_position, tail_recorded
@@ -192,7 +198,6 @@ BEGIN
     -- Never backwards, so that "what we knew at a time" is a position.
     recorded := greatest(clock_timestamp(), tail_recorded);
     recorded_text := to_char(recorded AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
-    RETURN QUERY
     WITH told AS MATERIALIZED (  -- what the plain key stands for: in the ledger already, or else first in this call
         SELECT i.n::int AS n, i.event_key, i.content, i.variant, i.delivery, known.position AS known_position,
                coalesce(known.variant, first_value(i.variant) OVER (PARTITION BY i.event_key ORDER BY i.n))
@@ -222,43 +227,47 @@ BEGIN
         SELECT p.*, CASE WHEN p.is_new
                          THEN tail_position + count(*) FILTER (WHERE p.is_new) OVER (ORDER BY p.n) END AS new_position
           FROM placed p
-    ),
-    entered AS MATERIALIZED (
-        SELECT f.n, f.delivery, f.store_key, f.new_position,
-               min(f.new_position) OVER (PARTITION BY f.delivery) AS body_position,
-               convert_to(p_entry_heads[f.n] || f.new_position || ',"recorded_at":"' || recorded_text || '",'
-                          || p_entry_tails[f.n], 'UTF8') AS entry
-          FROM numbered f WHERE f.is_new
-    ),
-    written AS (
-        INSERT INTO ledger.events (ledger_id, position, connection_id, source, org, kind, event_key, content,
-                                   variant, occurred_at, recorded_at, delivery_position, ordinal, payload, entry, leaf_hash)
-        SELECT p_ledger, t.new_position, p_connections[t.n], p_sources[t.n], p_orgs[t.n], p_kinds[t.n], t.store_key,
-               p_contents[t.n], p_variants[t.n], p_occurred[t.n], recorded, t.body_position, p_ordinals[t.n],
-               CASE WHEN t.new_position = t.body_position THEN p_payloads[t.delivery] END,
-               t.entry, sha256('\x00'::bytea || t.entry)
-          FROM entered t ORDER BY t.new_position
-    ),
-    sealed AS (
-        INSERT INTO ledger.personal (ledger_id, position, subject, key_id, ciphertext, commitment)
-        SELECT p_ledger, t.new_position, p.subject, p.key_id, p.ciphertext, p.commitment
-          FROM entered t
-          JOIN unnest(p_part_deliveries, p_part_subjects, p_part_key_ids, p_part_ciphertexts, p_part_commitments)
-               AS p (delivery, subject, key_id, ciphertext, commitment) ON p.delivery = t.delivery
-         WHERE t.new_position = t.body_position
-    ),
-    indexed AS (
-        INSERT INTO ledger.personal_index (ledger_id, blind, subject)
-        SELECT p_ledger, b.blind, b.subject
-          FROM entered t
-          JOIN unnest(p_blind_deliveries, p_blind_subjects, p_blinds) AS b (delivery, subject, blind)
-               ON b.delivery = t.delivery
-         WHERE t.new_position = t.body_position
-        ON CONFLICT DO NOTHING
     )
-    SELECT p.n, coalesce(p.known_position, max(p.new_position) OVER (PARTITION BY p.store_key)),
-           CASE WHEN NOT p.is_new THEN 'duplicate' WHEN p.in_conflict THEN 'conflict' ELSE 'appended' END
-      FROM numbered p ORDER BY p.n;
+    SELECT array_agg(p.store_key ORDER BY p.n),
+           array_agg(coalesce(p.known_position, p.key_position) ORDER BY p.n),
+           array_agg(p.new_position ORDER BY p.n),
+           array_agg(CASE WHEN NOT p.is_new THEN 'duplicate' WHEN p.in_conflict THEN 'conflict' ELSE 'appended' END
+                     ORDER BY p.n)
+      INTO store_keys, positions, fresh, outcomes
+      FROM (SELECT f.*, max(f.new_position) OVER (PARTITION BY f.store_key) AS key_position FROM numbered f) p;
+    SELECT array_agg(d.body ORDER BY d.delivery) INTO bodies
+      FROM (SELECT u.delivery, min(u.new_position) AS body
+              FROM unnest(p_deliveries, fresh) AS u (delivery, new_position) GROUP BY u.delivery) d;
+
+    PERFORM set_config('plan_cache_mode', 'force_generic_plan', true);
+    INSERT INTO ledger.events (ledger_id, position, connection_id, source, org, kind, event_key, content, variant,
+                               occurred_at, recorded_at, delivery_position, ordinal, payload, entry, leaf_hash)
+    SELECT p_ledger, e.position, e.connection_id, e.source, e.org, e.kind, e.store_key, e.content, e.variant,
+           e.occurred_at, recorded, bodies[e.delivery], e.ordinal,
+           CASE WHEN e.position = bodies[e.delivery] THEN p_payloads[e.delivery] END,
+           e.entry, sha256('\x00'::bytea || e.entry)
+      FROM (SELECT u.*, convert_to(u.head || u.position || ',"recorded_at":"' || recorded_text || '",' || u.tail, 'UTF8')
+                        AS entry
+              FROM unnest(fresh, store_keys, p_connections, p_sources, p_orgs, p_kinds, p_contents, p_variants,
+                          p_occurred, p_deliveries, p_ordinals, p_entry_heads, p_entry_tails)
+                   AS u (position, store_key, connection_id, source, org, kind, content, variant,
+                         occurred_at, delivery, ordinal, head, tail)
+             WHERE u.position IS NOT NULL OFFSET 0) e;
+
+    INSERT INTO ledger.personal (ledger_id, position, subject, key_id, ciphertext, commitment)
+    SELECT p_ledger, bodies[u.delivery], u.subject, u.key_id, u.ciphertext, u.commitment
+      FROM unnest(p_part_deliveries, p_part_subjects, p_part_key_ids, p_part_ciphertexts, p_part_commitments)
+           AS u (delivery, subject, key_id, ciphertext, commitment)
+     WHERE bodies[u.delivery] IS NOT NULL;
+
+    INSERT INTO ledger.personal_index (ledger_id, blind, subject)
+    SELECT p_ledger, u.blind, u.subject FROM unnest(p_blind_deliveries, p_blind_subjects, p_blinds)
+           AS u (delivery, subject, blind)
+     WHERE bodies[u.delivery] IS NOT NULL
+        ON CONFLICT DO NOTHING;
+
+    RETURN QUERY SELECT u.n::int, u.position, u.outcome
+                   FROM unnest(positions, outcomes) WITH ORDINALITY AS u (position, outcome, n);
 END $$;
 
 -- Forget a person: destroy the key of every part sealed for them, and what they could be looked up by. Give whether there

@@ -15,6 +15,7 @@ from ledger.vendors import SOURCES
 from ledger.vendors.vendor import Kind, Member, Stamp
 
 REASON_CHARACTERS_MAX = 300
+FACTS_PER_EVENT_MAX = 10_000
 
 
 class Event(NamedTuple):
@@ -88,7 +89,10 @@ def _facts(kind: Kind[Any], member: Member, event: Event, tag: str) -> tuple[dat
     own_time = kind.occurred(shape) if kind.occurred else None
     occurred_at = own_time or member.occurred_at
     stamp = Stamp(event.source, member.org, occurred_at or event.recorded_at, tag)
-    return occurred_at, kind.facts(shape, stamp)
+    facts = kind.facts(shape, stamp)
+    if len(facts) > FACTS_PER_EVENT_MAX:
+        raise ValueError("too many facts")
+    return occurred_at, facts
 
 
 def _shape_reason(invalid: ValidationError) -> str:

@@ -134,25 +134,30 @@ class _Search:
             return
         owner = self._person(under, value) or owner
         inside = (*inside, under)
-        plain = not self._blank_in_key and self._names.isdisjoint(value) and self._free.isdisjoint(inside)
+        plain = self._names.isdisjoint(value) and self._free.isdisjoint(inside)
+        if self._blank_in_key:
+            plain = plain and " " not in "".join(value)
         for key, child in value.items():
             if not plain and self._take(value, key, child, inside, owner):
                 continue
             if type(child) is dict or type(child) is list:
-                self.look_into(child, key, inside, owner)
+                self.look_into(child, squeeze(key) if " " in key else key, inside, owner)
 
     def _take(
         self, structure: dict[str, Any], key: str, value: Any, inside: tuple[str, ...], owner: str | None
     ) -> bool:
         """Note a value if its key makes it personal; False if the search must go on inside it."""
-        name = squeeze(key) if self._blank_in_key else key
+        name = squeeze(key) if " " in key else key
         where = self._keys.get(name)
         nth = self.seen.get(key, 0)
         if where is not None:
             self.seen[key] = nth + 1
+        elif self._free.isdisjoint(inside):
+            return False
         if not _is_value(value):
             return False
-        is_free = type(value) is not dict and name not in LABELS and not self._free.isdisjoint(inside)
+        is_label = name in LABELS and inside[-1] in self._free  # deeper inside, it is a part of somebody's value
+        is_free = type(value) is not dict and not is_label and not self._free.isdisjoint(inside)
         is_meant = where is not None and (where is ANYWHERE or not where.isdisjoint(inside))
         if not (is_free or is_meant) or self._spared(structure):
             return False
@@ -164,7 +169,7 @@ class _Search:
         """Count the personal keys inside a structure that is cut out as a whole."""
         if type(value) is dict:
             for key, child in value.items():
-                if (squeeze(key) if self._blank_in_key else key) in self._names:
+                if (squeeze(key) if " " in key else key) in self._names:
                     self.seen[key] = self.seen.get(key, 0) + 1
                 self._count_inside(child)
         elif type(value) is list:

@@ -73,9 +73,9 @@ def read(body: bytes) -> Document:
 
 
 def _holds_too_many_values(body: bytes) -> bool:
-    """Count no further than VALUES_MAX, and keep nothing: parsing such a body would already cost too much."""
+    """Count a body's values, not itself; no further than the limit, and keeping nothing: to parse it costs too much."""
     end = 0
-    for _ in range(VALUES_MAX):
+    for _ in range(VALUES_MAX + 1):
         match = _TO_NEXT_VALUE.match(body, end)
         if match is None:
             return False

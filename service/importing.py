@@ -2,6 +2,9 @@
 
 A line that is there already is a duplicate and changes nothing, so an import that broke off is resumed by running it
 again. A file that holds one document printed over several lines is one delivery.
+
+A line that is not JSON is stored as it is and quarantined. On request it is mended first by the rules of mending.py;
+then the mended text is what is appended, because no vendor ever sent the other: what spoilt it came after them.
 """
 
 import asyncio
@@ -9,13 +12,12 @@ import gzip
 import importlib
 import io
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
-
-import msgspec
 
 from ledger.append import append
 from ledger.database import Connection
@@ -24,6 +26,7 @@ from ledger.identify import UNREADABLE, Delivery, Origin, identify
 from ledger.reading import BODY_BYTES_MAX
 from ledger.registry import InboundConnection
 from ledger.vault import Vault
+from service.mending import is_json, mend
 
 LINES_PER_BLOCK_MAX = 1_000
 EVENTS_PER_BLOCK_MAX = 4_000
@@ -48,6 +51,8 @@ class Summary:
     conflicts: int = 0
     unreadable: int = 0
     too_long: list[int] = field(default_factory=list)  # the numbers of lines that could not be stored
+    mended_lines: int = 0
+    mended_places: Counter[str] = field(default_factory=Counter)  # by rule
 
 
 def open_file(path: Path, raw: BinaryIO) -> BinaryIO:
@@ -99,17 +104,9 @@ def read_lines(file: BinaryIO) -> Iterator[Line]:
 def is_one_document(text: bytes) -> bool:
     """Say whether a text is one document over several lines, sound or broken, rather than a document a line."""
     lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) < 2 or _is_json(lines[0]):
+    if len(lines) < 2 or is_json(lines[0]):
         return False
-    return _is_json(text) or not any(line.lstrip()[:1] in (b"{", b"[") and _is_json(line) for line in lines[1:])
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+    return is_json(text) or not any(line.lstrip()[:1] in (b"{", b"[") and is_json(line) for line in lines[1:])
 
 
 async def import_lines(
@@ -118,14 +115,16 @@ async def import_lines(
     inbound: InboundConnection,
     lines: Iterator[Line],
     tell: Callable[[Summary], None],
+    *,
+    mending: bool = False,
 ) -> Summary:
-    """Append what the lines say, and tell after each block how it stands.
+    """Append what the lines say, and tell after each block how it stands; with `mending`, mend lines that are not JSON.
 
     While the database writes one block, the next is read and identified. Raises LedgerUnavailable: what was appended
     until then stays.
     """
     summary = Summary()
-    blocks = _blocks(inbound.origin(vault), lines, summary)
+    blocks = _blocks(inbound.origin(vault), _mended(lines, summary) if mending else lines, summary)
     block = next(blocks, None)
     while block is not None:
         writing = append(connection, vault, inbound.ledger.ledger_id, block)
@@ -134,6 +133,18 @@ async def import_lines(
         tell(summary)
         block = following
     return summary
+
+
+def _mended(lines: Iterator[Line], summary: Summary) -> Iterator[Line]:
+    """Mend the lines that are not JSON, and count what that took."""
+    for line in lines:
+        mended = mend(line.body) if line.body is not None else None
+        if mended is None:
+            yield line
+            continue
+        summary.mended_lines += 1
+        summary.mended_places.update(mended.places)
+        yield line._replace(body=mended.text)
 
 
 def _blocks(origin: Origin, lines: Iterator[Line], summary: Summary) -> Iterator[list[Delivery]]:

@@ -14,6 +14,8 @@ from pydantic.alias_generators import to_camel
 WHOLE_POINTS_MAX = 10**12
 POINTS_MAX = Decimal(WHOLE_POINTS_MAX)
 POINTS_PLACES_MAX = 6
+ID_BYTES_MAX = 255  # ids make up the keys of rows, several of them one key, and an index holds no longer ones
+COUNT_MAX = 10**9
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 LATEST_DAY = date(2200, 1, 1)
@@ -46,12 +48,14 @@ def squeeze(text: str) -> str:
 def as_id(value: Any) -> str | None:
     """Read an id as text, None where the vendor writes one of its words for "none".
 
-    Raises ValueError for a fraction, a truth value or a structure.
+    Raises ValueError for a fraction, a truth value, a structure, or a text longer than ID_BYTES_MAX.
     """
     if type(value) is int:
         text = str(value)
     elif type(value) is str:
         text = value if value.isalnum() else squeeze(value)
+        if len(text) * 4 > ID_BYTES_MAX and len(text.encode()) > ID_BYTES_MAX:
+            raise ValueError("too long for an id")
     elif value is None:
         return None
     else:
@@ -83,6 +87,16 @@ def as_points(value: Any) -> Decimal:
     if points.as_tuple().exponent < -POINTS_PLACES_MAX:  # type: ignore[operator]  # finite: an int
         raise ValueError("finer than 0.000001")
     return points
+
+
+def as_count(value: Any) -> int | None:
+    """Read how many there are, None where that is not told. Raises ValueError for less than 0 or above COUNT_MAX."""
+    if value is None or value == "":
+        return None
+    count = as_points(value)
+    if not 0 <= count <= COUNT_MAX:
+        raise ValueError("not a count")
+    return int(count)
 
 
 def as_time(value: Any) -> datetime | None:
@@ -164,4 +178,5 @@ Time = Annotated[datetime | None, BeforeValidator(as_time)]
 FarTime = Annotated[datetime | None, BeforeValidator(as_far_time)]
 Day = Annotated[date | None, BeforeValidator(as_day)]
 Text = Annotated[str | None, BeforeValidator(as_text)]
+Count = Annotated[int | None, BeforeValidator(as_count)]
 List = BeforeValidator(as_list)

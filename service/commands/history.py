@@ -28,6 +28,9 @@ LINES_NAMED_MAX = 10
 def import_file(
     file: Annotated[Path, typer.Argument(help="NDJSON, also .gz or .zst; - is standard input.", show_default=False)],
     connection_id: Annotated[str, typer.Option("--connection", help="As if it came in here.", show_default=False)],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend lines that are not JSON: trailing commas, markdown, a lost brace.")
+    ] = False,
     advance: Annotated[bool, typer.Option(help="Bring the projections up to date afterwards.")] = True,
     data: Data = None,
     as_json: AsJson = False,
@@ -47,9 +50,8 @@ def import_file(
                 done = raw.tell() if size else None
                 progress.update(task, completed=done, description=f"{summary.lines:,} lines")
 
-            summary = await import_lines(
-                connection, Vault(place.master_key), inbound, read_lines(open_file(file, raw)), tell
-            )
+            lines = read_lines(open_file(file, raw))
+            summary = await import_lines(connection, Vault(place.master_key), inbound, lines, tell, mending=repair)
             if advance:
                 progress.remove_task(task)
                 progress.add_task("bringing the projections up to date", total=None)
@@ -63,7 +65,7 @@ def import_file(
         if is_damage(error):
             raise RequestInvalid(f"{file} is damaged; what came before is appended") from error
         raise
-    _show_summary(summary, as_json=as_json)
+    _show_summary(summary, mending=repair, as_json=as_json)
     if summary.too_long:
         raise typer.Exit(1)
 
@@ -139,7 +141,7 @@ def _open(file: Path, opened: ExitStack) -> tuple[BinaryIO, int | None]:
     return raw, file.stat().st_size
 
 
-def _show_summary(summary: Summary, *, as_json: bool) -> None:
+def _show_summary(summary: Summary, *, mending: bool, as_json: bool) -> None:
     told = {
         "lines": summary.lines,
         "appended": summary.appended,
@@ -149,9 +151,15 @@ def _show_summary(summary: Summary, *, as_json: bool) -> None:
         "too_long": summary.too_long,
     }
     if as_json:
-        show_json(told)
+        mended = {"lines": summary.mended_lines, "places": summary.mended_places}
+        show_json({**told, "repaired": mended} if mending else told)
     else:
         show_table(tuple(told), [[*list(told.values())[:-1], len(summary.too_long)]])
+    if mending:
+        places = ", ".join(f"{rule} {count:,}" for rule, count in sorted(summary.mended_places.items()))
+        note(
+            f"Lines repaired: {summary.mended_lines:,}{places and f' ({places})'}. What is stored is the repaired text."
+        )
     if summary.too_long:
         named = ", ".join(str(number) for number in summary.too_long[:LINES_NAMED_MAX])
         more = " and more" if len(summary.too_long) > LINES_NAMED_MAX else ""

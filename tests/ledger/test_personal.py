@@ -156,3 +156,28 @@ def test_an_unreadable_body_is_cut_out_whole() -> None:
 
     assert json.loads(of.payload) == {"unreadable": "not JSON", "body": MARKED}
     assert restore(of.payload, pieces_of(of)) == b"\xff not json"
+
+
+def test_in_a_structure_that_others_fill_in_only_its_own_labels_are_kept() -> None:
+    personal = Personal({}, lambda _key, _structure: None, free=frozenset({"customFields"}))
+    body = b'{"customFields": [{"name": "nick", "value": {"name": "Ada", "type": "x"}}, {"name": "age", "value": [7]}]}'
+
+    of = cut(body, read(body), personal)
+
+    assert json.loads(of.payload) == {
+        "customFields": [
+            {"name": "nick", "value": {"name": MARKED, "type": MARKED}},
+            {"name": "age", "value": MARKED},
+        ]
+    }
+
+
+def test_a_spoilt_name_of_a_structure_hides_nothing() -> None:
+    personal = Personal(
+        {"id": frozenset({"instore"})}, lambda _key, _structure: None, free=frozenset({"customFields"})
+    )
+    body = b'{"custom Fields": {"colour": "red"}, " instore": {"id": "7"}}'
+
+    assert cut(body, read(body), personal).payload == (
+        b'{"custom Fields": {"colour": "<personal>"}, " instore": {"id": "<personal>"}}'
+    )

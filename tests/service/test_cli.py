@@ -187,6 +187,18 @@ def test_a_line_that_cannot_be_stored_is_named_and_the_others_are_kept(served: S
     assert "line 2." in run.err
 
 
+def test_lines_that_are_not_json_are_repaired_on_request(served: Served) -> None:
+    connection = served.connection()["connection_id"]
+    arguments = ("import", "-", f"--connection={connection}", "--repair", "--json", "--data", served.folder)
+
+    run = loyalty(*arguments, stdin=b'{"repaired": [1, 2,],}\n{"sound": 1}\nnot JSON\n')
+
+    told = json.loads(run.out)
+    assert (told["lines"], told["appended"], told["unreadable"]) == (3, 3, 1)
+    assert told["repaired"] == {"lines": 1, "places": {"trailing comma": 2}}
+    assert "trailing comma 2" in run.err
+
+
 def test_a_damaged_file_is_told_in_one_line(served: Served, tmp_path: Path) -> None:
     file = tmp_path / "cut.gz"
     file.write_bytes(gzip.compress(b'{"n": 3}\n' * 100)[:-9])
@@ -313,6 +325,8 @@ def test_the_vendors_are_listed_with_a_sample_of_each_event() -> None:
         "source": "ascenda",
         "kind": "order_item.fulfillment.confirmed",
         "shape": "Fulfilment",
+        "subject_kinds": ["account", "order_item"],
+        "personal_keys": ["number"],
         "sample": "order_item.fulfillment.confirmed.json",
     }
 

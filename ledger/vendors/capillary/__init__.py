@@ -22,7 +22,7 @@ from ledger.vendors.capillary import (
     transactions,
     transfers,
 )
-from ledger.vendors.capillary.envelope import ACTIONS, ALIASES, ENVELOPE_KEYS, IDENTIFIERS, Around, Opener
+from ledger.vendors.capillary.envelope import ACTIONS, ALIASES, ENVELOPE_KEYS, IDENTIFIERS, UNREAD_KEYS, Around, Opener
 from ledger.vendors.capillary.personal import PERSONAL
 from ledger.vendors.repair import Damage, vocabulary
 from ledger.vendors.vendor import Kind, Vendor
@@ -49,7 +49,7 @@ KINDS: dict[str, Kind[Any]] = {
 }
 
 DAMAGE = Damage(
-    vocabulary=ENVELOPE_KEYS | vocabulary([*(kind.shape for kind in KINDS.values()), points.Converted]),
+    vocabulary=ENVELOPE_KEYS | UNREAD_KEYS | vocabulary([*(kind.shape for kind in KINDS.values()), points.Converted]),
     aliases=ALIASES,
     words=frozenset().union(
         *(ACTIONS, IDENTIFIERS, cards.STATUSES, customers.LOYALTY_TYPES, customers.SOURCES),

@@ -1,11 +1,14 @@
 """Capillary's badges (document 003). Only `badgeEarned` gives one: a workflow request to do so does not (trap 26)."""
 
+from decimal import Decimal
 from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from ledger.facts import Fact
 from ledger.facts.badges import BadgeEarned, EarnLimit
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.shape import Id, List, OptionalPoints, Shape, Text, Time
+from ledger.vendors.shape import Id, List, OptionalPoints, Shape, Text, Time, as_count
 from ledger.vendors.vendor import Kind, Stamp
 
 
@@ -15,7 +18,7 @@ class EarnConstraint(Shape):
     roll_type: Text = None
     roll_value: OptionalPoints = None
     max_earn_limit: OptionalPoints = None
-    current_earn_count: OptionalPoints = None
+    current_earn_count: Annotated[Decimal | None, BeforeValidator(as_count)] = None
 
 
 class BadgeEarnedEvent(CustomerEvent):

@@ -26,6 +26,7 @@ ENVELOPE_KEYS = frozenset(
         *("requestType", "requestBaseType", "status", "comments", "customerId"),
     )
 )
+UNREAD_KEYS = frozenset({"thumbnailId", "vendorRedemptionDetails"})  # of no shape, yet known to have been spoilt
 
 ACTIONS = frozenset({"START"})  # what Capillary writes as actionType: nothing else was ever seen
 IDENTIFIERS = frozenset({"BILLID", "BILLNUMBER", "REDEMPTIONID"})  # of an activity, in capitals: see people.py

@@ -21,7 +21,7 @@ from ledger.facts.streaks import (
 )
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.targets import TargetDetails
-from ledger.vendors.shape import List, OptionalId, OptionalPoints, Shape, Text, Time, as_points
+from ledger.vendors.shape import Count, List, OptionalId, OptionalPoints, Shape, Text, Time
 from ledger.vendors.vendor import Kind, Stamp
 
 
@@ -33,13 +33,7 @@ def as_local(value: Any) -> str | None:
         return None
 
 
-def as_count(value: Any) -> int | None:
-    """Read a count, a number or text."""
-    return None if value is None or value == "" else int(as_points(value))
-
-
 Local = Annotated[str | None, BeforeValidator(as_local)]
-Count = Annotated[int | None, BeforeValidator(as_count)]
 
 
 class Streak(Shape):

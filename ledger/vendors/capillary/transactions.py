@@ -17,6 +17,7 @@ from ledger.vendors.shape import Id, OptionalId, Text, as_id, squeeze
 from ledger.vendors.vendor import Kind, Stamp
 
 AMOUNT_MAX = Decimal(10) ** 15
+AMOUNT_PLACES_MAX = 30
 LINE_ITEMS_MAX = 10**6
 
 DELIVERY_STATUSES = frozenset({"PLACED", "PROCESSED", "SHIPPED", "DELIVERED", "RETURNED"})
@@ -26,7 +27,7 @@ BILL_TYPES = frozenset({"REGULAR", "RETURN", "MIXED", "NOT_INTERESTED", "NOT_INT
 def as_amount(value: Any) -> Decimal | None:
     """Read money exactly, with as many places as the till sent; None where nothing is said.
 
-    Raises ValueError for what is no number or beyond AMOUNT_MAX.
+    Raises ValueError for what is no number, beyond AMOUNT_MAX, or finer than AMOUNT_PLACES_MAX decimal places.
     """
     if value is None or (type(value) is str and not value.strip()):
         return None
@@ -38,7 +39,12 @@ def as_amount(value: Any) -> Decimal | None:
         raise ValueError("not an amount") from None
     if not amount.is_finite() or abs(amount) > AMOUNT_MAX:
         raise ValueError("an amount out of range")
-    return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount.normalize()
+    if amount == amount.to_integral_value():
+        return amount.quantize(Decimal(1))
+    amount = amount.normalize()
+    if amount.as_tuple().exponent < -AMOUNT_PLACES_MAX:  # type: ignore[operator]  # finite: an int
+        raise ValueError("an amount finer than any money")
+    return amount
 
 
 def as_count(value: Any) -> int | None:

@@ -1,7 +1,8 @@
 """Group commit: requests put deliveries on a queue, one task appends whatever is there in one transaction.
 
 A request is answered only after the commit that holds its events (law 1). While one commit is under way the next batch
-gathers by itself, so nothing waits on a timer.
+gathers by itself. Where several came together, their senders answer together, so the next commit waits a moment for
+them; a sender that is alone waits for nobody.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from ledger.vault import Vault
 
 EVENTS_PER_COMMIT_MAX = 500
 WAITING_DELIVERIES_MAX = 10_000
+GATHER_SECONDS = 0.001
 COMMIT_SECONDS_MAX = 5.0
 
 _log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Appender:
         self._appended = appended
         self._queue: asyncio.Queue[Waiting] = asyncio.Queue(WAITING_DELIVERIES_MAX)
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._came_together = False
 
     async def append(self, ledger_id: int, delivery: Delivery) -> list[Appended]:
         """Append one delivery; answer with one outcome an event once they are durable. Raises LedgerUnavailable."""
@@ -67,10 +70,13 @@ class Appender:
     async def _gather(self) -> list[Waiting]:
         """Take the next delivery, and all that wait behind it up to the limit of a commit."""
         batch = [await self._queue.get()]
+        if self._came_together:
+            await asyncio.sleep(GATHER_SECONDS)
         events = len(batch[0].delivery.drafts)
         while events < EVENTS_PER_COMMIT_MAX and not self._queue.empty():
             batch.append(self._queue.get_nowait())
             events += len(batch[-1].delivery.drafts)
+        self._came_together = len(batch) > 1
         return batch
 
     async def _commit(self, batch: list[Waiting]) -> None:

@@ -49,7 +49,7 @@ def read(body: bytes) -> Document:
     """
     if len(body) > STORED_BYTES_MAX:
         raise Unreadable("too large")
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > VALUES_MAX and _holds_too_many_values(body):
+    if len(body) > VALUES_MAX and _holds_too_many_values(body):
         raise Unreadable("too many values")
     try:
         document = _DECODER.decode(body)
@@ -74,6 +74,8 @@ def read(body: bytes) -> Document:
 
 def _holds_too_many_values(body: bytes) -> bool:
     """Count a body's values, not itself; no further than the limit, and keeping nothing: to parse it costs too much."""
+    if body.count(b",") + body.count(b"[") + body.count(b"{") <= VALUES_MAX:  # those in strings included
+        return False
     end = 0
     for _ in range(VALUES_MAX + 1):
         match = _TO_NEXT_VALUE.match(body, end)

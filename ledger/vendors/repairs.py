@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
 
 import msgspec
 from pydantic import BeforeValidator
@@ -82,7 +82,7 @@ def repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
 
 @cache
 def readers(shapes: tuple[type[Shape], ...]) -> Readers:
-    """Say how each value is read that these shapes, and those inside them, name. A name alone says it where all agree."""
+    """Say how each value is read that these shapes name, or those inside them; a name alone says it where all agree."""
     found: dict[tuple[str | None, str], Reader] = {}
     by_name: dict[str, set[Reader]] = {}
     for under, name, reader in _fields_of(shapes):
@@ -129,7 +129,7 @@ def _leaves(annotation: Any, reader: Reader | None) -> Iterator[tuple[Any, Reade
 
 
 def _reader(metadata: Iterable[Any]) -> Reader | None:
-    return next((one.func for one in metadata if isinstance(one, BeforeValidator)), None)  # type: ignore[misc]
+    return next((cast(Reader, one.func) for one in metadata if isinstance(one, BeforeValidator)), None)
 
 
 class _Search:

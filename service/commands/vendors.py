@@ -1,4 +1,4 @@
-"""loyalty vendors: what we read, of what subjects, and what of it is personal; told by the samples that come with us."""
+"""loyalty vendors: what we read, of what subjects, and what of it is personal; told by the samples shipped with it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -173,9 +173,7 @@ def test_in_a_structure_that_others_fill_in_only_its_own_labels_are_kept() -> No
 
 
 def test_a_spoilt_name_of_a_structure_hides_nothing() -> None:
-    personal = Personal(
-        {"id": frozenset({"instore"})}, lambda _key, _structure: None, free=frozenset({"customFields"})
-    )
+    personal = Personal({"id": frozenset({"instore"})}, lambda _key, _structure: None, free=frozenset({"customFields"}))
     body = b'{"custom Fields": {"colour": "red"}, " instore": {"id": "7"}}'
 
     assert cut(body, read(body), personal).payload == (

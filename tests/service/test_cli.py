@@ -191,7 +191,7 @@ def test_lines_that_are_not_json_are_repaired_on_request(served: Served) -> None
     connection = served.connection()["connection_id"]
     arguments = ("import", "-", f"--connection={connection}", "--repair", "--json", "--data", served.folder)
 
-    run = loyalty(*arguments, stdin=b'{"repaired": [1, 2,],}\n{"sound": 1}\nnot JSON\n')
+    run = loyalty(*arguments, stdin=b'{"repaired": [1, 2,],}\n{"sound": 1}\nnot to be repaired\n')
 
     told = json.loads(run.out)
     assert (told["lines"], told["appended"], told["unreadable"]) == (3, 3, 1)
@@ -326,7 +326,7 @@ def test_the_vendors_are_listed_with_a_sample_of_each_event() -> None:
         "kind": "order_item.fulfillment.confirmed",
         "shape": "Fulfilment",
         "subject_kinds": ["account", "order_item"],
-        "personal_keys": ["number"],
+        "personal_keys": ["first_name", "last_name", "number"],
         "sample": "order_item.fulfillment.confirmed.json",
     }
 

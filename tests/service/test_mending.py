@@ -1,0 +1,121 @@
+"""Mending lines of an import that are not JSON: what copying did outside strings is undone, and nothing else is."""
+
+import json
+
+import pytest
+
+from ledger.database import Connection
+from ledger.registry import Ledger, create_connection
+from ledger.sealing import MasterKey
+from service.importing import Line, Summary, import_lines
+from service.mending import MARKDOWN_ESCAPE, MISSING_BRACE, TRAILING_COMMA, mend
+from tests.deliveries import VAULT, sample
+
+# As Fabric's documents print a payload (004), and Ascenda's one of theirs (000), shortened.
+FABRIC = (
+    rb'{ "specversion": "v1", "type": "offers:redemption:coupon:created", "tenantid": "t-1", "events": \[ {'
+    rb' "id": "e-1", "time": "2023-06-01T13:29:40.000Z", "data": { "status": "CREATED", "id": "r-1",'
+    rb' "callbackUrls": \[ "https://example.com/1" \] } } \] }'
+)
+ASCENDA = b"""{
+"event_type": "order_item.fulfillment.failed",
+"event_id": "376b9ff8-0000-4000-8000-000000000000",
+"order_item": {
+"id": "i-1",
+"status": "failed",
+"points_paid": 999900,
+"updated_at": "2025-03-18T06:19:44.605Z",
+},
+"order": {"id": "o-1", "user_id": "u-1"}
+}"""
+COMMENTED = b'{\n"order_item": {\n// Order item details\n"id": "i-1"\n}\n}'
+
+
+@pytest.mark.parametrize(
+    ("text", "mended", "places"),
+    [
+        (b'{"a": 1,}', b'{"a": 1}', {TRAILING_COMMA: 1}),
+        (b'{"a": [1, 2 ,\n ], }', b'{"a": [1, 2 \n ] }', {TRAILING_COMMA: 2}),
+        (rb'{"a": \[1\]}', b'{"a": [1]}', {MARKDOWN_ESCAPE: 2}),
+        (rb'{"a": \[1,\]}', b'{"a": [1]}', {MARKDOWN_ESCAPE: 2, TRAILING_COMMA: 1}),
+        (b'"a": 1}', b'{"a": 1}', {MISSING_BRACE: 1}),
+        (b'\n "a": {"b": 1,}}', b'{\n "a": {"b": 1}}', {MISSING_BRACE: 1, TRAILING_COMMA: 1}),
+        (rb'{"a": "1,}", "b": "\\[", "c": "\",]",}', rb'{"a": "1,}", "b": "\\[", "c": "\",]"}', {TRAILING_COMMA: 1}),
+    ],
+)
+def test_a_text_is_mended_outside_its_strings(text: bytes, mended: bytes, places: dict[str, int]) -> None:
+    assert mend(text) == (mended, places)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a": 1}',  # sound
+        b'{"a": 1, "a": 2}',  # JSON, if not one that we accept
+        b"",
+        b"pointsIssued",
+        COMMENTED,
+        b'{"a": 1,} // a comment',
+        b'{"a": 1,,}',
+        rb'{"a": "\[x"}',  # an escape inside a string may be anybody's
+        b'{"a": 1',
+        b'{a: CustomerId., b": 1}',
+        b"'a': 1}",
+    ],
+)
+def test_what_is_sound_or_cannot_be_mended_is_left_alone(text: bytes) -> None:
+    assert mend(text) is None
+
+
+@pytest.mark.parametrize("unit", [b",", b", ", b"\\[", b'"', b'\\"', b'"\\"', b" ", b'",'])
+def test_a_long_text_that_cannot_be_mended_takes_no_long_time(unit: bytes) -> None:
+    assert mend(b"{" + unit * 200_000) is None
+
+
+async def imported(connection: Connection, ledger: Ledger, source: str, *bodies: bytes, mending: bool) -> Summary:
+    inbound = await create_connection(connection, MasterKey(bytes(range(32))), ledger, source=source)
+    lines = iter([Line(number, body) for number, body in enumerate(bodies, 1)])
+    return await import_lines(connection, VAULT, inbound, lines, lambda _: None, mending=mending)
+
+
+async def test_lines_are_mended_on_request_and_the_mended_text_is_appended(
+    connection: Connection, ledger: Ledger
+) -> None:
+    fabric = await imported(connection, ledger, "fabric", FABRIC, COMMENTED, mending=True)
+    ascenda = await imported(connection, ledger, "ascenda", ASCENDA, mending=True)
+
+    assert (fabric.appended, fabric.unreadable, fabric.mended_lines) == (2, 1, 1)
+    assert fabric.mended_places == {MARKDOWN_ESCAPE: 4}
+    assert (ascenda.appended, ascenda.unreadable, ascenda.mended_places) == (1, 0, {TRAILING_COMMA: 1})
+    rows = await connection.fetch("SELECT kind, payload FROM ledger.events ORDER BY position")
+    assert [row["kind"] for row in rows] == [
+        "offers:redemption:coupon:created",
+        "unreadable",
+        "order_item.fulfillment.failed",
+    ]
+    assert rows[0]["payload"] == FABRIC.replace(rb"\[", b"[").replace(rb"\]", b"]")
+
+
+async def test_what_was_mended_once_is_a_duplicate_when_it_is_imported_again(
+    connection: Connection, ledger: Ledger
+) -> None:
+    await imported(connection, ledger, "fabric", FABRIC, mending=True)
+
+    again = await imported(connection, ledger, "fabric", FABRIC, mending=True)
+
+    assert (again.appended, again.duplicates) == (0, 1)
+
+
+async def test_without_request_nothing_is_mended(connection: Connection, ledger: Ledger) -> None:
+    summary = await imported(connection, ledger, "ascenda", ASCENDA, mending=False)
+
+    assert (summary.appended, summary.unreadable, summary.mended_lines) == (1, 1, 0)
+
+
+async def test_sound_lines_are_appended_as_they_stand(connection: Connection, ledger: Ledger) -> None:
+    body = sample("fabric", "offers.redemption.coupon.created")
+
+    summary = await imported(connection, ledger, "fabric", body, mending=True)
+
+    assert (summary.appended, summary.mended_lines) == (1, 0)
+    assert json.loads(await connection.fetchval("SELECT payload FROM ledger.events")) == json.loads(body)

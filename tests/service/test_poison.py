@@ -1,0 +1,113 @@
+"""The door takes in whatever is authenticated: what cannot be read is answered 200, listed, and shown."""
+
+import json
+from random import Random
+
+import pytest
+
+from ledger.append import append
+from ledger.database import Connection
+from ledger.registry import Ledger
+from ledger.vendors import VENDORS
+from projections.projector import catch_up
+from tests.deliveries import VAULT, capillary, delivery, issued
+from tests.ledger.vendors.golden import samples
+from tests.mutations import damaged, muddled, planted, written
+from tests.poison import poison
+from tests.service.house import serving
+
+SAMPLES = [sample for sample in samples() if sample.parent.name in VENDORS]
+PARKED = "SELECT subject, parked FROM subjects WHERE parked IS NOT NULL"
+LONG = "".join(f"{n:04x}" for n in range(5_000))  # too long for an index, and not to be compressed
+
+
+async def test_bodies_made_to_break_a_reader_are_kept_listed_and_shown(dsn: str) -> None:
+    corpus = list(poison())
+
+    async with serving(dsn, "acme") as [acme]:
+        reasons = {}
+        for name, body, reason in corpus:
+            status, told = await acme.deliver(body)
+            assert (status, [event["kind"] for event in told["events"]]) == (200, ["unreadable"]), name
+            reasons[told["events"][0]["position"]] = reason
+
+        quarantine = await acme.ask_now("/v1/reconciliation/quarantine", limit="500")
+        assert {item["position"]: item["reason"] for item in quarantine["items"]} == reasons
+
+        for position, reason in reasons.items():
+            event = await acme.ask_now(f"/v1/ledger/events/{position}")
+            assert event["payload"] == {"unreadable": reason, "body": "<personal>"}
+            assert (event["unread"], event["reason"], event["facts"], event["repairs"]) == (
+                "quarantined",
+                reason,
+                [],
+                [],
+            )
+
+
+async def test_numbers_larger_than_a_machine_s_are_shown_as_they_stand(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        status, told = await acme.deliver(b'{"points": 18446744073709551616, "share": 0.10}')
+        event = await acme.ask_now(f"/v1/ledger/events/{told['events'][0]['position']}")
+
+        assert status == 200
+        assert event["payload"] == {"points": 2**64, "share": 0.1}
+        assert event["unread"] == "unrecognised"
+
+
+async def test_what_reading_an_event_repairs_is_shown_with_it(dsn: str) -> None:
+    body = b'{"event Name": "pointsIssued", "eventId": "1", "orgId": 7.0, "data": {"mobi le": "61 2345"}}'
+
+    async with serving(dsn, "acme") as [acme]:
+        _, told = await acme.deliver(body)
+        event = await acme.ask_now(f"/v1/ledger/events/{told['events'][0]['position']}")
+
+        assert event["repairs"] == [
+            {"path": "/event Name", "rule": "blank in a key", "before": "event Name", "after": "eventName"},
+            {
+                "path": "/orgId",
+                "rule": "a whole number spelt with a fraction or an exponent",
+                "before": "7.0",
+                "after": "7",
+            },
+            {"path": "/data/mobi le", "rule": "blank in a key", "before": "mobi le", "after": "mobile"},
+        ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"eventName": "pointsIssued", "eventId": LONG, "orgId": LONG, "data": {}}).encode(),
+        json.dumps({"eventName": LONG, "data": {"customerId": LONG, "email": "a@example.com"}}).encode(),
+        issued("1", 0, 1, 100).replace(b'"customerId": 1', b'"customerId": "%b"' % LONG.encode()),
+        issued("1", 0, 1, 100).replace(b'"loyaltyProgramId": 77', b'"loyaltyProgramId": "%b"' % LONG.encode()),
+        capillary("transactionAdded", "1", 0, 1, transactionId="1", amount="1e-20000"),
+        capillary("transactionAdded", "1", 0, 1, transactionId=LONG),
+        capillary("revokeEarnedPromotion", "1", 0, 1, revokedEarnedId=[*range(40_000)], promotionId=1),
+    ],
+    ids=["organisation", "name and customer", "holder", "programme", "amount", "bill", "40,000 things"],
+)
+async def test_what_no_row_can_hold_stops_neither_the_door_nor_the_projections(dsn: str, body: bytes) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        status, _ = await acme.deliver(body)
+        await acme.deliver(issued("2", 1, 2, 50))
+
+        assert status == 200
+        events = (await acme.ask_now("/v1/ledger/events"))["items"]
+        assert [event["position"] for event in events] == [1, 2]
+        assert (await acme.ask_now("/v1/reconciliation/parked"))["items"] == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_no_mutation_of_a_sample_stops_the_projections(connection: Connection, ledger: Ledger, seed: int) -> None:
+    random = Random(seed)
+    deliveries = []
+    for sample in SAMPLES:
+        for change in (damaged, muddled):
+            document, _ = planted(sample.parent.name, sample.read_bytes())
+            deliveries.append(delivery(written(change(document, random)), sample.parent.name))
+
+    outcomes = await append(connection, VAULT, ledger.ledger_id, deliveries)
+
+    assert await catch_up(connection, ledger.ledger_id) == max(one.position for told in outcomes for one in told)
+    assert await connection.fetch(PARKED) == []

@@ -16,6 +16,8 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
+import asyncpg
+
 from ledger.database import Connection
 from ledger.errors import Unfoldable
 from ledger.facts import Told
@@ -30,6 +32,7 @@ from projections.projection import Projection, State, fold, key_of
 EVENTS_PER_BATCH_MAX = 2_000
 EVENTS_PER_TURN = 16  # interpreted, or
 SUBJECTS_PER_TURN = 16  # folded at a stretch: about a millisecond, in which nothing else on the event loop runs
+UNWRITABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
 UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
 
 
@@ -78,7 +81,25 @@ async def _understand(after: int, events: Sequence[Event]) -> Batch:
 
 
 async def apply(connection: Connection, ledger_id: int, batch: Batch) -> bool:
-    """Write what a batch means; False, with nothing written, if the checkpoint is no longer where it begins."""
+    """Write what a batch means; False, with nothing written, if the checkpoint is no longer where it begins.
+
+    An event whose meaning PostgreSQL cannot hold must not stop those behind it: the batch is halved until it stands
+    alone, and it is noted as unrecognised.
+    """
+    try:
+        return await _write(connection, ledger_id, batch)
+    except UNWRITABLE as error:
+        if len(batch.events) == 1:
+            meaning = Meaning((), "unrecognised", f"the database cannot hold what it means: {type(error).__name__}")
+            return await _write(connection, ledger_id, batch._replace(meanings=[meaning]))
+    middle = len(batch.events) // 2
+    cut = batch.events[middle - 1].position
+    first = Batch(batch.after, cut, batch.events[:middle], batch.meanings[:middle])
+    second = Batch(cut, batch.last, batch.events[middle:], batch.meanings[middle:])
+    return await apply(connection, ledger_id, first) and await apply(connection, ledger_id, second)
+
+
+async def _write(connection: Connection, ledger_id: int, batch: Batch) -> bool:
     async with connection.transaction():
         if not await store.move_checkpoint(connection, ledger_id, batch.after, batch.last):
             return False

@@ -8,6 +8,7 @@ import pytest
 from ledger.append import append
 from ledger.database import Connection, connect
 from ledger.facts.accounts import Redeemed
+from ledger.read import events_after
 from ledger.registry import Ledger
 from projections import advance, store
 from projections.accounts import ACCOUNTS
@@ -44,7 +45,7 @@ async def test_a_projector_that_slept_inside_a_batch_writes_nothing_when_it_wake
 ) -> None:
     await tell(connection, ledger, issued("a", 0, 1, 10), issued("b", 1, 1, 10))
     sleeper = await connect(dsn)
-    batch = await advance._understand(0, await advance.events_after(sleeper, ledger.ledger_id, 0, 10))
+    batch = await advance._understand(0, await events_after(sleeper, ledger.ledger_id, 0, 10))
 
     await catch_up(connection, ledger.ledger_id)
 

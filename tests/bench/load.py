@@ -1,0 +1,100 @@
+"""Offer requests over some connections and time each answer: HTTP/1.1 by hand, so that the one who asks costs little.
+
+Each connection sends its next request when it has the whole answer to the last, as a vendor's sender does.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
+
+CONNECTIONS = 32
+SECONDS_MAX = 600
+LENGTH = b"content-length: "
+
+
+class Offered(NamedTuple):
+    """What came of offering some requests."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Sender(asyncio.Protocol):
+    """One connection. All of them draw on the same requests."""
+
+    def __init__(self, requests: Iterator[bytes], seconds: list[float], over: "asyncio.Future[None]") -> None:
+        self._requests, self._seconds, self._over = requests, seconds, over
+        self._answer = b""
+        self._sent_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._send()
+
+    def _send(self) -> None:
+        request = next(self._requests, None)
+        if request is None:
+            self._transport.close()
+            return
+        self._sent_at = time.perf_counter()
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        answer = self._answer = self._answer + data
+        end = answer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = answer[:end].lower()
+        start = head.index(LENGTH) + len(LENGTH)
+        length = int(head[start:].split(b"\r", 1)[0])
+        if len(answer) < end + 4 + length:
+            return
+        self._seconds.append(time.perf_counter() - self._sent_at)
+        self._answer = b""
+        if not answer.startswith(b"HTTP/1.1 200"):
+            self._fail(answer[: end + 4 + 300].decode())
+        else:
+            self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._fail(str(exc))
+        elif not self._over.done():
+            self._over.set_result(None)
+
+    def _fail(self, why: str) -> None:
+        if not self._over.done():
+            self._over.set_exception(AssertionError(why))
+        self._transport.close()
+
+
+async def offer(port: int, requests: Sequence[bytes]) -> Offered:
+    """Send every request once. Fails if an answer is not 200."""
+    loop = asyncio.get_running_loop()
+    seconds: list[float] = []
+    shared = iter(requests)
+    over = [loop.create_future() for _ in range(CONNECTIONS)]
+    begun = time.perf_counter()
+    for one in over:
+        await loop.create_connection(lambda one=one: Sender(shared, seconds, one), "127.0.0.1", port)  # type: ignore[misc]
+    await asyncio.wait_for(asyncio.gather(*over), SECONDS_MAX)
+    taken = time.perf_counter() - begun
+    seconds.sort()
+    return Offered(len(seconds) / taken, 1000 * _at(seconds, 0.5), 1000 * _at(seconds, 0.99))
+
+
+def _at(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def post(path: str, headers: str, body: bytes) -> bytes:
+    """Write a request that brings a body; each header ends in a line end."""
+    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{headers}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def get(path: str, headers: str) -> bytes:
+    """Write a request that asks for something."""
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()

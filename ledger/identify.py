@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.errors import Unreadable
+from ledger.facts.fact import quoted
 from ledger.personal import Cut, Part, Piece, cut, cut_unreadable
 from ledger.reading import Document, read
 from ledger.vendors import SOURCES
@@ -111,7 +112,7 @@ def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
 
 
 def _subject(source: str, first: Draft, owner: str | None) -> str:
-    return f"event:{first.event_key.hex()}" if owner is None else f"{source}:{first.org}:{owner}"
+    return f"event:{first.event_key.hex()}" if owner is None else f"{source}:{quoted(first.org)}:{quoted(owner)}"
 
 
 def _identifies(key: str, value: Any) -> bool:

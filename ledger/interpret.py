@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ledger.errors import Unreadable
 from ledger.facts import Fact, Occurrence, Told
+from ledger.facts.accounts import AccountFact
 from ledger.identify import UNREADABLE, open_document
 from ledger.personal import reason_unreadable
 from ledger.reading import Document, read
@@ -92,6 +93,9 @@ def _facts(kind: Kind[Any], member: Member, event: Event, tag: str) -> tuple[dat
     facts = kind.facts(shape, stamp)
     if len(facts) > FACTS_PER_EVENT_MAX:
         raise ValueError("too many facts")
+    for fact in facts:
+        if isinstance(fact, AccountFact):
+            fact.check()
     return occurred_at, facts
 
 

@@ -194,7 +194,9 @@ async def find_key(connection: Connection, key: str) -> Access:
     """Say what a key opens. Raises BadCredentials; a wrong secret takes as long as an unknown key."""
     prefix, _, rest = key.partition("_")
     key_id, _, secret = rest.partition("_")
-    row = await connection.fetchrow(FIND_KEY, key_id if prefix == "ll" else "")
+    row = await connection.fetchrow(
+        FIND_KEY, key_id if prefix == "ll" and key_id.isalnum() and key_id.isascii() else ""
+    )
     expected = row["secret_hash"] if row else bytes(32)
     if not hmac.compare_digest(_hash(secret), expected) or row is None:
         raise BadCredentials
@@ -229,4 +231,4 @@ def _opened(row: asyncpg.Record, master_key: MasterKey) -> InboundConnection:
 
 def _hash(secret: str) -> bytes:
     """Hash a key's secret. It has 256 random bits, so a slow hash would gain nothing and block the loop."""
-    return hashlib.sha256(secret.encode()).digest()
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

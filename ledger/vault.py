@@ -92,11 +92,10 @@ class Vault:
         """Seal parts, each under its person's key, which is made for a person not yet known."""
         if len(self._keys) > KEYS_REMEMBERED_MAX:
             self._keys.clear()
-        await self._learn_keys(connection, ledger_id, {part.subject for part in parts})
-        return [self._seal(ledger_id, part) for part in parts]
+        keys = await self._keys_of(connection, ledger_id, {part.subject for part in parts})
+        return [self._seal(ledger_id, part, keys[part.subject]) for part in parts]
 
-    def _seal(self, ledger_id: int, part: Part) -> Sealed:
-        key = self._keys[ledger_id, part.subject]
+    def _seal(self, ledger_id: int, part: Part, key: PersonKey) -> Sealed:
         plain = _ENCODER.encode(part.pieces)
         nonce = os.urandom(NONCE_BYTES)
         return Sealed(
@@ -108,16 +107,19 @@ class Vault:
             [self.blind(ledger_id, what, value) for what, value in part.identifiers],
         )
 
-    async def _learn_keys(self, connection: Connection, ledger_id: int, subjects: Iterable[str]) -> None:
-        missing = [subject for subject in subjects if (ledger_id, subject) not in self._keys]
+    async def _keys_of(self, connection: Connection, ledger_id: int, subjects: Iterable[str]) -> dict[str, PersonKey]:
+        """Give the keys of persons, those remembered and those in the database, made where there are none. What another
+        task forgets meanwhile is caught by the append function."""
+        keys = {subject: self._keys.get((ledger_id, subject)) for subject in subjects}
+        found = {subject: key for subject, key in keys.items() if key is not None}
         for _ in range(TRIES_MAX):
+            missing = [subject for subject in keys if subject not in found]
             if not missing:
-                return
+                return found
             wrapped = [self._master_key.seal(os.urandom(32), _bound(ledger_id, subject)) for subject in missing]
             ids = [os.urandom(KEY_ID_BYTES) for _ in missing]
             for row in await connection.fetch(KEYS, ledger_id, missing, ids, wrapped):
-                self._keys[ledger_id, row["subject"]] = self._unwrap(ledger_id, *row)
-            missing = [subject for subject in missing if (ledger_id, subject) not in self._keys]
+                found[row["subject"]] = self._keys[ledger_id, row["subject"]] = self._unwrap(ledger_id, *row)
         raise AssertionError("keys that others make are there on the next try")
 
     def _unwrap(self, ledger_id: int, subject: str, key_id: bytes, wrapped: bytes) -> PersonKey:

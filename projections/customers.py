@@ -82,8 +82,7 @@ CUSTOMERS_TABLE = Table(
         """,
     index=(
         "ALTER TABLE customers ADD PRIMARY KEY (ledger_id, subject)",
-        "CREATE INDEX customers_to_erase ON customers (ledger_id, subject) "
-        "WHERE deletion_approved_at IS NOT NULL AND erased_at IS NULL",
+        "CREATE INDEX customers_to_erase ON customers (ledger_id, subject) WHERE deletion_approved_at IS NOT NULL",
         "CREATE INDEX customers_merged_into ON customers (ledger_id, merged_into) WHERE merged_into IS NOT NULL",
     ),
     columns=CustomerRow._fields,

@@ -2,7 +2,7 @@
 
 Positions are left out, because they alone depend on the order of arrival; so are, unless asked for, the rows of
 subjects one of whose events has a time that cannot be true: those are ordered by when we recorded them (law 5 exempts
-them).
+them). That a person was forgotten, and when, is no part of it either: it is an act of ours, and must change no digest.
 """
 
 import hashlib
@@ -59,9 +59,12 @@ async def _table(connection: Connection, ledger_id: int, query: str) -> str:
 @cache
 def _query(subject_kind: str, table: Table, untimed: bool) -> str:
     """Compose the read of a table's rows in the order of its key; names come from our own Table values only."""
-    columns = ["subject", *(name for name in table.columns if not is_position(name))]
+    columns = ["subject", *(name for name in table.columns if not is_position(name) and name not in OF_OWN_ACTS)]
     if table.name == "facts":
         columns.insert(0, "subject_kind")
+        own = " AND kind <> ALL (ARRAY[" + ", ".join(f"'{kind}'" for kind in OWN_ACTS) + "])"
+    else:
+        own = ""
     exempt = (
         ""
         if untimed
@@ -70,7 +73,7 @@ def _query(subject_kind: str, table: Table, untimed: bool) -> str:
     )
     order = ["subject", *table.key] if table.name != "facts" else ["subject_kind", "subject", *table.key]
     return (
-        f"SELECT {', '.join(columns)} FROM {table.name} t WHERE ledger_id = $1{exempt} "  # noqa: S608
+        f"SELECT {', '.join(columns)} FROM {table.name} t WHERE ledger_id = $1{exempt}{own} "  # noqa: S608
         f"ORDER BY {', '.join(order)}"
     )
 
@@ -78,3 +81,7 @@ def _query(subject_kind: str, table: Table, untimed: bool) -> str:
 def is_position(column: str) -> bool:
     """Say whether a column holds a position."""
     return column == "position" or column.endswith("_position")
+
+
+OWN_ACTS = ("CustomerErased",)  # facts
+OF_OWN_ACTS = frozenset({"erased_at"})  # columns

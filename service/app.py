@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 import migrations
+from ledger.append import UNAVAILABLE
 from ledger.database import connect, open_pool
 from ledger.errors import LedgerError, RoleTooPowerful, SchemaOutdated
 from ledger.reading import BODY_BYTES_MAX
@@ -70,7 +71,9 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         response = problem_of(refused.status, refused.reason)
         if "Allow" in refused.headers:
             response.headers["Allow"] = refused.headers["Allow"]
-    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except (asyncpg.DataError, asyncpg.CharacterNotInRepertoireError, OverflowError):
+        response = problem_of(400, "A value in the request is none that can be asked for.")
+    except (*UNAVAILABLE, asyncpg.InternalClientError) as error:
         _log.warning("the database cannot be asked now: %s", type(error).__name__)
         response = problem_of(503, "The database cannot be asked now.")
         response.headers["Retry-After"] = "5"

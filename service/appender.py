@@ -20,6 +20,7 @@ from ledger.identify import Delivery
 from ledger.vault import Vault
 
 EVENTS_PER_COMMIT_MAX = 500
+BYTES_PER_COMMIT_MAX = 8 * 1024 * 1024
 WAITING_DELIVERIES_MAX = 10_000
 GATHER_SECONDS = 0.001
 COMMIT_SECONDS_MAX = 5.0
@@ -72,10 +73,11 @@ class Appender:
         batch = [await self._queue.get()]
         if self._came_together:
             await asyncio.sleep(GATHER_SECONDS)
-        events = len(batch[0].delivery.drafts)
-        while events < EVENTS_PER_COMMIT_MAX and not self._queue.empty():
+        events, size = len(batch[0].delivery.drafts), len(batch[0].delivery.payload)
+        while events < EVENTS_PER_COMMIT_MAX and size < BYTES_PER_COMMIT_MAX and not self._queue.empty():
             batch.append(self._queue.get_nowait())
             events += len(batch[-1].delivery.drafts)
+            size += len(batch[-1].delivery.payload)
         self._came_together = len(batch) > 1
         return batch
 

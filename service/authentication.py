@@ -36,7 +36,7 @@ def authenticate(inbound: InboundConnection, headers: Headers, body: bytes, now:
 def by_header(secrets: Sequence[bytes], header: str, headers: Headers, _body: bytes, _now: float) -> bool:
     """The header carries the secret itself."""
     given = _only(headers, header)
-    return given is not None and _any_equal(secrets, given.encode())
+    return given is not None and _any_equal(secrets, given.encode("utf-8", "surrogateescape"))
 
 
 def by_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, body: bytes, _now: float) -> bool:
@@ -45,7 +45,7 @@ def by_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, body:
     given = _only(headers, header)
     if given is None:
         return False
-    signature = given.strip().lower().encode()
+    signature = given.strip().lower().encode("utf-8", "surrogateescape")
     if _any_equal((_hmac_hex(secret, body) for secret in secrets), signature):
         return True
     compact = without_white_space(body)
@@ -62,8 +62,8 @@ def by_standard_webhooks(secrets: Sequence[bytes], header: str, headers: Headers
         return False
     if len(stamp) > 12 or abs(now - int(stamp)) > STANDARD_WEBHOOKS_TOLERANCE_SECONDS:
         return False
-    signed = f"{identifier}.{stamp}.".encode() + body
-    given = [part[3:].encode() for part in signatures.split(" ") if part.startswith("v1,")]
+    signed = f"{identifier}.{stamp}.".encode("utf-8", "surrogateescape") + body
+    given = [part[3:].encode("utf-8", "surrogateescape") for part in signatures.split(" ") if part.startswith("v1,")]
     expected = [base64.b64encode(hmac.digest(_standard_key(secret), signed, "sha256")) for secret in secrets]
     return any(_any_equal(expected, signature) for signature in given)
 

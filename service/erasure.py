@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import asyncpg
 import orjson
 
 from ledger.append import append
@@ -37,7 +36,9 @@ KNOWN = """
 """
 TO_ERASE = """
     SELECT subject, deletion_request FROM customers
-     WHERE ledger_id = $1 AND deletion_approved_at IS NOT NULL AND erased_at IS NULL LIMIT $2
+     WHERE ledger_id = $1 AND deletion_approved_at IS NOT NULL
+       AND EXISTS (SELECT FROM ledger.personal_keys k WHERE k.ledger_id = $1 AND k.subject = customers.subject)
+     LIMIT $2
 """
 
 _log = logging.getLogger(__name__)
@@ -52,23 +53,23 @@ class Erasure(NamedTuple):
 
 
 async def erase(
-    connection: Connection, vault: Vault, ledger: Ledger, customer: str, *, by: str, reason: str, act: str | None = None
+    connection: Connection, vault: Vault, ledger: Ledger, customer: str, *, by: str, reason: str
 ) -> Erasure:
-    """Forget a customer, by ref. `act` names the act, so that doing it twice appends it once; else each is its own.
+    """Forget a customer, by ref. Where nothing is left to forget, nothing is appended.
 
     Raises SubjectUnknown if nothing was ever told about them.
     """
-    customers = await _one_person(connection, ledger, customer)
-    if not await connection.fetchval(KNOWN, ledger.ledger_id, customers):
+    if not await is_known(connection, ledger, customer):
         raise SubjectUnknown(customer)
+    customers = await _one_person(connection, ledger, customer)
     async with connection.transaction():
         destroyed = [await connection.fetchval(FORGET, ledger.ledger_id, one) for one in customers]
         vault.forget_keys()
-        if not any(destroyed) and act is None:
+        if not any(destroyed):
             return Erasure(customers, 0, None)
         body = {
             "event": "customerErased",
-            "id": act or secrets.token_hex(16),
+            "id": secrets.token_hex(16),
             "at": datetime.now(UTC).isoformat(),
             "customers": customers,
             "by": by,
@@ -79,6 +80,12 @@ async def erase(
     return Erasure(customers, sum(destroyed), appended.position)
 
 
+async def is_known(connection: Connection, ledger: Ledger, customer: str) -> bool:
+    """Say whether anything was ever told about a customer, or kept of them."""
+    known: bool = await connection.fetchval(KNOWN, ledger.ledger_id, [customer])
+    return known
+
+
 async def _one_person(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
     """Name all customers who are this person by merges."""
     groups = await groups_of(connection, ledger.ledger_id, ACCOUNTS, [customer])
@@ -86,7 +93,8 @@ async def _one_person(connection: Connection, ledger: Ledger, customer: str) -> 
 
 
 async def erase_on_request(dsn: str, vault: Vault) -> None:
-    """Forget every customer whose deletion a vendor reports as approved, as long as the service runs."""
+    """Forget every customer whose deletion a vendor reports as approved, as long as the service runs: what is sealed of
+    them later, too, such as the vendor's own word that it has deleted them."""
     while True:
         try:
             connection = await connect(dsn)
@@ -97,7 +105,7 @@ async def erase_on_request(dsn: str, vault: Vault) -> None:
                     await asyncio.sleep(LOOK_SECONDS)
             finally:
                 await connection.close(timeout=5)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except Exception as error:
             _log.warning("erasure on request cannot go on now: %s", type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -106,7 +114,6 @@ async def erase_requested(connection: Connection, vault: Vault, ledger: Ledger) 
     """Forget the customers of one ledger who are to be forgotten; give how many."""
     rows = await connection.fetch(TO_ERASE, ledger.ledger_id, CUSTOMERS_PER_LOOK)
     for row in rows:
-        request = row["deletion_request"]
-        act = f"request {request} of {row['subject']}"
-        await erase(connection, vault, ledger, row["subject"], by=request, reason="approved request", act=act)
+        by = row["deletion_request"]
+        await erase(connection, vault, ledger, row["subject"], by=by, reason="approved request")
     return len(rows)

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from ledger.facts.fact import Fact
+from ledger.facts.fact import Fact, quoted
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,6 +34,14 @@ class Promise(msgspec.Struct, frozen=True, omit_defaults=True):
     promotion: str | None = None
 
 
+def account_id_of(holder: str, programme: str, unit: str) -> str:
+    """Name an account."""
+    return f"{holder}:{quoted(programme)}:{quoted(unit)}"
+
+
+AMOUNTS = ("points", "promised", "available", "expired", "points_total", "promised_total")
+
+
 class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about one account of a holder. The subject is the holder: a redemption across programmes, a reversal that
     names no programme and a merge concern all of a holder's accounts, and are right only when folded together.
@@ -54,7 +62,17 @@ class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def account_id(self) -> str:
-        return f"{self.holder}:{self.programme}:{self.unit}"
+        return account_id_of(self.holder, self.programme, self.unit)
+
+    def check(self) -> None:
+        """Refuse what no vendor can mean: the kind of a fact says which way points go, so none is below zero.
+
+        Raises ValueError.
+        """
+        amounts = [getattr(self, name, None) for name in AMOUNTS]
+        amounts += [lot.points for name in ("grants", "promises") for lot in getattr(self, name, ())]
+        if any(amount is not None and amount < 0 for amount in amounts):
+            raise ValueError("a negative number of points")
 
 
 class Issued(AccountFact, frozen=True, kw_only=True, omit_defaults=True):

@@ -21,6 +21,11 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         raise NotImplementedError
 
 
+def quoted(identifier: str) -> str:
+    """Write an id so that it may stand between colons: ids made of several can then not be taken for others."""
+    return identifier.replace("%", "%25").replace(":", "%3A") if ":" in identifier or "%" in identifier else identifier
+
+
 class Occurrence(NamedTuple):
     """When a fact happened and where it was told. All but `position` is the same in whatever order events arrive."""
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ledger.facts import Fact
+from ledger.facts.fact import quoted
 from ledger.reading import Document
 from ledger.vendors.personal import Personal
 from ledger.vendors.repair import SOUND, Damage
@@ -26,7 +27,7 @@ class Stamp(NamedTuple):
 
     def ref(self, identifier: str) -> str:
         """Name a thing of this source and organisation."""
-        return f"{self.source}:{self.org}:{identifier}"
+        return f"{self.source}:{quoted(self.org)}:{quoted(identifier)}"
 
 
 class Member(NamedTuple):

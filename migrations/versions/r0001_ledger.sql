@@ -282,8 +282,10 @@ BEGIN
     destroyed := FOUND;
     DELETE FROM ledger.personal_index i WHERE i.ledger_id = p_ledger AND i.subject = p_subject;
     destroyed := destroyed OR FOUND;
-    INSERT INTO ledger.erasures (ledger_id, erasure, subject)
-    SELECT p_ledger, coalesce(max(e.erasure), 0) + 1, p_subject FROM ledger.erasures e WHERE e.ledger_id = p_ledger;
+    IF destroyed THEN
+        INSERT INTO ledger.erasures (ledger_id, erasure, subject)
+        SELECT p_ledger, coalesce(max(e.erasure), 0) + 1, p_subject FROM ledger.erasures e WHERE e.ledger_id = p_ledger;
+    END IF;
     RETURN destroyed;
 END $$;
 

@@ -139,7 +139,10 @@ def restore(account: Account, fact: RedemptionReversed, occurrence: Occurrence) 
     if points < fact.points:
         account.contested = True
     entry.reversed += points
-    expired = None if fact.available is None and fact.expired is None else min(fact.expired or ZERO, points)
+    expired = fact.expired
+    if expired is None and fact.available is not None:
+        expired = max(ZERO, fact.points - fact.available)
+    expired = None if expired is None else min(expired, points)
     restored = list(_unuse(entry, points))
     if expired is None:
         expired = sum((use.points for use in restored if _has_lapsed(account, use, occurrence.occurred_at)), ZERO)
@@ -191,8 +194,8 @@ def _give(account: Account, occurrence: Occurrence, entry: Debit, restored: list
 
 
 def _restore_unseen(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
-    expired = fact.expired or ZERO
-    available = fact.available if fact.available is not None else fact.points - expired
+    available = fact.available if fact.available is not None else fact.points - (fact.expired or ZERO)
+    expired = fact.expired if fact.expired is not None else fact.points - available
     if available:
         lot = credit(account, occurrence, available, source="redeemed", origin="reversal", asserted=True)
         account.orphans[fact.redemption] = lot.lot_id

@@ -27,6 +27,7 @@ from ledger.facts.accounts import (
     TransferReceived,
     TransferSent,
     TransferSettled,
+    account_id_of,
 )
 from ledger.facts.adjustments import Removed
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
@@ -81,7 +82,7 @@ def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
 def account_of(wallet: Wallet, holder: str, programme: str, unit: str, customer: str | None) -> Account:
     """Find or open an account; one of a merged holder is the survivor's."""
     owner = survivor_of(wallet, holder)
-    account_id = f"{owner}:{programme}:{unit}"
+    account_id = account_id_of(owner, programme, unit)
     account = wallet.accounts.get(account_id)
     if account is None:
         account = wallet.accounts[account_id] = Account(account_id, programme, unit, customer or owner)

@@ -1,16 +1,14 @@
 """Everything held about one customer, from every projection that names customers."""
 
-import contextlib
-
 from aiohttp import web
 
-from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.errors import RequestInvalid
 from projections.catalogue import PROJECTIONS
 from service.answers import answer, page
-from service.erasure import erase
+from service.erasure import erase, is_known
 from service.house import HOUSE
 from service.window.accounts import at_of, shown_account_rows
-from service.window.reading import body_of, candidates, reach, reader
+from service.window.reading import body_of, candidates, only, reach, reader
 from service.window.subjects import rows_of_customer
 
 
@@ -21,6 +19,7 @@ async def get_customer(request: web.Request) -> web.Response:
     """
     name = request.match_info["ref"]
     async with reader(request) as read:
+        found = []
         for customer in await candidates(read, name):
             held = {
                 projection.tables[0].name: await rows_of_customer(read, projection, customer)
@@ -28,9 +27,11 @@ async def get_customer(request: web.Request) -> web.Response:
                 if projection.customers
             }
             if any(held.values()):
-                held["accounts"] = await shown_account_rows(read, held["accounts"], at_of(request))
-                return answer({"customer": customer, **held, **await reach(read)})
-    raise SubjectUnknown(name)
+                found.append((customer, held))
+        customer = only([one for one, _ in found], name)
+        held = found[0][1]
+        held["accounts"] = await shown_account_rows(read, held["accounts"], at_of(request))
+        return answer({"customer": customer, **held, **await reach(read)})
 
 
 async def find_customers(request: web.Request) -> web.Response:
@@ -48,20 +49,20 @@ async def find_customers(request: web.Request) -> web.Response:
 async def forget_customer(request: web.Request) -> web.Response:
     """POST /v1/customers/{ref}/erasure with {"reason"}: destroy the keys of what was sealed of them. Scope admin.
 
-    200 {"customers", "destroyed", "position"}; position is null when nothing was left to forget; 404 if unknown.
+    200 {"customers", "destroyed", "position"}; position is null when nothing was left to forget; 404 if unknown, 400 if
+    a bare id stands for several.
     """
     name = request.match_info["ref"]
     house = request.app[HOUSE]
     asked = await body_of(request)
     async with reader(request, "admin") as read:
         reason = str(asked.get("reason", ""))[:REASON_CHARACTERS_MAX]
-        for customer in await candidates(read, name):
-            with contextlib.suppress(SubjectUnknown):
-                by = f"key {read.key_id}"
-                done = await erase(read.connection, house.vault, read.ledger, customer, by=by, reason=reason)
-                house.projector.wake()
-                return answer(done._asdict())
-    raise SubjectUnknown(name)
+        known = [one for one in await candidates(read, name) if await is_known(read.connection, read.ledger, one)]
+        customer = only(known, name)
+        by = f"key {read.key_id}"
+        done = await erase(read.connection, house.vault, read.ledger, customer, by=by, reason=reason)
+        house.projector.wake()
+        return answer(done._asdict())
 
 
 LOOK_UPS = ("email", "mobile", "external_id")

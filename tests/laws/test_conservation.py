@@ -21,9 +21,13 @@ from tests.laws.histories import histories
 def wallets(history: Sequence[bytes]) -> list[list[Told]]:
     """Give the account facts of a history, those of one wallet together and in order."""
     told = []
+    keys = set()
     for position, body in enumerate(history, 1):
         told_of = delivery(body)
         draft = told_of.drafts[0]
+        if draft.event_key in keys:  # a duplicate, or a conflict: folded once
+            continue
+        keys.add(draft.event_key)
         event = Event(
             position,
             draft.source,

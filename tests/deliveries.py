@@ -31,7 +31,7 @@ def delivery(body: bytes, source: str = "capillary", ledger: str = "acme", kind:
     return identify(Origin(ledger, "connection-1", source, kind, b"mask"), body)
 
 
-def capillary(name: str, identifier: str, at: int, customer: int, /, **data: Any) -> bytes:
+def capillary(name: str, identifier: str, at: int, customer: int | str, /, **data: Any) -> bytes:
     """Write a Capillary event: `at` in seconds after START, `data` in Capillary's own words."""
     body = {
         "eventName": name,

@@ -10,7 +10,7 @@ from projections import advance
 from projections.digest import Digest, digest
 from projections.projector import catch_up
 from projections.rebuild import rebuild
-from tests.deliveries import VAULT, delivery, samples
+from tests.deliveries import VAULT, capillary, delivery, issued, samples
 from tests.laws.histories import histories
 
 # The samples of one source that has every envelope; a few were given no time that can be true.
@@ -94,3 +94,30 @@ async def test_a_redelivery_a_year_later_is_answered_with_its_first_position(
     again = await append(connection, VAULT, ledger.ledger_id, [delivery(body)])
 
     assert (again[0][0].position, again[0][0].outcome) == (first[0][0].position, "duplicate")
+
+
+async def test_odd_figures_and_ids_give_the_same_rows_in_any_order_and_can_be_rebuilt(
+    connection: Connection, dsn: str
+) -> None:
+    odd = [
+        issued("below-zero", 0, 1, -5),
+        capillary("pointsIssued", "colon", 1, "a:b", totalPointsIssued=7, regularPointsIssued=7),
+        capillary("pointsIssued", "percent", 2, "a%3Ab", totalPointsIssued=8, regularPointsIssued=8),
+        capillary("pointsIssued", "part", 3, 1, totalPointsIssued="1.10", regularPointsIssued="1.10"),
+        capillary("pointsIssued", "whole", 4, 1, totalPointsIssued=1.1, regularPointsIssued=1.1),
+    ]
+    backwards = await create_ledger(connection, "backwards")
+    ledger = await create_ledger(connection, "forwards")
+    digests = [await told(connection, ledger, odd, [1, 1]), await told(connection, backwards, odd[::-1], [1, 1])]
+
+    rows = await connection.fetch("SELECT customer, available FROM accounts WHERE ledger_id = $1", ledger.ledger_id)
+    unrecognised = await connection.fetchval("SELECT count(*) FROM unread WHERE ledger_id = $1", ledger.ledger_id)
+
+    assert digests[0] == digests[1]
+    assert sorted((row["customer"], str(row["available"])) for row in rows) == [
+        ("capillary:9001:1", "2.2"),
+        ("capillary:9001:a%253Ab", "8"),
+        ("capillary:9001:a%3Ab", "7"),
+    ]
+    assert unrecognised == 1
+    assert (await rebuild(dsn)).differing == {}

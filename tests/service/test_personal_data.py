@@ -268,6 +268,36 @@ async def test_an_approved_request_forgets_the_customer(dsn: str) -> None:
         assert (await acme.ask_now("/v1/customers", email="ann@example.com"))["items"] == []
 
 
+async def test_what_a_vendor_sends_of_a_forgotten_customer_is_forgotten_too(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        later = json.loads(about(4545332, "later", email="ann@new.example"))
+        later["orgId"] = 781
+        await acme.deliver(sample("capillary", "requestUpdated-2"))
+        await acme.ask_now("/v1/projections")
+
+        _, told = await acme.deliver(json.dumps(later).encode())
+        position = told["events"][0]["position"]
+        await acme.ask("/v1/projections", min_position=str(position + 1))  # the act itself
+
+        assert (await acme.ask_now("/v1/customers", email="ann@new.example"))["items"] == []
+        assert b"ann@new.example" not in await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), position)
+
+
+async def test_an_id_that_stands_for_several_customers_forgets_none_of_them(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        other = json.loads(about(1, "b", email="bob@example.com"))
+        other["orgId"] = 9002
+        for body in (about(1, "a", email="ann@example.com"), json.dumps(other).encode()):
+            await acme.deliver(body)
+        await acme.ask_now("/v1/projections")
+
+        status, problem = await erase(acme, dsn, "1")
+
+        assert (status, problem["title"]) == (400, "Bad Request")
+        for email in ("ann@example.com", "bob@example.com"):
+            assert len((await acme.ask_now("/v1/customers", email=email))["items"]) == 1
+
+
 async def test_forgetting_leaves_every_digest_as_it_was(dsn: str) -> None:
     connection = await connect(dsn)
     async with serving(dsn, "acme") as [acme]:

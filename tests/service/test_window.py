@@ -20,7 +20,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/v1/ledger/events", "/v1/projections", "/v1/reconciliation/quarantine"])
-@pytest.mark.parametrize("key", ["", "nonsense", "ll_000000000000_guess"])
+@pytest.mark.parametrize("key", ["", "nonsense", "ll_000000000000_guess", "ll_ключ_guess", "ll_000000000000_ключ"])
 async def test_nobody_reads_without_a_key(dsn: str, path: str, key: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         status, problem = await acme.ask(path, key=key)
@@ -64,6 +64,9 @@ async def test_a_key_without_the_scope_is_403(dsn: str) -> None:
         ("/v1/ledger/events", {"cursor": "!!!"}),
         ("/v1/ledger/events", {"since": "2023"}),
         ("/v1/ledger/events/zero", {}),
+        ("/v1/accounts/a%00b", {}),
+        ("/v1/customers/a%00b", {}),
+        ("/v1/ledger/events", {"kind": "\x00"}),
     ],
 )
 async def test_a_question_that_makes_no_sense_is_400(dsn: str, path: str, query: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from ledger.reading import Document, read
 from ledger.vendors import SOURCES
 from ledger.vendors.personal import UNKNOWN as UNKNOWN_PERSONAL
 from ledger.vendors.shape import squeeze
-from ledger.vendors.vendor import NO_ORG, Member
+from ledger.vendors.vendor import NO_ORG, Identity, Member
 
 KEY_BYTES = 16
 EVENTS_PER_DELIVERY_MAX = 1000
@@ -92,14 +92,13 @@ def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
     one, else the event's own."""
     people = [owner for owner in taken.pieces if owner is not None]
     only = people[0] if len(people) == 1 else None
-    pieces: dict[str, list[Piece]] = {}
-    values: dict[str, list[tuple[str, Any]]] = {}
+    subjects = {owner: _subject(source, first, owner or only) for owner in taken.pieces}
+    pieces: dict[str, list[Piece]] = {subject: [] for subject in subjects.values()}
+    values: dict[str, list[tuple[str, Any]]] = {subject: [] for subject in pieces}
     for owner, cut_out in taken.pieces.items():
-        subject = _subject(source, first, owner or only)
-        pieces.setdefault(subject, []).extend(cut_out)
-        values.setdefault(subject, [])
-    for found in taken.found:
-        values[_subject(source, first, found.owner or only)].append((squeeze(found.key), found.value))
+        pieces[subjects[owner]] += cut_out
+    for _, key, _, value, owner in taken.found:
+        values[subjects[owner]].append((squeeze(key) if " " in key else key, value))
     return [
         Part(
             subject,
@@ -136,26 +135,27 @@ def open_document(source: str, kind: str | None, document: Document) -> list[Mem
 
 def _by_bytes(kind: str, digest: bytes) -> Member:
     """Take a body as one event that is known by its bytes alone."""
-    return Member(kind, NO_ORG, ("body", digest.hex()), None, digest.hex(), {})
+    return Member(kind, NO_ORG, None, {}, lambda: Identity(("body", digest.hex()), digest.hex()))
 
 
 def _draft(origin: Origin, member: Member, ordinal: int, payload_hash: str) -> Draft:
-    content = _hash(member.content)
-    identity = member.identity if member.identity[0] != "data" else (*member.identity, content.hex())
-    event_key = _hash([origin.source, member.org, member.kind, *identity])
+    identity = member.identity()
+    content = _hash(identity.content)
+    parts = identity.parts if identity.parts[0] != "data" else (*identity.parts, content.hex())
+    event_key = _hash([origin.source, member.org, member.kind, *parts])
     occurred_at = member.occurred_at
-    head = _CANONICAL.encode(
-        {
-            "connection": origin.connection_id,
-            "content": content.hex(),
-            "event_key": event_key.hex(),
-            "kind": member.kind,
-            "ledger": origin.ledger,
-            "occurred_at": None if occurred_at is None else text_of(occurred_at),
-            "ordinal": ordinal,
-            "org": member.org,
-            "payload_sha256": payload_hash,
-        }
+    head = _PLAIN.encode(
+        _Head(
+            connection=origin.connection_id,
+            content=content.hex(),
+            event_key=event_key.hex(),
+            kind=member.kind,
+            ledger=origin.ledger,
+            occurred_at=None if occurred_at is None else text_of(occurred_at),
+            ordinal=ordinal,
+            org=member.org,
+            payload_sha256=payload_hash,
+        )
     )
     return Draft(
         connection_id=origin.connection_id,
@@ -171,6 +171,20 @@ def _draft(origin: Origin, member: Member, ordinal: int, payload_hash: str) -> D
     )
 
 
+class _Head(msgspec.Struct):
+    """What an entry says before what the ledger adds, in the order of the alphabet."""
+
+    connection: str
+    content: str
+    event_key: str
+    kind: str
+    ledger: str
+    occurred_at: str | None
+    ordinal: int
+    org: str
+    payload_sha256: str
+
+
 def text_of(time: datetime) -> str:
     """Write a time the one way entries do: UTC, with all six places of the second."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -181,4 +195,5 @@ def _hash(value: Any) -> bytes:
     return hashlib.sha256(_CANONICAL.encode(value)).digest()[:KEY_BYTES]
 
 
+_PLAIN = msgspec.json.Encoder()
 _CANONICAL = msgspec.json.Encoder(order="sorted", decimal_format="number")

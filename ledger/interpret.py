@@ -11,7 +11,7 @@ from ledger.facts import Fact, Occurrence, Told
 from ledger.facts.accounts import AccountFact
 from ledger.identify import UNREADABLE, open_document
 from ledger.personal import reason_unreadable
-from ledger.reading import Document, read
+from ledger.reading import Document, read, read_again
 from ledger.vendors import SOURCES
 from ledger.vendors.vendor import Kind, Member, Stamp
 
@@ -51,7 +51,7 @@ class Meaning(NamedTuple):
 def interpret(event: Event) -> Meaning:
     """Derive the facts of one event, in the order they hold at one instant."""
     try:
-        document = read(event.payload)
+        document = (read if event.kind == UNREADABLE else read_again)(event.payload)
     except Unreadable as unreadable:
         return Meaning((), "quarantined", str(unreadable.args[0]))
     return interpret_document(event, document)

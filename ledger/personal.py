@@ -12,16 +12,18 @@ A body that cannot be read is cut out whole.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ledger.reading import Document
-from ledger.vendors.personal import ANYWHERE, LABELS, Personal
+from ledger.vendors.personal import ANYWHERE, LABELS, Personal, Where
 from ledger.vendors.shape import ABSENT, squeeze
 
 MARKER = b'"<personal>"'
 MARKED = "<personal>"  # what a document holds where a value was cut out
+KEYS_REMEMBERED_MAX = 1_000
 WHOLE = -1  # the place of a piece that is the whole body
 
 
@@ -68,7 +70,7 @@ def cut(body: bytes, document: Document, personal: Personal) -> Cut:
     if type(document.value) is not dict and type(document.value) is not list:
         return cut_unreadable(body, "neither an object nor a list")  # a bare string may be anything
     search = _Search(personal, document.blank_in_key)
-    search.look_into(document.value, "", (), None)
+    search.look_at(document.value, "", (), None, in_free=False)
     found = search.found
     if not found:
         return Cut(body, {}, ())
@@ -125,45 +127,61 @@ class _Search:
         self.found: list[Found] = []
         self.seen: dict[str, int] = {}
 
-    def look_into(self, value: Any, under: str, inside: tuple[str, ...], owner: str | None) -> None:
-        """Search a structure that stands under a key, inside of the structures named, within what is about `owner`."""
-        if type(value) is list:
+    def look_at(self, value: Any, under: str, inside: tuple[str, ...], owner: str | None, in_free: bool) -> None:
+        """Search what stands under a key, inside of the structures named, one of which may be free, within what is
+        about `owner`."""
+        if type(value) is dict:
+            self._look_into(value, under, inside, owner, in_free)
+        elif type(value) is list:
             for child in value:
                 if type(child) is dict or type(child) is list:
-                    self.look_into(child, under, inside, owner)
-            return
-        owner = self._person(under, value) or owner
-        inside = (*inside, under)
-        plain = self._names.isdisjoint(value) and self._free.isdisjoint(inside)
-        if self._blank_in_key:
-            plain = plain and " " not in "".join(value)
-        for key, child in value.items():
-            if not plain and self._take(value, key, child, inside, owner):
-                continue
-            if type(child) is dict or type(child) is list:
-                self.look_into(child, squeeze(key) if " " in key else key, inside, owner)
+                    self.look_at(child, under, inside, owner, in_free)
 
-    def _take(
-        self, structure: dict[str, Any], key: str, value: Any, inside: tuple[str, ...], owner: str | None
+    def _look_into(
+        self, structure: dict[str, Any], under: str, inside: tuple[str, ...], owner: str | None, in_free: bool
+    ) -> None:
+        owner = self._person(under, structure) or owner
+        inside = (*inside, under)
+        if in_free or self._blank_in_key or not self._names.isdisjoint(structure):
+            self._take_from(structure, inside, owner, in_free)
+            return
+        for key, child in structure.items():
+            if type(child) is dict:
+                self._look_into(child, key, inside, owner, key in self._free)
+            elif type(child) is list:
+                self.look_at(child, key, inside, owner, key in self._free)
+
+    def _take_from(self, structure: dict[str, Any], inside: tuple[str, ...], owner: str | None, in_free: bool) -> None:
+        """Note the personal values of a structure that may have some, and search on inside of the others."""
+        for key, child in structure.items():
+            name = squeeze(key) if " " in key else key
+            where = self._keys.get(name)
+            if where is not None or in_free:
+                nth = self.seen.get(key, 0)
+                if where is not None:
+                    self.seen[key] = nth + 1
+                if self._is_personal(structure, name, child, where, inside, in_free):
+                    self.found.append(Found(structure, key, nth, child, owner))
+                    self._count_inside(child)
+                    continue
+            if type(child) is dict or type(child) is list:
+                self.look_at(child, name, inside, owner, in_free or name in self._free)
+
+    def _is_personal(
+        self,
+        structure: dict[str, Any],
+        name: str,
+        value: Any,
+        where: Where | None,
+        inside: tuple[str, ...],
+        in_free: bool,
     ) -> bool:
-        """Note a value if its key makes it personal; False if the search must go on inside it."""
-        name = squeeze(key) if " " in key else key
-        where = self._keys.get(name)
-        nth = self.seen.get(key, 0)
-        if where is not None:
-            self.seen[key] = nth + 1
-        elif self._free.isdisjoint(inside):
-            return False
         if not _is_value(value):
             return False
         is_label = name in LABELS and inside[-1] in self._free  # deeper inside, it is a part of somebody's value
-        is_free = type(value) is not dict and not is_label and not self._free.isdisjoint(inside)
+        is_free = in_free and type(value) is not dict and not is_label
         is_meant = where is not None and (where is ANYWHERE or not where.isdisjoint(inside))
-        if not (is_free or is_meant) or self._spared(structure):
-            return False
-        self.found.append(Found(structure, key, nth, value, owner))
-        self._count_inside(value)
-        return True
+        return (is_free or is_meant) and not self._spared(structure)
 
     def _count_inside(self, value: Any) -> None:
         """Count the personal keys inside a structure that is cut out as a whole."""
@@ -191,7 +209,7 @@ def _spans_by_key(body: bytes, found: Sequence[Found], seen: Mapping[str, int]) 
     """Find where each value stands by searching the text for its key; None if some key is not written as it reads."""
     places: dict[str, list[int]] = {}
     for key in {one.key for one in found}:
-        ends = [match.end() for match in re.finditer(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % re.escape(key.encode()), body)]
+        ends = [match.end() for match in _key(key).finditer(body)]
         if len(ends) != seen.get(key):
             return None
         places[key] = ends
@@ -200,6 +218,12 @@ def _spans_by_key(body: bytes, found: Sequence[Found], seen: Mapping[str, int]) 
         start = places[one.key][one.nth]
         spans.append((start, _end_of_value(body, start)))
     return spans
+
+
+@lru_cache(KEYS_REMEMBERED_MAX)
+def _key(key: str) -> re.Pattern[bytes]:
+    """Give the pattern of a key that is written as it reads, up to its value."""
+    return re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % re.escape(key.encode()))
 
 
 _SCALAR = rb'"[^"\\]*(?:\\.[^"\\]*)*"|[-+0-9.eE]+|true|false|null'

@@ -7,6 +7,7 @@ one that failed or was cancelled leaves them due back (traps 19 and 20).
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -18,7 +19,7 @@ from ledger.reading import Document
 from ledger.vendors.personal import ANYWHERE, GENERAL, Personal
 from ledger.vendors.reach import at, id_at
 from ledger.vendors.shape import Id, List, OptionalId, Points, SnakeShape, Text, Time, as_time, squeeze
-from ledger.vendors.vendor import NO_ORG, Kind, Member, Stamp, Vendor
+from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Stamp, Vendor
 
 KIND_CHARACTERS_MAX = 100
 NO_PROGRAMME = "-"  # points are the tenant's; the programmes that Ascenda names are its partners'
@@ -123,35 +124,26 @@ def open_delivery(document: Document, _kind: str | None) -> list[Member] | None:
     value = document.value
     if not isinstance(value, dict) or not isinstance(value.get("event_type"), str):
         return None
-    item = value.get("order_item")
-    if not isinstance(item, dict):
+    if not isinstance(value.get("order_item"), dict):
         return None
-    identity = _identity(value)
-    return [
-        Member(
-            kind=squeeze(value["event_type"]).lower()[:KIND_CHARACTERS_MAX],
-            org=NO_ORG,
-            identity=identity,
-            occurred_at=as_time(value.get("created_at")),
-            content=value if identity == ("data",) else _content(value, item),
-            body=value,
-        )
-    ]
+    kind = squeeze(value["event_type"]).lower()[:KIND_CHARACTERS_MAX]
+    return [Member(kind, NO_ORG, as_time(value.get("created_at")), value, partial(_identity, value))]
 
 
-def _identity(value: dict[str, Any]) -> tuple[str, ...]:
+def _identity(value: dict[str, Any]) -> Identity:
     """`event_id` names the redemption and repeats for each of its items and outcomes (domain §1.3), so the item and its
     status are part of the name."""
     event_id, item = id_at(value, "event_id"), id_at(value, "order_item.id")
     if event_id is None and item is None:
-        return ("data",)
-    return ("id", event_id or "", item or "", id_at(value, "order_item.status") or "")
+        return Identity(("data",), value)
+    parts = ("id", event_id or "", item or "", id_at(value, "order_item.status") or "")
+    return Identity(parts, _content(value))
 
 
-def _content(value: dict[str, Any], item: dict[str, Any]) -> Any:
+def _content(value: dict[str, Any]) -> Any:
     """What is said of the item. When it was sent, how the whole order stands by then and who receives it are not."""
     return {
-        "order_item": {name: part for name, part in item.items() if name != "data"},
+        "order_item": {name: part for name, part in value["order_item"].items() if name != "data"},
         "order": at(value, "order.id"),
         "user": at(value, "order.user_id"),
     }

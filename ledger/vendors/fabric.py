@@ -18,7 +18,7 @@ from ledger.reading import Document
 from ledger.vendors.personal import UNKNOWN
 from ledger.vendors.reach import at, id_at
 from ledger.vendors.shape import Id, SnakeShape, Text, as_time, squeeze
-from ledger.vendors.vendor import NO_ORG, Kind, Member, Stamp, Vendor
+from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Stamp, Vendor
 
 KIND_CHARACTERS_MAX = 100
 
@@ -49,19 +49,17 @@ def open_delivery(document: Document, _kind: str | None) -> list[Member] | None:
 
 def _member(kind: str, org: str, event: Any) -> Member:
     """All six published samples share the event's id and the record's (domain §1.3): both and the status name it."""
-    event_id, data = id_at(event, "id"), at(event, "data")
+    data = at(event, "data")
     data = data if isinstance(data, dict) else {}
-    occurred_at = as_time(at(event, "time"))
+    return Member(kind, org, as_time(at(event, "time")), data, partial(_identity, event, data))
+
+
+def _identity(event: Any, data: dict[str, Any]) -> Identity:
+    event_id = id_at(event, "id")
     if event_id is None:
-        return Member(kind, org, ("data",), occurred_at, event, data)
-    return Member(
-        kind=kind,
-        org=org,
-        identity=("id", event_id, id_at(data, "id") or "", id_at(data, "status") or ""),
-        occurred_at=occurred_at,
-        content=(at(event, "time"), _without_addresses(data)),
-        body=data,
-    )
+        return Identity(("data",), event)
+    parts = ("id", event_id, id_at(data, "id") or "", id_at(data, "status") or "")
+    return Identity(parts, (at(event, "time"), _without_addresses(data)))
 
 
 def _without_addresses(data: dict[str, Any]) -> dict[str, Any]:

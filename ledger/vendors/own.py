@@ -5,6 +5,7 @@ Each is written by this software only, as {"event", "id", "at", ...}; no connect
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -14,7 +15,7 @@ from ledger.facts.customers import CustomerErased
 from ledger.reading import Document
 from ledger.vendors.personal import UNKNOWN
 from ledger.vendors.shape import SnakeShape, Text, as_time
-from ledger.vendors.vendor import NO_ORG, Kind, Member, Stamp, Vendor
+from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Stamp, Vendor
 
 SOURCE = "loyalty"
 
@@ -39,8 +40,11 @@ def open_own(document: Document, _kind: str | None) -> list[Member] | None:
     if not isinstance(body, dict) or not isinstance(body.get("event"), str) or not isinstance(body.get("id"), str):
         return None
     occurred_at: datetime | None = as_time(body.get("at"))
-    content = {name: value for name, value in body.items() if name != "at"}
-    return [Member(body["event"], NO_ORG, ("id", body["id"]), occurred_at, content, body)]
+    return [Member(body["event"], NO_ORG, occurred_at, body, partial(_identity, body))]
+
+
+def _identity(body: dict[str, Any]) -> Identity:
+    return Identity(("id", body["id"]), {name: value for name, value in body.items() if name != "at"})
 
 
 OWN = Vendor(

@@ -6,6 +6,7 @@ removed here; text that people read is only trimmed.
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -20,6 +21,9 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 LATEST_DAY = date(2200, 1, 1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+VALUES_REMEMBERED_MAX = 10_000  # figures and days, most of which come again and again
+
+_NO_POINTS = Decimal(0)
 
 # What vendors write where they mean "none" (domain §1.3).
 REDACTED = frozenset({"[emailprotected]"})  # without its blanks
@@ -71,11 +75,16 @@ def as_points(value: Any) -> Decimal:
     if type(value) is int and -WHOLE_POINTS_MAX <= value <= WHOLE_POINTS_MAX:
         return Decimal(value)
     if value is None or value == "":
-        return Decimal(0)
-    if type(value) is bool or not isinstance(value, int | str | Decimal):
+        return _NO_POINTS
+    if type(value) is not int and type(value) is not str and type(value) is not Decimal:
         raise ValueError("not a number")
+    return _points(str(value))
+
+
+@lru_cache(VALUES_REMEMBERED_MAX)
+def _points(text: str) -> Decimal:
     try:
-        points = Decimal(squeeze(value)) if isinstance(value, str) else Decimal(value)
+        points = Decimal(squeeze(text))
     except InvalidOperation:
         raise ValueError("not a number") from None
     if not points.is_finite() or abs(points) > POINTS_MAX:
@@ -128,7 +137,12 @@ def parse_time(value: Any) -> datetime | None:
 
 def as_day(value: Any) -> date | None:
     """Read a day, or the day of a time in UTC; None if it is missing, unreadable or cannot be true."""
-    if type(value) is str:
+    return _day(value) if type(value) is str or type(value) is int else None
+
+
+@lru_cache(VALUES_REMEMBERED_MAX)
+def _day(value: str | int) -> date | None:
+    if isinstance(value, str):
         try:
             day = date.fromisoformat(squeeze(value))
             return day if EARLIEST.date() <= day < LATEST_DAY else None
@@ -159,10 +173,15 @@ def as_list(value: Any) -> Any:
         return []
     if type(value) is str:
         return [value]
-    return [item for item in value if item is not None] if type(value) is list else value
+    return [item for item in value if item is not None] if type(value) is list and None in value else value
 
 
-def required(value: Any) -> Any:
+def as_optional_points(value: Any) -> Decimal | None:
+    """Read points as `as_points` does, None where none are told."""
+    return None if value is None else as_points(value)
+
+
+def required(value: Any) -> str:
     """Refuse an id that is absent."""
     text = as_id(value)
     if text is None:
@@ -173,7 +192,7 @@ def required(value: Any) -> Any:
 Id = Annotated[str, BeforeValidator(required)]
 OptionalId = Annotated[str | None, BeforeValidator(as_id)]
 Points = Annotated[Decimal, BeforeValidator(as_points)]
-OptionalPoints = Annotated[Decimal | None, BeforeValidator(lambda value: None if value is None else as_points(value))]
+OptionalPoints = Annotated[Decimal | None, BeforeValidator(as_optional_points)]
 Time = Annotated[datetime | None, BeforeValidator(as_time)]
 FarTime = Annotated[datetime | None, BeforeValidator(as_far_time)]
 Day = Annotated[date | None, BeforeValidator(as_day)]

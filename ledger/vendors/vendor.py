@@ -30,15 +30,21 @@ class Stamp(NamedTuple):
         return f"{self.source}:{quoted(self.org)}:{quoted(identifier)}"
 
 
+class Identity(NamedTuple):
+    """What makes an event the same event when it comes again (domain §1.3), and what it says."""
+
+    parts: tuple[str, ...]
+    content: Any  # without how and when it was dispatched
+
+
 class Member(NamedTuple):
-    """One event found in a delivery."""
+    """One event found in a delivery. Its identity is worked out when it comes in and never again."""
 
     kind: str  # in the vendor's canonical spelling
     org: str
-    identity: tuple[str, ...]  # what makes it the same event when it comes again; see domain.md §1.3
     occurred_at: datetime | None
-    content: Any  # what it says, without how and when it was dispatched
     body: Mapping[str, Any]  # what the kind's shape is read from
+    identity: Callable[[], Identity]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,17 @@ import pytest
 
 from ledger.errors import Unreadable
 from ledger.identify import UNREADABLE
-from ledger.reading import BODY_BYTES_MAX, DEPTH_MAX, NUMBER_CHARACTERS_MAX, STORED_BYTES_MAX, VALUES_MAX, read
+from ledger.reading import (
+    BODY_BYTES_MAX,
+    DEPTH_MAX,
+    NUMBER_CHARACTERS_MAX,
+    STORED_BYTES_MAX,
+    VALUES_MAX,
+    read,
+    read_again,
+)
+from ledger.vendors import VENDORS
+from tests.deliveries import delivery, samples
 from tests.ledger.vendors.delivering import deliver
 from tests.poison import TOO_MANY, filled, lists, poison, structures
 
@@ -117,6 +127,15 @@ def test_a_blank_in_a_key_is_noticed_however_it_is_spelt(key: bytes, gap: bytes,
     document = read(b'{"a": "b c", "%b"%b: [1, 2]}' % (key, gap))
 
     assert document.blank_in_key is may_hold_blank
+
+
+@pytest.mark.parametrize("source", VENDORS)
+def test_what_is_stored_is_read_again_as_it_was_read_when_it_came(source: str) -> None:
+    for body in samples(source):
+        stored = delivery(body, source).payload
+
+        assert read_again(stored).value == read(stored).value
+        assert read_again(stored).blank_in_key == read(stored).blank_in_key
 
 
 def test_an_event_is_read_although_markers_made_it_longer_than_a_delivery_may_be() -> None:

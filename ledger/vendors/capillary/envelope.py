@@ -4,12 +4,13 @@ Names are matched without regard to case and blanks, since headings, event names
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from ledger.reading import Document
 from ledger.vendors.repair import repair_keys
 from ledger.vendors.shape import OptionalId, Shape, Text, Time, as_id, as_time, squeeze
-from ledger.vendors.vendor import NO_ORG, Member
+from ledger.vendors.vendor import NO_ORG, Identity, Member
 
 # What headings and older pages call an event, in lower case, and what its body calls it.
 ALIASES = {
@@ -64,19 +65,9 @@ class Opener:
         name = squeeze(str(envelope["eventName"]))
         kind = self._names.get(name.lower(), name[:KIND_CHARACTERS_MAX])
         data = envelope["data"]
-        created_at = envelope.get("createdAt")
         org = as_id_or_none(envelope.get("orgId")) or NO_ORG
         body = {**data, "envelope": envelope}
-        return [
-            Member(
-                kind=kind,
-                org=org,
-                identity=_identity(envelope, data),
-                occurred_at=as_time(created_at),
-                content=(created_at, data),
-                body=body,
-            )
-        ]
+        return [Member(kind, org, as_time(envelope.get("createdAt")), body, partial(_identity, envelope, data))]
 
 
 def _unwrap(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -109,7 +100,11 @@ def _unwrap(document: dict[str, Any]) -> dict[str, Any] | None:
 _BESIDE = ("requestTrackingId", "requestType", "requestBaseType", "status", "comments", "customerId")
 
 
-def _identity(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, ...]:
+def _identity(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> Identity:
+    return Identity(_parts(envelope, data), (envelope.get("createdAt"), data))
+
+
+def _parts(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the event by the vendor's id, or where it gives none by (refId, createdAt), and by whom it is about.
 
     The published samples share ids between events of several kinds and customers, so an id alone would lose events.

@@ -8,12 +8,13 @@ taking the project from the full envelope would make two events of one. Two proj
 ledgers; within one, their cards, customers and rewards never meet by id.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from ledger.reading import Document
 from ledger.vendors.reach import at, id_at
 from ledger.vendors.shape import as_time, squeeze
-from ledger.vendors.vendor import NO_ORG, Member
+from ledger.vendors.vendor import NO_ORG, Identity, Member
 
 KIND_CHARACTERS_MAX = 100
 PREFIX = "events."  # documents spell an event's name EVENTS.CUSTOMER.REWARDED.LOYALTY_POINTS
@@ -108,17 +109,16 @@ def _known(kind: str | None) -> str | None:
 
 def _member(kind: str, data: dict[str, Any], event: dict[str, Any]) -> Member:
     naming = NAMINGS.get(kind, Naming((), ()))
+    times = (*(at(data, path) for path in naming.times), event.get("created_at"))
+    occurred_at = next((time for time in map(as_time, times) if time is not None), None)
+    return Member(kind, NO_ORG, occurred_at, data, partial(_identity, naming, data))
+
+
+def _identity(naming: Naming, data: dict[str, Any]) -> Identity:
     ids = [id_at(data, path) for path in naming.ids]
-    times = [as_time(at(data, path)) for path in naming.times] + [as_time(event.get("created_at"))]
-    named = bool(ids) and ids[0] is not None
-    return Member(
-        kind=kind,
-        org=NO_ORG,
-        identity=("id", *(identifier or "" for identifier in ids)) if named else ("data",),
-        occurred_at=next((time for time in times if time is not None), None),
-        content=_without_circumstances(data) if named else data,
-        body=data,
-    )
+    if not ids or ids[0] is None:
+        return Identity(("data",), data)
+    return Identity(("id", *(identifier or "" for identifier in ids)), _without_circumstances(data))
 
 
 def _without_circumstances(value: Any) -> Any:

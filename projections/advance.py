@@ -27,7 +27,9 @@ from projections import store
 from projections.catalogue import BY_SUBJECT
 from projections.conflicts import Settled, settle
 from projections.joined import Groups, groups_of, join
+from projections.programmes import governed, read_terms
 from projections.projection import Projection, State, fold, key_of
+from projections.terms import NO_TERMS, Terms
 
 EVENTS_PER_BATCH_MAX = 2_000
 EVENTS_PER_TURN = 16  # interpreted, or
@@ -143,6 +145,13 @@ async def _fold_all(connection: Connection, ledger_id: int, told: Sequence[Told]
         again = {one.fact.subject for one in gone}
         again |= await join(connection, ledger_id, projection, [*new[subject_kind], *gone])
         await fold_subjects(connection, ledger_id, projection, new[subject_kind], again)
+    await _fold_governed(connection, ledger_id, [*new["programme"], *withdrawn["programme"]])
+
+
+async def _fold_governed(connection: Connection, ledger_id: int, told: Sequence[Told]) -> None:
+    """Fold again the accounts of programmes whose terms changed."""
+    async for subjects in governed(connection, ledger_id, told):
+        await fold_subjects(connection, ledger_id, BY_SUBJECT["account"], (), frozenset(subjects))
 
 
 async def refold(connection: Connection, ledger_id: int, touched: Sequence[Told]) -> None:
@@ -153,6 +162,7 @@ async def refold(connection: Connection, ledger_id: int, touched: Sequence[Told]
         facts = [one for one in touched if one.fact.subject_kind == subject_kind]
         again = {one.fact.subject for one in facts} | await join(connection, ledger_id, projection, facts)
         await fold_subjects(connection, ledger_id, projection, (), again)
+    await _fold_governed(connection, ledger_id, touched)
 
 
 async def fold_subjects(
@@ -161,6 +171,7 @@ async def fold_subjects(
     """Fold the subjects of some new facts of one kind, which are written already, and fold again, from their first
     fact, the subjects in `again`: those that joined a group go on in it, those without a fact left vanish."""
     touched = {one.fact.subject for one in new} | again
+    terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
     groups = await groups_of(connection, ledger_id, projection, sorted(touched))
     root_of = groups.root_of()
     by_root: dict[str, list[Told]] = defaultdict(list)
@@ -174,13 +185,13 @@ async def fold_subjects(
         if done % SUBJECTS_PER_TURN == 0:
             await asyncio.sleep(0)
         if root not in late:
-            change = _forward(projection, root, sorted(facts, key=key_of), folded.get(root))
+            change = _forward(projection, root, sorted(facts, key=key_of), folded.get(root), terms)
             if change is None:
                 late.add(root)
             else:
                 changes.append(change)
     async for root, facts in _all_facts(connection, ledger_id, projection, late, groups):
-        changes.append(anew(projection, root, facts, None) if facts else store.vanished(root))
+        changes.append(anew(projection, root, facts, None, terms) if facts else store.vanished(root))
     if changes:
         await store.write_changes(connection, ledger_id, projection, changes)
 
@@ -211,32 +222,36 @@ async def read_group(
 
 
 def _forward(
-    projection: Projection, subject: str, facts: Sequence[Told], was: store.Folded | None
+    projection: Projection, subject: str, facts: Sequence[Told], was: store.Folded | None, terms: Terms
 ) -> store.Change | None:
     """Fold new facts onto a stored state, or onto none; None if the subject must be folded from its first fact."""
     if was is None:
-        return anew(projection, subject, facts, {})
+        return anew(projection, subject, facts, {}, terms)
     if was.parked or was.last is None or key_of(facts[0]) <= was.last:
         return None
     state = store.decode_state(projection, was.state)
     before = rows_of(projection, subject, state)
     try:
-        fold(projection, facts, state)
+        fold(projection, facts, state, terms)
     except Unfoldable:
         return None
     return _changed(projection, subject, state, facts, before, was.untimed or _untimed(facts))
 
 
 def anew(
-    projection: Projection, subject: str, facts: Sequence[Told], before: Mapping[str, Sequence[store.Row]] | None
+    projection: Projection,
+    subject: str,
+    facts: Sequence[Told],
+    before: Mapping[str, Sequence[store.Row]] | None,
+    terms: Terms,
 ) -> store.Change:
     """Fold all facts of a subject from its start, or up to the one that cannot be folded; `before` is {} for a subject
     that has no rows yet."""
     try:
-        return _changed(projection, subject, fold(projection, facts), facts, before, _untimed(facts))
+        return _changed(projection, subject, fold(projection, facts, None, terms), facts, before, _untimed(facts))
     except Unfoldable as stuck:
         sound = facts[: stuck.folded]
-        change = _changed(projection, subject, fold(projection, sound), sound, before, _untimed(facts))
+        change = _changed(projection, subject, fold(projection, sound, None, terms), sound, before, _untimed(facts))
         return change._replace(parked=str(stuck), parked_position=stuck.position)
 
 

@@ -10,6 +10,7 @@ from projections.milestone_groups import MILESTONE_GROUPS
 from projections.milestones import MILESTONES
 from projections.order_items import ORDER_ITEMS
 from projections.partner_memberships import PARTNER_MEMBERSHIPS
+from projections.programmes import PROGRAMMES
 from projections.projection import Projection
 from projections.promotions import PROMOTIONS
 from projections.redemption_records import REDEMPTION_RECORDS
@@ -39,6 +40,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     STREAKS,
     BADGES,
     PROMOTIONS,
+    PROGRAMMES,
 )
 
 BY_SUBJECT: dict[str, Projection] = {projection.subject: projection for projection in PROJECTIONS}

@@ -12,6 +12,7 @@ import msgspec
 
 from ledger.errors import Unfoldable
 from ledger.facts import Fact, Occurrence, Told, kind_of
+from projections.terms import NO_TERMS, Terms
 
 
 class State(msgspec.Struct):
@@ -52,6 +53,7 @@ class Projection:
     tables: tuple[Table, ...]
     lines: Callable[[str, Any], Rows] | None = None  # takes the new rows of tables that grow out of the state
     joins: Mapping[type[Fact], Callable[[Any], tuple[str, str]]] = field(default_factory=dict)  # see joined.py
+    under: Callable[[Any, Terms], None] | None = None  # tells a state the terms of programmes that its rules go by
     path: str | None = None  # answers GET /v1/<path>/{subject} from its first table, with its facts as history
     customers: tuple[str, ...] = ("customer",)  # columns of its first table that name a customer; indexed
 
@@ -71,13 +73,16 @@ def key_of(told: Told) -> Key:
     return Key(occurrence.occurred_at, told.fact.rank, occurrence.tag, occurrence.ordinal)
 
 
-def fold(projection: Projection, told: Iterable[Told], state: State | None = None) -> Any:
-    """Fold facts, which must be in order, into a state: a new one, or the one given, which is changed.
+def fold(projection: Projection, told: Iterable[Told], state: State | None = None, terms: Terms = NO_TERMS) -> Any:
+    """Fold facts, which must be in order, into a state: a new one, or the one given, which is changed. A state must be
+    folded under the same terms from its start; where they change it is folded again.
 
     Raises Unfoldable, naming kind and position, if a rule cannot take a fact; the state is then good for nothing.
     """
     if state is None:
         state = projection.start()
+    if projection.under is not None and terms is not NO_TERMS:
+        projection.under(state, terms)
     rules = projection.on
     for folded, (fact, occurrence) in enumerate(told):
         rule = rules.get(type(fact))

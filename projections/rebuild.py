@@ -23,7 +23,9 @@ from projections.catalogue import PROJECTIONS
 from projections.conflicts import policies_of, winners
 from projections.digest import digest
 from projections.joined import join_all
+from projections.programmes import read_terms
 from projections.projection import Projection
+from projections.terms import NO_TERMS
 
 SUBJECTS_PER_COPY = 2_000
 FACTS_PER_FETCH = 5_000
@@ -134,13 +136,14 @@ async def fold_all(
 ) -> None:
     """Fold every subject of one projection and write its rows, which the generation does not hold yet."""
     groups = await join_all(writer, ledger.ledger_id, projection)
+    terms = await read_terms(writer, ledger.ledger_id) if projection.under is not None else NO_TERMS
     joined = groups.root_of()
     changes: list[store.Change] = []
     done = 0
     async for subject, told in _subjects(reader, ledger.ledger_id, projection.subject):
         if subject in joined:
             continue
-        changes.append(advance.anew(projection, subject, told, {}))
+        changes.append(advance.anew(projection, subject, told, {}, terms))
         if len(changes) == SUBJECTS_PER_COPY:
             await _write_rows(writer, ledger.ledger_id, projection, changes)
             done += len(changes)
@@ -148,7 +151,7 @@ async def fold_all(
             changes.clear()
     for root, members in groups.members.items():
         told = await advance.read_group(reader, ledger.ledger_id, projection, members)
-        changes.append(advance.anew(projection, root, told, {}))
+        changes.append(advance.anew(projection, root, told, {}, terms))
     await _write_rows(writer, ledger.ledger_id, projection, changes)
 
 

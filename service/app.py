@@ -25,7 +25,18 @@ from service.appender import Appender
 from service.erasure import erase_on_request
 from service.house import HOUSE, House
 from service.settings import Settings
-from service.window import accounts, audit, conflicts, customers, events, orders, reconciliation, subjects, system
+from service.window import (
+    accounts,
+    audit,
+    conflicts,
+    customers,
+    events,
+    orders,
+    programmes,
+    reconciliation,
+    subjects,
+    system,
+)
 
 STOP_SECONDS_MAX = 20.0
 
@@ -41,6 +52,7 @@ ROUTES = [
     *door.ROUTES,
     *customers.ROUTES,
     *accounts.ROUTES,
+    *programmes.ROUTES,
     *events.ROUTES,
     *orders.ROUTES,
     *reconciliation.ROUTES,

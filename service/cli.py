@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from ledger.errors import LedgerError
-from service.commands import demonstration, history, ledgers, people, serving, vendors
+from service.commands import demonstration, history, ledgers, people, serving, terms, vendors
 from service.commands.screen import ERR
 
 FAILED = 1
@@ -39,6 +39,7 @@ app.command("digest")(history.show_digest)
 app.command("vendors")(vendors.show_vendors)
 app.command("erase")(people.erase_customer)
 app.add_typer(people.policies, name="policy")
+app.add_typer(terms.terms, name="terms")
 
 
 def main() -> None:

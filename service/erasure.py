@@ -6,24 +6,17 @@ person, so all of them are forgotten together. What a vendor sends of the person
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
-import orjson
-
-from ledger.append import append
 from ledger.database import Connection, connect
 from ledger.errors import SubjectUnknown
-from ledger.identify import Origin, identify
 from ledger.registry import Ledger, all_ledgers
 from ledger.vault import Vault
-from ledger.vendors.own import SOURCE
 from projections.accounts import ACCOUNTS
 from projections.joined import groups_of
+from service.acts import append_act
 
-CONNECTION = "-"  # our own events come over no connection
 LOOK_SECONDS = 2.0
 CUSTOMERS_PER_LOOK = 100
 
@@ -67,17 +60,10 @@ async def erase(
         vault.forget_keys()
         if not any(destroyed):
             return Erasure(customers, 0, None)
-        body = {
-            "event": "customerErased",
-            "id": secrets.token_hex(16),
-            "at": datetime.now(UTC).isoformat(),
-            "customers": customers,
-            "by": by,
-            "reason": reason,
-        }
-        origin = Origin(ledger.name, CONNECTION, SOURCE, None, vault.mask(ledger.ledger_id))
-        [[appended]] = await append(connection, vault, ledger.ledger_id, [identify(origin, orjson.dumps(body))])
-    return Erasure(customers, sum(destroyed), appended.position)
+        position = await append_act(
+            connection, vault, ledger, "customerErased", customers=customers, by=by, reason=reason
+        )
+    return Erasure(customers, sum(destroyed), position)
 
 
 async def is_known(connection: Connection, ledger: Ledger, customer: str) -> bool:

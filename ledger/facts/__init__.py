@@ -24,6 +24,7 @@ from ledger.facts import (
     reward_redemptions,
     rewards,
     streaks,
+    terms,
     tier_memberships,
     tiers,
     transfers,
@@ -55,6 +56,7 @@ FACTS: tuple[type[Fact], ...] = (
     *holds.FACTS,
     *promises.FACTS,
     *tier_memberships.FACTS,
+    *terms.FACTS,
 )
 
 _ENCODER = msgspec.json.Encoder()

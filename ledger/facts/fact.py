@@ -26,6 +26,11 @@ def quoted(identifier: str) -> str:
     return identifier.replace("%", "%25").replace(":", "%3A") if ":" in identifier or "%" in identifier else identifier
 
 
+def unquoted(identifier: str) -> str:
+    """Read back what `quoted` wrote."""
+    return identifier.replace("%3A", ":").replace("%25", "%")
+
+
 class Occurrence(NamedTuple):
     """When a fact happened and where it was told. All but `position` is the same in whatever order events arrive."""
 

@@ -15,6 +15,7 @@ from ledger.facts.customers import CustomerErased
 from ledger.reading import Document
 from ledger.vendors.personal import UNKNOWN
 from ledger.vendors.shape import SnakeShape, Text, as_time
+from ledger.vendors.terms import TermsSet, programme_terms_set
 from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Stamp, Vendor
 
 SOURCE = "loyalty"
@@ -32,7 +33,10 @@ def customer_erased(event: Erased, _stamp: Stamp) -> Sequence[Fact]:
     return [CustomerErased(customer=customer, by=event.by, reason=event.reason) for customer in event.customers]
 
 
-KINDS: dict[str, Kind[Any]] = {"customerErased": Kind(Erased, customer_erased)}
+KINDS: dict[str, Kind[Any]] = {
+    "customerErased": Kind(Erased, customer_erased),
+    "programmeTermsSet": Kind(TermsSet, programme_terms_set),
+}
 
 
 def open_own(document: Document, _kind: str | None) -> list[Member] | None:

@@ -1,11 +1,12 @@
 """Points that expire by the vendor's word, and days of expiry that move. That a day is over is arithmetic: lots.py."""
 
 from bisect import insort
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import Expired, ExpiryMoved
+from ledger.facts.terms import ProgrammeTermsSet
 from projections.accounts.lots import (
     ZERO,
     Account,
@@ -35,6 +36,28 @@ def expire(account: Account, fact: Expired, occurrence: Occurrence) -> None:
         lot = credit(account, occurrence, points, source="unseen", origin="unseen", index=999, asserted=True)
         if lot.remaining:
             _expire_lot(account, lot, lot.remaining)
+
+
+def slide(account: Account, activity: str, now: datetime) -> None:
+    """Let an activity begin the sliding periods of open lots anew; it wakes no lot that has lapsed."""
+    terms = account.terms
+    if terms is None or not terms.slides:
+        return
+    sliding = {version.version for version in terms.versions if _slides(version, activity)}
+    for _, _, lot_id in account.open:
+        lot = account.lots[lot_id]
+        if lot.rule in sliding:
+            day = terms.day_of(lot.earned_at, now, known_since=not lot.asserted)
+            if day is not None:
+                lot.expires_on, lot.rule = day
+                lot.lapses_at = (
+                    lapse_instant(account, lot.expires_on, lot.earned_at) if lot.expires_on is not None else None
+                )
+    account.open = sorted(account.lots[lot_id].place() for _, _, lot_id in account.open)
+
+
+def _slides(version: ProgrammeTermsSet, activity: str) -> bool:
+    return version.expiry.kind == "sliding" and activity in version.expiry.activities
 
 
 def _expire_lot(account: Account, lot: Lot, points: Decimal) -> None:
@@ -99,7 +122,8 @@ def _move_lot(
         )
         account.lots[moved.lot_id] = moved
     moved.expires_on = new
-    moved.lapses_at = lapse_instant(new) if new else None
+    moved.lapses_at = lapse_instant(account, new, moved.earned_at) if new else None
+    moved.rule = None
     moved.remaining = points
     insort(account.open, moved.place())
     settle(account, moved)

@@ -10,13 +10,14 @@ Lots are used in the order (expires on, without a day last; then earned; then id
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from msgspec import Struct, field
 
 from ledger.facts import Occurrence
+from projections.terms import ProgrammeTerms, end_of
 
 ZERO = Decimal(0)
 NO_DAY = date.max.toordinal()
@@ -43,6 +44,7 @@ class Lot(Struct):
     expired: Decimal = ZERO
     returned: Decimal = ZERO
     asserted: bool = False
+    rule: str | None = None  # the version of the programme's terms that gave the day, where the vendor names none
 
     def place(self) -> tuple[int, datetime, str]:
         """Give the lot's place in the order of use."""
@@ -89,8 +91,8 @@ class Pending(Struct):
     bill_number: str | None = None
 
 
-class Account(Struct):
-    """One holder's points of one unit in one programme."""
+class Account(Struct, dict=True):
+    """One holder's points of one unit in one programme. The programme's terms are no part of its state."""
 
     account_id: str
     programme: str
@@ -123,6 +125,15 @@ class Account(Struct):
     postings: list[Posting] = field(default_factory=list)  # of the fact being folded
 
     @property
+    def terms(self) -> ProgrammeTerms | None:
+        terms: ProgrammeTerms | None = self.__dict__.get("terms")
+        return terms
+
+    @terms.setter
+    def terms(self, terms: ProgrammeTerms | None) -> None:
+        self.__dict__["terms"] = terms
+
+    @property
     def available(self) -> Decimal:
         """What may be spent, minus the debt: negative when more was taken back than was there."""
         classes = self.classes
@@ -141,9 +152,10 @@ def post(account: Account, source: str, target: str, points: Decimal, lot_id: st
     account.postings.append(Posting(source, target, points, lot_id))
 
 
-def lapse_instant(day: date) -> datetime:
-    """Give the instant a day is over, from which its lots count no more."""
-    return datetime.combine(day + timedelta(days=1), time(), UTC)
+def lapse_instant(account: Account, day: date, earned_at: datetime) -> datetime | None:
+    """Give the instant a day is over in the programme's time zone, from which its lots count no more; None where the
+    day is so far off that it means never."""
+    return end_of(day) if account.terms is None else account.terms.lapses_at(day, earned_at)
 
 
 def lot_id_of(occurrence: Occurrence, index: int, what: str = "") -> str:
@@ -164,14 +176,22 @@ def credit(
     bill: str | None = None,
     bill_number: str | None = None,
     asserted: bool = False,
+    ruled: bool = True,
 ) -> Lot:
-    """Make a lot of points that come from a class; a debt is settled from it first."""
-    lapses_at = lapse_instant(expires_on) if expires_on else None
+    """Make a lot of points that come from a class; a debt is settled from it first. Where the vendor names no day the
+    programme's terms give one, unless it is not to be `ruled` by them."""
+    now = occurrence.occurred_at
+    rule: str | None = None
+    if expires_on is None and ruled and account.terms is not None:
+        day = account.terms.day_of(now, now, known_since=not asserted)
+        if day is not None:
+            expires_on, rule = day
+    lapses_at = lapse_instant(account, expires_on, now) if expires_on else None
     lot = Lot(
         lot_id=lot_id_of(occurrence, index, f".{origin}" if asserted else ""),
         origin=origin,
         points=points,
-        earned_at=occurrence.occurred_at,
+        earned_at=now,
         position=occurrence.position,
         remaining=points,
         expires_on=expires_on,
@@ -180,9 +200,10 @@ def credit(
         bill=bill,
         bill_number=bill_number,
         asserted=asserted,
+        rule=rule,
     )
     account.lots[lot.lot_id] = lot
-    if lapses_at is not None and lapses_at <= occurrence.occurred_at:  # issued past its own day
+    if lapses_at is not None and lapses_at <= now:  # issued past its own day
         post(account, source, "lapsed", points, lot.lot_id)
         insort(account.lapsed, lot.place())
         return lot

@@ -1,8 +1,10 @@
 """Taking back what was issued, and giving back what was spent (domain §4.2, traps 4 to 6)."""
 
+from bisect import insort
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import IssueReversed, RedemptionReversed
@@ -125,7 +127,8 @@ def _claw_back(account: Account, points: Decimal) -> None:
 
 def restore(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
     """Give spent points back to the lots they came from, last used first. What went to lots that have lapsed is
-    restored and lapses at once (trap 5); the vendor's split, when it gives one, stands.
+    restored and lapses at once (trap 5), unless the programme's terms say otherwise; the vendor's split, when it gives
+    one, stands.
 
     More than is left of the redemption is not given: the account is then contested. A reversal told before its
     redemption is kept as a lot of its own, which that redemption will use first.
@@ -144,9 +147,16 @@ def restore(account: Account, fact: RedemptionReversed, occurrence: Occurrence) 
         expired = max(ZERO, fact.points - fact.available)
     expired = None if expired is None else min(expired, points)
     restored = list(_unuse(entry, points))
+    terms = account.terms.at(occurrence.occurred_at) if account.terms is not None else None
+    policy = terms.reversal_after_expiry if terms is not None and expired is None else "lapse"
     if expired is None:
-        expired = sum((use.points for use in restored if _has_lapsed(account, use, occurrence.occurred_at)), ZERO)
-    _give(account, occurrence, entry, restored, expired)
+        lapsed = (use.points for use in restored if _has_lapsed(account, use, occurrence.occurred_at))
+        expired = sum(lapsed, ZERO) if policy == "lapse" else ZERO
+    grace_until = None
+    if terms is not None and terms.reversal_after_expiry == "grace":
+        today = occurrence.occurred_at.astimezone(ZoneInfo(terms.time_zone)).date()
+        grace_until = today + timedelta(days=terms.reversal_grace_days)
+    _give(account, occurrence, entry, restored, expired, to_own_day=policy == "original", grace_until=grace_until)
 
 
 def _unuse(entry: Debit, points: Decimal) -> Iterable[Use]:
@@ -167,8 +177,18 @@ def _has_lapsed(account: Account, use: Use, now: datetime) -> bool:
     return lapses_at is not None and lapses_at <= now
 
 
-def _give(account: Account, occurrence: Occurrence, entry: Debit, restored: list[Use], expired: Decimal) -> None:
-    """Give uses back: `expired` of them lapse, of lapsed lots first; the rest becomes available."""
+def _give(
+    account: Account,
+    occurrence: Occurrence,
+    entry: Debit,
+    restored: list[Use],
+    expired: Decimal,
+    *,
+    to_own_day: bool,
+    grace_until: date | None,
+) -> None:
+    """Give uses back: `expired` of them lapse, of lapsed lots first; the rest becomes available, but for what goes back
+    to lapsed lots under their own day."""
     ordered = sorted(restored, key=lambda use: not _has_lapsed(account, use, occurrence.occurred_at))
     for index, use in enumerate(ordered):
         lapsing = min(use.points, expired) if use.lot_id != DEBT else ZERO
@@ -183,10 +203,24 @@ def _give(account: Account, occurrence: Occurrence, entry: Debit, restored: list
             lot.expired += lapsing
             post(account, entry.to, "available", lapsing, lot.lot_id)
             post(account, "available", "expired", lapsing, lot.lot_id)
-        if staying and _has_lapsed(account, use, occurrence.occurred_at):
-            # The vendor gives back what had lapsed: it lives on, in a lot without a day.
+        if staying and to_own_day and _has_lapsed(account, use, occurrence.occurred_at):
+            post(account, entry.to, "lapsed", staying, lot.lot_id)
+            if not lot.remaining:
+                insort(account.lapsed, lot.place())
+            lot.remaining += staying
+        elif staying and _has_lapsed(account, use, occurrence.occurred_at):
+            # What had lapsed is given back: it lives on in a lot with some days of grace, or without a day.
             lot.expired += staying
-            credit(account, occurrence, staying, source=entry.to, origin="reversal", index=index)
+            credit(
+                account,
+                occurrence,
+                staying,
+                source=entry.to,
+                origin="reversal",
+                index=index,
+                expires_on=grace_until,
+                ruled=False,
+            )
         elif staying:
             post(account, entry.to, "available", staying, lot.lot_id)
             give_back(account, lot, staying)

@@ -68,6 +68,7 @@ ACCOUNTS = Table(
         "ALTER TABLE accounts ADD PRIMARY KEY (ledger_id, account_id)",
         "CREATE INDEX accounts_subject ON accounts (ledger_id, subject)",
         "CREATE INDEX accounts_customer ON accounts (ledger_id, customer)",
+        "CREATE INDEX accounts_programme ON accounts (ledger_id, programme, account_id)",
         "CREATE INDEX accounts_drift ON accounts (ledger_id, account_id) WHERE drift <> 0",
     ),
     columns=AccountRow._fields,
@@ -93,6 +94,7 @@ class LotRow(NamedTuple):
     bill: str | None
     bill_number: str | None
     asserted: bool
+    rule: str | None  # the version of the terms that gave the day; None where the vendor did, or nothing does
     position: int
 
 
@@ -105,7 +107,8 @@ LOTS = Table(
             points numeric NOT NULL, remaining numeric NOT NULL CHECK (remaining >= 0), redeemed numeric NOT NULL,
             sent numeric NOT NULL, removed numeric NOT NULL, expired numeric NOT NULL, returned numeric NOT NULL,
             expires_on date, lapses_at timestamptz, earned_at timestamptz NOT NULL,
-            promotion text, bill text, bill_number text, asserted boolean NOT NULL, position bigint NOT NULL)
+            promotion text, bill text, bill_number text, asserted boolean NOT NULL, rule text,
+            position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE lots ADD PRIMARY KEY (ledger_id, account_id, lot_id)",
@@ -211,6 +214,7 @@ def lot_row(account: Account, lot: Lot) -> LotRow:
         lot.bill,
         lot.bill_number,
         lot.asserted,
+        lot.rule,
         lot.position,
     )
 

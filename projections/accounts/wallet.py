@@ -37,22 +37,37 @@ from projections.accounts import expiries, merges, promises, tables
 from projections.accounts.lots import ZERO, Account, Debit, credit, debit, pass_time, post, take
 from projections.accounts.reversals import restore, take_back
 from projections.projection import Projection, Rows, State
+from projections.terms import NO_TERMS, Terms, programme_of
 
 
-class Wallet(State):
-    """All accounts of one holder, and of those merged with it."""
+class Wallet(State, dict=True):
+    """All accounts of one holder, and of those merged with it. The terms it is folded under are no part of it."""
 
     accounts: dict[str, Account] = {}
     survivors: dict[str, str] = {}  # who took over the accounts of a merged holder
     changes: set[str] = set()  # real-world changes that have been counted
     lines: list[tables.Line] = field(default_factory=list)
 
+    @property
+    def terms(self) -> Terms:
+        terms: Terms = self.__dict__.get("terms", NO_TERMS)
+        return terms
+
+
+def under(wallet: Wallet, terms: Terms) -> None:
+    """Fold a wallet under the terms of programmes from now on."""
+    wallet.__dict__["terms"] = terms
+    for account in wallet.accounts.values():
+        account.terms = terms.of(programme_of(account.account_id, account.programme))
+
 
 class Effect(NamedTuple):
-    """What a fact does to an account, and by how much it is expected to change what is available."""
+    """What a fact does to an account, by how much it is expected to change what is available, and which activity of
+    the holder's it is: "earning", "spending" or none."""
 
     apply: Callable[[Account, Any, Occurrence], None]
     expected: Callable[[Any], Decimal]
+    activity: str | None = None
 
 
 def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
@@ -65,7 +80,9 @@ def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
     account = account_of(wallet, fact.holder, fact.programme, fact.unit, fact.customer)
     _lapse(wallet, account, occurrence.occurred_at)
 
-    apply, expected = EFFECTS[type(fact)]
+    apply, expected, activity = EFFECTS[type(fact)]
+    if activity is not None and account.terms is not None:
+        expiries.slide(account, activity, occurrence.occurred_at)
     claim = fact.claim
     first_claimed = claim.available if claim is not None and account.claimed is None else None
     if first_claimed is not None:
@@ -86,6 +103,7 @@ def account_of(wallet: Wallet, holder: str, programme: str, unit: str, customer:
     account = wallet.accounts.get(account_id)
     if account is None:
         account = wallet.accounts[account_id] = Account(account_id, programme, unit, customer or owner)
+        account.terms = wallet.terms.of(programme_of(account_id, programme))
     if customer is not None and owner == holder:
         account.customer = customer
     return account
@@ -268,29 +286,33 @@ def none(_fact: Any) -> Decimal:
     return ZERO
 
 
+def granted(fact: Issued | PromisedConverted) -> Decimal:
+    return sum((grant.points for grant in fact.grants), ZERO)
+
+
 # Each fact, what it does, and what it is expected to do to the balance: where a claim is the first of its account, the
 # opening must be there before the fact is applied, so that a debit is paid by it.
 EFFECTS: dict[type[AccountFact], Effect] = {
-    Issued: Effect(issue, lambda fact: sum((grant.points for grant in fact.grants), ZERO)),
-    PromisedConverted: Effect(convert_promised, lambda fact: sum((grant.points for grant in fact.grants), ZERO)),
-    Redeemed: Effect(redeem, lambda fact: -fact.points),
+    Issued: Effect(issue, granted, "earning"),
+    PromisedConverted: Effect(convert_promised, granted, "earning"),
+    Redeemed: Effect(redeem, lambda fact: -fact.points, "spending"),
     RedemptionReversed: Effect(
         restore, lambda fact: fact.available if fact.available is not None else fact.points - (fact.expired or ZERO)
     ),
     IssueReversed: Effect(
         take_back, lambda fact: -(fact.points if fact.points is not None else fact.points_total or ZERO)
     ),
-    TransferSent: Effect(send, lambda fact: -fact.points),
-    TransferReceived: Effect(receive, lambda fact: fact.points),
+    TransferSent: Effect(send, lambda fact: -fact.points, "spending"),
+    TransferReceived: Effect(receive, lambda fact: fact.points, "earning"),
     TransferSettled: Effect(settle_transfer, none),
     Expired: Effect(expiries.expire, none),
     ExpiryMoved: Effect(expiries.move, none),
     ExpiryClaimed: Effect(remember_claim, none),
     PromiseMade: Effect(promises.make, none),
     PromiseChanged: Effect(promises.change, none),
-    PromiseKept: Effect(promises.keep, lambda fact: fact.points),
+    PromiseKept: Effect(promises.keep, lambda fact: fact.points, "earning"),
     PromiseCancelled: Effect(promises.cancel, none),
-    HoldCaptured: Effect(capture_hold, lambda fact: -fact.points),
+    HoldCaptured: Effect(capture_hold, lambda fact: -fact.points, "spending"),
     HoldRefundDue: Effect(owe_hold, none),
     Removed: Effect(remove, lambda fact: -fact.points),
 }
@@ -345,7 +367,7 @@ def take_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=1,
+    version=2,
     subject="account",
     start=Wallet,
     on={**dict.fromkeys(EFFECTS, rule), HolderMergedAway: merge_away, HolderMerged: compare_merged},
@@ -356,4 +378,5 @@ ACCOUNTS = Projection(
         HolderMergedAway: lambda fact: (fact.holder, fact.survivor),
         HolderMerged: lambda fact: (fact.holder, fact.victim),
     },
+    under=under,
 )

@@ -17,6 +17,7 @@ from ledger.errors import SubjectUnknown
 from projections.accounts import ACCOUNTS
 from projections.advance import read_group
 from projections.joined import groups_of
+from projections.programmes import read_terms
 from projections.projection import fold
 from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
 from service.window.reading import Reader, candidates, limit_of, only, reach, reader
@@ -136,7 +137,8 @@ async def _folded_view(read: Reader, request: web.Request, account: Mapping[str,
     chosen = [
         one for one in told if one.occurrence.occurred_at <= at and (known is None or one.occurrence.position <= known)
     ]
-    folded = ACCOUNTS.rows(account["subject"], fold(ACCOUNTS, chosen))
+    terms = await read_terms(read.connection, read.ledger.ledger_id, *([] if known is None else [known]))
+    folded = ACCOUNTS.rows(account["subject"], fold(ACCOUNTS, chosen, None, terms))
     for row in folded["accounts"]:
         if row.account_id == account["account_id"]:  # type: ignore[attr-defined]
             lots = [

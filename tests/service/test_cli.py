@@ -234,6 +234,17 @@ def test_a_rotated_connection_has_two_secrets_until_it_is_settled(served: Served
     assert (live, settled) == ([2], [1])
 
 
+def test_terms_that_were_set_are_listed(served: Served) -> None:
+    named = ("--ledger", "acme", "--programme", "capillary:1:gold", "--time-zone", "Asia/Kolkata")
+    said = ("--expiry", "fixed", "--years", "1", "--round-to-end-of", "march", "--ratio", "0.50", "--currency", "INR")
+
+    served.ask("terms", "set", *named, "--effective-from", "2026-01-01", *said)
+
+    [terms] = [one for one in served.ask("terms", "list", "--ledger", "acme") if one["programme"] == "capillary:1:gold"]
+    assert (terms["effective_from"], terms["time_zone"]) == ("2025-12-31T18:30:00+00:00", "Asia/Kolkata")
+    assert (terms["expiry"], terms["worth"]) == ("12 months after earning, to the end of march", "0.5 INR")
+
+
 def test_a_disabled_connection_takes_no_import(served: Served) -> None:
     connection = served.connection()["connection_id"]
     assert loyalty("connection", "disable", connection, "--data", served.folder).code == 0

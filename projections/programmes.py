@@ -1,0 +1,151 @@
+"""Programmes: the terms an operator set for each, version by version, and which accounts they govern.
+
+Terms are no part of an account's facts but change what comes of them: where a version is set, late or in time, the
+accounts of its programme are folded again, so that rows stay a function of the set of events.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from ledger.database import Connection
+from ledger.facts import Occurrence, Told, decode
+from ledger.facts.fact import unquoted
+from ledger.facts.terms import ProgrammeTermsSet
+from projections.projection import Projection, Rows, State, Table
+from projections.terms import NO_TERMS, Terms
+
+ACCOUNTS_PER_READ = 2_000
+
+# Facts, not rows: they are there before anything is folded, live and in replay.
+READ_TERMS = """
+    SELECT kind, body FROM facts WHERE ledger_id = $1 AND subject_kind = 'programme' AND position <= $2
+     ORDER BY subject, occurred_at, rank, tag, ordinal
+"""
+GOVERNED = """
+    SELECT account_id, subject FROM accounts
+     WHERE ledger_id = $1 AND programme = $2 AND account_id > $3 AND account_id < $4 ORDER BY account_id LIMIT $5
+"""
+EVERY_POSITION = 2**62
+
+
+class Version(Struct):
+    """One version of a programme's terms, and who told it when."""
+
+    terms: ProgrammeTermsSet
+    set_at: datetime
+    position: int
+
+
+class Programme(State):
+    versions: list[Version] = []  # in the order they were told
+
+
+class ProgrammeRow(NamedTuple):
+    version: str
+    effective_from: datetime
+    effective_until: datetime | None  # when the next version takes over
+    time_zone: str
+    expiry: str  # never, fixed, sliding
+    expiry_days: int
+    expiry_months: int
+    expiry_until: str | None
+    expiry_activities: str
+    existing_lots: bool
+    points_to_currency: Decimal | None
+    currency: str | None
+    reversal_after_expiry: str
+    reversal_grace_days: int
+    transfer_grace_days: int | None
+    set_at: datetime
+    set_by: str | None
+    position: int
+
+
+PROGRAMMES_TABLE = Table(
+    name="programmes",
+    create="""
+        CREATE TABLE programmes (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL, version text COLLATE "C" NOT NULL,
+            effective_from timestamptz NOT NULL, effective_until timestamptz, time_zone text NOT NULL,
+            expiry text NOT NULL, expiry_days int NOT NULL, expiry_months int NOT NULL, expiry_until text,
+            expiry_activities text NOT NULL, existing_lots boolean NOT NULL,
+            points_to_currency numeric, currency text,
+            reversal_after_expiry text NOT NULL, reversal_grace_days int NOT NULL, transfer_grace_days int,
+            set_at timestamptz NOT NULL, set_by text, position bigint NOT NULL)
+        """,
+    index=("ALTER TABLE programmes ADD PRIMARY KEY (ledger_id, subject, version)",),
+    columns=ProgrammeRow._fields,
+    key=("version",),
+)
+
+
+def set_terms(programme: Programme, fact: ProgrammeTermsSet, occurrence: Occurrence) -> None:
+    programme.versions.append(Version(fact, occurrence.occurred_at, occurrence.position))
+
+
+def programme_rows(_subject: str, programme: Programme) -> Rows:
+    versions = sorted(programme.versions, key=lambda version: version.terms.effective_from)
+    following = [version.terms.effective_from for version in versions[1:]]
+    return {"programmes": [_row(version, until) for version, until in zip(versions, [*following, None], strict=True)]}
+
+
+def _row(version: Version, until: datetime | None) -> ProgrammeRow:
+    terms = version.terms
+    return ProgrammeRow(
+        version=terms.version,
+        effective_from=terms.effective_from,
+        effective_until=until,
+        time_zone=terms.time_zone,
+        expiry=terms.expiry.kind,
+        expiry_days=terms.expiry.days,
+        expiry_months=terms.expiry.months,
+        expiry_until=terms.expiry.until,
+        expiry_activities=",".join(terms.expiry.activities),
+        existing_lots=terms.existing_lots,
+        points_to_currency=terms.points_to_currency,
+        currency=terms.currency,
+        reversal_after_expiry=terms.reversal_after_expiry,
+        reversal_grace_days=terms.reversal_grace_days,
+        transfer_grace_days=terms.transfer_grace_days,
+        set_at=version.set_at,
+        set_by=terms.by,
+        position=version.position,
+    )
+
+
+PROGRAMMES = Projection(
+    name="programmes",
+    version=1,
+    subject="programme",
+    start=Programme,
+    on={ProgrammeTermsSet: set_terms},
+    rows=programme_rows,
+    tables=(PROGRAMMES_TABLE,),
+    customers=(),
+)
+
+
+async def read_terms(connection: Connection, ledger_id: int, known: int = EVERY_POSITION) -> Terms:
+    """Read the terms of a ledger's programmes, as told up to a position."""
+    rows = await connection.fetch(READ_TERMS, ledger_id, known)
+    if not rows:
+        return NO_TERMS
+    facts = (decode(row["kind"], row["body"]) for row in rows)
+    return Terms.of_facts(fact for fact in facts if isinstance(fact, ProgrammeTermsSet))
+
+
+async def governed(connection: Connection, ledger_id: int, told: Iterable[Told]) -> AsyncIterator[Sequence[str]]:
+    """Give, ACCOUNTS_PER_READ at a time, the subjects with accounts of programmes whose terms some facts set."""
+    for programme in sorted({fact.subject for fact, _ in told if isinstance(fact, ProgrammeTermsSet)}):
+        source, org, name = programme.split(":", 2)
+        last, beyond = f"{source}:{org}:", f"{source}:{org};"
+        while True:
+            rows = await connection.fetch(GOVERNED, ledger_id, unquoted(name), last, beyond, ACCOUNTS_PER_READ)
+            if not rows:
+                break
+            last = rows[-1]["account_id"]
+            yield sorted({row["subject"] for row in rows})

@@ -1,0 +1,30 @@
+"""Our own acts: events of this system, appended to the ledger like anybody's, so that replay knows of them."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from ledger.append import append
+from ledger.database import Connection
+from ledger.identify import Origin, identify
+from ledger.registry import Ledger
+from ledger.vault import Vault
+from ledger.vendors.own import SOURCE
+
+CONNECTION = "-"  # our own events come over no connection
+
+
+async def append_act(connection: Connection, vault: Vault, ledger: Ledger, kind: str, **said: Any) -> int:
+    """Append an act of ours, which happens now; give its position. What it says is JSON and holds nothing personal."""
+    act: Mapping[str, Any] = {
+        "event": kind,
+        "id": secrets.token_hex(16),
+        "at": datetime.now(UTC).isoformat(),
+        **said,
+    }
+    origin = Origin(ledger.name, CONNECTION, SOURCE, None, vault.mask(ledger.ledger_id))
+    [[appended]] = await append(connection, vault, ledger.ledger_id, [identify(origin, orjson.dumps(act))])
+    return appended.position

@@ -1,0 +1,104 @@
+"""loyalty terms: what an operator says of a programme where its vendor says nothing."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ledger import registry
+from ledger.database import Connection
+from ledger.vault import Vault
+from projections import generations
+from projections.projector import catch_up
+from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
+from service.place import Place, ask
+from service.terms import PROGRAMMES, VERSIONS, Set, set_terms
+
+PROGRAMMES_MAX = 10_000
+
+terms = typer.Typer(help="Terms of programmes: time zone, expiry, what a point is worth.", no_args_is_help=True)
+
+
+@terms.command("set")
+def set_one(
+    ledger: InLedger,
+    programme: Annotated[str, typer.Option(help="source:org:programme", show_default=False)],
+    effective_from: Annotated[str, typer.Option(help="From this day on, in the time zone; or a time with a zone.")],
+    time_zone: Annotated[str, typer.Option(help="IANA name, such as Asia/Kolkata.")],
+    expiry: Annotated[str, typer.Option(help="never, fixed or sliding.")] = "never",
+    days: Annotated[int, typer.Option(help="The period, in days.")] = 0,
+    months: Annotated[int, typer.Option(help="The period, in months.")] = 0,
+    years: Annotated[int, typer.Option(help="The period, in years.")] = 0,
+    round_to_end_of: Annotated[str | None, typer.Option(help="month, quarter, half, year, or a month.")] = None,
+    ratio: Annotated[str | None, typer.Option(help="What a point is worth, with --currency.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Three letters, such as INR.")] = None,
+    reversal: Annotated[
+        str, typer.Option(help="Points given back after their day: lapse, original or grace.")
+    ] = "lapse",
+    reversal_grace_days: Annotated[int, typer.Option(help="With --reversal grace.")] = 0,
+    transfer_grace_days: Annotated[int | None, typer.Option(help="How long half a transfer may be missing.")] = None,
+    existing_lots: Annotated[bool, typer.Option(help="Change lots earned before, too.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set the terms of a programme from a day on, all of them; what the vendor states always wins."""
+    said: dict[str, Any] = {
+        "effective_from": effective_from,
+        "time_zone": time_zone,
+        "expiry": {"rule": expiry, "days": days, "months": months, "years": years, "round_to_end_of": round_to_end_of},
+        "existing_lots": existing_lots,
+        "points_to_currency": None if ratio is None and currency is None else {"ratio": ratio, "currency": currency},
+        "reversal_after_expiry": {"policy": reversal, "grace_days": reversal_grace_days},
+        "transfer_grace_days": transfer_grace_days,
+    }
+
+    async def work(place: Place, connection: Connection) -> Set:
+        found = await registry.find_ledger(connection, ledger)
+        await generations.ensure_live(connection)
+        vault = Vault(place.master_key)
+        done = await set_terms(connection, vault, found, programme, said, by="operator")
+        await catch_up(connection, found.ledger_id)
+        return done
+
+    done = ask(data, work)
+    if as_json:
+        show_json(done._asdict())
+    else:
+        show(f"Set the terms of {done.programme}; the act stands at position {done.position}.")
+
+
+@terms.command("list")
+def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """List the programmes of a ledger, and every version of their terms."""
+
+    async def work(_place: Place, connection: Connection) -> list[tuple[object, ...]]:
+        found = await registry.find_ledger(connection, ledger)
+        await generations.ensure_live(connection)
+        await catch_up(connection, found.ledger_id)
+        programmes = await connection.fetch(PROGRAMMES, found.ledger_id, "", PROGRAMMES_MAX)
+        ids = [row["id"] for row in programmes]
+        versions = await connection.fetch(VERSIONS, found.ledger_id, ids)
+        told = {row["subject"] for row in versions}
+        rows = [(one, None, None, None, None, None) for one in ids if one not in told]
+        return sorted(
+            [*rows, *((row["subject"], *_words(row)) for row in versions)], key=lambda row: (row[0], str(row[1]))
+        )
+
+    rows = ask(data, work)
+    columns = ("programme", "from", "time zone", "points lapse", "a point is worth", "set by")
+    if as_json:
+        names = ("programme", "effective_from", "time_zone", "expiry", "worth", "set_by")
+        show_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        show_table(columns, rows)
+
+
+def _words(row: Any) -> tuple[object, ...]:
+    """Say a version in a few words."""
+    expiry = row["expiry"]
+    if expiry != "never":
+        months, days, until = row["expiry_months"], row["expiry_days"], row["expiry_until"]
+        since = "activity" if expiry == "sliding" else "earning"
+        periods = [f"{months} months after {since}"] if months else [f"{days} days after {since}"] if days else []
+        expiry = ", ".join([*periods, *([f"to the end of {until}"] if until else [])])
+    worth = None if row["currency"] is None else f"{row['points_to_currency']:f} {row['currency']}"
+    return (row["effective_from"].isoformat(), row["time_zone"], expiry, worth, row["set_by"])

@@ -1,0 +1,66 @@
+"""Set the terms of a programme: an act of ours in the ledger, from which the views follow."""
+
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from ledger.database import Connection
+from ledger.errors import RequestInvalid
+from ledger.registry import Ledger
+from ledger.vault import Vault
+from ledger.vendors import VENDORS
+from ledger.vendors.shape import ID_BYTES_MAX
+from ledger.vendors.terms import Terms
+from service.acts import append_act
+
+# Programmes that have terms, or accounts: the names that accounts know, found by skipping from one to the next.
+PROGRAMMES = """
+    WITH RECURSIVE names AS (
+        (SELECT programme FROM accounts WHERE ledger_id = $1 ORDER BY programme LIMIT 1)
+        UNION ALL
+        SELECT (SELECT a.programme FROM accounts a
+                 WHERE a.ledger_id = $1 AND a.programme > n.programme ORDER BY a.programme LIMIT 1)
+          FROM names n WHERE n.programme IS NOT NULL)
+    SELECT subject AS id FROM programmes WHERE ledger_id = $1 AND subject > $2
+    UNION
+    SELECT found.id FROM names n, orgs o,
+           LATERAL (SELECT concat(o.source, ':', o.org, ':',
+                                  replace(replace(n.programme, '%', '%25'), ':', '%3A')) COLLATE "C" AS id) found
+     WHERE o.ledger_id = $1 AND n.programme IS NOT NULL AND found.id > $2
+       AND EXISTS (SELECT FROM accounts a WHERE a.ledger_id = $1 AND a.programme = n.programme
+                      AND a.account_id > concat(o.source, ':', o.org, ':') COLLATE "C"
+                      AND a.account_id < concat(o.source, ':', o.org, ';') COLLATE "C")
+     ORDER BY id LIMIT $3
+"""
+VERSIONS = (
+    "SELECT * FROM programmes WHERE ledger_id = $1 AND subject = ANY ($2) ORDER BY subject, effective_from, set_at"
+)
+
+
+class Set(NamedTuple):
+    """Terms that were set: of which programme, as which version, and where the act stands in the ledger."""
+
+    programme: str
+    position: int
+
+
+async def set_terms(
+    connection: Connection, vault: Vault, ledger: Ledger, programme: str, terms: Any, *, by: str
+) -> Set:
+    """Set the terms of a programme (source:org:programme), whether or not anything was told of it yet.
+
+    Raises RequestInvalid if the programme is named otherwise, or the terms are not ones.
+    """
+    parts = programme.split(":")
+    if len(parts) != 3 or not all(parts) or parts[0] not in VENDORS or len(programme.encode()) > ID_BYTES_MAX:
+        raise RequestInvalid(f"a programme is named source:org:programme, the source being one of {', '.join(VENDORS)}")
+    try:
+        Terms.model_validate(terms)
+    except ValidationError as invalid:
+        wrong = (
+            f"{'.'.join(str(part) for part in error['loc']) or 'terms'}: {error['msg'].removeprefix('Value error, ')}"
+            for error in invalid.errors(include_input=False)
+        )
+        raise RequestInvalid("; ".join(wrong)) from None
+    position = await append_act(connection, vault, ledger, "programmeTermsSet", programme=programme, terms=terms, by=by)
+    return Set(programme, position)

@@ -3,8 +3,11 @@
 LedgerError
 ├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown
 ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited
-├── Unavailable: LedgerUnavailable
-├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, EmbeddedPostgresFailed
+├── Unavailable: LedgerUnavailable, NotSealedYet
+├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
+├── NoteWrong (a signed note that we do not accept)
+├── Unsealable (what a head must not be signed over): EventsChanged, TreeChanged, HeadInconsistent, HeadForgotten,
+│   SignerUnknown
 ├── Unreadable (a payload we cannot read: quarantined, never refused)
 └── Unfoldable (a fact a rule cannot fold: its subject is parked)
 """
@@ -74,6 +77,10 @@ class LedgerUnavailable(Unavailable):
     """The ledger cannot store now; deliver again later."""
 
 
+class NotSealedYet(Unavailable):
+    """No checkpoint covers this yet; one is signed soon, or at once by `loyalty seal`."""
+
+
 class SetupWrong(LedgerError):
     """The installation is not as it must be."""
 
@@ -90,8 +97,40 @@ class MasterKeyWrong(SetupWrong):
     """The master key is missing, malformed or not the one this ledger was sealed with."""
 
 
+class KeyWrong(SetupWrong):
+    """The key to sign or to verify with is malformed."""
+
+
 class EmbeddedPostgresFailed(SetupWrong):
     """The embedded PostgreSQL could not be started or reached."""
+
+
+class NoteWrong(LedgerError):
+    """The signed note is malformed, or not signed as it must be."""
+
+
+class Unsealable(LedgerError):
+    """The ledger is not what it was; nothing is signed over it."""
+
+
+class EventsChanged(Unsealable):
+    """Events are missing, or do not have the hash that they were appended with; nothing is signed over them."""
+
+
+class TreeChanged(Unsealable):
+    """Kept hashes do not agree with each other; nothing is signed over them."""
+
+
+class HeadInconsistent(Unsealable):
+    """The ledger does not continue the last head that was signed: it was rewritten or restored; nothing is signed."""
+
+
+class HeadForgotten(Unsealable):
+    """Checkpoints were signed, but not the last one is remembered here; see `loyalty seal --adopt`."""
+
+
+class SignerUnknown(Unsealable):
+    """The ledger's checkpoints are signed with keys that are not here; see `loyalty seal --adopt`."""
 
 
 class Unreadable(LedgerError):

@@ -1,0 +1,195 @@
+"""Signed notes (C2SP signed-note): a text, an empty line, and a line for each signature, by anybody, in any order.
+
+A signature counts only when its name and its key id are those of a key that we were told to trust: of others nothing is
+believed, not even that they are wrong, so that a log may change its key and witnesses may add theirs. A key id is the
+first four bytes of SHA-256(name || 0x0A || kind || public key); the kind says what is signed and how.
+"""
+
+import base64
+import binascii
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from ledger.errors import KeyWrong, NoteWrong
+
+ED25519 = 1  # signs the text of the note
+COSIGNATURE = 4  # Ed25519 too, but signs when a witness saw it, and the text (C2SP tlog-cosignature)
+
+SEED_BYTES = 32
+KEY_ID_BYTES = 4
+SIGNATURE_BYTES = {ED25519: 64, COSIGNATURE: 8 + 64}
+NOTE_BYTES_MAX = 1_000_000
+SIGNATURES_MAX = 100
+SIGNATURE_LINE = "\N{EM DASH} "
+
+_NAME = re.compile(r"[^\s+\x00-\x1f]{1,1000}")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+
+
+class Signature(NamedTuple):
+    """One line below a note. `value` is what the kind of its key makes of it."""
+
+    name: str
+    key_id: bytes
+    value: bytes
+
+    def line(self) -> str:
+        """Write it, with its newline."""
+        return f"{SIGNATURE_LINE}{self.name} {base64.b64encode(self.key_id + self.value).decode()}\n"
+
+
+class Note(NamedTuple):
+    """A note as it was read. The text ends with a newline; what it says counts only once a signature is verified."""
+
+    text: str
+    signatures: Sequence[Signature]
+
+    def write(self) -> str:
+        """Write it as it was."""
+        return self.text + "\n" + "".join(signature.line() for signature in self.signatures)
+
+
+class VerifierKey(NamedTuple):
+    """A public key under a name."""
+
+    name: str
+    kind: int
+    public: bytes
+
+    @classmethod
+    def read(cls, text: str) -> "VerifierKey":
+        """Read `name+key id+base64`, the form in which such keys are handed on. Raises KeyWrong."""
+        name, _, rest = text.strip().partition("+")
+        key_id, _, encoded = rest.partition("+")
+        decoded = _decoded(encoded)
+        if not _NAME.fullmatch(name) or decoded is None or len(decoded) != 33 or decoded[0] not in SIGNATURE_BYTES:
+            raise KeyWrong("it is a name, eight hexadecimal digits and an Ed25519 key in base64, joined by +")
+        key = cls(name, decoded[0], decoded[1:])
+        if key.key_id.hex() != key_id:
+            raise KeyWrong(f"its id is not {key_id}")
+        return key
+
+    def write(self) -> str:
+        """Write it as `read` takes it."""
+        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes((self.kind,)) + self.public).decode()}"
+
+    @property
+    def key_id(self) -> bytes:
+        """Give the four bytes by which a signature names it; they identify, they do not protect."""
+        return sha256(self.name.encode() + b"\n" + bytes((self.kind,)) + self.public).digest()[:KEY_ID_BYTES]
+
+    def made(self, signature: Signature) -> bool:
+        """Say whether a signature claims to be by this key."""
+        return (signature.name, signature.key_id) == (self.name, self.key_id)
+
+    def verifies(self, text: str, signature: Signature) -> bool:
+        """Say whether a signature by this key is right."""
+        if len(signature.value) != SIGNATURE_BYTES[self.kind]:
+            return False
+        signed = text.encode()
+        if self.kind == COSIGNATURE:
+            signed = _cosigned(text, cosigned_at(signature))
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature.value[-64:], signed)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+class SigningKey:
+    """An Ed25519 key under a name."""
+
+    def __init__(self, name: str, seed: bytes, kind: int = ED25519) -> None:
+        """Take the 32 bytes that the key is. Raises KeyWrong if they are not, or the name has blanks or a +."""
+        if len(seed) != SEED_BYTES:
+            raise KeyWrong(f"{len(seed)} bytes instead of {SEED_BYTES}")
+        if not _NAME.fullmatch(name):
+            raise KeyWrong("its name has a blank or a +, or none")
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public = VerifierKey(name, kind, self._private.public_key().public_bytes_raw())
+
+    def sign(self, text: str) -> Signature:
+        """Sign the text of a note."""
+        assert self.public.kind == ED25519
+        return Signature(self.public.name, self.public.key_id, self._private.sign(text.encode()))
+
+    def cosign(self, text: str, seconds: int) -> Signature:
+        """Sign, as a witness, that the text was the newest of its log that we had seen, `seconds` after 1970."""
+        assert self.public.kind == COSIGNATURE
+        signature = self._private.sign(_cosigned(text, seconds))
+        return Signature(self.public.name, self.public.key_id, struct.pack(">Q", seconds) + signature)
+
+
+def cosigned_at(signature: Signature) -> int:
+    """Give the seconds since 1970 at which a witness says it cosigned."""
+    return int.from_bytes(signature.value[:8], "big")
+
+
+def read_note(note: bytes) -> Note:
+    """Take a note apart, at its last empty line. Nothing is verified. Raises NoteWrong."""
+    if len(note) > NOTE_BYTES_MAX:
+        raise NoteWrong(f"it is longer than {NOTE_BYTES_MAX:,} bytes")
+    try:
+        whole = note.decode()
+    except UnicodeDecodeError:
+        raise NoteWrong("it is not UTF-8") from None
+    if _CONTROL.search(whole):
+        raise NoteWrong("it has control characters")
+    text, empty, lines = whole.rpartition("\n\n")
+    if not empty or not lines.endswith("\n"):
+        raise NoteWrong("it has no empty line before its signatures, or no newline at its end")
+    return Note(text + "\n", read_signatures(lines))
+
+
+def read_signatures(lines: str) -> list[Signature]:
+    """Read lines of signatures, at least one. Raises NoteWrong."""
+    signatures = [_signature(line) for line in lines.removesuffix("\n").split("\n")]
+    if len(signatures) > SIGNATURES_MAX:
+        raise NoteWrong(f"it has more than {SIGNATURES_MAX} signatures")
+    return signatures
+
+
+def _signature(line: str) -> Signature:
+    name, _, encoded = line.removeprefix(SIGNATURE_LINE).partition(" ")
+    decoded = _decoded(encoded)
+    if not line.startswith(SIGNATURE_LINE) or not _NAME.fullmatch(name) or decoded is None:
+        raise NoteWrong("a line of a signature is none")
+    if len(decoded) <= KEY_ID_BYTES:
+        raise NoteWrong("a signature is too short")
+    return Signature(name, decoded[:KEY_ID_BYTES], decoded[KEY_ID_BYTES:])
+
+
+def verify(note: Note, keys: Iterable[VerifierKey]) -> list[VerifierKey]:
+    """Give those of the trusted keys that signed a note.
+
+    Raises NoteWrong if none did, or if a signature that names one of them is wrong.
+    """
+    signed = []
+    for key in keys:
+        made = [signature for signature in note.signatures if key.made(signature)]
+        if not all(key.verifies(note.text, signature) for signature in made):
+            raise NoteWrong(f"its signature by {key.name} is wrong")
+        if made:
+            signed.append(key)
+    if not signed:
+        raise NoteWrong("no key that we trust signed it")
+    return signed
+
+
+def _cosigned(text: str, seconds: int) -> bytes:
+    return f"cosignature/v1\ntime {seconds}\n{text}".encode()
+
+
+def _decoded(text: str) -> bytes | None:
+    """Read standard base64, in the one way that it may be written; None for anything else."""
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return decoded if base64.b64encode(decoded).decode() == text else None

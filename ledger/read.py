@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger.database import Connection
-from ledger.errors import PositionUnknown
+from ledger.errors import EventsChanged, PositionUnknown
 from ledger.interpret import Event
 
 EVENTS_PER_READ_MAX = 10_000
@@ -56,6 +56,16 @@ HEADS = """
      ORDER BY position LIMIT $8
 """
 
+# The hashes are made from the entries, here and now: nothing that was derived before is believed.
+LEAVES = """
+    SELECT coalesce(string_agg(hashed, ''::bytea ORDER BY position), ''::bytea) AS hashes,
+           count(*) AS leaves, min(position) FILTER (WHERE hashed <> leaf_hash) AS wrong
+      FROM (SELECT position, leaf_hash, sha256('\\x00'::bytea || entry) AS hashed FROM ledger.events
+             WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position OFFSET 0) e
+"""
+
+ENTRIES = "SELECT entry FROM ledger.events WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position"
+
 
 class Head(NamedTuple):
     """One event without its body."""
@@ -102,6 +112,26 @@ async def event_at(connection: Connection, ledger_id: int, position: int) -> Eve
     if not events:
         raise PositionUnknown(position)
     return events[0]
+
+
+async def leaf_hashes(connection: Connection, ledger_id: int, after: int, last: int) -> bytes:
+    """Hash the entries after one position and up to another; 32 bytes each, one after another in one string.
+
+    Raises EventsChanged if some are missing, or do not have the leaf hash that was stored with them.
+    """
+    row = await connection.fetchrow(LEAVES, ledger_id, after, last)
+    assert row is not None
+    if row["leaves"] != last - after:
+        raise EventsChanged(f"{last - after - row['leaves']} missing of positions {after + 1} to {last}")
+    if row["wrong"] is not None:
+        raise EventsChanged(f"position {row['wrong']} does not have its hash")
+    hashes: bytes = row["hashes"]
+    return hashes
+
+
+async def entries_between(connection: Connection, ledger_id: int, after: int, last: int) -> list[bytes]:
+    """Read the entries after one position and up to another."""
+    return [row["entry"] for row in await connection.fetch(ENTRIES, ledger_id, after, last)]
 
 
 async def twins(connection: Connection, ledger_id: int, event_key: bytes) -> list[Event]:

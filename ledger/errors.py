@@ -3,7 +3,7 @@
 LedgerError
 ├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown
 ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited
-├── Unavailable: LedgerUnavailable, NotSealedYet
+├── Unavailable: LedgerUnavailable, NotSealedYet, WorkersLost
 ├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
 ├── NoteWrong (a signed note that we do not accept)
 ├── Unsealable (what a head must not be signed over): EventsChanged, TreeChanged, HeadInconsistent, HeadForgotten,
@@ -79,6 +79,10 @@ class LedgerUnavailable(Unavailable):
 
 class NotSealedYet(Unavailable):
     """No checkpoint covers this yet; one is signed soon, or at once by `loyalty seal`."""
+
+
+class WorkersLost(Unavailable):
+    """The workers of a rebuild died again and again, as they do without memory; what they did is kept."""
 
 
 class SetupWrong(LedgerError):

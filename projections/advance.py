@@ -92,13 +92,17 @@ async def apply(connection: Connection, ledger_id: int, batch: Batch) -> bool:
         return await _write(connection, ledger_id, batch)
     except UNWRITABLE as error:
         if len(batch.events) == 1:
-            meaning = Meaning((), "unrecognised", f"the database cannot hold what it means: {type(error).__name__}")
-            return await _write(connection, ledger_id, batch._replace(meanings=[meaning]))
+            return await _write(connection, ledger_id, batch._replace(meanings=[unwritable(error)]))
     middle = len(batch.events) // 2
     cut = batch.events[middle - 1].position
     first = Batch(batch.after, cut, batch.events[:middle], batch.meanings[:middle])
     second = Batch(cut, batch.last, batch.events[middle:], batch.meanings[middle:])
     return await apply(connection, ledger_id, first) and await apply(connection, ledger_id, second)
+
+
+def unwritable(error: Exception) -> Meaning:
+    """Say of an event that PostgreSQL refuses what it means."""
+    return Meaning((), "unrecognised", f"the database cannot hold what it means: {type(error).__name__}")
 
 
 async def _write(connection: Connection, ledger_id: int, batch: Batch) -> bool:
@@ -180,6 +184,7 @@ async def fold_subjects(
         by_root[root_of.get(subject, subject)].append(one)
     late = {root_of.get(subject, subject) for subject in again}
     folded = await store.read_subjects(connection, ledger_id, projection.subject, [*by_root.keys() | late])
+    late |= await _cold(connection, ledger_id, projection, by_root.keys() - late - folded.keys(), groups, new)
     changes = [store.vanished(subject) for subject in again if root_of.get(subject, subject) != subject]
     for done, (root, facts) in enumerate(by_root.items()):
         if done % SUBJECTS_PER_TURN == 0:
@@ -194,6 +199,22 @@ async def fold_subjects(
         changes.append(anew(projection, root, facts, None, terms) if facts else store.vanished(root))
     if changes:
         await store.write_changes(connection, ledger_id, projection, changes)
+
+
+async def _cold(
+    connection: Connection,
+    ledger_id: int,
+    projection: Projection,
+    unknown: Set[str],
+    groups: Groups,
+    new: Sequence[Told],
+) -> set[str]:
+    """Say which subjects without a stored state have facts before the new ones: a rebuild stores none."""
+    if not unknown:
+        return set()
+    first = min(one.occurrence.position for one in new)
+    cold = await store.told_before(connection, ledger_id, projection.subject, sorted(unknown), first)
+    return cold | (unknown & groups.members.keys())
 
 
 async def _all_facts(
@@ -268,7 +289,7 @@ def _changed(
     if projection.lines is not None:
         after |= {name: list(rows) for name, rows in projection.lines(subject, state).items()}
     last = key_of(facts[-1]) if facts else None
-    return store.Change(subject, last, store.encode_state(state), before, after, untimed)
+    return store.Change(subject, last, state, before, after, untimed)
 
 
 def rows_of(projection: Projection, subject: str, state: State) -> dict[str, list[store.Row]]:

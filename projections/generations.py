@@ -105,6 +105,11 @@ async def create(connection: Connection, schema: str | None = None) -> str:
     return name
 
 
+async def active_schema(_connection: Connection) -> str:
+    """Name the schema of the generation that readers see."""
+    return LIVE
+
+
 async def index_facts(connection: Connection, schema: str) -> None:
     """Give the facts of a generation the key that puts them in the order of the fold."""
     await _execute(connection, schema, INDEX_FACTS)
@@ -112,10 +117,13 @@ async def index_facts(connection: Connection, schema: str) -> None:
 
 async def index_rows(connection: Connection, schema: str) -> None:
     """Give all other tables of a generation their keys and indexes."""
-    of_projections = (
-        statement for projection in PROJECTIONS for table in projection.tables for statement in table.index
-    )
-    await _execute(connection, schema, (*INDEX_SUBJECTS, *INDEX_LINKS, *INDEX_UNREAD, *of_projections))
+    await _execute(connection, schema, (statement for table in index_statements() for statement in table))
+
+
+def index_statements() -> list[tuple[str, ...]]:
+    """Give what makes the keys and indexes of all tables but the facts, table by table."""
+    of_projections = [table.index for projection in PROJECTIONS for table in projection.tables]
+    return [INDEX_SUBJECTS, INDEX_LINKS, INDEX_UNREAD, *of_projections]
 
 
 async def _execute(connection: Connection, schema: str, statements: Iterable[str]) -> None:

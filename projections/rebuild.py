@@ -1,51 +1,70 @@
-"""Replay: fill a new generation from position 1, compare it with the live one, swap them.
+"""Replay: fill a new generation from the ledger or from the live facts, compare it with the live one, swap them.
 
-Theory. Facts are derived from the events in order of position and loaded without an index; the index then puts them in
-the order of the fold, so that one ordered read gives subject after subject, each folded in memory and written with
-COPY. Memory does not grow with the history. Nothing of this touches the live generation, which readers go on reading
-and the projector goes on feeding.
+Theory. The facts come first: derived from the events, stretch by stretch, or taken over from the live generation. Their
+key puts them in the order of the fold, so that one ordered read gives subject after subject, each folded in memory and
+written with COPY, range by range; indexes come last. Every stretch and every range is a part (parts.py), done by
+whichever worker is free (workers.py). Memory does not grow with the history, only with the number of workers. Nothing
+of this touches the live generation, which readers go on reading and the projector goes on feeding.
 
-Invariant: the swap is one transaction that holds the live checkpoints, taken when the new generation is at exactly the
-same positions. So readers see one whole generation before and another whole one after.
+Invariants. A part's rows are there if and only if it is marked done; so a rebuild that was killed goes on where it was,
+and ends in the same rows. The swap is one transaction that holds the live checkpoints, taken when the new generation is
+at exactly the same positions; so readers see one whole generation before and another whole one after.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import NamedTuple
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
 
 from ledger.database import Connection, connect
-from ledger.facts import Told
-from ledger.identify import KEY_BYTES
-from ledger.interpret import Event, Meaning, interpret
-from ledger.read import conflicting_keys, events_between, tail, twins
+from ledger.read import tail
 from ledger.registry import Ledger, all_ledgers
-from projections import advance, generations, store
+from projections import advance, generations, parts, store
 from projections.catalogue import PROJECTIONS
-from projections.conflicts import policies_of, winners
+from projections.cutting import cut_events, cut_subjects
+from projections.deriving import derive
 from projections.digest import digest
+from projections.folding import fold_range
+from projections.indexing import make_indexes
 from projections.joined import join_all
-from projections.programmes import read_terms
-from projections.projection import Projection
-from projections.terms import NO_TERMS
+from projections.parts import Statements, Task, Work
+from projections.refused import CREATE_REFUSED, settle_refused
+from projections.taking_over import take_over, take_over_the_rest
+from projections.workers import Crew
 
-SUBJECTS_PER_COPY = 2_000
-FACTS_PER_FETCH = 5_000
+ALONE_MAX = 20_000  # so few events or facts are done before another process has started
 
-ORDERED_FACTS = """
-    SELECT subject, kind, body, occurred_at, tag, ordinal, position, untimed FROM facts
-     WHERE ledger_id = $1 AND subject_kind = $2
-     ORDER BY ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal
-"""
-SET_CHECKPOINT = """
-    INSERT INTO checkpoints (ledger_id, position) VALUES ($1, $2)
-    ON CONFLICT (ledger_id) DO UPDATE SET position = excluded.position
-"""
+FACTS_FROM_EVENTS = "facts of events"
+FACTS_TAKEN_OVER = "facts taken over"
+FACTS_KEY = "key of the facts"
+ROWS = "rows"
+INDEXES = "indexes"
+TASKS: dict[str, Task] = {
+    FACTS_FROM_EVENTS: derive,
+    FACTS_TAKEN_OVER: take_over,
+    FACTS_KEY: make_indexes,
+    ROWS: fold_range,
+    INDEXES: make_indexes,
+}
+
+SET_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, $2) ON CONFLICT (ledger_id) DO NOTHING"
+CHECKPOINTS = "SELECT ledger_id, position FROM checkpoints ORDER BY ledger_id"
+CLEAR_LINKS = "DELETE FROM links WHERE ledger_id = $1 AND subject_kind = $2"
+FINISH = "DROP TABLE parts, refused"
 HOLD_CHECKPOINTS = "SELECT ledger_id, position FROM live.checkpoints ORDER BY ledger_id FOR UPDATE"
 LIVE_GENERATION = "SELECT generation FROM projections.generations WHERE schema_name = 'live'"
 RENAME = "UPDATE projections.generations SET schema_name = $2 WHERE schema_name = $1"
 PROMOTED = "UPDATE projections.generations SET promoted_at = now() WHERE schema_name = 'live'"
 FORGET = "DELETE FROM projections.generations WHERE schema_name = $1"
 
+Source = Literal["ledger", "facts"]
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
+
+
+class Filled(NamedTuple):
+    """What a new generation was filled from: the events it reflects, and the facts they gave."""
+
+    events: int
+    facts: int
 
 
 class Report(NamedTuple):
@@ -60,125 +79,120 @@ def quiet(_stage: str, _done: int, _of: int) -> None:
     """Report no progress."""
 
 
-async def rebuild(dsn: str, *, progress: Progress = quiet) -> Report:
-    """Derive facts and rows of every ledger again, from position 1, and put them in the place of the live ones."""
-    reader = await connect(dsn)
-    writer = await connect(dsn)
+async def fill(
+    dsn: str, schema: str, *, source: Source = "ledger", workers: int | None = None, progress: Progress = quiet
+) -> Filled:
+    """Fill a generation that was just created, or go on filling it after a crash, and make its indexes.
+
+    Its checkpoints are then where the ledgers ended, or with `source="facts"` where the live generation was, when it
+    was begun. `workers` processes work side by side, as many as there are processors unless told; with 1, or little to
+    do, this one does. Raises WorkersLost.
+    """
+    connection = await connect(dsn, search_path=schema)
     try:
-        async with writer.transaction():
-            schema = await generations.create(writer)
-        for connection in (reader, writer):
-            await connection.execute(f"SET search_path = {generations.checked(schema)}")
-        try:
-            return await _fill_and_swap(dsn, reader, writer, schema, progress)
-        except BaseException:
-            await _drop(writer, schema)
-            raise
+        size = await _begin(connection, source)
+        crew = Crew(dsn, schema, TASKS, 1 if size <= ALONE_MAX else workers or os.cpu_count() or 1)
+        async with crew:
+            facts = await _fill(connection, crew, source, progress)
+        await settle_refused(connection)
+        events = sum(row["position"] for row in await connection.fetch(CHECKPOINTS))
+        await connection.execute(FINISH)
     finally:
-        await reader.close()
-        await writer.close()
+        await connection.close()
+    return Filled(events, facts)
 
 
-async def _fill_and_swap(dsn: str, reader: Connection, writer: Connection, schema: str, progress: Progress) -> Report:
-    ledgers = await all_ledgers(reader)
-    events = facts = 0
-    for ledger in ledgers:
-        last = await tail(reader, ledger.ledger_id)
-        facts += await derive(reader, writer, ledger, last, progress)
-        events += last
-    await generations.index_facts(writer, schema)
-    for ledger in ledgers:
-        for projection in PROJECTIONS:
-            await fold_all(reader, writer, ledger, projection, progress)
-    await generations.index_rows(writer, schema)
-    live = await connect(dsn)
-    try:
-        differing = await _compare(live, writer, ledgers)
-        await _swap(live, writer, schema)
-    finally:
-        await live.close()
-    return Report(events, facts, differing)
-
-
-async def derive(reader: Connection, writer: Connection, ledger: Ledger, last: int, progress: Progress) -> int:
-    """Derive the facts of a ledger up to a position; give how many."""
-    contested = await conflicting_keys(reader, ledger.ledger_id, last)
-    count = done = 0
-    async for events in events_between(reader, ledger.ledger_id, 0, last):
-        plain = [event for event in events if event.event_key[:KEY_BYTES] not in contested]
-        count += await _write(writer, ledger.ledger_id, plain)
-        done += len(events)
-        progress(f"{ledger.name}: events to facts", done, last)
-    policies = await policies_of(reader, ledger.ledger_id) if contested else {}
-    for key in sorted(contested):
-        group = [event for event in await twins(reader, ledger.ledger_id, key) if event.position <= last]
-        count += await _write(writer, ledger.ledger_id, group, winners(group, policies))
-    await writer.execute(SET_CHECKPOINT, ledger.ledger_id, last)
+async def _fill(connection: Connection, crew: Crew, source: Source, progress: Progress) -> int:
+    """Do one stage after the other; give the number of facts."""
+    ledgers = [(row["ledger_id"], row["position"]) for row in await connection.fetch(CHECKPOINTS)]
+    if source == "ledger":
+        facts = FACTS_FROM_EVENTS
+        await _do(connection, crew, facts, progress, lambda: cut_events(connection, ledgers))
+    else:
+        facts = FACTS_TAKEN_OVER
+        schema_of_facts = await generations.active_schema(connection)
+        await _do(connection, crew, facts, progress, lambda: cut_subjects(connection, ledgers, schema_of_facts))
+    count = (await parts.totals(connection, facts)).counted
+    await _do(connection, crew, FACTS_KEY, progress, lambda: _statements([generations.INDEX_FACTS]))
+    await _do(connection, crew, ROWS, progress, lambda: _cut_rows(connection, ledgers))
+    await _do(connection, crew, INDEXES, progress, lambda: _statements(generations.index_statements()))
     return count
 
 
-async def _write(
-    writer: Connection, ledger_id: int, events: Sequence[Event], folded: Sequence[Event] | None = None
-) -> int:
-    """Write what some events mean; of those in conflict only the `folded` give facts."""
-    read: list[tuple[Event, Meaning]] = [(event, interpret(event)) for event in events]
-    chosen = {event.position for event in (events if folded is None else folded)}
-    told = [one for event, meaning in read if event.position in chosen for one in meaning.told]
-    async with writer.transaction():
-        await store.write_facts(writer, ledger_id, told)
-        await store.write_orgs(writer, ledger_id, ((event.source, event.org) for event in events))
-        await advance.write_unread(writer, ledger_id, read)
-    return len(told)
+async def _begin(connection: Connection, source: Source) -> int:
+    """Note how far the generation will reach, unless that was done before; give how much there is to do about."""
+    async with connection.transaction():
+        await connection.execute(parts.CREATE_PARTS)
+        await connection.execute(CREATE_REFUSED)
+        if not await connection.fetchval(CHECKPOINTS):
+            if source == "facts":
+                await take_over_the_rest(connection, await generations.active_schema(connection))
+            else:
+                for ledger in await all_ledgers(connection):
+                    await connection.execute(SET_CHECKPOINT, ledger.ledger_id, await tail(connection, ledger.ledger_id))
+    return sum(row["position"] for row in await connection.fetch(CHECKPOINTS))
 
 
-async def fold_all(
-    reader: Connection, writer: Connection, ledger: Ledger, projection: Projection, progress: Progress
+async def _do(
+    connection: Connection,
+    crew: Crew,
+    stage: str,
+    progress: Progress,
+    cut: Callable[[], Awaitable[list[tuple[int, Work]]]],
 ) -> None:
-    """Fold every subject of one projection and write its rows, which the generation does not hold yet."""
-    groups = await join_all(writer, ledger.ledger_id, projection)
-    terms = await read_terms(writer, ledger.ledger_id) if projection.under is not None else NO_TERMS
-    joined = groups.root_of()
-    changes: list[store.Change] = []
-    done = 0
-    async for subject, told in _subjects(reader, ledger.ledger_id, projection.subject):
-        if subject in joined:
-            continue
-        changes.append(advance.anew(projection, subject, told, {}, terms))
-        if len(changes) == SUBJECTS_PER_COPY:
-            await _write_rows(writer, ledger.ledger_id, projection, changes)
-            done += len(changes)
-            progress(f"{ledger.name}: {projection.name}", done, 0)
-            changes.clear()
-    for root, members in groups.members.items():
-        told = await advance.read_group(reader, ledger.ledger_id, projection, members)
-        changes.append(advance.anew(projection, root, told, {}, terms))
-    await _write_rows(writer, ledger.ledger_id, projection, changes)
+    """Cut a stage into parts, unless that was done before, and do those that are not done."""
+    if not (await parts.totals(connection, stage)).parts:
+        async with connection.transaction():
+            await parts.add(connection, stage, await cut())
+    size = (await parts.totals(connection, stage)).size
+    done = size - sum(part.size for part in await parts.undone(connection, stage))
+    progress(stage, done, size)
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(stage, done, size)
+
+    await crew.do(stage, tell)
 
 
-async def _subjects(reader: Connection, ledger_id: int, subject_kind: str) -> AsyncIterator[tuple[str, list[Told]]]:
-    """Read all facts of one kind of subject in the order of the fold, a subject at a time."""
-    subject, told = None, list[Told]()
-    async with reader.transaction():
-        cursor = await reader.cursor(ORDERED_FACTS, ledger_id, subject_kind)
-        while rows := await cursor.fetch(FACTS_PER_FETCH):
-            for row in rows:
-                if row[0] != subject:
-                    if subject is not None:
-                        yield subject, told
-                    subject, told = row[0], []
-                told.append(store.told_of(row))
-    if subject is not None:
-        yield subject, told
+async def _cut_rows(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> list[tuple[int, Work]]:
+    """Find who is joined with whom, before anybody is folded, and cut the subjects into ranges."""
+    for projection in PROJECTIONS:
+        for ledger_id, _ in ledgers:
+            if projection.joins:
+                await connection.execute(CLEAR_LINKS, ledger_id, projection.subject)
+                await join_all(connection, ledger_id, projection)
+    return await cut_subjects(connection, ledgers)
 
 
-async def _write_rows(
-    writer: Connection, ledger_id: int, projection: Projection, changes: Sequence[store.Change]
-) -> None:
-    async with writer.transaction():
-        await store.copy_subjects(writer, ledger_id, projection, changes)
-        for table in projection.tables:
-            rows = [(change.subject, row) for change in changes for row in change.after.get(table.name, ())]
-            await store.copy_rows(writer, ledger_id, table, rows)
+async def _statements(tables: Iterable[tuple[str, ...]]) -> list[tuple[int, Work]]:
+    return [(1, Statements(statements)) for statements in tables]
+
+
+async def rebuild(
+    dsn: str, *, source: Source = "ledger", workers: int | None = None, progress: Progress = quiet
+) -> Report:
+    """Make every row of every ledger again, and facts too with `source="ledger"`, and put them in the place of the
+    live ones."""
+    live = await connect(dsn)
+    try:
+        async with live.transaction():
+            schema = await generations.create(live)
+        await live.execute("SET search_path = live")
+        fresh = await connect(dsn, search_path=schema)
+        try:
+            filled = await fill(dsn, schema, source=source, workers=workers, progress=progress)
+            differing = await _compare(live, fresh, await all_ledgers(live))
+            await _swap(live, fresh, schema)
+        except BaseException:
+            await _drop(fresh, schema)
+            raise
+        finally:
+            await fresh.close()
+    finally:
+        await live.close()
+    return Report(filled.events, filled.facts, differing)
 
 
 async def _compare(live: Connection, fresh: Connection, ledgers: Sequence[Ledger]) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ SQL over a projection's tables is composed here, and nowhere else, from the name
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
@@ -58,14 +59,23 @@ DELETE_FACT = """
     DELETE FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
        AND occurred_at = $4 AND rank = $5 AND tag = $6 AND ordinal = $7
 """
+NO_KEY = (None, None, None, None)
+TOLD_BEFORE = """
+    SELECT named.subject FROM unnest($3::text[]) AS named (subject), LATERAL (
+        SELECT FROM facts WHERE facts.ledger_id = $1 AND facts.subject_kind = $2 AND facts.subject = named.subject
+           AND facts.position < $4 LIMIT 1) told
+"""
 CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1"
 HOLD_CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1 FOR UPDATE"
 START_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
 MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $3 WHERE ledger_id = $1 AND position = $2 RETURNING true"
 
 
+FactRow: TypeAlias = tuple[int, str, str, datetime, int, bytes, int, int, bool, str, bytes]
+
+
 class Folded(NamedTuple):
-    """A subject as it was last folded; `last` is None when it has been parked before its first fold."""
+    """A subject as it was last folded; `last` is None when it must be folded from its first fact next time."""
 
     last: Key | None
     state: bytes
@@ -94,23 +104,30 @@ async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new:
 
 async def write_facts(connection: Connection, ledger_id: int, told: Iterable[Told]) -> None:
     """Write facts down."""
-    records = [
-        (
-            ledger_id,
-            fact.subject_kind,
-            fact.subject,
-            occurrence.occurred_at,
-            fact.rank,
-            occurrence.tag,
-            occurrence.ordinal,
-            occurrence.position,
-            occurrence.untimed,
-            kind_of(fact),
-            encode(fact),
-        )
-        for fact, occurrence in told
-    ]
-    await connection.copy_records_to_table("facts", records=records, columns=FACT_COLUMNS)
+    await copy_facts(connection, [fact_row(ledger_id, one) for one in told])
+
+
+def fact_row(ledger_id: int, told: Told) -> FactRow:
+    """Give a fact as the table has it."""
+    fact, (occurred_at, tag, ordinal, position, untimed) = told
+    return (
+        ledger_id,
+        fact.subject_kind,
+        fact.subject,
+        occurred_at,
+        fact.rank,
+        tag,
+        ordinal,
+        position,
+        untimed,
+        kind_of(fact),
+        encode(fact),
+    )
+
+
+async def copy_facts(connection: Connection, rows: Sequence[FactRow]) -> None:
+    """Write facts down, given as rows."""
+    await connection.copy_records_to_table("facts", records=rows, columns=FACT_COLUMNS)
 
 
 async def write_orgs(connection: Connection, ledger_id: int, orgs: Iterable[tuple[str, str]]) -> None:
@@ -165,6 +182,14 @@ async def read_subjects(
     }
 
 
+async def told_before(
+    connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str], position: int
+) -> set[str]:
+    """Say which of some subjects have facts told before a position."""
+    rows = await connection.fetch(TOLD_BEFORE, ledger_id, subject_kind, subjects, position)
+    return {row["subject"] for row in rows}
+
+
 Row: TypeAlias = tuple[Any, ...]
 
 
@@ -173,7 +198,7 @@ class Change(NamedTuple):
 
     subject: str
     last: Key | None
-    state: bytes
+    state: State | None  # None: none of its facts is left
     before: Mapping[str, Sequence[Row]] | None
     after: Mapping[str, Sequence[Row]]
     untimed: bool = False
@@ -183,7 +208,7 @@ class Change(NamedTuple):
 
 def vanished(subject: str) -> Change:
     """A subject none of whose facts is left."""
-    return Change(subject, None, b"", None, {})
+    return Change(subject, None, None, None, {})
 
 
 async def write_changes(
@@ -193,7 +218,7 @@ async def write_changes(
     known = [change.subject for change in changes if change.before != {}]
     if known:
         await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, known)
-    await copy_subjects(connection, ledger_id, projection, [change for change in changes if change.state])
+    await copy_subjects(connection, ledger_id, projection, [change for change in changes if change.state is not None])
     replaced = [change.subject for change in changes if change.before is None]
     for table in projection.tables:
         if replaced:
@@ -205,16 +230,17 @@ async def write_changes(
 
 
 async def copy_subjects(
-    connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[Change]
+    connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[Change], *, cold: bool = False
 ) -> None:
-    """Write the states of subjects that have none."""
+    """Write the states of subjects that have none; those written `cold` must be folded from their first fact when the
+    next one comes."""
     records = [
         (
             ledger_id,
             projection.subject,
             change.subject,
-            *(change.last or (None, None, None, None)),
-            change.state,
+            *(NO_KEY if cold or change.last is None else change.last),
+            b"" if cold or change.state is None else encode_state(change.state),
             change.untimed,
             change.parked,
             change.parked_position,

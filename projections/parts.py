@@ -1,0 +1,106 @@
+"""The parts that the filling of a generation is cut into, kept in a table of the generation itself.
+
+A part is done in one transaction that begins by marking it done. So whoever comes second, a worker believed dead
+included, waits and then finds that there is nothing to do; and what a killed rebuild has finished is not done again.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from ledger.database import Connection
+
+CREATE_PARTS = """
+    CREATE TABLE IF NOT EXISTS parts (
+        stage text NOT NULL, number int NOT NULL, size bigint NOT NULL, work text NOT NULL,
+        done boolean NOT NULL DEFAULT false, count bigint NOT NULL DEFAULT 0, PRIMARY KEY (stage, number))
+"""
+ADD = "INSERT INTO parts (stage, number, size, work) SELECT $1, * FROM unnest($2::int[], $3::bigint[], $4::text[])"
+TOTALS = """
+    SELECT count(*) AS parts, coalesce(sum(size), 0)::bigint AS size, coalesce(sum(count), 0)::bigint AS count
+      FROM parts WHERE stage = $1
+"""
+UNDONE = "SELECT number, size FROM parts WHERE stage = $1 AND NOT done ORDER BY size DESC, number"
+CLAIM = "UPDATE parts SET done = true WHERE stage = $1 AND number = $2 AND NOT done RETURNING work"
+COUNT = "UPDATE parts SET count = $3 WHERE stage = $1 AND number = $2"
+
+
+class Events(msgspec.Struct, frozen=True, tag=True):
+    """The events after one position, up to another, except those that a twin contradicts, up to the `last` of all."""
+
+    ledger_id: int
+    after: int
+    upto: int
+    last: int
+
+
+class Contested(msgspec.Struct, frozen=True, tag=True):
+    """The events that a twin contradicts, up to a position."""
+
+    ledger_id: int
+    last: int
+
+
+class Subjects(msgspec.Struct, frozen=True, tag=True):
+    """The subjects of one kind from `low` on and before `high`; None: to the end."""
+
+    ledger_id: int
+    subject_kind: str
+    low: str
+    high: str | None
+    last: int  # position
+
+
+class Statements(msgspec.Struct, frozen=True, tag=True):
+    """Make the keys and indexes of one table."""
+
+    statements: tuple[str, ...]
+
+
+Work: TypeAlias = Events | Contested | Subjects | Statements
+Task = Callable[[Connection, Work], Awaitable[int]]
+
+_DECODER = msgspec.json.Decoder[Work](Work)
+
+
+class Part(NamedTuple):
+    """One part of a stage, and how much of it there is to do."""
+
+    number: int
+    size: int
+
+
+class Totals(NamedTuple):
+    """All parts of a stage: how many, their sizes, and what those that are done have counted."""
+
+    parts: int
+    size: int
+    counted: int
+
+
+async def add(connection: Connection, stage: str, works: Sequence[tuple[int, Work]]) -> None:
+    """Write down the parts of a stage, given as (size, work)."""
+    numbers = list(range(len(works)))
+    texts = [msgspec.json.encode(work).decode() for _, work in works]
+    await connection.execute(ADD, stage, numbers, [size for size, _ in works], texts)
+
+
+async def totals(connection: Connection, stage: str) -> Totals:
+    """Sum up a stage; it has no parts if it has not been cut yet, or if there is nothing to do."""
+    row = await connection.fetchrow(TOTALS, stage)
+    assert row is not None
+    return Totals(row["parts"], row["size"], row["count"])
+
+
+async def undone(connection: Connection, stage: str) -> list[Part]:
+    """Give the parts that are still to do, the largest first."""
+    return [Part(row["number"], row["size"]) for row in await connection.fetch(UNDONE, stage)]
+
+
+async def do(connection: Connection, stage: str, number: int, task: Task) -> None:
+    """Do a part, unless somebody has."""
+    async with connection.transaction():
+        text = await connection.fetchval(CLAIM, stage, number)
+        if text is not None:
+            await connection.execute(COUNT, stage, number, await task(connection, _DECODER.decode(text)))

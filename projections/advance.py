@@ -16,8 +16,6 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
-import asyncpg
-
 from ledger.database import Connection
 from ledger.errors import Unfoldable
 from ledger.facts import Told
@@ -30,11 +28,12 @@ from projections.joined import Groups, groups_of, join
 from projections.programmes import governed, read_terms
 from projections.projection import Projection, State, fold, key_of
 from projections.terms import NO_TERMS, Terms
+from projections.withdrawn import note_withdrawn
 
 EVENTS_PER_BATCH_MAX = 2_000
 EVENTS_PER_TURN = 16  # interpreted, or
 SUBJECTS_PER_TURN = 16  # folded at a stretch: about a millisecond, in which nothing else on the event loop runs
-UNWRITABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
+UNWRITABLE = store.UNWRITABLE
 UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
 
 
@@ -117,6 +116,8 @@ async def _write(connection: Connection, ledger_id: int, batch: Batch) -> bool:
             for one in meaning.told
         ]
         await store.delete_facts(connection, ledger_id, settled.withdrawn)
+        for twins in settled.twins:
+            await note_withdrawn(connection, ledger_id, twins, settled.policies)
         await store.write_facts(connection, ledger_id, told)
         await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
         await write_unread(connection, ledger_id, zip(batch.events, batch.meanings, strict=True))

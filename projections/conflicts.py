@@ -22,6 +22,8 @@ class Settled(NamedTuple):
 
     losers: frozenset[int]
     withdrawn: Sequence[Told]
+    twins: Sequence[Sequence[Event]] = ()  # all events of each key in conflict, up to now
+    policies: Mapping[tuple[str, str], str] = {}
 
 
 def order(event: Event) -> tuple[datetime, bytes]:
@@ -55,6 +57,26 @@ def winners(events: Sequence[Event], policies: Policies) -> list[Event]:
     return POLICIES[policy](list(distinct.values()))
 
 
+def withdrawals(events: Sequence[Event], policies: Policies) -> list[tuple[Event, int]]:
+    """Of all events that share a key, in order of position, give those that were folded until a later one won, with the
+    position of that one. Who has lost never wins again, for each choice is among all that were told until then."""
+    policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
+    if policy == "both":
+        return []
+    gone: list[tuple[Event, int]] = []
+    standing: Event | None = None
+    seen: set[bytes] = set()
+    for event in events:
+        if event.content in seen:
+            continue
+        seen.add(event.content)
+        [chosen] = POLICIES[policy]([event] if standing is None else [standing, event])
+        if standing is not None and chosen is event:
+            gone.append((standing, event.position))
+        standing = chosen
+    return gone
+
+
 async def settle(connection: Connection, ledger_id: int, batch: Sequence[Event]) -> Settled:
     """Settle the conflicts that a batch brings; it must be the next one after what is folded."""
     keys = {event.event_key[:KEY_BYTES] for event in batch if len(event.event_key) > KEY_BYTES}
@@ -64,12 +86,14 @@ async def settle(connection: Connection, ledger_id: int, batch: Sequence[Event])
     first, last = batch[0].position, batch[-1].position
     losers: set[int] = set()
     withdrawn: list[Told] = []
+    groups: list[list[Event]] = []
     for key in sorted(keys):
         events = [event for event in await twins(connection, ledger_id, key) if event.position <= last]
+        groups.append(events)
         chosen = {event.position for event in winners(events, policies)}
         for event in events:
             if event.position not in chosen:
                 losers.add(event.position)
                 if event.position < first:
                     withdrawn += interpret(event).told
-    return Settled(frozenset(losers), withdrawn)
+    return Settled(frozenset(losers), withdrawn, groups, policies)

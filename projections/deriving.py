@@ -14,6 +14,7 @@ from ledger.read import conflicting_keys, event_at, events_between, twins
 from projections import advance, store
 from projections.conflicts import policies_of, winners
 from projections.parts import Contested, Events, Work
+from projections.withdrawn import note_withdrawn
 
 EVENTS_PER_READ = 2_000
 
@@ -39,6 +40,7 @@ async def derive(connection: Connection, work: Work) -> int:
             group = [event for event in await twins(connection, work.ledger_id, key) if event.position <= work.last]
             orgs.update((event.source, event.org) for event in group)
             _understand(work.ledger_id, group, winners(group, policies), rows, unread)
+            await note_withdrawn(connection, work.ledger_id, group, policies)
     await advance.write_unread(connection, work.ledger_id, unread)
     rows.sort(key=_fold_order)
     refused = await _copy(connection, work.ledger_id, rows)

@@ -12,6 +12,7 @@ import msgspec
 
 from ledger.database import Connection
 from projections.catalogue import PROJECTIONS
+from projections.withdrawn import CREATE_WITHDRAWN, INDEX_WITHDRAWN
 
 LIVE = "live"
 SCHEMA_NAME = re.compile(r"live|generation_[0-9]{1,9}")
@@ -66,6 +67,17 @@ CREATE_ORGS = """
 
 CREATE_CHECKPOINTS = "CREATE TABLE checkpoints (ledger_id int PRIMARY KEY, position bigint NOT NULL)"
 
+CREATE = (
+    CREATE_FACTS,
+    CREATE_SUBJECTS,
+    CREATE_LINKS,
+    CREATE_UNREAD,
+    CREATE_ORGS,
+    CREATE_CHECKPOINTS,
+    CREATE_WITHDRAWN,
+    INDEX_WITHDRAWN,
+)
+
 REGISTER = """
     INSERT INTO projections.generations (generation, schema_name, versions, promoted_at)
     SELECT coalesce(max(generation), 0) + 1, coalesce($1, 'generation_' || coalesce(max(generation), 0) + 1), $2,
@@ -75,6 +87,7 @@ REGISTER = """
 """
 MAY_BE_SERVICE = "SELECT pg_has_role(current_user, 'loyalty_service', 'MEMBER')"
 LIVE_VERSIONS = "SELECT versions FROM projections.generations WHERE schema_name = 'live'"
+LACKS_WITHDRAWN = "SELECT to_regclass('live.withdrawn') IS NULL"
 LOCK_GENERATIONS = "SELECT pg_advisory_xact_lock(1819239278)"
 
 
@@ -86,6 +99,10 @@ async def ensure_live(connection: Connection) -> None:
             await create(connection, LIVE)
             await index_facts(connection, LIVE)
             await index_rows(connection, LIVE)
+        elif await connection.fetchval(LACKS_WITHDRAWN):  # made by a version that knew of none
+            await connection.execute("SET LOCAL search_path = live")
+            await connection.execute(CREATE_WITHDRAWN)
+            await connection.execute(INDEX_WITHDRAWN)
 
 
 async def create(connection: Connection, schema: str | None = None) -> str:
@@ -97,7 +114,7 @@ async def create(connection: Connection, schema: str | None = None) -> str:
     name = checked(row["schema_name"])
     await connection.execute(f"CREATE SCHEMA {name}")
     await connection.execute(f"SET LOCAL search_path = {name}")
-    for statement in (CREATE_FACTS, CREATE_SUBJECTS, CREATE_LINKS, CREATE_UNREAD, CREATE_ORGS, CREATE_CHECKPOINTS):
+    for statement in CREATE:
         await connection.execute(statement)
     for projection in PROJECTIONS:
         for table in projection.tables:

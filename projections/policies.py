@@ -9,6 +9,7 @@ from ledger.read import conflicts_of_kind, twins
 from projections import store
 from projections.advance import refold
 from projections.conflicts import POLICIES, policies_of, winners
+from projections.withdrawn import note_withdrawn
 
 SET_POLICY = """
     INSERT INTO ledger.conflict_policies (ledger_id, source, kind, policy) VALUES ($1, $2, $3, $4)
@@ -35,6 +36,7 @@ async def set_policy(connection: Connection, ledger_id: int, source: str, kind: 
             events = [event for event in await twins(connection, ledger_id, key) if event.position <= reached]
             had = {event.position: event for event in winners(events, before)}
             has = {event.position: event for event in winners(events, after)}
+            await note_withdrawn(connection, ledger_id, events, after)
             gone += [one for at in had.keys() - has.keys() for one in interpret(had[at]).told]
             new += [one for at in has.keys() - had.keys() for one in interpret(has[at]).told]
         await store.delete_facts(connection, ledger_id, gone)

@@ -9,11 +9,15 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
+import asyncpg
 import msgspec
 
 from ledger.database import Connection
 from ledger.facts import Occurrence, Told, decode, encode, kind_of
 from projections.projection import Key, Projection, State, Table
+
+# What PostgreSQL says of values that it cannot hold.
+UNWRITABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
 
 WRITE_ORGS = """
     INSERT INTO orgs (ledger_id, source, org) SELECT DISTINCT $1::int, * FROM unnest($2::text[], $3::text[])

@@ -6,7 +6,7 @@ are folded on the spot.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -15,12 +15,9 @@ from aiohttp import web
 
 from ledger.errors import SubjectUnknown
 from projections.accounts import ACCOUNTS
-from projections.advance import read_group
-from projections.joined import groups_of
-from projections.programmes import read_terms
-from projections.projection import fold
-from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
-from service.window.reading import Reader, candidates, limit_of, only, reach, reader
+from projections.as_of import AsOf, Known, fold_known, known_of
+from service.answers import answer, decode_cursor, encode_cursor, page
+from service.window.reading import Reader, Times, candidates, limit_of, only, reach, reached, reader, times_of
 from service.window.subjects import shown
 
 ACCOUNT = "SELECT * FROM accounts WHERE ledger_id = $1 AND account_id = ANY ($2)"
@@ -43,28 +40,31 @@ LOTS = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2 AND lot_id > $3 ORDER BY lot_id LIMIT $4
 """
 STATEMENT = """
-    SELECT * FROM statement WHERE ledger_id = $1 AND account_id = $2 AND line > $3 ORDER BY line LIMIT $4
+    SELECT * FROM statement WHERE ledger_id = $1 AND account_id = $2 AND line > $3 AND occurred_at <= $5
+     ORDER BY line LIMIT $4
 """
 ZERO = Decimal(0)
 
 
 class View(NamedTuple):
-    """One account as of a time: its row, and its lots with something remaining, in the order of use."""
+    """One account as of a time: its row, and its lots with something remaining, or all, in the order of use."""
 
     row: Mapping[str, Any]
     lots: Sequence[Mapping[str, Any]]
     at: datetime
-
-
-def at_of(request: web.Request) -> datetime:
-    """Read ?at=, now if it is not given."""
-    return read_time(request.query.get("at"), "at") or datetime.now(UTC)
+    lines: Sequence[Mapping[str, Any]] | None = None  # of its statement, where all was folded on the spot
+    parked: Mapping[str, Any] | None = None  # why a fact could not be folded, where it was
 
 
 async def get_account(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}: what is available at ?at= (default now) as known at ?as_of_position= (default all)."""
+    """GET /v1/accounts/{id}: what is available at ?at= (default now), as known at ?as_of_position= or ?known_at=
+    (default all)."""
     name = request.match_info["id"]
     async with reader(request) as read:
+        times = await times_of(read, request)
+        if times.position is not None:
+            view = await known_view(read, name, times)
+            return answer({**shown_account(view), **await reach(read, times)})
         row = await read.connection.fetchrow(ACCOUNT_NOW, read.ledger.ledger_id, name)
         if row is None:  # a bare id, or another spelling
             found = await find_account(read, name)
@@ -73,45 +73,50 @@ async def get_account(request: web.Request) -> web.Response:
             raise SubjectUnknown(name)
         account = dict(row)
         lots, position, tail = (account.pop(beside) for beside in ("open_lots", "as_of_position", "tail"))
-        if _is_past(request, account):
-            view = await _folded_view(read, request, account, all_lots=False)
+        if account["last_at"] > times.at:  # the stored rows know more than is asked for
+            view = await known_view(read, account["account_id"], times)
         else:
-            view = View(account, lots, at_of(request))
-        reached = {"as_of_position": position, "events_behind": tail - position}
-        return answer({**shown_account(view), **reached, **_known(request)})
+            view = View(account, lots, times.at)
+        return answer({**shown_account(view), **reached(position, tail, times)})
 
 
 async def get_lots(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/lots: every lot, used ones too, with its state at ?at=."""
-    at = at_of(request)
+    """GET /v1/accounts/{id}/lots: every lot, used ones too, by id, with its state at ?at=, as known at
+    ?as_of_position= or ?known_at=."""
     async with reader(request) as read:
-        account = await find_account(read, request.match_info["id"])
-        if _is_past(request, account):
-            view = await _folded_view(read, request, account, all_lots=True)
-            return page([shown_lot(lot, at) for lot in view.lots], None, **await reach(read), **_known(request))
-        after = decode_cursor(request.query.get("cursor")) or [""]
+        times = await times_of(read, request)
+        after = str((decode_cursor(request.query.get("cursor")) or [""])[0])
         limit = limit_of(request)
-        rows = await read.connection.fetch(LOTS, read.ledger.ledger_id, account["account_id"], str(after[0]), limit)
+        view = await view_of(read, request.match_info["id"], times)
+        if view.lines is not None:
+            rows = sorted((lot for lot in view.lots if lot["lot_id"] > after), key=lambda lot: lot["lot_id"])[:limit]
+        else:
+            rows = await read.connection.fetch(LOTS, read.ledger.ledger_id, view.row["account_id"], after, limit)
         cursor = encode_cursor(rows[-1]["lot_id"]) if len(rows) == limit else None
-        return page([shown_lot(row, at) for row in rows], cursor, **await reach(read))
+        return page([shown_lot(row, times.at) for row in rows], cursor, **await reach(read, times))
 
 
 async def get_statement(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/statement: one line a fact or lapse, oldest first, with the balance after it."""
-    at = at_of(request)
+    """GET /v1/accounts/{id}/statement: one line a fact or lapse up to ?at=, oldest first, with the balance after it; as
+    known at ?as_of_position= or ?known_at=."""
     async with reader(request) as read:
-        account = await find_account(read, request.match_info["id"])
-        after = decode_cursor(request.query.get("cursor")) or [0]
+        times = await times_of(read, request)
+        after = int((decode_cursor(request.query.get("cursor")) or [0])[0])
         limit = limit_of(request)
-        rows = await read.connection.fetch(
-            STATEMENT, read.ledger.ledger_id, account["account_id"], int(after[0]), limit
-        )
+        view = await view_of(read, request.match_info["id"], times)
+        account_id = view.row["account_id"]
+        if view.lines is not None:
+            rows = [line for line in view.lines if line["line"] > after][:limit]
+        else:
+            rows = await read.connection.fetch(STATEMENT, read.ledger.ledger_id, account_id, after, limit, times.at)
         lines = [shown_line(row) for row in rows]
         cursor = encode_cursor(rows[-1]["line"]) if len(rows) == limit else None
         if cursor is None:
-            lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, [account["account_id"]])
-            lines += lapses_since(account, lots, at)
-        return page(lines, cursor, **await reach(read))
+            lots = view.lots
+            if view.lines is None:
+                lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, [account_id])
+            lines += lapses_since(view.row, lots, times.at)
+        return page(lines, cursor, **await reach(read, times))
 
 
 async def find_account(read: Reader, name: str) -> Mapping[str, Any]:
@@ -122,33 +127,57 @@ async def find_account(read: Reader, name: str) -> Mapping[str, Any]:
     return dict(rows[0])
 
 
-def _is_past(request: web.Request, account: Mapping[str, Any]) -> bool:
-    """Say whether the stored rows know more than is asked for."""
-    return "as_of_position" in request.query or account["last_at"] > at_of(request)
+async def view_of(read: Reader, name: str, times: Times) -> View:
+    """Give an account as of both times: its stored row without lots where nothing told of it is left out, else all of
+    it folded on the spot. Raises SubjectUnknown."""
+    if times.position is None:
+        account = await find_account(read, name)
+        if account["last_at"] <= times.at:
+            return View(account, (), times.at)
+        name = account["account_id"]
+    return await known_view(read, name, times)
 
 
-async def _folded_view(read: Reader, request: web.Request, account: Mapping[str, Any], *, all_lots: bool) -> View:
-    """Fold the holder's facts that had happened by ?at= and were known by ?as_of_position=."""
-    at = at_of(request)
-    known = read_int(request.query.get("as_of_position"), "as_of_position", least=0, most=2**62)
-    groups = await groups_of(read.connection, read.ledger.ledger_id, ACCOUNTS, [account["subject"]])
-    members = groups.members.get(account["subject"], [account["subject"]])
-    told = await read_group(read.connection, read.ledger.ledger_id, ACCOUNTS, members)
-    chosen = [
-        one for one in told if one.occurrence.occurred_at <= at and (known is None or one.occurrence.position <= known)
-    ]
-    terms = await read_terms(read.connection, read.ledger.ledger_id, *([] if known is None else [known]))
-    folded = ACCOUNTS.rows(account["subject"], fold(ACCOUNTS, chosen, None, terms))
-    for row in folded["accounts"]:
-        if row.account_id == account["account_id"]:  # type: ignore[attr-defined]
-            lots = [
-                lot._asdict()  # type: ignore[attr-defined]
-                for lot in folded["lots"]
-                if lot.account_id == account["account_id"] and (all_lots or lot.remaining)  # type: ignore[attr-defined]
-            ]
-            lots.sort(key=lambda lot: (lot["expires_on"] is None, lot["expires_on"], lot["earned_at"], lot["lot_id"]))
-            return View({**account, **row._asdict()}, lots, at)  # type: ignore[attr-defined]
-    raise SubjectUnknown(account["account_id"], "nothing was known of it then")
+async def known_view(read: Reader, name: str, times: Times) -> View:
+    """Fold what had happened to an account by a time, as known at a position. Raises SubjectUnknown."""
+    holders = {ref: holder_of(ref) for ref in await candidates(read, name)}
+    as_of = AsOf(times.at, times.position)
+    groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
+    views = {ref: view for group in groups for ref, view in views_of(group, times.at).items() if ref in holders}
+    if not views:
+        raise SubjectUnknown(name, "nothing was known of it then")
+    return views[only(sorted(views), name)]
+
+
+def holder_of(account_id: str) -> str:
+    """Give the holder that an account's id begins with: programme and unit are quoted, so two colons end it."""
+    return account_id.rsplit(":", 2)[0]
+
+
+def views_of(known: Known, at: datetime) -> dict[str, View]:
+    """Fold what was known of one holder, and of those merged with it, and give each account by its id."""
+    state, parked, position = fold_known(ACCOUNTS, known)
+    folded = {name: list(rows) for name, rows in ACCOUNTS.rows(known.root, state).items()}
+    lines = list(ACCOUNTS.lines(known.root, state)["statement"]) if ACCOUNTS.lines else []
+    views = {}
+    for row in _dicts("accounts", folded["accounts"], known.root):
+        account_id = row["account_id"]
+        lots = [lot for lot in _dicts("lots", folded["lots"], known.root) if lot["account_id"] == account_id]
+        lots.sort(key=lambda lot: (lot["expires_on"] is None, lot["expires_on"], lot["earned_at"], lot["lot_id"]))
+        views[account_id] = View(
+            row,
+            lots,
+            at,
+            [line for line in _dicts("statement", lines, known.root) if line["account_id"] == account_id],
+            {"parked": parked, "parked_position": position} if parked else None,
+        )
+    return views
+
+
+def _dicts(table: str, rows: Iterable[tuple[Any, ...]], subject: str) -> list[dict[str, Any]]:
+    """Give folded rows as the table would."""
+    columns = next(one.columns for one in ACCOUNTS.tables if one.name == table)
+    return [{"ledger_id": 0, "subject": subject, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
 def shown_account(view: View) -> dict[str, Any]:
@@ -157,7 +186,7 @@ def shown_account(view: View) -> dict[str, Any]:
     live = [lot for lot in view.lots if lot["lapses_at"] is None or lot["lapses_at"] > at]
     lapsed = sum((lot["remaining"] for lot in lapsed_since(row, view.lots, at)), ZERO)
     available = row["available"] - lapsed
-    dated = [lot for lot in live if lot["lapses_at"] is not None]
+    dated = [lot for lot in live if lot["lapses_at"] is not None and lot["remaining"]]
     next_day = min((lot["expires_on"] for lot in dated), default=None)
     columns = shown({**row, "ledger_id": 0})
     del columns["id"], columns["account_id"]
@@ -174,7 +203,8 @@ def shown_account(view: View) -> dict[str, Any]:
             "expires_on": next_day,
             "points": sum((lot["remaining"] for lot in dated if lot["expires_on"] == next_day), ZERO),
         },
-        "lots": [shown_lot(lot, at) for lot in live],
+        "lots": [shown_lot(lot, at) for lot in live if lot["remaining"]],
+        **({"parked": view.parked} if view.parked else {}),
     }
 
 
@@ -224,25 +254,28 @@ def shown_line(line: Mapping[str, Any]) -> dict[str, Any]:
     return {**columns, "postings": orjson.loads(columns["postings"])}
 
 
-async def shown_account_rows(read: Reader, rows: Sequence[dict[str, Any]], at: datetime) -> list[dict[str, Any]]:
-    """Show several accounts with their lots at a time not before their last facts; earlier facts are not undone."""
-    ids = [row["account_id"] for row in rows]
-    lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, ids)
-    return [
-        shown_account(
-            View(
-                {**row, "subject": row["id"], "ledger_id": 0},
-                [lot for lot in lots if lot["account_id"] == row["account_id"]],
-                at,
+async def shown_account_rows(
+    read: Reader, customer: str, rows: Sequence[dict[str, Any]], times: Times
+) -> list[dict[str, Any]]:
+    """Show the accounts of a customer, given as stored rows, as of both times: those that were theirs then."""
+    if times.position is None and all(row["last_at"] <= times.at for row in rows):
+        ids = [row["account_id"] for row in rows]
+        lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, ids)
+        return [
+            shown_account(
+                View(
+                    {**row, "subject": row["id"], "ledger_id": 0},
+                    [lot for lot in lots if lot["account_id"] == row["account_id"]],
+                    times.at,
+                )
             )
-        )
-        for row in rows
-    ]
-
-
-def _known(request: web.Request) -> dict[str, int]:
-    text = request.query.get("as_of_position")
-    return {} if text is None else {"known_position": int(text)}
+            for row in rows
+        ]
+    holders = sorted({customer, *(holder_of(row["account_id"]) for row in rows)})
+    as_of = AsOf(times.at, times.position)
+    groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, holders, as_of)
+    views = [view for group in groups for view in views_of(group, times.at).values()]
+    return [shown_account(view) for view in views if view.row["customer"] == customer]
 
 
 ROUTES = [

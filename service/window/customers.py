@@ -1,37 +1,77 @@
 """Everything held about one customer, from every projection that names customers."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
+from projections.accounts import ACCOUNTS
+from projections.as_of import known_of
 from projections.catalogue import PROJECTIONS
+from projections.projection import Projection
 from service.answers import answer, page
 from service.erasure import erase, is_known
 from service.house import HOUSE
-from service.window.accounts import at_of, shown_account_rows
-from service.window.reading import body_of, candidates, only, reach, reader
-from service.window.subjects import rows_of_customer
+from service.window.accounts import shown_account_rows
+from service.window.reading import Reader, Times, body_of, candidates, only, reach, reader, times_of
+from service.window.subjects import first_row, rows_of_customer
+
+# Subjects of facts that a later twin has withdrawn since, and that say something of a customer.
+WITHDRAWN_OF_CUSTOMER = """
+    SELECT DISTINCT subject FROM withdrawn
+     WHERE ledger_id = $1 AND subject_kind = $2 AND position <= $4 AND until_position > $4
+       AND strpos(convert_from(body, 'UTF8'), $3) > 0
+"""
 
 
 async def get_customer(request: web.Request) -> web.Response:
     """GET /v1/customers/{source}:{org}:{id}, org "-" where the source names none; a bare id is found if it is alone.
+    As of ?at=, as known at ?as_of_position= or ?known_at=.
 
     404 if nothing was ever told about them.
     """
     name = request.match_info["ref"]
     async with reader(request) as read:
+        times = await times_of(read, request)
         found = []
         for customer in await candidates(read, name):
-            held = {
-                projection.tables[0].name: await rows_of_customer(read, projection, customer)
-                for projection in PROJECTIONS
-                if projection.customers
-            }
+            held = await held_of(read, customer, times)
             if any(held.values()):
                 found.append((customer, held))
         customer = only([one for one, _ in found], name)
-        held = found[0][1]
-        held["accounts"] = await shown_account_rows(read, held["accounts"], at_of(request))
-        return answer({"customer": customer, **held, **await reach(read)})
+        return answer({"customer": customer, **found[0][1], **await reach(read, times)})
+
+
+async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[dict[str, Any]]]:
+    """Give what every projection holds about a customer, by the name of its first table."""
+    held = {}
+    for projection in PROJECTIONS:
+        if not projection.customers:
+            continue
+        rows = await rows_of_customer(read, projection, customer)
+        if projection is ACCOUNTS:
+            rows = await shown_account_rows(read, customer, rows, times)
+        elif times.given:
+            rows = await _rows_as_of(read, projection, customer, [row["id"] for row in rows], times)
+        held[projection.tables[0].name] = rows
+    return held
+
+
+async def _rows_as_of(
+    read: Reader, projection: Projection, customer: str, subjects: Sequence[str], times: Times
+) -> list[dict[str, Any]]:
+    """Fold what was known of the subjects that name a customer now, or did until a conflict was settled, and give the
+    rows of those that named them then."""
+    connection, ledger_id = read.connection, read.ledger.ledger_id
+    asked = {*subjects, customer}
+    if times.position is not None:
+        gone = await connection.fetch(WITHDRAWN_OF_CUSTOMER, ledger_id, projection.subject, customer, times.position)
+        asked.update(row["subject"] for row in gone)
+    groups = await known_of(connection, ledger_id, projection, sorted(asked), times.as_of)
+    rows = [row for known in groups for row in [first_row(projection, known)] if row]
+    named = ["id" if column == "subject" else column for column in projection.customers]
+    return [row for row in rows if customer in (row[column] for column in named)]
 
 
 async def find_customers(request: web.Request) -> web.Response:

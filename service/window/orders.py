@@ -4,9 +4,11 @@ from decimal import Decimal
 
 from aiohttp import web
 
+from projections.as_of import known_of
+from projections.order_items import ORDER_ITEMS
 from service.answers import answer
-from service.window.reading import candidates, only, reach, reader
-from service.window.subjects import shown
+from service.window.reading import candidates, only, reach, reader, times_of
+from service.window.subjects import first_row, shown
 
 ITEMS_MAX = 1_000
 ITEMS = """
@@ -15,19 +17,28 @@ ITEMS = """
 
 
 async def get_order(request: web.Request) -> web.Response:
-    """GET /v1/orders/{id}: the items of an order, at most ITEMS_MAX, what was paid in points and what is due back."""
+    """GET /v1/orders/{id}: the items of an order, at most ITEMS_MAX, what was paid in points and what is due back.
+
+    As of ?at=, as known at ?as_of_position= or ?known_at=.
+    """
     name = request.match_info["id"]
     async with reader(request) as read:
-        rows = await read.connection.fetch(ITEMS, read.ledger.ledger_id, await candidates(read, name))
-        order = only(sorted({row["order_id"] for row in rows}), name)
+        times = await times_of(read, request)
+        found = await read.connection.fetch(ITEMS, read.ledger.ledger_id, await candidates(read, name))
+        order = only(sorted({row["order_id"] for row in found}), name)
+        rows = [shown(row) for row in found]
+        if times.given:
+            items = [row["id"] for row in rows]
+            groups = await known_of(read.connection, read.ledger.ledger_id, ORDER_ITEMS, items, times.as_of)
+            rows = [row for known in groups for row in [first_row(ORDER_ITEMS, known)] if row["order_id"] == order]
         return answer(
             {
                 "id": order,
                 "customer": next((row["customer"] for row in rows if row["customer"]), None),
                 "points_paid": sum((row["points_paid"] for row in rows), Decimal(0)),
                 "refund_due": sum((row["refund_due"] for row in rows), Decimal(0)),
-                "items": [shown(row) for row in rows],
-                **await reach(read),
+                "items": rows,
+                **await reach(read, times),
             }
         )
 

@@ -1,6 +1,6 @@
 """Programmes and their terms: time zone, when points lapse where the vendor does not say, what a point is worth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,31 +9,35 @@ from aiohttp import web
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.house import HOUSE
 from service.terms import PROGRAMMES, VERSIONS, set_terms
-from service.window.accounts import at_of
-from service.window.reading import Reader, body_of, candidates, limit_of, only, reach, reader
+from service.window.reading import Reader, Times, body_of, candidates, limit_of, only, reach, reader, times_of
 from service.window.subjects import shown
 
 
 async def list_programmes(request: web.Request) -> web.Response:
-    """GET /v1/programmes: every programme with accounts or terms, with the terms in force at ?at= (default now)."""
-    at = at_of(request)
+    """GET /v1/programmes: every programme with accounts or terms, with the terms in force at ?at= (default now), as
+    known at ?as_of_position= or ?known_at=."""
     after = decode_cursor(request.query.get("cursor")) or [""]
     limit = limit_of(request)
     async with reader(request) as read:
+        times = await times_of(read, request)
         ids = [row["id"] for row in await read.connection.fetch(PROGRAMMES, read.ledger.ledger_id, after[0], limit)]
-        versions = await read.connection.fetch(VERSIONS, read.ledger.ledger_id, ids)
-        items = [{"id": one, "terms": _in_force([row for row in versions if row["subject"] == one], at)} for one in ids]
-        return page(items, encode_cursor(ids[-1]) if len(ids) == limit else None, **await reach(read))
+        versions = await _versions(read, ids, times)
+        items = [
+            {"id": one, "terms": _in_force([row for row in versions if row["subject"] == one], times.at)} for one in ids
+        ]
+        return page(items, encode_cursor(ids[-1]) if len(ids) == limit else None, **await reach(read, times))
 
 
 async def get_programme(request: web.Request) -> web.Response:
-    """GET /v1/programmes/{id}: the terms in force at ?at= (default now), and all versions."""
+    """GET /v1/programmes/{id}: the terms in force at ?at= (default now), and all versions, as known at ?as_of_position=
+    or ?known_at=."""
     async with reader(request) as read:
+        times = await times_of(read, request)
         programme = await find_programme(read, request.match_info["id"])
-        versions = await read.connection.fetch(VERSIONS, read.ledger.ledger_id, [programme])
-        terms = _in_force(versions, at_of(request))
+        versions = await _versions(read, [programme], times)
+        terms = _in_force(versions, times.at)
         shown_versions = [_shown(version) for version in versions]
-        return answer({"id": programme, "terms": terms, "versions": shown_versions, **await reach(read)})
+        return answer({"id": programme, "terms": terms, "versions": shown_versions, **await reach(read, times)})
 
 
 async def post_terms(request: web.Request) -> web.Response:
@@ -59,6 +63,11 @@ async def find_programme(read: Reader, name: str) -> str:
     every = await read.connection.fetch(PROGRAMMES, read.ledger.ledger_id, "", PROGRAMMES_MAX)
     known = {row["id"] for row in every}
     return only([one for one in await candidates(read, name) if one in known], name)
+
+
+async def _versions(read: Reader, programmes: Sequence[str], times: Times) -> list[Mapping[str, Any]]:
+    rows = await read.connection.fetch(VERSIONS, read.ledger.ledger_id, programmes)
+    return [row for row in rows if times.position is None or row["position"] <= times.position]
 
 
 def _in_force(versions: list[Any], at: datetime) -> dict[str, Any] | None:

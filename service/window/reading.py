@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import web
 
 from ledger.database import Connection
-from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.errors import NotAwaited, RequestInvalid, SubjectUnknown
 from ledger.registry import Ledger
-from service.answers import read_int
+from projections.as_of import AsOf, position_at
+from service.answers import read_int, read_time
 from service.house import HOUSE
 
 LIMIT_DEFAULT = 100
@@ -31,6 +33,23 @@ class Reader(NamedTuple):
     key_id: str
 
 
+class Times(NamedTuple):
+    """Both times of a question: `at`, when it happened (now unless it is given), and `position`, up to which it was
+    told (None: all that was)."""
+
+    at: datetime
+    position: int | None
+    at_given: bool
+
+    @property
+    def as_of(self) -> AsOf:
+        return AsOf(self.at if self.at_given else None, self.position)
+
+    @property
+    def given(self) -> bool:
+        return self.at_given or self.position is not None
+
+
 @asynccontextmanager
 async def reader(request: web.Request, scope: str = "read") -> AsyncIterator[Reader]:
     """Check the caller's key, wait for ?min_position=, and lend a connection.
@@ -44,11 +63,57 @@ async def reader(request: web.Request, scope: str = "read") -> AsyncIterator[Rea
         yield Reader(connection, access.ledger, access.key_id)
 
 
-async def reach(read: Reader) -> dict[str, int]:
-    """Say which position the rows reflect, and how many events behind the ledger that is."""
+async def times_of(read: Reader, request: web.Request) -> Times:
+    """Read ?at= and, one of them, ?as_of_position= and ?known_at=: the last position recorded by that time.
+
+    Rows that do not reach the position yet are awaited, so that an answer for it is the same for ever. Raises
+    RequestInvalid for what the ledger has not come to, NotAwaited.
+    """
+    query = request.query
+    at = read_time(query.get("at"), "at")
+    position = read_int(query.get("as_of_position"), "as_of_position", least=0, most=2**62)
+    known_at = read_time(query.get("known_at"), "known_at")
+    if known_at is not None:
+        if position is not None:
+            raise RequestInvalid("as_of_position or known_at, not both")
+        position = await position_at(read.connection, read.ledger.ledger_id, known_at)
+        if position is None:
+            raise RequestInvalid("known_at is still to come")
+    if position is not None:
+        await _await_rows(read, request, position)
+    return Times(at or datetime.now(UTC), position, at is not None)
+
+
+async def _await_rows(read: Reader, request: web.Request, position: int) -> None:
     row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
     assert row is not None
-    return {"as_of_position": row["as_of_position"], "events_behind": row["tail"] - row["as_of_position"]}
+    if position > row["tail"]:
+        raise RequestInvalid(f"the ledger has come to position {row['tail']}, not {position}")
+    house = request.app[HOUSE]
+    seconds = house.settings.wait_seconds_max
+    if position > row["as_of_position"] and not await house.projector.wait_for(
+        read.ledger.ledger_id, position, seconds
+    ):
+        raise NotAwaited(f"position {position} within {seconds:g} s")
+
+
+async def reach(read: Reader, times: Times | None = None) -> dict[str, int]:
+    """Say which position an answer reflects, the rows' or the one that was asked for, and how many events behind the
+    ledger that is."""
+    row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
+    assert row is not None
+    return reached(row["as_of_position"], row["tail"], times)
+
+
+def reached(rows: int, tail: int, times: Times | None) -> dict[str, int]:
+    """Word how far an answer reaches; `known_position` is there when a position or ?known_at= was asked for."""
+    if times is None or times.position is None:
+        return {"as_of_position": rows, "events_behind": tail - rows}
+    return {
+        "as_of_position": times.position,
+        "events_behind": tail - times.position,
+        "known_position": times.position,
+    }
 
 
 async def candidates(read: Reader, name: str) -> list[str]:

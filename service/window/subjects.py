@@ -1,5 +1,6 @@
 """Anything a projection holds, by id: its row, and as history the facts that made it. One handler serves them all."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -8,11 +9,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ledger.facts import Fact, decode
+from ledger.facts import Fact, decode, kind_of
+from projections.as_of import Known, fold_known, known_of
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection
 from service.answers import answer
-from service.window.reading import Reader, candidates, only, reach, reader
+from service.window.reading import Reader, Times, candidates, only, reach, reader, times_of
 
 HISTORY_MAX = 1_000
 ROWS_MAX = 1_000
@@ -75,13 +77,65 @@ def said(fact: Fact) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+async def known_subject(read: Reader, projection: Projection, refs: Sequence[str], name: str, times: Times) -> Any:
+    """Show a subject as of both times, folded on the spot, as the stored rows would be. Raises SubjectUnknown."""
+    groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
+    shown_groups = {known.root: shown_known(projection, known) for known in groups}
+    found = [root for root, shown_row in shown_groups.items() if shown_row]
+    return shown_groups[only(found, name)]
+
+
+def shown_known(projection: Projection, known: Known) -> dict[str, Any]:
+    """Fold what was known of a subject and show its rows and history; {} if that comes to no row."""
+    state, parked, position = fold_known(projection, known)
+    folded = {name: list(rows) for name, rows in projection.rows(known.root, state).items()}
+    shown_row = _first_row(projection, known.root, folded)
+    if not shown_row:
+        return {}
+    for table in projection.tables[1:]:
+        shown_row[table.name] = [
+            {"id": known.root, **dict(zip(table.columns, row, strict=True))} for row in folded[table.name][:ROWS_MAX]
+        ]
+    shown_row["history"] = [
+        {
+            "occurred_at": at.occurred_at,
+            "fact": kind_of(fact),
+            "position": at.position,
+            "untimed": at.untimed,
+            "says": said(fact),
+        }
+        for fact, at in known.told[:HISTORY_MAX]
+    ]
+    if parked:
+        shown_row["parked"] = {"parked": parked, "parked_position": position}
+    return shown_row
+
+
+def first_row(projection: Projection, known: Known) -> dict[str, Any]:
+    """Fold what was known of a subject and show its row alone; {} if it comes to none."""
+    state = fold_known(projection, known).state
+    folded = {name: list(rows) for name, rows in projection.rows(known.root, state).items()}
+    return _first_row(projection, known.root, folded)
+
+
+def _first_row(projection: Projection, subject: str, folded: Mapping[str, Sequence[tuple[Any, ...]]]) -> dict[str, Any]:
+    first = projection.tables[0]
+    rows = folded[first.name]
+    return {"id": subject, **dict(zip(first.columns, rows[0], strict=True))} if rows else {}
+
+
 def handler(projection: Projection) -> Any:
-    """Make the handler of GET /v1/<path>/{id} for a projection."""
+    """Make the handler of GET /v1/<path>/{id} for a projection: as of ?at=, as known at ?as_of_position= or
+    ?known_at=."""
 
     async def get_one(request: web.Request) -> web.Response:
         name = request.match_info["id"]
         async with reader(request) as read:
             refs = await candidates(read, name)
+            times = await times_of(read, request)
+            if times.given:
+                known = await known_subject(read, projection, refs, name, times)
+                return answer({**known, **await reach(read, times)})
             rows = await read.connection.fetch(_rows_by_subject(projection, 0), read.ledger.ledger_id, refs)
             subject = only(sorted({row["subject"] for row in rows}), name)
             shown_row = shown(rows[0])

@@ -2,7 +2,8 @@
 
 LedgerError
 ├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown
-├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited
+├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited, NothingToAdopt,
+│   AdjustmentDiffers
 ├── Unavailable: LedgerUnavailable, NotSealedYet, WorkersLost
 ├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
 ├── NoteWrong (a signed note that we do not accept)
@@ -67,6 +68,14 @@ class DeliveryTooLarge(Refused):
 
 class NotAwaited(Refused):
     """The projections did not reach the wanted position in time."""
+
+
+class NothingToAdopt(Refused):
+    """The account agrees with the vendor's claim, or the vendor has never claimed a balance."""
+
+
+class AdjustmentDiffers(Refused):
+    """This id stands for another adjustment."""
 
 
 class Unavailable(LedgerError):

@@ -111,7 +111,10 @@ def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
 
 
 def _subject(source: str, first: Draft, owner: str | None) -> str:
-    return f"event:{first.event_key.hex()}" if owner is None else f"{source}:{quoted(first.org)}:{quoted(owner)}"
+    if owner is None:
+        return f"event:{first.event_key.hex()}"
+    vendor = SOURCES.get(source)
+    return owner if vendor and vendor.personal.by_ref else f"{source}:{quoted(first.org)}:{quoted(owner)}"
 
 
 def _identifies(key: str, value: Any) -> bool:

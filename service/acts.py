@@ -9,7 +9,7 @@ import orjson
 
 from ledger.append import append
 from ledger.database import Connection
-from ledger.identify import Origin, identify
+from ledger.identify import Delivery, Origin, identify
 from ledger.registry import Ledger
 from ledger.vault import Vault
 from ledger.vendors.own import SOURCE
@@ -18,13 +18,19 @@ CONNECTION = "-"  # our own events come over no connection
 
 
 async def append_act(connection: Connection, vault: Vault, ledger: Ledger, kind: str, **said: Any) -> int:
-    """Append an act of ours, which happens now; give its position. What it says is JSON and holds nothing personal."""
-    act: Mapping[str, Any] = {
+    """Append an act of ours, which happens now; give its position. What it says is JSON; author and reason
+    are sealed."""
+    [[appended]] = await append(connection, vault, ledger.ledger_id, [act(vault, ledger, kind, **said)])
+    return appended.position
+
+
+def act(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, **said: Any) -> Delivery:
+    """Write down an act of ours, which happens now. Without an identifier it is like no other."""
+    body: Mapping[str, Any] = {
         "event": kind,
-        "id": secrets.token_hex(16),
+        "id": identifier or secrets.token_hex(16),
         "at": datetime.now(UTC).isoformat(),
         **said,
     }
     origin = Origin(ledger.name, CONNECTION, SOURCE, None, vault.mask(ledger.ledger_id))
-    [[appended]] = await append(connection, vault, ledger.ledger_id, [identify(origin, orjson.dumps(act))])
-    return appended.position
+    return identify(origin, orjson.dumps(body))

@@ -27,6 +27,7 @@ from service.house import HOUSE, House
 from service.settings import Settings
 from service.window import (
     accounts,
+    adjustments,
     audit,
     conflicts,
     customers,
@@ -53,6 +54,7 @@ ROUTES = [
     *customers.ROUTES,
     *accounts.ROUTES,
     *programmes.ROUTES,
+    *adjustments.ROUTES,
     *events.ROUTES,
     *orders.ROUTES,
     *reconciliation.ROUTES,

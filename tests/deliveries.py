@@ -13,6 +13,7 @@ VAULT = Vault(MasterKey(bytes(range(32))))
 SAMPLES = Path(__file__).parent / "samples"
 ORG = 9001
 PROGRAMME = 77
+OWN_ACT = b'{"event": '
 START = 1_700_000_000_000  # 2023-11-14
 
 
@@ -26,8 +27,9 @@ def sample(source: str, name: str) -> bytes:
     return (SAMPLES / source / f"{name}.json").read_bytes()
 
 
-def delivery(body: bytes, source: str = "capillary", ledger: str = "acme", kind: str | None = None) -> Delivery:
-    """Identify a body as the door would."""
+def delivery(body: bytes, source: str | None = None, ledger: str = "acme", kind: str | None = None) -> Delivery:
+    """Identify a body as the door would; Capillary's or an act of our own if no source is named."""
+    source = source or ("loyalty" if body.startswith(OWN_ACT) else "capillary")
     return identify(Origin(ledger, "connection-1", source, kind, b"mask"), body)
 
 
@@ -165,3 +167,20 @@ def merged(identifier: str, at: int, victim: int, survivor: int) -> bytes:
 def expired(identifier: str, at: int, customer: int, points: int) -> bytes:
     """Points reported as expired."""
     return capillary("pointsExpired", identifier, at, customer, pointsExpired=points)
+
+
+def adjusted(adjustment: str, at: int, customer: int, points: int, *, adopted: bool = False) -> bytes:
+    """An adjustment of ours."""
+    return _own_act("adjustmentMade", adjustment, at, customer, points=str(points), adopted=adopted)
+
+
+def adjustment_reversed(adjustment: str, at: int, customer: int) -> bytes:
+    """An adjustment of ours taken back."""
+    return _own_act("adjustmentReversed", adjustment, at, customer)
+
+
+def _own_act(name: str, identifier: str, at: int, customer: int, **data: Any) -> bytes:
+    ref = f"capillary:{ORG}:{customer}"
+    where = {"holder": ref, "programme": str(PROGRAMME), "unit": "points", "customer": ref}
+    body = {"event": name, "id": identifier, "at": str(START + at * 1000), **where, **data}
+    return json.dumps({**body, "author": "Jane Roe", "reason": "a letter"}).encode()

@@ -79,8 +79,7 @@ class CustomerErased(CustomerFact, frozen=True, kw_only=True, omit_defaults=True
     """What was sealed of the customer can be opened by nobody any more."""
 
     rank = 45
-    by: str | None = None
-    reason: str | None = None
+    by: str | None = None  # a key or a request; why is sealed in the event
 
 
 class CustomersMerged(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):

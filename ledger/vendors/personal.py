@@ -15,6 +15,7 @@ class Personal(NamedTuple):
     person: Callable[[str, Mapping[str, Any]], str | None]
     free: frozenset[str] = frozenset()  # structures that others fill in: every value in them is personal, its label not
     spared: Callable[[Mapping[str, Any]], bool] = lambda _structure: False  # a structure whose values are not, for once
+    by_ref: bool = False  # `person` gives refs, not ids of this source
 
 
 LABELS = frozenset({"name", "fieldName", "key", "label", "type"})  # of values in a free structure

@@ -28,7 +28,8 @@ class Lot(Struct):
     """Points earned together that lapse together."""
 
     lot_id: str
-    origin: str  # regular, promotional, unallocated, converted, transfer, reversal; opening, unseen (asserted)
+    # regular, promotional, unallocated, converted, transfer, reversal, adjustment; opening, unseen (asserted)
+    origin: str
     points: Decimal
     earned_at: datetime
     position: int
@@ -91,6 +92,23 @@ class Pending(Struct):
     bill_number: str | None = None
 
 
+class Adjustment(Struct):
+    """An adjustment of ours: either half may be told first."""
+
+    adjustment: str
+    points: Decimal = ZERO
+    adopted: bool = False
+    accepted: Decimal = ZERO  # history not seen that was accepted with the claim
+    lot_id: str | None = None  # of points added
+    debit: str = ""  # the name of the debit, of points taken away
+    made_at: datetime | None = None
+    position: int = 0
+    by: str | None = None
+    reversed_at: datetime | None = None
+    reversal_position: int = 0
+    reversed_by: str | None = None
+
+
 class Account(Struct, dict=True):
     """One holder's points of one unit in one programme. The programme's terms are no part of its state."""
 
@@ -113,9 +131,17 @@ class Account(Struct, dict=True):
     opening_lot: str | None = None
     claimed: Decimal | None = None
     claimed_at: datetime | None = None
-    drift: Decimal = ZERO
+    drift: Decimal = ZERO  # what was adopted since the last claim is off it; see drift.py
     drift_since: datetime | None = None
     drift_position: int | None = None
+    agreed_at: datetime | None = None  # the last claim with which everything agreed
+    agreed_position: int | None = None
+    unseen_since: Decimal = ZERO  # asserted since claims began
+    adopted: Decimal = ZERO  # by adjustments, since the last claim
+    accepted: Decimal = ZERO  # and of what was asserted
+    adopted_at: datetime | None = None
+    adopted_position: int = 0
+    adjustments: dict[str, Adjustment] = {}
     expiry_claimed: Decimal | None = None
     expiry_claimed_on: date | None = None
     contested: bool = False
@@ -203,6 +229,10 @@ def credit(
         rule=rule,
     )
     account.lots[lot.lot_id] = lot
+    if source == "unseen" and account.claimed is not None:
+        account.unseen_since += points
+        if account.drift_since is None:
+            account.drift_since, account.drift_position = occurrence.occurred_at, occurrence.position
     if lapses_at is not None and lapses_at <= now:  # issued past its own day
         post(account, source, "lapsed", points, lot.lot_id)
         insort(account.lapsed, lot.place())

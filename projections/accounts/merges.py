@@ -6,6 +6,7 @@ holds what went over, so that both accounts go on summing to zero and the two to
 
 from bisect import insort
 
+from projections.accounts import drift
 from projections.accounts.lots import ZERO, Account, post, settle
 
 
@@ -28,11 +29,14 @@ def move(victim: Account, survivor: Account) -> None:
     survivor.debits |= victim.debits
     survivor.orphans |= victim.orphans
     survivor.pending += victim.pending
+    survivor.adjustments = victim.adjustments | survivor.adjustments
+    drift.move(victim, survivor)
     survivor.awaited += victim.awaited
     for bill, points in victim.bills_reversed.items():
         survivor.bills_reversed[bill] = survivor.bills_reversed.get(bill, ZERO) + points
     survivor.lifetime += victim.lifetime + (victim.lifetime_opening or ZERO)
     victim.lots, victim.debits, victim.orphans, victim.pending, victim.awaited = {}, {}, {}, [], ZERO
+    victim.adjustments = {}
     for place in list(survivor.open):
         if survivor.debt <= 0:
             break

@@ -1,7 +1,7 @@
 """Taking back what was issued, and giving back what was spent (domain §4.2, traps 4 to 6)."""
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -41,19 +41,25 @@ def take_back(account: Account, fact: IssueReversed, _occurrence: Occurrence) ->
     lots = [lot for lot in account.lots.values() if _same_bill(fact, lot.bill, lot.bill_number)]
     points += _take_back_promised(account, fact)
     account.lifetime -= points
+    take_back_lots(account, lots, points, "reversed")
+
+
+def take_back_lots(account: Account, lots: Sequence[Lot], points: Decimal, to: str) -> None:
+    """Take points back into a class from these lots: what is unspent, then what was spent, then what expired. What they
+    do not hold is taken from any lot, then as debt."""
     for lot in lots:
-        points -= _return_remaining(account, lot, points)
+        points -= _return_remaining(account, lot, points, to)
     for lot in lots:
-        points -= _return_spent(account, lot, points)
+        points -= _return_spent(account, lot, points, to)
     for lot in lots:
         expired = min(lot.expired, points)
         if expired:
             lot.expired -= expired
             lot.returned += expired
-            post(account, "expired", "reversed", expired, lot.lot_id)
+            post(account, "expired", to, expired, lot.lot_id)
             points -= expired
     if points:
-        _claw_back(account, points)
+        _claw_back(account, points, to)
 
 
 def _same_bill(fact: IssueReversed, bill: str | None, bill_number: str | None) -> bool:
@@ -83,18 +89,18 @@ def _take_back_promised(account: Account, fact: IssueReversed) -> Decimal:
     return min(owed, converted) if of_bill else ZERO
 
 
-def _return_remaining(account: Account, lot: Lot, points: Decimal) -> Decimal:
+def _return_remaining(account: Account, lot: Lot, points: Decimal, to: str) -> Decimal:
     """Take from what is unspent; of a lapsed lot too, which changes no balance."""
     returned = min(lot.remaining, points)
     if returned:
         source = "lapsed" if lot.place() in account.lapsed else "available"
-        post(account, source, "reversed", returned, lot.lot_id)
+        post(account, source, to, returned, lot.lot_id)
         lot.returned += returned
         take(account, lot, returned)
     return returned
 
 
-def _return_spent(account: Account, lot: Lot, points: Decimal) -> Decimal:
+def _return_spent(account: Account, lot: Lot, points: Decimal, to: str) -> Decimal:
     """Take from what was spent: the latest spends of the lot move to other lots, or become debt."""
     returned = ZERO
     for entry in reversed(account.debits.values()):
@@ -106,7 +112,7 @@ def _return_spent(account: Account, lot: Lot, points: Decimal) -> Decimal:
             returned += moved
             count_spent(lot, -moved, entry.to)
             lot.returned += moved
-            post(account, entry.to, "reversed", moved, lot.lot_id)
+            post(account, entry.to, to, moved, lot.lot_id)
             uses, missing = spend(account, moved, entry.to)
             if missing:
                 post(account, "debt", entry.to, missing)
@@ -116,13 +122,13 @@ def _return_spent(account: Account, lot: Lot, points: Decimal) -> Decimal:
     return returned
 
 
-def _claw_back(account: Account, points: Decimal) -> None:
+def _claw_back(account: Account, points: Decimal, to: str) -> None:
     """Take points whose lots are not known from any lot, then as debt."""
     while points and account.open:
         lot = account.lots[account.open[0][2]]
-        points -= _return_remaining(account, lot, points)
+        points -= _return_remaining(account, lot, points, to)
     if points:
-        post(account, "debt", "reversed", points)
+        post(account, "debt", to, points)
 
 
 def restore(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
@@ -146,6 +152,14 @@ def restore(account: Account, fact: RedemptionReversed, occurrence: Occurrence) 
     if expired is None and fact.available is not None:
         expired = max(ZERO, fact.points - fact.available)
     expired = None if expired is None else min(expired, points)
+    give_back_debit(account, occurrence, entry, points, expired)
+
+
+def give_back_debit(
+    account: Account, occurrence: Occurrence, entry: Debit, points: Decimal, expired: Decimal | None = None
+) -> None:
+    """Give points of a debit back to the lots they came from, last used first; `expired` of them lapse, those of lots
+    that have lapsed where it is None."""
     restored = list(_unuse(entry, points))
     terms = account.terms.at(occurrence.occurred_at) if account.terms is not None else None
     policy = terms.reversal_after_expiry if terms is not None and expired is None else "lapse"

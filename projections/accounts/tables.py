@@ -7,7 +7,8 @@ from typing import NamedTuple
 import msgspec
 
 from ledger.facts.accounts import AccountFact
-from projections.accounts.lots import ZERO, Account, Lot, Posting
+from projections.accounts import drift
+from projections.accounts.lots import ZERO, Account, Adjustment, Lot, Posting
 from projections.projection import Table
 
 
@@ -36,7 +37,9 @@ class AccountRow(NamedTuple):
     claimed: Decimal | None
     claimed_at: datetime | None
     drift: Decimal
-    drift_since: datetime | None
+    missing: Decimal  # the drift, and the history asserted since claims began: what events that never came held
+    drift_since: datetime | None  # the event that first shows it
+    agreed_at: datetime | None  # the last claim before it with which everything agreed
     lifetime_claimed: Decimal | None
     expiry_claimed: Decimal | None
     expiry_claimed_on: date | None
@@ -45,6 +48,7 @@ class AccountRow(NamedTuple):
     last_at: datetime | None
     last_position: int
     drift_position: int | None
+    agreed_position: int | None
 
 
 ACCOUNTS = Table(
@@ -59,17 +63,19 @@ ACCOUNTS = Table(
             expired numeric NOT NULL, lapsed numeric NOT NULL, reversed numeric NOT NULL, sent numeric NOT NULL,
             received numeric NOT NULL, in_transit numeric NOT NULL, held numeric NOT NULL, merged numeric NOT NULL,
             adjusted numeric NOT NULL,
-            claimed numeric, claimed_at timestamptz, drift numeric NOT NULL, drift_since timestamptz,
+            claimed numeric, claimed_at timestamptz, drift numeric NOT NULL, missing numeric NOT NULL,
+            drift_since timestamptz, agreed_at timestamptz,
             lifetime_claimed numeric, expiry_claimed numeric, expiry_claimed_on date,
             incomplete boolean NOT NULL, contested boolean NOT NULL,
-            last_at timestamptz, last_position bigint NOT NULL, drift_position bigint)
+            last_at timestamptz, last_position bigint NOT NULL, drift_position bigint,
+            agreed_position bigint)
         """,
     index=(
         "ALTER TABLE accounts ADD PRIMARY KEY (ledger_id, account_id)",
         "CREATE INDEX accounts_subject ON accounts (ledger_id, subject)",
         "CREATE INDEX accounts_customer ON accounts (ledger_id, customer)",
         "CREATE INDEX accounts_programme ON accounts (ledger_id, programme, account_id)",
-        "CREATE INDEX accounts_drift ON accounts (ledger_id, account_id) WHERE drift <> 0",
+        "CREATE INDEX accounts_drift ON accounts (ledger_id, account_id) WHERE drift <> 0 OR missing <> 0",
     ),
     columns=AccountRow._fields,
     key=("account_id",),
@@ -155,9 +161,41 @@ STATEMENT = Table(
 )
 
 
+class AdjustmentRow(NamedTuple):
+    account_id: str  # who holds the points now
+    adjustment: str
+    points: Decimal  # above zero: added
+    adopted: bool  # it took the vendor's claim for true
+    made_at: datetime | None  # None where only the reversal was told
+    made_by: str | None  # a key
+    reversed_at: datetime | None
+    reversed_by: str | None
+    position: int
+    reversal_position: int
+
+
+ADJUSTMENTS = Table(
+    name="adjustments",
+    create="""
+        CREATE TABLE adjustments (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            account_id text COLLATE "C" NOT NULL, adjustment text COLLATE "C" NOT NULL,
+            points numeric NOT NULL, adopted boolean NOT NULL, made_at timestamptz, made_by text,
+            reversed_at timestamptz, reversed_by text, position bigint NOT NULL, reversal_position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE adjustments ADD PRIMARY KEY (ledger_id, account_id, adjustment)",
+        "CREATE INDEX adjustments_subject ON adjustments (ledger_id, subject)",
+    ),
+    columns=AdjustmentRow._fields,
+    key=("account_id", "adjustment"),
+)
+
+
 def account_row(account: Account) -> AccountRow:
     """Write an account down; contra classes (issued, opening, unseen, received) are shown as what they gave."""
     classes = account.classes
+    drift_since, drift_position = drift.since(account)
     return AccountRow(
         account_id=account.account_id,
         customer=account.customer,
@@ -183,7 +221,9 @@ def account_row(account: Account) -> AccountRow:
         claimed=account.claimed,
         claimed_at=account.claimed_at,
         drift=account.drift,
-        drift_since=account.drift_since,
+        missing=drift.missing(account),
+        drift_since=drift_since,
+        agreed_at=account.agreed_at,
         lifetime_claimed=account.lifetime_claimed,
         expiry_claimed=account.expiry_claimed,
         expiry_claimed_on=account.expiry_claimed_on,
@@ -191,7 +231,8 @@ def account_row(account: Account) -> AccountRow:
         contested=account.contested,
         last_at=account.last_at,
         last_position=account.last_position,
-        drift_position=account.drift_position,
+        drift_position=drift_position,
+        agreed_position=account.agreed_position,
     )
 
 
@@ -219,6 +260,21 @@ def lot_row(account: Account, lot: Lot) -> LotRow:
     )
 
 
+def adjustment_row(account: Account, one: Adjustment) -> AdjustmentRow:
+    return AdjustmentRow(
+        account.account_id,
+        one.adjustment,
+        one.points,
+        one.adopted,
+        one.made_at,
+        one.by,
+        one.reversed_at,
+        one.reversed_by,
+        one.position,
+        one.reversal_position,
+    )
+
+
 def encode_postings(postings: list[Posting]) -> str:
     """Write postings as a JSON list of [from, to, points, lot or null]."""
     return _ENCODER.encode(postings).decode()
@@ -226,7 +282,7 @@ def encode_postings(postings: list[Posting]) -> str:
 
 def reference_of(fact: AccountFact | None) -> str | None:
     """Name what the fact is about: a redemption, a transfer or a bill."""
-    for name in ("redemption", "transfer", "item", "promise", "bill_number", "bill"):
+    for name in ("redemption", "transfer", "item", "promise", "adjustment", "bill_number", "bill"):
         reference: str | None = getattr(fact, name, None)
         if reference is not None:
             return reference

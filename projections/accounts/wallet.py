@@ -29,11 +29,11 @@ from ledger.facts.accounts import (
     TransferSettled,
     account_id_of,
 )
-from ledger.facts.adjustments import Removed
+from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed, Removed
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.merges import HolderMerged, HolderMergedAway
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
-from projections.accounts import expiries, merges, promises, tables
+from projections.accounts import adjustments, drift, expiries, merges, promises, tables
 from projections.accounts.lots import ZERO, Account, Debit, credit, debit, pass_time, post, take
 from projections.accounts.reversals import restore, take_back
 from projections.projection import Projection, Rows, State
@@ -153,12 +153,7 @@ def _compare(account: Account, claim: Claim | None, occurrence: Occurrence) -> N
             account.lifetime_opening = max(ZERO, claim.lifetime - account.lifetime)
         account.lifetime_claimed = claim.lifetime
     if claim.available is not None:
-        drift = claim.available - account.available
-        if not drift:
-            account.drift_since = account.drift_position = None
-        elif not account.drift:
-            account.drift_since, account.drift_position = occurrence.occurred_at, occurrence.position
-        account.claimed, account.claimed_at, account.drift = claim.available, occurrence.occurred_at, drift
+        drift.compare(account, claim.available, occurrence)
 
 
 def _write_line(
@@ -315,6 +310,8 @@ EFFECTS: dict[type[AccountFact], Effect] = {
     HoldCaptured: Effect(capture_hold, lambda fact: -fact.points, "spending"),
     HoldRefundDue: Effect(owe_hold, none),
     Removed: Effect(remove, lambda fact: -fact.points),
+    AdjustmentMade: Effect(adjustments.make, none),
+    AdjustmentReversed: Effect(adjustments.reverse, none),
 }
 
 
@@ -356,6 +353,9 @@ def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
     return {
         "accounts": [tables.account_row(account) for account in accounts],
         "lots": [tables.lot_row(account, lot) for account in accounts for lot in account.lots.values()],
+        "adjustments": [
+            tables.adjustment_row(account, one) for account in accounts for one in account.adjustments.values()
+        ],
     }
 
 
@@ -372,7 +372,7 @@ ACCOUNTS = Projection(
     start=Wallet,
     on={**dict.fromkeys(EFFECTS, rule), HolderMergedAway: merge_away, HolderMerged: compare_merged},
     rows=wallet_rows,
-    tables=(tables.ACCOUNTS, tables.LOTS, tables.STATEMENT),
+    tables=(tables.ACCOUNTS, tables.LOTS, tables.STATEMENT, tables.ADJUSTMENTS),
     lines=take_lines,
     joins={
         HolderMergedAway: lambda fact: (fact.holder, fact.survivor),

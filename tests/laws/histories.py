@@ -32,6 +32,8 @@ def event(draw: st.DrawFn, number: int) -> bytes:
                 "received",
                 "expired",
                 "merged",
+                "adjusted",
+                "taken back",
             ]
         )
     )
@@ -58,6 +60,10 @@ def event(draw: st.DrawFn, number: int) -> bytes:
             return d.sent(identifier, at, customer, points, other, f"t{name}")
         case "received":
             return d.received(identifier, at, customer, points, other, f"t{name}")
+        case "adjusted":
+            return d.adjusted(f"a{name}", at, customer, points - 150, adopted=points % 2 == 0)
+        case "taken back":
+            return d.adjustment_reversed(f"a{name}", at, customer)
         case "merged":
             return d.merged(identifier, at, customer, other)
         case _:

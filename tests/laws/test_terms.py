@@ -50,13 +50,13 @@ def versions(draw: st.DrawFn, number: int) -> tuple[str, bytes]:
 
 
 @st.composite
-def governed(draw: st.DrawFn) -> list[tuple[str, bytes]]:
+def governed(draw: st.DrawFn) -> list[tuple[str | None, bytes]]:
     """Draw a history, as (source, body), with some versions of terms at its end."""
-    history = [("capillary", body) for body in draw(histories(20))]
+    history: list[tuple[str | None, bytes]] = [(None, body) for body in draw(histories(20))]
     return [*history, *(draw(versions(number)) for number in range(draw(st.integers(1, 3))))]
 
 
-async def told(connection: Connection, ledger: Ledger, history: list[tuple[str, bytes]], batch: int) -> Digest:
+async def told(connection: Connection, ledger: Ledger, history: list[tuple[str | None, bytes]], batch: int) -> Digest:
     for start in range(0, len(history), batch):
         drafts = [delivery(body, source, ledger.name) for source, body in history[start : start + batch]]
         await append(connection, VAULT, ledger.ledger_id, drafts)

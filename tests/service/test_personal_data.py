@@ -82,9 +82,10 @@ async def key_of(dsn: str, ledger: Ledger, *scopes: str) -> str:
 
 
 async def test_a_canary_in_every_personal_field_of_every_sample_is_found_nowhere_but_by_reveal(
-    dsn: str, caplog: pytest.LogCaptureFixture
+    dsn: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("LOYALTY_ERASE_ON_REQUEST", "false")  # a sample approves a deletion: not while we look
     canaries: list[str] = []
     bodies: dict[int, bytes] = {}
     async with serving(dsn, "acme") as [acme]:

@@ -1,6 +1,6 @@
 """Points that expire by the vendor's word, and days of expiry that move. That a day is over is arithmetic: lots.py."""
 
-from bisect import insort
+from bisect import bisect_left, insort
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -8,10 +8,13 @@ from ledger.facts import Occurrence
 from ledger.facts.accounts import Expired, ExpiryMoved
 from ledger.facts.terms import ProgrammeTermsSet
 from projections.accounts.lots import (
+    NO_DAY,
     ZERO,
     Account,
     Lot,
+    Place,
     credit,
+    is_among,
     lapse_instant,
     lot_id_of,
     pass_time,
@@ -25,17 +28,18 @@ def expire(account: Account, fact: Expired, occurrence: Occurrence) -> None:
     """Match a reported expiry with lots that have lapsed, then with lots without a day, then with those due next; what
     no lot explains was in lots that we have not seen (trap 8)."""
     points = fact.points
-    undated = [place for place in account.open if account.lots[place[2]].expires_on is None]
-    for place in [*account.lapsed, *undated, *account.open]:
+    undated = bisect_left(account.open, (NO_DAY,))  # they come last in the order of use
+    for place in [*account.lapsed, *account.open[undated:], *account.open[:undated]] if points else ():
         lot = account.lots[place[2]]
         expired = min(lot.remaining, points)
-        if expired:
-            _expire_lot(account, lot, expired)
-            points -= expired
-    if points:
-        lot = credit(account, occurrence, points, source="unseen", origin="unseen", index=999, asserted=True)
-        if lot.remaining:
-            _expire_lot(account, lot, lot.remaining)
+        _expire_lot(account, lot, expired)
+        points -= expired
+        if not points:
+            return
+    if points:  # nobody is in debt and has points that can expire: what paid it was not seen either
+        unseen = points + account.debt
+        lot = credit(account, occurrence, unseen, source="unseen", origin="unseen", index=999, asserted=True)
+        _expire_lot(account, lot, points)
 
 
 def slide(account: Account, activity: str, now: datetime) -> None:
@@ -61,7 +65,7 @@ def _slides(version: ProgrammeTermsSet, activity: str) -> bool:
 
 
 def _expire_lot(account: Account, lot: Lot, points: Decimal) -> None:
-    source = "lapsed" if lot.place() in account.lapsed else "available"
+    source = "lapsed" if is_among(account.lapsed, lot.place()) else "available"
     post(account, source, "expired", points, lot.lot_id)
     lot.expired += points
     take(account, lot, points)
@@ -75,8 +79,8 @@ def move(account: Account, fact: ExpiryMoved, occurrence: Occurrence) -> None:
     if fact.old == fact.new:
         return
     points = fact.points
-    same_day = [lot for lot in account.lots.values() if lot.remaining and lot.expires_on == fact.old]
-    undated = [lot for lot in account.lots.values() if lot.remaining and lot.expires_on is None]
+    same_day = [*_of_day(account, account.lapsed, fact.old), *_of_day(account, account.open, fact.old)]
+    undated = [] if fact.old is None else _of_day(account, account.open, None)
     same_day.sort(key=lambda lot: (lot.origin != fact.origin, lot.place()))
     undated.sort(key=lambda lot: (not lot.asserted, lot.place()))
     for index, lot in enumerate([*same_day, *undated]):
@@ -97,11 +101,18 @@ def move(account: Account, fact: ExpiryMoved, occurrence: Occurrence) -> None:
         )
 
 
+def _of_day(account: Account, places: list[Place], day: date | None) -> list[Lot]:
+    """Give the lots of a day among places in order."""
+    ordinal = NO_DAY if day is None else day.toordinal()
+    first, beyond = bisect_left(places, (ordinal,)), bisect_left(places, (ordinal + 1,))
+    return [account.lots[lot_id] for _, _, lot_id in places[first:beyond]]
+
+
 def _move_lot(
     account: Account, lot: Lot, points: Decimal, new: date | None, occurrence: Occurrence, index: int
 ) -> None:
     """Give part of a lot another day. A whole lot keeps its name; a part becomes a lot of its own."""
-    lapsed = lot.place() in account.lapsed
+    lapsed = is_among(account.lapsed, lot.place())
     if lapsed:  # what had lapsed lives again
         post(account, "lapsed", "available", points, lot.lot_id)
     take(account, lot, points)

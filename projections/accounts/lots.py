@@ -9,7 +9,7 @@ Lots are used in the order (expires on, without a day last; then earned; then id
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from projections.terms import ProgrammeTerms, end_of
 
 ZERO = Decimal(0)
 NO_DAY = date.max.toordinal()
+Place = tuple[int, datetime, str]  # of a lot in the order of use
 DEBT = ""  # stands in a debit's uses where no lot paid
 
 
@@ -47,7 +48,7 @@ class Lot(Struct):
     asserted: bool = False
     rule: str | None = None  # the version of the programme's terms that gave the day, where the vendor names none
 
-    def place(self) -> tuple[int, datetime, str]:
+    def place(self) -> Place:
         """Give the lot's place in the order of use."""
         return (self.expires_on.toordinal() if self.expires_on else NO_DAY, self.earned_at, self.lot_id)
 
@@ -78,13 +79,16 @@ class Posting(NamedTuple):
 
 
 class Pending(Struct):
-    """Promised points not yet converted."""
+    """Promised points: still to come, converted into lots, or cancelled."""
 
     promise_id: str
     points: Decimal
     remaining: Decimal
     promised_at: datetime
+    position: int
     converted: Decimal = ZERO
+    cancelled: Decimal = ZERO
+    returned: Decimal = ZERO  # of the converted ones, taken back since
     over: bool = False  # kept or cancelled, where the vendor names the promise
     converts_on: date | None = None
     external: bool = False
@@ -117,12 +121,12 @@ class Account(Struct, dict=True):
     unit: str
     customer: str
     lots: dict[str, Lot] = {}
-    open: list[tuple[int, datetime, str]] = []  # places of lots with something remaining that have not lapsed
-    lapsed: list[tuple[int, datetime, str]] = []  # and of those that have, unreported
+    open: list[Place] = []  # places of lots with something remaining that have not lapsed
+    lapsed: list[Place] = []  # and of those that have, unreported
     classes: dict[str, Decimal] = {}
     debits: dict[str, Debit] = {}
-    orphans: dict[str, str] = {}  # reversals told before their redemption: redemption -> lot
-    pending: list[Pending] = []
+    orphans: dict[str, list[str]] = {}  # reversals told before their redemption: redemption -> lots
+    pending: dict[str, Pending] = {}  # by promise
     awaited: Decimal = ZERO  # converted before the promise was told
     bills_reversed: dict[str, Decimal] = {}
     lifetime: Decimal = ZERO  # net of returns, without the opening
@@ -269,9 +273,14 @@ def take(account: Account, lot: Lot, points: Decimal) -> None:
     if not lot.remaining:
         place = lot.place()
         for places in (account.open, account.lapsed):
-            index = bisect_left(places, place)
-            if index < len(places) and places[index] == place:
-                del places[index]
+            if is_among(places, place):
+                del places[bisect_left(places, place)]
+
+
+def is_among(places: Sequence[Place], place: Place) -> bool:
+    """Say whether a place is among some that are in order."""
+    index = bisect_left(places, place)
+    return index < len(places) and places[index] == place
 
 
 def give_back(account: Account, lot: Lot, points: Decimal) -> None:
@@ -281,15 +290,16 @@ def give_back(account: Account, lot: Lot, points: Decimal) -> None:
     lot.remaining += points
 
 
-def spend(account: Account, points: Decimal, target: str, first: str | None = None) -> tuple[list[Use], Decimal]:
-    """Take points from open lots, in the order of use, into the class `target`; `first` names a lot to use before.
+def spend(account: Account, points: Decimal, target: str, first: Sequence[str] = ()) -> tuple[list[Use], Decimal]:
+    """Take points from open lots, in the order of use, into the class `target`; `first` names lots to use before.
 
     Returns the uses, and what no lot could pay.
     """
     uses: list[Use] = []
     needed = points
-    if first is not None and account.lots[first].remaining:
-        needed = _spend_from(account, account.lots[first], needed, target, uses)
+    for lot_id in first:
+        if needed and is_among(account.open, account.lots[lot_id].place()):
+            needed = _spend_from(account, account.lots[lot_id], needed, target, uses)
     while needed and account.open:
         needed = _spend_from(account, account.lots[account.open[0][2]], needed, target, uses)
     return uses, needed
@@ -318,7 +328,9 @@ def debit(account: Account, occurrence: Occurrence, points: Decimal, name: str, 
     """Spend points. What the lots cannot pay proves history that we have not seen: a vendor lets nobody spend what they
     do not have, least of all in debt. So a lot of that size, and of the debt's, is asserted and flagged, and used at
     once."""
-    uses, missing = spend(account, points, target, account.orphans.pop(name, None))
+    orphans = account.orphans.pop(name, [])
+    uses, missing = spend(account, points, target, orphans)
+    reversed_before = sum((use.points for use in uses if use.lot_id in orphans), ZERO)
     if missing > 0:
         unseen = missing + account.debt
         credit(account, occurrence, unseen, source="unseen", origin="unseen", index=999, asserted=True)
@@ -326,6 +338,7 @@ def debit(account: Account, occurrence: Occurrence, points: Decimal, name: str, 
         uses += more
     entry = account.debits.setdefault(name, Debit(to=target))
     entry.points += points
+    entry.reversed += reversed_before
     entry.uses += uses
 
 

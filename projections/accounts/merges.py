@@ -27,15 +27,16 @@ def move(victim: Account, survivor: Account) -> None:
             post(survivor, "merged", name, points)
     survivor.lots |= victim.lots
     survivor.debits |= victim.debits
-    survivor.orphans |= victim.orphans
-    survivor.pending += victim.pending
+    for redemption, lots in victim.orphans.items():
+        survivor.orphans[redemption] = [*survivor.orphans.get(redemption, ()), *lots]
+    survivor.pending |= victim.pending
     survivor.adjustments = victim.adjustments | survivor.adjustments
     drift.move(victim, survivor)
     survivor.awaited += victim.awaited
     for bill, points in victim.bills_reversed.items():
         survivor.bills_reversed[bill] = survivor.bills_reversed.get(bill, ZERO) + points
     survivor.lifetime += victim.lifetime + (victim.lifetime_opening or ZERO)
-    victim.lots, victim.debits, victim.orphans, victim.pending, victim.awaited = {}, {}, {}, [], ZERO
+    victim.lots, victim.debits, victim.orphans, victim.pending, victim.awaited = {}, {}, {}, {}, ZERO
     victim.adjustments = {}
     for place in list(survivor.open):
         if survivor.debt <= 0:

@@ -24,12 +24,13 @@ def promise(
         points=promised.points,
         remaining=promised.points,
         promised_at=occurrence.occurred_at,
+        position=occurrence.position,
         converts_on=promised.converts_on,
         external=promised.external,
         bill=bill,
         bill_number=bill_number,
     )
-    account.pending.append(pending)
+    account.pending[pending.promise_id] = pending
     post(account, "issued", "promised", promised.points)
     early = min(account.awaited, pending.remaining)
     if early:
@@ -47,13 +48,15 @@ def convert(account: Account, points: Decimal, bill_number: str | None) -> str |
     """
     bills: set[str | None] = set()
     needed = points
-    for pending in sorted(account.pending, key=lambda pending: _order(pending, bill_number)):
+    ahead = [pending for pending in account.pending.values() if pending.remaining]
+    for pending in sorted(ahead, key=lambda pending: _order(pending, bill_number)):
         part = min(pending.remaining, needed)
-        if part:
-            pending.remaining -= part
-            pending.converted += part
-            needed -= part
-            bills.add(pending.bill)
+        if not part:
+            break
+        pending.remaining -= part
+        pending.converted += part
+        needed -= part
+        bills.add(pending.bill)
     if needed > 0:
         post(account, "unseen", "promised", needed)
         account.awaited += needed
@@ -78,6 +81,7 @@ def cancel(account: Account, fact: PromiseCancelled, occurrence: Occurrence) -> 
     pending = _named(account, fact.promise, occurrence)
     if pending.remaining:
         post(account, "promised", "reversed", pending.remaining)
+        pending.cancelled += pending.remaining
         pending.remaining = ZERO
     pending.over = True
 
@@ -90,6 +94,7 @@ def keep(account: Account, fact: PromiseKept, occurrence: Occurrence) -> None:
         post(account, "unseen", "promised", difference)
     elif difference < 0:
         post(account, "promised", "reversed", -difference)
+        pending.cancelled -= difference
     pending.converted += fact.points
     pending.remaining = ZERO
     pending.over = True
@@ -106,11 +111,10 @@ def keep(account: Account, fact: PromiseKept, occurrence: Occurrence) -> None:
 
 
 def _named(account: Account, name: str, occurrence: Occurrence) -> Pending:
-    for pending in account.pending:
-        if pending.promise_id == name:
-            return pending
-    pending = Pending(promise_id=name, points=ZERO, remaining=ZERO, promised_at=occurrence.occurred_at)
-    account.pending.append(pending)
+    pending = account.pending.get(name)
+    if pending is None:
+        pending = Pending(name, ZERO, ZERO, occurrence.occurred_at, occurrence.position)
+        account.pending[name] = pending
     return pending
 
 

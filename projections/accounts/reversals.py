@@ -18,6 +18,7 @@ from projections.accounts.lots import (
     count_spent,
     credit,
     give_back,
+    is_among,
     post,
     settle,
     spend,
@@ -30,7 +31,8 @@ def take_back(account: Account, fact: IssueReversed, _occurrence: Occurrence) ->
 
     Spent points move the spend to other lots, then to debt; expired ones change no balance. When the bill's lots are
     not known, any lot pays, then debt. A vendor that states only totals means all that was ever taken back for the
-    bill, so what was taken already is subtracted (trap 4).
+    bill, so what was taken already is subtracted (trap 4). What had lapsed or expired stays in the lifetime total, as
+    the vendor's own books have it (EXPIRY_REVERTED).
     """
     bill = fact.bill or fact.bill_number or ""
     before = account.bills_reversed.get(bill, ZERO)
@@ -38,28 +40,24 @@ def take_back(account: Account, fact: IssueReversed, _occurrence: Occurrence) ->
     if points is None:
         points = max(ZERO, (fact.points_total or ZERO) - before)
     account.bills_reversed[bill] = before + points
-    lots = [lot for lot in account.lots.values() if _same_bill(fact, lot.bill, lot.bill_number)]
     points += _take_back_promised(account, fact)
-    account.lifetime -= points
-    take_back_lots(account, lots, points, "reversed")
+    lots = [lot for lot in account.lots.values() if _same_bill(fact, lot.bill, lot.bill_number)] if points else []
+    account.lifetime -= points - take_back_lots(account, lots, points, "reversed")
 
 
-def take_back_lots(account: Account, lots: Sequence[Lot], points: Decimal, to: str) -> None:
-    """Take points back into a class from these lots: what is unspent, then what was spent, then what expired. What they
-    do not hold is taken from any lot, then as debt."""
-    for lot in lots:
-        points -= _return_remaining(account, lot, points, to)
-    for lot in lots:
-        points -= _return_spent(account, lot, points, to)
-    for lot in lots:
-        expired = min(lot.expired, points)
-        if expired:
-            lot.expired -= expired
-            lot.returned += expired
-            post(account, "expired", to, expired, lot.lot_id)
-            points -= expired
+def take_back_lots(account: Account, lots: Sequence[Lot], points: Decimal, to: str) -> Decimal:
+    """Take points back into a class from these lots: what is unspent, then what was spent, then what lapsed. What they
+    do not hold is taken from any lot, then as debt. Returns how many of them had lapsed."""
+    lapsed = ZERO
+    for take_from in (_return_unspent, _return_spent, _return_lapsed):
+        for lot in lots:
+            returned = take_from(account, lot, points, to) if points else ZERO
+            points -= returned
+            if take_from is _return_lapsed:
+                lapsed += returned
     if points:
         _claw_back(account, points, to)
+    return lapsed
 
 
 def _same_bill(fact: IssueReversed, bill: str | None, bill_number: str | None) -> bool:
@@ -77,26 +75,33 @@ def _take_back_promised(account: Account, fact: IssueReversed) -> Decimal:
         before = account.bills_reversed.get(key, ZERO)
         owed = max(ZERO, (fact.promised_total or ZERO) - before)
         account.bills_reversed[key] = before + owed
-    of_bill = [pending for pending in account.pending if _same_bill(fact, pending.bill, pending.bill_number)]
-    converted = ZERO
-    for pending in of_bill or account.pending:
+    of_bill = [one for one in account.pending.values() if _same_bill(fact, one.bill, one.bill_number)]
+    for pending in of_bill or account.pending.values():
         cancelled = min(pending.remaining, owed)
         if cancelled:
             pending.remaining -= cancelled
+            pending.cancelled += cancelled
             post(account, "promised", "reversed", cancelled)
             owed -= cancelled
-        converted += pending.converted
-    return min(owed, converted) if of_bill else ZERO
+    converted = ZERO
+    for pending in of_bill:
+        returned = min(pending.converted - pending.returned, owed)
+        pending.returned += returned
+        converted += returned
+        owed -= returned
+    if owed:  # of promises that we have not seen
+        post(account, "unseen", "reversed", owed)
+    return converted
 
 
-def _return_remaining(account: Account, lot: Lot, points: Decimal, to: str) -> Decimal:
-    """Take from what is unspent; of a lapsed lot too, which changes no balance."""
+def _return_unspent(account: Account, lot: Lot, points: Decimal, to: str) -> Decimal:
+    """Take from what can still be spent."""
+    if not is_among(account.open, lot.place()):
+        return ZERO
     returned = min(lot.remaining, points)
-    if returned:
-        source = "lapsed" if lot.place() in account.lapsed else "available"
-        post(account, source, to, returned, lot.lot_id)
-        lot.returned += returned
-        take(account, lot, returned)
+    post(account, "available", to, returned, lot.lot_id)
+    lot.returned += returned
+    take(account, lot, returned)
     return returned
 
 
@@ -122,11 +127,25 @@ def _return_spent(account: Account, lot: Lot, points: Decimal, to: str) -> Decim
     return returned
 
 
+def _return_lapsed(account: Account, lot: Lot, points: Decimal, to: str) -> Decimal:
+    """Take from what lapsed, whether or not the vendor has reported it yet: that changes no balance."""
+    lapsed = min(lot.remaining, points)
+    if lapsed:
+        post(account, "lapsed", to, lapsed, lot.lot_id)
+        take(account, lot, lapsed)
+    expired = min(lot.expired, points - lapsed)
+    if expired:
+        lot.expired -= expired
+        post(account, "expired", to, expired, lot.lot_id)
+    lot.returned += lapsed + expired
+    return lapsed + expired
+
+
 def _claw_back(account: Account, points: Decimal, to: str) -> None:
     """Take points whose lots are not known from any lot, then as debt."""
     while points and account.open:
         lot = account.lots[account.open[0][2]]
-        points -= _return_remaining(account, lot, points, to)
+        points -= _return_unspent(account, lot, points, to)
     if points:
         post(account, "debt", to, points)
 
@@ -246,6 +265,6 @@ def _restore_unseen(account: Account, fact: RedemptionReversed, occurrence: Occu
     expired = fact.expired if fact.expired is not None else fact.points - available
     if available:
         lot = credit(account, occurrence, available, source="redeemed", origin="reversal", asserted=True)
-        account.orphans[fact.redemption] = lot.lot_id
+        account.orphans.setdefault(fact.redemption, []).append(lot.lot_id)
     if expired:
         post(account, "redeemed", "expired", expired)

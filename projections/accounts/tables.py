@@ -8,7 +8,7 @@ import msgspec
 
 from ledger.facts.accounts import AccountFact
 from projections.accounts import drift
-from projections.accounts.lots import ZERO, Account, Adjustment, Lot, Posting
+from projections.accounts.lots import ZERO, Account, Adjustment, Lot, Pending, Posting
 from projections.projection import Table
 
 
@@ -122,6 +122,42 @@ LOTS = Table(
     ),
     columns=LotRow._fields,
     key=("account_id", "lot_id"),
+)
+
+
+class PromiseRow(NamedTuple):
+    account_id: str
+    promise_id: str
+    points: Decimal
+    remaining: Decimal  # still to come
+    converted: Decimal
+    cancelled: Decimal
+    returned: Decimal  # of the converted ones, taken back since
+    converts_on: date | None
+    external: bool  # converted on a trigger of the vendor's, on no day
+    bill: str | None
+    bill_number: str | None
+    promised_at: datetime
+    position: int
+
+
+PROMISES = Table(
+    name="promises",
+    create="""
+        CREATE TABLE promises (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            account_id text COLLATE "C" NOT NULL, promise_id text COLLATE "C" NOT NULL,
+            points numeric NOT NULL, remaining numeric NOT NULL, converted numeric NOT NULL,
+            cancelled numeric NOT NULL, returned numeric NOT NULL, converts_on date, external boolean NOT NULL,
+            bill text, bill_number text, promised_at timestamptz NOT NULL, position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE promises ADD PRIMARY KEY (ledger_id, account_id, promise_id)",
+        "CREATE INDEX promises_subject ON promises (ledger_id, subject)",
+        "CREATE INDEX promises_open ON promises (ledger_id, converts_on, account_id) WHERE remaining > 0",
+    ),
+    columns=PromiseRow._fields,
+    key=("account_id", "promise_id"),
 )
 
 
@@ -272,6 +308,24 @@ def adjustment_row(account: Account, one: Adjustment) -> AdjustmentRow:
         one.reversed_by,
         one.position,
         one.reversal_position,
+    )
+
+
+def promise_row(account: Account, pending: Pending) -> PromiseRow:
+    return PromiseRow(
+        account.account_id,
+        pending.promise_id,
+        pending.points,
+        pending.remaining,
+        pending.converted,
+        pending.cancelled,
+        pending.returned,
+        pending.converts_on,
+        pending.external,
+        pending.bill,
+        pending.bill_number,
+        pending.promised_at,
+        pending.position,
     )
 
 

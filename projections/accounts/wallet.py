@@ -356,6 +356,7 @@ def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
         "adjustments": [
             tables.adjustment_row(account, one) for account in accounts for one in account.adjustments.values()
         ],
+        "promises": [tables.promise_row(account, one) for account in accounts for one in account.pending.values()],
     }
 
 
@@ -372,7 +373,7 @@ ACCOUNTS = Projection(
     start=Wallet,
     on={**dict.fromkeys(EFFECTS, rule), HolderMergedAway: merge_away, HolderMerged: compare_merged},
     rows=wallet_rows,
-    tables=(tables.ACCOUNTS, tables.LOTS, tables.STATEMENT, tables.ADJUSTMENTS),
+    tables=(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, tables.STATEMENT, tables.ADJUSTMENTS),
     lines=take_lines,
     joins={
         HolderMergedAway: lambda fact: (fact.holder, fact.survivor),

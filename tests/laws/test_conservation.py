@@ -65,7 +65,7 @@ def check(account: Account) -> None:
     assert account.debt >= 0
     assert account.available == opened - account.debt
     assert not (account.debt and opened), "a debt is settled before anything is left to spend"
-    assert sum((pending.remaining for pending in account.pending), ZERO) == classes.get("promised", ZERO)
+    assert sum((pending.remaining for pending in account.pending.values()), ZERO) == classes.get("promised", ZERO)
     assert account.open == sorted(account.open)
 
 

@@ -1,6 +1,6 @@
 """Work out what a stored event means: its facts, or why there are none. Pure, so that replay gives the same again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from ledger.facts import Fact, Occurrence, Told
 from ledger.facts.accounts import AccountFact
 from ledger.identify import UNREADABLE, open_document
 from ledger.personal import reason_unreadable
-from ledger.reading import Document, read, read_again
+from ledger.reading import read, read_again
 from ledger.vendors import SOURCES
 from ledger.vendors.vendor import Kind, Member, Stamp
 
@@ -48,21 +48,48 @@ class Meaning(NamedTuple):
     reason: str | None = None
 
 
+class Opened(NamedTuple):
+    """The body of a delivery, read once for all of its events of one kind."""
+
+    payload: bytes
+    source: str
+    kind: str
+    members: Sequence[Member]
+    unread: Meaning | None = None
+
+
 def interpret(event: Event) -> Meaning:
     """Derive the facts of one event, in the order they hold at one instant."""
+    return _interpret(event, _open(event))
+
+
+def interpret_all(events: Iterable[Event]) -> Iterator[Meaning]:
+    """Derive the facts of events, one after the other. What follows from one delivery is found by reading it once,
+    where its events stand together and share one body."""
+    opened = None
+    for event in events:
+        if opened is None or (event.payload, event.kind, event.source) != (opened.payload, opened.kind, opened.source):
+            opened = _open(event)
+        yield _interpret(event, opened)
+
+
+def _open(event: Event) -> Opened:
     try:
         document = (read if event.kind == UNREADABLE else read_again)(event.payload)
     except Unreadable as unreadable:
-        return Meaning((), "quarantined", str(unreadable.args[0]))
-    return interpret_document(event, document)
-
-
-def interpret_document(event: Event, document: Document) -> Meaning:
-    """Derive the facts of one event whose body has been read."""
-    unreadable = reason_unreadable(document.value) if event.kind == UNREADABLE else None
-    if unreadable is not None:
-        return Meaning((), "quarantined", unreadable)
+        quarantined = Meaning((), "quarantined", str(unreadable.args[0]))
+        return Opened(event.payload, event.source, event.kind, (), quarantined)
+    reason = reason_unreadable(document.value) if event.kind == UNREADABLE else None
+    if reason is not None:
+        return Opened(event.payload, event.source, event.kind, (), Meaning((), "quarantined", reason))
     members = open_document(event.source, event.kind, document)
+    return Opened(event.payload, event.source, event.kind, members)
+
+
+def _interpret(event: Event, opened: Opened) -> Meaning:
+    if opened.unread is not None:
+        return opened.unread
+    members = opened.members
     if event.ordinal >= len(members):
         return Meaning((), "unrecognised", "no envelope that we know")
     member = members[event.ordinal]

@@ -9,18 +9,23 @@ from ledger.errors import EventsChanged, PositionUnknown
 from ledger.interpret import Event
 
 EVENTS_PER_READ_MAX = 10_000
+BYTES_PER_READ_MAX = 16 * 1024 * 1024
 
 TAIL = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE ledger_id = $1"
 
-# The body of a later event of a delivery stands with the first.
+# The body of a later event of a delivery stands with the first. No more events than those whose bodies come to $4
+# bytes, but one at least: how long a body is stands beside it, and is known without reading it.
 AFTER = """
-    SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
-           coalesce(e.payload, (SELECT body.payload FROM ledger.events body
-                                 WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
-      FROM ledger.events e
-     WHERE e.ledger_id = $1 AND e.position > $2 AND e.position <= $3
-     ORDER BY e.position
+    SELECT position, source, org, kind, event_key, content, occurred_at, recorded_at, ordinal, payload,
+           delivery_position
+      FROM (SELECT position, source, org, kind, event_key, content, occurred_at, recorded_at, ordinal, payload,
+                   delivery_position, coalesce(sum(octet_length(payload)) OVER (
+                       ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before
+              FROM ledger.events WHERE ledger_id = $1 AND position > $2 AND position <= $3) e
+     WHERE bytes_before < $4
+     ORDER BY position
 """
+BODY = "SELECT payload FROM ledger.events WHERE ledger_id = $1 AND position = $2"
 
 TWINS = """
     SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
@@ -91,9 +96,23 @@ async def tail(connection: Connection, ledger_id: int) -> int:
     return position
 
 
-async def events_after(connection: Connection, ledger_id: int, position: int, limit: int) -> list[Event]:
-    """Read the next events after a position, at most `limit`; fewer only at the end of the ledger."""
-    return [Event(*row) for row in await connection.fetch(AFTER, ledger_id, position, position + limit)]
+async def events_after(
+    connection: Connection, ledger_id: int, position: int, limit: int, bytes_max: int = BYTES_PER_READ_MAX
+) -> list[Event]:
+    """Read the next events after a position, at most `limit`, and about `bytes_max` of bodies; fewer, but never none
+    before the end of the ledger. The events of one delivery share one body."""
+    events: list[Event] = []
+    delivery, body = 0, b""
+    for row in await connection.fetch(AFTER, ledger_id, position, position + limit, bytes_max):
+        event = Event(*row[:10])
+        if event.payload is not None:
+            delivery, body = event.position, event.payload
+        else:
+            if row[10] != delivery:
+                delivery, body = row[10], await connection.fetchval(BODY, ledger_id, row[10])
+            event = event._replace(payload=body)
+        events.append(event)
+    return events
 
 
 async def events_between(
@@ -101,9 +120,11 @@ async def events_between(
 ) -> AsyncIterator[list[Event]]:
     """Read the events after one position and up to another, in blocks."""
     while after < last:
-        upto = min(after + per_read, last)
-        yield [Event(*row) for row in await connection.fetch(AFTER, ledger_id, after, upto)]
-        after = upto
+        events = await events_after(connection, ledger_id, after, min(per_read, last - after))
+        if not events:
+            return
+        yield events
+        after = events[-1].position
 
 
 async def event_at(connection: Connection, ledger_id: int, position: int) -> Event:

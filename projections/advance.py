@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.errors import Unfoldable
 from ledger.facts import Told
-from ledger.interpret import Event, Meaning, interpret
+from ledger.interpret import Event, Meaning, interpret_all
 from ledger.read import events_after
 from projections import store
 from projections.catalogue import BY_SUBJECT
@@ -30,7 +30,8 @@ from projections.projection import Projection, State, fold, key_of
 from projections.terms import NO_TERMS, Terms
 from projections.withdrawn import note_withdrawn
 
-EVENTS_PER_BATCH_MAX = 2_000
+EVENTS_PER_BATCH_MIN = 500  # where the ledger's end is near; twice as many after each full batch, at most
+EVENTS_PER_BATCH_MAX = 8_000
 EVENTS_PER_TURN = 16  # interpreted, or
 SUBJECTS_PER_TURN = 16  # folded at a stretch: about a millisecond, in which nothing else on the event loop runs
 UNWRITABLE = store.UNWRITABLE
@@ -59,11 +60,12 @@ async def advance(connection: Connection, ledger_id: int, limit: int = EVENTS_PE
 async def follow(connection: Connection, ledger_id: int) -> AsyncGenerator[int, None]:
     """Take batch after batch, and give the position reached after each; end where the ledger does, or where another
     projector was quicker. What comes next is read before a batch is written, and interpreted while PostgreSQL works."""
+    limit = EVENTS_PER_BATCH_MIN
     after = await store.checkpoint(connection, ledger_id)
-    batch = await _understand(after, await events_after(connection, ledger_id, after, EVENTS_PER_BATCH_MAX))
+    batch = await _understand(after, await events_after(connection, ledger_id, after, limit))
     while batch.events:
-        full = len(batch.events) == EVENTS_PER_BATCH_MAX
-        ahead = await events_after(connection, ledger_id, batch.last, EVENTS_PER_BATCH_MAX) if full else []
+        limit = min(2 * limit, EVENTS_PER_BATCH_MAX)
+        ahead = await events_after(connection, ledger_id, batch.last, limit)
         written, following = await asyncio.gather(apply(connection, ledger_id, batch), _understand(batch.last, ahead))
         if not written:
             return
@@ -74,8 +76,8 @@ async def follow(connection: Connection, ledger_id: int) -> AsyncGenerator[int, 
 async def _understand(after: int, events: Sequence[Event]) -> Batch:
     """Interpret the events after a position. Others on the event loop get their turn in between."""
     meanings = []
-    for event in events:
-        meanings.append(interpret(event))
+    for meaning in interpret_all(events):
+        meanings.append(meaning)
         if len(meanings) % EVENTS_PER_TURN == 0:
             await asyncio.sleep(0)
     return Batch(after, events[-1].position if events else after, events, meanings)

@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from ledger.database import Connection
 from ledger.identify import KEY_BYTES
-from ledger.interpret import Event, Meaning, interpret
+from ledger.interpret import Event, Meaning, interpret_all
 from ledger.read import conflicting_keys, event_at, events_between, twins
 from projections import advance, store
 from projections.conflicts import policies_of, winners
@@ -50,15 +50,14 @@ async def derive(connection: Connection, work: Work) -> int:
 
 def _understand(
     ledger_id: int,
-    events: Iterable[Event],
+    events: Sequence[Event],
     folded: Iterable[Event],
     rows: list[store.FactRow],
     unread: list[tuple[Event, Meaning]],
 ) -> None:
     """Interpret events, and collect the facts of those that are folded."""
     chosen = {event.position for event in folded}
-    for event in events:
-        meaning = interpret(event)
+    for event, meaning in zip(events, interpret_all(events), strict=True):
         if event.position in chosen:
             rows += [store.fact_row(ledger_id, one) for one in meaning.told]
         if meaning.unread:

@@ -34,4 +34,8 @@ async def take_over_the_rest(connection: Connection, schema: str) -> None:
         f"SELECT u.ledger_id, u.position, u.source, u.kind, u.unread, u.reason FROM {active}.unread u "
         "JOIN checkpoints c ON c.ledger_id = u.ledger_id AND u.position <= c.position"
     )
+    await connection.execute(
+        f"INSERT INTO withdrawn SELECT w.* FROM {active}.withdrawn w "  # noqa: S608
+        "JOIN checkpoints c ON c.ledger_id = w.ledger_id AND w.until_position <= c.position"
+    )
     await connection.execute(f"INSERT INTO orgs SELECT ledger_id, source, org FROM {active}.orgs")  # noqa: S608

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from ledger.errors import LedgerError
-from service.commands import demonstration, history, ledgers, people, serving, terms, vendors
+from service.commands import demonstration, explaining, history, ledgers, people, serving, terms, vendors
 from service.commands.screen import ERR
 
 FAILED = 1
@@ -36,6 +36,7 @@ app.add_typer(ledgers.keys, name="key")
 app.command("import")(history.import_file)
 app.command("rebuild")(history.rebuild_views)
 app.command("digest")(history.show_digest)
+app.command("explain")(explaining.explain)
 app.command("vendors")(vendors.show_vendors)
 app.command("erase")(people.erase_customer)
 app.add_typer(people.policies, name="policy")

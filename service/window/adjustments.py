@@ -12,7 +12,7 @@ from ledger.vendors.shape import as_points
 from service.adjusting import Adjusted, Words, adjust, reverse
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.house import HOUSE
-from service.window.accounts import find_account
+from service.window.account_views import find_account
 from service.window.reading import Reader, body_of, limit_of, reach, reader
 
 ADJUSTMENTS = """

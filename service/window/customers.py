@@ -13,7 +13,7 @@ from projections.projection import Projection
 from service.answers import answer, page
 from service.erasure import erase, is_known
 from service.house import HOUSE
-from service.window.accounts import shown_account_rows
+from service.window.account_views import shown_account_rows
 from service.window.reading import Reader, Times, body_of, candidates, only, reach, reader, times_of
 from service.window.subjects import first_row, rows_of_customer
 

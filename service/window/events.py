@@ -18,7 +18,7 @@ from ledger.vendors.repairs import repairs
 from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
 from service.house import HOUSE
 from service.window.reading import candidates, limit_of, reach, reader
-from service.window.subjects import said
+from service.window.steps import said
 
 WHY_CHARACTERS_MAX = 500
 

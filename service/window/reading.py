@@ -1,6 +1,6 @@
 """What every answer from a projection shares: who asks, how far the rows reach, and how a thing is named."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -69,7 +69,14 @@ async def times_of(read: Reader, request: web.Request) -> Times:
     Rows that do not reach the position yet are awaited, so that an answer for it is the same for ever. Raises
     RequestInvalid for what the ledger has not come to, NotAwaited.
     """
-    query = request.query
+    times = await resolved(read, request.query)
+    if times.position is not None:
+        await _await_rows(read, request, times.position)
+    return times
+
+
+async def resolved(read: Reader, query: Mapping[str, str]) -> Times:
+    """Read both times, without waiting for rows. Raises RequestInvalid."""
     at = read_time(query.get("at"), "at")
     position = read_int(query.get("as_of_position"), "as_of_position", least=0, most=2**62)
     known_at = read_time(query.get("known_at"), "known_at")
@@ -79,8 +86,6 @@ async def times_of(read: Reader, request: web.Request) -> Times:
         position = await position_at(read.connection, read.ledger.ledger_id, known_at)
         if position is None:
             raise RequestInvalid("known_at is still to come")
-    if position is not None:
-        await _await_rows(read, request, position)
     return Times(at or datetime.now(UTC), position, at is not None)
 
 

@@ -1,20 +1,20 @@
 """Anything a projection holds, by id: its row, and as history the facts that made it. One handler serves them all."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
-from decimal import Decimal
 from functools import cache
+from itertools import islice
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from ledger.facts import Fact, decode, kind_of
+from ledger.facts import decode, kind_of
 from projections.as_of import Known, fold_known, known_of
 from projections.catalogue import PROJECTIONS
+from projections.explain import RowStep, Stuck, row_steps
 from projections.projection import Projection
 from service.answers import answer
 from service.window.reading import Reader, Times, candidates, only, reach, reader, times_of
+from service.window.steps import Page, cause_of, events_of, explains, said, shown_stuck, steps_asked
 
 HISTORY_MAX = 1_000
 ROWS_MAX = 1_000
@@ -71,12 +71,6 @@ async def history(read: Reader, subject_kind: str, subject: str) -> list[dict[st
     ]
 
 
-def said(fact: Fact) -> dict[str, Any]:
-    """Show what a fact says; what it leaves open is left out."""
-    fields = msgspec.to_builtins(fact, builtin_types=(Decimal, datetime, date))
-    return {name: value for name, value in fields.items() if value is not None}
-
-
 async def known_subject(read: Reader, projection: Projection, refs: Sequence[str], name: str, times: Times) -> Any:
     """Show a subject as of both times, folded on the spot, as the stored rows would be. Raises SubjectUnknown."""
     groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
@@ -124,15 +118,51 @@ def _first_row(projection: Projection, subject: str, folded: Mapping[str, Sequen
     return {"id": subject, **dict(zip(first.columns, rows[0], strict=True))} if rows else {}
 
 
+async def explained_subject(
+    read: Reader, projection: Projection, refs: Sequence[str], name: str, times: Times, page: Page
+) -> dict[str, Any]:
+    """Explain whatever else a projection holds, as of both times: a step for each fact. Raises SubjectUnknown."""
+    groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
+    shown_groups = {known.root: (known, shown_known(projection, known)) for known in groups}
+    root = only([root for root, (_, row) in shown_groups.items() if row], name)
+    known, row = shown_groups[root]
+    row.pop("history")
+    taken = list(islice(enumerate(row_steps(projection, known), 1), page[0], page[0] + page[1] + 1))
+    more = taken[page[1] - 1][0] if len(taken) > page[1] else None
+    taken = taken[: page[1]]
+    events = await events_of(read, [one.told for _, one in taken])
+    return {**row, "steps": [_shown_row(number, one, events) for number, one in taken], "next_step": more}
+
+
+def _shown_row(number: int, one: RowStep | Stuck, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    if isinstance(one, Stuck):
+        return shown_stuck(number, one, events)
+    return {
+        "step": number,
+        "occurred_at": one.told.occurrence.occurred_at,
+        **cause_of(one.told, events),
+        "rule": one.rule._asdict(),
+        "changed": {
+            column: {"before": before, "after": one.row[column]}
+            for column, before in one.before.items()
+            if not column.endswith("position")
+        },
+        "state": one.row,
+    }
+
+
 def handler(projection: Projection) -> Any:
     """Make the handler of GET /v1/<path>/{id} for a projection: as of ?at=, as known at ?as_of_position= or
-    ?known_at=."""
+    ?known_at=; with ?explain=true, why: every step to it."""
 
     async def get_one(request: web.Request) -> web.Response:
         name = request.match_info["id"]
         async with reader(request) as read:
             refs = await candidates(read, name)
             times = await times_of(read, request)
+            if explains(request):
+                explained = await explained_subject(read, projection, refs, name, times, steps_asked(request))
+                return answer({**explained, **await reach(read, times)})
             if times.given:
                 known = await known_subject(read, projection, refs, name, times)
                 return answer({**known, **await reach(read, times)})

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp.test_utils import TestClient, TestServer
 
 from ledger import registry
-from ledger.database import connect
+from ledger.database import Connection, connect
 from ledger.registry import InboundConnection, Ledger
 from ledger.sealing import MasterKey
 from service.app import make_app
@@ -24,6 +24,7 @@ class Neighbour:
         self.client = client
         self.ledger = ledger
         self.key = key
+        self.dsn = ""
         self.inbound: dict[str, InboundConnection] = {}
 
     async def deliver(self, body: bytes, source: str = "capillary", **headers: str) -> tuple[int, Any]:
@@ -46,6 +47,15 @@ class Neighbour:
         assert status == 200, body
         return body
 
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Connection]:
+        """Lend a connection to the database that is served."""
+        connection = await connect(self.dsn)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
 
 @asynccontextmanager
 async def serving(dsn: str, *names: str) -> AsyncIterator[list[Neighbour]]:
@@ -63,6 +73,7 @@ async def serving(dsn: str, *names: str) -> AsyncIterator[list[Neighbour]]:
             neighbour.inbound["voucherify"] = await registry.create_connection(
                 connection, MASTER_KEY, ledger, source="voucherify", scheme="header", header="x-secret"
             )
+            neighbour.dsn = dsn
             neighbours.append(neighbour)
         await connection.close()
         yield neighbours

@@ -233,6 +233,11 @@ async def log_keys(connection: Connection, ledger_id: int) -> list[LogKey]:
     ]
 
 
+def signers(signed: Signed) -> set[tuple[str, bytes]]:
+    """Name the keys, by name and id, that a checkpoint says it is signed by."""
+    return {(one.name, one.key_id) for one in read_note(signed.note).signatures}
+
+
 async def problem_of(connection: Connection, ledger_id: int) -> Problem | None:
     """Say what the matter is, if the last thing that happened was no signature."""
     row = await connection.fetchrow(PROBLEM, ledger_id)

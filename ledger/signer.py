@@ -7,13 +7,12 @@ all of them sign, so that verifiers which know only the old one go on until it i
 """
 
 import base64
-import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from ledger import durable
 from ledger.checkpoints import Checkpoint
 from ledger.errors import KeyWrong
 from ledger.notes import SEED_BYTES, Note, SigningKey
@@ -37,37 +36,35 @@ class Signer:
         """Give the keys, oldest first; none if none was made yet. Raises KeyWrong."""
         if self._given:
             return list(self._given)
-        try:
-            return read_seeds((self._folder / "keys").read_text())
-        except FileNotFoundError:
-            return []
+        kept = durable.read(self._folder / "keys")
+        return [] if kept is None else read_seeds(kept.decode("latin-1"))
 
     def add_key(self) -> bytes:
         """Make a further key, beside which the old ones go on signing. Raises KeyWrong if keys are given by a setting,
         or there are too many."""
         self._refuse_given()
-        with self._locked("keys"):
+        with durable.locked(self._folder, "keys"):
             seeds = self.seeds()
             if len(seeds) == KEYS_MAX:
                 raise KeyWrong(f"{KEYS_MAX} keys sign already; retire one first")
             seeds.append(os.urandom(SEED_BYTES))
-            self._write("keys", _text(seeds))
+            durable.write(self._folder / "keys", _text(seeds))
         return seeds[-1]
 
     def first_key(self) -> None:
         """Make a key unless there is one."""
-        with self._locked("keys"):
+        with durable.locked(self._folder, "keys"):
             if not self.seeds():
-                self._write("keys", _text([os.urandom(SEED_BYTES)]))
+                durable.write(self._folder / "keys", _text([os.urandom(SEED_BYTES)]))
 
     def drop_key(self, seed: bytes) -> None:
         """Destroy a key: it signs no more; what it signed stays verifiable. Raises KeyWrong if it is the last."""
         self._refuse_given()
-        with self._locked("keys"):
+        with durable.locked(self._folder, "keys"):
             seeds = [one for one in self.seeds() if one != seed]
             if not seeds:
                 raise KeyWrong("it is the only one; add another first")
-            self._write("keys", _text(seeds))
+            durable.write(self._folder / "keys", _text(seeds))
 
     def keys(self, origin: str) -> list[SigningKey]:
         """Give the keys under the name of a log, oldest first."""
@@ -75,60 +72,29 @@ class Signer:
 
     def remembered(self, ledger: str) -> bytes | None:
         """Give the last head of a ledger that was signed here, as the note that it is; None if there is none."""
-        try:
-            return (self._folder / f"{ledger}.checkpoint").read_bytes()
-        except FileNotFoundError:
-            return None
+        return durable.read(self._folder / f"{ledger}.checkpoint")
 
     def sign(self, ledger: str, head: Checkpoint, *, after: bytes | None) -> bytes:
         """Sign a head that continues the one in `after`, which is what is remembered. Raises HeadMoved if it is not."""
-        with self._locked(ledger):
+        with durable.locked(self._folder, ledger):
             if self.remembered(ledger) != after:
                 raise HeadMoved
             text = head.write()
             note = Note(text, [key.sign(text) for key in self.keys(head.origin)]).write().encode()
-            self._write(f"{ledger}.checkpoint", note)
+            durable.write(self._folder / f"{ledger}.checkpoint", note)
         return note
 
     def forget(self, ledger: str) -> None:
         """Lay the remembered head of a ledger aside, under another name: it is evidence."""
-        with self._locked(ledger):
+        with durable.locked(self._folder, ledger):
             if self.remembered(ledger) is not None:
                 aside = f"{ledger}.checkpoint.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.{os.urandom(2).hex()}"
                 (self._folder / f"{ledger}.checkpoint").rename(self._folder / aside)
-                self._sync_folder()
+                durable.sync(self._folder)
 
     def _refuse_given(self) -> None:
         if self._given:
             raise KeyWrong("the keys are given by LOYALTY_SIGNING_KEY; change it there")
-
-    @contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        """Keep other processes from the same; nothing waits inside."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._folder / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
-
-    def _write(self, name: str, content: bytes) -> None:
-        """Write a file so that after a crash it is the old or the new one, whole; the new one if we returned."""
-        made = self._folder / f".{name}.new"
-        with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        made.replace(self._folder / name)
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def read_seeds(text: str) -> list[bytes]:

@@ -16,6 +16,7 @@ from ledger.database import connect, open_pool
 from ledger.errors import LedgerError, RoleTooPowerful, SchemaOutdated
 from ledger.reading import BODY_BYTES_MAX
 from ledger.sealing import MasterKey
+from ledger.signer import Signer
 from ledger.vault import Vault
 from projections import generations
 from projections.projector import Projector
@@ -24,6 +25,7 @@ from service.answers import problem, problem_of
 from service.appender import Appender
 from service.erasure import erase_on_request
 from service.house import HOUSE, House
+from service.sealer import Sealer
 from service.settings import Settings
 from service.window import (
     accounts,
@@ -34,9 +36,11 @@ from service.window import (
     events,
     orders,
     programmes,
+    proofs,
     reconciliation,
     subjects,
     system,
+    tlog,
 )
 
 STOP_SECONDS_MAX = 20.0
@@ -61,6 +65,8 @@ ROUTES = [
     *conflicts.ROUTES,
     *audit.ROUTES,
     *system.ROUTES,
+    *proofs.ROUTES,
+    *tlog.ROUTES,
     *subjects.ROUTES,
 ]
 
@@ -97,7 +103,8 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         what = f"{type(error).__name__} in {where.name}:{where.lineno}"
         _log.error("a request failed: %s: %s", request.match_info.route.resource, what)
         response = problem_of(500, "This should not happen; the log says more.")
-    response.headers.update(HEADERS)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)  # what is immutable may be kept by caches, and says so
     return response
 
 
@@ -124,8 +131,11 @@ async def check_role(dsn: str) -> None:
         await connection.close()
 
 
-def make_app(dsn: str, settings: Settings, master_key: MasterKey, *, project: bool = True) -> web.Application:
-    """Make the application over a migrated database; with `project`, the projector runs in it too."""
+def make_app(
+    dsn: str, settings: Settings, master_key: MasterKey, *, project: bool = True, signer: Signer | None = None
+) -> web.Application:
+    """Make the application over a migrated database; with `project`, the projector runs in it too, and with a signer
+    the sealer."""
     app = web.Application(middlewares=[explain_errors], client_max_size=BODY_BYTES_MAX)
     app.router.add_routes(ROUTES)
 
@@ -141,6 +151,8 @@ def make_app(dsn: str, settings: Settings, master_key: MasterKey, *, project: bo
         if settings.erase_on_request:
             tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
         tasks.append(asyncio.create_task(projector.run() if project else projector.watch()))
+        if signer is not None:
+            tasks.append(asyncio.create_task(Sealer(dsn, signer, settings).run()))
         yield
         for task in tasks:
             task.cancel()

@@ -14,7 +14,18 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from ledger.errors import LedgerError
-from service.commands import demonstration, explaining, history, ledgers, people, serving, terms, vendors
+from service.commands import (
+    demonstration,
+    explaining,
+    history,
+    ledgers,
+    people,
+    seals,
+    serving,
+    terms,
+    vendors,
+    witnesses,
+)
 from service.commands.screen import ERR
 
 FAILED = 1
@@ -40,6 +51,10 @@ app.command("explain")(explaining.explain)
 app.command("vendors")(vendors.show_vendors)
 app.command("erase")(people.erase_customer)
 app.add_typer(people.policies, name="policy")
+app.add_typer(seals.seal, name="seal")
+app.add_typer(seals.checkpoint, name="checkpoint")
+app.add_typer(seals.log, name="log")
+app.command("witness")(witnesses.witness)
 app.add_typer(terms.terms, name="terms")
 
 

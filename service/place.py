@@ -16,6 +16,7 @@ import migrations
 from ledger.database import Connection, connect
 from ledger.errors import SchemaOutdated, Unavailable
 from ledger.sealing import MasterKey
+from ledger.signer import Signer, read_seeds
 from service.app import check_schema
 from service.embedded import EmbeddedPostgres
 from service.settings import Settings
@@ -43,6 +44,14 @@ class Place:
             return MasterKey.from_text(self.settings.master_key)
         self.settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         return MasterKey.from_file(self.settings.data / "master.key")
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Who signs checkpoints, and remembers the last ones. Raises KeyWrong."""
+        given = self.settings.signing_key
+        folder = self.settings.signer or self.settings.data / "signer"
+        site = self.settings.log_origin or (self.settings.public_url and urlsplit(self.settings.public_url).hostname)
+        return Signer(folder, [] if given is None else read_seeds(given), site)
 
     async def migrate(self) -> str:
         """Bring the schema to the newest revision; name it. Raises Unavailable."""

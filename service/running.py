@@ -14,6 +14,7 @@ from projections import generations
 from projections.projector import Projector
 from service.app import check_role, make_app
 from service.place import Place, url_of
+from service.sealer import Sealer
 
 KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
 LINGERING_SECONDS = 1.0  # how long the rest of a refused body is read
@@ -38,7 +39,8 @@ async def check_setup(place: Place) -> None:
 @asynccontextmanager
 async def listening(place: Place, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
     """Run the service and give its URL; port 0 takes a free one. Raises OSError if it cannot listen there."""
-    app = make_app(place.dsn, place.settings, place.master_key, project=project)
+    signer = place.signer if project and place.settings.seal else None
+    app = make_app(place.dsn, place.settings, place.master_key, project=project, signer=signer)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -71,14 +73,17 @@ def stop_asked() -> asyncio.Event:
 
 
 async def project(place: Place) -> None:
-    """Run the projector alone until SIGTERM or SIGINT."""
+    """Run the projector and the sealer alone until SIGTERM or SIGINT."""
     async with place.connection() as connection:
         await generations.ensure_live(connection)
     stopping = asyncio.create_task(stop_asked().wait())
-    running = asyncio.create_task(Projector(place.dsn).run())
-    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-    running.cancel()
-    stopping.cancel()
-    await asyncio.gather(running, stopping, return_exceptions=True)
-    if not running.cancelled():
-        running.result()  # it never returns, so this raises what it died of
+    running = [asyncio.create_task(Projector(place.dsn).run())]
+    if place.settings.seal:
+        running.append(asyncio.create_task(Sealer(place.dsn, place.signer, place.settings).run()))
+    await asyncio.wait((*running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for task in (*running, stopping):
+        task.cancel()
+    await asyncio.gather(*running, stopping, return_exceptions=True)
+    for task in running:
+        if not task.cancelled():
+            task.result()  # it never returns, so this raises what it died of

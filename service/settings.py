@@ -1,9 +1,22 @@
 """Everything that can be configured, read from the environment here and nowhere else."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ledger.errors import KeyWrong
+from ledger.notes import VerifierKey
+from ledger.signer import read_seeds
+
+
+class WitnessAddress(NamedTuple):
+    """A witness: what verifies its cosignatures, and where it is asked."""
+
+    key: VerifierKey
+    url: str
 
 
 class Settings(BaseSettings):
@@ -28,3 +41,61 @@ class Settings(BaseSettings):
         default=True, description="forget a customer when the vendor reports the request for it as approved"
     )
     wait_seconds_max: float = Field(default=10.0, ge=0, le=60, description="the longest wait for ?min_position=")
+    seal: bool = Field(default=True, description="seal ledgers and sign checkpoints where projections are kept up")
+    checkpoint_events: int = Field(default=10_000, ge=1, description="a checkpoint is signed after so many events")
+    checkpoint_seconds: float = Field(default=60.0, ge=0, description="or, if there are any, after so many seconds")
+    signer: Path | None = Field(
+        default=None,
+        description="the folder of the signing key and of the last heads signed; without it, signer in the data folder",
+    )
+    signing_key: str | None = Field(
+        default=None,
+        description="Ed25519 keys, 32 bytes in base64 each, oldest first; without it, those in the signer's folder",
+    )
+    log_origin: str | None = Field(
+        default=None,
+        pattern=r"^[^\s+]{1,200}$",
+        description="how names of new logs begin, such as logs.example.com; without it, the host of the public URL",
+    )
+    witnesses: str = Field(
+        default="", description="who cosigns checkpoints: a key and a URL, and again, separated by blanks"
+    )
+    anchors: str = Field(
+        default="", description="where checkpoints are left: files, and URLs to POST them to, separated by blanks"
+    )
+
+    @field_validator("witnesses")
+    @classmethod
+    def _are_witnesses(cls, text: str) -> str:
+        words = text.split()
+        if len(words) % 2 or not all(url.startswith(("http://", "https://")) for url in words[1::2]):
+            raise ValueError("it is a key and a URL for each witness, separated by blanks")
+        _checked(lambda: [VerifierKey.read(key) for key in words[::2]])
+        return text
+
+    @field_validator("signing_key")
+    @classmethod
+    def _are_seeds(cls, text: str | None) -> str | None:
+        if text is not None:
+            _checked(lambda: read_seeds(text))
+        return text
+
+    def witness_addresses(self) -> list[WitnessAddress]:
+        """List the witnesses that cosign."""
+        words = self.witnesses.split()
+        return [
+            WitnessAddress(VerifierKey.read(key), url.rstrip("/"))
+            for key, url in zip(words[::2], words[1::2], strict=True)
+        ]
+
+    def anchor_addresses(self) -> list[str]:
+        """List the files and URLs at which checkpoints are left."""
+        return self.anchors.split()
+
+
+def _checked(read: Callable[[], object]) -> None:
+    """Have a key that is wrong told as a setting that is, without its value."""
+    try:
+        read()
+    except KeyWrong as error:
+        raise ValueError(str(error)) from None

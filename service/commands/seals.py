@@ -1,0 +1,210 @@
+"""loyalty seal, checkpoint, log: sign the head of a ledger, show what was signed, and let others read the log."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ledger import heads, public_logs, registry
+from ledger.database import Connection
+from ledger.errors import KeyWrong, NotSealedYet, Unsealable
+from ledger.heads import Signed
+from ledger.registry import Ledger
+from service.commands.screen import AsJson, Data, InLedger, note, show, show_json, show_table
+from service.place import Place, ask
+from service.publishing import hand_out
+from service.window.proofs import cosigned_note
+
+seal = typer.Typer(help="Seal a ledger: sign the head of its tree, now. And the keys that sign.")
+checkpoint = typer.Typer(help="Checkpoints: what was signed.", no_args_is_help=True)
+log = typer.Typer(help="Logs: addresses at which others read a ledger's log without a key.", no_args_is_help=True)
+
+
+@seal.callback(invoke_without_command=True)
+def seal_ledger(
+    context: typer.Context,
+    ledger: Annotated[str | None, typer.Option("--ledger", help="The ledger's name.")] = None,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Sign what is there, whatever was signed before; a new log begins if need be."),
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a checkpoint over all of a ledger at once, have witnesses cosign it, and leave it at the anchors.
+
+    Ends with 1, and signs nothing, if the ledger does not continue what was signed before.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if ledger is None:
+        raise typer.BadParameter("it is needed", param_hint="--ledger")
+
+    async def work(place: Place, connection: Connection) -> tuple[Signed, dict[str, str], bytes]:
+        chosen = await registry.find_ledger(connection, ledger)
+        try:
+            signed = await heads.sign_head(connection, place.signer, chosen, adopt=adopt)
+        except Unsealable as error:
+            await heads.note_problem(connection, chosen.ledger_id, error)
+            raise
+        witnesses, anchors = place.settings.witness_addresses(), place.settings.anchor_addresses()
+        told = await hand_out(place.dsn, chosen, signed, witnesses, anchors)
+        return signed, told, await cosigned_note(connection, chosen, signed)
+
+    signed, told, text = ask(data, work)
+    if as_json:
+        show_json({**_shown(signed), "handed_out": told, "note": text.decode()})
+    else:
+        show(text.decode().rstrip("\n"))
+        for place, result in told.items():
+            note(f"{place}: {result}")
+
+
+@seal.command("keys")
+def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """List every public key that ever signed for a ledger's log, as verifiers take them."""
+
+    async def work(_place: Place, connection: Connection) -> list[dict[str, Any]]:
+        chosen = await registry.find_ledger(connection, ledger)
+        signed = await heads.latest_checkpoint(connection, chosen.ledger_id)
+        now = set() if signed is None else heads.signers(signed)
+        return [
+            {
+                "key": one.key.write(),
+                "key_id": one.key.key_id.hex(),
+                "added_at": one.added_at.isoformat(),
+                "signs_now": (one.key.name, one.key.key_id) in now,
+            }
+            for one in await heads.log_keys(connection, chosen.ledger_id)
+        ]
+
+    found = ask(data, work)
+    if as_json:
+        show_json(found)
+    else:
+        show_table(("key", "added_at", "signs_now"), [(one["key"], one["added_at"], one["signs_now"]) for one in found])
+
+
+@seal.command("rotate")
+def rotate_key(data: Data = None) -> None:
+    """Make a further signing key. Both sign until `loyalty seal retire`: hand the new one on meanwhile."""
+
+    async def work(place: Place, _connection: Connection) -> None:
+        place.signer.add_key()
+
+    ask(data, work)
+    show("Made a further key; it signs beside the old ones from the next checkpoint on. `loyalty seal keys` tells it.")
+
+
+@seal.command("retire")
+def retire_key(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Eight hexadecimal digits.", show_default=False)],
+    ledger: InLedger,
+    data: Data = None,
+) -> None:
+    """Destroy a signing key, named by its id in a ledger's log; it goes for all ledgers. What it signed is verified by
+    it for ever."""
+
+    async def work(place: Place, connection: Connection) -> None:
+        chosen = await heads.log_of(connection, place.signer, await registry.find_ledger(connection, ledger))
+        for seed, key in zip(place.signer.seeds(), place.signer.keys(chosen.origin), strict=True):
+            if key.public.key_id.hex() == key_id:
+                place.signer.drop_key(seed)
+                return
+        raise KeyWrong(f"no key here has the id {key_id}")
+
+    ask(data, work)
+    show(f"Key {key_id} signs no more.")
+
+
+@checkpoint.command("show")
+def show_checkpoint(
+    ledger: InLedger,
+    format_: Annotated[str, typer.Option("--format", help="note, or email: a text to send to an auditor.")] = "note",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the newest checkpoint, with what witnesses said of it."""
+    if format_ not in ("note", "email"):
+        raise typer.BadParameter("it is note or email", param_hint="--format")
+
+    async def work(_place: Place, connection: Connection) -> tuple[Ledger, Signed, bytes, list[str]]:
+        chosen = await registry.find_ledger(connection, ledger)
+        signed = await heads.latest_checkpoint(connection, chosen.ledger_id)
+        if signed is None:
+            raise NotSealedYet
+        keys = [one.key.write() for one in await heads.log_keys(connection, chosen.ledger_id)]
+        return chosen, signed, await cosigned_note(connection, chosen, signed), keys
+
+    chosen, signed, text, keys = ask(data, work)
+    if as_json:
+        show_json({**_shown(signed), "note": text.decode(), "keys": keys})
+    elif format_ == "note":
+        show(text.decode().rstrip("\n"))
+    else:
+        show(_email(chosen, signed, text.decode(), keys))
+
+
+def _email(ledger: Ledger, signed: Signed, text: str, keys: list[str]) -> str:
+    """Write a mail, headers first, that an auditor need only keep."""
+    lines = "\n".join(keys)
+    return (
+        f"Subject: Checkpoint of ledger {ledger.name}: {signed.size} events\n"
+        f"Content-Type: text/plain; charset=utf-8\n\n"
+        f"Please keep this. It says what the ledger {ledger.name} held at {signed.signed_at:%Y-%m-%d %H:%M:%S} UTC;\n"
+        f"whoever shows you the ledger later can be held to it: everything between the lines, as it stands, is a\n"
+        f"file for `loyalty-verify BUNDLE --older FILE`.\n\n"
+        f"-----8<-----\n{text}----->8-----\n\n"
+        f"Keys that sign for it:\n{lines}"
+    )
+
+
+def _shown(signed: Signed) -> dict[str, Any]:
+    return {"size": signed.size, "root": signed.root.hex(), "signed_at": signed.signed_at.isoformat()}
+
+
+@log.command("publish")
+def publish_log(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """Make an address at which whoever knows it reads the log: entries, hashes and checkpoints, no payload."""
+
+    async def work(place: Place, connection: Connection) -> str:
+        token = await public_logs.publish(connection, await registry.find_ledger(connection, ledger))
+        return f"{place.url()}/v1/logs/{token}"
+
+    url = ask(data, work)
+    if as_json:
+        show_json({"url": url, "ledger": ledger})
+    else:
+        show(url)
+
+
+@log.command("list")
+def list_logs(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """List the addresses that are open."""
+
+    async def work(place: Place, connection: Connection) -> list[dict[str, str]]:
+        found = await public_logs.list_published(connection, await registry.find_ledger(connection, ledger))
+        return [
+            {"url": f"{place.url()}/v1/logs/{one.token}", "since": one.created_at.isoformat(), "token": one.token}
+            for one in found
+        ]
+
+    found = ask(data, work)
+    if as_json:
+        show_json(found)
+    else:
+        show_table(("url", "since"), [(one["url"], one["since"]) for one in found])
+
+
+@log.command("withdraw", context_settings={"ignore_unknown_options": True})
+def withdraw_log(
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The end of the address.", show_default=False)],
+    ledger: InLedger,
+    data: Data = None,
+) -> None:
+    """Close an address."""
+
+    async def work(_place: Place, connection: Connection) -> None:
+        await public_logs.withdraw(connection, await registry.find_ledger(connection, ledger), token)
+
+    ask(data, work)
+    show("The address is closed.")

@@ -1,0 +1,105 @@
+"""Seal all ledgers behind the appends, sign checkpoints, and hand them to witnesses and anchors.
+
+A checkpoint is due after so many events or, if there are any, after so many seconds. What must not be signed over is
+told loudly, in the log and in /v1/ledger/checkpoint, and tried again: the ledger goes on taking events in.
+"""
+
+import asyncio
+import logging
+import time
+import traceback
+from datetime import UTC, datetime
+
+from ledger import heads, read
+from ledger.database import Connection, connect
+from ledger.errors import LedgerError, Unsealable
+from ledger.heads import Signed
+from ledger.merkle import Frontier
+from ledger.registry import Ledger, all_ledgers
+from ledger.seal import load_frontier, seal_block
+from ledger.signer import Signer
+from service.publishing import Publisher
+from service.settings import Settings
+
+POLL_SECONDS = 0.5
+RETRY_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Sealer:
+    """Seals the ledgers of one database, on a connection of its own."""
+
+    def __init__(self, dsn: str, signer: Signer, settings: Settings) -> None:
+        self._dsn = dsn
+        self._signer = signer
+        self._events = settings.checkpoint_events
+        self._seconds = settings.checkpoint_seconds
+        self._publisher = Publisher(dsn, settings)
+        self._frontiers: dict[int, Frontier] = {}
+        self._refused: dict[int, tuple[str, float]] = {}  # what was told of a ledger, and when
+
+    async def run(self) -> None:
+        """Seal until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._seal_connected()
+                except Exception as error:
+                    where = traceback.extract_tb(error.__traceback__)[-1]
+                    _log.error("sealing waits: %s in %s:%s", type(error).__name__, where.name, where.lineno)
+                    self._frontiers.clear()
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            await self._publisher.close()
+
+    async def _seal_connected(self) -> None:
+        connection = await connect(self._dsn)
+        try:
+            while True:
+                busy = [await self._turn(connection, ledger) for ledger in await all_ledgers(connection)]
+                if not any(busy):
+                    await asyncio.sleep(POLL_SECONDS)
+        finally:
+            await connection.close(timeout=5)
+
+    async def _turn(self, connection: Connection, ledger: Ledger) -> bool:
+        """Seal some of a ledger, or sign if that is due. Say whether there is more to do at once."""
+        ledger_id = ledger.ledger_id
+        told = self._refused.get(ledger_id)
+        if told is not None and time.monotonic() - told[1] < RETRY_SECONDS:
+            return False
+        try:
+            frontier = self._frontiers.get(ledger_id) or await load_frontier(connection, ledger_id)
+            grown = self._frontiers[ledger_id] = await seal_block(connection, ledger_id, frontier)
+            if grown is not frontier:
+                return True
+            if await self._is_due(connection, ledger_id):
+                signed = await heads.sign_head(connection, self._signer, ledger, frontier=grown)
+                self._refused.pop(ledger_id, None)
+                self._publisher.publish(ledger, signed)
+        except LedgerError as error:
+            self._frontiers.pop(ledger_id, None)
+            await self._tell(connection, ledger, error)
+        return False
+
+    async def _is_due(self, connection: Connection, ledger_id: int) -> bool:
+        latest = await heads.latest_checkpoint(connection, ledger_id)
+        tail = await read.tail(connection, ledger_id)
+        if latest is None:
+            return tail > 0
+        if tail < latest.size:
+            return True  # not to be signed, which is found out, and told, by trying
+        return tail - latest.size >= self._events or (tail > latest.size and self._age(latest) >= self._seconds)
+
+    def _age(self, signed: Signed) -> float:
+        return (datetime.now(UTC) - signed.signed_at).total_seconds()
+
+    async def _tell(self, connection: Connection, ledger: Ledger, error: LedgerError) -> None:
+        text = str(error)
+        known = self._refused.get(ledger.ledger_id)
+        if known is None or known[0] != text:
+            _log.error("NOT SEALED: ledger %s: %s", ledger.name, text)
+        self._refused[ledger.ledger_id] = (text, time.monotonic())
+        if isinstance(error, Unsealable):
+            await heads.note_problem(connection, ledger.ledger_id, error)

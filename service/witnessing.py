@@ -1,0 +1,30 @@
+"""The witness over HTTP (C2SP tlog-witness): POST /add-checkpoint, and what it is. It needs no database."""
+
+import time
+
+from aiohttp import web
+
+from ledger.witness import Witness
+
+BODY_BYTES_MAX = 65_536
+
+WITNESS = web.AppKey("witness", Witness)
+
+
+async def add_checkpoint(request: web.Request) -> web.Response:
+    """POST /add-checkpoint: cosign a checkpoint that continues the last one of its log."""
+    reply = request.app[WITNESS].add_checkpoint(await request.read(), int(time.time()))
+    return web.Response(status=reply.status, body=reply.body.encode(), headers={"Content-Type": reply.kind})
+
+
+async def show_key(request: web.Request) -> web.Response:
+    """GET /: the key that verifies its cosignatures."""
+    return web.Response(text=request.app[WITNESS].key.write() + "\n")
+
+
+def make_witness_app(witness: Witness) -> web.Application:
+    """Make the application of a witness."""
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app[WITNESS] = witness
+    app.router.add_routes([web.post("/add-checkpoint", add_checkpoint), web.get("/", show_key)])
+    return app

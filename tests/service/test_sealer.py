@@ -1,0 +1,231 @@
+"""The sealer in the running service: when it signs, what it tells when it does not, and where checkpoints go."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from ledger import heads, registry
+from ledger.append import append
+from ledger.checkpoints import Checkpoint
+from ledger.database import Connection
+from ledger.merkle import root_of
+from ledger.notes import Note, read_note, verify
+from ledger.registry import Ledger
+from ledger.signer import Signer
+from ledger.witness import Request, Witness
+from service import sealer
+from service.app import make_app
+from service.settings import Settings
+from service.witnessing import make_witness_app
+from tests.deliveries import VAULT, delivery, issued
+from tests.service.house import MASTER_KEY
+
+WAIT_SECONDS_MAX = 30.0
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealer, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(sealer, "RETRY_SECONDS", 0.05)
+
+
+@contextlib.asynccontextmanager
+async def sealing(dsn: str, folder: Path, **settings: Any) -> AsyncIterator["TestClient[Any, Any]"]:
+    """A service that seals, with a signer in a folder."""
+    signer = Signer(folder / "signer", site="logs.example")
+    app = make_app(dsn, Settings(**settings), MASTER_KEY, signer=signer)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def append_events(connection: Connection, ledger: Ledger, count: int, name: str = "e") -> None:
+    deliveries = [delivery(issued(f"{name}{number}", number, 1, 10)) for number in range(count)]
+    await append(connection, VAULT, ledger.ledger_id, deliveries)
+
+
+async def until(look: Callable[[], Awaitable[Any]]) -> Any:
+    """Look again and again until there is something."""
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while not (found := await look()):  # noqa: ASYNC110 -- what is awaited is in another program's hands
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def size_of(connection: Connection, ledger: Ledger) -> int:
+    signed = await heads.latest_checkpoint(connection, ledger.ledger_id)
+    return 0 if signed is None else signed.size
+
+
+async def until_size(connection: Connection, ledger: Ledger, size: int) -> None:
+    async def reached() -> bool:
+        return await size_of(connection, ledger) == size
+
+    await until(reached)
+
+
+async def test_events_are_sealed_while_the_service_runs(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
+) -> None:
+    other = await registry.create_ledger(connection, "other")
+    async with sealing(dsn, tmp_path, checkpoint_seconds=0):
+        await append_events(connection, ledger, 300)
+        await append_events(connection, other, 1)
+
+        await until_size(connection, ledger, 300)
+        await until_size(connection, other, 1)
+
+
+async def test_a_checkpoint_waits_for_enough_events_or_time(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
+) -> None:
+    async with sealing(dsn, tmp_path, checkpoint_events=10, checkpoint_seconds=3600):
+        await append_events(connection, ledger, 1)
+        await until_size(connection, ledger, 1)  # the first is due at once
+        await append_events(connection, ledger, 9, "nine")
+        await append_events(connection, ledger, 1, "tenth")
+        await until_size(connection, ledger, 11)
+
+    sizes = [row["size"] for row in await connection.fetch("SELECT size FROM ledger.checkpoints ORDER BY checkpoint")]
+    assert sizes == [1, 11]
+
+
+async def test_what_is_not_signed_is_told_and_events_are_taken_in_all_the_same(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await append_events(connection, ledger, 5)
+    key = await registry.create_key(connection, ledger, ["read"])
+    async with sealing(dsn, tmp_path, checkpoint_seconds=0):
+        await until_size(connection, ledger, 5)
+    await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
+    await connection.execute("DELETE FROM ledger.events WHERE position > 3")
+    await connection.execute("ALTER TABLE ledger.events ENABLE ALWAYS TRIGGER stays")
+
+    async with sealing(dsn, tmp_path, checkpoint_seconds=0) as client:
+
+        async def problem() -> Any:
+            response = await client.get("/v1/ledger/checkpoint", headers={"Authorization": f"Bearer {key}"})
+            return (await response.json())["problem"]
+
+        told = await until(problem)
+        assert told["kind"] == "HeadInconsistent"
+        assert "3 events, and a head of 5" in told["detail"]
+        assert (await client.get("/ready")).status == 200
+        await append_events(connection, ledger, 5, "later")
+
+        async def rewritten() -> Any:
+            return "first 5 events are not those" in (await problem())["detail"]
+
+        await until(rewritten)
+
+    assert "NOT SEALED: ledger acme" in caplog.text
+    assert await size_of(connection, ledger) == 5
+    assert await connection.fetchval("SELECT count(*) FROM ledger.seal_problems") == 2  # each told once
+
+
+@contextlib.asynccontextmanager
+async def a_witness(folder: Path) -> AsyncIterator[tuple[Witness, str]]:
+    made = Witness(folder, "witness.example/w1")
+    async with TestServer(make_witness_app(made)) as server:
+        yield made, str(server.make_url("")).rstrip("/")
+
+
+async def test_witnesses_cosign_and_their_word_is_served_with_the_checkpoint(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
+) -> None:
+    key = await registry.create_key(connection, ledger, ["read"])
+    signer = Signer(tmp_path / "signer", site="logs.example")
+    signer.first_key()
+    async with a_witness(tmp_path / "witness") as (witness, url):
+        [log] = signer.keys("logs.example/acme")
+        witness.trust(log.public)
+        settings = {"checkpoint_seconds": 0, "witnesses": f"{witness.key.write()} {url}"}
+        async with sealing(dsn, tmp_path, **settings) as client:
+            for size in (3, 300):
+                await append_events(connection, ledger, size - await size_of(connection, ledger), str(size))
+
+                async def cosigned(size: int = size) -> Any:
+                    headers = {"Authorization": f"Bearer {key}"}
+                    response = await client.get("/v1/ledger/tlog/checkpoint", headers=headers)
+                    note = await response.read()
+                    is_whole = note.startswith(f"logs.example/acme\n{size}\n".encode())
+                    return note if is_whole and note.count("\N{EM DASH} ".encode()) == 2 else None
+
+                note = read_note(await until(cosigned))
+                assert verify(note, [log.public, witness.key]) == [log.public, witness.key]
+
+
+async def test_an_old_copy_is_told_by_the_witness_that_has_seen_more(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await append_events(connection, ledger, 5)
+    old = Signer(tmp_path / "old", site="logs.example")
+    await heads.sign_head(connection, old, ledger)
+    [log] = old.keys("logs.example/acme")
+    async with a_witness(tmp_path / "witness") as (witness, url):
+        witness.trust(log.public)
+        text = Checkpoint("logs.example/acme", 9, root_of([])).write()
+        seen = Note(text, [log.sign(text)]).write().encode()
+        assert witness.add_checkpoint(Request(0, [], seen).write(), 1).status == 200
+        settings = {"checkpoint_seconds": 0, "witnesses": f"{witness.key.write()} {url}"}
+        (tmp_path / "signer").mkdir()
+        for name in ("keys", "acme.checkpoint"):
+            (tmp_path / "signer" / name).write_bytes((tmp_path / "old" / name).read_bytes())
+        async with sealing(dsn, tmp_path, **settings):
+            await append_events(connection, ledger, 1, "one")
+
+            async def told() -> bool:
+                return "it has cosigned 9 events, and this ledger has 6" in caplog.text
+
+            await until(told)
+
+    assert await connection.fetchval("SELECT count(*) FROM ledger.cosignatures") == 0
+
+
+async def test_checkpoints_are_left_at_anchors(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    received: list[bytes] = []
+
+    async def receive(request: web.Request) -> web.Response:
+        received.append(await request.read())
+        return web.Response(status=500 if len(received) == 1 else 204)
+
+    place = web.Application()
+    place.router.add_post("/anchor", receive)
+    file = tmp_path / "anchors"
+    async with TestServer(place) as server:
+        settings = {"checkpoint_seconds": 0, "anchors": f"{file} {server.make_url('/anchor')}"}
+        async with sealing(dsn, tmp_path, **settings):
+            for size in (1, 2):
+                await append_events(connection, ledger, 1, str(size))
+
+                async def arrived(size: int = size) -> bool:
+                    return len(received) == size
+
+                await until(arrived)
+
+    notes = [row["note"] for row in await connection.fetch("SELECT note FROM ledger.checkpoints ORDER BY checkpoint")]
+    assert received == notes
+    assert file.read_bytes() == b"".join(note + b"\n" for note in notes)
+    assert "it answers 500" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"witnesses": "https://witness.example"},
+        {"witnesses": "witness.example+00000000+AAAA https://witness.example"},
+        {"signing_key": "AAAA"},
+        {"log_origin": "with blank"},
+        {"checkpoint_events": 0},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="1 validation error"):
+        Settings(**settings)

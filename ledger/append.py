@@ -31,6 +31,14 @@ class Appended(NamedTuple):
     outcome: str
 
 
+class Arranged(NamedTuple):
+    """Some deliveries, their personal parts sealed, laid out as the function takes them: one array a column."""
+
+    ledger_id: int
+    deliveries: Sequence[Delivery]
+    arguments: Sequence[object]
+
+
 async def append(
     connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]
 ) -> list[list[Appended]]:
@@ -39,13 +47,20 @@ async def append(
     Raises LedgerUnknown, or LedgerUnavailable if the database cannot store now: then it may or may not have stored,
     and the same call may be made again.
     """
+    return await append_arranged(connection, vault, await arrange(connection, vault, ledger_id, deliveries))
+
+
+async def append_arranged(connection: Connection, vault: Vault, arranged: Arranged) -> list[list[Appended]]:
+    """Append what was arranged before, as `append` does. Raises what that raises."""
+    ledger_id, deliveries, _ = arranged
     try:
         for _ in range(TRIES_MAX):
             try:
-                rows = await connection.fetch(APPEND, *await _arguments(connection, vault, ledger_id, deliveries))
+                rows = await connection.fetch(APPEND, *arranged.arguments)
                 break
             except asyncpg.ObjectNotInPrerequisiteStateError:  # a person has been forgotten since the keys were read
                 vault.forget_keys()
+                arranged = await arrange(connection, vault, ledger_id, deliveries)
         else:
             raise LedgerUnavailable("keys change too fast")
     except asyncpg.ForeignKeyViolationError:
@@ -67,19 +82,20 @@ UNAVAILABLE = (
 )
 
 
-async def _arguments(
-    connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]
-) -> list[object]:
-    """Seal the personal parts, and lay out what the function takes: one array a column."""
-    erasures = await vault.erasures(connection, ledger_id)
+async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]) -> Arranged:
+    """Seal the personal parts of some deliveries, and lay out what the function takes. Raises LedgerUnavailable."""
     parts = [(n, part) for n, delivery in enumerate(deliveries, 1) for part in delivery.parts]
-    sealed = await vault.seal(connection, ledger_id, [part for _, part in parts])
+    try:
+        erasures = await vault.erasures(connection, ledger_id)
+        sealed = await vault.seal(connection, ledger_id, [part for _, part in parts])
+    except UNAVAILABLE as error:
+        raise LedgerUnavailable(type(error).__name__) from None
     by_delivery: dict[int, list[Sealed]] = {}
     for (n, _), one in zip(parts, sealed, strict=True):
         by_delivery.setdefault(n, []).append(one)
     events = [(n, draft, by_delivery.get(n)) for n, delivery in enumerate(deliveries, 1) for draft in delivery.drafts]
     blinds = [(n, one.subject, blind) for n, of in by_delivery.items() for one in of for blind in one.blinds]
-    return [
+    arguments: list[object] = [
         ledger_id,
         [draft.connection_id for _, draft, _ in events],
         [draft.source for _, draft, _ in events],
@@ -104,6 +120,7 @@ async def _arguments(
         [subject for _, subject, _ in blinds],
         [blind for _, _, blind in blinds],
     ]
+    return Arranged(ledger_id, deliveries, arguments)
 
 
 def _variant(content: bytes, sealed: Sequence[Sealed] | None) -> bytes:

@@ -23,6 +23,10 @@ class MasterKey:
         self._key = key
         self._cipher = AESGCM(key)
 
+    def __reduce__(self) -> tuple[type["MasterKey"], tuple[bytes]]:
+        """Let a process of ours hand the key to its workers, over a pipe."""
+        return MasterKey, (self._key,)
+
     @classmethod
     def from_text(cls, text: str) -> "MasterKey":
         """Read a key from base64. Raises MasterKeyWrong."""

@@ -17,6 +17,7 @@ from ledger.errors import LedgerError
 from service.commands import (
     demonstration,
     explaining,
+    files,
     history,
     ledgers,
     people,
@@ -44,7 +45,7 @@ app.command("migrate")(serving.migrate)
 app.add_typer(ledgers.ledgers, name="ledger")
 app.add_typer(ledgers.connections, name="connection")
 app.add_typer(ledgers.keys, name="key")
-app.command("import")(history.import_file)
+app.command("import")(files.import_file)
 app.command("rebuild")(history.rebuild_views)
 app.command("digest")(history.show_digest)
 app.command("explain")(explaining.explain)

@@ -9,29 +9,31 @@ then the mended text is what is appended, because no vendor ever sent the other:
 
 import asyncio
 import gzip
-import importlib
 import io
+import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from ledger.append import append
+from ledger.append import Appended, append
 from ledger.database import Connection
-from ledger.errors import RequestInvalid
 from ledger.identify import UNREADABLE, Delivery, Origin, identify
 from ledger.reading import BODY_BYTES_MAX
 from ledger.registry import InboundConnection
 from ledger.vault import Vault
 from service.mending import is_json, mend
 
+if sys.version_info >= (3, 14):
+    from compression import zstd as zstd
+else:
+    from backports import zstd as zstd
+
 LINES_PER_BLOCK_MAX = 1_000
 EVENTS_PER_BLOCK_MAX = 4_000
 BYTES_PER_BLOCK_MAX = 16 * 1024 * 1024
-ZSTANDARD_MODULES = ("compression.zstd", "backports.zstd", "zstandard")  # Python 3.14's own, or one that is installed
 
 
 class Line(NamedTuple):
@@ -54,24 +56,30 @@ class Summary:
     mended_lines: int = 0
     mended_places: Counter[str] = field(default_factory=Counter)  # by rule
 
+    def add(self, other: "Summary") -> None:
+        """Add what became of other lines."""
+        self.lines += other.lines
+        self.appended += other.appended
+        self.duplicates += other.duplicates
+        self.conflicts += other.conflicts
+        self.unreadable += other.unreadable
+        self.too_long += other.too_long
+        self.mended_lines += other.mended_lines
+        self.mended_places += other.mended_places
+
 
 def open_file(path: Path, raw: BinaryIO) -> BinaryIO:
-    """Unpack an opened file by its ending. Raises RequestInvalid where nothing here unpacks `.zst`."""
+    """Unpack an opened file by its ending."""
     if path.suffix == ".gz":
         return cast(BinaryIO, gzip.open(raw))
-    if path.suffix != ".zst":
-        return raw
-    for name in ZSTANDARD_MODULES:
-        with suppress(ImportError):
-            return cast(BinaryIO, importlib.import_module(name).open(raw, "rb"))
-    raise RequestInvalid(
-        "nothing here unpacks .zst: use Python 3.14, install zstandard, or pipe it in: zstdcat … | … -"
-    )
+    if path.suffix == ".zst":
+        return cast(BinaryIO, zstd.open(raw))
+    return raw
 
 
 def is_damage(error: Exception) -> bool:
     """Say whether an error means that a packed file is broken or breaks off."""
-    return isinstance(error, EOFError | gzip.BadGzipFile | zlib.error) or type(error).__name__ == "ZstdError"
+    return isinstance(error, EOFError | gzip.BadGzipFile | zlib.error | zstd.ZstdError)
 
 
 def read_lines(file: BinaryIO) -> Iterator[Line]:
@@ -124,30 +132,30 @@ async def import_lines(
     until then stays.
     """
     summary = Summary()
-    blocks = _blocks(inbound.origin(vault), _mended(lines, summary) if mending else lines, summary)
+    blocks = identified(inbound.origin(vault), mended(lines, summary) if mending else lines, summary)
     block = next(blocks, None)
     while block is not None:
         writing = append(connection, vault, inbound.ledger.ledger_id, block)
         outcomes, following = await asyncio.gather(writing, asyncio.to_thread(next, blocks, None))
-        _count(summary, block, [appended.outcome for delivered in outcomes for appended in delivered])
+        count(summary, block, outcomes)
         tell(summary)
         block = following
     return summary
 
 
-def _mended(lines: Iterator[Line], summary: Summary) -> Iterator[Line]:
+def mended(lines: Iterator[Line], summary: Summary) -> Iterator[Line]:
     """Mend the lines that are not JSON, and count what that took."""
     for line in lines:
-        mended = mend(line.body) if line.body is not None else None
-        if mended is None:
+        sound = mend(line.body) if line.body is not None else None
+        if sound is None:
             yield line
             continue
         summary.mended_lines += 1
-        summary.mended_places.update(mended.places)
-        yield line._replace(body=mended.text)
+        summary.mended_places.update(sound.places)
+        yield line._replace(body=sound.text)
 
 
-def _blocks(origin: Origin, lines: Iterator[Line], summary: Summary) -> Iterator[list[Delivery]]:
+def identified(origin: Origin, lines: Iterator[Line], summary: Summary) -> Iterator[list[Delivery]]:
     """Identify lines, and cut them into blocks that are neither too many nor too large."""
     block: list[Delivery] = []
     events = size = 0
@@ -167,7 +175,9 @@ def _blocks(origin: Origin, lines: Iterator[Line], summary: Summary) -> Iterator
         yield block
 
 
-def _count(summary: Summary, block: list[Delivery], outcomes: list[str]) -> None:
+def count(summary: Summary, block: Sequence[Delivery], appended: Sequence[Sequence[Appended]]) -> None:
+    """Add up what became of a block."""
+    outcomes = [one.outcome for delivered in appended for one in delivered]
     summary.lines += len(block)
     summary.appended += outcomes.count("appended")
     summary.duplicates += outcomes.count("duplicate")

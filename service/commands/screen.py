@@ -9,6 +9,7 @@ import orjson
 import typer
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
@@ -54,3 +55,14 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     OUT.print(table, markup=False)
+
+
+def progress_bar() -> Progress:
+    """Show how far something is, on a terminal only; it vanishes at its end."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)

@@ -1,4 +1,4 @@
-"""`scripts/bench [ingest|import|advance|rebuild|get] [--events N] [--runs N] [--json FILE]`: all unless told which."""
+"""`scripts/bench [BENCHMARK] [--events N] [--runs N] [--json FILE]`: all of them unless told which."""
 
 import argparse
 import logging
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import uvloop
 from rich.console import Console
 
-from tests.bench import figures, importing, over_http, views
+from tests.bench import figures, importing, meaning, over_http, views
 from tests.bench.figures import Figure
 
 RUNS = 3
@@ -25,6 +25,7 @@ class Benchmark(NamedTuple):
 BENCHMARKS = {
     "ingest": Benchmark("HTTP ingest, 32 connections", over_http.ingest, 5_000),
     "import": Benchmark("import, blocks of 1,000", importing.import_history, 15_000),
+    "understand": Benchmark("identify and interpret, one core", meaning.understand, 20_000),
     "advance": Benchmark("advance", views.advance, 15_000),
     "rebuild": Benchmark("rebuild", views.rebuild, 25_000),
     "get": Benchmark("GET /v1/accounts/{id}, 32 connections", over_http.get_accounts, 10_000),

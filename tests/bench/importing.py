@@ -1,4 +1,4 @@
-"""Import in blocks, in one process and in two, against COPY of the same bytes."""
+"""Import in blocks, by one process, by workers and by two commands, against COPY of the same bytes."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,8 @@ import uvloop
 from ledger.database import Connection, connect
 from ledger.registry import InboundConnection
 from ledger.vault import Vault
-from service.importing import Line, import_lines
+from service.import_workers import Task, import_by_workers
+from service.importing import Line, Summary, import_lines
 from tests.bench.figures import Figure
 from tests.bench.place import BLOCK, Book, Place, Watch, a_history, new_book, opened
 from tests.bench.servers import MASTER_KEY
@@ -35,7 +36,8 @@ async def import_history(events: int, runs: int) -> list[Figure]:
         "COPY without an index": [],
         "COPY with the same two keys": [],
         "import by one process": [],
-        f"import by {PROCESSES} processes": [],
+        f"import by {PROCESSES} workers": [],
+        f"import by {PROCESSES} commands at once": [],
     }
     async with opened() as place:
         for run in range(runs):
@@ -44,6 +46,7 @@ async def import_history(events: int, runs: int) -> list[Figure]:
                 await _copy(place.connection, lines, keys=False),
                 await _copy(place.connection, lines, keys=True),
                 await _import(place, lines, await new_book(place, f"one-{run}")),
+                await _import_by_workers(place, lines, await new_book(place, f"workers-{run}")),
                 _import_by_several(place, events, run, await new_book(place, f"several-{run}")),
             )
             for name, rate in zip(measured, rates, strict=True):
@@ -82,6 +85,22 @@ async def _import(place: Place, files: Lines, book: Book) -> float:
         for source, lines in files.items():
             await import_lines(place.connection, book.vault, book.inbound[source], iter(lines), lambda _: None)
     return sum(map(len, files.values())) / watch.seconds
+
+
+async def _import_by_workers(place: Place, files: Lines, book: Book) -> float:
+    """Import as `loyalty import --workers 2` does; timed from the first block to the last, without the start."""
+    lines, seconds = 0, 0.0
+    for source, of_source in files.items():
+        told: list[tuple[float, int]] = []
+
+        def tell(summary: Summary, told: list[tuple[float, int]] = told) -> None:
+            told.append((time.perf_counter(), summary.lines))
+
+        task = Task(place.dsn, MASTER_KEY, book.inbound[source], mending=False)
+        await asyncio.to_thread(import_by_workers, task, iter(of_source), tell, PROCESSES)
+        lines += told[-1][1] - told[0][1]
+        seconds += told[-1][0] - told[0][0]
+    return lines / seconds
 
 
 def _import_by_several(place: Place, events: int, run: int, book: Book) -> float:

@@ -19,6 +19,7 @@ import pytest
 
 from service.cli import main
 from service.demo import samples
+from service.importing import zstd as zstandard
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS_MAX = 60
@@ -167,6 +168,17 @@ def test_an_import_run_twice_appends_once(served: Served, tmp_path: Path) -> Non
     nothing = {"conflicts": 0, "unreadable": 0, "too_long": []}
     assert first == {"lines": 2, "appended": 2, "duplicates": 0, **nothing}
     assert second == {"lines": 2, "appended": 0, "duplicates": 2, **nothing}
+
+
+def test_a_file_packed_by_zstandard_is_imported_by_workers(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "history.ndjson.zst"
+    lines = b"".join(b'{"packed": %d}\n' % number for number in range(50))
+    file.write_bytes(zstandard.compress(lines))
+    connection = served.connection()["connection_id"]
+
+    told = served.ask("import", str(file), f"--connection={connection}", "--workers=2")
+
+    assert (told["lines"], told["appended"]) == (50, 50)
 
 
 def test_a_document_over_several_lines_is_one_delivery(served: Served) -> None:

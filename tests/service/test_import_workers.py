@@ -1,0 +1,100 @@
+"""Import by several processes comes to what import by one does: the same events at the same positions."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from ledger import read, registry
+from ledger.append import append
+from ledger.database import Connection
+from ledger.errors import LedgerError, LedgerUnavailable
+from ledger.registry import InboundConnection, Ledger, create_ledger
+from ledger.sealing import MasterKey
+from ledger.vault import Vault
+from service.import_workers import Task, import_by_workers
+from service.importing import LINES_PER_BLOCK_MAX, Line, Summary, import_lines
+from tests.deliveries import delivery, issued
+
+MASTER_KEY = MasterKey(bytes(range(32)))
+LINES = 2 * LINES_PER_BLOCK_MAX + 17
+
+
+def lines(count: int = LINES) -> list[Line]:
+    """Points issued to a hundred customers, every tenth line told twice, one that is no JSON, one that is too long."""
+    told = [n - n % 10 // 9 for n in range(count)]
+    bodies: list[bytes | None] = [issued(str(n), n, n % 100, 10) for n in told]
+    bodies[5:7] = [b"{,}", None]
+    return [Line(number, body) for number, body in enumerate(bodies, 1)]
+
+
+async def told(connection: Connection, ledger: Ledger) -> list[tuple[int, str, bytes]]:
+    events = await read.events_after(connection, ledger.ledger_id, 0, LINES)
+    return [(event.position, event.kind, event.payload) for event in events]
+
+
+async def import_by(
+    dsn: str, inbound: InboundConnection, workers: int, given: Sequence[Line], mending: bool = False
+) -> Summary:
+    task = Task(dsn, MASTER_KEY, inbound, mending)
+    return await asyncio.to_thread(import_by_workers, task, iter(given), lambda _: None, workers)
+
+
+async def test_positions_follow_the_file_however_many_read_it(connection: Connection, dsn: str, ledger: Ledger) -> None:
+    other = await create_ledger(connection, "other")
+    here = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
+    there = await registry.create_connection(connection, MASTER_KEY, other, source="capillary")
+
+    one = await import_lines(connection, Vault(MASTER_KEY), here, iter(lines()), lambda _: None)
+    several = await import_by(dsn, there, 3, lines())
+
+    assert several == one
+    assert (one.lines, one.too_long, one.unreadable) == (LINES - 1, [7], 1)
+    assert await told(connection, other) == await told(connection, ledger)
+
+
+async def test_webhooks_come_in_between_and_keep_the_ledger_dense(
+    connection: Connection, dsn: str, ledger: Ledger
+) -> None:
+    inbound = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
+    importing = asyncio.create_task(import_by(dsn, inbound, 2, lines()))
+    vault, delivered = Vault(MASTER_KEY), 0
+    while not importing.done():
+        await append(connection, vault, ledger.ledger_id, [delivery(issued(f"live-{delivered}", 0, 7, 5))])
+        delivered += 1
+        await asyncio.sleep(0.001)
+
+    summary = await importing
+
+    assert delivered > 0
+    assert await read.tail(connection, ledger.ledger_id) == summary.appended + delivered
+    positions = [position for position, _, _ in await told(connection, ledger)]
+    assert positions == list(range(1, len(positions) + 1))
+
+
+async def test_an_import_that_broke_off_is_run_again(connection: Connection, dsn: str, ledger: Ledger) -> None:
+    inbound = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
+    first = await import_by(dsn, inbound, 2, lines()[: LINES_PER_BLOCK_MAX + 50])
+
+    again = await import_by(dsn, inbound, 2, lines())
+
+    assert first.appended > LINES_PER_BLOCK_MAX * 0.9
+    assert first.appended + again.appended == len({line.body for line in lines()} - {None})
+    assert await read.tail(connection, ledger.ledger_id) == first.appended + again.appended
+
+
+async def test_broken_lines_are_mended_by_workers_too(connection: Connection, dsn: str, ledger: Ledger) -> None:
+    inbound = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
+
+    summary = await import_by(dsn, inbound, 2, [Line(1, b'{"a": 1,}'), Line(2, b'{"b": 2}')], mending=True)
+
+    assert (summary.lines, summary.unreadable, summary.mended_lines) == (2, 0, 1)
+
+
+async def test_what_a_worker_cannot_do_is_told_where_it_was_started(dsn: str) -> None:
+    nowhere = InboundConnection(Ledger(404, "none"), "c", "capillary", None, "header", "x", (b"s",), None)
+
+    with pytest.raises(LedgerError):
+        await import_by(dsn, nowhere, 2, lines(2))
+    with pytest.raises(LedgerUnavailable):
+        await import_by("postgresql://nobody@127.0.0.1:1/none", nowhere, 2, lines(2))

@@ -38,7 +38,15 @@ POLICIES: dict[str, Callable[[Sequence[Event]], list[Event]]] = {
 }
 DEFAULT_POLICY = "earliest"
 
+# By which the facts of a generation were settled: a policy that was set later reaches it when it follows (policies.py).
+CREATE_POLICIES = """
+    CREATE TABLE IF NOT EXISTS policies (
+        ledger_id int NOT NULL, source text NOT NULL, kind text NOT NULL, policy text NOT NULL,
+        PRIMARY KEY (ledger_id, source, kind))
+"""
+TAKE_POLICIES = "INSERT INTO policies SELECT ledger_id, source, kind, policy FROM ledger.conflict_policies"
 READ_POLICIES = "SELECT source, kind, policy FROM ledger.conflict_policies WHERE ledger_id = $1"
+READ_GENERATION_POLICIES = "SELECT source, kind, policy FROM policies WHERE ledger_id = $1"
 
 Policies = Mapping[tuple[str, str], str]  # by source and kind
 
@@ -46,6 +54,12 @@ Policies = Mapping[tuple[str, str], str]  # by source and kind
 async def policies_of(connection: Connection, ledger_id: int) -> Policies:
     """Give the policies of a ledger that are not the default."""
     rows = await connection.fetch(READ_POLICIES, ledger_id)
+    return {(row["source"], row["kind"]): row["policy"] for row in rows}
+
+
+async def policies_of_generation(connection: Connection, ledger_id: int) -> Policies:
+    """Give the policies by which the facts of the connection's generation were settled, default ones left out."""
+    rows = await connection.fetch(READ_GENERATION_POLICIES, ledger_id)
     return {(row["source"], row["kind"]): row["policy"] for row in rows}
 
 
@@ -82,7 +96,7 @@ async def settle(connection: Connection, ledger_id: int, batch: Sequence[Event])
     keys = {event.event_key[:KEY_BYTES] for event in batch if len(event.event_key) > KEY_BYTES}
     if not keys:
         return Settled(frozenset(), ())
-    policies = await policies_of(connection, ledger_id)
+    policies = await policies_of_generation(connection, ledger_id)
     first, last = batch[0].position, batch[-1].position
     losers: set[int] = set()
     withdrawn: list[Told] = []

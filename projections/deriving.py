@@ -12,7 +12,7 @@ from ledger.identify import KEY_BYTES
 from ledger.interpret import Event, Meaning, interpret_all
 from ledger.read import conflicting_keys, event_at, events_between, twins
 from projections import advance, store
-from projections.conflicts import policies_of, winners
+from projections.conflicts import policies_of_generation, winners
 from projections.parts import Contested, Events, Work
 from projections.withdrawn import note_withdrawn
 
@@ -35,7 +35,7 @@ async def derive(connection: Connection, work: Work) -> int:
             orgs.update((event.source, event.org) for event in plain)
             _understand(work.ledger_id, plain, plain, rows, unread)
     else:
-        policies = await policies_of(connection, work.ledger_id)
+        policies = await policies_of_generation(connection, work.ledger_id)
         for key in sorted(await conflicting_keys(connection, work.ledger_id, work.last)):
             group = [event for event in await twins(connection, work.ledger_id, key) if event.position <= work.last]
             orgs.update((event.source, event.org) for event in group)

@@ -12,6 +12,7 @@ import msgspec
 
 from ledger.database import Connection
 from projections.catalogue import PROJECTIONS
+from projections.conflicts import CREATE_POLICIES, TAKE_POLICIES
 from projections.withdrawn import CREATE_WITHDRAWN, INDEX_WITHDRAWN
 
 LIVE = "live"
@@ -76,6 +77,7 @@ CREATE = (
     CREATE_CHECKPOINTS,
     CREATE_WITHDRAWN,
     INDEX_WITHDRAWN,
+    CREATE_POLICIES,
 )
 
 REGISTER = """
@@ -87,7 +89,7 @@ REGISTER = """
 """
 MAY_BE_SERVICE = "SELECT pg_has_role(current_user, 'loyalty_service', 'MEMBER')"
 LIVE_VERSIONS = "SELECT versions FROM projections.generations WHERE schema_name = 'live'"
-LACKS_WITHDRAWN = "SELECT to_regclass('live.withdrawn') IS NULL"
+LACKS_POLICIES = "SELECT to_regclass('live.policies') IS NULL"
 LOCK_GENERATIONS = "SELECT pg_advisory_xact_lock(1819239278)"
 
 
@@ -99,10 +101,12 @@ async def ensure_live(connection: Connection) -> None:
             await create(connection, LIVE)
             await index_facts(connection, LIVE)
             await index_rows(connection, LIVE)
-        elif await connection.fetchval(LACKS_WITHDRAWN):  # made by a version that knew of none
+        elif await connection.fetchval(LACKS_POLICIES):  # made by a version that knew of none
             await connection.execute("SET LOCAL search_path = live")
             await connection.execute(CREATE_WITHDRAWN)
             await connection.execute(INDEX_WITHDRAWN)
+            await connection.execute(CREATE_POLICIES)
+            await connection.execute(TAKE_POLICIES)
 
 
 async def create(connection: Connection, schema: str | None = None) -> str:

@@ -8,11 +8,20 @@ from ledger.interpret import interpret
 from ledger.read import conflicts_of_kind, twins
 from projections import store
 from projections.advance import refold
-from projections.conflicts import POLICIES, policies_of, winners
+from projections.conflicts import DEFAULT_POLICY, POLICIES, Policies, policies_of_generation, winners
 from projections.withdrawn import note_withdrawn
 
 SET_POLICY = """
     INSERT INTO ledger.conflict_policies (ledger_id, source, kind, policy) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (ledger_id, source, kind) DO UPDATE SET policy = excluded.policy
+"""
+CHANGED = """
+    SELECT l.source, l.kind, l.policy FROM ledger.conflict_policies l
+      LEFT JOIN policies g ON g.ledger_id = l.ledger_id AND g.source = l.source AND g.kind = l.kind
+     WHERE l.ledger_id = $1 AND l.policy <> coalesce(g.policy, $2) ORDER BY l.source, l.kind
+"""
+TAKE_POLICY = """
+    INSERT INTO policies (ledger_id, source, kind, policy) VALUES ($1, $2, $3, $4)
     ON CONFLICT (ledger_id, source, kind) DO UPDATE SET policy = excluded.policy
 """
 
@@ -26,20 +35,43 @@ async def set_policy(connection: Connection, ledger_id: int, source: str, kind: 
         raise RequestInvalid(f"a policy is one of {', '.join(POLICIES)}: {policy}")
     async with connection.transaction():
         reached = await store.hold_checkpoint(connection, ledger_id)
-        before = await policies_of(connection, ledger_id)
         await connection.execute(SET_POLICY, ledger_id, source, kind, policy)
-        after = {**before, (source, kind): policy}
-        keys = {key[:KEY_BYTES] for key in await conflicts_of_kind(connection, ledger_id, source, kind, reached)}
-        gone: list[Told] = []
-        new: list[Told] = []
-        for key in sorted(keys):
-            events = [event for event in await twins(connection, ledger_id, key) if event.position <= reached]
-            had = {event.position: event for event in winners(events, before)}
-            has = {event.position: event for event in winners(events, after)}
-            await note_withdrawn(connection, ledger_id, events, after)
-            gone += [one for at in had.keys() - has.keys() for one in interpret(had[at]).told]
-            new += [one for at in has.keys() - had.keys() for one in interpret(has[at]).told]
-        await store.delete_facts(connection, ledger_id, gone)
-        await store.write_facts(connection, ledger_id, new)
-        await refold(connection, ledger_id, [*gone, *new])
-    return len(keys)
+        await follow_policies(connection, ledger_id)
+        return len(await _keys(connection, ledger_id, source, kind, reached))
+
+
+async def follow_policies(connection: Connection, ledger_id: int) -> None:
+    """Settle past conflicts of the connection's generation again, where it goes by other policies than the ledger does
+    by now: one that was rebuilt meanwhile, or is kept for a rollback, learns of them here."""
+    if not await connection.fetch(CHANGED, ledger_id, DEFAULT_POLICY):
+        return
+    async with connection.transaction():
+        reached = await store.hold_checkpoint(connection, ledger_id)
+        for source, kind, policy in await connection.fetch(CHANGED, ledger_id, DEFAULT_POLICY):
+            before = await policies_of_generation(connection, ledger_id)
+            await _settle_again(
+                connection, ledger_id, reached, before, {**before, (source, kind): policy}, source, kind
+            )
+            await connection.execute(TAKE_POLICY, ledger_id, source, kind, policy)
+
+
+async def _settle_again(
+    connection: Connection, ledger_id: int, reached: int, before: Policies, after: Policies, source: str, kind: str
+) -> None:
+    keys = await _keys(connection, ledger_id, source, kind, reached)
+    gone: list[Told] = []
+    new: list[Told] = []
+    for key in sorted(keys):
+        events = [event for event in await twins(connection, ledger_id, key) if event.position <= reached]
+        had = {event.position: event for event in winners(events, before)}
+        has = {event.position: event for event in winners(events, after)}
+        await note_withdrawn(connection, ledger_id, events, after)
+        gone += [one for at in had.keys() - has.keys() for one in interpret(had[at]).told]
+        new += [one for at in has.keys() - had.keys() for one in interpret(has[at]).told]
+    await store.delete_facts(connection, ledger_id, [*gone, *new])  # facts may have been taken over as they are now
+    await store.write_facts(connection, ledger_id, new)
+    await refold(connection, ledger_id, [*gone, *new])
+
+
+async def _keys(connection: Connection, ledger_id: int, source: str, kind: str, reached: int) -> set[bytes]:
+    return {key[:KEY_BYTES] for key in await conflicts_of_kind(connection, ledger_id, source, kind, reached)}

@@ -15,6 +15,7 @@ from ledger.database import Connection, connect
 from ledger.read import tail
 from ledger.registry import all_ledgers
 from projections import advance, store
+from projections.policies import follow_policies
 
 POLL_SECONDS = 0.1
 BATCHES_PER_LEDGER_MAX = 10  # then it is the next one's turn
@@ -74,6 +75,7 @@ class Projector:
         busy = False
         for ledger in await all_ledgers(connection):
             batches = 0
+            await follow_policies(connection, ledger.ledger_id)
             async with contextlib.aclosing(advance.follow(connection, ledger.ledger_id)) as positions:
                 async for position in positions:
                     await self._tell(ledger.ledger_id, position)
@@ -104,4 +106,5 @@ async def catch_up(connection: Connection, ledger_id: int) -> int:
     while (position := await store.checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
         async for _ in advance.follow(connection, ledger_id):
             pass
+    await follow_policies(connection, ledger_id)
     return position

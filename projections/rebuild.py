@@ -20,6 +20,7 @@ from ledger.read import tail
 from ledger.registry import Ledger, all_ledgers
 from projections import advance, generations, parts, store
 from projections.catalogue import PROJECTIONS
+from projections.conflicts import TAKE_POLICIES
 from projections.cutting import cut_events, cut_subjects
 from projections.deriving import derive
 from projections.digest import digest
@@ -27,6 +28,7 @@ from projections.folding import fold_range
 from projections.indexing import make_indexes
 from projections.joined import join_all
 from projections.parts import Statements, Task, Work
+from projections.policies import follow_policies
 from projections.refused import CREATE_REFUSED, settle_refused
 from projections.taking_over import take_over, take_over_the_rest
 from projections.workers import Crew
@@ -128,6 +130,7 @@ async def _begin(connection: Connection, source: Source) -> int:
             if source == "facts":
                 await take_over_the_rest(connection, await generations.active_schema(connection))
             else:
+                await connection.execute(TAKE_POLICIES)
                 for ledger in await all_ledgers(connection):
                     await connection.execute(SET_CHECKPOINT, ledger.ledger_id, await tail(connection, ledger.ledger_id))
     return sum(row["position"] for row in await connection.fetch(CHECKPOINTS))
@@ -219,6 +222,7 @@ async def _bring_to(connection: Connection, ledger_id: int, position: int) -> No
     """Advance a generation to exactly a position."""
     while (at := await store.checkpoint(connection, ledger_id)) < position:
         await advance.advance(connection, ledger_id, min(position - at, advance.EVENTS_PER_BATCH_MAX))
+    await follow_policies(connection, ledger_id)
 
 
 async def _swap(live: Connection, fresh: Connection, schema: str) -> None:

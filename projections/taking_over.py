@@ -38,4 +38,5 @@ async def take_over_the_rest(connection: Connection, schema: str) -> None:
         f"INSERT INTO withdrawn SELECT w.* FROM {active}.withdrawn w "  # noqa: S608
         "JOIN checkpoints c ON c.ledger_id = w.ledger_id AND w.until_position <= c.position"
     )
+    await connection.execute(f"INSERT INTO policies SELECT ledger_id, source, kind, policy FROM {active}.policies")  # noqa: S608
     await connection.execute(f"INSERT INTO orgs SELECT ledger_id, source, org FROM {active}.orgs")  # noqa: S608

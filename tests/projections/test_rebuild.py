@@ -15,6 +15,7 @@ from ledger.registry import Ledger
 from projections import cutting, generations, rebuild
 from projections.codecs import decode_numeric, decode_time, encode_numeric, encode_time, hasten
 from projections.digest import Digest, digest
+from projections.policies import set_policy
 from projections.projector import catch_up
 from projections.rebuild import Source, fill
 from tests.bench.history import history
@@ -123,6 +124,27 @@ async def test_a_fact_that_comes_after_a_rebuild_finds_its_subject_as_it_was(
 
     rows = await fresh.fetch("SELECT available FROM accounts ORDER BY account_id")
     assert [int(row["available"]) for row in rows] == [7, 12, 9]
+    assert await digest(fresh, ledger.ledger_id) == await digest(connection, ledger.ledger_id)
+    await fresh.close()
+
+
+@pytest.mark.parametrize("source", ["ledger", "facts"])
+async def test_a_policy_that_is_set_while_a_generation_is_filled_holds_in_it_too(
+    connection: Connection, dsn: str, ledger: Ledger, source: Source
+) -> None:
+    sent = [issued("a", 0, 1, 10), issued("a", 0, 1, 30), issued("b", 1, 2, 5)]
+    await append(connection, VAULT, ledger.ledger_id, [delivery(body) for body in sent])
+    await catch_up(connection, ledger.ledger_id)
+    schema = await new_generation(connection)
+
+    await fill(dsn, schema, source=source)
+    await set_policy(connection, ledger.ledger_id, "capillary", "pointsIssued", "both")
+    fresh = await connect(dsn, search_path=schema)
+    before = await fresh.fetchval("SELECT available FROM accounts ORDER BY account_id")
+    await catch_up(fresh, ledger.ledger_id)
+
+    assert before in (10, 30)
+    assert await fresh.fetchval("SELECT available FROM accounts ORDER BY account_id") == 40
     assert await digest(fresh, ledger.ledger_id) == await digest(connection, ledger.ledger_id)
     await fresh.close()
 

@@ -1,0 +1,110 @@
+"""For finance: the trial balance, and the liability as a roll-forward by day or month and by vintage."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from ledger.errors import RequestInvalid
+from projections.movements import Ask, Row
+from service.answers import answer, decode_cursor, encode_cursor
+from service.liability import month_of, roll_forward, shown_row, trial_balance, unbalanced
+from service.window.programmes import find_programme
+from service.window.reading import Reader, Times, limit_of, reach, reader, times_of
+
+DAYS_MAX = 3_700  # ten years
+MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+
+
+async def get_trial_balance(request: web.Request) -> web.Response:
+    """GET /v1/trial-balance: the classes of all accounts by programme and unit, at ?at=, as known at ?as_of_position=
+    or ?known_at=. "balanced" says that each sums to zero, and that every account's postings come to what it holds."""
+    async with reader(request) as read:
+        times = await times_of(read, request)
+        balance = await trial_balance(read.connection, read.ledger.ledger_id, times.at, times.position)
+        sums = balance.sums()
+        wrong_rows = await unbalanced(read.connection, read.ledger.ledger_id)
+        return answer(
+            {
+                "at": times.at,
+                "balanced": not any(one.sum for one in sums) and not balance.differing and not wrong_rows,
+                "accounts": balance.accounts,
+                "accounts_differing": balance.differing[:100],
+                "items": [{**one._asdict(), "sum": one.sum} for one in sums],
+                "next": None,
+                **await reach(read, times),
+            }
+        )
+
+
+async def get_liability(request: web.Request) -> web.Response:
+    """GET /v1/liability?from=&to=: how the points outstanding came from one day to another, both days in, ?by=day or
+    month, for each programme, unit and vintage; ?programme=, ?unit= and ?vintage=2026-03 choose. As known at
+    ?as_of_position= or ?known_at=. "ties" says that the closing is the sum of the accounts."""
+    limit = limit_of(request)
+    after = decode_cursor(request.query.get("cursor"))
+    async with reader(request) as read:
+        times = await times_of(read, request)
+        ask = await asked(read, request, times)
+        done = await roll_forward(read.connection, read.ledger.ledger_id, ask, times.position)
+        rows = done.rows if after is None else [row for row in done.rows if cursor_of(row) > after]
+        more = encode_cursor(*cursor_of(rows[limit - 1])) if len(rows) > limit else None
+        return answer(
+            {
+                "from": ask.first,
+                "to": ask.last,
+                "by": "month" if ask.monthly else "day",
+                "items": [shown_row(row, done.terms) for row in rows[:limit]],
+                "next": more,
+                "totals": [shown_row(row, done.terms) for row in done.totals],
+                "ties": not any(tie.difference for tie in done.ties),
+                "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
+                **await reach(read, times),
+            }
+        )
+
+
+async def asked(read: Reader, request: web.Request, times: Times) -> Ask:
+    """Read which days, programme, unit and vintage are asked for: this month so far unless told. Raises
+    RequestInvalid."""
+    query = request.query
+    last = read_day(query.get("to"), "to") or times.at.astimezone(UTC).date()
+    first = read_day(query.get("from"), "from") or last.replace(day=1)
+    by = query.get("by", "day")
+    if by not in ("day", "month"):
+        raise RequestInvalid("by is day or month")
+    if not timedelta(0) <= last - first < timedelta(DAYS_MAX):
+        raise RequestInvalid(f"from is not after to, and at most {DAYS_MAX:,} days before it")
+    programme = await find_programme(read, query["programme"]) if "programme" in query else None
+    return Ask(first, last, by == "month", programme, query.get("unit"), read_month(query.get("vintage"), "vintage"))
+
+
+def read_day(text: str | None, name: str) -> date | None:
+    """Read a day of a query. Raises RequestInvalid."""
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise RequestInvalid(f"{name} is a day, for example 2026-03-31") from None
+
+
+def read_month(text: str | None, name: str) -> date | None:
+    """Read a month of a query, as its first day. Raises RequestInvalid."""
+    if text is None:
+        return None
+    if not MONTH.fullmatch(text) or text < "0001":
+        raise RequestInvalid(f"{name} is a month, for example 2026-03")
+    return date(int(text[:4]), int(text[5:]), 1)
+
+
+def cursor_of(row: Row) -> list[Any]:
+    """Give the place of a row in the order of the rows; no vintage comes last."""
+    return [row.key.programme, row.key.unit, row.key.period.isoformat(), month_of(row.key.vintage) or "~"]
+
+
+ROUTES = [
+    web.get("/v1/trial-balance", get_trial_balance),
+    web.get("/v1/liability", get_liability),
+]

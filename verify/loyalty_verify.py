@@ -1,0 +1,1033 @@
+"""Verify an audit bundle of a Loyalty Ledger: signatures, every leaf, the root, payloads, facts and balances.
+
+One file that runs alone, with the standard library and `cryptography`; it shares no line with the software that wrote
+the bundle, and trusts nothing in it. Whatever a bundle holds, the outcome is a verdict: a member is read only after its
+size was checked, one at a time, so memory is bounded, and anything unforeseen counts as "not verified".
+
+    loyalty-verify BUNDLE [--older CHECKPOINT] [--key VKEY]... [--json]      exit 0 verified, 1 not, 2 misuse
+
+What it checks, and what it cannot, stands in docs/auditors.md. A bundle is an uncompressed ustar archive:
+
+    checkpoint, tile/...           C2SP tlog-checkpoint and tlog-tiles (of a partial bundle: entries/N, proofs/N)
+    payloads/NNNNNN                records: position (8 bytes), length (4), body; it counts until the next record
+    rows/TABLE/NNNNNN              rows as PostgreSQL's COPY writes text, in the order of their keys
+    keys, manifest.json, SHA256SUMS
+"""
+
+import argparse
+import base64
+import binascii
+import hashlib
+import json
+import re
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from itertools import groupby
+from typing import Any, BinaryIO, NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+VERIFIED, NOT_VERIFIED, MISUSE = 0, 1, 2
+FORMAT = "loyalty-audit-bundle/1"
+
+MEMBERS_MAX = 1_000_000
+MEMBER_BYTES_MAX = 64 << 20
+NOTE_BYTES_MAX = 1 << 20
+JSON_BYTES_MAX = 4 << 20
+FACTS_PER_SUBJECT_MAX = 1_000_000
+LEAVES_PER_TILE = 256
+BLOCK = 512
+ED25519, COSIGNATURE = 1, 4
+ZERO = Decimal(0)
+
+NAME = re.compile(
+    r"checkpoint|keys|manifest\.json|SHA256SUMS|(?:tile/(?:[0-9]{1,2}|entries)/(?:x\d{3}/){0,6}\d{3}(?:\.p/[1-9]\d{0,2})?)"
+    r"|(?:payloads|rows/[a-z_]{1,40})/\d{6}|entries/[1-9]\d{0,17}|proofs/[1-9]\d{0,17}\.tlog-proof|consistency/\d{1,18}",
+    re.ASCII,
+)
+POINTS = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
+EXACT = Context(prec=120, traps=[Inexact, InvalidOperation])
+
+
+class Refused(Exception):
+    """Something does not hold; the text says what, for a person."""
+
+
+def demand(holds: object, sentence: str) -> None:
+    if not holds:
+        raise Refused(sentence)
+
+
+# --- the archive ------------------------------------------------------------------------------------------------------
+
+
+class Archive:
+    """The members of a strict ustar archive, by name: regular files only, each name once and of the known ones."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._at: dict[str, tuple[int, int]] = {}
+        self.order: list[str] = []
+        end = file.seek(0, 2)
+        at = 0
+        while True:
+            file.seek(at)
+            header = file.read(BLOCK)
+            demand(len(header) == BLOCK, "the archive ends in the middle")
+            if not any(header):
+                break
+            name, size = _header(header)
+            at += BLOCK
+            demand(at + size <= end, f"{name} ends beyond the archive")
+            demand(name not in self._at, f"{name} is there twice")
+            demand(len(self._at) < MEMBERS_MAX, "too many members")
+            self._at[name] = (at, size)
+            self.order.append(name)
+            at += -(-size // BLOCK) * BLOCK
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._at
+
+    def read(self, name: str, most: int = MEMBER_BYTES_MAX) -> bytes:
+        """Read one member, which may have at most so many bytes."""
+        demand(name in self._at, f"{name} is missing")
+        at, size = self._at[name]
+        demand(size <= most, f"{name} is larger than {most} bytes")
+        self._file.seek(at)
+        return self._file.read(size)
+
+    def names(self, prefix: str) -> list[str]:
+        return [name for name in self.order if name.startswith(prefix)]
+
+
+def _header(header: bytes) -> tuple[str, int]:
+    """Read a name and a size. Links, devices, extended headers and unknown names are refused, so no path can escape."""
+    plain = sum(header[:148]) + 8 * 32 + sum(header[156:])
+    demand(_octal(header[148:156]) == plain, "a header of the archive is damaged")
+    demand(header[156:157] in (b"0", b"\0"), "the archive holds something other than plain files")
+    prefix, short = (part.rstrip(b"\0").decode("latin-1") for part in (header[345:500], header[:100]))
+    name = f"{prefix}/{short}" if prefix else short
+    demand(NAME.fullmatch(name), f"{name[:80]!r} is no member of a bundle")
+    size = _octal(header[124:136])
+    demand(size <= MEMBER_BYTES_MAX, f"{name} is larger than {MEMBER_BYTES_MAX} bytes")
+    return name, size
+
+
+def _octal(digits: bytes) -> int:
+    text = digits.strip(b"\0 ")
+    demand(text.isdigit() and not set(text) & set(b"89"), "a header of the archive is damaged")
+    return int(text, 8)
+
+
+# --- signed notes and checkpoints -------------------------------------------------------------------------------------
+
+
+class Key(NamedTuple):
+    """A C2SP verifier key: NAME+HASH+BASE64."""
+
+    name: str
+    key_hash: bytes
+    algorithm: int
+    public: bytes
+
+
+class Checkpoint(NamedTuple):
+    origin: str
+    size: int
+    root: bytes
+    text: bytes
+    signatures: tuple[tuple[str, bytes, bytes], ...]  # (name, key hash, signature)
+
+
+def read_key(text: str) -> Key:
+    """Read a verifier key, and see that its hash is the one of its name and key."""
+    name, _, rest = text.strip().partition("+")
+    key_hash, _, encoded = rest.partition("+")
+    material = _base64(encoded)
+    demand(name and len(material) == 33 and material[0] in (ED25519, COSIGNATURE), "not an Ed25519 verifier key")
+    expected = hashlib.sha256(name.encode() + b"\n" + material).digest()[:4]
+    demand(key_hash == expected.hex(), f"the verifier key of {name} does not fit its own hash")
+    return Key(name, expected, material[0], material[1:])
+
+
+def read_checkpoint(note: bytes) -> Checkpoint:
+    """Read a C2SP signed note that holds a tlog-checkpoint; signatures are not yet checked."""
+    demand(len(note) <= NOTE_BYTES_MAX, "the checkpoint is too long")
+    try:
+        text, found, tail = note.decode().rpartition("\n\n")
+    except UnicodeDecodeError:
+        raise Refused("the checkpoint is no UTF-8") from None
+    demand(found and tail.endswith("\n"), "the checkpoint is no signed note")
+    text += "\n"
+    signatures = []
+    for line in tail[:-1].split("\n"):
+        mark, _, rest = line.partition(" ")
+        name, _, encoded = rest.partition(" ")
+        blob = _base64(encoded)
+        demand(mark == "—" and name and "+" not in name and len(blob) > 4, "a signature line cannot be read")
+        signatures.append((name, blob[:4], blob[4:]))
+    lines = text.split("\n")
+    demand(len(lines) >= 4 and lines[0], "the checkpoint lacks origin, size or root")
+    demand(re.fullmatch(r"0|[1-9]\d{0,17}", lines[1], re.ASCII), "the checkpoint's size is no number")
+    root = _base64(lines[2])
+    demand(len(root) == 32, "the checkpoint's root is no SHA-256")
+    return Checkpoint(lines[0], int(lines[1]), root, text.encode(), tuple(signatures))
+
+
+def signed_by(checkpoint: Checkpoint, key: Key) -> bool:
+    """Say whether a checkpoint carries a signature or cosignature by a key; one that is wrong is refused."""
+    for name, key_hash, signature in checkpoint.signatures:
+        if (name, key_hash) != (key.name, key.key_hash):
+            continue
+        message = checkpoint.text
+        if key.algorithm == COSIGNATURE:
+            demand(len(signature) == 72, f"the cosignature of {name} is malformed")
+            seconds = int.from_bytes(signature[:8], "big")
+            message, signature = b"cosignature/v1\ntime %d\n" % seconds + message, signature[8:]
+        try:
+            Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            raise Refused(f"the signature of {name} is wrong") from None
+        return True
+    return False
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused("something that should be base64 is not") from None
+
+
+# --- the tree (RFC 6962, section 2.1) ---------------------------------------------------------------------------------
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    return hashlib.sha256(b"\0" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def tree_hash(hashes: list[bytes]) -> bytes:
+    """Give the Merkle Tree Hash of up to a tile of leaf hashes, or of roots of equal full trees."""
+    while len(hashes) > 1:
+        odd = hashes[-1:] if len(hashes) % 2 else []
+        hashes = [node_hash(*pair) for pair in zip(hashes[::2], hashes[1::2], strict=False)] + odd
+    return hashes[0]
+
+
+def root_from_inclusion(index: int, size: int, leaf: bytes, proof: list[bytes]) -> bytes:
+    """Give the root that an inclusion proof leads to (RFC 9162, section 2.1.3.2)."""
+    demand(0 <= index < size, "the entry lies outside of the tree")
+    at, last, found = index, size - 1, leaf
+    for step in proof:
+        demand(last > 0, "an inclusion proof is too long")
+        if at & 1 or at == last:
+            found = node_hash(step, found)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            found = node_hash(found, step)
+        at, last = at >> 1, last >> 1
+    demand(last == 0, "an inclusion proof is too short")
+    return found
+
+
+def check_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: list[bytes]) -> None:
+    """See that a tree grew into another (RFC 9162, section 2.1.4.2)."""
+    if old == new or old == 0:
+        demand(not proof and (old == 0 or old_root == new_root), "the two trees of one size differ")
+        return
+    demand(old < new and proof, "no consistency proof")
+    path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
+    at, last = old - 1, new - 1
+    while at & 1:
+        at, last = at >> 1, last >> 1
+    first = second = path[0]
+    for step in path[1:]:
+        demand(last > 0, "a consistency proof is too long")
+        if at & 1 or at == last:
+            first, second = node_hash(step, first), node_hash(step, second)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            second = node_hash(second, step)
+        at, last = at >> 1, last >> 1
+    demand(last == 0 and first == old_root, "the older checkpoint is of another history")
+    demand(second == new_root, "the consistency proof does not lead to the root")
+
+
+@dataclass
+class Tree:
+    """All tiles of a growing tree, each compared with the archive as soon as it is full."""
+
+    archive: Archive
+    size: int = 0
+    levels: list[list[bytes]] = field(default_factory=lambda: [[]])
+    counts: list[int] = field(default_factory=lambda: [0])  # full tiles, by level
+    compared: int = 0
+
+    def add(self, leaf: bytes) -> None:
+        self.size += 1
+        level = 0
+        self.levels[0].append(leaf)
+        while len(self.levels[level]) == LEAVES_PER_TILE:
+            self._compare(f"tile/{level}/{tile_path(self.counts[level])}", self.levels[level])
+            self.counts[level] += 1
+            if level + 1 == len(self.levels):
+                self.levels.append([])
+                self.counts.append(0)
+            self.levels[level + 1].append(tree_hash(self.levels[level]))
+            self.levels[level].clear()
+            level += 1
+
+    def finish(self) -> None:
+        """Compare the partial tiles of the right edge, and see that there are no others."""
+        for level, hashes in enumerate(self.levels):
+            if hashes:
+                self._compare(f"tile/{level}/{tile_path(self.counts[level])}.p/{len(hashes)}", hashes)
+        entries = self.archive.names("tile/entries/")
+        demand(len(self.archive.names("tile/")) - len(entries) == self.compared, "there are tiles of no tree")
+
+    def root(self) -> bytes:
+        """Give the root of the leaves so far."""
+        edge: bytes | None = None
+        for hashes in self.levels:
+            if hashes:
+                edge = tree_hash([*hashes, edge]) if edge is not None else tree_hash(list(hashes))
+        return edge if edge is not None else hashlib.sha256(b"").digest()
+
+    def _compare(self, name: str, hashes: list[bytes]) -> None:
+        demand(self.archive.read(name) == b"".join(hashes), f"{name} is not made of the entries")
+        self.compared += 1
+
+
+def tile_path(number: int) -> str:
+    """Write a tile's number as tlog-tiles does: x001/x234/067."""
+    path = f"{number % 1000:03d}"
+    while number >= 1000:
+        number //= 1000
+        path = f"x{number % 1000:03d}/{path}"
+    return path
+
+
+# --- JSON, points and rows --------------------------------------------------------------------------------------------
+
+
+def read_json(text: bytes, what: str) -> Any:
+    """Read JSON strictly: no repeated keys, no NaN, limited in length; nesting beyond Python's own limit is refused."""
+    demand(len(text) <= JSON_BYTES_MAX, f"{what} is too long")
+    try:
+        return json.loads(text, object_pairs_hook=_pairs, parse_float=Decimal, parse_constant=_no_constant)
+    except (ValueError, RecursionError, InvalidOperation):
+        raise Refused(f"{what} is no JSON that we accept") from None
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    demand(len(made) == len(pairs), "a JSON object repeats a key")
+    return made
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def read_object(text: bytes, what: str) -> dict[str, Any]:
+    value = read_json(text, what)
+    demand(isinstance(value, dict), f"{what} is no JSON object")
+    return dict(value)
+
+
+def points_of(value: object, what: str) -> Decimal:
+    """Read exact points, which are text in plain notation."""
+    demand(isinstance(value, str) and POINTS.fullmatch(value), f"{what} is no number of points")
+    return Decimal(str(value))
+
+
+def add(one: Decimal, other: Decimal) -> Decimal:
+    return EXACT.add(one, other)
+
+
+ESCAPES = {b"t": b"\t", b"n": b"\n", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"\\": b"\\"}
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+
+Row = dict[str, str | None]
+
+
+def rows_of(archive: Archive, table: str, columns: list[str]) -> Iterator[Row]:
+    """Read a table's rows, written as COPY does: tabs between, \\N for null, backslashes before what breaks a line."""
+    for name in archive.names(f"rows/{table}/"):
+        body = archive.read(name)
+        demand(body.endswith(b"\n"), f"{name} ends in the middle of a row")
+        for line in body[:-1].split(b"\n"):
+            cells = line.split(b"\t")
+            demand(len(cells) == len(columns), f"a row of {table} has {len(cells)} columns instead of {len(columns)}")
+            try:
+                yield {column: _cell(cell) for column, cell in zip(columns, cells, strict=True)}
+            except UnicodeDecodeError:
+                raise Refused(f"a row of {table} is no UTF-8") from None
+
+
+def _cell(cell: bytes) -> str | None:
+    if cell == b"\\N":
+        return None
+    return (_ESCAPE.sub(lambda match: ESCAPES.get(match[1], match[1]), cell) if b"\\" in cell else cell).decode()
+
+
+def text_of(row: Row, column: str) -> str:
+    value = row.get(column)
+    demand(value is not None, f"a row lacks {column}")
+    return value or ""
+
+
+# --- the checks -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Audit:
+    """One bundle, what was asked for beside it, and what the checks have found out so far."""
+
+    archive: Archive
+    keys: list[Key]
+    older: bytes | None
+    manifest: dict[str, Any] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+    older_checkpoint: Checkpoint | None = None
+    trusted: bool = False  # the key came from the auditor, not with the bundle
+    older_root: bytes | None = None
+    known: list[array[int]] = field(default_factory=lambda: [array("Q") for _ in range(256)])  # events, by 8 bytes
+    attested: dict[str, Any] | None = None  # the last attestation
+    last_told: int = 0  # the last position of an event that is no attestation
+
+    @property
+    def whole(self) -> bool:
+        return self.manifest.get("scope") == "ledger"
+
+    def signed(self) -> Checkpoint:
+        demand(self.checkpoint is not None, "there is no checkpoint that could be trusted")
+        assert self.checkpoint is not None
+        return self.checkpoint
+
+
+def check_members(audit: Audit) -> str:
+    """Every member is as SHA256SUMS says, and no other is there."""
+    archive = audit.archive
+    audit.manifest = read_object(archive.read("manifest.json"), "manifest.json")
+    demand(audit.manifest.get("format") == FORMAT, f"the bundle is not of the format {FORMAT}")
+    demand(audit.manifest.get("scope") in ("ledger", "customer", "range"), "the manifest names no scope")
+    tables = audit.manifest.get("tables")
+    fits = isinstance(tables, dict) and all(
+        isinstance(columns, list) and columns and all(isinstance(column, str) for column in columns)
+        for columns in tables.values()
+    )
+    demand(fits, "the manifest does not name the columns of its tables")
+    summed = set()
+    for line in archive.read("SHA256SUMS").decode("ascii", "replace").splitlines():
+        expected, _, name = line.partition("  ")
+        demand(name not in summed, f"SHA256SUMS names {name[:80]} twice")
+        summed.add(name)
+        demand(hashlib.sha256(archive.read(name)).hexdigest() == expected, f"{name[:80]} is not what SHA256SUMS says")
+    others = set(archive.order) - summed - {"SHA256SUMS"}
+    demand(not others, f"SHA256SUMS does not name {', '.join(sorted(others)[:3])}")
+    return f"{len(summed)} members"
+
+
+def check_checkpoint(audit: Audit) -> str:
+    """The checkpoint is signed by the log; by the auditor's own copy of the key, if one is given."""
+    checkpoint = read_checkpoint(audit.archive.read("checkpoint", NOTE_BYTES_MAX))
+    given = audit.keys
+    audit.trusted = any(key.algorithm == ED25519 for key in given)
+    logs = [key for key in given if key.algorithm == ED25519]
+    if not logs:
+        lines = audit.archive.read("keys", NOTE_BYTES_MAX).decode("utf-8", "replace").splitlines()
+        logs = [key for key in map(read_key, filter(None, lines)) if key.algorithm == ED25519]
+    signers = [key.name for key in logs if signed_by(checkpoint, key)]
+    demand(signers, "the checkpoint is not signed by the log's key")
+    demand(set(signers) == {checkpoint.origin}, "the key's name is not the checkpoint's origin")
+    for witness in given:
+        if witness.algorithm == COSIGNATURE:
+            demand(signed_by(checkpoint, witness), f"the witness {witness.name} has not cosigned")
+    demand(audit.manifest.get("size") == checkpoint.size, "the manifest names another size")
+    audit.checkpoint = checkpoint
+    witnesses = len(given) - len([key for key in given if key.algorithm == ED25519])
+    by = "the key that was given" if audit.trusted else "the key in the bundle, which whoever made it could have chosen"
+    return f"size {checkpoint.size}, signed by {by}" + (f", {witnesses} witnesses" if witnesses else "")
+
+
+def check_entries(audit: Audit) -> str:
+    """Of a whole ledger: all entries hash to the tiles and the root, and their positions are 1, 2, 3 …"""
+    checkpoint = audit.signed()
+    older = _older(audit)
+    if not audit.whole:
+        return _check_proofs(audit, checkpoint)
+    tree = Tree(audit.archive)
+    payloads = Payloads(audit.archive)
+    last_recorded = ""
+    for number in range(-(-checkpoint.size // LEAVES_PER_TILE)):
+        width = min(LEAVES_PER_TILE, checkpoint.size - number * LEAVES_PER_TILE)
+        partial = "" if width == LEAVES_PER_TILE else f".p/{width}"
+        for entry in _bundled(audit.archive.read(f"tile/entries/{tile_path(number)}{partial}"), width):
+            tree.add(leaf_hash(entry))
+            last_recorded = _take(audit, entry, tree.size, last_recorded, payloads)
+            if older is not None and tree.size == older.size:
+                audit.older_root = tree.root()
+    tree.finish()
+    payloads.finish()
+    bundles = -(-checkpoint.size // LEAVES_PER_TILE)
+    demand(len(audit.archive.names("tile/entries/")) == bundles, "there are entries beyond the tree")
+    demand(tree.root() == checkpoint.root, "the entries do not hash to the signed root")
+    if older is not None and older.size == 0:
+        audit.older_root = hashlib.sha256(b"").digest()
+    return f"{tree.size} entries hash to the signed root; positions 1 to {tree.size} without a gap; payloads fit"
+
+
+def _check_proofs(audit: Audit, checkpoint: Checkpoint) -> str:
+    """Of a part: each entry is proven to be in the signed tree, at its position."""
+    payloads = Payloads(audit.archive)
+    names = audit.archive.names("entries/")
+    positions = [int(name.removeprefix("entries/")) for name in names]
+    demand(positions == sorted(positions), "the entries are out of order")
+    demand(len(audit.archive.names("proofs/")) == len(names), "there are proofs of no entry")
+    last_recorded = ""
+    for name, position in zip(names, positions, strict=True):
+        entry = audit.archive.read(name, 65_535)
+        proof = audit.archive.read(f"proofs/{position}.tlog-proof", NOTE_BYTES_MAX).decode("utf-8", "replace")
+        head, _, note = proof.partition("\n\n")
+        lines = head.split("\n")
+        demand(lines[0] == "c2sp.org/tlog-proof@v1", f"the proof of {position} is no tlog-proof")
+        del lines[: 2 if len(lines) > 1 and lines[1].startswith("extra ") else 1]
+        demand(lines and lines[0] == f"index {position - 1}", f"the proof of {position} is of another entry")
+        hashes = [_base64(line) for line in lines[1:]]
+        demand(all(len(one) == 32 for one in hashes), f"the proof of {position} is malformed")
+        demand(read_checkpoint(note.encode()).text == checkpoint.text, f"the proof of {position} is of another tree")
+        root = root_from_inclusion(position - 1, checkpoint.size, leaf_hash(entry), hashes)
+        demand(root == checkpoint.root, f"the entry of position {position} is not in the signed tree")
+        last_recorded = _take(audit, entry, position, last_recorded, payloads)
+    payloads.finish()
+    span = audit.manifest.get("range")
+    if audit.manifest["scope"] == "range":
+        demand(isinstance(span, list) and len(span) == 2, "the manifest names no range")
+        demand(span and positions == list(range(span[0], span[1] + 1)), "positions are missing from the range")
+    return f"{len(names)} entries are in the signed tree, at their positions; payloads fit"
+
+
+def _bundled(body: bytes, width: int) -> Iterator[bytes]:
+    """Take entries out of an entry bundle."""
+    at = 0
+    for _ in range(width):
+        demand(at + 2 <= len(body), "an entry bundle is too short")
+        end = at + 2 + int.from_bytes(body[at : at + 2], "big")
+        demand(end <= len(body), "an entry bundle is too short")
+        yield body[at + 2 : end]
+        at = end
+    demand(at == len(body), "an entry bundle is too long")
+
+
+class Payload(NamedTuple):
+    position: int
+    sha256: str
+    body: bytes
+
+
+class Payloads:
+    """The payloads in order of position; one counts for the events of its delivery, which follow it."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._records = _payload_records(archive)
+        self._now: Payload | None = None
+        self._next = next(self._records, None)
+
+    def at(self, position: int) -> Payload:
+        if self._next is not None and self._next.position <= position:
+            demand(
+                self._next.position == position, f"there is a payload for position {self._next.position}, but no event"
+            )
+            self._now, self._next = self._next, next(self._records, None)
+        demand(self._now is not None, f"the payload of position {position} is missing")
+        assert self._now is not None
+        return self._now
+
+    def finish(self) -> None:
+        demand(self._next is None, "there are payloads beyond the last event")
+
+
+def _payload_records(archive: Archive) -> Iterator[Payload]:
+    last = 0
+    for name in archive.names("payloads/"):
+        body, at = archive.read(name), 0
+        while at < len(body):
+            position, length = int.from_bytes(body[at : at + 8], "big"), int.from_bytes(body[at + 8 : at + 12], "big")
+            demand(at + 12 + length <= len(body) and position > last, f"{name} is malformed")
+            last, payload, at = position, body[at + 12 : at + 12 + length], at + 12 + length
+            yield Payload(position, hashlib.sha256(payload).hexdigest(), payload)
+
+
+def _take(audit: Audit, entry: bytes, position: int, last_recorded: str, payloads: Payloads) -> str:
+    """See that an entry is of this ledger, position and payload, and remember the event; give when it was recorded."""
+    says = read_object(entry, f"the entry of position {position}")
+    demand(says.get("position") == position, f"the entry at position {position} says {says.get('position')!r:.40}")
+    demand(says.get("ledger") == audit.manifest.get("ledger"), f"the entry of position {position} is of another ledger")
+    recorded = says.get("recorded_at")
+    demand(isinstance(recorded, str) and recorded >= last_recorded, f"time goes backwards at position {position}")
+    payload = payloads.at(position)
+    demand(says.get("payload_sha256") == payload.sha256, f"the payload of position {position} is not the one recorded")
+    key, content = says.get("event_key"), says.get("content")
+    demand(isinstance(key, str) and isinstance(content, str), f"the entry of position {position} names no event")
+    tag = _hexadecimal(str(key))[:8] + _hexadecimal(str(content))[:8]
+    audit.known[tag[0]].append(int.from_bytes(hashlib.sha256(tag).digest()[:8], "big"))
+    if says.get("source") == "loyalty" and says.get("kind") == "attested":
+        audit.attested = read_object(payload.body, f"the attestation at {position}")
+    else:
+        audit.last_told = position
+    return str(recorded)
+
+
+def _hexadecimal(text: str) -> bytes:
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        raise Refused("an entry's key is not hexadecimal") from None
+    demand(len(found) >= 8, "an entry's key is too short")
+    return found
+
+
+def _older(audit: Audit) -> Checkpoint | None:
+    """Read the checkpoint that the auditor kept; it must be signed by the same key and be of the same log."""
+    if audit.older is None:
+        return None
+    older = audit.older_checkpoint = read_checkpoint(audit.older)
+    demand(older.origin == audit.signed().origin, "the older checkpoint is of another log")
+    for key in audit.keys:
+        signed_by(older, key)  # one that is signed wrongly is refused; the auditor vouches for any other
+    return older
+
+
+def check_older(audit: Audit) -> str:
+    """The tree has grown out of the one that the auditor kept a checkpoint of: nothing before it was changed."""
+    new, older = audit.signed(), audit.older_checkpoint
+    if older is None:
+        return "none was given: whether history was rewritten before this bundle cannot be told"
+    demand(older.size <= new.size, f"the ledger has shrunk: {older.size} events were signed before, now {new.size}")
+    if audit.whole:
+        demand(audit.older_root == older.root, "the older checkpoint is of another history")
+    else:
+        name = f"consistency/{older.size}"
+        lines = audit.archive.read(name, NOTE_BYTES_MAX).decode("ascii", "replace").splitlines()
+        check_consistency(older.size, new.size, older.root, new.root, [_base64(line) for line in lines])
+    return f"the first {older.size} events are those signed before"
+
+
+def check_facts(audit: Audit) -> str:
+    """Every fact names an event of this ledger."""
+    for one in audit.known:
+        ordered = array("Q", sorted(one))
+        del one[:]
+        one.extend(ordered)
+    count = 0
+    for row in rows_of(audit.archive, "facts", _columns(audit, "facts")):
+        count += 1
+        tag = _hexadecimal(text_of(row, "tag").removeprefix("\\x"))
+        number = int.from_bytes(hashlib.sha256(tag).digest()[:8], "big")
+        of = audit.known[tag[0]]
+        found = bisect_left(of, number)
+        demand(found < len(of) and of[found] == number, f"a fact about {row.get('subject')!s:.60} names no event here")
+    return f"{count} facts, each of an event of the bundle"
+
+
+def _columns(audit: Audit, table: str) -> list[str]:
+    return list(audit.manifest["tables"].get(table, ()))
+
+
+# --- balances ---------------------------------------------------------------------------------------------------------
+
+# What a column of the accounts table shows of a class of postings; contra classes are shown as what they gave.
+SHOWN = {
+    **{name: (name, 1) for name in ("promised", "redeemed", "expired", "lapsed", "reversed", "sent", "in_transit")},
+    **{name: (name, 1) for name in ("held", "merged", "adjusted")},
+    **{name: (name, -1) for name in ("debt", "opening", "unseen", "issued", "received")},
+}
+SPENDABLE = ("available", "debt")
+HOLDING = ("available", "lapsed")  # where what remains of a lot stands
+
+
+class Posting(NamedTuple):
+    source: str
+    target: str
+    points: Decimal
+    lot: str | None
+
+
+@dataclass
+class Folded:
+    """One account, folded from its statement."""
+
+    classes: dict[str, Decimal] = field(default_factory=dict)
+    lots: dict[str, Decimal] = field(default_factory=dict)
+    lines: int = 0
+
+    def post(self, posting: Posting) -> None:
+        for name, points in ((posting.source, posting.points.copy_negate()), (posting.target, posting.points)):
+            self.classes[name] = add(self.classes.get(name, ZERO), points)
+            if posting.lot is not None and name in HOLDING:
+                self.lots[posting.lot] = add(self.lots.get(posting.lot, ZERO), points)
+
+    def spendable(self) -> Decimal:
+        return add(*(self.classes.get(name, ZERO) for name in SPENDABLE))
+
+
+def _postings(row: Row) -> list[Posting]:
+    found = read_json(text_of(row, "postings").encode(), "postings")
+    demand(isinstance(found, list), "postings are no list")
+    made = []
+    for one in found:
+        fits = isinstance(one, list) and len(one) in (3, 4) and all(isinstance(part, str) for part in one[:2])
+        demand(fits, "a posting cannot be read")
+        lot = one[3] if len(one) == 4 else None
+        demand(lot is None or isinstance(lot, str), "a posting cannot be read")
+        made.append(Posting(one[0], one[1], points_of(one[2], "a posting"), lot))
+    return made
+
+
+def fold_line(account: Folded, row: Row) -> list[Posting]:
+    """Post a line of the statement, and see that it says what its postings come to."""
+    account.lines += 1
+    where = f"line {account.lines} of {row.get('account_id')!s:.80}"
+    demand(row.get("line") == str(account.lines), f"{where} is missing")
+    before = account.spendable()
+    made = _postings(row)
+    for posting in made:
+        account.post(posting)
+    now = account.spendable()
+    changed = points_of(row.get("points"), where)
+    demand(add(before, changed) == now, f"{where} says {changed}, its postings come to {now - before}")
+    demand(points_of(row.get("balance"), where) == now, f"{where}: the balance is not the sum of the postings")
+    promised = account.classes.get("promised", ZERO)
+    demand(points_of(row.get("promised"), where) == promised, f"{where}: promised is not the sum of the postings")
+    return made
+
+
+Groups = Iterator[tuple[tuple[str, str], Iterator[Row]]]
+
+
+def _by_account(audit: Audit, table: str) -> Groups:
+    """Read a table's rows an account at a time, in the order of (subject, account)."""
+    rows = rows_of(audit.archive, table, _columns(audit, table))
+    last: tuple[bytes, bytes] | None = None
+    for key, group in groupby(rows, lambda row: (text_of(row, "subject"), text_of(row, "account_id"))):
+        place = (key[0].encode(), key[1].encode())
+        demand(last is None or last < place, f"{table} is out of order")
+        last = place
+        yield key, group
+
+
+def check_balances(audit: Audit) -> str:
+    """Fold every account from the postings of its statement, and compare with its lines, its row and its lots."""
+    statement, lots = _by_account(audit, "statement"), _by_account(audit, "lots")
+    next_lots = next(lots, None)
+    next_lines = next(statement, None)
+    totals: dict[str, dict[str, Decimal]] = {}
+    accounts = lines = 0
+    for key, rows in _by_account(audit, "accounts"):
+        [row] = _only(rows, key[1])
+        account = Folded()
+        if next_lines is not None and next_lines[0] == key:
+            for line in next_lines[1]:
+                fold_line(account, line)
+            next_lines = next(statement, None)
+        remaining: dict[str, Decimal] = {}
+        if next_lots is not None and next_lots[0] == key:
+            for lot in next_lots[1]:
+                remaining[text_of(lot, "lot_id")] = points_of(lot.get("remaining"), "what remains of a lot")
+            next_lots = next(lots, None)
+        _compare_account(key[1], row, account, remaining)
+        unit = totals.setdefault(text_of(row, "unit"), {})
+        for name, points in account.classes.items():
+            unit[name] = add(unit.get(name, ZERO), points)
+        accounts, lines = accounts + 1, lines + account.lines
+    demand(next_lines is None, "there are statement lines of no account")
+    demand(next_lots is None, "there are lots of no account")
+    for of_unit, sums in totals.items():
+        demand(sum(sums.values(), ZERO) == 0, f"the postings of {of_unit:.40} do not sum to zero")
+    _compare_trial_balance(audit, totals)
+    return f"{accounts} accounts and {lines} lines: every balance and lot is the sum of its postings"
+
+
+def _only(rows: Iterator[Row], account_id: str) -> list[Row]:
+    found = [row for row, _ in zip(rows, range(2), strict=False)]
+    demand(len(found) == 1, f"{account_id:.80} has more than one row")
+    return found
+
+
+def _compare_account(account_id: str, row: Row, account: Folded, remaining: dict[str, Decimal]) -> None:
+    where = f"account {account_id:.80}"
+    demand(
+        points_of(row.get("available"), where) == account.spendable(), f"{where}: available is not its postings' sum"
+    )
+    for column, (name, sign) in SHOWN.items():
+        if column in row:
+            shown = points_of(row[column], where)
+            demand(shown == account.classes.get(name, ZERO) * sign, f"{where}: {column} is not its postings' sum")
+    held = {lot: points for lot, points in account.lots.items() if points}
+    shown_lots = {lot: points for lot, points in remaining.items() if points}
+    demand(held == shown_lots, f"{where}: what remains in its lots is not what its postings left there")
+
+
+def _compare_trial_balance(audit: Audit, totals: dict[str, dict[str, Decimal]]) -> None:
+    """Compare with the attested figures where the rows stand at the attested position."""
+    if not _attests_these_rows(audit):
+        return
+    assert audit.attested is not None
+    attested = audit.attested.get("trial_balance")
+    demand(isinstance(attested, dict), "the attestation holds no trial balance")
+    figures = {
+        str(unit): {str(name): points_of(points, "an attested figure") for name, points in classes.items()}
+        for unit, classes in dict(attested or {}).items()
+        if isinstance(classes, dict)
+    }
+    ours = {unit: {name: points for name, points in of.items() if points} for unit, of in totals.items()}
+    theirs = {unit: {name: points for name, points in of.items() if points} for unit, of in figures.items()}
+    drop = {unit for unit in ours if not ours[unit]}
+    demand(
+        {unit: of for unit, of in ours.items() if unit not in drop} == {unit: of for unit, of in theirs.items() if of},
+        "the attested trial balance is not what the postings come to",
+    )
+
+
+def _attests_these_rows(audit: Audit) -> bool:
+    """Say whether the last attestation is of the very rows in the bundle: nothing that changes a row came between."""
+    if not audit.whole or audit.attested is None:
+        return False
+    position, rows = audit.attested.get("position"), audit.manifest.get("rows_position")
+    if not isinstance(position, int) or not isinstance(rows, int):
+        raise Refused("the attestation or the manifest names no position")
+    return position >= audit.last_told and rows >= audit.last_told
+
+
+def check_attestation(audit: Audit) -> str:
+    """The last attestation, an event of the ledger, names the digest of every table; the rows of the bundle have it."""
+    if audit.attested is None:
+        return "none in the bundle"
+    if not _attests_these_rows(audit):
+        return "the last one is of earlier rows than the bundle's: not compared"
+    digests = audit.attested.get("digests")
+    demand(isinstance(digests, dict) and digests, "the attestation holds no digests")
+    compared = 0
+    for table, expected in dict(digests or {}).items():
+        demand(table in audit.manifest["tables"], f"the attested table {table!s:.40} is not in the bundle")
+        sha256 = hashlib.sha256()
+        for name in audit.archive.names(f"rows/{table}/"):
+            sha256.update(audit.archive.read(name))
+        demand(sha256.hexdigest() == expected, f"the rows of {table} are not those attested")
+        compared += 1
+    return f"{compared} tables are as attested at position {audit.attested.get('position')!s:.20}"
+
+
+# --- from facts to lines ----------------------------------------------------------------------------------------------
+
+
+def _grants(body: dict[str, Any], name: str = "grants") -> Decimal:
+    """Add up lots or promises."""
+    found = body.get(name, [])
+    demand(isinstance(found, list) and all(isinstance(one, dict) for one in found), "a fact cannot be read")
+    total = ZERO
+    for one in found:
+        total = add(total, points_of(one.get("points"), "a fact"))
+    return total
+
+
+def _amount(body: dict[str, Any]) -> Decimal:
+    return points_of(body.get("points"), "a fact")
+
+
+Moved = list[tuple[str | None, tuple[str, ...], Decimal]]  # (from class, None for any; into classes; points)
+
+# What the facts that say so plainly move; reversals, lapses and merges depend on what was there before.
+MOVES: dict[str, Callable[[dict[str, Any]], Moved]] = {
+    "Issued": lambda body: [
+        ("issued", HOLDING, _grants(body)),
+        ("issued", ("promised",), _grants(body, "promises")),
+    ],
+    "PromisedConverted": lambda body: [("promised", HOLDING, _grants(body))],
+    "PromiseKept": lambda body: [("promised", HOLDING, _amount(body))],
+    "TransferReceived": lambda body: [("received", HOLDING, _amount(body))],
+    "Redeemed": lambda body: [(None, ("redeemed",), _amount(body))],
+    "HoldCaptured": lambda body: [(None, ("redeemed",), _amount(body))],
+    "TransferSent": lambda body: [(None, ("in_transit",), _amount(body))],
+    "Removed": lambda body: [(None, ("adjusted",), _amount(body))],
+}
+
+
+class AccountFact(NamedTuple):
+    kind: str
+    occurred_at: str
+    body: dict[str, Any]
+
+
+def check_lines(audit: Audit) -> str:
+    """Every line of a statement has its fact, and where a fact says plainly what it moves, the line moves that."""
+    facts = _account_facts(audit)
+    lines_of = groupby(
+        rows_of(audit.archive, "statement", _columns(audit, "statement")), lambda r: text_of(r, "subject")
+    )
+    here = next(facts, None)
+    checked = merged = 0
+    for subject, lines in lines_of:
+        while here is not None and here[0].encode() < subject.encode():
+            here = next(facts, None)
+        told = here[1] if here is not None and here[0] == subject else []
+        if any("Merge" in fact.kind for fact in told) or not told:
+            merged += 1
+            continue
+        by_key: dict[tuple[str, str, str], list[AccountFact]] = {}
+        for fact in told:
+            by_key.setdefault((_account_of(fact.body), fact.occurred_at, fact.kind), []).append(fact)
+        for line in lines:
+            checked += _compare_line(line, by_key)
+    return f"{checked} lines move what their facts say; {merged} holders were merged and not followed"
+
+
+def _account_facts(audit: Audit) -> Iterator[tuple[str, list[AccountFact]]]:
+    """Read the facts about accounts, a holder at a time."""
+    rows = rows_of(audit.archive, "facts", _columns(audit, "facts"))
+    of_accounts = (row for row in rows if row.get("subject_kind") == "account")
+    for subject, group in groupby(of_accounts, lambda row: text_of(row, "subject")):
+        told: list[AccountFact] = []
+        for row in group:
+            demand(len(told) < FACTS_PER_SUBJECT_MAX, f"too many facts about {subject:.60}")
+            body = _hexadecimal(text_of(row, "body").removeprefix("\\x"))
+            told.append(AccountFact(text_of(row, "kind"), text_of(row, "occurred_at"), read_object(body, "a fact")))
+        yield subject, told
+
+
+def _account_of(body: dict[str, Any]) -> str:
+    def quoted(name: str) -> str:
+        return str(body.get(name, "points")).replace("%", "%25").replace(":", "%3A")
+
+    return f"{body.get('holder')}:{quoted('programme')}:{quoted('unit')}"
+
+
+def _compare_line(line: Row, facts: dict[tuple[str, str, str], list[AccountFact]]) -> int:
+    """Find a fact that the line is of; 0 for a line that no fact tells of."""
+    kind, account_id = text_of(line, "kind"), text_of(line, "account_id")
+    if kind in ("Lapsed", "Opening"):
+        return 0
+    told = facts.get((account_id, text_of(line, "occurred_at"), kind), [])
+    postings = _postings(line)
+    for place, fact in enumerate(told):
+        if all(_moved(postings, source, targets) == points for source, targets, points in _moves_of(fact)):
+            del told[place]
+            return 1
+    raise Refused(f"line {line.get('line')!s:.20} of {account_id:.80} has no fact that moves what it moves")
+
+
+def _moves_of(fact: AccountFact) -> Moved:
+    moves = MOVES.get(fact.kind)
+    return moves(fact.body) if moves is not None else []
+
+
+def _moved(postings: list[Posting], source: str | None, targets: tuple[str, ...]) -> Decimal:
+    total = ZERO
+    for posting in postings:
+        if posting.target in targets and posting.source != posting.target and source in (None, posting.source):
+            total = add(total, posting.points)
+    return total
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+CHECKS: dict[str, Callable[[Audit], str]] = {
+    "members": check_members,
+    "checkpoint": check_checkpoint,
+    "entries": check_entries,
+    "older checkpoint": check_older,
+    "facts": check_facts,
+    "balances": check_balances,
+    "lines": check_lines,
+    "attestation": check_attestation,
+}
+NOT_CHECKED = (
+    "that the facts are what the payloads mean: that takes the rules (`loyalty verify` re-derives them)",
+    "reversals, lapses, merges and asserted openings beyond the arithmetic of their postings",
+    "that the vendors told the truth, and that they told everything",
+)
+
+
+class Result(NamedTuple):
+    check: str
+    holds: bool
+    says: str
+
+
+def verify(file: BinaryIO, older: bytes | None, keys: list[Key]) -> list[Result]:
+    """Make every check that can be made; the first that fails ends those that rest on it."""
+    try:
+        audit = Audit(Archive(file), keys, older)
+    except Refused as refused:
+        return [Result("archive", False, str(refused))]
+    results = [Result("archive", True, f"{len(audit.archive.order)} plain files")]
+    for name, check in CHECKS.items():
+        try:
+            results.append(Result(name, True, check(audit)))
+        except Refused as refused:
+            results.append(Result(name, False, str(refused)))
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, MemoryError, OverflowError) as wrong:
+            results.append(Result(name, False, f"something in the bundle cannot be read ({type(wrong).__name__})"))
+        if not results[-1].holds and name in ("members", "checkpoint", "entries"):
+            break
+    return results
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="loyalty-verify", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("bundle", metavar="BUNDLE", help="what `loyalty audit bundle` wrote")
+    parser.add_argument("--older", metavar="CHECKPOINT", help="a checkpoint that you kept: has history changed since?")
+    parser.add_argument(
+        "--key", action="append", default=[], metavar="VKEY", help="the log's or a witness's key; again"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    asked = parser.parse_args(arguments)  # ends with 2 where it is not understood
+    try:
+        keys = [read_key(text) for text in asked.key]
+        older = None
+        if asked.older is not None:
+            with open(asked.older, "rb") as file:
+                older = file.read(NOTE_BYTES_MAX + 1)
+        with open(asked.bundle, "rb") as file:
+            results = verify(file, older, keys)
+    except Refused as refused:
+        parser.error(str(refused))
+    except (OSError, ValueError) as wrong:
+        parser.error(f"{getattr(wrong, 'filename', None) or asked.bundle}: {getattr(wrong, 'strerror', None) or wrong}")
+    verified = all(result.holds for result in results)
+    if asked.json:
+        document = {
+            "verified": verified,
+            "checks": [result._asdict() for result in results],
+            "not_checked": NOT_CHECKED,
+        }
+        print(json.dumps(document, indent=2))
+    else:
+        for result in results:
+            print(f"{'ok  ' if result.holds else 'FAIL'}  {result.check}: {_printable(result.says)}")
+        print("verified" if verified else "NOT VERIFIED")
+        for sentence in NOT_CHECKED:
+            print(f"      not checked: {sentence}")
+    sys.exit(VERIFIED if verified else NOT_VERIFIED)
+
+
+def _printable(text: str) -> str:
+    """Keep what a bundle says from writing to the terminal's controls."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,18 +24,8 @@ KEYS_REMEMBERED_MAX = 100_000
 KEY_ID_BYTES = 8
 TRIES_MAX = 5
 
-# Whoever loses the race to make a key reads the winner's on the next try.
-KEYS = """
-    WITH wanted AS (SELECT * FROM unnest($2::text[], $3::bytea[], $4::bytea[]) AS w (subject, key_id, wrapped)),
-    made AS (INSERT INTO ledger.personal_keys (ledger_id, subject, key_id, wrapped)
-             SELECT $1, subject, key_id, wrapped FROM wanted ON CONFLICT DO NOTHING
-             RETURNING subject, key_id, wrapped)
-    SELECT subject, key_id, wrapped FROM made
-    UNION ALL
-    SELECT k.subject, k.key_id, k.wrapped FROM wanted w
-      JOIN ledger.personal_keys k ON k.ledger_id = $1 AND k.subject = w.subject
-"""
-ERASURES = "SELECT coalesce(max(erasure), 0) FROM ledger.erasures WHERE ledger_id = $1"
+KEYS = "SELECT subject, key_id, wrapped FROM ledger.person_keys($1, $2, $3, $4)"
+ERASURES = "SELECT ledger.erasures_so_far($1)"
 PARTS = """
     SELECT p.subject, p.ciphertext, k.wrapped FROM ledger.events e
       JOIN ledger.personal p ON p.ledger_id = e.ledger_id AND p.position = e.delivery_position

@@ -87,7 +87,12 @@ REGISTER = """
       FROM projections.generations
     RETURNING generation, schema_name
 """
-MAY_BE_SERVICE = "SELECT pg_has_role(current_user, 'loyalty_service', 'MEMBER')"
+MAY_BE_PROJECTOR = "SELECT pg_has_role(current_user, 'loyalty_projector', 'MEMBER')"
+OPEN = "SELECT ledger.open_generation($1)"
+IS_OPEN = """
+    SELECT has_schema_privilege('loyalty_reader', 'live', 'USAGE') AND bool_and(relrowsecurity) FROM pg_class
+     WHERE relnamespace = 'live'::regnamespace AND relkind = 'r'
+"""
 LIVE_VERSIONS = "SELECT versions FROM projections.generations WHERE schema_name = 'live'"
 LACKS_POLICIES = "SELECT to_regclass('live.policies') IS NULL"
 LOCK_GENERATIONS = "SELECT pg_advisory_xact_lock(1819239278)"
@@ -101,18 +106,21 @@ async def ensure_live(connection: Connection) -> None:
             await create(connection, LIVE)
             await index_facts(connection, LIVE)
             await index_rows(connection, LIVE)
-        elif await connection.fetchval(LACKS_POLICIES):  # made by a version that knew of none
+            return
+        if await connection.fetchval(LACKS_POLICIES):  # made by a version that knew of none
             await connection.execute("SET LOCAL search_path = live")
             await connection.execute(CREATE_WITHDRAWN)
             await connection.execute(INDEX_WITHDRAWN)
             await connection.execute(CREATE_POLICIES)
             await connection.execute(TAKE_POLICIES)
+        if not await connection.fetchval(IS_OPEN):  # made before there were guards
+            await connection.execute(OPEN, LIVE)
 
 
 async def create(connection: Connection, schema: str | None = None) -> str:
     """Make the tables of a new generation, without their indexes; name its schema. Call inside a transaction."""
-    if await connection.fetchval(MAY_BE_SERVICE):
-        await connection.execute("SET LOCAL ROLE loyalty_service")  # whose the tables are, whoever makes them
+    if await connection.fetchval(MAY_BE_PROJECTOR):
+        await connection.execute("SET LOCAL ROLE loyalty_projector")  # whose the tables are, whoever makes them
     row = await connection.fetchrow(REGISTER, schema, msgspec.json.encode(versions()).decode())
     assert row is not None
     name = checked(row["schema_name"])
@@ -123,6 +131,7 @@ async def create(connection: Connection, schema: str | None = None) -> str:
     for projection in PROJECTIONS:
         for table in projection.tables:
             await connection.execute(table.create)
+    await connection.execute(OPEN, name)
     return name
 
 

@@ -143,12 +143,13 @@ def make_app(
 
     async def live_in(app: web.Application) -> AsyncIterator[None]:
         pool = await open_pool(dsn, size=settings.pool_size)
+        reading = await open_pool(dsn, size=settings.pool_size, role="loyalty_reader")
         async with pool.acquire() as connection:
             await generations.ensure_live(connection)
         projector = Projector(dsn)
         vault = Vault(master_key)
         appender = Appender(dsn, vault, projector.wake)
-        app[HOUSE] = House(settings, pool, master_key, vault, appender, projector)
+        app[HOUSE] = House(settings, pool, reading, master_key, vault, appender, projector)
         tasks = [asyncio.create_task(appender.run())]
         if settings.erase_on_request:
             tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
@@ -162,10 +163,11 @@ def make_app(
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await appender.drain()
-        try:
-            await asyncio.wait_for(pool.close(), STOP_SECONDS_MAX)
-        except TimeoutError:
-            pool.terminate()
+        for one in (pool, reading):
+            try:
+                await asyncio.wait_for(one.close(), STOP_SECONDS_MAX)
+            except TimeoutError:
+                one.terminate()
 
     app.cleanup_ctx.append(live_in)
     return app

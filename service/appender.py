@@ -106,7 +106,7 @@ class Appender:
             try:
                 async with asyncio.timeout(COMMIT_SECONDS_MAX):
                     if self._connection is None or self._connection.is_closed():
-                        self._connection = await connect(self._dsn)
+                        self._connection = await connect(self._dsn, role="loyalty_ingest")
                     return await append(self._connection, self._vault, ledger_id, deliveries)
             except (LedgerUnavailable, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 if self._connection is not None:

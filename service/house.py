@@ -51,13 +51,15 @@ class House:
         self,
         settings: Settings,
         pool: Pool,
+        reading: Pool,
         master_key: MasterKey,
         vault: Vault,
         appender: Appender,
         projector: Projector,
     ) -> None:
         self.settings = settings
-        self.pool = pool
+        self.pool = pool  # may do what the service may; for callers who only read there is `reading`
+        self.reading = reading
         self.master_key = master_key
         self.vault = vault
         self.appender = appender

@@ -60,7 +60,8 @@ async def dsn(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
         if not await maker.fetchval("SELECT true FROM pg_database WHERE datname = $1", TEMPLATE):
             await _make_template(maker, postgres)
         await maker.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
-        await maker.execute(f"GRANT CREATE ON DATABASE {name} TO loyalty_service")  # a clone has not its template's
+        # A clone has not its template's.
+        await maker.execute(f"GRANT CREATE ON DATABASE {name} TO loyalty_service, loyalty_projector")
         await maker.execute("SELECT pg_advisory_unlock($1)", ONE_MAKER_AT_A_TIME)
         yield postgres.dsn(name)
         await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -17,6 +17,7 @@ from service.house import HOUSE
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
+READING_SCOPES = ("read", "audit")  # such requests are answered as loyalty_reader, which sees one ledger at a time
 
 REACH = """
     SELECT coalesce((SELECT position FROM checkpoints WHERE ledger_id = $1), 0) AS as_of_position,
@@ -52,14 +53,20 @@ class Times(NamedTuple):
 
 @asynccontextmanager
 async def reader(request: web.Request, scope: str = "read") -> AsyncIterator[Reader]:
-    """Check the caller's key, wait for ?min_position=, and lend a connection.
+    """Check the caller's key, wait for ?min_position=, and lend a connection; who only reads gets one that PostgreSQL
+    confines to the ledger of the key, whatever the statements say.
 
     Raises BadCredentials, ScopeMissing or NotAwaited.
     """
     house = request.app[HOUSE]
     access = await house.caller(request, scope)
     await house.await_position(request, access.ledger.ledger_id)
-    async with house.pool.acquire() as connection:
+    if scope not in READING_SCOPES:
+        async with house.pool.acquire() as connection:
+            yield Reader(connection, access.ledger, access.key_id)
+        return
+    async with house.reading.acquire() as connection:
+        await connection.confine(access.ledger.ledger_id)
         yield Reader(connection, access.ledger, access.key_id)
 
 

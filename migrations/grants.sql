@@ -1,0 +1,25 @@
+-- What each role may do. Applied as often as one likes, after roles.sql: it only adds.
+
+GRANT USAGE ON SCHEMA ledger TO loyalty_ingest, loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser;
+GRANT USAGE ON SCHEMA projections TO loyalty_projector, loyalty_reader, loyalty_auditor;
+
+-- ingest: three functions, no table. append answers duplicates with their positions, and that is all it tells.
+GRANT EXECUTE ON FUNCTION ledger.append, ledger.person_keys, ledger.erasures_so_far TO loyalty_ingest;
+
+-- projector: reads the truth, and owns the views.
+GRANT SELECT ON ledger.ledgers, ledger.events, ledger.conflict_policies TO loyalty_projector;
+GRANT EXECUTE ON FUNCTION ledger.wall, ledger.open_generation TO loyalty_projector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON projections.generations TO loyalty_projector;
+
+-- reader: answers callers, one ledger at a time by row-level security; writes down who looked.
+GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal_index, ledger.conflict_policies, ledger.access TO loyalty_reader;
+GRANT INSERT ON ledger.access TO loyalty_reader;
+GRANT SELECT ON projections.generations TO loyalty_reader, loyalty_auditor;
+
+-- auditor: sees everything that is no key, and changes nothing.
+GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal, ledger.erasures, ledger.access, ledger.conflict_policies
+    TO loyalty_auditor;
+GRANT SELECT ON public.alembic_version TO loyalty_auditor, loyalty_projector, loyalty_reader;
+
+-- eraser: destroys keys of persons, by the one function that does.
+GRANT EXECUTE ON FUNCTION ledger.forget TO loyalty_eraser;

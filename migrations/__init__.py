@@ -12,6 +12,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 ONE_MIGRATOR_AT_A_TIME = 1819239277
+HANDED_OVER = """
+    SELECT true FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+     WHERE n.nspname = 'ledger' AND r.rolname = 'loyalty_owner' AND pg_has_role(current_user, r.oid, 'MEMBER')
+"""
 
 
 def config() -> Config:
@@ -42,8 +46,15 @@ async def upgrade(dsn: str) -> str:
     return head()
 
 
+def become_owner(connection: Connection) -> None:
+    """Migrate as loyalty_owner where `loyalty roles apply` has handed the ledger over to it: what comes is its, too."""
+    if connection.execute(text(HANDED_OVER)).scalar():
+        connection.execute(text("SET LOCAL ROLE loyalty_owner"))
+
+
 def _upgrade(connection: Connection) -> None:
     settings = config()
     settings.attributes["connection"] = connection
+    become_owner(connection)
     if MigrationContext.configure(connection, opts={"version_table_schema": "public"}).get_current_revision() != head():
         command.upgrade(settings, "head")

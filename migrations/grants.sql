@@ -13,6 +13,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON projections.generations TO loyalty_proje
 
 -- reader: answers callers, one ledger at a time by row-level security; writes down who looked.
 GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal_index, ledger.conflict_policies, ledger.access TO loyalty_reader;
+GRANT SELECT ON ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints, ledger.cosignatures, ledger.seal_problems
+    TO loyalty_reader, loyalty_auditor;
 GRANT INSERT ON ledger.access TO loyalty_reader;
 GRANT SELECT ON projections.generations TO loyalty_reader, loyalty_auditor;
 

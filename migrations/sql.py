@@ -5,14 +5,14 @@ from pathlib import Path
 from alembic import op
 from sqlalchemy.util import await_only
 
-HERE = Path(__file__).parent
+VERSIONS = Path(__file__).parent / "versions"
 
 
 def run(name: str) -> None:
-    """Execute `migrations/<name>` as it stands.
+    """Execute `migrations/versions/<name>` as it stands.
 
     asyncpg prepares what SQLAlchemy sends, and a prepared statement is one statement; its own simple query is not.
     """
     driver = op.get_bind().connection.driver_connection
     assert driver is not None
-    await_only(driver.execute((HERE / name).read_text()))
+    await_only(driver.execute((VERSIONS / name).read_text()))

@@ -73,11 +73,28 @@ ROUTES = [
 ]
 
 SCHEMA_VERSION = "SELECT version_num FROM public.alembic_version"
+# What the role must not be able to do with any table of the ledger; but for those that hold what is configured.
 TOO_POWERFUL = """
-    SELECT rolsuper OR pg_has_role(current_user, c.relowner, 'MEMBER')
-           OR has_table_privilege(current_user, c.oid, 'UPDATE, DELETE, TRUNCATE')
-      FROM pg_roles, pg_class c WHERE rolname = current_user AND c.oid = 'ledger.events'::regclass
+    SELECT 'it is a superuser' FROM pg_roles WHERE rolname = current_user AND rolsuper
+    UNION ALL
+    SELECT 'it bypasses row-level security' FROM pg_roles WHERE rolname = current_user AND rolbypassrls
+    UNION ALL
+    SELECT 'it may become ' || rolname FROM pg_roles
+     WHERE (rolsuper OR rolbypassrls OR rolname IN ('loyalty_owner', 'loyalty_migrator'))
+       AND pg_has_role(current_user, oid, 'MEMBER') AND rolname <> current_user
+    UNION ALL
+    SELECT 'it owns ledger.' || relname FROM pg_class
+     WHERE relnamespace = 'ledger'::regnamespace AND relkind IN ('r', 'p')
+       AND pg_has_role(current_user, relowner, 'MEMBER')
+    UNION ALL
+    SELECT 'it may ' || what || ' on ledger.' || relname
+      FROM pg_class, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) what
+     WHERE relnamespace = 'ledger'::regnamespace AND relkind IN ('r', 'p')
+       AND has_table_privilege(current_user, oid, what)
+       AND NOT (what = 'UPDATE' AND relname = ANY ($1))
+    LIMIT 1
 """
+MAY_CHANGE = ("api_keys", "conflict_policies", "connections", "public_logs")  # within the bounds of their triggers
 
 _log = logging.getLogger(__name__)
 
@@ -124,11 +141,12 @@ async def check_schema(dsn: str) -> None:
 
 
 async def check_role(dsn: str) -> None:
-    """Raise RoleTooPowerful if the role we connect as could change or remove events."""
+    """Raise RoleTooPowerful if the role we connect as could change or remove what the ledger keeps."""
     connection = await connect(dsn)
     try:
-        if await connection.fetchval(TOO_POWERFUL):
-            raise RoleTooPowerful(await connection.fetchval("SELECT current_user"))
+        why = await connection.fetchval(TOO_POWERFUL, MAY_CHANGE)
+        if why:
+            raise RoleTooPowerful(await connection.fetchval("SELECT current_user"), why)
     finally:
         await connection.close()
 

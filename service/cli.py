@@ -21,6 +21,7 @@ from service.commands import (
     history,
     ledgers,
     people,
+    roles,
     seals,
     serving,
     terms,
@@ -56,6 +57,7 @@ app.add_typer(seals.seal, name="seal")
 app.add_typer(seals.checkpoint, name="checkpoint")
 app.add_typer(seals.log, name="log")
 app.command("witness")(witnesses.witness)
+app.add_typer(roles.roles, name="roles")
 app.add_typer(terms.terms, name="terms")
 
 

@@ -7,7 +7,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    run("versions/r0001_ledger.sql")
+    run("r0001_ledger.sql")
 
 
 def downgrade() -> None:

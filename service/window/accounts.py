@@ -34,8 +34,7 @@ ACCOUNT_NOW = """
      WHERE a.ledger_id = $1 AND a.account_id = $2
 """
 LOTS = """
-    SELECT * FROM lots WHERE ledger_id = $1 AND account_id = ANY ($2) AND remaining > 0
-     ORDER BY account_id, expires_on NULLS LAST, earned_at, lot_id
+    SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2 AND lot_id > $3 ORDER BY lot_id LIMIT $4
 """
 STATEMENT = """
     SELECT * FROM statement WHERE ledger_id = $1 AND account_id = $2 AND line > $3 AND occurred_at <= $5

@@ -58,9 +58,9 @@ class Neighbour:
 
 
 @asynccontextmanager
-async def serving(dsn: str, *names: str) -> AsyncIterator[list[Neighbour]]:
+async def serving(dsn: str, *names: str, settings: Settings | None = None) -> AsyncIterator[list[Neighbour]]:
     """Serve a database with a ledger of each name; each has a key to read and a header connection per source."""
-    async with TestClient(TestServer(make_app(dsn, Settings(), MASTER_KEY))) as client:
+    async with TestClient(TestServer(make_app(dsn, settings or Settings(), MASTER_KEY))) as client:
         connection = await connect(dsn)
         neighbours = []
         for name in names:

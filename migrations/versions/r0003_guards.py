@@ -2,14 +2,14 @@
 
 from migrations.sql import run
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
-    run("roles.sql")
-    run("versions/r0002_guards.sql")
-    run("grants.sql")
+    run("../roles.sql")
+    run("r0003_guards.sql")
+    run("../grants.sql")
 
 
 def downgrade() -> None:

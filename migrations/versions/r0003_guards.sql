@@ -90,12 +90,13 @@ BEGIN
         EXECUTE format('ALTER TABLE ledger.%I ENABLE ALWAYS TRIGGER goes_by_forgetting', guarded);
     END LOOP;
     -- What is configured may change where that is its purpose, and is never removed.
-    FOREACH guarded IN ARRAY ARRAY['connections', 'api_keys', 'conflict_policies'] LOOP
+    FOREACH guarded IN ARRAY ARRAY['connections', 'api_keys', 'conflict_policies', 'public_logs'] LOOP
         EXECUTE format('CREATE TRIGGER is_not_removed BEFORE DELETE ON ledger.%I FOR EACH ROW EXECUTE FUNCTION ledger.refuse()', guarded);
         EXECUTE format('CREATE TRIGGER is_not_truncated BEFORE TRUNCATE ON ledger.%I FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse()', guarded);
         EXECUTE format('ALTER TABLE ledger.%I ENABLE ALWAYS TRIGGER is_not_removed, ENABLE ALWAYS TRIGGER is_not_truncated', guarded);
     END LOOP;
-    FOREACH guarded IN ARRAY ARRAY['events', 'personal', 'personal_keys', 'personal_index', 'erasures', 'access', 'conflict_policies'] LOOP
+    FOREACH guarded IN ARRAY ARRAY['events', 'personal', 'personal_keys', 'personal_index', 'erasures', 'access', 'conflict_policies',
+                                   'logs', 'log_keys', 'tiles', 'checkpoints', 'cosignatures', 'seal_problems'] LOOP
         PERFORM ledger.wall(format('ledger.%I', guarded)::regclass);
     END LOOP;
 END $$;
@@ -111,8 +112,15 @@ CREATE TRIGGER stays BEFORE UPDATE ON ledger.api_keys FOR EACH ROW
 CREATE TRIGGER stays BEFORE UPDATE ON ledger.conflict_policies FOR EACH ROW
     WHEN ((OLD.ledger_id, OLD.source, OLD.kind) IS DISTINCT FROM (NEW.ledger_id, NEW.source, NEW.kind))
     EXECUTE FUNCTION ledger.refuse();
+CREATE TRIGGER stays BEFORE UPDATE ON ledger.public_logs FOR EACH ROW
+    WHEN ((OLD.ledger_id, OLD.token, OLD.created_at) IS DISTINCT FROM (NEW.ledger_id, NEW.token, NEW.created_at)
+          OR (OLD.withdrawn_at IS NOT NULL AND NEW.withdrawn_at IS DISTINCT FROM OLD.withdrawn_at))
+    EXECUTE FUNCTION ledger.refuse();
+ALTER TABLE ledger.public_logs ENABLE ALWAYS TRIGGER stays;
 ALTER TABLE ledger.connections ENABLE ALWAYS TRIGGER stays;
 ALTER TABLE ledger.api_keys ENABLE ALWAYS TRIGGER stays;
 ALTER TABLE ledger.conflict_policies ENABLE ALWAYS TRIGGER stays;
 
 REVOKE ALL ON FUNCTION ledger.person_keys, ledger.erasures_so_far, ledger.keep, ledger.wall, ledger.open_generation FROM PUBLIC;
+-- Both are written by functions only, now that there is one for keys.
+REVOKE INSERT ON ledger.personal_keys, ledger.personal_index FROM loyalty_service;

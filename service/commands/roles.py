@@ -1,0 +1,30 @@
+"""loyalty roles: who may do what in the database, applied as often as one likes."""
+
+import typer
+
+from ledger.database import Connection
+from service.commands.screen import AsJson, Data, note, show_json, show_table
+from service.place import Place, ask
+from service.roles import Applied, apply_roles
+
+roles = typer.Typer(help="Roles: what each may do in PostgreSQL.", no_args_is_help=True)
+
+
+@roles.command("apply")
+def apply(data: Data = None, as_json: AsJson = False) -> None:
+    """Make the roles, grant each what it needs, and hand the ledger over to loyalty_owner, which nobody logs in as.
+
+    Needs the database's owner, with the right to create roles; the hand-over needs a superuser or a member of
+    loyalty_owner. It only adds: running it again changes nothing.
+    """
+
+    async def work(_place: Place, connection: Connection) -> Applied:
+        return await apply_roles(connection)
+
+    done = ask(data, work)
+    if as_json:
+        show_json(done._asdict())
+        return
+    show_table(("role", "does", "members"), done.roles)
+    if done.owner != "loyalty_owner":
+        note(f"The ledger stays with {done.owner}, who may not give it to loyalty_owner: {done.kept_because}.")

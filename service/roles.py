@@ -1,0 +1,80 @@
+"""Apply the roles of the database: a role for each kind of work, what it may do, and an owner that nobody logs in as.
+
+The SQL is that of the migrations (migrations/roles.sql and grants.sql), and only ever adds, so it may be run at any
+time: after a restore into another cluster, where roles are missing, or after a generation was made by an older version.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+
+import migrations
+from ledger.database import Connection
+from projections import generations
+
+OWNER = "loyalty_owner"
+DOES = {
+    OWNER: "owns the ledger; nobody logs in as it",
+    "loyalty_migrator": "may become loyalty_owner, to migrate",
+    "loyalty_service": "what `loyalty serve` does: the four below",
+    "loyalty_ingest": "appends, by one function; sees no table",
+    "loyalty_projector": "reads events, owns the views",
+    "loyalty_reader": "reads one ledger at a time, writes down who looked",
+    "loyalty_eraser": "destroys keys of persons, by one function",
+    "loyalty_auditor": "reads everything but keys",
+}
+MEMBERS = """
+    SELECT g.rolname, array_agg(m.rolname::text ORDER BY m.rolname) AS members
+      FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+     WHERE g.rolname = ANY ($1) GROUP BY g.rolname
+"""
+OWNER_NOW = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'ledger'"
+HAND_OVER = """
+DO $$
+DECLARE
+    handed text;
+BEGIN
+    FOR handed IN
+        SELECT format('ALTER SCHEMA %I OWNER TO loyalty_owner', nspname) FROM pg_namespace
+         WHERE nspname IN ('ledger', 'projections')
+        UNION ALL
+        SELECT format('ALTER TABLE %s OWNER TO loyalty_owner', oid::regclass) FROM pg_class
+         WHERE relkind IN ('r', 'p', 'v')
+           AND (relnamespace IN ('ledger'::regnamespace, 'projections'::regnamespace)
+                OR oid = 'public.alembic_version'::regclass)
+        UNION ALL
+        SELECT format('ALTER ROUTINE %s OWNER TO loyalty_owner', oid::regprocedure) FROM pg_proc
+         WHERE pronamespace = 'ledger'::regnamespace
+    LOOP
+        EXECUTE handed;
+    END LOOP;
+END $$
+"""
+
+
+class Applied(NamedTuple):
+    """Each role, what it does and who has it; who owns the ledger, and if that is not OWNER, why."""
+
+    roles: Sequence[tuple[str, str, str]]
+    owner: str
+    kept_because: str | None
+
+
+async def apply_roles(connection: Connection) -> Applied:
+    """Make roles, grants and the hand-over to OWNER; a hand-over that is refused leaves all else done."""
+    folder = Path(migrations.__file__).parent
+    async with connection.transaction():
+        for name in ("roles.sql", "grants.sql"):
+            await connection.execute((folder / name).read_text())
+    await generations.ensure_live(connection)
+    kept_because = None
+    try:
+        async with connection.transaction():
+            await connection.execute(HAND_OVER)
+    except asyncpg.InsufficientPrivilegeError as error:
+        kept_because = error.message or "it is refused"
+    members = {row["rolname"]: ", ".join(row["members"]) for row in await connection.fetch(MEMBERS, list(DOES))}
+    owner: str = await connection.fetchval(OWNER_NOW)
+    return Applied([(role, does, members.get(role, "")) for role, does in DOES.items()], owner, kept_because)

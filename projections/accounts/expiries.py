@@ -17,7 +17,6 @@ from projections.accounts.lots import (
     is_among,
     lapse_instant,
     lot_id_of,
-    pass_time,
     post,
     settle,
     take,
@@ -136,6 +135,9 @@ def _move_lot(
     moved.lapses_at = lapse_instant(account, new, moved.earned_at) if new else None
     moved.rule = None
     moved.remaining = points
-    insort(account.open, moved.place())
-    settle(account, moved)
-    list(pass_time(account, occurrence.occurred_at))  # the new day may be over already
+    if moved.lapses_at is not None and moved.lapses_at <= occurrence.occurred_at:  # the new day is over already
+        post(account, "available", "lapsed", points, moved.lot_id)
+        insort(account.lapsed, moved.place())
+    else:
+        insort(account.open, moved.place())
+        settle(account, moved)

@@ -61,12 +61,22 @@ class Use(NamedTuple):
 
 
 class Debit(Struct):
-    """One redemption or transfer, and the lots it used, in the order of use."""
+    """One redemption or transfer, and the lots that pay it."""
 
     points: Decimal = ZERO
     reversed: Decimal = ZERO
     uses: list[Use] = []
     to: str = "redeemed"  # the class it went to
+
+
+class Orphan(Struct):
+    """What was given back of a redemption that was not told yet, and the lots that hold it."""
+
+    points: Decimal = ZERO
+    lots: list[str] = []
+
+
+NO_ORPHAN = Orphan()
 
 
 class Posting(NamedTuple):
@@ -125,7 +135,7 @@ class Account(Struct, dict=True):
     lapsed: list[Place] = []  # and of those that have, unreported
     classes: dict[str, Decimal] = {}
     debits: dict[str, Debit] = {}
-    orphans: dict[str, list[str]] = {}  # reversals told before their redemption: redemption -> lots
+    orphans: dict[str, Orphan] = {}  # reversals told before their redemption, by redemption
     pending: dict[str, Pending] = {}  # by promise
     awaited: Decimal = ZERO  # converted before the promise was told
     bills_reversed: dict[str, Decimal] = {}
@@ -328,9 +338,8 @@ def debit(account: Account, occurrence: Occurrence, points: Decimal, name: str, 
     """Spend points. What the lots cannot pay proves history that we have not seen: a vendor lets nobody spend what they
     do not have, least of all in debt. So a lot of that size, and of the debt's, is asserted and flagged, and used at
     once."""
-    orphans = account.orphans.pop(name, [])
-    uses, missing = spend(account, points, target, orphans)
-    reversed_before = sum((use.points for use in uses if use.lot_id in orphans), ZERO)
+    orphan = account.orphans.pop(name, NO_ORPHAN)
+    uses, missing = spend(account, points, target, orphan.lots)
     if missing > 0:
         unseen = missing + account.debt
         credit(account, occurrence, unseen, source="unseen", origin="unseen", index=999, asserted=True)
@@ -338,8 +347,10 @@ def debit(account: Account, occurrence: Occurrence, points: Decimal, name: str, 
         uses += more
     entry = account.debits.setdefault(name, Debit(to=target))
     entry.points += points
-    entry.reversed += reversed_before
-    entry.uses += uses
+    entry.reversed += min(points, orphan.points)
+    entry.uses += [use for use in uses if use.lot_id not in orphan.lots]  # what was given back is not given again
+    if orphan.points > points:
+        account.contested = True
 
 
 def pass_time(account: Account, now: datetime) -> Iterable[Lot]:

@@ -7,7 +7,7 @@ holds what went over, so that both accounts go on summing to zero and the two to
 from bisect import insort
 
 from projections.accounts import drift
-from projections.accounts.lots import ZERO, Account, post, settle
+from projections.accounts.lots import ZERO, Account, Orphan, post, settle
 
 
 def move(victim: Account, survivor: Account) -> None:
@@ -26,9 +26,16 @@ def move(victim: Account, survivor: Account) -> None:
             post(victim, name, "merged", points)
             post(survivor, "merged", name, points)
     survivor.lots |= victim.lots
-    survivor.debits |= victim.debits
-    for redemption, lots in victim.orphans.items():
-        survivor.orphans[redemption] = [*survivor.orphans.get(redemption, ()), *lots]
+    for name, entry in victim.debits.items():
+        same = survivor.debits.setdefault(name, entry)
+        if same is not entry:
+            same.points += entry.points
+            same.reversed += entry.reversed
+            same.uses += entry.uses
+    for redemption, orphan in victim.orphans.items():
+        both = survivor.orphans.setdefault(redemption, Orphan())
+        both.points += orphan.points
+        both.lots += orphan.lots
     survivor.pending |= victim.pending
     survivor.adjustments = victim.adjustments | survivor.adjustments
     drift.move(victim, survivor)

@@ -14,6 +14,8 @@ from projections.accounts.lots import (
     Account,
     Debit,
     Lot,
+    Orphan,
+    Place,
     Use,
     count_spent,
     credit,
@@ -24,6 +26,8 @@ from projections.accounts.lots import (
     spend,
     take,
 )
+
+NO_PLACE: Place = (0, datetime.min, "")
 
 
 def take_back(account: Account, fact: IssueReversed, _occurrence: Occurrence) -> None:
@@ -151,9 +155,8 @@ def _claw_back(account: Account, points: Decimal, to: str) -> None:
 
 
 def restore(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
-    """Give spent points back to the lots they came from, last used first. What went to lots that have lapsed is
-    restored and lapses at once (trap 5), unless the programme's terms say otherwise; the vendor's split, when it gives
-    one, stands.
+    """Give spent points back to the lots they came from. What went to lots that have lapsed is restored and lapses at
+    once (trap 5), unless the programme's terms say otherwise; the vendor's split, when it gives one, stands.
 
     More than is left of the redemption is not given: the account is then contested. A reversal told before its
     redemption is kept as a lot of its own, which that redemption will use first.
@@ -177,9 +180,9 @@ def restore(account: Account, fact: RedemptionReversed, occurrence: Occurrence) 
 def give_back_debit(
     account: Account, occurrence: Occurrence, entry: Debit, points: Decimal, expired: Decimal | None = None
 ) -> None:
-    """Give points of a debit back to the lots they came from, last used first; `expired` of them lapse, those of lots
-    that have lapsed where it is None."""
-    restored = list(_unuse(entry, points))
+    """Give points of a debit back to the lots they came from; `expired` of them lapse, those of lots that have lapsed
+    where it is None."""
+    restored = list(_unuse(account, entry, points))
     terms = account.terms.at(occurrence.occurred_at) if account.terms is not None else None
     policy = terms.reversal_after_expiry if terms is not None and expired is None else "lapse"
     if expired is None:
@@ -192,8 +195,14 @@ def give_back_debit(
     _give(account, occurrence, entry, restored, expired, to_own_day=policy == "original", grace_until=grace_until)
 
 
-def _unuse(entry: Debit, points: Decimal) -> Iterable[Use]:
-    """Take points out of a debit's uses, from the last."""
+def _unuse(account: Account, entry: Debit, points: Decimal) -> Iterable[Use]:
+    """Take points out of a debit's uses: debt first, then lots against the order of use. So what remains of the debit
+    uses what a smaller one would have used."""
+
+    def order(use: Use) -> tuple[bool, Place]:
+        return (True, NO_PLACE) if use.lot_id == DEBT else (False, account.lots[use.lot_id].place())
+
+    entry.uses.sort(key=order)
     while points:
         use = entry.uses.pop()
         part = min(use.points, points)
@@ -222,14 +231,19 @@ def _give(
 ) -> None:
     """Give uses back: `expired` of them lapse, of lapsed lots first; the rest becomes available, but for what goes back
     to lapsed lots under their own day."""
-    ordered = sorted(restored, key=lambda use: not _has_lapsed(account, use, occurrence.occurred_at))
-    for index, use in enumerate(ordered):
-        lapsing = min(use.points, expired) if use.lot_id != DEBT else ZERO
+    for use in restored:
+        if use.lot_id == DEBT:
+            post(account, entry.to, "debt", use.points)
+    by_lot: dict[str, Decimal] = {}
+    for use in restored:
+        if use.lot_id != DEBT:
+            by_lot[use.lot_id] = by_lot.get(use.lot_id, ZERO) + use.points
+    of_lots = [Use(lot_id, points) for lot_id, points in by_lot.items()]
+    of_lots.sort(key=lambda use: not _has_lapsed(account, use, occurrence.occurred_at))
+    for index, use in enumerate(of_lots):
+        lapsing = min(use.points, expired)
         expired -= lapsing
         staying = use.points - lapsing
-        if use.lot_id == DEBT:
-            post(account, entry.to, "debt", staying)
-            continue
         lot = account.lots[use.lot_id]
         count_spent(lot, -use.points, entry.to)
         if lapsing:
@@ -263,8 +277,10 @@ def _give(
 def _restore_unseen(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
     available = fact.available if fact.available is not None else fact.points - (fact.expired or ZERO)
     expired = fact.expired if fact.expired is not None else fact.points - available
+    orphan = account.orphans.setdefault(fact.redemption, Orphan())
+    orphan.points += available + expired
     if available:
         lot = credit(account, occurrence, available, source="redeemed", origin="reversal", asserted=True)
-        account.orphans.setdefault(fact.redemption, []).append(lot.lot_id)
+        orphan.lots.append(lot.lot_id)
     if expired:
         post(account, "redeemed", "expired", expired)

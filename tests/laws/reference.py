@@ -1,0 +1,300 @@
+"""A model of points to compare the engine with: written from domain.md, point by point, slow and plain on purpose.
+
+Every single point is an object that stands in one place: open, lapsed, expired, spent by a debit, or returned. A debt
+is a list of points that are owed, each for the debit that spent it. So there are no sums that could be kept wrongly.
+Only whole points; times are whole days, and a lot lapses when its day is over.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+NEVER = 10**9
+
+
+@dataclass(eq=False)
+class Lot:
+    """Points earned together; `order` is when they were earned, and `number` tells lots of one moment apart."""
+
+    origin: str
+    bill: str | None
+    day: int  # the last day it can be used; NEVER
+    order: int
+    number: tuple[int, int]
+    asserted: bool = False
+    named: str | None = None  # the bill it is of where none is known that promised it
+    points: list["Point"] = field(default_factory=list)
+
+    def place(self) -> tuple[int, int, tuple[int, int]]:
+        return (self.day, self.order, self.number)
+
+
+@dataclass(eq=False)
+class Point:
+    """One point of a lot: "open", "lapsed", "expired", "returned" or "spent" by a debit."""
+
+    lot: Lot
+    where: str = "open"
+    debit: str | None = None
+    early: bool = False  # spent by a debit to which it had been given back before
+
+
+@dataclass
+class Debit:
+    """A redemption, transfer or removal: how it spends, how much it was, how much of it was given back."""
+
+    way: str  # redeemed, sent, removed
+    points: int = 0
+    given_back: int = 0
+
+
+@dataclass
+class Promise:
+    """Points to come: still ahead, converted (and of those returned), or cancelled."""
+
+    bill: str | None
+    converts: int
+    number: int
+    ahead: int
+    converted: int = 0
+    cancelled: int = 0
+    returned: int = 0
+
+
+class Model:
+    """One account. Tell it facts in order of occurrence; `now` is the day, `event` counts facts."""
+
+    def __init__(self) -> None:
+        self.now = self.event = 0  # facts are counted, which is the order of what they make
+        self.lots: list[Lot] = []
+        self.owed: list[str | None] = []  # a debit's name for each point; None where no debit explains it
+        self.debits: dict[str, Debit] = {}
+        self.promises: list[Promise] = []
+        self.early: dict[str, list[Lot]] = {}  # what was given back of debits not told yet
+        self.early_points: Counter[str] = Counter()
+        self.returned_of: Counter[str] = Counter()  # by bill
+        self.in_transit = self.lifetime = self.awaited = 0  # awaited: converted before it was promised
+
+    def standing(self, where: str) -> list[Point]:
+        """The points that stand somewhere, in the order of use (§4.1)."""
+        return [point for lot in sorted(self.lots, key=Lot.place) for point in lot.points if point.where == where]
+
+    @property
+    def available(self) -> int:
+        return len(self.standing("open")) - len(self.owed)
+
+    @property
+    def promised(self) -> int:
+        return sum(promise.ahead for promise in self.promises)
+
+    def show(self) -> list[tuple[object, ...]]:
+        """Every lot as (origin, bill, day, points, remaining, redeemed, sent, removed, expired, returned)."""
+        return sorted((self.show_lot(lot) for lot in self.lots), key=str)
+
+    def show_lot(self, lot: Lot) -> tuple[object, ...]:
+        def count(where: str, way: str | None = None) -> int:
+            found = [one for one in lot.points if one.where == where]
+            return sum(way is None or self.debits[one.debit or ""].way == way for one in found)
+
+        spent = [count("spent", way) for way in ("redeemed", "sent", "removed")]
+        remaining = count("open") + count("lapsed")
+        return (lot.origin, lot.bill, lot.day, len(lot.points), remaining, *spent, count("expired"), count("returned"))
+
+    def pass_to(self, day: int, event: int) -> None:
+        """A lot lapses at the end of its day, whether or not anything runs (design §7)."""
+        self.now, self.event = day, event
+        for point in self.standing("open"):
+            if point.lot.day < day:
+                point.where = "lapsed"
+
+    def credit(self, count: int, origin: str, bill: str | None = None, day: int = NEVER, asserted: bool = False) -> Lot:
+        """A new lot; the next credit settles a debt first (§4.6), unless its day is over already."""
+        lot = Lot(origin, bill, day, self.event, (self.event, len(self.lots)), asserted)
+        lot.points = [Point(lot) for _ in range(count)]
+        self.lots.append(lot)
+        for point in lot.points:
+            self.open_or_lapse(point)
+        return lot
+
+    def open_or_lapse(self, point: Point) -> None:
+        point.where = "lapsed" if point.lot.day < self.now else "open"
+        if point.where == "open":
+            self.settle(point)
+
+    def settle(self, point: Point) -> None:
+        """An open point pays what is owed, the oldest debit first; a debt of no debit means it was returned."""
+        age = {name: place for place, name in enumerate(self.debits)}
+        if self.owed:
+            name = min(self.owed, key=lambda one: NEVER if one is None else age[one])
+            self.owed.remove(name)
+            point.where, point.debit = ("returned" if name is None else "spent"), name
+
+    def earn(self, count: int, origin: str, bill: str | None = None, day: int = NEVER) -> Lot:
+        self.lifetime += count
+        return self.credit(count, origin, bill, day)
+
+    def promise(self, count: int, bill: str | None, converts: int = NEVER) -> None:
+        early = min(self.awaited, count)
+        self.awaited -= early
+        self.promises.append(Promise(bill, converts, self.event, count - early, converted=early))
+
+    def convert(self, count: int, bill: str | None) -> None:
+        """Promises of the bill first, then those that convert first; what nobody promised is awaited. The lot is the
+        bill's for which all of it was promised."""
+        bills: list[str | None] = []
+        for _ in range(count):
+            ahead = [one for one in self.promises if one.ahead]
+            ahead.sort(key=lambda one: (bill is None or one.bill != bill, one.converts, one.number))
+            self.awaited += not ahead
+            for promise in ahead[:1]:
+                promise.ahead, promise.converted = promise.ahead - 1, promise.converted + 1
+            bills.append(ahead[0].bill if ahead else None)
+        self.earn(count, "converted", bills[0] if len(set(bills)) == 1 else None).named = bill
+
+    def spend(self, count: int, name: str, way: str = "redeemed") -> None:
+        """Earliest day first, then oldest. Nobody spends what they do not have, least of all in debt: the rest proves
+        points that we have not seen (design §7). What a reversal gave back before is used first."""
+        debit = self.debits.setdefault(name, Debit(way))
+        debit.points += count
+        debit.given_back += min(self.early_points.pop(name, 0), count)
+        ours = [one for lot in self.early.pop(name, []) for one in lot.points if one.where == "open"]
+        others = [one for one in self.standing("open") if one not in ours]
+        paying = [*ours, *others][:count]
+        if len(paying) < count:
+            unseen = self.credit(count - len(paying) + len(self.owed), "unseen", asserted=True)
+            paying += [one for one in unseen.points if one.where == "open"]
+        for point in paying:
+            point.where, point.debit = "spent", name
+            point.early = point in ours
+
+    def give_back(self, count: int, name: str, available: int | None = None, expired: int | None = None) -> None:
+        """The debt goes first, then lots against the order of use. Where the vendor does not say how many expired, it
+        is those whose lot has lapsed; where it gives back more than lapsed lots allow, the points live on in a new lot
+        (traps 5 and 6). Never more than was spent."""
+        if expired is None and available is not None:
+            expired = max(0, count - available)
+        debit = self.debits.get(name)
+        if debit is None:
+            self.early_points[name] += count
+            if count > (expired or 0):
+                lot = self.credit(count - (expired or 0), "reversal", asserted=True)
+                self.early.setdefault(name, []).append(lot)
+            return
+        count = min(count, debit.points - debit.given_back)
+        debit.given_back += count
+        owed = [one for one in self.owed if one == name][:count]
+        for one in owed:
+            self.owed.remove(one)
+        spent = [one for one in self.standing("spent") if one.debit == name and not one.early]
+        back = spent[::-1][: count - len(owed)]
+        late = [one for one in back if one.lot.day < self.now]
+        rest = [one for one in back if one not in late]
+        gone = len(late) if expired is None else min(expired, count)
+        beyond = max(0, gone - len(late))
+        for point in [*late, *rest[:beyond]]:
+            point.where = "expired"
+        alive = [point.lot for point in late[gone:]]
+        for lot in dict.fromkeys(alive):
+            self.credit(alive.count(lot), "reversal")
+        for point in rest[beyond:]:
+            self.open_or_lapse(point)
+
+    def take_back(self, count: int | None, bill: str, promised: int = 0, total: int = 0) -> None:
+        """What is unspent, then what was spent (the spend moves to other points, or is owed), then what lapsed, which
+        changes no balance; of a bill that is not known, any point, then a debt."""
+        count = max(0, total - self.returned_of[bill]) if count is None else count
+        self.returned_of[bill] += count
+        count += self.take_back_promised(promised, bill)
+        ours = [point for lot in self.lots if (lot.bill or lot.named) == bill for point in lot.points]
+        newest = {name: -place for place, name in enumerate(self.debits)}
+        order = {id(lot): place for place, lot in enumerate(self.lots)}
+        spent = [point for point in ours if point.where == "spent"]
+        spent.sort(key=lambda point: (order[id(point.lot)], newest[point.debit or ""]))
+        unspent = [point for point in ours if point.where == "open"]
+        lapsed = [point for point in ours if point.where in ("lapsed", "expired")]
+        lapsed.sort(key=lambda point: (order[id(point.lot)], point.where == "expired"))
+        for point in [*unspent, *spent, *lapsed][:count]:
+            count -= 1
+            name, where = point.debit, point.where
+            point.where, point.debit = "returned", None
+            if where == "spent":
+                instead = self.standing("open")
+                self.owed += [] if instead else [name]
+                for one in instead[:1]:
+                    one.where, one.debit = "spent", name
+            self.lifetime -= where in ("open", "spent")
+        for _ in range(count):
+            self.lifetime -= 1
+            others = self.standing("open")
+            self.owed += [] if others else [None]
+            for one in others[:1]:
+                one.where = "returned"
+
+    def take_back_promised(self, count: int, bill: str) -> int:
+        """Promises of the bill are cancelled, of any bill if there is none of it; gives how many had been converted."""
+        ours = [promise for promise in self.promises if promise.bill == bill]
+        for promise in ours or self.promises:
+            while promise.ahead and count:
+                promise.ahead, promise.cancelled, count = promise.ahead - 1, promise.cancelled + 1, count - 1
+        before = sum(promise.returned for promise in ours)
+        for promise in ours:
+            while promise.returned < promise.converted and count:
+                promise.returned, count = promise.returned + 1, count - 1
+        return sum(promise.returned for promise in ours) - before
+
+    def expire(self, count: int) -> None:
+        """What has lapsed, then what has no day, then what is due next; else points that we have not seen."""
+        still = sorted(self.standing("open"), key=lambda point: point.lot.day != NEVER)
+        for point in [*self.standing("lapsed"), *still][:count]:
+            point.where = "expired"
+            count -= 1
+        if count:
+            unseen = self.credit(count + len(self.owed), "unseen", asserted=True)
+            for point in unseen.points:
+                point.where = "expired" if point.where == "open" else point.where
+
+    def move(self, count: int, old: int, new: int) -> None:
+        """Points of the old day, else of no day, else points that we have not seen; no balance changes (trap 7)."""
+        here = [*self.standing("open"), *self.standing("lapsed")] if old != new else []
+        dated = [point for point in here if point.lot.day == old]
+        undated = [point for point in here if point.lot.day == NEVER]
+        dated.sort(key=lambda point: (point.lot.origin != "regular", point.lot.place()))
+        undated.sort(key=lambda point: (not point.lot.asserted, point.lot.place()))
+        moving = [*dated, *undated][:count]
+        for lot in dict.fromkeys(point.lot for point in moving):
+            self.move_lot(lot, [point for point in moving if point.lot is lot], new)
+        if len(moving) < count and old != new:
+            self.credit(count - len(moving), "regular", day=new, asserted=True)
+
+    def move_lot(self, lot: Lot, ours: list[Point], new: int) -> None:
+        if len(ours) == len(lot.points):
+            lot.day = new
+        else:
+            moved = Lot(
+                lot.origin, lot.bill, new, lot.order, (self.event, len(self.lots)), lot.asserted, lot.named, ours
+            )
+            lot.points = [point for point in lot.points if point not in ours]
+            self.lots.append(moved)
+            for point in ours:
+                point.lot = moved
+        for point in ours:
+            self.open_or_lapse(point)
+
+    def merge(self, victim: "Model") -> None:
+        """Everything of the victim goes over; what is owed is then paid from what is there."""
+        self.lots += victim.lots
+        self.owed += victim.owed
+        for name, debit in victim.debits.items():
+            both = self.debits.setdefault(name, Debit(debit.way))
+            both.points += debit.points
+            both.given_back += debit.given_back
+        self.promises += victim.promises
+        self.awaited += victim.awaited
+        for name, lots in victim.early.items():
+            self.early.setdefault(name, []).extend(lots)
+        self.early_points += victim.early_points
+        self.returned_of += victim.returned_of
+        self.in_transit += victim.in_transit
+        self.lifetime += victim.lifetime
+        for point in self.standing("open"):
+            self.settle(point)
+        victim.__init__()  # type: ignore[misc]

@@ -90,7 +90,7 @@ def act_of(kind: str, points: Decimal, account: dict[str, Any]) -> tuple[Fact, F
 
 @settings(max_examples=max(EXAMPLES_MIN, settings().max_examples), phases=PHASES)
 @given(
-    history=st.lists(steps, min_size=1, max_size=30),
+    history=st.lists(steps, min_size=10, max_size=30),
     kind=st.sampled_from(["issue", "promise", "redeem", "promise by name", "add", "take away"]),
     points=st.integers(1, 15),
 )

@@ -6,6 +6,7 @@ LedgerError
 │   AdjustmentDiffers
 ├── Unavailable: LedgerUnavailable, NotSealedYet, WorkersLost
 ├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
+├── ExportWrong (an exported ledger that is not put back)
 ├── NoteWrong (a signed note that we do not accept)
 ├── Unsealable (what a head must not be signed over): EventsChanged, TreeChanged, HeadInconsistent, HeadForgotten,
 │   SignerUnknown
@@ -116,6 +117,10 @@ class KeyWrong(SetupWrong):
 
 class EmbeddedPostgresFailed(SetupWrong):
     """The embedded PostgreSQL could not be started or reached."""
+
+
+class ExportWrong(LedgerError):
+    """The exported ledger is not put back: something in it is altered or missing, or the ledger holds other events."""
 
 
 class NoteWrong(LedgerError):

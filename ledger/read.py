@@ -72,6 +72,24 @@ LEAVES = """
 ENTRIES = "SELECT entry FROM ledger.events WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position"
 
 
+WHOLES = """
+    SELECT entry, leaf_hash, event_key, variant, position, delivery_position, payload FROM ledger.events
+     WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position
+"""
+
+
+class Whole(NamedTuple):
+    """One event as it is kept; `payload` is None where the body stands with the first event of its delivery."""
+
+    entry: bytes
+    leaf_hash: bytes
+    event_key: bytes
+    variant: bytes
+    position: int
+    delivery_position: int
+    payload: bytes | None
+
+
 class Head(NamedTuple):
     """One event without its body."""
 
@@ -133,6 +151,11 @@ async def event_at(connection: Connection, ledger_id: int, position: int) -> Eve
     if not events:
         raise PositionUnknown(position)
     return events[0]
+
+
+async def wholes_between(connection: Connection, ledger_id: int, after: int, last: int) -> list[Whole]:
+    """Read the events after one position and up to another as they are kept."""
+    return [Whole(*row) for row in await connection.fetch(WHOLES, ledger_id, after, last)]
 
 
 async def leaf_hashes(connection: Connection, ledger_id: int, after: int, last: int) -> bytes:

@@ -25,7 +25,8 @@ HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 CREATE_LEDGER = """
     INSERT INTO ledger.ledgers (ledger_id, name)
-    SELECT coalesce(max(ledger_id), 0) + 1, $1 FROM ledger.ledgers RETURNING ledger_id
+    SELECT CASE WHEN $2::int IS NULL OR bool_or(ledger_id = $2) THEN coalesce(max(ledger_id), 0) + 1 ELSE $2 END, $1
+      FROM ledger.ledgers RETURNING ledger_id
 """
 FIND_LEDGER = "SELECT ledger_id, name FROM ledger.ledgers WHERE name = $1"
 LIST_LEDGERS = "SELECT ledger_id, name FROM ledger.ledgers ORDER BY ledger_id"
@@ -89,12 +90,15 @@ class Access(NamedTuple):
     scopes: frozenset[str]
 
 
-async def create_ledger(connection: Connection, name: str) -> Ledger:
-    """Make a ledger. Raises NameTaken, or RequestInvalid if the name is not of [a-z0-9_-], at most 63."""
+async def create_ledger(connection: Connection, name: str, wanted_id: int | None = None) -> Ledger:
+    """Make a ledger, with a certain number if that is wanted and free.
+
+    Raises NameTaken, or RequestInvalid if the name is not of [a-z0-9_-], at most 63.
+    """
     if not NAME.fullmatch(name):
         raise RequestInvalid(f"a ledger's name is made of a-z, 0-9, _ and -, at most 63: {name!r}")
     try:
-        return Ledger(await connection.fetchval(CREATE_LEDGER, name), name)
+        return Ledger(await connection.fetchval(CREATE_LEDGER, name, wanted_id), name)
     except asyncpg.UniqueViolationError:
         raise NameTaken(name) from None
 

@@ -106,14 +106,14 @@ class Vault:
             missing = [subject for subject in keys if subject not in found]
             if not missing:
                 return found
-            wrapped = [self._master_key.seal(os.urandom(32), _bound(ledger_id, subject)) for subject in missing]
+            wrapped = [self._master_key.seal(os.urandom(32), bound_to(ledger_id, subject)) for subject in missing]
             ids = [os.urandom(KEY_ID_BYTES) for _ in missing]
             for row in await connection.fetch(KEYS, ledger_id, missing, ids, wrapped):
                 found[row["subject"]] = self._keys[ledger_id, row["subject"]] = self._unwrap(ledger_id, *row)
         raise AssertionError("keys that others make are there on the next try")
 
     def _unwrap(self, ledger_id: int, subject: str, key_id: bytes, wrapped: bytes) -> PersonKey:
-        key = self._master_key.open(wrapped, _bound(ledger_id, subject))
+        key = self._master_key.open(wrapped, bound_to(ledger_id, subject))
         return PersonKey(key_id, AESGCM(key), hmac.digest(key, b"commitment", "sha256"))
 
     def mask(self, ledger_id: int) -> bytes:
@@ -143,7 +143,7 @@ class Vault:
         pieces: list[Piece] = []
         for subject, ciphertext, wrapped in await connection.fetch(PARTS, ledger_id, position):
             if wrapped is not None:
-                key = AESGCM(self._master_key.open(wrapped, _bound(ledger_id, subject)))
+                key = AESGCM(self._master_key.open(wrapped, bound_to(ledger_id, subject)))
                 try:
                     plain = key.decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], subject.encode())
                 except InvalidTag:
@@ -167,7 +167,8 @@ def normal(what: str, value: str) -> str:
     return value.strip().lower()
 
 
-def _bound(ledger_id: int, subject: str) -> bytes:
+def bound_to(ledger_id: int, subject: str) -> bytes:
+    """Say what the wrapped key of a person is for, so that it opens for nobody else."""
     return f"{ledger_id} {subject}".encode()
 
 

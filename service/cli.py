@@ -17,6 +17,7 @@ from ledger.errors import LedgerError
 from service.commands import (
     demonstration,
     explaining,
+    exports,
     files,
     history,
     ledgers,
@@ -47,6 +48,7 @@ app.add_typer(ledgers.ledgers, name="ledger")
 app.add_typer(ledgers.connections, name="connection")
 app.add_typer(ledgers.keys, name="key")
 app.command("import")(files.import_file)
+app.command("export")(exports.export_ledger)
 app.command("rebuild")(history.rebuild_views)
 app.command("digest")(history.show_digest)
 app.command("explain")(explaining.explain)

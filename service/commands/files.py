@@ -19,6 +19,7 @@ from ledger.vault import Vault
 from projections import generations
 from projections.projector import catch_up
 from service import import_workers
+from service.commands.exports import import_exported
 from service.commands.screen import AsJson, Data, note, progress_bar, show_json, show_table
 from service.importing import Line, Summary, import_lines, is_damage, open_file, read_lines
 from service.place import Place, open_place, settings_of
@@ -31,8 +32,20 @@ Tell = Callable[[Summary], None]
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="NDJSON, also .gz or .zst; - is standard input.", show_default=False)],
-    connection_id: Annotated[str, typer.Option("--connection", help="As if it came in here.", show_default=False)],
+    file: Annotated[
+        Path | None, typer.Argument(help="NDJSON, also .gz or .zst; - is standard input.", show_default=False)
+    ] = None,
+    connection_id: Annotated[
+        str | None, typer.Option("--connection", help="As if it came in here.", show_default=False)
+    ] = None,
+    exported: Annotated[
+        Path | None,
+        typer.Option(help="Instead: what `loyalty export` wrote.", show_default=False),
+    ] = None,
+    ledger: Annotated[str | None, typer.Option(help="The ledger that --exported makes.", show_default=False)] = None,
+    exporter_key: Annotated[
+        Path | None, typer.Option(help="Its master key, where ours is another: a file as master.key.")
+    ] = None,
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend lines that are not JSON: trailing commas, markdown, a lost brace.")
     ] = False,
@@ -48,7 +61,16 @@ def import_file(
 
     Positions follow the file, and webhooks go on coming in between. Ends with 1 if a line could not be stored because
     it is longer than a delivery may be; all others are.
+
+    With --exported and --ledger, makes a ledger equal to an exported one: positions, entries and hashes.
     """
+    if exported is not None:
+        if ledger is None or file is not None or connection_id is not None:
+            raise typer.BadParameter("--exported takes --ledger, and neither a file nor a connection")
+        import_exported(exported, ledger, exporter_key, advance=advance, data=data, as_json=as_json)
+        return
+    if file is None or connection_id is None:
+        raise typer.BadParameter("a file and --connection say what is imported, or --exported and --ledger")
     with open_place(settings_of(data)) as place, progress_bar() as progress, ExitStack() as opened:
         inbound = uvloop.run(_find(place, connection_id))
         raw, size = _open(file, opened)

@@ -181,6 +181,20 @@ def test_a_file_packed_by_zstandard_is_imported_by_workers(served: Served, tmp_p
     assert (told["lines"], told["appended"]) == (50, 50)
 
 
+def test_an_exported_ledger_is_put_back_into_another_data_folder(served: Served, tmp_path: Path) -> None:
+    served.import_file(SAMPLES["customerAdded.json"], served.connection())
+    file, there = tmp_path / "acme.ndjson.zst", str(tmp_path / "there")
+    key = f"--exporter-key={served.folder}/master.key"
+
+    assert loyalty("export", "--ledger=acme", f"--output={file}", "--with-keys", "--data", served.folder).code == 0
+    assert "the keys are wrapped by" in refusal("import", f"--exported={file}", "--ledger=acme", "--data", there)
+    back = loyalty("import", f"--exported={file}", "--ledger=acme", key, "--json", "--data", there)
+    digests = [loyalty("digest", "--ledger=acme", "--json", "--data", folder).out for folder in (served.folder, there)]
+
+    assert json.loads(back.out)["events"] == json.loads(digests[0])["position"]
+    assert digests[0] == digests[1]
+
+
 def test_a_document_over_several_lines_is_one_delivery(served: Served) -> None:
     told = served.import_file(SAMPLES["customerAdded.json"], served.connection())
 

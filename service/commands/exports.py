@@ -1,0 +1,81 @@
+"""loyalty export, and `loyalty import --exported`: a whole ledger out, and an equal one back in."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger import registry
+from ledger.database import Connection
+from ledger.errors import ExportWrong
+from ledger.sealing import MasterKey
+from projections import generations
+from projections.projector import catch_up
+from service.commands.screen import AsJson, Data, InLedger, note, progress_bar, show, show_json
+from service.exported import Restored, restore, write_export, written
+from service.importing import is_damage, open_file
+from service.place import Place, ask
+
+
+def export_ledger(
+    ledger: InLedger,
+    output: Annotated[
+        Path, typer.Option(help="Where to; .gz and .zst are packed; - is standard output.", show_default=False)
+    ] = Path("-"),
+    with_keys: Annotated[
+        bool, typer.Option("--with-keys", help="Persons' keys too, wrapped by the master key, which is not written.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Write a ledger as lines of JSON, from which `loyalty import --exported` makes an equal one, hash for hash.
+
+    Personal values are written sealed. Without --with-keys nobody can ever open them from this file.
+    """
+
+    async def work(place: Place, connection: Connection) -> int:
+        found = await registry.find_ledger(connection, ledger)
+        with progress_bar() as progress, written(output) as file:
+            task = progress.add_task("", total=None)
+
+            def tell(lines: int, _of: int) -> None:
+                progress.update(task, description=f"{lines:,} lines")
+
+            return await write_export(connection, place.master_key, found, file, with_keys=with_keys, tell=tell)
+
+    lines = ask(data, work)
+    note(f"Wrote {lines:,} lines of the ledger {ledger}.")
+
+
+def import_exported(
+    file: Path, ledger: str, exporter_key: Path | None, *, advance: bool, data: Path | None, as_json: AsJson
+) -> None:
+    """Make a ledger equal to an exported one. Needs the database's owner, not the role of the service."""
+    exporter = MasterKey.from_text(exporter_key.read_text().strip()) if exporter_key else None
+
+    async def work(place: Place, connection: Connection) -> Restored:
+        key = exporter or place.master_key
+        with progress_bar() as progress, ExitStack() as opened:
+            task = progress.add_task("", total=None)
+
+            def tell(done: int, of: int) -> None:
+                progress.update(task, completed=done, total=of, description=f"{done:,} events")
+
+            raw = opened.enter_context(file.open("rb"))
+            restored = await restore(connection, open_file(file, raw), ledger, key, place.master_key, tell)
+            if advance:
+                await generations.ensure_live(connection)
+                await catch_up(connection, restored.ledger.ledger_id)
+        return restored
+
+    try:
+        restored = ask(data, work)
+    except Exception as error:
+        if is_damage(error):
+            raise ExportWrong("it is damaged or breaks off") from error
+        raise
+    if as_json:
+        show_json({"ledger": restored.ledger.name, "events": restored.events, "root": restored.root.hex()})
+    else:
+        show(f"The ledger {restored.ledger.name} holds the {restored.events:,} events of the export, hash for hash.")
+        show(f"The root over them is {restored.root.hex()}: a signed checkpoint of that size must have the same.")

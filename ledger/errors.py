@@ -1,10 +1,10 @@
 """Every error we raise on purpose, as one tree; the docstring is the sentence a person reads.
 
 LedgerError
-├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown
+├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
 ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited, NothingToAdopt,
-│   AdjustmentDiffers
-├── Unavailable: LedgerUnavailable, NotSealedYet, WorkersLost
+│   AdjustmentDiffers, NotPromoted
+├── Unavailable: LedgerUnavailable, NotSealedYet, WorkersLost, RebuildRuns, RebuildDue
 ├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
 ├── ExportWrong (an exported ledger that is not put back)
 ├── NoteWrong (a signed note that we do not accept)
@@ -43,6 +43,10 @@ class PositionUnknown(NotFound):
     """The ledger does not reach this position."""
 
 
+class GenerationUnknown(NotFound):
+    """There is no such generation of the projections."""
+
+
 class Refused(LedgerError):
     """The request cannot be taken."""
 
@@ -79,6 +83,10 @@ class AdjustmentDiffers(Refused):
     """This id stands for another adjustment."""
 
 
+class NotPromoted(Refused):
+    """The generation cannot take the place of the active one."""
+
+
 class Unavailable(LedgerError):
     """This cannot be done now; the same request may be tried again."""
 
@@ -93,6 +101,14 @@ class NotSealedYet(Unavailable):
 
 class WorkersLost(Unavailable):
     """The workers of a rebuild died again and again, as they do without memory; what they did is kept."""
+
+
+class RebuildRuns(Unavailable):
+    """A generation is being filled; wait for it, or end it first."""
+
+
+class RebuildDue(Unavailable):
+    """The tables were made by another version of this software and stay as they are; run `loyalty rebuild`."""
 
 
 class SetupWrong(LedgerError):

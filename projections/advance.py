@@ -21,9 +21,10 @@ from ledger.errors import Unfoldable
 from ledger.facts import Told
 from ledger.interpret import Event, Meaning, interpret_all
 from ledger.read import events_after
-from projections import store
+from projections import parked, store
 from projections.catalogue import BY_SUBJECT
 from projections.conflicts import Settled, settle
+from projections.generations import outdated
 from projections.joined import Groups, groups_of, join
 from projections.programmes import governed, read_terms
 from projections.projection import Projection, State, fold, key_of
@@ -45,42 +46,48 @@ class Batch(NamedTuple):
     last: int
     events: Sequence[Event]
     meanings: Sequence[Meaning]
+    outdated: frozenset[str] = frozenset()  # projections whose rows another version made: they wait for a rebuild
 
 
 async def advance(connection: Connection, ledger_id: int, limit: int = EVENTS_PER_BATCH_MAX) -> int:
     """Take the next batch into the generation of the connection's search_path; give the number of events taken.
 
-    0 means that there was nothing to do, or that another projector was quicker.
+    0 means that there was nothing to do, or that another projector was quicker. Raises RebuildDue.
     """
+    unfit = await outdated(connection)
     after = await store.checkpoint(connection, ledger_id)
-    batch = await _understand(after, await events_after(connection, ledger_id, after, limit))
+    batch = await _understand(after, await events_after(connection, ledger_id, after, limit), unfit)
     return len(batch.events) if batch.events and await apply(connection, ledger_id, batch) else 0
 
 
 async def follow(connection: Connection, ledger_id: int) -> AsyncGenerator[int, None]:
     """Take batch after batch, and give the position reached after each; end where the ledger does, or where another
-    projector was quicker. What comes next is read before a batch is written, and interpreted while PostgreSQL works."""
+    projector was quicker. What comes next is read before a batch is written, and interpreted while PostgreSQL works.
+    Raises RebuildDue."""
+    unfit = await outdated(connection)
     limit = EVENTS_PER_BATCH_MIN
     after = await store.checkpoint(connection, ledger_id)
-    batch = await _understand(after, await events_after(connection, ledger_id, after, limit))
+    batch = await _understand(after, await events_after(connection, ledger_id, after, limit), unfit)
     while batch.events:
         limit = min(2 * limit, EVENTS_PER_BATCH_MAX)
         ahead = await events_after(connection, ledger_id, batch.last, limit)
-        written, following = await asyncio.gather(apply(connection, ledger_id, batch), _understand(batch.last, ahead))
+        written, following = await asyncio.gather(
+            apply(connection, ledger_id, batch), _understand(batch.last, ahead, unfit)
+        )
         if not written:
             return
         yield batch.last
         batch = following
 
 
-async def _understand(after: int, events: Sequence[Event]) -> Batch:
+async def _understand(after: int, events: Sequence[Event], unfit: frozenset[str] = frozenset()) -> Batch:
     """Interpret the events after a position. Others on the event loop get their turn in between."""
     meanings = []
     for meaning in interpret_all(events):
         meanings.append(meaning)
         if len(meanings) % EVENTS_PER_TURN == 0:
             await asyncio.sleep(0)
-    return Batch(after, events[-1].position if events else after, events, meanings)
+    return Batch(after, events[-1].position if events else after, events, meanings, unfit)
 
 
 async def apply(connection: Connection, ledger_id: int, batch: Batch) -> bool:
@@ -96,8 +103,8 @@ async def apply(connection: Connection, ledger_id: int, batch: Batch) -> bool:
             return await _write(connection, ledger_id, batch._replace(meanings=[unwritable(error)]))
     middle = len(batch.events) // 2
     cut = batch.events[middle - 1].position
-    first = Batch(batch.after, cut, batch.events[:middle], batch.meanings[:middle])
-    second = Batch(cut, batch.last, batch.events[middle:], batch.meanings[middle:])
+    first = Batch(batch.after, cut, batch.events[:middle], batch.meanings[:middle], batch.outdated)
+    second = Batch(cut, batch.last, batch.events[middle:], batch.meanings[middle:], batch.outdated)
     return await apply(connection, ledger_id, first) and await apply(connection, ledger_id, second)
 
 
@@ -123,7 +130,7 @@ async def _write(connection: Connection, ledger_id: int, batch: Batch) -> bool:
         await store.write_facts(connection, ledger_id, told)
         await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
         await write_unread(connection, ledger_id, zip(batch.events, batch.meanings, strict=True))
-        await _fold_all(connection, ledger_id, told, settled)
+        await _fold_all(connection, ledger_id, told, settled, batch.outdated)
     return True
 
 
@@ -138,7 +145,9 @@ async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tu
         await connection.copy_records_to_table("unread", records=records, columns=UNREAD_COLUMNS)
 
 
-async def _fold_all(connection: Connection, ledger_id: int, told: Sequence[Told], settled: Settled) -> None:
+async def _fold_all(
+    connection: Connection, ledger_id: int, told: Sequence[Told], settled: Settled, outdated: Set[str]
+) -> None:
     """Fold each touched subject, one kind of subject after the other."""
     new: dict[str, list[Told]] = defaultdict(list)
     withdrawn: dict[str, list[Told]] = defaultdict(list)
@@ -149,6 +158,9 @@ async def _fold_all(connection: Connection, ledger_id: int, told: Sequence[Told]
     for subject_kind in sorted(new.keys() | withdrawn.keys()):
         projection = BY_SUBJECT[subject_kind]
         gone = withdrawn[subject_kind]
+        if projection.name in outdated:
+            await parked.park_for_rebuild(connection, ledger_id, projection, [*new[subject_kind], *gone])
+            continue
         again = {one.fact.subject for one in gone}
         again |= await join(connection, ledger_id, projection, [*new[subject_kind], *gone])
         await fold_subjects(connection, ledger_id, projection, new[subject_kind], again)
@@ -164,9 +176,13 @@ async def _fold_governed(connection: Connection, ledger_id: int, told: Sequence[
 async def refold(connection: Connection, ledger_id: int, touched: Sequence[Told]) -> None:
     """Fold again, from their first fact, the subjects of facts that were written or taken away out of turn. Call inside
     a transaction that holds the checkpoint."""
+    unfit = await outdated(connection)
     for subject_kind in sorted({one.fact.subject_kind for one in touched}):
         projection = BY_SUBJECT[subject_kind]
         facts = [one for one in touched if one.fact.subject_kind == subject_kind]
+        if projection.name in unfit:
+            await parked.park_for_rebuild(connection, ledger_id, projection, facts)
+            continue
         again = {one.fact.subject for one in facts} | await join(connection, ledger_id, projection, facts)
         await fold_subjects(connection, ledger_id, projection, (), again)
     await _fold_governed(connection, ledger_id, touched)

@@ -57,6 +57,20 @@ async def join(connection: Connection, ledger_id: int, projection: Projection, t
     return affected.union(*after.members.values())
 
 
+async def rejoin(connection: Connection, ledger_id: int, projection: Projection, subjects: Iterable[str]) -> set[str]:
+    """Bring the groups of some subjects up to date where joining facts may have been written or taken away unseen.
+
+    Gives the subjects, and those with them in a group before or after, that must be folded again.
+    """
+    touched = set(subjects)
+    if not projection.joins or not touched:
+        return touched
+    before = await groups_of(connection, ledger_id, projection, sorted(touched))
+    affected = touched.union(*before.members.values())
+    after = await _regroup(connection, ledger_id, projection, sorted(affected))
+    return affected.union(*after.members.values())
+
+
 async def join_all(connection: Connection, ledger_id: int, projection: Projection) -> Groups:
     """Find all groups of a ledger whose facts are all there, and write them down."""
     return await _regroup(connection, ledger_id, projection, None) if projection.joins else Groups({})
@@ -86,6 +100,16 @@ def components(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
         for member in joined:
             group_of[member] = joined
     return {min(group): sorted(group) for group in group_of.values() if len(group) > 1}
+
+
+def subjects_of(projection: Projection, told: Iterable[Told]) -> dict[str, int]:
+    """Name the subjects that some facts touch, those joined by them too, each with the first position that does."""
+    first: dict[str, int] = {}
+    for one in told:
+        joined = _pair(projection, one) if type(one.fact) in projection.joins else ()
+        for subject in (one.fact.subject, *joined):
+            first[subject] = min(first.get(subject, one.occurrence.position), one.occurrence.position)
+    return first
 
 
 def _pair(projection: Projection, one: Told) -> tuple[str, str]:

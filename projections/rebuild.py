@@ -1,4 +1,4 @@
-"""Replay: fill a new generation from the ledger or from the live facts, compare it with the live one, swap them.
+"""Replay: fill a new generation from the ledger or from the live facts, by several workers.
 
 Theory. The facts come first: derived from the events, stretch by stretch, or taken over from the live generation. Their
 key puts them in the order of the fold, so that one ordered read gives subject after subject, each folded in memory and
@@ -7,8 +7,7 @@ whichever worker is free (workers.py). Memory does not grow with the history, on
 of this touches the live generation, which readers go on reading and the projector goes on feeding.
 
 Invariants. A part's rows are there if and only if it is marked done; so a rebuild that was killed goes on where it was,
-and ends in the same rows. The swap is one transaction that holds the live checkpoints, taken when the new generation is
-at exactly the same positions; so readers see one whole generation before and another whole one after.
+and ends in the same rows. Who sees them, and when, is decided in replay.py and promotion.py.
 """
 
 import os
@@ -17,18 +16,16 @@ from typing import Literal, NamedTuple
 
 from ledger.database import Connection, connect
 from ledger.read import tail
-from ledger.registry import Ledger, all_ledgers
-from projections import advance, generations, parts, store
+from ledger.registry import all_ledgers
+from projections import generations, parts
 from projections.catalogue import PROJECTIONS
 from projections.conflicts import TAKE_POLICIES
 from projections.cutting import cut_events, cut_subjects
 from projections.deriving import derive
-from projections.digest import digest
 from projections.folding import fold_range
 from projections.indexing import make_indexes
 from projections.joined import join_all
 from projections.parts import Statements, Task, Work
-from projections.policies import follow_policies
 from projections.refused import CREATE_REFUSED, settle_refused
 from projections.taking_over import take_over, take_over_the_rest
 from projections.workers import Crew
@@ -52,11 +49,6 @@ SET_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, $2) 
 CHECKPOINTS = "SELECT ledger_id, position FROM checkpoints ORDER BY ledger_id"
 CLEAR_LINKS = "DELETE FROM links WHERE ledger_id = $1 AND subject_kind = $2"
 FINISH = "DROP TABLE parts, refused"
-HOLD_CHECKPOINTS = "SELECT ledger_id, position FROM live.checkpoints ORDER BY ledger_id FOR UPDATE"
-LIVE_GENERATION = "SELECT generation FROM projections.generations WHERE schema_name = 'live'"
-RENAME = "UPDATE projections.generations SET schema_name = $2 WHERE schema_name = $1"
-PROMOTED = "UPDATE projections.generations SET promoted_at = now() WHERE schema_name = 'live'"
-FORGET = "DELETE FROM projections.generations WHERE schema_name = $1"
 
 Source = Literal["ledger", "facts"]
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
@@ -67,14 +59,6 @@ class Filled(NamedTuple):
 
     events: int
     facts: int
-
-
-class Report(NamedTuple):
-    """What a rebuild did: events read, facts derived, and for each ledger the tables whose rows came out otherwise."""
-
-    events: int
-    facts: int
-    differing: dict[str, list[str]]
 
 
 def quiet(_stage: str, _done: int, _of: int) -> None:
@@ -171,77 +155,3 @@ async def _cut_rows(connection: Connection, ledgers: Sequence[tuple[int, int]]) 
 
 async def _statements(tables: Iterable[tuple[str, ...]]) -> list[tuple[int, Work]]:
     return [(1, Statements(statements)) for statements in tables]
-
-
-async def rebuild(
-    dsn: str, *, source: Source = "ledger", workers: int | None = None, progress: Progress = quiet
-) -> Report:
-    """Make every row of every ledger again, and facts too with `source="ledger"`, and put them in the place of the
-    live ones."""
-    live = await connect(dsn)
-    try:
-        async with live.transaction():
-            schema = await generations.create(live)
-        await live.execute("SET search_path = live")
-        fresh = await connect(dsn, search_path=schema)
-        try:
-            filled = await fill(dsn, schema, source=source, workers=workers, progress=progress)
-            differing = await _compare(live, fresh, await all_ledgers(live))
-            await _swap(live, fresh, schema)
-        except BaseException:
-            await _drop(fresh, schema)
-            raise
-        finally:
-            await fresh.close()
-    finally:
-        await live.close()
-    return Report(filled.events, filled.facts, differing)
-
-
-async def _compare(live: Connection, fresh: Connection, ledgers: Sequence[Ledger]) -> dict[str, list[str]]:
-    """Bring the new generation and a snapshot of the live one to the same position, and compare all rows.
-
-    Gives, for each ledger that differs, the tables that do.
-    """
-    differing = {}
-    for ledger in ledgers:
-        reached = await store.checkpoint(fresh, ledger.ledger_id)
-        while await store.checkpoint(live, ledger.ledger_id) < reached:
-            await advance.advance(live, ledger.ledger_id)
-        async with live.transaction(isolation="repeatable_read", readonly=True):
-            await _bring_to(fresh, ledger.ledger_id, await store.checkpoint(live, ledger.ledger_id))
-            ours = await digest(live, ledger.ledger_id, untimed=True)
-            theirs = await digest(fresh, ledger.ledger_id, untimed=True)
-        tables = [name for name in ours.tables if ours.tables[name] != theirs.tables[name]]
-        if tables:
-            differing[ledger.name] = tables
-    return differing
-
-
-async def _bring_to(connection: Connection, ledger_id: int, position: int) -> None:
-    """Advance a generation to exactly a position."""
-    while (at := await store.checkpoint(connection, ledger_id)) < position:
-        await advance.advance(connection, ledger_id, min(position - at, advance.EVENTS_PER_BATCH_MAX))
-    await follow_policies(connection, ledger_id)
-
-
-async def _swap(live: Connection, fresh: Connection, schema: str) -> None:
-    """Hold the live checkpoints, bring the new generation to them, swap the names, drop what was live."""
-    async with live.transaction():
-        await live.execute(generations.LOCK_GENERATIONS)
-        for row in await live.fetch(HOLD_CHECKPOINTS):
-            await _bring_to(fresh, row["ledger_id"], row["position"])
-        old = generations.checked(f"generation_{await live.fetchval(LIVE_GENERATION)}")
-        await live.execute(f"ALTER SCHEMA live RENAME TO {old}")
-        await live.execute(f"ALTER SCHEMA {generations.checked(schema)} RENAME TO live")
-        await live.execute(RENAME, "live", old)
-        await live.execute(RENAME, schema, "live")
-        await live.execute(PROMOTED)
-    await _drop(live, old)
-
-
-async def _drop(connection: Connection, schema: str) -> None:
-    """Drop a generation that is not live."""
-    async with connection.transaction():
-        await connection.execute(f"DROP SCHEMA IF EXISTS {generations.checked(schema)} CASCADE")
-        await connection.execute(FORGET, schema)

@@ -12,8 +12,8 @@ from aiohttp.typedefs import Handler
 
 import migrations
 from ledger.append import UNAVAILABLE
-from ledger.database import connect, open_pool
-from ledger.errors import LedgerError, RoleTooPowerful, SchemaOutdated
+from ledger.database import connect
+from ledger.errors import LedgerError, RebuildDue, RoleTooPowerful, SchemaOutdated
 from ledger.reading import BODY_BYTES_MAX
 from ledger.sealing import MasterKey
 from ledger.signer import Signer
@@ -25,6 +25,7 @@ from service.answers import problem, problem_of
 from service.appender import Appender
 from service.erasure import erase_on_request
 from service.house import HOUSE, House
+from service.readers import Readers
 from service.sealer import Sealer
 from service.settings import Settings
 from service.window import (
@@ -44,7 +45,7 @@ from service.window import (
     tlog,
 )
 
-STOP_SECONDS_MAX = 20.0
+RETRY_SECONDS = 1.0
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -112,6 +113,9 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
             response.headers["Allow"] = refused.headers["Allow"]
     except (asyncpg.DataError, asyncpg.CharacterNotInRepertoireError, OverflowError):
         response = problem_of(400, "A value in the request is none that can be asked for.")
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+        _log.error("a question asks for what the active generation has not: %s", request.match_info.route.resource)
+        response = problem(RebuildDue())
     except (*UNAVAILABLE, asyncpg.InternalClientError) as error:
         _log.warning("the database cannot be asked now: %s", type(error).__name__)
         response = problem_of(503, "The database cannot be asked now.")
@@ -151,6 +155,20 @@ async def check_role(dsn: str) -> None:
         await connection.close()
 
 
+async def follow_promotions(house: House) -> None:
+    """Let readers see another generation as soon as it is promoted, for as long as the service runs."""
+    while True:
+        generation = await house.projector.promoted(house.reading.generation)
+        try:
+            await house.pool.enter(generation)
+            await house.reading.enter(generation)
+        except (*UNAVAILABLE, asyncpg.InvalidSchemaNameError) as error:
+            _log.warning("readers stay with their generation: %s", type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            await house.projector.readers_see(generation)
+
+
 def make_app(
     dsn: str, settings: Settings, master_key: MasterKey, *, project: bool = True, signer: Signer | None = None
 ) -> web.Application:
@@ -160,11 +178,16 @@ def make_app(
     app.router.add_routes(ROUTES)
 
     async def live_in(app: web.Application) -> AsyncIterator[None]:
-        pool = await open_pool(dsn, size=settings.pool_size)
-        reading = await open_pool(dsn, size=settings.pool_size, role="loyalty_reader")
-        async with pool.acquire() as connection:
-            await generations.ensure_live(connection)
+        pool = Readers(dsn, settings.pool_size)
+        reading = Readers(dsn, settings.pool_size, role="loyalty_reader")
         projector = Projector(dsn)
+        connection = await connect(dsn)
+        await generations.ensure_live(connection)
+        generation = (await generations.active(connection)).generation
+        await pool.enter(generation)
+        await reading.enter(generation)
+        await projector.readers_see(generation)
+        await connection.close()
         vault = Vault(master_key)
         appender = Appender(dsn, vault, projector.wake)
         app[HOUSE] = House(settings, pool, reading, master_key, vault, appender, projector)
@@ -172,6 +195,7 @@ def make_app(
         if settings.erase_on_request:
             tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
         tasks.append(asyncio.create_task(projector.run() if project else projector.watch()))
+        tasks.append(asyncio.create_task(follow_promotions(app[HOUSE])))
         if signer is not None:
             tasks.append(asyncio.create_task(Sealer(dsn, signer, settings).run()))
         yield
@@ -181,11 +205,8 @@ def make_app(
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await appender.drain()
-        for one in (pool, reading):
-            try:
-                await asyncio.wait_for(one.close(), STOP_SECONDS_MAX)
-            except TimeoutError:
-                one.terminate()
+        await pool.close()
+        await reading.close()
 
     app.cleanup_ctx.append(live_in)
     return app

@@ -7,7 +7,6 @@ from typing import Generic, TypeVar
 from aiohttp import web
 
 from ledger import registry
-from ledger.database import Pool
 from ledger.errors import BadCredentials, NotAwaited, ScopeMissing
 from ledger.registry import Access, InboundConnection
 from ledger.sealing import MasterKey
@@ -16,6 +15,7 @@ from projections import store
 from projections.projector import Projector
 from service.answers import read_int
 from service.appender import Appender
+from service.readers import Readers
 from service.settings import Settings
 
 CALLER_SECONDS = 5.0  # how long a revoked key or a dropped secret may still open the door
@@ -50,8 +50,8 @@ class House:
     def __init__(
         self,
         settings: Settings,
-        pool: Pool,
-        reading: Pool,
+        pool: Readers,
+        reading: Readers,
         master_key: MasterKey,
         vault: Vault,
         appender: Appender,

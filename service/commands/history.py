@@ -10,7 +10,7 @@ from ledger.database import Connection
 from projections import generations
 from projections.digest import digest
 from projections.projector import catch_up
-from projections.rebuild import Report, rebuild
+from projections.replay import Report, rebuild
 from service.commands.screen import AsJson, Data, progress_bar, show, show_json, show_table
 from service.place import Place, ask, open_place, settings_of
 

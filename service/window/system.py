@@ -1,6 +1,7 @@
 """How we are: alive, able to append, and how far the projections reach."""
 
 import asyncio
+from typing import Any
 
 import asyncpg
 from aiohttp import web
@@ -8,6 +9,7 @@ from aiohttp import web
 import migrations
 from ledger.errors import LedgerUnavailable
 from projections import generations
+from projections.generations import Generation
 from service.answers import answer
 from service.house import HOUSE
 from service.window.reading import reader
@@ -23,10 +25,6 @@ REACH = """
                 ORDER BY position DESC LIMIT 1) last) e
       LEFT JOIN checkpoints c ON c.ledger_id = $1
       LEFT JOIN ledger.events next ON next.ledger_id = $1 AND next.position = coalesce(c.position, 0) + 1
-"""
-GENERATIONS = """
-    SELECT generation, schema_name, created_at, promoted_at, schema_name = 'live' AS live
-      FROM projections.generations ORDER BY generation
 """
 
 
@@ -53,7 +51,7 @@ async def projections_of(request: web.Request) -> web.Response:
     async with reader(request) as read:
         row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
         assert row is not None
-        rows = await read.connection.fetch(GENERATIONS)
+        listed = await generations.listed(read.connection)
         due = await generations.due(read.connection)
         tail = row["tail"] or 0
         reached = {
@@ -70,9 +68,16 @@ async def projections_of(request: web.Request) -> web.Response:
                     for name, version in generations.versions().items()
                 ],
                 "next": None,
-                "generations": [dict(generation) for generation in rows],
+                "generations": [shown_generation(one) for one in listed],
             }
         )
+
+
+def shown_generation(one: Generation) -> dict[str, Any]:
+    """Show a generation: what it is, and what its comparison found."""
+    shown = one._asdict()
+    del shown["shapes"]
+    return shown
 
 
 ROUTES = [

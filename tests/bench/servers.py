@@ -12,12 +12,14 @@ import orjson
 import uvloop
 from aiohttp import web
 
-from ledger.database import open_pool
+from ledger.database import connect
 from ledger.registry import Access, InboundConnection
 from ledger.sealing import MasterKey
+from projections import generations
 from service.answers import answer
 from service.app import make_app
 from service.authentication import authenticate
+from service.readers import Readers
 from service.settings import Settings
 
 MASTER_KEY = MasterKey(bytes(32))
@@ -63,7 +65,10 @@ async def bare_door(inbound: dict[str, InboundConnection]) -> int:
 
 async def bare_window(dsn: str, access: Access) -> int:
     """Read one row by its primary key for each request."""
-    pool = await open_pool(dsn, size=Settings().pool_size)
+    pool = Readers(dsn, Settings().pool_size)
+    connection = await connect(dsn)
+    await pool.enter((await generations.active(connection)).generation)
+    await connection.close()
 
     async def get(request: web.Request) -> web.Response:
         async with pool.acquire() as connection:

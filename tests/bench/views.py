@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from ledger.database import Connection, connect
 from ledger.read import EVENTS_PER_READ_MAX, events_between, tail
-from projections import rebuild as rebuilding
+from projections import replay
 from projections.catalogue import PROJECTIONS
 from projections.projector import catch_up
 from tests.bench.figures import Figure
@@ -59,7 +59,7 @@ async def rebuild(events: int, runs: int) -> list[Figure]:
         for _ in range(runs):
             bare.append(done / await _bare_rebuild(place, book.ledger.ledger_id))
             with Watch() as watch:
-                report = await rebuilding.rebuild(place.dsn)
+                report = await replay.rebuild(place.dsn)
             assert not report.differing, report.differing
             facts = report.facts
             ours.append(done / watch.seconds)

@@ -9,7 +9,7 @@ from ledger.registry import Ledger, create_ledger
 from projections import advance
 from projections.digest import Digest, digest
 from projections.projector import catch_up
-from projections.rebuild import rebuild
+from projections.replay import rebuild
 from tests.deliveries import VAULT, capillary, delivery, issued, samples
 from tests.laws.histories import histories
 

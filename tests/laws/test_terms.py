@@ -13,7 +13,7 @@ from ledger.registry import Ledger, create_ledger
 from projections import advance
 from projections.digest import Digest, digest
 from projections.projector import catch_up
-from projections.rebuild import rebuild
+from projections.replay import rebuild
 from tests.deliveries import ORG, PROGRAMME, START, VAULT, delivery
 from tests.laws.histories import histories
 

@@ -1,16 +1,16 @@
 -- Every grant, trigger and policy, a line each. Left out is what whoever owns an object may do: that is whoever migrated.
 SELECT format('schema %s: %s may %s', nspname, grantee::regrole, string_agg(privilege_type, ', ' ORDER BY privilege_type)) AS line
   FROM pg_namespace, aclexplode(nspacl)
- WHERE nspname IN ('ledger', 'projections', 'live') AND grantee <> nspowner GROUP BY nspname, grantee
+ WHERE nspname IN ('ledger', 'projections', 'generation_1') AND grantee <> nspowner GROUP BY nspname, grantee
 UNION ALL
 SELECT format('table %s: %s may %s', c.oid::regclass, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
               string_agg(privilege_type, ', ' ORDER BY privilege_type))
   FROM pg_class c, aclexplode(relacl)
  WHERE relnamespace IN ('ledger'::regnamespace, 'projections'::regnamespace) AND grantee <> relowner GROUP BY c.oid, grantee
 UNION ALL
-SELECT DISTINCT format('table live.*: %s may %s', grantee::regrole, string_agg(privilege_type, ', ' ORDER BY privilege_type))
+SELECT DISTINCT format('table generation_1.*: %s may %s', grantee::regrole, string_agg(privilege_type, ', ' ORDER BY privilege_type))
   FROM pg_class c, aclexplode(relacl)
- WHERE relnamespace = 'live'::regnamespace AND relkind = 'r' AND grantee <> relowner GROUP BY c.oid, grantee
+ WHERE relnamespace = 'generation_1'::regnamespace AND relkind = 'r' AND grantee <> relowner GROUP BY c.oid, grantee
 UNION ALL
 SELECT format('column %s.%s: %s may %s', attrelid::regclass, attname, grantee::regrole, privilege_type)
   FROM pg_attribute, aclexplode(attacl)
@@ -32,8 +32,8 @@ UNION ALL
 SELECT format('policy %s on %s.%s for %s to %s: %s', policyname, schemaname, tablename, cmd, array_to_string(roles, ', '), qual)
   FROM pg_policies WHERE schemaname = 'ledger'
 UNION ALL
-SELECT DISTINCT format('policy %s on live.* for %s to %s: %s', policyname, cmd, array_to_string(roles, ', '), qual)
-  FROM pg_policies WHERE schemaname = 'live'
+SELECT DISTINCT format('policy %s on generation_1.* for %s to %s: %s', policyname, cmd, array_to_string(roles, ', '), qual)
+  FROM pg_policies WHERE schemaname = 'generation_1'
 UNION ALL
 SELECT format('role %s is in %s', m.rolname, g.rolname)
   FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member

@@ -12,6 +12,7 @@ from ledger.database import connect, open_pool
 from ledger.registry import Ledger
 from ledger.sealing import MasterKey
 from ledger.vault import Vault
+from projections import generations
 from projections.projector import catch_up
 from service.app import MAY_CHANGE
 from service.roles import DOES
@@ -69,7 +70,8 @@ async def test_a_reader_sees_one_ledger_even_where_a_statement_forgets_to_ask_fo
     ours, theirs = await two_ledgers(connection)
     everything = f"SELECT DISTINCT ledger_id FROM {table}"  # noqa: S608
 
-    pool = await open_pool(dsn, size=1, role="loyalty_reader")
+    generation = (await generations.active(connection)).generation
+    pool = await open_pool(dsn, size=1, generation=generation, role="loyalty_reader")
     async with pool.acquire() as reader:
         unconfined = await reader.fetch(everything)
         await reader.confine(ours.ledger_id)

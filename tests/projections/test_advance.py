@@ -14,7 +14,7 @@ from projections import advance, store
 from projections.accounts import ACCOUNTS
 from projections.digest import digest
 from projections.projector import catch_up
-from projections.rebuild import rebuild
+from projections.replay import rebuild
 from tests.deliveries import VAULT, delivery, issued, redeemed
 
 PARKED = "SELECT subject, parked, parked_position FROM subjects WHERE parked IS NOT NULL"

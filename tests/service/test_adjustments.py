@@ -6,7 +6,7 @@ from typing import Any
 from ledger import registry
 from ledger.database import connect
 from projections.digest import digest
-from projections.rebuild import rebuild
+from projections.replay import rebuild
 from tests.deliveries import issued, merged, redeemed
 from tests.service.house import Neighbour, serving
 

@@ -10,7 +10,7 @@ from ledger.append import append
 from ledger.database import Connection, connect
 from ledger.registry import Ledger
 from projections.as_of import position_at
-from projections.rebuild import rebuild
+from projections.replay import rebuild
 from service.terms import set_terms
 from tests.deliveries import VAULT, delivery, issued, merged, received, redeemed, returned, sample, sent
 from tests.service.house import Neighbour, serving

@@ -1,0 +1,83 @@
+"""The connections that answers are read on: a pool that sees one generation, and changes to the next as a whole.
+
+An answer is taken from the pool that it began with, so it is of one generation even if another is promoted meanwhile.
+The pool that was left is closed when the last answer on it is given.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ledger.database import Pool, open_pool
+
+CLOSE_SECONDS_MAX = 20.0
+
+
+class _Opened:
+    """One pool, and how many answers are being read on it or wait to be."""
+
+    def __init__(self, pool: Pool, generation: int) -> None:
+        self.pool = pool
+        self.generation = generation
+        self.users = 0
+        self.idle = asyncio.Event()
+
+
+class Readers:
+    """Lends connections that see the generation last entered."""
+
+    def __init__(self, dsn: str, size: int, *, role: str | None = None) -> None:
+        self._dsn = dsn
+        self._size = size
+        self._role = role
+        self._now: _Opened | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def enter(self, generation: int) -> None:
+        """Let whatever is read from now on see a generation. Raises InvalidSchemaNameError if it is gone."""
+        pool = await open_pool(self._dsn, size=self._size, generation=generation, role=self._role)
+        opened = _Opened(pool, generation)
+        left, self._now = self._now, opened
+        if left is not None:
+            leaving = asyncio.create_task(_close(left))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    @property
+    def generation(self) -> int:
+        """The generation that is read now."""
+        assert self._now is not None
+        return self._now.generation
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        """Lend a connection, and wait for one if all are lent."""
+        opened = self._now
+        assert opened is not None
+        opened.users += 1
+        try:
+            async with opened.pool.acquire() as connection:
+                yield connection
+        finally:
+            opened.users -= 1
+            if opened.users == 0:
+                opened.idle.set()
+
+    async def close(self) -> None:
+        """Close all pools, the ones that are being left too."""
+        left, self._now = self._now, None
+        if left is not None:
+            await _close(left)
+        await asyncio.gather(*self._leaving)
+
+
+async def _close(opened: _Opened) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS_MAX):
+            while opened.users:
+                opened.idle.clear()
+                await opened.idle.wait()
+            await opened.pool.close()
+    except TimeoutError:
+        opened.pool.terminate()

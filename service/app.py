@@ -126,9 +126,13 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         what = f"{type(error).__name__} in {where.name}:{where.lineno}"
         _log.error("a request failed: %s: %s", request.match_info.route.resource, what)
         response = problem_of(500, "This should not happen; the log says more.")
+    return response
+
+
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Send HEADERS with every answer, also with one that is sent while it is made."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)  # what is immutable may be kept by caches, and says so
-    return response
 
 
 async def check_schema(dsn: str) -> None:
@@ -176,6 +180,7 @@ def make_app(
     the sealer."""
     app = web.Application(middlewares=[explain_errors], client_max_size=BODY_BYTES_MAX)
     app.router.add_routes(ROUTES)
+    app.on_response_prepare.append(add_headers)
 
     async def live_in(app: web.Application) -> AsyncIterator[None]:
         pool = Readers(dsn, settings.pool_size)

@@ -1,54 +1,99 @@
-"""What someone should look at: events nobody understands, bodies nobody can read, subjects that stopped."""
+"""What someone should look at: lists of open matters over HTTP, as JSON page by page or as one CSV file."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
 
-from service.answers import decode_cursor, encode_cursor, page
-from service.window.reading import limit_of, reach, reader
+from ledger.errors import RequestInvalid
+from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
+from service.reconciliation.catalogue import LISTS, opened_by, shown_totals, totals_of
+from service.reconciliation.lists import Asked, OpenList
+from service.reconciliation.showing import csv_lines, shown_item
+from service.window.reading import Reader, limit_of, reach, reader
 
-UNREAD = """
-    SELECT position, source, kind, reason FROM unread
-     WHERE ledger_id = $1 AND unread = $2 AND position > $3 ORDER BY position LIMIT $4
-"""
+GRACE_HOURS_MAX = 24 * 3_650
 COUNTS = """
     SELECT source, kind, count(*) AS events FROM unread WHERE ledger_id = $1 AND unread = $2
      GROUP BY source, kind ORDER BY source, kind
 """
-PARKED = """
-    SELECT subject_kind, subject, parked AS reason, parked_position FROM subjects
-     WHERE ledger_id = $1 AND parked IS NOT NULL AND (subject_kind, subject) > ($2, $3)
-     ORDER BY subject_kind, subject LIMIT $4
-"""
+UNREAD = {"quarantine": "quarantined", "unrecognised": "unrecognised"}
 
 
-def unread_handler(unread: str) -> Any:
-    """Make the handler of one list of events that gave no facts."""
-
-    async def list_unread(request: web.Request) -> web.Response:
-        after = decode_cursor(request.query.get("cursor")) or [0]
-        limit = limit_of(request)
-        async with reader(request) as read:
-            rows = await read.connection.fetch(UNREAD, read.ledger.ledger_id, unread, int(after[0]), limit)
-            counts = await read.connection.fetch(COUNTS, read.ledger.ledger_id, unread)
-            cursor = encode_cursor(rows[-1]["position"]) if len(rows) == limit else None
-            return page([dict(row) for row in rows], cursor, counts=[dict(row) for row in counts], **await reach(read))
-
-    return list_unread
-
-
-async def list_parked(request: web.Request) -> web.Response:
-    """GET /v1/reconciliation/parked: subjects with a fact that cannot be folded; their rows are as before it."""
-    after = decode_cursor(request.query.get("cursor")) or ["", ""]
-    limit = limit_of(request)
+async def get_summary(request: web.Request) -> web.Response:
+    """GET /v1/reconciliation: how many matters are open in each list, and how many points are at stake, at ?at=
+    (default now) with ?grace_hours= instead of each list's own grace."""
+    at, grace = _time_of(request)
     async with reader(request) as read:
-        rows = await read.connection.fetch(PARKED, read.ledger.ledger_id, str(after[0]), str(after[-1]), limit)
-        cursor = encode_cursor(rows[-1]["subject_kind"], rows[-1]["subject"]) if len(rows) == limit else None
-        return page([dict(row) for row in rows], cursor, **await reach(read))
+        totals = await totals_of(read.connection, read.ledger.ledger_id, at, grace)
+        lists = [{**one, "href": f"/v1/reconciliation/{one['list']}"} for one in shown_totals(totals)]
+        return answer(
+            {"at": at, "open": sum(one.items for one in totals.values()), "lists": lists, **await reach(read)}
+        )
+
+
+def list_handler(one: OpenList) -> Any:
+    """Make the handler of GET /v1/reconciliation/<name>: ?at=, ?grace_hours=, ?limit=, ?cursor=; with ?format=csv, or
+    Accept: text/csv, all that follows as one file."""
+
+    async def get_list(request: web.Request) -> web.StreamResponse:
+        at, grace = _time_of(request)
+        try:
+            after = one.key_of(decode_cursor(request.query.get("cursor")))
+        except ValueError:
+            raise RequestInvalid("cursor") from None
+        async with reader(request) as read:
+            asked = Asked(read.ledger.ledger_id, at, opened_by(one, at, grace), limit_of(request), after)
+            if _wants_csv(request):
+                return await _export(request, read, one, asked)
+            items, following = await one.read(read.connection, asked)
+            shown = [shown_item(item, at) for item in items]
+            return page(shown, None if following is None else _cursor(following), **await _counts(read, one), **await reach(read))
+
+    return get_list
+
+
+async def _export(request: web.Request, read: Reader, one: OpenList, asked: Asked) -> web.StreamResponse:
+    items_max = read_int(request.query.get("limit"), "limit", least=1, most=2**31)
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/csv; charset=utf-8; header=present",
+            "Content-Disposition": f'attachment; filename="{read.ledger.name}-{one.name}.csv"',
+        }
+    )
+    await response.prepare(request)
+    async for line in csv_lines(read.connection, one, asked, items_max):
+        await response.write(line)
+    await response.write_eof()
+    return response
+
+
+async def _counts(read: Reader, one: OpenList) -> dict[str, Any]:
+    """Say of what sources and kinds the events are that nobody reads."""
+    if one.name not in UNREAD:
+        return {}
+    rows = await read.connection.fetch(COUNTS, read.ledger.ledger_id, UNREAD[one.name])
+    return {"counts": [dict(row) for row in rows]}
+
+
+def _time_of(request: web.Request) -> tuple[datetime, timedelta | None]:
+    at = read_time(request.query.get("at"), "at") or datetime.now(UTC)
+    hours = read_int(request.query.get("grace_hours"), "grace_hours", least=0, most=GRACE_HOURS_MAX)
+    return at, None if hours is None else timedelta(hours=hours)
+
+
+def _wants_csv(request: web.Request) -> bool:
+    wanted = request.query.get("format")
+    if wanted not in (None, "json", "csv"):
+        raise RequestInvalid("format is json or csv")
+    return wanted == "csv" or (wanted is None and request.headers.get("Accept", "").startswith("text/csv"))
+
+
+def _cursor(key: tuple[Any, ...]) -> str:
+    return encode_cursor(*(part.isoformat() if isinstance(part, datetime) else part for part in key))
 
 
 ROUTES = [
-    web.get("/v1/reconciliation/unrecognised", unread_handler("unrecognised")),
-    web.get("/v1/reconciliation/quarantine", unread_handler("quarantined")),
-    web.get("/v1/reconciliation/parked", list_parked),
+    web.get("/v1/reconciliation", get_summary),
+    *(web.get(f"/v1/reconciliation/{name}", list_handler(one)) for name, one in LISTS.items()),
 ]

@@ -1,0 +1,49 @@
+"""All lists of open matters. A new one is a value in a file here and a line below."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from ledger.database import Connection
+from service.reconciliation.balances import DRIFT, EXPIRIES
+from service.reconciliation.lists import OpenList, Totals
+from service.reconciliation.obligations import REFUNDS, REWARDS, TRANSFERS
+from service.reconciliation.requests import REQUESTS
+from service.reconciliation.silence import SILENCE
+from service.reconciliation.unread import CONFLICTS, PARKED, QUARANTINE, UNKNOWN
+
+LISTS: Mapping[str, OpenList] = {
+    one.name: one
+    for one in (
+        DRIFT,
+        EXPIRIES,
+        TRANSFERS,
+        REFUNDS,
+        REWARDS,
+        REQUESTS,
+        CONFLICTS,
+        QUARANTINE,
+        UNKNOWN,
+        PARKED,
+        SILENCE,
+    )
+}
+
+
+def opened_by(one: OpenList, at: datetime, grace: timedelta | None) -> datetime:
+    """Give the time by which a matter must have been open to count: the list's own grace before `at`, or the one asked
+    for."""
+    return at - (one.grace if grace is None else grace)
+
+
+async def totals_of(connection: Connection, ledger_id: int, at: datetime, grace: timedelta | None) -> dict[str, Totals]:
+    """Count every list."""
+    return {name: await one.count(connection, ledger_id, opened_by(one, at, grace)) for name, one in LISTS.items()}
+
+
+def shown_totals(totals: Mapping[str, Totals]) -> list[dict[str, Any]]:
+    """Show totals list by list."""
+    return [
+        {"list": name, "says": LISTS[name].says, "items": one.items, "more": one.more, "points": one.points}
+        for name, one in totals.items()
+    ]

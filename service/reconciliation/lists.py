@@ -1,0 +1,138 @@
+"""What a list of open matters is: pages in the order of a key, and totals. Each is read by an index of its own.
+
+A matter is open from the moment its first event shows it. Vendors' events come late and in halves, so most lists have a
+time of grace before a matter counts; `by` is the asked time minus that grace.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ledger.database import Connection
+
+PAGE_ITEMS = 1_000
+COUNTED_MAX = 100_000  # totals say "more" beyond it, so that a summary costs the same whatever lies open
+
+Key = tuple[Any, ...]
+
+
+class Item(NamedTuple):
+    """One open matter. `amount` is in points, None where none are at stake; above zero they are missing here."""
+
+    id: str
+    amount: Decimal | None
+    unit: str | None
+    position: int | None  # of the first event that shows it
+    since: datetime | None
+    cause: str
+    details: dict[str, Any]
+
+
+class Asked(NamedTuple):
+    """One page of a list: what was open `by` a time, after a key."""
+
+    ledger_id: int
+    at: datetime
+    by: datetime
+    limit: int
+    after: Key
+
+
+class Totals(NamedTuple):
+    """How many matters are open, and by unit how many points are at stake; `more` where not all were counted."""
+
+    items: int
+    more: bool
+    points: dict[str, Decimal]
+
+
+Read = Callable[[Connection, Asked], Awaitable[tuple[list[Item], Key | None]]]
+Count = Callable[[Connection, int, datetime], Awaitable[Totals]]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenList:
+    """One list. `start` is the key before the first item, and says what keys are made of."""
+
+    name: str
+    says: str
+    read: Read
+    count: Count
+    columns: tuple[str, ...]  # the details that stand in a CSV file
+    start: Key
+    grace: timedelta = timedelta(0)
+    statements: tuple[str, ...] = ()  # the SQL behind it, for whoever wants to see it planned
+
+    def key_of(self, cursor: Sequence[Any] | None) -> Key:
+        """Read a key out of a cursor. Raises ValueError if it is none of this list."""
+        if cursor is None:
+            return self.start
+        if len(cursor) != len(self.start):
+            raise ValueError("a key of another list")
+        return tuple(_as(type(like), value) for like, value in zip(self.start, cursor, strict=True))
+
+
+def _as(wanted: type, value: Any) -> Any:
+    if wanted is datetime:
+        return datetime.fromisoformat(value)
+    if not isinstance(value, wanted):
+        raise ValueError("a key of another list")
+    return value
+
+
+def from_sql(
+    name: str,
+    says: str,
+    *,
+    page: str,
+    totals: str | None = None,
+    key: tuple[str, ...],
+    start: Key,
+    item: Callable[[Any], Item],
+    columns: tuple[str, ...],
+    grace: timedelta = timedelta(0),
+) -> OpenList:
+    """Make a list from two statements: `page` takes ledger, by, limit and the columns of the key; `totals` takes
+    ledger, by and how many to count at most, and gives unit, items and points. Without it the pages are counted."""
+
+    async def read(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
+        rows = await connection.fetch(page, asked.ledger_id, asked.by, asked.limit, *asked.after)
+        last = tuple(rows[-1][column] for column in key) if len(rows) == asked.limit else None
+        return [item(row) for row in rows], last
+
+    async def count(connection: Connection, ledger_id: int, by: datetime) -> Totals:
+        assert totals is not None
+        rows = await connection.fetch(totals, ledger_id, by, COUNTED_MAX)
+        items = sum(row["items"] for row in rows)
+        points = {row["unit"]: row["points"] for row in rows if row["unit"] is not None and row["points"] is not None}
+        return Totals(items, items >= COUNTED_MAX, points)
+
+    if totals is None:
+        return OpenList(name, says, read, counting(read, start), columns, start, grace, (page,))
+    return OpenList(name, says, read, count, columns, start, grace, (page, totals))
+
+
+def counting(read: Read, start: Key) -> Count:
+    """Count a list by reading it."""
+
+    async def count(connection: Connection, ledger_id: int, by: datetime) -> Totals:
+        items, points, after = 0, dict[str, Decimal](), start
+        while items < COUNTED_MAX:
+            page, following = await read(connection, Asked(ledger_id, by, by, PAGE_ITEMS, after))
+            items += len(page)
+            for one in page:
+                if one.unit is not None and one.amount is not None:
+                    points[one.unit] = points.get(one.unit, Decimal(0)) + one.amount
+            if following is None:
+                break
+            after = following
+        return Totals(items, items >= COUNTED_MAX, points)
+
+    return count
+
+
+def day_and_time(time: datetime | None) -> str:
+    """Write a time into a sentence, to the second."""
+    return "?" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"

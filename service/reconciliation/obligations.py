@@ -1,0 +1,119 @@
+"""What somebody still owes: the other half of a transfer, a refund, a reversal, what an approved request asked for."""
+
+from datetime import timedelta
+from typing import Any
+
+from projections.terms import TRANSFER_GRACE_DAYS
+from service.answers import plain
+from service.reconciliation.lists import Item, from_sql
+
+REWARD_GRACE = timedelta(days=1)
+
+HALF_DONE = """
+    SELECT subject, sender, receiver, status, programme, unit, points, points_received, differs,
+           coalesce(initiated_at, received_at) AS since, last_position
+      FROM transfers
+     WHERE ledger_id = $1 AND (status <> 'completed' OR differs) AND coalesce(initiated_at, received_at) <= $2
+       AND subject > $4
+     ORDER BY subject LIMIT $3
+"""
+HALF_DONE_IN_ALL = """
+    SELECT unit, count(*) AS items, sum(points) AS points FROM (
+        SELECT unit, CASE WHEN differs THEN points - points_received ELSE points END AS points FROM transfers
+         WHERE ledger_id = $1 AND (status <> 'completed' OR differs) AND coalesce(initiated_at, received_at) <= $2
+         LIMIT $3) counted
+     GROUP BY unit
+"""
+
+
+def half_done(row: Any) -> Item:
+    amount = row["points"]
+    if row["differs"]:
+        amount = row["points"] - row["points_received"]
+        cause = f"{plain(row['points'])} were sent and {plain(row['points_received'])} arrived."
+    elif row["status"] == "initiated":
+        cause = "The receiver's half never arrived, or the vendor has not completed the transfer."
+    else:
+        cause = "The sender's half never arrived: the points came out of nowhere that we know."
+    names = ("status", "sender", "receiver", "programme", "points", "points_received")
+    details = {name: row[name] for name in names}
+    return Item(row["subject"], amount, row["unit"], row["last_position"], row["since"], cause, details)
+
+
+TRANSFERS = from_sql(
+    "transfers",
+    "Transfers of which only one half was told, or whose halves differ",
+    page=HALF_DONE,
+    totals=HALF_DONE_IN_ALL,
+    key=("subject",),
+    start=("",),
+    item=half_done,
+    columns=("status", "sender", "receiver", "programme", "points", "points_received"),
+    grace=timedelta(days=TRANSFER_GRACE_DAYS),
+)
+
+REFUNDS_DUE = """
+    SELECT subject, customer, order_id, item_type, status, refund_due, coalesce(failed_at, cancelled_at) AS since,
+           contested, errors, last_position
+      FROM order_items
+     WHERE ledger_id = $1 AND refund = 'due' AND coalesce(failed_at, cancelled_at) <= $2 AND subject > $4
+     ORDER BY subject LIMIT $3
+"""
+REFUNDS_DUE_IN_ALL = """
+    SELECT 'points' AS unit, count(*) AS items, sum(refund_due) AS points FROM (
+        SELECT refund_due FROM order_items
+         WHERE ledger_id = $1 AND refund = 'due' AND coalesce(failed_at, cancelled_at) <= $2 LIMIT $3) counted
+"""
+
+
+def refund_due(row: Any) -> Item:
+    cause = f"The item {row['status']}: the points paid for it are to be given back."
+    if row["contested"]:
+        cause += " It was also told to have arrived: ask before."
+    names = ("customer", "order_id", "item_type", "status", "contested", "errors")
+    details = {name: row[name] for name in names}
+    return Item(row["subject"], row["refund_due"], "points", row["last_position"], row["since"], cause, details)
+
+
+REFUNDS = from_sql(
+    "refunds",
+    "Order items that did not arrive and whose points have not been given back",
+    page=REFUNDS_DUE,
+    totals=REFUNDS_DUE_IN_ALL,
+    key=("subject",),
+    start=("",),
+    item=refund_due,
+    columns=("customer", "order_id", "item_type", "status", "contested"),
+)
+
+# The debit of a reward that was not given is undone by a reversal that names the same redemption.
+UNREVERSED = """
+    SELECT r.subject, r.customer, r.reward, r.state, r.points, r.debit, r.errors, r.last_position,
+           coalesce(r.failed_at, r.rolled_back_at) AS since
+      FROM reward_redemptions r
+     WHERE r.ledger_id = $1 AND r.refund_expected AND coalesce(r.failed_at, r.rolled_back_at) <= $2 AND r.subject > $4
+       AND NOT EXISTS (SELECT FROM accounts a JOIN statement s ON s.ledger_id = a.ledger_id
+                                                              AND s.account_id = a.account_id
+                        WHERE a.ledger_id = r.ledger_id AND a.customer = r.customer
+                          AND s.kind = 'RedemptionReversed' AND s.reference = r.debit)
+     ORDER BY r.subject LIMIT $3
+"""
+
+
+def unreversed(row: Any) -> Item:
+    cause = "The reward was not given, and the redemption that paid for it was not reversed."
+    names = ("customer", "reward", "state", "debit", "errors")
+    details = {name: row[name] for name in names}
+    return Item(row["subject"], row["points"], "points", row["last_position"], row["since"], cause, details)
+
+
+REWARDS = from_sql(
+    "rewards",
+    "Rewards that were paid for, not given, and not reversed",
+    page=UNREVERSED,
+    key=("subject",),
+    start=("",),
+    item=unreversed,
+    columns=("customer", "reward", "state", "debit"),
+    grace=REWARD_GRACE,
+)

@@ -1,0 +1,82 @@
+"""Requests that were approved and whose effect nobody has told: approval itself moves nothing (traps 25, 26).
+
+Only what an event would tell is waited for: points, a badge earned, a status, a deletion. A request names its customer
+by an id of no organisation, so every organisation of its source is tried; a coincidence may hide an open request, a
+missing link never invents points.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from service.answers import plain
+from service.reconciliation.lists import Item, from_sql
+
+REQUEST_GRACE = timedelta(days=2)
+
+WITHOUT_EFFECT = """
+    SELECT r.subject, r.request_type, r.base_type, r.points, r.badge, r.status_wanted, r.customer, r.customer_ids,
+           r.programme, r.reference, r.decided_at, r.last_position
+      FROM requests r
+      CROSS JOIN LATERAL (
+           SELECT coalesce(array_agg(one.ref), '{}') AS refs FROM (
+                SELECT r.customer AS ref WHERE r.customer IS NOT NULL
+                UNION ALL
+                SELECT o.source || ':' || o.org || ':' || id FROM orgs o, unnest(r.customer_ids) AS id
+                 WHERE o.ledger_id = r.ledger_id AND o.source = split_part(r.subject, ':', 1)) one) who
+     WHERE r.ledger_id = $1 AND r.state = 'approved' AND r.decided_at <= $2 AND r.subject > $4
+       AND CASE
+           WHEN r.points IS NOT NULL THEN NOT EXISTS (
+                SELECT FROM accounts a JOIN statement s ON s.ledger_id = a.ledger_id AND s.account_id = a.account_id
+                 WHERE a.ledger_id = r.ledger_id AND a.customer = ANY (who.refs)
+                   AND s.kind IN ('Issued', 'Redeemed', 'AdjustmentMade')
+                   AND s.occurred_at BETWEEN r.decided_at - interval '1 day' AND r.decided_at + interval '30 days'
+                   AND (abs(s.points) = r.points
+                        OR s.reference LIKE '%:' || coalesce(r.reference, r.transaction_number)))
+           WHEN r.badge IS NOT NULL AND r.request_type = 'EARN_BADGE' THEN NOT EXISTS (
+                SELECT FROM badges b
+                 WHERE b.ledger_id = r.ledger_id AND b.customer = ANY (who.refs)
+                   AND (b.badge = r.badge OR b.badge LIKE '%:' || r.badge)
+                   AND b.last_earned_at >= r.decided_at - interval '1 day')
+           WHEN r.status_wanted IS NOT NULL THEN NOT EXISTS (
+                SELECT FROM customers c
+                 WHERE c.ledger_id = r.ledger_id AND c.subject = ANY (who.refs)
+                   AND (upper(c.status) = upper(r.status_wanted) OR c.status_since >= r.decided_at))
+           WHEN upper(r.request_type) = 'CUSTOMER' AND upper(r.base_type) = 'DELETE' THEN NOT EXISTS (
+                SELECT FROM customers c
+                 WHERE c.ledger_id = r.ledger_id AND c.subject = ANY (who.refs)
+                   AND (c.erased_at IS NOT NULL OR c.deleted_at IS NOT NULL))
+           ELSE false END
+     ORDER BY r.subject LIMIT $3
+"""
+
+
+def without_effect(row: Any) -> Item:
+    wanted = "the deletion"
+    if row["points"] is not None:
+        wanted = f"{plain(row['points'])} points"
+    elif row["badge"] is not None:
+        wanted = "the badge"
+    elif row["status_wanted"] is not None:
+        wanted = "the status"
+    names = ("request_type", "customer", "customer_ids", "programme", "badge", "status_wanted", "reference")
+    return Item(
+        id=row["subject"],
+        amount=row["points"],
+        unit=None if row["points"] is None else "points",
+        position=row["last_position"],
+        since=row["decided_at"],
+        cause=f"Approved, but no event tells of {wanted}: it was not carried out, or its event never arrived.",
+        details={name: row[name] for name in names},
+    )
+
+
+REQUESTS = from_sql(
+    "requests",
+    "Requests that were approved and whose effect was not told",
+    page=WITHOUT_EFFECT,
+    key=("subject",),
+    start=("",),
+    item=without_effect,
+    columns=("request_type", "customer", "programme", "badge", "status_wanted", "reference"),
+    grace=REQUEST_GRACE,
+)

@@ -1,0 +1,111 @@
+"""Silent connections: events of a kind used to come in over a connection, and have stopped. A webhook that a vendor has
+switched off looks like this.
+
+Only what comes regularly can be missed: events on at least DAYS_ACTIVE_MIN of the last DAYS_LOOKED_AT days before the
+last one, or ten and more over a day. What comes often, the longest pause among the last arrivals says how long a pause
+may be; an import that was over in minutes says nothing.
+"""
+
+import math
+from datetime import datetime, timedelta
+from typing import Any
+
+from ledger.database import Connection
+from service.reconciliation.lists import Asked, Item, Key, OpenList, counting, day_and_time
+
+ARRIVALS_MIN = 10
+DAYS_ACTIVE_MIN = 3
+DAYS_LOOKED_AT = 14
+PAUSE_MIN = timedelta(hours=1)
+PAUSES = 3  # as long as the longest so far, before it counts as silence
+DAY = timedelta(days=1)
+
+# Pairs of connection and kind are found by skipping through the index, whatever the number of events; so are the days.
+ARRIVALS = """
+    WITH RECURSIVE pairs AS (
+        (SELECT connection_id, kind FROM ledger.events
+          WHERE ledger_id = $1 AND (connection_id, kind) > ($2, $3) ORDER BY connection_id, kind LIMIT 1)
+        UNION ALL
+        SELECT following.connection_id, following.kind FROM pairs p CROSS JOIN LATERAL (
+            SELECT e.connection_id, e.kind FROM ledger.events e
+             WHERE e.ledger_id = $1 AND (e.connection_id, e.kind) > (p.connection_id, p.kind)
+             ORDER BY e.connection_id, e.kind LIMIT 1) following
+    ),
+    some AS (SELECT * FROM pairs LIMIT $4)
+    SELECT s.connection_id, s.kind, c.source, c.disabled_at, seen.arrivals, seen.first_at, seen.last_at,
+           seen.longest_pause, days.active_days,
+           (SELECT max(e.position) FROM ledger.events e
+             WHERE e.ledger_id = $1 AND e.connection_id = s.connection_id AND e.kind = s.kind
+               AND e.recorded_at = seen.last_at) AS last_position
+      FROM some s
+      LEFT JOIN ledger.connections c ON c.ledger_id = $1 AND c.connection_id = s.connection_id
+      CROSS JOIN LATERAL (
+           SELECT count(*) AS arrivals, min(recorded_at) AS first_at, max(recorded_at) AS last_at,
+                  max(pause) AS longest_pause
+             FROM (SELECT recorded_at, recorded_at - lag(recorded_at) OVER (ORDER BY recorded_at) AS pause
+                     FROM (SELECT e.recorded_at FROM ledger.events e
+                            WHERE e.ledger_id = $1 AND e.connection_id = s.connection_id AND e.kind = s.kind
+                            ORDER BY e.recorded_at DESC LIMIT 1000) latest) paused) seen
+      CROSS JOIN LATERAL (
+           SELECT count(*) AS active_days FROM generate_series(1, 14) AS back
+            WHERE EXISTS (SELECT FROM ledger.events e
+                           WHERE e.ledger_id = $1 AND e.connection_id = s.connection_id AND e.kind = s.kind
+                             AND e.recorded_at > seen.last_at - make_interval(days => back)
+                             AND e.recorded_at <= seen.last_at - make_interval(days => back - 1))) days
+     ORDER BY s.connection_id, s.kind
+"""
+
+
+def silence(row: Any, at: datetime) -> Item | None:
+    """Judge one kind of event over one connection; None if it is not silent, or never was regular."""
+    span: timedelta = row["last_at"] - row["first_at"]
+    if row["arrivals"] < ARRIVALS_MIN or (span < DAY and row["active_days"] < DAYS_ACTIVE_MIN):
+        return None
+    if span >= DAY:
+        allowed = max(PAUSE_MIN, PAUSES * row["longest_pause"])
+    else:  # so many that the last ones do not show a night
+        allowed = DAY * math.ceil(DAYS_LOOKED_AT / row["active_days"])
+    silent = at - row["last_at"]
+    if silent <= allowed:
+        return None
+    per_day = row["arrivals"] * DAY / max(span, timedelta(seconds=1))
+    if row["disabled_at"] is not None:
+        cause = f"The connection was disabled here at {day_and_time(row['disabled_at'])}."
+    else:
+        cause = "The vendor has probably switched the webhook off or lost its secret: see its settings and its log."
+    return Item(
+        id=f"{row['connection_id']} {row['kind']}",
+        amount=None,
+        unit=None,
+        position=row["last_position"],
+        since=row["last_at"],
+        cause=cause,
+        details={
+            "connection": row["connection_id"],
+            "source": row["source"],
+            "kind": row["kind"],
+            "expected_per_day": round(per_day, 3),
+            "observed_since": 0,
+            "expected_since": round(per_day * (silent / DAY)),
+            "last_at": row["last_at"],
+        },
+    )
+
+
+async def read_silence(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
+    """Look at as many pairs of connection and kind as asked for; those that are silent are items."""
+    rows = await connection.fetch(ARRIVALS, asked.ledger_id, *asked.after, asked.limit)
+    found = [silence(row, asked.by) for row in rows if row["connection_id"] != "-"]
+    after = (rows[-1]["connection_id"], rows[-1]["kind"]) if len(rows) == asked.limit else None
+    return [item for item in found if item is not None], after
+
+
+SILENCE = OpenList(
+    name="silence",
+    says="Kinds of events that used to come over a connection and have stopped",
+    read=read_silence,
+    count=counting(read_silence, ("", "")),
+    columns=("connection", "source", "kind", "expected_per_day", "observed_since", "expected_since", "last_at"),
+    start=("", ""),
+    statements=(ARRIVALS,),
+)

@@ -91,6 +91,7 @@ REQUESTS_TABLE = Table(
         "ALTER TABLE requests ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX requests_customer ON requests (ledger_id, customer)",
         "CREATE INDEX requests_state ON requests (ledger_id, state, updated_at)",
+        "CREATE INDEX requests_approved ON requests (ledger_id, subject) WHERE state = 'approved'",
     ),
     columns=RequestRow._fields,
     key=(),
@@ -157,7 +158,7 @@ def request_rows(_subject: str, request: Request) -> Rows:
 
 REQUESTS = Projection(
     name="requests",
-    version=1,
+    version=2,
     subject="request",
     start=Request,
     on=dict.fromkeys(STATES, move),

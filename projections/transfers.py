@@ -53,7 +53,7 @@ TRANSFERS_TABLE = Table(
         "ALTER TABLE transfers ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX transfers_sender ON transfers (ledger_id, sender)",
         "CREATE INDEX transfers_receiver ON transfers (ledger_id, receiver)",
-        "CREATE INDEX transfers_open ON transfers (ledger_id, initiated_at) WHERE status <> 'completed'",
+        "CREATE INDEX transfers_open ON transfers (ledger_id, subject) WHERE status <> 'completed' OR differs",
     ),
     columns=TransferRow._fields,
     key=(),
@@ -108,7 +108,7 @@ def _status(transfer: Transfer) -> str:
 
 TRANSFERS = Projection(
     name="transfers",
-    version=1,
+    version=2,
     subject="transfer",
     start=Transfer,
     on={TransferInitiated: initiate, TransferCompleted: receive},

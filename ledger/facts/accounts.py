@@ -54,6 +54,7 @@ class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     unit: str = "points"
     customer: str | None = None  # None: the holder is the customer
     claim: Claim | None = None
+    untied: Decimal | None = None  # by how much a sum that the vendor states exceeds its parts, None if it does not
     change: str | None = None  # names the real-world change, so that several events telling of it count once
 
     @property

@@ -1,7 +1,7 @@
 """Points that expire by the vendor's word, and days of expiry that move. That a day is over is arithmetic: lots.py."""
 
 from bisect import bisect_left, insort
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ledger.facts import Occurrence
@@ -22,6 +22,8 @@ from projections.accounts.lots import (
     take,
 )
 
+EARLY_GRACE = timedelta(days=1)  # a day may end earlier where the vendor is than where its programme says
+
 
 def expire(account: Account, fact: Expired, occurrence: Occurrence) -> None:
     """Match a reported expiry with lots that have lapsed, then with lots without a day, then with those due next; what
@@ -32,6 +34,7 @@ def expire(account: Account, fact: Expired, occurrence: Occurrence) -> None:
         lot = account.lots[place[2]]
         expired = min(lot.remaining, points)
         _expire_lot(account, lot, expired)
+        _note_early(account, lot, expired, occurrence)
         points -= expired
         if not points:
             return
@@ -61,6 +64,15 @@ def slide(account: Account, activity: str, now: datetime) -> None:
 
 def _slides(version: ProgrammeTermsSet, activity: str) -> bool:
     return version.expiry.kind == "sliding" and activity in version.expiry.activities
+
+
+def _note_early(account: Account, lot: Lot, points: Decimal, occurrence: Occurrence) -> None:
+    """Count what was reported as expired and was not due: the vendor's day is another, or its report is wrong."""
+    if lot.lapses_at is None or lot.lapses_at <= occurrence.occurred_at + EARLY_GRACE:
+        return
+    account.expired_early += points
+    if account.expired_early_at is None:
+        account.expired_early_at, account.expired_early_position = occurrence.occurred_at, occurrence.position
 
 
 def _expire_lot(account: Account, lot: Lot, points: Decimal) -> None:

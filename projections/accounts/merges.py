@@ -40,6 +40,13 @@ def move(victim: Account, survivor: Account) -> None:
     survivor.adjustments = victim.adjustments | survivor.adjustments
     drift.move(victim, survivor)
     survivor.awaited += victim.awaited
+    survivor.expired_early += victim.expired_early
+    if survivor.expired_early_at is None:
+        survivor.expired_early_at, survivor.expired_early_position = (
+            victim.expired_early_at,
+            victim.expired_early_position,
+        )
+    victim.expired_early, victim.expired_early_at, victim.expired_early_position = ZERO, None, 0
     for bill, points in victim.bills_reversed.items():
         survivor.bills_reversed[bill] = survivor.bills_reversed.get(bill, ZERO) + points
     survivor.lifetime += victim.lifetime + (victim.lifetime_opening or ZERO)

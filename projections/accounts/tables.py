@@ -41,6 +41,8 @@ class AccountRow(NamedTuple):
     drift_since: datetime | None  # the event that first shows it
     agreed_at: datetime | None  # the last claim before it with which everything agreed
     lifetime_claimed: Decimal | None
+    expired_early: Decimal  # reported as expired before it was due
+    expired_early_at: datetime | None
     expiry_claimed: Decimal | None
     expiry_claimed_on: date | None
     incomplete: bool  # history that we have not seen
@@ -49,6 +51,7 @@ class AccountRow(NamedTuple):
     last_position: int
     drift_position: int | None
     agreed_position: int | None
+    expired_early_position: int
 
 
 ACCOUNTS = Table(
@@ -65,10 +68,11 @@ ACCOUNTS = Table(
             adjusted numeric NOT NULL,
             claimed numeric, claimed_at timestamptz, drift numeric NOT NULL, missing numeric NOT NULL,
             drift_since timestamptz, agreed_at timestamptz,
-            lifetime_claimed numeric, expiry_claimed numeric, expiry_claimed_on date,
+            lifetime_claimed numeric, expired_early numeric NOT NULL, expired_early_at timestamptz,
+            expiry_claimed numeric, expiry_claimed_on date,
             incomplete boolean NOT NULL, contested boolean NOT NULL,
             last_at timestamptz, last_position bigint NOT NULL, drift_position bigint,
-            agreed_position bigint)
+            agreed_position bigint, expired_early_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE accounts ADD PRIMARY KEY (ledger_id, account_id)",
@@ -76,6 +80,7 @@ ACCOUNTS = Table(
         "CREATE INDEX accounts_customer ON accounts (ledger_id, customer)",
         "CREATE INDEX accounts_programme ON accounts (ledger_id, programme, account_id)",
         "CREATE INDEX accounts_drift ON accounts (ledger_id, account_id) WHERE drift <> 0 OR missing <> 0",
+        "CREATE INDEX accounts_expired_early ON accounts (ledger_id, account_id) WHERE expired_early > 0",
     ),
     columns=AccountRow._fields,
     key=("account_id",),
@@ -119,6 +124,8 @@ LOTS = Table(
     index=(
         "ALTER TABLE lots ADD PRIMARY KEY (ledger_id, account_id, lot_id)",
         "CREATE INDEX lots_subject ON lots (ledger_id, subject)",
+        "CREATE INDEX lots_due ON lots (ledger_id, lapses_at, account_id, lot_id) "
+        "WHERE remaining > 0 AND lapses_at IS NOT NULL",
     ),
     columns=LotRow._fields,
     key=("account_id", "lot_id"),
@@ -154,7 +161,7 @@ PROMISES = Table(
     index=(
         "ALTER TABLE promises ADD PRIMARY KEY (ledger_id, account_id, promise_id)",
         "CREATE INDEX promises_subject ON promises (ledger_id, subject)",
-        "CREATE INDEX promises_open ON promises (ledger_id, converts_on, account_id) WHERE remaining > 0",
+        "CREATE INDEX promises_open ON promises (ledger_id, converts_on, account_id, promise_id) WHERE remaining > 0",
     ),
     columns=PromiseRow._fields,
     key=("account_id", "promise_id"),
@@ -174,6 +181,7 @@ class Line(NamedTuple):
     claimed: Decimal | None
     drift: Decimal | None
     reference: str | None
+    untied: Decimal | None  # by how much a sum of the vendor's exceeds its parts
     postings: str
     position: int | None
 
@@ -185,11 +193,12 @@ STATEMENT = Table(
             ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
             account_id text COLLATE "C" NOT NULL, line int NOT NULL, occurred_at timestamptz NOT NULL,
             kind text NOT NULL, points numeric NOT NULL, balance numeric NOT NULL, promised numeric NOT NULL,
-            claimed numeric, drift numeric, reference text, postings text NOT NULL, position bigint)
+            claimed numeric, drift numeric, reference text, untied numeric, postings text NOT NULL, position bigint)
         """,
     index=(
         "ALTER TABLE statement ADD PRIMARY KEY (ledger_id, account_id, line)",
         "CREATE INDEX statement_subject ON statement (ledger_id, subject)",
+        "CREATE INDEX statement_untied ON statement (ledger_id, account_id, line) WHERE untied IS NOT NULL",
     ),
     columns=Line._fields,
     key=("account_id", "line"),
@@ -261,6 +270,8 @@ def account_row(account: Account) -> AccountRow:
         drift_since=drift_since,
         agreed_at=account.agreed_at,
         lifetime_claimed=account.lifetime_claimed,
+        expired_early=account.expired_early,
+        expired_early_at=account.expired_early_at,
         expiry_claimed=account.expiry_claimed,
         expiry_claimed_on=account.expiry_claimed_on,
         incomplete=bool(classes.get("unseen", ZERO)) or bool(account.orphans),
@@ -269,6 +280,7 @@ def account_row(account: Account) -> AccountRow:
         last_position=account.last_position,
         drift_position=drift_position,
         agreed_position=account.agreed_position,
+        expired_early_position=account.expired_early_position,
     )
 
 

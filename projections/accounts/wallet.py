@@ -93,7 +93,8 @@ def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
         _adjust_opening(account, first_claimed - account.available)
     _compare(account, claim, occurrence)
     points = account.available - before
-    _write_line(wallet, account, type(fact).__name__, occurrence, points, claim, tables.reference_of(fact))
+    reference = tables.reference_of(fact)
+    _write_line(wallet, account, type(fact).__name__, occurrence, points, claim, reference, fact.untied)
 
 
 def account_of(wallet: Wallet, holder: str, programme: str, unit: str, customer: str | None) -> Account:
@@ -164,6 +165,7 @@ def _write_line(
     points: Decimal,
     claim: Claim | None = None,
     reference: str | None = None,
+    untied: Decimal | None = None,
 ) -> None:
     """Write a line of the statement: of a fact, or of a lapse, which no fact tells of and so has no position."""
     account.lines += 1
@@ -185,6 +187,7 @@ def _write_line(
             claimed=claim.available if claim is not None else None,
             drift=account.drift if claim is not None else None,
             reference=reference,
+            untied=untied,
             postings=tables.encode_postings(account.postings),
             position=position,
         )

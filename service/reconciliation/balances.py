@@ -1,6 +1,6 @@
-"""Balances that do not agree with the vendor's: claims, lapsed lots, promises past their day."""
+"""Balances that do not agree with the vendor's: claims, lapsed lots, promises past their day, sums."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -108,7 +108,7 @@ def unreported(row: Any) -> Item:
     )
 
 
-EPOCH = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
+EPOCH = datetime(1, 1, 2, tzinfo=UTC)
 EXPIRIES = from_sql(
     "expiries",
     "Lots whose day is over and whose expiry the vendor has not reported",
@@ -119,4 +119,124 @@ EXPIRIES = from_sql(
     item=unreported,
     columns=("account", "lot", "programme", "customer", "expires_on", "origin", "bill_number"),
     grace=EXPIRY_GRACE,
+)
+
+EARLY = """
+    SELECT account_id, programme, unit, customer, expired_early, expired_early_at, expired_early_position
+      FROM accounts
+     WHERE ledger_id = $1 AND expired_early > 0 AND expired_early_at <= $2 AND account_id > $4
+     ORDER BY account_id LIMIT $3
+"""
+EARLY_IN_ALL = """
+    SELECT unit, count(*) AS items, sum(expired_early) AS points FROM (
+        SELECT unit, expired_early FROM accounts
+         WHERE ledger_id = $1 AND expired_early > 0 AND expired_early_at <= $2 LIMIT $3) counted
+     GROUP BY unit
+"""
+
+
+def early(row: Any) -> Item:
+    return Item(
+        id=row["account_id"],
+        amount=row["expired_early"],
+        unit=row["unit"],
+        position=row["expired_early_position"],
+        since=row["expired_early_at"],
+        cause="The vendor moved the day without telling, counts in another time zone, or expired what it should not.",
+        details={"programme": row["programme"], "customer": row["customer"]},
+    )
+
+
+EARLY_EXPIRIES = from_sql(
+    "early-expiries",
+    "Accounts whose points the vendor reported as expired before they were due",
+    page=EARLY,
+    totals=EARLY_IN_ALL,
+    key=("account_id",),
+    start=("",),
+    item=early,
+    columns=("programme", "customer"),
+)
+
+OVERDUE = """
+    SELECT p.account_id, p.promise_id, p.remaining, p.converts_on, p.promised_at, p.bill_number, p.position,
+           a.unit, a.programme, a.customer
+      FROM promises p JOIN accounts a ON a.ledger_id = p.ledger_id AND a.account_id = p.account_id
+     WHERE p.ledger_id = $1 AND p.remaining > 0 AND p.converts_on <= ($2::timestamptz AT TIME ZONE 'UTC')::date
+       AND (p.converts_on, p.account_id, p.promise_id) > ($4, $5, $6)
+     ORDER BY p.converts_on, p.account_id, p.promise_id LIMIT $3
+"""
+OVERDUE_IN_ALL = """
+    SELECT unit, count(*) AS items, sum(remaining) AS points FROM (
+        SELECT substring(account_id FROM '[^:]*$') AS unit, remaining FROM promises
+         WHERE ledger_id = $1 AND remaining > 0 AND converts_on <= ($2::timestamptz AT TIME ZONE 'UTC')::date
+         LIMIT $3) counted
+     GROUP BY unit
+"""
+
+
+def overdue(row: Any) -> Item:
+    names = ("programme", "customer", "converts_on", "promised_at", "bill_number")
+    return Item(
+        id=f"{row['account_id']} {row['promise_id']}",
+        amount=row["remaining"],
+        unit=row["unit"],
+        position=row["position"],
+        since=datetime.combine(row["converts_on"], time(), UTC),
+        cause="The day came and no conversion was told: its event never arrived, or the vendor took the promise back.",
+        details={"account": row["account_id"], "promise": row["promise_id"], **{name: row[name] for name in names}},
+    )
+
+
+PROMISES = from_sql(
+    "promises",
+    "Promised points past the day on which they were to become spendable",
+    page=OVERDUE,
+    totals=OVERDUE_IN_ALL,
+    key=("converts_on", "account_id", "promise_id"),
+    start=(date.min, "", ""),
+    item=overdue,
+    columns=("account", "promise", "programme", "customer", "converts_on", "promised_at", "bill_number"),
+    grace=PROMISE_GRACE,
+)
+
+UNTIED = """
+    SELECT s.account_id, s.line, s.kind, s.untied, s.reference, s.occurred_at, s.position, a.unit, a.programme,
+           a.customer
+      FROM statement s JOIN accounts a ON a.ledger_id = s.ledger_id AND a.account_id = s.account_id
+     WHERE s.ledger_id = $1 AND s.untied IS NOT NULL AND s.occurred_at <= $2 AND (s.account_id, s.line) > ($4, $5)
+     ORDER BY s.account_id, s.line LIMIT $3
+"""
+UNTIED_IN_ALL = """
+    SELECT unit, count(*) AS items, sum(untied) AS points FROM (
+        SELECT substring(account_id FROM '[^:]*$') AS unit, untied FROM statement
+         WHERE ledger_id = $1 AND untied IS NOT NULL AND occurred_at <= $2 LIMIT $3) counted
+     GROUP BY unit
+"""
+
+
+def untied(row: Any) -> Item:
+    amount: Decimal = row["untied"]
+    cause = f"The vendor's total is {plain(abs(amount))} {'above' if amount > 0 else 'below'} the sum of its parts."
+    names = ("programme", "customer", "kind", "reference")
+    return Item(
+        id=f"{row['account_id']} {row['line']}",
+        amount=amount,
+        unit=row["unit"],
+        position=row["position"],
+        since=row["occurred_at"],
+        cause=f"{cause} The parts were booked: a programme may have been left out.",
+        details={"account": row["account_id"], "line": row["line"], **{name: row[name] for name in names}},
+    )
+
+
+SUMS = from_sql(
+    "sums",
+    "Sums over several programmes or lots that the vendor's own parts do not add up to",
+    page=UNTIED,
+    totals=UNTIED_IN_ALL,
+    key=("account_id", "line"),
+    start=("", 0),
+    item=untied,
+    columns=("account", "line", "programme", "customer", "kind", "reference"),
 )

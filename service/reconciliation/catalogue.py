@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.database import Connection
-from service.reconciliation.balances import DRIFT, EXPIRIES
+from service.reconciliation.balances import DRIFT, EARLY_EXPIRIES, EXPIRIES, PROMISES, SUMS
 from service.reconciliation.lists import OpenList, Totals
 from service.reconciliation.obligations import REFUNDS, REWARDS, TRANSFERS
 from service.reconciliation.requests import REQUESTS
@@ -17,10 +17,13 @@ LISTS: Mapping[str, OpenList] = {
     for one in (
         DRIFT,
         EXPIRIES,
+        EARLY_EXPIRIES,
+        PROMISES,
         TRANSFERS,
         REFUNDS,
         REWARDS,
         REQUESTS,
+        SUMS,
         CONFLICTS,
         QUARANTINE,
         UNKNOWN,

@@ -6,7 +6,7 @@ time of grace before a matter counts; `by` is the asked time minus that grace.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -74,9 +74,9 @@ class OpenList:
         return tuple(_as(type(like), value) for like, value in zip(self.start, cursor, strict=True))
 
 
-def _as(wanted: type, value: Any) -> Any:
-    if wanted is datetime:
-        return datetime.fromisoformat(value)
+def _as(wanted: Any, value: Any) -> Any:
+    if wanted is datetime or wanted is date:
+        return wanted.fromisoformat(value)
     if not isinstance(value, wanted):
         raise ValueError("a key of another list")
     return value

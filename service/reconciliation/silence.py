@@ -31,13 +31,13 @@ ARRIVALS = """
              WHERE e.ledger_id = $1 AND (e.connection_id, e.kind) > (p.connection_id, p.kind)
              ORDER BY e.connection_id, e.kind LIMIT 1) following
     ),
-    some AS (SELECT * FROM pairs LIMIT $4)
+    looked_at AS (SELECT * FROM pairs LIMIT $4)
     SELECT s.connection_id, s.kind, c.source, c.disabled_at, seen.arrivals, seen.first_at, seen.last_at,
            seen.longest_pause, days.active_days,
            (SELECT max(e.position) FROM ledger.events e
              WHERE e.ledger_id = $1 AND e.connection_id = s.connection_id AND e.kind = s.kind
                AND e.recorded_at = seen.last_at) AS last_position
-      FROM some s
+      FROM looked_at s
       LEFT JOIN ledger.connections c ON c.ledger_id = $1 AND c.connection_id = s.connection_id
       CROSS JOIN LATERAL (
            SELECT count(*) AS arrivals, min(recorded_at) AS first_at, max(recorded_at) AS last_at,

@@ -1,13 +1,13 @@
 """What someone should look at: lists of open matters over HTTP, as JSON page by page or as one CSV file."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
-from service.reconciliation.catalogue import LISTS, opened_by, shown_totals, totals_of
+from service.reconciliation import catalogue
 from service.reconciliation.lists import Asked, OpenList
 from service.reconciliation.showing import csv_lines, shown_item
 from service.window.reading import Reader, limit_of, reach, reader
@@ -25,8 +25,8 @@ async def get_summary(request: web.Request) -> web.Response:
     (default now) with ?grace_hours= instead of each list's own grace."""
     at, grace = _time_of(request)
     async with reader(request) as read:
-        totals = await totals_of(read.connection, read.ledger.ledger_id, at, grace)
-        lists = [{**one, "href": f"/v1/reconciliation/{one['list']}"} for one in shown_totals(totals)]
+        totals = await catalogue.totals_of(read.connection, read.ledger.ledger_id, at, grace)
+        lists = [{**one, "href": f"/v1/reconciliation/{one['list']}"} for one in catalogue.shown_totals(totals)]
         return answer(
             {"at": at, "open": sum(one.items for one in totals.values()), "lists": lists, **await reach(read)}
         )
@@ -43,12 +43,17 @@ def list_handler(one: OpenList) -> Any:
         except ValueError:
             raise RequestInvalid("cursor") from None
         async with reader(request) as read:
-            asked = Asked(read.ledger.ledger_id, at, opened_by(one, at, grace), limit_of(request), after)
+            asked = Asked(read.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit_of(request), after)
             if _wants_csv(request):
                 return await _export(request, read, one, asked)
             items, following = await one.read(read.connection, asked)
             shown = [shown_item(item, at) for item in items]
-            return page(shown, None if following is None else _cursor(following), **await _counts(read, one), **await reach(read))
+            return page(
+                shown,
+                None if following is None else _cursor(following),
+                **await _counts(read, one),
+                **await reach(read),
+            )
 
     return get_list
 
@@ -90,10 +95,10 @@ def _wants_csv(request: web.Request) -> bool:
 
 
 def _cursor(key: tuple[Any, ...]) -> str:
-    return encode_cursor(*(part.isoformat() if isinstance(part, datetime) else part for part in key))
+    return encode_cursor(*(part.isoformat() if isinstance(part, date) else part for part in key))
 
 
 ROUTES = [
     web.get("/v1/reconciliation", get_summary),
-    *(web.get(f"/v1/reconciliation/{name}", list_handler(one)) for name, one in LISTS.items()),
+    *(web.get(f"/v1/reconciliation/{name}", list_handler(one)) for name, one in catalogue.LISTS.items()),
 ]

@@ -89,6 +89,7 @@ def points_issued(event: PointsIssued, stamp: Stamp) -> list[Fact]:
                 if line.promised_points
             ),
             activity=event.triggering_activity.name,
+            untied=min(ZERO, total - allocated) or None,
             **bill_of(event.triggering_activity),
         )
     ]
@@ -127,6 +128,7 @@ def promised_to_current(event: PromisedToCurrent, stamp: Stamp) -> list[Fact]:
         if line.points or line.points_converted
     ]
     rest = event.points_converted - sum((grant.points for grant in grants), ZERO)
+    untied = min(ZERO, rest) or None
     if rest < 0:  # the breakup contradicts the total: keep the total
         grants, rest = [], event.points_converted
     if rest:
@@ -139,6 +141,7 @@ def promised_to_current(event: PromisedToCurrent, stamp: Stamp) -> list[Fact]:
             customer=event.customer(stamp),
             claim=Claim(event.program_current_points, event.program_lifetime_points),
             grants=tuple(grants),
+            untied=untied,
             bill_number=references[0].identifier("billnumber") if len(references) == 1 else None,
         )
     ]

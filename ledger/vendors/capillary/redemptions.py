@@ -36,6 +36,7 @@ def points_redeemed(event: PointsRedeemed, stamp: Stamp) -> list[Fact]:
     activity = event.triggering_activity
     redemption = activity.identifier("redemptionid") or event.envelope.loyalty_event_id or stamp.tag
     bill_number = event.redemption_bill_number or activity.identifier("billnumber") or activity.identifier("billid")
+    untied = event.total_points_redeemed - sum((programme.points_redeemed for programme in programmes), ZERO)
     return [
         Redeemed(
             holder=event.holder(stamp),
@@ -46,8 +47,9 @@ def points_redeemed(event: PointsRedeemed, stamp: Stamp) -> list[Fact]:
             redemption=stamp.ref(redemption),
             bill_number=bill_number,
             value=event.redeemed_points_currency_value if len(programmes) == 1 else None,
+            untied=None if place else untied or None,
         )
-        for programme in programmes
+        for place, programme in enumerate(programmes)
     ]
 
 
@@ -91,6 +93,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> lis
         ]
     redemption = event.triggering_activity.identifier("redemptionid") or event.envelope.loyalty_event_id or stamp.tag
     facts: list[Fact] = []
+    untied = event.redeemed_points_reversed - sum((one.redeemed_points_reversed for one in programmes), ZERO)
     for programme in programmes:
         details = programme.redeemed_points_reversed_details or ReversedDetails()
         facts.append(
@@ -103,6 +106,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> lis
                 redemption=stamp.ref(redemption),
                 available=details.available,
                 expired=details.expired,
+                untied=None if facts else untied or None,
             )
         )
     return facts

@@ -1,0 +1,14 @@
+"""When the events of each kind came in over each connection, in an index: whether a connection has fallen silent."""
+
+from migrations.sql import run
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    run("r0003_arrivals.sql")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("an index that answers questions is never taken down by a migration")

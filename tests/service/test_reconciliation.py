@@ -1,0 +1,439 @@
+"""The lists of open matters: what stands in each, its amount, place, age and cause; counts, pages, CSV; the plans."""
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from ledger.database import Connection, connect
+from ledger.registry import Ledger
+from service.reconciliation.catalogue import LISTS
+from service.reconciliation.lists import Asked
+from service.reconciliation.showing import cell_of
+from service.reconciliation.silence import SILENCE, silence
+from tests.deliveries import (
+    START,
+    capillary,
+    expired,
+    issued,
+    received,
+    redeemed,
+    sample,
+    sent,
+)
+from tests.service.house import Neighbour, serving
+
+ANN = "capillary:9001:1:77:points"
+LATER = "2030-01-01T00:00:00Z"  # long after the histories told here
+
+
+def time(seconds: int) -> str:
+    """Write a time after START as answers do."""
+    return (datetime.fromtimestamp(START / 1000, UTC) + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+async def listed(acme: Neighbour, name: str, **query: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = (await acme.ask_now(f"/v1/reconciliation/{name}", at=LATER, **query))["items"]
+    return items
+
+
+def chosen(item: dict[str, Any], *names: str) -> tuple[Any, ...]:
+    return tuple(item[name] for name in names)
+
+
+# ---- drift: one event withheld --------------------------------------------------------------------------------------
+
+HISTORY = (
+    issued("a", 0, 1, 1000, programCurrentPoints=1000),
+    redeemed("b", 60, 1, 40, programCurrentPoints=960),
+    issued("c", 120, 1, 20, programCurrentPoints=980),
+    redeemed("d", 180, 1, 500, programCurrentPoints=480),
+    issued("e", 240, 1, 10, programCurrentPoints=490),
+)
+
+
+@pytest.mark.parametrize(
+    ("withheld", "amount", "neighbours", "cause"),
+    [
+        (1, "-40", (0, 2), "A debit of 40 never arrived, between 2023-11-14 22:13:20 UTC (position 1) and "),
+        (2, "20", (1, 3), "A credit of 20 never arrived, between 2023-11-14 22:14:20 UTC (position 3) and "),
+        (3, "-500", (2, 4), "A debit of 500 never arrived, between 2023-11-14 22:15:20 UTC (position 5) and "),
+    ],
+)
+async def test_with_one_event_withheld_the_drift_list_names_the_account_the_size_and_the_place(
+    dsn: str, withheld: int, amount: str, neighbours: tuple[int, int], cause: str
+) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        position: dict[int, int] = {}
+        for number, body in enumerate(HISTORY):
+            if number != withheld:
+                position[number] = (await acme.deliver(body))[1]["events"][0]["position"]
+            await acme.deliver(issued(f"other-{number}", number, 2, 5, programCurrentPoints=5 * (number + 1)))
+
+        [item] = await listed(acme, "drift")
+
+        assert chosen(item, "id", "amount", "unit", "drift") == (ANN, amount, "points", amount)
+        assert (item["agreed_position"], item["position"]) == tuple(position[one] for one in neighbours)
+        assert item["cause"].startswith(cause)
+        assert item["age_seconds"] > 5 * 365 * 86_400
+
+        await acme.deliver(HISTORY[withheld])
+        assert await listed(acme, "drift") == []
+
+
+async def test_a_withheld_credit_that_was_spent_at_once_is_found_by_its_size(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 1, 10, programCurrentPoints=10))
+        await acme.deliver(redeemed("b", 60, 1, 400, programCurrentPoints=110))
+
+        [item] = await listed(acme, "drift")
+
+        assert chosen(item, "amount", "drift", "unseen", "position") == ("500", "110", "390", 2)
+        assert item["cause"].startswith("A credit of 500 never arrived, between ")
+
+
+async def test_each_claim_of_an_account_stands_beside_our_balance(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (HISTORY[0], HISTORY[1], HISTORY[3], HISTORY[4]):
+            await acme.deliver(body)
+
+        steps = (await acme.ask_now(f"/v1/accounts/{ANN}/claims"))["items"]
+        first = await acme.ask_now(f"/v1/accounts/{ANN}/claims", limit="2")
+        rest = await acme.ask_now(f"/v1/accounts/{ANN}/claims", limit="2", cursor=first["next"])
+
+        assert [chosen(step, "position", "claimed", "balance", "drift", "missing") for step in steps] == [
+            (1, "1000", "1000", "0", "0"),
+            (2, "960", "960", "0", "0"),
+            (3, "480", "460", "20", "20"),
+            (4, "490", "470", "20", "0"),
+        ]
+        assert [*first["items"], *rest["items"]] == steps
+
+
+# ---- expiries, promises, sums ---------------------------------------------------------------------------------------
+
+
+async def test_expiries_due_and_not_reported_and_reported_and_not_due(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 1, 60, lapses="2023-11-20"))
+        await acme.deliver(issued("b", 0, 2, 50, lapses="2023-12-31"))
+        await acme.deliver(expired("c", 86_400, 2, 30))
+        early = await acme.ask_now("/v1/reconciliation/expiries", at="2023-11-27T23:00:00Z")
+
+        due = await listed(acme, "expiries")
+        [hasty] = await listed(acme, "early-expiries")
+
+        assert early["items"] == []  # within the days of grace
+        assert [chosen(item, "account", "amount", "expires_on", "since", "position") for item in due] == [
+            (ANN, "60", "2023-11-20", "2023-11-21T00:00:00Z", 1),
+            ("capillary:9001:2:77:points", "20", "2023-12-31", "2024-01-01T00:00:00Z", 2),
+        ]
+        assert chosen(hasty, "id", "amount", "since", "position") == (
+            "capillary:9001:2:77:points",
+            "30",
+            time(86_400),
+            3,
+        )
+        await acme.deliver(expired("d", 10 * 86_400, 1, 60))
+        assert [item["amount"] for item in await listed(acme, "expiries")] == ["20"]
+
+
+async def test_promised_points_past_their_date(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        promised = [{"promisedPoints": 7, "promisedPointsConversionDate": "2024-02-01"}]
+        await acme.deliver(issued("a", 0, 1, 60, bill="B1", promisedPointsIssued=promised))
+
+        [item] = await listed(acme, "promises")
+        before = await acme.ask_now("/v1/reconciliation/promises", at="2024-02-02T00:00:00Z")
+
+        assert chosen(item, "account", "amount", "converts_on", "position") == (ANN, "7", "2024-02-01", 1)
+        assert before["items"] == []
+
+
+async def test_a_total_over_several_programmes_that_its_parts_do_not_add_up_to(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        shares = [{"programId": 77, "pointsRedeemed": 30}, {"programId": 78, "pointsRedeemed": 50}]
+        await acme.deliver(
+            capillary("pointsRedeemed", "a", 0, 1, totalPointsRedeemed=100, redemptionFromEarningPrograms=shares)
+        )
+
+        [item] = await listed(acme, "sums")
+
+        assert chosen(item, "account", "amount", "kind", "position") == (ANN, "20", "Redeemed", 1)
+        assert item["cause"].startswith("The vendor's total is 20 above the sum of its parts.")
+
+
+# ---- what is owed ---------------------------------------------------------------------------------------------------
+
+
+async def test_transfers_half_done_are_listed_after_their_grace(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 1, 100))
+        await acme.deliver(sent("b", 60, 1, 40, 2, "T1"))
+        await acme.deliver(received("c", 60, 3, 15, 4, "T2"))
+        await acme.deliver(sent("d", 60, 1, 9, 2, "T3"))
+        await acme.deliver(received("e", 90, 2, 8, 1, "T3"))
+        within = await acme.ask_now("/v1/reconciliation/transfers", at=time(60 + 47 * 3600))
+        at_once = await acme.ask_now("/v1/reconciliation/transfers", at=time(60 + 47 * 3600), grace_hours="0")
+
+        items = await listed(acme, "transfers")
+
+        assert (within["items"], len(at_once["items"])) == ([], 3)
+        assert [chosen(item, "id", "status", "amount") for item in items] == [
+            ("capillary:9001:T1", "initiated", "40"),
+            ("capillary:9001:T2", "received-only", "15"),
+            ("capillary:9001:T3", "completed", "1"),
+        ]
+        assert items[2]["cause"] == "9 were sent and 8 arrived."
+
+
+async def test_refunds_due(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(sample("ascenda", "order_item.fulfillment.failed"), "ascenda")
+
+        [item] = await listed(acme, "refunds")
+
+        assert chosen(item, "amount", "status", "position") == ("999900", "failed", 1)
+
+
+async def test_a_reward_that_was_rolled_back_waits_for_the_reversal_of_its_redemption(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(sample("voucherify", "customer.reward_redemptions.rolledback"), "voucherify")
+
+        [item] = await listed(acme, "rewards")
+
+        assert chosen(item, "state", "debit") == ("rolled_back", "voucherify:-:r_20a1c3d0e0f0a001")
+
+
+async def test_requests_approved_without_their_effect(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for number in ("-3", "-9", "-13"):  # 100 to be redeemed, 20 of goodwill, a badge to enrol in
+            await acme.deliver(sample("capillary", f"requestWorkflowEvent{number}"))
+        open_before = await listed(acme, "requests")
+        decided = datetime(2024, 2, 3, 10, 46, 56, tzinfo=UTC)
+        at = int(decided.timestamp()) - START // 1000 + 60
+
+        await acme.deliver(issued("goodwill", at, 382332518, 20))
+
+        assert [chosen(item, "request_type", "amount") for item in open_before] == [
+            ("POINTS_REDEMPTION", "100"),
+            ("GOODWILL_POINTS", "20"),
+        ]
+        assert [item["request_type"] for item in await listed(acme, "requests")] == ["POINTS_REDEMPTION"]
+
+
+# ---- events nobody reads, and silence -------------------------------------------------------------------------------
+
+
+async def test_conflicts_are_open_until_somebody_sets_a_policy(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (issued("a", 5, 1, 10), issued("a", 9, 1, 99)):
+            await acme.deliver(body)
+
+        [item] = await listed(acme, "conflicts")
+        summary = await acme.ask_now("/v1/reconciliation", at=LATER)
+
+        assert chosen(item, "position", "positions", "settled") == (2, [1, 2], False)
+        assert next(one["items"] for one in summary["lists"] if one["list"] == "conflicts") == 1
+
+
+def arrivals(*times: datetime, active_days: int = 0) -> dict[str, Any]:
+    pauses = [after - before for before, after in pairwise(times)]
+    return {
+        "connection_id": "c",
+        "kind": "pointsIssued",
+        "source": "capillary",
+        "disabled_at": None,
+        "arrivals": len(times),
+        "first_at": times[0],
+        "last_at": times[-1],
+        "longest_pause": max(pauses, default=None),
+        "active_days": active_days,
+        "last_position": len(times),
+    }
+
+
+def every(step: timedelta, count: int) -> Sequence[datetime]:
+    return [datetime(2026, 1, 1, tzinfo=UTC) + step * number for number in range(count)]
+
+
+def test_what_came_every_six_hours_is_silent_after_three_pauses() -> None:
+    row = arrivals(*every(timedelta(hours=6), 40))
+
+    assert silence(row, row["last_at"] + timedelta(hours=18)) is None
+    item = silence(row, row["last_at"] + timedelta(hours=19))
+    assert item is not None
+    assert item.details["expected_since"] == 3
+
+
+def test_what_comes_by_the_second_may_rest_for_a_night_and_no_longer() -> None:
+    row = arrivals(*every(timedelta(seconds=1), 1000), active_days=14)
+
+    assert silence(row, row["last_at"] + timedelta(hours=23)) is None
+    assert silence(row, row["last_at"] + timedelta(hours=25)) is not None
+
+
+def test_an_import_of_a_minute_is_never_missed() -> None:
+    row = arrivals(*every(timedelta(milliseconds=1), 1000), active_days=1)
+
+    assert silence(row, row["last_at"] + timedelta(days=400)) is None
+
+
+RECORD = """
+    INSERT INTO ledger.events (ledger_id, position, connection_id, source, org, kind, event_key, content, variant,
+                               recorded_at, delivery_position, ordinal, payload, entry, leaf_hash)
+    SELECT $1, (SELECT coalesce(max(position), 0) FROM ledger.events WHERE ledger_id = $1) + n,
+           $2, 'capillary', '-', $3,
+           sha256(convert_to($2 || $3 || n, 'UTF8')), '', '', $4::timestamptz + n * $5::interval, n, 0, '{}', '{}', ''
+      FROM generate_series(1, $6) n
+"""
+
+
+async def test_connections_fall_silent_each_kind_by_its_own_rhythm(connection: Connection, ledger: Ledger) -> None:
+    day, hour = timedelta(days=1), timedelta(hours=1)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for inbound, kind, step, count in (
+        ("one", "hourly", hour, 100),
+        ("one", "daily", day, 30),
+        ("two", "hourly", hour, 700),
+        ("-", "customerErased", hour, 100),
+    ):
+        await connection.execute(RECORD, ledger.ledger_id, inbound, kind, start, step, count)
+    at = start + timedelta(days=29.5)
+
+    items, following = await SILENCE.read(connection, Asked(ledger.ledger_id, at, at, 100, ("", "")))
+
+    assert [chosen(item.details, "connection", "kind", "last_at") for item in items] == [
+        ("one", "hourly", start + 100 * hour)
+    ]
+    assert following is None
+
+
+# ---- pages, summary, CSV --------------------------------------------------------------------------------------------
+
+
+async def test_the_summary_counts_every_list_and_what_is_at_stake(dsn: str) -> None:
+    async with serving(dsn, "acme", "other") as [acme, other]:
+        for customer in (1, 2, 3):
+            await acme.deliver(issued(f"a{customer}", 0, customer, 10, programCurrentPoints=10))
+            await acme.deliver(issued(f"b{customer}", 9, customer, 10, programCurrentPoints=15))
+        await acme.deliver(b"not json")
+
+        summary = await acme.ask_now("/v1/reconciliation", at=LATER)
+        lists = {one["list"]: one for one in summary["lists"]}
+
+        assert set(lists) == set(LISTS)
+        assert (lists["drift"]["items"], lists["drift"]["points"], lists["drift"]["more"]) == (
+            3,
+            {"points": "-15"},
+            False,
+        )
+        assert lists["drift"]["href"] == "/v1/reconciliation/drift"
+        assert (lists["quarantine"]["items"], summary["open"]) == (1, 4)
+        assert (await other.ask_now("/v1/reconciliation"))["open"] == 0
+
+
+async def test_a_list_comes_page_by_page_and_as_one_file(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for customer in range(1, 6):
+            await acme.deliver(issued(f"a{customer}", 0, customer, 10, programCurrentPoints=10))
+            await acme.deliver(issued(f"b{customer}", 9, customer, 10, programCurrentPoints=15))
+            await acme.deliver(issued(f"c{customer}", 9, customer, 10, lapses="2023-11-20"))
+        for name in ("drift", "expiries"):
+            whole = await listed(acme, name)
+            pages, cursor = [], None
+            while cursor != "":
+                page = await acme.ask_now(
+                    f"/v1/reconciliation/{name}", at=LATER, limit="2", **({"cursor": cursor} if cursor else {})
+                )
+                pages += page["items"]
+                cursor = page["next"] or ""
+            assert (len(whole), pages) == (5, whole)
+
+        bearer = {"Authorization": f"Bearer {acme.key}", "Accept": "text/csv"}
+        response = await acme.client.get("/v1/reconciliation/drift", params={"at": LATER}, headers=bearer)
+        text = await response.text()
+        some = await acme.client.get("/v1/reconciliation/drift", params={"format": "csv", "limit": "2"}, headers=bearer)
+
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert response.headers["Content-Type"].startswith("text/csv")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert [row["id"] for row in rows] == [item["id"] for item in await listed(acme, "drift")]
+        assert chosen(rows[0], "amount", "unit", "position", "claimed") == ("-5", "points", "2", "15")
+        assert len((await some.text()).splitlines()) == 3
+
+
+def test_a_cell_is_never_a_formula() -> None:
+    assert [cell_of(value) for value in ("=1+1", "@cmd", "-x", "ann", ["a", "b"], True, None)] == [
+        "'=1+1",
+        "'@cmd",
+        "'-x",
+        "ann",
+        "a b",
+        "true",
+        "",
+    ]
+
+
+async def test_a_list_refuses_what_it_cannot_read(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        cursor = (await acme.ask("/v1/reconciliation/drift", cursor="WzFd"))[0]  # [1]: a key of another list
+
+        assert cursor == 400
+        assert (await acme.ask("/v1/reconciliation/expiries", cursor="WyJ4Il0"))[0] == 400
+        assert (await acme.ask("/v1/reconciliation/drift", format="xml"))[0] == 400
+        assert (await acme.ask("/v1/reconciliation/drift", at="yesterday"))[0] == 400
+        assert (await acme.ask("/v1/reconciliation/drift", grace_hours="-1"))[0] == 400
+        assert (await acme.ask("/v1/reconciliation/drift", key="nobody"))[0] == 401
+
+
+# ---- cost -----------------------------------------------------------------------------------------------------------
+
+MANY_ACCOUNTS = """
+    INSERT INTO accounts SELECT (jsonb_populate_record(a, jsonb_build_object(
+               'subject', 'capillary:9001:n' || n, 'account_id', 'capillary:9001:n' || n || ':77:points',
+               'customer', 'capillary:9001:n' || n))).* FROM accounts a, generate_series(1, $1) n
+     WHERE a.account_id = 'capillary:9001:2:77:points'
+"""
+
+
+async def plan_of(connection: Connection, statement: str, ledger_id: int, *arguments: Any) -> str:
+    rows = await connection.fetch(f"EXPLAIN {statement}", ledger_id, *arguments)
+    return "\n".join(row[0] for row in rows)
+
+
+async def test_the_drift_list_over_many_accounts_uses_its_index(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 1, 10, programCurrentPoints=10))
+        await acme.deliver(issued("b", 9, 1, 10, programCurrentPoints=15))
+        await acme.deliver(issued("c", 0, 2, 10, programCurrentPoints=10))
+        await acme.ask_now("/v1/projections")
+        connection = await connect(dsn)
+        await connection.execute(MANY_ACCOUNTS, 100_000)
+        await connection.execute("ANALYZE accounts")
+        now = datetime.now(UTC)
+
+        for statement, arguments in zip(LISTS["drift"].statements, [(now, 100, ""), (now, 100_000)], strict=True):
+            plan = await plan_of(connection, statement, acme.ledger.ledger_id, *arguments)
+            assert "accounts_drift" in plan
+            assert "Seq Scan" not in plan
+        await connection.close()
+        [item] = await listed(acme, "drift")
+        assert item["id"] == ANN
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_every_list_can_be_read_by_an_index(connection: Connection, ledger: Ledger, name: str) -> None:
+    await connection.execute("SET enable_seqscan = off")  # where no index would do, one is planned all the same
+    one = LISTS[name]
+    now = datetime.now(UTC)
+    for number, statement in enumerate(one.statements):
+        arguments: tuple[Any, ...] = (now, 100, *(one.start if number == 0 else ()))
+        if name == "silence":
+            arguments = (*one.start, 100)
+        plan = await plan_of(connection, statement, ledger.ledger_id, *arguments)
+        assert "Seq Scan" not in plan.replace("Seq Scan on orgs", ""), plan

@@ -133,8 +133,10 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Send HEADERS with every answer, also with one that is sent while it is made."""
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)  # what is immutable may be kept by caches, and says so
+    kept = response.headers.get("Cache-Control")
+    response.headers.update(HEADERS)
+    if kept is not None:  # what is immutable may be kept by caches, and says so
+        response.headers["Cache-Control"] = kept
 
 
 async def check_schema(dsn: str) -> None:

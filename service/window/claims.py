@@ -7,7 +7,7 @@ import orjson
 from aiohttp import web
 
 from service.answers import decode_cursor, encode_cursor, page
-from service.window.accounts import find_account
+from service.window.account_views import find_account
 from service.window.reading import limit_of, reach, reader
 
 LINES_PER_READ_MAX = 10_000

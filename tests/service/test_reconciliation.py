@@ -299,7 +299,7 @@ async def test_connections_fall_silent_each_kind_by_its_own_rhythm(connection: C
     for inbound, kind, step, count in (
         ("one", "hourly", hour, 100),
         ("one", "daily", day, 30),
-        ("two", "hourly", hour, 700),
+        ("two", "hourly", hour, 707),
         ("-", "customerErased", hour, 100),
     ):
         await connection.execute(RECORD, ledger.ledger_id, inbound, kind, start, step, count)

@@ -2,12 +2,12 @@
 
 from migrations.sql import run
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
-    run("r0003_arrivals.sql")
+    run("r0004_arrivals.sql")
 
 
 def downgrade() -> None:

@@ -16,6 +16,7 @@ GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal_index, ledger.con
 GRANT SELECT ON ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints, ledger.cosignatures, ledger.seal_problems
     TO loyalty_reader, loyalty_auditor;
 GRANT INSERT ON ledger.access TO loyalty_reader;
+GRANT SELECT (ledger_id, connection_id, source, created_at, disabled_at) ON ledger.connections TO loyalty_reader;
 GRANT SELECT ON projections.generations TO loyalty_reader, loyalty_auditor;
 
 -- auditor: sees everything that is no key, and changes nothing.

@@ -8,6 +8,7 @@ down_revision = "0003"
 
 def upgrade() -> None:
     run("r0004_arrivals.sql")
+    run("../grants.sql")
 
 
 def downgrade() -> None:

@@ -3,7 +3,7 @@
 LedgerError
 ├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
 ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited, NothingToAdopt,
-│   AdjustmentDiffers, NotPromoted
+│   AdjustmentDiffers, NotPromoted, PeriodNotClosable
 ├── Unavailable: LedgerUnavailable, NotSealedYet, WorkersLost, RebuildRuns, RebuildDue
 ├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
 ├── ExportWrong (an exported ledger that is not put back)
@@ -65,6 +65,10 @@ class RequestInvalid(Refused):
 
 class NameTaken(Refused):
     """There is already something of this name."""
+
+
+class PeriodNotClosable(Refused):
+    """The period cannot be closed, or opened again, now."""
 
 
 class DeliveryTooLarge(Refused):

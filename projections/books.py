@@ -1,38 +1,40 @@
-"""All the books of a ledger: every wallet with the lines of its accounts, one after the other, as known at a position.
+"""All the books of a ledger: every holder's accounts and lots with their statements, as known at a position.
 
-What was told beyond the position concerns few holders as a rule: those are folded again from what was known, all others
-are read as they stand. Memory does not grow with the ledger. One snapshot of the database is read from first to last.
+What was told beyond the position concerns few holders as a rule: those are folded again from what was known, the rows
+of all others are read as they stand. Memory does not grow with the ledger. One snapshot of the database is read.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from projections import store
-from projections.accounts import ACCOUNTS, Wallet
-from projections.accounts.lots import Account, pass_time
+from projections.accounts import ACCOUNTS
 from projections.as_of import AsOf, Known, fold_known, known_of
 from projections.joined import groups_of
 from projections.terms import programme_of
 
-WALLETS_PER_FETCH = 200
-LINES_PER_FETCH = 5_000
+ROWS_PER_FETCH = 5_000
 HOLDERS_PER_FOLD = 100
-WALLETS_PER_TURN = 20  # then others on the event loop get theirs
+BOOKS_PER_TURN = 20  # then others on the event loop get theirs
 
-WALLETS = """
-    SELECT s.subject, s.state, EXISTS (SELECT FROM links l WHERE l.ledger_id = $1 AND l.subject_kind = 'account'
-                                          AND l.root = s.subject) AS joined
-      FROM subjects s WHERE s.ledger_id = $1 AND s.subject_kind = 'account' ORDER BY s.subject
+ACCOUNT_ROWS = """
+    SELECT a.subject, a.account_id, a.programme, a.unit, a.available, a.promised, a.debt, a.opening, a.unseen, a.issued,
+           a.redeemed, a.expired, a.lapsed, a.reversed, a.sent, a.received, a.in_transit, a.held, a.merged, a.adjusted,
+           a.last_at, a.last_position
+      FROM accounts a WHERE a.ledger_id = $1 ORDER BY a.subject
 """
-LINES = """
+LOT_ROWS = """
+    SELECT subject, account_id, lot_id, earned_at, lapses_at, remaining FROM lots WHERE ledger_id = $1 ORDER BY subject
+"""
+LINE_ROWS = """
     SELECT subject, account_id, line, occurred_at, kind, points, balance, postings, position, reference FROM statement
      WHERE ledger_id = $1 ORDER BY subject
 """
+JOINED = "SELECT DISTINCT root FROM links WHERE ledger_id = $1 AND subject_kind = 'account'"
 WITHDRAWN_SINCE = """
     SELECT DISTINCT subject FROM withdrawn
      WHERE ledger_id = $1 AND subject_kind = 'account' AND position <= $2 AND until_position > $2
@@ -60,10 +62,52 @@ class Line(NamedTuple):
     reference: str | None
 
 
-class Book(NamedTuple):
-    """One wallet, and all lines of its accounts; those of one account in order."""
+class Lot(NamedTuple):
+    """What the books need of one lot."""
 
-    wallet: Wallet
+    account_id: str
+    lot_id: str
+    earned_at: datetime
+    lapses_at: datetime | None
+    remaining: Decimal
+
+
+class Account(NamedTuple):
+    """What the books need of one account: its classes as its row shows them, after its last fact."""
+
+    account_id: str
+    programme: str
+    unit: str
+    available: Decimal
+    promised: Decimal
+    debt: Decimal
+    opening: Decimal
+    unseen: Decimal
+    issued: Decimal
+    redeemed: Decimal
+    expired: Decimal
+    lapsed: Decimal
+    reversed: Decimal
+    sent: Decimal
+    received: Decimal
+    in_transit: Decimal
+    held: Decimal
+    merged: Decimal
+    adjusted: Decimal
+    last_at: datetime
+    last_position: int
+
+    @property
+    def programme_ref(self) -> str:
+        """Name the programme with source and organisation."""
+        return programme_of(self.account_id, self.programme)
+
+
+class Book(NamedTuple):
+    """The accounts of one holder and of those joined with it, their lots, and all lines; an account's are in order."""
+
+    accounts: Mapping[str, Account]
+    lots: Mapping[str, Lot]
     lines: Sequence[Line]
 
 
@@ -76,49 +120,67 @@ async def snapshot(connection: Connection) -> AsyncIterator[None]:
 
 async def books(connection: Connection, ledger_id: int, position: int | None) -> AsyncIterator[Book]:
     """Give the book of every holder, as known at a position, or of all that was told. Call inside a snapshot."""
-    changed = _Changed(set(), set())
-    if position is not None:
-        changed = await _changed(connection, ledger_id, position)
-        async for book in _folded(connection, ledger_id, sorted(changed.holders), position):
-            yield book
     again: list[str] = []
-    count = 0
-    async for subject, state, joined, lines in _stored(connection, ledger_id):
-        count += 1
-        if count % WALLETS_PER_TURN == 0:
-            await asyncio.sleep(0)
-        members = await _members(connection, ledger_id, subject) if joined and position is not None else [subject]
-        if changed.holders and not changed.holders.isdisjoint(members):
-            again += [member for member in members if member not in changed.holders]
+    async for one in _sifted(connection, ledger_id, position):
+        if isinstance(one, Book):
+            yield one
             continue
-        wallet = store.decode_state(ACCOUNTS, state)
-        assert isinstance(wallet, Wallet)
-        if position is None or not await _is_told_since(connection, ledger_id, wallet, members, changed, position):
-            yield Book(wallet, lines)
-            continue
-        again += members
+        again += one
         if len(again) >= HOLDERS_PER_FOLD:
-            async for book in _folded(connection, ledger_id, again, position):
+            async for book in books_of(connection, ledger_id, again, position):
                 yield book
             again.clear()
+    async for book in books_of(connection, ledger_id, again, position):
+        yield book
+
+
+async def told_of_since(connection: Connection, ledger_id: int, position: int) -> AsyncIterator[Sequence[str]]:
+    """Give the holders whose books are no longer what was known at a position, those joined then or now together. Call
+    inside a snapshot."""
+    async for one in _sifted(connection, ledger_id, position):
+        if not isinstance(one, Book):
+            yield one
+
+
+async def _sifted(connection: Connection, ledger_id: int, position: int | None) -> AsyncIterator[Book | Sequence[str]]:
+    """Give every book that stands as it was known at a position, and the holders of every one that does not."""
+    changed = _Changed((), frozenset(), frozenset())
     if position is not None:
-        async for book in _folded(connection, ledger_id, again, position):
+        changed = await _changed(connection, ledger_id, position)
+        for group in changed.groups:
+            yield group
+    joined = {row["root"] for row in await connection.fetch(JOINED, ledger_id)} if position is not None else set()
+    count = 0
+    async for subject, book in _stored(connection, ledger_id):
+        count += 1
+        if count % BOOKS_PER_TURN == 0:
+            await asyncio.sleep(0)
+        members = await _members(connection, ledger_id, subject) if subject in joined else [subject]
+        if not changed.holders.isdisjoint(members):
+            rest = [member for member in members if member not in changed.holders]
+            if rest:
+                yield rest
+        elif position is None or not await _is_told_since(connection, ledger_id, book, members, changed, position):
             yield book
+        else:
+            yield members
 
 
 class _Changed(NamedTuple):
-    """What conflicts and terms told since a position changed: holders with all they were joined with, programmes."""
+    """What conflicts and terms told since a position changed: holders, by those joined then, and programmes."""
 
-    holders: Set[str]
-    programmes: Set[str]
+    groups: Sequence[Sequence[str]]
+    holders: frozenset[str]
+    programmes: frozenset[str]
 
 
 async def _changed(connection: Connection, ledger_id: int, position: int) -> _Changed:
     withdrawn = [row["subject"] for row in await connection.fetch(WITHDRAWN_SINCE, ledger_id, position)]
     groups = await known_of(connection, ledger_id, ACCOUNTS, withdrawn, AsOf(None, position)) if withdrawn else []
-    holders = {one.fact.subject for known in groups for one in known.told}
-    programmes = {row["subject"] for row in await connection.fetch(TERMS_SINCE, ledger_id, position)}
-    return _Changed(holders, programmes)
+    holders = [sorted({one.fact.subject for one in known.told}) for known in groups]
+    holders += [[one] for one in withdrawn if not any(one in group for group in holders)]
+    programmes = frozenset(row["subject"] for row in await connection.fetch(TERMS_SINCE, ledger_id, position))
+    return _Changed(holders, frozenset(one for group in holders for one in group), programmes)
 
 
 async def _members(connection: Connection, ledger_id: int, root: str) -> Sequence[str]:
@@ -127,95 +189,99 @@ async def _members(connection: Connection, ledger_id: int, root: str) -> Sequenc
 
 
 async def _is_told_since(
-    connection: Connection, ledger_id: int, wallet: Wallet, members: Sequence[str], changed: _Changed, position: int
+    connection: Connection, ledger_id: int, book: Book, members: Sequence[str], changed: _Changed, position: int
 ) -> bool:
-    """Say whether anything beyond a position has a part in a wallet. Each fact writes a line with its position; only a
+    """Say whether anything beyond a position has a part in a book. Each fact writes a line with its position; only a
     merge of a holder without an account does not, so joined holders' facts are looked at."""
-    accounts = wallet.accounts.values()
+    accounts = book.accounts.values()
     if any(account.last_position > position for account in accounts):
         return True
-    if changed.programmes and any(_programme(account) in changed.programmes for account in accounts):
+    if changed.programmes and any(account.programme_ref in changed.programmes for account in accounts):
         return True
     return len(members) > 1 and bool(await connection.fetchval(TOLD_SINCE, ledger_id, members, position))
 
 
-def _programme(account: Account) -> str:
-    return programme_of(account.account_id, account.programme)
-
-
-async def _folded(connection: Connection, ledger_id: int, holders: Sequence[str], position: int) -> AsyncIterator[Book]:
-    """Fold some holders, and all they were joined with then, from what was known."""
-    for start in range(0, len(holders), HOLDERS_PER_FOLD):
-        asked = holders[start : start + HOLDERS_PER_FOLD]
-        for known in await known_of(connection, ledger_id, ACCOUNTS, asked, AsOf(None, position)):
-            yield folded(known)
-            await asyncio.sleep(0)
+async def books_of(
+    connection: Connection, ledger_id: int, holders: Sequence[str], position: int | None
+) -> AsyncIterator[Book]:
+    """Fold some holders, and all they were joined with then, from what was known at a position. Holders who were joined
+    must be given in one call, or none but one of them."""
+    if not holders:
+        return
+    for known in await known_of(connection, ledger_id, ACCOUNTS, holders, AsOf(None, position)):
+        yield folded(known)
+        await asyncio.sleep(0)
 
 
 def folded(known: Known) -> Book:
     """Fold one holder's facts into a book."""
-    wallet: Wallet = fold_known(ACCOUNTS, known).state
-    lines = [Line(*(getattr(line, name) for name in Line._fields)) for line in wallet.lines]
-    wallet.lines.clear()
-    return Book(wallet, lines)
+    state = fold_known(ACCOUNTS, known).state
+    rows = ACCOUNTS.rows(known.root, state)
+    lines = list(ACCOUNTS.lines(known.root, state)["statement"]) if ACCOUNTS.lines is not None else []
+    accounts = [Account(*(getattr(row, name) for name in Account._fields)) for row in rows["accounts"]]
+    lots = [Lot(*(getattr(row, name) for name in Lot._fields)) for row in rows["lots"]]
+    return _book(accounts, lots, [Line(*(getattr(line, name) for name in Line._fields)) for line in lines])
 
 
-async def _stored(connection: Connection, ledger_id: int) -> AsyncIterator[tuple[str, bytes, bool, list[Line]]]:
-    """Read wallets and lines side by side, both in the order of their subjects."""
-    wallets = await connection.cursor(WALLETS, ledger_id)
-    lines = _Lines(await connection.cursor(LINES, ledger_id))
-    while rows := await wallets.fetch(WALLETS_PER_FETCH):
-        for row in rows:
-            yield row["subject"], row["state"], row["joined"], await lines.of(row["subject"])
+def _book(accounts: Sequence[Account], lots: Sequence[Lot], lines: list[Line]) -> Book:
+    lines.sort(key=lambda line: (line.account_id, line.line))
+    return Book({one.account_id: one for one in accounts}, {lot.lot_id: lot for lot in lots}, lines)
 
 
-class _Lines:
-    """Lines of one subject after the other, from a cursor."""
+async def _stored(connection: Connection, ledger_id: int) -> AsyncIterator[tuple[str, Book]]:
+    """Read accounts, lots and lines side by side, all in the order of their subjects."""
+    accounts = _Rows(await connection.cursor(ACCOUNT_ROWS, ledger_id))
+    lots = _Rows(await connection.cursor(LOT_ROWS, ledger_id))
+    lines = _Rows(await connection.cursor(LINE_ROWS, ledger_id))
+    while (subject := await accounts.subject()) is not None:
+        yield (
+            subject,
+            _book(
+                [Account(*row) for row in await accounts.of(subject)],
+                [Lot(*row) for row in await lots.of(subject)],
+                [Line(*row) for row in await lines.of(subject)],
+            ),
+        )
+
+
+class _Rows:
+    """The rows of one subject after the other, from a cursor; the subject is their first column."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
         self._read: list[Any] = []
         self._next = 0
 
-    async def of(self, subject: str) -> list[Line]:
-        """Give all lines of a subject; it comes after those asked for before."""
-        found: list[Line] = []
-        while True:
-            if self._next == len(self._read):
-                self._read, self._next = await self._cursor.fetch(LINES_PER_FETCH), 0
-                if not self._read:
-                    break
+    async def subject(self) -> str | None:
+        """Name the subject of the next row, None after the last."""
+        if self._next == len(self._read):
+            self._read, self._next = await self._cursor.fetch(ROWS_PER_FETCH), 0
+        return self._read[self._next][0] if self._read else None
+
+    async def of(self, subject: str) -> list[tuple[Any, ...]]:
+        """Give all rows of a subject, without it; it comes after those asked for before."""
+        found = []
+        while (at := await self.subject()) is not None and at <= subject:
             row = self._read[self._next]
-            if row[0] > subject:
-                break
             self._next += 1
-            if row[0] == subject:
-                found.append(Line(*row[1:]))
-        found.sort(key=lambda line: (line.account_id, line.line))
+            if at == subject:
+                found.append(tuple(row)[1:])
         return found
 
 
 def lapse(book: Book, until: datetime) -> list[Line]:
-    """Let time pass in a wallet up to a time, and give a line for each lot that lapses: no event tells of them."""
+    """Give a line for each lot that has lapsed by a time since its account's last fact: no event tells of them."""
+    balances = {account.account_id: account.available for account in book.accounts.values()}
+    due = [
+        (lot.lapses_at, lot)
+        for lot in book.lots.values()
+        if lot.lapses_at is not None
+        and lot.remaining
+        and book.accounts[lot.account_id].last_at < lot.lapses_at <= until
+    ]
     lapses = []
-    for account in book.wallet.accounts.values():
-        for lot in pass_time(account, until):
-            assert lot.lapses_at is not None
-            [(_, _, points, lot_id)] = account.postings
-            account.postings.clear()
-            postings = f'[["available","lapsed","{points}","{lot_id}"]]'
-            lapses.append(
-                Line(
-                    account.account_id,
-                    account.lines + 1,
-                    lot.lapses_at,
-                    "Lapsed",
-                    -points,
-                    account.available,
-                    postings,
-                    None,
-                    None,
-                )
-            )
-            account.lines += 1
+    for lapses_at, (account_id, lot_id, _, _, points) in sorted(due, key=lambda one: (one[0], one[1].lot_id)):
+        balances[account_id] -= points
+        postings = f'[["available","lapsed","{points}","{lot_id}"]]'
+        lapses.append(Line(account_id, 0, lapses_at, "Lapsed", -points, balances[account_id], postings, None, None))
     return lapses

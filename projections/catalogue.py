@@ -10,6 +10,7 @@ from projections.milestone_groups import MILESTONE_GROUPS
 from projections.milestones import MILESTONES
 from projections.order_items import ORDER_ITEMS
 from projections.partner_memberships import PARTNER_MEMBERSHIPS
+from projections.periods import PERIODS
 from projections.programmes import PROGRAMMES
 from projections.projection import Projection
 from projections.promotions import PROMOTIONS
@@ -40,6 +41,7 @@ PROJECTIONS: tuple[Projection, ...] = (
     STREAKS,
     BADGES,
     PROMOTIONS,
+    PERIODS,
     PROGRAMMES,
 )
 

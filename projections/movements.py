@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from projections.accounts.lots import ZERO, Account, Posting
-from projections.books import Book, lapse
-from projections.terms import Terms, programme_of
+from projections.accounts.lots import ZERO, Posting
+from projections.books import Account, Book, lapse
+from projections.terms import Terms, Worth
 
 OUTSTANDING = ("available", "debt")
 # The movement that the class on the other side of a posting means, and whether it is shown as what was taken away.
@@ -38,7 +38,8 @@ MOVEMENTS: dict[str, tuple[str, bool]] = {
     "unseen": ("unseen", False),
 }
 SETTLED = "settled"  # debt paid from a lot: moves points between vintages, and changes no sum
-NAMES = (*dict.fromkeys(name for name, _ in MOVEMENTS.values()), SETTLED)
+PRIOR_PERIOD = "prior_period"  # what was told of a closed period after it was closed: see service/closing.py
+NAMES = (*dict.fromkeys(name for name, _ in MOVEMENTS.values()), SETTLED, PRIOR_PERIOD)
 TAKEN = frozenset(name for name, taken in MOVEMENTS.values() if taken)
 STATES = ("promised", "available", "held", "in_transit", "debt")
 BEFORE = date.min  # stands for all days before the first that is asked for
@@ -72,8 +73,9 @@ class Key(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row: opening + issued + converted + transfers_in + merged + adjusted + openings + unseen + settled - redeemed
-    - lapsed - reversed - transfers_out - held = closing. `states` are those at the end of the period."""
+    """One row: opening + issued + converted + transfers_in + merged + adjusted + openings + unseen + settled +
+    prior_period - redeemed - lapsed - reversed - transfers_out - held = closing. `states` are those at the end of the
+    period, `worth` is what a point is worth then."""
 
     key: Key
     last_day: date
@@ -81,6 +83,7 @@ class Row(NamedTuple):
     movements: dict[str, Decimal]
     closing: Decimal
     states: dict[str, Decimal]
+    worth: Worth | None = None
 
 
 class Tie(NamedTuple):
@@ -108,35 +111,32 @@ class RollForward:
 
     def add(self, book: Book) -> None:
         """Add one holder's book, and let the time pass until the last day is over."""
-        lots = {lot_id: lot for account in book.wallet.accounts.values() for lot_id, lot in account.lots.items()}
-        ends = {id_: self._end(account) for id_, account in book.wallet.accounts.items() if self._asked(account)}
+        ends = {id_: self._end(account) for id_, account in book.accounts.items() if self._asked(account)}
         lapses = lapse(book, max(ends.values())) if ends else []
         balances: dict[str, Decimal] = {}
         for line in [*book.lines, *lapses]:
             if line.account_id not in ends or line.occurred_at > ends[line.account_id]:
                 continue
-            account = book.wallet.accounts[line.account_id]
+            account = book.accounts[line.account_id]
             balances[line.account_id] = line.balance
-            programme = programme_of(account.account_id, account.programme)
+            programme = account.programme_ref
             period = self._ask.period(self._day(programme, line.occurred_at))
             for source, target, points, lot_id in decode_postings(line.postings):
-                lot = lots.get(lot_id or "")
+                lot = book.lots.get(lot_id or "")
                 vintage = self._day(programme, lot.earned_at).replace(day=1) if lot is not None else None
                 self._post(Key(programme, account.unit, period, vintage), source, target, points)
         for account_id, balance in balances.items():
-            account = book.wallet.accounts[account_id]
-            self._balances[programme_of(account_id, account.programme), account.unit] += balance
+            account = book.accounts[account_id]
+            self._balances[account.programme_ref, account.unit] += balance
 
     def _asked(self, account: Account) -> bool:
         programme, unit = self._ask.programme, self._ask.unit
-        fits = programme is None or programme_of(account.account_id, account.programme) == programme
-        return fits and (unit is None or account.unit == unit)
+        return (programme is None or account.programme_ref == programme) and (unit is None or account.unit == unit)
 
     def _end(self, account: Account) -> datetime:
         """Give the last instant of the last day in the account's programme."""
-        programme = programme_of(account.account_id, account.programme)
         noon = datetime(self._ask.last.year, self._ask.last.month, self._ask.last.day, 12, tzinfo=UTC)
-        return last_instant(self._ask.last, self._terms.zone(programme, noon))
+        return last_instant(self._ask.last, self._terms.zone(account.programme_ref, noon))
 
     def _day(self, programme: str, time: datetime) -> date:
         return day_in(time, self._terms.zone(programme, time))
@@ -181,7 +181,8 @@ class RollForward:
             states = {name: states[name] + self._states.get((key, name), ZERO) for name in STATES}
             if opening or closing or any(moved.values()) or any(states.values()):
                 shown = {name: -points if name in TAKEN else points for name, points in moved.items()}
-                rows.append(Row(key, last_day, opening, shown, closing, {**states, "debt": -states["debt"]}))
+                worth = self._terms.ratio(programme, last_day)
+                rows.append(Row(key, last_day, opening, shown, closing, {**states, "debt": -states["debt"]}, worth))
             opening = closing
         return rows
 
@@ -220,6 +221,7 @@ def _sum(one: Row, other: Row) -> Row:
         {name: one.movements[name] + other.movements[name] for name in NAMES},
         one.closing + other.closing,
         {name: one.states[name] + other.states[name] for name in STATES},
+        one.worth,
     )
 
 

@@ -1,17 +1,20 @@
 """The trial balance: the sum of every class of all accounts, by programme and unit; zero together, at every position.
 
-The sums come from the postings; those of each account are compared with what its fold remembers. Pure.
+The sums come from the postings; those of each account are compared with what its row shows. Pure.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from projections.accounts.lots import ZERO
-from projections.books import Book, lapse
+from projections.books import Account, Book, lapse
 from projections.movements import decode_postings
-from projections.terms import programme_of
+
+GIVING = ("issued", "opening", "unseen", "received")  # shown by an account's row as what they gave
+OTHERS = ("promised", "redeemed", "expired", "reversed", "sent", "in_transit", "held", "merged", "adjusted")
 
 
 class Sums(NamedTuple):
@@ -33,28 +36,40 @@ class TrialBalance:
         self._at = at
         self._sums: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         self.accounts = 0
-        self.differing: list[str] = []  # accounts whose postings do not come to what their fold remembers
+        self.differing: list[str] = []  # accounts whose postings do not come to what their rows show
 
     def add(self, book: Book) -> None:
         """Add one holder's book."""
         posted: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         later = {line.account_id for line in book.lines if line.occurred_at > self._at}
-        for line in [*book.lines, *lapse(book, self._at)]:
+        lapses = lapse(book, self._at)
+        lapsed: dict[str, Decimal] = defaultdict(Decimal)
+        for line in lapses:
+            lapsed[line.account_id] -= line.points
+        for line in [*book.lines, *lapses]:
             if line.occurred_at <= self._at:
                 classes = posted[line.account_id]
                 for source, target, points, _ in decode_postings(line.postings):
                     classes[source] -= points
                     classes[target] += points
         for account_id, classes in posted.items():
-            account = book.wallet.accounts[account_id]
-            sums = self._sums[programme_of(account_id, account.programme), account.unit]
+            account = book.accounts[account_id]
+            sums = self._sums[account.programme_ref, account.unit]
             for name, points in classes.items():
                 sums[name] += points
-            remembered = {name: points for name, points in account.classes.items() if points}
-            if account_id not in later and remembered != {name: points for name, points in classes.items() if points}:
+            if account_id not in later and not _agree(account, classes, lapsed.get(account_id, ZERO)):
                 self.differing.append(account_id)
         self.accounts += len(posted)
 
     def sums(self) -> list[Sums]:
         """Give the sums of each programme and unit."""
         return [Sums(*of, dict(sorted(classes.items()))) for of, classes in sorted(self._sums.items())]
+
+
+def _agree(account: Account, posted: Mapping[str, Decimal], lapsed: Decimal) -> bool:
+    """Say whether postings come to what an account's row shows, and what has lapsed since its last fact."""
+    shown = {name: getattr(account, name) for name in OTHERS} | {name: -getattr(account, name) for name in GIVING}
+    shown["available"] = account.available + account.debt - lapsed
+    shown["debt"] = -account.debt
+    shown["lapsed"] = account.lapsed + lapsed
+    return all(shown.get(name, ZERO) == posted.get(name, ZERO) for name in shown.keys() | posted.keys())

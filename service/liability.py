@@ -9,7 +9,6 @@ from projections.accounts import ACCOUNTS
 from projections.as_of import terms_known
 from projections.books import books, snapshot
 from projections.movements import NAMES, STATES, Ask, RollForward, Row, Tie, totals
-from projections.terms import Terms
 from projections.trial_balance import TrialBalance
 
 # Accounts whose columns do not sum to zero: none, or a rule is wrong. Contra classes are shown as what they gave.
@@ -26,7 +25,6 @@ class Liability(NamedTuple):
     rows: list[Row]
     totals: list[Row]
     ties: list[Tie]
-    terms: Terms
 
 
 async def trial_balance(connection: Connection, ledger_id: int, at: datetime, position: int | None) -> TrialBalance:
@@ -52,13 +50,13 @@ async def roll_forward(connection: Connection, ledger_id: int, ask: Ask, positio
         async for book in books(connection, ledger_id, position):
             rolled.add(book)
     rows = rolled.rows()
-    return Liability(rows, totals(rows), rolled.ties(), terms)
+    return Liability(rows, totals(rows), rolled.ties())
 
 
-def shown_row(row: Row, terms: Terms) -> dict[str, Any]:
+def shown_row(row: Row) -> dict[str, Any]:
     """Show a row flat: what it is about, the roll-forward, states beginning with "state_", and what it is worth by the
     ratio in force on the last day."""
-    worth = terms.ratio(row.key.programme, row.last_day)
+    worth = row.worth
     return {
         "programme": row.key.programme,
         "unit": row.key.unit,

@@ -17,6 +17,7 @@ from ledger.facts import (
     milestones,
     order_items,
     partner_memberships,
+    periods,
     promises,
     promotions,
     redemption_records,
@@ -56,6 +57,7 @@ FACTS: tuple[type[Fact], ...] = (
     *holds.FACTS,
     *promises.FACTS,
     *tier_memberships.FACTS,
+    *periods.FACTS,
     *terms.FACTS,
 )
 

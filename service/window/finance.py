@@ -9,7 +9,8 @@ from aiohttp import web
 from ledger.errors import RequestInvalid
 from projections.movements import Ask, Row
 from service.answers import answer, decode_cursor, encode_cursor
-from service.liability import month_of, roll_forward, shown_row, trial_balance, unbalanced
+from service.closing import liability
+from service.liability import month_of, shown_row, trial_balance, unbalanced
 from service.window.programmes import find_programme
 from service.window.reading import Reader, Times, limit_of, reach, reader, times_of
 
@@ -40,14 +41,16 @@ async def get_trial_balance(request: web.Request) -> web.Response:
 
 async def get_liability(request: web.Request) -> web.Response:
     """GET /v1/liability?from=&to=: how the points outstanding came from one day to another, both days in, ?by=day or
-    month, for each programme, unit and vintage; ?programme=, ?unit= and ?vintage=2026-03 choose. As known at
-    ?as_of_position= or ?known_at=. "ties" says that the closing is the sum of the accounts."""
+    month, for each programme, unit and vintage; ?programme=, ?unit= and ?vintage=2026-03 choose. Closed months are as
+    known when they were closed, unless ?as_of_position= or ?known_at= say otherwise.
+
+    "ties" says that the closing is the sum of the accounts."""
     limit = limit_of(request)
     after = decode_cursor(request.query.get("cursor"))
     async with reader(request) as read:
         times = await times_of(read, request)
         ask = await asked(read, request, times)
-        done = await roll_forward(read.connection, read.ledger.ledger_id, ask, times.position)
+        done = await liability(read.connection, read.ledger.ledger_id, ask, times.position)
         rows = done.rows if after is None else [row for row in done.rows if cursor_of(row) > after]
         more = encode_cursor(*cursor_of(rows[limit - 1])) if len(rows) > limit else None
         return answer(
@@ -55,9 +58,9 @@ async def get_liability(request: web.Request) -> web.Response:
                 "from": ask.first,
                 "to": ask.last,
                 "by": "month" if ask.monthly else "day",
-                "items": [shown_row(row, done.terms) for row in rows[:limit]],
+                "items": [shown_row(row) for row in rows[:limit]],
                 "next": more,
-                "totals": [shown_row(row, done.terms) for row in done.totals],
+                "totals": [shown_row(row) for row in done.totals],
                 "ties": not any(tie.difference for tie in done.ties),
                 "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
                 **await reach(read, times),

@@ -78,7 +78,7 @@ async def times_of(read: Reader, request: web.Request) -> Times:
     """
     times = await resolved(read, request.query)
     if times.position is not None:
-        await _await_rows(read, request, times.position)
+        await await_rows(read, request, times.position)
     return times
 
 
@@ -96,7 +96,8 @@ async def resolved(read: Reader, query: Mapping[str, str]) -> Times:
     return Times(at or datetime.now(UTC), position, at is not None)
 
 
-async def _await_rows(read: Reader, request: web.Request, position: int) -> None:
+async def await_rows(read: Reader, request: web.Request, position: int) -> None:
+    """Wait until the rows reflect a position. Raises RequestInvalid where the ledger does not, NotAwaited."""
     row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
     assert row is not None
     if position > row["tail"]:

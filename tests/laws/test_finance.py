@@ -59,11 +59,11 @@ def test_every_vintage_closes_with_what_remains_in_its_lots(history: list[bytes]
     remaining: dict[tuple[str, date | None], Decimal] = defaultdict(Decimal)
     forward = RollForward(Ask(last, last), NO_TERMS)
     for book in books_of(history):
-        forward.add(book)  # lets the time pass in the book
-        for account in book.wallet.accounts.values():
-            for place in account.open:
-                lot = account.lots[place[2]]
-                remaining[account.unit, lot.earned_at.date().replace(day=1)] += lot.remaining
+        forward.add(book)
+        for lot in book.lots.values():
+            if lot.lapses_at is None or lot.lapses_at.date() > last:
+                remaining["points", lot.earned_at.date().replace(day=1)] += lot.remaining
+        for account in book.accounts.values():
             remaining[account.unit, None] -= account.debt
 
     closings: dict[tuple[str, date | None], Decimal] = defaultdict(Decimal)

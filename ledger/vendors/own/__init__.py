@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ledger.reading import Document
-from ledger.vendors.own import adjustments, erasures
+from ledger.vendors.own import adjustments, erasures, periods
 from ledger.vendors.personal import ANYWHERE, GENERAL, Personal
 from ledger.vendors.shape import as_time
 from ledger.vendors.terms import TermsSet, programme_terms_set
@@ -21,6 +21,7 @@ SOURCE = "loyalty"
 KINDS: dict[str, Kind[Any]] = {
     **erasures.KINDS,
     **adjustments.KINDS,
+    **periods.KINDS,
     "programmeTermsSet": Kind(TermsSet, programme_terms_set),
 }
 

@@ -1,0 +1,117 @@
+"""Accounting periods: which months are closed, what they came to, and what was told of them since."""
+
+from contextlib import aclosing
+from typing import Any
+
+from aiohttp import web
+
+from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.read import tail
+from projections.movements import Ask
+from service.answers import answer, decode_cursor, encode_cursor, page
+from service.closing import ITEMS_MAX, Item, close_period, closings, days_of, later_items, liability, reopen_period
+from service.house import HOUSE
+from service.liability import shown_row
+from service.window.finance import MONTH
+from service.window.reading import Reader, await_rows, limit_of, reach, reader
+
+PERIODS = """
+    SELECT subject AS period, status, first_day, last_day, known_position, closed_at, closed_by, reopenings FROM periods
+     WHERE ledger_id = $1 AND subject > $2 ORDER BY subject LIMIT $3
+"""
+PERIOD = """
+    SELECT subject AS period, status, first_day, last_day, known_position, closed_at, closed_by, reopenings FROM periods
+     WHERE ledger_id = $1 AND subject = $2
+"""
+TOTALS = """
+    SELECT programme, unit, opening, closing FROM period_totals WHERE ledger_id = $1 AND subject = $2
+     ORDER BY programme, unit
+"""
+
+
+async def list_periods(request: web.Request) -> web.Response:
+    """GET /v1/periods: the months that were ever closed, in order."""
+    after = decode_cursor(request.query.get("cursor")) or [""]
+    limit = limit_of(request)
+    async with reader(request) as read:
+        rows = await read.connection.fetch(PERIODS, read.ledger.ledger_id, str(after[0]), limit)
+        cursor = encode_cursor(rows[-1]["period"]) if len(rows) == limit else None
+        return page([dict(row) for row in rows], cursor, **await reach(read))
+
+
+async def get_period(request: web.Request) -> web.Response:
+    """GET /v1/periods/2026-03: its figures, and the prior-period items that came into it: what was told of the period
+    closed before it after that was closed. Of a closed one also `later_items`: what was told of it since."""
+    period = period_of(request)
+    async with reader(request) as read:
+        ledger_id = read.ledger.ledger_id
+        row = await read.connection.fetchrow(PERIOD, ledger_id, period)
+        first, last = days_of(period)
+        done = await liability(read.connection, ledger_id, Ask(first, last, monthly=True), None)
+        if row is None and not done.rows:
+            raise SubjectUnknown(period, "nothing was outstanding in it")
+        closed = await closings(read.connection, ledger_id)
+        known = next((one.known_position for one in closed if one.period == period), None)
+        before = [one for one in closed if one.last_day < first]
+        prior = await _items(read, before[-1].last_day, before[-1].known_position, known) if before else []
+        later = [] if known is None else await _items(read, last, known, None)
+        totals = await read.connection.fetch(TOTALS, ledger_id, period)
+        return answer(
+            {
+                **(dict(row) if row is not None else {"period": period, "status": "open"}),
+                "totals_when_closed": [dict(total) for total in totals],
+                "totals": [shown_row(one) for one in done.totals],
+                "figures": [shown_row(one) for one in done.rows],
+                "ties": not any(tie.difference for tie in done.ties),
+                "prior_period_items": [item._asdict() for item in prior],
+                "later_items": [item._asdict() for item in later],
+                **await reach(read),
+            }
+        )
+
+
+async def _items(read: Reader, last: Any, known: int, now: int | None) -> list[Item]:
+    """Collect items, at most ITEMS_MAX."""
+    found = []
+    async with aclosing(later_items(read.connection, read.ledger.ledger_id, last, known, now)) as items:
+        async for item in items:
+            found.append(item)
+            if len(found) == ITEMS_MAX:
+                break
+    return found
+
+
+async def post_close(request: web.Request) -> web.Response:
+    """POST /v1/periods/2026-03/close: from now on the month is answered as it is known now. Scope admin."""
+    return await _act(request, close_period)
+
+
+async def post_reopen(request: web.Request) -> web.Response:
+    """POST /v1/periods/2026-03/reopen: take the closing of the last closed month back. Scope admin."""
+    return await _act(request, reopen_period)
+
+
+async def _act(request: web.Request, work: Any) -> web.Response:
+    period = period_of(request)
+    house = request.app[HOUSE]
+    async with reader(request, "admin") as read:
+        await await_rows(read, request, await tail(read.connection, read.ledger.ledger_id))
+        position = await work(read.connection, house.vault, read.ledger, period, by=f"key {read.key_id}")
+        house.projector.wake()
+        return answer({"period": period, "position": position})
+
+
+def period_of(request: web.Request) -> str:
+    """Read the period of a path. Raises RequestInvalid."""
+    period = request.match_info["period"]
+    if not MONTH.fullmatch(period) or period < "0001":
+        raise RequestInvalid("a period is a month, for example 2026-03")
+    return period
+
+
+ROUTES = [
+    web.get("/v1/periods", list_periods),
+    web.get("/v1/periods/{period}", get_period),
+    web.post("/v1/periods/{period}/close", post_close),
+    web.post("/v1/periods/{period}/reopen", post_reopen),
+]

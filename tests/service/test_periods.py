@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ledger import registry
-from projections.rebuild import rebuild
+from projections.replay import rebuild
 from tests.deliveries import issued, redeemed
 from tests.service.house import Neighbour, serving
 from tests.service.test_finance import moved

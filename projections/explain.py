@@ -19,6 +19,7 @@ from projections.accounts.tables import LOTS, Line, lot_row
 from projections.accounts.wallet import ACCOUNTS, EFFECTS, Wallet
 from projections.as_of import Known
 from projections.projection import Projection, fold
+from projections.terms import programme_of
 
 SPENDABLE = "available"
 
@@ -120,7 +121,8 @@ def _lot_rows(wallet: Wallet, lot_id: str) -> Iterator[Mapping[str, Any]]:
     for account in wallet.accounts.values():
         lot = account.lots.get(lot_id)
         if lot is not None:
-            yield dict(zip(LOTS.columns, lot_row(account, lot), strict=True))
+            programme = programme_of(account.account_id, account.programme)
+            yield dict(zip(LOTS.columns, lot_row(account, lot, programme), strict=True))
             return
 
 

@@ -10,6 +10,7 @@ from ledger.facts.accounts import AccountFact
 from projections.accounts import drift
 from projections.accounts.lots import ZERO, Account, Adjustment, Lot, Pending, Posting
 from projections.projection import Table
+from projections.terms import programme_of
 
 
 class AccountRow(NamedTuple):
@@ -89,6 +90,8 @@ ACCOUNTS = Table(
 
 class LotRow(NamedTuple):
     account_id: str
+    programme: str  # source:org:programme
+    unit: str
     lot_id: str
     origin: str
     points: Decimal
@@ -114,8 +117,9 @@ LOTS = Table(
     create="""
         CREATE TABLE lots (
             ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            account_id text COLLATE "C" NOT NULL, lot_id text COLLATE "C" NOT NULL, origin text NOT NULL,
-            points numeric NOT NULL, remaining numeric NOT NULL CHECK (remaining >= 0), redeemed numeric NOT NULL,
+            account_id text COLLATE "C" NOT NULL, programme text COLLATE "C" NOT NULL, unit text COLLATE "C" NOT NULL,
+            lot_id text COLLATE "C" NOT NULL, origin text NOT NULL, points numeric NOT NULL,
+            remaining numeric NOT NULL CHECK (remaining >= 0), redeemed numeric NOT NULL,
             sent numeric NOT NULL, removed numeric NOT NULL, expired numeric NOT NULL, returned numeric NOT NULL,
             expires_on date, lapses_at timestamptz, earned_at timestamptz NOT NULL,
             promotion text, bill text, bill_number text, asserted boolean NOT NULL, rule text,
@@ -123,6 +127,8 @@ LOTS = Table(
         """,
     index=(
         "ALTER TABLE lots ADD PRIMARY KEY (ledger_id, account_id, lot_id)",
+        "CREATE INDEX lots_lapses ON lots (ledger_id, programme, expires_on, unit) "
+        "INCLUDE (account_id, remaining) WHERE remaining > 0 AND expires_on IS NOT NULL",
         "CREATE INDEX lots_subject ON lots (ledger_id, subject)",
         "CREATE INDEX lots_due ON lots (ledger_id, lapses_at, account_id, lot_id) "
         "WHERE remaining > 0 AND lapses_at IS NOT NULL",
@@ -284,9 +290,18 @@ def account_row(account: Account) -> AccountRow:
     )
 
 
-def lot_row(account: Account, lot: Lot) -> LotRow:
+def lot_rows(account: Account) -> list[LotRow]:
+    """Write the lots of an account down."""
+    programme = programme_of(account.account_id, account.programme)
+    return [lot_row(account, lot, programme) for lot in account.lots.values()]
+
+
+def lot_row(account: Account, lot: Lot, programme: str) -> LotRow:
+    """Write a lot down; `programme` is its account's, as source:org:programme."""
     return LotRow(
         account.account_id,
+        programme,
+        account.unit,
         lot.lot_id,
         lot.origin,
         lot.points,

@@ -355,7 +355,7 @@ def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
     accounts = wallet.accounts.values()
     return {
         "accounts": [tables.account_row(account) for account in accounts],
-        "lots": [tables.lot_row(account, lot) for account in accounts for lot in account.lots.values()],
+        "lots": [row for account in accounts for row in tables.lot_rows(account)],
         "adjustments": [
             tables.adjustment_row(account, one) for account in accounts for one in account.adjustments.values()
         ],
@@ -371,7 +371,7 @@ def take_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=2,
+    version=3,
     subject="account",
     start=Wallet,
     on={**dict.fromkeys(EFFECTS, rule), HolderMergedAway: merge_away, HolderMerged: compare_merged},

@@ -6,7 +6,7 @@ import pytest
 
 from ledger import registry
 from ledger.database import connect
-from tests.deliveries import issued
+from tests.deliveries import issued, redeemed
 from tests.service.house import Neighbour, serving
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
@@ -102,3 +102,46 @@ async def test_terms_need_the_scope_admin_and_a_programme_that_can_be(dsn: str) 
         assert (await set_terms(acme, dsn, TERMS, "unheard-of"))[0] == 404
         assert (await set_terms(acme, dsn, TERMS, "squirrel:1:gold"))[0] == 400
         assert (await acme.ask("/v1/programmes/unheard-of"))[0] == 404
+
+
+async def test_an_account_says_what_lapses_when(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await set_terms(acme, dsn, {**TERMS, "expiry": None}, "capillary:9001:77")
+        for body in (issued("a", 0, 1, 10, lapses="2024-05-31"), issued("b", 1, 1, 5, lapses="2024-05-31")):
+            await acme.deliver(body)
+        for body in (issued("c", 2, 1, 7, lapses="2025-01-01"), issued("d", 3, 1, 2), redeemed("e", 4, 1, 12)):
+            await acme.deliver(body)
+
+        lapses = await acme.ask_now(f"{ACCOUNT}/lapses", at="2024-01-01T00:00:00Z")
+        before = await acme.ask_now(f"{ACCOUNT}/lapses", at="2023-11-14T22:13:22Z", as_of_position="4")
+        later = await acme.ask_now(f"{ACCOUNT}/lapses", at="2024-05-31T18:30:00Z")
+
+        assert said(lapses) == [("2024-05-31", "3"), ("2025-01-01", "7"), (None, "2")]
+        assert lapses["items"][0]["lapses_at"] == "2024-05-31T18:30:00Z"
+        assert said(before) == [("2024-05-31", "15"), ("2025-01-01", "7")]
+        assert said(later) == [("2025-01-01", "7"), (None, "2")]
+
+
+async def test_a_programme_says_what_lapses_day_by_day(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for customer in (1, 2):
+            await acme.deliver(issued(f"a{customer}", 0, customer, 10, lapses="2024-05-31"))
+            await acme.deliver(issued(f"b{customer}", 0, customer, customer, lapses="2024-06-01"))
+        await acme.deliver(redeemed("r", 5, 1, 4))
+        days = {"from": "2024-01-01", "until": "2024-12-31"}
+
+        all_of_it = await acme.ask_now("/v1/programmes/77/lapses", **days)
+        first = await acme.ask_now("/v1/programmes/77/lapses", limit="1", **days)
+        second = await acme.ask_now("/v1/programmes/77/lapses", limit="1", cursor=first["next"], **days)
+        refused = await acme.ask("/v1/programmes/77/lapses", **{"from": "2024-01-01", "until": "2023-12-31"})
+
+        assert [tuple(item.values()) for item in all_of_it["items"]] == [
+            ("2024-05-31", "points", "16", 2, 2),
+            ("2024-06-01", "points", "3", 2, 2),
+        ]
+        assert [*first["items"], *second["items"]] == all_of_it["items"]
+        assert refused[0] == 400
+
+
+def said(lapses: dict[str, Any]) -> list[tuple[str | None, str]]:
+    return [(item["expires_on"], item["points"]) for item in lapses["items"]]

@@ -2,12 +2,12 @@
 
 from migrations.sql import run
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:
-    run("r0004_arrivals.sql")
+    run("r0005_arrivals.sql")
     run("../grants.sql")
 
 

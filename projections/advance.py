@@ -33,10 +33,14 @@ from projections.withdrawn import note_withdrawn
 
 EVENTS_PER_BATCH_MIN = 500  # where the ledger's end is near; twice as many after each full batch, at most
 EVENTS_PER_BATCH_MAX = 8_000
+PAUSE_SECONDS_MAX = 30.0
 EVENTS_PER_TURN = 16  # interpreted, or
 SUBJECTS_PER_TURN = 16  # folded at a stretch: about a millisecond, in which nothing else on the event loop runs
 UNWRITABLE = store.UNWRITABLE
 UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
+
+
+BOUND_PAUSES = "SELECT set_config('idle_in_transaction_session_timeout', $1, false)"
 
 
 class Batch(NamedTuple):
@@ -47,6 +51,12 @@ class Batch(NamedTuple):
     events: Sequence[Event]
     meanings: Sequence[Meaning]
     outdated: frozenset[str] = frozenset()  # projections whose rows another version made: they wait for a rebuild
+
+
+async def bound_pauses(connection: Connection, seconds: float = PAUSE_SECONDS_MAX) -> None:
+    """Let PostgreSQL undo a batch in the midst of which this process is stopped for so long, so that no other projector
+    waits for it longer. When it wakes it has written nothing."""
+    await connection.execute(BOUND_PAUSES, f"{int(seconds * 1000)}ms")
 
 
 async def advance(connection: Connection, ledger_id: int, limit: int = EVENTS_PER_BATCH_MAX) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import uvloop
 from rich.console import Console
 
-from tests.bench import figures, importing, meaning, over_http, views
+from tests.bench import figures, importing, meaning, over_http, replay, views
 from tests.bench.figures import Figure
 
 RUNS = 3
@@ -18,7 +18,7 @@ WIDTH = 120
 
 class Benchmark(NamedTuple):
     title: str
-    measure: Callable[[int, int], Awaitable[list[Figure]]]  # (events, runs)
+    measure: Callable[..., Awaitable[list[Figure]]]  # (events, runs); of a rebuild also (source, workers)
     events: int  # unless told otherwise
 
 
@@ -27,7 +27,7 @@ BENCHMARKS = {
     "import": Benchmark("import, blocks of 1,000", importing.import_history, 15_000),
     "understand": Benchmark("identify and interpret, one core", meaning.understand, 20_000),
     "advance": Benchmark("advance", views.advance, 15_000),
-    "rebuild": Benchmark("rebuild", views.rebuild, 25_000),
+    "rebuild": Benchmark("rebuild", replay.replay, 100_000),
     "get": Benchmark("GET /v1/accounts/{id}, 32 connections", over_http.get_accounts, 10_000),
 }
 
@@ -37,6 +37,8 @@ def main() -> None:
     parser.add_argument("benchmark", nargs="?", choices=BENCHMARKS, help="one of them; all unless given")
     parser.add_argument("--events", type=int, help="how many, for each run")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"of each, taken alternately ({RUNS})")
+    parser.add_argument("--from", dest="source", choices=["ledger", "facts"], help="of a rebuild: only from there")
+    parser.add_argument("--workers", type=int, default=2, help="of a rebuild (2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
@@ -47,14 +49,16 @@ def main() -> None:
     for name in [chosen.benchmark] if chosen.benchmark else BENCHMARKS:
         benchmark = BENCHMARKS[name]
         with console.status(f"{benchmark.title} …"):
-            measured[benchmark.title] = uvloop.run(_measure(benchmark, chosen.events or benchmark.events, chosen.runs))
+            more = (chosen.source, chosen.workers) if name == "rebuild" else ()
+            events = chosen.events or benchmark.events
+            measured[benchmark.title] = uvloop.run(_measure(benchmark, events, chosen.runs, *more))
         figures.show(console, benchmark.title, measured[benchmark.title])
     if chosen.json:
         figures.write(chosen.json, measured)
 
 
-async def _measure(benchmark: Benchmark, events: int, runs: int) -> list[Figure]:
-    return await benchmark.measure(events, runs)
+async def _measure(benchmark: Benchmark, *arguments: object) -> list[Figure]:
+    return await benchmark.measure(*arguments)
 
 
 if __name__ == "__main__":

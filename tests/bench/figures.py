@@ -24,6 +24,7 @@ class Figure(NamedTuple):
     limit: str | None = None
     p50_ms: list[float] | None = None
     p99_ms: list[float] | None = None
+    peak_mib: list[float] | None = None  # of all processes together, shared memory counted once
 
 
 def machine() -> dict[str, str]:
@@ -40,7 +41,7 @@ def machine() -> dict[str, str]:
 def show(console: Console, title: str, figures: list[Figure]) -> None:
     """Print the figures of one benchmark."""
     table = Table(title=title, title_justify="left")
-    for heading in ("", "each run", "median/s", "min–max", "p50 ms", "p99 ms", "of the limit"):
+    for heading in ("", "each run", "median/s", "min–max", "p50 ms", "p99 ms", "peak MiB", "of the limit"):
         table.add_column(heading, justify="left" if not heading else "right")
     for figure in figures:
         table.add_row(
@@ -50,6 +51,7 @@ def show(console: Console, title: str, figures: list[Figure]) -> None:
             f"{min(figure.runs):,.0f}–{max(figure.runs):,.0f}",
             f"{median(figure.p50_ms):.1f}" if figure.p50_ms else "",
             f"{median(figure.p99_ms):.1f}" if figure.p99_ms else "",
+            f"{max(figure.peak_mib):,.0f}" if figure.peak_mib else "",
             _ratio(figure, figures),
         )
     console.print(table)

@@ -55,6 +55,11 @@ async def opened() -> AsyncIterator[Place]:
                 await connection.close()
 
 
+def server_pid(place: Place) -> int:
+    """Give the process id of the place's PostgreSQL."""
+    return int((place.folder / "data" / "postgres" / "postmaster.pid").read_text().partition("\n")[0])
+
+
 async def new_book(place: Place, name: str) -> Book:
     """Make a ledger with one connection a vendor."""
     ledger = await registry.create_ledger(place.connection, name)

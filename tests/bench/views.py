@@ -1,21 +1,16 @@
-"""From the ledger to rows, live and rebuilt, against reading the same input and writing the same rows bare."""
+"""From the ledger to rows, live, against reading the same input and writing the same rows bare."""
 
 from typing import Any, NamedTuple
 
-from ledger.database import Connection, connect
-from ledger.read import EVENTS_PER_READ_MAX, events_between, tail
-from projections import replay
+from ledger.database import Connection
+from ledger.read import events_between, tail
 from projections.catalogue import PROJECTIONS
 from projections.projector import catch_up
 from tests.bench.figures import Figure
-from tests.bench.place import Place, Watch, a_history, fill, new_book, opened
+from tests.bench.place import Watch, a_history, fill, new_book, opened
 
 ROWS_PER_COPY = 2_000
 OWN_TABLES = ("facts", "subjects")
-ALL_FACTS = """
-    SELECT subject_kind, subject, kind, body, occurred_at, tag, ordinal, position, untimed FROM facts
-     WHERE ledger_id = $1 ORDER BY ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal
-"""
 PRIMARY_KEY = """
     SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'p'
 """
@@ -42,51 +37,10 @@ async def advance(events: int, runs: int) -> list[Figure]:
             ours.append(done / watch.seconds)
             seconds = await _read_events(place.connection, book.ledger.ledger_id)
             for table in await _tables(place.connection, book.ledger.ledger_id):
-                seconds += await _write(place.connection, table, keys=True)
+                seconds += await _write(place.connection, table)
             bare.append(done / seconds)
     limit = "events read, the same rows written"
     return [Figure(limit, "events", done, bare), Figure("advance", "events", done, ours, limit)]
-
-
-async def rebuild(events: int, runs: int) -> list[Figure]:
-    """Rebuild everything from position 1, comparison and swap included; the limit reads the facts in order and writes
-    the same rows, keys after."""
-    ours, bare, facts = list[float](), list[float](), 0
-    async with opened() as place:
-        book = await new_book(place, "rebuild")
-        done = await fill(place, book, a_history(events))
-        await catch_up(place.connection, book.ledger.ledger_id)
-        for _ in range(runs):
-            bare.append(done / await _bare_rebuild(place, book.ledger.ledger_id))
-            with Watch() as watch:
-                report = await replay.rebuild(place.dsn)
-            assert not report.differing, report.differing
-            facts = report.facts
-            ours.append(done / watch.seconds)
-    limit = "facts read in order, the same rows written"
-    return [
-        Figure(limit, "events", done, bare),
-        Figure("rebuild from the ledger", "events", done, ours, limit),
-        Figure("rebuild from the ledger", "facts", facts, [rate * facts / done for rate in ours]),
-    ]
-
-
-async def _bare_rebuild(place: Place, ledger_id: int) -> float:
-    connection = await connect(place.dsn)
-    try:
-        tables = await _tables(connection, ledger_id)
-        with Watch() as watch:
-            async with connection.transaction():
-                cursor = await connection.cursor(ALL_FACTS, ledger_id)
-                while await cursor.fetch(EVENTS_PER_READ_MAX):
-                    pass
-        seconds = watch.seconds
-        for table in tables:
-            if table.name != "facts":
-                seconds += await _write(connection, table, keys=False)
-    finally:
-        await connection.close()
-    return seconds
 
 
 async def _read_events(connection: Connection, ledger_id: int) -> float:
@@ -108,19 +62,16 @@ async def _tables(connection: Connection, ledger_id: int) -> list[Copied]:
     return tables
 
 
-async def _write(connection: Connection, table: Copied, *, keys: bool) -> float:
-    """COPY a table's rows into one like it; without keys, they are made afterwards and count too."""
+async def _write(connection: Connection, table: Copied) -> float:
+    """COPY a table's rows into one like it, with its primary key."""
     await connection.execute(f"CREATE TABLE bare (LIKE {table.name})")
     key = await connection.fetchval(PRIMARY_KEY, table.name)
     try:
         with Watch() as watch:
-            if keys:
-                await connection.execute(f"ALTER TABLE bare ADD {key}")
+            await connection.execute(f"ALTER TABLE bare ADD {key}")
             for start in range(0, len(table.records), ROWS_PER_COPY):
                 records = table.records[start : start + ROWS_PER_COPY]
                 await connection.copy_records_to_table("bare", records=records, columns=table.columns)
-            if not keys:
-                await connection.execute(f"ALTER TABLE bare ADD {key}")
     finally:
         await connection.execute("DROP TABLE bare")
         await connection.reload_schema_state()

@@ -1,0 +1,62 @@
+"""The memory of all processes at work: ours, those that we started, and the server's, shared pages counted once."""
+
+import os
+import threading
+from collections import defaultdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+SECONDS = 0.5
+PROC = Path("/proc")
+
+
+class Memory:
+    """Watches the memory of processes and of all that they started: `with Memory(pids) as memory: …`, and then
+    `memory.peak_mib`."""
+
+    peak_mib = 0.0
+
+    def __init__(self, *roots: int) -> None:
+        self._roots = (os.getpid(), *roots)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(SECONDS):
+            kib = sum(_proportional_kib(pid) for pid in _with_descendants(self._roots))
+            self.peak_mib = max(self.peak_mib, kib / 1024)
+
+
+def _with_descendants(roots: tuple[int, ...]) -> set[int]:
+    children: dict[int, list[int]] = defaultdict(list)
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children[parent].append(int(folder.name))
+    found: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        pid = waiting.pop()
+        found.add(pid)
+        waiting += children[pid]
+    return found
+
+
+def _proportional_kib(pid: int) -> int:
+    """Give what a process holds, its share of what it shares included; 0 if it has ended or is not ours to see."""
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)

@@ -13,14 +13,16 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import asyncpg
 
 from ledger.database import Connection, connect, enter_generation
 from ledger.errors import RebuildDue
 from ledger.read import tail
-from ledger.registry import Ledger, all_ledgers
+from ledger.registry import all_ledgers
 from projections import advance, generations, promotion, store
+from projections.codecs import hasten
 from projections.generations import KEPT, Generation
 from projections.policies import follow_policies
 from projections.retrying import resume
@@ -28,9 +30,27 @@ from projections.retrying import resume
 POLL_SECONDS = 0.1
 BATCHES_PER_LEDGER_MAX = 10  # then it is the next one's turn
 RETRY_SECONDS = 1.0
-CARE_SECONDS = 5.0  # how often it looks for generations to remove and for subjects that wait no more
+RETRY_SECONDS_MAX = 60.0  # of a ledger that fails again and again
+CARE_SECONDS = 5.0  # how often it looks for generations to remove, subjects that wait no more and other policies
+
+# Where each ledger's rows are, and where the ledger is: most ledgers rest, and cost no question of their own.
+REACHED = """
+    SELECT l.ledger_id, coalesce(c.position, 0) AS position, coalesce(e.position, 0) AS tail
+      FROM ledger.ledgers l
+      LEFT JOIN checkpoints c ON c.ledger_id = l.ledger_id
+      LEFT JOIN LATERAL (SELECT position FROM ledger.events WHERE ledger_id = l.ledger_id
+                          ORDER BY position DESC LIMIT 1) e ON true
+     ORDER BY l.ledger_id
+"""
 
 _log = logging.getLogger(__name__)
+
+
+class Pause(NamedTuple):
+    """How long something that failed is left alone."""
+
+    until: float  # of time.monotonic()
+    seconds: float
 
 
 class Projector:
@@ -47,9 +67,18 @@ class Projector:
         self._active = 0
         self._promoted = asyncio.Condition()
         self._read = 0  # the generation that the readers of this process see
+        self._pauses: dict[tuple[int, int], Pause] = {}  # by generation and ledger
+        self.pass_on: Callable[[], None] | None = None  # tells the process that projects of what was appended
+        self.moved: Callable[[], None] | None = None  # tells the process that answers that rows have moved
 
     def wake(self) -> None:
         """Say that something was appended."""
+        self.look()
+        if self.pass_on is not None:
+            self.pass_on()
+
+    def look(self) -> None:
+        """Say that there may be something to see, here or in the process that projects."""
         self._wake.set()
 
     async def wait_for(self, ledger_id: int, position: int, timeout_seconds: float) -> bool:
@@ -102,13 +131,12 @@ class Projector:
         """Advance every ledger of every kept generation by some batches, and rest when there was nothing to do."""
         self._wake.clear()
         kept = await self._look_for_generations(connection)
-        ledgers = await all_ledgers(connection)
         busy = False
         for one in kept:
             if self._resting.get(one.generation, 0) > time.monotonic():
                 continue
             try:
-                busy = await self._advance_generation(one, ledgers) or busy
+                busy = await self._advance_generation(one) or busy
             except RebuildDue:
                 _log.error("generation %s stays as it is: another version made it; rebuild", one.generation)
                 self._resting[one.generation] = time.monotonic() + 60 * CARE_SECONDS
@@ -122,27 +150,42 @@ class Projector:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
 
-    async def _advance_generation(self, generation: Generation, ledgers: list[Ledger]) -> bool:
+    async def _advance_generation(self, generation: Generation) -> bool:
         """Advance one generation by some batches of every ledger; say whether there was something to do."""
         connection = await self._enter(generation)
         if connection is None:
             return False
-        batches_max = BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
         busy = False
-        for ledger in ledgers:
-            batches = 0
-            await follow_policies(connection, ledger.ledger_id)
-            async with contextlib.aclosing(advance.follow(connection, ledger.ledger_id)) as positions:
+        for ledger_id, position, end in await connection.fetch(REACHED):
+            await self._tell(generation.generation, ledger_id, position)  # another process may have advanced it
+            pause = self._pauses.get((generation.generation, ledger_id))
+            if position < end and (pause is None or pause.until < time.monotonic()):
+                busy = await self._advance_ledger(connection, generation, ledger_id) or busy
+        return busy
+
+    async def _advance_ledger(self, connection: Connection, generation: Generation, ledger_id: int) -> bool:
+        """Advance one ledger by some batches. One that fails is left alone for a while, ever longer, and holds no other
+        one up."""
+        key = (generation.generation, ledger_id)
+        batches, batches_max = 0, BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
+        try:
+            async with contextlib.aclosing(advance.follow(connection, ledger_id)) as positions:
                 async for position in positions:
-                    await self._tell(generation.generation, ledger.ledger_id, position)
+                    await self._tell(*key, position)
                     batches += 1
                     if batches == batches_max:
                         break
-            if not batches:  # another process may have advanced it
-                position = await store.checkpoint(connection, ledger.ledger_id)
-                await self._tell(generation.generation, ledger.ledger_id, position)
-            busy = busy or batches > 0
-        return busy
+        except Exception as error:
+            if connection.is_closed() or isinstance(error, RebuildDue | OSError | asyncpg.InterfaceError):
+                raise
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            seconds = min(RETRY_SECONDS_MAX, 2 * self._pauses[key].seconds if key in self._pauses else RETRY_SECONDS)
+            self._pauses[key] = Pause(time.monotonic() + seconds, seconds)
+            what = f"{type(error).__name__} in {where.name}:{where.lineno}"
+            _log.error("projections of ledger %s wait %g s: %s", ledger_id, seconds, what)
+            return False
+        self._pauses.pop(key, None)
+        return batches > 0
 
     async def _look_for_generations(self, connection: Connection) -> list[Generation]:
         """List the kept generations, the active one first; leave those that are kept no more."""
@@ -159,6 +202,7 @@ class Projector:
             for one in self._connections.values():
                 for ledger in await all_ledgers(connection):
                     await resume(one, ledger.ledger_id)
+                    await follow_policies(one, ledger.ledger_id)
         return kept
 
     async def _enter(self, generation: Generation) -> "Connection | None":
@@ -169,8 +213,11 @@ class Projector:
             if await enter_generation(connection, number) is None:
                 await self._leave(number)
                 return None
+            await advance.bound_pauses(connection)
+            await hasten(connection)
             for ledger in await all_ledgers(connection):
                 await resume(connection, ledger.ledger_id)
+                await follow_policies(connection, ledger.ledger_id)
         return self._connections[number]
 
     async def _leave(self, *numbers: int) -> None:
@@ -182,17 +229,20 @@ class Projector:
         await self._look_for_generations(connection)
         generation = await generations.find(connection, self._read or self._active)
         watched = await self._enter(generation)
+        self._wake.clear()
         if watched is not None:
-            for ledger in await all_ledgers(connection):
-                position = await store.checkpoint(watched, ledger.ledger_id)
-                await self._tell(generation.generation, ledger.ledger_id, position)
-        await asyncio.sleep(POLL_SECONDS)
+            for ledger_id, position, _ in await watched.fetch(REACHED):
+                await self._tell(generation.generation, ledger_id, position)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
 
     async def _tell(self, generation: int, ledger_id: int, position: int) -> None:
         if position != self._positions[generation, ledger_id]:
             self._positions[generation, ledger_id] = position
             async with self._moved[ledger_id]:
                 self._moved[ledger_id].notify_all()
+            if self.moved is not None:
+                self.moved()
 
 
 async def catch_up(connection: Connection, ledger_id: int) -> int:

@@ -14,6 +14,7 @@ from projections import generations
 from projections.projector import Projector
 from service.app import check_role, make_app
 from service.place import Place, url_of
+from service.projecting import beside
 from service.sealer import Sealer
 
 KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
@@ -38,9 +39,14 @@ async def check_setup(place: Place) -> None:
 
 @asynccontextmanager
 async def listening(place: Place, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
-    """Run the service and give its URL; port 0 takes a free one. Raises OSError if it cannot listen there."""
+    """Run the service and give its URL, with `project` beside a process that projects; port 0 takes a free one.
+
+    Raises OSError if it cannot listen there.
+    """
     signer = place.signer if project and place.settings.seal else None
-    app = make_app(place.dsn, place.settings, place.master_key, project=project, signer=signer)
+    app = make_app(place.dsn, place.settings, place.master_key, project=False, signer=signer)
+    if project:
+        app.cleanup_ctx.append(beside(place.dsn))
     runner = web.AppRunner(
         app,
         access_log=None,

@@ -15,7 +15,7 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="0 takes a free one; else LOYALTY_PORT, else 8080.")
     ] = None,
-    project: Annotated[bool, typer.Option(help="Keep the projections up to date in this process.")] = True,
+    project: Annotated[bool, typer.Option(help="Keep the projections up to date, in a process beside it.")] = True,
     data: Data = None,
 ) -> None:
     """Take webhooks in and answer questions until SIGTERM or Ctrl-C."""

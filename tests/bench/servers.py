@@ -19,6 +19,7 @@ from projections import generations
 from service.answers import answer
 from service.app import make_app
 from service.authentication import authenticate
+from service.projecting import beside
 from service.readers import Readers
 from service.settings import Settings
 
@@ -44,9 +45,11 @@ async def canned() -> int:
 
 
 async def house(dsn: str, data: Path, project: bool) -> int:
-    """Run the whole service, with or without its projector."""
-    settings = Settings(data=data, database_url=None)
-    return await _listen(make_app(dsn, settings, MASTER_KEY, project=project))
+    """Run the whole service, with or without its projector beside it."""
+    app = make_app(dsn, Settings(data=data, database_url=None), MASTER_KEY, project=False)
+    if project:
+        app.cleanup_ctx.append(beside(dsn))
+    return await _listen(app)
 
 
 async def bare_door(inbound: dict[str, InboundConnection]) -> int:
@@ -93,7 +96,7 @@ def running(start: Callable[..., Any], *arguments: Any) -> Iterator[int]:
     """Run one of the servers above in a process of its own; give its port."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(theirs, start, arguments), daemon=True)
+    process = context.Process(target=_run, args=(theirs, start, arguments))
     process.start()
     theirs.close()  # so that waiting for the port ends if the process does
     try:

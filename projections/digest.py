@@ -56,10 +56,38 @@ async def _table(connection: Connection, ledger_id: int, query: str) -> str:
     return sha256.hexdigest()
 
 
+class DigestedTable(NamedTuple):
+    """A table as its digest sees it: the columns that count, and the read of its rows in the order of their keys."""
+
+    name: str
+    subject_kind: str | None  # None: of all kinds, named by a column
+    columns: tuple[str, ...]
+    query: str
+
+    def restricted(self, condition: str) -> str:
+        """Give the same read of those rows alone that a condition of ours picks."""
+        return self.query.replace("WHERE ledger_id = $1", f"WHERE ledger_id = $1 AND {condition}")
+
+
+@cache
+def digested_tables() -> tuple[DigestedTable, ...]:
+    """List all tables of the digest, with the subjects that law 5 exempts."""
+    facts = DigestedTable("facts", None, ("subject_kind", *_columns(FACTS)), _query("subject_kind", FACTS, True))
+    return facts, *(
+        DigestedTable(table.name, projection.subject, _columns(table), _query(f"'{projection.subject}'", table, True))
+        for projection in PROJECTIONS
+        for table in projection.tables
+    )
+
+
+def _columns(table: Table) -> tuple[str, ...]:
+    return "subject", *(name for name in table.columns if not is_position(name) and name not in OF_OWN_ACTS)
+
+
 @cache
 def _query(subject_kind: str, table: Table, untimed: bool) -> str:
     """Compose the read of a table's rows in the order of its key; names come from our own Table values only."""
-    columns = ["subject", *(name for name in table.columns if not is_position(name) and name not in OF_OWN_ACTS)]
+    columns = list(_columns(table))
     if table.name == "facts":
         columns.insert(0, "subject_kind")
         own = " AND kind <> ALL (ARRAY[" + ", ".join(f"'{kind}'" for kind in OWN_ACTS) + "])"

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ledger.errors import LedgerError
 from service.commands import (
+    auditing,
     demonstration,
     explaining,
     exports,
@@ -55,6 +56,9 @@ app.command("explain")(explaining.explain)
 app.command("vendors")(vendors.show_vendors)
 app.command("erase")(people.erase_customer)
 app.add_typer(people.policies, name="policy")
+app.command("verify")(auditing.verify_ledgers)
+app.command("attest")(auditing.attest_views)
+app.add_typer(auditing.audit, name="audit")
 app.add_typer(seals.seal, name="seal")
 app.add_typer(seals.checkpoint, name="checkpoint")
 app.add_typer(seals.log, name="log")

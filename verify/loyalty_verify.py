@@ -403,7 +403,7 @@ class Audit:
     older_checkpoint: Checkpoint | None = None
     trusted: bool = False  # the key came from the auditor, not with the bundle
     older_root: bytes | None = None
-    known: list[array[int]] = field(default_factory=lambda: [array("Q") for _ in range(256)])  # events, by 8 bytes
+    known: "list[array[int]]" = field(default_factory=lambda: [array("Q") for _ in range(256)])  # events, by 8 bytes
     attested: dict[str, Any] | None = None  # the last attestation
     last_told: int = 0  # the last position of an event that is no attestation
 

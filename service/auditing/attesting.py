@@ -24,7 +24,9 @@ from ledger.vendors.own import SOURCE
 from projections import generations, store
 from projections.digest import digest
 from projections.projector import catch_up
+from projections.promotion import drop
 from projections.rebuild import fill
+from projections.replay import LEAVE_FILLING, TAKE_FILLING
 from service.acts import append_act
 from service.answers import plain
 
@@ -50,7 +52,6 @@ TOLD_SINCE = """
                       AND NOT (source = $4 AND kind = $5))
 """
 SET_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, $2)"
-FORGET = "DELETE FROM projections.generations WHERE schema_name = $1"
 
 
 class Attestation(NamedTuple):
@@ -134,23 +135,21 @@ async def compare(connection: Connection, dsn: str, ledger: Ledger, found: Attes
 async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: int) -> dict[str, Any]:
     """Derive one ledger's views up to a position again, in a generation that is dropped afterwards."""
     async with connection.transaction():
-        schema = await generations.create(connection)
-        await connection.execute(SET_CHECKPOINT, ledger.ledger_id, position)
+        scope = {"ledgers": [ledger.name], "attested": position}  # no rebuild is ever of this, so none goes on with it
+        made = await generations.create(connection, scope=scope)
+        await connection.fetchval(TAKE_FILLING, generations.FILLING, made.generation)
+        async with generations.in_schema(connection, made.schema_name):
+            await connection.execute(SET_CHECKPOINT, ledger.ledger_id, position)
     try:
-        await fill(dsn, schema, workers=1)
-        derived = await connect(dsn, search_path=schema)
+        await fill(dsn, made.schema_name, workers=1)
+        derived = await connect(dsn, search_path=made.schema_name)
         try:
             return await _come_to(derived, ledger.ledger_id)
         finally:
             await derived.close()
     finally:
-        await _drop(connection, schema)
-
-
-async def _drop(connection: Connection, schema: str) -> None:
-    async with connection.transaction():
-        await connection.execute(f"DROP SCHEMA {generations.checked(schema)} CASCADE")
-        await connection.execute(FORGET, schema)
+        await connection.fetchval(LEAVE_FILLING, generations.FILLING, made.generation)
+        await drop(connection, made.generation)
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.errors import EventsChanged, PositionUnknown
 from ledger.interpret import Event
+from ledger.merkle import leaf_hash
 
 EVENTS_PER_READ_MAX = 10_000
 BYTES_PER_READ_MAX = 16 * 1024 * 1024
@@ -61,14 +62,10 @@ HEADS = """
      ORDER BY position LIMIT $8
 """
 
-# The hashes are made from the entries, here and now: nothing that was derived before is believed.
 LEAVES = """
-    SELECT coalesce(string_agg(hashed, ''::bytea ORDER BY position), ''::bytea) AS hashes,
-           count(*) AS leaves, min(position) FILTER (WHERE hashed <> leaf_hash) AS wrong
-      FROM (SELECT position, leaf_hash, sha256('\\x00'::bytea || entry) AS hashed FROM ledger.events
-             WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position OFFSET 0) e
+    SELECT entry, leaf_hash FROM ledger.events
+     WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position
 """
-
 ENTRIES = "SELECT entry FROM ledger.events WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position"
 
 
@@ -163,14 +160,16 @@ async def leaf_hashes(connection: Connection, ledger_id: int, after: int, last: 
 
     Raises EventsChanged if some are missing, or do not have the leaf hash that was stored with them.
     """
-    row = await connection.fetchrow(LEAVES, ledger_id, after, last)
-    assert row is not None
-    if row["leaves"] != last - after:
-        raise EventsChanged(f"{last - after - row['leaves']} missing of positions {after + 1} to {last}")
-    if row["wrong"] is not None:
-        raise EventsChanged(f"position {row['wrong']} does not have its hash")
-    hashes: bytes = row["hashes"]
-    return hashes
+    rows = await connection.fetch(LEAVES, ledger_id, after, last)
+    if len(rows) != last - after:
+        raise EventsChanged(f"{last - after - len(rows)} missing of positions {after + 1} to {last}")
+    # Made from the entries, here and now (OpenSSL does it five times faster than PostgreSQL): nothing that was derived
+    # before is believed.
+    hashes = [leaf_hash(row[0]) for row in rows]
+    for place, (hashed, row) in enumerate(zip(hashes, rows, strict=True)):
+        if hashed != row[1]:
+            raise EventsChanged(f"position {after + 1 + place} does not have its hash")
+    return b"".join(hashes)
 
 
 async def entries_between(connection: Connection, ledger_id: int, after: int, last: int) -> list[bytes]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import uvloop
 from rich.console import Console
 
-from tests.bench import figures, importing, meaning, over_http, replay, views
+from tests.bench import figures, importing, meaning, over_http, replay, sealing, views
 from tests.bench.figures import Figure
 
 RUNS = 3
@@ -28,6 +28,7 @@ BENCHMARKS = {
     "understand": Benchmark("identify and interpret, one core", meaning.understand, 20_000),
     "advance": Benchmark("advance", views.advance, 15_000),
     "rebuild": Benchmark("rebuild", replay.replay, 100_000),
+    "seal": Benchmark("seal, and what it costs", sealing.seal, 5_000),
     "get": Benchmark("GET /v1/accounts/{id}, 32 connections", over_http.get_accounts, 10_000),
 }
 

@@ -15,6 +15,7 @@ from aiohttp import web
 from ledger.database import connect
 from ledger.registry import Access, InboundConnection
 from ledger.sealing import MasterKey
+from ledger.signer import Signer
 from projections import generations
 from service.answers import answer
 from service.app import make_app
@@ -44,9 +45,10 @@ async def canned() -> int:
     return port
 
 
-async def house(dsn: str, data: Path, project: bool) -> int:
-    """Run the whole service, with or without its projector beside it."""
-    app = make_app(dsn, Settings(data=data, database_url=None), MASTER_KEY, project=False)
+async def house(dsn: str, data: Path, project: bool, seal: bool = False) -> int:
+    """Run the whole service, with or without its projector beside it and its sealer in it, which signs every second."""
+    settings = Settings(data=data, database_url=None, checkpoint_seconds=1)
+    app = make_app(dsn, settings, MASTER_KEY, project=False, signer=Signer(data / "signer") if seal else None)
     if project:
         app.cleanup_ctx.append(beside(dsn))
     return await _listen(app)

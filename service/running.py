@@ -15,6 +15,7 @@ from projections.projector import Projector
 from service.app import check_role, make_app
 from service.place import Place, url_of
 from service.projecting import beside
+from service.protocol import Runner
 from service.sealer import Sealer
 
 KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
@@ -47,7 +48,7 @@ async def listening(place: Place, host: str, port: int, *, project: bool) -> Asy
     app = make_app(place.dsn, place.settings, place.master_key, project=False, signer=signer)
     if project:
         app.cleanup_ctx.append(beside(place.dsn))
-    runner = web.AppRunner(
+    runner = Runner(
         app,
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,

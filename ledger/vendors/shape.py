@@ -4,6 +4,8 @@ A shape names only what we use and ignores the rest. Blanks that copying left in
 removed here; text that people read is only trimmed.
 """
 
+import hashlib
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -16,6 +18,7 @@ WHOLE_POINTS_MAX = 10**12
 POINTS_MAX = Decimal(WHOLE_POINTS_MAX)
 POINTS_PLACES_MAX = 6
 ID_BYTES_MAX = 255  # ids make up the keys of rows, several of them one key, and an index holds no longer ones
+ID_BEGINNING_BYTES = 128  # kept of a longer id, before its hash
 COUNT_MAX = 10**9
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
@@ -24,6 +27,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VALUES_REMEMBERED_MAX = 10_000  # figures and days, most of which come again and again
 
 _NO_POINTS = Decimal(0)
+_WHOLE = re.compile(r"(?:0|[1-9][0-9]*)\.0+")
 
 # What vendors write where they mean "none" (domain §1.3).
 REDACTED = frozenset({"[emailprotected]"})  # without its blanks
@@ -52,19 +56,29 @@ def squeeze(text: str) -> str:
 def as_id(value: Any) -> str | None:
     """Read an id as text, None where the vendor writes one of its words for "none".
 
-    Raises ValueError for a fraction, a truth value, a structure, or a text longer than ID_BYTES_MAX.
+    A whole number written as a decimal ("379499720.0") is that number. Of a text longer than ID_BYTES_MAX its beginning
+    and a hash are the id. Raises ValueError for a fraction, a truth value or a structure.
     """
     if type(value) is int:
         text = str(value)
     elif type(value) is str:
-        text = value if value.isalnum() else squeeze(value)
+        text = value
+        if not value.isalnum():
+            text = squeeze(value)
+            if "." in text and _WHOLE.fullmatch(text):
+                text = text.partition(".")[0]
         if len(text) * 4 > ID_BYTES_MAX and len(text.encode()) > ID_BYTES_MAX:
-            raise ValueError("too long for an id")
+            text = _shortened(text)
     elif value is None:
         return None
     else:
         raise ValueError("not an id")
     return None if text in ABSENT else text
+
+
+def _shortened(text: str) -> str:
+    beginning = text.encode()[:ID_BEGINNING_BYTES].decode(errors="ignore")
+    return f"{beginning}~{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def as_points(value: Any) -> Decimal:

@@ -11,6 +11,7 @@ from ledger.notes import VerifierKey
 from ledger.witness import Witness
 from service.commands.screen import note, show
 from service.place import url_of
+from service.protocol import Runner
 from service.running import stop_asked
 from service.witnessing import make_witness_app
 
@@ -35,7 +36,7 @@ def witness(
         made.trust(VerifierKey.read(key))
 
     async def work() -> None:
-        runner = web.AppRunner(make_witness_app(made), access_log=None)
+        runner = Runner(make_witness_app(made), access_log=None)
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()

@@ -21,6 +21,7 @@ from service.answers import answer
 from service.app import make_app
 from service.authentication import authenticate
 from service.projecting import beside
+from service.protocol import Runner
 from service.readers import Readers
 from service.settings import Settings
 
@@ -86,7 +87,7 @@ async def bare_window(dsn: str, access: Access) -> int:
 
 
 async def _listen(app: web.Application) -> int:
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+    runner = Runner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port: int = runner.addresses[0][1]

@@ -67,6 +67,11 @@ class Opener:
         data = envelope["data"]
         org = as_id_or_none(envelope.get("orgId")) or NO_ORG
         body = {**data, "envelope": envelope}
+        for key in _BESIDE:  # what is null in `data` may stand beside it
+            if key in envelope and body.get(key) is None:
+                body[key] = envelope[key]
+        if "loyaltyEventId" in data and envelope.get("loyaltyEventId") is None:  # E10
+            body["envelope"] = {**envelope, "loyaltyEventId": data["loyaltyEventId"]}
         return [Member(kind, org, as_time(envelope.get("createdAt")), body, partial(_identity, envelope, data))]
 
 

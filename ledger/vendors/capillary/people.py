@@ -61,11 +61,17 @@ class CustomerEvent(Shape):
     triggering_activity: Annotated[Activity, BeforeValidator(lambda value: value or {})] = Activity()
 
     def customer(self, stamp: Stamp) -> str:
-        """Name the customer. Raises ValueError if the event names nobody."""
+        """Name the customer, or the group where the event is about one and names none of its members.
+
+        Raises ValueError if the event names nobody.
+        """
         customer = self.customer_identifiers.customer_id or self._user()
-        if customer is None:
+        if customer is not None:
+            return stamp.ref(customer)
+        group = holder(stamp, self.entity_information)
+        if group is None:
             raise ValueError("no customer")
-        return stamp.ref(customer)
+        return group
 
     def holder(self, stamp: Stamp) -> str:
         """Name who holds the points: the customer, or the group where the entity is one.

@@ -1,0 +1,90 @@
+"""Where Capillary's envelopes put what counts: beside `data`, inside it, or spelt in another way."""
+
+import hashlib
+
+import pytest
+
+from ledger.facts.accounts import TransferSent
+from ledger.vendors.shape import ID_BEGINNING_BYTES, ID_BYTES_MAX, as_id
+from tests.ledger.vendors.capillary_says import SAID_AT_MILLISECONDS, fact_of, facts_of
+from tests.ledger.vendors.delivering import deliver, sample
+
+SENT = {
+    "customerIdentifiers": {"customerId": 5},
+    "loyaltyProgramId": 77,
+    "totalPointsTransferred": 10,
+    "redemptionFromEarningPrograms": [{"programId": 77, "pointsRedeemed": 10}],
+}
+
+
+def test_a_loyalty_event_id_inside_the_data_names_the_transfer_as_one_beside_it_does() -> None:
+    (inside, *_) = facts_of("pointsTransferredInitiated", {**SENT, "loyaltyEventId": "L1"})
+    (beside, *_) = facts_of("pointsTransferredInitiated", SENT, loyaltyEventId="L1")
+
+    assert isinstance(inside, TransferSent)
+    assert inside.transfer == "capillary:1:L1"
+    assert inside == beside
+
+
+def test_a_null_in_the_data_does_not_hide_what_stands_beside_it() -> None:
+    document = sample("capillary/requestUpdated-2")
+    (whole,) = deliver("capillary", document)
+    (nulled,) = deliver("capillary", {**document, "data": {**document["data"], "customerId": None, "status": None}})
+
+    assert nulled.facts == whole.facts
+    assert len(whole.facts) == 2
+
+
+def test_fields_beside_the_data_count_inside_of_attributes_too() -> None:
+    document = sample("capillary/requestUpdated-2")
+    around = {"eventType": "1_requestUpdated", "eventId": document["eventId"], "attributes": document}
+    (wrapped,) = deliver("capillary", around)
+    (flat,) = deliver("capillary", document)
+
+    assert wrapped.facts == flat.facts
+
+
+def test_a_group_that_no_member_speaks_for_is_its_own_customer() -> None:
+    told = {
+        "entityInformation": {"entityType": "USER_GROUP", "entityId": 9},
+        "loyaltyProgramId": 77,
+        "pointsExpired": 5,
+    }
+
+    fact = fact_of("pointsExpired", told)
+
+    assert (fact.holder, fact.customer, fact.points) == ("capillary:1:group~9", "capillary:1:group~9", 5)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("379499720.0", "379499720"),
+        ("379499720.00", "379499720"),
+        (379499720, "379499720"),
+        ("0.0", "0"),
+        ("379499720.5", "379499720.5"),
+        ("007.0", "007.0"),
+        (".0", ".0"),
+        ("1.0.0", "1.0.0"),
+    ],
+)
+def test_an_id_written_as_a_whole_decimal_is_that_number(written: str | int, read: str) -> None:
+    assert as_id(written) == read
+
+
+def test_of_an_id_too_long_for_a_key_its_beginning_and_its_hash_are_the_id() -> None:
+    longest, longer = "ä" * (ID_BYTES_MAX // 2), "ä" * (ID_BYTES_MAX // 2 + 1)
+
+    shortened = as_id(longer)
+
+    assert as_id(longest) == longest
+    assert shortened == f"{'ä' * (ID_BEGINNING_BYTES // 2)}~{hashlib.sha256(longer.encode()).hexdigest()}"
+    assert len(shortened.encode()) <= ID_BYTES_MAX
+    assert as_id(longer + "x") != shortened
+
+
+def test_an_event_with_an_endless_reference_counts() -> None:
+    fact = fact_of("pointsExpired", {**SENT, "pointsExpired": 5}, refId="r" * 1_000, createdAt=SAID_AT_MILLISECONDS)
+
+    assert fact.points == 5

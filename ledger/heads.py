@@ -199,12 +199,17 @@ async def _check_keys(connection: Connection, signer: Signer, ledger_id: int, lo
 
 
 async def log_of(connection: Connection, signer: Signer, ledger: Ledger) -> Log:
-    """Give the log that a ledger is; named on first use."""
+    """Give the log that a ledger is; named on first use.
+
+    A ledger that was moved into another database goes on under the origin that the signer remembers.
+    """
     row = await connection.fetchrow(LOG, ledger.ledger_id)
     if row is None:
         # Without a name of ours in the world a random one, so that two installations are never taken for one log.
         site = signer.site or f"loyalty.local/{secrets.token_hex(4)}"
-        await connection.execute(ADD_LOG, ledger.ledger_id, 1, f"{site}/{ledger.name}")
+        remembered = signer.remembered(ledger.name)
+        origin = f"{site}/{ledger.name}" if remembered is None else read_note(remembered).text.split("\n", 1)[0]
+        await connection.execute(ADD_LOG, ledger.ledger_id, 1, origin)
         row = await connection.fetchrow(LOG, ledger.ledger_id)
     assert row is not None
     return Log(*row)

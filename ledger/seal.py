@@ -15,9 +15,10 @@ import asyncio
 from ledger import read, tiles
 from ledger.database import Connection
 from ledger.errors import EventsChanged, TreeChanged
-from ledger.merkle import HASH_BYTES, TILE_WIDTH, Frontier, Tile
+from ledger.merkle import HASH_BYTES, TILE_WIDTH, Frontier, Tile, subtree_root
 
 TILES_PER_BLOCK_MAX = 64
+MAX_LEVELS = 8  # of tiles: 2^64 events
 LEAVES_PER_READ = 4 * TILE_WIDTH
 
 INSERT_TILES = """
@@ -25,6 +26,7 @@ INSERT_TILES = """
     SELECT $1, * FROM unnest($2::smallint[], $3::bigint[], $4::bytea[], $5::bytea[])
         ON CONFLICT DO NOTHING RETURNING number
 """
+KEPT = "SELECT hashes, root FROM ledger.tiles WHERE ledger_id = $1 AND level = $2 AND number = $3"
 
 
 async def load_frontier(connection: Connection, ledger_id: int) -> Frontier:
@@ -89,3 +91,21 @@ async def seal_all(connection: Connection, ledger_id: int, frontier: Frontier | 
     while (grown := await seal_block(connection, ledger_id, frontier)) is not frontier:
         frontier = grown
     return frontier
+
+
+async def recheck(connection: Connection, ledger_id: int, number: int) -> None:
+    """Hash a tile of leaves again from the entries, and see that it is what is kept; and those above it that it fills.
+
+    Raises EventsChanged or TreeChanged if it is not.
+    """
+    first = number * TILE_WIDTH
+    hashes = await read.leaf_hashes(connection, ledger_id, first, first + TILE_WIDTH)
+    for level in range(MAX_LEVELS):
+        kept = await connection.fetchrow(KEPT, ledger_id, level, number)
+        if kept is None or kept["hashes"] != hashes or kept["root"] != subtree_root(hashes):
+            raise TreeChanged(f"tile {number} of level {level} is not what its events give")
+        if (number + 1) % TILE_WIDTH:
+            return
+        number //= TILE_WIDTH
+        below = number * TILE_WIDTH
+        hashes = await connection.fetchval(tiles.ROOTS, ledger_id, level, below, below + TILE_WIDTH)

@@ -28,7 +28,7 @@ class Signer:
     """Signs with the keys of one folder; `given` takes the place of those in the file, `site` begins new origins."""
 
     def __init__(self, folder: Path, given: Sequence[bytes] = (), site: str | None = None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._given = given
         self.site = site
 
@@ -36,35 +36,35 @@ class Signer:
         """Give the keys, oldest first; none if none was made yet. Raises KeyWrong."""
         if self._given:
             return list(self._given)
-        kept = durable.read(self._folder / "keys")
+        kept = durable.read(self.folder / "keys")
         return [] if kept is None else read_seeds(kept.decode("latin-1"))
 
     def add_key(self) -> bytes:
         """Make a further key, beside which the old ones go on signing. Raises KeyWrong if keys are given by a setting,
         or there are too many."""
         self._refuse_given()
-        with durable.locked(self._folder, "keys"):
+        with durable.locked(self.folder, "keys"):
             seeds = self.seeds()
             if len(seeds) == KEYS_MAX:
                 raise KeyWrong(f"{KEYS_MAX} keys sign already; retire one first")
             seeds.append(os.urandom(SEED_BYTES))
-            durable.write(self._folder / "keys", _text(seeds))
+            durable.write(self.folder / "keys", _text(seeds))
         return seeds[-1]
 
     def first_key(self) -> None:
         """Make a key unless there is one."""
-        with durable.locked(self._folder, "keys"):
+        with durable.locked(self.folder, "keys"):
             if not self.seeds():
-                durable.write(self._folder / "keys", _text([os.urandom(SEED_BYTES)]))
+                durable.write(self.folder / "keys", _text([os.urandom(SEED_BYTES)]))
 
     def drop_key(self, seed: bytes) -> None:
         """Destroy a key: it signs no more; what it signed stays verifiable. Raises KeyWrong if it is the last."""
         self._refuse_given()
-        with durable.locked(self._folder, "keys"):
+        with durable.locked(self.folder, "keys"):
             seeds = [one for one in self.seeds() if one != seed]
             if not seeds:
                 raise KeyWrong("it is the only one; add another first")
-            durable.write(self._folder / "keys", _text(seeds))
+            durable.write(self.folder / "keys", _text(seeds))
 
     def keys(self, origin: str) -> list[SigningKey]:
         """Give the keys under the name of a log, oldest first."""
@@ -72,25 +72,25 @@ class Signer:
 
     def remembered(self, ledger: str) -> bytes | None:
         """Give the last head of a ledger that was signed here, as the note that it is; None if there is none."""
-        return durable.read(self._folder / f"{ledger}.checkpoint")
+        return durable.read(self.folder / f"{ledger}.checkpoint")
 
     def sign(self, ledger: str, head: Checkpoint, *, after: bytes | None) -> bytes:
         """Sign a head that continues the one in `after`, which is what is remembered. Raises HeadMoved if it is not."""
-        with durable.locked(self._folder, ledger):
+        with durable.locked(self.folder, ledger):
             if self.remembered(ledger) != after:
                 raise HeadMoved
             text = head.write()
             note = Note(text, [key.sign(text) for key in self.keys(head.origin)]).write().encode()
-            durable.write(self._folder / f"{ledger}.checkpoint", note)
+            durable.write(self.folder / f"{ledger}.checkpoint", note)
         return note
 
     def forget(self, ledger: str) -> None:
         """Lay the remembered head of a ledger aside, under another name: it is evidence."""
-        with durable.locked(self._folder, ledger):
+        with durable.locked(self.folder, ledger):
             if self.remembered(ledger) is not None:
                 aside = f"{ledger}.checkpoint.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.{os.urandom(2).hex()}"
-                (self._folder / f"{ledger}.checkpoint").rename(self._folder / aside)
-                durable.sync(self._folder)
+                (self.folder / f"{ledger}.checkpoint").rename(self.folder / aside)
+                durable.sync(self.folder)
 
     def _refuse_given(self) -> None:
         if self._given:

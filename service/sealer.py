@@ -1,7 +1,9 @@
 """Seal all ledgers behind the appends, sign checkpoints, and hand them to witnesses and anchors.
 
-A checkpoint is due after so many events or, if there are any, after so many seconds. What must not be signed over is
-told loudly, in the log and in /v1/ledger/checkpoint, and tried again: the ledger goes on taking events in.
+A checkpoint is due after so many events or, if there are any, after so many seconds. When there is nothing else to do,
+old tiles are hashed again from their entries, one at a time and round and round, so that an event that was changed in
+the database is found sooner or later without anybody asking. What must not be signed over is told loudly, in the log
+and in /v1/ledger/checkpoint, and tried again: the ledger goes on taking events in.
 """
 
 import asyncio
@@ -14,9 +16,9 @@ from ledger import heads, read
 from ledger.database import Connection, connect
 from ledger.errors import LedgerError, Unsealable
 from ledger.heads import Signed
-from ledger.merkle import Frontier
+from ledger.merkle import TILE_WIDTH, Frontier
 from ledger.registry import Ledger, all_ledgers
-from ledger.seal import load_frontier, seal_block
+from ledger.seal import load_frontier, recheck, seal_block
 from ledger.signer import Signer
 from service.publishing import Publisher
 from service.settings import Settings
@@ -37,6 +39,9 @@ class Sealer:
         self._seconds = settings.checkpoint_seconds
         self._publisher = Publisher(dsn, settings)
         self._frontiers: dict[int, Frontier] = {}
+        self._rechecked: dict[int, int] = {}  # which tile of leaves is next; it stays where one is wrong
+        self._wrong: set[int] = set()  # ledgers that are not signed because of that
+        self._turns = 0
         self._refused: dict[int, tuple[str, float]] = {}  # what was told of a ledger, and when
 
     async def run(self) -> None:
@@ -57,8 +62,12 @@ class Sealer:
         connection = await connect(self._dsn)
         try:
             while True:
-                busy = [await self._turn(connection, ledger) for ledger in await all_ledgers(connection)]
+                ledgers = await all_ledgers(connection)
+                busy = [await self._turn(connection, ledger) for ledger in ledgers]
                 if not any(busy):
+                    if ledgers:
+                        self._turns += 1
+                        await self._recheck(connection, ledgers[self._turns % len(ledgers)])
                     await asyncio.sleep(POLL_SECONDS)
         finally:
             await connection.close(timeout=5)
@@ -74,7 +83,9 @@ class Sealer:
             grown = self._frontiers[ledger_id] = await seal_block(connection, ledger_id, frontier)
             if grown is not frontier:
                 return True
-            if await self._is_due(connection, ledger_id):
+            if ledger_id in self._wrong:
+                await self._recheck(connection, ledger)
+            elif await self._is_due(connection, ledger_id):
                 signed = await heads.sign_head(connection, self._signer, ledger, frontier=grown)
                 self._refused.pop(ledger_id, None)
                 self._publisher.publish(ledger, signed)
@@ -82,6 +93,21 @@ class Sealer:
             self._frontiers.pop(ledger_id, None)
             await self._tell(connection, ledger, error)
         return False
+
+    async def _recheck(self, connection: Connection, ledger: Ledger) -> None:
+        """Hash the next old tile of a ledger again. What is wrong is told, and not signed over until it is right."""
+        ledger_id = ledger.ledger_id
+        number = self._rechecked.get(ledger_id, 0)
+        if number * TILE_WIDTH >= self._frontiers.get(ledger_id, Frontier()).size:
+            self._rechecked[ledger_id] = 0
+            return
+        try:
+            await recheck(connection, ledger_id, number)
+            self._wrong.discard(ledger_id)
+            self._rechecked[ledger_id] = number + 1
+        except LedgerError as error:
+            self._wrong.add(ledger_id)
+            await self._tell(connection, ledger, error)
 
     async def _is_due(self, connection: Connection, ledger_id: int) -> bool:
         latest = await heads.latest_checkpoint(connection, ledger_id)

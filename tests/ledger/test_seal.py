@@ -229,6 +229,23 @@ async def test_what_was_adopted_is_another_log(connection: Connection, ledger: L
     assert [one.log for one in (first, adopted, again)] == [1, 2, 2]
 
 
+async def test_a_ledger_that_was_moved_goes_on_as_the_same_log(
+    connection: Connection, ledger: Ledger, signer: Signer
+) -> None:
+    await append_events(connection, ledger, 300)
+    await heads.sign_head(connection, signer, ledger)
+    [before] = await heads.log_keys(connection, ledger.ledger_id)
+    for table in ("logs", "log_keys", "tiles", "checkpoints"):  # as another database is, that has its events only
+        await connection.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER ALL")
+        await connection.execute(f"DELETE FROM ledger.{table}")  # noqa: S608
+    await append_events(connection, ledger, 1, "later")
+
+    moved = await heads.sign_head(connection, Signer(signer.folder, site="elsewhere.example"), ledger)
+
+    assert Checkpoint.read(read_note(moved.note).text)[:2] == ("logs.example/acme", 301)
+    assert verify(read_note(moved.note), [before.key]) == [before.key]
+
+
 async def test_a_signer_without_memory_does_not_take_the_databases_word(
     connection: Connection, ledger: Ledger, signer: Signer, tmp_path: Path
 ) -> None:

@@ -128,6 +128,36 @@ async def test_what_is_not_signed_is_told_and_events_are_taken_in_all_the_same(
     assert await connection.fetchval("SELECT count(*) FROM ledger.seal_problems") == 2  # each told once
 
 
+async def test_an_old_event_that_was_changed_is_found_without_asking_and_signing_waits_until_it_is_right(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
+) -> None:
+    await append_events(connection, ledger, 600)
+    change = "UPDATE ledger.events SET entry = $1 WHERE position = 300"
+    entry = await connection.fetchval("SELECT entry FROM ledger.events WHERE position = 300")
+    async with sealing(dsn, tmp_path, checkpoint_seconds=0):
+        await until_size(connection, ledger, 600)
+        await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
+        await connection.execute(change, entry + b" ")
+
+        async def problem() -> Any:
+            return await heads.problem_of(connection, ledger.ledger_id)
+
+        found = await until(problem)
+        assert found.detail.endswith("(position 300 does not have its hash)")
+        await append_events(connection, ledger, 1, "later")
+        restoring = await connection.fetchval("SELECT clock_timestamp()")
+        await connection.execute(change, entry)
+        await until_size(connection, ledger, 601)
+        signed = await heads.latest_checkpoint(connection, ledger.ledger_id)
+        assert signed is not None
+        assert signed.signed_at > restoring
+        await connection.execute("ALTER TABLE ledger.tiles DISABLE TRIGGER ALL")
+        await connection.execute("UPDATE ledger.tiles SET root = $1 WHERE number = 1", bytes(32))
+
+        found = await until(problem)
+        assert found.kind == "TreeChanged"
+
+
 @contextlib.asynccontextmanager
 async def a_witness(folder: Path) -> AsyncIterator[tuple[Witness, str]]:
     made = Witness(folder, "witness.example/w1")

@@ -247,6 +247,7 @@ class Projector:
 
 async def catch_up(connection: Connection, ledger_id: int) -> int:
     """Advance one ledger until its rows reflect all of it; give the position. Raises RebuildDue."""
+    await hasten(connection)
     while (position := await store.checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
         async for _ in advance.follow(connection, ledger_id):
             pass

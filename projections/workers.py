@@ -26,6 +26,7 @@ from projections import parts
 from projections.codecs import hasten
 from projections.parts import Part, Task
 
+NICE = 10  # who reads and delivers comes first, where processors are few
 WITHOUT_PROGRESS_MAX = 3  # times that workers may die in a row with nothing done
 
 SETTINGS = """
@@ -131,6 +132,7 @@ def _begin(lifeline: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> Non
     """Set a worker up; Ctrl-C is for its employer."""
     global _desk
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICE)
     threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     _desk = Desk(runner, runner.run(open_connection(dsn, schema)), tasks)

@@ -24,6 +24,7 @@ from service.house import HOUSE
 
 RESTART_SECONDS = 1.0
 STOP_SECONDS_MAX = 10.0  # a batch under way is undone, not waited for
+COLLECTING = (50_000, 10, 10)  # facts and rows come by the thousands and go without being collected
 SIGN = b"."
 SIGNS_MAX = 4096  # that were sent while nobody read: one would do
 
@@ -88,6 +89,7 @@ def _project(end: socket.socket, dsn: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end.setblocking(False)
     gc.freeze()
+    gc.set_threshold(*COLLECTING)
 
     async def work() -> None:
         projector = Projector(dsn)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import uvloop
 from rich.console import Console
 
-from tests.bench import figures, importing, meaning, over_http, replay, sealing, views
+from tests.bench import figures, importing, meaning, over_http, replay, sealing, views, waiting
 from tests.bench.figures import Figure
 
 RUNS = 3
@@ -29,6 +29,8 @@ BENCHMARKS = {
     "advance": Benchmark("advance", views.advance, 15_000),
     "rebuild": Benchmark("rebuild", replay.replay, 100_000),
     "seal": Benchmark("seal, and what it costs", sealing.seal, 5_000),
+    "lag": Benchmark("lag, 1,000 deliveries a second over HTTP", waiting.lag, 10_000),
+    "reading": Benchmark("GET /v1/accounts/{id}, 200 a second, while everything is rebuilt", waiting.reading, 50_000),
     "get": Benchmark("GET /v1/accounts/{id}, 32 connections", over_http.get_accounts, 10_000),
 }
 

@@ -21,11 +21,26 @@ class Offered(NamedTuple):
     p99_ms: float
 
 
+class Pace:
+    """So many requests a second, whoever of the connections is free."""
+
+    def __init__(self, per_second: float) -> None:
+        self._step = 1 / per_second
+        self._next = 0.0
+
+    def due(self, now: float) -> float:
+        """Give when the next request is to be sent."""
+        self._next = max(self._next + self._step, now - 1.0)  # a second is made up for, no more
+        return self._next
+
+
 class Sender(asyncio.Protocol):
     """One connection. All of them draw on the same requests."""
 
-    def __init__(self, requests: Iterator[bytes], seconds: list[float], over: "asyncio.Future[None]") -> None:
-        self._requests, self._seconds, self._over = requests, seconds, over
+    def __init__(
+        self, requests: Iterator[bytes], seconds: list[float], over: "asyncio.Future[None]", pace: Pace | None = None
+    ) -> None:
+        self._requests, self._seconds, self._over, self._pace = requests, seconds, over, pace
         self._answer = b""
         self._sent_at = 0.0
 
@@ -38,6 +53,13 @@ class Sender(asyncio.Protocol):
         if request is None:
             self._transport.close()
             return
+        if self._pace is None:
+            self._write(request)
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_at(self._pace.due(loop.time()), self._write, request)
+
+    def _write(self, request: bytes) -> None:
         self._sent_at = time.perf_counter()
         self._transport.write(request)
 
@@ -70,22 +92,28 @@ class Sender(asyncio.Protocol):
         self._transport.close()
 
 
-async def offer(port: int, requests: Sequence[bytes]) -> Offered:
-    """Send every request once. Fails if an answer is not 200."""
+async def offer(port: int, requests: Sequence[bytes], per_second: float | None = None) -> Offered:
+    """Send every request once, as fast as it is answered or at a pace. Fails if an answer is not 200."""
     loop = asyncio.get_running_loop()
     seconds: list[float] = []
     shared = iter(requests)
+    pace = Pace(per_second) if per_second else None
     over = [loop.create_future() for _ in range(CONNECTIONS)]
     begun = time.perf_counter()
     for one in over:
-        await loop.create_connection(lambda one=one: Sender(shared, seconds, one), "127.0.0.1", port)  # type: ignore[misc]
+        await loop.create_connection(
+            lambda one=one: Sender(shared, seconds, one, pace),  # type: ignore[misc]
+            "127.0.0.1",
+            port,
+        )
     await asyncio.wait_for(asyncio.gather(*over), SECONDS_MAX)
     taken = time.perf_counter() - begun
     seconds.sort()
-    return Offered(len(seconds) / taken, 1000 * _at(seconds, 0.5), 1000 * _at(seconds, 0.99))
+    return Offered(len(seconds) / taken, 1000 * at_share(seconds, 0.5), 1000 * at_share(seconds, 0.99))
 
 
-def _at(ordered: Sequence[float], share: float) -> float:
+def at_share(ordered: Sequence[float], share: float) -> float:
+    """Give what so large a share of ordered values is at most."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 

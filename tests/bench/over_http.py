@@ -22,7 +22,7 @@ async def ingest(events: int, runs: int) -> list[Figure]:
         "the load client alone": [],
         "authenticated and parsed, not stored": [],
         "stored": [],
-        "stored, the projector in the same process": [],
+        "stored, the projector beside it": [],
     }
     async with opened() as place:
         book = await new_book(place, "bench")
@@ -40,7 +40,7 @@ async def ingest(events: int, runs: int) -> list[Figure]:
             await catch_up(place.connection, book.ledger.ledger_id)
             for run in range(runs):
                 requests = requests_of(a_history(events, seed=100 + run), book.inbound)
-                measured["stored, the projector in the same process"].append(await offer(projected, requests))
+                measured["stored, the projector beside it"].append(await offer(projected, requests))
     return [_figure(name, "deliveries", events, runs_of, list(measured)[1]) for name, runs_of in measured.items()]
 
 

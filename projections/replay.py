@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from ledger.database import Connection, connect
-from ledger.errors import RebuildRuns
-from ledger.registry import all_ledgers
-from projections import generations, promotion, store
-from projections.digest import digest
+from ledger.errors import NotPromoted, RebuildRuns
+from projections import generations, promotion
+from projections.comparison import Comparison, compare
 from projections.generations import FILLING, LOCK_GENERATIONS, Generation
 from projections.rebuild import Filled, Progress, Source, fill, quiet
+from projections.rest import take_over_the_rest
+from projections.scope import EVERYTHING, Scope
 
 TAKE_FILLING = "SELECT pg_try_advisory_lock($1, $2)"
 LEAVE_FILLING = "SELECT pg_advisory_unlock($1, $2)"
@@ -26,37 +27,59 @@ MARK_DROPPING = "UPDATE projections.generations SET state = 'dropping' WHERE gen
 
 
 class Report(NamedTuple):
-    """What a rebuild did: events read, facts derived, and for each ledger the tables whose rows came out otherwise."""
+    """What a rebuild did: events read, facts derived, for each ledger the tables whose rows came out otherwise, and
+    whether readers see them now; `refused` says why not."""
 
     generation: int
     events: int
     facts: int
     differing: Mapping[str, Sequence[str]]
     promoted: bool
+    comparison: Comparison | None = None
+    refused: str | None = None
 
 
 async def rebuild(
     dsn: str,
     *,
     source: Source = "ledger",
+    scope: Scope = EVERYTHING,
     workers: int | None = None,
-    force: bool = True,
+    expect: Sequence[str] = (),
+    force: bool = False,
     to_promote: bool = True,
     progress: Progress = quiet,
 ) -> Report:
-    """Derive facts and rows of every ledger again, from position 1, compare, and let readers see them."""
-    built, filled = await build(dsn, source=source, workers=workers, progress=progress)
-    differing = await _compare(dsn, built)
-    if to_promote:
+    """Make rows again, and facts too with `source="ledger"`, compare them, and let readers see them unless they differ
+    otherwise than expected. Raises RebuildRuns, WorkersLost."""
+    built, filled = await build(dsn, source=source, scope=scope, workers=workers, progress=progress)
+    comparison = await compare_with_active(dsn, built, expect)
+    report = Report(built.generation, filled.events, filled.facts, comparison.differing, False, comparison)
+    if not to_promote:
+        return report
+    try:
         await promotion.promote(dsn, built.generation, force=force)
-    return Report(built.generation, filled.events, filled.facts, differing, to_promote)
+    except NotPromoted as refused:
+        return report._replace(refused=str(refused))
+    return report._replace(promoted=True)
+
+
+async def compare_with_active(dsn: str, built: Generation, expect: Sequence[str] = ()) -> Comparison:
+    """Compare a generation with the active one, and note with it what was found."""
+    connection = await connect(dsn)
+    try:
+        comparison = await compare(dsn, await generations.active(connection), built, expect)
+        await promotion.keep_comparison(connection, built.generation, comparison.summary())
+    finally:
+        await connection.close()
+    return comparison
 
 
 async def build(
     dsn: str,
     *,
     source: Source = "ledger",
-    scope: Mapping[str, Any] = {},
+    scope: Scope = EVERYTHING,
     workers: int | None = None,
     progress: Progress = quiet,
 ) -> tuple[Generation, Filled]:
@@ -66,10 +89,11 @@ async def build(
     """
     connection = await connect(dsn)
     try:
-        async with _begun(connection, source, scope) as made:
+        async with _begun(connection, source, scope.document()) as made:
             filled = await _filled(dsn, made.schema_name)
             if filled is None:
                 filled = await fill(dsn, made.schema_name, source=source, workers=workers, progress=progress)
+            await take_over_the_rest(dsn, made, scope)
             await promotion.bring_up(dsn, made)
             await generations.set_ready(connection, made.generation)
         return await generations.find(connection, made.generation), filled
@@ -120,24 +144,3 @@ async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]
             await connection.execute(MARK_DROPPING, one.generation)
             await connection.fetchval(LEAVE_FILLING, FILLING, one.generation)
     return found
-
-
-async def _compare(dsn: str, built: Generation) -> dict[str, list[str]]:
-    """Give, for each ledger that differs, the tables that do."""
-    active = await connect(dsn)
-    fresh = await connect(dsn, search_path=built.schema_name)
-    differing = {}
-    try:
-        for ledger in await all_ledgers(active):
-            await promotion.bring_to(active, ledger.ledger_id, await store.checkpoint(fresh, ledger.ledger_id))
-            async with active.transaction(isolation="repeatable_read", readonly=True):
-                await promotion.bring_to(fresh, ledger.ledger_id, await store.checkpoint(active, ledger.ledger_id))
-                ours = await digest(active, ledger.ledger_id, untimed=True)
-                theirs = await digest(fresh, ledger.ledger_id, untimed=True)
-            tables = [name for name in ours.tables if ours.tables[name] != theirs.tables[name]]
-            if tables:
-                differing[ledger.name] = tables
-    finally:
-        await active.close()
-        await fresh.close()
-    return differing

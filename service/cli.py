@@ -20,9 +20,12 @@ from service.commands import (
     explaining,
     exports,
     files,
+    generations,
     history,
     ledgers,
+    parking,
     people,
+    planning,
     roles,
     seals,
     serving,
@@ -50,7 +53,14 @@ app.add_typer(ledgers.connections, name="connection")
 app.add_typer(ledgers.keys, name="key")
 app.command("import")(files.import_file)
 app.command("export")(exports.export_ledger)
-app.command("rebuild")(history.rebuild_views)
+app.command("rebuild")(generations.rebuild_views)
+app.command("generations")(generations.list_generations)
+app.command("promote")(generations.promote_generation)
+app.command("rollback")(generations.roll_back)
+app.command("drop")(generations.drop_generation)
+app.command("verify")(planning.verify)
+app.add_typer(planning.events, name="events")
+app.add_typer(parking.parked, name="parked")
 app.command("digest")(history.show_digest)
 app.command("explain")(explaining.explain)
 app.command("vendors")(vendors.show_vendors)

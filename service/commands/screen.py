@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from service.answers import plain
 
 PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
 
@@ -32,7 +35,12 @@ InLedger = Annotated[str, typer.Option("--ledger", help="The ledger's name.", sh
 
 def show_json(value: Any) -> None:
     """Print one JSON document."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+    sys.stdout.write(orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Write points as exact strings, and anything else that JSON does not know as its text."""
+    return plain(value) if isinstance(value, Decimal) else str(value)
 
 
 def show(text: str) -> None:

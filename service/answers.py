@@ -25,6 +25,7 @@ STATUS: Mapping[type[errors.LedgerError], HTTPStatus] = {
     errors.ScopeMissing: HTTPStatus.FORBIDDEN,
     errors.DeliveryTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.NameTaken: HTTPStatus.CONFLICT,
+    errors.NotPromoted: HTTPStatus.CONFLICT,
     errors.PeriodNotClosable: HTTPStatus.CONFLICT,
     errors.NothingToAdopt: HTTPStatus.CONFLICT,
     errors.AdjustmentDiffers: HTTPStatus.UNPROCESSABLE_ENTITY,

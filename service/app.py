@@ -47,6 +47,9 @@ from service.window import (
     system,
     tlog,
 )
+from service.window import (
+    generations as generations_window,
+)
 
 RETRY_SECONDS = 1.0
 
@@ -72,6 +75,7 @@ ROUTES = [
     *orders.ROUTES,
     *reconciliation.ROUTES,
     *conflicts.ROUTES,
+    *generations_window.ROUTES,
     *audit.ROUTES,
     *system.ROUTES,
     *proofs.ROUTES,
@@ -203,7 +207,7 @@ def make_app(
         await connection.close()
         vault = Vault(master_key)
         appender = Appender(dsn, vault, projector.wake)
-        app[HOUSE] = House(settings, pool, reading, master_key, vault, appender, projector)
+        app[HOUSE] = House(dsn, settings, pool, reading, master_key, vault, appender, projector)
         tasks = [asyncio.create_task(appender.run())]
         if settings.erase_on_request:
             tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
@@ -217,6 +221,10 @@ def make_app(
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        rebuilding = app[HOUSE].rebuilding
+        if rebuilding is not None:
+            rebuilding.cancel()  # what it has filled is kept, and gone on with by the next one
+            await asyncio.wait([rebuilding])
         await appender.drain()
         await pool.close()
         await reading.close()

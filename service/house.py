@@ -1,5 +1,6 @@
 """What every request handler needs, made once: the pool, the appender, the projector, and what is cached of callers."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -49,6 +50,7 @@ class House:
 
     def __init__(
         self,
+        dsn: str,
         settings: Settings,
         pool: Readers,
         reading: Readers,
@@ -57,6 +59,7 @@ class House:
         appender: Appender,
         projector: Projector,
     ) -> None:
+        self.dsn = dsn
         self.settings = settings
         self.pool = pool  # may do what the service may; for callers who only read there is `reading`
         self.reading = reading
@@ -64,6 +67,7 @@ class House:
         self.vault = vault
         self.appender = appender
         self.projector = projector
+        self.rebuilding: asyncio.Task[None] | None = None  # the rebuild that a caller asked this process for
         self.inbound = Briefly(self._find_connection)
         self.keys = Briefly(self._find_key)
 

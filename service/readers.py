@@ -32,6 +32,7 @@ class Readers:
         self._size = size
         self._role = role
         self._now: _Opened | None = None
+        self._changed = asyncio.Condition()
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def enter(self, generation: int) -> None:
@@ -39,6 +40,8 @@ class Readers:
         pool = await open_pool(self._dsn, size=self._size, generation=generation, role=self._role)
         opened = _Opened(pool, generation)
         left, self._now = self._now, opened
+        async with self._changed:
+            self._changed.notify_all()
         if left is not None:
             leaving = asyncio.create_task(_close(left))
             self._leaving.add(leaving)
@@ -49,6 +52,11 @@ class Readers:
         """The generation that is read now."""
         assert self._now is not None
         return self._now.generation
+
+    async def entered(self, generation: int) -> None:
+        """Wait until what is read from now on sees a generation."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.generation == generation)
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:

@@ -1,0 +1,148 @@
+"""Generations over HTTP, for keys of scope admin: list, rebuild, promote, roll back, drop; and retry what is parked.
+
+Generations hold all ledgers of a database, so what an admin of one ledger does here holds for all; of a comparison they
+see the tables of their own ledger only.
+"""
+
+import asyncio
+import logging
+from typing import Any, get_args
+
+from aiohttp import web
+
+from ledger.errors import LedgerError, RebuildRuns, RequestInvalid
+from projections import generations, promotion, replay, retrying
+from projections.generations import Generation
+from projections.rebuild import Source
+from projections.scope import EVERYTHING, Scope, check_scope
+from service.answers import answer
+from service.house import HOUSE
+from service.window.reading import Reader, body_of, reach, reader
+
+SEEN_SECONDS_MAX = 5.0
+WORKERS_MIN = 2  # so that the work is done in other processes than the one that answers
+GENERATION = r"{generation:[0-9]{1,9}}"
+
+_log = logging.getLogger(__name__)
+
+
+def shown(read: Reader, one: Generation) -> dict[str, Any]:
+    """Show a generation, with what its comparison found in the caller's ledger."""
+    document = one._asdict()
+    del document["shapes"], document["schema_name"]
+    if one.comparison is not None:
+        document["comparison"] = {
+            "with": one.comparison["with"],
+            "position": one.comparison["positions"].get(read.ledger.name),
+            "differing": one.comparison["differing"].get(read.ledger.name, []),
+            "unexpected": one.comparison["unexpected"],
+        }
+    return document
+
+
+async def list_generations(request: web.Request) -> web.Response:
+    """GET /v1/generations: the built copies of the views, oldest first."""
+    async with reader(request, "admin") as read:
+        listed = await generations.listed(read.connection)
+        return answer({"items": [shown(read, one) for one in listed], "next": None, **await reach(read)})
+
+
+async def rebuild(request: web.Request) -> web.Response:
+    """POST /v1/generations {"from": "ledger", "projections": [], "expect": [], "promote": false}: begin a rebuild.
+
+    202 as soon as it has begun; GET /v1/generations says how it ends.
+    """
+    house = request.app[HOUSE]
+    async with reader(request, "admin") as read:
+        body = await body_of(request)
+        source: Source = body.get("from", "ledger")
+        if source not in get_args(Source):
+            raise RequestInvalid('from is "ledger" or "facts"')
+        scope = Scope(tuple(_names(body, "projections"))) if body.get("projections") else EVERYTHING
+        await check_scope(read.connection, scope)
+        if house.rebuilding is not None and not house.rebuilding.done():
+            raise RebuildRuns
+        work = replay.rebuild(
+            house.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=_names(body, "expect"),
+            force=body.get("force") is True, to_promote=body.get("promote") is True,
+        )  # fmt: skip
+        house.rebuilding = asyncio.create_task(_supervised(work))
+        return answer({"state": "filling", "from": source}, status=202)
+
+
+async def _supervised(work: Any) -> None:
+    try:
+        await work
+    except LedgerError as error:
+        _log.error("a rebuild ended: %s", error)
+    except Exception as error:
+        _log.error("a rebuild ended: %s", type(error).__name__)
+
+
+def _names(body: dict[str, Any], field: str) -> list[str]:
+    names = body.get(field, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RequestInvalid(f"{field} is a list of names")
+    return names
+
+
+async def promote(request: web.Request) -> web.Response:
+    """POST /v1/generations/{n}/promote {"force": false, "expect": []}: let readers see it."""
+    house = request.app[HOUSE]
+    number = int(request.match_info["generation"])
+    async with reader(request, "admin") as read:
+        body = await body_of(request)
+        expect = _names(body, "expect")
+        candidate = await generations.find(read.connection, number)
+        if expect and candidate.state == "ready":
+            await replay.compare_with_active(house.dsn, candidate, expect)
+        promoted = await promotion.promote(house.dsn, number, force=body.get("force") is True)
+        await _seen(request, promoted)
+        return answer(shown(read, promoted))
+
+
+async def roll_back(request: web.Request) -> web.Response:
+    """POST /v1/generations/rollback: let readers see the one before, which has been following the ledger."""
+    async with reader(request, "admin") as read:
+        back = await promotion.roll_back(request.app[HOUSE].dsn)
+        await _seen(request, back)
+        return answer(shown(read, back))
+
+
+async def drop(request: web.Request) -> web.Response:
+    """DELETE /v1/generations/{n}: remove one that is not active; it goes when nobody reads it."""
+    number = int(request.match_info["generation"])
+    async with reader(request, "admin") as read:
+        gone = await promotion.drop(read.connection, number)
+        return answer({"generation": number, "dropped": gone})
+
+
+async def _seen(request: web.Request, active: Generation) -> None:
+    """Wait until the readers of this process see a generation, so that who promoted it sees it with the next answer."""
+    house = request.app[HOUSE]
+    try:
+        async with asyncio.timeout(SEEN_SECONDS_MAX):
+            await house.reading.entered(active.generation)
+    except TimeoutError:
+        _log.warning("readers do not see generation %s yet", active.generation)
+
+
+async def retry_parked(request: web.Request) -> web.Response:
+    """POST /v1/reconciliation/parked/retry {"subject_kind": "...", "subject": "..."}: fold parked subjects again."""
+    async with reader(request, "admin") as read:
+        body = await body_of(request)
+        kind, subject = body.get("subject_kind"), body.get("subject")
+        if not all(one is None or isinstance(one, str) for one in (kind, subject)):
+            raise RequestInvalid("subject_kind and subject are texts")
+        done = await retrying.retry(read.connection, read.ledger.ledger_id, subject_kind=kind, subject=subject)
+        return answer({**done._asdict(), **await reach(read)})
+
+
+ROUTES = [
+    web.get("/v1/generations", list_generations),
+    web.post("/v1/generations", rebuild),
+    web.post("/v1/generations/rollback", roll_back),
+    web.post(f"/v1/generations/{GENERATION}/promote", promote),
+    web.delete(f"/v1/generations/{GENERATION}", drop),
+    web.post("/v1/reconciliation/parked/retry", retry_parked),
+]

@@ -79,14 +79,17 @@ class House:
         async with self.pool.acquire() as connection:
             return await registry.find_key(connection, key)
 
-    async def caller(self, request: web.Request, scope: str) -> Access:
-        """Say which ledger a caller may use. Raises BadCredentials or ScopeMissing."""
+    async def caller(self, request: web.Request, scope: str, *or_scopes: str) -> Access:
+        """Say which ledger a caller may use, whose key must carry one of the scopes, or admin.
+
+        Raises BadCredentials or ScopeMissing.
+        """
         kind, _, key = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer" or not key:
             raise BadCredentials
         access = await self.keys.get(key.strip())
-        if scope not in access.scopes and "admin" not in access.scopes:
-            raise ScopeMissing(scope)
+        if not access.scopes & {scope, *or_scopes, "admin"}:
+            raise ScopeMissing(" or ".join((scope, *or_scopes)))
         return access
 
     async def await_position(self, request: web.Request, ledger_id: int) -> None:

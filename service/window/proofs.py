@@ -23,7 +23,7 @@ COSIGNED = """
 async def prove_inclusion(request: web.Request) -> web.Response:
     """GET /v1/ledger/proofs/inclusion?position=&size=: that an event is in the tree of a size, the newest if none is
     given: leaf index, leaf hash, and the hashes from its sibling up, in hexadecimal."""
-    async with reader(request) as read_of:
+    async with reader(request, "read", "audit") as read_of:
         signed = await newest(read_of.connection, read_of.ledger)
         ledger_id = read_of.ledger.ledger_id
         size = read_int(request.query.get("size"), "size", least=1, most=SIZE_MAX) or signed.size
@@ -50,7 +50,7 @@ async def prove_inclusion(request: web.Request) -> web.Response:
 async def prove_consistency(request: web.Request) -> web.Response:
     """GET /v1/ledger/proofs/consistency?from=&to=: that the tree of one size is the beginning of that of another, the
     newest if none is given, in hexadecimal."""
-    async with reader(request) as read_of:
+    async with reader(request, "read", "audit") as read_of:
         signed = await newest(read_of.connection, read_of.ledger)
         ledger_id = read_of.ledger.ledger_id
         old = read_int(request.query.get("from"), "from", least=0, most=SIZE_MAX)
@@ -75,7 +75,7 @@ async def prove_event(request: web.Request) -> web.Response:
     """GET /v1/ledger/events/{position}/proof: a .tlog-proof file that convinces without us; the entry is its extra."""
     position = read_int(request.match_info["position"], "position", least=1, most=SIZE_MAX)
     assert position is not None
-    async with reader(request) as read_of:
+    async with reader(request, "read", "audit") as read_of:
         connection, ledger = read_of.connection, read_of.ledger
         if position > await read.tail(connection, ledger.ledger_id):
             raise PositionUnknown(position)
@@ -97,7 +97,7 @@ async def prove_event(request: web.Request) -> web.Response:
 async def tell_checkpoint(request: web.Request) -> web.Response:
     """GET /v1/ledger/checkpoint: the newest checkpoint, who cosigned it, how far it is behind, and what the matter is
     if nothing is signed."""
-    async with reader(request) as read_of:
+    async with reader(request, "read", "audit") as read_of:
         connection, ledger = read_of.connection, read_of.ledger
         signed = await heads.latest_checkpoint(connection, ledger.ledger_id)
         tail = await read.tail(connection, ledger.ledger_id)
@@ -123,7 +123,7 @@ async def tell_checkpoint(request: web.Request) -> web.Response:
 
 async def list_keys(request: web.Request) -> web.Response:
     """GET /v1/ledger/keys: every public key that ever signed for the ledger's log, and which sign now."""
-    async with reader(request) as read_of:
+    async with reader(request, "read", "audit") as read_of:
         ledger_id = read_of.ledger.ledger_id
         signed = await heads.latest_checkpoint(read_of.connection, ledger_id)
         keys = await heads.log_keys(read_of.connection, ledger_id)

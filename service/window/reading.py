@@ -52,14 +52,14 @@ class Times(NamedTuple):
 
 
 @asynccontextmanager
-async def reader(request: web.Request, scope: str = "read") -> AsyncIterator[Reader]:
-    """Check the caller's key, wait for ?min_position=, and lend a connection; who only reads gets one that PostgreSQL
-    confines to the ledger of the key, whatever the statements say.
+async def reader(request: web.Request, scope: str = "read", *or_scopes: str) -> AsyncIterator[Reader]:
+    """Check the caller's key, which must carry one of the scopes, wait for ?min_position=, and lend a connection; who
+    only reads gets one that PostgreSQL confines to the ledger of the key, whatever the statements say.
 
     Raises BadCredentials, ScopeMissing or NotAwaited.
     """
     house = request.app[HOUSE]
-    access = await house.caller(request, scope)
+    access = await house.caller(request, scope, *or_scopes)
     await house.await_position(request, access.ledger.ledger_id)
     if scope not in READING_SCOPES:
         async with house.pool.acquire() as connection:

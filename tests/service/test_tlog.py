@@ -155,6 +155,16 @@ async def test_the_same_files_are_there_for_keys_and_for_nobody_else(connection:
         assert (answered, body == tile) == (status, status == 200), given
 
 
+async def test_an_auditor_asks_for_proofs_with_a_key_that_reads_no_balance(
+    connection: Connection, sealed: Sealed
+) -> None:
+    auditor = await registry.create_key(connection, sealed.neighbour.ledger, ["audit"])
+
+    for path in ("checkpoint", "keys", "proofs/inclusion?position=1", "proofs/consistency?from=1"):
+        assert (await sealed.neighbour.ask(f"/v1/ledger/{path}", key=auditor))[0] == 200
+    assert (await sealed.neighbour.ask("/v1/customers/1", key=auditor))[0] == 403
+
+
 async def test_an_address_opens_its_ledger_only_until_it_is_withdrawn(connection: Connection, sealed: Sealed) -> None:
     token = sealed.reader.prefix.rpartition("/")[2]
     [published] = await public_logs.list_published(connection, sealed.neighbour.ledger)

@@ -17,6 +17,7 @@ from ledger.facts.customers import (
     CustomerErased,
     CustomersMerged,
     CustomerSubscribed,
+    CustomersUnmerged,
     CustomerUpdated,
 )
 from projections.projection import Projection, Rows, State, Table
@@ -144,6 +145,14 @@ def merge(customer: Customer, fact: CustomersMerged, occurrence: Occurrence) -> 
         customer.merged_at = occurrence.occurred_at
 
 
+def unmerge(customer: Customer, fact: CustomersUnmerged, occurrence: Occurrence) -> None:
+    _notice(customer, occurrence)
+    if fact.role == "survivor":
+        customer.merged_from = [one for one in customer.merged_from if one != fact.other]
+    elif customer.merged_into == fact.other:
+        customer.merged_into = customer.merged_at = None
+
+
 def _describe(customer: Customer, fact: CustomerDescribed, occurrence: Occurrence) -> None:
     _notice(customer, occurrence)
     customer.loyalty_type = fact.loyalty_type or customer.loyalty_type
@@ -193,6 +202,7 @@ CUSTOMERS = Projection(
         CustomerDeletionApproved: approve_deletion,
         CustomerErased: erase,
         CustomersMerged: merge,
+        CustomersUnmerged: unmerge,
     },
     rows=customer_rows,
     tables=(CUSTOMERS_TABLE,),

@@ -12,7 +12,13 @@ from typing import NamedTuple
 import msgspec
 
 from ledger.facts import Occurrence
-from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderItemFailed, OrderItemFulfilled
+from ledger.facts.order_items import (
+    OrderItemCancelled,
+    OrderItemFact,
+    OrderItemFailed,
+    OrderItemFulfilled,
+    OrderItemRefunded,
+)
 from projections.projection import Projection, Rows, State, Table
 
 NOTHING = Decimal(0)
@@ -28,6 +34,9 @@ class OrderItem(State):
     fulfilled_at: datetime | None = None
     failed_at: datetime | None = None
     cancelled_at: datetime | None = None
+    refunded_at: datetime | None = None
+    refunded: Decimal = NOTHING
+    posting: str | None = None
     errors: list[str] = msgspec.field(default_factory=list)
     partner_programme: str | None = None
     reference: str | None = None
@@ -47,6 +56,9 @@ class OrderItemRow(NamedTuple):
     fulfilled_at: datetime | None
     failed_at: datetime | None
     cancelled_at: datetime | None
+    refunded_at: datetime | None
+    refunded: Decimal  # points
+    posting: str | None  # how they were given back
     errors: list[str]
     partner_programme: str | None
     reference: str | None
@@ -63,6 +75,7 @@ ORDER_ITEMS_TABLE = Table(
             status text NOT NULL, points_paid numeric NOT NULL, hold text NOT NULL,
             refund text NOT NULL, refund_due numeric NOT NULL,
             fulfilled_at timestamptz, failed_at timestamptz, cancelled_at timestamptz,
+            refunded_at timestamptz, refunded numeric NOT NULL, posting text,
             errors text[] NOT NULL, partner_programme text, reference text,
             contested boolean NOT NULL, last_position bigint NOT NULL)
         """,
@@ -95,6 +108,13 @@ def cancel(item: OrderItem, fact: OrderItemCancelled, occurrence: Occurrence) ->
     item.cancelled_at = item.cancelled_at or occurrence.occurred_at
 
 
+def refund(item: OrderItem, fact: OrderItemRefunded, occurrence: Occurrence) -> None:
+    """Given back once, whatever is told again."""
+    _know(item, fact, occurrence)
+    if item.refunded_at is None:
+        item.refunded_at, item.refunded, item.posting = occurrence.occurred_at, fact.points, fact.posting
+
+
 def _know(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
     """Take over what the fact names; what it leaves out stays as it was."""
     item.order_id = fact.order
@@ -110,7 +130,8 @@ def _know(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
 
 def order_item_rows(_subject: str, item: OrderItem) -> Rows:
     arrived, lost = item.status == "fulfilled", item.status in ("failed", "cancelled")
-    due = item.points_paid if lost else NOTHING
+    due = max(NOTHING, item.points_paid - item.refunded) if lost else NOTHING
+    posted = item.refunded_at is not None
     row = OrderItemRow(
         customer=item.customer,
         order_id=item.order_id,
@@ -119,15 +140,18 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
         status=item.status,
         points_paid=item.points_paid,
         hold="captured" if arrived else "released" if lost else "held",
-        refund="due" if due else "none",
+        refund="due" if due else "posted" if posted else "none",
         refund_due=due,
         fulfilled_at=item.fulfilled_at,
         failed_at=item.failed_at,
         cancelled_at=item.cancelled_at,
+        refunded_at=item.refunded_at,
+        refunded=item.refunded,
+        posting=item.posting,
         errors=item.errors,
         partner_programme=item.partner_programme,
         reference=item.reference,
-        contested=item.fulfilled_at is not None and (item.failed_at or item.cancelled_at) is not None,
+        contested=item.fulfilled_at is not None and (item.failed_at or item.cancelled_at or posted or None) is not None,
         last_position=item.position,
     )
     return {"order_items": [row]}
@@ -135,10 +159,10 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
 
 ORDER_ITEMS = Projection(
     name="order_items",
-    version=1,
+    version=2,
     subject="order_item",
     start=OrderItem,
-    on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel},
+    on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel, OrderItemRefunded: refund},
     rows=order_item_rows,
     tables=(ORDER_ITEMS_TABLE,),
     path="order-items",

@@ -13,8 +13,9 @@ from ledger.database import Connection, connect
 from ledger.errors import SubjectUnknown
 from ledger.registry import Ledger, all_ledgers
 from ledger.vault import Vault
-from projections.accounts import ACCOUNTS
-from projections.joined import groups_of
+from projections import store
+from projections.accounts import ACCOUNTS, Wallet
+from projections.joined import components, groups_of
 from service.acts import append_act
 
 LOOK_SECONDS = 2.0
@@ -75,7 +76,16 @@ async def is_known(connection: Connection, ledger: Ledger, customer: str) -> boo
 async def _one_person(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
     """Name all customers who are this person by merges."""
     groups = await groups_of(connection, ledger.ledger_id, ACCOUNTS, [customer])
-    return sorted({customer}.union(*groups.members.values()))
+    folded = await store.read_subjects(connection, ledger.ledger_id, ACCOUNTS.subject, list(groups.members))
+    people = []
+    for root, members in groups.members.items():
+        if root in folded and not folded[root].parked:  # a merge may have been undone: then they are two again
+            wallet = store.decode_state(ACCOUNTS, folded[root].state)
+            assert isinstance(wallet, Wallet)
+            people += [one for one in components(wallet.survivors.items()).values() if customer in one]
+        else:
+            people.append(list(members))
+    return sorted({customer}.union(*people))
 
 
 async def erase_on_request(dsn: str, vault: Vault) -> None:

@@ -90,6 +90,14 @@ class CustomersMerged(CustomerFact, frozen=True, kw_only=True, omit_defaults=Tru
     other: str
 
 
+class CustomersUnmerged(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
+    """We undid a merge: two customers again. Told of each of them, with the other."""
+
+    rank = 51
+    role: str  # "victim" or "survivor"
+    other: str
+
+
 FACTS: tuple[type[Fact], ...] = (
     CustomerAdded,
     CustomerUpdated,
@@ -97,4 +105,5 @@ FACTS: tuple[type[Fact], ...] = (
     CustomerDeletionApproved,
     CustomerErased,
     CustomersMerged,
+    CustomersUnmerged,
 )

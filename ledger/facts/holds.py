@@ -29,7 +29,14 @@ class HoldRefundDue(HoldFact, frozen=True, kw_only=True, omit_defaults=True):
     rank = 43
 
 
+class HoldRefunded(HoldFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The points due back were given back, where the order had taken them from."""
+
+    rank = 44
+
+
 FACTS: tuple[type[Fact], ...] = (
     HoldCaptured,
     HoldRefundDue,
+    HoldRefunded,
 )

@@ -49,6 +49,12 @@ class HolderMerged(MergeFact, frozen=True, kw_only=True, omit_defaults=True):
     claims: tuple[ProgrammeClaim, ...] = ()
 
 
+class HolderUnmerged(MergeFact, frozen=True, kw_only=True, omit_defaults=True):
+    """We undid a merge: what is left of this holder's goes back to its own accounts."""
+
+    rank = 86
+
+
 class TierAfterMerge(TierFact, frozen=True, kw_only=True, omit_defaults=True):
     """After a merge the survivor is in this tier, entered by the merge or kept: the vendor does not say which."""
 
@@ -58,5 +64,6 @@ class TierAfterMerge(TierFact, frozen=True, kw_only=True, omit_defaults=True):
 FACTS: tuple[type[Fact], ...] = (
     HolderMergedAway,
     HolderMerged,
+    HolderUnmerged,
     TierAfterMerge,
 )

@@ -43,8 +43,18 @@ class OrderItemCancelled(OrderItemFact, frozen=True, kw_only=True, omit_defaults
     rank = 21
 
 
+class OrderItemRefunded(OrderItemFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The points due back for the item were given back; `posting` names how."""
+
+    rank = 30
+    points: Decimal
+    posting: str | None = None
+    by: str | None = None
+
+
 FACTS: tuple[type[Fact], ...] = (
     OrderItemFulfilled,
     OrderItemFailed,
     OrderItemCancelled,
+    OrderItemRefunded,
 )

@@ -46,6 +46,7 @@ class Lot(Struct):
     expired: Decimal = ZERO
     returned: Decimal = ZERO
     asserted: bool = False
+    holder: str | None = None  # whose they were before a merge; None: the account's own
     rule: str | None = None  # the version of the programme's terms that gave the day, where the vendor names none
 
     def place(self) -> Place:
@@ -67,6 +68,7 @@ class Debit(Struct):
     reversed: Decimal = ZERO
     uses: list[Use] = []
     to: str = "redeemed"  # the class it went to
+    holder: str | None = None  # as of a lot
 
 
 class Orphan(Struct):
@@ -104,6 +106,7 @@ class Pending(Struct):
     external: bool = False
     bill: str | None = None
     bill_number: str | None = None
+    holder: str | None = None  # as of a lot
 
 
 class Adjustment(Struct):
@@ -140,6 +143,7 @@ class Account(Struct, dict=True):
     awaited: Decimal = ZERO  # converted before the promise was told
     bills_reversed: dict[str, Decimal] = {}
     lifetime: Decimal = ZERO  # net of returns, without the opening
+    lifetime_of: dict[str, Decimal] = {}  # of it, by whom it was before a merge
     lifetime_opening: Decimal | None = None
     lifetime_claimed: Decimal | None = None
     opening_lot: str | None = None

@@ -5,13 +5,21 @@ holds what went over, so that both accounts go on summing to zero and the two to
 """
 
 from bisect import insort
+from collections.abc import Callable
+from typing import Any
 
+from ledger.facts import Occurrence
+from ledger.facts.accounts import AccountFact
 from projections.accounts import drift
-from projections.accounts.lots import ZERO, Account, Orphan, post, settle
+from projections.accounts.lots import ZERO, Account, Debit, Lot, Orphan, Pending, post, settle
 
 
 def move(victim: Account, survivor: Account) -> None:
-    """Move everything that can still change from one account to the other."""
+    """Move everything that can still change from one account to the other. It is remembered whose it was."""
+    holder = victim.account_id.rsplit(":", 2)[0]
+    theirs: list[Lot | Debit | Pending] = [*victim.lots.values(), *victim.debits.values(), *victim.pending.values()]
+    for one in theirs:
+        one.holder = one.holder or holder
     for name, heirs in (("available", survivor.open), ("lapsed", survivor.lapsed)):
         places = victim.open if name == "available" else victim.lapsed
         for place in places:
@@ -49,10 +57,32 @@ def move(victim: Account, survivor: Account) -> None:
     victim.expired_early, victim.expired_early_at, victim.expired_early_position = ZERO, None, 0
     for bill, points in victim.bills_reversed.items():
         survivor.bills_reversed[bill] = survivor.bills_reversed.get(bill, ZERO) + points
-    survivor.lifetime += victim.lifetime + (victim.lifetime_opening or ZERO)
+    lifetime = victim.lifetime + (victim.lifetime_opening or ZERO)
+    survivor.lifetime += lifetime
+    survivor.lifetime_of |= victim.lifetime_of
+    survivor.lifetime_of[holder] = lifetime - sum(victim.lifetime_of.values(), ZERO)
     victim.lots, victim.debits, victim.orphans, victim.pending, victim.awaited = {}, {}, {}, {}, ZERO
     victim.adjustments = {}
     for place in list(survivor.open):
         if survivor.debt <= 0:
             break
         settle(survivor, survivor.lots[place[2]])
+
+
+def apply_redirected(
+    account: Account, apply: Callable[[Account, Any, Occurrence], None], fact: AccountFact, occurrence: Occurrence
+) -> None:
+    """Apply a fact about a holder who was merged away; what it makes is remembered as that holder's."""
+    lots, debits, pending = set(account.lots), set(account.debits), set(account.pending)
+    lifetime = account.lifetime
+    apply(account, fact, occurrence)
+    made: list[Lot | Debit | Pending] = [
+        *(lot for name, lot in account.lots.items() if name not in lots),
+        *(entry for name, entry in account.debits.items() if name not in debits),
+        *(one for name, one in account.pending.items() if name not in pending),
+    ]
+    for one in made:
+        one.holder = fact.holder
+    if account.lifetime != lifetime:
+        earned = account.lifetime - lifetime
+        account.lifetime_of[fact.holder] = account.lifetime_of.get(fact.holder, ZERO) + earned

@@ -5,7 +5,7 @@ snapshots are claims: the first one of an account, in order of occurrence, shows
 opening); each later one is compared, and what differs is its drift.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -30,11 +30,11 @@ from ledger.facts.accounts import (
     account_id_of,
 )
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed, Removed
-from ledger.facts.holds import HoldCaptured, HoldRefundDue
-from ledger.facts.merges import HolderMerged, HolderMergedAway
+from ledger.facts.holds import HoldCaptured, HoldRefundDue, HoldRefunded
+from ledger.facts.merges import HolderMerged, HolderMergedAway, HolderUnmerged
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
-from projections.accounts import adjustments, drift, expiries, merges, promises, tables
-from projections.accounts.lots import ZERO, Account, Debit, credit, debit, pass_time, post, take
+from projections.accounts import adjustments, drift, expiries, holds, merges, promises, tables, unmerges
+from projections.accounts.lots import ZERO, Account, credit, debit, pass_time, post, take
 from projections.accounts.reversals import restore, take_back
 from projections.projection import Projection, Rows, State
 from projections.terms import NO_TERMS, Terms, programme_of
@@ -88,7 +88,10 @@ def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
     if first_claimed is not None:
         _open(wallet, account, occurrence, first_claimed - account.available - expected(fact))
     before = account.available
-    apply(account, fact, occurrence)
+    if fact.holder in wallet.survivors:
+        merges.apply_redirected(account, apply, fact, occurrence)
+    else:
+        apply(account, fact, occurrence)
     if first_claimed is not None:
         _adjust_opening(account, first_claimed - account.available)
     _compare(account, claim, occurrence)
@@ -243,33 +246,15 @@ def send(account: Account, fact: TransferSent, occurrence: Occurrence) -> None:
 
 def settle_transfer(account: Account, fact: TransferSettled, _occurrence: Occurrence) -> None:
     """The other half has arrived. Told before our own half, it leaves in transit below zero until that comes."""
+    entry = account.debits.get(fact.transfer)
+    if entry is not None and entry.to == "in_transit":
+        entry.to = "sent"
     post(account, "in_transit", "sent", fact.points)
 
 
 def receive(account: Account, fact: TransferReceived, occurrence: Occurrence) -> None:
     credit(account, occurrence, fact.points, source="received", origin="transfer")
     account.lifetime += fact.points
-
-
-def capture_hold(account: Account, fact: HoldCaptured, occurrence: Occurrence) -> None:
-    """An order item arrived: the points taken when it was ordered are spent. Its refund, if one was due, is not."""
-    entry = account.debits.pop(fact.item, None)
-    if entry is not None:
-        account.contested = True
-        post(account, entry.to, "unseen", entry.points)
-    debit(account, occurrence, fact.points, fact.item, "redeemed")
-
-
-def owe_hold(account: Account, fact: HoldRefundDue, _occurrence: Occurrence) -> None:
-    """An order item did not arrive: the points taken when it was ordered, which nobody told of, are due back."""
-    entry = account.debits.get(fact.item)
-    if entry is None:
-        account.debits[fact.item] = Debit(points=fact.points, to="held")
-        post(account, "unseen", "held", fact.points)
-    elif entry.to != "held":
-        account.contested = True
-        post(account, entry.to, "held", entry.points)
-        entry.to = "held"
 
 
 def remove(account: Account, fact: Removed, occurrence: Occurrence) -> None:
@@ -310,8 +295,9 @@ EFFECTS: dict[type[AccountFact], Effect] = {
     PromiseChanged: Effect(promises.change, none),
     PromiseKept: Effect(promises.keep, lambda fact: fact.points, "earning"),
     PromiseCancelled: Effect(promises.cancel, none),
-    HoldCaptured: Effect(capture_hold, lambda fact: -fact.points, "spending"),
-    HoldRefundDue: Effect(owe_hold, none),
+    HoldCaptured: Effect(holds.capture, lambda fact: -fact.points, "spending"),
+    HoldRefundDue: Effect(holds.owe, none),
+    HoldRefunded: Effect(holds.refund, none),
     Removed: Effect(remove, lambda fact: -fact.points),
     AdjustmentMade: Effect(adjustments.make, none),
     AdjustmentReversed: Effect(adjustments.reverse, none),
@@ -337,6 +323,32 @@ def merge_away(wallet: Wallet, fact: HolderMergedAway, occurrence: Occurrence) -
         _write_line(wallet, account, "MergedAway", occurrence, account.available - before, None, survivor)
         _write_line(wallet, heir, "Merged", occurrence, heir.available - before_heir, None, victim)
     wallet.survivors[victim] = survivor
+
+
+def unmerge(wallet: Wallet, fact: HolderUnmerged, occurrence: Occurrence) -> None:
+    """Give back to a holder what is left of theirs; facts about them are their own again. Of one who is not merged
+    away nothing changes."""
+    survivor = survivor_of(wallet, fact.holder)
+    if survivor == fact.holder:
+        return
+    holders = {one for one in wallet.survivors if fact.holder in _ways(wallet, one)}
+    del wallet.survivors[fact.holder]
+    for account in [one for one in wallet.accounts.values() if one.account_id.startswith(f"{survivor}:")]:
+        heir = account_of(wallet, fact.holder, account.programme, account.unit, None)
+        for one in (account, heir):
+            _lapse(wallet, one, occurrence.occurred_at)
+        before, before_heir = account.available, heir.available
+        unmerges.part(account, heir, holders, occurrence)
+        _write_line(wallet, account, "UnmergedAway", occurrence, account.available - before, None, fact.holder)
+        _write_line(wallet, heir, "Unmerged", occurrence, heir.available - before_heir, None, survivor)
+
+
+def _ways(wallet: Wallet, holder: str) -> Iterator[str]:
+    """Give a holder, and one after the other whoever took over their accounts."""
+    yield holder
+    while holder in wallet.survivors:
+        holder = wallet.survivors[holder]
+        yield holder
 
 
 def compare_merged(wallet: Wallet, fact: HolderMerged, occurrence: Occurrence) -> None:
@@ -374,7 +386,12 @@ ACCOUNTS = Projection(
     version=3,
     subject="account",
     start=Wallet,
-    on={**dict.fromkeys(EFFECTS, rule), HolderMergedAway: merge_away, HolderMerged: compare_merged},
+    on={
+        **dict.fromkeys(EFFECTS, rule),
+        HolderMergedAway: merge_away,
+        HolderMerged: compare_merged,
+        HolderUnmerged: unmerge,
+    },
     rows=wallet_rows,
     tables=(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, tables.STATEMENT, tables.ADJUSTMENTS),
     lines=take_lines,

@@ -10,9 +10,11 @@ from ledger.vault import Vault
 from projections.conflicts import DEFAULT_POLICY, POLICIES, policies_of
 from projections.policies import set_policy
 from projections.projector import catch_up
+from service.adjusting import Words
 from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
 from service.erasure import Erasure, erase
 from service.place import Place, ask
+from service.unmerging import Parted, unmerge
 
 policies = typer.Typer(help="Policies: which of the events that share a key is folded.", no_args_is_help=True)
 
@@ -40,6 +42,31 @@ def erase_customer(
         show(f"Nothing was left to forget of {', '.join(done.customers)}.")
     else:
         show(f"Forgot {', '.join(done.customers)}; the act stands at position {done.position}.")
+
+
+def unmerge_customer(
+    ledger: InLedger,
+    customer: Annotated[str, typer.Option("--customer", help="The victim of the merge.", show_default=False)],
+    author: Annotated[str, typer.Option(help="Who asks for it; sealed.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; sealed.", show_default=False)],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Undo the merge of a customer into another: what is left of the customer's points goes back to them."""
+
+    async def work(place: Place, connection: Connection) -> Parted:
+        found = await registry.find_ledger(connection, ledger)
+        await catch_up(connection, found.ledger_id)
+        words = Words("operator", author, reason)
+        done = await unmerge(connection, Vault(place.master_key), found, customer, words)
+        await catch_up(connection, found.ledger_id)
+        return done
+
+    done = ask(data, work)
+    if as_json:
+        show_json(done._asdict())
+    else:
+        show(f"{done.customer} is no longer {done.survivor}; the act stands at position {done.position}.")
 
 
 @policies.command("set")

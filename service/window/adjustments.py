@@ -31,7 +31,7 @@ async def post_adjustment(request: web.Request) -> web.Response:
     """
     asked = await body_of(request)
     points = _points(asked)
-    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or _text(asked, "adjustment") or None
+    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or text_of(asked, "adjustment") or None
     expires_on = _day(asked.get("expires_on"))
     if expires_on is not None and (points is None or points < 0):
         raise RequestInvalid("expires_on is for points that are added")
@@ -44,7 +44,7 @@ async def post_adjustment(request: web.Request) -> web.Response:
             read.ledger,
             account["account_id"],
             points,
-            _words(read, asked),
+            words_of(read, asked),
             adjustment=name,
             expires_on=expires_on,
         )
@@ -62,7 +62,7 @@ async def post_reversal(request: web.Request) -> web.Response:
         account = await find_account(read, request.match_info["id"])
         vault, adjustment = request.app[HOUSE].vault, request.match_info["adjustment"]
         done = await reverse(
-            read.connection, vault, read.ledger, account["account_id"], adjustment, _words(read, asked)
+            read.connection, vault, read.ledger, account["account_id"], adjustment, words_of(read, asked)
         )
         return _answer(request, done)
 
@@ -94,11 +94,13 @@ def _answer(request: web.Request, done: Adjusted) -> web.Response:
     return answer(done._asdict(), 201 if done.outcome == "appended" else 200)
 
 
-def _words(read: Reader, asked: dict[str, Any]) -> Words:
-    return Words(f"key {read.key_id}", _text(asked, "author"), _text(asked, "reason"))
+def words_of(read: Reader, asked: dict[str, Any]) -> Words:
+    """Read who asks and why, and note with which key."""
+    return Words(f"key {read.key_id}", text_of(asked, "author"), text_of(asked, "reason"))
 
 
-def _text(asked: dict[str, Any], name: str) -> str:
+def text_of(asked: dict[str, Any], name: str) -> str:
+    """Read a text of a body, empty if it is not there. Raises RequestInvalid."""
     text = asked.get(name, "")
     if not isinstance(text, str):
         raise RequestInvalid(f"{name} is a text")

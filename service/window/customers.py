@@ -13,7 +13,9 @@ from projections.projection import Projection
 from service.answers import answer, page
 from service.erasure import erase, is_known
 from service.house import HOUSE
+from service.unmerging import unmerge
 from service.window.account_views import shown_account_rows
+from service.window.adjustments import words_of
 from service.window.reading import Reader, Times, body_of, candidates, only, reach, reader, times_of
 from service.window.subjects import first_row, rows_of_customer
 
@@ -105,11 +107,28 @@ async def forget_customer(request: web.Request) -> web.Response:
         return answer(done._asdict())
 
 
+async def unmerge_customer(request: web.Request) -> web.Response:
+    """POST /v1/customers/{ref}/unmerge with author and reason: undo the merge of a customer into another. Scope admin.
+
+    200 {"customer", "survivor", "position"}; what is left of the customer's points goes back to them.
+    """
+    name = request.match_info["ref"]
+    house = request.app[HOUSE]
+    asked = await body_of(request)
+    async with reader(request, "admin") as read:
+        known = [one for one in await candidates(read, name) if await is_known(read.connection, read.ledger, one)]
+        customer = only(known, name)
+        done = await unmerge(read.connection, house.vault, read.ledger, customer, words_of(read, asked))
+        house.projector.wake()
+        return answer(done._asdict())
+
+
 LOOK_UPS = ("email", "mobile", "external_id")
 REASON_CHARACTERS_MAX = 500
 
 ROUTES = [
     web.get("/v1/customers", find_customers),
     web.post("/v1/customers/{ref}/erasure", forget_customer),
+    web.post("/v1/customers/{ref}/unmerge", unmerge_customer),
     web.get("/v1/customers/{ref}", get_customer),
 ]

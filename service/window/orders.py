@@ -7,10 +7,14 @@ from aiohttp import web
 from projections.as_of import known_of
 from projections.order_items import ORDER_ITEMS
 from service.answers import answer
-from service.window.reading import candidates, only, reach, reader, times_of
+from service.house import HOUSE
+from service.refunding import post_refund
+from service.window.adjustments import text_of, words_of
+from service.window.reading import body_of, candidates, only, reach, reader, times_of
 from service.window.subjects import first_row, shown
 
 ITEMS_MAX = 1_000
+ITEM = "SELECT subject FROM order_items WHERE ledger_id = $1 AND subject = ANY ($2)"
 ITEMS = """
     SELECT * FROM order_items WHERE ledger_id = $1 AND order_id = ANY ($2) ORDER BY order_id, subject LIMIT 1000
 """
@@ -43,4 +47,24 @@ async def get_order(request: web.Request) -> web.Response:
         )
 
 
-ROUTES = [web.get("/v1/orders/{id}", get_order)]
+async def post_item_refund(request: web.Request) -> web.Response:
+    """POST /v1/order-items/{id}/refund with author, reason and perhaps {"reference"}: say that the points due back for
+    an item that did not arrive were given back. Scope admin. 400 where nothing is due."""
+    asked = await body_of(request)
+    house = request.app[HOUSE]
+    async with reader(request, "admin") as read:
+        name = request.match_info["id"]
+        refs = await candidates(read, name)
+        rows = await read.connection.fetch(ITEM, read.ledger.ledger_id, refs)
+        item = only(sorted(row["subject"] for row in rows), name)
+        words = words_of(read, asked)
+        reference = text_of(asked, "reference")
+        done = await post_refund(read.connection, house.vault, read.ledger, item, words, reference=reference)
+        house.projector.wake()
+        return answer(done._asdict())
+
+
+ROUTES = [
+    web.get("/v1/orders/{id}", get_order),
+    web.post("/v1/order-items/{id}/refund", post_item_refund),
+]

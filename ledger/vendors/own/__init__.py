@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ledger.reading import Document
-from ledger.vendors.own import adjustments, attestations, erasures, periods
+from ledger.vendors.own import adjustments, attestations, erasures, periods, refunds, unmerges
 from ledger.vendors.personal import ANYWHERE, GENERAL, Personal
 from ledger.vendors.shape import as_time
 from ledger.vendors.terms import TermsSet, programme_terms_set
@@ -21,6 +21,8 @@ SOURCE = "loyalty"
 KINDS: dict[str, Kind[Any]] = {
     **erasures.KINDS,
     **adjustments.KINDS,
+    **refunds.KINDS,
+    **unmerges.KINDS,
     **periods.KINDS,
     **attestations.KINDS,
     "programmeTermsSet": Kind(TermsSet, programme_terms_set),

@@ -1,0 +1,29 @@
+"""Our word that a merge of two customers was undone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ledger.facts import Fact
+from ledger.facts.customers import CustomersUnmerged
+from ledger.facts.merges import HolderUnmerged
+from ledger.vendors.shape import SnakeShape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class Unmerged(SnakeShape):
+    """The victim of the merge, and who had taken over; author and reason are sealed."""
+
+    customer: str
+    survivor: str
+    by: Text = None
+
+
+def customers_unmerged(event: Unmerged, _stamp: Stamp) -> Sequence[Fact]:
+    return [
+        CustomersUnmerged(customer=event.customer, role="victim", other=event.survivor),
+        CustomersUnmerged(customer=event.survivor, role="survivor", other=event.customer),
+        HolderUnmerged(holder=event.customer),
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {"customersUnmerged": Kind(Unmerged, customers_unmerged)}

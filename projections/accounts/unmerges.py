@@ -1,0 +1,149 @@
+"""What undoing a merge does: by counter-entries, what is left of the victim's goes back to the victim's accounts.
+
+Lots, debits and promises know whose they were. What one of the two spent of the other's lots stays spent: such a part
+of a lot becomes a lot of its own on the side of who spent it. So a later reversal gives points back to the spender.
+"""
+
+from bisect import insort
+from collections.abc import Iterable, Set
+from decimal import Decimal
+
+from ledger.facts import Occurrence
+from projections.accounts.lots import (
+    DEBT,
+    ZERO,
+    Account,
+    Debit,
+    Lot,
+    Orphan,
+    Pending,
+    Use,
+    count_spent,
+    is_among,
+    lot_id_of,
+    post,
+    settle,
+    take,
+)
+
+
+def part(survivor: Account, victim: Account, holders: Set[str], occurrence: Occurrence) -> None:
+    """Give back to the victim's account what was the victim's, or of those merged into it before (`holders`)."""
+    _split(survivor, holders, occurrence)
+    lots = [lot for lot in survivor.lots.values() if lot.holder in holders]
+    debits = {name: entry for name, entry in survivor.debits.items() if entry.holder in holders}
+    for lot in lots:
+        _give_lot(survivor, victim, lot)
+    for name in debits:
+        victim.debits[name] = survivor.debits.pop(name)
+    _move(survivor, victim, "debt", -sum((_owed(entry) for entry in debits.values()), ZERO))
+    _give_points(survivor, victim, debits.values(), "held")
+    _give_points(survivor, victim, debits.values(), "in_transit")
+    for name, pending in list(survivor.pending.items()):
+        if pending.holder in holders:
+            victim.pending[name] = survivor.pending.pop(name)
+            _move(survivor, victim, "promised", pending.remaining)
+    _give_rest(survivor, victim, lots)
+    own = victim.account_id.rsplit(":", 2)[0]
+    mine: list[Lot | Debit | Pending] = [*lots, *debits.values(), *victim.pending.values()]
+    for one in mine:
+        one.holder = None if one.holder == own else one.holder
+    _give_lifetime(survivor, victim, holders, own)
+    for account in (survivor, victim):
+        for place in list(account.open):
+            settle(account, account.lots[place[2]])
+
+
+def _split(account: Account, holders: Set[str], occurrence: Occurrence) -> None:
+    """Make lots of their own of what one side spent of the other's."""
+    made = 0
+    for entry in account.debits.values():
+        for index, use in enumerate(entry.uses):
+            lot = account.lots.get(use.lot_id)
+            if lot is None or (lot.holder in holders) is (entry.holder in holders):
+                continue
+            spent = Lot(
+                lot_id=lot_id_of(occurrence, made, ".spent"),
+                origin=lot.origin,
+                points=use.points,
+                earned_at=lot.earned_at,
+                position=lot.position,
+                remaining=ZERO,
+                expires_on=lot.expires_on,
+                lapses_at=lot.lapses_at,
+                promotion=lot.promotion,
+                bill=lot.bill,
+                bill_number=lot.bill_number,
+                asserted=lot.asserted,
+                rule=lot.rule,
+                holder=entry.holder,
+            )
+            made += 1
+            lot.points -= use.points
+            count_spent(lot, -use.points, entry.to)
+            count_spent(spent, use.points, entry.to)
+            account.lots[spent.lot_id] = spent
+            entry.uses[index] = Use(spent.lot_id, use.points)
+
+
+def _give_lot(survivor: Account, victim: Account, lot: Lot) -> None:
+    """Move one lot, and what remains in it."""
+    remaining = lot.remaining
+    if remaining:
+        name = "lapsed" if is_among(survivor.lapsed, lot.place()) else "available"
+        post(survivor, name, "merged", remaining, lot.lot_id)
+        post(victim, "merged", name, remaining, lot.lot_id)
+        take(survivor, lot, remaining)
+        lot.remaining = remaining
+        insort(victim.lapsed if name == "lapsed" else victim.open, lot.place())
+    victim.lots[lot.lot_id] = survivor.lots.pop(lot.lot_id)
+
+
+def _owed(entry: Debit) -> Decimal:
+    return sum((use.points for use in entry.uses if use.lot_id == DEBT), ZERO)
+
+
+def _give_points(survivor: Account, victim: Account, debits: Iterable[Debit], name: str) -> None:
+    """Move the points of debits that stand in a class, as far as they are still there."""
+    points = sum((entry.points - entry.reversed for entry in debits if entry.to == name), ZERO)
+    _move(survivor, victim, name, max(ZERO, min(points, survivor.classes.get(name, ZERO))))
+
+
+def _move(survivor: Account, victim: Account, name: str, points: Decimal) -> None:
+    if points:
+        post(survivor, name, "merged", points)
+        post(victim, "merged", name, points)
+
+
+def _give_rest(survivor: Account, victim: Account, lots: Iterable[Lot]) -> None:
+    """Move what is known by lots: reversals told early, adjustments, and what was taken back of bills."""
+    ids = {lot.lot_id for lot in lots}
+    for redemption, orphan in list(survivor.orphans.items()):
+        mine = [lot_id for lot_id in orphan.lots if lot_id in ids]
+        if mine:
+            points = sum((victim.lots[lot_id].points for lot_id in mine), ZERO)
+            both = victim.orphans.setdefault(redemption, Orphan())
+            both.points += points
+            both.lots += mine
+            orphan.points -= points
+            orphan.lots = [lot_id for lot_id in orphan.lots if lot_id not in ids]
+            if not orphan.points:
+                del survivor.orphans[redemption]
+    for name, adjustment in list(survivor.adjustments.items()):
+        if adjustment.lot_id in ids or adjustment.debit in victim.debits:
+            victim.adjustments[name] = survivor.adjustments.pop(name)
+    for lot in lots:
+        for bill in (lot.bill, lot.bill_number):
+            for key in (bill or "", f"promised~{bill or ''}"):
+                if key in survivor.bills_reversed:
+                    victim.bills_reversed[key] = survivor.bills_reversed[key]
+
+
+def _give_lifetime(survivor: Account, victim: Account, holders: Set[str], own: str) -> None:
+    given = {holder: points for holder, points in survivor.lifetime_of.items() if holder in holders}
+    for holder in given:
+        del survivor.lifetime_of[holder]
+    total = sum(given.values(), ZERO)
+    survivor.lifetime -= total
+    victim.lifetime = total - (victim.lifetime_opening or ZERO)
+    victim.lifetime_of = {holder: points for holder, points in given.items() if holder != own}

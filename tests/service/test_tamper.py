@@ -172,8 +172,9 @@ async def reorder(scene: Scene) -> Scene:
 
 async def swap_payloads(scene: Scene) -> Scene:
     await scene.connection.execute(
-        "UPDATE ledger.events e SET payload = (SELECT o.payload FROM ledger.events o WHERE o.position = 201 - e.position)"
-        " WHERE position IN (100, 101)"
+        "UPDATE ledger.events e "
+        "SET payload = (SELECT o.payload FROM ledger.events o WHERE o.position = 201 - e.position) "
+        "WHERE position IN (100, 101)"
     )
     return scene
 

@@ -1,8 +1,9 @@
 """What moved the points outstanding: postings of every account as a roll-forward by day or month, and by vintage. Pure.
 
 Outstanding is what may be spent minus the debt. Each posting that takes from it or gives to it is a movement, named by
-the class on its other side. A vintage is the month in which a lot was earned; what stands in no lot has none: debt,
-promised points, points in transit or held. Days and months are those of the programme's time zone.
+the class on its other side; one between two such classes is both movements, and changes no sum: what was redeemed and
+is taken back counts as not redeemed but reversed. A vintage is the month in which a lot was earned; what stands in no
+lot has none: debt, promised points, points in transit or held. Days and months are those of the programme's time zone.
 """
 
 from collections import defaultdict
@@ -150,10 +151,14 @@ class RollForward:
         if gives and takes:
             self._moved[key if source == "available" else without, SETTLED] -= points
             self._moved[key if target == "available" else without, SETTLED] += points
-        elif gives:
-            self._moved[key if target == "available" else without, MOVEMENTS[source][0]] += points
-        elif takes:
-            self._moved[key if source == "available" else without, MOVEMENTS[target][0]] -= points
+            return
+        if "promised" in (source, target) and not gives:  # nothing of it is outstanding before it is converted
+            return
+        key = without if "debt" in (source, target) else key
+        if not takes:
+            self._moved[key, MOVEMENTS[source][0]] += points
+        if not gives:
+            self._moved[key, MOVEMENTS[target][0]] -= points
 
     def rows(self) -> list[Row]:
         """Give a row for each programme, unit, period and vintage in which something moved or stood, in that order."""

@@ -20,6 +20,7 @@ from service.commands import (
     explaining,
     exports,
     files,
+    finance,
     generations,
     history,
     ledgers,
@@ -63,6 +64,10 @@ app.add_typer(planning.events, name="events")
 app.add_typer(parking.parked, name="parked")
 app.command("digest")(history.show_digest)
 app.command("explain")(explaining.explain)
+app.command("trial-balance")(finance.show_trial_balance)
+app.command("liability")(finance.show_liability)
+app.command("close")(finance.close)
+app.command("reopen")(finance.reopen)
 app.command("vendors")(vendors.show_vendors)
 app.command("erase")(people.erase_customer)
 app.command("unmerge")(people.unmerge_customer)

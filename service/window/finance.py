@@ -1,6 +1,7 @@
 """For finance: the trial balance, and the liability as a roll-forward by day or month and by vintage."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -49,7 +50,7 @@ async def get_liability(request: web.Request) -> web.Response:
     after = decode_cursor(request.query.get("cursor"))
     async with reader(request) as read:
         times = await times_of(read, request)
-        ask = await asked(read, request, times)
+        ask = await asked(read, request.query, times)
         done = await liability(read.connection, read.ledger.ledger_id, ask, times.position)
         rows = done.rows if after is None else [row for row in done.rows if cursor_of(row) > after]
         more = encode_cursor(*cursor_of(rows[limit - 1])) if len(rows) > limit else None
@@ -68,10 +69,9 @@ async def get_liability(request: web.Request) -> web.Response:
         )
 
 
-async def asked(read: Reader, request: web.Request, times: Times) -> Ask:
+async def asked(read: Reader, query: Mapping[str, str], times: Times) -> Ask:
     """Read which days, programme, unit and vintage are asked for: this month so far unless told. Raises
     RequestInvalid."""
-    query = request.query
     last = read_day(query.get("to"), "to") or times.at.astimezone(UTC).date()
     first = read_day(query.get("from"), "from") or last.replace(day=1)
     by = query.get("by", "day")
@@ -100,6 +100,12 @@ def read_month(text: str | None, name: str) -> date | None:
     if not MONTH.fullmatch(text) or text < "0001":
         raise RequestInvalid(f"{name} is a month, for example 2026-03")
     return date(int(text[:4]), int(text[5:]), 1)
+
+
+def read_period(text: str) -> str:
+    """Read the name of a period. Raises RequestInvalid."""
+    read_month(text, "a period")
+    return text
 
 
 def cursor_of(row: Row) -> list[Any]:

@@ -5,14 +5,14 @@ from typing import Any
 
 from aiohttp import web
 
-from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.errors import SubjectUnknown
 from ledger.read import tail
 from projections.movements import Ask
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.closing import ITEMS_MAX, Item, close_period, closings, days_of, later_items, liability, reopen_period
 from service.house import HOUSE
 from service.liability import shown_row
-from service.window.finance import MONTH
+from service.window.finance import read_period
 from service.window.reading import Reader, await_rows, limit_of, reach, reader
 
 PERIODS = """
@@ -42,7 +42,7 @@ async def list_periods(request: web.Request) -> web.Response:
 async def get_period(request: web.Request) -> web.Response:
     """GET /v1/periods/2026-03: its figures, and the prior-period items that came into it: what was told of the period
     closed before it after that was closed. Of a closed one also `later_items`: what was told of it since."""
-    period = period_of(request)
+    period = read_period(request.match_info["period"])
     async with reader(request) as read:
         ledger_id = read.ledger.ledger_id
         row = await read.connection.fetchrow(PERIOD, ledger_id, period)
@@ -92,21 +92,13 @@ async def post_reopen(request: web.Request) -> web.Response:
 
 
 async def _act(request: web.Request, work: Any) -> web.Response:
-    period = period_of(request)
+    period = read_period(request.match_info["period"])
     house = request.app[HOUSE]
     async with reader(request, "admin") as read:
         await await_rows(read, request, await tail(read.connection, read.ledger.ledger_id))
         position = await work(read.connection, house.vault, read.ledger, period, by=f"key {read.key_id}")
         house.projector.wake()
         return answer({"period": period, "position": position})
-
-
-def period_of(request: web.Request) -> str:
-    """Read the period of a path. Raises RequestInvalid."""
-    period = request.match_info["period"]
-    if not MONTH.fullmatch(period) or period < "0001":
-        raise RequestInvalid("a period is a month, for example 2026-03")
-    return period
 
 
 ROUTES = [

@@ -170,6 +170,37 @@ async def test_points_in_transit_debt_and_promised_points_are_states_of_their_ow
         ]
 
 
+async def test_a_return_after_redemption_is_a_reversal_and_settles_from_the_next_credit(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await deliver(
+            acme,
+            issued("a", 0, 1, 100, bill="1"),
+            issued("b", 1, 1, 150, bill="2"),
+            redeemed("c", DAY, 1, 110),
+            returned("d", 2 * DAY, 1, 100, "1"),
+            returned("e", 3 * DAY, 1, 150, "2"),
+            issued("f", 4 * DAY, 1, 500),
+        )
+
+        done = await acme.ask_now("/v1/liability", **{"from": "2023-11-14", "to": "2023-11-18"})
+
+        assert [(row["from"], row["closing"]) for row in done["totals"]] == [
+            ("2023-11-14", "250"),
+            ("2023-11-15", "140"),
+            ("2023-11-16", "40"),
+            ("2023-11-17", "-110"),
+            ("2023-11-18", "390"),
+        ]
+        assert [(row["redeemed"], row["reversed"]) for row in done["totals"]] == [
+            ("0", "0"),
+            ("110", "0"),
+            ("0", "100"),
+            ("0", "150"),
+            ("0", "0"),
+        ]
+        assert (done["totals"][3]["state_debt"], done["totals"][4]["state_debt"]) == ("110", "0")
+
+
 async def test_a_day_that_nobody_told_anything_of_still_loses_what_lapsed_in_it(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await deliver(acme, issued("a", 0, 1, 60, lapses="2023-11-20"))

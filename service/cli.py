@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ledger.errors import LedgerError
 from service.commands import (
+    adjusting,
     auditing,
     demonstration,
     explaining,
@@ -27,6 +28,7 @@ from service.commands import (
     parking,
     people,
     planning,
+    reconciling,
     roles,
     seals,
     serving,
@@ -63,6 +65,8 @@ app.command("verify")(planning.verify)
 app.add_typer(planning.events, name="events")
 app.add_typer(parking.parked, name="parked")
 app.command("digest")(history.show_digest)
+app.command("reconcile")(reconciling.reconcile)
+app.command("adjust")(adjusting.adjust_account)
 app.command("explain")(explaining.explain)
 app.command("trial-balance")(finance.show_trial_balance)
 app.command("liability")(finance.show_liability)

@@ -1,0 +1,220 @@
+"""Read a statement's lines: which column is what, and what stands in it. A line that cannot be read is named by its
+number and reason; what stands in it may be personal, and is never repeated.
+
+A file with balances has an account or a customer, and a balance; one with entries has a date and an amount, too, or a
+credit and a debit.
+"""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from ledger.errors import RequestInvalid
+
+DELIMITERS = ",;\t|"
+PLACES_MAX = 6
+DIGITS_MAX = 30
+CELL_CHARACTERS_MAX = 300
+
+# What columns are called, in small letters and without anything between them.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "account": ("account", "accountid", "accountref", "loyaltyaccount", "wallet", "walletid", "card", "cardid"),
+    "customer": ("customer", "customerid", "customerref", "member", "memberid", "membernumber", "user", "userid"),
+    "programme": ("programme", "programmeid", "program", "programid", "loyaltyprogram", "loyaltyprogramid"),
+    "unit": ("unit", "currency", "currencyid", "pointstype", "alternatecurrency"),
+    "balance": ("balance", "pointsbalance", "currentpoints", "available", "availablepoints", "closingbalance"),
+    "as_of": ("asof", "asat", "balancedate", "snapshotdate", "closingdate"),
+    "date": ("date", "day", "transactiondate", "occurredat", "timestamp", "time", "createdat", "postingdate"),
+    "amount": ("amount", "points", "value", "quantity", "change", "delta"),
+    "credit": ("credit", "credits", "earned", "issued", "pointsin"),
+    "debit": ("debit", "debits", "redeemed", "spent", "burned", "pointsout"),
+    "type": ("type", "kind", "transactiontype", "entrytype"),
+    "reference": ("reference", "ref", "referenceid", "transactionid", "redemptionid", "billnumber", "externalid"),
+}
+# Words of types whose amounts are taken away, where they are written without a sign.
+TAKEN = (
+    "debit",
+    "redeem",
+    "redemption",
+    "burn",
+    "spend",
+    "spent",
+    "expir",
+    "lapse",
+    "remov",
+    "return",
+    "revers",
+    "out",
+)
+
+
+class Record(NamedTuple):
+    """One line of a statement: a balance as of a time (None: now), or an entry of a day."""
+
+    line: int
+    account: str | None
+    customer: str | None
+    programme: str | None
+    unit: str
+    points: Decimal
+    at: datetime | None
+    day: date | None
+    reference: str | None
+
+
+class BadLine(NamedTuple):
+    """A line that could not be read, and why."""
+
+    line: int
+    reason: str
+
+
+class Layout(NamedTuple):
+    """Which column is what, by its place; `of` is "balances" or "entries"."""
+
+    of: str
+    places: Mapping[str, int]
+    zone: ZoneInfo
+    date_format: str | None
+
+
+def layout_of(
+    header: Sequence[str], chosen: Mapping[str, str], zone: ZoneInfo, date_format: str | None = None
+) -> Layout:
+    """Find out which column is what: as chosen, else by the names in the header.
+
+    Raises RequestInvalid, naming what is missing, or a chosen column that is not there.
+    """
+    names = [_plain(name) for name in header]
+    places: dict[str, int] = {}
+    for what, column in chosen.items():
+        if what not in NAMES or _plain(column) not in names:
+            raise RequestInvalid(f"no column for {what!r}; columns are named as in account=Member,balance=Points")
+        places[what] = names.index(_plain(column))
+    for what, spellings in NAMES.items():
+        found = [place for place, name in enumerate(names) if name in spellings and place not in places.values()]
+        if what not in places and found:
+            places[what] = found[0]
+    if "balance" not in places and "date" not in places and "amount" in places:
+        places["balance"] = places.pop("amount")
+    of = "balances" if "balance" in places else "entries"
+    if "account" not in places and "customer" not in places:
+        raise RequestInvalid("the statement has no column for the account or the customer; name one by --columns")
+    if of == "entries" and ("date" not in places or not {"amount", "credit", "debit"} & places.keys()):
+        raise RequestInvalid("the statement has neither a balance nor a date and an amount; name them by --columns")
+    return Layout(of, places, zone, date_format)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def delimiter_of(sample: str) -> str:
+    """Find what stands between the cells of a header: whichever of the usual ones stands there most often."""
+    header = sample.splitlines()[0] if sample.strip() else ""
+    return max(DELIMITERS, key=header.count)
+
+
+def read_records(
+    lines: Iterable[str], chosen: Mapping[str, str], zone: ZoneInfo, date_format: str | None = None
+) -> Iterator[Layout | Record | BadLine]:
+    """Read a statement: its layout first, then each line as a record or a bad line. Blank lines are none.
+
+    Raises RequestInvalid if the header says too little.
+    """
+    source = iter(lines)
+    header = next((line for line in source if line.strip()), "")
+    delimiter = delimiter_of(header)
+    layout = layout_of(next(csv.reader([header], delimiter=delimiter), []), chosen, zone, date_format)
+    yield layout
+    rows = csv.reader(source, delimiter=delimiter, strict=True)
+    while True:
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield BadLine(rows.line_num + 1, "its quotes do not match")
+            continue
+        number = rows.line_num + 1  # the header is line 1
+        if any(cell.strip() for cell in cells):
+            yield _record(number, cells, layout)
+
+
+def _record(number: int, cells: Sequence[str], layout: Layout) -> Record | BadLine:
+    def cell(what: str) -> str:
+        place = layout.places.get(what)
+        return cells[place].strip() if place is not None and place < len(cells) else ""
+
+    if any(len(cell(what)) > CELL_CHARACTERS_MAX for what in layout.places):
+        return BadLine(number, "a cell is too long")
+    account, customer = cell("account") or None, cell("customer") or None
+    if account is None and customer is None:
+        return BadLine(number, "it names no account and no customer")
+    try:
+        points = as_number(cell("balance")) if layout.of == "balances" else _amount(cell)
+    except ValueError:
+        return BadLine(number, f"its {'balance' if layout.of == 'balances' else 'amount'} is not a number")
+    try:
+        at = as_instant(cell("as_of"), layout) if cell("as_of") else None
+        day = as_instant(cell("date"), layout).astimezone(layout.zone).date() if layout.of == "entries" else None
+    except ValueError:
+        return BadLine(number, "its date is not one that can be read for certain; give --date-format")
+    unit = cell("unit") or "points"
+    return Record(
+        number, account, customer, cell("programme") or None, unit, points, at, day, cell("reference") or None
+    )
+
+
+def _amount(cell: Callable[[str], str]) -> Decimal:
+    if cell("credit") or cell("debit"):
+        credit, debit = (as_number(cell(name)) if cell(name) else Decimal(0) for name in ("credit", "debit"))
+        return credit - abs(debit)
+    amount = as_number(cell("amount"))
+    return -amount if amount > 0 and any(word in cell("type").lower() for word in TAKEN) else amount
+
+
+def as_number(text: str) -> Decimal:
+    """Read an exact number as people write it: 1234.5, 1,234.50, 1.234,50, 1 234,50, (12), 12-.
+
+    One comma with three digits behind it parts thousands. Raises ValueError.
+    """
+    text = "".join(text.split()).replace("\u2212", "-").replace("'", "")
+    if text.startswith("(") and text.endswith(")"):
+        text = f"-{text[1:-1]}"
+    if text.endswith("-"):
+        text = f"-{text[:-1]}"
+    comma, dot = text.rfind(","), text.rfind(".")
+    if comma > dot and (dot >= 0 or (text.count(",") == 1 and len(text) - comma != 4)):
+        text = text.replace(".", "").replace(",", ".")
+    else:
+        text = text.replace(",", "")
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("not a number") from None
+    places = number.as_tuple().exponent if number.is_finite() else None
+    if not isinstance(places, int) or places < -PLACES_MAX or len(text) > DIGITS_MAX or number.adjusted() > DIGITS_MAX:
+        raise ValueError("not a number")
+    return number
+
+
+def as_instant(text: str, layout: Layout) -> datetime:
+    """Read a day or a time: ISO 8601, 2026/03/31 or 31.03.2026, or by the format that was given. A day means its end.
+
+    Raises ValueError for what could be two days, such as 03/04/2026.
+    """
+    if layout.date_format is not None:
+        parsed = datetime.strptime(text, layout.date_format).replace(tzinfo=layout.zone)
+        timed = any(part in layout.date_format for part in ("%H", "%I"))
+        return parsed if timed else datetime.combine(parsed.date(), time.max, layout.zone)
+    if len(text) == 10 and text[2] == text[5] == ".":
+        text = f"{text[6:]}-{text[3:5]}-{text[:2]}"
+    text = text.replace("/", "-")
+    if len(text) == 10:
+        return datetime.combine(date.fromisoformat(text), time.max, layout.zone)
+    parsed = datetime.fromisoformat(text)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=layout.zone)

@@ -1,0 +1,103 @@
+"""Match the entries of one account, theirs and ours, each once: first by reference, then by amount and day, then by
+amount within some days. Pure, and the same whatever order the entries come in.
+
+A reference that both sides know is the stronger word: where amounts then differ, that is a difference, and neither
+entry is matched with another one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import NamedTuple
+
+from ledger.facts.fact import unquoted
+
+
+class Entry(NamedTuple):
+    """One entry of either side; `number` is its line there."""
+
+    number: int
+    day: date
+    points: Decimal
+    reference: str | None
+    kind: str | None = None
+    position: int | None = None
+
+
+class Pair(NamedTuple):
+    """Two entries that are the same, and by what; one side None: a leftover of the other."""
+
+    theirs: Entry | None
+    ours: Entry | None
+    by: str  # reference, day, days; leftover
+
+
+def match(theirs: Sequence[Entry], ours: Sequence[Entry], days: int) -> list[Pair]:
+    """Pair entries; those of ours and theirs that found nobody come last, each alone."""
+    left = {entry.number: entry for entry in sorted(theirs, key=_order)}
+    right = {entry.number: entry for entry in sorted(ours, key=_order)}
+    pairs: list[Pair] = []
+
+    def take(one: Entry, other: Entry, by: str) -> None:
+        pairs.append(Pair(one, other, by))
+        del left[one.number], right[other.number]
+
+    for one, other in _by_reference(list(left.values()), list(right.values())):
+        take(one, other, "reference")
+    for one, other in _by_amount(list(left.values()), list(right.values()), 0):
+        take(one, other, "day")
+    for one, other in _by_amount(list(left.values()), list(right.values()), days):
+        take(one, other, "days")
+    pairs += [Pair(entry, None, "leftover") for entry in left.values()]
+    pairs += [Pair(None, entry, "leftover") for entry in right.values()]
+    return pairs
+
+
+def _order(entry: Entry) -> tuple[date, int]:
+    return (entry.day, entry.number)
+
+
+def _by_reference(theirs: Sequence[Entry], ours: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
+    """Pair what names the same thing; where several do, equal amounts first."""
+    by_name: dict[str, list[Entry]] = defaultdict(list)
+    for entry in ours:
+        for name in names_of(entry.reference):
+            by_name[name].append(entry)
+    taken: set[int] = set()
+    met: set[int] = set()
+    for equal in (True, False):
+        for one in theirs:
+            if one.number in met or one.reference is None:
+                continue
+            for other in by_name.get(one.reference.strip(), ()):
+                if other.number not in taken and (not equal or other.points == one.points):
+                    taken.add(other.number)
+                    met.add(one.number)
+                    yield one, other
+                    break
+
+
+def names_of(reference: str | None) -> set[str]:
+    """Give what a reference of ours may be called by others: whole, or by the vendor's own id."""
+    if not reference:
+        return set()
+    return {reference, unquoted(reference.rpartition(":")[2])}
+
+
+def _by_amount(theirs: Sequence[Entry], ours: Sequence[Entry], days: int) -> Iterator[tuple[Entry, Entry]]:
+    """Pair equal amounts that lie no further apart, the nearest first, then the earliest."""
+    by_amount: dict[Decimal, list[Entry]] = defaultdict(list)
+    for entry in ours:
+        by_amount[entry.points].append(entry)
+    near = [
+        (abs((one.day - other.day).days), one.day, one.number, other.number, one, other)
+        for one in theirs
+        for other in by_amount.get(one.points, ())
+        if abs((one.day - other.day).days) <= days
+    ]
+    taken: set[tuple[str, int]] = set()
+    for _, _, _, _, one, other in sorted(near, key=lambda pair: pair[:4]):
+        if ("theirs", one.number) not in taken and ("ours", other.number) not in taken:
+            taken |= {("theirs", one.number), ("ours", other.number)}
+            yield one, other

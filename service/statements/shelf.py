@@ -1,0 +1,112 @@
+"""A shelf for the lines of a statement while it is compared: sorted by account, on disk beyond what fits in memory, so
+that a statement may be longer than memory, and come in any order. It goes when it is closed.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from service.statements.columns import Record
+
+NAMES_PER_READ = 500
+
+CREATE = """
+    CREATE TABLE records (line INTEGER PRIMARY KEY, account TEXT, customer TEXT, programme TEXT, unit TEXT, points TEXT,
+                          at TEXT, day TEXT, reference TEXT, account_id TEXT);
+    CREATE INDEX by_name ON records (account, customer, programme, unit);
+    CREATE INDEX by_account ON records (account_id, line);
+"""
+PUT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
+NAMES = "SELECT DISTINCT account, customer, programme, unit FROM records"
+SET = """
+    UPDATE records SET account_id = ? WHERE account IS ? AND customer IS ? AND programme IS ? AND unit IS ?
+"""
+UNRESOLVED = "SELECT line FROM records WHERE account_id IS NULL ORDER BY line"
+RESOLVED = """
+    SELECT account_id, line, points, at, day, reference FROM records WHERE account_id IS NOT NULL
+     ORDER BY account_id, line
+"""
+HAS = "SELECT 1 FROM records WHERE account_id = ? LIMIT 1"
+DAYS = "SELECT min(day), max(day) FROM records WHERE account_id IS NOT NULL"
+
+
+class Name(NamedTuple):
+    """How a statement names an account."""
+
+    account: str | None
+    customer: str | None
+    programme: str | None
+    unit: str
+
+
+class Shelved(NamedTuple):
+    """One line on the shelf."""
+
+    line: int
+    points: Decimal
+    at: datetime | None
+    day: date | None
+    reference: str | None
+
+
+class Shelf:
+    """Holds one statement."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("")  # a file of its own, removed when it is closed
+        self._database.executescript(CREATE)
+
+    def __enter__(self) -> "Shelf":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def put(self, record: Record) -> None:
+        """Put a line on the shelf."""
+        at = None if record.at is None else record.at.isoformat()
+        day = None if record.day is None else record.day.isoformat()
+        named = (record.account, record.customer, record.programme, record.unit)
+        self._database.execute(PUT, (record.line, *named, str(record.points), at, day, record.reference))
+
+    def names(self) -> Iterator[list[Name]]:
+        """Give how accounts are named, some at a time."""
+        cursor = self._database.execute(NAMES)
+        while rows := cursor.fetchmany(NAMES_PER_READ):
+            yield [Name(*row) for row in rows]
+
+    def resolve(self, names: Sequence[tuple[Name, str]]) -> None:
+        """Say which account each name stands for."""
+        self._database.executemany(SET, [(account_id, *name) for name, account_id in names])
+
+    def unresolved(self) -> Iterator[int]:
+        """Give the lines whose account was not found."""
+        return (line for (line,) in self._database.execute(UNRESOLVED))
+
+    def by_account(self) -> Iterator[tuple[str, list[Shelved]]]:
+        """Give the lines of one account after the other, in the order of accounts and lines."""
+        rows = self._database.execute(RESOLVED)
+        for account_id, group in groupby(rows, key=lambda row: row[0]):
+            yield str(account_id), [_shelved(row) for row in group]
+
+    def has(self, account_id: str) -> bool:
+        return self._database.execute(HAS, (account_id,)).fetchone() is not None
+
+    def days(self) -> tuple[date, date] | None:
+        """Give the first and the last day of the entries."""
+        first, last = self._database.execute(DAYS).fetchone()
+        return (date.fromisoformat(first), date.fromisoformat(last)) if first is not None else None
+
+
+def _shelved(row: Sequence[Any]) -> Shelved:
+    _, line, points, at, day, reference = row
+    return Shelved(
+        line,
+        Decimal(points),
+        None if at is None else datetime.fromisoformat(at),
+        None if day is None else date.fromisoformat(day),
+        reference,
+    )

@@ -15,10 +15,10 @@ HALF_DONE = """
            coalesce(initiated_at, received_at) AS since, last_position
       FROM transfers t
      WHERE ledger_id = $1 AND (status <> 'completed' OR differs) AND subject > $4
-       AND coalesce(initiated_at, received_at) <= $2 - coalesce(
+       AND coalesce(initiated_at, received_at) <= $2::timestamptz - coalesce(
            (SELECT make_interval(days => p.transfer_grace_days) - interval '2 days' FROM programmes p
              WHERE p.ledger_id = t.ledger_id AND p.transfer_grace_days IS NOT NULL AND p.effective_from <= $2
-               AND p.subject = split_part(t.subject, ':', 1) || ':' || split_part(t.subject, ':', 2) || ':' || t.programme
+               AND p.subject = concat_ws(':', split_part(t.subject, ':', 1), split_part(t.subject, ':', 2), t.programme)
              ORDER BY p.effective_from DESC LIMIT 1), interval '0')
      ORDER BY subject LIMIT $3
 """

@@ -15,8 +15,12 @@ from service.reconciliation.catalogue import LISTS
 from service.reconciliation.lists import Asked
 from service.reconciliation.showing import cell_of
 from service.reconciliation.silence import SILENCE, silence
+from service.terms import set_terms
 from tests.deliveries import (
+    ORG,
+    PROGRAMME,
     START,
+    VAULT,
     capillary,
     expired,
     issued,
@@ -437,3 +441,22 @@ async def test_every_list_can_be_read_by_an_index(connection: Connection, ledger
             arguments = (*one.start, 100)
         plan = await plan_of(connection, statement, ledger.ledger_id, *arguments)
         assert "Seq Scan" not in plan.replace("Seq Scan on orgs", ""), plan
+
+
+async def test_a_programmes_terms_say_how_long_half_a_transfer_may_be_missing(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(sent("a", 0, 1, 40, 2, "T1"))
+        connection = await connect(dsn)
+        said = {
+            "effective_from": "2023-01-01",
+            "time_zone": "UTC",
+            "expiry": {"rule": "never"},
+            "transfer_grace_days": 5,
+        }
+        await set_terms(connection, VAULT, acme.ledger, f"capillary:{ORG}:{PROGRAMME}", said, by="operator")
+        await connection.close()
+
+        third = await acme.ask_now("/v1/reconciliation/transfers", at=time(3 * 86_400))
+        sixth = await acme.ask_now("/v1/reconciliation/transfers", at=time(6 * 86_400))
+
+        assert ([item["id"] for item in third["items"]], len(sixth["items"])) == ([], 1)

@@ -17,11 +17,15 @@ from service.adjusting import Adjusted, Words, adjust, reverse
 from service.answers import plain
 from service.commands.screen import AsJson, Data, InLedger, show, show_json
 from service.place import Place, ask
+from service.window.account_views import find_account
+from service.window.reading import Reader
 
 
 def adjust_account(
     ledger: InLedger,
-    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="holder:programme:unit", show_default=False)],
+    account: Annotated[
+        str, typer.Argument(metavar="ACCOUNT", help="holder:programme:unit, or bare.", show_default=False)
+    ],
     author: Annotated[str, typer.Option(help="Who asks for it; sealed.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; sealed.", show_default=False)],
     points: Annotated[str | None, typer.Option(help="Add so many, or take -12.5 away.", show_default=False)] = None,
@@ -44,11 +48,12 @@ def adjust_account(
         await generations.ensure_live(connection)
         await catch_up(connection, found.ledger_id)
         vault = Vault(place.master_key)
+        account_id = (await find_account(Reader(connection, found, "operator"), account))["account_id"]
         if take_back is not None:
-            done = await reverse(connection, vault, found, account, take_back, words)
+            done = await reverse(connection, vault, found, account_id, take_back, words)
         else:
             done = await adjust(
-                connection, vault, found, account, wanted, words, adjustment=adjustment, expires_on=last_day
+                connection, vault, found, account_id, wanted, words, adjustment=adjustment, expires_on=last_day
             )
         await catch_up(connection, found.ledger_id)
         return done

@@ -94,7 +94,7 @@ def test_a_claim_is_adopted_and_the_adoption_taken_back(office: Office) -> None:
     made = office.run("adjust", "--ledger", "acme", ANN, "--adopt", "--id", "case-1", *words, "--json")
     again = office.run("adjust", "--ledger", "acme", ANN, "--adopt", "--id", "case-1", *words)
     after = office.reconcile("--fail-on", "drift")
-    back = office.run("adjust", "--ledger", "acme", ANN, "--reverse", "case-1", *words)
+    back = office.run("adjust", "--ledger", "acme", "1:77:points", "--reverse", "case-1", *words)
     reopened = office.reconcile("--fail-on", "drift")
     fewer = office.run("adjust", "--ledger", "acme", ANN, "--points", "-12.5", *words)
 

@@ -23,9 +23,7 @@ from service.window.reading import Reader
 
 def adjust_account(
     ledger: InLedger,
-    account: Annotated[
-        str, typer.Argument(metavar="ACCOUNT", help="holder:programme:unit, or bare.", show_default=False)
-    ],
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id, whole or bare.", show_default=False)],
     author: Annotated[str, typer.Option(help="Who asks for it; sealed.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; sealed.", show_default=False)],
     points: Annotated[str | None, typer.Option(help="Add so many, or take -12.5 away.", show_default=False)] = None,

@@ -10,10 +10,15 @@ Invariants. A part's rows are there if and only if it is marked done; so a rebui
 and ends in the same rows. Who sees them, and when, is decided in replay.py and promotion.py.
 """
 
+import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Literal, NamedTuple
 
+import ledger
+import projections
 from ledger.database import Connection, connect
 from ledger.read import tail
 from ledger.registry import all_ledgers
@@ -45,10 +50,14 @@ TASKS: dict[str, Task] = {
     INDEXES: make_indexes,
 }
 
+CREATE_FILLED_BY = "CREATE TABLE filled_by (software text NOT NULL)"
+NOTE_SOFTWARE = "INSERT INTO filled_by VALUES ($1)"
+SOFTWARE = "SELECT software FROM filled_by"
+HAS_PARTS = "SELECT to_regclass('parts') IS NOT NULL"
 SET_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, $2) ON CONFLICT (ledger_id) DO NOTHING"
 CHECKPOINTS = "SELECT ledger_id, position FROM checkpoints ORDER BY ledger_id"
 CLEAR_LINKS = "DELETE FROM links WHERE ledger_id = $1 AND subject_kind = $2"
-FINISH = "DROP TABLE parts, refused"
+FINISH = "DROP TABLE parts, refused, filled_by"
 
 Source = Literal["ledger", "facts"]
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
@@ -88,6 +97,22 @@ async def fill(
     return Filled(events, facts)
 
 
+async def may_go_on(connection: Connection) -> bool:
+    """Say whether this software may go on filling the connection's generation: it has begun to, or nobody has. One
+    that reads events or folds facts otherwise, however little, must begin anew."""
+    return not await connection.fetchval(HAS_PARTS) or await connection.fetchval(SOFTWARE) == software()
+
+
+@cache
+def software() -> str:
+    """Give a hash of everything that facts and rows come from."""
+    sha256 = hashlib.sha256()
+    for package in (ledger, projections):
+        for file in sorted(Path(package.__path__[0]).rglob("*.py")):
+            sha256.update(file.read_bytes())
+    return sha256.hexdigest()
+
+
 async def _fill(connection: Connection, crew: Crew, source: Source, progress: Progress) -> int:
     """Do one stage after the other; give the number of facts."""
     ledgers = [(row["ledger_id"], row["position"]) for row in await connection.fetch(CHECKPOINTS)]
@@ -108,6 +133,9 @@ async def _fill(connection: Connection, crew: Crew, source: Source, progress: Pr
 async def _begin(connection: Connection, source: Source) -> int:
     """Note how far the generation will reach, unless that was done before; give how much there is to do about."""
     async with connection.transaction():
+        if not await connection.fetchval(HAS_PARTS):
+            await connection.execute(CREATE_FILLED_BY)
+            await connection.execute(NOTE_SOFTWARE, software())
         await connection.execute(parts.CREATE_PARTS)
         await connection.execute(CREATE_REFUSED)
         if not await connection.fetchval(CHECKPOINTS):

@@ -13,7 +13,7 @@ from ledger.errors import NotPromoted, RebuildRuns
 from projections import generations, promotion
 from projections.comparison import Comparison, compare
 from projections.generations import FILLING, LOCK_GENERATIONS, Generation
-from projections.rebuild import Filled, Progress, Source, fill, quiet
+from projections.rebuild import Filled, Progress, Source, fill, may_go_on, quiet
 from projections.rest import take_over_the_rest
 from projections.scope import EVERYTHING, Scope
 
@@ -138,6 +138,8 @@ async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]
         fits = (one.basis, one.scope, one.versions, one.shapes) == (
             source, scope, generations.versions(), generations.shapes(),
         )  # fmt: skip
+        async with generations.in_schema(connection, one.schema_name):
+            fits = fits and await may_go_on(connection)
         if fits and found is None:
             found = one
         else:

@@ -12,7 +12,7 @@ import pytest
 from ledger.append import append
 from ledger.database import Connection, connect
 from ledger.registry import Ledger
-from projections import cutting, generations, rebuild
+from projections import cutting, generations, rebuild, replay
 from projections.codecs import decode_numeric, decode_time, encode_numeric, encode_time, hasten
 from projections.digest import Digest, digest
 from projections.policies import set_policy
@@ -106,6 +106,27 @@ async def test_a_rebuild_that_broke_off_goes_on_where_it_was(
     assert [percent for stage, percent in seen if stage == "facts of events"] == [100]
     assert next(percent for stage, percent in seen if stage == "rows") > 50
     assert await digest_of(dsn, schema, ledger) == live
+
+
+async def test_other_software_does_not_go_on_with_what_broke_off(
+    connection: Connection, dsn: str, ledger: Ledger, in_small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = await told(connection, ledger)
+
+    def break_off(stage: str, done: int, _of: int) -> None:
+        if stage == "facts of events" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await replay.build(dsn, workers=1, progress=break_off)
+    [left] = [one for one in await generations.listed(connection) if one.state == "filling"]
+    monkeypatch.setattr(rebuild, "software", lambda: "another")
+    seen: list[tuple[str, int]] = []
+    built, _ = await replay.build(dsn, workers=1, progress=lambda stage, done, _of: seen.append((stage, done)))
+
+    assert built.generation != left.generation
+    assert seen[0] == ("facts of events", 0)
+    assert await digest_of(dsn, built.schema_name, ledger) == live
 
 
 async def test_a_fact_that_comes_after_a_rebuild_finds_its_subject_as_it_was(

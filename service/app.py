@@ -23,6 +23,7 @@ from projections.projector import Projector
 from service import door
 from service.answers import problem, problem_of
 from service.appender import Appender
+from service.attesting_on_schedule import attest_on_schedule
 from service.erasure import erase_on_request
 from service.house import HOUSE, House
 from service.readers import Readers
@@ -211,6 +212,8 @@ def make_app(
         tasks = [asyncio.create_task(appender.run())]
         if settings.erase_on_request:
             tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
+        if project and settings.attest_hours:
+            tasks.append(asyncio.create_task(attest_on_schedule(dsn, vault, settings.attest_hours)))
         tasks.append(asyncio.create_task(projector.run() if project else projector.watch()))
         tasks.append(asyncio.create_task(follow_promotions(app[HOUSE])))
         if signer is not None:

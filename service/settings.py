@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
     public_url: str | None = Field(default=None, description="how vendors reach us, for the URLs we print")
     pool_size: int = Field(default=8, ge=1, le=100, description="database connections for answers")
+    attest_hours: float = Field(
+        default=0, ge=0, le=8760, description="attest the views of each ledger so often; 0: only by `loyalty attest`"
+    )
     erase_on_request: bool = Field(
         default=True, description="forget a customer when the vendor reports the request for it as approved"
     )

@@ -15,6 +15,7 @@ from projections import generations
 from service.auditing.attesting import Attestation, attest
 from service.auditing.bundle import Scope, Written, older_checkpoint, write_bundle
 from service.auditing.verifying import Finding, verify_ledger
+from service.commands.planning import verify_projections
 from service.commands.screen import OUT, AsJson, Data, InLedger, note, show, show_json
 from service.place import Place, ask
 
@@ -33,11 +34,20 @@ def verify_ledgers(
     replay: Annotated[
         bool, typer.Option(help="Derive what was attested last again, from the events up to it.")
     ] = False,
+    projections: Annotated[bool, typer.Option("--projections", help="Check rows and facts instead.")] = False,
+    sample: Annotated[int | None, typer.Option(min=1, help="With it: subjects of each kind, and events.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="With it: every subject and every event.")] = False,
+    seed: Annotated[int, typer.Option(help="With it: which sample is taken.")] = 0,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify ledgers against what was signed, sealed and attested. Ends with 1 if anything does not hold."""
+    """Verify ledgers against what was signed, sealed and attested; with --projections, rows against facts and events.
 
+    Writes nothing. Ends with 1 if anything does not hold.
+    """
+    if projections:
+        verify_projections(sample=sample, everything=everything, seed=seed, ledger=ledger, data=data, as_json=as_json)
+        return
     if older is not None and ledger is None:
         raise typer.BadParameter("it is needed with --older", param_hint="--ledger")
 

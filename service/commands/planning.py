@@ -6,7 +6,6 @@ import typer
 
 from ledger import registry
 from ledger.database import Connection
-from ledger.errors import RequestInvalid
 from ledger.registry import Ledger
 from projections import planning, reading_again
 from projections.checking import Checked, check
@@ -91,21 +90,13 @@ def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = F
         raise typer.Exit(1)
 
 
-def verify(
-    projections: Annotated[bool, typer.Option("--projections", help="Check rows and facts.")] = False,
-    sample: Annotated[int | None, typer.Option(min=1, help="Subjects of each kind, and events.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every subject and every event.")] = False,
-    seed: Annotated[int, typer.Option(help="Which sample is taken.")] = 0,
-    ledger: OfLedger = None,
-    data: Data = None,
-    as_json: AsJson = False,
+def verify_projections(
+    *, sample: int | None, everything: bool, seed: int, ledger: str | None, data: Data, as_json: bool
 ) -> None:
     """Fold subjects from their facts, derive facts from the events, and compare with what is stored; write nothing.
 
-    Ends with 0 if all of it is equal, with 1 if not. What the ledger itself proves is checked by `loyalty-verify`.
+    Ends with 0 if all of it is equal, with 1 if not.
     """
-    if not projections:
-        raise RequestInvalid("say what to verify: --projections")
 
     async def work(_place: Place, connection: Connection) -> dict[str, Checked]:
         size = None if everything else sample or SAMPLE

@@ -1,4 +1,4 @@
-"""For auditors: who looked at what was sealed."""
+"""For auditors: who looked at what was sealed, and who looked at that."""
 
 from aiohttp import web
 
@@ -8,7 +8,8 @@ from service.window.reading import limit_of, reader
 
 
 async def list_accesses(request: web.Request) -> web.Response:
-    """GET /v1/audit/access: every look at sealed values, oldest first: which key, what, why. Scope audit."""
+    """GET /v1/audit/access: every look at sealed values and at this list, this one included, oldest first: which key,
+    what, why. Scope audit; ?why= says what for."""
     after = decode_cursor(request.query.get("cursor")) or [0]
     limit = limit_of(request)
     async with reader(request, "audit") as read:

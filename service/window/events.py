@@ -17,10 +17,8 @@ from ledger.vendors import SOURCES
 from ledger.vendors.repairs import repairs
 from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
 from service.house import HOUSE
-from service.window.reading import candidates, limit_of, reach, reader
+from service.window.reading import WHY_CHARACTERS_MAX, candidates, limit_of, reach, reader
 from service.window.steps import said
-
-WHY_CHARACTERS_MAX = 500
 
 POSITIONS_OF_SUBJECT = """
     SELECT DISTINCT position FROM facts

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 from aiohttp import web
 
+from ledger.access import note_access
 from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid, SubjectUnknown
 from ledger.registry import Ledger
@@ -17,6 +18,7 @@ from service.house import HOUSE
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
+WHY_CHARACTERS_MAX = 500
 READING_SCOPES = ("read", "audit")  # such requests are answered as loyalty_reader, which sees one ledger at a time
 
 REACH = """
@@ -55,6 +57,7 @@ class Times(NamedTuple):
 async def reader(request: web.Request, scope: str = "read", *or_scopes: str) -> AsyncIterator[Reader]:
     """Check the caller's key, which must carry one of the scopes, wait for ?min_position=, and lend a connection; who
     only reads gets one that PostgreSQL confines to the ledger of the key, whatever the statements say.
+    A look with scope audit is written down first, with the reason in ?why=.
 
     Raises BadCredentials, ScopeMissing or NotAwaited.
     """
@@ -67,6 +70,11 @@ async def reader(request: web.Request, scope: str = "read", *or_scopes: str) -> 
         return
     async with house.reading.acquire() as connection:
         await connection.confine(access.ledger.ledger_id)
+        if scope == "audit":
+            why = request.query.get("why", "")[:WHY_CHARACTERS_MAX]
+            await note_access(
+                connection, access.ledger.ledger_id, access.key_id, f"{request.method} {request.path}", why
+            )
         yield Reader(connection, access.ledger, access.key_id)
 
 

@@ -1,0 +1,42 @@
+"""Attest every ledger as often as is configured, while the service runs, and only where something was told since."""
+
+import asyncio
+import logging
+
+from ledger.database import connect
+from ledger.registry import all_ledgers
+from ledger.vault import Vault
+from service.auditing.attesting import attest
+
+LOOK_SECONDS_MAX = 60.0
+
+# Nothing is due for a ledger that has only its own attestations since the last.
+DUE = """
+    SELECT coalesce((SELECT recorded_at FROM ledger.events WHERE ledger_id = $1 AND source = 'loyalty'
+                        AND kind = 'attested' ORDER BY position DESC LIMIT 1), '-infinity')
+             < now() - make_interval(secs => $2)
+       AND coalesce((SELECT NOT (source = 'loyalty' AND kind = 'attested') FROM ledger.events WHERE ledger_id = $1
+                      ORDER BY position DESC LIMIT 1), false)
+"""
+
+_log = logging.getLogger(__name__)
+
+
+async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
+    """Attest each ledger `hours` after its last attestation, until cancelled. What goes wrong is told and tried again.
+
+    With several services on one database two may attest at once; that is once too often, and does no harm.
+    """
+    seconds = hours * 3600
+    while True:
+        try:
+            connection = await connect(dsn)
+            try:
+                for ledger in await all_ledgers(connection):
+                    if await connection.fetchval(DUE, ledger.ledger_id, seconds):
+                        await attest(connection, vault, ledger)
+            finally:
+                await connection.close(timeout=5)
+        except Exception as error:
+            _log.warning("attesting waits: %s", type(error).__name__)
+        await asyncio.sleep(min(LOOK_SECONDS_MAX, seconds / 4))

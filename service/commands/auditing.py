@@ -43,7 +43,7 @@ def verify_ledgers(
 ) -> None:
     """Verify ledgers against what was signed, sealed and attested; with --projections, rows against facts and events.
 
-    Writes nothing. Ends with 1 if anything does not hold.
+    Changes nothing. Ends with 1 if anything does not hold.
     """
     if projections:
         verify_projections(sample=sample, everything=everything, seed=seed, ledger=ledger, data=data, as_json=as_json)

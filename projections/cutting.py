@@ -14,7 +14,7 @@ from projections.generations import checked
 from projections.parts import Contested, Events, Subjects, Work
 
 EVENTS_PER_PART = 20_000
-FACTS_PER_PART = 20_000
+FACTS_PER_PART = 10_000
 PAGES_SAMPLED = 5_000
 
 Sized = list[tuple[int, Work]]  # with about how much there is to do

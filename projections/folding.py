@@ -40,13 +40,14 @@ async def fold_range(connection: Connection, work: Work) -> int:
     rows = await connection.fetch(ORDERED_FACTS, *bounds)
     roots = dict(await connection.fetch(LINKS, *bounds)) if projection.joins else {}
     terms = await read_terms(connection, work.ledger_id) if projection.under is not None else NO_TERMS
-    changes = [
-        advance.anew(projection, subject, told, {}, terms) for subject, told in _told(rows) if subject not in roots
-    ]
+
+    def rows_of(subject: str, facts: Sequence[Told]) -> store.Change:
+        return advance.anew(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not kept
+
+    changes = [rows_of(subject, facts) for subject, facts in _told(rows) if subject not in roots]
     for root in sorted(subject for subject, root in roots.items() if subject == root):
         members = [row["subject"] for row in await connection.fetch(MEMBERS, work.ledger_id, work.subject_kind, root)]
-        facts = await advance.read_group(connection, work.ledger_id, projection, members)
-        changes.append(advance.anew(projection, root, facts, {}, terms))
+        changes.append(rows_of(root, await advance.read_group(connection, work.ledger_id, projection, members)))
     await _write(connection, work.ledger_id, projection, changes)
     return len(rows)
 

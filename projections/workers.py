@@ -30,7 +30,7 @@ NICE = 10  # who reads and delivers comes first, where processors are few
 WITHOUT_PROGRESS_MAX = 3  # times that workers may die in a row with nothing done
 
 SETTINGS = """
-    SELECT set_config('synchronous_commit', 'off', false), set_config('maintenance_work_mem', '128MB', false),
+    SELECT set_config('synchronous_commit', 'off', false), set_config('maintenance_work_mem', '64MB', false),
            set_config('work_mem', '32MB', false)
 """
 

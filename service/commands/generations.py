@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 import uvloop
+from rich.progress import TimeRemainingColumn
 
 from ledger import registry
 from ledger.database import Connection
@@ -16,7 +17,7 @@ from projections.rebuild import Source
 from projections.retrying import refold_subjects
 from projections.scope import Scope, check_scope
 from service.commands.planning import show_plan
-from service.commands.screen import AsJson, Data, note, progress_bar, show, show_json, show_table
+from service.commands.screen import AsJson, Data, RateColumn, note, progress_bar, show, show_json, show_table
 from service.place import Place, ask, open_place, settings_of
 
 SUBJECTS_SHOWN_MAX = 20
@@ -66,11 +67,13 @@ def rebuild_views(
         async with place.connection() as connection:
             await generations.ensure_live(connection)
             await check_scope(connection, scope)
-        with progress_bar() as progress:
+        with progress_bar(RateColumn(), TimeRemainingColumn()) as progress:
             task = progress.add_task("", total=None)
 
             def tell(stage: str, done: int, of: int) -> None:
-                progress.update(task, completed=done, total=of or None, description=stage)
+                if progress.tasks[0].description != stage:
+                    progress.reset(task, total=of or None, description=stage)
+                progress.update(task, completed=done)
 
             return await replay.rebuild(
                 place.dsn, source=source, scope=scope, workers=workers, expect=expect or (), force=force,

@@ -10,8 +10,17 @@ import orjson
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from service.answers import plain
 
@@ -65,12 +74,20 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     OUT.print(table, markup=False)
 
 
-def progress_bar() -> Progress:
-    """Show how far something is, on a terminal only; it vanishes at its end."""
+class RateColumn(ProgressColumn):
+    """How many are done a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
+def progress_bar(*more: ProgressColumn) -> Progress:
+    """Show how far something is, on a terminal only, and what the columns given say of it; it vanishes at its end."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
+        *more,
     )
     return Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)

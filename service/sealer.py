@@ -25,6 +25,9 @@ from service.settings import Settings
 
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 10.0
+NOT_ALLOWED_SECONDS = 600.0  # until it is looked at again whether we may
+
+MAY_SEAL = "SELECT has_table_privilege('ledger.tiles', 'INSERT')"
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +64,10 @@ class Sealer:
     async def _seal_connected(self) -> None:
         connection = await connect(self._dsn)
         try:
+            if not await connection.fetchval(MAY_SEAL):
+                _log.warning("nothing is sealed here: this role of the database may not; loyalty_service may")
+                await asyncio.sleep(NOT_ALLOWED_SECONDS)
+                return
             while True:
                 ledgers = await all_ledgers(connection)
                 busy = [await self._turn(connection, ledger) for ledger in ledgers]

@@ -114,6 +114,20 @@ async def test_every_event_and_every_older_checkpoint_is_proven(
                 assert verify_consistency(old, size, root_of(leaves[:old]), root_of(leaves[:size]), proof)
 
 
+async def test_the_role_of_the_service_may_seal(connection: Connection, ledger: Ledger, signer: Signer) -> None:
+    await append_events(connection, ledger, 300)
+    await connection.execute("SET ROLE loyalty_service")
+
+    await heads.sign_head(connection, signer, ledger)
+    signed = await heads.sign_head(connection, signer, ledger)
+    await heads.note_problem(connection, ledger.ledger_id, EventsChanged("told"))
+
+    assert signed.size == 300
+    problem = await heads.problem_of(connection, ledger.ledger_id)
+    assert problem is not None
+    assert problem.kind == "EventsChanged"
+
+
 async def test_two_sealers_at_once_keep_each_tile_once(dsn: str, connection: Connection, ledger: Ledger) -> None:
     await append_events(connection, ledger, 2_000)
     others = [await connect(dsn) for _ in range(3)]

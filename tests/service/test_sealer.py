@@ -95,6 +95,21 @@ async def test_a_checkpoint_waits_for_enough_events_or_time(
     assert sizes == [1, 11]
 
 
+async def test_a_role_that_may_not_seal_says_so_once(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await append_events(connection, ledger, 1)
+    as_projector = f"{dsn}{'&' if '?' in dsn else '?'}options=-c%20role%3Dloyalty_projector"
+    task = asyncio.create_task(sealer.Sealer(as_projector, Signer(tmp_path / "signer"), Settings()).run())
+
+    async def told() -> bool:
+        return "nothing is sealed here" in caplog.text
+
+    await until(told)
+    task.cancel()
+    assert await size_of(connection, ledger) == 0
+
+
 async def test_what_is_not_signed_is_told_and_events_are_taken_in_all_the_same(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -30,7 +30,11 @@ ACTIVATE = """
     UPDATE projections.generations SET state = 'active', promoted_at = clock_timestamp(), retired_at = NULL
      WHERE generation = $1
 """
-SUPERSEDE = "UPDATE projections.generations SET state = 'dropping' WHERE state = 'retired' AND generation <> $1"
+# One retired generation is kept, and none that was made ready before the one that is promoted.
+SUPERSEDE = """
+    UPDATE projections.generations SET state = 'dropping'
+     WHERE generation <> $1 AND (state = 'retired' OR (state = 'ready' AND generation < $1))
+"""
 MARK_DROPPING = "UPDATE projections.generations SET state = 'dropping' WHERE generation = $1"
 NOBODY_READS = "SELECT pg_try_advisory_xact_lock($1, $2)"
 NOBODY_FILLS = "SELECT pg_try_advisory_xact_lock($1, $2)"
@@ -40,7 +44,7 @@ KEEP_COMPARISON = "UPDATE projections.generations SET comparison = $2 WHERE gene
 
 
 async def promote(dsn: str, generation: int, *, force: bool = False) -> Generation:
-    """Let readers see a generation that is ready; the active one is retired, one that was retired before is dropped.
+    """Let readers see a generation that is ready; the active one is retired, and those before are dropped.
 
     Raises GenerationUnknown; NotPromoted if it is not ready, or, without `force`, if it was not compared with the
     active one or differs from it otherwise than expected.

@@ -131,7 +131,7 @@ async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]
     """Find what a killed rebuild left, and mark for removal what this one cannot go on with."""
     found = None
     for one in await generations.listed(connection):
-        if one.state != "filling":
+        if one.state != "filling" and (one.state != "ready" or one.comparison is not None):
             continue
         if not await connection.fetchval(TAKE_FILLING, FILLING, one.generation):
             raise RebuildRuns(f"generation {one.generation}")

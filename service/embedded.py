@@ -10,10 +10,12 @@ server. The kernel frees the locks of a killed process, so nothing goes stale. T
 stopped under `start.lock` only, and never stopped while somebody else holds a share.
 """
 
+import asyncio
 import fcntl
 import logging
 import os
 import shlex
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +34,7 @@ SERVER_WAIT_SECONDS = 60  # for a start, a recovery after a crash, or a stop
 ORPHANS_WAIT_SECONDS = 10  # for the children of a killed server to notice
 LOCK_WAIT_SECONDS = 150  # whoever holds start.lock may need a recovery and a stop
 POLL_SECONDS = 0.1
+SUPERVISION_SECONDS = 0.5
 LOG_BYTES_MAX = 10_000_000
 ACCEPTING, SILENT = 0, 2  # what pg_isready says; 1 is a server that is starting, recovering or stopping
 SETTINGS = {
@@ -59,9 +62,10 @@ log = logging.getLogger(__name__)
 class EmbeddedPostgres:
     """A share in the PostgreSQL of a data folder; use it as a context, or close it."""
 
-    def __init__(self, cluster: Cluster, share: int) -> None:
+    def __init__(self, cluster: Cluster, share: int, settings: Mapping[str, str]) -> None:
         self._cluster = cluster
         self._share: int | None = share
+        self._settings = settings
 
     @classmethod
     def start(cls, folder: Path, *, binaries: Path | None = None, settings: Mapping[str, str] = {}) -> Self:
@@ -77,12 +81,41 @@ class EmbeddedPostgres:
                 share = enter(cluster, SETTINGS | dict(settings))
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedPostgresFailed(error) from error
-        return cls(cluster, share)
+        return cls(cluster, share, SETTINGS | dict(settings))
 
     def dsn(self, database: str = DATABASE) -> str:
         """Give the address, password included; for SQLAlchemy put `postgresql+asyncpg` for its scheme."""
         password = self._cluster.password.read_text()
         return f"postgresql://{SUPERUSER}:{password}@/{quote(database)}?host={self._cluster.sockets}&port={PORT}"
+
+    def answers(self) -> bool:
+        """Say whether the server takes connections at all; its socket tells, so this costs nearly nothing."""
+        with socket.socket(socket.AF_UNIX) as one:
+            try:
+                one.connect(str(self._cluster.sockets / f".s.PGSQL.{PORT}"))
+            except OSError:
+                return False
+        return True
+
+    def revive(self) -> None:
+        """Start the server again if it died; blocks as `start` does. Raises EmbeddedPostgresFailed."""
+        try:
+            with locked(self._cluster.folder / "start.lock"):
+                if self._share is not None:
+                    bring_up(self._cluster, self._settings)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise EmbeddedPostgresFailed(error) from error
+
+    async def supervise(self) -> None:
+        """See to it, until cancelled, that the server runs: one that was killed is started again."""
+        while True:
+            await asyncio.sleep(SUPERVISION_SECONDS)
+            if not self.answers():
+                log.error("PostgreSQL does not answer; starting it again")
+                try:
+                    await asyncio.to_thread(self.revive)
+                except EmbeddedPostgresFailed as error:
+                    log.error("PostgreSQL could not be started again: %s", type(error).__name__)
 
     def close(self) -> None:
         """Give up our share; the last user of the folder stops the server. A second call does nothing."""

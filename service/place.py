@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import asyncpg
 import uvloop
 
 import migrations
 from ledger.database import Connection, connect
-from ledger.errors import SchemaOutdated, Unavailable
+from ledger.errors import SchemaOutdated, SetupWrong, Unavailable
 from ledger.sealing import MasterKey
 from ledger.signer import Signer, read_seeds
 from service.app import check_schema
@@ -29,10 +30,13 @@ T = TypeVar("T")
 class Place:
     """An opened database, with what belongs to it."""
 
-    def __init__(self, dsn: str, settings: Settings, *, embedded: bool) -> None:
+    def __init__(
+        self, dsn: str, settings: Settings, *, embedded: bool, postgres: EmbeddedPostgres | None = None
+    ) -> None:
         self.dsn = dsn
         self.settings = settings
         self.embedded = embedded
+        self.postgres = postgres
 
     @cached_property
     def master_key(self) -> MasterKey:
@@ -85,6 +89,8 @@ class Place:
         """Connect once, so that a wrong address is told in a sentence that names it."""
         try:
             await (await connect(self.dsn)).close()
+        except (ValueError, asyncpg.ClientConfigurationError):
+            raise SetupWrong("DATABASE_URL cannot be read as postgresql://user:password@host:port/database") from None
         except OSError as error:
             raise Unavailable(f"{self}: {error.strerror or type(error).__name__}") from error
 
@@ -137,7 +143,7 @@ def open_place(settings: Settings) -> Iterator[Place]:
         yield Place(settings.database_url.replace("postgres://", "postgresql://", 1), settings, embedded=False)
     else:
         with EmbeddedPostgres.start(settings.data) as postgres:
-            yield Place(postgres.dsn(), settings, embedded=True)
+            yield Place(postgres.dsn(), settings, embedded=True, postgres=postgres)
 
 
 def url_of(host: str, port: int) -> str:

@@ -57,6 +57,7 @@ async def listening(place: Place, host: str, port: int, *, project: bool) -> Asy
         auto_decompress=False,  # signatures are over the bytes as they came
     )
     await runner.setup()
+    supervision = asyncio.create_task(place.postgres.supervise()) if place.postgres else None
     try:
         try:
             await web.TCPSite(runner, host, port).start()
@@ -67,6 +68,8 @@ async def listening(place: Place, host: str, port: int, *, project: bool) -> Asy
         with place.announced(url):
             yield url
     finally:
+        if supervision is not None:
+            supervision.cancel()
         await runner.cleanup()
 
 

@@ -253,3 +253,25 @@ async def test_a_rebuild_that_was_killed_is_gone_on_with_and_one_of_another_vers
 
     assert (report.generation, report.promoted, report.differing) == (3, True, {})
     assert await states(connection) == {1: "retired", 3: "active"}
+
+
+async def test_a_generation_that_a_killed_rebuild_left_uncompared_is_taken_up_by_the_next_one(
+    connection: Connection, dsn: str, ledger: Ledger
+) -> None:
+    await tell(connection, ledger, issued("a", 0, 1, 10))
+    await catch_up(connection, ledger.ledger_id)
+    left, _ = await replay.build(dsn)
+
+    report = await replay.rebuild(dsn)
+
+    assert (report.generation, report.promoted) == (left.generation, True)
+    assert await states(connection) == {1: "retired", 2: "active"}
+
+
+async def test_what_was_made_ready_before_the_promoted_one_is_dropped(connection: Connection, dsn: str) -> None:
+    await replay.rebuild(dsn, to_promote=False)
+    await replay.rebuild(dsn, to_promote=False)
+
+    await promotion.promote(dsn, 3)
+
+    assert await states(connection) == {1: "retired", 3: "active"}

@@ -380,3 +380,10 @@ def test_a_service_stops_in_order_and_leaves_no_server_behind(tmp_path: Path) ->
     assert time.monotonic() - begun < 10
     assert not (folder / "service.url").exists()
     assert not (folder / "postgres" / "postmaster.pid").exists()
+
+
+def test_a_database_url_with_a_port_that_is_none_is_told_in_one_line() -> None:
+    line = refusal("ledger", "list", DATABASE_URL="postgresql://loyalty:secret@host:port/loyalty")
+
+    assert "DATABASE_URL cannot be read" in line
+    assert "secret" not in line

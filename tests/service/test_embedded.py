@@ -1,5 +1,6 @@
 """Real servers in temporary folders: made, shared, killed, recovered, and refused when something is amiss."""
 
+import asyncio
 import os
 import signal
 import stat
@@ -154,6 +155,20 @@ async def test_what_was_committed_survives_the_kill_of_the_server(tmp_path: Path
         with start(tmp_path) as after:
             assert await read(after) == "kept"
             assert await read(before) == "kept"
+
+    assert not answers(tmp_path)
+
+
+async def test_a_supervised_server_that_was_killed_is_started_again(tmp_path: Path) -> None:
+    with start(tmp_path) as postgres:
+        await write(postgres)
+        supervision = asyncio.create_task(postgres.supervise())
+        kill_server(tmp_path)
+
+        await asyncio.to_thread(wait_until, lambda: answers(tmp_path))
+
+        assert await read(postgres) == "kept"
+        supervision.cancel()
 
     assert not answers(tmp_path)
 

@@ -1,0 +1,259 @@
+"""Kill -9 of a worker, a rebuild, the service and PostgreSQL, at random moments while generations are promoted.
+
+What must hold: whoever reads sees one whole generation at every instant, and the end equals a clean rebuild. One
+ledger stands still, so that every digest of it must be the same; the other grows, so that every balance of it must fit
+the position that its answer names. The processes are forked from one that has imported everything: a start takes a
+tenth of a second, not a whole one.
+"""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import random
+import signal
+import time
+import urllib.error
+import urllib.request
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+from aiohttp import web
+
+import migrations
+from ledger import registry
+from ledger.append import append
+from ledger.database import connect
+from ledger.errors import LedgerError
+from projections import cutting, generations, promotion, rebuild, replay
+from projections.digest import digest
+from projections.projector import catch_up
+from service.app import make_app
+from service.embedded import EmbeddedPostgres
+from service.settings import Settings
+from tests.bench.history import history
+from tests.bench.world import Mix
+from tests.deliveries import VAULT, delivery, issued
+from tests.service.house import MASTER_KEY
+
+KILLS = 40
+PAUSE_SECONDS_MAX = 0.5
+SMALL = {"shared_buffers": "16MB", "max_connections": "80"}
+CUSTOMERS = 3
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, LedgerError, TimeoutError)
+
+
+def rebuild_for_ever(dsn: str, told: str) -> None:
+    """Rebuild, promote, and now and then go back, in small parts, by two workers or alone, whatever fails."""
+    cutting.EVENTS_PER_PART = cutting.FACTS_PER_PART = 40
+    rounds = random.SystemRandom().randrange(4)
+
+    def tell(_stage: str, _done: int, _of: int) -> None:
+        workers = [str(child.pid) for child in multiprocessing.active_children()]
+        Path(told).write_text(" ".join(workers))
+
+    while True:
+        rounds += 1
+        rebuild.ALONE_MAX = 0 if rounds % 2 else 1_000_000
+        try:
+            source: Any = "facts" if rounds % 4 < 2 else "ledger"
+            report = asyncio.run(replay.rebuild(dsn, source=source, workers=2, progress=tell))
+            assert report.differing == {}, report.differing
+            with Path(f"{told}.promoted").open("a") as file:
+                file.write(f"{report.generation}\n")
+            if rounds % 3 == 0:
+                asyncio.run(promotion.roll_back(dsn))
+        except LOST:
+            time.sleep(0.1)
+        except AssertionError as wrong:
+            Path(f"{told}.wrong").write_text(str(wrong))
+            raise
+
+
+def serve(dsn: str, told: str) -> None:
+    """Serve on a free port, projector and all."""
+
+    async def run() -> None:
+        runner = web.AppRunner(make_app(dsn, Settings(), MASTER_KEY), access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        _write(told, str(runner.addresses[0][1]))
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+def read_for_ever(dsn: str, port_file: str, key: str, expected: str, still: int, told: str) -> None:
+    """Digest the ledger that stands still, and ask for balances of the one that grows; write down what does not fit."""
+
+    async def digests() -> str:
+        connection = await connect(dsn)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return (await digest(connection, still, untimed=True)).digest
+        finally:
+            connection.terminate()
+
+    seen = 0
+    while True:
+        with contextlib.suppress(*LOST):
+            found = asyncio.run(digests())
+            if found != expected:
+                Path(f"{told}.wrong").write_text(f"digest {found}")
+        for customer in range(CUSTOMERS):
+            with contextlib.suppress(OSError, urllib.error.URLError, ValueError):
+                port = Path(port_file).read_text()
+                url = f"http://127.0.0.1:{port}/v1/accounts/capillary:9001:{customer}:77:points"
+                request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+                with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+                    body = orjson.loads(response.read())
+                fit = 10 * len(range(customer, body["as_of_position"], CUSTOMERS))
+                if int(body["available"]) != fit:
+                    Path(f"{told}.wrong").write_text(f"{body['available']} at {body['as_of_position']}")
+                seen += 1
+        Path(told).write_text(str(seen))
+
+
+class Scene:
+    """The processes of the test, each started again when it was killed."""
+
+    def __init__(self, postgres: EmbeddedPostgres, folder: Path) -> None:
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload([__name__, "tests.service.test_faults"])
+        self.postgres = postgres
+        self.folder = folder
+        self.running: dict[str, BaseProcess] = {}
+
+    def start(self, name: str, work: Any, *arguments: Any) -> None:
+        process = self.context.Process(target=work, args=arguments, daemon=False)
+        process.start()
+        self.running[name] = process
+
+    def kill(self, name: str) -> None:
+        process = self.running.pop(name)
+        process.kill()
+        process.join(20)
+
+    def kill_worker(self) -> bool:
+        """Kill a worker of the rebuild, if there is one."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pids = [int(pid) for pid in (self.folder / "rebuild").read_text().split()]
+            os.kill(random.choice(pids), signal.SIGKILL)
+            return True
+        return False
+
+    def kill_postgres(self) -> None:
+        pid = int((self.folder / "data/postgres/postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGKILL)
+        while self.postgres.answers():
+            time.sleep(0.01)
+        self.postgres.revive()
+
+    def close(self) -> None:
+        for name in list(self.running):
+            self.kill(name)
+
+
+async def prepared(dsn: str) -> tuple[int, str, str, registry.Ledger]:
+    """Make a ledger that stands still and one that grows; give the first, its digest, a key of the second, it."""
+    await migrations.upgrade(dsn)
+    connection = await connect(dsn)
+    try:
+        await generations.ensure_live(connection)
+        still = await registry.create_ledger(connection, "still")
+        sent = [delivery(body, source, "still") for source, body in history(60, Mix(seed=5, customers=10))]
+        await append(connection, VAULT, still.ledger_id, sent)
+        await catch_up(connection, still.ledger_id)
+        moving = await registry.create_ledger(connection, "moving")
+        key = await registry.create_key(connection, moving, ["read"])
+        found = await digest(connection, still.ledger_id, untimed=True)
+        return still.ledger_id, found.digest, key, moving
+    finally:
+        await connection.close()
+
+
+async def grow(dsn: str, moving: registry.Ledger, number: int) -> None:
+    """Append the next event of the ledger that grows; its balances are 10 for each event of a customer."""
+    connection = await connect(dsn, search_path="pg_catalog")
+    try:
+        body = issued(f"e{number}", number, number % CUSTOMERS, 10)
+        await append(connection, VAULT, moving.ledger_id, [delivery(body, ledger="moving")])
+    finally:
+        connection.terminate()
+
+
+@pytest.mark.timeout(600)
+async def test_forty_kills_leave_whole_generations_and_the_rows_of_a_clean_rebuild(tmp_path: Path) -> None:
+    seed = int(os.environ.get("LOYALTY_TEST_SEED", random.randrange(2**32)))
+    print(f"LOYALTY_TEST_SEED={seed}")
+    random.seed(seed)
+    with EmbeddedPostgres.start(tmp_path / "data", settings=SMALL) as postgres:
+        dsn = postgres.dsn()
+        still, expected, key, moving = await prepared(dsn)
+        scene = Scene(postgres, tmp_path)
+        again: dict[str, Any] = {
+            "rebuild": lambda: scene.start("rebuild", rebuild_for_ever, dsn, str(tmp_path / "rebuild")),
+            "service": lambda: scene.start("service", serve, dsn, str(tmp_path / "port")),
+        }
+        reader = (dsn, str(tmp_path / "port"), key, expected, still, str(tmp_path / "read"))
+        number = 0
+        try:
+            for begin in again.values():
+                begin()
+            scene.start("reader", read_for_ever, *reader)
+            for round_ in range(KILLS):
+                await asyncio.sleep(random.uniform(0.05, PAUSE_SECONDS_MAX))
+                await grow(dsn, moving, number)
+                number += 1
+                victim = ("rebuild", "service", "worker", "postgres")[round_ % 4]
+                if victim == "postgres":
+                    scene.kill_postgres()
+                elif victim != "worker" or not scene.kill_worker():
+                    name = "rebuild" if victim == "worker" else victim
+                    scene.kill(name)
+                    again[name]()
+            await _until_promoted(tmp_path)
+        finally:
+            scene.close()
+
+        assert _wrong(tmp_path) == []
+        print("answers", _read(tmp_path, "read"), "promoted", _read(tmp_path, "rebuild.promoted").split())
+        assert int(_read(tmp_path, "read")) > KILLS
+        assert _read(tmp_path, "rebuild.promoted")
+        clean = await replay.rebuild(dsn)
+        assert (clean.differing, clean.promoted) == ({}, True)
+        connection = await connect(dsn)
+        assert (await digest(connection, still, untimed=True)).digest == expected
+        assert await connection.fetchval("SELECT sum(available)::int FROM accounts WHERE ledger_id = $1",
+                                         moving.ledger_id) == 10 * number  # fmt: skip
+        states = [one.state for one in await generations.listed(connection)]
+        assert sorted(set(states) - {"dropping"}) == ["active", "retired"]
+        await connection.close()
+
+
+def _write(file: str, text: str) -> None:
+    Path(file).write_text(text)
+
+
+def _read(folder: Path, name: str) -> str:
+    return (folder / name).read_text()
+
+
+def _wrong(folder: Path) -> list[str]:
+    return [one.read_text() for one in folder.glob("*.wrong")]
+
+
+async def _until_promoted(folder: Path) -> None:
+    """Wait until the rebuild that goes on after the last kill has promoted a generation."""
+    file = folder / "rebuild.promoted"
+    before = file.read_text() if file.exists() else ""
+    for _ in range(1_200):
+        if file.exists() and file.read_text() != before:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("nothing was promoted any more")

@@ -19,6 +19,7 @@ from ledger.personal import Cut, Part, Piece, cut, cut_unreadable
 from ledger.reading import Document, read
 from ledger.vendors import SOURCES
 from ledger.vendors.personal import UNKNOWN as UNKNOWN_PERSONAL
+from ledger.vendors.personal import spellings
 from ledger.vendors.shape import squeeze
 from ledger.vendors.vendor import NO_ORG, Identity, Member
 
@@ -123,8 +124,10 @@ def _identifies(key: str, value: Any) -> bool:
 
 # By what a customer may be looked up: keys of personal values, and what they are.
 IDENTIFIERS = {
-    **dict.fromkeys(("email", "emailId", "email_id", "emailAddress", "email_address"), "email"),
-    **dict.fromkeys(("mobile", "mobileNumber", "mobile_number", "phone", "phoneNumber", "phone_number"), "mobile"),
+    **{form: "email" for words in ("email", "e mail", "email id", "email address") for form in spellings(words)},
+    **{form: "email" for words in ("customer email", "member email", "user email") for form in spellings(words)},
+    **{form: "mobile" for words in ("mobile", "mobile no", "mobile number", "phone") for form in spellings(words)},
+    **{form: "mobile" for words in ("phone no", "phone number", "customer mobile") for form in spellings(words)},
     **dict.fromkeys(("externalId", "external_id", "source_id"), "external_id"),
 }
 

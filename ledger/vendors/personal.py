@@ -20,25 +20,56 @@ class Personal(NamedTuple):
 
 LABELS = frozenset({"name", "fieldName", "key", "label", "type"})  # of values in a free structure
 
-# Obvious in any payload, whoever sends it, and however it begins its names.
+# Obvious in any payload, whoever sends it and however it spells its names: word by word.
 OBVIOUS = (
-    *("email", "emailId", "email_id", "emailAddress", "email_address", "mobile", "mobileNumber", "mobile_number"),
-    *("phone", "phoneNumber", "phone_number", "telephone", "msisdn", "firstName", "first_name", "firstname"),
-    *("lastName", "last_name", "lastname", "middleName", "middle_name", "fullName", "full_name", "surname"),
-    *("birthdate", "birthday", "birth_date", "dateOfBirth", "date_of_birth", "dob", "gender", "nationality"),
-    *("address", "address1", "address2", "addressLine1", "addressLine2", "address_line_1", "address_line_2"),
-    *("line_1", "line_2", "street", "postalCode", "postal_code", "postcode", "zip", "zipcode", "zip_code"),
-    *("passport", "passportNumber", "passport_number", "nationalId", "national_id", "ssn", "taxId", "tax_id"),
-    *("ipAddress", "ip_address", "client_ip", "clientIp", "deviceId", "device_id", "iban", "cardholder"),
-    *("membershipNumber", "membership_number"),
+    *("email", "e mail", "email id", "email address", "customer email", "member email", "user email", "contact email"),
+    *("mobile", "mobile no", "mobile number", "mobile phone", "customer mobile", "member mobile", "cell phone"),
+    *("phone", "phone no", "phone number", "telephone", "telephone number", "msisdn", "whatsapp", "whatsapp number"),
+    *("customer phone", "member phone", "contact number", "contact no", "contact phone", "cellphone"),
+    *("first name", "last name", "middle name", "full name", "surname", "given name", "family name", "maiden name"),
+    *("nick name", "display name", "customer name", "member name", "user full name", "contact name", "holder name"),
+    *("cardholder name", "card holder name", "account holder name", "birthdate", "birthday", "birth date"),
+    *("date of birth", "dob", "gender", "nationality", "address", "address1", "address2", "address3", "home address"),
+    *("address line1", "address line2", "address line 1", "address line 2", "line_1", "line_2", "street"),
+    *("postal address", "billing address", "shipping address", "street address", "postal code", "postcode", "zip"),
+    *("zipcode", "zip code", "pin code", "passport", "passport number", "passport no", "national id", "aadhaar"),
+    *("aadhaar number", "ssn", "tax id", "ip address", "client ip", "device id", "iban", "cardholder"),
+    *("membership number", "membership no"),
 )
-GENERAL: dict[str, Where] = dict.fromkeys(
-    (*OBVIOUS, *(name[0].upper() + name[1:] for name in OBVIOUS), *(name.upper() for name in OBVIOUS)), ANYWHERE
+# Whose names are people's, in any payload.
+PEOPLE = frozenset(
+    (
+        *("customer", "member", "user", "holder", "contact", "recipient", "beneficiary", "cardholder", "guest"),
+        *("enteredBy", "entered_by", "createdBy", "created_by", "updatedBy", "updated_by", "approvedBy", "approved_by"),
+        *("customerDetails", "customer_details", "memberDetails", "member_details", "Customer", "Member", "User"),
+    )
 )
+
+
+def spellings(words: str) -> set[str]:
+    """Write a name in the ways that payloads do: mobileNo, MobileNo, mobile_no, mobile-no, mobileno, in capitals."""
+    parts = words.split()
+    camel = parts[0] + "".join(part.capitalize() for part in parts[1:])
+    forms = {camel, "_".join(parts), "-".join(parts), "".join(parts)}
+    return forms | {form[0].upper() + form[1:] for form in forms} | {form.upper() for form in forms}
+
+
+GENERAL: dict[str, Where] = {
+    **dict.fromkeys((form for words in OBVIOUS for form in sorted(spellings(words))), ANYWHERE),
+    "name": PEOPLE,
+    "Name": PEOPLE,
+}
 
 
 def nobody(_key: str, _structure: Mapping[str, Any]) -> None:
     """Say that a structure is about nobody in particular."""
 
 
-UNKNOWN = Personal(GENERAL, nobody)  # for a source or envelope that we do not know
+def is_labelled_otherwise(structure: Mapping[str, Any]) -> bool:
+    """Say whether a labelled value is of something else than a person: {"key": "billId", "value": …}."""
+    label = next((structure[name] for name in sorted(LABELS) if isinstance(structure.get(name), str)), None)
+    return "value" in structure and label is not None and label not in GENERAL
+
+
+# For a source or envelope that we do not know.
+UNKNOWN = Personal({**GENERAL, "value": frozenset({"identifiers"})}, nobody, spared=is_labelled_otherwise)

@@ -4,6 +4,9 @@ For a time after the account's last fact the stored rows answer; for an earlier 
 are folded on the spot: account_views.py.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from aiohttp import web
 
 from ledger.errors import SubjectUnknown
@@ -28,6 +31,9 @@ ACCOUNT_NOW = """
     SELECT a.*, ARRAY(SELECT l FROM lots l
                        WHERE l.ledger_id = a.ledger_id AND l.account_id = a.account_id AND l.remaining > 0
                        ORDER BY l.expires_on NULLS LAST, l.earned_at, l.lot_id) AS open_lots,
+           (SELECT s.parked_position FROM subjects s
+             WHERE s.ledger_id = a.ledger_id AND s.subject_kind = 'account' AND s.subject = a.subject
+               AND s.parked IS NOT NULL) AS parked_position,
            (SELECT position FROM checkpoints c WHERE c.ledger_id = $1) AS as_of_position,
            (SELECT max(position) FROM ledger.events e WHERE e.ledger_id = $1) AS tail
       FROM accounts a
@@ -61,12 +67,27 @@ async def get_account(request: web.Request) -> web.Response:
         if row is None:  # merged away in this moment
             raise SubjectUnknown(name)
         account = dict(row)
-        lots, position, tail = (account.pop(beside) for beside in ("open_lots", "as_of_position", "tail"))
+        beside = ("open_lots", "as_of_position", "tail", "parked_position")
+        lots, position, tail, parked_position = (account.pop(name) for name in beside)
         if account["last_at"] > times.at:  # the stored rows know more than is asked for
             view = await known_view(read, account["account_id"], times)
         else:
             view = View(account, lots, times.at)
-        return answer({**shown_account(view), **reached(position, tail, times)})
+        matters = open_matters(view.row, parked_position)
+        return answer({**shown_account(view), "open_matters": matters, **reached(position, tail, times)})
+
+
+def open_matters(row: Mapping[str, Any], parked_position: int | None) -> list[str]:
+    """Name what should be looked at before the figures are relied on; see /v1/reconciliation. "parked": they are as
+    before the event at that position, which cannot be folded."""
+    matters = {
+        "drift": bool(row["drift"]) or bool(row["missing"]),
+        "incomplete": row["incomplete"],
+        "contested": row["contested"],
+        "expired early": bool(row["expired_early"]),
+        f"parked at position {parked_position}": parked_position is not None,
+    }
+    return [name for name, is_open in matters.items() if is_open]
 
 
 async def get_lots(request: web.Request) -> web.Response:

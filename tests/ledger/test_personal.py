@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.personal import MARKED, Cut, cut, cut_unreadable, restore
 from ledger.reading import read
-from ledger.vendors.personal import GENERAL, Personal
+from ledger.vendors.personal import GENERAL, UNKNOWN, Personal
 
 PERSONAL = Personal(
     {**GENERAL, "value": frozenset({"customFields"}), "na me": frozenset()},
@@ -179,3 +180,37 @@ def test_a_spoilt_name_of_a_structure_hides_nothing() -> None:
     assert cut(body, read(body), personal).payload == (
         b'{"custom Fields": {"colour": "<personal>"}, " instore": {"id": "<personal>"}}'
     )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("mobileNo", "mobile_no", "mobile-no", "MOBILE_NO", "Mobile", "customerEmail", "customer_email", "eMail"),
+        *("fullname", "FullName", "dateOfBirth", "DateOfBirth", "addressLine1", "postal_code", "contactNumber"),
+    ],
+)
+def test_a_person_is_found_however_the_name_of_the_key_is_spelt(key: str) -> None:
+    body = json.dumps({"data": {key: "secret", "points": 5}}).encode()
+
+    assert json.loads(cut(body, read(body), UNKNOWN).payload) == {"data": {key: MARKED, "points": 5}}
+
+
+def test_a_name_is_a_persons_where_it_stands_in_one() -> None:
+    order = {"customer": {"name": "Ann"}, "items": [{"name": "Mug"}]}
+    body = json.dumps({"order": order, "enteredBy": {"name": "Jo"}, "tier": {"name": "Gold"}}).encode()
+
+    assert json.loads(cut(body, read(body), UNKNOWN).payload) == {
+        "order": {"customer": {"name": MARKED}, "items": [{"name": "Mug"}]},
+        "enteredBy": {"name": MARKED},
+        "tier": {"name": "Gold"},
+    }
+
+
+def test_a_labelled_identifier_is_cut_where_its_label_names_a_person() -> None:
+    body = b'{"identifiers":[{"key":"mobile","value":"555"},{"key":"billId","value":"B1"},{"value":"what"}]}'
+
+    assert json.loads(cut(body, read(body), UNKNOWN).payload)["identifiers"] == [
+        {"key": "mobile", "value": MARKED},
+        {"key": "billId", "value": "B1"},
+        {"value": MARKED},
+    ]

@@ -227,3 +227,17 @@ async def test_the_missing_event_that_arrives_ends_the_drift_and_shows_an_adopti
 
         assert (late["available"], late["drift"]) == ("1010", "-20")
         assert (mended["available"], mended["drift"], mended["drift_since"]) == ("990", "0", None)
+
+
+async def test_an_account_says_what_is_open_about_it(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (*CHAIN, redeemed("spent", 240, 1, 5_000), issued("fine", 0, 2, 5, programCurrentPoints=5)):
+            await acme.deliver(body)
+        ann = await acme.ask_now(ACCOUNT)
+        connection = await connect(dsn)
+        await connection.execute("UPDATE subjects SET parked = 'x', parked_position = 4 WHERE subject = $1", ANN)
+        await connection.close()
+
+        assert ann["open_matters"] == ["drift", "incomplete"]
+        assert (await acme.ask_now(ACCOUNT))["open_matters"] == ["drift", "incomplete", "parked at position 4"]
+        assert (await acme.ask_now(f"/v1/accounts/{BOB}:77:points"))["open_matters"] == []

@@ -8,7 +8,7 @@ channel knows them, what brands write into fields of their own, and what staff t
 from collections.abc import Mapping
 from typing import Any
 
-from ledger.vendors.personal import ANYWHERE, GENERAL, Personal
+from ledger.vendors.personal import ANYWHERE, GENERAL, PEOPLE, Personal
 from ledger.vendors.reach import id_at
 
 CHANNELS = frozenset(
@@ -41,7 +41,7 @@ PERSONAL = Personal(
         **dict.fromkeys(("vendorId", "userId", "unionId", "openId"), CHANNELS),
         **dict.fromkeys(("identifierValue", "identifier_value", "accountId", "username"), ANYWHERE),
         **dict.fromkeys(("comments", "comment", "notes", "redemptionNotes", "customerName"), ANYWHERE),
-        "name": frozenset({"customer"}),
+        "name": PEOPLE,
     },
     person=person,
     free=FREE,

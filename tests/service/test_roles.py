@@ -1,0 +1,80 @@
+"""The roles, applied again at will: the ledger is handed to an owner that nobody logs in as, and all goes on."""
+
+import re
+
+import asyncpg
+import pytest
+
+import migrations
+from ledger.append import append
+from ledger.database import connect
+from ledger.errors import RoleTooPowerful
+from ledger.registry import Ledger
+from projections.projector import catch_up
+from service.app import check_role
+from service.roles import DOES, apply_roles
+from tests.deliveries import VAULT, delivery, issued
+
+
+async def login(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str, grants: str) -> str:
+    """Make a role that can log in, in a cluster that other tests share; give its address."""
+    name = re.sub(r".*/(t_\w+)\?.*", r"\1_login", dsn)
+    await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x' {grants}")
+    return re.sub(r"//[^@]*@", f"//{name}:x@", dsn)
+
+
+async def test_handed_over_the_ledger_is_appended_to_projected_and_migrated_as_before(
+    dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledger: Ledger
+) -> None:
+    first = await apply_roles(connection)
+    again = await apply_roles(connection)
+
+    owners = await connection.fetch(
+        "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'ledger'::regnamespace"
+    )
+    assert [row[0] for row in owners] == ["loyalty_owner"]
+    assert first == again
+    assert (first.owner, first.kept_because) == ("loyalty_owner", None)
+    assert [role for role, _, _ in first.roles] == list(DOES)
+    ingest = await connect(dsn, role="loyalty_ingest")
+    await append(ingest, VAULT, ledger.ledger_id, [delivery(issued("e1", 0, 1, 10))])
+    await ingest.close()
+    projector = await connect(dsn, role="loyalty_projector")
+    assert await catch_up(projector, ledger.ledger_id) == 1
+    await projector.close()
+    assert await migrations.upgrade(dsn) == migrations.head()
+
+
+@pytest.mark.parametrize(
+    ("grants", "why"),
+    [
+        ("SUPERUSER", "it is a superuser"),
+        ("BYPASSRLS IN ROLE loyalty_service", "it bypasses row-level security"),
+        ("IN ROLE loyalty_migrator", "it may become loyalty_"),
+    ],
+)
+async def test_the_service_does_not_start_with_more_rights_than_it_needs(
+    dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", grants: str, why: str
+) -> None:
+    powerful = await login(connection, dsn, grants)
+
+    with pytest.raises(RoleTooPowerful, match=why):
+        await check_role(powerful)
+
+    await connection.execute(f"DROP ROLE {powerful.split('//')[1].split(':')[0]}")
+
+
+@pytest.mark.parametrize("privilege", ["UPDATE", "DELETE", "TRUNCATE"])
+async def test_one_grant_too_many_on_any_table_of_the_ledger_is_noticed(
+    dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", privilege: str
+) -> None:
+    service = await login(connection, dsn, "IN ROLE loyalty_service")
+    name = service.split("//")[1].split(":")[0]
+    await check_role(service)
+    await connection.execute(f"GRANT {privilege} ON ledger.checkpoints TO {name}")
+
+    with pytest.raises(RoleTooPowerful, match=f"it may {privilege} on ledger.checkpoints"):
+        await check_role(service)
+
+    await connection.execute(f"DROP OWNED BY {name}")
+    await connection.execute(f"DROP ROLE {name}")

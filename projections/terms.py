@@ -45,6 +45,25 @@ class ProgrammeTerms:
         self.versions = sorted(versions, key=lambda version: version.effective_from)
         self.slides = any(version.expiry.kind == "sliding" for version in self.versions)
         self._from = [version.effective_from for version in self.versions]
+        self._alike = [self._slide_alike(era) for era in range(len(self.versions) + 1)]
+
+    def _slide_alike(self, era: int) -> bool:
+        """Say whether nothing but sliding periods governs lots earned between two versions."""
+        governing = [*self.versions[max(0, era - 1) : era], *(one for one in self.versions[era:] if one.existing_lots)]
+        return all(version.expiry.kind == "sliding" for version in governing)
+
+    def sliding_by(self, activity: str) -> frozenset[str]:
+        """Name the versions whose period an activity begins anew."""
+        return frozenset(
+            version.version
+            for version in self.versions
+            if version.expiry.kind == "sliding" and activity in version.expiry.activities
+        )
+
+    def era_of(self, earned_at: datetime) -> int | None:
+        """Number the lots that always slide to the same day; None where a lot may slide otherwise than its like."""
+        era = bisect_right(self._from, earned_at)
+        return era if self._alike[era] else None
 
     def at(self, time: datetime) -> ProgrammeTermsSet | None:
         """Give the version in force at a time, None before the first."""
@@ -94,8 +113,13 @@ def _day_by(version: ProgrammeTermsSet, earned_at: datetime, active_at: datetime
     if rule.kind == "never" or (rule.kind == "fixed" and not known_since):
         return Day(None, version.version)
     since = active_at if rule.kind == "sliding" else earned_at
-    day = since.astimezone(ZoneInfo(version.time_zone)).date()
+    day = since.astimezone(_zone(version.time_zone)).date()
     return Day(period_end(day, rule), version.version)
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
 
 
 def period_end(day: date, rule: ExpiryRule) -> date:

@@ -6,7 +6,6 @@ from decimal import Decimal
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import Expired, ExpiryMoved
-from ledger.facts.terms import ProgrammeTermsSet
 from projections.accounts.lots import (
     NO_DAY,
     ZERO,
@@ -21,6 +20,7 @@ from projections.accounts.lots import (
     settle,
     take,
 )
+from projections.terms import Day
 
 EARLY_GRACE = timedelta(days=1)  # a day may end earlier where the vendor is than where its programme says
 
@@ -49,21 +49,27 @@ def slide(account: Account, activity: str, now: datetime) -> None:
     terms = account.terms
     if terms is None or not terms.slides:
         return
-    sliding = {version.version for version in terms.versions if _slides(version, activity)}
-    for _, _, lot_id in account.open:
+    sliding = terms.sliding_by(activity)
+    days: dict[int, Day | None] = {}  # by era: most lots slide together, and a day in a time zone costs
+    moved = False
+    for _, earned_at, lot_id in account.open:
         lot = account.lots[lot_id]
-        if lot.rule in sliding:
-            day = terms.day_of(lot.earned_at, now, known_since=not lot.asserted)
-            if day is not None:
-                lot.expires_on, lot.rule = day
-                lot.lapses_at = (
-                    lapse_instant(account, lot.expires_on, lot.earned_at) if lot.expires_on is not None else None
-                )
-    account.open = sorted(account.lots[lot_id].place() for _, _, lot_id in account.open)
-
-
-def _slides(version: ProgrammeTermsSet, activity: str) -> bool:
-    return version.expiry.kind == "sliding" and activity in version.expiry.activities
+        if lot.rule not in sliding:
+            continue
+        era = terms.era_of(earned_at)
+        if era is None or era not in days:
+            day = terms.day_of(earned_at, now, known_since=not lot.asserted)
+            if era is not None:
+                days[era] = day
+        else:
+            day = days[era]
+        if day is None or day == (lot.expires_on, lot.rule):
+            continue
+        moved = True
+        lot.expires_on, lot.rule = day
+        lot.lapses_at = lapse_instant(account, lot.expires_on, earned_at) if lot.expires_on is not None else None
+    if moved:
+        account.open = sorted(account.lots[lot_id].place() for _, _, lot_id in account.open)
 
 
 def _note_early(account: Account, lot: Lot, points: Decimal, occurrence: Occurrence) -> None:

@@ -25,9 +25,9 @@ def set_one(
     effective_from: Annotated[str, typer.Option(help="From this day on, in the time zone; or a time with a zone.")],
     time_zone: Annotated[str, typer.Option(help="IANA name, such as Asia/Kolkata.")],
     expiry: Annotated[str, typer.Option(help="never, fixed or sliding.")] = "never",
-    days: Annotated[int, typer.Option(help="The period, in days.")] = 0,
-    months: Annotated[int, typer.Option(help="The period, in months.")] = 0,
-    years: Annotated[int, typer.Option(help="The period, in years.")] = 0,
+    days: Annotated[int | None, typer.Option(help="The period, in days; 0 is the day of earning.")] = None,
+    months: Annotated[int | None, typer.Option(help="The period, in months.")] = None,
+    years: Annotated[int | None, typer.Option(help="The period, in years.")] = None,
     round_to_end_of: Annotated[str | None, typer.Option(help="month, quarter, half, year, or a month.")] = None,
     ratio: Annotated[str | None, typer.Option(help="What a point is worth, with --currency.")] = None,
     currency: Annotated[str | None, typer.Option(help="Three letters, such as INR.")] = None,
@@ -41,10 +41,12 @@ def set_one(
     as_json: AsJson = False,
 ) -> None:
     """Set the terms of a programme from a day on, all of them; what the vendor states always wins."""
+    period = {"days": days, "months": months, "years": years}
+    period = {name: length for name, length in period.items() if length is not None}
     said: dict[str, Any] = {
         "effective_from": effective_from,
         "time_zone": time_zone,
-        "expiry": {"rule": expiry, "days": days, "months": months, "years": years, "round_to_end_of": round_to_end_of},
+        "expiry": {"rule": expiry, "round_to_end_of": round_to_end_of, **period},
         "existing_lots": existing_lots,
         "points_to_currency": None if ratio is None and currency is None else {"ratio": ratio, "currency": currency},
         "reversal_after_expiry": {"policy": reversal, "grace_days": reversal_grace_days},

@@ -75,6 +75,7 @@ async def test_programmes_are_listed_with_the_terms_in_force(dsn: str) -> None:
         ({"expiry": {"rule": "fixed"}}, "a period is needed"),
         ({"expiry": {"rule": "fixed", "days": 3, "months": 1}}, "of days, of months or of years"),
         ({"expiry": {"rule": "never", "days": 3}}, "no period"),
+        ({"expiry": {"rule": "sliding", "days": 0}}, "a period is needed"),
         ({"expiry": {"rule": "sliding", "days": 3, "round_to_end_of": "month"}}, "not rounded"),
         ({"expiry": {"rule": "fixed", "days": 3, "round_to_end_of": "week"}}, "or a month"),
         ({"reversal_after_expiry": {"policy": "grace"}}, "grace_days"),

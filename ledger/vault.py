@@ -163,6 +163,8 @@ def commitment_of(sealed: Sequence[Sealed]) -> bytes | None:
 def normal(what: str, value: str) -> str:
     """Write an identifier in the one way it is looked up: e-mail in lower case, a telephone number by its digits."""
     if what == "mobile":
+        if value.isdecimal():
+            return value
         return "".join(letter for letter in value if letter.isdigit())
     return value.strip().lower()
 

@@ -6,7 +6,6 @@ memory does not grow with the file. Workers end when who started them does.
 """
 
 import asyncio
-import gc
 import multiprocessing
 import signal
 from collections import deque
@@ -24,10 +23,10 @@ from ledger.registry import InboundConnection
 from ledger.sealing import MasterKey
 from ledger.vault import Vault
 from service.importing import BYTES_PER_BLOCK_MAX, LINES_PER_BLOCK_MAX, Line, Summary, count, identified, mended
+from service.memory import keep_what_is_loaded
 
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 20.0
-GARBAGE_THRESHOLD = 50_000  # a worker holds one block at a time, and no cycles: there is little to look for
 
 
 class Task(NamedTuple):
@@ -116,8 +115,7 @@ def _worker(task: Task) -> Iterator[Pipe]:
 
 def _work(pipe: Pipe, task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us hears it too, and closes the pipe
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
+    keep_what_is_loaded()
     try:
         uvloop.run(_append_blocks(pipe, task))
     except (EOFError, OSError):  # nobody is at the other end any more

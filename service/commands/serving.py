@@ -7,6 +7,7 @@ import uvloop
 
 from service import running
 from service.commands.screen import Data, note, show
+from service.memory import keep_what_is_loaded
 from service.place import Place, open_place, settings_of
 
 
@@ -29,6 +30,7 @@ def serve(
         chosen = settings.port if port is None else port
         stop = running.stop_asked()
         async with running.listening(place, host or settings.host, chosen, project=project) as url:
+            keep_what_is_loaded()
             show(f"Listening on {url}")
             await stop.wait()
             note("Stopping: requests under way are finished first.")

@@ -20,6 +20,7 @@ from projections import generations
 from service.answers import answer
 from service.app import make_app
 from service.authentication import authenticate
+from service.memory import keep_what_is_loaded
 from service.projecting import beside
 from service.protocol import Runner
 from service.readers import Readers
@@ -112,7 +113,9 @@ def running(start: Callable[..., Any], *arguments: Any) -> Iterator[int]:
 
 def _run(pipe: Pipe, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     async def serve() -> None:
-        pipe.send(await start(*arguments))
+        port = await start(*arguments)
+        keep_what_is_loaded()  # as `loyalty serve` does; for those we are compared with, too
+        pipe.send(port)
         over = asyncio.Event()
         asyncio.get_running_loop().add_reader(pipe.fileno(), over.set)  # readable when the other end is closed
         await over.wait()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import uvloop
 from rich.console import Console
 
-from tests.bench import figures, importing, meaning, over_http, replay, sealing, views, waiting
+from tests.bench import figures, importing, knowing, meaning, over_http, replay, sealing, views, waiting
 from tests.bench.figures import Figure
 
 RUNS = 3
@@ -32,6 +32,8 @@ BENCHMARKS = {
     "lag": Benchmark("lag, 1,000 deliveries a second over HTTP", waiting.lag, 10_000),
     "reading": Benchmark("GET /v1/accounts/{id}, 200 a second, while everything is rebuilt", waiting.reading, 50_000),
     "get": Benchmark("GET /v1/accounts/{id}, 32 connections", over_http.get_accounts, 10_000),
+    "know": Benchmark("GET an account with 1,000 facts, 1 connection", knowing.know, 5_000),
+    "finance": Benchmark("liability of a whole ledger", knowing.finance, 50_000),
 }
 
 

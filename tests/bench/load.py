@@ -92,13 +92,15 @@ class Sender(asyncio.Protocol):
         self._transport.close()
 
 
-async def offer(port: int, requests: Sequence[bytes], per_second: float | None = None) -> Offered:
+async def offer(
+    port: int, requests: Sequence[bytes], per_second: float | None = None, *, connections: int = CONNECTIONS
+) -> Offered:
     """Send every request once, as fast as it is answered or at a pace. Fails if an answer is not 200."""
     loop = asyncio.get_running_loop()
     seconds: list[float] = []
     shared = iter(requests)
     pace = Pace(per_second) if per_second else None
-    over = [loop.create_future() for _ in range(CONNECTIONS)]
+    over = [loop.create_future() for _ in range(connections)]
     begun = time.perf_counter()
     for one in over:
         await loop.create_connection(

@@ -12,6 +12,7 @@ import orjson
 
 from ledger.errors import SubjectUnknown
 from projections.accounts import ACCOUNTS
+from projections.accounts.tables import Line
 from projections.as_of import AsOf, Known, fold_known, known_of
 from service.window.reading import Reader, Times, candidates, only
 from service.window.subjects import shown
@@ -30,7 +31,7 @@ class View(NamedTuple):
     row: Mapping[str, Any]
     lots: Sequence[Mapping[str, Any]]
     at: datetime
-    lines: Sequence[Mapping[str, Any]] | None = None  # of its statement, where all was folded on the spot
+    lines: Sequence[Line] | None = None  # of its statement, where all was folded on the spot
     parked: Mapping[str, Any] | None = None  # why a fact could not be folded, where it was
 
 
@@ -84,7 +85,7 @@ def views_of(known: Known, at: datetime) -> dict[str, View]:
     """Fold what was known of one holder, and of those merged with it, and give each account by its id."""
     state, parked, position = fold_known(ACCOUNTS, known)
     folded = {name: list(rows) for name, rows in ACCOUNTS.rows(known.root, state).items()}
-    lines = list(ACCOUNTS.lines(known.root, state)["statement"]) if ACCOUNTS.lines else []
+    lines: Sequence[Line] = state.lines
     views = {}
     for row in _dicts("accounts", folded["accounts"], known.root):
         account_id = row["account_id"]
@@ -94,7 +95,7 @@ def views_of(known: Known, at: datetime) -> dict[str, View]:
             row,
             lots,
             at,
-            [line for line in _dicts("statement", lines, known.root) if line["account_id"] == account_id],
+            [line for line in lines if line.account_id == account_id],
             {"parked": parked, "parked_position": position} if parked else None,
         )
     return views

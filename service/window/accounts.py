@@ -126,7 +126,7 @@ async def get_statement(request: web.Request) -> web.Response:
         view = await view_of(read, request.match_info["id"], times)
         account_id = view.row["account_id"]
         if view.lines is not None:
-            rows = [line for line in view.lines if line["line"] > after][:limit]
+            rows = [line._asdict() for line in view.lines if line.line > after][:limit]
         else:
             rows = await read.connection.fetch(STATEMENT, read.ledger.ledger_id, account_id, after, limit, times.at)
         lines = [shown_line(row) for row in rows]

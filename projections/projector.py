@@ -64,6 +64,7 @@ class Projector:
         self._connections: dict[int, asyncpg.Connection[asyncpg.Record]] = {}
         self._resting: dict[int, float] = {}  # until when a generation that could not be advanced is left alone
         self._cared_at = 0.0
+        self._projects = False  # who only watches writes nothing
         self._active = 0
         self._promoted = asyncio.Condition()
         self._read = 0  # the generation that the readers of this process see
@@ -106,6 +107,7 @@ class Projector:
 
     async def run(self) -> None:
         """Advance until cancelled. What goes wrong is told and tried again: others may still be served meanwhile."""
+        self._projects = True
         await self._for_ever(self._advance_all)
 
     async def watch(self) -> None:
@@ -196,7 +198,7 @@ class Projector:
             async with self._promoted:
                 self._active = kept[0].generation
                 self._promoted.notify_all()
-        if time.monotonic() > self._cared_at + CARE_SECONDS:
+        if self._projects and time.monotonic() > self._cared_at + CARE_SECONDS:
             self._cared_at = time.monotonic()
             await promotion.sweep(connection)
             for one in self._connections.values():
@@ -215,7 +217,7 @@ class Projector:
                 return None
             await advance.bound_pauses(connection)
             await hasten(connection)
-            for ledger in await all_ledgers(connection):
+            for ledger in await all_ledgers(connection) if self._projects else ():
                 await resume(connection, ledger.ledger_id)
                 await follow_policies(connection, ledger.ledger_id)
         return self._connections[number]

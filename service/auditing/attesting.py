@@ -25,8 +25,8 @@ from projections import generations, store
 from projections.digest import digest
 from projections.projector import catch_up
 from projections.promotion import drop
-from projections.rebuild import fill
 from projections.replay import LEAVE_FILLING, TAKE_FILLING
+from projections.replay.filling import fill
 from service.acts import append_act
 from service.answers import plain
 

@@ -11,11 +11,11 @@ from ledger.database import Connection
 from ledger.errors import NotPromoted, RequestInvalid
 from projections import generations, promotion, replay, store
 from projections.catalogue import BY_SUBJECT
-from projections.comparison import Comparison
 from projections.generations import Generation
-from projections.rebuild import Source
+from projections.replay.comparison import Comparison
+from projections.replay.filling import Source
+from projections.replay.scope import Scope, check_scope
 from projections.retrying import refold_subjects
-from projections.scope import Scope, check_scope
 from service.commands.planning import show_plan
 from service.commands.screen import AsJson, Data, RateColumn, note, progress_bar, show, show_json, show_table
 from service.place import Place, ask, open_place, settings_of

@@ -7,11 +7,11 @@ import typer
 from ledger import registry
 from ledger.database import Connection
 from ledger.registry import Ledger
-from projections import planning, reading_again
-from projections.checking import Checked, check
-from projections.planning import Plan
-from projections.reading_again import Reading
-from projections.scope import Scope, check_scope
+from projections.replay import planning, reading_again
+from projections.replay.checking import Checked, check
+from projections.replay.planning import Plan
+from projections.replay.reading_again import Reading
+from projections.replay.scope import Scope, check_scope
 from service.commands.screen import AsJson, Data, progress_bar, show, show_json, show_table
 from service.place import Place, ask
 

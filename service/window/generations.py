@@ -13,8 +13,8 @@ from aiohttp import web
 from ledger.errors import LedgerError, RebuildRuns, RequestInvalid
 from projections import generations, promotion, replay, retrying
 from projections.generations import Generation
-from projections.rebuild import Source
-from projections.scope import EVERYTHING, Scope, check_scope
+from projections.replay.filling import Source
+from projections.replay.scope import EVERYTHING, Scope, check_scope
 from service.answers import answer
 from service.house import HOUSE
 from service.window.reading import Reader, body_of, reach, reader

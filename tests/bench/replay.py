@@ -11,12 +11,13 @@ from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from ledger.database import Connection
-from projections import generations, promotion, rebuild
+from projections import generations, promotion
 from projections.catalogue import PROJECTIONS
 from projections.generations import Generation
 from projections.projection import Table
-from projections.rebuild import Filled, Source
-from projections.workers import open_connection
+from projections.replay import filling
+from projections.replay.filling import Filled, Source
+from projections.replay.workers import open_connection
 from tests.bench.figures import Figure
 from tests.bench.loading import load
 from tests.bench.memory import Memory
@@ -84,7 +85,7 @@ async def _fill(place: Place, source: Source, workers: int) -> tuple[Generation,
     """Fill a new generation."""
     async with place.connection.transaction():
         made = await generations.create(place.connection, basis=source)
-    return made, await rebuild.fill(place.dsn, made.schema_name, source=source, workers=workers)
+    return made, await filling.fill(place.dsn, made.schema_name, source=source, workers=workers)
 
 
 async def _bare(place: Place, source: Source, workers: int) -> float:

@@ -17,7 +17,7 @@ from projections.digest import digest
 from projections.parked import WAITS_FOR_REBUILD, list_parked
 from projections.projection import Projection
 from projections.projector import catch_up
-from projections.scope import Scope
+from projections.replay.scope import Scope
 from tests.deliveries import VAULT, delivery, issued, merged, redeemed, sample
 
 BALANCES = "SELECT available::int FROM accounts ORDER BY account_id"

@@ -11,11 +11,11 @@ from ledger.registry import Ledger
 from ledger.vendors import SOURCES
 from projections import replay
 from projections.accounts import ACCOUNTS
-from projections.checking import check
-from projections.planning import plan
 from projections.projector import catch_up
-from projections.reading_again import read_again
-from projections.scope import EVERYTHING
+from projections.replay.checking import check
+from projections.replay.planning import plan
+from projections.replay.reading_again import read_again
+from projections.replay.scope import EVERYTHING
 from tests.deliveries import VAULT, delivery, issued, merged, redeemed
 
 HISTORY = [

@@ -12,12 +12,13 @@ import pytest
 from ledger.append import append
 from ledger.database import Connection, connect
 from ledger.registry import Ledger
-from projections import cutting, generations, rebuild, replay
+from projections import generations, replay
 from projections.codecs import decode_numeric, decode_time, encode_numeric, encode_time, hasten
 from projections.digest import Digest, digest
 from projections.policies import set_policy
 from projections.projector import catch_up
-from projections.rebuild import Source, fill
+from projections.replay import cutting, filling
+from projections.replay.filling import Source, fill
 from tests.bench.history import history
 from tests.bench.world import Mix
 from tests.deliveries import VAULT, delivery, issued, redeemed
@@ -29,7 +30,7 @@ DELIVERIES = 400
 def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cutting, "EVENTS_PER_PART", 50)
     monkeypatch.setattr(cutting, "FACTS_PER_PART", 40)
-    monkeypatch.setattr(rebuild, "ALONE_MAX", 0)
+    monkeypatch.setattr(filling, "ALONE_MAX", 0)
 
 
 async def told(connection: Connection, ledger: Ledger) -> Digest:
@@ -120,7 +121,7 @@ async def test_other_software_does_not_go_on_with_what_broke_off(
     with pytest.raises(KeyboardInterrupt):
         await replay.build(dsn, workers=1, progress=break_off)
     [left] = [one for one in await generations.listed(connection) if one.state == "filling"]
-    monkeypatch.setattr(rebuild, "software", lambda: "another")
+    monkeypatch.setattr(filling, "software", lambda: "another")
     seen: list[tuple[str, int]] = []
     built, _ = await replay.build(dsn, workers=1, progress=lambda stage, done, _of: seen.append((stage, done)))
 

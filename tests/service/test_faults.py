@@ -29,9 +29,10 @@ from ledger import registry
 from ledger.append import append
 from ledger.database import connect
 from ledger.errors import LedgerError
-from projections import cutting, generations, promotion, rebuild, replay
+from projections import generations, promotion, replay
 from projections.digest import digest
 from projections.projector import catch_up
+from projections.replay import cutting, filling
 from service.app import make_app
 from service.embedded import EmbeddedPostgres
 from service.settings import Settings
@@ -58,7 +59,7 @@ def rebuild_for_ever(dsn: str, told: str) -> None:
 
     while True:
         rounds += 1
-        rebuild.ALONE_MAX = 0 if rounds % 2 else 1_000_000
+        filling.ALONE_MAX = 0 if rounds % 2 else 1_000_000
         try:
             source: Any = "facts" if rounds % 4 < 2 else "ledger"
             report = asyncio.run(replay.rebuild(dsn, source=source, workers=2, progress=tell))

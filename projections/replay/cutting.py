@@ -11,7 +11,7 @@ from ledger.database import Connection
 from ledger.read import conflicting_keys
 from projections.catalogue import BY_SUBJECT
 from projections.generations import checked
-from projections.parts import Contested, Events, Subjects, Work
+from projections.replay.parts import Contested, Events, Subjects, Work
 
 EVENTS_PER_PART = 20_000
 FACTS_PER_PART = 10_000

@@ -6,7 +6,7 @@ What the active generation gets meanwhile has later positions, and comes when th
 from ledger.database import Connection
 from projections import generations
 from projections.generations import checked
-from projections.parts import Subjects, Work
+from projections.replay.parts import Subjects, Work
 
 COLUMNS = "ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal, position, untimed, kind, body"
 

@@ -8,7 +8,7 @@ from ledger.database import Connection
 from ledger.interpret import interpret_all
 from ledger.read import events_between, tail
 from ledger.registry import Ledger
-from projections.checking import folded_twins, is_folded
+from projections.replay.checking import folded_twins, is_folded
 
 EVENTS_PER_READ = 2_000
 POSITIONS_NAMED = 5

@@ -9,8 +9,8 @@ from ledger.database import Connection
 from ledger.interpret import interpret
 from ledger.read import event_at
 from ledger.registry import Ledger
-from projections.checking import check
-from projections.scope import Scope
+from projections.replay.checking import check
+from projections.replay.scope import Scope
 
 EVENTS_PER_KIND = 50
 SUBJECTS_PER_KIND = 200

@@ -22,9 +22,9 @@ import uvloop
 
 from ledger.database import Connection, connect
 from ledger.errors import WorkersLost
-from projections import parts
 from projections.codecs import hasten
-from projections.parts import Part, Task
+from projections.replay import parts
+from projections.replay.parts import Part, Task
 
 NICE = 10  # who reads and delivers comes first, where processors are few
 WITHOUT_PROGRESS_MAX = 3  # times that workers may die in a row with nothing done

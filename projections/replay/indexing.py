@@ -1,7 +1,7 @@
 """Make the keys and indexes of one table of a generation, once it holds all of its rows."""
 
 from ledger.database import Connection
-from projections.parts import Statements, Work
+from projections.replay.parts import Statements, Work
 
 
 async def make_indexes(connection: Connection, work: Work) -> int:

@@ -13,7 +13,7 @@ from projections import generations, promotion, store
 from projections.catalogue import PROJECTIONS
 from projections.generations import Generation, checked
 from projections.projection import Projection
-from projections.scope import Scope
+from projections.replay.scope import Scope
 
 
 async def take_over_the_rest(dsn: str, made: Generation, scope: Scope) -> None:

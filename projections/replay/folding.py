@@ -14,10 +14,10 @@ from ledger.database import Connection
 from ledger.facts import Told
 from projections import advance, store
 from projections.catalogue import BY_SUBJECT
-from projections.parts import Subjects, Work
 from projections.programmes import read_terms
 from projections.projection import Projection
-from projections.refused import REFUSE
+from projections.replay.parts import Subjects, Work
+from projections.replay.refused import REFUSE
 from projections.terms import NO_TERMS
 
 ORDERED_FACTS = """

@@ -22,18 +22,19 @@ import projections
 from ledger.database import Connection, connect
 from ledger.read import tail
 from ledger.registry import all_ledgers
-from projections import generations, parts
+from projections import generations
 from projections.catalogue import PROJECTIONS
 from projections.conflicts import TAKE_POLICIES
-from projections.cutting import cut_events, cut_subjects
-from projections.deriving import derive
-from projections.folding import fold_range
-from projections.indexing import make_indexes
 from projections.joined import join_all
-from projections.parts import Statements, Task, Work
-from projections.refused import CREATE_REFUSED, settle_refused
-from projections.taking_over import take_over, take_over_the_rest
-from projections.workers import Crew
+from projections.replay import parts
+from projections.replay.cutting import cut_events, cut_subjects
+from projections.replay.deriving import derive
+from projections.replay.folding import fold_range
+from projections.replay.indexing import make_indexes
+from projections.replay.parts import Statements, Task, Work
+from projections.replay.refused import CREATE_REFUSED, settle_refused
+from projections.replay.taking_over import take_over, take_over_the_rest
+from projections.replay.workers import Crew
 
 ALONE_MAX = 20_000  # so few events or facts are done before another process has started
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from ledger.database import Connection, connect
 from ledger.errors import NotPromoted, RebuildRuns
 from projections import generations, promotion
-from projections.comparison import Comparison, compare
 from projections.generations import FILLING, LOCK_GENERATIONS, Generation
-from projections.rebuild import Filled, Progress, Source, fill, may_go_on, quiet
-from projections.rest import take_over_the_rest
-from projections.scope import EVERYTHING, Scope
+from projections.replay.comparison import Comparison, compare
+from projections.replay.filling import Filled, Progress, Source, fill, may_go_on, quiet
+from projections.replay.rest import take_over_the_rest
+from projections.replay.scope import EVERYTHING, Scope
 
 TAKE_FILLING = "SELECT pg_try_advisory_lock($1, $2)"
 LEAVE_FILLING = "SELECT pg_advisory_unlock($1, $2)"

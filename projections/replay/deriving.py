@@ -13,7 +13,7 @@ from ledger.interpret import Event, Meaning, interpret_all
 from ledger.read import conflicting_keys, event_at, events_between, twins
 from projections import advance, store
 from projections.conflicts import policies_of_generation, winners
-from projections.parts import Contested, Events, Work
+from projections.replay.parts import Contested, Events, Work
 from projections.withdrawn import note_withdrawn
 
 EVENTS_PER_READ = 2_000

@@ -26,6 +26,7 @@ EVENTS_PER_BLOCK = 2_048
 BLOCK = """
     SELECT e.position, e.connection_id AS connection, e.source, e.org, e.kind, e.event_key, e.content, e.variant,
            e.occurred_at, e.recorded_at, e.ordinal, e.entry, e.leaf_hash, e.delivery_position,
+           (e.payload IS NULL) = (e.delivery_position = e.position) AS elsewhere,
            encode(sha256(coalesce(e.payload, (SELECT body.payload FROM ledger.events body
                                                WHERE body.ledger_id = e.ledger_id
                                                  AND body.position = e.delivery_position))), 'hex') AS payload_sha256
@@ -34,7 +35,10 @@ BLOCK = """
      ORDER BY e.position
 """
 PARTS = """
-    SELECT p.position, p.subject, p.ciphertext, p.commitment, k.wrapped FROM ledger.personal p
+    SELECT p.position, p.subject, p.ciphertext, p.commitment, k.wrapped,
+           k.wrapped IS NULL AND EXISTS (SELECT FROM ledger.erasures f
+                                          WHERE f.ledger_id = p.ledger_id AND f.subject = p.subject) AS forgotten
+      FROM ledger.personal p
       LEFT JOIN ledger.personal_keys k
              ON k.ledger_id = p.ledger_id AND k.subject = p.subject AND k.key_id = p.key_id
      WHERE p.ledger_id = $1 AND p.position = ANY ($2)
@@ -53,6 +57,8 @@ class Entries:
         self.events = 0
         self.parts_opened = 0
         self.parts_forgotten = 0
+        self.parts_without_key = 0  # before any that has one: of a copy that was made without the keys of persons
+        self._keys_seen = False
 
     async def leaves(self, last: int) -> AsyncIterator[bytes]:
         """Give the leaf hashes of the positions up to `last`, one after another in one string for each block.
@@ -105,6 +111,8 @@ class Entries:
         differing = [name for name, value in stored.items() if says.get(name) != value]
         if len(key) > KEY_BYTES and key[KEY_BYTES:] != row["variant"]:
             differing.append("the key of the conflict")
+        if row["elsewhere"]:
+            differing.append("where its body stands")
         return differing
 
     async def _parts(self, positions: Sequence[int]) -> dict[int, str]:
@@ -112,8 +120,15 @@ class Entries:
         commitments: dict[int, list[bytes]] = {}
         for row in await self._connection.fetch(PARTS, self._ledger.ledger_id, sorted(set(positions))):
             commitments.setdefault(row["position"], []).append(row["commitment"])
-            if row["wrapped"] is None:
+            self._keys_seen = self._keys_seen or row["wrapped"] is not None
+            if row["forgotten"]:
                 self.parts_forgotten += 1
+            elif row["wrapped"] is None and self._keys_seen:
+                self.wrong.append(
+                    f"position {row['position']}: the key of a sealed part is gone, and nobody was forgotten"
+                )
+            elif row["wrapped"] is None:
+                self.parts_without_key += 1
             elif self._master_key is not None and not self._opens(row):
                 self.wrong.append(f"position {row['position']}: a sealed part was changed")
         return {position: sha256(b"".join(of)).hexdigest() for position, of in commitments.items()}

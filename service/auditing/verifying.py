@@ -158,6 +158,8 @@ class Verifier:
         self._wrong_heads += [f"{one.whose} is of {one.size} events, and there are {grown}" for one in due]
         await self._count_tiles(grown)
         opened = f"; {entries.parts_opened:,} sealed parts open, {entries.parts_forgotten:,} of forgotten persons"
+        if entries.parts_without_key:
+            opened += f", {entries.parts_without_key:,} without a key, as in a copy made without them"
         self._found("entries", entries.wrong, f"{entries.events:,} events are as their entries say{opened}")
         self._found("tiles", self._wrong_tiles, "every stored tile is made of the entries")
         self._found("heads", self._wrong_heads, f"{len(wanted):,} signed heads are of this very history")

@@ -179,6 +179,26 @@ async def swap_payloads(scene: Scene) -> Scene:
     return scene
 
 
+async def move_a_body(scene: Scene) -> Scene:
+    """An event is said to have come with another's body, whose sealed parts then stand for its own."""
+    await scene.connection.execute("UPDATE ledger.events SET delivery_position = 101 WHERE position = 100")
+    return scene
+
+
+async def destroy_a_key(scene: Scene) -> Scene:
+    """What was sealed for a person can be opened by nobody any more, and no act of forgetting says so."""
+    known = {customer: {"customerId": customer, "instore": {"mobile": f"8493472077{customer}"}} for customer in (1, 2)}
+    bodies = [issued(f"p{customer}", ALL, customer, 5, customerIdentifiers=known[customer]) for customer in known]
+    await tell(scene.connection, scene.ledger, bodies)
+    await scene.connection.execute("ALTER TABLE ledger.personal_keys DISABLE TRIGGER ALL")
+    done = await scene.connection.execute(
+        "DELETE FROM ledger.personal_keys WHERE subject = (SELECT subject FROM ledger.personal WHERE position = $1)",
+        ALL + 2,
+    )
+    assert done == "DELETE 1"
+    return scene
+
+
 async def edit_the_occurred_time(scene: Scene) -> Scene:
     await scene.connection.execute(
         "UPDATE ledger.events SET occurred_at = occurred_at - interval '1 year' WHERE position = 100"
@@ -326,6 +346,8 @@ ATTACKS: dict[str, Attack] = {
     "insert": insert,
     "reorder": reorder,
     "swap payloads": swap_payloads,
+    "say that a body came with another": move_a_body,
+    "destroy a person's key, and write no erasure down": destroy_a_key,
     "edit the occurred time only": edit_the_occurred_time,
     "edit a tile": edit_a_tile,
     "edit a checkpoint": edit_a_checkpoint,

@@ -883,7 +883,8 @@ def check_lines(audit: Audit) -> str:
         while here is not None and here[0].encode() < subject.encode():
             here = next(facts, None)
         told = here[1] if here is not None and here[0] == subject else []
-        if any("Merge" in fact.kind for fact in told) or not told:
+        demand(bool(told), f"there are lines of {subject:.60}, and no facts about its accounts")
+        if any("Merge" in fact.kind for fact in told):  # a merge is told of both holders
             merged += 1
             continue
         by_key: dict[tuple[str, str, str], list[AccountFact]] = {}

@@ -141,6 +141,13 @@ async def test_a_change_anywhere_is_found_though_the_sums_fit(honest: bytes, nam
     assert wrong(packed(members))
 
 
+async def test_a_statement_without_any_facts_is_refused_though_its_postings_add_up(honest: bytes) -> None:
+    members = members_of(honest)
+    del members["rows/facts/000000"]
+
+    assert wrong(packed(members)) == ["lines: there are lines of capillary:9001:1, and no facts about its accounts"]
+
+
 async def test_no_cut_flip_or_noise_anywhere_is_verified_or_raises(honest: bytes) -> None:
     seeded = random.Random(5)
     for _ in range(150):

@@ -69,10 +69,9 @@ async def liability(
     if position is not None:
         return await roll_forward(connection, ledger_id, ask, position)
     closed = await closings(connection, ledger_id)
-    before = [one for one in closed if one.last_day < ask.first]
+    last = closed_on_eve(closed, ask.first)
     carried: dict[Key, Row] | None = None
-    if before:
-        last = before[-1]
+    if last is not None:
         eve = await roll_forward(
             connection, ledger_id, ask._replace(first=last.last_day, last=last.last_day), last.known_position
         )
@@ -87,6 +86,12 @@ async def liability(
         rows += done.rows
     rows.sort(key=lambda row: (row.key.programme, row.key.unit, row.key.period, row.key.vintage or date.max))
     return Liability(rows, totals(rows), done.ties)
+
+
+def closed_on_eve(closed: Sequence[Closing], first: date) -> Closing | None:
+    """Give the period that was closed up to the day before: only the day after it shows what was told of it since. On
+    any later day that is part of the opening, like all that moved in between."""
+    return next((one for one in closed if one.last_day.toordinal() + 1 == first.toordinal()), None)
 
 
 def segments(ask: Ask, closed: Sequence[Closing], now: int | None) -> list[tuple[date, date, int | None]]:

@@ -9,7 +9,17 @@ from ledger.errors import SubjectUnknown
 from ledger.read import tail
 from projections.movements import Ask
 from service.answers import answer, decode_cursor, encode_cursor, page
-from service.closing import ITEMS_MAX, Item, close_period, closings, days_of, later_items, liability, reopen_period
+from service.closing import (
+    ITEMS_MAX,
+    Item,
+    close_period,
+    closed_on_eve,
+    closings,
+    days_of,
+    later_items,
+    liability,
+    reopen_period,
+)
 from service.house import HOUSE
 from service.liability import shown_row
 from service.window.finance import read_period
@@ -31,10 +41,10 @@ TOTALS = """
 
 async def list_periods(request: web.Request) -> web.Response:
     """GET /v1/periods: the months that were ever closed, in order."""
-    after = decode_cursor(request.query.get("cursor")) or [""]
+    after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
     async with reader(request) as read:
-        rows = await read.connection.fetch(PERIODS, read.ledger.ledger_id, str(after[0]), limit)
+        rows = await read.connection.fetch(PERIODS, read.ledger.ledger_id, after[0], limit)
         cursor = encode_cursor(rows[-1]["period"]) if len(rows) == limit else None
         return page([dict(row) for row in rows], cursor, **await reach(read))
 
@@ -52,8 +62,8 @@ async def get_period(request: web.Request) -> web.Response:
             raise SubjectUnknown(period, "nothing was outstanding in it")
         closed = await closings(read.connection, ledger_id)
         known = next((one.known_position for one in closed if one.period == period), None)
-        before = [one for one in closed if one.last_day < first]
-        prior = await _items(read, before[-1].last_day, before[-1].known_position, known) if before else []
+        before = closed_on_eve(closed, first)
+        prior = await _items(read, before.last_day, before.known_position, known) if before is not None else []
         later = [] if known is None else await _items(read, last, known, None)
         totals = await read.connection.fetch(TOTALS, ledger_id, period)
         return answer(

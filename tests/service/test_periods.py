@@ -168,3 +168,28 @@ async def test_what_cannot_be_closed_is_refused(dsn: str) -> None:
 async def test_finance_needs_a_key_too(dsn: str, path: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         assert (await acme.ask(path, key="nonsense"))[0] == 401
+
+
+async def test_what_came_late_is_a_prior_period_item_once_and_later_days_open_with_it(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 1, 100))
+        await close(acme, "2023-11")
+        await acme.deliver(redeemed("late", 3 * DAY, 1, 20))  # of November
+        await acme.deliver(redeemed("b", 20 * DAY, 1, 10))  # 4 December
+        await acme.deliver(redeemed("c", 50 * DAY, 1, 5))  # 3 January
+
+        whole = {"from": "2023-11-01", "to": "2024-01-31", "by": "month"}
+        by_month = [(row["opening"], row["prior_period"], row["closing"]) for row in await figures(acme, whole)]
+        assert by_month == [("0", "0", "100"), ("100", "-20", "70"), ("70", "0", "65")]
+        assert [moved(row) for row in await figures(acme, JANUARY)] == [
+            {"opening": "70", "redeemed": "5", "closing": "65", "state_available": "65"}
+        ]
+        middle = await figures(acme, {"from": "2023-12-10", "to": "2023-12-10"})
+        assert [moved(row) for row in middle] == [{"opening": "70", "closing": "70", "state_available": "70"}]
+        december, january = await acme.ask_now("/v1/periods/2023-12"), await acme.ask_now("/v1/periods/2024-01")
+        assert [item["amount"] for item in december["prior_period_items"]] == ["-20"]
+        assert (january["prior_period_items"], january["totals"][0]["opening"]) == ([], "70")
+
+        await close(acme, "2023-12")
+        closed = await figures(acme, {"from": "2023-12-10", "to": "2023-12-10"})
+        assert [moved(row) for row in closed] == [{"opening": "70", "closing": "70", "state_available": "70"}]

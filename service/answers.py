@@ -90,15 +90,16 @@ def encode_cursor(*key: str | int) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
 
 
-def decode_cursor(text: str | None) -> list[Any] | None:
-    """Read a cursor back. Raises RequestInvalid if it is not one of ours."""
+def decode_cursor(text: str | None, *kinds: type) -> list[Any] | None:
+    """Read a cursor back, whose parts are of these kinds, unless the caller looks at them itself. Raises
+    RequestInvalid if it is not one of ours."""
     if text is None:
         return None
     try:
         key = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except ValueError:
         raise errors.RequestInvalid("cursor") from None
-    if not isinstance(key, list):
+    if not isinstance(key, list) or (kinds and tuple(map(type, key)) != kinds):
         raise errors.RequestInvalid("cursor")
     return key
 

@@ -17,6 +17,9 @@ DAYS_MAX = 36_525  # a hundred years
 MONTHS_MAX = 1_200
 GRACE_DAYS_MAX = 3_653
 ENDS = ("month", "quarter", "half", "year")
+# Not the same everywhere: what the machine is set to, no place, or one with leap seconds.
+NO_ZONES = ("localtime", "Factory", "posixrules")
+NO_ZONES_IN = ("posix/", "right/")
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july"),
     *("august", "september", "october", "november", "december"),
@@ -24,11 +27,21 @@ MONTHS = (
 
 
 def as_zone(value: Any) -> str:
-    """Read the name of a time zone. Raises ValueError if there is none of it."""
+    """Read the name of a time zone. Raises ValueError if there is none of it, or it is what a machine is set to."""
     try:
-        return ZoneInfo(value).key
+        zone = ZoneInfo(value).key
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
         raise ValueError("no IANA time zone") from None
+    if zone in NO_ZONES or zone.startswith(NO_ZONES_IN):
+        raise ValueError("no IANA time zone")
+    return zone
+
+
+def as_day_or_time(value: Any) -> Any:
+    """Refuse numbers, which would be read as seconds since 1970: 20260101 is no day. Raises ValueError."""
+    if isinstance(value, int | float):
+        raise ValueError("a day, for example 2026-01-01, or a time with a zone")
+    return value
 
 
 def as_end(value: Any) -> Any:
@@ -102,7 +115,7 @@ class Reversals(Written):
 class Terms(Written):
     """The terms of a programme from `effective_from` on: a day, in the programme's time zone, or a time with a zone."""
 
-    effective_from: date | datetime
+    effective_from: Annotated[date | datetime, BeforeValidator(as_day_or_time)]
     time_zone: Annotated[str, BeforeValidator(as_zone)]
     expiry: Expiry | None = None
     existing_lots: bool = False

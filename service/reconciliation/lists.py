@@ -76,7 +76,7 @@ class OpenList:
 
 def _as(wanted: Any, value: Any) -> Any:
     if wanted is datetime or wanted is date:
-        return wanted.fromisoformat(value)
+        return wanted.fromisoformat(str(value))
     if not isinstance(value, wanted):
         raise ValueError("a key of another list")
     return value

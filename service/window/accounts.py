@@ -95,7 +95,7 @@ async def get_lots(request: web.Request) -> web.Response:
     ?as_of_position= or ?known_at=."""
     async with reader(request) as read:
         times = await times_of(read, request)
-        after = str((decode_cursor(request.query.get("cursor")) or [""])[0])
+        after = (decode_cursor(request.query.get("cursor"), str) or [""])[0]
         limit = limit_of(request)
         view = await view_of(read, request.match_info["id"], times)
         if view.lines is not None:
@@ -121,7 +121,7 @@ async def get_statement(request: web.Request) -> web.Response:
     known at ?as_of_position= or ?known_at=."""
     async with reader(request) as read:
         times = await times_of(read, request)
-        after = int((decode_cursor(request.query.get("cursor")) or [0])[0])
+        after = (decode_cursor(request.query.get("cursor"), int) or [0])[0]
         limit = limit_of(request)
         view = await view_of(read, request.match_info["id"], times)
         account_id = view.row["account_id"]

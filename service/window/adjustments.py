@@ -70,13 +70,11 @@ async def post_reversal(request: web.Request) -> web.Response:
 async def list_adjustments(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/adjustments: all that were made, by id, those taken back included. Author and reason stand
     sealed in the event at `position`."""
-    after = decode_cursor(request.query.get("cursor")) or [""]
+    after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
     async with reader(request) as read:
         account = await find_account(read, request.match_info["id"])
-        rows = await read.connection.fetch(
-            ADJUSTMENTS, read.ledger.ledger_id, account["account_id"], str(after[0]), limit
-        )
+        rows = await read.connection.fetch(ADJUSTMENTS, read.ledger.ledger_id, account["account_id"], after[0], limit)
         cursor = encode_cursor(rows[-1]["adjustment"]) if len(rows) == limit else None
         return page([dict(row) for row in rows], cursor, **await reach(read))
 

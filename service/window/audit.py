@@ -10,10 +10,10 @@ from service.window.reading import limit_of, reader
 async def list_accesses(request: web.Request) -> web.Response:
     """GET /v1/audit/access: every look at sealed values and at this list, this one included, oldest first: which key,
     what, why. Scope audit; ?why= says what for."""
-    after = decode_cursor(request.query.get("cursor")) or [0]
+    after = decode_cursor(request.query.get("cursor"), int) or [0]
     limit = limit_of(request)
     async with reader(request, "audit") as read:
-        accesses = await accesses_after(read.connection, read.ledger.ledger_id, int(after[0]), limit)
+        accesses = await accesses_after(read.connection, read.ledger.ledger_id, after[0], limit)
         cursor = encode_cursor(accesses[-1].number) if len(accesses) == limit else None
         return page([access._asdict() for access in accesses], cursor)
 

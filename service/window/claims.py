@@ -1,11 +1,12 @@
 """The claims of an account beside our balance, one after the other: which disagreed first, and by how much."""
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from ledger.errors import RequestInvalid
 from service.answers import decode_cursor, encode_cursor, page
 from service.window.account_views import find_account
 from service.window.reading import limit_of, reach, reader
@@ -22,11 +23,11 @@ ZERO = Decimal(0)
 async def list_claims(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/claims: each claim of the vendor's in order, our balance after its event, the drift, and
     `missing`: the points of events that never arrived between this claim and the one before."""
-    cursor = decode_cursor(request.query.get("cursor")) or [0, "0", "0", False]
+    cursor = decode_cursor(request.query.get("cursor"), int, str, str, bool) or [0, "0", "0", False]
     limit = limit_of(request)
     async with reader(request) as read:
         account = await find_account(read, request.match_info["id"])
-        line, drift, unseen, claimed_before = int(cursor[0]), Decimal(cursor[1]), Decimal(cursor[2]), bool(cursor[3])
+        line, drift, unseen, claimed_before = cursor[0], _points(cursor[1]), _points(cursor[2]), cursor[3]
         items: list[dict[str, Any]] = []
         rows = await read.connection.fetch(
             LINES, read.ledger.ledger_id, account["account_id"], line, LINES_PER_READ_MAX
@@ -56,6 +57,13 @@ async def list_claims(request: web.Request) -> web.Response:
         more = len(items) == limit or len(rows) == LINES_PER_READ_MAX
         following = encode_cursor(line, str(drift), str(unseen), claimed_before) if more else None
         return page(items, following, **await reach(read))
+
+
+def _points(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise RequestInvalid("cursor") from None
 
 
 def asserted(postings: str) -> Decimal:

@@ -31,8 +31,8 @@ async def list_events(request: web.Request) -> web.Response:
     occurrence), after ?after= or a cursor."""
     query = request.query
     limit = limit_of(request)
-    cursor = decode_cursor(query.get("cursor"))
-    after = int(cursor[0]) if cursor else read_int(query.get("after"), "after", least=0, most=2**62) or 0
+    cursor = decode_cursor(query.get("cursor"), int)
+    after = cursor[0] if cursor else read_int(query.get("after"), "after", least=0, most=2**62) or 0
     async with reader(request) as read:
         positions = None
         if "subject" in query:

@@ -47,7 +47,7 @@ async def get_liability(request: web.Request) -> web.Response:
 
     "ties" says that the closing is the sum of the accounts."""
     limit = limit_of(request)
-    after = decode_cursor(request.query.get("cursor"))
+    after = decode_cursor(request.query.get("cursor"), str, str, str, str)
     async with reader(request) as read:
         times = await times_of(read, request)
         ask = await asked(read, request.query, times)

@@ -60,11 +60,11 @@ async def get_programme_lapses(request: web.Request) -> web.Response:
     async with reader(request) as read:
         programme = await find_programme(read, request.match_info["id"])
         first, last = await _days(read, request, programme)
-        after = decode_cursor(request.query.get("cursor")) or [first.isoformat(), ""]
+        after = decode_cursor(request.query.get("cursor"), str, str) or [first.isoformat(), ""]
         limit = limit_of(request)
-        since = date.fromisoformat(str(after[0]))
+        since = _day_of(after[0], "cursor")
         rows = await read.connection.fetch(
-            LAPSES, read.ledger.ledger_id, programme, first, last, since, str(after[1]), limit
+            LAPSES, read.ledger.ledger_id, programme, first, last, since, after[1], limit
         )
         cursor = encode_cursor(rows[-1]["expires_on"].isoformat(), rows[-1]["unit"]) if len(rows) == limit else None
         beside = {"programme": programme, "from": first, "until": last}
@@ -83,8 +83,12 @@ async def _days(read: Reader, request: web.Request, programme: str) -> tuple[dat
 
 def _read_day(request: web.Request, name: str) -> date | None:
     text = request.query.get(name)
+    return None if text is None else _day_of(text, name)
+
+
+def _day_of(text: str, name: str) -> date:
     try:
-        return None if text is None else date.fromisoformat(text)
+        return date.fromisoformat(text)
     except ValueError:
         raise RequestInvalid(f"{name} is a day, for example 2026-03-31") from None
 

@@ -16,7 +16,7 @@ from service.window.subjects import shown
 async def list_programmes(request: web.Request) -> web.Response:
     """GET /v1/programmes: every programme with accounts or terms, with the terms in force at ?at= (default now), as
     known at ?as_of_position= or ?known_at=."""
-    after = decode_cursor(request.query.get("cursor")) or [""]
+    after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
     async with reader(request) as read:
         times = await times_of(read, request)

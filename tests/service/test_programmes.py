@@ -70,7 +70,10 @@ async def test_programmes_are_listed_with_the_terms_in_force(dsn: str) -> None:
     ("wrong", "said"),
     [
         ({"time_zone": "Mars/Olympus"}, "time_zone"),
+        ({"time_zone": "localtime"}, "time_zone"),  # of the machine: rebuilt elsewhere the lots would lapse otherwise
+        ({"time_zone": "right/Asia/Kolkata"}, "time_zone"),
         ({"effective_from": None}, "effective_from"),
+        ({"effective_from": 20260101}, "a day"),  # would be in August 1970
         ({"effective_from": "2024-01-01T10:00:00"}, "a time with a zone"),
         ({"expiry": {"rule": "fixed"}}, "a period is needed"),
         ({"expiry": {"rule": "fixed", "days": 3, "months": 1}}, "of days, of months or of years"),

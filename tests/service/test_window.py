@@ -1,5 +1,9 @@
 """What callers may ask, what they are refused, and that ledgers do not meet (law 10)."""
 
+import base64
+from typing import Any
+
+import orjson
 import pytest
 
 from ledger import registry
@@ -77,6 +81,30 @@ async def test_a_question_that_makes_no_sense_is_400(dsn: str, path: str, query:
         status, problem = await acme.ask(path, **query)
 
         assert (status, problem["title"]) == (400, "Bad Request")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"{ACCOUNT}/{name}" for name in ("statement", "lots", "claims", "adjustments")),
+        "/v1/programmes",
+        "/v1/programmes/838/lapses",
+        "/v1/liability",
+        "/v1/periods",
+        "/v1/ledger/events",
+        "/v1/reconciliation/transfers",
+    ],
+)
+async def test_a_cursor_of_another_list_is_400(dsn: str, path: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(sample("capillary", "pointsIssued"))
+        await acme.ask_now("/v1/projections")
+
+        others: list[list[Any]] = [[], [None], [{}], [1.5], ["x", 1], ["x", "y"], [1, "x", "y", False], [5, 5]]
+        for parts in others:
+            status, problem = await acme.ask(path, cursor=base64.urlsafe_b64encode(orjson.dumps(parts)).decode())
+
+            assert (status, problem["title"]) == (400, "Bad Request"), parts
 
 
 @pytest.mark.parametrize(

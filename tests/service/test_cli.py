@@ -326,7 +326,7 @@ def test_another_master_key_opens_no_connection(served: Served) -> None:
     ("address", "says"),
     [
         ("postgresql://someone:secret@127.0.0.1:1/loyalty", "(database loyalty on 127.0.0.1: Connection refused)"),
-        ("mysql://127.0.0.1/loyalty", "invalid DSN"),
+        ("mysql://127.0.0.1/loyalty", "(DATABASE_URL cannot be read as postgresql://user:password@host:port/database)"),
     ],
 )
 def test_a_wrong_database_url_is_told_in_one_line(address: str, says: str) -> None:

@@ -9,6 +9,7 @@ import orjson
 
 from ledger.append import append
 from ledger.database import Connection
+from ledger.errors import RequestInvalid
 from ledger.identify import Delivery, Origin, identify
 from ledger.registry import Ledger
 from ledger.vault import Vault
@@ -25,7 +26,10 @@ async def append_act(connection: Connection, vault: Vault, ledger: Ledger, kind:
 
 
 def act(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, **said: Any) -> Delivery:
-    """Write down an act of ours, which happens now. Without an identifier it is like no other."""
+    """Write down an act of ours, which happens now. Without an identifier it is like no other.
+
+    Raises RequestInvalid for a NUL character in it: it could be stored, but never read again.
+    """
     body: Mapping[str, Any] = {
         "event": kind,
         "id": identifier or secrets.token_hex(16),
@@ -33,4 +37,7 @@ def act(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, 
         **said,
     }
     origin = Origin(ledger.name, CONNECTION, SOURCE, None, vault.mask(ledger.ledger_id))
-    return identify(origin, orjson.dumps(body))
+    written = orjson.dumps(body)
+    if b"\\u0000" in written:
+        raise RequestInvalid("a NUL character")
+    return identify(origin, written)

@@ -137,6 +137,7 @@ async def test_what_cannot_be_adjusted_is_refused(dsn: str) -> None:
             (admin, f"/v1/accounts/{BOB}:77:points/adjustments", {"points": 1, **WORDS}, 404),
             (admin, path, {"points": 1, "author": "Jane Roe"}, 400),
             (admin, path, {"points": 1, "author": " ", "reason": "x"}, 400),
+            (admin, path, {"points": 1, "author": "Jane\x00", "reason": "x"}, 400),
             (admin, path, {"points": 0, **WORDS}, 400),
             (admin, path, {"points": 1.5, **WORDS}, 400),
             (admin, path, {"points": "many", **WORDS}, 400),

@@ -99,11 +99,12 @@ class Vault:
 
     async def _keys_of(self, connection: Connection, ledger_id: int, subjects: Iterable[str]) -> dict[str, PersonKey]:
         """Give the keys of persons, those remembered and those in the database, made where there are none. What another
-        task forgets meanwhile is caught by the append function."""
+        task forgets meanwhile is caught by the append function. All make them in one order, or they would wait for each
+        other."""
         keys = {subject: self._keys.get((ledger_id, subject)) for subject in subjects}
         found = {subject: key for subject, key in keys.items() if key is not None}
         for _ in range(TRIES_MAX):
-            missing = [subject for subject in keys if subject not in found]
+            missing = sorted(subject for subject in keys if subject not in found)
             if not missing:
                 return found
             wrapped = [self._master_key.seal(os.urandom(32), bound_to(ledger_id, subject)) for subject in missing]

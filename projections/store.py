@@ -20,7 +20,7 @@ from projections.projection import Key, Projection, State, Table
 UNWRITABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
 
 WRITE_ORGS = """
-    INSERT INTO orgs (ledger_id, source, org) SELECT DISTINCT $1::int, * FROM unnest($2::text[], $3::text[])
+    INSERT INTO orgs (ledger_id, source, org) SELECT $1::int, * FROM unnest($2::text[], $3::text[])
     ON CONFLICT DO NOTHING
 """
 FACT_COLUMNS = (
@@ -135,8 +135,8 @@ async def copy_facts(connection: Connection, rows: Sequence[FactRow]) -> None:
 
 
 async def write_orgs(connection: Connection, ledger_id: int, orgs: Iterable[tuple[str, str]]) -> None:
-    """Note whose events a ledger has seen, as (source, org)."""
-    pairs = set(orgs)
+    """Note whose events a ledger has seen, as (source, org); in one order, or writers would wait for each other."""
+    pairs = sorted(set(orgs))
     await connection.execute(WRITE_ORGS, ledger_id, [source for source, _ in pairs], [org for _, org in pairs])
 
 

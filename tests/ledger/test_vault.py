@@ -1,0 +1,35 @@
+"""The vault: keys of persons are made once, however many make them at the same time."""
+
+import asyncio
+
+from ledger.database import Connection, connect
+from ledger.personal import Part, Piece
+from ledger.registry import Ledger
+from ledger.sealing import MasterKey
+from ledger.vault import Vault
+
+MASTER_KEY = MasterKey(bytes(range(32)))
+
+
+def parts(*customers: str) -> list[Part]:
+    return [Part(f"capillary:1:{customer}", [Piece(0, b'"Ada"')]) for customer in customers]
+
+
+async def test_imports_that_meet_the_same_new_customers_do_not_wait_for_each_other(
+    connection: Connection, dsn: str, ledger: Ledger
+) -> None:
+    others = await connect(dsn)
+    later = [f"n{n}" for n in range(60)]
+    try:
+        async with connection.transaction():
+            await Vault(MASTER_KEY).seal(connection, ledger.ledger_id, parts("m"))
+            waiting = asyncio.create_task(Vault(MASTER_KEY).seal(others, ledger.ledger_id, parts(*later, "m")))
+            await asyncio.sleep(0.2)  # until it waits for the key of m
+
+            sealed = await Vault(MASTER_KEY).seal(connection, ledger.ledger_id, parts(*later))
+
+        again = await waiting
+    finally:
+        await others.close()
+
+    assert [one.key_id for one in again[:-1]] == [one.key_id for one in sealed]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import uvloop
 from rich.console import Console
 
-from tests.bench import figures, importing, knowing, meaning, over_http, replay, sealing, views, waiting
+from tests.bench import figures, importing, knowing, listing, meaning, over_http, replay, sealing, views, waiting
 from tests.bench.figures import Figure
 
 RUNS = 3
@@ -34,6 +34,9 @@ BENCHMARKS = {
     "get": Benchmark("GET /v1/accounts/{id}, 32 connections", over_http.get_accounts, 10_000),
     "know": Benchmark("GET an account with 1,000 facts, 1 connection", knowing.know, 5_000),
     "finance": Benchmark("liability of a whole ledger", knowing.finance, 50_000),
+    "lists": Benchmark(
+        "reconciliation over many accounts (--events: accounts), 1 connection", listing.lists, 1_000_000
+    ),
 }
 
 

@@ -9,6 +9,7 @@ Invariant: no two heads are ever signed under one origin of which one does not c
 
 import asyncio
 import secrets
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from ledger.database import Connection
 from ledger.errors import (
     HeadForgotten,
     HeadInconsistent,
+    KeyWrong,
     NoteWrong,
     SignerUnknown,
     TreeChanged,
@@ -231,11 +233,13 @@ async def latest_checkpoint(connection: Connection, ledger_id: int) -> Signed | 
 
 
 async def log_keys(connection: Connection, ledger_id: int) -> list[LogKey]:
-    """List every key that ever signed for the ledger's logs, oldest first."""
-    return [
-        LogKey(row["log"], VerifierKey.read(row["key"]), row["added_at"])
-        for row in await connection.fetch(KEYS, ledger_id)
-    ]
+    """List every key that ever signed for the ledger's logs, oldest first. One that cannot be read verifies nothing and
+    is left out; `loyalty verify` tells of it."""
+    found = []
+    for row in await connection.fetch(KEYS, ledger_id):
+        with suppress(KeyWrong):
+            found.append(LogKey(row["log"], VerifierKey.read(row["key"]), row["added_at"]))
+    return found
 
 
 def signers(signed: Signed) -> set[tuple[str, bytes]]:

@@ -401,6 +401,7 @@ class Audit:
     manifest: dict[str, Any] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     older_checkpoint: Checkpoint | None = None
+    older_refused: str | None = None  # why what the auditor kept cannot be used
     trusted: bool = False  # the key came from the auditor, not with the bundle
     older_root: bytes | None = None
     known: "list[array[int]]" = field(default_factory=lambda: [array("Q") for _ in range(256)])  # events, by 8 bytes
@@ -447,8 +448,7 @@ def check_checkpoint(audit: Audit) -> str:
     audit.trusted = any(key.algorithm == ED25519 for key in given)
     logs = [key for key in given if key.algorithm == ED25519]
     if not logs:
-        lines = audit.archive.read("keys", NOTE_BYTES_MAX).decode("utf-8", "replace").splitlines()
-        logs = [key for key in map(read_key, filter(None, lines)) if key.algorithm == ED25519]
+        logs = _bundled_keys(audit)
     signers = [key.name for key in logs if signed_by(checkpoint, key)]
     demand(signers, "the checkpoint is not signed by the log's key")
     demand(set(signers) == {checkpoint.origin}, "the key's name is not the checkpoint's origin")
@@ -460,6 +460,12 @@ def check_checkpoint(audit: Audit) -> str:
     witnesses = len(given) - len([key for key in given if key.algorithm == ED25519])
     by = "the key that was given" if audit.trusted else "the key in the bundle, which whoever made it could have chosen"
     return f"size {checkpoint.size}, signed by {by}" + (f", {witnesses} witnesses" if witnesses else "")
+
+
+def _bundled_keys(audit: Audit) -> list[Key]:
+    """Read the log's keys that came with the bundle."""
+    lines = audit.archive.read("keys", NOTE_BYTES_MAX).decode("utf-8", "replace").splitlines()
+    return [key for key in map(read_key, filter(None, lines)) if key.algorithm == ED25519]
 
 
 def check_entries(audit: Audit) -> str:
@@ -600,19 +606,26 @@ def _hexadecimal(text: str) -> bytes:
 
 
 def _older(audit: Audit) -> Checkpoint | None:
-    """Read the checkpoint that the auditor kept; it must be signed by the same key and be of the same log."""
+    """Read the checkpoint that the auditor kept: of the same log, and signed by the same key if by one that is known.
+    What is wrong with it is told by its own check."""
     if audit.older is None:
         return None
-    older = audit.older_checkpoint = read_checkpoint(audit.older)
-    demand(older.origin == audit.signed().origin, "the older checkpoint is of another log")
-    for key in audit.keys:
-        signed_by(older, key)  # one that is signed wrongly is refused; the auditor vouches for any other
+    try:
+        older = read_checkpoint(audit.older)
+        demand(older.origin == audit.signed().origin, f"it is of another log, {older.origin[:80]}")
+        for key in audit.keys or _bundled_keys(audit):
+            signed_by(older, key)  # one that is signed wrongly is refused; the auditor vouches for any other
+    except Refused as refused:
+        audit.older_refused = f"what was kept cannot be used: {refused}"
+        return None
+    audit.older_checkpoint = older
     return older
 
 
 def check_older(audit: Audit) -> str:
     """The tree has grown out of the one that the auditor kept a checkpoint of: nothing before it was changed."""
     new, older = audit.signed(), audit.older_checkpoint
+    demand(audit.older_refused is None, audit.older_refused or "")
     if older is None:
         return "none was given: whether history was rewritten before this bundle cannot be told"
     demand(older.size <= new.size, f"the ledger has shrunk: {older.size} events were signed before, now {new.size}")

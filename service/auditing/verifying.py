@@ -9,18 +9,17 @@ heads at once, and takes memory for one block and the right edge of the tree.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger import heads, tiles
-from ledger.checkpoints import Checkpoint
+from ledger import tiles
 from ledger.database import Connection
-from ledger.errors import EventsChanged, NoteWrong
-from ledger.heads import Signed
+from ledger.errors import EventsChanged
 from ledger.merkle import HASH_BYTES, TILE_LEVELS, Frontier, Tile
-from ledger.notes import read_note, verify
 from ledger.registry import Ledger
 from ledger.sealing import MasterKey
 from ledger.signer import Signer
 from service.auditing import attesting
 from service.auditing.entries import Entries
+from service.auditing.forgetting import untold_erasures
+from service.auditing.signatures import Signatures, Wanted
 
 NAMED_MAX = 3  # of what is wrong, so many are named and the rest is counted
 
@@ -30,10 +29,6 @@ TILES = """
      WHERE ledger_id = $1 AND (level, number) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
 """
 TILES_KEPT = "SELECT level, count(*) FROM ledger.tiles WHERE ledger_id = $1 GROUP BY level"
-CHECKPOINTS = """
-    SELECT checkpoint, log, size, root, note, signed_at FROM ledger.checkpoints WHERE ledger_id = $1 ORDER BY checkpoint
-"""
-ORIGINS = "SELECT log, origin FROM ledger.logs WHERE ledger_id = $1"
 # Lists that number for themselves: a gap is a row that was taken out.
 GAPS = """
     SELECT 'erasures' AS listed FROM ledger.erasures WHERE ledger_id = $1 HAVING count(*) <> coalesce(max(erasure), 0)
@@ -42,6 +37,11 @@ GAPS = """
     UNION ALL
     SELECT 'checkpoints' FROM ledger.checkpoints WHERE ledger_id = $1
     HAVING count(*) <> coalesce(max(checkpoint), 0)
+    UNION ALL
+    SELECT 'sealed parts of no delivery'
+     WHERE EXISTS (SELECT FROM ledger.personal p LEFT JOIN ledger.events e
+                       ON e.ledger_id = p.ledger_id AND e.position = p.position AND e.payload IS NOT NULL
+                    WHERE p.ledger_id = $1 AND e.position IS NULL)
 """
 
 
@@ -51,14 +51,6 @@ class Finding(NamedTuple):
     check: str
     holds: bool
     says: str
-
-
-class Wanted(NamedTuple):
-    """A head that the tree must have had."""
-
-    size: int
-    root: bytes
-    whose: str
 
 
 class Verifier:
@@ -73,16 +65,19 @@ class Verifier:
         self._wrong_tiles: list[str] = []
 
     async def run(
-        self, signer: Signer, master_key: MasterKey | None, older: Checkpoint | None, *, replay: bool
+        self, signer: Signer, master_key: MasterKey | None, older: bytes | None, *, replay: bool
     ) -> list[Finding]:
         """Make every check. With `replay`, the last attestation is derived again from the events up to it."""
+        signatures = Signatures(self._connection, self._ledger)
+        await signatures.check(signer, older)  # before events are counted: each head is of events that are there
         last = await self._check_positions()
-        wanted = [*await self._checkpoints(), *self._remembered(signer)]
-        if older is not None:
-            wanted.append(Wanted(older.size, older.root, "the older checkpoint"))
-        await self._check_entries(master_key, last, wanted)
+        for check, wrong in signatures.wrong.items():
+            self._found(check, wrong, signatures.says.get(check, ""))
+        await self._check_entries(master_key, last, signatures.wanted)
         gaps = [row["listed"] for row in await self._connection.fetch(GAPS, self._ledger.ledger_id)]
         self._found("lists", gaps, "erasures, looks and checkpoints are numbered without a gap")
+        untold = await untold_erasures(self._connection, self._ledger.ledger_id)
+        self._found("erasures", untold, "each destroyed key was told of by an event at that time")
         await self._check_attestation(last, replay=replay)
         return self.findings
 
@@ -98,42 +93,6 @@ class Verifier:
         wrong = [] if (first, last) == (1, count) else [f"{count} events at positions {first} to {last}"]
         self._found("positions", wrong, f"{count:,} events, positions without a gap")
         return int(last)
-
-    async def _checkpoints(self) -> list[Wanted]:
-        """Check what was signed; give the heads that the tree must have had."""
-        ledger_id = self._ledger.ledger_id
-        keys = await heads.log_keys(self._connection, ledger_id)
-        origins = {row["log"]: row["origin"] for row in await self._connection.fetch(ORIGINS, ledger_id)}
-        signed = [Signed(*row) for row in await self._connection.fetch(CHECKPOINTS, ledger_id)]
-        newest = max((one.log for one in signed), default=0)
-        wrong, wanted = [], []
-        largest: dict[int, int] = {}
-        for one in signed:
-            try:
-                note = read_note(one.note)
-                verify(note, [key.key for key in keys if key.log == one.log])
-                if Checkpoint.read(note.text) != (origins.get(one.log), one.size, one.root):
-                    raise NoteWrong("it is not what its columns say")
-            except NoteWrong as error:
-                wrong.append(f"checkpoint {one.checkpoint}: {error}")
-                continue
-            if one.size < largest.get(one.log, 0):
-                wrong.append(f"checkpoint {one.checkpoint} is smaller than one before it")
-            largest[one.log] = one.size
-            if one.log == newest:  # an older log was given up, by a person, because the ledger did not continue it
-                wanted.append(Wanted(one.size, one.root, f"checkpoint {one.checkpoint}"))
-        given_up = f"; {newest - 1} logs were given up before" if newest > 1 else ""
-        self._found("signatures", wrong, f"{len(signed):,} checkpoints are signed by the log's keys{given_up}")
-        return wanted
-
-    def _remembered(self, signer: Signer) -> list[Wanted]:
-        """Give the head that the signer remembers outside the database."""
-        note = signer.remembered(self._ledger.name)
-        if note is None:
-            self.findings.append(Finding("signer", True, "the signer here remembers no head of this ledger"))
-            return []
-        head = Checkpoint.read(read_note(note).text)
-        return [Wanted(head.size, head.root, "the signer's memory")]
 
     async def _check_entries(self, master_key: MasterKey | None, last: int, wanted: Sequence[Wanted]) -> None:
         """Hash all entries into a tree, and compare tiles and heads with it on the way."""
@@ -157,10 +116,14 @@ class Verifier:
             entries.wrong.append(str(error))
         self._wrong_heads += [f"{one.whose} is of {one.size} events, and there are {grown}" for one in due]
         await self._count_tiles(grown)
-        opened = f"; {entries.parts_opened:,} sealed parts open, {entries.parts_forgotten:,} of forgotten persons"
-        if entries.parts_without_key:
-            opened += f", {entries.parts_without_key:,} without a key, as in a copy made without them"
-        self._found("entries", entries.wrong, f"{entries.events:,} events are as their entries say{opened}")
+        parts = entries.parts
+        more = (
+            f"; the variants of {entries.variants_not_derived:,} cannot be told" if entries.variants_not_derived else ""
+        )
+        self._found("entries", entries.wrong, f"{entries.events:,} events are as their entries say{more}")
+        self._found("sealed parts", parts.wrong, parts.says())
+        if master_key is not None and grown == last:
+            self._found("look-ups", await parts.check_lookups(), "persons are looked up by what their sealed parts say")
         self._found("tiles", self._wrong_tiles, "every stored tile is made of the entries")
         self._found("heads", self._wrong_heads, f"{len(wanted):,} signed heads are of this very history")
 
@@ -208,7 +171,7 @@ async def verify_ledger(
     signer: Signer,
     *,
     master_key: MasterKey | None = None,
-    older: Checkpoint | None = None,
+    older: bytes | None = None,
     replay: bool = False,
 ) -> list[Finding]:
     """Verify a ledger; give what each check found. With the master key, sealed parts are opened, too."""

@@ -53,7 +53,7 @@ def verify_ledgers(
 
     async def work(place: Place, connection: Connection) -> dict[str, list[Finding]]:
         await generations.ensure_live(connection)
-        kept = None if older is None else older_checkpoint(older.read_bytes())
+        kept = None if older is None else older.read_bytes()
         found = await registry.all_ledgers(connection) if ledger is None else []
         chosen = found if ledger is None else [await registry.find_ledger(connection, ledger)]
         return {

@@ -27,6 +27,7 @@ from projections.projector import catch_up
 from service.auditing.attesting import attest, latest
 from service.auditing.bundle import Scope, older_checkpoint, write_bundle
 from service.auditing.verifying import verify_ledger
+from service.erasure import erase
 from tests.deliveries import capillary, delivery, issued, merged, redeemed, samples
 from tests.laws.histories import histories
 
@@ -191,3 +192,79 @@ async def test_what_was_attested_is_derived_again_though_more_was_told_since(
     assert "are as attested" in replayed["attestation"].says
     generations = await connection.fetchval("SELECT count(*) FROM projections.generations")
     assert generations == 1, "the derived generation is gone again"
+
+
+async def found_live(
+    dsn: str,
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    ledger: Ledger,
+    signer: Signer,
+    older: bytes | None = None,
+) -> dict[str, tuple[bool, str]]:
+    findings = await verify_ledger(connection, dsn, ledger, signer, master_key=MASTER_KEY, older=older)
+    return {finding.check: (finding.holds, finding.says) for finding in findings}
+
+
+async def test_a_live_check_says_whether_the_signers_memory_was_there(
+    dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledger: Ledger, signer: Signer, tmp_path: Path
+) -> None:
+    await tell(connection, ledger, [issued("e1", 0, 1, 10)])
+    await heads.sign_head(connection, signer, ledger)
+
+    beside = await found_live(dsn, connection, ledger, signer)
+    elsewhere = await found_live(dsn, connection, ledger, Signer(tmp_path / "elsewhere"))
+    (signer.folder / "acme.checkpoint").write_bytes(b"spoilt")
+    spoilt = await found_live(dsn, connection, ledger, signer)
+
+    assert beside["signer"] == (True, "the head of 1 events that the signer remembers is among the checkpoints")
+    assert elsewhere["signer"][0]
+    assert elsewhere["signer"][1].startswith("nothing outside the database was compared")
+    assert [name for name, (holds, _) in spoilt.items() if not holds] == ["signer"]
+    assert spoilt["signer"][1].startswith("what it remembers cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (b"", b"", None),
+        (b"logs.example/acme\n", b"logs.example/other\n", "it is of logs.example/other, and this ledger is"),
+        (b"\n1\n", b"\n2\n", "its signature by logs.example/acme is wrong"),
+        (b"\n\n", b"\n", "it has no empty line before its signatures"),
+    ],
+)
+async def test_a_checkpoint_that_somebody_kept_has_a_line_of_its_own(
+    dsn: str,
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    ledger: Ledger,
+    signer: Signer,
+    old: bytes,
+    new: bytes,
+    says: str | None,
+) -> None:
+    await tell(connection, ledger, [issued("e1", 0, 1, 10)])
+    kept = (await heads.sign_head(connection, signer, ledger)).note.replace(old, new, 1)
+    await tell(connection, ledger, [issued("e2", 0, 1, 10)])
+
+    live = await found_live(dsn, connection, ledger, signer, kept)
+    of_bundle = verified(await bundle(dsn, signer, ledger), kept)
+
+    for found in (live, of_bundle):
+        wrong = [name for name, (holds, _) in found.items() if not holds]
+        assert wrong == ([] if says is None else ["older checkpoint"])
+    assert says is None or says in live["older checkpoint"][1]
+
+
+async def test_who_was_forgotten_is_known_by_the_event_that_tells_of_it(
+    dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledger: Ledger, signer: Signer
+) -> None:
+    person = {"customerIdentifiers": {"customerId": 7, "mobile": "918395082082"}}
+    await tell(connection, ledger, [capillary("pointsIssued", "e1", 0, 7, totalPointsIssued=5, **person)])
+    vault = Vault(MASTER_KEY)
+    await erase(connection, vault, ledger, "capillary:9001:7", by="key x", reason="asked by letter")
+
+    found = await found_live(dsn, connection, ledger, signer)
+
+    assert [name for name, (holds, _) in found.items() if not holds] == []
+    assert found["erasures"][1] == "each destroyed key was told of by an event at that time"
+    assert "1 of forgotten persons" in found["sealed parts"][1]
+    assert "the variants of 1 cannot be told" in found["entries"][1]

@@ -10,6 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ledger.database import Connection, connect
@@ -21,19 +23,13 @@ from projections.digest import FACTS, is_position
 from projections.generations import Generation
 from projections.parked import WAITS_FOR_REBUILD
 from projections.projection import Table
+from projections.replay import cutting
 
-SUBJECTS_PER_RANGE = 2_000
 SUBJECTS_LISTED_MAX = 1_000
 POSITIONS_TOLD = 20
 TRIES_MAX = 200
 
 PARKED = Table(name="subjects", create="", index=(), columns=("parked",), key=())
-BOUNDS = """
-    SELECT coalesce(array_agg(subject ORDER BY subject), '{}') FROM (
-        SELECT subject, row_number() OVER (ORDER BY subject) AS n FROM (
-            SELECT DISTINCT subject COLLATE "C" AS subject FROM subjects WHERE ledger_id = $1) s) numbered
-     WHERE n % $2 = 0
-"""
 COLUMNS_OF = """
     SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
 """
@@ -76,6 +72,11 @@ class Comparison:
     unexpected: int = 0
     subjects: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def has_room(self) -> bool:
+        """Say whether the next subject will be kept with what explains it."""
+        return len(self.subjects) < SUBJECTS_LISTED_MAX
+
     def take(self, found: Sequence[Difference], explanation: Mapping[str, Any]) -> None:
         """Count the differences of one subject, and keep them with what explains them while there is room."""
         for one in found:
@@ -85,7 +86,7 @@ class Comparison:
             tables = self.differing.setdefault(one.ledger, [])
             if one.table not in tables:
                 tables.append(one.table)
-        if len(self.subjects) < SUBJECTS_LISTED_MAX:
+        if self.has_room:
             first = found[0]
             places = [
                 {"table": one.table, "key": one.key, "column": one.column, "old": one.old, "new": one.new,
@@ -106,6 +107,17 @@ class Comparison:
             "expected": self.expected,
             "unexpected": self.unexpected,
         }
+
+
+IsExpected = Callable[[str, str, str | None], bool]  # whether a difference in (projection, table, column) was declared
+
+
+class Compared(NamedTuple):
+    """A table and its columns that are compared; `subject_kind` is "" where a column tells it."""
+
+    subject_kind: str
+    table: Table
+    columns: Sequence[str]
 
 
 class Two(NamedTuple):
@@ -131,8 +143,8 @@ async def compare(dsn: str, old: Generation, new: Generation, expect: Collection
     return comparison
 
 
-def expectation(expect: Collection[str]) -> Callable[[str, str, str | None], bool]:
-    """Say whether a difference in (projection, table, column) was declared."""
+def expectation(expect: Collection[str]) -> IsExpected:
+    """Declare that what is named may differ: projections, tables or columns."""
     named = frozenset(expect)
 
     def is_expected(projection: str, table: str, column: str | None) -> bool:
@@ -164,21 +176,58 @@ async def _side_by_side(dsn: str, old: Generation, new: Generation, ledger: Ledg
         await theirs.close()
 
 
-async def _compare_ledger(two: Two, comparison: Comparison, is_expected: Callable[..., bool]) -> None:
-    bounds = await two.old.fetchval(BOUNDS, two.ledger.ledger_id, SUBJECTS_PER_RANGE)
-    found: dict[tuple[str, str, str], list[Difference]] = defaultdict(list)
-    for projection, subject_kind, table in tables():
-        columns = await _common_columns(two, comparison, projection, table, is_expected)
-        for one in await _differences(two, comparison, table, columns, bounds):
-            kind = one.pop("subject_kind", subject_kind)
-            expected = is_expected(projection, table.name, one["column"])
-            difference = Difference(two.ledger.name, projection, table.name, kind, expected=expected, **one)
-            found[projection, kind, difference.subject].append(difference)
-    for (_, subject_kind, subject), differences in found.items():
-        stale = await two.old.fetch(WAITING, two.ledger.ledger_id, subject_kind, [subject], WAITS_FOR_REBUILD)
-        if stale:
+async def _compare_ledger(two: Two, comparison: Comparison, is_expected: IsExpected) -> None:
+    bounds = await cutting.bounds(two.old, two.ledger.ledger_id)
+    for projection, of_projection in groupby(tables(), key=itemgetter(0)):
+        compared = [
+            Compared(subject_kind, table, await _common_columns(two, comparison, projection, table, is_expected))
+            for _, subject_kind, table in of_projection
+        ]
+        await _compare_projection(two, comparison, projection, compared, bounds, is_expected)
+
+
+async def _compare_projection(
+    two: Two,
+    comparison: Comparison,
+    projection: str,
+    compared: Sequence[Compared],
+    bounds: Sequence[str],
+    is_expected: IsExpected,
+) -> None:
+    """Compare the tables of a projection by digests, then row by row in one range of subjects after the other, so that
+    memory does not grow with how much differs."""
+    differing: dict[int, list[Compared]] = defaultdict(list)
+    for one in compared:
+        if len(one.columns) > 1:  # else one of the two has no such table; its columns were told
+            was, now = [await _ranges(side, two.ledger.ledger_id, one, bounds) for side in (two.old, two.new)]
+            comparison.rows[one.table.name] += sum(row[0] for row in was.values())
+            for number in was.keys() | now.keys():
+                if was.get(number) != now.get(number):
+                    differing[number].append(one)
+    for number in sorted(differing):
+        low, high = ("", *bounds)[number], (*bounds, None)[number]
+        found: dict[tuple[str, str], list[Difference]] = defaultdict(list)
+        for one in differing[number]:
+            old, new = [await _rows(side, two.ledger.ledger_id, one, low, high) for side in (two.old, two.new)]
+            for place in places(old, new, one.columns):
+                kind = place.pop("subject_kind", one.subject_kind)
+                expected = is_expected(projection, one.table.name, place["column"])
+                difference = Difference(two.ledger.name, projection, one.table.name, kind, expected=expected, **place)
+                found[kind, difference.subject].append(difference)
+        await _take(two, comparison, found)
+
+
+async def _take(two: Two, comparison: Comparison, found: Mapping[tuple[str, str], Sequence[Difference]]) -> None:
+    """Count the differences of some subjects; those that waited for the rebuild were to differ."""
+    waiting = set[tuple[str, str]]()
+    for kind, of_kind in groupby(sorted(found), key=itemgetter(0)):
+        subjects = [subject for _, subject in of_kind]
+        stale = await two.old.fetch(WAITING, two.ledger.ledger_id, kind, subjects, WAITS_FOR_REBUILD)
+        waiting.update((kind, row["subject"]) for row in stale)
+    for (kind, subject), differences in found.items():
+        if (kind, subject) in waiting:
             differences = [one._replace(expected=True) for one in differences]
-        comparison.take(differences, await _explanation(two, subject_kind, subject))
+        comparison.take(differences, await _explanation(two, kind, subject) if comparison.has_room else {})
 
 
 def tables() -> list[tuple[str, str, Table]]:
@@ -188,7 +237,7 @@ def tables() -> list[tuple[str, str, Table]]:
 
 
 async def _common_columns(
-    two: Two, comparison: Comparison, projection: str, table: Table, is_expected: Callable[..., bool]
+    two: Two, comparison: Comparison, projection: str, table: Table, is_expected: IsExpected
 ) -> list[str]:
     """Give the columns that both generations have, positions aside; those that one has alone are differences."""
     old, new = [{row[0] for row in await one.fetch(COLUMNS_OF, table.name)} for one in (two.old, two.new)]
@@ -202,24 +251,6 @@ async def _common_columns(
         one = Difference(two.ledger.name, projection, table.name, "", "", {}, column, was, now, expected)
         comparison.take([one], {})
     return [*leading, *(name for name in table.columns if name in common and not is_position(name))]
-
-
-async def _differences(
-    two: Two, comparison: Comparison, table: Table, columns: Sequence[str], bounds: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Find the places where a table differs, in the ranges of subjects whose digests do."""
-    if len(columns) < 2:
-        return []  # a table that one of them has not; its columns were told
-    ranges = [await _ranges(one, two.ledger.ledger_id, table, columns, bounds) for one in (two.old, two.new)]
-    comparison.rows[table.name] += sum(row[0] for row in ranges[0].values())
-    found = []
-    for number in sorted(ranges[0].keys() | ranges[1].keys()):
-        if ranges[0].get(number) != ranges[1].get(number):
-            low = bounds[number - 1] if number else ""
-            high = bounds[number] if number < len(bounds) else None
-            old, new = [await _rows(one, two.ledger.ledger_id, table, columns, low, high) for one in (two.old, two.new)]
-            found += places(old, new, columns)
-    return found
 
 
 def places(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -251,9 +282,10 @@ def _shown(row: Any) -> dict[str, Any] | None:
 
 
 async def _ranges(
-    connection: Connection, ledger_id: int, table: Table, columns: Sequence[str], bounds: Sequence[str]
+    connection: Connection, ledger_id: int, compared: Compared, bounds: Sequence[str]
 ) -> dict[int, tuple[int, int, int]]:
     """Digest a table by ranges of subjects: how many rows, and two hashes of them all."""
+    _, table, columns = compared
     row = f"ROW({', '.join(columns)})::text"
     query = (
         f'SELECT width_bucket(subject COLLATE "C", $2::text[]), count(*), '  # noqa: S608
@@ -266,9 +298,10 @@ async def _ranges(
 
 
 async def _rows(
-    connection: Connection, ledger_id: int, table: Table, columns: Sequence[str], low: str, high: str | None
+    connection: Connection, ledger_id: int, compared: Compared, low: str, high: str | None
 ) -> dict[Any, dict[str, Any]]:
     """Read the rows of a range of subjects by key."""
+    _, table, columns = compared
     query = (
         f"SELECT {', '.join(columns)} FROM {table.name} "  # noqa: S608
         f'WHERE ledger_id = $1{_only(table)} AND subject COLLATE "C" >= $2 '

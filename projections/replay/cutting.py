@@ -36,24 +36,41 @@ async def cut_events(connection: Connection, ledgers: Sequence[tuple[int, int]])
 async def cut_subjects(connection: Connection, ledgers: Sequence[tuple[int, int]], schema: str | None = None) -> Sized:
     """Cut the subjects that have facts, in the generation of the connection or in another one."""
     facts = f"{checked(schema)}.facts" if schema else "facts"
-    pages: float = await connection.fetchval("SELECT pg_relation_size($1::text::regclass) / 8192.0", facts)
-    percent = min(100.0, 100 * PAGES_SAMPLED / max(pages, 1))
+    percent, drawn = await _drawn(connection, facts)
     sample = defaultdict[tuple[int, str], list[str]](list)
-    query = f"SELECT ledger_id, subject_kind, subject FROM {facts} TABLESAMPLE SYSTEM ($1)"  # noqa: S608
-    for ledger_id, subject_kind, subject in await connection.fetch(query, percent):
+    for ledger_id, subject_kind, subject in drawn:
         sample[ledger_id, subject_kind].append(subject)
     last_of = dict(ledgers)
     kinds = await connection.fetch(_kinds(facts), list(last_of), list(BY_SUBJECT))
     works: Sized = []
     for ledger_id, subject_kind in kinds:
-        subjects = sorted(sample[ledger_id, subject_kind])
-        per_part = max(1, int(FACTS_PER_PART * percent / 100))
-        cuts = sorted({*subjects[per_part::per_part]})
-        for low, high in pairwise(["", *cuts, None]):
+        subjects = sample[ledger_id, subject_kind]
+        for low, high in pairwise(["", *_cuts(subjects, percent), None]):
             assert low is not None
-            size = int(100 / percent * min(len(subjects), per_part)) or 1
+            size = int(min(100 / percent * len(subjects), FACTS_PER_PART)) or 1
             works.append((size, Subjects(ledger_id, subject_kind, low, high, last_of[ledger_id])))
     return works
+
+
+async def bounds(connection: Connection, ledger_id: int) -> list[str]:
+    """Give subjects that cut all of a ledger's, whatever their kind, into ranges of about FACTS_PER_PART facts, in the
+    generation of the connection. Nothing but facts is looked at: a rebuilt generation holds no states of subjects."""
+    percent, drawn = await _drawn(connection, "facts")
+    return _cuts([subject for of, _, subject in drawn if of == ledger_id], percent)
+
+
+async def _drawn(connection: Connection, facts: str) -> tuple[float, list[tuple[int, str, str]]]:
+    """Draw a sample of the facts, as (ledger, kind of subject, subject), and say how many percent of them it holds."""
+    pages: float = await connection.fetchval("SELECT pg_relation_size($1::text::regclass) / 8192.0", facts)
+    percent = min(100.0, 100 * PAGES_SAMPLED / max(pages, 1))
+    query = f"SELECT ledger_id, subject_kind, subject FROM {facts} TABLESAMPLE SYSTEM ($1)"  # noqa: S608
+    return percent, [tuple(row) for row in await connection.fetch(query, percent)]
+
+
+def _cuts(subjects: list[str], percent: float) -> list[str]:
+    """Say before which subjects to cut, given so many percent of the facts' subjects."""
+    per_part = max(1, int(FACTS_PER_PART * percent / 100))
+    return sorted({*sorted(subjects)[per_part::per_part]})
 
 
 def _kinds(facts: str) -> str:

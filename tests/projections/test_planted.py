@@ -9,9 +9,10 @@ from ledger.database import Connection
 from ledger.facts.accounts import Redeemed
 from ledger.registry import Ledger
 from ledger.vendors import SOURCES
-from projections import replay
+from projections import generations, replay
 from projections.accounts import ACCOUNTS
 from projections.projector import catch_up
+from projections.replay import comparison, cutting
 from projections.replay.checking import check
 from projections.replay.planning import plan
 from projections.replay.reading_again import read_again
@@ -69,6 +70,24 @@ async def test_what_is_planted_is_found_by_a_rebuild_and_by_verification(
     assert report.comparison.unexpected > 0
     assert {one["subject"] for one in report.comparison.subjects} <= {"nobody", "capillary:9001:7"}
     assert {one.subject for one in checked.wrong} <= {"nobody", "capillary:9001:7"}
+
+
+async def test_a_rebuilt_generation_is_compared_range_by_range_like_a_live_one(
+    connection: Connection, dsn: str, told: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutting, "FACTS_PER_PART", 8)
+    monkeypatch.setattr(comparison, "SUBJECTS_LISTED_MAX", 1)
+    assert (await replay.rebuild(dsn)).promoted
+    schema = await generations.active_schema(connection)
+    async with connection.transaction(), generations.in_schema(connection, schema):
+        assert len(await cutting.bounds(connection, told.ledger_id)) > 3
+        for number in (1, 7, 29):
+            await connection.execute("UPDATE accounts SET available = 0 WHERE subject = $1", f"capillary:9001:{number}")
+
+    found = (await replay.rebuild(dsn)).comparison
+
+    assert found is not None
+    assert (found.unexpected, dict(found.places), len(found.subjects)) == (3, {"accounts.available": 3}, 1)
 
 
 async def test_a_difference_is_told_with_old_and_new_and_the_facts_behind_it(

@@ -3,7 +3,7 @@
 Theory. A personal value is replaced, in the raw text, by a marker that keeps the text valid JSON; what stood there is
 kept as a piece: where the marker begins in the cut text, and the bytes that were there. So putting the pieces back
 gives the delivered bytes exactly, whatever their spacing and escapes. Which values are personal is read off the parsed
-document, by the names of keys; where they stand is found by searching the text for the same keys in the same order,
+document, see ledger/searching.py; where they stand is found by searching the text for the same keys in the same order,
 which is the order of the document: a quoted name followed by a colon cannot stand inside a string. Where the two do not
 agree (a key written with escapes), the text is read token by token instead.
 
@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.reading import Document
-from ledger.vendors.personal import ANYWHERE, LABELS, Personal, Where
-from ledger.vendors.shape import ABSENT, squeeze
+from ledger.searching import Found, Search
+from ledger.vendors.personal import Personal
 
 MARKER = b'"<personal>"'
 MARKED = "<personal>"  # what a document holds where a value was cut out
@@ -43,17 +43,6 @@ class Part(NamedTuple):
     identifiers: Sequence[tuple[str, str]] = ()  # (what it is, its value): ("email", "a@b.c")
 
 
-class Found(NamedTuple):
-    """One personal value in a document: the structure and key it stands under, and which of the document's occurrences
-    of that key it is, from 0."""
-
-    structure: dict[str, Any]
-    key: str
-    nth: int
-    value: Any
-    owner: str | None
-
-
 class Cut(NamedTuple):
     """A body without its personal values, and these, by the vendor's id of whom they are about (None: nobody named)."""
 
@@ -69,8 +58,8 @@ def cut(body: bytes, document: Document, personal: Personal) -> Cut:
     """
     if type(document.value) is not dict and type(document.value) is not list:
         return cut_unreadable(body, "neither an object nor a list")  # a bare string may be anything
-    search = _Search(personal, document.blank_in_key)
-    search.look_at(document.value, "", (), None, in_free=False)
+    search = Search(personal)
+    search.look_at(document.value)
     found = search.found
     if not found:
         return Cut(body, {}, ())
@@ -112,94 +101,6 @@ def restore(payload: bytes, pieces: Sequence[Piece]) -> bytes:
         end = at + len(MARKER)
     out.append(payload[end:])
     return b"".join(out)
-
-
-class _Search:
-    """Looks for personal values in the order of the document, and counts how often each personal key occurs."""
-
-    def __init__(self, personal: Personal, blank_in_key: bool) -> None:
-        self._keys = personal.keys
-        self._names = personal.keys.keys()
-        self._person = personal.person
-        self._free = personal.free
-        self._spared = personal.spared
-        self._blank_in_key = blank_in_key
-        self.found: list[Found] = []
-        self.seen: dict[str, int] = {}
-
-    def look_at(self, value: Any, under: str, inside: tuple[str, ...], owner: str | None, in_free: bool) -> None:
-        """Search what stands under a key, inside of the structures named, one of which may be free, within what is
-        about `owner`."""
-        if type(value) is dict:
-            self._look_into(value, under, inside, owner, in_free)
-        elif type(value) is list:
-            for child in value:
-                if type(child) is dict or type(child) is list:
-                    self.look_at(child, under, inside, owner, in_free)
-
-    def _look_into(
-        self, structure: dict[str, Any], under: str, inside: tuple[str, ...], owner: str | None, in_free: bool
-    ) -> None:
-        owner = self._person(under, structure) or owner
-        inside = (*inside, under)
-        if in_free or self._blank_in_key or not self._names.isdisjoint(structure):
-            self._take_from(structure, inside, owner, in_free)
-            return
-        for key, child in structure.items():
-            if type(child) is dict:
-                self._look_into(child, key, inside, owner, key in self._free)
-            elif type(child) is list:
-                self.look_at(child, key, inside, owner, key in self._free)
-
-    def _take_from(self, structure: dict[str, Any], inside: tuple[str, ...], owner: str | None, in_free: bool) -> None:
-        """Note the personal values of a structure that may have some, and search on inside of the others."""
-        for key, child in structure.items():
-            name = squeeze(key) if " " in key else key
-            where = self._keys.get(name)
-            if where is not None or in_free:
-                nth = self.seen.get(key, 0)
-                if where is not None:
-                    self.seen[key] = nth + 1
-                if self._is_personal(structure, name, child, where, inside, in_free):
-                    self.found.append(Found(structure, key, nth, child, owner))
-                    self._count_inside(child)
-                    continue
-            if type(child) is dict or type(child) is list:
-                self.look_at(child, name, inside, owner, in_free or name in self._free)
-
-    def _is_personal(
-        self,
-        structure: dict[str, Any],
-        name: str,
-        value: Any,
-        where: Where | None,
-        inside: tuple[str, ...],
-        in_free: bool,
-    ) -> bool:
-        if not _is_value(value):
-            return False
-        is_label = name in LABELS and inside[-1] in self._free  # deeper inside, it is a part of somebody's value
-        is_free = in_free and type(value) is not dict and not is_label
-        is_meant = where is not None and (where is ANYWHERE or not where.isdisjoint(inside))
-        return (is_free or is_meant) and not self._spared(structure)
-
-    def _count_inside(self, value: Any) -> None:
-        """Count the personal keys inside a structure that is cut out as a whole."""
-        if type(value) is dict:
-            for key, child in value.items():
-                if (squeeze(key) if " " in key else key) in self._names:
-                    self.seen[key] = self.seen.get(key, 0) + 1
-                self._count_inside(child)
-        elif type(value) is list:
-            for child in value:
-                self._count_inside(child)
-
-
-def _is_value(value: Any) -> bool:
-    """Say whether there is anything to hide: not in what vendors write for "none", truth values and redacted ones."""
-    if type(value) is str:
-        return squeeze(value) not in ABSENT
-    return value is not None and type(value) is not bool and value != [] and value != {}
 
 
 Span = tuple[int, int]

@@ -165,6 +165,7 @@ def person(_key: str, structure: Mapping[str, Any]) -> str | None:
 PERSONAL = Personal(
     keys={**GENERAL, "number": frozenset({"membership"}), "recipient": ANYWHERE, "company_name": ANYWHERE},
     person=person,
+    told_by=frozenset({"order"}),
 )
 
 ASCENDA = Vendor(

@@ -1,18 +1,21 @@
 """What is personal in a vendor's documents: the keys, where they must stand, and of whom a structure is."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 ANYWHERE: frozenset[str] = frozenset()
 Where = frozenset[str]  # names of structures that a key must stand in, at any depth, to be personal; ANYWHERE: none
 
 
-class Personal(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Personal:
     """What is personal in a vendor's documents, and of whom."""
 
     keys: Mapping[str, Where]
     # (the key it stands under, a structure) -> the vendor's id of whom it is about, None: of whom what is around it is.
     person: Callable[[str, Mapping[str, Any]], str | None]
+    told_by: frozenset[str]  # keys of which one at least stands in a structure for which `person` gives anybody
     free: frozenset[str] = frozenset()  # structures that others fill in: every value in them is personal, its label not
     spared: Callable[[Mapping[str, Any]], bool] = lambda _structure: False  # a structure whose values are not, for once
     by_ref: bool = False  # `person` gives refs, not ids of this source
@@ -72,4 +75,6 @@ def is_labelled_otherwise(structure: Mapping[str, Any]) -> bool:
 
 
 # For a source or envelope that we do not know.
-UNKNOWN = Personal({**GENERAL, "value": frozenset({"identifiers"})}, nobody, spared=is_labelled_otherwise)
+UNKNOWN = Personal(
+    {**GENERAL, "value": frozenset({"identifiers"})}, nobody, told_by=frozenset(), spared=is_labelled_otherwise
+)

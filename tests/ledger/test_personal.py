@@ -1,6 +1,7 @@
 """Personal values are cut out of the text, and the pieces put back give the delivered bytes exactly."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 
 from ledger.personal import MARKED, Cut, cut, cut_unreadable, restore
 from ledger.reading import read
-from ledger.vendors.personal import GENERAL, UNKNOWN, Personal
+from ledger.searching import FORMS_REMEMBERED_MAX, memory_of
+from ledger.vendors.personal import GENERAL, UNKNOWN, Personal, nobody
 
 PERSONAL = Personal(
     {**GENERAL, "value": frozenset({"customFields"}), "na me": frozenset()},
     lambda _key, structure: str(structure["customerId"]) if "customerId" in structure else None,
+    told_by=frozenset({"customerId"}),
 )
 KEYS = st.sampled_from(
     ["email", "mobile", "address", "value", "customFields", "other", "customerId", "a b", "", 'q"q', "ü"]
@@ -101,6 +104,21 @@ def in_order(of: Cut) -> list[tuple[Any, Any]]:
     return list(zip(pieces, of.found, strict=bool(of.found)))
 
 
+@given(body=texts().filter(readable))
+def test_what_is_remembered_of_other_documents_changes_nothing(body: bytes) -> None:
+    unlearned = replace(PERSONAL)
+
+    assert cut(body, read(body), unlearned) == cut_of(body)
+
+
+def test_what_is_remembered_of_documents_with_ever_other_keys_is_bounded() -> None:
+    memory = memory_of(PERSONAL)
+    for start in range(0, 5 * FORMS_REMEMBERED_MAX, 1_000):
+        cut_of(json.dumps([{f"k{start + n}": {}} for n in range(1_000)]).encode())
+
+        assert memory.size <= FORMS_REMEMBERED_MAX + 3 * 1_000
+
+
 def test_each_value_belongs_to_the_person_it_stands_with() -> None:
     body = (
         b'{"sender": {"customerId": "1", "email": "a@x"}, "receiver": {"customerId": "2", "email": "b@x"}, "dob": "3"}'
@@ -160,7 +178,7 @@ def test_an_unreadable_body_is_cut_out_whole() -> None:
 
 
 def test_in_a_structure_that_others_fill_in_only_its_own_labels_are_kept() -> None:
-    personal = Personal({}, lambda _key, _structure: None, free=frozenset({"customFields"}))
+    personal = Personal({}, nobody, told_by=frozenset(), free=frozenset({"customFields"}))
     body = b'{"customFields": [{"name": "nick", "value": {"name": "Ada", "type": "x"}}, {"name": "age", "value": [7]}]}'
 
     of = cut(body, read(body), personal)
@@ -174,7 +192,7 @@ def test_in_a_structure_that_others_fill_in_only_its_own_labels_are_kept() -> No
 
 
 def test_a_spoilt_name_of_a_structure_hides_nothing() -> None:
-    personal = Personal({"id": frozenset({"instore"})}, lambda _key, _structure: None, free=frozenset({"customFields"}))
+    personal = Personal({"id": frozenset({"instore"})}, nobody, told_by=frozenset(), free=frozenset({"customFields"}))
     body = b'{"custom Fields": {"colour": "red"}, " instore": {"id": "7"}}'
 
     assert cut(body, read(body), personal).payload == (

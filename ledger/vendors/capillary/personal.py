@@ -28,8 +28,6 @@ STATUS_FIELDS = frozenset({"status"})  # of updatedFields: what became of a requ
 
 def person(_key: str, structure: Mapping[str, Any]) -> str | None:
     """A structure is about the customer it names, itself or by its identifiers."""
-    if "customerId" not in structure and "customerIdentifiers" not in structure:
-        return None
     return id_at(structure, "customerId") or id_at(structure, "customerIdentifiers.customerId")
 
 
@@ -44,6 +42,7 @@ PERSONAL = Personal(
         "name": PEOPLE,
     },
     person=person,
+    told_by=frozenset({"customerId", "customerIdentifiers"}),
     free=FREE,
     spared=lambda structure: str(structure.get("fieldName")) in STATUS_FIELDS,  # whatever stands there
 )

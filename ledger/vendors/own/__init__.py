@@ -51,7 +51,9 @@ OWN = Vendor(
     name=SOURCE,
     open=open_own,
     kinds=KINDS,
-    personal=Personal({**GENERAL, "author": ANYWHERE, "reason": ANYWHERE}, customer_of, by_ref=True),
+    personal=Personal(
+        {**GENERAL, "author": ANYWHERE, "reason": ANYWHERE}, customer_of, told_by=frozenset({"customer"}), by_ref=True
+    ),
     scheme="none",
     header="",
 )

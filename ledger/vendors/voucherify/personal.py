@@ -16,8 +16,6 @@ def person(key: str, structure: Mapping[str, Any]) -> str | None:
     """A customer is about itself; anything else about the customer or holder in it."""
     if key in CUSTOMERS or structure.get("object") == "customer":
         return id_at(structure, "id")
-    if CUSTOMERS.isdisjoint(structure):
-        return None
     return id_at(structure, "customer.id") or id_at(structure, "holder.id")
 
 
@@ -28,4 +26,5 @@ PERSONAL = Personal(
         "tracking_id": ANYWHERE,
     },
     person=person,
+    told_by=CUSTOMERS | {"id"},
 )

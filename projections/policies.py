@@ -6,6 +6,7 @@ from ledger.facts import Told
 from ledger.identify import KEY_BYTES
 from ledger.interpret import interpret
 from ledger.read import conflicts_of_kind, twins
+from ledger.vendors import SOURCES
 from projections import store
 from projections.advance import refold
 from projections.conflicts import DEFAULT_POLICY, POLICIES, Policies, policies_of_generation, winners
@@ -29,12 +30,16 @@ TAKE_POLICY = """
 async def set_policy(connection: Connection, ledger_id: int, source: str, kind: str, policy: str) -> int:
     """Settle all conflicts of a kind by another policy, past ones too; give how many conflicts that is.
 
-    Raises RequestInvalid for an unknown policy.
+    Raises RequestInvalid for an unknown policy, a source that is none, or a kind of event that it has not.
     """
     if policy not in POLICIES:
         raise RequestInvalid(f"a policy is one of {', '.join(POLICIES)}: {policy}")
+    if source not in SOURCES:
+        raise RequestInvalid(f"a source is one of {', '.join(SOURCES)}: {source}")
     async with connection.transaction():
         reached = await store.hold_checkpoint(connection, ledger_id)
+        if kind not in SOURCES[source].kinds and not await _keys(connection, ledger_id, source, kind, reached):
+            raise RequestInvalid(f"{source} has no event of kind {kind}")
         await connection.execute(SET_POLICY, ledger_id, source, kind, policy)
         await follow_policies(connection, ledger_id)
         return len(await _keys(connection, ledger_id, source, kind, reached))

@@ -7,9 +7,10 @@ again with the same id. Author and reason are sealed with the customer; that it 
 import re
 import secrets
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -21,7 +22,11 @@ from ledger.facts.fact import quoted
 from ledger.read import twins
 from ledger.registry import Ledger
 from ledger.vault import Vault
-from service.acts import act
+from ledger.vendors.shape import LATEST_DAY
+from projections.accounts import ACCOUNTS
+from projections.as_of import terms_known
+from projections.terms import programme_of
+from service.acts import act, key_of
 
 ID = re.compile(r"[A-Za-z0-9._~:+-]{1,200}")
 TEXT_CHARACTERS_MAX = 500
@@ -71,6 +76,7 @@ async def adjust(
     expires_on: date | None = None,
 ) -> Adjusted:
     """Add points to an account, or take them away; `points` None adopts the vendor's claim, as it is projected now.
+    `expires_on`, of points that are added, is today or later where the programme is.
 
     Raises SubjectUnknown, RequestInvalid, NothingToAdopt, or AdjustmentDiffers if the id stands for another adjustment.
     """
@@ -99,9 +105,20 @@ async def adjust(
             return _again(made, body)
         if points is None and not row["drift"] and not row["missing"]:
             raise NothingToAdopt(account_id)
+        if expires_on is not None:
+            await _check_day(connection, ledger, row, expires_on)
         delivery = act(vault, ledger, "adjustmentMade", adjustment, **body)
         [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
     return Adjusted(adjustment, account_id, Decimal(body["points"]), *appended)
+
+
+async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[str, Any], day: date) -> None:
+    """Raise RequestInvalid for a last day that is over in the programme's time zone, or so far off that it is none."""
+    now = datetime.now(UTC)
+    terms = await terms_known(connection, ledger.ledger_id, ACCOUNTS, None)
+    zone = terms.zone(programme_of(account["account_id"], account["programme"]), now)
+    if not now.astimezone(ZoneInfo(zone)).date() <= day < LATEST_DAY:
+        raise RequestInvalid(f"expires_on is a day from today on, before {LATEST_DAY}")
 
 
 async def reverse(
@@ -128,8 +145,7 @@ async def reverse(
 
 async def _made(connection: Connection, vault: Vault, ledger: Ledger, adjustment: str) -> dict[str, Any] | None:
     """Read what was written when an adjustment was made, its position included; None if it never was."""
-    key = act(vault, ledger, "adjustmentMade", adjustment).drafts[0].event_key
-    events = await twins(connection, ledger.ledger_id, key)
+    events = await twins(connection, ledger.ledger_id, key_of(vault, ledger, "adjustmentMade", adjustment))
     return {**orjson.loads(events[0].payload), "position": events[0].position} if events else None
 
 

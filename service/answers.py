@@ -6,7 +6,7 @@ Points are JSON strings in plain notation without trailing zeros, everywhere; ti
 
 import base64
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
@@ -114,7 +114,10 @@ def read_time(text: str | None, name: str) -> datetime | None:
         raise errors.RequestInvalid(f"{name} is an ISO 8601 time, for example 2026-03-31T23:59:59Z") from None
     if time.tzinfo is None:
         raise errors.RequestInvalid(f"{name} needs a zone, for example Z")
-    return time
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise errors.RequestInvalid(f"{name} is out of range") from None
 
 
 def read_int(text: str | None, name: str, *, least: int, most: int) -> int | None:

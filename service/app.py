@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 import migrations
 from ledger.append import UNAVAILABLE
 from ledger.database import connect
-from ledger.errors import LedgerError, RebuildDue, RoleTooPowerful, SchemaOutdated
+from ledger.errors import LedgerError, RebuildDue, RequestInvalid, RoleTooPowerful, SchemaOutdated
 from ledger.reading import BODY_BYTES_MAX
 from ledger.sealing import MasterKey
 from ledger.signer import Signer
@@ -53,6 +53,7 @@ from service.window import (
 )
 
 RETRY_SECONDS = 1.0
+NUL = "\0"
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -115,6 +116,8 @@ _log = logging.getLogger(__name__)
 async def explain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what goes wrong into problem documents; nothing of the request stands in them."""
     try:
+        if NUL in request.path or NUL in "".join(request.query.values()):  # which no text in PostgreSQL can hold
+            raise RequestInvalid("a NUL character")
         response: web.StreamResponse = await handler(request)
     except LedgerError as error:
         response = problem(error)

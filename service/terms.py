@@ -9,7 +9,7 @@ from ledger.errors import RequestInvalid
 from ledger.registry import Ledger
 from ledger.vault import Vault
 from ledger.vendors import VENDORS
-from ledger.vendors.shape import ID_BYTES_MAX
+from ledger.vendors.shape import as_id
 from ledger.vendors.terms import Terms
 from service.acts import append_act
 
@@ -52,7 +52,8 @@ async def set_terms(
     Raises RequestInvalid if the programme is named otherwise, or the terms are not ones.
     """
     parts = programme.split(":")
-    if len(parts) != 3 or not all(parts) or parts[0] not in VENDORS or len(programme.encode()) > ID_BYTES_MAX:
+    named = len(parts) == 3 and all(parts) and parts[0] in VENDORS and as_id(programme) == programme
+    if not named:
         raise RequestInvalid(f"a programme is named source:org:programme, the source being one of {', '.join(VENDORS)}")
     try:
         Terms.model_validate(terms)

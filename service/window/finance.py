@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
+from ledger.vendors.shape import EARLIEST, LATEST_DAY
 from projections.movements import Ask, Row
 from service.answers import answer, decode_cursor, encode_cursor
 from service.closing import liability
@@ -16,7 +17,7 @@ from service.window.programmes import find_programme
 from service.window.reading import Reader, Times, limit_of, reach, reader, times_of
 
 DAYS_MAX = 3_700  # ten years
-MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+MONTH = re.compile(r"2[01][0-9]{2}-(0[1-9]|1[0-2])")  # as far as days are read in what vendors tell
 
 
 async def get_trial_balance(request: web.Request) -> web.Response:
@@ -72,7 +73,8 @@ async def get_liability(request: web.Request) -> web.Response:
 async def asked(read: Reader, query: Mapping[str, str], times: Times) -> Ask:
     """Read which days, programme, unit and vintage are asked for: this month so far unless told. Raises
     RequestInvalid."""
-    last = read_day(query.get("to"), "to") or times.at.astimezone(UTC).date()
+    last = read_day(query.get("to"), "to") or read_day(times.at.astimezone(UTC).date().isoformat(), "at")
+    assert last is not None
     first = read_day(query.get("from"), "from") or last.replace(day=1)
     by = query.get("by", "day")
     if by not in ("day", "month"):
@@ -88,17 +90,20 @@ def read_day(text: str | None, name: str) -> date | None:
     if text is None:
         return None
     try:
-        return datetime.strptime(text, "%Y-%m-%d").date()
+        day = datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
         raise RequestInvalid(f"{name} is a day, for example 2026-03-31") from None
+    if not EARLIEST.date() <= day < LATEST_DAY:
+        raise RequestInvalid(f"{name} is a day from {EARLIEST.date()} on, before {LATEST_DAY}")
+    return day
 
 
 def read_month(text: str | None, name: str) -> date | None:
     """Read a month of a query, as its first day. Raises RequestInvalid."""
     if text is None:
         return None
-    if not MONTH.fullmatch(text) or text < "0001":
-        raise RequestInvalid(f"{name} is a month, for example 2026-03")
+    if not MONTH.fullmatch(text):
+        raise RequestInvalid(f"{name} is a month from 2000-01 to 2199-12, for example 2026-03")
     return date(int(text[:4]), int(text[5:]), 1)
 
 

@@ -144,6 +144,9 @@ async def test_what_cannot_be_adjusted_is_refused(dsn: str) -> None:
             (admin, path, {"points": 1, "adopt": True, **WORDS}, 400),
             (admin, path, WORDS, 400),
             (admin, path, {"points": -1, "expires_on": "2030-01-01", **WORDS}, 400),
+            (admin, path, {"points": 1, "expires_on": "2025-12-31", **WORDS}, 400),
+            (admin, path, {"points": 1, "expires_on": "0001-01-01", **WORDS}, 400),
+            (admin, path, {"points": 1, "expires_on": "9999-12-31", **WORDS}, 400),
             (admin, path, {"points": 1, "adjustment": "a b", **WORDS}, 400),
             (admin, f"{path}/ours/reversal", {"author": "Jane Roe"}, 400),
         ]

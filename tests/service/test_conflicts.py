@@ -6,18 +6,18 @@ import pytest
 
 from ledger import registry
 from ledger.database import connect
-from tests.deliveries import issued
+from tests.deliveries import capillary, issued
 from tests.service.house import Neighbour, serving
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 
 
-async def set_policy(acme: Neighbour, dsn: str, policy: str) -> tuple[int, Any]:
+async def set_policy(acme: Neighbour, dsn: str, policy: str, of: str = "capillary/pointsIssued") -> tuple[int, Any]:
     connection = await connect(dsn)
     key = await registry.create_key(connection, acme.ledger, ["admin"])
     await connection.close()
     response = await acme.client.put(
-        "/v1/reconciliation/policies/capillary/pointsIssued",
+        f"/v1/reconciliation/policies/{of}",
         json={"policy": policy},
         headers={"Authorization": f"Bearer {key}"},
     )
@@ -68,3 +68,26 @@ async def test_an_unknown_policy_is_refused(dsn: str) -> None:
         status, problem = await set_policy(acme, dsn, "loudest")
 
         assert (status, problem["type"]) == (400, "RequestInvalid")
+
+
+@pytest.mark.parametrize(
+    "of", ["nobody/pointsIssued", "capillary/pointsissu", "fabric/refundPosted", "fabric/%00"]
+)
+async def test_a_policy_for_events_that_nobody_sends_is_refused(dsn: str, of: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        status, problem = await set_policy(acme, dsn, "latest", of)
+
+        assert (status, problem["type"]) == (400, "RequestInvalid")
+        assert (await acme.ask_now("/v1/reconciliation/policies"))["items"] == []
+
+
+async def test_a_conflict_of_events_that_nobody_knows_is_settled_too(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (capillary("pointsDreamt", "a", 5, 1, how=1), capillary("pointsDreamt", "a", 5, 1, how=2)):
+            await acme.deliver(body)
+        before = (await acme.ask_now("/v1/reconciliation"))["lists"]
+
+        status, done = await set_policy(acme, dsn, "earliest", "capillary/pointsDreamt")
+
+        assert (status, done["conflicts"]) == (200, 1)
+        assert [one["items"] for one in before if one["list"] == "conflicts"] == [1]

@@ -2,10 +2,16 @@
 
 from typing import Any
 
+import pytest
+
 from ledger import registry
 from ledger.database import connect
+from ledger.errors import RequestInvalid
+from ledger.registry import Ledger
+from ledger.vendors.own import KINDS
 from projections.replay import rebuild
-from tests.deliveries import issued, merged, redeemed, sample
+from service import acts
+from tests.deliveries import VAULT, issued, merged, redeemed, sample
 from tests.service.house import Neighbour, serving
 
 ANN, BOB = "/v1/accounts/capillary:9001:1:77:points", "/v1/accounts/capillary:9001:2:77:points"
@@ -90,3 +96,9 @@ async def test_a_refund_is_due_until_it_is_posted_and_is_posted_once(dsn: str) -
         assert (status, after["refund"], after["refund_due"], after["posting"]) == (200, "posted", "0", "t-77")
         assert (refunded["held"], refunded["available"], after["contested"]) == ("0", "0", False)
         assert (again[0], named[0]) == (400, 400)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_an_act_that_nobody_could_read_is_refused_before_it_is_appended(kind: str) -> None:
+    with pytest.raises(RequestInvalid):
+        acts.act(VAULT, Ledger(1, "acme"), kind, customer=[], period=2023, programme=None)

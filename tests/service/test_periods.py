@@ -153,15 +153,23 @@ async def test_what_cannot_be_closed_is_refused(dsn: str) -> None:
         for path, expected in (
             ("/v1/periods/2023-11/close", 409),
             ("/v1/periods/2023-10/close", 409),
-            ("/v1/periods/2999-01/close", 409),
+            ("/v1/periods/2199-01/close", 409),
             ("/v1/periods/2023-10/reopen", 409),
             ("/v1/periods/2023-13/close", 400),
             ("/v1/periods/november/close", 400),
+            ("/v1/periods/0001-01/close", 400),
+            ("/v1/periods/1999-12/close", 400),
+            ("/v1/periods/9999-12/close", 400),
+            ("/v1/periods/2023-12%00/close", 400),
         ):
             status, problem = await post(acme, path)
-            assert status == expected, problem
+            assert (status, problem["type"] != "about:blank") == (expected, True), problem
         assert (await post(acme, "/v1/periods/2023-12/close", "read"))[0] == 403
         assert (await acme.ask("/v1/periods/2019-01"))[0] == 404
+        for path in ("/v1/periods/9999-12", "/v1/liability?to=9999-12-31", "/v1/liability?at=9999-12-31T00:00:00Z"):
+            status, problem = await acme.ask(path)
+            assert (status, problem["type"]) == (400, "RequestInvalid")
+        assert (await acme.ask_now("/v1/reconciliation/unrecognised"))["items"] == []
 
 
 @pytest.mark.parametrize("path", ["/v1/trial-balance", "/v1/liability", "/v1/periods", "/v1/periods/2023-11"])

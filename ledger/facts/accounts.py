@@ -42,6 +42,9 @@ def account_id_of(holder: str, programme: str, unit: str) -> str:
 AMOUNTS = ("points", "promised", "available", "expired", "points_total", "promised_total")
 
 
+NO_PROGRAMME = "-"  # of a reversal that names none: the redemption it reverses says which
+
+
 class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about one account of a holder. The subject is the holder: a redemption across programmes, a reversal that
     names no programme and a merge concern all of a holder's accounts, and are right only when folded together.
@@ -132,7 +135,8 @@ class TransferSent(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RedemptionReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Spent points were given back. `available` and `expired` are the vendor's split, None when it gives none."""
+    """Spent points were given back. `available` and `expired` are the vendor's split, None when it gives none. The
+    programme is NO_PROGRAMME where the vendor names none."""
 
     rank = 60
     points: Decimal

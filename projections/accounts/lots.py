@@ -170,6 +170,7 @@ class Account(Struct, dict=True):
     last_at: datetime | None = None
     last_position: int = 0
     postings: list[Posting] = field(default_factory=list)  # of the fact being folded
+    untied: Decimal | None = None  # by how much what that fact says in all exceeds what we know of
 
     @property
     def terms(self) -> ProgrammeTerms | None:

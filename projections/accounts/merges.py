@@ -1,7 +1,8 @@
 """What a merge does to two accounts: the victim's lots, promises and debt go over to the survivor's, days and all.
 
 The history of each stays where it was told: classes and statement lines are the victim's own, and the class "merged"
-holds what went over, so that both accounts go on summing to zero and the two together hold what they held.
+holds what went over, so that both accounts go on summing to zero and the two together hold what they held. Of what a
+victim had taken over from others its lifetime keeps nothing: a chain of merges comes to the same as each into the last.
 """
 
 from bisect import insort
@@ -60,7 +61,9 @@ def move(victim: Account, survivor: Account) -> None:
     lifetime = victim.lifetime + (victim.lifetime_opening or ZERO)
     survivor.lifetime += lifetime
     survivor.lifetime_of |= victim.lifetime_of
-    survivor.lifetime_of[holder] = lifetime - sum(victim.lifetime_of.values(), ZERO)
+    own = lifetime - sum(victim.lifetime_of.values(), ZERO)
+    survivor.lifetime_of[holder] = own
+    victim.lifetime, victim.lifetime_of = own - (victim.lifetime_opening or ZERO), {}
     victim.lots, victim.debits, victim.orphans, victim.pending, victim.awaited = {}, {}, {}, {}, ZERO
     victim.adjustments = {}
     for place in list(survivor.open):

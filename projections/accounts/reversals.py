@@ -6,6 +6,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from ledger.facts import Occurrence
 from ledger.facts.accounts import IssueReversed, RedemptionReversed
 from projections.accounts.lots import (
@@ -15,6 +17,7 @@ from projections.accounts.lots import (
     Debit,
     Lot,
     Orphan,
+    Pending,
     Place,
     Use,
     count_spent,
@@ -35,16 +38,18 @@ def take_back(account: Account, fact: IssueReversed, _occurrence: Occurrence) ->
 
     Spent points move the spend to other lots, then to debt; expired ones change no balance. When the bill's lots are
     not known, any lot pays, then debt. A vendor that states only totals means all that was ever taken back for the
-    bill, so what was taken already is subtracted (trap 4). What had lapsed or expired stays in the lifetime total, as
-    the vendor's own books have it (EXPIRY_REVERTED).
+    bill, so what was taken already is subtracted (trap 4). One that states both is held to its total: what that exceeds
+    proves a return that we were never told. What had lapsed or expired stays in the lifetime total, as the vendor's own
+    books have it (EXPIRY_REVERTED).
     """
-    bill = fact.bill or fact.bill_number or ""
+    bill = _bill_of(fact)
     before = account.bills_reversed.get(bill, ZERO)
     points = fact.points
     if points is None:
         points = max(ZERO, (fact.points_total or ZERO) - before)
     account.bills_reversed[bill] = before + points
     points += _take_back_promised(account, fact)
+    account.untied = _beyond_known(account, fact, bill)
     lots = [lot for lot in account.lots.values() if _same_bill(fact, lot.bill, lot.bill_number)] if points else []
     account.lifetime -= points - take_back_lots(account, lots, points, "reversed")
 
@@ -70,14 +75,36 @@ def _same_bill(fact: IssueReversed, bill: str | None, bill_number: str | None) -
     return fact.bill_number is not None and fact.bill_number == bill_number
 
 
+def _bill_of(fact: IssueReversed) -> str:
+    return fact.bill or fact.bill_number or ""
+
+
+def _beyond_known(account: Account, fact: IssueReversed, bill: str) -> Decimal | None:
+    """Say by how much the vendor's total for the bill exceeds all returns of it that were told, each missing return
+    once; None where it does not. Of a bill that we did not see, the first total says what was before."""
+    if not bill or fact.points is None or fact.points_total is None:
+        return None
+    noted = f"untied~{bill}"
+    known = sum((account.bills_reversed.get(key, ZERO) for key in (bill, f"promised~{bill}", noted)), ZERO)
+    beyond = fact.points_total + (fact.promised_total or ZERO) - known
+    if beyond <= 0:
+        return None
+    account.bills_reversed[noted] = account.bills_reversed.get(noted, ZERO) + beyond
+    earned: list[Lot | Pending] = [*account.lots.values(), *account.pending.values()]
+    began_with_it = known == fact.points + (fact.promised or ZERO)
+    seen = not began_with_it or any(_same_bill(fact, one.bill, one.bill_number) for one in earned)
+    return beyond if seen else None
+
+
 def _take_back_promised(account: Account, fact: IssueReversed) -> Decimal:
     """Cancel promised points of the bill, of any bill if it is not known; returns those that had been converted
     already, to be taken from lots."""
     owed = fact.promised or ZERO
+    key = f"promised~{_bill_of(fact)}"
+    before = account.bills_reversed.get(key, ZERO)
     if fact.points is None:
-        key = f"promised~{fact.bill or fact.bill_number or ''}"
-        before = account.bills_reversed.get(key, ZERO)
         owed = max(ZERO, (fact.promised_total or ZERO) - before)
+    if owed:
         account.bills_reversed[key] = before + owed
     of_bill = [one for one in account.pending.values() if _same_bill(fact, one.bill, one.bill_number)]
     for pending in of_bill or account.pending.values():
@@ -175,6 +202,22 @@ def restore(account: Account, fact: RedemptionReversed, occurrence: Occurrence) 
         expired = max(ZERO, fact.points - fact.available)
     expired = None if expired is None else min(expired, points)
     give_back_debit(account, occurrence, entry, points, expired)
+
+
+def shares(accounts: Iterable[Account], fact: RedemptionReversed) -> list[RedemptionReversed] | None:
+    """Share a reversal that names no programme out among those of a holder's accounts that paid for its redemption, one
+    after the other; None where nobody told of that. Of several, each one's lots say which points had lapsed."""
+    paid = [one for one in accounts if fact.redemption in one.debits]
+    points, found = fact.points, list[RedemptionReversed]()
+    for number, account in enumerate(paid, 1):
+        entry = account.debits[fact.redemption]
+        share = points if number == len(paid) else min(points, entry.points - entry.reversed)
+        points -= share
+        if share:
+            found.append(replace(fact, programme=account.programme, points=share))
+    if not paid:
+        return None
+    return found if len(found) == 1 else [replace(one, available=None, expired=None) for one in found]
 
 
 def give_back_debit(

@@ -134,7 +134,7 @@ def _give_rest(survivor: Account, victim: Account, lots: Iterable[Lot]) -> None:
             victim.adjustments[name] = survivor.adjustments.pop(name)
     for lot in lots:
         for bill in (lot.bill, lot.bill_number):
-            for key in (bill or "", f"promised~{bill or ''}"):
+            for key in (bill or "", f"promised~{bill or ''}", f"untied~{bill or ''}"):
                 if key in survivor.bills_reversed:
                     victim.bills_reversed[key] = survivor.bills_reversed[key]
 

@@ -14,6 +14,7 @@ from msgspec import field
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import (
+    NO_PROGRAMME,
     AccountFact,
     Claim,
     Expired,
@@ -33,9 +34,9 @@ from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed, Removed
 from ledger.facts.holds import HoldCaptured, HoldRefundDue, HoldRefunded
 from ledger.facts.merges import HolderMerged, HolderMergedAway, HolderUnmerged
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
-from projections.accounts import adjustments, drift, expiries, holds, merges, promises, tables, unmerges
+from projections.accounts import adjustments, drift, expiries, holds, merges, promises, tables, transfers, unmerges
 from projections.accounts.lots import ZERO, Account, credit, debit, pass_time, post, take
-from projections.accounts.reversals import restore, take_back
+from projections.accounts.reversals import restore, shares, take_back
 from projections.projection import Projection, Rows, State
 from projections.terms import NO_TERMS, Terms, programme_of
 
@@ -97,7 +98,23 @@ def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
     _compare(account, claim, occurrence)
     points = account.available - before
     reference = tables.reference_of(fact)
-    _write_line(wallet, account, type(fact).__name__, occurrence, points, claim, reference, fact.untied)
+    untied, account.untied = fact.untied or account.untied, None
+    _write_line(wallet, account, type(fact).__name__, occurrence, points, claim, reference, untied)
+
+
+def reverse_redemption(wallet: Wallet, fact: RedemptionReversed, occurrence: Occurrence) -> None:
+    """Fold a reversal. One that names no programme belongs to the accounts that paid for its redemption; where that was
+    not told, nobody knows whose points they are: they change no balance, and a line says so."""
+    if fact.programme != NO_PROGRAMME:
+        rule(wallet, fact, occurrence)
+        return
+    accounts = [one for one in _held_by(wallet, survivor_of(wallet, fact.holder)) if one.unit == fact.unit]
+    found = shares(accounts, fact)
+    for share in found or ():
+        rule(wallet, share, occurrence)
+    if found is None:
+        account = accounts[0] if accounts else account_of(wallet, fact.holder, NO_PROGRAMME, fact.unit, fact.customer)
+        _write_line(wallet, account, "RedemptionReversed", occurrence, ZERO, None, fact.redemption, fact.points)
 
 
 def account_of(wallet: Wallet, holder: str, programme: str, unit: str, customer: str | None) -> Account:
@@ -118,6 +135,14 @@ def survivor_of(wallet: Wallet, holder: str) -> str:
     while holder in wallet.survivors:
         holder = wallet.survivors[holder]
     return holder
+
+
+def _held_by(wallet: Wallet, holder: str) -> list[Account]:
+    return sorted((one for one in wallet.accounts.values() if one.account_id.startswith(f"{holder}:")), key=_id_of)
+
+
+def _id_of(account: Account) -> str:
+    return account.account_id
 
 
 def _lapse(wallet: Wallet, account: Account, now: datetime) -> None:
@@ -240,23 +265,6 @@ def redeem(account: Account, fact: Redeemed, occurrence: Occurrence) -> None:
     debit(account, occurrence, fact.points, fact.redemption, "redeemed")
 
 
-def send(account: Account, fact: TransferSent, occurrence: Occurrence) -> None:
-    debit(account, occurrence, fact.points, fact.transfer, "in_transit")
-
-
-def settle_transfer(account: Account, fact: TransferSettled, _occurrence: Occurrence) -> None:
-    """The other half has arrived. Told before our own half, it leaves in transit below zero until that comes."""
-    entry = account.debits.get(fact.transfer)
-    if entry is not None and entry.to == "in_transit":
-        entry.to = "sent"
-    post(account, "in_transit", "sent", fact.points)
-
-
-def receive(account: Account, fact: TransferReceived, occurrence: Occurrence) -> None:
-    credit(account, occurrence, fact.points, source="received", origin="transfer")
-    account.lifetime += fact.points
-
-
 def remove(account: Account, fact: Removed, occurrence: Occurrence) -> None:
     debit(account, occurrence, fact.points, f"removed~{occurrence.tag.hex()}.{occurrence.ordinal}", "adjusted")
 
@@ -285,9 +293,9 @@ EFFECTS: dict[type[AccountFact], Effect] = {
     IssueReversed: Effect(
         take_back, lambda fact: -(fact.points if fact.points is not None else fact.points_total or ZERO)
     ),
-    TransferSent: Effect(send, lambda fact: -fact.points, "spending"),
-    TransferReceived: Effect(receive, lambda fact: fact.points, "earning"),
-    TransferSettled: Effect(settle_transfer, none),
+    TransferSent: Effect(transfers.send, lambda fact: -fact.points, "spending"),
+    TransferReceived: Effect(transfers.receive, lambda fact: fact.points, "earning"),
+    TransferSettled: Effect(transfers.settle, none),
     Expired: Effect(expiries.expire, none),
     ExpiryMoved: Effect(expiries.move, none),
     ExpiryClaimed: Effect(remember_claim, none),
@@ -314,7 +322,7 @@ def merge_away(wallet: Wallet, fact: HolderMergedAway, occurrence: Occurrence) -
         for account in wallet.accounts.values():
             account.contested = True
         return
-    for account in [one for one in wallet.accounts.values() if one.account_id.startswith(f"{victim}:")]:
+    for account in _held_by(wallet, victim):
         heir = account_of(wallet, survivor, account.programme, account.unit, None)
         for one in (account, heir):
             _lapse(wallet, one, occurrence.occurred_at)
@@ -333,7 +341,7 @@ def unmerge(wallet: Wallet, fact: HolderUnmerged, occurrence: Occurrence) -> Non
         return
     holders = {one for one in wallet.survivors if fact.holder in _ways(wallet, one)}
     del wallet.survivors[fact.holder]
-    for account in [one for one in wallet.accounts.values() if one.account_id.startswith(f"{survivor}:")]:
+    for account in _held_by(wallet, survivor):
         heir = account_of(wallet, fact.holder, account.programme, account.unit, None)
         for one in (account, heir):
             _lapse(wallet, one, occurrence.occurred_at)
@@ -383,11 +391,12 @@ def take_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=3,
+    version=4,
     subject="account",
     start=Wallet,
     on={
         **dict.fromkeys(EFFECTS, rule),
+        RedemptionReversed: reverse_redemption,
         HolderMergedAway: merge_away,
         HolderMerged: compare_merged,
         HolderUnmerged: unmerge,

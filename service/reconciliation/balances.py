@@ -202,7 +202,7 @@ PROMISES = from_sql(
 
 UNTIED = """
     SELECT s.account_id, s.line, s.kind, s.untied, s.reference, s.occurred_at, s.position, a.unit, a.programme,
-           a.customer
+           a.customer, s.postings = '[]' AS unplaced
       FROM statement s JOIN accounts a ON a.ledger_id = s.ledger_id AND a.account_id = s.account_id
      WHERE s.ledger_id = $1 AND s.untied IS NOT NULL AND s.occurred_at <= $2 AND (s.account_id, s.line) > ($4, $5)
      ORDER BY s.account_id, s.line LIMIT $3
@@ -218,6 +218,13 @@ UNTIED_IN_ALL = """
 def untied(row: Any) -> Item:
     amount: Decimal = row["untied"]
     cause = f"The vendor's total is {plain(abs(amount))} {'above' if amount > 0 else 'below'} the sum of its parts."
+    cause += " The parts were booked: a programme may have been left out."
+    if row["kind"] == "IssueReversed":
+        cause = f"By the vendor's total for the bill, {plain(amount)} more were taken back than we were told of."
+        cause += " What this event takes back was booked: an earlier return of the bill never arrived."
+    elif row["kind"] == "RedemptionReversed" and row["unplaced"]:
+        cause = f"{plain(amount)} were given back for a redemption that was never told, and no programme is named."
+        cause += " Nothing was booked: ask the vendor for the redemption, or adjust the account."
     names = ("programme", "customer", "kind", "reference")
     return Item(
         id=f"{row['account_id']} {row['line']}",
@@ -225,14 +232,14 @@ def untied(row: Any) -> Item:
         unit=row["unit"],
         position=row["position"],
         since=row["occurred_at"],
-        cause=f"{cause} The parts were booked: a programme may have been left out.",
+        cause=cause,
         details={"account": row["account_id"], "line": row["line"], **{name: row[name] for name in names}},
     )
 
 
 SUMS = from_sql(
     "sums",
-    "Sums over several programmes or lots that the vendor's own parts do not add up to",
+    "The vendor's sums over programmes, lots or returns of a bill that what it told us does not add up to",
     page=UNTIED,
     totals=UNTIED_IN_ALL,
     key=("account_id", "line"),

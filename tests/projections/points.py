@@ -51,16 +51,23 @@ def redeemed(points: int, redemption: str = "r", **fields: Any) -> Redeemed:
     return Redeemed(points=Decimal(points), redemption=redemption, **about(**fields))
 
 
-def given_back(points: int, redemption: str = "r", *, available: int | None = None, expired: int | None = None) -> Fact:
+def given_back(
+    points: int, redemption: str = "r", *, available: int | None = None, expired: int | None = None, **fields: Any
+) -> Fact:
     split = [None if one is None else Decimal(one) for one in (available, expired)]
     return RedemptionReversed(
-        points=Decimal(points), redemption=redemption, available=split[0], expired=split[1], **about()
+        points=Decimal(points), redemption=redemption, available=split[0], expired=split[1], **about(**fields)
     )
 
 
-def returned(points: int, bill: str, *, promised: int = 0, **fields: Any) -> IssueReversed:
+def returned(points: int, bill: str, *, promised: int = 0, in_all: int | None = None, **fields: Any) -> IssueReversed:
     return IssueReversed(
-        points=Decimal(points), promised=Decimal(promised), bill=bill, bill_number=bill, **about(**fields)
+        points=Decimal(points),
+        promised=Decimal(promised),
+        points_total=None if in_all is None else Decimal(in_all),
+        bill=bill,
+        bill_number=bill,
+        **about(**fields),
     )
 
 
@@ -81,12 +88,12 @@ def sent(points: int, transfer: str = "t", **fields: Any) -> TransferSent:
     return TransferSent(points=Decimal(points), transfer=transfer, **about(**fields))
 
 
-def settled(points: int, transfer: str = "t") -> TransferSettled:
-    return TransferSettled(points=Decimal(points), transfer=transfer, **about())
+def settled(points: int, transfer: str = "t", **fields: Any) -> TransferSettled:
+    return TransferSettled(points=Decimal(points), transfer=transfer, **about(**fields))
 
 
-def received(points: int, transfer: str = "t") -> TransferReceived:
-    return TransferReceived(points=Decimal(points), transfer=transfer, **about())
+def received(points: int, transfer: str = "t", **fields: Any) -> TransferReceived:
+    return TransferReceived(points=Decimal(points), transfer=transfer, **about(**fields))
 
 
 def days(*facts: Fact) -> list[Told]:

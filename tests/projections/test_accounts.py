@@ -6,6 +6,8 @@
 from datetime import date
 from decimal import Decimal
 
+import pytest
+
 from ledger.facts import Told
 from ledger.facts.adjustments import Removed
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
@@ -389,6 +391,42 @@ def test_later_facts_about_a_victim_are_the_survivors() -> None:
 
     assert accounts[f"{CIM}:gold:points"].available == 75
     assert accounts[f"{ANN}:gold:points"].available == accounts[f"{BOB}:gold:points"].available == 0
+
+
+@pytest.mark.parametrize("into", [BOB, CIM], ids=["a chain", "both into one"])
+def test_whoever_takes_over_last_has_the_lifetime_of_all_and_each_victim_its_own(into: str) -> None:
+    told = [on(1, issued(100)), on(2, issued(40, holder=BOB)), *merge(3, ANN, into), *merge(4, BOB, CIM)]
+    accounts = wallet(*told, on(5, issued(5)), on(6, redeemed(20))).accounts
+
+    lifetimes = {one: accounts[f"{one}:gold:points"].lifetime for one in (ANN, BOB, CIM)}
+    assert lifetimes == {ANN: 100, BOB: 40, CIM: 145}
+    assert accounts[f"{CIM}:gold:points"].available == 125
+
+
+def test_points_sent_on_count_in_the_lifetime_of_each_who_received_them() -> None:
+    told = [
+        *(on(1, issued(100)), on(2, sent(60, "t")), on(2, received(60, "t", holder=BOB)), on(2, settled(60, "t"))),
+        *(on(3, sent(50, "u", holder=BOB)), on(3, received(50, "u", holder=CIM)), on(3, settled(50, "u", holder=BOB))),
+    ]
+    accounts = wallet(*told).accounts
+    shown = {
+        one: tuple(
+            int(accounts[f"{one}:gold:points"].classes.get(name, 0)) for name in ("available", "sent", "received")
+        )
+        for one in (ANN, BOB, CIM)
+    }
+
+    assert shown == {ANN: (40, 60, 0), BOB: (10, 50, -60), CIM: (50, 0, -50)}
+    assert [accounts[f"{one}:gold:points"].lifetime for one in (ANN, BOB, CIM)] == [100, 60, 50]
+
+
+def test_a_transfer_under_way_arrives_though_its_sender_was_merged_away() -> None:
+    told = [on(1, issued(100)), on(2, sent(60)), *merge(3, ANN, BOB), on(4, settled(60))]
+    accounts = wallet(*told).accounts
+
+    ann, bob = accounts[f"{ANN}:gold:points"], accounts[f"{BOB}:gold:points"]
+    assert [ann.classes.get(name, 0) for name in ("available", "in_transit", "sent", "merged")] == [0, 0, 0, 100]
+    assert [bob.classes.get(name, 0) for name in ("available", "in_transit", "sent", "merged")] == [40, 0, 60, -100]
 
 
 def test_a_victim_in_debt_brings_its_debt() -> None:

@@ -4,13 +4,18 @@
 # mypy: disable-error-code="comparison-overlap"
 
 from datetime import date
+from decimal import Decimal
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.facts import Fact
+from ledger.facts.accounts import NO_PROGRAMME
 from projections.accounts import ACCOUNTS
 from projections.accounts.lots import Account
 from tests.projections.points import (
+    ANN,
     account,
     converted,
     days,
@@ -234,3 +239,70 @@ def test_a_promise_is_a_row_that_says_what_became_of_it() -> None:
 
     assert tuple(map(int, row[2:7])) == (100, 10, 50, 40, 0)
     assert row[7] == FAR
+
+
+# ---- what the vendor's own totals prove ------------------------------------------------------------------------------
+
+
+def untied(*facts: Fact) -> list[int | None]:
+    """Show by how much the total of each fact exceeds what was told, line by line."""
+    lines = wallet(*days(*facts)).lines
+    return [None if line.untied is None else int(line.untied) for line in lines if line.kind == "IssueReversed"]
+
+
+def test_a_total_beyond_the_returns_that_were_told_proves_one_that_was_not() -> None:
+    earned = issued(100, "1")
+
+    assert untied(earned, returned(40, "1", in_all=40), returned(30, "1", in_all=70)) == [None, None]
+    assert untied(earned, returned(40, "1", in_all=40), returned(30, "1", in_all=90)) == [None, 20]
+    assert untied(earned, returned(30, "1", in_all=90), returned(5, "1", in_all=95)) == [60, None]
+
+
+def test_the_missing_return_that_is_told_after_all_ends_the_matter() -> None:
+    earned = issued(100, "1")
+
+    assert untied(earned, returned(60, "1", in_all=60), returned(30, "1", in_all=90)) == [None, None]
+
+
+def test_the_first_total_of_a_bill_from_before_our_time_is_no_matter_but_a_later_gap_is() -> None:
+    assert untied(returned(30, "1", in_all=90), returned(5, "1", in_all=99)) == [None, 4]
+
+
+def test_promised_points_taken_back_count_in_the_total() -> None:
+    back = returned(10, "1", promised=5, in_all=10)
+
+    assert untied(issued(100, "1"), promised(50, "1"), replace(back, promised_total=Decimal(5))) == [None]
+
+
+# ---- a reversal that names no programme ------------------------------------------------------------------------------
+
+
+def balances(*facts: Fact) -> dict[str, int]:
+    accounts = wallet(*days(*facts)).accounts
+    return {name.rsplit(":", 2)[1]: int(of.available) for name, of in accounts.items()}
+
+
+UNNAMED: dict[str, Any] = {"programme": NO_PROGRAMME}
+
+
+def test_a_reversal_without_a_programme_goes_where_its_redemption_was_paid() -> None:
+    earned = (issued(100), issued(100, programme="silver"), redeemed(30, "r1", programme="silver"), redeemed(40, "r2"))
+
+    assert balances(*earned, given_back(30, "r1", **UNNAMED)) == {"gold": 60, "silver": 100}
+    assert balances(*earned, given_back(10, "r2", available=10, **UNNAMED)) == {"gold": 70, "silver": 70}
+
+
+def test_a_reversal_without_a_programme_gives_each_back_what_it_paid() -> None:
+    earned = (issued(100), issued(100, programme="silver"), redeemed(30), redeemed(40, programme="silver"))
+
+    assert balances(*earned, given_back(70, **UNNAMED)) == {"gold": 100, "silver": 100}
+    assert balances(*earned, given_back(50, **UNNAMED)) == {"gold": 100, "silver": 80}
+
+
+def test_a_reversal_without_a_programme_of_a_redemption_that_nobody_told_of_changes_no_balance() -> None:
+    told = wallet(*days(issued(100), given_back(30, "unheard", **UNNAMED)))
+    alone = wallet(*days(given_back(30, "unheard", **UNNAMED)))
+
+    assert [(line.kind, int(line.points), line.untied) for line in told.lines][1:] == [("RedemptionReversed", 0, 30)]
+    assert [(name, int(of.available)) for name, of in told.accounts.items()] == [(f"{ANN}:gold:points", 100)]
+    assert [(line.account_id, line.untied) for line in alone.lines] == [(f"{ANN}:-:points", 30)]

@@ -70,9 +70,7 @@ async def test_an_unknown_policy_is_refused(dsn: str) -> None:
         assert (status, problem["type"]) == (400, "RequestInvalid")
 
 
-@pytest.mark.parametrize(
-    "of", ["nobody/pointsIssued", "capillary/pointsissu", "fabric/refundPosted", "fabric/%00"]
-)
+@pytest.mark.parametrize("of", ["nobody/pointsIssued", "capillary/pointsissu", "fabric/refundPosted", "fabric/%00"])
 async def test_a_policy_for_events_that_nobody_sends_is_refused(dsn: str, of: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         status, problem = await set_policy(acme, dsn, "latest", of)

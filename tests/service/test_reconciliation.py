@@ -21,6 +21,7 @@ from tests.deliveries import (
     PROGRAMME,
     START,
     VAULT,
+    activity,
     capillary,
     expired,
     issued,
@@ -169,6 +170,54 @@ async def test_a_total_over_several_programmes_that_its_parts_do_not_add_up_to(d
 
         assert chosen(item, "account", "amount", "kind", "position") == (ANN, "20", "Redeemed", 1)
         assert item["cause"].startswith("The vendor's total is 20 above the sum of its parts.")
+
+
+def a_return(identifier: str, at: int, points: int, in_all: int) -> bytes:
+    return capillary(
+        "issuedPointsReversed",
+        identifier,
+        at,
+        1,
+        totalIssuedPointsReversed=in_all,
+        currentEventTotalPointsReturned=points,
+        triggeringActivity=activity(billId="B1"),
+    )
+
+
+async def test_a_return_that_never_arrived_shows_in_the_total_of_the_next_until_it_does(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (issued("a", 0, 1, 100, bill="B1"), a_return("b", 60, 10, 10), a_return("d", 180, 5, 40)):
+            await acme.deliver(body)
+        [item] = await listed(acme, "sums")
+        await acme.deliver(a_return("c", 120, 25, 35))
+
+        assert chosen(item, "account", "amount", "kind", "position") == (ANN, "25", "IssueReversed", 3)
+        assert "25 more were taken back than we were told of" in item["cause"]
+        assert await listed(acme, "sums") == []
+
+
+async def test_points_given_back_for_nothing_that_was_told_are_listed_until_the_redemption_is(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        reversal = capillary(
+            "redeemedPointsReversed",
+            "c",
+            120,
+            1,
+            loyaltyProgramId=None,
+            redeemedPointsReversed=30,
+            triggeringActivity=activity(redemptionId="R1"),
+        )
+        for body in (issued("a", 0, 1, 100), reversal):
+            await acme.deliver(body)
+        [item] = await listed(acme, "sums")
+        before = await acme.ask_now(f"/v1/accounts/{ANN}")
+        await acme.deliver(redeemed("b", 60, 1, 40, "R1"))
+
+        assert chosen(item, "account", "amount", "kind", "position") == (ANN, "30", "RedemptionReversed", 2)
+        assert "no programme is named" in item["cause"]
+        assert before["available"] == "100"
+        assert await listed(acme, "sums") == []
+        assert (await acme.ask_now(f"/v1/accounts/{ANN}"))["available"] == "90"
 
 
 # ---- what is owed ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from ledger.facts import Fact
-from ledger.facts.accounts import Claim, IssueReversed, Redeemed, RedemptionReversed
+from ledger.facts.accounts import NO_PROGRAMME, Claim, IssueReversed, Redeemed, RedemptionReversed
 from ledger.vendors.capillary.people import CustomerEvent, bill_of
 from ledger.vendors.shape import Id, List, OptionalId, OptionalPoints, Points, Shape
 from ledger.vendors.vendor import Kind, Stamp
@@ -79,19 +79,20 @@ class RedeemedPointsReversed(CustomerEvent):
 
 
 def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> list[Fact]:
-    """Only `available` comes back to the balance; `expired` is restored and lapses at once (trap 5)."""
+    """Only `available` comes back to the balance; `expired` is restored and lapses at once (trap 5). Where no programme
+    is named, the redemption says which (trap 6): so a reversal must name at least one of the two."""
     programmes = event.redemption_reversal_to_earning_programs
+    redemption = event.triggering_activity.identifier("redemptionid") or event.envelope.loyalty_event_id
     if not programmes:
-        if event.loyalty_program_id is None:
-            raise ValueError("no programme")
+        if event.loyalty_program_id is None and redemption is None:
+            raise ValueError("neither a programme nor a redemption is named")
         programmes = [
             ReversalToProgramme(
-                program_id=event.loyalty_program_id,
+                program_id=event.loyalty_program_id or NO_PROGRAMME,
                 redeemed_points_reversed=event.redeemed_points_reversed,
                 redeemed_points_reversed_details=event.redeemed_points_reversed_details,
             )
         ]
-    redemption = event.triggering_activity.identifier("redemptionid") or event.envelope.loyalty_event_id or stamp.tag
     facts: list[Fact] = []
     untied = event.redeemed_points_reversed - sum((one.redeemed_points_reversed for one in programmes), ZERO)
     for programme in programmes:
@@ -103,7 +104,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> lis
                 customer=event.customer(stamp),
                 claim=Claim(programme.program_current_points),
                 points=programme.redeemed_points_reversed,
-                redemption=stamp.ref(redemption),
+                redemption=stamp.ref(redemption or stamp.tag),
                 available=details.available,
                 expired=details.expired,
                 untied=None if facts else untied or None,

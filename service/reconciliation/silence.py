@@ -1,12 +1,18 @@
-"""Silent connections: events of a kind used to come in over a connection, and have stopped. A webhook that a vendor has
-switched off looks like this.
+"""Silent connections: events of a kind used to come in over a connection, and have stopped or come far less often. A
+webhook that a vendor has switched off looks like this, and one of many shops that has lost its connection.
 
 Only what comes regularly can be missed: events on at least DAYS_ACTIVE_MIN of the last DAYS_LOOKED_AT days before the
 last one, or ten and more over a day. What comes often, the longest pause among the last arrivals says how long a pause
 may be; an import that was over in minutes says nothing.
+
+What still comes is slow where the last day brought at most a quarter of the quietest of the 28 days that ended a week
+ago (7 at least), or the last week at most a quarter of the median of the four weeks before it (2 at least), the smaller
+of two in the middle, and that was EXPECTED_MIN or more. So no Sunday is missed, a drop is listed after a day, and after
+some three weeks it is what is expected. Days are 24 hours, counted back from the time asked for.
 """
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +25,9 @@ DAYS_LOOKED_AT = 14
 PAUSE_MIN = timedelta(hours=1)
 PAUSES = 3  # as long as the longest so far, before it counts as silence
 DAY = timedelta(days=1)
+WEEK = 7  # days
+EXPECTED_MIN = 20  # of fewer, a quarter may be chance
+SLOW = 4  # times fewer than expected
 
 # Pairs of connection and kind are found by skipping through the index, whatever the number of events; so are the days.
 ARRIVALS = """
@@ -33,7 +42,10 @@ ARRIVALS = """
     ),
     looked_at AS (SELECT * FROM pairs LIMIT $4)
     SELECT s.connection_id, s.kind, c.source, c.disabled_at, seen.arrivals, seen.first_at, seen.last_at,
-           seen.longest_pause, days.active_days,
+           seen.longest_pause, days.active_days, counted.by_day,
+           (SELECT e.recorded_at FROM ledger.events e
+             WHERE e.ledger_id = $1 AND e.connection_id = s.connection_id AND e.kind = s.kind
+             ORDER BY e.recorded_at LIMIT 1) AS began_at,
            (SELECT max(e.position) FROM ledger.events e
              WHERE e.ledger_id = $1 AND e.connection_id = s.connection_id AND e.kind = s.kind
                AND e.recorded_at = seen.last_at) AS last_position
@@ -45,6 +57,7 @@ ARRIVALS = """
              FROM (SELECT recorded_at, recorded_at - lag(recorded_at) OVER (ORDER BY recorded_at) AS pause
                      FROM (SELECT e.recorded_at FROM ledger.events e
                             WHERE e.ledger_id = $1 AND e.connection_id = s.connection_id AND e.kind = s.kind
+                              AND e.recorded_at <= $5
                             ORDER BY e.recorded_at DESC LIMIT 1000) latest) paused) seen
       CROSS JOIN LATERAL (
            SELECT count(*) AS active_days FROM generate_series(1, 14) AS back
@@ -52,14 +65,24 @@ ARRIVALS = """
                            WHERE e.ledger_id = $1 AND e.connection_id = s.connection_id AND e.kind = s.kind
                              AND e.recorded_at > seen.last_at - make_interval(days => back)
                              AND e.recorded_at <= seen.last_at - make_interval(days => back - 1))) days
+      CROSS JOIN LATERAL (
+           SELECT array_agg((SELECT count(*) FROM (
+                      SELECT FROM ledger.events e
+                       WHERE e.ledger_id = $1 AND e.connection_id = s.connection_id AND e.kind = s.kind
+                         AND e.recorded_at > $5::timestamptz - make_interval(days => back)
+                         AND e.recorded_at <= $5::timestamptz - make_interval(days => back - 1)
+                       LIMIT 100000) one) ORDER BY back) AS by_day
+             FROM generate_series(1, 35) AS back) counted
      ORDER BY s.connection_id, s.kind
 """
 
 
 def silence(row: Any, at: datetime) -> Item | None:
     """Judge one kind of event over one connection; None if it is not silent, or never was regular."""
+    if row["arrivals"] < ARRIVALS_MIN:
+        return None
     span: timedelta = row["last_at"] - row["first_at"]
-    if row["arrivals"] < ARRIVALS_MIN or (span < DAY and row["active_days"] < DAYS_ACTIVE_MIN):
+    if span < DAY and row["active_days"] < DAYS_ACTIVE_MIN:
         return None
     if span >= DAY:
         allowed = max(PAUSE_MIN, PAUSES * row["longest_pause"])
@@ -67,7 +90,7 @@ def silence(row: Any, at: datetime) -> Item | None:
         allowed = DAY * math.ceil(DAYS_LOOKED_AT / row["active_days"])
     silent = at - row["last_at"]
     if silent <= allowed:
-        return None
+        return _slow(row, at)
     per_day = row["arrivals"] * DAY / max(span, timedelta(seconds=1))
     if row["disabled_at"] is not None:
         cause = f"The connection was disabled here at {day_and_time(row['disabled_at'])}."
@@ -92,9 +115,49 @@ def silence(row: Any, at: datetime) -> Item | None:
     )
 
 
+def _slow(row: Any, at: datetime) -> Item | None:
+    """Judge what still comes; None if it comes as often as it did."""
+    found = _observed_and_expected(row["by_day"], (at - row["began_at"]) // DAY)
+    if found is None:
+        return None
+    days, observed, expected = found
+    return Item(
+        id=f"{row['connection_id']} {row['kind']}",
+        amount=None,
+        unit=None,
+        position=row["last_position"],
+        since=at - days * DAY,
+        cause=f"{observed} came where {expected} are expected: the vendor sends fewer, or sends some elsewhere.",
+        details={
+            "connection": row["connection_id"],
+            "source": row["source"],
+            "kind": row["kind"],
+            "expected_per_day": round(expected / days, 3),
+            "observed_since": observed,
+            "expected_since": expected,
+            "last_at": row["last_at"],
+        },
+    )
+
+
+def _observed_and_expected(by_day: Sequence[int], age_days: int) -> tuple[int, int, int] | None:
+    """Give how many days brought how few of how many, the latest day standing first; None where that is no drop. Of a
+    connection that is `age_days` old no days before are counted."""
+    days = by_day[WEEK : min(len(by_day), age_days)]
+    full_weeks = min(len(by_day), age_days) // WEEK
+    weeks = sorted(sum(by_day[WEEK * week : WEEK * (week + 1)]) for week in range(1, full_weeks))
+    for length, observed, expected in (
+        (1, by_day[0], min(days) if len(days) >= WEEK else 0),
+        (WEEK, sum(by_day[:WEEK]), weeks[(len(weeks) - 1) // 2] if len(weeks) > 1 else 0),
+    ):
+        if expected >= EXPECTED_MIN and observed * SLOW <= expected:
+            return length, observed, expected
+    return None
+
+
 async def read_silence(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
     """Look at as many pairs of connection and kind as asked for; those that are silent are items."""
-    rows = await connection.fetch(ARRIVALS, asked.ledger_id, *asked.after, asked.limit)
+    rows = await connection.fetch(ARRIVALS, asked.ledger_id, *asked.after, asked.limit, asked.by)
     found = [silence(row, asked.by) for row in rows if row["connection_id"] != "-"]
     after = (rows[-1]["connection_id"], rows[-1]["kind"]) if len(rows) == asked.limit else None
     return [item for item in found if item is not None], after
@@ -102,7 +165,7 @@ async def read_silence(connection: Connection, asked: Asked) -> tuple[list[Item]
 
 SILENCE = OpenList(
     name="silence",
-    says="Kinds of events that used to come over a connection and have stopped",
+    says="Kinds of events that used to come over a connection and have stopped, or come at a quarter or less",
     read=read_silence,
     count=counting(read_silence, ("", "")),
     columns=("connection", "source", "kind", "expected_per_day", "observed_since", "expected_since", "last_at"),

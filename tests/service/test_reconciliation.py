@@ -304,6 +304,8 @@ def arrivals(*times: datetime, active_days: int = 0) -> dict[str, Any]:
         "arrivals": len(times),
         "first_at": times[0],
         "last_at": times[-1],
+        "began_at": times[0],
+        "by_day": [0] * 35,
         "longest_pause": max(pauses, default=None),
         "active_days": active_days,
         "last_position": len(times),
@@ -336,12 +338,44 @@ def test_an_import_of_a_minute_is_never_missed() -> None:
     assert silence(row, row["last_at"] + timedelta(days=400)) is None
 
 
+DROPS = {
+    "the last day brought a tenth": ([3] + [30] * 34, (3, 30)),
+    "it dropped a week ago": ([3] * 7 + [30] * 28, (3, 30)),
+    "it dropped two weeks ago": ([3] * 14 + [30] * 21, (21, 210)),
+    "a few a day, hardly one a week": ([0, 0, 1, 0, 0, 0, 0] + [4] * 28, (1, 28)),
+    "more than a quarter": ([8] + [30] * 34, None),
+    "never on Sundays": ([0, 40, 40, 40, 40, 40, 40] * 5, None),
+    "too few to tell": ([0] * 7 + [2] * 28, None),
+    "an import a month ago": ([3] * 28 + [900] * 7, None),
+    "what it has come to be by now": ([3] * 28 + [30] * 7, None),
+}
+
+
+@pytest.mark.parametrize(("by_day", "expected"), DROPS.values(), ids=DROPS)
+def test_what_comes_at_a_quarter_or_less_is_slow(by_day: list[int], expected: tuple[int, int] | None) -> None:
+    row = {**arrivals(*every(timedelta(hours=4), 300), active_days=14), "by_day": by_day}
+
+    item = silence(row, row["last_at"] + timedelta(hours=1))
+
+    shown = None if item is None else (item.details["observed_since"], item.details["expected_since"])
+    assert shown == expected
+
+
+def test_days_before_a_connection_began_do_not_count_as_quiet() -> None:
+    row = {**arrivals(*every(timedelta(hours=1), 24 * 15), active_days=14), "by_day": [2] + [24] * 14 + [0] * 20}
+
+    item = silence(row, row["last_at"] + timedelta(minutes=61))
+
+    assert item is not None
+    assert (item.details["observed_since"], item.details["expected_per_day"]) == (2, 24)
+
+
 RECORD = """
     INSERT INTO ledger.events (ledger_id, position, connection_id, source, org, kind, event_key, content, variant,
                                recorded_at, delivery_position, ordinal, payload, entry, leaf_hash)
     SELECT $1, (SELECT coalesce(max(position), 0) FROM ledger.events WHERE ledger_id = $1) + n,
            $2, 'capillary', '-', $3,
-           sha256(convert_to($2 || $3 || n, 'UTF8')), '', '', $4::timestamptz + n * $5::interval, n, 0, '{}', '{}', ''
+           sha256(convert_to($2 || $3 || n || $4::timestamptz::text, 'UTF8')), '', '', $4::timestamptz + n * $5::interval, n, 0, '{}', '{}', ''
       FROM generate_series(1, $6) n
 """
 
@@ -354,15 +388,21 @@ async def test_connections_fall_silent_each_kind_by_its_own_rhythm(connection: C
         ("one", "daily", day, 30),
         ("two", "hourly", hour, 707),
         ("-", "customerErased", hour, 100),
+        ("three", "dwindling", hour, 27 * 24),
     ):
         await connection.execute(RECORD, ledger.ledger_id, inbound, kind, start, step, count)
+    later = start + timedelta(days=27) + timedelta(seconds=1)
+    await connection.execute(RECORD, ledger.ledger_id, "three", "dwindling", later, 10 * hour, 6)
     at = start + timedelta(days=29.5)
 
     items, following = await SILENCE.read(connection, Asked(ledger.ledger_id, at, at, 100, ("", "")))
 
-    assert [chosen(item.details, "connection", "kind", "last_at") for item in items] == [
-        ("one", "hourly", start + 100 * hour)
+    assert [chosen(item.details, "connection", "kind", "observed_since", "expected_per_day") for item in items] == [
+        ("one", "hourly", 0, 24.242),
+        ("three", "dwindling", 2, 24),
     ]
+    before, _ = await SILENCE.read(connection, Asked(ledger.ledger_id, at, later, 100, ("", "")))
+    assert [item.details["connection"] for item in before] == ["one"]
     assert following is None
 
 
@@ -487,7 +527,7 @@ async def test_every_list_can_be_read_by_an_index(connection: Connection, ledger
     for number, statement in enumerate(one.statements):
         arguments: tuple[Any, ...] = (now, 100, *(one.start if number == 0 else ()))
         if name == "silence":
-            arguments = (*one.start, 100)
+            arguments = (*one.start, 100, now)
         plan = await plan_of(connection, statement, ledger.ledger_id, *arguments)
         assert "Seq Scan" not in plan.replace("Seq Scan on orgs", ""), plan
 

@@ -35,7 +35,8 @@ PARTS = """
      ORDER BY p.subject
 """
 FIND = """
-    SELECT DISTINCT subject FROM ledger.personal_index WHERE ledger_id = $1 AND blind = $2 ORDER BY subject LIMIT 100
+    SELECT DISTINCT subject FROM ledger.personal_index WHERE ledger_id = $1 AND blind = $2 AND subject > $3
+     ORDER BY subject LIMIT $4
 """
 
 
@@ -133,9 +134,11 @@ class Vault:
             self._derived_keys[ledger_id, purpose] = key
         return key
 
-    async def find(self, connection: Connection, ledger_id: int, what: str, value: str) -> list[str]:
-        """Give the refs of customers that were named by an identifier, at most 100."""
-        rows = await connection.fetch(FIND, ledger_id, self.blind(ledger_id, what, value))
+    async def find(
+        self, connection: Connection, ledger_id: int, what: str, value: str, *, after: str = "", limit: int = 100
+    ) -> list[str]:
+        """Give the refs of customers that were named by an identifier, in order, after one of them."""
+        rows = await connection.fetch(FIND, ledger_id, self.blind(ledger_id, what, value), after, limit)
         return [row["subject"] for row in rows]
 
     async def reveal(self, connection: Connection, ledger_id: int, position: int, payload: bytes) -> bytes:

@@ -13,7 +13,7 @@ from service.adjusting import Adjusted, Words, adjust, reverse
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.house import HOUSE
 from service.window.account_views import find_account
-from service.window.reading import Reader, body_of, limit_of, reach, reader
+from service.window.reading import Reader, body_of, limit_of, reach, reader, refuse_times
 
 ADJUSTMENTS = """
     SELECT adjustment, account_id AS account, points, adopted, made_at, made_by, reversed_at, reversed_by,
@@ -70,6 +70,7 @@ async def post_reversal(request: web.Request) -> web.Response:
 async def list_adjustments(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/adjustments: all that were made, by id, those taken back included. Author and reason stand
     sealed in the event at `position`."""
+    refuse_times(request)
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
     async with reader(request) as read:

@@ -9,7 +9,7 @@ from aiohttp import web
 from ledger.errors import RequestInvalid
 from service.answers import decode_cursor, encode_cursor, page
 from service.window.account_views import find_account
-from service.window.reading import limit_of, reach, reader
+from service.window.reading import limit_of, reach, reader, refuse_times
 
 LINES_PER_READ_MAX = 10_000
 
@@ -23,6 +23,7 @@ ZERO = Decimal(0)
 async def list_claims(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/claims: each claim of the vendor's in order, our balance after its event, the drift, and
     `missing`: the points of events that never arrived between this claim and the one before."""
+    refuse_times(request)
     cursor = decode_cursor(request.query.get("cursor"), int, str, str, bool) or [0, "0", "0", False]
     limit = limit_of(request)
     async with reader(request) as read:
@@ -61,9 +62,12 @@ async def list_claims(request: web.Request) -> web.Response:
 
 def _points(text: str) -> Decimal:
     try:
-        return Decimal(text)
+        points = Decimal(text)
     except InvalidOperation:
         raise RequestInvalid("cursor") from None
+    if not points.is_finite():
+        raise RequestInvalid("cursor")
+    return points
 
 
 def asserted(postings: str) -> Decimal:

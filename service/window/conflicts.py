@@ -6,11 +6,12 @@ from projections.conflicts import DEFAULT_POLICY, POLICIES, policies_of
 from projections.policies import set_policy
 from service.answers import answer, page
 from service.house import HOUSE
-from service.window.reading import body_of, reader
+from service.window.reading import body_of, reader, refuse_times
 
 
 async def list_policies(request: web.Request) -> web.Response:
     """GET /v1/reconciliation/policies: how conflicts are settled, where not by the default."""
+    refuse_times(request)
     async with reader(request) as read:
         policies = await policies_of(read.connection, read.ledger.ledger_id)
         items = [{"source": source, "kind": kind, "policy": policy} for (source, kind), policy in policies.items()]

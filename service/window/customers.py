@@ -10,14 +10,25 @@ from projections.accounts import ACCOUNTS
 from projections.as_of import known_of
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection
-from service.answers import answer, page
+from service.answers import answer, decode_cursor, encode_cursor, page
 from service.erasure import erase, is_known
 from service.house import HOUSE
 from service.unmerging import unmerge
 from service.window.account_views import shown_account_rows
 from service.window.adjustments import words_of
-from service.window.reading import Reader, Times, body_of, candidates, only, reach, reader, times_of
-from service.window.subjects import first_row, rows_of_customer
+from service.window.reading import (
+    Reader,
+    Times,
+    body_of,
+    candidates,
+    limit_of,
+    only,
+    reach,
+    reader,
+    refuse_times,
+    times_of,
+)
+from service.window.subjects import ROWS_MAX, first_row, rows_of_customer
 
 # Subjects of facts that a later twin has withdrawn since, and that say something of a customer.
 WITHDRAWN_OF_CUSTOMER = """
@@ -29,7 +40,8 @@ WITHDRAWN_OF_CUSTOMER = """
 
 async def get_customer(request: web.Request) -> web.Response:
     """GET /v1/customers/{source}:{org}:{id}, org "-" where the source names none; a bare id is found if it is alone.
-    As of ?at=, as known at ?as_of_position= or ?known_at=.
+    As of ?at=, as known at ?as_of_position= or ?known_at=. Of what there are more than ROWS_MAX is cut, and named in
+    "truncated".
 
     404 if nothing was ever told about them.
     """
@@ -42,11 +54,16 @@ async def get_customer(request: web.Request) -> web.Response:
             if any(held.values()):
                 found.append((customer, held))
         customer = only([one for one, _ in found], name)
-        return answer({"customer": customer, **found[0][1], **await reach(read, times)})
+        held = found[0][1]
+        too_long = [name for name, rows in held.items() if len(rows) > ROWS_MAX]
+        shown = {name: rows[:ROWS_MAX] for name, rows in held.items()}
+        cut = {"truncated": too_long} if too_long else {}
+        return answer({"customer": customer, **shown, **cut, **await reach(read, times)})
 
 
 async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[dict[str, Any]]]:
-    """Give what every projection holds about a customer, by the name of its first table."""
+    """Give what every projection holds about a customer, by the name of its first table; more than ROWS_MAX rows of
+    what there are more than that."""
     held = {}
     for projection in PROJECTIONS:
         if not projection.customers:
@@ -77,15 +94,19 @@ async def _rows_as_of(
 
 
 async def find_customers(request: web.Request) -> web.Response:
-    """GET /v1/customers?email= or ?mobile= or ?external_id=: the refs of customers who were named by it, by a keyed
-    hash of it; the value itself stands nowhere. At most 100."""
+    """GET /v1/customers?email= or ?mobile= or ?external_id=: the refs of customers who were ever named by it, by a
+    keyed hash of it; the value itself stands nowhere. It is answered as of now only."""
+    refuse_times(request)
+    after = decode_cursor(request.query.get("cursor"), str) or [""]
+    limit = limit_of(request)
     given = [(what, request.query[what]) for what in LOOK_UPS if what in request.query]
     if len(given) != 1:
         raise RequestInvalid(f"one of {', '.join(LOOK_UPS)}")
     async with reader(request) as read:
         vault = request.app[HOUSE].vault
-        customers = await vault.find(read.connection, read.ledger.ledger_id, *given[0])
-        return page([{"customer": customer} for customer in customers], None, **await reach(read))
+        customers = await vault.find(read.connection, read.ledger.ledger_id, *given[0], after=after[0], limit=limit)
+        cursor = encode_cursor(customers[-1]) if len(customers) == limit else None
+        return page([{"customer": customer} for customer in customers], cursor, **await reach(read))
 
 
 async def forget_customer(request: web.Request) -> web.Response:

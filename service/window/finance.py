@@ -17,6 +17,7 @@ from service.window.programmes import find_programme
 from service.window.reading import Reader, Times, limit_of, reach, reader, times_of
 
 DAYS_MAX = 3_700  # ten years
+DIFFERING_MAX = 100
 MONTH = re.compile(r"2[01][0-9]{2}-(0[1-9]|1[0-2])")  # as far as days are read in what vendors tell
 
 
@@ -33,7 +34,8 @@ async def get_trial_balance(request: web.Request) -> web.Response:
                 "at": times.at,
                 "balanced": not any(one.sum for one in sums) and not balance.differing and not wrong_rows,
                 "accounts": balance.accounts,
-                "accounts_differing": balance.differing[:100],
+                "accounts_differing": balance.differing[:DIFFERING_MAX],
+                **({"truncated": True} if len(balance.differing) > DIFFERING_MAX else {}),
                 "items": [{**one._asdict(), "sum": one.sum} for one in sums],
                 "next": None,
                 **await reach(read, times),

@@ -16,19 +16,23 @@ from service.window.subjects import first_row, shown
 ITEMS_MAX = 1_000
 ITEM = "SELECT subject FROM order_items WHERE ledger_id = $1 AND subject = ANY ($2)"
 ITEMS = """
-    SELECT * FROM order_items WHERE ledger_id = $1 AND order_id = ANY ($2) ORDER BY order_id, subject LIMIT 1000
+    SELECT * FROM order_items WHERE ledger_id = $1 AND order_id = ANY ($2) ORDER BY order_id, subject LIMIT $3
 """
 
 
 async def get_order(request: web.Request) -> web.Response:
-    """GET /v1/orders/{id}: the items of an order, at most ITEMS_MAX, what was paid in points and what is due back.
+    """GET /v1/orders/{id}: the items of an order, what was paid in points and what is due back. An order of more than
+    ITEMS_MAX items is cut, and says "truncated": true.
 
     As of ?at=, as known at ?as_of_position= or ?known_at=.
     """
     name = request.match_info["id"]
     async with reader(request) as read:
         times = await times_of(read, request)
-        found = await read.connection.fetch(ITEMS, read.ledger.ledger_id, await candidates(read, name))
+        refs = await candidates(read, name)
+        found = await read.connection.fetch(ITEMS, read.ledger.ledger_id, refs, ITEMS_MAX + 1)
+        too_long = len(found) > ITEMS_MAX
+        found = found[:ITEMS_MAX]
         order = only(sorted({row["order_id"] for row in found}), name)
         rows = [shown(row) for row in found]
         if times.given:
@@ -42,6 +46,7 @@ async def get_order(request: web.Request) -> web.Response:
                 "points_paid": sum((row["points_paid"] for row in rows), Decimal(0)),
                 "refund_due": sum((row["refund_due"] for row in rows), Decimal(0)),
                 "items": rows,
+                **({"truncated": True} if too_long else {}),
                 **await reach(read, times),
             }
         )

@@ -23,7 +23,7 @@ from service.closing import (
 from service.house import HOUSE
 from service.liability import shown_row
 from service.window.finance import read_period
-from service.window.reading import Reader, await_rows, limit_of, reach, reader
+from service.window.reading import Reader, await_rows, limit_of, reach, reader, refuse_times
 
 PERIODS = """
     SELECT subject AS period, status, first_day, last_day, known_position, closed_at, closed_by, reopenings FROM periods
@@ -41,6 +41,7 @@ TOTALS = """
 
 async def list_periods(request: web.Request) -> web.Response:
     """GET /v1/periods: the months that were ever closed, in order."""
+    refuse_times(request)
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
     async with reader(request) as read:
@@ -51,7 +52,9 @@ async def list_periods(request: web.Request) -> web.Response:
 
 async def get_period(request: web.Request) -> web.Response:
     """GET /v1/periods/2026-03: its figures, and the prior-period items that came into it: what was told of the period
-    closed before it after that was closed. Of a closed one also `later_items`: what was told of it since."""
+    closed before it after that was closed. Of a closed one also `later_items`: what was told of it since. Of more than
+    ITEMS_MAX items the rest is cut, and "truncated" is true."""
+    refuse_times(request)
     period = read_period(request.match_info["period"])
     async with reader(request) as read:
         ledger_id = read.ledger.ledger_id
@@ -73,20 +76,21 @@ async def get_period(request: web.Request) -> web.Response:
                 "totals": [shown_row(one) for one in done.totals],
                 "figures": [shown_row(one) for one in done.rows],
                 "ties": not any(tie.difference for tie in done.ties),
-                "prior_period_items": [item._asdict() for item in prior],
-                "later_items": [item._asdict() for item in later],
+                "prior_period_items": [item._asdict() for item in prior[:ITEMS_MAX]],
+                "later_items": [item._asdict() for item in later[:ITEMS_MAX]],
+                **({"truncated": True} if max(len(prior), len(later)) > ITEMS_MAX else {}),
                 **await reach(read),
             }
         )
 
 
 async def _items(read: Reader, last: Any, known: int, now: int | None) -> list[Item]:
-    """Collect items, at most ITEMS_MAX."""
+    """Collect items; one more than ITEMS_MAX where there are more than that."""
     found = []
     async with aclosing(later_items(read.connection, read.ledger.ledger_id, last, known, now)) as items:
         async for item in items:
             found.append(item)
-            if len(found) == ITEMS_MAX:
+            if len(found) > ITEMS_MAX:
                 break
     return found
 

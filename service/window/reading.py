@@ -90,6 +90,14 @@ async def times_of(read: Reader, request: web.Request) -> Times:
     return times
 
 
+def refuse_times(request: web.Request, *but: str) -> None:
+    """Refuse to be asked as of another time or position where only what is so now can be answered; `but` names what is
+    understood. Raises RequestInvalid."""
+    for name in ("at", "as_of_position", "known_at"):
+        if name in request.query and name not in but:
+            raise RequestInvalid(f"{name} is not for this question: it is answered as of now")
+
+
 async def resolved(read: Reader, query: Mapping[str, str]) -> Times:
     """Read both times, without waiting for rows. Raises RequestInvalid."""
     at = read_time(query.get("at"), "at")

@@ -10,7 +10,7 @@ from service.answers import answer, decode_cursor, encode_cursor, page, read_int
 from service.reconciliation import catalogue
 from service.reconciliation.lists import Asked, OpenList
 from service.reconciliation.showing import csv_lines, shown_item
-from service.window.reading import Reader, limit_of, reach, reader
+from service.window.reading import Reader, limit_of, reach, reader, refuse_times
 
 GRACE_HOURS_MAX = 24 * 3_650
 COUNTS = """
@@ -82,6 +82,7 @@ async def _counts(read: Reader, one: OpenList) -> dict[str, Any]:
 
 
 def _time_of(request: web.Request) -> tuple[datetime, timedelta | None]:
+    refuse_times(request, "at")
     at = read_time(request.query.get("at"), "at") or datetime.now(UTC)
     hours = read_int(request.query.get("grace_hours"), "grace_hours", least=0, most=GRACE_HOURS_MAX)
     return at, None if hours is None else timedelta(hours=hours)

@@ -1,4 +1,8 @@
-"""Anything a projection holds, by id: its row, and as history the facts that made it. One handler serves them all."""
+"""Anything a projection holds, by id: its row, and as history the facts that made it. One handler serves them all.
+
+What is longer than HISTORY_MAX or ROWS_MAX is cut, and the answer then says "truncated": true; ?explain=true pages
+through all of it.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -33,14 +37,14 @@ PARKED = """
 @cache
 def _rows_by_subject(projection: Projection, table: int) -> str:
     name = projection.tables[table].name
-    return f"SELECT * FROM {name} WHERE ledger_id = $1 AND subject = ANY ($2) LIMIT {ROWS_MAX}"  # noqa: S608
+    return f"SELECT * FROM {name} WHERE ledger_id = $1 AND subject = ANY ($2) LIMIT {ROWS_MAX + 1}"  # noqa: S608
 
 
 @cache
 def _rows_by_customer(projection: Projection) -> str:
     named = " OR ".join(f"{column} = $2" for column in projection.customers)
     name = projection.tables[0].name
-    return f"SELECT * FROM {name} WHERE ledger_id = $1 AND ({named}) ORDER BY subject LIMIT {ROWS_MAX}"  # noqa: S608
+    return f"SELECT * FROM {name} WHERE ledger_id = $1 AND ({named}) ORDER BY subject LIMIT {ROWS_MAX + 1}"  # noqa: S608
 
 
 def shown(row: Any) -> dict[str, Any]:
@@ -51,14 +55,15 @@ def shown(row: Any) -> dict[str, Any]:
 
 
 async def rows_of_customer(read: Reader, projection: Projection, customer: str) -> list[dict[str, Any]]:
-    """Give what a projection holds about a customer, at most ROWS_MAX rows."""
+    """Give what a projection holds about a customer; one row more than ROWS_MAX where there are more than that."""
     rows = await read.connection.fetch(_rows_by_customer(projection), read.ledger.ledger_id, customer)
     return [shown(row) for row in rows]
 
 
 async def history(read: Reader, subject_kind: str, subject: str) -> list[dict[str, Any]]:
-    """Give the facts about a subject in order, each with its cause: the position of its event."""
-    rows = await read.connection.fetch(HISTORY, read.ledger.ledger_id, subject_kind, subject, HISTORY_MAX)
+    """Give the facts about a subject in order, each with its cause: the position of its event; one more than
+    HISTORY_MAX where there are more than that."""
+    rows = await read.connection.fetch(HISTORY, read.ledger.ledger_id, subject_kind, subject, HISTORY_MAX + 1)
     return [
         {
             "occurred_at": row["occurred_at"],
@@ -76,7 +81,7 @@ async def known_subject(read: Reader, projection: Projection, refs: Sequence[str
     groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
     shown_groups = {known.root: shown_known(projection, known) for known in groups}
     found = [root for root, shown_row in shown_groups.items() if shown_row]
-    return shown_groups[only(found, name)]
+    return cut(projection, shown_groups[only(found, name)])
 
 
 def shown_known(projection: Projection, known: Known) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def shown_known(projection: Projection, known: Known) -> dict[str, Any]:
         return {}
     for table in projection.tables[1:]:
         shown_row[table.name] = [
-            {"id": known.root, **dict(zip(table.columns, row, strict=True))} for row in folded[table.name][:ROWS_MAX]
+            {"id": known.root, **dict(zip(table.columns, row, strict=True))} for row in folded[table.name]
         ]
     shown_row["history"] = [
         {
@@ -98,11 +103,20 @@ def shown_known(projection: Projection, known: Known) -> dict[str, Any]:
             "untimed": at.untimed,
             "says": said(fact),
         }
-        for fact, at in known.told[:HISTORY_MAX]
+        for fact, at in known.told[: HISTORY_MAX + 1]
     ]
     if parked:
         shown_row["parked"] = {"parked": parked, "parked_position": position}
     return shown_row
+
+
+def cut(projection: Projection, shown_row: dict[str, Any]) -> dict[str, Any]:
+    """Cut what is too long for an answer, and say so."""
+    limits = {"history": HISTORY_MAX, **{table.name: ROWS_MAX for table in projection.tables[1:]}}
+    too_long = [name for name, most in limits.items() if len(shown_row.get(name, ())) > most]
+    for name in too_long:
+        del shown_row[name][limits[name] :]
+    return {**shown_row, "truncated": True} if too_long else shown_row
 
 
 def first_row(projection: Projection, known: Known) -> dict[str, Any]:
@@ -127,6 +141,7 @@ async def explained_subject(
     root = only([root for root, (_, row) in shown_groups.items() if row], name)
     known, row = shown_groups[root]
     row.pop("history")
+    row = cut(projection, row)
     taken = list(islice(enumerate(row_steps(projection, known), 1), page[0], page[0] + page[1] + 1))
     more = taken[page[1] - 1][0] if len(taken) > page[1] else None
     taken = taken[: page[1]]
@@ -175,10 +190,10 @@ def handler(projection: Projection) -> Any:
                 )
                 shown_row[projection.tables[table].name] = [shown(row) for row in more]
             parked = await read.connection.fetchrow(PARKED, read.ledger.ledger_id, projection.subject, subject)
+            shown_row["history"] = await history(read, projection.subject, subject)
             return answer(
                 {
-                    **shown_row,
-                    "history": await history(read, projection.subject, subject),
+                    **cut(projection, shown_row),
                     **({"parked": dict(parked)} if parked else {}),
                     **await reach(read),
                 }

@@ -375,7 +375,8 @@ RECORD = """
                                recorded_at, delivery_position, ordinal, payload, entry, leaf_hash)
     SELECT $1, (SELECT coalesce(max(position), 0) FROM ledger.events WHERE ledger_id = $1) + n,
            $2, 'capillary', '-', $3,
-           sha256(convert_to($2 || $3 || n || $4::timestamptz::text, 'UTF8')), '', '', $4::timestamptz + n * $5::interval, n, 0, '{}', '{}', ''
+           sha256(convert_to($2 || $3 || n || $4::timestamptz::text, 'UTF8')), '', '',
+           $4::timestamptz + n * $5::interval, n, 0, '{}', '{}', ''
       FROM generate_series(1, $6) n
 """
 

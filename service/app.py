@@ -29,6 +29,7 @@ from service.house import HOUSE, House
 from service.readers import Readers
 from service.sealer import Sealer
 from service.settings import Settings
+from service.together import Together
 from service.window import (
     accounts,
     adjustments,
@@ -212,6 +213,7 @@ def make_app(
         vault = Vault(master_key)
         appender = Appender(dsn, vault, projector.wake)
         app[HOUSE] = House(dsn, settings, pool, reading, master_key, vault, appender, projector)
+        app[accounts.NOW] = Together(reading, accounts.ACCOUNT_NOW, named="account_id")
         tasks = [asyncio.create_task(appender.run())]
         if settings.erase_on_request:
             tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ledger.errors import SubjectUnknown
 from service.answers import answer, decode_cursor, encode_cursor, page
+from service.together import Together
 from service.window.account_views import (
     OPEN_LOTS,
     View,
@@ -23,7 +24,7 @@ from service.window.account_views import (
     view_of,
 )
 from service.window.explaining import explained_account
-from service.window.reading import limit_of, reach, reached, reader, times_of
+from service.window.reading import asks_known, caller, happened, limit_of, reach, reached, reader, times_of
 from service.window.steps import explains, steps_asked
 
 # All of an answer in one statement: each round trip would cost as much again.
@@ -37,8 +38,9 @@ ACCOUNT_NOW = """
            (SELECT position FROM checkpoints c WHERE c.ledger_id = $1) AS as_of_position,
            (SELECT max(position) FROM ledger.events e WHERE e.ledger_id = $1) AS tail
       FROM accounts a
-     WHERE a.ledger_id = $1 AND a.account_id = $2
+     WHERE a.ledger_id = $1 AND a.account_id = ANY ($2::text[])
 """
+NOW = web.AppKey("accounts as they are now", Together)
 LOTS = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2 AND lot_id > $3 ORDER BY lot_id LIMIT $4
 """
@@ -52,29 +54,32 @@ async def get_account(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}: what is available at ?at= (default now), as known at ?as_of_position= or ?known_at=
     (default all). With ?explain=true, why: every step to it."""
     name = request.match_info["id"]
-    async with reader(request) as read:
-        times = await times_of(read, request)
-        if explains(request):
-            explained = await explained_account(read, name, times, steps_asked(request))
-            return answer({**explained, **await reach(read, times)})
-        if times.position is not None:
-            view = await known_view(read, name, times)
-            return answer({**shown_account(view), **await reach(read, times)})
-        row = await read.connection.fetchrow(ACCOUNT_NOW, read.ledger.ledger_id, name)
-        if row is None:  # a bare id, or another spelling
+    if explains(request) or asks_known(request):
+        async with reader(request) as read:
+            times = await times_of(read, request)
+            if explains(request):
+                shown = await explained_account(read, name, times, steps_asked(request))
+            else:
+                shown = shown_account(await known_view(read, name, times))
+            return answer({**shown, **await reach(read, times)})
+    access = await caller(request)
+    times = happened(request.query)
+    row = await request.app[NOW].ask(access.ledger.ledger_id, name)
+    if row is None:  # a bare id, or another spelling
+        async with reader(request) as read:
             found = await find_account(read, name)
-            row = await read.connection.fetchrow(ACCOUNT_NOW, read.ledger.ledger_id, found["account_id"])
-        if row is None:  # merged away in this moment
-            raise SubjectUnknown(name)
-        account = dict(row)
-        beside = ("open_lots", "as_of_position", "tail", "parked_position")
-        lots, position, tail, parked_position = (account.pop(name) for name in beside)
-        if account["last_at"] > times.at:  # the stored rows know more than is asked for
+        row = await request.app[NOW].ask(access.ledger.ledger_id, found["account_id"])
+    if row is None:  # merged away in this moment
+        raise SubjectUnknown(name)
+    account = dict(row)
+    beside = ("open_lots", "as_of_position", "tail", "parked_position")
+    lots, position, tail, parked_position = (account.pop(name) for name in beside)
+    view = View(account, lots, times.at)
+    if account["last_at"] > times.at:  # the stored rows know more than is asked for
+        async with reader(request) as read:
             view = await known_view(read, account["account_id"], times)
-        else:
-            view = View(account, lots, times.at)
-        matters = open_matters(view.row, parked_position)
-        return answer({**shown_account(view), "open_matters": matters, **reached(position, tail, times)})
+    matters = open_matters(view.row, parked_position)
+    return answer({**shown_account(view), "open_matters": matters, **reached(position, tail, times)})
 
 
 def open_matters(row: Mapping[str, Any], parked_position: int | None) -> list[str]:

@@ -11,7 +11,7 @@ from aiohttp import web
 from ledger.access import note_access
 from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid, SubjectUnknown
-from ledger.registry import Ledger
+from ledger.registry import Access, Ledger
 from projections.as_of import AsOf, position_at
 from service.answers import read_int, read_time
 from service.house import HOUSE
@@ -53,6 +53,17 @@ class Times(NamedTuple):
         return self.at_given or self.position is not None
 
 
+async def caller(request: web.Request, scope: str = "read", *or_scopes: str) -> Access:
+    """Check the caller's key, which must carry one of the scopes, and wait for ?min_position=.
+
+    Raises BadCredentials, ScopeMissing or NotAwaited.
+    """
+    house = request.app[HOUSE]
+    access = await house.caller(request, scope, *or_scopes)
+    await house.await_position(request, access.ledger.ledger_id)
+    return access
+
+
 @asynccontextmanager
 async def reader(request: web.Request, scope: str = "read", *or_scopes: str) -> AsyncIterator[Reader]:
     """Check the caller's key, which must carry one of the scopes, wait for ?min_position=, and lend a connection; who
@@ -62,8 +73,7 @@ async def reader(request: web.Request, scope: str = "read", *or_scopes: str) -> 
     Raises BadCredentials, ScopeMissing or NotAwaited.
     """
     house = request.app[HOUSE]
-    access = await house.caller(request, scope, *or_scopes)
-    await house.await_position(request, access.ledger.ledger_id)
+    access = await caller(request, scope, *or_scopes)
     if scope not in READING_SCOPES:
         async with house.pool.acquire() as connection:
             yield Reader(connection, access.ledger, access.key_id)
@@ -100,7 +110,6 @@ def refuse_times(request: web.Request, *but: str) -> None:
 
 async def resolved(read: Reader, query: Mapping[str, str]) -> Times:
     """Read both times, without waiting for rows. Raises RequestInvalid."""
-    at = read_time(query.get("at"), "at")
     position = read_int(query.get("as_of_position"), "as_of_position", least=0, most=2**62)
     known_at = read_time(query.get("known_at"), "known_at")
     if known_at is not None:
@@ -109,7 +118,18 @@ async def resolved(read: Reader, query: Mapping[str, str]) -> Times:
         position = await position_at(read.connection, read.ledger.ledger_id, known_at)
         if position is None:
             raise RequestInvalid("known_at is still to come")
-    return Times(at or datetime.now(UTC), position, at is not None)
+    return happened(query)._replace(position=position)
+
+
+def happened(query: Mapping[str, str]) -> Times:
+    """Read ?at= alone. Raises RequestInvalid."""
+    at = read_time(query.get("at"), "at")
+    return Times(at or datetime.now(UTC), None, at is not None)
+
+
+def asks_known(request: web.Request) -> bool:
+    """Say whether a question is about what was known at a position or a time."""
+    return "as_of_position" in request.query or "known_at" in request.query
 
 
 async def await_rows(read: Reader, request: web.Request, position: int) -> None:

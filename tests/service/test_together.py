@@ -1,0 +1,83 @@
+"""Many who ask at once are answered by one statement, each with what they asked for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from ledger.database import Connection
+from projections import generations
+from service.readers import Readers
+from service.together import Together
+from tests.deliveries import issued
+from tests.service.house import serving
+
+NAMES = "SELECT name, $1::int AS ledger_id, statement_timestamp() AS asked_at FROM unnest($2::text[]) name"
+KNOWN = f"{NAMES} WHERE name <> 'nobody'"
+
+
+@pytest.fixture
+async def readers(connection: Connection, dsn: str) -> AsyncIterator[Readers]:
+    readers = Readers(dsn, 2, role="loyalty_reader")
+    await readers.enter((await generations.active(connection)).generation)
+    yield readers
+    await readers.close()
+
+
+async def test_all_who_ask_at_once_are_answered_by_one_statement(readers: Readers) -> None:
+    together = Together(readers, KNOWN, named="name")
+
+    rows = await asyncio.gather(*(together.ask(1, f"n{number % 10}") for number in range(50)))
+    later = await together.ask(1, "n3")
+
+    assert [row and row["name"] for row in rows] == [f"n{number % 10}" for number in range(50)]
+    times = {row["asked_at"] for row in (*rows, later) if row is not None}
+    assert len(times) == 2
+    assert later is not None
+    assert later["asked_at"] == max(times)
+
+
+async def test_ledgers_are_asked_one_by_one_and_who_is_not_there_gets_nothing(readers: Readers) -> None:
+    together = Together(readers, KNOWN, named="name")
+
+    here, there, nobody = await asyncio.gather(
+        together.ask(1, "ada"), together.ask(2, "ada"), together.ask(1, "nobody")
+    )
+
+    assert here is not None
+    assert there is not None
+    assert (here["ledger_id"], there["ledger_id"], nobody) == (1, 2, None)
+
+
+async def test_what_goes_wrong_is_told_to_all_and_the_next_is_answered(readers: Readers) -> None:
+    together = Together(readers, NAMES.replace("name,", "name, 1 / length(name),"), named="name")
+
+    wrong = await asyncio.gather(together.ask(1, "ada"), together.ask(1, ""), return_exceptions=True)
+    gone = asyncio.create_task(together.ask(1, "ada"))
+    await asyncio.sleep(0)
+    gone.cancel()
+
+    assert [type(one) for one in wrong] == [asyncpg.DivisionByZeroError] * 2
+    assert await together.ask(1, "ada") is not None
+
+
+async def test_callers_of_several_ledgers_who_ask_at_once_see_their_own_accounts(dsn: str) -> None:
+    async with serving(dsn, "acme", "other") as [acme, other]:
+        for number in range(20):
+            await acme.deliver(issued(f"a{number}", 1, number, 10 + number))
+            await other.deliver(issued(f"o{number}", 1, number, 50 + number))
+        for one in (acme, other):
+            await one.ask_now("/v1/projections")
+
+        answers = await asyncio.gather(
+            *(
+                one.ask(f"/v1/accounts/capillary:9001:{number}:77:points")
+                for number in range(21)
+                for one in (acme, other)
+            )
+        )
+
+    available = [body.get("available") for _, body in answers]
+    assert available[:-2] == [str(points + number) for number in range(20) for points in (10, 50)]
+    assert [status for status, _ in answers[-2:]] == [404, 404]

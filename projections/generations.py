@@ -249,9 +249,15 @@ async def outdated(connection: Connection) -> frozenset[str]:
     if row is None:
         return frozenset()  # a schema that no generation is registered for: it is being tried
     built = msgspec.json.decode(row["shapes"]) if row["shapes"] else {}
-    if built.get(OWN_TABLES) != shapes()[OWN_TABLES]:
+    if is_frozen(built):
         raise RebuildDue
     return frozenset(unfit(msgspec.json.decode(row["versions"]), built))
+
+
+def is_frozen(built_shapes: Mapping[str, str] | None) -> bool:
+    """Say whether another version made the tables of facts and states, so that a generation follows the ledger no more
+    and can neither be taken over from nor compared with."""
+    return (built_shapes or {}).get(OWN_TABLES) != shapes()[OWN_TABLES]
 
 
 def unfit(built_versions: Mapping[str, int], built_shapes: Mapping[str, str]) -> list[str]:
@@ -266,9 +272,7 @@ def unfit(built_versions: Mapping[str, int], built_shapes: Mapping[str, str]) ->
 async def due(connection: Connection) -> list[str]:
     """Name the projections of the active generation for which a rebuild is due."""
     now = await active(connection)
-    if now.shapes is None or now.shapes.get(OWN_TABLES) != shapes()[OWN_TABLES]:
-        return list(versions())
-    return unfit(now.versions, now.shapes)
+    return list(versions()) if is_frozen(now.shapes) else unfit(now.versions, now.shapes or {})
 
 
 def versions() -> dict[str, int]:

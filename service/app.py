@@ -141,7 +141,17 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         what = f"{type(error).__name__} in {where.name}:{where.lineno}"
         _log.error("a request failed: %s: %s", request.match_info.route.resource, what)
         response = problem_of(500, "This should not happen; the log says more.")
+        if await _is_rebuild_due(request):  # rows of another version lack what is asked of them
+            response = problem(RebuildDue())
     return response
+
+
+async def _is_rebuild_due(request: web.Request) -> bool:
+    try:
+        async with request.app[HOUSE].pool.acquire() as connection:
+            return bool(await generations.due(connection))
+    except (*UNAVAILABLE, LedgerError):
+        return False
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from ledger.database import Connection, connect
-from ledger.errors import NotPromoted, RebuildRuns
+from ledger.errors import NotPromoted, RebuildDue, RebuildRuns
 from projections import generations, promotion
-from projections.generations import FILLING, LOCK_GENERATIONS, Generation
+from projections.generations import FILLING, LOCK_GENERATIONS, Generation, is_frozen
 from projections.replay.comparison import Comparison, compare
 from projections.replay.filling import Filled, Progress, Source, fill, may_go_on, quiet
 from projections.replay.rest import take_over_the_rest
@@ -85,10 +85,13 @@ async def build(
 ) -> tuple[Generation, Filled]:
     """Fill a new generation, or go on with one that was not finished, and let it follow the ledger from then on.
 
-    Raises RebuildRuns if another is being filled.
+    Raises RebuildRuns if another is being filled; RebuildDue if anything is to be taken over from an active generation
+    that another version's tables make up: then everything must be rebuilt from the ledger.
     """
     connection = await connect(dsn)
     try:
+        if (source == "facts" or scope != EVERYTHING) and is_frozen((await generations.active(connection)).shapes):
+            raise RebuildDue
         async with _begun(connection, source, scope.document()) as made:
             filled = await _filled(dsn, made.schema_name)
             if filled is None:

@@ -97,7 +97,8 @@ def _show_report(report: replay.Report, *, as_json: bool) -> None:
     show(f"Rebuilt from {report.events:,} events, which gave {report.facts:,} facts: generation {report.generation}.")
     show_comparison(comparison)
     if report.promoted:
-        show(f"Readers see generation {report.generation} now; `loyalty rollback` goes back to the one before.")
+        back = "" if comparison.frozen else "; `loyalty rollback` goes back to the one before"
+        show(f"Readers see generation {report.generation} now{back}.")
     elif report.refused:
         show(f"Not promoted: {report.refused}. `loyalty promote {report.generation} --force` does it all the same.")
     else:
@@ -106,6 +107,9 @@ def _show_report(report: replay.Report, *, as_json: bool) -> None:
 
 def show_comparison(comparison: Comparison) -> None:
     """Show what differs: places by column, then the first subjects with what explains them."""
+    if comparison.frozen:
+        show("Not compared: the tables of the generation before are another version's, and followed nothing since.")
+        return
     for ledger, tables in comparison.differing.items():
         show(f"In {ledger} these tables came out otherwise than they were: {', '.join(tables)}.")
     if not comparison.differing:

@@ -233,6 +233,26 @@ async def test_tables_of_facts_that_another_version_made_are_not_written_at_all(
     assert set(await generations.due(connection)) == set(generations.versions())
 
 
+async def test_what_another_version_left_behind_is_replaced_uncompared_by_a_rebuild_of_everything(
+    connection: Connection, dsn: str, ledger: Ledger
+) -> None:
+    await tell(connection, ledger, issued("a", 0, 1, 10))
+    await catch_up(connection, ledger.ledger_id)
+    await connection.execute("UPDATE projections.generations SET shapes = NULL")
+    await tell(connection, ledger, issued("b", 5, 1, 10))
+
+    with pytest.raises(RebuildDue):
+        await replay.rebuild(dsn, source="facts")
+    report = await replay.rebuild(dsn)
+
+    assert report.promoted
+    assert report.comparison is not None
+    assert report.comparison.frozen
+    assert await generations.due(connection) == []
+    async with reading(dsn) as fresh:
+        assert await balances(fresh) == [20]
+
+
 async def test_a_rebuild_that_was_killed_is_gone_on_with_and_one_of_another_version_is_removed(
     connection: Connection, dsn: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,3 +159,20 @@ async def test_errors_are_problem_documents_also_for_unknown_routes_and_methods(
             response = await acme.client.request(method, path)
             assert (response.status, response.content_type) == (status, "application/problem+json")
             assert response.headers["Cache-Control"] == "no-store"
+
+
+async def test_rows_of_another_version_that_lack_what_is_asked_for_say_that_a_rebuild_is_due(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(sample("capillary", "pointsIssued"))
+        await acme.ask_now(ACCOUNT)
+        async with acme.database() as database:
+            await database.execute("ALTER TABLE accounts RENAME missing TO not_yet_known")
+        key = acme.key
+    async with serving(dsn, "other") as [other]:
+        broken = await other.ask(ACCOUNT, key=key)
+        async with other.database() as database:
+            await database.execute("UPDATE projections.generations SET shapes = NULL")
+        due = await other.ask(ACCOUNT, key=key)
+
+    assert (broken[0], due[0]) == (500, 503)
+    assert "loyalty rebuild" in due[1]["detail"]

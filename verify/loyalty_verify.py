@@ -356,6 +356,13 @@ def add(one: Decimal, other: Decimal) -> Decimal:
     return EXACT.add(one, other)
 
 
+def sum_of(*points: Decimal) -> Decimal:
+    total = ZERO
+    for one in points:
+        total = add(total, one)
+    return total
+
+
 ESCAPES = {b"t": b"\t", b"n": b"\n", b"r": b"\r", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"\\": b"\\"}
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
@@ -364,16 +371,20 @@ Row = dict[str, str | None]
 
 def rows_of(archive: Archive, table: str, columns: list[str]) -> Iterator[Row]:
     """Read a table's rows, written as COPY does: tabs between, \\N for null, backslashes before what breaks a line."""
+    for line in lines_of(archive, table):
+        cells = line.split(b"\t")
+        demand(len(cells) == len(columns), f"a row of {table} has {len(cells)} columns instead of {len(columns)}")
+        try:
+            yield {column: _cell(cell) for column, cell in zip(columns, cells, strict=True)}
+        except UnicodeDecodeError:
+            raise Refused(f"a row of {table} is no UTF-8") from None
+
+
+def lines_of(archive: Archive, table: str) -> Iterator[bytes]:
     for name in archive.names(f"rows/{table}/"):
         body = archive.read(name)
         demand(body.endswith(b"\n"), f"{name} ends in the middle of a row")
-        for line in body[:-1].split(b"\n"):
-            cells = line.split(b"\t")
-            demand(len(cells) == len(columns), f"a row of {table} has {len(cells)} columns instead of {len(columns)}")
-            try:
-                yield {column: _cell(cell) for column, cell in zip(columns, cells, strict=True)}
-            except UnicodeDecodeError:
-                raise Refused(f"a row of {table} is no UTF-8") from None
+        yield from body[:-1].split(b"\n")
 
 
 def _cell(cell: bytes) -> str | None:
@@ -406,6 +417,7 @@ class Audit:
     older_root: bytes | None = None
     known: "list[array[int]]" = field(default_factory=lambda: [array("Q") for _ in range(256)])  # events, by 8 bytes
     attested: dict[str, Any] | None = None  # the last attestation
+    subjects: "array[int]" = field(default_factory=lambda: array("Q"))  # that facts tell of, by 8 bytes
     last_told: int = 0  # the last position of an event that is no attestation
 
     @property
@@ -639,20 +651,66 @@ def check_older(audit: Audit) -> str:
 
 
 def check_facts(audit: Audit) -> str:
-    """Every fact names an event of this ledger."""
+    """Every fact names an event of this ledger, and stands there once, among those about its subject."""
     for one in audit.known:
         ordered = array("Q", sorted(one))
         del one[:]
         one.extend(ordered)
     count = 0
+    kinds: set[str] = set()
+    last = ("", b"")
+    here: set[tuple[str, str]] = set()  # facts about the subject that is being read
     for row in rows_of(audit.archive, "facts", _columns(audit, "facts")):
         count += 1
-        tag = _hexadecimal(text_of(row, "tag").removeprefix("\\x"))
+        told = text_of(row, "tag")
+        tag = _hexadecimal(told.removeprefix("\\x"))
         number = int.from_bytes(hashlib.sha256(tag).digest()[:8], "big")
         of = audit.known[tag[0]]
         found = bisect_left(of, number)
         demand(found < len(of) and of[found] == number, f"a fact about {row.get('subject')!s:.60} names no event here")
-    return f"{count} facts, each of an event of the bundle"
+        kind, subject = text_of(row, "subject_kind"), text_of(row, "subject")
+        if (kind, subject.encode()) != last:
+            demand(kind == last[0] or kind not in kinds, f"facts about a {kind:.40} stand apart")
+            demand(kind != last[0] or subject.encode() > last[1], f"facts about {subject:.60} are out of order")
+            kinds.add(kind)
+            last = (kind, subject.encode())
+            here.clear()
+            audit.subjects.append(_subject_number(kind, subject.encode()))
+        demand(len(here) < FACTS_PER_SUBJECT_MAX, f"too many facts about {subject:.60}")
+        demand((told, text_of(row, "ordinal")) not in here, f"a fact about {subject:.60} is there twice")
+        here.add((told, text_of(row, "ordinal")))
+    return f"{count} facts, each of an event of the bundle, none twice"
+
+
+def _subject_number(kind: str, subject: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(kind.encode() + b" " + subject).digest()[:8], "big")
+
+
+def check_rows(audit: Audit) -> str:
+    """No row is there twice, and each is of a subject that something was told about."""
+    kinds = audit.manifest.get("subject_kinds")
+    demand(isinstance(kinds, dict), "the manifest does not say what its tables are about")
+    for name in audit.archive.names("rows/"):
+        demand(name.split("/")[1] in audit.manifest["tables"], f"{name} is of no table of the manifest")
+    known = array("Q", sorted(audit.subjects))
+    count = 0
+    for table, columns in audit.manifest["tables"].items():
+        if table == "facts":
+            continue
+        demand(columns[0] == "subject", f"{table:.40} has no subject")
+        kind, before, last = dict(kinds or {}).get(table), b"", b""
+        for line in lines_of(audit.archive, table):
+            count += 1
+            subject = line.partition(b"\t")[0]
+            demand(line != before, f"a row of {table:.40} is there twice")
+            demand(subject >= last, f"{table:.40} is out of order")
+            if kind != "customer" and (subject != last or not before):  # of whom only a forgetting was told: no fact
+                number = _subject_number(str(kind), (_cell(subject) or "").encode())
+                at = bisect_left(known, number)
+                told = at < len(known) and known[at] == number
+                demand(told, f"nothing was told about {subject.decode('utf-8', 'replace'):.60} of {table:.40}")
+            before, last = line, subject
+    return f"{count} rows, none twice, each about something that facts tell of"
 
 
 def _columns(audit: Audit, table: str) -> list[str]:
@@ -668,6 +726,9 @@ SHOWN = {
     **{name: (name, -1) for name in ("debt", "opening", "unseen", "issued", "received")},
 }
 SPENDABLE = ("available", "debt")
+USED = ("redeemed", "sent", "removed", "expired", "returned")  # the columns of a lot that say where its points went
+WENT = {"sent": ("in_transit", "sent"), "expired": ("expired",), "returned": ("reversed",)}
+CAME = ("issued", "promised", "received", "opening", "unseen", "adjusted")
 HOLDING = ("available", "lapsed")  # where what remains of a lot stands
 
 
@@ -684,13 +745,18 @@ class Folded:
 
     classes: dict[str, Decimal] = field(default_factory=dict)
     lots: dict[str, Decimal] = field(default_factory=dict)
+    flows: dict[str, dict[str, Decimal]] = field(default_factory=dict)  # by lot: what each class got of it
     lines: int = 0
+    claim: Row | None = None  # the last line with a claim of the vendor's
 
     def post(self, posting: Posting) -> None:
         for name, points in ((posting.source, posting.points.copy_negate()), (posting.target, posting.points)):
             self.classes[name] = add(self.classes.get(name, ZERO), points)
-            if posting.lot is not None and name in HOLDING:
-                self.lots[posting.lot] = add(self.lots.get(posting.lot, ZERO), points)
+            if posting.lot is not None:
+                flow = self.flows.setdefault(posting.lot, {})
+                flow[name] = add(flow.get(name, ZERO), points)
+                if name in HOLDING:
+                    self.lots[posting.lot] = add(self.lots.get(posting.lot, ZERO), points)
 
     def spendable(self) -> Decimal:
         return add(*(self.classes.get(name, ZERO) for name in SPENDABLE))
@@ -709,22 +775,26 @@ def _postings(row: Row) -> list[Posting]:
     return made
 
 
-def fold_line(account: Folded, row: Row) -> list[Posting]:
+def fold_line(account: Folded, row: Row) -> None:
     """Post a line of the statement, and see that it says what its postings come to."""
     account.lines += 1
     where = f"line {account.lines} of {row.get('account_id')!s:.80}"
     demand(row.get("line") == str(account.lines), f"{where} is missing")
     before = account.spendable()
-    made = _postings(row)
-    for posting in made:
+    for posting in _postings(row):
         account.post(posting)
     now = account.spendable()
     changed = points_of(row.get("points"), where)
-    demand(add(before, changed) == now, f"{where} says {changed}, its postings come to {now - before}")
+    demand(
+        add(before, changed) == now, f"{where} says {changed}, its postings come to {add(now, before.copy_negate())}"
+    )
     demand(points_of(row.get("balance"), where) == now, f"{where}: the balance is not the sum of the postings")
     promised = account.classes.get("promised", ZERO)
     demand(points_of(row.get("promised"), where) == promised, f"{where}: promised is not the sum of the postings")
-    return made
+    if row.get("claimed") is not None:
+        account.claim = row
+        off = add(points_of(row["claimed"], where), now.copy_negate())
+        demand(points_of(row.get("drift"), where) == off, f"{where}: the drift is not the claim without the balance")
 
 
 Groups = Iterator[tuple[tuple[str, str], Iterator[Row]]]
@@ -747,6 +817,7 @@ def check_balances(audit: Audit) -> str:
     next_lots = next(lots, None)
     next_lines = next(statement, None)
     totals: dict[str, dict[str, Decimal]] = {}
+    facts = AccountFacts(audit)
     accounts = lines = 0
     for key, rows in _by_account(audit, "accounts"):
         [row] = _only(rows, key[1])
@@ -755,12 +826,19 @@ def check_balances(audit: Audit) -> str:
             for line in next_lines[1]:
                 fold_line(account, line)
             next_lines = next(statement, None)
-        remaining: dict[str, Decimal] = {}
+        shown: dict[str, Row] = {}
         if next_lots is not None and next_lots[0] == key:
             for lot in next_lots[1]:
-                remaining[text_of(lot, "lot_id")] = points_of(lot.get("remaining"), "what remains of a lot")
+                name = text_of(lot, "lot_id")
+                demand(name not in shown, f"the lot {name:.60} is there twice")
+                shown[name] = lot
             next_lots = next(lots, None)
-        _compare_account(key[1], row, account, remaining)
+        demand(account.lines > 0, f"account {key[1]:.80} has no line")
+        _compare_account(key[1], row, account, shown)
+        told = facts.of(key[0])
+        if not was_merged(told):  # a merge is told of both holders
+            compare_lots(key[1], account, shown, told)
+            compare_claims(key[1], row, account, told)
         unit = totals.setdefault(text_of(row, "unit"), {})
         for name, points in account.classes.items():
             unit[name] = add(unit.get(name, ZERO), points)
@@ -779,7 +857,7 @@ def _only(rows: Iterator[Row], account_id: str) -> list[Row]:
     return found
 
 
-def _compare_account(account_id: str, row: Row, account: Folded, remaining: dict[str, Decimal]) -> None:
+def _compare_account(account_id: str, row: Row, account: Folded, lots: dict[str, Row]) -> None:
     where = f"account {account_id:.80}"
     demand(
         points_of(row.get("available"), where) == account.spendable(), f"{where}: available is not its postings' sum"
@@ -789,7 +867,13 @@ def _compare_account(account_id: str, row: Row, account: Folded, remaining: dict
             shown = points_of(row[column], where)
             demand(shown == account.classes.get(name, ZERO) * sign, f"{where}: {column} is not its postings' sum")
     held = {lot: points for lot, points in account.lots.items() if points}
-    shown_lots = {lot: points for lot, points in remaining.items() if points}
+    shown_lots = {}
+    for name, lot in lots.items():
+        remaining, *used = (points_of(lot.get(column), f"a lot of {where}") for column in ("remaining", *USED))
+        if remaining:
+            shown_lots[name] = remaining
+        made = points_of(lot.get("points"), f"a lot of {where}")
+        demand(made == sum_of(remaining, *used), f"{where}: the columns of the lot {name:.60} do not add up")
     demand(held == shown_lots, f"{where}: what remains in its lots is not what its postings left there")
 
 
@@ -879,25 +963,28 @@ MOVES: dict[str, Callable[[dict[str, Any]], Moved]] = {
 
 
 class AccountFact(NamedTuple):
+    name: str  # of its event and place in it, as lots are named by it
     kind: str
     occurred_at: str
     body: dict[str, Any]
 
 
 def check_lines(audit: Audit) -> str:
-    """Every line of a statement has its fact, and where a fact says plainly what it moves, the line moves that."""
-    facts = _account_facts(audit)
-    lines_of = groupby(
+    """Every line of a statement has its fact, and where a fact says plainly what it moves, a line does."""
+    if "statement" not in audit.manifest["tables"]:
+        demand(audit.manifest["scope"] == "range", "there is no statement")
+        return "none: of a range there are no rows but facts"
+    facts = AccountFacts(audit)
+    parked = audit.manifest.get("parked", [])
+    demand(isinstance(parked, list), "the manifest does not name who is parked")
+    lines_of_holders = groupby(
         rows_of(audit.archive, "statement", _columns(audit, "statement")), lambda r: text_of(r, "subject")
     )
-    here = next(facts, None)
     checked = merged = 0
-    for subject, lines in lines_of:
-        while here is not None and here[0].encode() < subject.encode():
-            here = next(facts, None)
-        told = here[1] if here is not None and here[0] == subject else []
+    for subject, lines in lines_of_holders:
+        told = facts.of(subject)
         demand(bool(told), f"there are lines of {subject:.60}, and no facts about its accounts")
-        if any("Merge" in fact.kind for fact in told):  # a merge is told of both holders
+        if was_merged(told):
             merged += 1
             continue
         by_key: dict[tuple[str, str, str], list[AccountFact]] = {}
@@ -905,7 +992,63 @@ def check_lines(audit: Audit) -> str:
             by_key.setdefault((_account_of(fact.body), fact.occurred_at, fact.kind), []).append(fact)
         for line in lines:
             checked += _compare_line(line, by_key)
-    return f"{checked} lines move what their facts say; {merged} holders were merged and not followed"
+        if subject not in parked:
+            untold = _first_untold(told, by_key)
+            demand(untold is None, f"no line of {subject:.60} is of what a fact of {untold} moved")
+    left_out = [subject for subject in facts.without_lines() if subject not in parked]
+    demand(not left_out, f"there are facts about {''.join(left_out[:1]):.60}, and no line")
+    also = f", {len(parked)} are parked" if parked else ""
+    return f"{checked} lines move what their facts say, and none is missing; {merged} holders were merged{also}"
+
+
+def _first_untold(told: list[AccountFact], left: dict[tuple[str, str, str], list[AccountFact]]) -> str | None:
+    """Name the kind of the first fact that moves points and has no line; what is told again in other words has none."""
+    changes: set[str] = set()
+    for fact in told:
+        change = str(fact.body.get("change"))
+        again = "change" in fact.body and change in changes
+        changes.add(change)
+        of_key = left[(_account_of(fact.body), fact.occurred_at, fact.kind)]
+        if fact.kind in MOVES and not again and any(fact is one for one in of_key):
+            return fact.kind
+    return None
+
+
+class AccountFacts:
+    """The facts about accounts, a holder at a time, asked for in their order."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._facts = _account_facts(audit)
+        self._here = next(self._facts, None)
+        self._asked = ""
+        self._passed: set[str] = set()  # holders of whom a fact moves points, and who were not asked for
+        self._merged: set[str] = set()  # whose lines may be among another's
+
+    def of(self, subject: str) -> list[AccountFact]:
+        while self._here is not None and self._here[0].encode() < subject.encode():
+            self._pass()
+        self._asked = subject
+        return self._here[1] if self._here is not None and self._here[0] == subject else []
+
+    def without_lines(self) -> list[str]:
+        """Pass over the rest, and name the holders who were told of and never asked for."""
+        while self._here is not None:
+            self._pass()
+        return sorted(self._passed - self._merged)
+
+    def _pass(self) -> None:
+        assert self._here is not None
+        subject, told = self._here
+        for fact in told:
+            if "Merge" in fact.kind:
+                self._merged.update(str(fact.body.get(name)) for name in ("holder", "survivor", "victim"))
+        if subject != self._asked and any(fact.kind in MOVES for fact in told):
+            self._passed.add(subject)
+        self._here = next(self._facts, None)
+
+
+def was_merged(told: list[AccountFact]) -> bool:
+    return any("Merge" in fact.kind or "merged" in fact.kind for fact in told)
 
 
 def _account_facts(audit: Audit) -> Iterator[tuple[str, list[AccountFact]]]:
@@ -916,9 +1059,106 @@ def _account_facts(audit: Audit) -> Iterator[tuple[str, list[AccountFact]]]:
         told: list[AccountFact] = []
         for row in group:
             demand(len(told) < FACTS_PER_SUBJECT_MAX, f"too many facts about {subject:.60}")
-            body = _hexadecimal(text_of(row, "body").removeprefix("\\x"))
-            told.append(AccountFact(text_of(row, "kind"), text_of(row, "occurred_at"), read_object(body, "a fact")))
+            body = read_object(_hexadecimal(text_of(row, "body").removeprefix("\\x")), "a fact")
+            name = f"{text_of(row, 'tag').removeprefix(chr(92) + 'x')}.{text_of(row, 'ordinal'):0>2}"
+            told.append(AccountFact(name, text_of(row, "kind"), text_of(row, "occurred_at"), body))
         yield subject, told
+
+
+def compare_lots(account_id: str, account: Folded, lots: dict[str, Row], told: list[AccountFact]) -> None:
+    """Compare lots with the postings that name them, and those that a fact grants with that fact."""
+    where = f"account {account_id:.80}"
+    demand(lots.keys() == account.flows.keys(), f"{where}: its lots are not those that its postings name")
+    facts = {fact.name: fact for fact in told}
+    moved = any(fact.kind == "ExpiryMoved" for fact in told)
+    for name, lot in lots.items():
+        what = f"the lot {name:.60} of {where}"
+        flow = account.flows[name]
+        # What a debt was for, that a lot paid, takes the rules; so does what is left of an adjustment taken back.
+        if "debt" not in flow and lot.get("origin") != "adjustment":
+            _compare_flow(what, lot, flow)
+        parts = name.split(".")  # event, place of the fact in it, number of the lot in that, and what was asserted
+        demand(len(parts) in (3, 4), f"{what} has no such name")
+        fact = facts.get(f"{parts[0]}.{parts[1]}")
+        demand(fact is not None, f"{what} is of no fact")
+        assert fact is not None
+        demand((lot.get("asserted") == "t") == (len(parts) == 4), f"{what} is asserted, or is not")
+        demand(lot.get("earned_at") == fact.occurred_at, f"{what} was earned at another time")
+        grants = fact.body.get("grants", [])
+        if fact.kind in ("Issued", "PromisedConverted") and len(parts) == 3:
+            number = int(parts[2]) if parts[2].isdecimal() else -1
+            demand(isinstance(grants, list) and 0 <= number < len(grants), f"{what} was not granted")
+            _compare_grant(what, lot, grants[number], moved=moved)
+            if fact.kind == "Issued":
+                demand(lot.get("bill") == fact.body.get("bill"), f"{what} is of another bill")
+
+
+def _compare_flow(what: str, lot: Row, flow: dict[str, Decimal]) -> None:
+    """Compare the columns of a lot with what each class got of it."""
+    for column, classes in WENT.items():
+        went = sum_of(*(flow.get(name, ZERO) for name in classes))
+        demand(points_of(lot.get(column), what) == went, f"{what}: {column} is not its postings' sum")
+    made, redeemed = points_of(lot.get("points"), what), points_of(lot.get("redeemed"), what)
+    came = sum_of(*(flow.get(name, ZERO).copy_negate() for name in CAME if flow.get(name, ZERO) < 0))
+    spent = flow.get("redeemed", ZERO)
+    if lot.get("origin") == "reversal":  # made of points given back, which nobody has seen spent
+        demand(add(made, redeemed.copy_negate()) == add(came, spent.copy_negate()), f"{what} is of another size")
+    else:
+        demand(made == came, f"{what} is of another size than its postings made it")
+        demand(redeemed == spent, f"{what}: redeemed is not its postings' sum")
+
+
+def _compare_grant(what: str, lot: Row, grant: Any, *, moved: bool) -> None:
+    demand(isinstance(grant, dict), f"{what}: its fact cannot be read")
+    demand(points_of(grant.get("points"), what) == points_of(lot.get("points"), what), f"{what} was granted otherwise")
+    demand(lot.get("origin") == grant.get("origin", "regular"), f"{what} is of another origin")
+    demand(lot.get("promotion") == grant.get("promotion"), f"{what} is of another promotion")
+    if lot.get("rule") is not None:
+        demand(grant.get("expires_on") is None or moved, f"{what} has a day of its own")
+    elif not moved:
+        demand(lot.get("expires_on") == grant.get("expires_on"), f"{what} lapses on another day")
+
+
+def compare_claims(account_id: str, row: Row, account: Folded, told: list[AccountFact]) -> None:
+    """Compare what an account says of the vendor's claims, and of all that was ever earned, with lines and facts."""
+    where = f"account {account_id:.80}"
+    last = account.claim or {}
+    demand(row.get("claimed") == last.get("claimed"), f"{where}: the claim is not that of its last line with one")
+    demand(row.get("claimed_at") == last.get("occurred_at"), f"{where}: the claim is of another time")
+    if not any(fact.kind.startswith("Adjustment") for fact in told):  # a claim that was adopted leaves no drift
+        drift = points_of(last.get("drift", "0"), where)
+        demand(points_of(row.get("drift"), where) == drift, f"{where}: the drift is not that of its last claim")
+    if any(fact.kind == "IssueReversed" for fact in told):  # how much of the total that takes back, takes the rules
+        return
+    earned, opening, claimed = ZERO, None, None
+    changes: set[str] = set()
+    for fact in told:
+        change = fact.body.get("change")
+        if change is not None:
+            if str(change) in changes:
+                continue
+            changes.add(str(change))
+        if _account_of(fact.body) != account_id:
+            continue
+        for _, targets, points in _moves_of(fact) if fact.kind in EARNING else ():
+            if targets == HOLDING:
+                earned = add(earned, points)
+        total = _claim_of(fact, "lifetime")
+        if total is not None:
+            claimed = points_of(total, where)
+            opening = max(ZERO, add(claimed, earned.copy_negate())) if opening is None else opening
+    shown = None if row.get("lifetime_claimed") is None else points_of(row["lifetime_claimed"], where)
+    demand(shown == claimed, f"{where}: the claimed total is not that of its last claim")
+    ever = add(earned, opening or ZERO)
+    demand(points_of(row.get("lifetime"), where) == ever, f"{where}: lifetime is not what its facts granted")
+
+
+EARNING = ("Issued", "PromisedConverted", "PromiseKept", "TransferReceived")
+
+
+def _claim_of(fact: AccountFact, name: str) -> Any:
+    claim = fact.body.get("claim")
+    return claim.get(name) if isinstance(claim, dict) else None
 
 
 def _account_of(body: dict[str, Any]) -> str:
@@ -936,10 +1176,14 @@ def _compare_line(line: Row, facts: dict[tuple[str, str, str], list[AccountFact]
     told = facts.get((account_id, text_of(line, "occurred_at"), kind), [])
     postings = _postings(line)
     for place, fact in enumerate(told):
-        if all(_moved(postings, source, targets) == points for source, targets, points in _moves_of(fact)):
+        claimed = _claim_of(fact, "available")
+        fits = claimed == line.get("claimed") and all(
+            _moved(postings, source, targets) == points for source, targets, points in _moves_of(fact)
+        )
+        if fits:
             del told[place]
             return 1
-    raise Refused(f"line {line.get('line')!s:.20} of {account_id:.80} has no fact that moves what it moves")
+    raise Refused(f"line {line.get('line')!s:.20} of {account_id:.80} has no fact that moves and claims what it does")
 
 
 def _moves_of(fact: AccountFact) -> Moved:
@@ -963,6 +1207,7 @@ CHECKS: dict[str, Callable[[Audit], str]] = {
     "entries": check_entries,
     "older checkpoint": check_older,
     "facts": check_facts,
+    "rows": check_rows,
     "balances": check_balances,
     "lines": check_lines,
     "attestation": check_attestation,

@@ -47,6 +47,11 @@ CHOSEN_EVENTS = """
       FROM ledger.events e WHERE e.ledger_id = $1 AND e.position = ANY ($2) ORDER BY e.position
 """
 
+PARKED = """
+    SELECT subject FROM subjects WHERE ledger_id = $1 AND subject_kind = 'account' AND parked IS NOT NULL
+     ORDER BY subject COLLATE "C" LIMIT 1000
+"""
+
 
 class Written(NamedTuple):
     """What a bundle holds: how many events, of a tree of which size, and up to where the rows reach."""
@@ -83,7 +88,8 @@ async def write_bundle(
             signed = await heads.sign_head(writer, signer, ledger)
             archive = Archive(file)
             signed = signed._replace(note=await cosigned_note(writer, ledger, signed))
-            _begin(archive, ledger, signed, scope, reached)
+            parked = [row["subject"] for row in await reader.fetch(PARKED, ledger.ledger_id)]
+            _begin(archive, ledger, signed, scope, reached, parked)
             archive.add("keys", await _keys(writer, ledger, signed))
             if part is None:
                 await _write_log(writer, archive, ledger, signed)
@@ -113,7 +119,7 @@ async def _part(reader: Connection, ledger: Ledger, scope: Scope, reached: int) 
     return part
 
 
-def _begin(archive: Archive, ledger: Ledger, signed: Signed, scope: Scope, reached: int) -> None:
+def _begin(archive: Archive, ledger: Ledger, signed: Signed, scope: Scope, reached: int, parked: Sequence[str]) -> None:
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "ledger": ledger.name,
@@ -122,8 +128,10 @@ def _begin(archive: Archive, ledger: Ledger, signed: Signed, scope: Scope, reach
         "range": scope.positions,
         "size": signed.size,
         "rows_position": reached,
+        "parked": parked,  # holders whose rows end before a fact that cannot be folded
         "made_at": datetime.now(UTC).isoformat(),
         "tables": {table.name: table.columns for table in digested_tables() if _is_in(table.name, scope)},
+        "subject_kinds": {table.name: table.subject_kind for table in digested_tables() if table.subject_kind},
     }
     archive.add("manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
     archive.add("checkpoint", signed.note)

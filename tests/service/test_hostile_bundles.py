@@ -10,15 +10,18 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import asyncpg
 import loyalty_verify
 import pytest
 
+from ledger.facts.accounts import Redeemed
 from ledger.registry import Ledger
 from ledger.signer import Signer
-from tests.deliveries import issued
-from tests.service.test_bundle import bundle, tell, wrong
+from projections.accounts import ACCOUNTS
+from tests.deliveries import issued, redeemed
+from tests.service.test_bundle import bundle, tell, verified, wrong
 
 VERIFIER = Path(loyalty_verify.__file__)
 
@@ -145,7 +148,10 @@ async def test_a_statement_without_any_facts_is_refused_though_its_postings_add_
     members = members_of(honest)
     del members["rows/facts/000000"]
 
-    assert wrong(packed(members)) == ["lines: there are lines of capillary:9001:1, and no facts about its accounts"]
+    found = wrong(packed(members))
+
+    assert "lines: there are lines of capillary:9001:1, and no facts about its accounts" in found
+    assert "rows: nothing was told about capillary:9001:1 of accounts" in found
 
 
 async def test_no_cut_flip_or_noise_anywhere_is_verified_or_raises(honest: bytes) -> None:
@@ -199,3 +205,128 @@ def test_it_ends_with_0_verified_1_not_2_misuse(honest: bytes, tmp_path: Path, a
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done
+
+
+@pytest.fixture
+async def claimed(dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledger: Ledger, tmp_path: Path) -> bytes:
+    """A bundle without an attestation: a lot of a bill with a day, a claim that does not fit, a redemption of both."""
+    told = [
+        issued("e1", 0, 1, 50, bill="b1", lapses="2099-12-31", programCurrentPoints=50, programLifetimePoints=60),
+        issued("e2", 10, 1, 10, programCurrentPoints=70, programLifetimePoints=200),
+        redeemed("e3", 20, 1, 55, "r1"),
+    ]
+    await tell(connection, ledger, told)
+    return await bundle(dsn, Signer(tmp_path / "signer", site="logs.example"), ledger)
+
+
+def edited(content: bytes, table: str, row: int, changes: dict[str, str]) -> bytes:
+    """Change columns of one row."""
+    members = members_of(content)
+    columns = json.loads(members["manifest.json"])["tables"][table]
+    name = f"rows/{table}/000000"
+    lines = members[name].split(b"\n")
+    cells = lines[row].split(b"\t")
+    for column, value in changes.items():
+        assert cells[columns.index(column)] != value.encode(), cells
+        cells[columns.index(column)] = value.encode()
+    lines[row] = b"\t".join(cells)
+    return packed({**members, name: b"\n".join(lines)})
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "says"),
+    [
+        ("lots", {"points": "51"}, "do not add up"),
+        ("lots", {"points": "51", "expired": "1"}, "expired is not its postings' sum"),
+        ("lots", {"redeemed": "49", "sent": "1"}, "sent is not its postings' sum"),
+        ("lots", {"redeemed": "49", "removed": "1"}, "redeemed is not its postings' sum"),
+        ("lots", {"expires_on": "2098-12-31"}, "lapses on another day"),
+        ("lots", {"expires_on": "\\N"}, "lapses on another day"),
+        ("lots", {"rule": "v1"}, "has a day of its own"),
+        ("lots", {"promotion": "P1"}, "is of another promotion"),
+        ("lots", {"bill": "b2"}, "is of another bill"),
+        ("lots", {"origin": "promotional"}, "is of another origin"),
+        ("lots", {"earned_at": "2023-11-14 22:13:21+00"}, "was earned at another time"),
+        ("lots", {"asserted": "t"}, "is asserted, or is not"),
+        ("accounts", {"lifetime": "201"}, "lifetime is not what its facts granted"),
+        ("accounts", {"lifetime_claimed": "201"}, "the claimed total is not that of its last claim"),
+        ("accounts", {"claimed": "71"}, "the claim is not that of its last line with one"),
+        ("accounts", {"claimed": "\\N"}, "the claim is not that of its last line with one"),
+        ("accounts", {"claimed_at": "2023-11-14 22:13:20+00"}, "the claim is of another time"),
+        ("accounts", {"drift": "0"}, "the drift is not that of its last claim"),
+        ("statement", {"claimed": "51", "drift": "1"}, "has no fact that moves and claims what it does"),
+        ("statement", {"drift": "1"}, "the drift is not the claim without the balance"),
+    ],
+)
+async def test_what_follows_from_the_facts_is_derived_though_nothing_was_attested(
+    claimed: bytes, table: str, changes: dict[str, str], says: str
+) -> None:
+    assert wrong(claimed) == []
+
+    found = wrong(edited(claimed, table, 1 if table == "lots" else 0, changes))
+
+    assert any(says in one for one in found), found
+
+
+@pytest.mark.parametrize("table", ["facts", "accounts", "lots", "statement"])
+async def test_no_row_is_there_twice_nor_of_somebody_of_whom_nothing_was_told(claimed: bytes, table: str) -> None:
+    members = members_of(claimed)
+    name = f"rows/{table}/000000"
+    first = members[name].split(b"\n")[0] + b"\n"
+
+    twice = wrong(packed({**members, name: first + members[name]}))
+    planted = wrong(packed({**members, name: members[name] + first.replace(b"9001:1", b"9001:2")}))
+
+    assert any("twice" in one or "more than one row" in one for one in twice), twice
+    assert planted
+
+
+async def test_a_lot_that_was_used_up_cannot_be_left_out(claimed: bytes) -> None:
+    members = members_of(claimed)
+    open_lot, used_up = members["rows/lots/000000"].splitlines(keepends=True)
+    assert b"\t50\t0\t50\t" in used_up
+    members["rows/lots/000000"] = open_lot
+
+    assert any("its lots are not those that its postings name" in one for one in wrong(packed(members)))
+
+
+async def test_an_account_without_any_line_is_refused(claimed: bytes) -> None:
+    """Whatever happens to an account is on its statement; so none of it means that the row was made up."""
+    members = members_of(claimed)
+    for table in ("lots", "statement"):
+        del members[f"rows/{table}/000000"]
+    zero = dict.fromkeys(("available", "redeemed", "issued"), "0")
+
+    assert any("has no line" in one for one in wrong(edited(packed(members), "accounts", 0, zero)))
+
+
+async def test_a_line_cannot_be_left_out_though_all_the_others_add_up(claimed: bytes) -> None:
+    """The redemption is said never to have happened; its fact is still there."""
+    members = members_of(claimed)
+    lines = members["rows/statement/000000"].splitlines(keepends=True)
+    members["rows/statement/000000"] = b"".join(lines[:2])
+    found = packed(members)
+    found = edited(found, "accounts", 0, {"available": "60", "redeemed": "0", "last_at": "2023-11-14 22:13:30+00"})
+    found = edited(found, "lots", 0, {"remaining": "10", "redeemed": "0"})
+    found = edited(found, "lots", 1, {"remaining": "50", "redeemed": "0"})
+
+    assert wrong(found) == ["lines: no line of capillary:9001:1 is of what a fact of Redeemed moved"]
+
+
+async def test_a_holder_who_is_parked_is_named_and_not_followed(
+    dsn: str,
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    ledger: Ledger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stumble(_wallet: Any, _fact: Any, _occurrence: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(cast(dict[Any, Any], ACCOUNTS.on), Redeemed, stumble)
+    await tell(connection, ledger, [issued("e1", 0, 1, 10), redeemed("e2", 1, 1, 5, "r1")])
+
+    found = verified(await bundle(dsn, Signer(tmp_path / "signer", site="logs.example"), ledger))
+
+    assert all(holds for holds, _ in found.values()), found
+    assert found["lines"][1].endswith("1 are parked")

@@ -84,11 +84,14 @@ class Vault:
         if len(self._keys) > KEYS_REMEMBERED_MAX:
             self._keys.clear()
         keys = await self._keys_of(connection, ledger_id, {part.subject for part in parts})
-        return [self._seal(ledger_id, part, keys[part.subject]) for part in parts]
+        nonces = os.urandom(NONCE_BYTES * len(parts))  # at once: each call into the kernel costs as much as the sealing
+        return [
+            self._seal(ledger_id, part, keys[part.subject], nonces[NONCE_BYTES * n : NONCE_BYTES * (n + 1)])
+            for n, part in enumerate(parts)
+        ]
 
-    def _seal(self, ledger_id: int, part: Part, key: PersonKey) -> Sealed:
+    def _seal(self, ledger_id: int, part: Part, key: PersonKey, nonce: bytes) -> Sealed:
         plain = _ENCODER.encode(part.pieces)
-        nonce = os.urandom(NONCE_BYTES)
         return Sealed(
             part.subject,
             key.key_id,

@@ -73,8 +73,9 @@ class Projector:
         self.moved: Callable[[], None] | None = None  # tells the process that answers that rows have moved
 
     def wake(self) -> None:
-        """Say that something was appended."""
-        self.look()
+        """Say that something was appended, to who projects: that alone moves no rows, so who only watches looks on."""
+        if self._projects:
+            self.look()
         if self.pass_on is not None:
             self.pass_on()
 

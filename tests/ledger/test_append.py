@@ -118,6 +118,32 @@ async def test_the_entry_names_the_event_and_the_leaf_hashes_the_entry(connectio
     assert head.entry == json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
 
 
+READ_BY = """
+    SELECT indexrelname, idx_scan, idx_tup_read FROM pg_stat_user_indexes
+     WHERE schemaname = 'ledger' AND relname = 'events' AND idx_scan > 0
+"""
+READ_WHOLE = "SELECT seq_scan FROM pg_stat_user_tables WHERE schemaname = 'ledger' AND relname = 'events'"
+
+
+async def test_keys_are_looked_up_one_by_one_also_by_plans_from_when_the_ledger_was_empty(
+    dsn: str, ledger: Ledger
+) -> None:
+    own = await connect(dsn)
+    await outcomes(own, ledger, issued("first", 0, 1, 10))
+    for number in range(20):
+        told = [issued(f"{number}-{n}", n, 1, 10) for n in range(20)]
+        await outcomes(own, ledger, *told, issued("first", 0, 1, 10), issued("first", 0, 1, 99))
+    await own.execute("SELECT pg_stat_force_next_flush()")
+
+    read_by = {row["indexrelname"]: (row["idx_scan"], row["idx_tup_read"]) for row in await own.fetch(READ_BY)}
+    assert read_by == {
+        "events_pkey": (21, 20),  # the last position, once a call
+        "events_ledger_id_event_key_key": (1 + 20 * 22 + 20, 20 * 2 + 19),  # each key; then the conflict's own
+    }
+    assert await own.fetchval(READ_WHOLE) == 0
+    await own.close()
+
+
 async def test_recorded_times_never_go_backwards(connection: Connection, ledger: Ledger) -> None:
     for number in range(20):
         await outcomes(connection, ledger, issued(str(number), 0, 1, 10))

@@ -24,6 +24,7 @@ COSIGNATURE = 4  # Ed25519 too, but signs when a witness saw it, and the text (C
 SEED_BYTES = 32
 KEY_ID_BYTES = 4
 SIGNATURE_BYTES = {ED25519: 64, COSIGNATURE: 8 + 64}
+SECONDS_MAX = 2**63 - 1
 NOTE_BYTES_MAX = 1_000_000
 SIGNATURES_MAX = 100
 SIGNATURE_LINE = "\N{EM DASH} "
@@ -94,6 +95,8 @@ class VerifierKey(NamedTuple):
             return False
         signed = text.encode()
         if self.kind == COSIGNATURE:
+            if cosigned_at(signature) > SECONDS_MAX:
+                return False
             signed = _cosigned(text, cosigned_at(signature))
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature.value[-64:], signed)

@@ -20,6 +20,7 @@ from ledger.notes import COSIGNATURE, ED25519, SEED_BYTES, SigningKey, VerifierK
 PROOF_LINES_MAX = 63
 LOGS_MAX = 10_000
 SIZE_TYPE = "text/x.tlog.size"
+EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
 class Request(NamedTuple):
@@ -106,6 +107,8 @@ class Witness:
             return Reply(403, f"{error}\n")
         if request.old > head.size:
             return Reply(400, "the old size is larger than the new one\n")
+        if head.size == 0 and head.root != EMPTY_ROOT:
+            return Reply(422, "a tree without entries has another root\n")
         name = hashlib.sha256(head.origin.encode()).hexdigest()
         with durable.locked(self._folder, name):
             reply = self._refusal(request, head, durable.read(self._folder / f"{name}.checkpoint"))

@@ -21,6 +21,7 @@ from service.settings import Settings
 
 CALLER_SECONDS = 5.0  # how long a revoked key or a dropped secret may still open the door
 CALLERS_MAX = 10_000
+LOOK_SECONDS = 60.0  # in which one key's reads of tiles are one look
 
 V = TypeVar("V")
 
@@ -70,6 +71,7 @@ class House:
         self.rebuilding: asyncio.Task[None] | None = None  # the rebuild that a caller asked this process for
         self.inbound = Briefly(self._find_connection)
         self.keys = Briefly(self._find_key)
+        self._looks: dict[str, float] = {}  # of each key that reads tiles, until when that is one look
 
     async def _find_connection(self, connection_id: str) -> InboundConnection:
         async with self.pool.acquire() as connection:
@@ -91,6 +93,16 @@ class House:
         if not access.scopes & {scope, *or_scopes, "admin"}:
             raise ScopeMissing(" or ".join((scope, *or_scopes)))
         return access
+
+    def looks_anew(self, key_id: str) -> bool:
+        """Say whether a key that reads a tile now has not done so for a while."""
+        now = time.monotonic()
+        if now < self._looks.get(key_id, 0.0):
+            return False
+        if len(self._looks) >= CALLERS_MAX:
+            self._looks.clear()
+        self._looks[key_id] = now + LOOK_SECONDS
+        return True
 
     async def await_position(self, request: web.Request, ledger_id: int) -> None:
         """Wait for ?min_position=, at most wait_seconds_max. Raises NotAwaited."""

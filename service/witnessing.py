@@ -6,7 +6,7 @@ from aiohttp import web
 
 from ledger.witness import Witness
 
-BODY_BYTES_MAX = 65_536
+BODY_BYTES_MAX = 262_144  # a checkpoint of 16 signatures of 5 kB, as C2SP signed-note asks to accept, and a proof
 
 WITNESS = web.AppKey("witness", Witness)
 

@@ -45,6 +45,34 @@ BLOCK = 512
 ED25519, COSIGNATURE = 1, 4
 ZERO = Decimal(0)
 
+SAID = set(
+    [
+        "format",
+        "ledger",
+        "scope",
+        "customer",
+        "range",
+        "size",
+        "rows_position",
+        "parked",
+        "made_at",
+        "tables",
+        "subject_kinds",
+    ]
+)
+# The columns of the tables that are looked into, in their order.
+COLUMNS = {
+    "facts": "subject_kind subject occurred_at rank tag ordinal kind body",
+    "accounts": "subject account_id customer programme unit available promised debt opening unseen lifetime issued "
+    "redeemed expired lapsed reversed sent received in_transit held merged adjusted claimed claimed_at drift missing "
+    "drift_since agreed_at lifetime_claimed expired_early expired_early_at expiry_claimed expiry_claimed_on incomplete "
+    "contested last_at",
+    "lots": "subject account_id programme unit lot_id origin points remaining redeemed sent removed expired returned "
+    "expires_on lapses_at earned_at promotion bill bill_number asserted rule",
+    "statement": "subject account_id line occurred_at kind points balance promised claimed drift reference untied "
+    "postings",
+}
+
 NAME = re.compile(
     r"checkpoint|keys|manifest\.json|SHA256SUMS|(?:tile/(?:[0-9]{1,2}|entries)/(?:x\d{3}/){0,6}\d{3}(?:\.p/[1-9]\d{0,2})?)"
     r"|(?:payloads|rows/[a-z_]{1,40})/\d{6}|entries/[1-9]\d{0,17}|proofs/[1-9]\d{0,17}\.tlog-proof|consistency/\d{1,18}",
@@ -80,6 +108,7 @@ class Archive:
             header = file.read(BLOCK)
             demand(len(header) == BLOCK, "the archive ends in the middle")
             if not any(header):
+                _demand_nothing_more(file)
                 break
             name, size = _header(header)
             at += BLOCK
@@ -88,7 +117,10 @@ class Archive:
             demand(len(self._at) < MEMBERS_MAX, "too many members")
             self._at[name] = (at, size)
             self.order.append(name)
-            at += -(-size // BLOCK) * BLOCK
+            at += size
+            file.seek(at)
+            demand(not any(file.read(-at % BLOCK)), f"something stands behind {name}")
+            at += -at % BLOCK
 
     def __contains__(self, name: str) -> bool:
         return name in self._at
@@ -103,6 +135,11 @@ class Archive:
 
     def names(self, prefix: str) -> list[str]:
         return [name for name in self.order if name.startswith(prefix)]
+
+
+def _demand_nothing_more(file: BinaryIO) -> None:
+    while rest := file.read(MEMBER_BYTES_MAX):
+        demand(not any(rest), "something stands behind the archive")
 
 
 def _header(header: bytes) -> tuple[str, int]:
@@ -188,6 +225,7 @@ def signed_by(checkpoint: Checkpoint, key: Key) -> bool:
         if key.algorithm == COSIGNATURE:
             demand(len(signature) == 72, f"the cosignature of {name} is malformed")
             seconds = int.from_bytes(signature[:8], "big")
+            demand(seconds < 1 << 63, f"the cosignature of {name} is of no time")
             message, signature = b"cosignature/v1\ntime %d\n" % seconds + message, signature[8:]
         try:
             Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
@@ -198,10 +236,13 @@ def signed_by(checkpoint: Checkpoint, key: Key) -> bool:
 
 
 def _base64(text: str) -> bytes:
+    """Read base64 in the one way that it may be written."""
     try:
-        return base64.b64decode(text, validate=True)
+        decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise Refused("something that should be base64 is not") from None
+    demand(base64.b64encode(decoded).decode() == text, "something is not base64 as it is written")
+    return decoded
 
 
 # --- the tree (RFC 6962, section 2.1) ---------------------------------------------------------------------------------
@@ -435,13 +476,18 @@ def check_members(audit: Audit) -> str:
     archive = audit.archive
     audit.manifest = read_object(archive.read("manifest.json"), "manifest.json")
     demand(audit.manifest.get("format") == FORMAT, f"the bundle is not of the format {FORMAT}")
-    demand(audit.manifest.get("scope") in ("ledger", "customer", "range"), "the manifest names no scope")
+    demand(audit.manifest.keys() == SAID, "the manifest does not say what one says, and nothing else")
+    demand(audit.manifest["scope"] in ("ledger", "customer", "range"), "the manifest names no scope")
     tables = audit.manifest.get("tables")
     fits = isinstance(tables, dict) and all(
         isinstance(columns, list) and columns and all(isinstance(column, str) for column in columns)
         for columns in tables.values()
     )
     demand(fits, "the manifest does not name the columns of its tables")
+    for table, columns in COLUMNS.items():  # what they are called decides what is checked of them
+        named = dict(tables or {}).get(table)
+        missing = named is None and audit.manifest["scope"] == "range" and table != "facts"
+        demand(missing or named == columns.split(), f"the columns of {table} are not those of {FORMAT}")
     summed = set()
     for line in archive.read("SHA256SUMS").decode("ascii", "replace").splitlines():
         expected, _, name = line.partition("  ")
@@ -863,9 +909,8 @@ def _compare_account(account_id: str, row: Row, account: Folded, lots: dict[str,
         points_of(row.get("available"), where) == account.spendable(), f"{where}: available is not its postings' sum"
     )
     for column, (name, sign) in SHOWN.items():
-        if column in row:
-            shown = points_of(row[column], where)
-            demand(shown == account.classes.get(name, ZERO) * sign, f"{where}: {column} is not its postings' sum")
+        shown = points_of(row.get(column), where)
+        demand(shown == account.classes.get(name, ZERO) * sign, f"{where}: {column} is not its postings' sum")
     held = {lot: points for lot, points in account.lots.items() if points}
     shown_lots = {}
     for name, lot in lots.items():
@@ -905,7 +950,13 @@ def _attests_these_rows(audit: Audit) -> bool:
     position, rows = audit.attested.get("position"), audit.manifest.get("rows_position")
     if not isinstance(position, int) or not isinstance(rows, int):
         raise Refused("the attestation or the manifest names no position")
-    return position >= audit.last_told and rows >= audit.last_told
+    if position < audit.last_told:
+        return False  # more was told since
+    demand(
+        audit.last_told <= rows <= audit.signed().size,
+        "the rows are older than what was attested of them; have the bundle made again",
+    )
+    return True
 
 
 def check_attestation(audit: Audit) -> str:
@@ -916,6 +967,8 @@ def check_attestation(audit: Audit) -> str:
         return "the last one is of earlier rows than the bundle's: not compared"
     digests = audit.attested.get("digests")
     demand(isinstance(digests, dict) and digests, "the attestation holds no digests")
+    columns = audit.attested.get("columns", audit.manifest["tables"])
+    demand(columns == audit.manifest["tables"], "the manifest calls the columns otherwise than was attested")
     compared = 0
     for table, expected in dict(digests or {}).items():
         demand(table in audit.manifest["tables"], f"the attested table {table!s:.40} is not in the bundle")

@@ -5,7 +5,7 @@ of all postings, and by which rules. Whoever replays the events up to its positi
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from ledger.registry import Ledger
 from ledger.vault import Vault
 from ledger.vendors.own import SOURCE
 from projections import generations, store
-from projections.digest import digest
+from projections.digest import digest, digested_tables
 from projections.projector import catch_up
 from projections.promotion import drop
 from projections.replay import LEAVE_FILLING, TAKE_FILLING
@@ -60,6 +60,7 @@ class Attestation(NamedTuple):
     position: int  # the views were as of this position
     stands_at: int
     digests: Mapping[str, str]
+    columns: Mapping[str, Sequence[str]]  # what the cells are that the digests are of
     trial_balance: Mapping[str, Mapping[str, str]]
     rules: Mapping[str, Any]
 
@@ -88,6 +89,7 @@ async def _come_to(connection: Connection, ledger_id: int) -> dict[str, Any]:
     return {
         "position": await store.checkpoint(connection, ledger_id),
         "digests": (await digest(connection, ledger_id, untimed=True)).tables,
+        "columns": {table.name: list(table.columns) for table in digested_tables()},
         "trial_balance": await trial_balance(connection, ledger_id),
         "rules": {"projections": generations.versions(), "code": code_of_rules()},
     }
@@ -108,7 +110,12 @@ async def latest(connection: Connection, ledger_id: int, last: int) -> Attestati
         return None
     said = msgspec.json.decode((await event_at(connection, ledger_id, stands_at)).payload)
     return Attestation(
-        said["position"], stands_at, said["digests"], said["trial_balance"], dict(said.get("rules") or {})
+        said["position"],
+        stands_at,
+        said["digests"],
+        said.get("columns") or {},
+        said["trial_balance"],
+        dict(said.get("rules") or {}),
     )
 
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from ledger import read as ledger_read
 from ledger.access import note_access
-from ledger.errors import PositionUnknown, Unreadable
+from ledger.errors import PositionUnknown, RequestInvalid, Unreadable
 from ledger.facts import kind_of
 from ledger.identify import UNREADABLE
 from ledger.interpret import Event, interpret
@@ -58,7 +58,7 @@ async def list_events(request: web.Request) -> web.Response:
 async def get_event(request: web.Request) -> web.Response:
     """GET /v1/ledger/events/{position}: the event with its payload, entry, facts and the subjects they changed.
 
-    With ?reveal=true, and a key of scope reveal, the delivered bytes; ?why= says what for. The access is noted first.
+    With ?reveal=true, and a key of scope reveal, the delivered bytes; ?why= must say what for, and is noted first.
     """
     if request.query.get("reveal") == "true":
         return await _reveal(request)
@@ -100,8 +100,10 @@ async def _reveal(request: web.Request) -> web.Response:
     """Answer with the delivered bytes; where a person has been forgotten, the markers stay."""
     position = read_int(request.match_info["position"], "position", least=1, most=2**62) or 0
     async with reader(request, "reveal") as read:
+        why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
+        if not why:
+            raise RequestInvalid("why is needed: for what these personal values are looked at")
         event = await ledger_read.event_at(read.connection, read.ledger.ledger_id, position)
-        why = request.query.get("why", "")[:WHY_CHARACTERS_MAX]
         await note_access(read.connection, read.ledger.ledger_id, read.key_id, f"event {position}", why)
         vault = request.app[HOUSE].vault
         delivered = await vault.reveal(read.connection, read.ledger.ledger_id, position, event.payload)

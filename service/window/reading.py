@@ -68,7 +68,8 @@ async def caller(request: web.Request, scope: str = "read", *or_scopes: str) -> 
 async def reader(request: web.Request, scope: str = "read", *or_scopes: str) -> AsyncIterator[Reader]:
     """Check the caller's key, which must carry one of the scopes, wait for ?min_position=, and lend a connection; who
     only reads gets one that PostgreSQL confines to the ledger of the key, whatever the statements say.
-    A look with scope audit is written down first, with the reason in ?why=.
+    A look with scope audit is written down first, with the reason in ?why=: any at what only that scope opens, and with
+    a key that carries it at what `read` opens, too.
 
     Raises BadCredentials, ScopeMissing or NotAwaited.
     """
@@ -80,12 +81,15 @@ async def reader(request: web.Request, scope: str = "read", *or_scopes: str) -> 
         return
     async with house.reading.acquire() as connection:
         await connection.confine(access.ledger.ledger_id)
-        if scope == "audit":
-            why = request.query.get("why", "")[:WHY_CHARACTERS_MAX]
-            await note_access(
-                connection, access.ledger.ledger_id, access.key_id, f"{request.method} {request.path}", why
-            )
+        if scope == "audit" or ("audit" in or_scopes and "audit" in access.scopes):
+            await note_look(connection, access, request, f"{request.method} {request.path}")
         yield Reader(connection, access.ledger, access.key_id)
+
+
+async def note_look(connection: Connection, access: Access, request: web.Request, what: str) -> None:
+    """Write down who is about to see what, and why they say that they do."""
+    why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
+    await note_access(connection, access.ledger.ledger_id, access.key_id, what, why)
 
 
 async def times_of(read: Reader, request: web.Request) -> Times:

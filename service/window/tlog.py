@@ -3,6 +3,7 @@
 Two ways lead to the same files: /v1/ledger/tlog/ for callers with a key of scope read or audit, sent as a bearer token
 or as the password of HTTP Basic, which fits into a URL; and /v1/logs/{token}/, for whoever was told such an address.
 What is immutable says so to caches; the checkpoint is not. Leaves count from 0 here: leaf i is position i + 1.
+Who reads with a key of scope audit is written down; the tiles that they read within a minute as one look.
 """
 
 import base64
@@ -19,6 +20,7 @@ from ledger.public_logs import find_published
 from ledger.registry import Ledger
 from service.house import HOUSE
 from service.window.proofs import cosigned_note, newest
+from service.window.reading import note_look
 
 GZIP_LEVEL = 1
 FOR_EVER = "max-age=31536000, immutable"
@@ -32,7 +34,7 @@ _TILE = re.compile(
 
 async def show_checkpoint(request: web.Request) -> web.Response:
     """GET …/checkpoint: the newest signed checkpoint, with what witnesses said of it."""
-    ledger = await _ledger_of(request)
+    ledger = await _ledger_of(request, "checkpoint")
     async with request.app[HOUSE].pool.acquire() as connection:
         signed = await newest(connection, ledger)
         body = await cosigned_note(connection, ledger, signed)
@@ -42,7 +44,7 @@ async def show_checkpoint(request: web.Request) -> web.Response:
 
 async def show_tile(request: web.Request) -> web.Response:
     """GET …/tile/{level}/{number}[.p/{width}]: hashes of the tree; …/tile/entries/{number}[.p/{width}]: entries."""
-    ledger = await _ledger_of(request)
+    ledger = await _ledger_of(request, "tiles")
     match = _TILE.fullmatch(request.match_info["path"])
     if match is None or int(match["width"] or 0) >= TILE_WIDTH:
         raise NotFound
@@ -62,8 +64,11 @@ async def show_tile(request: web.Request) -> web.Response:
         return _immutable(request, await tiles.tile(connection, ledger.ledger_id, name), compress=False)
 
 
-async def _ledger_of(request: web.Request) -> Ledger:
-    """Say whose log a request is for. Raises LedgerUnknown, BadCredentials or ScopeMissing."""
+async def _ledger_of(request: web.Request, what: str) -> Ledger:
+    """Say whose log a request is for; a look with scope audit is written down.
+
+    Raises LedgerUnknown, BadCredentials or ScopeMissing.
+    """
     house = request.app[HOUSE]
     if "token" in request.match_info:
         async with house.pool.acquire() as connection:
@@ -79,6 +84,9 @@ async def _ledger_of(request: web.Request) -> Ledger:
     access = await house.keys.get(given.strip())
     if not access.scopes & {"read", "audit", "admin"}:
         raise ScopeMissing("read or audit")
+    if "audit" in access.scopes and (what != "tiles" or house.looks_anew(access.key_id)):
+        async with house.pool.acquire() as connection:
+            await note_look(connection, access, request, f"the log's {what}")
     return access.ledger
 
 

@@ -8,8 +8,9 @@ from proofbundle import checkpoint as oracle
 from ledger.checkpoints import Checkpoint
 from ledger.errors import KeyWrong
 from ledger.merkle import carry_out, consistency_plan, leaf_hash, root_of, tiles_of
-from ledger.notes import Note, SigningKey, read_note, read_signatures, verify
+from ledger.notes import Note, Signature, SigningKey, read_note, read_signatures, verify
 from ledger.witness import Reply, Request, Witness
+from service.witnessing import BODY_BYTES_MAX
 
 NOW = 1_700_000_000
 KEY = SigningKey("logs.example/acme", bytes(range(32)))
@@ -148,3 +149,22 @@ def test_a_line_of_several_witnesses_is_read() -> None:
     )
 
     assert [one.name for one in read_signatures(lines)] == ["witness.example/w1", "witness.example/w2"]
+
+
+def test_a_tree_without_entries_has_one_root_and_no_other(witness: Witness) -> None:
+    text = Checkpoint(KEY.public.name, 0, bytes(32)).write()
+    note = Note(text, [KEY.sign(text)]).write().encode()
+
+    assert ask(witness, 0, 0, proof=[], note=note).status == 422
+    assert ask(witness, 0, 0, proof=[]).status == 200
+    assert ask(witness, 0, 64).status == 200
+
+
+def test_sixteen_large_signatures_of_others_fit_into_a_request() -> None:
+    """C2SP signed-note: at least so many must be taken, and those of later kinds are nearly 5 kB each."""
+    note = note_of(64) + b"".join(
+        Signature(f"other{number}.example", b"abcd", bytes(5_000)).line().encode() for number in range(15)
+    )
+
+    assert len(Request(0, [bytes(32)] * 63, note).write()) < BODY_BYTES_MAX
+    assert len(read_note(note).signatures) == 16

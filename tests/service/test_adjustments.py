@@ -165,7 +165,7 @@ async def test_author_and_reason_are_sealed_with_the_customer(dsn: str) -> None:
         async def revealed(position: int) -> Any:
             response = await acme.client.get(
                 f"/v1/ledger/events/{position}",
-                params={"reveal": "true"},
+                params={"reveal": "true", "why": "a test"},
                 headers={"Authorization": f"Bearer {reveal}"},
             )
             return json.loads(await response.read())

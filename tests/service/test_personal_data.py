@@ -131,6 +131,20 @@ async def test_what_cannot_be_read_is_sealed_whole(dsn: str) -> None:
         assert revealed == body
 
 
+@pytest.mark.parametrize("why", [{}, {"why": ""}, {"why": "  "}])
+async def test_who_says_not_what_for_sees_no_personal_value_and_leaves_no_look(dsn: str, why: dict[str, str]) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(b"\xff\xfe mobile=918395082082")
+        key = await key_of(dsn, acme.ledger, "reveal", "audit")
+
+        status, problem = await acme.ask("/v1/ledger/events/1", key=key, reveal="true", **why)
+        _, looks = await acme.ask("/v1/audit/access", key=key)
+
+    assert status == 400
+    assert "why is needed" in problem["detail"]
+    assert [look["what"] for look in looks["items"]] == ["GET /v1/audit/access"]
+
+
 async def test_reveal_needs_its_scope(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(sample("capillary", "pointsIssued"))

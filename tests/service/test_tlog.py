@@ -11,6 +11,7 @@ from proofbundle import merkle as oracle
 from proofbundle.tlogproof import verify_tlog_proof
 
 from ledger import heads, public_logs, read, registry, tiles
+from ledger.access import accesses_after
 from ledger.append import append
 from ledger.database import Connection
 from ledger.signer import Signer
@@ -163,6 +164,29 @@ async def test_an_auditor_asks_for_proofs_with_a_key_that_reads_no_balance(
     for path in ("checkpoint", "keys", "proofs/inclusion?position=1", "proofs/consistency?from=1"):
         assert (await sealed.neighbour.ask(f"/v1/ledger/{path}", key=auditor))[0] == 200
     assert (await sealed.neighbour.ask("/v1/customers/1", key=auditor))[0] == 403
+
+
+async def test_who_reads_the_log_as_an_auditor_is_written_down_and_nobody_else(
+    connection: Connection, sealed: Sealed
+) -> None:
+    auditor = await registry.create_key(connection, sealed.neighbour.ledger, ["audit"])
+    for key in (auditor, sealed.neighbour.key):
+        reader = Reader(sealed.neighbour, "/v1/ledger/tlog", "", {"Authorization": f"Bearer {key}"})
+        await reader.fetch("checkpoint?why=yearly")
+        await reader.fetch("tile/0/000")
+        await reader.fetch("tile/entries/000")
+        await sealed.neighbour.ask("/v1/ledger/proofs/inclusion", key=key, position="1", why="yearly")
+        await sealed.neighbour.ask("/v1/ledger/events/1/proof?why=yearly", key="nonsense")
+    await sealed.reader.fetch("tile/0/000")
+
+    looks = await accesses_after(connection, sealed.neighbour.ledger.ledger_id, 0, 100)
+
+    assert [(look.what, look.why) for look in looks] == [
+        ("the log's checkpoint", "yearly"),
+        ("the log's tiles", ""),  # one look, however many
+        ("GET /v1/ledger/proofs/inclusion", "yearly"),
+    ]
+    assert {look.key_id for look in looks} == {auditor.split("_")[1]}
 
 
 async def test_an_address_opens_its_ledger_only_until_it_is_withdrawn(connection: Connection, sealed: Sealed) -> None:

@@ -45,21 +45,8 @@ BLOCK = 512
 ED25519, COSIGNATURE = 1, 4
 ZERO = Decimal(0)
 
-SAID = set(
-    [
-        "format",
-        "ledger",
-        "scope",
-        "customer",
-        "range",
-        "size",
-        "rows_position",
-        "parked",
-        "made_at",
-        "tables",
-        "subject_kinds",
-    ]
-)
+SAID = {"format", "ledger", "scope", "customer", "range", "size", "rows_position", "parked", "made_at"}
+SAID |= {"tables", "subject_kinds"}  # what a manifest says
 # The columns of the tables that are looked into, in their order.
 COLUMNS = {
     "facts": "subject_kind subject occurred_at rank tag ordinal kind body",

@@ -37,6 +37,23 @@ TWINS = """
      ORDER BY e.position
 """
 
+TWINS_OF_KIND = """
+    SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
+           coalesce(e.payload, (SELECT body.payload FROM ledger.events body
+                                 WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
+      FROM (SELECT DISTINCT substr(event_key, 1, 16) AS event_key FROM ledger.events
+             WHERE ledger_id = $1 AND source = $2 AND kind = $3 AND position <= $4 AND octet_length(event_key) > 16) c
+      JOIN ledger.events e ON e.ledger_id = $1 AND e.position <= $4 AND e.event_key >= c.event_key
+                          AND e.event_key <= c.event_key || decode(repeat('ff', 16), 'hex')
+     ORDER BY c.event_key, e.position
+"""
+
+# Our own acts came over no connection, which is the index they are found by.
+ACTS_AFTER = """
+    SELECT position, source, org, kind, event_key, content, occurred_at, recorded_at, ordinal, payload
+      FROM ledger.events WHERE ledger_id = $1 AND connection_id = '-' AND kind = $2 AND position > $3 ORDER BY position
+"""
+
 CONFLICTS = """
     SELECT DISTINCT substr(event_key, 1, 16) AS event_key FROM ledger.events
      WHERE ledger_id = $1 AND position <= $2 AND octet_length(event_key) > 16
@@ -181,6 +198,16 @@ async def twins(connection: Connection, ledger_id: int, event_key: bytes) -> lis
     """Read all events that share an event key but not their content; `event_key` is its first 16 bytes."""
     after = (int.from_bytes(event_key, "big") + 1).to_bytes(len(event_key) + 1, "big")[1:]
     return [Event(*row) for row in await connection.fetch(TWINS, ledger_id, event_key, after)]
+
+
+async def twins_of_kind(connection: Connection, ledger_id: int, source: str, kind: str, last: int) -> list[Event]:
+    """Read all events of a kind up to a position of which another shares the key, those of one key together."""
+    return [Event(*row) for row in await connection.fetch(TWINS_OF_KIND, ledger_id, source, kind, last)]
+
+
+async def acts_after(connection: Connection, ledger_id: int, kind: str, position: int) -> list[Event]:
+    """Read the acts of ours of a kind after a position, in order."""
+    return [Event(*row) for row in await connection.fetch(ACTS_AFTER, ledger_id, kind, position)]
 
 
 async def conflicting_keys(connection: Connection, ledger_id: int, last: int) -> set[bytes]:

@@ -1,8 +1,8 @@
 """What was known: the facts of a subject that had happened by a time and were told up to a position; both, or either.
 
-As known at a position, a subject is joined with others only by joins told until then, and facts that a later twin has
-withdrawn since are there again. So the answer for a position that the rows have reached is the same for ever, whatever
-is told afterwards.
+As known at a position, a subject is joined with others only by joins told until then, facts that a later twin has
+withdrawn since are there again, and conflicts are settled by the policies of then (settled_then.py). So the answer for
+a position that the rows have reached is the same for ever, whatever is told afterwards.
 """
 
 from collections import defaultdict
@@ -17,6 +17,7 @@ from projections import store
 from projections.joined import components
 from projections.programmes import read_terms
 from projections.projection import Projection, fold, key_of
+from projections.settled_then import settled_otherwise
 from projections.terms import NO_TERMS, Terms
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)
@@ -96,8 +97,14 @@ async def facts_known(
     at = ALWAYS if as_of.at is None else as_of.at
     upto = EVERYTHING if as_of.position is None else as_of.position
     found: dict[str, list[Told]] = defaultdict(list)
+    otherwise = await settled_otherwise(connection, ledger_id, as_of.position)
     for row in await connection.fetch(KNOWN, ledger_id, projection.subject, subjects, at, upto):
-        found[row[0]].append(store.told_of(row))
+        if row["position"] not in otherwise.gone:
+            found[row[0]].append(store.told_of(row))
+    for one in otherwise.back:
+        fact = one.fact
+        if fact.subject_kind == projection.subject and fact.subject in subjects and one.occurrence.occurred_at <= at:
+            found[fact.subject].append(one)
     return found
 
 

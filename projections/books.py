@@ -15,6 +15,7 @@ from ledger.database import Connection
 from projections.accounts import ACCOUNTS
 from projections.as_of import AsOf, Known, fold_known, known_of
 from projections.joined import groups_of
+from projections.settled_then import settled_otherwise
 from projections.terms import programme_of
 
 ROWS_PER_FETCH = 5_000
@@ -38,6 +39,11 @@ JOINED = "SELECT DISTINCT root FROM links WHERE ledger_id = $1 AND subject_kind 
 WITHDRAWN_SINCE = """
     SELECT DISTINCT subject FROM withdrawn
      WHERE ledger_id = $1 AND subject_kind = 'account' AND position <= $2 AND until_position > $2
+"""
+HOLDERS_OF = """
+    SELECT subject FROM facts WHERE ledger_id = $1 AND subject_kind = 'account' AND position = ANY ($2)
+    UNION
+    SELECT subject FROM withdrawn WHERE ledger_id = $1 AND subject_kind = 'account' AND position = ANY ($2)
 """
 TOLD_SINCE = """
     SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_kind = 'account' AND subject = ANY ($2)
@@ -176,11 +182,24 @@ class _Changed(NamedTuple):
 
 async def _changed(connection: Connection, ledger_id: int, position: int) -> _Changed:
     withdrawn = [row["subject"] for row in await connection.fetch(WITHDRAWN_SINCE, ledger_id, position)]
+    withdrawn += await _settled_otherwise(connection, ledger_id, position, withdrawn)
     groups = await known_of(connection, ledger_id, ACCOUNTS, withdrawn, AsOf(None, position)) if withdrawn else []
     holders = [sorted({one.fact.subject for one in known.told}) for known in groups]
     holders += [[one] for one in withdrawn if not any(one in group for group in holders)]
     programmes = frozenset(row["subject"] for row in await connection.fetch(TERMS_SINCE, ledger_id, position))
     return _Changed(holders, frozenset(one for group in holders for one in group), programmes)
+
+
+async def _settled_otherwise(
+    connection: Connection, ledger_id: int, position: int, besides: Sequence[str]
+) -> Sequence[str]:
+    """Give the holders of whom something was known otherwise by the policies of then, besides some."""
+    otherwise = await settled_otherwise(connection, ledger_id, position)
+    if not otherwise.gone and not otherwise.back:
+        return []
+    rows = await connection.fetch(HOLDERS_OF, ledger_id, sorted(otherwise.gone))
+    back = {one.fact.subject for one in otherwise.back if one.fact.subject_kind == ACCOUNTS.subject}
+    return sorted(back.union(row["subject"] for row in rows).difference(besides))
 
 
 async def _members(connection: Connection, ledger_id: int, root: str) -> Sequence[str]:

@@ -1,5 +1,7 @@
 """Change how conflicts of one kind of event are settled, and let the rows follow, at once."""
 
+from typing import NamedTuple
+
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from ledger.facts import Told
@@ -9,7 +11,14 @@ from ledger.read import conflicts_of_kind, twins
 from ledger.vendors import SOURCES
 from projections import store
 from projections.advance import refold
-from projections.conflicts import DEFAULT_POLICY, POLICIES, Policies, policies_of_generation, winners
+from projections.conflicts import (
+    DEFAULT_POLICY,
+    POLICIES,
+    Policies,
+    policies_of,
+    policies_of_generation,
+    winners,
+)
 from projections.withdrawn import note_withdrawn
 
 SET_POLICY = """
@@ -27,8 +36,15 @@ TAKE_POLICY = """
 """
 
 
-async def set_policy(connection: Connection, ledger_id: int, source: str, kind: str, policy: str) -> int:
-    """Settle all conflicts of a kind by another policy, past ones too; give how many conflicts that is.
+class Change(NamedTuple):
+    """How many conflicts are settled by a policy, and what the policy was before; None where none had been set."""
+
+    conflicts: int
+    before: str | None
+
+
+async def set_policy(connection: Connection, ledger_id: int, source: str, kind: str, policy: str) -> Change:
+    """Settle all conflicts of a kind by another policy, past ones too.
 
     Raises RequestInvalid for an unknown policy, a source that is none, or a kind of event that it has not.
     """
@@ -40,9 +56,10 @@ async def set_policy(connection: Connection, ledger_id: int, source: str, kind: 
         reached = await store.hold_checkpoint(connection, ledger_id)
         if kind not in SOURCES[source].kinds and not await _keys(connection, ledger_id, source, kind, reached):
             raise RequestInvalid(f"{source} has no event of kind {kind}")
+        before = (await policies_of(connection, ledger_id)).get((source, kind))
         await connection.execute(SET_POLICY, ledger_id, source, kind, policy)
         await follow_policies(connection, ledger_id)
-        return len(await _keys(connection, ledger_id, source, kind, reached))
+        return Change(len(await _keys(connection, ledger_id, source, kind, reached)), before)
 
 
 async def follow_policies(connection: Connection, ledger_id: int) -> None:

@@ -8,12 +8,12 @@ from ledger import registry
 from ledger.database import Connection
 from ledger.vault import Vault
 from projections.conflicts import DEFAULT_POLICY, POLICIES, policies_of
-from projections.policies import set_policy
 from projections.projector import catch_up
 from service.adjusting import Words
 from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
 from service.erasure import Erasure, erase
 from service.place import Place, ask
+from service.settling import Settling, settle_by
 from service.unmerging import Parted, unmerge
 
 policies = typer.Typer(help="Policies: which of the events that share a key is folded.", no_args_is_help=True)
@@ -80,15 +80,16 @@ def set_one(
 ) -> None:
     """Settle all conflicts of a kind so, past ones too; the rows follow at once."""
 
-    async def work(_place: Place, connection: Connection) -> int:
+    async def work(place: Place, connection: Connection) -> Settling:
         found = await registry.find_ledger(connection, ledger)
-        return await set_policy(connection, found.ledger_id, source, kind, policy)
+        vault = Vault(place.master_key)
+        return await settle_by(connection, vault, found, source, kind, policy, by="operator")
 
-    conflicts = ask(data, work)
+    done = ask(data, work)
     if as_json:
-        show_json({"source": source, "kind": kind, "policy": policy, "conflicts": conflicts})
+        show_json(done._asdict())
     else:
-        show(f"{source} {kind}: {policy}; {conflicts} conflicts settled by it.")
+        show(f"{source} {kind}: {policy}; {done.conflicts} conflicts settled by it.")
 
 
 @policies.command("list")

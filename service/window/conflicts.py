@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from projections.conflicts import DEFAULT_POLICY, POLICIES, policies_of
-from projections.policies import set_policy
 from service.answers import answer, page
 from service.house import HOUSE
+from service.settling import settle_by
 from service.window.reading import body_of, reader, refuse_times
 
 
@@ -20,14 +20,17 @@ async def list_policies(request: web.Request) -> web.Response:
 
 async def put_policy(request: web.Request) -> web.Response:
     """PUT /v1/reconciliation/policies/{source}/{kind} with {"policy": "earliest" | "latest" | "both"}: settle all
-    conflicts of a kind so, past ones too; the rows follow at once. Scope admin."""
+    conflicts of a kind so, past ones too; the rows follow at once. What was known as of a position before stays as it
+    was. Scope admin."""
     source, kind = request.match_info["source"], request.match_info["kind"]
     asked = await body_of(request)
     async with reader(request, "admin") as read:
         policy = str(asked.get("policy", ""))
-        conflicts = await set_policy(read.connection, read.ledger.ledger_id, source, kind, policy)
-        request.app[HOUSE].projector.wake()
-        return answer({"source": source, "kind": kind, "policy": policy, "conflicts": conflicts})
+        house = request.app[HOUSE]
+        by = f"key {read.key_id}"
+        done = await settle_by(read.connection, house.vault, read.ledger, source, kind, policy, by=by)
+        house.projector.wake()
+        return answer(done._asdict())
 
 
 ROUTES = [

@@ -10,6 +10,7 @@ from projections.accounts import ACCOUNTS
 from projections.as_of import known_of
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection
+from projections.settled_then import settled_otherwise
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.erasure import erase, is_known
 from service.house import HOUSE
@@ -87,6 +88,8 @@ async def _rows_as_of(
     if times.position is not None:
         gone = await connection.fetch(WITHDRAWN_OF_CUSTOMER, ledger_id, projection.subject, customer, times.position)
         asked.update(row["subject"] for row in gone)
+        otherwise = await settled_otherwise(connection, ledger_id, times.position)
+        asked.update(one.fact.subject for one in otherwise.back if one.fact.subject_kind == projection.subject)
     groups = await known_of(connection, ledger_id, projection, sorted(asked), times.as_of)
     rows = [row for known in groups for row in [first_row(projection, known)] if row]
     named = ["id" if column == "subject" else column for column in projection.customers]

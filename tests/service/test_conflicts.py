@@ -6,8 +6,10 @@ import pytest
 
 from ledger import registry
 from ledger.database import connect
+from projections.replay import rebuild
 from tests.deliveries import capillary, issued
 from tests.service.house import Neighbour, serving
+from tests.service.test_periods import close
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 
@@ -89,3 +91,67 @@ async def test_a_conflict_of_events_that_nobody_knows_is_settled_too(dsn: str) -
 
         assert (status, done["conflicts"]) == (200, 1)
         assert [one["items"] for one in before if one["list"] == "conflicts"] == [1]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_what_was_known_before_a_policy_stays_as_it_was_known(dsn: str, order: int) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in [issued("a", 5, 1, 10), issued("a", 9, 1, 99)][::order]:
+            await acme.deliver(body)
+        await acme.deliver(issued("b", 9, 2, 7))
+        then = {"at": "2024-01-01T00:00:00Z"}
+        asked: list[tuple[str, dict[str, str]]] = [
+            (ACCOUNT, then),
+            (f"{ACCOUNT}/statement", then),
+            ("/v1/customers/capillary:9001:1", then),
+            ("/v1/trial-balance", then),
+            ("/v1/liability", {"from": "2023-11-01", "to": "2023-11-30", "by": "month"}),
+        ]
+
+        async def known(position: int) -> list[Any]:
+            found = [await acme.ask_now(path, **query, as_of_position=str(position)) for path, query in asked]
+            return [{name: it for name, it in one.items() if name != "events_behind"} for one in found]
+
+        before = [await known(position) for position in (1, 2, 3)]
+        positions = [(await set_policy(acme, dsn, policy))[1]["position"] for policy in ("latest", "both", "latest")]
+        await acme.deliver(issued("a", 11, 1, 1000))
+        now = await acme.ask_now(ACCOUNT)
+
+        assert positions == [4, 5, 6]
+        assert [await known(position) for position in (1, 2, 3)] == before
+        assert [(await known(position))[0]["available"] for position in (3, 4, 5, 6, 7)] == [
+            "10",
+            "99",
+            "109",
+            "99",
+            "1000",
+        ]
+        assert now["available"] == "1000"
+        await rebuild(dsn)
+        assert [await known(position) for position in (1, 2, 3)] == before
+
+
+async def test_a_month_that_is_closed_stays_so_whatever_policy_is_set_later(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (issued("a", 5, 1, 10), issued("a", 9, 1, 99), issued("b", 9, 2, 7)):
+            await acme.deliver(body)
+        await close(acme, "2023-11")
+        november = {"from": "2023-11-01", "to": "2023-11-30", "by": "month"}
+        before = (await acme.ask_now("/v1/liability", **november))["items"]
+
+        await set_policy(acme, dsn, "latest")
+        december = await acme.ask_now("/v1/periods/2023-12")
+
+        assert (await acme.ask_now("/v1/liability", **november))["items"] == before
+        assert [(item["account"], item["amount"]) for item in december["prior_period_items"]] == [
+            ("capillary:9001:1:77:points", "89")
+        ]
+
+
+async def test_a_policy_that_holds_already_is_said_once(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        first, again = [(await set_policy(acme, dsn, "earliest"))[1]["position"] for _ in range(2)]
+
+        assert (first, again) == (1, None)
+        [event] = (await acme.ask_now("/v1/ledger/events"))["items"]
+        assert (event["source"], event["kind"]) == ("loyalty", "conflictPolicySet")

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ledger.reading import Document
-from ledger.vendors.own import adjustments, attestations, erasures, periods, refunds, unmerges
+from ledger.vendors.own import adjustments, attestations, erasures, periods, policies, refunds, unmerges
 from ledger.vendors.personal import ANYWHERE, GENERAL, Personal
 from ledger.vendors.shape import as_time
 from ledger.vendors.terms import TermsSet, programme_terms_set
@@ -25,6 +25,7 @@ KINDS: dict[str, Kind[Any]] = {
     **unmerges.KINDS,
     **periods.KINDS,
     **attestations.KINDS,
+    **policies.KINDS,
     "programmeTermsSet": Kind(TermsSet, programme_terms_set),
 }
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ledger.facts import Occurrence
 from ledger.facts.bills import BillAdded, BillFact, BillUpdated
+from projections.naming import named_before
 from projections.projection import Projection, Rows, State, Table
 
 
@@ -29,6 +30,7 @@ class Bill(State):
     entered_in_future: bool = False
     added_at: datetime | None = None
     updated_at: datetime | None = None
+    named_before: list[str] = []
     position: int = 0
 
 
@@ -50,6 +52,7 @@ class BillRow(NamedTuple):
     added_at: datetime | None
     updated_at: datetime | None
     incomplete: bool  # only updates were told
+    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
     last_position: int
 
 
@@ -63,10 +66,11 @@ BILLS_TABLE = Table(
             delivery_status text, delivery_status_unknown boolean NOT NULL, store text, till text,
             entered_at timestamptz, entered_in_future boolean NOT NULL,
             added_at timestamptz, updated_at timestamptz,
-            incomplete boolean NOT NULL, last_position bigint NOT NULL)
+            incomplete boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE bills ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX bills_named_before ON bills USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX bills_customer ON bills (ledger_id, customer)",
         "CREATE INDEX bills_number ON bills (ledger_id, number)",
     ),
@@ -87,6 +91,7 @@ def update(bill: Bill, fact: BillUpdated, occurrence: Occurrence) -> None:
 
 def _know(bill: Bill, fact: BillFact, occurrence: Occurrence) -> None:
     """Take over what the fact names. A figure of 0 is named; None is not."""
+    bill.named_before = named_before(bill.named_before, bill.customer, fact.customer)
     bill.customer = fact.customer or bill.customer
     bill.number = fact.number or bill.number
     bill.bill_type = fact.bill_type or bill.bill_type
@@ -125,6 +130,7 @@ def bill_rows(_subject: str, bill: Bill) -> Rows:
         added_at=bill.added_at,
         updated_at=bill.updated_at,
         incomplete=bill.added_at is None,
+        named_before=bill.named_before or None,
         last_position=bill.position,
     )
     return {"bills": [row]}
@@ -132,7 +138,7 @@ def bill_rows(_subject: str, bill: Bill) -> Rows:
 
 BILLS = Projection(
     name="bills",
-    version=1,
+    version=2,
     subject="bill",
     start=Bill,
     on={BillAdded: add, BillUpdated: update},

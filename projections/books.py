@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 from projections.accounts import ACCOUNTS
 from projections.as_of import AsOf, Known, fold_known, known_of
-from projections.joined import groups_of
+from projections.joined import components, groups_of
 from projections.settled_then import settled_otherwise
 from projections.terms import programme_of
 
@@ -163,17 +163,15 @@ async def _sifted(connection: Connection, ledger_id: int, position: int | None) 
             await asyncio.sleep(0)
         members = await _members(connection, ledger_id, subject) if subject in joined else [subject]
         if not changed.holders.isdisjoint(members):
-            rest = [member for member in members if member not in changed.holders]
-            if rest:
-                yield rest
-        elif position is None or not await _is_told_since(connection, ledger_id, book, members, changed, position):
+            continue  # all of them are in a group of those
+        if position is None or not await _is_told_since(connection, ledger_id, book, members, changed, position):
             yield book
         else:
             yield members
 
 
 class _Changed(NamedTuple):
-    """What conflicts and terms told since a position changed: holders, by those joined then, and programmes."""
+    """What conflicts and terms told since a position changed: holders, by those joined then or now, and programmes."""
 
     groups: Sequence[Sequence[str]]
     holders: frozenset[str]
@@ -183,11 +181,32 @@ class _Changed(NamedTuple):
 async def _changed(connection: Connection, ledger_id: int, position: int) -> _Changed:
     withdrawn = [row["subject"] for row in await connection.fetch(WITHDRAWN_SINCE, ledger_id, position)]
     withdrawn += await _settled_otherwise(connection, ledger_id, position, withdrawn)
-    groups = await known_of(connection, ledger_id, ACCOUNTS, withdrawn, AsOf(None, position)) if withdrawn else []
-    holders = [sorted({one.fact.subject for one in known.told}) for known in groups]
-    holders += [[one] for one in withdrawn if not any(one in group for group in holders)]
+    groups = await _together(connection, ledger_id, withdrawn, position)
     programmes = frozenset(row["subject"] for row in await connection.fetch(TERMS_SINCE, ledger_id, position))
-    return _Changed(holders, frozenset(one for group in holders for one in group), programmes)
+    return _Changed(groups, frozenset(one for group in groups for one in group), programmes)
+
+
+async def _together(
+    connection: Connection, ledger_id: int, holders: Sequence[str], position: int
+) -> Sequence[Sequence[str]]:
+    """Group holders with all that they were joined with then, or are now: who was apart then may be one by now, and
+    what both have is compared once."""
+    found = set(holders)
+    pairs: set[tuple[str, str]] = set()
+    asked: set[str] = set()
+    while asked != found:
+        asked = set(found)
+        then = await known_of(connection, ledger_id, ACCOUNTS, sorted(asked), AsOf(None, position))
+        now = await groups_of(connection, ledger_id, ACCOUNTS, sorted(asked))
+        for group in [
+            *({known.root, *(one.fact.subject for one in known.told)} for known in then),
+            *now.members.values(),
+        ]:
+            found.update(group)
+            pairs.update((min(group), one) for one in group)
+    groups = components(pairs)
+    joined = {one for group in groups.values() for one in group}
+    return [*groups.values(), *([one] for one in sorted(found - joined))]
 
 
 async def _settled_otherwise(

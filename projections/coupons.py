@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ledger.facts import Occurrence
 from ledger.facts.coupons import CouponFact, CouponIssued, CouponRedeemed
+from projections.naming import named_before
 from projections.projection import Projection, Rows, State, Table
 
 
@@ -19,6 +20,7 @@ class Coupon(State):
     discount_value: Decimal | None = None
     redemptions: dict[str, datetime] = {}  # by the vendor's redemption id: a coupon may be used several times
     bill: str | None = None
+    named_before: list[str] = []
     position: int = 0
 
 
@@ -35,6 +37,7 @@ class CouponRow(NamedTuple):
     redeemed_at: datetime | None  # last
     bill: str | None
     incomplete: bool  # no issue was told
+    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
     last_position: int
 
 
@@ -46,10 +49,11 @@ COUPONS_TABLE = Table(
             customer text COLLATE "C", code text, series text, status text NOT NULL,
             issued_at timestamptz, valid_until timestamptz, discount_type text, discount_value numeric,
             redeemed_count int NOT NULL, redeemed_at timestamptz, bill text,
-            incomplete boolean NOT NULL, last_position bigint NOT NULL)
+            incomplete boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE coupons ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX coupons_named_before ON coupons USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX coupons_customer ON coupons (ledger_id, customer)",
     ),
     columns=CouponRow._fields,
@@ -75,6 +79,7 @@ def _know(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> None:
     """Take over what the fact names; what it leaves out stays as it was."""
     coupon.code = fact.code or coupon.code
     coupon.series = fact.series or coupon.series
+    coupon.named_before = named_before(coupon.named_before, coupon.customer, fact.customer)
     coupon.customer = fact.customer or coupon.customer
     coupon.position = max(coupon.position, occurrence.position)
 
@@ -93,6 +98,7 @@ def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
         redeemed_at=max(coupon.redemptions.values(), default=None),
         bill=coupon.bill,
         incomplete=coupon.issued_at is None,
+        named_before=coupon.named_before or None,
         last_position=coupon.position,
     )
     return {"coupons": [row]}
@@ -100,7 +106,7 @@ def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
 
 COUPONS = Projection(
     name="coupons",
-    version=1,
+    version=2,
     subject="coupon",
     start=Coupon,
     on={CouponIssued: issue, CouponRedeemed: redeem},

@@ -44,6 +44,7 @@ class Customer(State):
     merged_into: str | None = None
     merged_at: datetime | None = None
     merged_from: list[str] = msgspec.field(default_factory=list)
+    named_before: list[str] = []  # everybody into whom the customer was ever said to be merged
     position: int = 0
 
 
@@ -66,6 +67,7 @@ class CustomerRow(NamedTuple):
     merged_at: datetime | None
     merged_from: list[str]
     incomplete: bool  # nobody told us that the customer joined
+    named_before: list[str] | None  # into whom else the customer was ever said to be merged; None for nobody
     last_position: int
 
 
@@ -79,10 +81,11 @@ CUSTOMERS_TABLE = Table(
             deletion_approved_at timestamptz, deletion_request text COLLATE "C", erased_at timestamptz,
             deleted_at timestamptz,
             merged_into text COLLATE "C", merged_at timestamptz, merged_from text[] NOT NULL,
-            incomplete boolean NOT NULL, last_position bigint NOT NULL)
+            incomplete boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE customers ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX customers_named_before ON customers USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX customers_to_erase ON customers (ledger_id, subject) WHERE deletion_approved_at IS NOT NULL",
         "CREATE INDEX customers_merged_into ON customers (ledger_id, merged_into) WHERE merged_into IS NOT NULL",
     ),
@@ -140,7 +143,9 @@ def merge(customer: Customer, fact: CustomersMerged, occurrence: Occurrence) -> 
     _notice(customer, occurrence)
     if fact.role == "survivor":
         customer.merged_from = sorted({*customer.merged_from, fact.other})
-    elif customer.merged_into is None:
+        return
+    customer.named_before = sorted({*customer.named_before, fact.other})
+    if customer.merged_into is None:
         customer.merged_into = fact.other
         customer.merged_at = occurrence.occurred_at
 
@@ -185,6 +190,7 @@ def customer_rows(_subject: str, customer: Customer) -> Rows:
         merged_at=customer.merged_at,
         merged_from=customer.merged_from,
         incomplete=not customer.added,
+        named_before=[one for one in customer.named_before if one != customer.merged_into] or None,
         last_position=customer.position,
     )
     return {"customers": [row]}
@@ -192,7 +198,7 @@ def customer_rows(_subject: str, customer: Customer) -> Rows:
 
 CUSTOMERS = Projection(
     name="customers",
-    version=1,
+    version=2,
     subject="customer",
     start=Customer,
     on={

@@ -19,6 +19,7 @@ from ledger.facts.order_items import (
     OrderItemFulfilled,
     OrderItemRefunded,
 )
+from projections.naming import named_before
 from projections.projection import Projection, Rows, State, Table
 
 NOTHING = Decimal(0)
@@ -40,6 +41,7 @@ class OrderItem(State):
     errors: list[str] = msgspec.field(default_factory=list)
     partner_programme: str | None = None
     reference: str | None = None
+    named_before: list[str] = []
     position: int = 0
 
 
@@ -63,6 +65,7 @@ class OrderItemRow(NamedTuple):
     partner_programme: str | None
     reference: str | None
     contested: bool
+    named_before: list[str] | None  # customers and orders it was said to be of; None for none
     last_position: int
 
 
@@ -77,10 +80,11 @@ ORDER_ITEMS_TABLE = Table(
             fulfilled_at timestamptz, failed_at timestamptz, cancelled_at timestamptz,
             refunded_at timestamptz, refunded numeric NOT NULL, posting text,
             errors text[] NOT NULL, partner_programme text, reference text,
-            contested boolean NOT NULL, last_position bigint NOT NULL)
+            contested boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE order_items ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX order_items_named_before ON order_items USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX order_items_customer ON order_items (ledger_id, customer)",
         "CREATE INDEX order_items_order ON order_items (ledger_id, order_id)",
         "CREATE INDEX order_items_refund ON order_items (ledger_id, subject) WHERE refund = 'due'",
@@ -117,7 +121,9 @@ def refund(item: OrderItem, fact: OrderItemRefunded, occurrence: Occurrence) -> 
 
 def _know(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
     """Take over what the fact names; what it leaves out stays as it was."""
+    item.named_before = named_before(item.named_before, item.order_id, fact.order)
     item.order_id = fact.order
+    item.named_before = named_before(item.named_before, item.customer, fact.customer)
     item.customer = fact.customer or item.customer
     item.item_type = fact.item_type or item.item_type
     item.description = fact.description or item.description
@@ -152,6 +158,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
         partner_programme=item.partner_programme,
         reference=item.reference,
         contested=item.fulfilled_at is not None and (item.failed_at or item.cancelled_at or posted or None) is not None,
+        named_before=item.named_before or None,
         last_position=item.position,
     )
     return {"order_items": [row]}
@@ -159,7 +166,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
 
 ORDER_ITEMS = Projection(
     name="order_items",
-    version=2,
+    version=3,
     subject="order_item",
     start=OrderItem,
     on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel, OrderItemRefunded: refund},

@@ -19,6 +19,7 @@ from ledger.facts.requests import (
     RequestOpened,
     RequestRejected,
 )
+from projections.naming import named_before
 from projections.projection import Projection, Rows, State, Table
 
 # Our word for each state. Decisions follow "pending" and "other", whatever the time.
@@ -51,6 +52,7 @@ class Request(State):
     status_wanted: str | None = None
     reference: str | None = None
     transaction_number: str | None = None
+    named_before: list[str] = []
     position: int = 0
 
 
@@ -73,6 +75,7 @@ class RequestRow(NamedTuple):
     status_wanted: str | None
     reference: str | None
     transaction_number: str | None
+    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
     last_position: int
 
 
@@ -85,10 +88,12 @@ REQUESTS_TABLE = Table(
             state text, vendor_state text,
             opened_at timestamptz, decided_at timestamptz, updated_at timestamptz, contested boolean NOT NULL,
             maker text, checker text, programme text, points numeric, badge text, status_wanted text,
-            reference text COLLATE "C", transaction_number text COLLATE "C", last_position bigint NOT NULL)
+            reference text COLLATE "C", transaction_number text COLLATE "C", named_before text[],
+            last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE requests ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX requests_named_before ON requests USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX requests_customer ON requests (ledger_id, customer)",
         "CREATE INDEX requests_state ON requests (ledger_id, state, updated_at)",
         "CREATE INDEX requests_approved ON requests (ledger_id, subject) WHERE state = 'approved'",
@@ -116,6 +121,7 @@ def move(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
 
 
 def _know(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
+    request.named_before = named_before(request.named_before, request.customer, fact.customer)
     request.customer = fact.customer or request.customer
     request.customer_ids = list(fact.customer_ids) or request.customer_ids
     request.request_type = fact.request_type or request.request_type
@@ -151,6 +157,7 @@ def request_rows(_subject: str, request: Request) -> Rows:
         status_wanted=request.status_wanted,
         reference=request.reference,
         transaction_number=request.transaction_number,
+        named_before=request.named_before or None,
         last_position=request.position,
     )
     return {"requests": [row]}
@@ -158,7 +165,7 @@ def request_rows(_subject: str, request: Request) -> Rows:
 
 REQUESTS = Projection(
     name="requests",
-    version=2,
+    version=3,
     subject="request",
     start=Request,
     on=dict.fromkeys(STATES, move),

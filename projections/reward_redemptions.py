@@ -20,6 +20,7 @@ from ledger.facts.reward_redemptions import (
     RewardRedemptionPending,
     RewardRedemptionRolledBack,
 )
+from projections.naming import named_before
 from projections.projection import Projection, Rows, State, Table
 
 STAGES = {"created": 1, "pending": 2, "completed": 3, "failed": 3, "rolled_back": 4}
@@ -37,6 +38,7 @@ class RewardRedemption(State):
     request: str | None = None
     errors: list[str] = field(default_factory=list)
     told_at: dict[str, datetime] = field(default_factory=dict)  # by state: when it was first so
+    named_before: list[str] = []
     position: int = 0
 
 
@@ -57,6 +59,7 @@ class RewardRedemptionRow(NamedTuple):
     failed_at: datetime | None
     rolled_back_at: datetime | None
     contested: bool
+    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
     last_position: int
 
 
@@ -69,10 +72,12 @@ REWARD_REDEMPTIONS_TABLE = Table(
             coupon text COLLATE "C", coupon_code text, debit text COLLATE "C", request text,
             refund_expected boolean NOT NULL, errors text[] NOT NULL,
             created_at timestamptz, completed_at timestamptz, failed_at timestamptz, rolled_back_at timestamptz,
-            contested boolean NOT NULL, last_position bigint NOT NULL)
+            contested boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE reward_redemptions ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX reward_redemptions_named_before ON reward_redemptions USING gin (named_before) "
+        "WHERE named_before IS NOT NULL",
         "CREATE INDEX reward_redemptions_customer ON reward_redemptions (ledger_id, customer)",
         "CREATE INDEX reward_redemptions_refund ON reward_redemptions (ledger_id, subject) WHERE refund_expected",
     ),
@@ -103,6 +108,7 @@ def roll_back(redemption: RewardRedemption, fact: RewardRedemptionRolledBack, oc
 
 def _reach(state: str, redemption: RewardRedemption, fact: RewardRedemptionFact, occurrence: Occurrence) -> None:
     """Take over what the fact names, and its state if that lies further on than the one reached."""
+    redemption.named_before = named_before(redemption.named_before, redemption.customer, fact.customer)
     redemption.customer = fact.customer or redemption.customer
     redemption.reward = fact.reward or redemption.reward
     redemption.reward_name = fact.reward_name or redemption.reward_name
@@ -137,6 +143,7 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
         failed_at=told_at.get("failed"),
         rolled_back_at=told_at.get("rolled_back"),
         contested="completed" in told_at and "failed" in told_at,
+        named_before=redemption.named_before or None,
         last_position=redemption.position,
     )
     return {"reward_redemptions": [row]}
@@ -144,7 +151,7 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
 
 REWARD_REDEMPTIONS = Projection(
     name="reward_redemptions",
-    version=1,
+    version=2,
     subject="reward_redemption",
     start=RewardRedemption,
     on={

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ledger.facts import Occurrence
 from ledger.facts.transfers import TransferCompleted, TransferFact, TransferInitiated
+from projections.naming import named_before
 from projections.projection import Projection, Rows, State, Table
 
 
@@ -22,6 +23,7 @@ class Transfer(State):
     points_received: Decimal | None = None
     initiated_at: datetime | None = None
     received_at: datetime | None = None
+    named_before: list[str] = []
     position: int = 0
 
 
@@ -36,6 +38,7 @@ class TransferRow(NamedTuple):
     differs: bool  # other points arrived than were sent
     initiated_at: datetime | None
     received_at: datetime | None
+    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
     last_position: int
 
 
@@ -47,10 +50,11 @@ TRANSFERS_TABLE = Table(
             sender text COLLATE "C", receiver text COLLATE "C", status text NOT NULL,
             programme text, unit text NOT NULL,
             points numeric NOT NULL, points_received numeric, differs boolean NOT NULL,
-            initiated_at timestamptz, received_at timestamptz, last_position bigint NOT NULL)
+            initiated_at timestamptz, received_at timestamptz, named_before text[], last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE transfers ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX transfers_named_before ON transfers USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX transfers_sender ON transfers (ledger_id, sender)",
         "CREATE INDEX transfers_receiver ON transfers (ledger_id, receiver)",
         "CREATE INDEX transfers_open ON transfers (ledger_id, subject) WHERE status <> 'completed' OR differs",
@@ -76,7 +80,9 @@ def receive(transfer: Transfer, fact: TransferCompleted, occurrence: Occurrence)
 
 
 def _know(transfer: Transfer, fact: TransferFact, occurrence: Occurrence) -> None:
+    transfer.named_before = named_before(transfer.named_before, transfer.sender, fact.sender)
     transfer.sender = fact.sender or transfer.sender
+    transfer.named_before = named_before(transfer.named_before, transfer.receiver, fact.receiver)
     transfer.receiver = fact.receiver or transfer.receiver
     transfer.unit = fact.unit
     transfer.position = max(transfer.position, occurrence.position)
@@ -95,6 +101,7 @@ def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
         differs=sent is not None and received is not None and sent != received,
         initiated_at=transfer.initiated_at,
         received_at=transfer.received_at,
+        named_before=transfer.named_before or None,
         last_position=transfer.position,
     )
     return {"transfers": [row]}
@@ -108,7 +115,7 @@ def _status(transfer: Transfer) -> str:
 
 TRANSFERS = Projection(
     name="transfers",
-    version=2,
+    version=3,
     subject="transfer",
     start=Transfer,
     on={TransferInitiated: initiate, TransferCompleted: receive},

@@ -10,7 +10,6 @@ from projections.accounts import ACCOUNTS
 from projections.as_of import known_of
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection
-from projections.settled_then import settled_otherwise
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.erasure import erase, is_known
 from service.house import HOUSE
@@ -29,14 +28,7 @@ from service.window.reading import (
     refuse_times,
     times_of,
 )
-from service.window.subjects import ROWS_MAX, first_row, rows_of_customer
-
-# Subjects of facts that a later twin has withdrawn since, and that say something of a customer.
-WITHDRAWN_OF_CUSTOMER = """
-    SELECT DISTINCT subject FROM withdrawn
-     WHERE ledger_id = $1 AND subject_kind = $2 AND position <= $4 AND until_position > $4
-       AND strpos(convert_from(body, 'UTF8'), $3) > 0
-"""
+from service.window.subjects import ROWS_MAX, first_row, rows_of_customer, subjects_then
 
 
 async def get_customer(request: web.Request) -> web.Response:
@@ -81,15 +73,10 @@ async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[d
 async def _rows_as_of(
     read: Reader, projection: Projection, customer: str, subjects: Sequence[str], times: Times
 ) -> list[dict[str, Any]]:
-    """Fold what was known of the subjects that name a customer now, or did until a conflict was settled, and give the
-    rows of those that named them then."""
+    """Fold what was known of the subjects that name a customer now, or did before, and give the rows of those that did
+    then."""
     connection, ledger_id = read.connection, read.ledger.ledger_id
-    asked = {*subjects, customer}
-    if times.position is not None:
-        gone = await connection.fetch(WITHDRAWN_OF_CUSTOMER, ledger_id, projection.subject, customer, times.position)
-        asked.update(row["subject"] for row in gone)
-        otherwise = await settled_otherwise(connection, ledger_id, times.position)
-        asked.update(one.fact.subject for one in otherwise.back if one.fact.subject_kind == projection.subject)
+    asked = {*subjects, customer, *await subjects_then(read, projection, customer, times)}
     groups = await known_of(connection, ledger_id, projection, sorted(asked), times.as_of)
     rows = [row for known in groups for row in [first_row(projection, known)] if row]
     named = ["id" if column == "subject" else column for column in projection.customers]

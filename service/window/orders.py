@@ -11,7 +11,7 @@ from service.house import HOUSE
 from service.refunding import post_refund
 from service.window.adjustments import text_of, words_of
 from service.window.reading import body_of, candidates, only, reach, reader, times_of
-from service.window.subjects import first_row, shown
+from service.window.subjects import first_row, shown, subjects_then
 
 ITEMS_MAX = 1_000
 ITEM = "SELECT subject FROM order_items WHERE ledger_id = $1 AND subject = ANY ($2)"
@@ -31,14 +31,17 @@ async def get_order(request: web.Request) -> web.Response:
         times = await times_of(read, request)
         refs = await candidates(read, name)
         found = await read.connection.fetch(ITEMS, read.ledger.ledger_id, refs, ITEMS_MAX + 1)
-        too_long = len(found) > ITEMS_MAX
-        found = found[:ITEMS_MAX]
-        order = only(sorted({row["order_id"] for row in found}), name)
         rows = [shown(row) for row in found]
         if times.given:
-            items = [row["id"] for row in rows]
-            groups = await known_of(read.connection, read.ledger.ledger_id, ORDER_ITEMS, items, times.as_of)
-            rows = [row for known in groups for row in [first_row(ORDER_ITEMS, known)] if row["order_id"] == order]
+            items = {row["id"] for row in rows}
+            for ref in refs:
+                items.update(await subjects_then(read, ORDER_ITEMS, ref, times))
+            groups = await known_of(read.connection, read.ledger.ledger_id, ORDER_ITEMS, sorted(items), times.as_of)
+            known_rows = [row for known in groups for row in [first_row(ORDER_ITEMS, known)] if row]
+            rows = [row for row in known_rows if row["order_id"] in refs]
+        too_long = len(rows) > ITEMS_MAX
+        rows = rows[:ITEMS_MAX]
+        order = only(sorted({row["order_id"] for row in rows}), name)
         return answer(
             {
                 "id": order,

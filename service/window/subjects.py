@@ -16,6 +16,7 @@ from projections.as_of import Known, fold_known, known_of
 from projections.catalogue import PROJECTIONS
 from projections.explain import RowStep, Stuck, row_steps
 from projections.projection import Projection
+from projections.settled_then import settled_otherwise
 from service.answers import answer
 from service.window.reading import Reader, Times, candidates, only, reach, reader, times_of
 from service.window.steps import Page, cause_of, events_of, explains, said, shown_stuck, steps_asked
@@ -27,6 +28,12 @@ HISTORY = """
     SELECT occurred_at, kind, position, untimed, body FROM facts
      WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
      ORDER BY occurred_at, rank, tag, ordinal LIMIT $4
+"""
+# Subjects of facts that a later twin has withdrawn since, and that name somebody or something.
+WITHDRAWN_OF = """
+    SELECT DISTINCT subject FROM withdrawn
+     WHERE ledger_id = $1 AND subject_kind = $2 AND position <= $4 AND until_position > $4
+       AND strpos(convert_from(body, 'UTF8'), $3) > 0
 """
 PARKED = """
     SELECT parked, parked_position FROM subjects
@@ -45,6 +52,28 @@ def _rows_by_customer(projection: Projection) -> str:
     named = " OR ".join(f"{column} = $2" for column in projection.customers)
     name = projection.tables[0].name
     return f"SELECT * FROM {name} WHERE ledger_id = $1 AND ({named}) ORDER BY subject LIMIT {ROWS_MAX + 1}"  # noqa: S608
+
+
+@cache
+def _named_before(projection: Projection) -> str:
+    name = projection.tables[0].name
+    return f"SELECT subject FROM {name} WHERE ledger_id = $1 AND named_before @> ARRAY[$2::text]"  # noqa: S608
+
+
+async def subjects_then(read: Reader, projection: Projection, name: str, times: Times) -> list[str]:
+    """Give the subjects that name a customer, or an order, no longer, but may have as of both times: before somebody
+    else was named, or before a conflict was settled otherwise. One that did not is among them, too, as the case may be.
+    """
+    connection, ledger_id = read.connection, read.ledger.ledger_id
+    found: set[str] = set()
+    if "named_before" in projection.tables[0].columns:
+        found.update(row["subject"] for row in await connection.fetch(_named_before(projection), ledger_id, name))
+    if times.position is not None:
+        gone = await connection.fetch(WITHDRAWN_OF, ledger_id, projection.subject, name, times.position)
+        found.update(row["subject"] for row in gone)
+        otherwise = await settled_otherwise(connection, ledger_id, times.position)
+        found.update(one.fact.subject for one in otherwise.back if one.fact.subject_kind == projection.subject)
+    return sorted(found)
 
 
 def shown(row: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from ledger import registry
 from projections.replay import rebuild
-from tests.deliveries import issued, redeemed
+from tests.deliveries import issued, merged, redeemed
 from tests.service.house import Neighbour, serving
 from tests.service.test_finance import moved
 
@@ -201,3 +201,18 @@ async def test_what_came_late_is_a_prior_period_item_once_and_later_days_open_wi
         await close(acme, "2023-12")
         closed = await figures(acme, {"from": "2023-12-10", "to": "2023-12-10"})
         assert [moved(row) for row in closed] == [{"opening": "70", "closing": "70", "state_available": "70"}]
+
+
+async def test_what_came_late_counts_once_though_those_it_is_about_have_become_one(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (issued("a", 0, 1, 100), issued("b", 0, 3, 200), merged("m", 5, 1, 2), merged("n", 5, 3, 4)):
+            await acme.deliver(body)
+        await close(acme, "2023-11")
+        for body in (issued("a", -9, 1, 90), issued("b", -9, 3, 170), merged("o", 20 * DAY, 2, 4)):
+            await acme.deliver(body)  # earlier twins of both win, and two that were apart are one
+
+        december = await acme.ask_now("/v1/periods/2023-12")
+
+        items = [(item["account"], item["amount"]) for item in december["prior_period_items"]]
+        assert items == [("capillary:9001:2:77:points", "-10"), ("capillary:9001:4:77:points", "-30")]
+        assert (december["totals"][0]["opening"], december["totals"][0]["prior_period"]) == ("300", "-40")

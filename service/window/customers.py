@@ -1,6 +1,6 @@
 """Everything held about one customer, from every projection that names customers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -28,7 +28,9 @@ from service.window.reading import (
     refuse_times,
     times_of,
 )
-from service.window.subjects import ROWS_MAX, first_row, rows_of_customer, subjects_then
+from service.window.subjects import ROWS_MAX, first_row, rows_of_customer, subjects_of_customer, subjects_then
+
+SUBJECTS_PER_FOLD = 500
 
 
 async def get_customer(request: web.Request) -> web.Response:
@@ -61,26 +63,35 @@ async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[d
     for projection in PROJECTIONS:
         if not projection.customers:
             continue
-        rows = await rows_of_customer(read, projection, customer)
+        if times.given and projection is not ACCOUNTS:
+            rows = await _rows_as_of(read, projection, customer, times)
+        else:
+            rows = await rows_of_customer(read, projection, customer)
         if projection is ACCOUNTS:
             rows = await shown_account_rows(read, customer, rows, times)
-        elif times.given:
-            rows = await _rows_as_of(read, projection, customer, [row["id"] for row in rows], times)
         held[projection.tables[0].name] = rows
     return held
 
 
-async def _rows_as_of(
-    read: Reader, projection: Projection, customer: str, subjects: Sequence[str], times: Times
-) -> list[dict[str, Any]]:
+async def _rows_as_of(read: Reader, projection: Projection, customer: str, times: Times) -> list[dict[str, Any]]:
     """Fold what was known of the subjects that name a customer now, or did before, and give the rows of those that did
-    then."""
+    then; of more than ROWS_MAX rows one more."""
     connection, ledger_id = read.connection, read.ledger.ledger_id
-    asked = {*subjects, customer, *await subjects_then(read, projection, customer, times)}
-    groups = await known_of(connection, ledger_id, projection, sorted(asked), times.as_of)
-    rows = [row for known in groups for row in [first_row(projection, known)] if row]
+    asked = {customer, *await subjects_of_customer(read, projection, customer)}
+    asked.update(await subjects_then(read, projection, customer, times))
     named = ["id" if column == "subject" else column for column in projection.customers]
-    return [row for row in rows if customer in (row[column] for column in named)]
+    found: list[dict[str, Any]] = []
+    for some in batched(sorted(asked), SUBJECTS_PER_FOLD):
+        groups = await known_of(connection, ledger_id, projection, some, times.as_of)
+        rows = [row for known in groups for row in [first_row(projection, known)] if row]
+        found += [row for row in rows if customer in (row[column] for column in named)]
+        if len(found) > ROWS_MAX:
+            break
+    return found[: ROWS_MAX + 1]
+
+
+def batched(subjects: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (subjects[first : first + size] for first in range(0, len(subjects), size))
 
 
 async def find_customers(request: web.Request) -> web.Response:

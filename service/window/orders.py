@@ -30,7 +30,8 @@ async def get_order(request: web.Request) -> web.Response:
     async with reader(request) as read:
         times = await times_of(read, request)
         refs = await candidates(read, name)
-        found = await read.connection.fetch(ITEMS, read.ledger.ledger_id, refs, ITEMS_MAX + 1)
+        most = None if times.given else ITEMS_MAX + 1
+        found = await read.connection.fetch(ITEMS, read.ledger.ledger_id, refs, most)
         rows = [shown(row) for row in found]
         if times.given:
             items = {row["id"] for row in rows}

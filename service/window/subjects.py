@@ -76,6 +76,18 @@ async def subjects_then(read: Reader, projection: Projection, name: str, times: 
     return sorted(found)
 
 
+@cache
+def _subjects_by_customer(projection: Projection) -> str:
+    named = " OR ".join(f"{column} = $2" for column in projection.customers)
+    return f"SELECT subject FROM {projection.tables[0].name} WHERE ledger_id = $1 AND ({named})"  # noqa: S608
+
+
+async def subjects_of_customer(read: Reader, projection: Projection, customer: str) -> list[str]:
+    """Give all subjects that name a customer now."""
+    rows = await read.connection.fetch(_subjects_by_customer(projection), read.ledger.ledger_id, customer)
+    return [row["subject"] for row in rows]
+
+
 def shown(row: Any) -> dict[str, Any]:
     """Show a row: everything but the ledger's number, the subject as its id."""
     columns = dict(row)

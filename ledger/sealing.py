@@ -1,6 +1,7 @@
 """The master key: seals what must not be readable in the database. AES-256-GCM, a fresh nonce each time."""
 
 import base64
+import hashlib
 import hmac
 import os
 from pathlib import Path
@@ -12,6 +13,27 @@ from ledger.errors import MasterKeyWrong
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+_BLOCK_BYTES = 64  # of SHA-256
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+
+
+class KeyedHash:
+    """HMAC-SHA-256 (RFC 2104) under one key, for many short messages: the standard library's makes itself ready for
+    each one anew, which takes four times as long as the hashing."""
+
+    def __init__(self, key: bytes) -> None:
+        assert len(key) <= _BLOCK_BYTES
+        block = key.ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(block.translate(_INNER))
+        self._outer = hashlib.sha256(block.translate(_OUTER))
+
+    def digest(self, message: bytes) -> bytes:
+        """Hash a message."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 class MasterKey:

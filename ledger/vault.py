@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.database import Connection
 from ledger.personal import Part, Piece, restore
-from ledger.sealing import NONCE_BYTES, MasterKey
+from ledger.sealing import NONCE_BYTES, KeyedHash, MasterKey
 
 KEYS_REMEMBERED_MAX = 100_000
 KEY_ID_BYTES = 8
@@ -65,6 +65,7 @@ class Vault:
         self._master_key = master_key
         self._keys: dict[tuple[int, str], PersonKey] = {}
         self._derived_keys: dict[tuple[int, str], bytes] = {}
+        self._blinding: dict[int, KeyedHash] = {}
         self._erasures: dict[int, int] = {}
 
     async def erasures(self, connection: Connection, ledger_id: int) -> int:
@@ -92,12 +93,13 @@ class Vault:
 
     def _seal(self, ledger_id: int, part: Part, key: PersonKey, nonce: bytes) -> Sealed:
         plain = _ENCODER.encode(part.pieces)
+        committing = KeyedHash(key.commit)
         return Sealed(
             part.subject,
             key.key_id,
             nonce + key.cipher.encrypt(nonce, plain, part.subject.encode()),
-            hmac.digest(key.commit, b"pieces" + plain, "sha256"),
-            hmac.digest(key.commit, b"says" + part.says, "sha256"),
+            committing.digest(b"pieces" + plain),
+            committing.digest(b"says" + part.says),
             [self.blind(ledger_id, what, value) for what, value in part.identifiers],
         )
 
@@ -127,8 +129,10 @@ class Vault:
 
     def blind(self, ledger_id: int, what: str, value: str) -> bytes:
         """Hash an identifier so that it can be looked up by who has the master key, and guessed by nobody else."""
-        key = self._derived(ledger_id, "blind index")
-        return hmac.digest(key, f"{what}\0{normal(what, value)}".encode(), "sha256")
+        blinding = self._blinding.get(ledger_id)
+        if blinding is None:
+            blinding = self._blinding[ledger_id] = KeyedHash(self._derived(ledger_id, "blind index"))
+        return blinding.digest(f"{what}\0{normal(what, value)}".encode())
 
     def _derived(self, ledger_id: int, purpose: str) -> bytes:
         key = self._derived_keys.get((ledger_id, purpose))

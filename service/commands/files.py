@@ -22,6 +22,7 @@ from service import import_workers
 from service.commands.exports import import_exported
 from service.commands.screen import AsJson, Data, note, progress_bar, show_json, show_table
 from service.importing import Line, Summary, import_lines, is_damage, open_file, read_lines
+from service.memory import keep_what_is_loaded
 from service.place import Place, open_place, settings_of
 
 LINES_NAMED_MAX = 10
@@ -112,6 +113,7 @@ def _teller(progress: Progress, raw: BinaryIO, size: int | None) -> Tell:
 def _import(
     place: Place, inbound: InboundConnection, lines: Lines, tell: Tell, workers: int, *, mending: bool
 ) -> Summary:
+    keep_what_is_loaded()
     if workers > 1:
         task = import_workers.Task(place.dsn, place.master_key, inbound, mending)
         return import_workers.import_by_workers(task, lines, tell, workers)

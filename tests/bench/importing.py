@@ -14,6 +14,7 @@ from ledger.registry import InboundConnection
 from ledger.vault import Vault
 from service.import_workers import Task, import_by_workers
 from service.importing import Line, Summary, import_lines
+from service.memory import keep_what_is_loaded
 from tests.bench.figures import Figure
 from tests.bench.place import BLOCK, Book, Place, Watch, a_history, new_book, opened
 from tests.bench.servers import MASTER_KEY
@@ -39,6 +40,7 @@ async def import_history(events: int, runs: int) -> list[Figure]:
         f"import by {PROCESSES} workers": [],
         f"import by {PROCESSES} commands at once": [],
     }
+    keep_what_is_loaded()  # as `loyalty import` does
     async with opened() as place:
         for run in range(runs):
             lines = lines_of(events, run + 1)
@@ -126,6 +128,7 @@ def _import_by_several(place: Place, events: int, run: int, book: Book) -> float
 
 def _import_part(dsn: str, inbound: dict[str, InboundConnection], events: int, seed: int, barrier: Barrier) -> None:
     async def run() -> None:
+        keep_what_is_loaded()
         files = lines_of(events, seed)
         vault = Vault(MASTER_KEY)
         connection = await connect(dsn)

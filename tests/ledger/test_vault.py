@@ -1,11 +1,15 @@
 """The vault: keys of persons are made once, however many make them at the same time."""
 
 import asyncio
+import hmac
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger.database import Connection, connect
 from ledger.personal import Part, Piece
 from ledger.registry import Ledger
-from ledger.sealing import MasterKey
+from ledger.sealing import KeyedHash, MasterKey
 from ledger.vault import Vault
 
 MASTER_KEY = MasterKey(bytes(range(32)))
@@ -13,6 +17,13 @@ MASTER_KEY = MasterKey(bytes(range(32)))
 
 def parts(*customers: str) -> list[Part]:
     return [Part(f"capillary:1:{customer}", [Piece(0, b'"Ada"')]) for customer in customers]
+
+
+@given(key=st.binary(max_size=64), messages=st.lists(st.binary(max_size=200), max_size=3))
+def test_a_keyed_hash_is_that_of_the_standard_library(key: bytes, messages: list[bytes]) -> None:
+    keyed = KeyedHash(key)
+
+    assert [keyed.digest(one) for one in messages] == [hmac.digest(key, one, "sha256") for one in messages]
 
 
 async def test_imports_that_meet_the_same_new_customers_do_not_wait_for_each_other(

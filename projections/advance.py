@@ -1,11 +1,11 @@
 """Live: the next events become facts, and the facts rows, in one transaction.
 
 Theory. The facts of a subject have a total order that does not mention arrival (projection.Key). A subject whose new
-facts all come after its last folded one is folded forward from its stored state; any other is folded again from its
-facts, alone. Either way its rows are a function of the set of its facts, so any arrival order, duplicates, batch cuts
-and crashes end in the same rows (law 5).
+facts all come after its last folded one is folded forward from where it stands; any other is folded again from before
+the first of them, alone (subjects.py). Either way its rows are a function of the set of its facts, so any arrival
+order, duplicates, batch cuts and crashes end in the same rows (law 5).
 
-Invariant: a generation's rows, states and facts always reflect exactly the events up to its checkpoint. The checkpoint
+Invariant: a generation's rows and facts always reflect exactly the events up to its checkpoint. The checkpoint
 moves by compare-and-swap at the start of the transaction that writes them; a second projector waits for that row and
 then finds that it lost, having written nothing. A subject with a fact that cannot be folded is parked: its rows reflect
 the facts before it, those after it wait, all other subjects go on.
@@ -13,29 +13,27 @@ the facts before it, those after it wait, all other subjects go on.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Iterable, Sequence, Set
 from typing import NamedTuple
 
 from ledger.database import Connection
-from ledger.errors import Unfoldable
 from ledger.facts import Told
 from ledger.interpret import Event, Meaning, interpret_all
 from ledger.read import events_after
-from projections import parked, store
+from projections import parked, states, store
 from projections.catalogue import BY_SUBJECT
 from projections.conflicts import Settled, settle
 from projections.generations import outdated
-from projections.joined import Groups, groups_of, join
-from projections.programmes import governed, read_terms
-from projections.projection import Projection, State, fold, key_of
-from projections.terms import NO_TERMS, Terms
+from projections.joined import join
+from projections.memory import Memory
+from projections.programmes import governed
+from projections.subjects import fold_subjects
 from projections.withdrawn import note_withdrawn
 
 EVENTS_PER_BATCH_MIN = 500  # where the ledger's end is near; twice as many after each full batch, at most
 EVENTS_PER_BATCH_MAX = 8_000
 PAUSE_SECONDS_MAX = 30.0
-EVENTS_PER_TURN = 16  # interpreted, or
-SUBJECTS_PER_TURN = 16  # folded at a stretch: about a millisecond, in which nothing else on the event loop runs
+EVENTS_PER_TURN = 16  # interpreted at a stretch: about a millisecond, in which nothing else on the event loop runs
 UNWRITABLE = store.UNWRITABLE
 UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
 
@@ -59,21 +57,25 @@ async def bound_pauses(connection: Connection, seconds: float = PAUSE_SECONDS_MA
     await connection.execute(BOUND_PAUSES, f"{int(seconds * 1000)}ms")
 
 
-async def advance(connection: Connection, ledger_id: int, limit: int = EVENTS_PER_BATCH_MAX) -> int:
+async def advance(
+    connection: Connection, ledger_id: int, limit: int = EVENTS_PER_BATCH_MAX, memory: Memory | None = None
+) -> int:
     """Take the next batch into the generation of the connection's search_path; give the number of events taken.
 
-    0 means that there was nothing to do, or that another projector was quicker. Raises RebuildDue.
+    `memory` is what the connection has folded before. 0 means that there was nothing to do, or that another projector
+    was quicker. Raises RebuildDue.
     """
     unfit = await outdated(connection)
     after = await store.checkpoint(connection, ledger_id)
     batch = await _understand(after, await events_after(connection, ledger_id, after, limit), unfit)
-    return len(batch.events) if batch.events and await apply(connection, ledger_id, batch) else 0
+    return len(batch.events) if batch.events and await apply(connection, ledger_id, batch, memory) else 0
 
 
-async def follow(connection: Connection, ledger_id: int) -> AsyncGenerator[int, None]:
+async def follow(connection: Connection, ledger_id: int, memory: Memory | None = None) -> AsyncGenerator[int, None]:
     """Take batch after batch, and give the position reached after each; end where the ledger does, or where another
     projector was quicker. What comes next is read before a batch is written, and interpreted while PostgreSQL works.
-    Raises RebuildDue."""
+    `memory` is what the connection has folded before. Raises RebuildDue."""
+    memory = Memory() if memory is None else memory
     unfit = await outdated(connection)
     limit = EVENTS_PER_BATCH_MIN
     after = await store.checkpoint(connection, ledger_id)
@@ -82,7 +84,7 @@ async def follow(connection: Connection, ledger_id: int) -> AsyncGenerator[int, 
         limit = min(2 * limit, EVENTS_PER_BATCH_MAX)
         ahead = await events_after(connection, ledger_id, batch.last, limit)
         written, following = await asyncio.gather(
-            apply(connection, ledger_id, batch), _understand(batch.last, ahead, unfit)
+            apply(connection, ledger_id, batch, memory), _understand(batch.last, ahead, unfit)
         )
         if not written:
             return
@@ -100,22 +102,23 @@ async def _understand(after: int, events: Sequence[Event], unfit: frozenset[str]
     return Batch(after, events[-1].position if events else after, events, meanings, unfit)
 
 
-async def apply(connection: Connection, ledger_id: int, batch: Batch) -> bool:
+async def apply(connection: Connection, ledger_id: int, batch: Batch, memory: Memory | None = None) -> bool:
     """Write what a batch means; False, with nothing written, if the checkpoint is no longer where it begins.
 
     An event whose meaning PostgreSQL cannot hold must not stop those behind it: the batch is halved until it stands
     alone, and it is noted as unrecognised.
     """
+    memory = Memory() if memory is None else memory
     try:
-        return await _write(connection, ledger_id, batch)
+        return await _write(connection, ledger_id, batch, memory)
     except UNWRITABLE as error:
         if len(batch.events) == 1:
-            return await _write(connection, ledger_id, batch._replace(meanings=[unwritable(error)]))
+            return await _write(connection, ledger_id, batch._replace(meanings=[unwritable(error)]), memory)
     middle = len(batch.events) // 2
     cut = batch.events[middle - 1].position
     first = Batch(batch.after, cut, batch.events[:middle], batch.meanings[:middle], batch.outdated)
     second = Batch(cut, batch.last, batch.events[middle:], batch.meanings[middle:], batch.outdated)
-    return await apply(connection, ledger_id, first) and await apply(connection, ledger_id, second)
+    return await apply(connection, ledger_id, first, memory) and await apply(connection, ledger_id, second, memory)
 
 
 def unwritable(error: Exception) -> Meaning:
@@ -123,10 +126,13 @@ def unwritable(error: Exception) -> Meaning:
     return Meaning((), "unrecognised", f"the database cannot hold what it means: {type(error).__name__}")
 
 
-async def _write(connection: Connection, ledger_id: int, batch: Batch) -> bool:
+async def _write(connection: Connection, ledger_id: int, batch: Batch, memory: Memory) -> bool:
     async with connection.transaction():
-        if not await store.move_checkpoint(connection, ledger_id, batch.after, batch.last):
+        turn = await store.move_checkpoint(connection, ledger_id, batch.after, batch.last)
+        if turn is None:
             return False
+        memory.begin(ledger_id, turn.before)
+        await states.write(connection, ledger_id, memory.overflow(ledger_id))
         settled = await settle(connection, ledger_id, batch.events)
         told = [
             one
@@ -140,7 +146,8 @@ async def _write(connection: Connection, ledger_id: int, batch: Batch) -> bool:
         await store.write_facts(connection, ledger_id, told)
         await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
         await write_unread(connection, ledger_id, zip(batch.events, batch.meanings, strict=True))
-        await _fold_all(connection, ledger_id, told, settled, batch.outdated)
+        await _fold_all(connection, ledger_id, told, settled, batch.outdated, memory)
+    memory.commit(ledger_id, turn.now)
     return True
 
 
@@ -156,7 +163,12 @@ async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tu
 
 
 async def _fold_all(
-    connection: Connection, ledger_id: int, told: Sequence[Told], settled: Settled, outdated: Set[str]
+    connection: Connection,
+    ledger_id: int,
+    told: Sequence[Told],
+    settled: Settled,
+    outdated: Set[str],
+    memory: Memory,
 ) -> None:
     """Fold each touched subject, one kind of subject after the other."""
     new: dict[str, list[Told]] = defaultdict(list)
@@ -173,14 +185,14 @@ async def _fold_all(
             continue
         again = {one.fact.subject for one in gone}
         again |= await join(connection, ledger_id, projection, [*new[subject_kind], *gone])
-        await fold_subjects(connection, ledger_id, projection, new[subject_kind], again)
-    await _fold_governed(connection, ledger_id, [*new["programme"], *withdrawn["programme"]])
+        await fold_subjects(connection, ledger_id, projection, new[subject_kind], again, memory)
+    await _fold_governed(connection, ledger_id, [*new["programme"], *withdrawn["programme"]], memory)
 
 
-async def _fold_governed(connection: Connection, ledger_id: int, told: Sequence[Told]) -> None:
+async def _fold_governed(connection: Connection, ledger_id: int, told: Sequence[Told], memory: Memory) -> None:
     """Fold again the accounts of programmes whose terms changed."""
     async for subjects in governed(connection, ledger_id, told):
-        await fold_subjects(connection, ledger_id, BY_SUBJECT["account"], (), frozenset(subjects))
+        await fold_subjects(connection, ledger_id, BY_SUBJECT["account"], (), frozenset(subjects), memory)
 
 
 async def refold(connection: Connection, ledger_id: int, touched: Sequence[Told]) -> None:
@@ -195,136 +207,4 @@ async def refold(connection: Connection, ledger_id: int, touched: Sequence[Told]
             continue
         again = {one.fact.subject for one in facts} | await join(connection, ledger_id, projection, facts)
         await fold_subjects(connection, ledger_id, projection, (), again)
-    await _fold_governed(connection, ledger_id, touched)
-
-
-async def fold_subjects(
-    connection: Connection, ledger_id: int, projection: Projection, new: Sequence[Told], again: Set[str] = frozenset()
-) -> None:
-    """Fold the subjects of some new facts of one kind, which are written already, and fold again, from their first
-    fact, the subjects in `again`: those that joined a group go on in it, those without a fact left vanish."""
-    touched = {one.fact.subject for one in new} | again
-    terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
-    groups = await groups_of(connection, ledger_id, projection, sorted(touched))
-    root_of = groups.root_of()
-    by_root: dict[str, list[Told]] = defaultdict(list)
-    for one in new:
-        subject = one.fact.subject
-        by_root[root_of.get(subject, subject)].append(one)
-    late = {root_of.get(subject, subject) for subject in again}
-    folded = await store.read_subjects(connection, ledger_id, projection.subject, [*by_root.keys() | late])
-    late |= await _cold(connection, ledger_id, projection, by_root.keys() - late - folded.keys(), groups, new)
-    changes = [store.vanished(subject) for subject in again if root_of.get(subject, subject) != subject]
-    for done, (root, facts) in enumerate(by_root.items()):
-        if done % SUBJECTS_PER_TURN == 0:
-            await asyncio.sleep(0)
-        if root not in late:
-            change = _forward(projection, root, sorted(facts, key=key_of), folded.get(root), terms)
-            if change is None:
-                late.add(root)
-            else:
-                changes.append(change)
-    async for root, facts in _all_facts(connection, ledger_id, projection, late, groups):
-        changes.append(anew(projection, root, facts, None, terms) if facts else store.vanished(root))
-    if changes:
-        await store.write_changes(connection, ledger_id, projection, changes)
-
-
-async def _cold(
-    connection: Connection,
-    ledger_id: int,
-    projection: Projection,
-    unknown: Set[str],
-    groups: Groups,
-    new: Sequence[Told],
-) -> set[str]:
-    """Say which subjects without a stored state have facts before the new ones: a rebuild stores none."""
-    if not unknown:
-        return set()
-    first = min(one.occurrence.position for one in new)
-    cold = await store.told_before(connection, ledger_id, projection.subject, sorted(unknown), first)
-    return cold | (unknown & groups.members.keys())
-
-
-async def _all_facts(
-    connection: Connection, ledger_id: int, projection: Projection, roots: Set[str], groups: Groups
-) -> AsyncIterator[tuple[str, list[Told]]]:
-    """Read all facts of some subjects, those of a group merged into one order; none for a subject without any."""
-    alone = sorted(root for root in roots if root not in groups.members)
-    without = set(alone)
-    if alone:
-        async for subject, facts in store.read_facts(connection, ledger_id, projection.subject, alone):
-            without.discard(subject)
-            yield subject, facts
-    for root in sorted(roots - set(alone)):
-        yield root, await read_group(connection, ledger_id, projection, groups.members[root])
-    for subject in without:
-        yield subject, []
-
-
-async def read_group(
-    connection: Connection, ledger_id: int, projection: Projection, members: Sequence[str]
-) -> list[Told]:
-    """Read the facts of joined subjects in one order."""
-    read = store.read_facts(connection, ledger_id, projection.subject, members)
-    facts = [one async for _, told in read for one in told]
-    return sorted(facts, key=key_of)
-
-
-def _forward(
-    projection: Projection, subject: str, facts: Sequence[Told], was: store.Folded | None, terms: Terms
-) -> store.Change | None:
-    """Fold new facts onto a stored state, or onto none; None if the subject must be folded from its first fact."""
-    if was is None:
-        return anew(projection, subject, facts, {}, terms)
-    if was.parked or was.last is None or key_of(facts[0]) <= was.last:
-        return None
-    state = store.decode_state(projection, was.state)
-    before = rows_of(projection, subject, state)
-    try:
-        fold(projection, facts, state, terms)
-    except Unfoldable:
-        return None
-    return _changed(projection, subject, state, facts, before, was.untimed or _untimed(facts))
-
-
-def anew(
-    projection: Projection,
-    subject: str,
-    facts: Sequence[Told],
-    before: Mapping[str, Sequence[store.Row]] | None,
-    terms: Terms,
-) -> store.Change:
-    """Fold all facts of a subject from its start, or up to the one that cannot be folded; `before` is {} for a subject
-    that has no rows yet."""
-    try:
-        return _changed(projection, subject, fold(projection, facts, None, terms), facts, before, _untimed(facts))
-    except Unfoldable as stuck:
-        sound = facts[: stuck.folded]
-        change = _changed(projection, subject, fold(projection, sound, None, terms), sound, before, _untimed(facts))
-        return change._replace(parked=str(stuck), parked_position=stuck.position)
-
-
-def _changed(
-    projection: Projection,
-    subject: str,
-    state: State,
-    facts: Sequence[Told],
-    before: Mapping[str, Sequence[store.Row]] | None,
-    untimed: bool,
-) -> store.Change:
-    """Give the rows of a folded subject, and its state to go on from."""
-    after = rows_of(projection, subject, state)
-    if projection.lines is not None:
-        after |= {name: list(rows) for name, rows in projection.lines(subject, state).items()}
-    last = key_of(facts[-1]) if facts else None
-    return store.Change(subject, last, state, before, after, untimed)
-
-
-def rows_of(projection: Projection, subject: str, state: State) -> dict[str, list[store.Row]]:
-    """Give the rows that a state stands for, growing tables aside."""
-    return {name: list(rows) for name, rows in projection.rows(subject, state).items()}
-
-
-def _untimed(facts: Iterable[Told]) -> bool:
-    return any(occurrence.untimed for _, occurrence in facts)
+    await _fold_governed(connection, ledger_id, touched, Memory())

@@ -22,6 +22,7 @@ from ledger.errors import GenerationUnknown, RebuildDue
 from projections.catalogue import PROJECTIONS
 from projections.conflicts import CREATE_POLICIES
 from projections.projection import Projection
+from projections.states import CREATE_STATES, INDEX_STATES
 from projections.withdrawn import CREATE_WITHDRAWN, INDEX_WITHDRAWN
 
 SCHEMA_NAME = re.compile(r"generation_[0-9]{1,9}")
@@ -38,13 +39,12 @@ CREATE_FACTS = """
 """
 INDEX_FACTS = ("ALTER TABLE facts ADD PRIMARY KEY (ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal)",)
 
-# What each fold remembers of a subject, and the last fact it has folded; `parked` says why it stopped, `untimed` that
-# some fact of it stands where it was recorded, so that its rows depend on arrival (law 5 exempts it).
+# The subjects that are not as all others: `parked` says why a fold stopped, `untimed` that some fact stands where it
+# was recorded, so that the rows depend on arrival (law 5 exempts them).
 CREATE_SUBJECTS = """
     CREATE TABLE subjects (
         ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
-        occurred_at timestamptz, rank smallint, tag bytea, ordinal smallint,
-        state bytea NOT NULL, untimed boolean NOT NULL, parked text, parked_position bigint)
+        untimed boolean NOT NULL, parked text, parked_position bigint)
 """
 INDEX_SUBJECTS = (
     "ALTER TABLE subjects ADD PRIMARY KEY (ledger_id, subject_kind, subject)",
@@ -82,6 +82,7 @@ CREATE_CHECKPOINTS = "CREATE TABLE checkpoints (ledger_id int PRIMARY KEY, posit
 OWN = (
     CREATE_FACTS,
     CREATE_SUBJECTS,
+    CREATE_STATES,
     CREATE_LINKS,
     CREATE_UNREAD,
     CREATE_ORGS,
@@ -191,7 +192,7 @@ async def index_rows(connection: Connection, schema: str) -> None:
 def index_statements() -> list[tuple[str, ...]]:
     """Give what makes the keys and indexes of all tables but the facts, table by table."""
     of_projections = [table.index for projection in PROJECTIONS for table in projection.tables]
-    return [INDEX_SUBJECTS, INDEX_LINKS, INDEX_UNREAD, *of_projections]
+    return [INDEX_SUBJECTS, INDEX_STATES, INDEX_LINKS, INDEX_UNREAD, *of_projections]
 
 
 async def _execute(connection: Connection, schema: str, statements: Iterable[str]) -> None:
@@ -284,7 +285,7 @@ def versions() -> dict[str, int]:
 def shapes() -> Mapping[str, str]:
     """Give a hash of what each projection writes, and of the tables they share: two softwares that write the same
     tables have the same shapes, even if somebody forgot to raise a version."""
-    own = _hash((*OWN, *INDEX_FACTS, *INDEX_SUBJECTS, *INDEX_LINKS, *INDEX_UNREAD))
+    own = _hash((*OWN, *INDEX_FACTS, *INDEX_SUBJECTS, *INDEX_STATES, *INDEX_LINKS, *INDEX_UNREAD))
     return {OWN_TABLES: own, **{one.name: shape_of(one) for one in PROJECTIONS}}
 
 

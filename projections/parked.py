@@ -15,10 +15,10 @@ from projections.projection import Projection
 
 WAITS_FOR_REBUILD = "another version of this software made its rows; they stay as they are until a rebuild"
 
-# A subject that is parked already keeps its reason. One never folded has neither a last fact nor a state.
+# A subject that is parked already keeps its reason.
 PARK = """
-    INSERT INTO subjects (ledger_id, subject_kind, subject, state, untimed, parked, parked_position)
-    SELECT $1, $2, subject, '', false, $3, position FROM unnest($4::text[], $5::bigint[]) AS touched (subject, position)
+    INSERT INTO subjects (ledger_id, subject_kind, subject, untimed, parked, parked_position)
+    SELECT $1, $2, subject, false, $3, position FROM unnest($4::text[], $5::bigint[]) AS touched (subject, position)
     ON CONFLICT (ledger_id, subject_kind, subject) DO UPDATE
        SET parked = excluded.parked, parked_position = excluded.parked_position WHERE subjects.parked IS NULL
 """

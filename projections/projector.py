@@ -8,11 +8,12 @@ its own writes without polling of its own.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 import asyncpg
@@ -24,6 +25,7 @@ from ledger.registry import all_ledgers
 from projections import advance, generations, promotion, store
 from projections.codecs import hasten
 from projections.generations import KEPT, Generation
+from projections.memory import Memory
 from projections.policies import follow_policies
 from projections.retrying import resume
 
@@ -31,6 +33,7 @@ POLL_SECONDS = 0.1
 BATCHES_PER_LEDGER_MAX = 10  # then it is the next one's turn
 RETRY_SECONDS = 1.0
 RETRY_SECONDS_MAX = 60.0  # of a ledger that fails again and again
+COLLECTING = (50_000, 10, 10)  # objects, and rounds, between two looks for garbage
 CARE_SECONDS = 5.0  # how often it looks for generations to remove, subjects that wait no more and other policies
 
 # Where each ledger's rows are, and where the ledger is: most ledgers rest, and cost no question of their own.
@@ -53,6 +56,18 @@ class Pause(NamedTuple):
     seconds: float
 
 
+@contextlib.contextmanager
+def seldom_collecting() -> Iterator[None]:
+    """Let Python look for garbage but seldom: facts and rows come by the thousands and go without being collected, and
+    to look through all that is remembered each time costs as much again as the folding."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECTING)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 class Projector:
     """Advances all ledgers in all kept generations of one database, on connections of its own."""
 
@@ -62,6 +77,7 @@ class Projector:
         self._moved: dict[int, asyncio.Condition] = defaultdict(asyncio.Condition)
         self._positions: dict[tuple[int, int], int] = defaultdict(int)  # by generation and ledger
         self._connections: dict[int, asyncpg.Connection[asyncpg.Record]] = {}
+        self._memories: dict[int, Memory] = defaultdict(Memory)  # what each of those has folded
         self._resting: dict[int, float] = {}  # until when a generation that could not be advanced is left alone
         self._cared_at = 0.0
         self._projects = False  # who only watches writes nothing
@@ -172,7 +188,9 @@ class Projector:
         key = (generation.generation, ledger_id)
         batches, batches_max = 0, BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
         try:
-            async with contextlib.aclosing(advance.follow(connection, ledger_id)) as positions:
+            async with contextlib.aclosing(
+                advance.follow(connection, ledger_id, self._memories[generation.generation])
+            ) as positions:
                 async for position in positions:
                     await self._tell(*key, position)
                     batches += 1
@@ -225,6 +243,7 @@ class Projector:
 
     async def _leave(self, *numbers: int) -> None:
         for number in numbers:
+            self._memories.pop(number, None)
             await self._connections.pop(number).close(timeout=5)
             self._positions = defaultdict(int, {at: here for at, here in self._positions.items() if at[0] != number})
 
@@ -251,8 +270,10 @@ class Projector:
 async def catch_up(connection: Connection, ledger_id: int) -> int:
     """Advance one ledger until its rows reflect all of it; give the position. Raises RebuildDue."""
     await hasten(connection)
-    while (position := await store.checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
-        async for _ in advance.follow(connection, ledger_id):
-            pass
+    memory = Memory()
+    with seldom_collecting():
+        while (position := await store.checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
+            async for _ in advance.follow(connection, ledger_id, memory):
+                pass
     await follow_policies(connection, ledger_id)
     return position

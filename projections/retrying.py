@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from ledger.database import Connection
 from projections import store
-from projections.advance import fold_subjects
 from projections.catalogue import BY_SUBJECT
 from projections.generations import outdated
 from projections.joined import rejoin
 from projections.parked import WAITS_FOR_REBUILD
+from projections.subjects import fold_subjects
 
 SUBJECTS_PER_TRY = 500
 
@@ -49,11 +49,12 @@ async def retry(
     kinds = [one.subject for one in BY_SUBJECT.values() if one.name in await outdated(connection)]
     after = ("", "")
     while True:
+        asked = (ledger_id, subject_kind, subject, reason, kinds, *after, SUBJECTS_PER_TRY)
+        if not await connection.fetch(NEXT_PARKED, *asked):
+            return Retried(tried, still)  # the projector need not forget what it has folded
         async with connection.transaction():
             await store.hold_checkpoint(connection, ledger_id)
-            rows = await connection.fetch(
-                NEXT_PARKED, ledger_id, subject_kind, subject, reason, kinds, *after, SUBJECTS_PER_TRY
-            )
+            rows = await connection.fetch(NEXT_PARKED, *asked)
             if not rows:
                 return Retried(tried, still)
             by_kind = defaultdict[str, list[str]](list)

@@ -1,4 +1,4 @@
-"""Facts, folded states and rows, written to and read from the generation that the connection's search_path names.
+"""Facts and rows, written to and read from the generation that the connection's search_path names.
 
 SQL over a projection's tables is composed here, and nowhere else, from the names in our own Table values.
 """
@@ -6,7 +6,7 @@ SQL over a projection's tables is composed here, and nowhere else, from the name
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from operator import itemgetter
+from operator import is_, itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
@@ -36,22 +36,9 @@ FACT_COLUMNS = (
     "kind",
     "body",
 )
-SUBJECT_COLUMNS = (
-    "ledger_id",
-    "subject_kind",
-    "subject",
-    "occurred_at",
-    "rank",
-    "tag",
-    "ordinal",
-    "state",
-    "untimed",
-    "parked",
-    "parked_position",
-)
-READ_SUBJECTS = """
-    SELECT subject, occurred_at, rank, tag, ordinal, state, untimed, parked FROM subjects
-     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
+SUBJECT_COLUMNS = ("ledger_id", "subject_kind", "subject", "untimed", "parked", "parked_position")
+READ_NOTED = """
+    SELECT subject, untimed, parked FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
 """
 DELETE_SUBJECTS = "DELETE FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)"
 READ_FACTS = """
@@ -63,28 +50,38 @@ DELETE_FACT = """
     DELETE FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
        AND occurred_at = $4 AND rank = $5 AND tag = $6 AND ordinal = $7
 """
-NO_KEY = (None, None, None, None)
-TOLD_BEFORE = """
-    SELECT named.subject FROM unnest($3::text[]) AS named (subject), LATERAL (
-        SELECT FROM facts WHERE facts.ledger_id = $1 AND facts.subject_kind = $2 AND facts.subject = named.subject
-           AND facts.position < $4 LIMIT 1) told
+READ_FACTS_AFTER = """
+    SELECT f.subject, f.kind, f.body, f.occurred_at, f.tag, f.ordinal, f.position, f.untimed
+      FROM unnest($3::text[], $4::timestamptz[], $5::smallint[], $6::bytea[], $7::smallint[])
+           AS asked (subject, occurred_at, rank, tag, ordinal)
+      JOIN facts f ON f.ledger_id = $1 AND f.subject_kind = $2 AND f.subject = asked.subject
+       AND (f.occurred_at, f.rank, f.tag, f.ordinal) > (asked.occurred_at, asked.rank, asked.tag, asked.ordinal)
+       AND f.position < $8
+     ORDER BY f.subject, f.occurred_at, f.rank, f.tag, f.ordinal
 """
 CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1"
-HOLD_CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1 FOR UPDATE"
 START_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
-MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $3 WHERE ledger_id = $1 AND position = $2 RETURNING true"
+# Whoever writes rows, at the end of the ledger or out of turn, changes the checkpoint's row: see memory.py.
+HOLD_CHECKPOINT = "UPDATE checkpoints SET position = position WHERE ledger_id = $1 RETURNING position"
+CLAIM_CHECKPOINT = "SELECT xmin::text FROM checkpoints WHERE ledger_id = $1 AND position = $2 FOR UPDATE"
+MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $2 WHERE ledger_id = $1 RETURNING xmin::text"
 
 
 FactRow: TypeAlias = tuple[int, str, str, datetime, int, bytes, int, int, bool, str, bytes]
 
 
-class Folded(NamedTuple):
-    """A subject as it was last folded; `last` is None when it must be folded from its first fact next time."""
+class Noted(NamedTuple):
+    """What is noted of a subject that is not as others are."""
 
-    last: Key | None
-    state: bytes
-    untimed: bool
+    untimed: bool  # some fact of it stands where it was recorded
     parked: str | None
+
+
+class Turn(NamedTuple):
+    """The transaction that wrote before, and the one that writes now."""
+
+    before: str
+    now: str
 
 
 async def checkpoint(connection: Connection, ledger_id: int) -> int:
@@ -99,11 +96,15 @@ async def hold_checkpoint(connection: Connection, ledger_id: int) -> int:
     return position
 
 
-async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new: int) -> bool:
-    """Move the checkpoint if it still is where we read it: whoever loses this race has written nothing."""
+async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new: int) -> Turn | None:
+    """Move the checkpoint if it still is where we read it; None otherwise: whoever loses this race has written
+    nothing."""
     if old == 0:
         await connection.execute(START_CHECKPOINT, ledger_id)
-    return bool(await connection.fetchval(MOVE_CHECKPOINT, ledger_id, old, new))
+    before = await connection.fetchval(CLAIM_CHECKPOINT, ledger_id, old)
+    if before is None:
+        return None
+    return Turn(before, await connection.fetchval(MOVE_CHECKPOINT, ledger_id, new))
 
 
 async def write_facts(connection: Connection, ledger_id: int, told: Iterable[Told]) -> None:
@@ -152,9 +153,24 @@ async def read_facts(
     connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
 ) -> AsyncIterator[tuple[str, list[Told]]]:
     """Read all facts of some subjects of one kind: a subject at a time, its facts in order."""
+    async for one in _read_facts(connection, READ_FACTS, ledger_id, subject_kind, subjects):
+        yield one
+
+
+async def read_facts_after(
+    connection: Connection, ledger_id: int, subject_kind: str, after: Mapping[str, Key], position: int
+) -> AsyncIterator[tuple[str, list[Told]]]:
+    """Read the facts of some subjects of one kind that come after a fact of each and were told before a position: a
+    subject at a time, in order."""
+    keys = [list(after), *([key[at] for key in after.values()] for at in range(len(Key._fields)))]
+    async for one in _read_facts(connection, READ_FACTS_AFTER, ledger_id, subject_kind, *keys, position):
+        yield one
+
+
+async def _read_facts(connection: Connection, query: str, *arguments: Any) -> AsyncIterator[tuple[str, list[Told]]]:
     subject, told = "", list[Told]()
     async with connection.transaction():
-        async for row in connection.cursor(READ_FACTS, ledger_id, subject_kind, subjects, prefetch=5_000):
+        async for row in connection.cursor(query, *arguments, prefetch=5_000):
             if row[0] != subject:
                 if told:
                     yield subject, told
@@ -170,35 +186,20 @@ def told_of(row: Sequence[Any]) -> Told:
     return Told(decode(kind, body), Occurrence(occurred_at, tag, ordinal, position, untimed))
 
 
-async def read_subjects(
+async def read_noted(
     connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
-) -> dict[str, Folded]:
-    """Read how some subjects of one kind were last folded; those never folded are left out."""
-    rows = await connection.fetch(READ_SUBJECTS, ledger_id, subject_kind, subjects)
-    return {
-        row["subject"]: Folded(
-            None if row["occurred_at"] is None else Key(row["occurred_at"], row["rank"], row["tag"], row["ordinal"]),
-            row["state"],
-            row["untimed"],
-            row["parked"],
-        )
-        for row in rows
-    }
-
-
-async def told_before(
-    connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str], position: int
-) -> set[str]:
-    """Say which of some subjects have facts told before a position."""
-    rows = await connection.fetch(TOLD_BEFORE, ledger_id, subject_kind, subjects, position)
-    return {row["subject"] for row in rows}
+) -> dict[str, Noted]:
+    """Read which of some subjects of one kind are parked, or exempt from law 5."""
+    rows = await connection.fetch(READ_NOTED, ledger_id, subject_kind, subjects)
+    return {row["subject"]: Noted(row["untimed"], row["parked"]) for row in rows}
 
 
 Row: TypeAlias = tuple[Any, ...]
 
 
 class Change(NamedTuple):
-    """What folding did to one subject. `before` holds its rows until now, None where they must all be replaced."""
+    """What folding did to one subject. `before` holds its rows until now, {} if there are none; None where all must be
+    replaced, whatever they are."""
 
     subject: str
     last: Key | None
@@ -208,6 +209,8 @@ class Change(NamedTuple):
     untimed: bool = False
     parked: str | None = None  # why the next fact cannot be folded
     parked_position: int | None = None
+    facts: int = 0  # in the state
+    noted: bool = False  # that it is untimed is noted already
 
 
 def vanished(subject: str) -> Change:
@@ -218,12 +221,11 @@ def vanished(subject: str) -> Change:
 async def write_changes(
     connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[Change]
 ) -> None:
-    """Write the new states and rows of some subjects of one projection; only rows that differ are touched."""
-    known = [change.subject for change in changes if change.before != {}]
-    if known:
-        await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, known)
-    await copy_subjects(connection, ledger_id, projection, [change for change in changes if change.state is not None])
+    """Write the new rows of some subjects of one projection; only rows that differ are touched."""
     replaced = [change.subject for change in changes if change.before is None]
+    if replaced:
+        await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, replaced)
+    await note_subjects(connection, ledger_id, projection, changes)
     for table in projection.tables:
         if replaced:
             await connection.execute(_delete_subjects(table), ledger_id, replaced)
@@ -233,23 +235,14 @@ async def write_changes(
         await copy_rows(connection, ledger_id, table, new)
 
 
-async def copy_subjects(
-    connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[Change], *, cold: bool = False
+async def note_subjects(
+    connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[Change]
 ) -> None:
-    """Write the states of subjects that have none; those written `cold` must be folded from their first fact when the
-    next one comes."""
+    """Note the subjects that are parked, or exempt from law 5, and are not noted yet."""
     records = [
-        (
-            ledger_id,
-            projection.subject,
-            change.subject,
-            *(NO_KEY if cold or change.last is None else change.last),
-            b"" if cold or change.state is None else encode_state(change.state),
-            change.untimed,
-            change.parked,
-            change.parked_position,
-        )
+        (ledger_id, projection.subject, change.subject, change.untimed, change.parked, change.parked_position)
         for change in changes
+        if change.parked or (change.untimed and not change.noted)
     ]
     if records:
         await connection.copy_records_to_table("subjects", records=records, columns=SUBJECT_COLUMNS)
@@ -271,10 +264,11 @@ def _difference(table: Table, changes: Sequence[Change]) -> tuple[list[Row], lis
     key_of = _key_of(table)
     for change in changes:
         after = change.after.get(table.name, ())
-        if table.grows or not change.before:
+        was = change.before.get(table.name, ()) if change.before else ()
+        if not was:
             new += [(change.subject, row) for row in after]
             continue
-        before = {key_of(row): row for row in change.before.get(table.name, ())}
+        before = {key_of(row): row for row in was}
         for row in after:
             key = key_of(row)
             old = before.pop(key, None)
@@ -295,7 +289,7 @@ def _key_of(table: Table) -> Callable[[Row], Row]:
 
 def _same(old: Row, row: Row) -> bool:
     """Compare to the last digit: 4 and 4.000 are equal, but not the same row to a digest."""
-    return old == row and _ENCODER.encode(old) == _ENCODER.encode(row)
+    return all(map(is_, old, row)) or (old == row and _ENCODER.encode(old) == _ENCODER.encode(row))
 
 
 @cache
@@ -322,19 +316,3 @@ def _delete_by(table: Table, types: tuple[str, ...]) -> str:
 _ARRAYS = {str: "text", int: "bigint"}
 
 _ENCODER = msgspec.json.Encoder()
-
-
-def encode_state(state: State) -> bytes:
-    """Write a state down."""
-    return _ENCODER.encode(state)
-
-
-@cache
-def _state_decoder(projection_state: type[State]) -> Any:
-    return msgspec.json.Decoder(projection_state)
-
-
-def decode_state(projection: Projection, state: bytes) -> State:
-    """Read back what `encode_state` wrote."""
-    decoded: State = _state_decoder(projection.start).decode(state)
-    return decoded

@@ -35,8 +35,9 @@ QUESTIONS = (
 
 UNREAD = "SELECT source, unread FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
 SUBJECTS = """
-    SELECT subject_kind, count(*) AS subjects, count(parked) AS parked FROM subjects WHERE ledger_id = $1 GROUP BY 1
+    SELECT subject_kind, count(DISTINCT subject) AS subjects FROM facts WHERE ledger_id = $1 GROUP BY 1
 """
+PARKED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND parked IS NOT NULL"
 ACCOUNTS = "SELECT count(*) FROM accounts WHERE ledger_id = $1"
 
 
@@ -170,4 +171,4 @@ async def sum_up(connection: Connection, ledger: Ledger, sent: Iterable[Sent]) -
     counts = {row["subject_kind"]: row["subjects"] for row in rows}
     subjects = {projection.name: counts.get(projection.subject, 0) for projection in PROJECTIONS}
     subjects["accounts"] = await connection.fetchval(ACCOUNTS, ledger.ledger_id)  # its subjects are the holders
-    return Summary(unread, subjects, sum(row["parked"] for row in rows))
+    return Summary(unread, subjects, await connection.fetchval(PARKED, ledger.ledger_id))

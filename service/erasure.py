@@ -13,8 +13,8 @@ from ledger.database import Connection, connect
 from ledger.errors import SubjectUnknown
 from ledger.registry import Ledger, all_ledgers
 from ledger.vault import Vault
-from projections import store
 from projections.accounts import ACCOUNTS, Wallet
+from projections.as_of import AsOf, fold_known, known_of
 from projections.joined import components, groups_of
 from service.acts import append_act
 
@@ -76,15 +76,17 @@ async def is_known(connection: Connection, ledger: Ledger, customer: str) -> boo
 async def _one_person(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
     """Name all customers who are this person by merges."""
     groups = await groups_of(connection, ledger.ledger_id, ACCOUNTS, [customer])
-    folded = await store.read_subjects(connection, ledger.ledger_id, ACCOUNTS.subject, list(groups.members))
+    if not groups.members:
+        return [customer]
     people = []
-    for root, members in groups.members.items():
-        if root in folded and not folded[root].parked:  # a merge may have been undone: then they are two again
-            wallet = store.decode_state(ACCOUNTS, folded[root].state)
+    for known in await known_of(connection, ledger.ledger_id, ACCOUNTS, [customer], AsOf()):
+        standing = fold_known(ACCOUNTS, known)
+        if standing.parked is None:  # a merge may have been undone: then they are two again
+            wallet = standing.state
             assert isinstance(wallet, Wallet)
             people += [one for one in components(wallet.survivors.items()).values() if customer in one]
         else:
-            people.append(list(members))
+            people += map(list, groups.members.values())
     return sorted({customer}.union(*people))
 
 

@@ -19,12 +19,11 @@ from functools import partial
 import uvloop
 from aiohttp import web
 
-from projections.projector import Projector
+from projections.projector import Projector, seldom_collecting
 from service.house import HOUSE
 
 RESTART_SECONDS = 1.0
 STOP_SECONDS_MAX = 10.0  # a batch under way is undone, not waited for
-COLLECTING = (50_000, 10, 10)  # facts and rows come by the thousands and go without being collected
 SIGN = b"."
 SIGNS_MAX = 4096  # that were sent while nobody read: one would do
 
@@ -89,7 +88,6 @@ def _project(end: socket.socket, dsn: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end.setblocking(False)
     gc.freeze()
-    gc.set_threshold(*COLLECTING)
 
     async def work() -> None:
         projector = Projector(dsn)
@@ -100,5 +98,6 @@ def _project(end: socket.socket, dsn: str) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await running
 
-    uvloop.run(work())
+    with seldom_collecting():
+        uvloop.run(work())
     os._exit(0)

@@ -15,7 +15,7 @@ from ledger.identify import KEY_BYTES
 from ledger.interpret import Event, interpret_all
 from ledger.read import conflicting_keys, events_between, twins
 from ledger.registry import Ledger
-from projections import advance, store
+from projections import store
 from projections.catalogue import PROJECTIONS
 from projections.conflicts import policies_of_generation, winners
 from projections.digest import is_position
@@ -23,6 +23,7 @@ from projections.generations import outdated
 from projections.joined import groups_of
 from projections.programmes import read_terms
 from projections.projection import Projection, Table
+from projections.subjects import anew, read_group
 from projections.terms import NO_TERMS
 
 SUBJECTS_PER_READ = 200
@@ -122,12 +123,12 @@ async def _check_subjects(
     groups = await groups_of(connection, ledger.ledger_id, projection, subjects)
     root_of = groups.root_of()
     terms = await read_terms(connection, ledger.ledger_id) if projection.under is not None else NO_TERMS
-    facts = {root: await advance.read_group(connection, ledger.ledger_id, projection, members)
+    facts = {root: await read_group(connection, ledger.ledger_id, projection, members)
              for root, members in groups.members.items()}  # fmt: skip
     alone = [subject for subject in subjects if subject not in root_of]
     async for subject, told in store.read_facts(connection, ledger.ledger_id, projection.subject, alone):
         facts[subject] = told
-    folded = {root: advance.anew(projection, root, told, {}, terms) for root, told in facts.items()}
+    folded = {root: anew(projection, root, told, {}, terms) for root, told in facts.items()}
     members = sorted({*facts, *root_of})
     for table in projection.tables:
         stored = await _stored(connection, ledger.ledger_id, table, members)

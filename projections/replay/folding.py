@@ -18,6 +18,7 @@ from projections.programmes import read_terms
 from projections.projection import Projection
 from projections.replay.parts import Subjects, Work
 from projections.replay.refused import REFUSE
+from projections.subjects import anew, read_group
 from projections.terms import NO_TERMS
 
 ORDERED_FACTS = """
@@ -42,12 +43,12 @@ async def fold_range(connection: Connection, work: Work) -> int:
     terms = await read_terms(connection, work.ledger_id) if projection.under is not None else NO_TERMS
 
     def rows_of(subject: str, facts: Sequence[Told]) -> store.Change:
-        return advance.anew(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not kept
+        return anew(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not kept
 
     changes = [rows_of(subject, facts) for subject, facts in _told(rows) if subject not in roots]
     for root in sorted(subject for subject, root in roots.items() if subject == root):
         members = [row["subject"] for row in await connection.fetch(MEMBERS, work.ledger_id, work.subject_kind, root)]
-        changes.append(rows_of(root, await advance.read_group(connection, work.ledger_id, projection, members)))
+        changes.append(rows_of(root, await read_group(connection, work.ledger_id, projection, members)))
     await _write(connection, work.ledger_id, projection, changes)
     return len(rows)
 
@@ -64,7 +65,7 @@ async def _write(
     noted = [change for change in changes if change.parked or change.untimed]
     try:
         async with connection.transaction():
-            await store.copy_subjects(connection, ledger_id, projection, noted, cold=True)
+            await store.note_subjects(connection, ledger_id, projection, noted)
             for table in projection.tables:
                 rows = [(change.subject, row) for change in changes for row in change.after.get(table.name, ())]
                 await store.copy_rows(connection, ledger_id, table, rows)

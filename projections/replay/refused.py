@@ -15,6 +15,7 @@ from projections.catalogue import BY_SUBJECT
 from projections.joined import groups_of
 from projections.programmes import read_terms
 from projections.projection import Projection
+from projections.subjects import anew, read_group
 from projections.terms import NO_TERMS
 
 CREATE_REFUSED = """
@@ -33,7 +34,7 @@ async def settle_refused(connection: Connection) -> None:
             while True:
                 groups = await groups_of(connection, ledger_id, projection, [subject])
                 members = groups.members.get(subject, [subject])
-                facts = await advance.read_group(connection, ledger_id, projection, members)
+                facts = await read_group(connection, ledger_id, projection, members)
                 error = await _refusal(connection, ledger_id, projection, subject, facts)
                 if error is None:
                     break
@@ -59,7 +60,7 @@ async def _refusal(
 ) -> Exception | None:
     """Write the rows that facts of a subject come to, or say why PostgreSQL refuses them."""
     terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
-    change = advance.anew(projection, subject, facts, None, terms) if facts else store.vanished(subject)
+    change = anew(projection, subject, facts, None, terms) if facts else store.vanished(subject)
     try:
         async with connection.transaction():
             await store.write_changes(connection, ledger_id, projection, [change])

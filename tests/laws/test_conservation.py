@@ -13,7 +13,7 @@ from projections.accounts import ACCOUNTS, Wallet
 from projections.accounts.lots import ZERO, Account
 from projections.joined import components
 from projections.projection import fold, key_of
-from projections.store import decode_state, encode_state
+from projections.states import decode_state, encode_state
 from tests.deliveries import delivery
 from tests.laws.histories import histories
 

@@ -14,7 +14,7 @@ from ledger.facts.promises import PromiseCancelled, PromiseMade
 from projections.accounts import ACCOUNTS, Wallet
 from projections.accounts.lots import ZERO, Account
 from projections.projection import fold
-from projections.store import decode_state, encode_state
+from projections.states import decode_state, encode_state
 from tests.laws.test_reference import HOLDERS, PROGRAMME, Pair, Step, steps
 
 EXAMPLES_MIN = 200

@@ -8,7 +8,7 @@ from typing import Any
 
 from ledger.facts import Fact, Occurrence, Told
 from projections.projection import Projection, fold, key_of
-from projections.store import decode_state, encode_state
+from projections.states import decode_state, encode_state
 
 FIRST_DAY = datetime(2024, 1, 1, 12, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
 from projections.accounts import ACCOUNTS
 from projections.accounts.lots import Account
 from projections.projection import fold
-from projections.store import decode_state, encode_state
+from projections.states import decode_state, encode_state
 from projections.terms import ProgrammeTerms, Terms, end_of, period_end
 from tests.projections.points import days, expired, given_back, issued, lots, on_day, received, redeemed
 from tests.projections.telling import day

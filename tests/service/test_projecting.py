@@ -46,10 +46,10 @@ async def test_a_ledger_that_cannot_be_projected_holds_no_other_one_up(
     async with serving(dsn, "stuck", "sound") as (stuck, sound):
         write = advance._write
 
-        async def write_or_fail(connection: object, ledger_id: int, batch: object) -> bool:
+        async def write_or_fail(connection: object, ledger_id: int, *batch: object) -> bool:
             if ledger_id == stuck.ledger.ledger_id:
                 raise ZeroDivisionError
-            return await write(connection, ledger_id, batch)  # type: ignore[arg-type]
+            return await write(connection, ledger_id, *batch)  # type: ignore[arg-type]
 
         monkeypatch.setattr(advance, "_write", write_or_fail)
         await stuck.deliver(issued("a", 0, 1, 10))

@@ -164,10 +164,13 @@ async def _stood(
 
 
 def _gone_on(projection: Projection, stood: Stood, terms: Terms) -> Folded | None:
-    """Fold new facts into those of a subject that were told before; None if one of them cannot be folded."""
+    """Fold new facts into those of a subject that were told before; None if one of them cannot be folded, or so much
+    would be folded twice that to replace all rows is less work."""
     subject, stored, prior, new, _ = stood
     facts_before = (stored.facts if stored else 0) + len(prior)
     in_order = not prior or key_of(prior[-1]) < key_of(new[0])
+    if not in_order and len(prior) > 2 * states.FACTS_PER_STATE:
+        return None
     try:
         if facts_before == 0:
             return _marked(projection, stood, projection.start(), new, {}, terms)
@@ -219,7 +222,7 @@ def _fold_keeping_states(
     """Fold facts into a state of so many; give the states on the way from which a late fact may be folded again."""
     written: list[Written] = []
     step, start = states.FACTS_PER_STATE, 0
-    ends = [end for end in range(len(facts) - states.STATES_KEPT * step, len(facts), step) if end > 0]
+    ends = [end for end in range(len(facts) - (states.STATES_KEPT - 1) * step, len(facts), step) if end > 0]
     for end in [*ends, len(facts)]:
         fold(projection, facts[start:end] if ends else facts, state, terms)
         start = end

@@ -13,7 +13,7 @@ import logging
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import asyncpg
@@ -21,7 +21,7 @@ import asyncpg
 from ledger.database import Connection, connect, enter_generation
 from ledger.errors import RebuildDue
 from ledger.read import tail
-from ledger.registry import all_ledgers
+from ledger.registry import Ledger, all_ledgers
 from projections import advance, generations, promotion, store
 from projections.codecs import hasten
 from projections.generations import KEPT, Generation
@@ -33,6 +33,7 @@ POLL_SECONDS = 0.1
 BATCHES_PER_LEDGER_MAX = 10  # then it is the next one's turn
 RETRY_SECONDS = 1.0
 RETRY_SECONDS_MAX = 60.0  # of a ledger that fails again and again
+COMPLAIN_SECONDS = 600.0  # between two words about the same that lasts
 COLLECTING = (50_000, 10, 10)  # objects, and rounds, between two looks for garbage
 CARE_SECONDS = 5.0  # how often it looks for generations to remove, subjects that wait no more and other policies
 
@@ -68,6 +69,24 @@ def seldom_collecting() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+class Complaints:
+    """Says what goes wrong when that begins, and again but rarely while it lasts."""
+
+    def __init__(self) -> None:
+        self._said: dict[object, tuple[str, float]] = {}  # about whom: what, and until when that is enough
+
+    def say(self, about: object, what: str, *facts: object) -> None:
+        said, enough_until = self._said.get(about, ("", 0.0))
+        if said != what % facts or enough_until < time.monotonic():
+            self._said[about] = what % facts, time.monotonic() + COMPLAIN_SECONDS
+            _log.error(what, *facts)
+
+    def settled(self, about: object) -> None:
+        """Say that it goes well again, if it did not."""
+        if self._said.pop(about, None) is not None:
+            _log.info("%s goes on", about)
+
+
 class Projector:
     """Advances all ledgers in all kept generations of one database, on connections of its own."""
 
@@ -85,6 +104,7 @@ class Projector:
         self._promoted = asyncio.Condition()
         self._read = 0  # the generation that the readers of this process see
         self._pauses: dict[tuple[int, int], Pause] = {}  # by generation and ledger
+        self._complaints = Complaints()
         self.pass_on: Callable[[], None] | None = None  # tells the process that projects of what was appended
         self.moved: Callable[[], None] | None = None  # tells the process that answers that rows have moved
 
@@ -138,12 +158,14 @@ class Projector:
                 try:
                     while True:
                         await step(connection)
+                        self._complaints.settled("projecting")
                 finally:
                     await self._leave(*self._connections)
                     await connection.close(timeout=5)
             except Exception as error:
                 where = traceback.extract_tb(error.__traceback__)[-1]
-                _log.error("projections wait: %s in %s:%s", type(error).__name__, where.name, where.lineno)
+                what = (type(error).__name__, where.name, where.lineno)
+                self._complaints.say("projecting", "projections wait: %s in %s:%s", *what)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _advance_all(self, connection: Connection) -> None:
@@ -156,13 +178,15 @@ class Projector:
                 continue
             try:
                 busy = await self._advance_generation(one) or busy
+                self._complaints.settled(f"generation {one.generation}")
             except RebuildDue:
-                _log.error("generation %s stays as it is: another version made it; rebuild", one.generation)
-                self._resting[one.generation] = time.monotonic() + 60 * CARE_SECONDS
+                self._stays(one.generation)
             except Exception as error:
                 if one.state == "active":
                     raise
-                _log.error("generation %s waits: %s", one.generation, type(error).__name__)
+                self._complaints.say(
+                    f"generation {one.generation}", "generation %s waits: %s", one.generation, type(error).__name__
+                )
                 self._resting[one.generation] = time.monotonic() + CARE_SECONDS
                 await self._leave(one.generation)
         if not busy:
@@ -220,11 +244,25 @@ class Projector:
         if self._projects and time.monotonic() > self._cared_at + CARE_SECONDS:
             self._cared_at = time.monotonic()
             await promotion.sweep(connection)
-            for one in self._connections.values():
-                for ledger in await all_ledgers(connection):
-                    await resume(one, ledger.ledger_id)
-                    await follow_policies(one, ledger.ledger_id)
+            for number, one in self._connections.items():
+                if self._resting.get(number, 0) < time.monotonic():
+                    await self._care_for(number, one, await all_ledgers(connection))
         return kept
+
+    async def _care_for(self, generation: int, connection: Connection, ledgers: Sequence[Ledger]) -> None:
+        """Fold what waits no more, and follow other policies, in one generation."""
+        try:
+            for ledger in ledgers:
+                await resume(connection, ledger.ledger_id)
+                await follow_policies(connection, ledger.ledger_id)
+        except RebuildDue:
+            self._stays(generation)
+
+    def _stays(self, generation: int) -> None:
+        """Leave a generation that another version made alone for a while."""
+        about = f"generation {generation}"
+        self._complaints.say(about, "%s stays as it is: another version made it; rebuild", about)
+        self._resting[generation] = time.monotonic() + 60 * CARE_SECONDS
 
     async def _enter(self, generation: Generation) -> "Connection | None":
         """Give the connection of a generation; None if it was dropped in this moment."""
@@ -236,9 +274,8 @@ class Projector:
                 return None
             await advance.bound_pauses(connection)
             await hasten(connection)
-            for ledger in await all_ledgers(connection) if self._projects else ():
-                await resume(connection, ledger.ledger_id)
-                await follow_policies(connection, ledger.ledger_id)
+            if self._projects:
+                await self._care_for(number, connection, await all_ledgers(connection))
         return self._connections[number]
 
     async def _leave(self, *numbers: int) -> None:

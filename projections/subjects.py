@@ -6,7 +6,6 @@ what cannot be had that way is folded from the first fact, all its rows replaced
 or left a group, whose terms changed, or that lost a fact.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
@@ -22,7 +21,6 @@ from projections.projection import Key, Projection, State, fold, key_of
 from projections.states import FIRST, Stored, Written, decode_state, encode_state
 from projections.terms import NO_TERMS, Terms
 
-SUBJECTS_PER_TURN = 16  # folded at a stretch: about a millisecond, in which nothing else on the event loop runs
 NOTHING_NOTED = store.Noted(untimed=False, parked=None)
 
 
@@ -68,7 +66,7 @@ async def fold_subjects(
         by_root[root_of.get(subject, subject)].append(one)
     anew_from_first = {root_of.get(subject, subject) for subject in again}
     held = memory.take(ledger_id, kind, by_root.keys() | anew_from_first | again)
-    folded, stood_where = await _forward_all(projection, by_root, held, anew_from_first, terms)
+    folded, stood_where = _forward_all(projection, by_root, held, anew_from_first, terms)
     firsts = {root: min(map(key_of, by_root[root])) for root in stood_where}
     async for stood in _stood(connection, ledger_id, projection, firsts, by_root, groups, anew_from_first):
         one_more = _gone_on(projection, stood, terms)
@@ -85,7 +83,7 @@ async def fold_subjects(
     await _write(connection, ledger_id, projection, folded, held, memory)
 
 
-async def _forward_all(
+def _forward_all(
     projection: Projection,
     by_root: Mapping[str, list[Told]],
     held: Mapping[str, Held],
@@ -95,9 +93,7 @@ async def _forward_all(
     """Fold remembered subjects forward; name those that are not remembered, or not up to their first new fact only."""
     folded: list[Folded] = []
     others: list[str] = []
-    for done, (root, facts) in enumerate(by_root.items()):
-        if done % SUBJECTS_PER_TURN == 0:
-            await asyncio.sleep(0)
+    for root, facts in by_root.items():
         if root in anew_from_first:
             continue
         facts.sort(key=key_of)
@@ -169,7 +165,7 @@ def _gone_on(projection: Projection, stood: Stood, terms: Terms) -> Folded | Non
     subject, stored, prior, new, _ = stood
     facts_before = (stored.facts if stored else 0) + len(prior)
     in_order = not prior or key_of(prior[-1]) < key_of(new[0])
-    if not in_order and len(prior) > 2 * states.FACTS_PER_STATE:
+    if not in_order and len(prior) > states.STATES_KEPT * states.FACTS_PER_STATE:
         return None
     try:
         if facts_before == 0:

@@ -10,13 +10,16 @@ from ledger.database import Connection, connect
 from ledger.facts.accounts import Redeemed
 from ledger.read import events_after
 from ledger.registry import Ledger
-from projections import advance, store
+from projections import advance, projector, store
 from projections.accounts import ACCOUNTS
 from projections.digest import digest
-from projections.projector import catch_up
+from projections.projector import Complaints, Projector, catch_up
 from projections.replay import rebuild
 from tests.deliveries import VAULT, delivery, issued, redeemed
 
+OF_ANOTHER_VERSION = """
+    UPDATE projections.generations SET shapes = jsonb_set(shapes, '{facts and states}', '"another"')
+"""
 PARKED = "SELECT subject, parked, parked_position FROM subjects WHERE parked IS NOT NULL"
 BALANCES = "SELECT account_id, available FROM accounts ORDER BY account_id"
 
@@ -122,3 +125,31 @@ async def test_rows_of_a_batch_that_was_cut_off_are_not_there(connection: Connec
     await catch_up(connection, ledger.ledger_id)
 
     assert await connection.fetchval("SELECT sum(available) FROM accounts") == 10
+
+
+def test_what_goes_wrong_is_said_once_until_it_is_something_else(caplog: pytest.LogCaptureFixture) -> None:
+    complaints = Complaints()
+
+    for error in ("OSError", "OSError", "RebuildDue", "RebuildDue", "OSError"):
+        complaints.say("projecting", "projections wait: %s", error)
+
+    waits = [record.message.removeprefix("projections wait: ") for record in caplog.records]
+    assert waits == ["OSError", "RebuildDue", "OSError"]
+
+
+async def test_a_generation_that_waits_for_a_rebuild_is_named_once_however_often_it_is_looked_at(
+    connection: Connection, dsn: str, ledger: Ledger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projector, "CARE_SECONDS", 0.0)
+    monkeypatch.setattr(projector, "POLL_SECONDS", 0.0)
+    await connection.execute(OF_ANOTHER_VERSION)
+    await tell(connection, ledger, issued("a", 0, 1, 10))
+    projecting, own = Projector(dsn), await connect(dsn)
+
+    for _ in range(5):
+        await projecting._advance_all(own)
+
+    [said] = [record.message for record in caplog.records if record.name == "projections.projector"]
+    assert said == "generation 1 stays as it is: another version made it; rebuild"
+    await projecting._leave(*projecting._connections)
+    await own.close()

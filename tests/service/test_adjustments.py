@@ -10,6 +10,7 @@ from projections.replay import rebuild
 from tests.deliveries import issued, merged, redeemed
 from tests.service.house import Neighbour, serving
 
+PARK = "INSERT INTO subjects VALUES ($1, 'account', $2, false, 'x', 4)"
 ANN, BOB = "capillary:9001:1", "capillary:9001:2"
 ACCOUNT = f"/v1/accounts/{ANN}:77:points"
 WORDS = {"author": "Jane Roe", "reason": "Ann showed her receipt"}
@@ -239,7 +240,7 @@ async def test_an_account_says_what_is_open_about_it(dsn: str) -> None:
             await acme.deliver(body)
         ann = await acme.ask_now(ACCOUNT)
         connection = await connect(dsn)
-        await connection.execute("UPDATE subjects SET parked = 'x', parked_position = 4 WHERE subject = $1", ANN)
+        await connection.execute(PARK, acme.ledger.ledger_id, ANN)
         await connection.close()
 
         assert ann["open_matters"] == ["drift", "incomplete"]

@@ -33,12 +33,25 @@ ONE_MAKER_AT_A_TIME = 815
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex(8)
 FOLDER = Path(tempfile.gettempdir()) / f"loyalty-tests-{RUN[:12]}"
+FILES = FOLDER.with_name(f"{FOLDER.name}-files")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Remove the run's folder, once, after the workers have gone."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the run folders of its own, the same for all its workers. Pytest's are in one that each run that begins closes
+    to others (chmod go-rwx): run as root, another run's PostgreSQL, which is not, then loses its files on the way."""
+    if not hasattr(config, "workerinput"):
+        if hasattr(config.option, "testrunuid"):
+            config.option.testrunuid = RUN
+        config.option.basetemp = config.option.basetemp or str(FILES)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove the run's folders, once, after the workers have gone; files of tests that failed may be wanted."""
     if not hasattr(session.config, "workerinput"):
         shutil.rmtree(FOLDER, ignore_errors=True)
+        if exitstatus == 0:
+            shutil.rmtree(FILES, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ FILES = FOLDER.with_name(f"{FOLDER.name}-files")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the run folders of its own, the same for all its workers. Pytest's are in one that each run that begins closes
-    to others (chmod go-rwx): run as root, another run's PostgreSQL, which is not, then loses its files on the way."""
+    """Give the run folders of its own, the same for all its workers. Pytest's are in one that each run closes to others
+    when it begins (chmod go-rwx): run as root, another run's PostgreSQL, which is not, then loses its files."""
     if not hasattr(config, "workerinput"):
         if hasattr(config.option, "testrunuid"):
             config.option.testrunuid = RUN

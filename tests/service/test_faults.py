@@ -15,6 +15,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,38 @@ async def test_forty_kills_leave_whole_generations_and_the_rows_of_a_clean_rebui
         await connection.close()
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "UPDATE accounts SET available = available + 1 WHERE ledger_id = $1 AND $2 > 0",
+        "UPDATE accounts SET available = available + 1 WHERE $1 > 0 AND ledger_id = $2",
+    ],
+    ids=["a digest", "a balance"],
+)
+async def test_who_reads_through_the_forty_kills_would_see_a_row_that_is_wrong(tmp_path: Path, planted: str) -> None:
+    with EmbeddedPostgres.start(tmp_path / "data", settings=SMALL) as postgres:
+        dsn = postgres.dsn()
+        still, expected, key, moving = await prepared(dsn)
+        await grow(dsn, moving, 0)
+        connection = await connect(dsn)
+        await catch_up(connection, moving.ledger_id)
+        scene = Scene(postgres, tmp_path)
+        try:
+            scene.start("service", serve, dsn, str(tmp_path / "port"))
+            scene.start(
+                "reader", read_for_ever, dsn, str(tmp_path / "port"), key, expected, still, str(tmp_path / "read")
+            )
+            await _until(lambda: (tmp_path / "read").exists() and int(_read(tmp_path, "read")) > 0)
+            right = _wrong(tmp_path)
+            await connection.execute(planted, still, moving.ledger_id)
+            await _until(lambda: bool(_wrong(tmp_path)))
+        finally:
+            scene.close()
+            await connection.close()
+
+    assert right == []
+
+
 def _write(file: str, text: str) -> None:
     Path(file).write_text(text)
 
@@ -253,8 +286,13 @@ async def _until_promoted(folder: Path) -> None:
     """Wait until the rebuild that goes on after the last kill has promoted a generation."""
     file = folder / "rebuild.promoted"
     before = file.read_text() if file.exists() else ""
+    await _until(lambda: file.exists() and file.read_text() != before)
+
+
+async def _until(happened: Callable[[], bool]) -> None:
+    """Wait until something has happened; fail after a minute."""
     for _ in range(1_200):
-        if file.exists() and file.read_text() != before:
+        if happened():
             return
         await asyncio.sleep(0.05)
-    raise AssertionError("nothing was promoted any more")
+    raise AssertionError("it did not happen any more")

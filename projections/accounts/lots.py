@@ -274,6 +274,8 @@ def settle(account: Account, lot: Lot) -> None:
     take(account, lot, owed)
     unpaid = owed
     for debit in account.debits.values():
+        if not unpaid:
+            break
         for index, use in enumerate(debit.uses):
             if use.lot_id != DEBT or not unpaid:
                 continue

@@ -140,6 +140,8 @@ def _return_spent(account: Account, lot: Lot, points: Decimal, to: str) -> Decim
     """Take from what was spent: the latest spends of the lot move to other lots, or become debt."""
     returned = ZERO
     for entry in reversed(account.debits.values()):
+        if returned == points or lot.redeemed + lot.sent + lot.removed == 0:
+            break  # nothing else is to be found, however many debits there are
         for index in range(len(entry.uses) - 1, -1, -1):
             use = entry.uses[index]
             if use.lot_id != lot.lot_id or returned == points:

@@ -54,12 +54,16 @@ async def test_every_table_of_the_ledger_refuses_update_delete_and_truncate_and_
         assert row["relrowsecurity"] or row["relname"] in NOT_WALLED, f"{row['relname']}: SELECT ledger.wall(...)"
 
 
+NOTE = "INSERT INTO subjects VALUES ($1, 'account', 'capillary:9001:2', true)"
+
+
 async def two_ledgers(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple[Ledger, Ledger]:
     ours = await registry.create_ledger(connection, "ours")
     theirs = await registry.create_ledger(connection, "theirs")
     for ledger in (ours, theirs):
         await append(connection, VAULT, ledger.ledger_id, [delivery(issued("E1", 0, 1, 100), ledger=ledger.name)])
         await catch_up(connection, ledger.ledger_id)
+        await connection.execute(NOTE, ledger.ledger_id)
     return ours, theirs
 
 

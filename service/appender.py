@@ -1,16 +1,14 @@
 """Group commit: requests put deliveries on a queue, one task appends whatever is there in one transaction.
 
 A request is answered only after the commit that holds its events (law 1). While one commit is under way the next batch
-gathers by itself. Where several came together, their senders are answered together and so send again together: the next
-commit waits until as many are there, for a few milliseconds at most, because a commit costs as much as twenty events. A
-sender that is alone waits for nobody.
+gathers by itself, and nothing waits beyond that: to wait for more would leave the database idle while deliveries are
+read, and the reading idle while the database writes.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 import asyncpg
@@ -24,7 +22,6 @@ from ledger.vault import Vault
 EVENTS_PER_COMMIT_MAX = 500
 BYTES_PER_COMMIT_MAX = 8 * 1024 * 1024
 WAITING_DELIVERIES_MAX = 10_000
-GATHER_SECONDS_MAX = 0.005
 COMMIT_SECONDS_MAX = 5.0
 
 _log = logging.getLogger(__name__)
@@ -47,9 +44,6 @@ class Appender:
         self._appended = appended
         self._queue: asyncio.Queue[Waiting] = asyncio.Queue(WAITING_DELIVERIES_MAX)
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
-        self._came_together = 1
-        self._enough = asyncio.Event()
-        self._wanted = 0
 
     async def append(self, ledger_id: int, delivery: Delivery) -> list[Appended]:
         """Append one delivery; answer with one outcome an event once they are durable. Raises LedgerUnavailable."""
@@ -58,8 +52,6 @@ class Appender:
             self._queue.put_nowait(Waiting(ledger_id, delivery, outcome))
         except asyncio.QueueFull:
             raise LedgerUnavailable("too many deliveries wait") from None
-        if self._queue.qsize() >= self._wanted:
-            self._enough.set()
         return await outcome
 
     async def run(self) -> None:
@@ -77,17 +69,11 @@ class Appender:
     async def _gather(self) -> list[Waiting]:
         """Take the next delivery, and all that wait behind it up to the limit of a commit."""
         batch = [await self._queue.get()]
-        self._wanted = min(self._came_together, EVENTS_PER_COMMIT_MAX) - 1
-        if self._queue.qsize() < self._wanted:
-            self._enough.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), GATHER_SECONDS_MAX)
         events, size = len(batch[0].delivery.drafts), len(batch[0].delivery.payload)
         while events < EVENTS_PER_COMMIT_MAX and size < BYTES_PER_COMMIT_MAX and not self._queue.empty():
             batch.append(self._queue.get_nowait())
             events += len(batch[-1].delivery.drafts)
             size += len(batch[-1].delivery.payload)
-        self._came_together = len(batch)
         return batch
 
     async def _commit(self, batch: list[Waiting]) -> None:

@@ -1,7 +1,8 @@
 """Apply the roles of the database: a role for each kind of work, what it may do, and an owner that nobody logs in as.
 
-The SQL is that of the migrations (migrations/roles.sql and grants.sql), and only ever adds, so it may be run at any
-time: after a restore into another cluster, where roles are missing, or after a generation was made by an older version.
+The SQL is that of the migrations (migrations/roles.sql and grants.sql), and only ever adds; what it takes away is what
+PostgreSQL gives everybody: temporary tables and, if asked to, the way in. So it may be run at any time: after a restore
+into another cluster, where roles are missing, or after a generation was made by an older version.
 """
 
 from collections.abc import Sequence
@@ -52,22 +53,45 @@ BEGIN
     END LOOP;
 END $$
 """
+# Everybody may make temporary tables in a database, and connect to it, unless that is taken back.
+NO_TEMPORARY = """
+DO $$ BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+END $$
+"""
+ONLY_OURS = """
+DO $$ BEGIN
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO loyalty_owner, loyalty_migrator, loyalty_service, loyalty_ingest, '
+                   'loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser', current_database());
+    EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
+END $$
+"""
+OPEN_TO_ALL = """
+    SELECT EXISTS (SELECT FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
+                    WHERE datname = current_database() AND grantee = 0 AND privilege_type = 'CONNECT')
+"""
 
 
 class Applied(NamedTuple):
-    """Each role, what it does and who has it; who owns the ledger, and if that is not OWNER, why."""
+    """Each role, what it does and who has it; who owns the ledger, and if that is not OWNER, why; whether any role of
+    the cluster may connect."""
 
     roles: Sequence[tuple[str, str, str]]
     owner: str
     kept_because: str | None
+    open_to_all: bool
 
 
-async def apply_roles(connection: Connection) -> Applied:
-    """Make roles, grants and the hand-over to OWNER; a hand-over that is refused leaves all else done."""
+async def apply_roles(connection: Connection, *, only_ours: bool = False) -> Applied:
+    """Make roles, grants and the hand-over to OWNER; a hand-over that is refused leaves all else done. With
+    `only_ours`, nobody connects to the database from now on but its owner, superusers and members of our roles."""
     folder = Path(migrations.__file__).parent
     async with connection.transaction():
         for name in ("roles.sql", "grants.sql"):
             await connection.execute((folder / name).read_text())
+        await connection.execute(NO_TEMPORARY)
+        if only_ours:
+            await connection.execute(ONLY_OURS)
     await generations.ensure_live(connection)
     kept_because = None
     try:
@@ -77,4 +101,6 @@ async def apply_roles(connection: Connection) -> Applied:
         kept_because = error.message or "it is refused"
     members = {row["rolname"]: ", ".join(row["members"]) for row in await connection.fetch(MEMBERS, list(DOES))}
     owner: str = await connection.fetchval(OWNER_NOW)
-    return Applied([(role, does, members.get(role, "")) for role, does in DOES.items()], owner, kept_because)
+    open_to_all: bool = await connection.fetchval(OPEN_TO_ALL)
+    roles = [(role, does, members.get(role, "")) for role, does in DOES.items()]
+    return Applied(roles, owner, kept_because, open_to_all)

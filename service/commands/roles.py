@@ -1,5 +1,7 @@
 """loyalty roles: who may do what in the database, applied as often as one likes."""
 
+from typing import Annotated
+
 import typer
 
 from ledger.database import Connection
@@ -11,15 +13,21 @@ roles = typer.Typer(help="Roles: what each may do in PostgreSQL.", no_args_is_he
 
 
 @roles.command("apply")
-def apply(data: Data = None, as_json: AsJson = False) -> None:
+def apply(
+    only_ours: Annotated[
+        bool, typer.Option("--only-ours", help="Let only members of these roles connect; others may now.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Make the roles, grant each what it needs, and hand the ledger over to loyalty_owner, which nobody logs in as.
 
     Needs the database's owner, with the right to create roles; the hand-over needs a superuser or a member of
-    loyalty_owner. It only adds: running it again changes nothing.
+    loyalty_owner. Running it again changes nothing. Temporary tables are for nobody but who owns the database.
     """
 
     async def work(_place: Place, connection: Connection) -> Applied:
-        return await apply_roles(connection)
+        return await apply_roles(connection, only_ours=only_ours)
 
     done = ask(data, work)
     if as_json:
@@ -28,3 +36,5 @@ def apply(data: Data = None, as_json: AsJson = False) -> None:
     show_table(("role", "does", "members"), done.roles)
     if done.owner != "loyalty_owner":
         note(f"The ledger stays with {done.owner}, who may not give it to loyalty_owner: {done.kept_because}.")
+    if done.open_to_all:
+        note("Any role of this PostgreSQL may connect to the database, and see nothing in it: --only-ours ends that.")

@@ -20,7 +20,7 @@ from tests.deliveries import VAULT, delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 COMMITTED = Path(__file__).with_name("guards.txt")
-NOT_WALLED = {"ledgers", "connections", "api_keys", "public_logs"}  # looked up before it is known whose they are
+NOT_WALLED = {"api_keys", "public_logs"}  # looked up before it is known whose they are
 
 LIST = Path(__file__).with_name("guards.sql").read_text()
 TABLES = """
@@ -67,7 +67,9 @@ async def two_ledgers(connection: "asyncpg.Connection[asyncpg.Record]") -> tuple
     return ours, theirs
 
 
-@pytest.mark.parametrize("table", ["ledger.events", "facts", "accounts", "statement", "subjects", "checkpoints"])
+@pytest.mark.parametrize(
+    "table", ["ledger.ledgers", "ledger.events", "facts", "accounts", "statement", "subjects", "checkpoints"]
+)
 async def test_a_reader_sees_one_ledger_even_where_a_statement_forgets_to_ask_for_it(
     dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", table: str
 ) -> None:

@@ -16,9 +16,9 @@ from service.roles import DOES, apply_roles
 from tests.deliveries import VAULT, delivery, issued
 
 
-async def login(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str, grants: str) -> str:
+async def login(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str, grants: str, which: str = "") -> str:
     """Make a role that can log in, in a cluster that other tests share; give its address."""
-    name = re.sub(r".*/(t_\w+)\?.*", r"\1_login", dsn)
+    name = re.sub(r".*/(t_\w+)\?.*", r"\1_login", dsn) + which
     await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x' {grants}")
     return re.sub(r"//[^@]*@", f"//{name}:x@", dsn)
 
@@ -43,6 +43,26 @@ async def test_handed_over_the_ledger_is_appended_to_projected_and_migrated_as_b
     assert await catch_up(projector, ledger.ledger_id) == 1
     await projector.close()
     assert await migrations.upgrade(dsn) == migrations.head()
+
+
+async def test_nobody_connects_or_makes_temporary_tables_but_who_has_to(
+    dsn: str, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    stranger, service = await login(connection, dsn, ""), await login(connection, dsn, "IN ROLE loyalty_service", "_s")
+    name = stranger.split("//")[1].split(":")[0]
+    may = "SELECT has_database_privilege($1, current_database(), $2)"
+
+    before = await apply_roles(connection)
+    still = [await connection.fetchval(may, name, what) for what in ("CONNECT", "TEMPORARY")]
+    after = await apply_roles(connection, only_ours=True)
+
+    assert (before.open_to_all, after.open_to_all) == (True, False)
+    assert still == [True, False]
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connect(stranger)
+    await check_role(service)  # a member of ours goes on as before
+    for one in (stranger, service):
+        await connection.execute(f"DROP ROLE {one.split('//')[1].split(':')[0]}")
 
 
 @pytest.mark.parametrize(

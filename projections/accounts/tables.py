@@ -292,7 +292,9 @@ def account_row(account: Account) -> AccountRow:
 
 def lot_rows(account: Account) -> list[LotRow]:
     """Write the lots of an account down."""
-    programme = programme_of(account.account_id, account.programme)
+    programme = account.__dict__.get("programme_ref")  # the same text each time: rows are first compared by identity
+    if programme is None:
+        programme = account.__dict__["programme_ref"] = programme_of(account.account_id, account.programme)
     return [lot_row(account, lot, programme) for lot in account.lots.values()]
 
 

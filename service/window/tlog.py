@@ -30,6 +30,8 @@ _TILE = re.compile(
     r"(?P<level>entries|0|[1-9]|[1-5][0-9]|6[0-3])/(?P<groups>(?:x[0-9]{3}/){0,5}[0-9]{3})"
     r"(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
 )
+# Not where it is refused by "gzip;q=0".
+_TAKES_GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$)).*?)?\s*(?:,|$)")
 
 
 async def show_checkpoint(request: web.Request) -> web.Response:
@@ -92,9 +94,11 @@ async def _ledger_of(request: web.Request, what: str) -> Ledger:
 
 def _immutable(request: web.Request, body: bytes, *, compress: bool) -> web.Response:
     headers = {"Cache-Control": ("public, " if "token" in request.match_info else "private, ") + FOR_EVER}
-    if compress and "gzip" in request.headers.get("Accept-Encoding", ""):
-        body = gzip.compress(body, GZIP_LEVEL, mtime=0)
-        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    if compress:
+        headers["Vary"] = "Accept-Encoding"
+        if _TAKES_GZIP.search(request.headers.get("Accept-Encoding", "")):
+            body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+            headers["Content-Encoding"] = "gzip"
     return web.Response(body=body, content_type="application/octet-stream", headers=headers)
 
 

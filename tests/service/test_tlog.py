@@ -288,3 +288,16 @@ async def test_entries_travel_compressed_to_who_takes_that(sealed: Sealed) -> No
 
     assert response.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed) == plain
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None), ("identity, gzip; q=0.0", None), ("x-gzip", None), ("", None)],
+)
+async def test_who_refuses_a_coding_does_not_get_it(sealed: Sealed, accepted: str, coding: str | None) -> None:
+    sealed.neighbour.client.session._auto_decompress = False
+    response = await sealed.neighbour.client.get(
+        f"{sealed.reader.prefix}/tile/entries/000", headers={"Accept-Encoding": accepted}
+    )
+
+    assert (response.headers.get("Content-Encoding"), response.headers["Vary"]) == (coding, "Accept-Encoding")

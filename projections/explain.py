@@ -13,7 +13,7 @@ import msgspec
 
 from ledger.errors import Unfoldable
 from ledger.facts import Fact, Told
-from ledger.facts.accounts import AccountFact
+from ledger.facts.accounts import NO_PROGRAMME, AccountFact
 from projections.accounts.lots import ZERO, Posting
 from projections.accounts.tables import LOTS, Line, lot_row
 from projections.accounts.wallet import ACCOUNTS, EFFECTS, Wallet
@@ -73,7 +73,8 @@ class Stuck(NamedTuple):
 
 def rule_of(projection: Projection, fact: Fact) -> Applied:
     """Name the rule for a fact, and say what it does by its own docstring, else by what the fact says."""
-    effect = EFFECTS.get(type(fact)) if isinstance(fact, AccountFact) else None
+    placed = getattr(fact, "programme", None) != NO_PROGRAMME
+    effect = EFFECTS.get(type(fact)) if isinstance(fact, AccountFact) and placed else None
     function: Callable[..., Any] = effect.apply if effect is not None else projection.on[type(fact)]
     module = function.__module__.removeprefix("projections.")
     return Applied(f"{module}.{function.__name__}", _sentence(function) or _sentence(type(fact)))

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -201,7 +201,8 @@ def bring_down(cluster: Cluster) -> None:
     stopped = cluster.serve("pg_ctl", "stop", "-D", cluster.data.name, "-m", "fast", "-t", str(SERVER_WAIT_SECONDS))
     if stopped.returncode != 0:
         raise EmbeddedPostgresFailed(stopped.stderr.strip())
-    cluster.sockets.rmdir()
+    with suppress(OSError):  # the lock of its socket may go a moment after its pid file
+        cluster.sockets.rmdir()
 
 
 def launch(cluster: Cluster, settings: Mapping[str, str], waited_seconds: float) -> None:

@@ -24,7 +24,8 @@ CREATE_STATES = """
     CREATE TABLE states (
         ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
         occurred_at timestamptz NOT NULL, rank smallint NOT NULL, tag bytea NOT NULL, ordinal smallint NOT NULL,
-        facts int NOT NULL, state bytea STORAGE EXTERNAL NOT NULL)
+        facts int NOT NULL, state bytea NOT NULL);
+    ALTER TABLE states ALTER state SET STORAGE EXTERNAL
 """
 INDEX_STATES = (
     "ALTER TABLE states ADD PRIMARY KEY (ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal)",

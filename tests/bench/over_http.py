@@ -13,6 +13,7 @@ from tests.bench.load import Offered, get, offer, post
 from tests.bench.place import a_history, fill, new_book, opened
 from tests.bench.world import Sent
 
+WARM_UP = 500  # requests, until all connections are open that the first ones open
 ACCOUNTS = "SELECT account_id FROM accounts WHERE ledger_id = $1 ORDER BY md5(account_id) LIMIT 5000"
 
 
@@ -32,12 +33,15 @@ async def ingest(events: int, runs: int) -> list[Figure]:
             servers.running(servers.bare_door, by_id) as bare,
             servers.running(servers.house, place.dsn, place.folder, False) as stored,
         ):
+            for port in (bare, stored):
+                await offer(port, requests_of(a_history(WARM_UP, seed=0), book.inbound))
             for run in range(runs):
                 requests = requests_of(a_history(events, seed=run + 1), book.inbound)
                 for name, port in zip(measured, (canned, bare, stored), strict=False):
                     measured[name].append(await offer(port, requests))
         with servers.running(servers.house, place.dsn, place.folder, True) as projected:
             await catch_up(place.connection, book.ledger.ledger_id)
+            await offer(projected, requests_of(a_history(WARM_UP, seed=99), book.inbound))
             for run in range(runs):
                 requests = requests_of(a_history(events, seed=100 + run), book.inbound)
                 measured["stored, the projector beside it"].append(await offer(projected, requests))
@@ -77,6 +81,8 @@ async def get_accounts(events: int, runs: int) -> list[Figure]:
             servers.running(servers.bare_window, place.dsn, access) as window,
             servers.running(servers.house, place.dsn, place.folder, False) as house,
         ):
+            for port in (window, house):
+                await offer(port, requests[:WARM_UP])
             for _ in range(runs):
                 measured[bare].append(await offer(window, requests))
                 measured[ours].append(await offer(house, requests))

@@ -20,7 +20,7 @@ OFFERED_PER_SECOND = 1_000
 ASKED_PER_SECOND = 200
 ASKED_ALONE = 2_000
 SAMPLE_SECONDS = 0.01
-WARM_UP = 500  # deliveries, until the projector has started
+WARM_UP = 500  # requests, until all has started that is started by the first ones
 
 BEHIND_SECONDS = """
     SELECT coalesce(extract(epoch FROM clock_timestamp() - (
@@ -76,6 +76,7 @@ async def reading(events: int, runs: int) -> list[Figure]:
         headers = f"Authorization: Bearer {key}\r\n"
         requests = [get(f"/v1/accounts/{name}", headers) for name in islice(cycle(names), ASKED_ALONE)]
         with servers.running(servers.house, place.dsn, place.folder, True) as port:
+            await offer(port, requests[:WARM_UP])
             for _ in range(runs):
                 alone.append(await offer(port, requests, ASKED_PER_SECOND))
                 meanwhile.append(await _while_rebuilt(place, port, requests))
@@ -86,7 +87,7 @@ async def reading(events: int, runs: int) -> list[Figure]:
 
 
 async def _while_rebuilt(place: Place, port: int, requests: list[bytes]) -> Offered:
-    """Ask again and again until a rebuild in another process is done; the worst round counts."""
+    """Ask again and again until a rebuild in another process is done; the middle round counts."""
     process = multiprocessing.get_context("spawn").Process(target=_rebuild, args=(place.dsn,))
     process.start()
     rounds = [await offer(port, requests[: ASKED_PER_SECOND * 2], ASKED_PER_SECOND)]
@@ -94,7 +95,7 @@ async def _while_rebuilt(place: Place, port: int, requests: list[bytes]) -> Offe
         rounds.append(await offer(port, requests[: ASKED_PER_SECOND * 2], ASKED_PER_SECOND))
     process.join()
     assert process.exitcode == 0
-    return max(rounds, key=lambda one: one.p99_ms)
+    return sorted(rounds, key=lambda one: one.p99_ms)[len(rounds) // 2]
 
 
 def _rebuild(dsn: str) -> None:

@@ -84,14 +84,13 @@ UNAVAILABLE = (
 
 async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]) -> Arranged:
     """Seal the personal parts of some deliveries, and lay out what the function takes. Raises LedgerUnavailable."""
-    parts = [(n, part) for n, delivery in enumerate(deliveries, 1) for part in delivery.parts]
     try:
         erasures = await vault.erasures(connection, ledger_id)
-        sealed = await vault.seal(connection, ledger_id, [part for _, part in parts])
+        sealed = await vault.seal(connection, ledger_id, deliveries)
     except UNAVAILABLE as error:
         raise LedgerUnavailable(type(error).__name__) from None
     by_delivery: dict[int, list[Sealed]] = {}
-    for (n, _), one in zip(parts, sealed, strict=True):
+    for n, one in sealed:
         by_delivery.setdefault(n, []).append(one)
     events = [(n, draft, by_delivery.get(n)) for n, delivery in enumerate(deliveries, 1) for draft in delivery.drafts]
     blinds = [(n, one.subject, blind) for n, of in by_delivery.items() for one in of for blind in one.blinds]
@@ -111,11 +110,11 @@ async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveri
         [draft.entry_tail for _, draft, _ in events],
         [delivery.payload for delivery in deliveries],
         erasures,
-        [n for n, _ in parts],
-        [one.subject for one in sealed],
-        [one.key_id for one in sealed],
-        [one.ciphertext for one in sealed],
-        [one.commitment for one in sealed],
+        [n for n, _ in sealed],
+        [one.subject for _, one in sealed],
+        [one.key_id for _, one in sealed],
+        [one.ciphertext for _, one in sealed],
+        [one.commitment for _, one in sealed],
         [n for n, _, _ in blinds],
         [subject for _, subject, _ in blinds],
         [blind for _, _, blind in blinds],

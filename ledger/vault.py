@@ -17,14 +17,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.database import Connection
+from ledger.identify import Delivery
 from ledger.personal import Part, Piece, restore
-from ledger.sealing import NONCE_BYTES, KeyedHash, MasterKey
+from ledger.sealing import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
 
 KEYS_REMEMBERED_MAX = 100_000
 KEY_ID_BYTES = 8
-TRIES_MAX = 5
 
-KEYS = "SELECT subject, key_id, wrapped FROM ledger.person_keys($1, $2, $3, $4)"
+KEYS = "SELECT subject, key_id, wrapped FROM ledger.person_keys($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 ERASURES = "SELECT ledger.erasures_so_far($1)"
 PARTS = """
     SELECT p.subject, p.ciphertext, k.wrapped FROM ledger.events e
@@ -80,15 +80,21 @@ class Vault:
         self._keys.clear()
         self._erasures.clear()
 
-    async def seal(self, connection: Connection, ledger_id: int, parts: Sequence[Part]) -> list[Sealed]:
-        """Seal parts, each under its person's key, which is made for a person not yet known."""
+    async def seal(
+        self, connection: Connection, ledger_id: int, deliveries: Sequence[Delivery]
+    ) -> list[tuple[int, Sealed]]:
+        """Encrypt the parts of deliveries, each under its person's key, which is made for a person not yet known.
+
+        Returns each part with the number of its delivery, from 1, in order.
+        """
         if len(self._keys) > KEYS_REMEMBERED_MAX:
             self._keys.clear()
-        keys = await self._keys_of(connection, ledger_id, {part.subject for part in parts})
+        parts = [(n, part) for n, delivery in enumerate(deliveries, 1) for part in delivery.parts]
+        keys = await self._keys_of(connection, ledger_id, deliveries, {part.subject for _, part in parts})
         nonces = os.urandom(NONCE_BYTES * len(parts))  # at once: each call into the kernel costs as much as the sealing
         return [
-            self._seal(ledger_id, part, keys[part.subject], nonces[NONCE_BYTES * n : NONCE_BYTES * (n + 1)])
-            for n, part in enumerate(parts)
+            (n, self._seal(ledger_id, part, keys[part.subject], nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]))
+            for at, (n, part) in enumerate(parts)
         ]
 
     def _seal(self, ledger_id: int, part: Part, key: PersonKey, nonce: bytes) -> Sealed:
@@ -103,25 +109,34 @@ class Vault:
             [self.blind(ledger_id, what, value) for what, value in part.identifiers],
         )
 
-    async def _keys_of(self, connection: Connection, ledger_id: int, subjects: Iterable[str]) -> dict[str, PersonKey]:
-        """Give the keys of persons, those remembered and those in the database, made where there are none. What another
-        task forgets meanwhile is caught by the append function. All make them in one order, or they would wait for each
-        other."""
+    async def _keys_of(
+        self, connection: Connection, ledger_id: int, deliveries: Sequence[Delivery], subjects: Iterable[str]
+    ) -> dict[str, PersonKey]:
+        """Return the keys of persons: remembered, stored, or made now. The append function detects an erasure by
+        another task meanwhile. Keys are made in the order of subjects, so that two makers cannot deadlock.
+
+        A person who is named by nothing but redelivered events of forgotten persons gets a key that is stored nowhere:
+        the append function answers "duplicate" and keeps nothing that is encrypted under it.
+        """
         keys = {subject: self._keys.get((ledger_id, subject)) for subject in subjects}
         found = {subject: key for subject, key in keys.items() if key is not None}
-        for _ in range(TRIES_MAX):
-            missing = sorted(subject for subject in keys if subject not in found)
-            if not missing:
-                return found
-            wrapped = [self._master_key.seal(os.urandom(32), bound_to(ledger_id, subject)) for subject in missing]
-            ids = [os.urandom(KEY_ID_BYTES) for _ in missing]
-            for row in await connection.fetch(KEYS, ledger_id, missing, ids, wrapped):
-                found[row["subject"]] = self._keys[ledger_id, row["subject"]] = self._unwrap(ledger_id, *row)
-        raise AssertionError("keys that others make are there on the next try")
+        missing = sorted(keys.keys() - found.keys())
+        if not missing:
+            return found
+        fresh = {subject: os.urandom(KEY_BYTES) for subject in missing}
+        wrapped = [self._master_key.seal(key, bound_to(ledger_id, subject)) for subject, key in fresh.items()]
+        ids = [os.urandom(KEY_ID_BYTES) for _ in missing]
+        for row in await connection.fetch(
+            KEYS, ledger_id, missing, ids, wrapped, *_columns(deliveries, frozenset(missing))
+        ):
+            found[row["subject"]] = self._keys[ledger_id, row["subject"]] = self._unwrap(ledger_id, *row)
+        for subject, key_id in zip(missing, ids, strict=True):
+            if subject not in found:
+                found[subject] = _person_key(key_id, fresh[subject])
+        return found
 
     def _unwrap(self, ledger_id: int, subject: str, key_id: bytes, wrapped: bytes) -> PersonKey:
-        key = self._master_key.open(wrapped, bound_to(ledger_id, subject))
-        return PersonKey(key_id, AESGCM(key), hmac.digest(key, b"commitment", "sha256"))
+        return _person_key(key_id, self._master_key.open(wrapped, bound_to(ledger_id, subject)))
 
     def mask(self, ledger_id: int) -> bytes:
         """Give the ledger's secret for naming bodies that cannot be read; see ledger/identify.py."""
@@ -161,6 +176,28 @@ class Vault:
                     raise AssertionError("a sealed part has been changed") from None
                 pieces += _DECODER.decode(plain)
         return restore(payload, pieces)
+
+
+def _person_key(key_id: bytes, key: bytes) -> PersonKey:
+    return PersonKey(key_id, AESGCM(key), hmac.digest(key, b"commitment", "sha256"))
+
+
+def _columns(deliveries: Sequence[Delivery], subjects: frozenset[str]) -> list[list[object]]:
+    """Lay out, as arrays, which of the subjects a delivery names and which events it holds."""
+    parts: list[tuple[str, int]] = []
+    events: list[tuple[int, bytes, bytes]] = []
+    for n, delivery in enumerate(deliveries, 1):
+        named = [(part.subject, n) for part in delivery.parts if part.subject in subjects]
+        if named:
+            parts += named
+            events += [(n, draft.event_key, draft.content) for draft in delivery.drafts]
+    return [
+        [subject for subject, _ in parts],
+        [n for _, n in parts],
+        [n for n, _, _ in events],
+        [event_key for _, event_key, _ in events],
+        [content for _, _, content in events],
+    ]
 
 
 def commitment_of(sealed: Sequence[Sealed]) -> bytes | None:

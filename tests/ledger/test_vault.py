@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.database import Connection, connect
+from ledger.identify import Delivery
 from ledger.personal import Part, Piece
 from ledger.registry import Ledger
 from ledger.sealing import KeyedHash, MasterKey
@@ -15,8 +16,8 @@ from ledger.vault import Vault
 MASTER_KEY = MasterKey(bytes(range(32)))
 
 
-def parts(*customers: str) -> list[Part]:
-    return [Part(f"capillary:1:{customer}", [Piece(0, b'"Ada"')]) for customer in customers]
+def naming(*customers: str) -> list[Delivery]:
+    return [Delivery(b"", (), [Part(f"capillary:1:{customer}", [Piece(0, b'"Ada"')])]) for customer in customers]
 
 
 @given(key=st.binary(max_size=64), messages=st.lists(st.binary(max_size=200), max_size=3))
@@ -33,14 +34,14 @@ async def test_imports_that_meet_the_same_new_customers_do_not_wait_for_each_oth
     later = [f"n{n}" for n in range(60)]
     try:
         async with connection.transaction():
-            await Vault(MASTER_KEY).seal(connection, ledger.ledger_id, parts("m"))
-            waiting = asyncio.create_task(Vault(MASTER_KEY).seal(others, ledger.ledger_id, parts(*later, "m")))
+            await Vault(MASTER_KEY).seal(connection, ledger.ledger_id, naming("m"))
+            waiting = asyncio.create_task(Vault(MASTER_KEY).seal(others, ledger.ledger_id, naming(*later, "m")))
             await asyncio.sleep(0.2)  # until it waits for the key of m
 
-            sealed = await Vault(MASTER_KEY).seal(connection, ledger.ledger_id, parts(*later))
+            sealed = await Vault(MASTER_KEY).seal(connection, ledger.ledger_id, naming(*later))
 
         again = await waiting
     finally:
         await others.close()
 
-    assert [one.key_id for one in again[:-1]] == [one.key_id for one in sealed]
+    assert [one.key_id for _, one in again[:-1]] == [one.key_id for _, one in sealed]

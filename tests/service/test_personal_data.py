@@ -12,9 +12,11 @@ from ledger import registry
 from ledger.append import append
 from ledger.database import connect
 from ledger.registry import Ledger
+from ledger.vault import Vault
 from projections.digest import digest
 from service.embedded_cluster import WHEEL_BINARIES
 from service.embedded_user import wheel_folder
+from service.erasure import erase_requested
 from service.settings import Settings
 from tests.deliveries import SAMPLES, VAULT, capillary, delivery, issued, merged, sample
 from tests.service.house import MASTER_KEY, Neighbour, serving
@@ -299,6 +301,72 @@ async def test_what_a_vendor_sends_of_a_forgotten_customer_is_forgotten_too(dsn:
 
         assert (await acme.ask_now("/v1/customers", email="ann@new.example"))["items"] == []
         assert b"ann@new.example" not in await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), position)
+
+
+async def test_a_redelivery_of_a_forgotten_customer_appends_nothing_however_often_it_comes(dsn: str) -> None:
+    ann, request = json.loads(about(4545332, "a", email="ann@example.com")), sample("capillary", "requestUpdated-2")
+    ann["orgId"] = 781
+    other = json.loads(about(4545332, "a", email="ann@example.com", mobile="918395082082"))  # a conflict with the first
+    other["orgId"], other["data"]["totalPointsIssued"] = 781, 6
+    bodies = [json.dumps(ann).encode(), json.dumps(other).encode(), request]
+    async with serving(dsn, "acme", settings=Settings(erase_on_request=False)) as [acme]:
+        for body in bodies:
+            await acme.deliver(body)
+        await acme.ask_now("/v1/projections")
+        async with acme.database() as connection:
+            erased = await erase_requested(connection, Vault(MASTER_KEY), acme.ledger)
+
+            outcomes = []
+            for vault in (Vault(MASTER_KEY), Vault(MASTER_KEY), VAULT):  # as after a restart, each
+                told = await append(connection, vault, acme.ledger.ledger_id, [delivery(body) for body in bodies])
+                outcomes += [[one.outcome for one in told_of] for told_of in told]
+                for body in bodies:
+                    _, answer = await acme.deliver(body)
+                    outcomes.append([event["outcome"] for event in answer["events"]])
+                await acme.ask_now("/v1/projections")
+                erased += await erase_requested(connection, Vault(MASTER_KEY), acme.ledger)
+
+        listed = await acme.ask_now("/v1/ledger/events")
+
+    assert erased == 1
+    assert outcomes == [["duplicate"]] * 18
+    assert [event["kind"] for event in listed["items"]] == [
+        *("pointsIssued", "pointsIssued", "requestUpdated", "customerErased"),
+    ]
+
+
+async def test_a_new_event_of_a_forgotten_customer_is_forgotten_once_however_often_it_comes(dsn: str) -> None:
+    later = json.loads(about(4545332, "later", email="ann@new.example"))
+    later["orgId"] = 781
+    async with serving(dsn, "acme", settings=Settings(erase_on_request=False)) as [acme]:
+        await acme.deliver(sample("capillary", "requestUpdated-2"))
+        erased = []
+        async with acme.database() as connection:
+            for _ in range(3):
+                await acme.deliver(json.dumps(later).encode())
+                await acme.ask_now("/v1/projections")
+                erased.append(await erase_requested(connection, Vault(MASTER_KEY), acme.ledger))
+
+        listed = await acme.ask_now("/v1/ledger/events")
+
+    assert erased == [1, 0, 0]
+    assert [event["kind"] for event in listed["items"]] == ["requestUpdated", "pointsIssued", "customerErased"]
+
+
+async def test_an_event_in_one_delivery_with_a_redelivered_one_of_a_forgotten_customer_can_be_revealed(
+    dsn: str,
+) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        old, new = about(1, "a", email="ann@example.com"), about(1, "b", email="ann@new.example")
+        await acme.deliver(old)
+        await erase(acme, dsn, "capillary:9001:1")
+
+        async with acme.database() as connection:
+            both = [delivery(old), delivery(new)]
+            [[first], [second]] = await append(connection, VAULT, acme.ledger.ledger_id, both)
+
+        assert (first.outcome, second.outcome) == ("duplicate", "appended")
+        assert await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), second.position) == new
 
 
 async def test_an_id_that_stands_for_several_customers_forgets_none_of_them(dsn: str) -> None:

@@ -17,7 +17,8 @@ from ledger.sealing import MasterKey
 from ledger.vault import Vault
 from ledger.vendors import VENDORS
 
-SCOPES = ("read", "ingest", "audit", "reveal", "admin")
+OPERATOR = "operator"  # administers what all ledgers share; `admin` of one ledger does not include it
+SCOPES = ("read", "ingest", "audit", "reveal", "admin", OPERATOR)
 SCHEMES = ("header", "voucherify", "standard-webhooks")
 SECRETS_PER_CONNECTION_MAX = 4
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

@@ -82,7 +82,8 @@ class House:
             return await registry.find_key(connection, key)
 
     async def caller(self, request: web.Request, scope: str, *or_scopes: str) -> Access:
-        """Say which ledger a caller may use, whose key must carry one of the scopes, or admin.
+        """Say which ledger a caller may use, whose key must carry one of the scopes, or admin, which does not stand for
+        operator.
 
         Raises BadCredentials or ScopeMissing.
         """
@@ -90,7 +91,8 @@ class House:
         if kind.lower() != "bearer" or not key:
             raise BadCredentials
         access = await self.keys.get(key.strip())
-        if not access.scopes & {scope, *or_scopes, "admin"}:
+        enough = {scope, *or_scopes} if scope == registry.OPERATOR else {scope, *or_scopes, "admin"}
+        if not access.scopes & enough:
             raise ScopeMissing(" or ".join((scope, *or_scopes)))
         return access
 

@@ -1,6 +1,6 @@
 """loyalty rebuild, generations, promote, rollback, drop: make the views again, and decide which of them readers see."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import uvloop
@@ -18,6 +18,7 @@ from projections.replay.scope import Scope, check_scope
 from projections.retrying import refold_subjects
 from service.commands.planning import show_plan
 from service.commands.screen import AsJson, Data, RateColumn, note, progress_bar, show, show_json, show_table
+from service.generation_documents import generation_document
 from service.place import Place, ask, open_place, settings_of
 
 SUBJECTS_SHOWN_MAX = 20
@@ -173,7 +174,7 @@ def list_generations(data: Data = None, as_json: AsJson = False) -> None:
 
     listed = ask(data, work)
     if as_json:
-        show_json([shown(one) for one in listed])
+        show_json([generation_document(one) for one in listed])
         return
     columns = ("generation", "state", "basis", "created_at", "promoted_at", "unexpected")
     rows = [{**one._asdict(), "unexpected": (one.comparison or {}).get("unexpected")} for one in listed]
@@ -227,13 +228,6 @@ def drop_generation(
 
 def _show_active(active: Generation, *, as_json: bool) -> None:
     if as_json:
-        show_json(shown(active))
+        show_json(generation_document(active))
     else:
         show(f"Readers see generation {active.generation} now.")
-
-
-def shown(one: Generation) -> dict[str, Any]:
-    """Show a generation: what it is, and what its comparison found."""
-    document = one._asdict()
-    del document["shapes"]
-    return document

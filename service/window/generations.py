@@ -1,7 +1,7 @@
-"""Generations over HTTP, for keys of scope admin: list, rebuild, promote, roll back, drop; and retry what is parked.
+"""Generations over HTTP, for keys of scope operator: list, rebuild, promote, roll back, drop; and retry what is parked.
 
-Generations hold all ledgers of a database, so what an admin of one ledger does here holds for all; of a comparison they
-see the tables of their own ledger only.
+Generations hold all ledgers of a database, so what is done here holds for all: the scope `admin` of one ledger does not
+open it. The scope `operator` does, which is granted explicitly. Its answers name no other ledger either.
 """
 
 import asyncio
@@ -11,13 +11,15 @@ from typing import Any, get_args
 from aiohttp import web
 
 from ledger.errors import LedgerError, RebuildRuns, RequestInvalid
+from ledger.registry import OPERATOR
 from projections import generations, promotion, replay, retrying
 from projections.generations import Generation
 from projections.replay.filling import Source
 from projections.replay.scope import EVERYTHING, Scope, check_scope
 from service.answers import answer
+from service.generation_documents import generation_for_operator
 from service.house import HOUSE
-from service.window.reading import Reader, body_of, reach, reader
+from service.window.reading import body_of, reach, reader
 
 SEEN_SECONDS_MAX = 5.0
 WORKERS_MIN = 2  # so that the work is done in other processes than the one that answers
@@ -26,25 +28,17 @@ GENERATION = r"{generation:[0-9]{1,9}}"
 _log = logging.getLogger(__name__)
 
 
-def shown(read: Reader, one: Generation) -> dict[str, Any]:
-    """Show a generation, with what its comparison found in the caller's ledger."""
-    document = one._asdict()
-    del document["shapes"], document["schema_name"]
-    if one.comparison is not None:
-        document["comparison"] = {
-            "with": one.comparison["with"],
-            "position": one.comparison["positions"].get(read.ledger.name),
-            "differing": one.comparison["differing"].get(read.ledger.name, []),
-            "unexpected": one.comparison["unexpected"],
-        }
-    return document
-
-
 async def list_generations(request: web.Request) -> web.Response:
     """GET /v1/generations: the built copies of the views, oldest first."""
-    async with reader(request, "admin") as read:
+    async with reader(request, OPERATOR) as read:
         listed = await generations.listed(read.connection)
-        return answer({"items": [shown(read, one) for one in listed], "next": None, **await reach(read)})
+        return answer(
+            {
+                "items": [generation_for_operator(one, read.ledger.name) for one in listed],
+                "next": None,
+                **await reach(read),
+            }
+        )
 
 
 async def rebuild(request: web.Request) -> web.Response:
@@ -53,7 +47,7 @@ async def rebuild(request: web.Request) -> web.Response:
     202 as soon as it has begun; GET /v1/generations says how it ends.
     """
     house = request.app[HOUSE]
-    async with reader(request, "admin") as read:
+    async with reader(request, OPERATOR) as read:
         body = await body_of(request)
         source: Source = body.get("from", "ledger")
         if source not in get_args(Source):
@@ -90,7 +84,7 @@ async def promote(request: web.Request) -> web.Response:
     """POST /v1/generations/{n}/promote {"force": false, "expect": []}: let readers see it."""
     house = request.app[HOUSE]
     number = int(request.match_info["generation"])
-    async with reader(request, "admin") as read:
+    async with reader(request, OPERATOR) as read:
         body = await body_of(request)
         expect = _names(body, "expect")
         candidate = await generations.find(read.connection, number)
@@ -98,21 +92,21 @@ async def promote(request: web.Request) -> web.Response:
             await replay.compare_with_active(house.dsn, candidate, expect)
         promoted = await promotion.promote(house.dsn, number, force=body.get("force") is True)
         await _seen(request, promoted)
-        return answer(shown(read, promoted))
+        return answer(generation_for_operator(promoted, read.ledger.name))
 
 
 async def roll_back(request: web.Request) -> web.Response:
     """POST /v1/generations/rollback: let readers see the one before, which has been following the ledger."""
-    async with reader(request, "admin") as read:
+    async with reader(request, OPERATOR) as read:
         back = await promotion.roll_back(request.app[HOUSE].dsn)
         await _seen(request, back)
-        return answer(shown(read, back))
+        return answer(generation_for_operator(back, read.ledger.name))
 
 
 async def drop(request: web.Request) -> web.Response:
     """DELETE /v1/generations/{n}: remove one that is not active; it goes when nobody reads it."""
     number = int(request.match_info["generation"])
-    async with reader(request, "admin") as read:
+    async with reader(request, OPERATOR) as read:
         gone = await promotion.drop(read.connection, number)
         return answer({"generation": number, "dropped": gone})
 

@@ -1,7 +1,6 @@
 """How we are: alive, able to append, and how far the projections reach."""
 
 import asyncio
-from typing import Any
 
 import asyncpg
 from aiohttp import web
@@ -9,8 +8,8 @@ from aiohttp import web
 import migrations
 from ledger.errors import LedgerUnavailable
 from projections import generations
-from projections.generations import Generation
 from service.answers import answer
+from service.generation_documents import generation_of_ledger
 from service.house import HOUSE
 from service.window.reading import reader
 
@@ -68,16 +67,9 @@ async def projections_of(request: web.Request) -> web.Response:
                     for name, version in generations.versions().items()
                 ],
                 "next": None,
-                "generations": [shown_generation(one) for one in listed],
+                "generations": [generation_of_ledger(one, read.ledger.name) for one in listed],
             }
         )
-
-
-def shown_generation(one: Generation) -> dict[str, Any]:
-    """Show a generation: what it is, and what its comparison found."""
-    shown = one._asdict()
-    del shown["shapes"]
-    return shown
 
 
 ROUTES = [

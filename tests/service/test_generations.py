@@ -14,7 +14,7 @@ ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 async def admin_of(dsn: str, acme: Neighbour) -> str:
     connection = await connect(dsn)
     try:
-        return await registry.create_key(connection, acme.ledger, ["admin"])
+        return await registry.create_key(connection, acme.ledger, ["admin", "operator"])
     finally:
         await connection.close()
 

@@ -1,0 +1,130 @@
+"""Invariant 10, over every route that the service has: no answer to one ledger's keys tells anything of another."""
+
+import json
+import re
+from typing import Any
+
+from ledger import registry
+from ledger.database import Connection
+from ledger.registry import SCOPES
+from projections import replay
+from tests.deliveries import issued, merged, redeemed, samples
+from tests.service.house import Neighbour, serving
+
+ZEBRA, QUOKKA = "zebra", "quokka"
+QUERIES: dict[str, list[dict[str, str]]] = {
+    "/v1/customers": [{"email": "quokka@quokka.example"}, {"mobile": "918395082082"}, {"external_id": "quokka"}],
+    "/v1/liability": [{"from": "2019-01-01", "to": "2029-01-01"}, {"format": "csv"}],
+    "/v1/trial-balance": [{}, {"format": "csv"}],
+    "/v1/ledger/proofs/inclusion": [{"position": "1"}, {"position": "40"}],
+    "/v1/ledger/proofs/consistency": [{"from": "1", "to": "2"}, {"from": "1", "to": "40"}],
+}
+SAID = {
+    "by": "ann", "reason": "asked", "points": 1, "id": "a1", "policy": "latest", "quantity": 1, "expect": [],
+    "time_zone": "UTC", "from": "facts", "projections": ["horoscopes"], "subject": "nobody", "subject_kind": "account",
+}  # fmt: skip
+SUBJECTS = (
+    "SELECT DISTINCT ON (subject_kind) subject FROM facts WHERE ledger_id = $1 ORDER BY subject_kind, subject DESC"
+)
+ALL_SUBJECTS = "SELECT DISTINCT subject FROM facts WHERE ledger_id = $1"
+FILL = {
+    "position": ["1", "40"], "period": ["2023-11"], "lot": ["1-0"], "adjustment": ["a1"], "kind": ["pointsIssued"],
+    "source": ["capillary"], "generation": ["1", "2"], "path": ["0/000"],
+}  # fmt: skip
+
+
+async def quokka_lives_here(connection: Connection, zebra: Neighbour, quokka: Neighbour) -> None:
+    """Give quokka a history of every published kind, zebra a short one, and compare a rebuild of both."""
+    for source in ("capillary", "ascenda", "fabric", "voucherify"):
+        for body in samples(source):
+            assert (await quokka.deliver(body, source))[0] == 200
+    for body in (
+        b"\xff no JSON",
+        b'{"quokka": "in no envelope"}',
+        issued("q", 0, 4242424, 5),
+        issued("q", 0, 4242424, 6),
+    ):
+        await quokka.deliver(body)
+    for body in (issued("z", 0, 1, 10), redeemed("y", 1, 1, 4), issued("x", 2, 2, 7), merged("m", 5, 1, 2)):
+        await zebra.deliver(body)
+    for one in (zebra, quokka):
+        await one.ask_now("/v1/projections")
+    assert (await replay.rebuild(zebra.dsn, expect=("accounts",), to_promote=False)).comparison is not None
+    # As if quokka's rows had come out otherwise, in a rebuild that was made for quokka alone.
+    await connection.execute(
+        """UPDATE projections.generations SET scope = '{"ledgers": ["quokka"]}',
+              comparison = jsonb_set(jsonb_set(comparison, '{differing}', '{"quokka": ["accounts"]}'),
+                                     '{places}', '{"quokka.points": 4711}') WHERE generation > 1"""
+    )
+
+
+def paths_of(canonical: str, subjects: list[str]) -> list[str]:
+    """Fill the placeholders of a route: with every subject where it takes any, else with what stands in FILL."""
+    paths = [canonical]
+    for name in re.findall(r"{(\w+)}", canonical):
+        filled = FILL.get(name, subjects if name in ("id", "ref") else None)
+        if filled is None:
+            filled = {"connection_id": ["quokka"], "token": ["quokka"]}[name]  # a new placeholder is added here
+        paths = [path.replace("{" + name + "}", value) for path in paths for value in filled]
+    return paths
+
+
+async def test_no_answer_of_any_route_tells_anything_of_another_ledger(dsn: str) -> None:
+    async with serving(dsn, ZEBRA, QUOKKA) as [zebra, quokka]:
+        async with zebra.database() as connection:
+            await quokka_lives_here(connection, zebra, quokka)
+            theirs = [row[0] for row in await connection.fetch(ALL_SUBJECTS, quokka.ledger.ledger_id)]
+            asked = [row[0] for row in await connection.fetch(SUBJECTS, quokka.ledger.ledger_id)]
+            ours = [row[0] for row in await connection.fetch(SUBJECTS, zebra.ledger.ledger_id)]
+            key = await registry.create_key(connection, zebra.ledger, SCOPES)
+        markers = [one for one in theirs if len(one) > 5 and one not in ours]
+        markers += ["quokka", "4711", quokka.key.split("_")[1]]
+        markers += [inbound.connection_id for inbound in quokka.inbound.values()]
+        bearer = {"Authorization": f"Bearer {key}"}
+
+        leaks, answered, statuses = [], 0, set[int]()
+        routes = {(route.method, route.resource.canonical) for route in zebra.client.app.router.routes()}
+        for method, canonical in sorted(routes - {("HEAD", path) for _, path in routes}):
+            for path in paths_of(canonical, [*ours, *asked]):
+                for query in QUERIES.get(canonical, [{}]) if method == "GET" else [{}]:
+                    body = None if method == "GET" else json.dumps(SAID)
+                    response = await zebra.client.request(
+                        method, path, params={"limit": "1000", **query}, data=body, headers=bearer
+                    )
+                    text = await response.text()
+                    answered += 1
+                    statuses.add(response.status)
+                    told = text.replace(path.rsplit("/", 1)[-1], "") + str(dict(response.headers))
+                    leaks += [(method, path, query, one) for one in markers if one in told and one not in path]
+
+    assert leaks == []
+    assert answered > 200
+    assert {200, 404} <= statuses
+    assert max(statuses) < 500 or statuses & set(range(500, 600)) <= {503}
+
+
+async def test_generations_are_administered_by_an_operator_and_not_by_the_admin_of_a_ledger(dsn: str) -> None:
+    async with serving(dsn, ZEBRA) as [zebra]:
+        async with zebra.database() as connection:
+            admin = await registry.create_key(connection, zebra.ledger, [one for one in SCOPES if one != "operator"])
+            operator = await registry.create_key(connection, zebra.ledger, ["operator"])
+
+        async def ask(method: str, path: str, key: str) -> tuple[int, Any]:
+            headers = {"Authorization": f"Bearer {key}"}
+            response = await zebra.client.request(method, path, headers=headers, data="{}")
+            return response.status, await response.json()
+
+        for method, path in (
+            ("GET", "/v1/generations"),
+            ("POST", "/v1/generations"),
+            ("POST", "/v1/generations/1/promote"),
+            ("POST", "/v1/generations/rollback"),
+            ("DELETE", "/v1/generations/1"),
+        ):
+            status, problem = await ask(method, path, admin)
+            assert (status, problem["type"]) == (403, "ScopeMissing"), path
+        listed = await ask("GET", "/v1/generations", operator)
+        others = await ask("GET", "/v1/projections", operator)
+
+    assert (listed[0], [one["generation"] for one in listed[1]["items"]]) == (200, [1])
+    assert (others[0], others[1]["type"]) == (403, "ScopeMissing")

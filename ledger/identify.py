@@ -16,7 +16,7 @@ import msgspec
 from ledger.errors import Unreadable
 from ledger.facts.fact import quoted
 from ledger.personal import Cut, Part, Piece, cut, cut_unreadable
-from ledger.reading import Document, read
+from ledger.reading import Document, as_known, read
 from ledger.vendors import SOURCES
 from ledger.vendors.personal import UNKNOWN as UNKNOWN_PERSONAL
 from ledger.vendors.personal import spellings
@@ -81,11 +81,11 @@ def _open(origin: Origin, body: bytes) -> tuple[Cut, list[Member]]:
         document = read(body)
     except Unreadable as unreadable:
         taken = cut_unreadable(body, str(unreadable.args[0]))
-        return taken, [_by_bytes(UNREADABLE, hmac.digest(origin.mask, body, "sha256"))]
+        return taken, [_by_bytes(UNREADABLE, hmac.digest(origin.mask, as_known(body), "sha256"))]
     vendor = SOURCES.get(origin.source)
     taken = cut(body, document, vendor.personal if vendor else UNKNOWN_PERSONAL)
     members = open_document(origin.source, origin.kind, document)
-    return taken, members or [_by_bytes(UNKNOWN, hmac.digest(origin.mask, body, "sha256"))]
+    return taken, members or [_by_bytes(UNKNOWN, hmac.digest(origin.mask, as_known(body), "sha256"))]
 
 
 def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:

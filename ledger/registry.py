@@ -10,19 +10,20 @@ from typing import NamedTuple
 
 import asyncpg
 
+from ledger.credentials import SCHEMES, check_header, check_secret, make_secret
 from ledger.database import Connection
 from ledger.errors import BadCredentials, ConnectionUnknown, LedgerUnknown, NameTaken, RequestInvalid
 from ledger.identify import Origin
 from ledger.sealing import MasterKey
 from ledger.vault import Vault
 from ledger.vendors import VENDORS
+from ledger.vendors.shape import squeeze
+from ledger.vendors.vendor import Vendor
 
 OPERATOR = "operator"  # administers what all ledgers share; `admin` of one ledger does not include it
-SCOPES = ("read", "ingest", "audit", "reveal", "admin", OPERATOR)
-SCHEMES = ("header", "voucherify", "standard-webhooks")
+SCOPES = ("read", "audit", "reveal", "admin", OPERATOR)
 SECRETS_PER_CONNECTION_MAX = 4
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 CREATE_LEDGER = """
     INSERT INTO ledger.ledgers (ledger_id, name)
@@ -128,9 +129,10 @@ async def create_connection(
     header: str | None = None,
     secret: str | None = None,
 ) -> InboundConnection:
-    """Configure an inbound webhook; scheme and header are the vendor's own unless given, the secret is made if none is.
+    """Configure an inbound webhook. Scheme and header are the vendor's usual ones unless given.
 
-    Raises RequestInvalid for an unknown source or scheme, an impossible header or an empty secret.
+    Without a secret one is made, if the scheme lets us make it. Raises RequestInvalid for an unknown source, kind or
+    scheme, a header that cannot be used, and a secret that is missing or could not authenticate.
     """
     vendor = VENDORS.get(source)
     if vendor is None:
@@ -138,17 +140,23 @@ async def create_connection(
     scheme = scheme or vendor.scheme
     if scheme not in SCHEMES:
         raise RequestInvalid(f"no scheme {scheme!r}; there are {', '.join(SCHEMES)}")
-    header = header or ("webhook-signature" if scheme == "standard-webhooks" else vendor.header)
-    if not HEADER.fullmatch(header):
-        raise RequestInvalid(f"not a header's name: {header!r}")
-    if secret is not None and not secret:
-        raise RequestInvalid("an empty secret")
-    chosen = (secret or secrets.token_urlsafe(32)).encode()
+    header = check_header(scheme, header, vendor.header)
+    kind = None if kind is None else _known_kind(vendor, kind)
+    chosen = check_secret(scheme, make_secret(scheme) if secret is None else secret)
     made = InboundConnection(ledger, secrets.token_hex(16), source, kind, scheme, header, (chosen,), None)
     await connection.execute(
         CREATE_CONNECTION, ledger.ledger_id, made.connection_id, source, kind, scheme, header, [master_key.seal(chosen)]
     )
     return made
+
+
+def _known_kind(vendor: Vendor, kind: str) -> str:
+    """Return a kind in the vendor's canonical spelling. Raises RequestInvalid if the vendor has no such kind."""
+    names = {**vendor.damage.aliases, **{name.lower(): name for name in vendor.kinds}}
+    found = names.get(squeeze(kind).lower())
+    if found is None:
+        raise RequestInvalid(f"{vendor.name} has no kind {kind!r}; it has {', '.join(sorted(vendor.kinds))}")
+    return found
 
 
 async def find_connection(connection: Connection, master_key: MasterKey, connection_id: str) -> InboundConnection:
@@ -167,10 +175,15 @@ async def list_connections(connection: Connection, master_key: MasterKey, ledger
 async def add_secret(
     connection: Connection, master_key: MasterKey, inbound: InboundConnection, secret: str | None = None
 ) -> str:
-    """Give a connection one more live secret, for rotation, and tell it; the oldest goes beyond the limit."""
-    chosen = secret or secrets.token_urlsafe(32)
-    kept = [*inbound.secrets, chosen.encode()][-SECRETS_PER_CONNECTION_MAX:]
-    await _set_secrets(connection, master_key, inbound, kept)
+    """Add one more live secret to a connection, for rotation, and return it. The oldest goes beyond the limit.
+
+    Raises RequestInvalid for a secret that is missing, could not authenticate, or is live already.
+    """
+    chosen = make_secret(inbound.scheme) if secret is None else secret
+    added = check_secret(inbound.scheme, chosen)
+    if added in inbound.secrets:
+        raise RequestInvalid("the connection has this secret already; give another one")
+    await _set_secrets(connection, master_key, inbound, [*inbound.secrets, added][-SECRETS_PER_CONNECTION_MAX:])
     return chosen
 
 

@@ -1,6 +1,7 @@
 """Run the house: listen, stop in order. Requests are finished first, then what they appended, then the projector."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import http_parser, web
 
+from ledger.credentials import is_usable
 from ledger.errors import SetupWrong
 from ledger.registry import all_ledgers, list_connections
 from projections import generations
@@ -22,6 +24,8 @@ KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
 LINGERING_SECONDS = 1.0  # how long the rest of a refused body is read
 SHUTDOWN_SECONDS_MAX = 15.0  # for requests under way; more than the longest wait for ?min_position=
 
+_log = logging.getLogger(__name__)
+
 
 async def check_setup(place: Place) -> None:
     """See that a service may run here.
@@ -35,7 +39,9 @@ async def check_setup(place: Place) -> None:
         await check_role(place.dsn)
     async with place.connection() as connection:
         for ledger in await all_ledgers(connection):
-            await list_connections(connection, place.master_key, ledger)
+            for inbound in await list_connections(connection, place.master_key, ledger):
+                if inbound.disabled_at is None and not any(is_usable(inbound.scheme, one) for one in inbound.secrets):
+                    _log.warning("no delivery can be authenticated over connection %s: rotate", inbound.connection_id)
 
 
 @asynccontextmanager

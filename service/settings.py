@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -67,6 +68,14 @@ class Settings(BaseSettings):
         default="", description="where checkpoints are left: files, and URLs to POST them to, separated by blanks"
     )
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_a_url(cls, text: str | None) -> str | None:
+        """Refuse what vendors could not reach: the URLs that we print begin with it."""
+        if text is not None and not _is_public_url(text):
+            raise ValueError("it is a URL such as https://loyalty.example.com, without query and password")
+        return text
+
     @field_validator("witnesses")
     @classmethod
     def _are_witnesses(cls, text: str) -> str:
@@ -94,6 +103,16 @@ class Settings(BaseSettings):
     def anchor_addresses(self) -> list[str]:
         """List the files and URLs at which checkpoints are left."""
         return self.anchors.split()
+
+
+def _is_public_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    complete = parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    return complete and "@" not in parts.netloc and text.isascii() and not set(text) & set(" \t\r\n?#")
 
 
 def _checked(read: Callable[[], object]) -> None:

@@ -1,14 +1,18 @@
 """loyalty ledger, connection, key: the logs, who may send into them, and who may ask."""
 
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ledger import registry
+from ledger.credentials import SCHEMES, SECRET_CHARACTERS_ADVISED
 from ledger.database import Connection
+from ledger.errors import RequestInvalid
 from ledger.read import tail
 from ledger.registry import InboundConnection, Ledger
-from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
+from service.commands.screen import AsJson, Data, InLedger, note, show, show_json, show_table
 from service.place import Place, ask
 
 ledgers = typer.Typer(help="Ledgers: a log for each tenant.", no_args_is_help=True)
@@ -16,6 +20,33 @@ connections = typer.Typer(help="Connections: the webhooks that feed a ledger.", 
 keys = typer.Typer(help="Keys: what opens a ledger's HTTP interface.", no_args_is_help=True)
 
 IDS_BEGIN_ANYHOW = {"ignore_unknown_options": True}  # also with a hyphen, which is no option then
+Secret = Annotated[
+    str | None,
+    typer.Option(help="The shared secret. Other users of the machine see it in `ps`: better --secret-file."),
+]
+SecretFile = Annotated[
+    str | None,
+    typer.Option("--secret-file", metavar="FILE", help="A file that holds the shared secret; - for standard input."),
+]
+SECRET_BYTES_MAX = 4_096
+# What to do at the vendor, by scheme.
+STEPS = {
+    "header": (
+        "Enter at the vendor the URL, and a header of this name that carries the secret:",
+        "  header  {header}",
+        "  secret  {secret}",
+    ),
+    "voucherify": (
+        "Enter at Voucherify, under Project settings, Webhooks, the URL alone. Voucherify made the secret, and sends",
+        "its signature in the header {header} by itself.",
+    ),
+    "standard-webhooks": (
+        "Enter at the sender the URL and the secret:",
+        "  secret  {secret}",
+        "If the sender shows a secret of its own instead, store that one:",
+        "  loyalty connection rotate {connection_id} --secret-file -",
+    ),
+}
 ConnectionId = Annotated[str, typer.Argument(metavar="CONNECTION", help="Its id.", show_default=False)]
 
 
@@ -53,13 +84,18 @@ def create_connection(
     ledger: InLedger,
     source: Annotated[str, typer.Option(help="The vendor; `loyalty vendors` lists them.", show_default=False)],
     kind: Annotated[str | None, typer.Option(help="The event it brings, if the vendor does not name it.")] = None,
-    secret: Annotated[str | None, typer.Option(help="The shared secret; a random one if none is given.")] = None,
+    secret: Secret = None,
+    secret_file: SecretFile = None,
     header: Annotated[str | None, typer.Option(help="The header that carries it, if not the usual one.")] = None,
-    scheme: Annotated[str | None, typer.Option(help=f"{', '.join(registry.SCHEMES)}; the vendor's by default.")] = None,
+    scheme: Annotated[str | None, typer.Option(help=f"{', '.join(SCHEMES)}; the vendor's by default.")] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Configure a webhook, and tell what to enter at the vendor."""
+    """Configure a webhook, and print what to enter at the vendor.
+
+    Without a secret a random one is made, unless the vendor makes it, as Voucherify does.
+    """
+    given = _secret(secret, secret_file)
 
     async def work(place: Place, connection: Connection) -> dict[str, Any]:
         made = await registry.create_connection(
@@ -70,18 +106,18 @@ def create_connection(
             kind=kind,
             scheme=scheme,
             header=header,
-            secret=secret,
+            secret=given,
         )
         return {**_shown(made), "secret": made.secrets[-1].decode(), **_address(place, made.connection_id)}
 
     made = ask(data, work)
+    _advise(made["secret"])
     if as_json:
         show_json(made)
         return
-    show(f"Connection {made['connection_id']} brings {source} into {ledger}. Enter at the vendor:")
-    show(f"  URL     {made['url']}")
-    show(f"  secret  {made['secret']}")
-    show(f"  header  {made['header']} ({made['scheme']})")
+    show(f"Connection {made['connection_id']} brings {source} into {ledger}.")
+    for line in ("  URL     {url}", *STEPS[made["scheme"]]):
+        show(line.format_map(made))
 
 
 @connections.command("list")
@@ -128,18 +164,24 @@ def disable_connection(connection_id: ConnectionId, data: Data = None) -> None:
 @connections.command("rotate", context_settings=IDS_BEGIN_ANYHOW)
 def rotate_secret(
     connection_id: ConnectionId,
-    secret: Annotated[str | None, typer.Option(help="The new secret; a random one if none is given.")] = None,
+    secret: Secret = None,
+    secret_file: SecretFile = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a connection one more live secret. Enter it at the vendor, then `loyalty connection settle`."""
+    """Give a connection one more live secret. Enter it at the vendor, then `loyalty connection settle`.
+
+    Without a secret a random one is made, unless the vendor makes it, as Voucherify does.
+    """
+    given = _secret(secret, secret_file)
 
     async def work(place: Place, connection: Connection) -> dict[str, Any]:
         found = await registry.find_connection(connection, place.master_key, connection_id)
-        made = await registry.add_secret(connection, place.master_key, found, secret)
+        made = await registry.add_secret(connection, place.master_key, found, given)
         return {"connection_id": connection_id, "header": found.header, "secret": made}
 
     made = ask(data, work)
+    _advise(made["secret"])
     if as_json:
         show_json(made)
     else:
@@ -194,6 +236,38 @@ def revoke_key(
 
     ask(data, work)
     show(f"Key {key_id} opens nothing any more; a running service knows within 5 s.")
+
+
+def _secret(secret: str | None, secret_file: str | None) -> str | None:
+    """Read the secret that an option names; None if there is no such option. Raises RequestInvalid."""
+    if secret_file is None:
+        given = secret
+    elif secret is not None:
+        raise RequestInvalid("give --secret or --secret-file, not both")
+    else:
+        given = _read_secret(secret_file)
+    return given
+
+
+def _advise(secret: str) -> None:
+    """Print a warning about a secret that is accepted, but short."""
+    if len(secret) < SECRET_CHARACTERS_ADVISED:
+        note(f"The secret is short: {SECRET_CHARACTERS_ADVISED} characters or more are harder to guess.")
+
+
+def _read_secret(name: str) -> str:
+    """Read a secret from a file, or from standard input for `-`; the line end after it does not belong to it."""
+    try:
+        if name == "-":
+            text = sys.stdin.buffer.read(SECRET_BYTES_MAX).decode()
+        else:
+            with Path(name).open("rb") as file:
+                text = file.read(SECRET_BYTES_MAX).decode()
+    except UnicodeDecodeError:
+        raise RequestInvalid("--secret-file holds no text in UTF-8") from None
+    except OSError as error:
+        raise RequestInvalid(f"--secret-file cannot be read: {error.strerror}") from None
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 async def _chosen(connection: Connection, name: str | None) -> list[Ledger]:

@@ -124,7 +124,7 @@ def get(url: str, key: str) -> Any:
 
 
 def test_a_new_connection_says_what_to_enter_at_the_vendor(served: Served) -> None:
-    made = served.connection(source="voucherify", kind="redemption.succeeded", secret="s3cret")
+    made = served.connection(source="voucherify", kind="redemption.succeeded", secret="shown-by-the-vendor")
 
     identifier = made["connection_id"]
     assert made == {
@@ -134,7 +134,7 @@ def test_a_new_connection_says_what_to_enter_at_the_vendor(served: Served) -> No
         "kind": "redemption.succeeded",
         "scheme": "voucherify",
         "header": "x-voucherify-signature",
-        "secret": "s3cret",
+        "secret": "shown-by-the-vendor",
         "url": f"{served.url}/v1/hooks/{identifier}",
         "path": f"/v1/hooks/{identifier}",
     }
@@ -251,12 +251,12 @@ def test_replay_gives_the_same_digest(served: Served) -> None:
 def test_a_rotated_connection_has_two_secrets_until_it_is_settled(served: Served) -> None:
     connection = served.connection()["connection_id"]
 
-    rotated = served.ask("connection", "rotate", connection, "--secret=next")
+    rotated = served.ask("connection", "rotate", connection, "--secret=the-next-secret")
     live = [one["live_secrets"] for one in served.ask("connection", "list") if one["connection_id"] == connection]
     loyalty("connection", "settle", connection, "--data", served.folder)
     settled = [one["live_secrets"] for one in served.ask("connection", "list") if one["connection_id"] == connection]
 
-    assert rotated == {"connection_id": connection, "header": "x-webhook-secret", "secret": "next"}
+    assert rotated == {"connection_id": connection, "header": "x-webhook-secret", "secret": "the-next-secret"}
     assert (live, settled) == ([2], [1])
 
 
@@ -287,7 +287,22 @@ def test_a_disabled_connection_takes_no_import(served: Served) -> None:
         (("ledger", "create", "Acme Inc"), "a ledger's name is made of"),
         (("connection", "create", "--ledger", "none", "--source", "capillary"), "There is no ledger of this name."),
         (("connection", "create", "--ledger", "acme", "--source", "sap"), "no source 'sap'; there are capillary,"),
+        (("connection", "create", "--ledger", "acme", "--source", "voucherify"), "the vendor makes the secret"),
+        (
+            ("connection", "create", "--ledger", "acme", "--source", "fabric", "--kind", "nonsense.kind"),
+            "fabric has no kind 'nonsense.kind'; it has",
+        ),
+        (("connection", "create", "--ledger", "acme", "--source", "fabric", "--secret", ""), "the secret is empty"),
+        (
+            ("connection", "create", "--ledger", "acme", "--source", "fabric", "--secret-file", "/nowhere"),
+            "--secret-file cannot be read: No such file",
+        ),
+        (
+            ("connection", "create", "--ledger", "acme", "--source", "fabric", "--secret=a-secret", "--secret-file=-"),
+            "--secret or --secret-file, not both",
+        ),
         (("key", "create", "--ledger", "acme", "--scope", "all"), "a scope is one of read,"),
+        (("key", "create", "--ledger", "acme", "--scope", "ingest"), "a scope is one of read,"),
         (("key", "revoke", "0", "--ledger", "acme"), "no key '0'"),
         (("import", "--connection=none", "-"), "There is no connection of this id"),
         (("digest", "--ledger", "none"), "There is no ledger of this name."),
@@ -295,6 +310,48 @@ def test_a_disabled_connection_takes_no_import(served: Served) -> None:
 )
 def test_a_mistake_is_told_in_one_line(served: Served, arguments: tuple[str, ...], says: str) -> None:
     assert says in refusal(*arguments, "--data", served.folder)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["foo", "foo.example.com", "ftp://x", "https://", "https://x:0", "https://a b", "https://u:p@x", "https://x?a=1"],
+)
+def test_a_public_url_that_vendors_cannot_reach_is_refused(served: Served, url: str) -> None:
+    arguments = ("connection", "create", "--ledger", "acme", "--source", "fabric", "--data", served.folder)
+
+    assert "LOYALTY_PUBLIC_URL" in refusal(*arguments, LOYALTY_PUBLIC_URL=url)
+
+
+def test_a_secret_comes_from_a_file_or_from_standard_input(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("kept-in-a-file\n")
+
+    made = served.connection(**{"secret-file": str(file)})
+    rotated = served.ask("connection", "rotate", made["connection_id"], "--secret-file=-", stdin=b"typed-or-piped\r\n")
+
+    assert (made["secret"], rotated["secret"]) == ("kept-in-a-file", "typed-or-piped")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "is_not_said"),
+    [
+        (("--source", "fabric"), ("header  x-webhook-secret", "secret  "), ()),
+        (
+            ("--source", "voucherify", "--secret", "shown-by-the-vendor"),
+            ("the URL alone", "x-voucherify-signature"),
+            ("shown-by-the-vendor",),
+        ),
+        (("--source", "fabric", "--scheme", "standard-webhooks"), ("secret  whsec_", "rotate"), ("header",)),
+    ],
+)
+def test_a_new_connection_says_by_its_scheme_what_to_enter_and_what_to_copy(
+    served: Served, arguments: tuple[str, ...], says: tuple[str, ...], is_not_said: tuple[str, ...]
+) -> None:
+    run = loyalty("connection", "create", "--ledger", "acme", *arguments, "--data", served.folder)
+
+    assert run.code == 0
+    assert all(one in run.out for one in (*says, "  URL     http"))
+    assert not any(one in run.out for one in is_not_said)
 
 
 def test_a_file_that_is_not_there_is_told_in_one_line(served: Served, tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 import base64
 import hmac
+import io
 import json
+import time
+from datetime import UTC, datetime
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
+from standardwebhooks import Webhook
 
 from ledger import registry
+from ledger.credentials import make_secret
 from ledger.database import connect
 from ledger.errors import BadCredentials
-from ledger.reading import BODY_BYTES_MAX
+from ledger.reading import BODY_BYTES_MAX, without_white_space
 from ledger.registry import InboundConnection, Ledger
-from service.authentication import authenticate, without_white_space
+from service.authentication import authenticate
 from tests.deliveries import sample
 from tests.service.house import MASTER_KEY, serving
 
@@ -83,6 +88,131 @@ def test_standard_webhooks_sign_id_time_and_body() -> None:
     assert not let_in(of, b"{}", ("webhook-id", "msg_2"), *sound[1:])
 
 
+def signed(key: bytes, identifier: str, stamp: str, body: bytes) -> tuple[tuple[str, str], ...]:
+    """Sign a body as Standard Webhooks says, whatever the id and the time stamp are."""
+    digest = hmac.digest(key, f"{identifier}.{stamp}.".encode() + body, "sha256")
+    signature = "v1," + base64.b64encode(digest).decode()
+    return (("webhook-id", identifier), ("webhook-timestamp", stamp), ("webhook-signature", signature))
+
+
+def test_the_published_library_of_standard_webhooks_is_let_in_with_every_spelling_of_the_secret() -> None:
+    made = make_secret("standard-webhooks")
+    for secret in (made, made.removeprefix("whsec_"), made.rstrip("="), made.removeprefix("whsec_").rstrip("=")):
+        of = inbound("standard-webhooks", "webhook-signature", secret.encode())
+        stamp = datetime.fromtimestamp(NOW, UTC)
+        signature = Webhook(made).sign("msg_1", stamp, '{"é": 1}')
+        headers = (("webhook-id", "msg_1"), ("webhook-timestamp", str(int(NOW))), ("webhook-signature", signature))
+
+        assert let_in(of, '{"é": 1}'.encode(), *headers)
+        assert not let_in(of, '{"é": 2}'.encode(), *headers)
+
+
+@pytest.mark.parametrize("secret", [b"", b"whsec_", b"whsec_====", b"whsec_AAAA", b"a text that was used as it is!"])
+def test_a_secret_stored_before_it_was_checked_lets_nobody_in(secret: bytes) -> None:
+    of = inbound("standard-webhooks", "webhook-signature", secret)
+
+    for key in (b"", secret, secret.removeprefix(b"whsec_"), base64.b64decode(b"AAAA")):
+        assert not let_in(of, b"{}", *signed(key, "msg_1", str(int(NOW)), b"{}"))
+
+
+@pytest.mark.parametrize("scheme", ["header", "voucherify"])
+def test_an_empty_secret_stored_before_lets_nobody_in(scheme: str) -> None:
+    of = inbound(scheme, "x-any", b"")
+
+    assert not let_in(of, b"{}", ("x-any", ""))
+    assert not let_in(of, b"{}", ("x-any", hmac.digest(b"", b"{}", "sha256").hex()))
+
+
+def test_a_signature_fits_no_other_id_time_stamp_and_body() -> None:
+    key = bytes(range(32))
+    of = inbound("standard-webhooks", "webhook-signature", b"whsec_" + base64.b64encode(key))
+    later = str(int(NOW) + 86_400)
+    body = b'{"text": "a.%b.b"}' % later.encode()
+    captured = signed(key, "msg_1", str(int(NOW)), body)
+    assert let_in(of, body, *captured)
+
+    shifted = (
+        ("webhook-id", f'msg_1.{int(NOW)}.{{"text": "a'),
+        ("webhook-timestamp", later),
+        captured[2],
+    )
+    assert not let_in(of, b'b"}', *shifted, now=NOW + 86_400)
+    assert not let_in(of, body, *signed(key, "msg.1", str(int(NOW)), body))
+    assert not let_in(of, body, *signed(key, "", str(int(NOW)), body))
+
+
+@pytest.mark.parametrize(
+    ("signed_body", "delivered"),
+    [
+        (b'{"points":10}', b'{"points":1 0}'),
+        (b'{"points":-10}', b'{"points":- 10}'),
+        (b'{"points":1.5}', b'{"points":1. 5}'),
+        (b'{"a":true}', b'{"a":tr ue}'),
+        (b'{"a":1}', b'{"a":1} x'),
+        (b'{"a":1}', b'\xef\xbb\xbf{"a":1}'),
+        (b'{"a":"bc"}', b'{"a":"b c"}'),
+        (b"a,b", b"a, b"),
+        (b'{"a":1,}', b'{"a":1, }'),
+        (b"{'a':1}", b"{'a': 1}"),
+        (b'{"a":1}', b'{"a":\x0b1}'),
+    ],
+)
+def test_voucherifys_signature_fits_no_body_that_is_not_the_signed_document(
+    signed_body: bytes, delivered: bytes
+) -> None:
+    of = inbound("voucherify", "x-voucherify-signature", b"secretKey")
+    signature = hmac.digest(b"secretKey", signed_body, "sha256").hex()
+
+    assert let_in(of, signed_body, ("x-voucherify-signature", signature))
+    assert not let_in(of, delivered, ("x-voucherify-signature", signature))
+
+
+async def test_a_captured_delivery_of_voucherify_never_makes_a_second_event(dsn: str) -> None:
+    bodies = [
+        sample("voucherify", "customer.rewarded.loyalty_points"),
+        b'{"nobody":"knows this","points":10}',
+        b'{"points":1,"points":2}',
+        b"[1,2]",
+    ]
+    async with serving(dsn, "acme") as [acme]:
+        async with acme.database() as connection:
+            of = await registry.create_connection(
+                connection, MASTER_KEY, acme.ledger, source="voucherify", secret="shown-by-voucherify"
+            )
+        url = f"/v1/hooks/{of.connection_id}"
+        for position, body in enumerate(bodies, 1):
+            compact = without_white_space(body) or b""
+            headers = {of.header: hmac.digest(b"shown-by-voucherify", compact, "sha256").hex()}
+            copies = [compact.replace(b",", b"," + white) for white in (b"", b" ", b"\n", b"\t \r\n" * 100)]
+            outcomes = []
+            for copy in [*copies, b" " + compact, compact + b"\n"]:
+                response = await acme.client.post(url, data=io.BytesIO(copy), headers=headers)
+                outcomes += [(one["position"], one["outcome"]) for one in (await response.json())["events"]]
+
+            assert outcomes == [(position, "appended")] + [(position, "duplicate")] * 5
+
+
+@pytest.mark.parametrize(
+    "unit", [b'\\"', b'"', b"\\", b" ", b"[", b"{", b'"" ', b"[] ,", b'"\\" ', b"1 ,", b'{"a": ', b"\xff", b'":']
+)
+@pytest.mark.parametrize("scheme", ["voucherify", "standard-webhooks"])
+def test_to_refuse_the_largest_body_takes_milliseconds_whatever_it_is_made_of(scheme: str, unit: bytes) -> None:
+    of = inbound(scheme, "x-signature", b"whsec_" + base64.b64encode(bytes(32)))
+    headers = (("x-signature", "v1," + "0" * 61), ("webhook-id", "a"), ("webhook-timestamp", str(int(NOW))))
+
+    def seconds(body: bytes) -> float:
+        best = float("inf")
+        for _ in range(3):
+            begun = time.thread_time()
+            assert not let_in(of, body, *headers)
+            best = min(best, time.thread_time() - begun)
+        return best
+
+    half, whole = (seconds(b'["' + unit * (size // len(unit))) for size in (BODY_BYTES_MAX // 2, BODY_BYTES_MAX))
+    assert whole < max(0.01, 3 * half)
+    assert whole < 0.1
+
+
 async def test_wrong_credentials_are_401_and_store_nothing(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         status, problem = await acme.deliver(sample("capillary", "pointsIssued"), **{"x-webhook-secret": "guess"})
@@ -149,10 +279,12 @@ async def test_secrets_and_keys_do_not_stand_in_the_database(dsn: str) -> None:
 async def test_a_signed_webhook_is_let_in_over_http(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         connection = await connect(dsn)
-        of = await registry.create_connection(connection, MASTER_KEY, acme.ledger, source="voucherify", secret="s3")
+        of = await registry.create_connection(
+            connection, MASTER_KEY, acme.ledger, source="voucherify", secret="their-secret"
+        )
         await connection.close()
         body = json.dumps(json.loads(sample("voucherify", "customer.rewarded.loyalty_points"))).encode()
-        signature = hmac.digest(b"s3", without_white_space(body), "sha256").hex()
+        signature = hmac.digest(b"their-secret", without_white_space(body) or b"", "sha256").hex()
 
         response = await acme.client.post(f"/v1/hooks/{of.connection_id}", data=body, headers={of.header: signature})
 

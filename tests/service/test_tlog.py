@@ -138,7 +138,7 @@ async def test_the_same_files_are_there_for_keys_and_for_nobody_else(connection:
     tile = await sealed.reader.fetch("tile/0/000")
     basic = base64.b64encode(f"any:{sealed.neighbour.key}".encode()).decode()
     auditor = await registry.create_key(connection, sealed.neighbour.ledger, ["audit"])
-    sender = await registry.create_key(connection, sealed.neighbour.ledger, ["ingest"])
+    sender = await registry.create_key(connection, sealed.neighbour.ledger, ["reveal"])
     expected = {
         f"Bearer {sealed.neighbour.key}": 200,
         f"Bearer {auditor}": 200,

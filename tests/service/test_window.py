@@ -48,7 +48,7 @@ async def test_a_foreign_ledger_is_not_there(dsn: str) -> None:
 async def test_a_key_without_the_scope_is_403(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         database = await connect(dsn)
-        key = await registry.create_key(database, acme.ledger, ["ingest"])
+        key = await registry.create_key(database, acme.ledger, ["reveal"])
         await database.close()
 
         status, problem = await acme.ask("/v1/projections", key=key)

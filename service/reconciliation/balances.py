@@ -1,81 +1,25 @@
-"""Balances that do not agree with the vendor's: claims, lapsed lots, promises past their day, sums."""
+"""Balances that do not agree with the vendor's: lapsed lots, promises past their day, sums."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 from service.answers import plain
-from service.reconciliation.lists import Item, day_and_time, from_sql
+from service.reconciliation.lists import Item, from_sql
 
 EXPIRY_GRACE = timedelta(days=7)  # vendors expire by jobs that run now and then
 PROMISE_GRACE = timedelta(days=2)
 
-DRIFTING = """
-    SELECT a.account_id, a.programme, a.unit, a.customer, a.available, a.claimed, a.claimed_at, a.drift, a.missing,
-           a.unseen, a.lapsed, a.drift_since, a.drift_position, a.agreed_at, a.agreed_position,
-           (SELECT min(u.position) FROM unread u
-             WHERE u.ledger_id = a.ledger_id AND u.position > coalesce(a.agreed_position, 0)
-               AND u.position < a.drift_position) AS unread_position
-      FROM accounts a
-     WHERE a.ledger_id = $1 AND (a.drift <> 0 OR a.missing <> 0) AND a.drift_since <= $2 AND a.account_id > $4
-     ORDER BY a.account_id LIMIT $3
-"""
-DRIFTING_IN_ALL = """
-    SELECT unit, count(*) AS items, sum(missing) AS points FROM (
-        SELECT unit, missing FROM accounts
-         WHERE ledger_id = $1 AND (drift <> 0 OR missing <> 0) AND drift_since <= $2 LIMIT $3) counted
-     GROUP BY unit
-"""
-
-
-def drifting(row: Any) -> Item:
-    names = ("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen")
-    details = {name: row[name] for name in (*names, "agreed_at", "agreed_position")}
-    return Item(
-        id=row["account_id"],
-        amount=row["missing"],
-        unit=row["unit"],
-        position=row["drift_position"],
-        since=row["drift_since"],
-        cause=_cause_of_drift(row),
-        details=details,
-    )
-
-
-def _cause_of_drift(row: Any) -> str:
-    """Say what most likely was never told, and where."""
-    missing: Decimal = row["missing"]
-    if row["claimed_at"] is not None and row["drift_since"] > row["claimed_at"]:
-        return "An adjustment of ours since the vendor's last claim: take it back if what was missing has arrived."
-    if missing > 0 and missing == row["lapsed"]:
-        return f"{plain(missing)} lapsed here that the vendor still counts."
-    place = f"by {day_and_time(row['drift_since'])} (position {row['drift_position']})"
-    if row["agreed_position"] is not None:
-        place = f"between {day_and_time(row['agreed_at'])} (position {row['agreed_position']}) and {place[3:]}"
-    kind = "credit" if missing > 0 else "debit"
-    text = f"A {kind} of {plain(abs(missing))} never arrived, {place}."
-    if not missing:
-        text = f"A debit of {plain(abs(row['drift']))} and as large a credit never arrived, {place}."
-    if row["unread_position"] is not None:
-        text += f" An event in between, at position {row['unread_position']}, could not be read: look there first."
-    return text
-
-
-DRIFT = from_sql(
-    "drift",
-    "Accounts whose balance is not what the vendor claims, or that prove events we never got",
-    page=DRIFTING,
-    totals=DRIFTING_IN_ALL,
-    key=("account_id",),
-    start=("",),
-    item=drifting,
-    columns=("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen", "agreed_at"),
-)
-
 UNREPORTED = """
-    SELECT l.account_id, l.lot_id, l.remaining, l.expires_on, l.lapses_at, l.position, l.origin, l.bill_number,
-           a.unit, a.programme, a.customer, a.claimed_at, a.drift
+    SELECT l.account_id, l.lot_id, l.remaining, l.expired, l.expires_on, l.lapses_at, l.position, l.origin,
+           l.bill_number, a.unit, a.programme, a.customer, a.claimed_at, a.drift, a.missing, a.last_at,
+           due.lots AS lots_due, due.remaining AS remaining_due, due.expired AS expired_due
       FROM lots l JOIN accounts a ON a.ledger_id = l.ledger_id AND a.account_id = l.account_id
+      CROSS JOIN LATERAL (
+           SELECT count(*) AS lots, sum(one.remaining) AS remaining, sum(one.expired) AS expired FROM (
+                SELECT * FROM lots d
+                 WHERE d.ledger_id = l.ledger_id AND d.account_id = l.account_id LIMIT 1000) one
+            WHERE one.lapses_at <= $2 AND one.remaining + one.expired > 0) due
      WHERE l.ledger_id = $1 AND l.remaining > 0 AND l.lapses_at IS NOT NULL AND l.lapses_at <= $2
        AND (l.lapses_at, l.account_id, l.lot_id) > ($4, $5, $6)
      ORDER BY l.lapses_at, l.account_id, l.lot_id LIMIT $3
@@ -89,13 +33,6 @@ UNREPORTED_IN_ALL = """
 
 
 def unreported(row: Any) -> Item:
-    claimed_at: datetime | None = row["claimed_at"]
-    if claimed_at is None or claimed_at < row["lapses_at"]:
-        cause = "The vendor has said nothing of this account since its day was over."
-    elif row["drift"] == 0:
-        cause = "The vendor's claims since agree that they lapsed; its report of it never arrived."
-    else:
-        cause = "The vendor still counts them, or lapses them later than we were told."
     names = ("programme", "customer", "expires_on", "origin", "bill_number")
     return Item(
         id=f"{row['account_id']} {row['lot_id']}",
@@ -103,9 +40,32 @@ def unreported(row: Any) -> Item:
         unit=row["unit"],
         position=row["position"],
         since=row["lapses_at"],
-        cause=cause,
+        cause=_cause_unreported(row),
         details={"account": row["account_id"], "lot": row["lot_id"], **{name: row[name] for name in names}},
     )
+
+
+def _cause_unreported(row: Any) -> str:
+    """Word how much the vendor has reported, and whether its claims since show what it counts."""
+    if row["expired_due"]:
+        reported, due = plain(row["expired_due"]), plain(row["expired_due"] + row["remaining_due"])
+        cause = f"The vendor reported {reported} of {due} as expired."
+        if row["lots_due"] > 1:
+            cause = (
+                f"The vendor reported {reported} of {due} as expired that lapsed on this account, not of which lots."
+            )
+    elif row["last_at"] is None or row["last_at"] < row["lapses_at"]:
+        return "Nothing has been told of this account since the lot's day was over."
+    else:
+        cause = "The vendor has reported no expiry of it."
+    claimed_at: datetime | None = row["claimed_at"]
+    if claimed_at is None or claimed_at < row["lapses_at"]:
+        return f"{cause} No balance that it claimed since shows whether it still counts the rest."
+    if not row["drift"] and not row["missing"]:
+        return f"{cause} Its claims since agree that all of it lapsed."
+    if row["drift"] in (row["remaining"], row["remaining_due"]):
+        return f"{cause} It claims {plain(row['drift'])} more than we hold, which is as much: it may still count them."
+    return f"{cause} The cause is not known: its last claim differs by {plain(row['drift'])}, see the list of drift."
 
 
 EPOCH = datetime(1, 1, 2, tzinfo=UTC)
@@ -142,7 +102,10 @@ def early(row: Any) -> Item:
         unit=row["unit"],
         position=row["expired_early_position"],
         since=row["expired_early_at"],
-        cause="The vendor moved the day without telling, counts in another time zone, or expired what it should not.",
+        cause=(
+            "The cause is not known. The vendor moved a day and told no event of it, counts days in another time zone, "
+            "expired points of a credit that never arrived, or reported an expiry twice."
+        ),
         details={"programme": row["programme"], "customer": row["customer"]},
     )
 
@@ -159,8 +122,8 @@ EARLY_EXPIRIES = from_sql(
 )
 
 OVERDUE = """
-    SELECT p.account_id, p.promise_id, p.remaining, p.converts_on, p.promised_at, p.bill_number, p.position,
-           a.unit, a.programme, a.customer
+    SELECT p.account_id, p.promise_id, p.points, p.remaining, p.converted, p.converts_on, p.promised_at,
+           p.bill_number, p.position, a.unit, a.programme, a.customer
       FROM promises p JOIN accounts a ON a.ledger_id = p.ledger_id AND a.account_id = p.account_id
      WHERE p.ledger_id = $1 AND p.remaining > 0 AND p.converts_on <= ($2::timestamptz AT TIME ZONE 'UTC')::date
        AND (p.converts_on, p.account_id, p.promise_id) > ($4, $5, $6)
@@ -176,6 +139,9 @@ OVERDUE_IN_ALL = """
 
 
 def overdue(row: Any) -> Item:
+    told = "no conversion was told"
+    if row["converted"]:
+        told = f"{plain(row['converted'])} of {plain(row['points'])} were converted"
     names = ("programme", "customer", "converts_on", "promised_at", "bill_number")
     return Item(
         id=f"{row['account_id']} {row['promise_id']}",
@@ -183,7 +149,10 @@ def overdue(row: Any) -> Item:
         unit=row["unit"],
         position=row["position"],
         since=datetime.combine(row["converts_on"], time(), UTC),
-        cause="The day came and no conversion was told: its event never arrived, or the vendor took the promise back.",
+        cause=(
+            f"The day came and {told}. The cause is not known: an event never arrived, or the vendor is late, or took "
+            "the promise back."
+        ),
         details={"account": row["account_id"], "promise": row["promise_id"], **{name: row[name] for name in names}},
     )
 
@@ -208,7 +177,7 @@ UNTIED = """
      ORDER BY s.account_id, s.line LIMIT $3
 """
 UNTIED_IN_ALL = """
-    SELECT unit, count(*) AS items, sum(untied) AS points FROM (
+    SELECT unit, count(*) AS items, sum(abs(untied)) AS points FROM (
         SELECT substring(account_id FROM '[^:]*$') AS unit, untied FROM statement
          WHERE ledger_id = $1 AND untied IS NOT NULL AND occurred_at <= $2 LIMIT $3) counted
      GROUP BY unit
@@ -216,25 +185,42 @@ UNTIED_IN_ALL = """
 
 
 def untied(row: Any) -> Item:
-    amount: Decimal = row["untied"]
-    cause = f"The vendor's total is {plain(abs(amount))} {'above' if amount > 0 else 'below'} the sum of its parts."
-    cause += " The parts were booked: a programme may have been left out."
-    if row["kind"] == "IssueReversed":
-        cause = f"By the vendor's total for the bill, {plain(amount)} more were taken back than we were told of."
-        cause += " What this event takes back was booked: an earlier return of the bill never arrived."
-    elif row["kind"] == "RedemptionReversed" and row["unplaced"]:
-        cause = f"{plain(amount)} were given back for a redemption that was never told, and no programme is named."
-        cause += " Nothing was booked: ask the vendor for the redemption, or adjust the account."
     names = ("programme", "customer", "kind", "reference")
     return Item(
         id=f"{row['account_id']} {row['line']}",
-        amount=amount,
+        amount=row["untied"],
         unit=row["unit"],
         position=row["position"],
         since=row["occurred_at"],
-        cause=cause,
+        cause=_cause_untied(row),
         details={"account": row["account_id"], "line": row["line"], **{name: row[name] for name in names}},
     )
+
+
+OVER_PROGRAMMES = ("Redeemed", "TransferSent")  # events whose total is of all programmes that gave points
+
+
+def _cause_untied(row: Any) -> str:
+    """Word what was booked, and of what the total is."""
+    amount: Decimal = row["untied"]
+    points = plain(abs(amount))
+    if row["kind"] == "IssueReversed":
+        return (
+            f"By the vendor's total for the bill, {points} more were taken back than we were told of. What this event "
+            "takes back was booked: an earlier return of the bill never arrived, or this one says too little."
+        )
+    if row["kind"] == "RedemptionReversed" and row["unplaced"]:
+        return (
+            f"{points} were given back for a redemption that was never told, and no programme is named. "
+            "Nothing was booked: ask the vendor for the redemption, or adjust the account."
+        )
+    told = f"The vendor's total is {points} {'above' if amount > 0 else 'below'} the sum of its parts."
+    if row["kind"] == "PromisedConverted":
+        return f"{told} The total was booked. The cause is not known: ask the vendor which of the two is right."
+    booked = (
+        "The parts were booked, each to its programme." if row["kind"] in OVER_PROGRAMMES else "The parts were booked."
+    )
+    return f"{told} {booked} The cause is not known: ask the vendor which of the two is right."
 
 
 SUMS = from_sql(

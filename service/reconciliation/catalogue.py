@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.database import Connection
-from service.reconciliation.balances import DRIFT, EARLY_EXPIRIES, EXPIRIES, PROMISES, SUMS
+from service.reconciliation.balances import EARLY_EXPIRIES, EXPIRIES, PROMISES, SUMS
+from service.reconciliation.drift import DRIFT
 from service.reconciliation.lists import OpenList, Totals
 from service.reconciliation.obligations import REFUNDS, REWARDS, TRANSFERS
 from service.reconciliation.requests import REQUESTS

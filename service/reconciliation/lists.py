@@ -41,7 +41,8 @@ class Asked(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """How many matters are open, and by unit how many points are at stake; `more` where not all were counted."""
+    """How many matters are open, and by unit how many points are at stake: without their signs, since points too many
+    here do not make up for points that are missing there. `more` where not all were counted."""
 
     items: int
     more: bool
@@ -95,23 +96,49 @@ def from_sql(
     grace: timedelta = timedelta(0),
 ) -> OpenList:
     """Make a list from two statements: `page` takes ledger, by, limit and the columns of the key; `totals` takes
-    ledger, by and how many to count at most, and gives unit, items and points. Without it the pages are counted."""
+    ledger, by and how many to count at most, and gives unit, items and points at stake, without signs. Without it the
+    pages are counted."""
 
     async def read(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
-        rows = await connection.fetch(page, asked.ledger_id, asked.by, asked.limit, *asked.after)
-        last = tuple(rows[-1][column] for column in key) if len(rows) == asked.limit else None
-        return [item(row) for row in rows], last
+        rows = await connection.fetch(page, asked.ledger_id, asked.by, asked.limit + 1, *asked.after)
+        shown = rows[: asked.limit]
+        return [item(row) for row in shown], key_after(rows, asked.limit, key)
+
+    if totals is None:
+        return OpenList(name, says, read, counting(read, start), columns, start, grace, (page,))
+    return OpenList(name, says, read, summing(totals), columns, start, grace, (page, totals))
+
+
+def key_after(rows: Sequence[Any], limit: int, columns: Sequence[str]) -> Key | None:
+    """Give the key of the last row of a page; None where no row follows it, so that no page is ever empty."""
+    return tuple(rows[limit - 1][column] for column in columns) if len(rows) > limit else None
+
+
+def filling(read: Read, key_of: Callable[[Item], Key]) -> Read:
+    """Make full pages of those of a reader that looks at more than it finds."""
+
+    async def read_full(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
+        found: list[Item] = []
+        following: Key | None = asked.after
+        while following is not None and len(found) <= asked.limit:
+            items, following = await read(connection, asked._replace(after=following))
+            found += items
+        shown = found[: asked.limit]
+        return shown, key_of(shown[-1]) if len(found) > asked.limit else None
+
+    return read_full
+
+
+def summing(totals: str) -> Count:
+    """Count a list by a statement, as `from_sql` has it."""
 
     async def count(connection: Connection, ledger_id: int, by: datetime) -> Totals:
-        assert totals is not None
         rows = await connection.fetch(totals, ledger_id, by, COUNTED_MAX)
         items = sum(row["items"] for row in rows)
         points = {row["unit"]: row["points"] for row in rows if row["unit"] is not None and row["points"] is not None}
         return Totals(items, items >= COUNTED_MAX, points)
 
-    if totals is None:
-        return OpenList(name, says, read, counting(read, start), columns, start, grace, (page,))
-    return OpenList(name, says, read, count, columns, start, grace, (page, totals))
+    return count
 
 
 def counting(read: Read, start: Key) -> Count:
@@ -124,7 +151,7 @@ def counting(read: Read, start: Key) -> Count:
             items += len(page)
             for one in page:
                 if one.unit is not None and one.amount is not None:
-                    points[one.unit] = points.get(one.unit, Decimal(0)) + one.amount
+                    points[one.unit] = points.get(one.unit, Decimal(0)) + abs(one.amount)
             if following is None:
                 break
             after = following

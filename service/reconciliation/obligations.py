@@ -1,6 +1,7 @@
 """What somebody still owes: the other half of a transfer, a refund, a reversal, what an approved request asked for."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from projections.terms import TRANSFER_GRACE_DAYS
@@ -9,12 +10,17 @@ from service.reconciliation.lists import Item, from_sql
 
 REWARD_GRACE = timedelta(days=1)
 
+# Halves that name two people do not differ where one of the two was merged into the other.
 # A programme's terms may give halves more or less time than the two days that `by` has already taken off.
 HALF_DONE = """
-    SELECT subject, sender, receiver, status, programme, unit, points, points_received, differs,
+    SELECT subject, sender, receiver, sent_to, received_from, status, programme, unit, points, points_received, differs,
            coalesce(initiated_at, received_at) AS since, last_position
       FROM transfers t
      WHERE ledger_id = $1 AND (status <> 'completed' OR differs) AND subject > $4
+       AND (status <> 'completed' OR points <> points_received
+            OR NOT EXISTS (SELECT FROM customers c
+                            WHERE c.ledger_id = t.ledger_id AND c.merged_into IS NOT NULL
+                              AND c.subject = ANY (ARRAY[t.sender, t.receiver, t.sent_to, t.received_from])))
        AND coalesce(initiated_at, received_at) <= $2::timestamptz - coalesce(
            (SELECT make_interval(days => p.transfer_grace_days) - interval '2 days' FROM programmes p
              WHERE p.ledger_id = t.ledger_id AND p.transfer_grace_days IS NOT NULL AND p.effective_from <= $2
@@ -25,17 +31,25 @@ HALF_DONE = """
 
 
 def half_done(row: Any) -> Item:
-    amount = row["points"]
-    if row["differs"]:
-        amount = row["points"] - row["points_received"]
-        cause = f"{plain(row['points'])} were sent and {plain(row['points_received'])} arrived."
-    elif row["status"] == "initiated":
-        cause = "The receiver's half never arrived, or the vendor has not completed the transfer."
-    else:
-        cause = "The sender's half never arrived: the points came out of nowhere that we know."
-    names = ("status", "sender", "receiver", "programme", "points", "points_received")
+    names = ("status", "sender", "receiver", "sent_to", "received_from", "programme", "points", "points_received")
     details = {name: row[name] for name in names}
+    amount, cause = _cause_of_half(row)
     return Item(row["subject"], amount, row["unit"], row["last_position"], row["since"], cause, details)
+
+
+def _cause_of_half(row: Any) -> tuple[Decimal, str]:
+    """Give the points at stake, and word what the halves say; what differs is told by them, and has no other cause."""
+    points, received = row["points"], row["points_received"]
+    if row["status"] == "initiated":
+        return points, "The receiver's half never arrived, or the vendor has not completed the transfer."
+    if row["status"] == "received-only":
+        return points, "The sender's half never arrived: no event tells where the points came from."
+    told = [f"{plain(points)} were sent and {plain(received)} arrived."] if points != received else []
+    if row["sent_to"] is not None and row["sent_to"] != row["receiver"]:
+        told.append(f"It was sent to {row['sent_to']} and received by {row['receiver']}.")
+    if row["received_from"] is not None and row["received_from"] != row["sender"]:
+        told.append(f"It was sent by {row['sender']} and received as from {row['received_from']}.")
+    return points - received or points, " ".join(told)
 
 
 TRANSFERS = from_sql(
@@ -45,7 +59,7 @@ TRANSFERS = from_sql(
     key=("subject",),
     start=("",),
     item=half_done,
-    columns=("status", "sender", "receiver", "programme", "points", "points_received"),
+    columns=("status", "sender", "receiver", "sent_to", "received_from", "programme", "points", "points_received"),
     grace=timedelta(days=TRANSFER_GRACE_DAYS),
 )
 
@@ -64,7 +78,8 @@ REFUNDS_DUE_IN_ALL = """
 
 
 def refund_due(row: Any) -> Item:
-    cause = f"The item {row['status']}: the points paid for it are to be given back."
+    status = "was cancelled" if row["status"] == "cancelled" else "failed"
+    cause = f"The item {status}: the points paid for it are to be given back."
     if row["contested"]:
         cause += " It was also told to have arrived: ask before."
     names = ("customer", "order_id", "item_type", "status", "contested", "errors")

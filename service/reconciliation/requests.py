@@ -65,7 +65,10 @@ def without_effect(row: Any) -> Item:
         unit=None if row["points"] is None else "points",
         position=row["last_position"],
         since=row["decided_at"],
-        cause=f"Approved, but no event tells of {wanted}: it was not carried out, or its event never arrived.",
+        cause=(
+            f"Approved, but no event tells of {wanted}. The cause is not known: it was not carried out, or its event "
+            "never arrived."
+        ),
         details={name: row[name] for name in names},
     )
 

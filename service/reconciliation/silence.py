@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.database import Connection
-from service.reconciliation.lists import Asked, Item, Key, OpenList, counting, day_and_time
+from service.reconciliation.lists import Asked, Item, Key, OpenList, counting, day_and_time, filling
 
 ARRIVALS_MIN = 10
 DAYS_ACTIVE_MIN = 3
@@ -95,7 +95,7 @@ def silence(row: Any, at: datetime) -> Item | None:
     if row["disabled_at"] is not None:
         cause = f"The connection was disabled here at {day_and_time(row['disabled_at'])}."
     else:
-        cause = "The vendor has probably switched the webhook off or lost its secret: see its settings and its log."
+        cause = "The cause is not known: see the vendor's settings of this webhook, and its log of failed deliveries."
     return Item(
         id=f"{row['connection_id']} {row['kind']}",
         amount=None,
@@ -127,7 +127,10 @@ def _slow(row: Any, at: datetime) -> Item | None:
         unit=None,
         position=row["last_position"],
         since=at - days * DAY,
-        cause=f"{observed} came where {expected} are expected: the vendor sends fewer, or sends some elsewhere.",
+        cause=(
+            f"{observed} came where {expected} are expected. The cause is not known: see the vendor's settings of this "
+            "webhook, and its log of failed deliveries."
+        ),
         details={
             "connection": row["connection_id"],
             "source": row["source"],
@@ -166,7 +169,7 @@ async def read_silence(connection: Connection, asked: Asked) -> tuple[list[Item]
 SILENCE = OpenList(
     name="silence",
     says="Kinds of events that used to come over a connection and have stopped, or come at a quarter or less",
-    read=read_silence,
+    read=filling(read_silence, lambda item: (item.details["connection"], item.details["kind"])),
     count=counting(read_silence, ("", "")),
     columns=("connection", "source", "kind", "expected_per_day", "observed_since", "expected_since", "last_at"),
     start=("", ""),

@@ -7,7 +7,7 @@ from ledger.database import Connection
 from ledger.identify import KEY_BYTES
 from ledger.read import conflicts_after, twins
 from projections.conflicts import DEFAULT_POLICY, policies_of, winners
-from service.reconciliation.lists import Asked, Item, Key, OpenList, counting, from_sql
+from service.reconciliation.lists import Asked, Item, Key, OpenList, counting, filling, from_sql
 from service.window.events import shown_payload
 
 UNREAD = """
@@ -141,7 +141,7 @@ async def _read_unsettled(connection: Connection, asked: Asked) -> tuple[list[It
 CONFLICTS = OpenList(
     name="conflicts",
     says="Events that share a key but not what they say; those of a kind with a policy are settled, and not counted",
-    read=read_conflicts,
+    read=filling(read_conflicts, lambda item: (item.position,)),
     count=_count_unsettled,
     columns=("event_key", "source", "kind", "policy", "settled", "positions"),
     start=(0,),

@@ -49,3 +49,25 @@ def test_other_points_arriving_than_were_sent_are_a_difference() -> None:
     row = row_of(TRANSFERS, on(1, sent(10)), on(2, arrived(8)))
 
     assert (row.points, row.points_received, row.differs) == (Decimal(10), Decimal(8), True)
+
+
+def test_points_received_by_another_than_they_were_sent_to_are_a_difference() -> None:
+    to_carol = TransferCompleted(
+        transfer="capillary:1:t1", points=Decimal(10), programme="9", sender=SENDER, receiver="capillary:1:carol"
+    )
+
+    row = row_of(TRANSFERS, on(1, sent()), on(2, to_carol))
+    first = row_of(TRANSFERS, on(1, to_carol), on(2, sent()))
+
+    assert (row.status, row.receiver, row.sent_to, row.differs) == ("completed", "capillary:1:carol", RECEIVER, True)
+    assert (first.receiver, first.sent_to, first.differs) == ("capillary:1:carol", RECEIVER, True)
+
+
+def test_points_received_from_another_than_sent_them_are_a_difference() -> None:
+    row = row_of(TRANSFERS, on(1, sent()), on(2, arrived(sender="capillary:1:dan")))
+
+    assert (row.sender, row.received_from, row.differs) == (SENDER, "capillary:1:dan", True)
+
+
+def test_a_half_that_names_only_its_own_side_does_not_differ() -> None:
+    assert not row_of(TRANSFERS, on(1, sent()), on(2, arrived(sender=None))).differs

@@ -1,0 +1,62 @@
+"""Accounts whose balance is not what the vendor claims, each with the cause that its rows support."""
+
+import asyncio
+from typing import Any
+
+from ledger.database import Connection
+from service.reconciliation.drift_causes import Evidence, cause_of_drift
+from service.reconciliation.drift_evidence import evidence_of
+from service.reconciliation.lists import Asked, Item, Key, OpenList, key_after, summing
+
+ACCOUNTS_PER_TURN = 20  # between two turns of the event loop
+
+DRIFTING = """
+    SELECT account_id, subject, programme, unit, customer, available, claimed, claimed_at, drift, missing, unseen,
+           drift_since, drift_position, agreed_at, agreed_position
+      FROM accounts
+     WHERE ledger_id = $1 AND (drift <> 0 OR missing <> 0) AND drift_since <= $2 AND account_id > $4
+     ORDER BY account_id LIMIT $3
+"""
+DRIFTING_IN_ALL = """
+    SELECT unit, count(*) AS items, sum(abs(missing)) AS points FROM (
+        SELECT unit, missing FROM accounts
+         WHERE ledger_id = $1 AND (drift <> 0 OR missing <> 0) AND drift_since <= $2 LIMIT $3) counted
+     GROUP BY unit
+"""
+
+
+async def read_drift(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
+    """Read one page of accounts in drift."""
+    rows = await connection.fetch(DRIFTING, asked.ledger_id, asked.by, asked.limit + 1, *asked.after)
+    found: list[Item] = []
+    for first in range(0, min(len(rows), asked.limit), ACCOUNTS_PER_TURN):
+        some = rows[first : min(first + ACCOUNTS_PER_TURN, asked.limit)]
+        evidence = await evidence_of(connection, asked.ledger_id, some)
+        found += [drifting(row, one) for row, one in zip(some, evidence, strict=True)]
+        await asyncio.sleep(0)
+    return found, key_after(rows, asked.limit, ("account_id",))
+
+
+def drifting(row: Any, evidence: Evidence) -> Item:
+    """Show one account in drift; the amount is of the events that must have been missed."""
+    names = ("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen")
+    return Item(
+        id=row["account_id"],
+        amount=row["missing"],
+        unit=row["unit"],
+        position=row["drift_position"],
+        since=row["drift_since"],
+        cause=cause_of_drift(evidence),
+        details={name: row[name] for name in (*names, "agreed_at", "agreed_position")},
+    )
+
+
+DRIFT = OpenList(
+    name="drift",
+    says="Accounts whose balance is not what the vendor claims, or that prove events we never got",
+    read=read_drift,
+    count=summing(DRIFTING_IN_ALL),
+    columns=("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen", "agreed_at"),
+    start=("",),
+    statements=(DRIFTING, DRIFTING_IN_ALL),
+)

@@ -1,0 +1,373 @@
+"""Why an account differs from the vendor's claims: steps of the difference, and the causes that the rows support. Pure.
+
+Theory. Between two claims of the vendor, the points of our lines and the change of the claims must agree. Where they do
+not, the difference is one step. A step is explained by the only candidate that the rows support. Where they support
+more than one, the cause is not known, and all candidates are named with their places. A missing event is always a
+candidate; events are taken to say the right amount, since no row can show that they do not.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence, Set
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from projections.accounts.lots import ZERO, Posting
+from service.answers import plain
+
+STEPS_SHOWN_MAX = 3
+ADJUSTMENTS = frozenset({"AdjustmentMade", "AdjustmentReversed"})
+MERGES = frozenset({"Merged", "MergedAway", "Unmerged", "UnmergedAway"})
+REVERSALS = frozenset({"RedemptionReversed", "IssueReversed"})
+WITHOUT_EVENT = frozenset({"Lapsed", "Opening"})
+HELD = frozenset({"available", "lapsed"})  # classes of an account in which a lot keeps points
+
+
+class Line(NamedTuple):
+    """What the evidence needs of one line of a statement."""
+
+    line: int
+    occurred_at: datetime
+    kind: str
+    points: Decimal
+    claimed: Decimal | None
+    drift: Decimal | None
+    reference: str | None
+    untied: Decimal | None
+    postings: Sequence[Posting]
+    position: int | None
+
+    @property
+    def asserted(self) -> Decimal:
+        """Points of history that the line took for granted, because a debit or an expiry needed them."""
+        return sum((points for source, _, points, lot in self.postings if source == "unseen" and lot), ZERO)
+
+    @property
+    def effect(self) -> Decimal:
+        """By how much the vendor's event changes its balance, without what we took for granted."""
+        unseen = sum(
+            (points for source, to, points, _ in self.postings if (source, to) == ("unseen", "available")), ZERO
+        )
+        return self.points - unseen
+
+
+class Lot(NamedTuple):
+    """A lot as it is now."""
+
+    lot_id: str
+    remaining: Decimal
+    expires_on: Any
+
+
+class Transfer(NamedTuple):
+    """A transfer of which one half was told."""
+
+    subject: str
+    points: Decimal
+    position: int
+    to_us: bool  # the sender's half was told, and this customer is to receive
+
+
+class Unread(NamedTuple):
+    """An event that could not be read and may concern the holder."""
+
+    position: int
+    kind: str
+    names_holder: bool  # it names the customer; otherwise its body is closed to us
+
+
+class Evidence(NamedTuple):
+    """What the rows tell of one account in drift. `whole` is False where there are more lines than were read."""
+
+    missing: Decimal
+    drift: Decimal
+    agreed_position: int | None
+    lines: Sequence[Line]
+    whole: bool = True
+    adopted: Set[str] = frozenset()  # adjustments by which a claim was adopted, and which stand
+    withdrawn: Set[str] = frozenset()  # adjustments that were reversed
+    siblings: Sequence[tuple[str, Line]] = ()  # lines of the holder's other programmes: (programme, line)
+    lots: Sequence[Lot] = ()
+    transfers: Sequence[Transfer] = ()
+    conflicts: Set[int] = frozenset()  # positions of events that were told with several contents
+    unread: Sequence[Unread] = ()
+
+
+class Step(NamedTuple):
+    """By how much the vendor's balance moved away from ours between two claims, or since the last one."""
+
+    amount: Decimal
+    before: Line | None  # the claim before
+    lines: Sequence[Line]  # after it, up to the claim or debit that shows the difference
+    by: Line
+
+    @property
+    def is_claimed(self) -> bool:
+        return self.by.claimed is not None
+
+
+def cause_of_drift(evidence: Evidence) -> str:
+    """Word the cause of an account's difference, or say that it is not known and what it can be."""
+    first = _first_line(evidence)
+    later = evidence.lines[first:]
+    if any(line.kind in MERGES for line in later):
+        return (
+            "The cause is not known: accounts were merged or parted since the claims last agreed. "
+            "Compare the claims of both accounts with our balance."
+        )
+    steps = steps_of(evidence)
+    if sum((step.amount for step in steps), ZERO) != evidence.missing:
+        return "The cause is not known. The account's claims beside our balance show where they part."
+    if not steps:
+        return _overdrawn(evidence)
+    sentences = [_sentence(step, evidence) for step in steps[:STEPS_SHOWN_MAX]]
+    if len(steps) > STEPS_SHOWN_MAX:
+        more = len(steps) - STEPS_SHOWN_MAX
+        sentences.append(f"And {more} more: see the account's claims beside our balance.")
+    if len(steps) > 1:
+        sentences.insert(0, f"The claims part from our balance {len(steps)} times.")
+    return " ".join((*sentences, *_unread(evidence)))
+
+
+def steps_of(evidence: Evidence) -> list[Step]:
+    """Find the steps of the difference since the claims last agreed."""
+    first = _first_line(evidence)
+    before = evidence.lines[first - 1] if first else None
+    drift = unseen = adjusted = ZERO
+    has_claim = before is not None and before.claimed is not None
+    steps: list[Step] = []
+    since: list[Line] = []
+    for line in evidence.lines[first:]:
+        since.append(line)
+        if line.kind in ADJUSTMENTS and line.reference in evidence.withdrawn & evidence.adopted:
+            continue  # taken over and given back: as if it had never been
+        if line.kind in ADJUSTMENTS and line.reference in evidence.adopted:  # it closed what was open, or overshot it
+            drift, unseen = drift - adjusted - line.points, ZERO
+            steps = [Step(drift, before, (line,), line)] if drift else []
+            before, adjusted, since = line, ZERO, []
+            continue
+        if has_claim:
+            unseen += line.asserted
+            adjusted += line.points if line.kind in ADJUSTMENTS else ZERO
+        if line.claimed is None or line.drift is None:
+            continue
+        amount = line.drift - drift + unseen
+        if amount:
+            steps.append(Step(amount, before, tuple(since), line))
+        drift, unseen, adjusted, before, has_claim = line.drift, ZERO, ZERO, line, True
+        since = []
+    if unseen - adjusted:
+        shows = [line for line in since if line.asserted or line.kind in ADJUSTMENTS]
+        steps.append(Step(unseen - adjusted, before, tuple(since[: since.index(shows[-1]) + 1]), shows[-1]))
+    return steps
+
+
+def _first_line(evidence: Evidence) -> int:
+    """Give the index of the line after the claim with which everything last agreed; before the first claim if none
+    ever did."""
+    agreed = [
+        index
+        for index, line in enumerate(evidence.lines)
+        if line.claimed is not None and line.position == evidence.agreed_position and not line.drift
+    ]
+    if agreed:
+        return agreed[-1] + 1
+    return next((index for index, line in enumerate(evidence.lines) if line.claimed is not None), 0)
+
+
+def _sentence(step: Step, evidence: Evidence) -> str:
+    adjusted = [line for line in step.lines if line.kind in ADJUSTMENTS]
+    total = sum((line.points for line in adjusted), ZERO)
+    if adjusted and total == -step.amount:
+        return _adjusted(step, adjusted, evidence)
+    candidates = [
+        _missing(step),
+        *_lapsed(step),
+        *_adjustments(adjusted),
+        *_not_counted(step, evidence),
+        *_told_twice(step, evidence),
+        *_of_a_lot(step, evidence),
+        *_of_another_programme(step, evidence),
+        *_unclear(step, evidence),
+    ]
+    if len(candidates) > 1:
+        listed = "; ".join(f"({number}) {one}" for number, one in enumerate(candidates, 1))
+        return f"The cause is not known. It can be one of these: {listed}."
+    return f"{candidates[0][0].upper()}{candidates[0][1:]}.{_hint(step, evidence)}"
+
+
+def _missing(step: Step) -> str:
+    kind = "credit" if step.amount > 0 else "debit"
+    text = f"a {kind} of {plain(abs(step.amount))} never arrived, {_place(step)}"
+    if step.is_claimed:
+        return text
+    return f"{text}, or a larger one: at position {step.by.position} more was taken than was left here"
+
+
+def _lapsed(step: Step) -> Iterator[str]:
+    lapsed = [line for line in step.lines if line.kind == "Lapsed"]
+    total = -sum((line.points for line in lapsed), ZERO)
+    if ZERO < step.amount <= total:
+        of = "" if total == step.amount else f" of the {plain(total)} that lapsed here"
+        days = ", ".join(sorted({f"{line.occurred_at:%Y-%m-%d}" for line in lapsed}))
+        yield f"{plain(step.amount)}{of or ' lapsed here'} that the vendor still counts (lapsed {days})"
+
+
+def _adjusted(step: Step, adjusted: Sequence[Line], evidence: Evidence) -> str:
+    made = " and ".join(f"{_signed(line.points)} at position {line.position}" for line in adjusted)
+    if any(line.claimed is not None and line.line >= step.by.line for line in evidence.lines):
+        return f"An adjustment of ours ({made}) is not in the vendor's balance: take it back if it should not stay."
+    return (
+        f"An adjustment of ours since the vendor's last claim ({made}): take it back if what was missing has arrived."
+    )
+
+
+def _adjustments(adjusted: Sequence[Line]) -> Iterator[str]:
+    for line in adjusted:
+        yield f"our adjustment of {_signed(line.points)} at position {line.position} is not in the vendor's balance"
+
+
+def _not_counted(step: Step, evidence: Evidence) -> Iterator[str]:
+    """Events of ours that the claim leaves out: one of them, or all from some point on."""
+    events = [line for line in step.lines if line.kind not in WITHOUT_EVENT and line.kind not in ADJUSTMENTS]
+    for line in events:
+        if line.effect and line.effect == -step.amount:
+            kind = "credit" if line.effect > 0 else "debit"
+            yield (
+                f"the {kind} of {plain(abs(line.effect))} at position {line.position} is not in the vendor's balance, "
+                "since it was told twice, belongs elsewhere, or came after the balance was read"
+            )
+            return
+    if not step.is_claimed:
+        return
+    left_out = ZERO
+    upto = evidence.lines.index(step.by)
+    for count, line in enumerate(reversed(evidence.lines[: upto + 1]), 1):
+        left_out += line.effect
+        if count > 1 and left_out == -step.amount:
+            yield (
+                f"the claim at position {step.by.position} was made before the last {count} lines of our statement "
+                "were counted"
+            )
+            return
+
+
+def _told_twice(step: Step, evidence: Evidence) -> Iterator[str]:
+    """Where only a debit beyond the lots shows the step, its size says little: the debit itself may be there twice."""
+    if step.is_claimed:
+        return
+    for line in step.lines:
+        twins = [
+            one
+            for one in evidence.lines
+            if line.asserted and one.line != line.line and (one.kind, one.effect) == (line.kind, line.effect)
+        ]
+        if twins:
+            both = f"{twins[0].position} and {line.position}"
+            yield f"the debit of {plain(abs(line.effect))} was told twice, at positions {both}"
+            return
+
+
+def _of_a_lot(step: Step, evidence: Evidence) -> Iterator[str]:
+    """Points that lapsed at the vendor on an earlier day than here."""
+    if step.amount > 0 or not step.is_claimed:
+        return
+    wanted = -step.amount
+    if not evidence.whole:
+        if evidence.lots:
+            yield "points of a lot lapsed at the vendor before their day here"
+        return
+    remaining = {lot.lot_id: lot.remaining for lot in evidence.lots}
+    for line in evidence.lines[evidence.lines.index(step.by) + 1 :]:
+        for source, target, points, lot_id in line.postings:
+            if lot_id in remaining:
+                remaining[lot_id] += points * ((source in HELD) - (target in HELD))
+    by_day: dict[Any, Decimal] = {}
+    for lot in evidence.lots:
+        by_day[lot.expires_on] = by_day.get(lot.expires_on, ZERO) + remaining[lot.lot_id]
+    days = [lot.expires_on for lot in evidence.lots if remaining[lot.lot_id] == wanted]
+    days += [day for day, points in by_day.items() if points == wanted]
+    if days:
+        until = f"lapse here after {days[0]}" if days[0] else "have no day here"
+        yield f"the {plain(wanted)} that {until} lapsed at the vendor before"
+
+
+def _of_another_programme(step: Step, evidence: Evidence) -> Iterator[str]:
+    low = step.before.occurred_at if step.before is not None else None
+    for programme, line in evidence.siblings:
+        within = (low is None or line.occurred_at >= low) and line.occurred_at <= step.by.occurred_at
+        if within and line.effect == step.amount and line.kind not in WITHOUT_EVENT:
+            yield f"what was told for programme {programme} at position {line.position} belongs to this one"
+            return
+
+
+def _unclear(step: Step, evidence: Evidence) -> Iterator[str]:
+    """Events in between that can be read in more than one way."""
+    told_otherwise = [line.position for line in step.lines if line.position in evidence.conflicts]
+    if told_otherwise:
+        yield f"the event at position {told_otherwise[0]} was told with several contents, and another one is right"
+    for line in step.lines:
+        if line.untied:
+            yield f"the total at position {line.position} differs from its parts by {plain(abs(line.untied))}"
+            break
+    for line in step.lines:
+        touched = {name for source, target, _, _ in line.postings for name in (source, target)}
+        if line.kind in REVERSALS and touched & {"lapsed", "expired", "debt", "unseen"}:
+            yield f"the vendor counts the reversal at position {line.position} in another way"
+            break
+
+
+def _hint(step: Step, evidence: Evidence) -> str:
+    """Where to look first for an event that never arrived; else what to look at if none is missing."""
+    for transfer in evidence.transfers:
+        if transfer.points == abs(step.amount) and transfer.to_us == (step.amount > 0):
+            half = "receiver's" if transfer.to_us else "sender's"
+            return f" Look at transfer {transfer.subject} first: its {half} half has not been told."
+    if not step.is_claimed:
+        return ""
+    return " If none is missing there, an event in between says another amount than the vendor booked."
+
+
+def _unread(evidence: Evidence) -> Iterator[str]:
+    for one in evidence.unread[:1]:
+        if one.names_holder:
+            yield (
+                f"An event of this customer in between, at position {one.position} ({one.kind}), "
+                "could not be read: look there first."
+            )
+        else:
+            yield f"A body that came in between, at position {one.position}, could not be read and may be of anybody."
+
+
+def _overdrawn(evidence: Evidence) -> str:
+    asserting = [line for line in evidence.lines if line.asserted]
+    if not asserting or not evidence.drift:
+        return "The cause is not known. The account's claims beside our balance show where they part."
+    last = asserting[-1]
+    return (
+        f"By the vendor's claims no event is missing: it counts {plain(abs(evidence.drift))} below ours, since at "
+        f"position {last.position} more was taken than was left, and we took an earlier credit for granted."
+    )
+
+
+def _place(step: Step) -> str:
+    """Word between which two events of the account the step lies, in the order in which they happened."""
+    if step.before is None:
+        return f"by {_time(step.by)} (position {step.by.position})"
+    precisely = f"{step.before.occurred_at:%F %T}" == f"{step.by.occurred_at:%F %T}"
+    first, second = (_time(line, precisely=precisely) for line in (step.before, step.by))
+    if first == second:
+        return f"at {first}, between the events at positions {step.before.position} and {step.by.position}"
+    return f"between {first} (position {step.before.position}) and {second} (position {step.by.position})"
+
+
+def _time(line: Line, *, precisely: bool = False) -> str:
+    return f"{line.occurred_at:%Y-%m-%d %H:%M:%S.%f} UTC" if precisely else f"{line.occurred_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _signed(points: Decimal) -> str:
+    return f"+{plain(points)}" if points > 0 else plain(points)
+
+
+def positions_of(lines: Iterable[Line]) -> list[int]:
+    """Give the positions of the events behind some lines."""
+    return sorted({line.position for line in lines if line.position is not None})

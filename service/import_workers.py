@@ -22,8 +22,9 @@ from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.registry import InboundConnection
 from ledger.sealing import MasterKey
 from ledger.vault import Vault
-from service.importing import BYTES_PER_BLOCK_MAX, LINES_PER_BLOCK_MAX, Line, Summary, count, identified, mended
+from service.importing import BYTES_PER_BLOCK_MAX, LINES_PER_BLOCK_MAX, Summary, count, identified, mended
 from service.memory import keep_what_is_loaded
+from service.splitting import Line
 
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 20.0
@@ -35,7 +36,8 @@ class Task(NamedTuple):
     dsn: str
     master_key: MasterKey
     inbound: InboundConnection
-    mending: bool
+    mending: bool = False
+    quarantine: bool = False
 
 
 def import_by_workers(task: Task, lines: Iterator[Line], tell: Callable[[Summary], None], workers: int) -> Summary:
@@ -135,7 +137,7 @@ async def _append_blocks(pipe: Pipe, task: Task) -> None:
         lines: list[Line] = await asyncio.to_thread(pipe.recv)
         summary = Summary()
         told = mended(iter(lines), summary) if task.mending else iter(lines)
-        blocks = list(identified(origin, told, summary))
+        blocks = list(identified(origin, told, summary, quarantine=task.quarantine))
         arranged = [await arrange(connection, vault, ledger_id, block) for block in blocks]
         pipe.send(summary)
         await asyncio.to_thread(pipe.recv)

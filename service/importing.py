@@ -1,30 +1,30 @@
-"""Import history: each line of a file is a delivery, appended in blocks the same way as what comes in by the door.
+"""Import history: the deliveries of a file are appended in blocks, the same way as webhooks.
 
-A line that is there already is a duplicate and changes nothing, so an import that broke off is resumed by running it
-again. A file that holds one document printed over several lines is one delivery.
+A delivery that is stored already is a duplicate and changes nothing, so an import that broke off is resumed by running
+it again. How a file is split into deliveries: splitting.py.
 
-A line that is not JSON is stored as it is and quarantined. On request it is mended first by the rules of mending.py;
-then the mended text is what is appended, because no vendor ever sent the other: what spoilt it came after them.
+A delivery that cannot be read is counted and not stored: the ledger is append-only, and what was stored by mistake
+stays. On request (`quarantine`) it is stored as it is and quarantined. On request (`mending`) it is repaired first by
+the rules of mending.py; then the repaired text is appended, because no vendor sent the other.
 """
 
 import asyncio
 import gzip
-import io
 import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, cast
 
 from ledger.append import Appended, append
 from ledger.database import Connection
 from ledger.identify import UNREADABLE, Delivery, Origin, identify
-from ledger.reading import BODY_BYTES_MAX
 from ledger.registry import InboundConnection
 from ledger.vault import Vault
-from service.mending import is_json, mend
+from service.mending import mend
+from service.splitting import Line, unpacked
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -36,23 +36,22 @@ EVENTS_PER_BLOCK_MAX = 4_000
 BYTES_PER_BLOCK_MAX = 16 * 1024 * 1024
 
 
-class Line(NamedTuple):
-    """One line with something on it; `body` is None where it is longer than a delivery may be."""
-
-    number: int  # from 1
-    body: bytes | None
+LINES_NAMED_MAX = 10
 
 
 @dataclass(slots=True)
 class Summary:
-    """What became of a file's events; `unreadable` ones are appended too, and quarantined."""
+    """What became of a file: deliveries, and the events that they hold. Unreadable deliveries are stored only with
+    `quarantine`."""
 
-    lines: int = 0
+    lines: int = 0  # deliveries that were read, unreadable ones included
     appended: int = 0
     duplicates: int = 0
     conflicts: int = 0
     unreadable: int = 0
+    unreadable_lines: list[int] = field(default_factory=list)  # the first of them
     too_long: list[int] = field(default_factory=list)  # the numbers of lines that could not be stored
+    kinds: Counter[str] = field(default_factory=Counter)  # of the events, unreadable ones aside
     mended_lines: int = 0
     mended_places: Counter[str] = field(default_factory=Counter)  # by rule
 
@@ -63,7 +62,9 @@ class Summary:
         self.duplicates += other.duplicates
         self.conflicts += other.conflicts
         self.unreadable += other.unreadable
+        self.unreadable_lines = (self.unreadable_lines + other.unreadable_lines)[:LINES_NAMED_MAX]
         self.too_long += other.too_long
+        self.kinds += other.kinds
         self.mended_lines += other.mended_lines
         self.mended_places += other.mended_places
 
@@ -82,41 +83,6 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, EOFError | gzip.BadGzipFile | zlib.error | zstd.ZstdError)
 
 
-def read_lines(file: BinaryIO) -> Iterator[Line]:
-    """Read the lines of a file, empty ones aside; one whole document over several lines counts as one.
-
-    Memory is bounded: what is longer than a delivery may be is skipped over.
-    """
-    head = file.read(BODY_BYTES_MAX + 1)
-    if len(head) <= BODY_BYTES_MAX and is_one_document(head):
-        yield Line(1, head.strip())
-        return
-    beginning = io.BytesIO(head)
-
-    def read_line(limit: int) -> bytes:
-        line = beginning.readline(limit)
-        return line if line.endswith(b"\n") else line + file.readline(limit - len(line))
-
-    number = 0
-    while line := read_line(BODY_BYTES_MAX + len(b"\r\n")):
-        number += 1
-        body = line.rstrip(b"\r\n")
-        while not line.endswith(b"\n") and (line := read_line(BODY_BYTES_MAX)):
-            body += line if len(body) <= BODY_BYTES_MAX else b""
-        if len(body) > BODY_BYTES_MAX:
-            yield Line(number, None)
-        elif not body.isspace() and body:
-            yield Line(number, body)
-
-
-def is_one_document(text: bytes) -> bool:
-    """Say whether a text is one document over several lines, sound or broken, rather than a document a line."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) < 2 or is_json(lines[0]):
-        return False
-    return is_json(text) or not any(line.lstrip()[:1] in (b"{", b"[") and is_json(line) for line in lines[1:])
-
-
 async def import_lines(
     connection: Connection,
     vault: Vault,
@@ -125,14 +91,17 @@ async def import_lines(
     tell: Callable[[Summary], None],
     *,
     mending: bool = False,
+    quarantine: bool = False,
 ) -> Summary:
-    """Append what the lines say, and tell after each block how it stands; with `mending`, mend lines that are not JSON.
+    """Append the deliveries, and report the state after each block. `mending` repairs those that are not JSON;
+    `quarantine` stores those that cannot be read.
 
     While the database writes one block, the next is read and identified. Raises LedgerUnavailable: what was appended
     until then stays.
     """
     summary = Summary()
-    blocks = identified(inbound.origin(vault), mended(lines, summary) if mending else lines, summary)
+    given = mended(lines, summary) if mending else lines
+    blocks = identified(inbound.origin(vault), given, summary, quarantine=quarantine)
     block = next(blocks, None)
     while block is not None:
         writing = append(connection, vault, inbound.ledger.ledger_id, block)
@@ -144,7 +113,7 @@ async def import_lines(
 
 
 def mended(lines: Iterator[Line], summary: Summary) -> Iterator[Line]:
-    """Mend the lines that are not JSON, and count what that took."""
+    """Repair the deliveries that are not JSON, and count the repairs."""
     for line in lines:
         sound = mend(line.body) if line.body is not None else None
         if sound is None:
@@ -152,11 +121,14 @@ def mended(lines: Iterator[Line], summary: Summary) -> Iterator[Line]:
             continue
         summary.mended_lines += 1
         summary.mended_places.update(sound.places)
-        yield line._replace(body=sound.text)
+        yield from unpacked(Line(line.number, sound.text))
 
 
-def identified(origin: Origin, lines: Iterator[Line], summary: Summary) -> Iterator[list[Delivery]]:
-    """Identify lines, and cut them into blocks that are neither too many nor too large."""
+def identified(
+    origin: Origin, lines: Iterator[Line], summary: Summary, *, quarantine: bool = False
+) -> Iterator[list[Delivery]]:
+    """Identify deliveries, and cut them into blocks that are neither too many nor too large. Those that cannot be read
+    are counted, and left out unless `quarantine` is set."""
     block: list[Delivery] = []
     events = size = 0
     for number, body in lines:
@@ -164,6 +136,14 @@ def identified(origin: Origin, lines: Iterator[Line], summary: Summary) -> Itera
             summary.too_long.append(number)
             continue
         delivery = identify(origin, body)
+        if delivery.drafts[0].kind == UNREADABLE:
+            summary.unreadable += 1
+            summary.unreadable_lines = [*summary.unreadable_lines, number][:LINES_NAMED_MAX]
+            if not quarantine:
+                summary.lines += 1
+                continue
+        else:
+            summary.kinds.update(draft.kind for draft in delivery.drafts)
         block.append(delivery)
         events += len(delivery.drafts)
         size += len(body)
@@ -182,5 +162,3 @@ def count(summary: Summary, block: Sequence[Delivery], appended: Sequence[Sequen
     summary.appended += outcomes.count("appended")
     summary.duplicates += outcomes.count("duplicate")
     summary.conflicts += outcomes.count("conflict")
-    kinds = (draft.kind for delivery in block for draft in delivery.drafts)
-    summary.unreadable += sum(kind == UNREADABLE for kind in kinds)

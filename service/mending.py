@@ -45,6 +45,9 @@ def mend(text: bytes) -> Mended | None:
         return match[0]
 
     mended = _PLACE.sub(mend_place, text)
+    if mended.rstrip().endswith(b"},"):  # an element that was taken out of an array
+        places[TRAILING_COMMA] += 1
+        mended = mended.rstrip()[:-1]
     if mended.lstrip().startswith(b'"') and is_json(b"{" + mended):
         places[MISSING_BRACE] += 1
         return Mended(b"{" + mended, places)

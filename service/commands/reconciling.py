@@ -25,6 +25,7 @@ from service.place import Place, ask
 from service.reconciliation.catalogue import LISTS, opened_by, shown_totals, totals_of
 from service.reconciliation.lists import Asked, Totals
 from service.reconciliation.showing import csv_line, csv_lines
+from service.splitting import as_utf8
 from service.statements.columns import read_records
 from service.statements.comparing import DAYS_DEFAULT, Compared, Finding, Rules, compare
 
@@ -130,7 +131,8 @@ def _show_statement(
         with ExitStack() as opened:
             standard = str(statement) == "-"
             raw = sys.stdin.buffer if standard else opened.enter_context(statement.open("rb"))
-            text = io.TextIOWrapper(open_file(statement, raw), encoding="utf-8-sig", errors="replace", newline="")
+            file = as_utf8(open_file(statement, raw))
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
             async for finding in compare(connection, found.ledger_id, read_records(text, *read), rules, compared):
                 take(finding)
                 await asyncio.sleep(0)

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from service.answers import plain
 
+FOUND = 1  # exit code: the command did its work and found something, such as a difference
 PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
 
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)

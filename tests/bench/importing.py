@@ -13,8 +13,9 @@ from ledger.database import Connection, connect
 from ledger.registry import InboundConnection
 from ledger.vault import Vault
 from service.import_workers import Task, import_by_workers
-from service.importing import Line, Summary, import_lines
+from service.importing import Summary, import_lines
 from service.memory import keep_what_is_loaded
+from service.splitting import Line
 from tests.bench.figures import Figure
 from tests.bench.place import BLOCK, Book, Place, Watch, a_history, new_book, opened
 from tests.bench.servers import MASTER_KEY

@@ -1,6 +1,5 @@
 """The command line as people use it: on a real data folder, beside a service in a process of its own."""
 
-import gzip
 import io
 import json
 import os
@@ -19,7 +18,6 @@ import pytest
 
 from service.cli import main
 from service.demo import samples
-from service.importing import zstd as zstandard
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS_MAX = 60
@@ -156,31 +154,6 @@ def test_a_delivery_by_the_printed_url_is_answered_with_the_printed_key(served: 
     assert key["key"].startswith(f"ll_{key['key_id']}_")
 
 
-def test_an_import_run_twice_appends_once(served: Served, tmp_path: Path) -> None:
-    file = tmp_path / "history.ndjson.gz"
-    lines = [json.dumps(json.loads(SAMPLES[name].read_bytes())) for name in ("tierUpgraded.json", "cardUpdated.json")]
-    file.write_bytes(gzip.compress("\r\n\n".join(lines).encode()))
-    connection = served.connection()
-
-    first = served.import_file(file, connection)
-    second = served.import_file("-", connection, stdin=gzip.decompress(file.read_bytes()))
-
-    nothing = {"conflicts": 0, "unreadable": 0, "too_long": []}
-    assert first == {"lines": 2, "appended": 2, "duplicates": 0, **nothing}
-    assert second == {"lines": 2, "appended": 0, "duplicates": 2, **nothing}
-
-
-def test_a_file_packed_by_zstandard_is_imported_by_workers(served: Served, tmp_path: Path) -> None:
-    file = tmp_path / "history.ndjson.zst"
-    lines = b"".join(b'{"packed": %d}\n' % number for number in range(50))
-    file.write_bytes(zstandard.compress(lines))
-    connection = served.connection()["connection_id"]
-
-    told = served.ask("import", str(file), f"--connection={connection}", "--workers=2")
-
-    assert (told["lines"], told["appended"]) == (50, 50)
-
-
 def test_an_exported_ledger_is_put_back_into_another_data_folder(served: Served, tmp_path: Path) -> None:
     served.import_file(SAMPLES["customerAdded.json"], served.connection())
     file, there = tmp_path / "acme.ndjson.zst", str(tmp_path / "there")
@@ -193,46 +166,6 @@ def test_an_exported_ledger_is_put_back_into_another_data_folder(served: Served,
 
     assert json.loads(back.out)["events"] == json.loads(digests[0])["position"]
     assert digests[0] == digests[1]
-
-
-def test_a_document_over_several_lines_is_one_delivery(served: Served) -> None:
-    told = served.import_file(SAMPLES["customerAdded.json"], served.connection())
-
-    assert (told["lines"], told["unreadable"]) == (1, 0)
-
-
-def test_a_line_that_cannot_be_stored_is_named_and_the_others_are_kept(served: Served) -> None:
-    connection = served.connection()["connection_id"]
-    lines = b'{"n": 1}\n' + b"x" * (1024 * 1024 + 1) + b'\n{"n": 2}\nnot JSON\n'
-
-    run = loyalty("import", "-", f"--connection={connection}", "--json", "--data", served.folder, stdin=lines)
-
-    assert run.code == 1
-    told = json.loads(run.out)
-    assert (told["lines"], told["appended"], told["unreadable"], told["too_long"]) == (3, 3, 1, [2])
-    assert "line 2." in run.err
-
-
-def test_lines_that_are_not_json_are_repaired_on_request(served: Served) -> None:
-    connection = served.connection()["connection_id"]
-    arguments = ("import", "-", f"--connection={connection}", "--repair", "--json", "--data", served.folder)
-
-    run = loyalty(*arguments, stdin=b'{"repaired": [1, 2,],}\n{"sound": 1}\nnot to be repaired\n')
-
-    told = json.loads(run.out)
-    assert (told["lines"], told["appended"], told["unreadable"]) == (3, 3, 1)
-    assert told["repaired"] == {"lines": 1, "places": {"trailing comma": 2}}
-    assert "trailing comma 2" in run.err
-
-
-def test_a_damaged_file_is_told_in_one_line(served: Served, tmp_path: Path) -> None:
-    file = tmp_path / "cut.gz"
-    file.write_bytes(gzip.compress(b'{"n": 3}\n' * 100)[:-9])
-    connection = served.connection()["connection_id"]
-
-    line = refusal("import", str(file), f"--connection={connection}", "--data", served.folder)
-
-    assert "is damaged; what came before is appended" in line
 
 
 def test_replay_gives_the_same_digest(served: Served) -> None:

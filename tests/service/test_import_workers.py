@@ -13,7 +13,8 @@ from ledger.registry import InboundConnection, Ledger, create_ledger
 from ledger.sealing import MasterKey
 from ledger.vault import Vault
 from service.import_workers import Task, import_by_workers
-from service.importing import LINES_PER_BLOCK_MAX, Line, Summary, import_lines
+from service.importing import LINES_PER_BLOCK_MAX, Summary, import_lines
+from service.splitting import Line
 from tests.deliveries import delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))
@@ -36,7 +37,7 @@ async def told(connection: Connection, ledger: Ledger) -> list[tuple[int, str, b
 async def import_by(
     dsn: str, inbound: InboundConnection, workers: int, given: Sequence[Line], mending: bool = False
 ) -> Summary:
-    task = Task(dsn, MASTER_KEY, inbound, mending)
+    task = Task(dsn, MASTER_KEY, inbound, mending, quarantine=True)
     return await asyncio.to_thread(import_by_workers, task, iter(given), lambda _: None, workers)
 
 
@@ -45,7 +46,7 @@ async def test_positions_follow_the_file_however_many_read_it(connection: Connec
     here = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
     there = await registry.create_connection(connection, MASTER_KEY, other, source="capillary")
 
-    one = await import_lines(connection, Vault(MASTER_KEY), here, iter(lines()), lambda _: None)
+    one = await import_lines(connection, Vault(MASTER_KEY), here, iter(lines()), lambda _: None, quarantine=True)
     several = await import_by(dsn, there, 3, lines())
 
     assert several == one

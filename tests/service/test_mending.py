@@ -7,8 +7,9 @@ import pytest
 from ledger.database import Connection
 from ledger.registry import Ledger, create_connection
 from ledger.sealing import MasterKey
-from service.importing import Line, Summary, import_lines
+from service.importing import Summary, import_lines
 from service.mending import MARKDOWN_ESCAPE, MISSING_BRACE, TRAILING_COMMA, mend
+from service.splitting import Line
 from tests.deliveries import VAULT, sample
 
 # As Fabric's documents print a payload (004), and Ascenda's one of theirs (000), shortened.
@@ -36,6 +37,7 @@ COMMENTED = b'{\n"order_item": {\n// Order item details\n"id": "i-1"\n}\n}'
     [
         (b'{"a": 1,}', b'{"a": 1}', {TRAILING_COMMA: 1}),
         (b'{"a": [1, 2 ,\n ], }', b'{"a": [1, 2 \n ] }', {TRAILING_COMMA: 2}),
+        (b'{"a": 1,},\r\n', b'{"a": 1}', {TRAILING_COMMA: 2}),
         (rb'{"a": \[1\]}', b'{"a": [1]}', {MARKDOWN_ESCAPE: 2}),
         (rb'{"a": \[1,\]}', b'{"a": [1]}', {MARKDOWN_ESCAPE: 2, TRAILING_COMMA: 1}),
         (b'"a": 1}', b'{"a": 1}', {MISSING_BRACE: 1}),
@@ -56,6 +58,7 @@ def test_a_text_is_mended_outside_its_strings(text: bytes, mended: bytes, places
         b"pointsIssued",
         COMMENTED,
         b'{"a": 1,} // a comment',
+        b'{"a": 1},{"b": 2},',
         b'{"a": 1,,}',
         rb'{"a": "\[x"}',  # an escape inside a string may be anybody's
         b'{"a": 1',
@@ -72,10 +75,12 @@ def test_a_long_text_that_cannot_be_mended_takes_no_long_time(unit: bytes) -> No
     assert mend(b"{" + unit * 200_000) is None
 
 
-async def imported(connection: Connection, ledger: Ledger, source: str, *bodies: bytes, mending: bool) -> Summary:
+async def imported(
+    connection: Connection, ledger: Ledger, source: str, *bodies: bytes, mending: bool, quarantine: bool = True
+) -> Summary:
     inbound = await create_connection(connection, MasterKey(bytes(range(32))), ledger, source=source)
     lines = iter([Line(number, body) for number, body in enumerate(bodies, 1)])
-    return await import_lines(connection, VAULT, inbound, lines, lambda _: None, mending=mending)
+    return await import_lines(connection, VAULT, inbound, lines, lambda _: None, mending=mending, quarantine=quarantine)
 
 
 async def test_lines_are_mended_on_request_and_the_mended_text_is_appended(
@@ -119,3 +124,16 @@ async def test_sound_lines_are_appended_as_they_stand(connection: Connection, le
 
     assert (summary.appended, summary.mended_lines) == (1, 0)
     assert json.loads(await connection.fetchval("SELECT payload FROM ledger.events")) == json.loads(body)
+
+
+async def test_what_cannot_be_read_is_stored_on_request_only(connection: Connection, ledger: Ledger) -> None:
+    summary = await imported(connection, ledger, "ascenda", b"oops", ASCENDA, mending=False, quarantine=False)
+
+    assert (summary.lines, summary.appended, summary.unreadable, summary.unreadable_lines) == (2, 0, 2, [1, 2])
+    assert await connection.fetchval("SELECT count(*) FROM ledger.events") == 0
+
+
+async def test_an_array_that_was_damaged_is_unpacked_after_its_repair(connection: Connection, ledger: Ledger) -> None:
+    summary = await imported(connection, ledger, "fabric", rb'\[ {"a": 1}, {"b": 2} \]', mending=True)
+
+    assert (summary.appended, summary.kinds) == (2, {"unknown": 2})

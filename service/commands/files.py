@@ -100,6 +100,16 @@ def import_file(
     if file is None or connection_id is None:
         raise typer.BadParameter("a file and --connection say what is imported, or --exported and --ledger")
     options = Options(repair, quarantine, dry_run, workers)
+    summary, marks = _import_deliveries(file, connection_id, options, data, advance=advance and not dry_run)
+    _show_summary(summary, marks, options, as_json=as_json)
+    if summary.too_long or (summary.unreadable and not quarantine):
+        raise typer.Exit(FOUND)
+
+
+def _import_deliveries(
+    file: Path, connection_id: str, options: Options, data: Path | None, *, advance: bool
+) -> tuple[Summary, int]:
+    """Import a file; return what became of it, and how many byte order marks were skipped."""
     with open_place(settings_of(data)) as place, progress_bar() as progress, ExitStack() as opened:
         inbound = uvloop.run(_find(place, connection_id))
         raw, size = _open(file, opened)
@@ -107,21 +117,19 @@ def import_file(
         tell = Teller(progress, raw, size)
         try:
             summary = _import(place, inbound, deliveries, tell, options, size)
+            if advance:
+                progress.add_task("bringing the projections up to date", total=None)
+                uvloop.run(_catch_up(place, inbound))
         except KeyboardInterrupt:
             progress.stop()
             note(_interrupted(tell.last, options))
             raise
         except Exception as error:
             if is_damage(error):
-                done = "nothing is stored" if dry_run else "what came before is appended"
+                done = "nothing is stored" if options.dry_run else "what came before is appended"
                 raise RequestInvalid(f"{file} is damaged; {done}") from error
             raise
-        if advance and not dry_run:
-            progress.add_task("bringing the projections up to date", total=None)
-            uvloop.run(_catch_up(place, inbound))
-    _show_summary(summary, deliveries.marks, options, as_json=as_json)
-    if summary.too_long or (summary.unreadable and not quarantine):
-        raise typer.Exit(FOUND)
+        return summary, deliveries.marks
 
 
 async def _find(place: Place, connection_id: str) -> InboundConnection:

@@ -14,7 +14,7 @@ from ledger.database import Connection
 from ledger.errors import Unfoldable
 from ledger.facts import Told
 from projections import store
-from projections.joined import components
+from projections.joined import alike_pairs, components, stars
 from projections.programmes import read_terms
 from projections.projection import Projection, fold, key_of
 from projections.settled_then import settled_otherwise
@@ -30,6 +30,11 @@ KNOWN = """
     SELECT subject, kind, body, occurred_at, tag, ordinal, position, untimed FROM withdrawn
      WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3) AND occurred_at <= $4 AND position <= $5
        AND until_position > $5
+"""
+ALIASED = """
+    SELECT DISTINCT subject, alias FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND alias = ANY ($3)
+    UNION
+    SELECT DISTINCT subject, alias FROM withdrawn WHERE ledger_id = $1 AND subject_kind = $2 AND alias = ANY ($3)
 """
 # The last position recorded by a time: recorded_at never decreases with the position, so it is found by halving.
 POSITION_AT = """
@@ -114,10 +119,14 @@ async def known_of(
     """Read what was known of some subjects and of all that were joined with them then, a group or subject at a time."""
     found = await facts_known(connection, ledger_id, projection, subjects, as_of)
     asked = set(subjects)
-    while further := sorted(_joined_to(projection, found) - asked):
+    while further := sorted(await _further(connection, ledger_id, projection, found) - asked):
         asked.update(further)
         found |= await facts_known(connection, ledger_id, projection, further, as_of)
-    return grouped(projection, found, await terms_known(connection, ledger_id, projection, as_of.position))
+    groups = grouped(projection, found, await terms_known(connection, ledger_id, projection, as_of.position))
+    if projection.alike is None:
+        return groups
+    wanted = set(subjects)  # others may share an alias and not be the same
+    return [known for known in groups if not wanted.isdisjoint(one.fact.subject for one in known.told)]
 
 
 async def terms_known(connection: Connection, ledger_id: int, projection: Projection, position: int | None) -> Terms:
@@ -129,17 +138,36 @@ async def terms_known(connection: Connection, ledger_id: int, projection: Projec
 
 def grouped(projection: Projection, found: Mapping[str, Iterable[Told]], terms: Terms) -> list[Known]:
     """Bring facts by subject together by the joins among them, each group's in the order of the fold."""
-    groups = components(
-        projection.joins[type(one.fact)](one.fact)
-        for told in found.values()
-        for one in told
-        if type(one.fact) in projection.joins
-    )
+    if projection.alike is not None:
+        groups = stars(alike_pairs(projection, (one.fact for told in found.values() for one in told)))
+    else:
+        groups = components(
+            projection.joins[type(one.fact)](one.fact)
+            for told in found.values()
+            for one in told
+            if type(one.fact) in projection.joins
+        )
     joined = {member: root for root, members in groups.items() for member in members}
     by_root: dict[str, list[Told]] = defaultdict(list)
     for subject, told in found.items():
         by_root[joined.get(subject, subject)] += told
     return [Known(root, sorted(told, key=key_of), terms) for root, told in sorted(by_root.items())]
+
+
+async def _further(
+    connection: Connection, ledger_id: int, projection: Projection, found: Mapping[str, Iterable[Told]]
+) -> set[str]:
+    """Name the subjects that may be one with those of some facts, told of until then or later."""
+    if projection.alike is None:
+        return _joined_to(projection, found)
+    alone = sorted({f"~{one.fact.alias}" for told in found.values() for one in told if one.fact.alias is not None})
+    if not alone:
+        return set()
+    rows = await connection.fetch(ALIASED, ledger_id, projection.subject, alone)
+    named = {row["alias"][1:] for row in rows}
+    others = [f"={alias}" for alias in named]
+    rows += await connection.fetch(ALIASED, ledger_id, projection.subject, others) if others else []
+    return {row["subject"] for row in rows}
 
 
 def _joined_to(projection: Projection, found: Mapping[str, Iterable[Told]]) -> set[str]:

@@ -1,41 +1,104 @@
-"""Coupons: issued, redeemed, by id. A redemption may be told before the issue: the coupon is then "issue unknown"."""
+"""Coupons: issued, redeemed, redeemable again. A coupon named by its id and by its code is one row; see joined.py.
 
-from datetime import datetime
+Facts may come in any order: a redemption before the issue, a reversal before its redemption. What a fact does not tell
+stays as it was. Whether a coupon has ended is arithmetic on its last day or time, done when it is asked for (ends.py).
+"""
+
+from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec import Struct, field
+
 from ledger.facts import Occurrence
-from ledger.facts.coupons import CouponFact, CouponIssued, CouponRedeemed
+from ledger.facts.coupons import (
+    CouponFact,
+    CouponIssued,
+    CouponRedeemed,
+    CouponRedemptionReversed,
+    by_code,
+    one_coupon,
+)
 from projections.naming import named_before
 from projections.projection import Projection, Rows, State, Table
+
+ZERO = Decimal(0)
+
+
+class Redemption(Struct):
+    """One redemption. `redeemed_at` is None if only its reversal was told."""
+
+    redeemed_at: datetime | None = None
+    amount: Decimal | None = None  # money taken from a gift voucher
+    bill: str | None = None
+    reversals: dict[str, Decimal | None] = field(default_factory=dict)  # money given back by each; None: all of it
+    reversed_at: datetime | None = None
+
+    @property
+    def stands(self) -> bool:
+        """True if the redemption was told, and not given back in full."""
+        if self.redeemed_at is None or not self.reversals:
+            return self.redeemed_at is not None
+        given_back = [amount for amount in self.reversals.values() if amount is not None]
+        in_part = len(given_back) == len(self.reversals) and self.amount is not None
+        return in_part and sum(given_back, ZERO) < (self.amount or ZERO)
+
+
+class Validity(Struct):
+    """The end of a coupon: a time, or a last day."""
+
+    until: datetime | None = None
+    through: date | None = None
 
 
 class Coupon(State):
     code: str | None = None
     series: str | None = None
     customer: str | None = None
+    issued: bool = False
     issued_at: datetime | None = None
-    valid_until: datetime | None = None
+    own_validity: Validity | None = None  # told by an event about the coupon itself
+    other_validity: Validity | None = None  # told by its reward, or of its series
     discount_type: str | None = None
     discount_value: Decimal | None = None
-    redemptions: dict[str, datetime] = {}  # by the vendor's redemption id: a coupon may be used several times
+    quantity: int | None = None
+    unlimited: bool = False
+    balance: Decimal | None = None
+    claimed_count: int | None = None
+    claim_differs: bool = False
+    redemptions: dict[str, Redemption] = field(default_factory=dict)  # by the vendor's redemption id
     bill: str | None = None
     named_before: list[str] = []
     position: int = 0
+
+    @property
+    def redeemed_count(self) -> int:
+        return sum(one.stands for one in self.redemptions.values())
 
 
 class CouponRow(NamedTuple):
     customer: str | None
     code: str | None
     series: str | None
-    status: str  # issued, redeemed; whether it lapsed is arithmetic on valid_until
+    status: str  # issued, partly_redeemed, redeemed; answers say expired past the end
     issued_at: datetime | None
     valid_until: datetime | None
+    valid_through: date | None  # last day, where no time was told
     discount_type: str | None
     discount_value: Decimal | None
+    quantity: int | None  # how often it may be redeemed; None: not told, or without limit
+    unlimited: bool
     redeemed_count: int
-    redeemed_at: datetime | None  # last
+    redemptions_left: int | None
+    reversed_count: int
+    redeemed_at: datetime | None  # last that stands
+    reversed_at: datetime | None  # last
+    balance: Decimal | None  # money left on a gift voucher, as last told
     bill: str | None
+    over_redeemed: bool  # redeemed more often than allowed
+    reversed_unseen: bool  # a reversal was told of a redemption that was not
+    claimed_count: int | None  # the vendor's count of redemptions, as last told
+    claim_differs: bool
     incomplete: bool  # no issue was told
     named_before: list[str] | None  # others whom it was said to be of; None where nobody was
     last_position: int
@@ -47,14 +110,20 @@ COUPONS_TABLE = Table(
         CREATE TABLE coupons (
             ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
             customer text COLLATE "C", code text, series text, status text NOT NULL,
-            issued_at timestamptz, valid_until timestamptz, discount_type text, discount_value numeric,
-            redeemed_count int NOT NULL, redeemed_at timestamptz, bill text,
+            issued_at timestamptz, valid_until timestamptz, valid_through date,
+            discount_type text, discount_value numeric,
+            quantity int, unlimited boolean NOT NULL, redeemed_count int NOT NULL, redemptions_left int,
+            reversed_count int NOT NULL, redeemed_at timestamptz, reversed_at timestamptz, balance numeric, bill text,
+            over_redeemed boolean NOT NULL, reversed_unseen boolean NOT NULL,
+            claimed_count int, claim_differs boolean NOT NULL,
             incomplete boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE coupons ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX coupons_named_before ON coupons USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX coupons_customer ON coupons (ledger_id, customer)",
+        "CREATE INDEX coupons_doubtful ON coupons (ledger_id, subject) "
+        "WHERE over_redeemed OR reversed_unseen OR claim_differs",
     ),
     columns=CouponRow._fields,
     key=(),
@@ -62,55 +131,111 @@ COUPONS_TABLE = Table(
 
 
 def issue(coupon: Coupon, fact: CouponIssued, occurrence: Occurrence) -> None:
+    """The first issue counts, whoever tells of it: the coupon's own event, or its reward."""
     _know(coupon, fact, occurrence)
-    coupon.issued_at = fact.issued_at or occurrence.occurred_at
-    coupon.valid_until = fact.valid_until
-    coupon.discount_type = fact.discount_type
-    coupon.discount_value = fact.discount_value
+    told_at = fact.issued_at or occurrence.occurred_at
+    coupon.issued_at = told_at if coupon.issued_at is None else min(coupon.issued_at, told_at)
+    coupon.issued = True
 
 
 def redeem(coupon: Coupon, fact: CouponRedeemed, occurrence: Occurrence) -> None:
-    _know(coupon, fact, occurrence)
-    coupon.redemptions[fact.redemption] = fact.redeemed_at or occurrence.occurred_at
+    """A redemption counts once, however often it is told."""
+    redemption = coupon.redemptions.setdefault(fact.redemption, Redemption())
+    redeemed_at = fact.redeemed_at or occurrence.occurred_at
+    redemption.redeemed_at = redemption.redeemed_at or redeemed_at
+    redemption.amount = redemption.amount if fact.amount is None else fact.amount
+    redemption.bill = fact.bill or redemption.bill
     coupon.bill = fact.bill or coupon.bill
+    _know(coupon, fact, occurrence)
+
+
+def reverse(coupon: Coupon, fact: CouponRedemptionReversed, occurrence: Occurrence) -> None:
+    """The coupon may be used again. A reversal of a redemption that was never told waits for it."""
+    redemption = coupon.redemptions.setdefault(fact.redemption, Redemption())
+    redemption.reversals[fact.reversal] = fact.amount
+    redemption.reversed_at = occurrence.occurred_at
+    _know(coupon, fact, occurrence)
 
 
 def _know(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> None:
-    """Take over what the fact names; what it leaves out stays as it was."""
+    """Take over what the fact names; what it leaves out stays as it was. Compare the vendor's count with ours."""
     coupon.code = fact.code or coupon.code
     coupon.series = fact.series or coupon.series
     coupon.named_before = named_before(coupon.named_before, coupon.customer, fact.customer)
     coupon.customer = fact.customer or coupon.customer
+    coupon.discount_type = fact.discount_type or coupon.discount_type
+    coupon.discount_value = coupon.discount_value if fact.discount_value is None else fact.discount_value
+    if fact.quantity is not None or fact.unlimited:
+        coupon.quantity, coupon.unlimited = fact.quantity, fact.unlimited
+    coupon.balance = coupon.balance if fact.balance is None else fact.balance
+    if fact.valid_until is not None or fact.valid_through is not None:
+        validity = Validity(fact.valid_until, fact.valid_through)
+        if fact.of_series or by_code(fact.coupon):
+            coupon.other_validity = validity
+        else:
+            coupon.own_validity = validity
+    if fact.redeemed_count is not None:
+        coupon.claimed_count = fact.redeemed_count
+        coupon.claim_differs = fact.redeemed_count != coupon.redeemed_count
     coupon.position = max(coupon.position, occurrence.position)
 
 
 def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
+    told = [one for one in coupon.redemptions.values() if one.redeemed_at is not None]
+    standing = [one.redeemed_at for one in told if one.stands and one.redeemed_at is not None]
+    reversed_at = [one.reversed_at for one in coupon.redemptions.values() if one.reversed_at is not None]
+    count, quantity = coupon.redeemed_count, coupon.quantity
+    validity = coupon.own_validity or coupon.other_validity or Validity()
     row = CouponRow(
         customer=coupon.customer,
         code=coupon.code,
         series=coupon.series,
-        status="redeemed" if coupon.redemptions else "issued",
+        status=_status(coupon),
         issued_at=coupon.issued_at,
-        valid_until=coupon.valid_until,
+        valid_until=validity.until,
+        valid_through=validity.through,
         discount_type=coupon.discount_type,
         discount_value=coupon.discount_value,
-        redeemed_count=len(coupon.redemptions),
-        redeemed_at=max(coupon.redemptions.values(), default=None),
+        quantity=quantity,
+        unlimited=coupon.unlimited,
+        redeemed_count=count,
+        redemptions_left=None if quantity is None else max(0, quantity - count),
+        reversed_count=sum(not one.stands for one in told),
+        redeemed_at=max(standing, default=None),
+        reversed_at=max(reversed_at, default=None),
+        balance=coupon.balance,
         bill=coupon.bill,
-        incomplete=coupon.issued_at is None,
+        over_redeemed=quantity is not None and count > quantity,
+        reversed_unseen=len(told) < len(coupon.redemptions),
+        claimed_count=coupon.claimed_count,
+        claim_differs=coupon.claim_differs,
+        incomplete=not coupon.issued,
         named_before=coupon.named_before or None,
         last_position=coupon.position,
     )
     return {"coupons": [row]}
 
 
+def _status(coupon: Coupon) -> str:
+    """Say how far a coupon is used up. Where the vendor tells no limit, one redemption uses it up."""
+    count = coupon.redeemed_count
+    if count == 0:
+        return "issued"
+    if coupon.balance is not None:
+        return "partly_redeemed" if coupon.balance > 0 else "redeemed"
+    if coupon.unlimited or (coupon.quantity is not None and count < coupon.quantity):
+        return "partly_redeemed"
+    return "redeemed"
+
+
 COUPONS = Projection(
     name="coupons",
-    version=2,
+    version=3,
     subject="coupon",
     start=Coupon,
-    on={CouponIssued: issue, CouponRedeemed: redeem},
+    on={CouponIssued: issue, CouponRedeemed: redeem, CouponRedemptionReversed: reverse},
     rows=coupon_rows,
     tables=(COUPONS_TABLE,),
+    alike=one_coupon,
     path="coupons",
 )

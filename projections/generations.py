@@ -35,9 +35,13 @@ CREATE_FACTS = """
     CREATE TABLE facts (
         ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
         occurred_at timestamptz NOT NULL, rank smallint NOT NULL, tag bytea NOT NULL, ordinal smallint NOT NULL,
-        position bigint NOT NULL, untimed boolean NOT NULL, kind text NOT NULL, body bytea NOT NULL)
+        position bigint NOT NULL, untimed boolean NOT NULL, kind text NOT NULL, body bytea NOT NULL,
+        alias text COLLATE "C")
 """
-INDEX_FACTS = ("ALTER TABLE facts ADD PRIMARY KEY (ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal)",)
+INDEX_FACTS = (
+    "ALTER TABLE facts ADD PRIMARY KEY (ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal)",
+    "CREATE INDEX facts_alias ON facts (ledger_id, subject_kind, alias) WHERE alias IS NOT NULL",
+)
 
 # The subjects that are not as all others: `parked` says why a fold stopped, `untimed` that some fact stands where it
 # was recorded, so that the rows depend on arrival (law 5 exempts them).

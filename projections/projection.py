@@ -21,6 +21,7 @@ class State(msgspec.Struct):
 
 
 Rule = Callable[[Any, Any, Occurrence], None]  # (state, fact, occurrence)
+Alike = Callable[[Iterable[Any]], Iterable[tuple[str, str]]]  # facts that share an alias: (alias name, name)
 Rows = Mapping[str, Iterable[tuple[Any, ...]]]  # by table, in the order of the table's columns
 
 
@@ -53,9 +54,15 @@ class Projection:
     tables: tuple[Table, ...]
     lines: Callable[[str, Any], Rows] | None = None  # takes the new rows of tables that grow out of the state
     joins: Mapping[type[Fact], Callable[[Any], tuple[str, str]]] = field(default_factory=dict)  # see joined.py
+    alike: Alike | None = None  # see joined.py
     under: Callable[[Any, Terms], None] | None = None  # tells a state the terms of programmes that its rules go by
     path: str | None = None  # answers GET /v1/<path>/{subject} from its first table, with its facts as history
     customers: tuple[str, ...] = ("customer",)  # columns of its first table that name a customer; indexed
+
+    @property
+    def grouped(self) -> bool:
+        """True if several subjects may be folded as one."""
+        return bool(self.joins) or self.alike is not None
 
 
 class Key(NamedTuple):

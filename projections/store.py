@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 
 from ledger.database import Connection
-from ledger.facts import Occurrence, Told, decode, encode, kind_of
+from ledger.facts import Fact, Occurrence, Told, decode, encode, kind_of
 from projections.projection import Key, Projection, State, Table
 
 # What PostgreSQL says of values that it cannot hold.
@@ -35,6 +35,7 @@ FACT_COLUMNS = (
     "untimed",
     "kind",
     "body",
+    "alias",
 )
 SUBJECT_COLUMNS = ("ledger_id", "subject_kind", "subject", "untimed", "parked", "parked_position")
 READ_NOTED = """
@@ -67,7 +68,7 @@ CLAIM_CHECKPOINT = "SELECT xmin::text FROM checkpoints WHERE ledger_id = $1 AND 
 MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $2 WHERE ledger_id = $1 RETURNING xmin::text"
 
 
-FactRow: TypeAlias = tuple[int, str, str, datetime, int, bytes, int, int, bool, str, bytes]
+FactRow: TypeAlias = tuple[int, str, str, datetime, int, bytes, int, int, bool, str, bytes, str | None]
 
 
 class Noted(NamedTuple):
@@ -127,7 +128,14 @@ def fact_row(ledger_id: int, told: Told) -> FactRow:
         untimed,
         kind_of(fact),
         encode(fact),
+        marked_alias(fact),
     )
+
+
+def marked_alias(fact: Fact) -> str | None:
+    """Return the alias of a fact as the table has it: "~" before it if the subject is named by it alone, else "="."""
+    alias = fact.alias
+    return None if alias is None else f"{'~' if fact.alias_only else '='}{alias}"
 
 
 async def copy_facts(connection: Connection, rows: Sequence[FactRow]) -> None:

@@ -21,6 +21,8 @@ from projections.projection import Key, Projection, State, fold, key_of
 from projections.states import FIRST, Stored, Written, decode_state, encode_state
 from projections.terms import NO_TERMS, Terms
 
+GROUPS_PER_READ = 100
+
 NOTHING_NOTED = store.Noted(untimed=False, parked=None)
 
 
@@ -266,10 +268,25 @@ async def _all_facts(
         async for subject, facts in store.read_facts(connection, ledger_id, projection.subject, alone):
             without.discard(subject)
             yield subject, facts
-    for root in sorted(roots - set(alone)):
-        yield root, await read_group(connection, ledger_id, projection, groups.members[root])
+    together = {root: groups.members[root] for root in sorted(roots - set(alone))}
+    async for root, facts in read_groups(connection, ledger_id, projection, together):
+        yield root, facts
     for subject in without:
         yield subject, []
+
+
+async def read_groups(
+    connection: Connection, ledger_id: int, projection: Projection, groups: Mapping[str, Sequence[str]]
+) -> AsyncIterator[tuple[str, list[Told]]]:
+    """Read the facts of groups of joined subjects, given by root: each group's in one order."""
+    roots = list(groups)
+    for first in range(0, len(roots), GROUPS_PER_READ):
+        members = {member: root for root in roots[first : first + GROUPS_PER_READ] for member in groups[root]}
+        found: dict[str, list[Told]] = {root: [] for root in members.values()}
+        async for subject, told in store.read_facts(connection, ledger_id, projection.subject, list(members)):
+            found[members[subject]] += told
+        for root, facts in found.items():
+            yield root, sorted(facts, key=key_of)
 
 
 async def read_group(

@@ -11,7 +11,7 @@ from ledger.database import Connection
 from ledger.facts import Told, encode, kind_of
 from ledger.interpret import Event, interpret
 from projections.conflicts import Policies, withdrawals
-from projections.store import UNWRITABLE
+from projections.store import UNWRITABLE, marked_alias
 
 CREATE_WITHDRAWN = """
     CREATE TABLE IF NOT EXISTS withdrawn (
@@ -19,6 +19,7 @@ CREATE_WITHDRAWN = """
         tag bytea NOT NULL, ordinal smallint NOT NULL, occurred_at timestamptz NOT NULL, position bigint NOT NULL,
         untimed boolean NOT NULL, kind text NOT NULL, body bytea NOT NULL,
         until_position bigint NOT NULL,  -- of the twin that won
+        alias text COLLATE "C",
         PRIMARY KEY (ledger_id, subject_kind, subject, tag, ordinal))
 """
 INDEX_WITHDRAWN = "CREATE INDEX IF NOT EXISTS withdrawn_position ON withdrawn (ledger_id, position)"
@@ -36,6 +37,7 @@ COLUMNS = (
     "kind",
     "body",
     "until_position",
+    "alias",
 )
 
 
@@ -66,4 +68,5 @@ def _record(ledger_id: int, told: Told, until: int) -> tuple[object, ...]:
         kind_of(fact),
         encode(fact),
         until,
+        marked_alias(fact),
     )

@@ -20,6 +20,16 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def subject(self) -> str:
         raise NotImplementedError
 
+    @property
+    def alias(self) -> str | None:
+        """Another name under which the subject may be told of; None if there is none. See projections/joined.py."""
+        return None
+
+    @property
+    def alias_only(self) -> bool:
+        """True if the subject is named by its alias, because nothing better was told."""
+        return False
+
 
 def quoted(identifier: str) -> str:
     """Write an id so that it may stand between colons: ids made of several can then not be taken for others."""

@@ -176,7 +176,7 @@ async def _cut_rows(connection: Connection, ledgers: Sequence[tuple[int, int]]) 
     """Find who is joined with whom, before anybody is folded, and cut the subjects into ranges."""
     for projection in PROJECTIONS:
         for ledger_id, _ in ledgers:
-            if projection.joins:
+            if projection.grouped:
                 await connection.execute(CLEAR_LINKS, ledger_id, projection.subject)
                 await join_all(connection, ledger_id, projection)
     return await cut_subjects(connection, ledgers)

@@ -14,11 +14,12 @@ from ledger.database import Connection
 from ledger.facts import Told
 from projections import advance, store
 from projections.catalogue import BY_SUBJECT
+from projections.joined import groups_of
 from projections.programmes import read_terms
 from projections.projection import Projection
 from projections.replay.parts import Subjects, Work
 from projections.replay.refused import REFUSE
-from projections.subjects import anew, read_group
+from projections.subjects import anew, read_groups
 from projections.terms import NO_TERMS
 
 ORDERED_FACTS = """
@@ -30,7 +31,6 @@ LINKS = """
     SELECT subject, root FROM links
      WHERE ledger_id = $1 AND subject_kind = $2 AND subject >= $3 AND ($4::text IS NULL OR subject < $4)
 """
-MEMBERS = "SELECT subject FROM links WHERE ledger_id = $1 AND subject_kind = $2 AND root = $3 ORDER BY subject"
 
 
 async def fold_range(connection: Connection, work: Work) -> int:
@@ -39,16 +39,18 @@ async def fold_range(connection: Connection, work: Work) -> int:
     projection = BY_SUBJECT[work.subject_kind]
     bounds = (work.ledger_id, work.subject_kind, work.low, work.high)
     rows = await connection.fetch(ORDERED_FACTS, *bounds)
-    roots = dict(await connection.fetch(LINKS, *bounds)) if projection.joins else {}
+    roots = dict(await connection.fetch(LINKS, *bounds)) if projection.grouped else {}
     terms = await read_terms(connection, work.ledger_id) if projection.under is not None else NO_TERMS
 
     def rows_of(subject: str, facts: Sequence[Told]) -> store.Change:
         return anew(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not kept
 
     changes = [rows_of(subject, facts) for subject, facts in _told(rows) if subject not in roots]
-    for root in sorted(subject for subject, root in roots.items() if subject == root):
-        members = [row["subject"] for row in await connection.fetch(MEMBERS, work.ledger_id, work.subject_kind, root)]
-        changes.append(rows_of(root, await read_group(connection, work.ledger_id, projection, members)))
+    own_roots = sorted(subject for subject, root in roots.items() if subject == root)
+    groups = await groups_of(connection, work.ledger_id, projection, own_roots)
+    together = {root: groups.members[root] for root in own_roots}
+    async for root, facts in read_groups(connection, work.ledger_id, projection, together):
+        changes.append(rows_of(root, facts))
     await _write(connection, work.ledger_id, projection, changes)
     return len(rows)
 

@@ -8,7 +8,7 @@ from projections import generations
 from projections.generations import checked
 from projections.replay.parts import Subjects, Work
 
-COLUMNS = "ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal, position, untimed, kind, body"
+COLUMNS = "ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal, position, untimed, kind, body, alias"
 
 
 async def take_over(connection: Connection, work: Work) -> int:

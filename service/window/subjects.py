@@ -15,6 +15,7 @@ from ledger.facts import decode, kind_of
 from projections.as_of import Known, fold_known, known_of
 from projections.catalogue import PROJECTIONS
 from projections.explain import RowStep, Stuck, row_steps
+from projections.joined import Groups, groups_of
 from projections.projection import Projection
 from projections.settled_then import settled_otherwise
 from service.answers import answer
@@ -26,7 +27,7 @@ ROWS_MAX = 1_000
 
 HISTORY = """
     SELECT occurred_at, kind, position, untimed, body FROM facts
-     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
+     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
      ORDER BY occurred_at, rank, tag, ordinal LIMIT $4
 """
 # Subjects of facts that a later twin has withdrawn since, and that name somebody or something.
@@ -101,10 +102,17 @@ async def rows_of_customer(read: Reader, projection: Projection, customer: str) 
     return [shown(row) for row in rows]
 
 
-async def history(read: Reader, subject_kind: str, subject: str) -> list[dict[str, Any]]:
-    """Give the facts about a subject in order, each with its cause: the position of its event; one more than
-    HISTORY_MAX where there are more than that."""
-    rows = await read.connection.fetch(HISTORY, read.ledger.ledger_id, subject_kind, subject, HISTORY_MAX + 1)
+async def roots_of(read: Reader, projection: Projection, refs: Sequence[str]) -> tuple[list[str], Groups]:
+    """Return the subjects under which rows of some names stand, and the groups that these are in."""
+    groups = await groups_of(read.connection, read.ledger.ledger_id, projection, refs)
+    root_of = groups.root_of()
+    return sorted({root_of.get(ref, ref) for ref in refs}), groups
+
+
+async def history(read: Reader, subject_kind: str, subjects: Sequence[str]) -> list[dict[str, Any]]:
+    """Give the facts about a subject, told under any of its names, in order, each with its cause: the position of its
+    event; one more than HISTORY_MAX where there are more than that."""
+    rows = await read.connection.fetch(HISTORY, read.ledger.ledger_id, subject_kind, subjects, HISTORY_MAX + 1)
     return [
         {
             "occurred_at": row["occurred_at"],
@@ -222,7 +230,8 @@ def handler(projection: Projection) -> Any:
             if times.given:
                 known = await known_subject(read, projection, refs, name, times)
                 return answer({**known, **await reach(read, times)})
-            rows = await read.connection.fetch(_rows_by_subject(projection, 0), read.ledger.ledger_id, refs)
+            roots, groups = await roots_of(read, projection, refs)
+            rows = await read.connection.fetch(_rows_by_subject(projection, 0), read.ledger.ledger_id, roots)
             subject = only(sorted({row["subject"] for row in rows}), name)
             shown_row = shown(rows[0])
             for table in range(1, len(projection.tables)):
@@ -231,7 +240,8 @@ def handler(projection: Projection) -> Any:
                 )
                 shown_row[projection.tables[table].name] = [shown(row) for row in more]
             parked = await read.connection.fetchrow(PARKED, read.ledger.ledger_id, projection.subject, subject)
-            shown_row["history"] = await history(read, projection.subject, subject)
+            members = groups.members.get(subject, [subject])
+            shown_row["history"] = await history(read, projection.subject, members)
             return answer(
                 {
                     **cut(projection, shown_row),

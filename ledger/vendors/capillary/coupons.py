@@ -1,13 +1,18 @@
-"""Capillary's coupons: issued, one or many in an event, and redeemed."""
+"""Capillary's coupons: issued, one or many in an event, and redeemed.
 
+A coupon is named by its id. Where no id is told it is named by its code within its series, which is unique.
+"""
+
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from ledger.facts import Fact
-from ledger.facts.coupons import CouponIssued, CouponRedeemed
+from ledger.facts.coupons import CouponIssued, CouponRedeemed, code_ref
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.shape import FarTime, Id, List, OptionalId, OptionalPoints, Shape, SnakeShape, Text, Time
+from ledger.vendors.ends import End, ends
+from ledger.vendors.shape import List, OptionalId, OptionalPoints, Shape, SnakeShape, Text, Time
 from ledger.vendors.vendor import Kind, Stamp
 
 
@@ -16,13 +21,21 @@ class Series(SnakeShape):
     description: Text = None
     discount_type: Text = None
     discount_value: OptionalPoints = None
-    valid_till: FarTime = None
+    valid_till: End = None
+
+    def told(self) -> dict[str, Any]:
+        """Return the fields of a fact that the series tells."""
+        return {"series": self.id, "discount_type": self.discount_type, "discount_value": self.discount_value}
+
+    def ends(self, own: datetime | date | None) -> dict[str, Any]:
+        """Return when a coupon ends: its own end, else that of its series, which may be another."""
+        return ends(own) or {**ends(self.valid_till), "of_series": self.valid_till is not None}
 
 
 class IssuedCoupon(SnakeShape):
-    id: Id
+    id: OptionalId = None
     code: Text = None
-    valid_till: FarTime = None
+    valid_till: End = None
     issued_on: Time = None
     customer_identifiers: Annotated[CustomerIdentifiers, Field(alias="customerIdentifiers")] = CustomerIdentifiers()
 
@@ -41,23 +54,31 @@ def coupon_issue(event: CouponIssue, stamp: Stamp) -> list[Fact]:
         customer = coupon.customer_identifiers.customer_id or event.customer_identifiers.customer_id
         facts.append(
             CouponIssued(
-                coupon=stamp.ref(coupon.id),
+                coupon=coupon_ref(coupon.id, coupon.code, series.id, stamp),
                 code=coupon.code,
-                series=series.id,
+                **series.told(),
+                **series.ends(coupon.valid_till),
                 customer=stamp.ref(customer) if customer else None,
                 issued_at=coupon.issued_on,
-                valid_until=coupon.valid_till or series.valid_till,
-                discount_type=series.discount_type,
-                discount_value=series.discount_value,
                 description=series.description,
             )
         )
     return facts
 
 
+def coupon_ref(coupon: str | None, code: str | None, series: str | None, stamp: Stamp) -> str:
+    """Name a coupon. Raises ValueError if neither its id nor its code is told."""
+    if coupon:
+        return stamp.ref(coupon)
+    if not code:
+        raise ValueError("a coupon without id and code")
+    return stamp.ref(code_ref(code, series))
+
+
 class RedeemedCoupon(Shape):
-    id: Id
+    id: OptionalId = None
     code: Text = None
+    valid_till: Annotated[End, Field(alias="valid_till")] = None
     redemption_id: OptionalId = None
     redemption_date: Time = None
     series_info: Annotated[Series, Field(alias="series_info")] = Series()
@@ -79,9 +100,10 @@ def coupon_redeem(event: CouponRedeem, stamp: Stamp) -> list[Fact]:
     coupon, customer, bill = event.coupon, event.customer_identifiers.customer_id, event.transaction
     return [
         CouponRedeemed(
-            coupon=stamp.ref(coupon.id),
+            coupon=coupon_ref(coupon.id, coupon.code, coupon.series_info.id, stamp),
             code=coupon.code,
-            series=coupon.series_info.id,
+            **coupon.series_info.told(),
+            **coupon.series_info.ends(coupon.valid_till),
             customer=stamp.ref(customer) if customer else None,
             redemption=coupon.redemption_id or stamp.tag,
             redeemed_at=coupon.redemption_date,

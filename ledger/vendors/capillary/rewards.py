@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from ledger.facts import Fact
-from ledger.facts.coupons import CouponIssued
+from ledger.facts.coupons import CouponIssued, code_ref
 from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionFailed
 from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardText, RewardUpdated
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.words import OrNothing
+from ledger.vendors.ends import End, ends
 from ledger.vendors.shape import FarTime, Id, List, OptionalId, OptionalPoints, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
@@ -83,7 +84,7 @@ def reward_expiry_reminder(event: CatalogueEvent, stamp: Stamp) -> list[Fact]:
 
 class IntouchReward(Shape):
     intouch_coupon_code: OptionalId = None
-    code_expiry: FarTime = None
+    code_expiry: End = None
 
 
 class VendorReward(Shape):
@@ -102,14 +103,14 @@ def reward_issued(event: RewardIssued, stamp: Stamp) -> list[Fact]:
     """The reward was given. It moves no points: the debit comes by `pointsRedeemed`, and `intouchPoints` only says what
     the reward costs (trap 33).
 
-    A code of Capillary's own is a coupon as well. The event names no coupon id, and codes repeat across series (trap
-    31): so the coupon is known by series and code. Should `CouponIssue` tell of it too, it stands there by its id, and
-    series, code and customer are the same. A voucher of somebody else's is not ours to follow.
+    A code of Capillary's own series is a coupon as well. The event names no coupon id, and codes repeat across series
+    (trap 31): so the coupon is named by series and code, and is the same that `CouponIssue` and `CouponRedeem` name by
+    its id. `vendorVoucher` repeats the code; alone it is a voucher of somebody else's, which is not ours to follow.
     """
     customer = event.customer(stamp)
     details = event.intouch_reward_details
     code, series = details.intouch_coupon_code, event.intouch_series_id
-    coupon = stamp.ref(f"code~{series or '-'}~{code}") if code else None
+    coupon = stamp.ref(code_ref(code, series)) if code else None
     facts: list[Fact] = [
         RewardRedemptionCompleted(
             reward_redemption=_redemption(event, event.reward_id, stamp),
@@ -123,7 +124,7 @@ def reward_issued(event: RewardIssued, stamp: Stamp) -> list[Fact]:
     ]
     if coupon:
         facts.append(
-            CouponIssued(coupon=coupon, code=code, series=series, customer=customer, valid_until=details.code_expiry)
+            CouponIssued(coupon=coupon, code=code, series=series, customer=customer, **ends(details.code_expiry))
         )
     return facts
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ledger.vendors.vendor import Kind, Vendor
-from ledger.vendors.voucherify import pending, points, redemptions, rewards, tiers
+from ledger.vendors.voucherify import pending, points, publications, redemptions, rewards, tiers
 from ledger.vendors.voucherify.envelope import open_delivery
 from ledger.vendors.voucherify.personal import PERSONAL
 
@@ -12,6 +12,7 @@ KINDS: dict[str, Kind[Any]] = {
     **pending.KINDS,
     **redemptions.KINDS,
     **rewards.KINDS,
+    **publications.KINDS,
     **tiers.KINDS,
 }
 

@@ -3,14 +3,19 @@
 A card is the account: its holder may be another than the customer who acts. Its programme is its campaign.
 """
 
+from decimal import Decimal
 from typing import Any
 
 from ledger.facts.accounts import Claim
-from ledger.vendors.shape import FarTime, Id, OptionalId, OptionalPoints, SnakeShape, Text, Time
+from ledger.facts.coupons import code_ref
+from ledger.vendors.ends import End, ends
+from ledger.vendors.shape import Count, OptionalId, OptionalPoints, SnakeShape, Text, Time
 from ledger.vendors.vendor import Stamp
 
 NO_PROGRAMME = "-"  # a card outside any campaign
 LOYALTY_CARD = "LOYALTY_CARD"
+GIFT_VOUCHER = "GIFT_VOUCHER"
+MINOR_UNITS = 100  # Voucherify writes all money times 100
 
 
 class Holdings(SnakeShape):
@@ -27,28 +32,91 @@ class Discount(SnakeShape):
     unit_off: OptionalPoints = None
 
 
+class Gift(SnakeShape):
+    """The money of a gift voucher: `amount` is all it ever got, `balance` what is left."""
+
+    amount: OptionalPoints = None
+    balance: OptionalPoints = None
+
+
+class Uses(SnakeShape):
+    """How often a voucher may be redeemed, and how often it was. No quantity (null) means: without limit."""
+
+    quantity: Count = None
+    redeemed_quantity: Count = None
+
+
 class Voucher(SnakeShape):
     """A voucher of any kind: loyalty card, coupon, gift card."""
 
-    id: Id
+    id: OptionalId = None
     code: Text = None
     type: Text = None
     campaign_id: OptionalId = None
     holder_id: OptionalId = None
     loyalty_card: Holdings | None = None
     discount: Discount | None = None
+    gift: Gift | None = None
+    redemption: Uses | None = None
     created_at: Time = None
-    expiration_date: FarTime = None
+    expiration_date: End = None
 
     @property
     def is_card(self) -> bool:
         """Say whether it holds points; a voucher whose type is not told is judged by what it holds."""
         return self.type == LOYALTY_CARD if self.type else self.loyalty_card is not None
 
+    @property
+    def is_gift(self) -> bool:
+        return self.type == GIFT_VOUCHER if self.type else self.gift is not None
+
+    def card_ref(self, stamp: Stamp) -> str:
+        """Name a loyalty card. Raises ValueError without its id."""
+        if self.id is None:
+            raise ValueError("a loyalty card without its id")
+        return stamp.ref(self.id)
+
+    def coupon(self, stamp: Stamp) -> dict[str, Any]:
+        """Return what a voucher that holds no points tells of itself, as fields of a coupon's fact.
+
+        It is named by its id, else by its code, which is unique in a project. Raises ValueError without both.
+        """
+        if self.id is None and self.code is None:
+            raise ValueError("a voucher without id and code")
+        uses = self.redemption
+        return {
+            "coupon": stamp.ref(self.id or code_ref(self.code or "", self.campaign_id)),
+            "code": self.code,
+            "series": self.campaign_id,
+            **ends(self.expiration_date),
+            **self._discount(),
+            "quantity": uses.quantity if uses else None,
+            "unlimited": uses is not None and "quantity" in uses.model_fields_set and uses.quantity is None,
+            "redeemed_count": uses.redeemed_quantity if uses else None,
+            "balance": money(self.gift.balance) if self.gift else None,
+        }
+
+    def _discount(self) -> dict[str, Any]:
+        """Return the percentage, the money in whole units of currency, or the number of things taken off."""
+        if self.is_gift:
+            return {"discount_type": "GIFT", "discount_value": money(self.gift.amount) if self.gift else None}
+        discount = self.discount
+        if discount is None:
+            return {}
+        value = money(discount.amount_off)
+        if value is None:
+            value = discount.unit_off if discount.percent_off is None else discount.percent_off
+        return {"discount_type": discount.type, "discount_value": value}
+
     def claim(self) -> Claim | None:
         """Give what the card is said to hold; never right in customer.rewarded.loyalty_points (trap 15)."""
         card = self.loyalty_card
         return Claim(available=card.balance, lifetime=card.points) if card else None
+
+
+def money(minor_units: Decimal | None) -> Decimal | None:
+    """Return an amount of money in whole units of its currency."""
+    return None if minor_units is None else minor_units / MINOR_UNITS
 
 
 class Named(SnakeShape):
@@ -95,12 +163,17 @@ def account(
     stamp: Stamp, voucher: Voucher, campaign: Named | None, holder: Named | None, customer: Named | None
 ) -> dict[str, Any]:
     """Name a card's account: the card, its campaign, and whose it is, as far as the event says."""
-    owner = (holder and holder.id) or voucher.holder_id or (customer and customer.id)
+    owner = owner_of(voucher, holder, customer)
     return {
-        "holder": stamp.ref(voucher.id),
+        "holder": voucher.card_ref(stamp),
         "programme": voucher.campaign_id or (campaign and campaign.id) or NO_PROGRAMME,
         "customer": stamp.ref(owner) if owner else None,
     }
+
+
+def owner_of(voucher: Voucher, holder: Named | None, customer: Named | None) -> str | None:
+    """Return the id of the customer whose voucher it is, as far as the event says."""
+    return (holder.id if holder else None) or voucher.holder_id or (customer.id if customer else None)
 
 
 def bill(order: Order | None) -> dict[str, Any]:

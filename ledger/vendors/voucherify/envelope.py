@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 from ledger.reading import Document
 from ledger.vendors.reach import at, id_at
-from ledger.vendors.shape import as_time, squeeze
+from ledger.vendors.shape import as_time
 from ledger.vendors.vendor import NO_ORG, Identity, Member
+from ledger.vendors.voucherify.names import canonical_name
 
 KIND_CHARACTERS_MAX = 100
-PREFIX = "events."  # documents spell an event's name EVENTS.CUSTOMER.REWARDED.LOYALTY_POINTS
-MISSPELT = "succceeded"  # so in Voucherify's own list of a member's activities
 
 # Stored as an event's kind when nothing named it: see ledger/identify.py. A later reading may know better.
 NAMELESS = frozenset({"unknown", "unreadable"})
@@ -44,6 +43,8 @@ ROLLBACK = Naming(("redemption_rollback.id",), ("redemption_rollback.date",))
 PROMISE_MADE = Naming(("pending_points.id",), ("pending_points.created_at",))
 PROMISE_CHANGED = Naming(("pending_points.id", "pending_points.updated_at"), ("pending_points.updated_at",))
 PROMISE_CANCELLED = Naming(("pending_points.id",), ("voucher.updated_at",))  # it has no time of its own
+PUBLICATION = Naming(("publication.id",), ("publication.created_at",))
+PUBLISHED = Naming(("publication.id", "voucher.id"), ("publication.created_at", "created_at"))
 TIER = Naming(("customer.id", "campaign.id", "loyalty_tier.id", "created_at"), ("created_at",))
 TIER_MOVE = Naming(
     ("customer.id", "campaign.id", "loyalty_tier_from.id", "loyalty_tier_to.id", "created_at"), ("created_at",)
@@ -73,12 +74,17 @@ NAMINGS: dict[str, Naming] = {
     "redemption.rollback.succeeded": ROLLBACK,
     "customer.redemption.succeeded": REDEMPTION,
     "customer.redemption.rollback.succeeded": ROLLBACK,
+    "publication.succeeded": PUBLICATION,
+    "customer.publication.succeeded": PUBLISHED,
+    "voucher.published": PUBLISHED,
     "customer.loyalty.tier.joined": TIER,
     "customer.loyalty.tier.left": TIER,
     "customer.loyalty.tier.prolonged": TIER,
     "customer.loyalty.tier.upgraded": TIER_MOVE,
     "customer.loyalty.tier.downgraded": TIER_MOVE,
 }
+
+NAMES = tuple(NAMINGS)
 
 
 def open_delivery(document: Document, kind: str | None) -> list[Member] | None:
@@ -98,8 +104,7 @@ def _canonical(kind: Any) -> str | None:
     """Spell an event's name as the table of kinds does; None where it names none."""
     if not isinstance(kind, str) or kind in NAMELESS:
         return None
-    name = squeeze(kind).lower().removeprefix(PREFIX).replace(MISSPELT, "succeeded")
-    return name[:KIND_CHARACTERS_MAX] or None
+    return canonical_name(kind, NAMES)[:KIND_CHARACTERS_MAX] or None
 
 
 def _known(kind: str | None) -> str | None:

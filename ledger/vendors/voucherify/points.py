@@ -209,7 +209,7 @@ def transfer_out(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     transfer; where it does not, the halves cannot be matched."""
     transaction, receiver = event.transaction, event.part("destination_voucher")
     transfer = stamp.ref(transaction.related_transaction_id or transaction.id)
-    to = stamp.ref(receiver.id) if receiver else None
+    to = receiver.card_ref(stamp) if receiver else None
     told = event.told(stamp)
     return [
         TransferSent(**told, points=event.moved(), transfer=transfer, receiver=to),
@@ -228,7 +228,7 @@ def transfer_in(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     sender: Voucher | None = event.part("source_voucher")
     transfer = stamp.ref(event.transaction.id)
     told = event.told(stamp)
-    source = stamp.ref(sender.id) if sender else None
+    source = sender.card_ref(stamp) if sender else None
     facts: list[Fact] = [
         TransferReceived(**told, points=event.moved(), transfer=transfer, sender=source),
         TransferCompleted(

@@ -3,14 +3,25 @@
 A redemption r_ is one change, whoever tells of it: the redemption itself, the reward that came of it, its transaction.
 """
 
-from typing import Any
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from ledger.facts import Fact
 from ledger.facts.accounts import Redeemed, RedemptionReversed
-from ledger.facts.coupons import CouponRedeemed
-from ledger.vendors.shape import Id, OptionalId, OptionalPoints, SnakeShape
+from ledger.facts.coupons import CouponRedeemed, CouponRedemptionReversed
+from ledger.vendors.shape import Id, OptionalId, OptionalPoints, SnakeShape, Time
 from ledger.vendors.vendor import Kind, Stamp
-from ledger.vendors.voucherify.card import Named, Order, Voucher, account, bill
+from ledger.vendors.voucherify.card import Named, Order, Voucher, account, bill, money, owner_of
+
+
+def _id_of(value: Any) -> Any:
+    """Read the id of a redemption that stands there as its id, or whole."""
+    return value.get("id") if isinstance(value, dict) else value
+
+
+RedemptionId = Annotated[OptionalId, BeforeValidator(_id_of)]
 
 
 class Redemption(SnakeShape):
@@ -18,7 +29,8 @@ class Redemption(SnakeShape):
 
     id: Id
     amount: OptionalPoints = None
-    redemption: OptionalId = None  # in a rollback: the redemption that was rolled back
+    redemption: RedemptionId = None  # in a rollback: the redemption that was rolled back
+    date: Time = None
     customer_id: OptionalId = None
     order: Order | None = None
 
@@ -33,24 +45,35 @@ class RedemptionTold(SnakeShape):
     campaign: Named | None = None
     order: Order | None = None
 
+    def user_of_coupon(self, stamp: Stamp) -> str | None:
+        """Name who used a coupon, else whose it is."""
+        redemption: Redemption | None = self.redemption
+        user = (self.customer and self.customer.id) or (redemption.customer_id if redemption else None)
+        owner = user or (owner_of(self.voucher, self.holder, self.customer) if self.voucher else None)
+        return stamp.ref(owner) if owner else None
+
+    def money_moved(self, moved: Redemption) -> Decimal | None:
+        """Return the money taken from a gift voucher, or given back to it; None for a coupon."""
+        if self.voucher is None or not self.voucher.is_gift or moved.amount is None:
+            return None
+        return money(abs(moved.amount))
+
 
 def redemption_succeeded(event: RedemptionTold, stamp: Stamp) -> list[Fact]:
-    """A loyalty card spends points, a coupon is used. A promotion is neither, and a gift card holds money."""
+    """A loyalty card spends points, a coupon is used, a gift voucher spends money. A promotion is none of them."""
     voucher, redemption = event.voucher, event.redemption
-    if voucher is None or voucher.type == "GIFT_VOUCHER":
+    if voucher is None:
         return []
     number = bill(event.order or redemption.order)
     name = stamp.ref(redemption.id)
-    told = account(stamp, voucher, event.campaign, event.holder, event.customer)
     if not voucher.is_card:
-        customer = (event.customer and event.customer.id) or redemption.customer_id
         return [
             CouponRedeemed(
-                coupon=stamp.ref(voucher.id),
-                code=voucher.code,
-                series=voucher.campaign_id,
-                customer=stamp.ref(customer) if customer else told["customer"],
+                **voucher.coupon(stamp),
+                customer=event.user_of_coupon(stamp),
                 redemption=name,
+                redeemed_at=redemption.date,
+                amount=event.money_moved(redemption),
                 bill=number.get("bill_number") or number.get("bill"),
             )
         ]
@@ -58,7 +81,7 @@ def redemption_succeeded(event: RedemptionTold, stamp: Stamp) -> list[Fact]:
         raise ValueError("no number of points spent")
     return [
         Redeemed(
-            **told,
+            **account(stamp, voucher, event.campaign, event.holder, event.customer),
             claim=voucher.claim(),
             change=name,
             points=abs(redemption.amount),
@@ -69,20 +92,29 @@ def redemption_succeeded(event: RedemptionTold, stamp: Stamp) -> list[Fact]:
 
 
 class RollbackTold(RedemptionTold):
+    redemption: Redemption | None = None  # type: ignore[assignment]  # the rollback names it as well
     redemption_rollback: Redemption
 
 
 def rollback_succeeded(event: RollbackTold, stamp: Stamp) -> list[Fact]:
-    """Points come back in full or in part, as the rollback's amount says (trap 18).
-
-    Raises ValueError for a coupon: that a coupon can be used again is not in our vocabulary yet, and until it is, such
-    events wait where they can be seen.
-    """
+    """Points come back in full or in part, as the rollback's amount says (trap 18). A coupon may be used again, the
+    money of a gift voucher comes back. Raises ValueError if nothing says which redemption was rolled back."""
     voucher, rollback = event.voucher, event.redemption_rollback
-    if voucher is None or voucher.type == "GIFT_VOUCHER":
+    if voucher is None:
         return []
+    redemption = rollback.redemption or (event.redemption.id if event.redemption else None)
+    if redemption is None:
+        raise ValueError("a rollback that names no redemption")
     if not voucher.is_card:
-        raise ValueError("a coupon's redemption rolled back")
+        return [
+            CouponRedemptionReversed(
+                **voucher.coupon(stamp),
+                customer=event.user_of_coupon(stamp),
+                redemption=stamp.ref(redemption),
+                reversal=stamp.ref(rollback.id),
+                amount=event.money_moved(rollback),
+            )
+        ]
     if rollback.amount is None:
         raise ValueError("no number of points given back")
     return [
@@ -91,7 +123,7 @@ def rollback_succeeded(event: RollbackTold, stamp: Stamp) -> list[Fact]:
             claim=voucher.claim(),
             change=stamp.ref(rollback.id),
             points=abs(rollback.amount),
-            redemption=stamp.ref(rollback.redemption or event.redemption.id),
+            redemption=stamp.ref(redemption),
         )
     ]
 

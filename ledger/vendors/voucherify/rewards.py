@@ -15,9 +15,7 @@ from ledger.facts.reward_redemptions import (
 )
 from ledger.vendors.shape import Id, OptionalId, OptionalPoints, SnakeShape, Text
 from ledger.vendors.vendor import Kind, Stamp
-from ledger.vendors.voucherify.card import CardEvent, Discount, Voucher
-
-MINOR_UNITS = 100  # Voucherify writes all money times 100
+from ledger.vendors.voucherify.card import CardEvent, Voucher
 
 
 class RewardRedemption(SnakeShape):
@@ -29,6 +27,10 @@ class Reward(SnakeShape):
     id: OptionalId = None
     name: Text = None
     voucher: Voucher | None = None  # what was issued; stands again in the event's publication
+
+
+class Publication(SnakeShape):
+    voucher: Voucher | None = None
 
 
 class Cost(SnakeShape):
@@ -54,6 +56,7 @@ class RewardRedemptionTold(CardEvent):
     reward: Reward | None = None
     reward_assignment: RewardAssignment | None = None
     source: Source | None = None
+    publication: Publication | None = None
 
     def cost(self) -> Decimal | None:
         parameters = self.reward_assignment.parameters if self.reward_assignment else None
@@ -69,8 +72,10 @@ class RewardRedemptionTold(CardEvent):
         return (self.reward.id if self.reward else None) or assigned
 
     def coupon(self) -> Voucher | None:
-        """Give the voucher that was issued as the reward, None where the reward is no voucher."""
-        issued = self.reward.voucher if self.reward else None
+        """Return the voucher that was issued as the reward, None if the reward is no voucher. The reward and the
+        publication name the same one."""
+        rewarded = self.reward.voucher if self.reward else None
+        issued = rewarded or (self.publication.voucher if self.publication else None)
         return issued if issued and not issued.is_card else None
 
     def told(self, told: type[RewardRedemptionFact], stamp: Stamp) -> RewardRedemptionFact:
@@ -81,7 +86,7 @@ class RewardRedemptionTold(CardEvent):
             reward_name=self.reward.name if self.reward else None,
             customer=stamp.ref(customer) if customer else self.account(stamp)["customer"],
             points=self.cost(),
-            coupon=stamp.ref(coupon.id) if coupon else None,
+            coupon=coupon.coupon(stamp)["coupon"] if coupon else None,
             coupon_code=coupon.code if coupon else None,
             debit=self.debit(stamp),
         )
@@ -116,24 +121,9 @@ def reward_completed(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
 
 def coupon_issued(coupon: Voucher, customer_id: str | None, stamp: Stamp) -> CouponIssued:
     customer = coupon.holder_id or customer_id
-    discount = coupon.discount
     return CouponIssued(
-        coupon=stamp.ref(coupon.id),
-        code=coupon.code,
-        series=coupon.campaign_id,
-        customer=stamp.ref(customer) if customer else None,
-        issued_at=coupon.created_at,
-        valid_until=coupon.expiration_date,
-        discount_type=discount.type if discount else None,
-        discount_value=discount_value(discount) if discount else None,
+        **coupon.coupon(stamp), customer=stamp.ref(customer) if customer else None, issued_at=coupon.created_at
     )
-
-
-def discount_value(discount: Discount) -> Decimal | None:
-    """Give the percentage, the money in whole units of currency, or the number of things taken off."""
-    if discount.amount_off is not None:
-        return discount.amount_off / MINOR_UNITS
-    return discount.percent_off if discount.percent_off is not None else discount.unit_off
 
 
 KINDS: dict[str, Kind[Any]] = {

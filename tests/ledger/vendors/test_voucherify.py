@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from ledger.facts.coupons import CouponRedemptionReversed
 from tests.ledger.vendors.delivering import sample
 from tests.ledger.vendors.voucherify_deliveries import (
     CARD,
@@ -111,11 +112,44 @@ def test_a_promise_changed_twice_is_two_events() -> None:
     assert first.draft.event_key != second.draft.event_key
 
 
-def test_a_coupon_given_back_waits_where_it_can_be_seen() -> None:
-    document = sample("voucherify/redemption.rollback.succeeded")
-    document["data"]["voucher"] = sample("voucherify/redemption.succeeded-2")["data"]["voucher"]
+@pytest.mark.parametrize(
+    ("spelt", "kind"),
+    [
+        ("loyalty_card.pending_points.updated", "voucher.loyalty_card.pending_points.updated"),
+        ("EVENTS.VOUCHER.LOYALTY_CARD.PENDING_POINTS.UPDATED", "voucher.loyalty_card.pending_points.updated"),
+        ("Voucher loyalty card pending points updated", "voucher.loyalty_card.pending_points.updated"),
+        ("voucher.loyalty_card.points_aded", "voucher.loyalty_card.points_added"),
+        ("customer.loyalty_card.points_expired", "customer.voucher.loyalty_card.points_expired"),
+        ("Redemption . Rollback . Succeeded", "redemption.rollback.succeeded"),
+        ("redemption.succceeded", "redemption.succeeded"),
+        ("Voucher-redeemed", "customer.redemption.succeeded"),
+        ("customer.voucher.redemption.rollback.succeeded", "customer.redemption.rollback.succeeded"),
+        ("Voucher loyalty card pending points cancelled", "voucher.loyalty_card.pending_points.canceled"),
+        ("customer.tier.upgraded", "customer.loyalty.tier.upgraded"),
+    ],
+)
+def test_every_documented_spelling_of_an_event_is_that_event(spelt: str, kind: str) -> None:
+    document = sample("voucherify/redemption.succeeded")
+    document["event"]["type"] = spelt
 
-    assert told(document).meaning.unread == "unrecognised"
+    assert told(document).draft.kind == kind
+
+
+def test_an_event_that_is_not_ours_keeps_its_name() -> None:
+    document = sample("voucherify/redemption.succeeded")
+    document["event"]["type"] = "EVENTS.CAMPAIGN.Vouchers .GENERATION.COMPLETED"
+
+    assert told(document).draft.kind == "campaign.vouchers.generation.completed"
+
+
+def test_a_rollback_without_its_redemption_names_it_itself() -> None:
+    document = sample("voucherify/redemption.rollback.succeeded-2")
+    del document["data"]["redemption"]
+
+    (reversed_,) = told(document).facts
+
+    assert isinstance(reversed_, CouponRedemptionReversed)
+    assert reversed_.redemption == "voucherify:-:r_20a1c3d0e0f0a002"
 
 
 @pytest.mark.parametrize(

@@ -150,12 +150,28 @@ def test_points_expired_without_their_balance_are_as_many_as_the_event_says() ->
     assert (expired.points, expired.claim) == (Decimal(10), None)
 
 
-def test_a_redemption_of_a_promotion_or_a_gift_card_is_none_of_ours() -> None:
-    promotion, gift = sample("voucherify/redemption.succeeded-2"), sample("voucherify/redemption.succeeded-2")
+def test_a_redemption_of_a_promotion_is_none_of_ours() -> None:
+    promotion = sample("voucherify/redemption.succeeded-2")
     promotion["data"]["voucher"] = None
-    gift["data"]["voucher"]["type"] = "GIFT_VOUCHER"
 
-    assert told(promotion).facts == told(gift).facts == []
+    assert told(promotion).facts == []
+
+
+def test_a_voucher_without_its_id_is_named_by_its_code() -> None:
+    document = sample("voucherify/redemption.succeeded-2")
+    del document["data"]["voucher"]["id"]
+
+    (redeemed,) = told(document).facts
+
+    assert redeemed.subject == "voucherify:-:code~camp_Bx2LqW8mTz6RkVn4YcHd9PsJ~SPRING-SMPL-7"
+
+
+def test_the_voucher_of_a_publication_is_the_reward_where_the_reward_does_not_repeat_it() -> None:
+    data = bare("customer.reward_redemptions.completed")
+    both = told(data).facts
+    data["publication"]["voucher"], data["reward"]["voucher"] = data["reward"]["voucher"], None
+
+    assert told(data).facts == both
 
 
 def test_a_card_outside_any_campaign_is_of_no_programme() -> None:

@@ -1,0 +1,51 @@
+"""Voucherify's publications: a voucher is given to a customer. That issues a coupon, and only opens a loyalty card."""
+
+from typing import Annotated, Any
+
+from ledger.facts import Fact
+from ledger.vendors.shape import List, OptionalId, SnakeShape
+from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.voucherify.card import Named, Voucher
+from ledger.vendors.voucherify.rewards import coupon_issued
+
+
+class Publication(SnakeShape):
+    id: OptionalId = None
+    customer_id: OptionalId = None
+    voucher: Voucher | None = None
+
+
+class Published(SnakeShape):
+    """A publication of one voucher, or of several: `voucher` and `publication.voucher` are then one of `vouchers`."""
+
+    publication: Publication | None = None
+    voucher: Voucher | None = None
+    vouchers: Annotated[tuple[Voucher, ...], List] = ()
+    customer: Named | None = None
+    holder: Named | None = None
+
+    def published(self) -> list[Voucher]:
+        inside = self.publication.voucher if self.publication else None
+        if self.vouchers:
+            return list(self.vouchers)
+        return [one for one in (self.voucher or inside,) if one is not None]
+
+    def customer_id(self) -> str | None:
+        told = self.publication.customer_id if self.publication else None
+        owner = self.holder or self.customer
+        return told or (owner.id if owner else None)
+
+
+def published(event: Published, stamp: Stamp) -> list[Fact]:
+    """One fact for each coupon or gift voucher. Raises ValueError if no voucher is told."""
+    vouchers = event.published()
+    if not vouchers:
+        raise ValueError("a publication without a voucher")
+    return [coupon_issued(one, event.customer_id(), stamp) for one in vouchers if not one.is_card]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "publication.succeeded": Kind(Published, published),
+    "customer.publication.succeeded": Kind(Published, published),
+    "voucher.published": Kind(Published, published),
+}

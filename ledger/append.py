@@ -11,7 +11,7 @@ from typing import NamedTuple
 import asyncpg
 
 from ledger.database import Connection
-from ledger.errors import LedgerUnavailable, LedgerUnknown
+from ledger.errors import LedgerBusy, LedgerUnavailable, LedgerUnknown
 from ledger.identify import KEY_BYTES, Delivery
 from ledger.vault import Sealed, Vault, commitment_of
 
@@ -58,8 +58,10 @@ async def append_arranged(connection: Connection, vault: Vault, arranged: Arrang
             try:
                 rows = await connection.fetch(APPEND, *arranged.arguments)
                 break
+            except asyncpg.LockNotAvailableError:  # where lock_timeout is set
+                raise LedgerBusy from None
             except asyncpg.ObjectNotInPrerequisiteStateError:  # a person has been forgotten since the keys were read
-                vault.forget_keys()
+                vault.forget_keys(ledger_id)
                 arranged = await arrange(connection, vault, ledger_id, deliveries)
         else:
             raise LedgerUnavailable("keys change too fast")
@@ -87,6 +89,8 @@ async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveri
     try:
         erasures = await vault.erasures(connection, ledger_id)
         sealed = await vault.seal(connection, ledger_id, deliveries)
+    except asyncpg.LockNotAvailableError:
+        raise LedgerBusy from None
     except UNAVAILABLE as error:
         raise LedgerUnavailable(type(error).__name__) from None
     by_delivery: dict[int, list[Sealed]] = {}

@@ -34,10 +34,11 @@ NONE_TO_SEE = (  # before the migration, or for a role that has no business with
 
 
 async def connect(
-    dsn: str, *, search_path: str | None = None, role: str | None = None
+    dsn: str, *, search_path: str | None = None, role: str | None = None, lock_seconds_max: float | None = None
 ) -> "asyncpg.Connection[asyncpg.Record]":
     """Open one connection for work in batches on the active generation, or on the schema `search_path`, without a lock.
-    With `role`, one of migrations/roles.sql, it may do what that role may, whoever logs in.
+    With `role`, one of migrations/roles.sql, it may do what that role may, whoever logs in. With `lock_seconds_max`, a
+    statement that waits longer for a lock fails with LockNotAvailableError.
 
     Statements are planned anew each time: a plan kept from when a table was empty would read all of it for ever.
     """
@@ -50,6 +51,7 @@ async def connect(
             "application_name": "loyalty",
             "plan_cache_mode": "force_custom_plan",
             **({"role": role} if role else {}),
+            **({"lock_timeout": f"{lock_seconds_max * 1000:.0f}"} if lock_seconds_max else {}),
         },
     )
     if search_path is None:

@@ -4,7 +4,7 @@ LedgerError
 ├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
 ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited, NothingToAdopt,
 │   AdjustmentDiffers, NotPromoted, PeriodNotClosable
-├── Unavailable: LedgerUnavailable, NotSealedYet, WorkersLost, RebuildRuns, RebuildDue
+├── Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue
 ├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
 ├── ExportWrong (an exported ledger that is not put back)
 ├── NoteWrong (a signed note that we do not accept)
@@ -97,6 +97,10 @@ class Unavailable(LedgerError):
 
 class LedgerUnavailable(Unavailable):
     """The ledger cannot store now; deliver again later."""
+
+
+class LedgerBusy(LedgerUnavailable):
+    """Another writer holds the lock of the ledger; deliver again later."""
 
 
 class NotSealedYet(Unavailable):

@@ -1,11 +1,12 @@
 """Sealed personal parts: under a key of each person, which the master key wraps; to forget them is to destroy that key.
 
 Invariant: a part is sealed under a key that is in the database when its event is appended. Keys are remembered here, so
-the append function is told how many erasures we knew of, and refuses if there has been one since; then the keys are
-read anew. An entry commits to its parts by hashes keyed with the persons' keys, so that nothing can be guessed from it,
-least of all once a key is gone.
+the append function is told how many erasures we knew of, and refuses if there has been one since; then the keys of the
+ledger are read anew. An entry commits to its parts by hashes keyed with the persons' keys, so that nothing can be
+guessed from it, least of all once a key is gone.
 """
 
+import asyncio
 import hashlib
 import hmac
 import os
@@ -23,6 +24,7 @@ from ledger.sealing import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
 
 KEYS_REMEMBERED_MAX = 100_000
 KEY_ID_BYTES = 8
+PARTS_PER_TURN = 50  # then other tasks of the event loop have their turn
 
 KEYS = "SELECT subject, key_id, wrapped FROM ledger.person_keys($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 ERASURES = "SELECT ledger.erasures_so_far($1)"
@@ -58,27 +60,41 @@ class PersonKey(NamedTuple):
     commit: bytes
 
 
+class Remembered:
+    """Keys of one ledger's persons, which take so many erasures into account; None: not asked yet."""
+
+    def __init__(self) -> None:
+        self.erasures: int | None = None
+        self.keys: dict[str, PersonKey] = {}
+
+
 class Vault:
     """Seals for one process, and opens."""
 
     def __init__(self, master_key: MasterKey) -> None:
         self._master_key = master_key
-        self._keys: dict[tuple[int, str], PersonKey] = {}
+        self._remembered: dict[int, Remembered] = {}
         self._derived_keys: dict[tuple[int, str], bytes] = {}
         self._blinding: dict[int, KeyedHash] = {}
-        self._erasures: dict[int, int] = {}
 
     async def erasures(self, connection: Connection, ledger_id: int) -> int:
         """Give the number of erasures that the remembered keys take into account."""
-        known = self._erasures.get(ledger_id)
-        if known is None:
-            known = self._erasures[ledger_id] = await connection.fetchval(ERASURES, ledger_id)
-        return known
+        remembered = self._of(ledger_id)
+        if remembered.erasures is None:
+            remembered.erasures = await connection.fetchval(ERASURES, ledger_id)
+        assert remembered.erasures is not None
+        return remembered.erasures
 
-    def forget_keys(self) -> None:
-        """Read all keys anew: a person has been forgotten."""
-        self._keys.clear()
-        self._erasures.clear()
+    def forget_keys(self, ledger_id: int) -> None:
+        """Read the keys of a ledger anew: a person has been forgotten. A task that is reading keys meanwhile remembers
+        them where nobody looks any more."""
+        self._remembered.pop(ledger_id, None)
+
+    def _of(self, ledger_id: int) -> "Remembered":
+        remembered = self._remembered.get(ledger_id)
+        if remembered is None:
+            remembered = self._remembered[ledger_id] = Remembered()
+        return remembered
 
     async def seal(
         self, connection: Connection, ledger_id: int, deliveries: Sequence[Delivery]
@@ -87,15 +103,18 @@ class Vault:
 
         Returns each part with the number of its delivery, from 1, in order.
         """
-        if len(self._keys) > KEYS_REMEMBERED_MAX:
-            self._keys.clear()
+        if sum(len(one.keys) for one in self._remembered.values()) > KEYS_REMEMBERED_MAX:
+            self._remembered.clear()
         parts = [(n, part) for n, delivery in enumerate(deliveries, 1) for part in delivery.parts]
         keys = await self._keys_of(connection, ledger_id, deliveries, {part.subject for _, part in parts})
         nonces = os.urandom(NONCE_BYTES * len(parts))  # at once: each call into the kernel costs as much as the sealing
-        return [
-            (n, self._seal(ledger_id, part, keys[part.subject], nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]))
-            for at, (n, part) in enumerate(parts)
-        ]
+        sealed = []
+        for at, (n, part) in enumerate(parts):
+            nonce = nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]
+            sealed.append((n, self._seal(ledger_id, part, keys[part.subject], nonce)))
+            if at % PARTS_PER_TURN == PARTS_PER_TURN - 1:
+                await asyncio.sleep(0)
+        return sealed
 
     def _seal(self, ledger_id: int, part: Part, key: PersonKey, nonce: bytes) -> Sealed:
         plain = _ENCODER.encode(part.pieces)
@@ -118,18 +137,24 @@ class Vault:
         A person who is named by nothing but redelivered events of forgotten persons gets a key that is stored nowhere:
         the append function answers "duplicate" and keeps nothing that is encrypted under it.
         """
-        keys = {subject: self._keys.get((ledger_id, subject)) for subject in subjects}
+        remembered = self._of(ledger_id).keys
+        keys = {subject: remembered.get(subject) for subject in subjects}
         found = {subject: key for subject, key in keys.items() if key is not None}
         missing = sorted(keys.keys() - found.keys())
         if not missing:
             return found
         fresh = {subject: os.urandom(KEY_BYTES) for subject in missing}
-        wrapped = [self._master_key.seal(key, bound_to(ledger_id, subject)) for subject, key in fresh.items()]
         ids = [os.urandom(KEY_ID_BYTES) for _ in missing]
-        for row in await connection.fetch(
-            KEYS, ledger_id, missing, ids, wrapped, *_columns(deliveries, frozenset(missing))
-        ):
-            found[row["subject"]] = self._keys[ledger_id, row["subject"]] = self._unwrap(ledger_id, *row)
+        wrapped = []
+        for n, (subject, key) in enumerate(fresh.items(), 1):
+            wrapped.append(self._master_key.seal(key, bound_to(ledger_id, subject)))
+            if n % PARTS_PER_TURN == 0:
+                await asyncio.sleep(0)
+        columns = _columns(deliveries, frozenset(missing))
+        for n, row in enumerate(await connection.fetch(KEYS, ledger_id, missing, ids, wrapped, *columns), 1):
+            found[row["subject"]] = remembered[row["subject"]] = self._unwrap(ledger_id, *row)
+            if n % PARTS_PER_TURN == 0:
+                await asyncio.sleep(0)
         for subject, key_id in zip(missing, ids, strict=True):
             if subject not in found:
                 found[subject] = _person_key(key_id, fresh[subject])

@@ -58,7 +58,7 @@ async def erase(
     customers = await _one_person(connection, ledger, customer)
     async with connection.transaction():
         destroyed = [await connection.fetchval(FORGET, ledger.ledger_id, one) for one in customers]
-        vault.forget_keys()
+        vault.forget_keys(ledger.ledger_id)
         if not any(destroyed):
             return Erasure(customers, 0, None)
         position = await append_act(

@@ -1,11 +1,12 @@
 """The only SELECT on ledger.events: by position, in order. Readers need `position > n` and nothing else (law 2)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from ledger.database import Connection
 from ledger.errors import EventsChanged, PositionUnknown
+from ledger.identify import KEY_BYTES
 from ledger.interpret import Event
 from ledger.merkle import leaf_hash
 
@@ -59,9 +60,29 @@ CONFLICTS = """
      WHERE ledger_id = $1 AND position <= $2 AND octet_length(event_key) > 16
 """
 
-CONFLICTS_AFTER = """
-    SELECT position, event_key FROM ledger.events
-     WHERE ledger_id = $1 AND position > $2 AND octet_length(event_key) > 16 ORDER BY position LIMIT $3
+# Of each key the first event in conflict: one look at the index finds an earlier one of the same key, if there is any.
+FIRST_CONFLICTS_AFTER = """
+    SELECT c.position, substr(c.event_key, 1, 16) AS event_key, c.source, c.kind, c.recorded_at FROM ledger.events c
+     WHERE c.ledger_id = $1 AND c.position > $2 AND octet_length(c.event_key) > 16
+       AND NOT EXISTS (SELECT FROM ledger.events e
+                        WHERE e.ledger_id = $1 AND e.event_key > substr(c.event_key, 1, 16)
+                          AND e.event_key <= substr(c.event_key, 1, 16) || decode(repeat('ff', 16), 'hex')
+                          AND e.position < c.position)
+       AND c.recorded_at <= $4
+     ORDER BY c.position LIMIT $3
+"""
+TWINS_WITHOUT_BODIES = """
+    SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
+           ''::bytea AS payload
+      FROM unnest($2::bytea[]) AS k (event_key)
+      JOIN ledger.events e ON e.ledger_id = $1 AND e.event_key >= k.event_key
+                          AND e.event_key <= k.event_key || decode(repeat('ff', 16), 'hex')
+     ORDER BY k.event_key, e.position
+"""
+BODIES = """
+    SELECT e.position, coalesce(e.payload, (SELECT body.payload FROM ledger.events body
+                                             WHERE body.ledger_id = $1 AND body.position = e.delivery_position))
+      FROM ledger.events e WHERE e.ledger_id = $1 AND e.position = ANY ($2)
 """
 
 CONFLICTS_OF_KIND = """
@@ -102,6 +123,16 @@ class Whole(NamedTuple):
     position: int
     delivery_position: int
     payload: bytes | None
+
+
+class FirstConflict(NamedTuple):
+    """The first event in conflict with another of its key."""
+
+    position: int
+    event_key: bytes  # 16 bytes
+    source: str
+    kind: str
+    recorded_at: datetime
 
 
 class Head(NamedTuple):
@@ -215,10 +246,29 @@ async def conflicting_keys(connection: Connection, ledger_id: int, last: int) ->
     return {row["event_key"] for row in await connection.fetch(CONFLICTS, ledger_id, last)}
 
 
-async def conflicts_after(connection: Connection, ledger_id: int, position: int, limit: int) -> list[tuple[int, bytes]]:
-    """List the events that were appended as conflicts, after a position: position and key, 32 bytes."""
-    rows = await connection.fetch(CONFLICTS_AFTER, ledger_id, position, limit)
-    return [(row["position"], row["event_key"]) for row in rows]
+async def first_conflicts_after(
+    connection: Connection, ledger_id: int, position: int, limit: int, by: datetime
+) -> list[FirstConflict]:
+    """List event keys with more than one content, by the position of the first event in conflict: those after a
+    position, recorded by a time."""
+    rows = await connection.fetch(FIRST_CONFLICTS_AFTER, ledger_id, position, limit, by)
+    return [FirstConflict(*row) for row in rows]
+
+
+async def twins_without_bodies(
+    connection: Connection, ledger_id: int, event_keys: Sequence[bytes]
+) -> dict[bytes, list[Event]]:
+    """Read, for each event key of 16 bytes, all events that share it, by position. Their `payload` is empty."""
+    found: dict[bytes, list[Event]] = {key: [] for key in event_keys}
+    for row in await connection.fetch(TWINS_WITHOUT_BODIES, ledger_id, list(event_keys)):
+        event = Event(*row)
+        found[event.event_key[:KEY_BYTES]].append(event)
+    return found
+
+
+async def bodies(connection: Connection, ledger_id: int, positions: Sequence[int]) -> dict[int, bytes]:
+    """Read the bodies of events by position."""
+    return {row[0]: row[1] for row in await connection.fetch(BODIES, ledger_id, list(positions))}
 
 
 async def conflicts_of_kind(connection: Connection, ledger_id: int, source: str, kind: str, last: int) -> list[bytes]:

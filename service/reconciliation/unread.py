@@ -1,14 +1,20 @@
 """Events that changed nothing yet: not readable, not recognised, told twice with other contents, or stuck in a fold."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from ledger.database import Connection
-from ledger.identify import KEY_BYTES
-from ledger.read import conflicts_after, twins
-from projections.conflicts import DEFAULT_POLICY, policies_of, winners
-from service.reconciliation.lists import Asked, Item, Key, OpenList, counting, filling, from_sql
+from ledger.interpret import Event
+from ledger.read import FirstConflict, bodies, first_conflicts_after, twins_without_bodies
+from projections.conflicts import DEFAULT_POLICY, Policies, policies_of, winners
+from service.reconciliation.lists import COUNTED_MAX, PAGE_ITEMS, Asked, Item, Key, OpenList, Totals, from_sql
 from service.window.events import shown_payload
+
+CONTENTS_SHOWN_MAX = 20
+POSITIONS_SHOWN_MAX = 100
+BODIES_BYTES_MAX = 4 * 1024 * 1024  # of one page
+KEYS_PER_READ = 50
 
 UNREAD = """
     SELECT u.position, u.source, u.kind, u.reason, e.recorded_at
@@ -87,61 +93,95 @@ PARKED = from_sql(
 
 
 async def read_conflicts(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
-    """One item a key, in order of its first conflict, with every content told for it, the policy, and which of them is
-    folded. Where somebody has set a policy for the kind, the matter is settled."""
-    policies = await policies_of(connection, asked.ledger_id)
-    conflicts = await conflicts_after(connection, asked.ledger_id, asked.after[0], asked.limit)
-    items: dict[bytes, Item] = {}
-    for position, event_key in conflicts:
-        key = event_key[:KEY_BYTES]
-        events = [] if key in items else await twins(connection, asked.ledger_id, key)
-        told = [event for event in events if len(event.event_key) > KEY_BYTES]
-        if not told or told[0].position != position or told[0].recorded_at > asked.by:
-            continue  # listed where its first conflict stands
-        folded = {event.position for event in winners(events, policies)}
-        of = (events[0].source, events[0].kind)
-        items[key] = Item(
-            id=key.hex(),
-            amount=None,
-            unit=None,
-            position=position,
-            since=told[0].recorded_at,
-            cause=f"The vendor told one event with {len(events)} contents: see which is right, and set a policy.",
-            details={
-                "event_key": key,
-                "source": of[0],
-                "kind": of[1],
-                "policy": policies.get(of, DEFAULT_POLICY),
-                "settled": of in policies,
-                "positions": [event.position for event in events],
-                "contents": [
-                    {
-                        "position": event.position,
-                        "occurred_at": event.occurred_at,
-                        "recorded_at": event.recorded_at,
-                        "folded": event.position in folded,
-                        "payload": shown_payload(event.payload),
-                    }
-                    for event in events
-                ],
-            },
-        )
-    return list(items.values()), (conflicts[-1][0],) if len(conflicts) == asked.limit else None
+    """One item a key, in order of its first conflict, with the contents told for it, the policy, and which of them is
+    folded. Where somebody has set a policy for the kind, the matter is settled.
+
+    Of each key CONTENTS_SHOWN_MAX contents are shown and POSITIONS_SHOWN_MAX positions, the first and those folded. A
+    page ends early when its bodies come to BODIES_BYTES_MAX.
+    """
+    ledger_id = asked.ledger_id
+    policies = await policies_of(connection, ledger_id)
+    found = await first_conflicts_after(connection, ledger_id, asked.after[0], asked.limit + 1, asked.by)
+    items: list[Item] = []
+    size = 0
+    for start in range(0, asked.limit, KEYS_PER_READ):
+        some = found[start : min(start + KEYS_PER_READ, asked.limit)]
+        twins = await twins_without_bodies(connection, ledger_id, [one.event_key for one in some])
+        for first in some:
+            events = twins[first.event_key]
+            folded = {event.position for event in winners(events, policies)}
+            shown = _first_and_folded(events, folded, CONTENTS_SHOWN_MAX)
+            payloads = await bodies(connection, ledger_id, [event.position for event in shown])
+            items.append(
+                _conflict(first, events, folded, [(event, payloads[event.position]) for event in shown], policies)
+            )
+            size += sum(map(len, payloads.values()))
+            if size >= BODIES_BYTES_MAX or len(items) == asked.limit:
+                return items, (first.position,) if len(items) < len(found) else None
+    return items, None
 
 
-async def _count_unsettled(connection: Connection, ledger_id: int, by: datetime) -> Any:
-    return await counting(_read_unsettled, (0,))(connection, ledger_id, by)
+def _first_and_folded(events: Sequence[Event], folded: Collection[int], most: int) -> list[Event]:
+    """Choose so many of the events of one key, in order: the folded ones, then the first."""
+    chosen = [event for event in events if event.position in folded][:most]
+    chosen += [event for event in events[:most] if event.position not in folded][: most - len(chosen)]
+    return sorted(chosen, key=lambda event: event.position)
 
 
-async def _read_unsettled(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
-    items, following = await read_conflicts(connection, asked)
-    return [item for item in items if not item.details["settled"]], following
+def _conflict(
+    first: FirstConflict,
+    events: Sequence[Event],
+    folded: Collection[int],
+    shown: Sequence[tuple[Event, bytes]],
+    policies: Policies,
+) -> Item:
+    of = (first.source, first.kind)
+    return Item(
+        id=first.event_key.hex(),
+        amount=None,
+        unit=None,
+        position=first.position,
+        since=first.recorded_at,
+        cause=f"The vendor told one event with {len(events)} contents: see which is right, and set a policy.",
+        details={
+            "event_key": first.event_key,
+            "source": first.source,
+            "kind": first.kind,
+            "policy": policies.get(of, DEFAULT_POLICY),
+            "settled": of in policies,
+            "told": len(events),
+            "positions": [event.position for event in _first_and_folded(events, folded, POSITIONS_SHOWN_MAX)],
+            "contents": [
+                {
+                    "position": event.position,
+                    "occurred_at": event.occurred_at,
+                    "recorded_at": event.recorded_at,
+                    "folded": event.position in folded,
+                    "payload": shown_payload(payload),
+                }
+                for event, payload in shown
+            ],
+        },
+    )
+
+
+async def _count_unsettled(connection: Connection, ledger_id: int, by: datetime) -> Totals:
+    """Count the keys in conflict of whose kind nobody has set a policy."""
+    policies = await policies_of(connection, ledger_id)
+    items, after = 0, 0
+    while items < COUNTED_MAX:
+        found = await first_conflicts_after(connection, ledger_id, after, PAGE_ITEMS, by)
+        items += sum((one.source, one.kind) not in policies for one in found)
+        if len(found) < PAGE_ITEMS:
+            break
+        after = found[-1].position
+    return Totals(items, items >= COUNTED_MAX, {})
 
 
 CONFLICTS = OpenList(
     name="conflicts",
     says="Events that share a key but not what they say; those of a kind with a policy are settled, and not counted",
-    read=filling(read_conflicts, lambda item: (item.position,)),
+    read=read_conflicts,
     count=_count_unsettled,
     columns=("event_key", "source", "kind", "policy", "settled", "positions"),
     start=(0,),

@@ -1,13 +1,18 @@
 """The same key with other content: both kept, side by side, and folded by a policy that can be changed."""
 
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from ledger import registry
+from ledger.append import append
 from ledger.database import connect
 from projections.replay import rebuild
-from tests.deliveries import capillary, issued
+from service.reconciliation.lists import Asked
+from service.reconciliation.unread import CONFLICTS, read_conflicts
+from tests.deliveries import VAULT, capillary, delivery, issued
 from tests.service.house import Neighbour, serving
 from tests.service.test_periods import close
 
@@ -155,3 +160,24 @@ async def test_a_policy_that_holds_already_is_said_once(dsn: str) -> None:
         assert (first, again) == (1, None)
         [event] = (await acme.ask_now("/v1/ledger/events"))["items"]
         assert (event["source"], event["kind"]) == ("loyalty", "conflictPolicySet")
+
+
+async def test_an_event_of_three_thousand_contents_is_listed_at_once_and_shows_a_few(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme], acme.database() as connection:
+        for start in range(0, 3_000, 500):
+            twins = [delivery(issued("a", n, 1, n + 1)) for n in range(start, start + 500)]
+            await append(connection, VAULT, acme.ledger.ledger_id, [*twins, delivery(issued(f"b{start}", 1, 2, 3))])
+        await append(connection, VAULT, acme.ledger.ledger_id, [delivery(issued("b0", 2, 2, 4))])
+        asked = Asked(acme.ledger.ledger_id, datetime.now(UTC), datetime.now(UTC), 10, (0,))
+        begun = time.process_time()
+        items, following = await read_conflicts(connection, asked)
+        totals = await CONFLICTS.count(connection, acme.ledger.ledger_id, datetime.now(UTC))
+        spent = time.process_time() - begun
+        first, _ = await read_conflicts(connection, asked._replace(limit=1))
+        second, _ = await read_conflicts(connection, asked._replace(limit=1, after=(first[0].position,)))
+
+    assert [(item.details["told"], len(item.details["contents"])) for item in items] == [(3_000, 20), (2, 2)]
+    assert [content["folded"] for content in items[0].details["contents"]] == [True] + [False] * 19
+    assert (following, totals.items) == (None, 2)
+    assert [first[0].id, second[0].id] == [item.id for item in items]
+    assert spent < 2

@@ -170,6 +170,10 @@ class Terms:
         """Give the terms of a programme (source:org:programme), None where none were set."""
         return self._programmes.get(programme)
 
+    def named(self, source: str, org: str) -> list[str]:
+        """Name the programmes (source:org:programme) of an organisation, as a ref writes it, whose terms were told."""
+        return [programme for programme in self._programmes if programme.startswith(f"{source}:{org}:")]
+
     def zone(self, programme: str, at: datetime) -> str:
         """Name the time zone of a programme at a time; UTC where none was set."""
         version = self._at(programme, at)

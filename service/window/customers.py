@@ -28,7 +28,15 @@ from service.window.reading import (
     refuse_times,
     times_of,
 )
-from service.window.subjects import ROWS_MAX, first_row, rows_of_customer, subjects_of_customer, subjects_then
+from service.window.subjects import (
+    ROWS_MAX,
+    first_row,
+    rows_of_customer,
+    subjects_of_customer,
+    subjects_then,
+    with_ends,
+    zones_of,
+)
 
 SUBJECTS_PER_FOLD = 500
 
@@ -60,6 +68,7 @@ async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[d
     """Give what every projection holds about a customer, by the name of its first table; more than ROWS_MAX rows of
     what there are more than that."""
     held = {}
+    zones = await zones_of(read, times)
     for projection in PROJECTIONS:
         if not projection.customers:
             continue
@@ -69,7 +78,7 @@ async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[d
             rows = await rows_of_customer(read, projection, customer)
         if projection is ACCOUNTS:
             rows = await shown_account_rows(read, customer, rows, times)
-        held[projection.tables[0].name] = rows
+        held[projection.tables[0].name] = [with_ends(projection, row, times.at, zones) for row in rows]
     return held
 
 

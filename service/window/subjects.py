@@ -5,6 +5,7 @@ through all of it.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 from aiohttp import web
 
 from ledger.facts import decode, kind_of
-from projections.as_of import Known, fold_known, known_of
+from projections.as_of import EVERYTHING, Known, fold_known, known_of
 from projections.catalogue import PROJECTIONS
+from projections.ends import Zones, as_at
 from projections.explain import RowStep, Stuck, row_steps
 from projections.joined import Groups, groups_of
+from projections.programmes import read_terms
 from projections.projection import Projection
 from projections.settled_then import settled_otherwise
 from service.answers import answer
@@ -96,6 +99,22 @@ def shown(row: Any) -> dict[str, Any]:
     return {"id": columns.pop("subject"), **columns}
 
 
+async def zones_of(read: Reader, times: Times) -> Zones:
+    """Read the time zones in which days end, as known at a position."""
+    position = EVERYTHING if times.position is None else times.position
+    return Zones(await read_terms(read.connection, read.ledger.ledger_id, position))
+
+
+def with_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zones: Zones) -> dict[str, Any]:
+    """Return a row, with those of the projection's other tables in it, as it stands at a time (projections/ends.py)."""
+    first, *others = projection.tables
+    ended = as_at(first.name, row, at, zones)
+    for table in others:
+        if table.name in row:
+            ended[table.name] = [as_at(table.name, one, at, zones, row) for one in row[table.name]]
+    return ended
+
+
 async def rows_of_customer(read: Reader, projection: Projection, customer: str) -> list[dict[str, Any]]:
     """Give what a projection holds about a customer; one row more than ROWS_MAX where there are more than that."""
     rows = await read.connection.fetch(_rows_by_customer(projection), read.ledger.ledger_id, customer)
@@ -130,7 +149,8 @@ async def known_subject(read: Reader, projection: Projection, refs: Sequence[str
     groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
     shown_groups = {known.root: shown_known(projection, known) for known in groups}
     found = [root for root, shown_row in shown_groups.items() if shown_row]
-    return cut(projection, shown_groups[only(found, name)])
+    shown_row = with_ends(projection, shown_groups[only(found, name)], times.at, await zones_of(read, times))
+    return cut(projection, shown_row)
 
 
 def shown_known(projection: Projection, known: Known) -> dict[str, Any]:
@@ -190,7 +210,7 @@ async def explained_subject(
     root = only([root for root, (_, row) in shown_groups.items() if row], name)
     known, row = shown_groups[root]
     row.pop("history")
-    row = cut(projection, row)
+    row = cut(projection, with_ends(projection, row, times.at, await zones_of(read, times)))
     taken = list(islice(enumerate(row_steps(projection, known), 1), page[0], page[0] + page[1] + 1))
     more = taken[page[1] - 1][0] if len(taken) > page[1] else None
     taken = taken[: page[1]]
@@ -242,6 +262,7 @@ def handler(projection: Projection) -> Any:
             parked = await read.connection.fetchrow(PARKED, read.ledger.ledger_id, projection.subject, subject)
             members = groups.members.get(subject, [subject])
             shown_row["history"] = await history(read, projection.subject, members)
+            shown_row = with_ends(projection, shown_row, times.at, await zones_of(read, times))
             return answer(
                 {
                     **cut(projection, shown_row),

@@ -35,6 +35,7 @@ EVENTS_PER_BATCH_MAX = 8_000
 PAUSE_SECONDS_MAX = 30.0
 EVENTS_PER_TURN = 16  # interpreted at a stretch: about a millisecond, in which nothing else on the event loop runs
 UNWRITABLE = store.UNWRITABLE
+UNWRITABLE_REASON = "the database cannot hold what it means"
 UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
 
 
@@ -123,7 +124,7 @@ async def apply(connection: Connection, ledger_id: int, batch: Batch, memory: Me
 
 def unwritable(error: Exception) -> Meaning:
     """Say of an event that PostgreSQL refuses what it means."""
-    return Meaning((), "unrecognised", f"the database cannot hold what it means: {type(error).__name__}")
+    return Meaning((), "unrecognised", f"{UNWRITABLE_REASON}: {type(error).__name__}")
 
 
 async def _write(connection: Connection, ledger_id: int, batch: Batch, memory: Memory) -> bool:

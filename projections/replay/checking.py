@@ -16,6 +16,7 @@ from ledger.interpret import Event, interpret_all
 from ledger.read import conflicting_keys, events_between, twins
 from ledger.registry import Ledger
 from projections import store
+from projections.advance import UNWRITABLE_REASON
 from projections.catalogue import PROJECTIONS
 from projections.conflicts import policies_of_generation, winners
 from projections.digest import is_position
@@ -50,7 +51,10 @@ LOOK_UP = """
       JOIN facts f ON f.ledger_id = $1 AND f.subject_kind = k.subject_kind AND f.subject = k.subject
            AND f.occurred_at = k.occurred_at AND f.rank = k.rank AND f.tag = k.tag AND f.ordinal = k.ordinal
 """
-UNREAD_OF = "SELECT position FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
+UNREAD_OF = """
+    SELECT position FROM unread
+     WHERE ledger_id = $1 AND position = ANY ($2) AND ($3::text IS NULL OR starts_with(reason, $3))
+"""
 COLUMNS_OF = """
     SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
 """
@@ -89,7 +93,7 @@ async def check(
     subjects = facts = 0
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         last = await store.checkpoint(connection, ledger.ledger_id)
-        events = await _check_facts(connection, ledger, last, sample, wrong)
+        events = await _check_facts(connection, ledger, last, sample, wrong, plan=plan)
         for projection in PROJECTIONS:
             if projection.name not in unfit:
                 wrong += await _strangers(connection, ledger, projection)
@@ -207,7 +211,7 @@ async def _strangers(connection: Connection, ledger: Ledger, projection: Project
 
 
 async def _check_facts(
-    connection: Connection, ledger: Ledger, last: int, sample: int | None, wrong: list[Wrong]
+    connection: Connection, ledger: Ledger, last: int, sample: int | None, wrong: list[Wrong], *, plan: bool
 ) -> int:
     """Derive the facts of events again, and compare with the stored ones; give how many events.
 
@@ -218,7 +222,8 @@ async def _check_facts(
     checked = 0
     for after, upto in _stretches(last, sample):
         async for events in events_between(connection, ledger.ledger_id, after, upto, EVENTS_PER_READ):
-            derived = await _derived(connection, ledger, [one for one in events if is_folded(one, folded)])
+            told = [one for one in events if is_folded(one, folded)]
+            derived = await _derived(connection, ledger, told, UNWRITABLE_REASON if plan else None)
             found.update(await _look_up(connection, ledger, derived, wrong))
             checked += len(events)
     if sample is None:
@@ -256,10 +261,12 @@ def _stretches(last: int, sample: int | None) -> list[tuple[int, int]]:
     return [(start, start + length) for start in sorted(starts)]
 
 
-async def _derived(connection: Connection, ledger: Ledger, events: Sequence[Event]) -> list[Told]:
-    """Derive the facts of some events, but of those that the database could not hold."""
+async def _derived(
+    connection: Connection, ledger: Ledger, events: Sequence[Event], reason: str | None = None
+) -> list[Told]:
+    """Derive the facts of some events, but of those noted as unread; if a reason is given, noted with that reason."""
     positions = [event.position for event in events]
-    refused = {row[0] for row in await connection.fetch(UNREAD_OF, ledger.ledger_id, positions)}
+    refused = {row[0] for row in await connection.fetch(UNREAD_OF, ledger.ledger_id, positions, reason)}
     return [
         one
         for event, meaning in zip(events, interpret_all(events), strict=True)

@@ -9,6 +9,7 @@ from ledger.database import Connection
 from ledger.interpret import interpret
 from ledger.read import event_at
 from ledger.registry import Ledger
+from projections.catalogue import PROJECTIONS
 from projections.replay.checking import check
 from projections.replay.scope import Scope
 
@@ -25,6 +26,9 @@ OF_KIND = """
      ORDER BY hashint8extended(position, 1) LIMIT $4
 """
 FACTS = "SELECT count(*) FROM facts WHERE ledger_id = $1"
+NOT_THERE = (
+    "SELECT name FROM unnest($1::text[]) WITH ORDINALITY AS t (name, n) WHERE to_regclass(name) IS NULL ORDER BY n"
+)
 UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
 
 
@@ -38,6 +42,7 @@ class Plan(NamedTuple):
     events_sampled: int  # by kind; those whose facts were derived again besides are not counted twice
     kinds: list[dict[str, Any]]
     places: dict[str, int]  # sampled places that differ, "accounts.available"
+    new_tables: list[str]
     examples: list[dict[str, Any]]
     seconds: float
 
@@ -63,9 +68,16 @@ async def plan(connection: Connection, ledger: Ledger, scope: Scope, source: str
         sum(one["sampled"] for one in told),
         told,
         dict(Counter(f"{one.table}.{one.column or '(row)'}" for one in wrong)),
+        await _new_tables(connection),
         [one._asdict() for one in wrong[:100]],
         round(WRITING * cost / (workers or os.cpu_count() or 1), 1),
     )
+
+
+async def _new_tables(connection: Connection) -> list[str]:
+    """Name the tables that the generation of the connection does not have."""
+    names = [table.name for projection in PROJECTIONS for table in projection.tables]
+    return [row[0] for row in await connection.fetch(NOT_THERE, names)]
 
 
 async def _kind(connection: Connection, ledger: Ledger, row: Any) -> dict[str, Any]:

@@ -113,6 +113,8 @@ def show_comparison(comparison: Comparison) -> None:
         return
     for ledger, tables in comparison.differing.items():
         show(f"In {ledger} these tables came out otherwise than they were: {', '.join(tables)}.")
+    if comparison.new_tables:
+        show(f"New tables, compared with nothing: {', '.join(comparison.new_tables)}.")
     if not comparison.differing:
         show(f"Every row came out as it was: {sum(comparison.rows.values()):,} compared.")
         return

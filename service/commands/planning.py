@@ -46,13 +46,15 @@ def show_plan(scope: Scope, source: str, workers: int | None, data: Data, *, as_
             f"{one.ledger}: {one.events:,} events, {one.facts:,} facts; about {one.seconds:,} s. "
             f"Sampled: {one.subjects_sampled:,} subjects, {one.events_sampled:,} events."
         )
+        if one.new_tables:
+            show(f"New tables: {', '.join(one.new_tables)}.")
         changed = [kind for kind in one.kinds if kind["no_longer_read"] or kind["read_now"]]
         if changed:
             columns = ("source", "kind", "events", "sampled", "unread_before", "unread_now")
             show_table(columns, ([kind[name] for name in columns] for kind in changed))
         if one.places:
             show_table(("column", "sampled places that differ"), sorted(one.places.items()))
-        else:
+        elif not changed and not one.new_tables:
             show("No sampled row would change.")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import asyncpg
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
@@ -44,7 +45,7 @@ SUBJECTS_PER_FOLD = 500
 async def get_customer(request: web.Request) -> web.Response:
     """GET /v1/customers/{source}:{org}:{id}, org "-" where the source names none; a bare id is found if it is alone.
     As of ?at=, as known at ?as_of_position= or ?known_at=. Of what there are more than ROWS_MAX is cut, and named in
-    "truncated".
+    "truncated". A list is null, and named in "rebuild_due", if this version cannot read it before a rebuild.
 
     404 if nothing was ever told about them.
     """
@@ -58,28 +59,34 @@ async def get_customer(request: web.Request) -> web.Response:
                 found.append((customer, held))
         customer = only([one for one, _ in found], name)
         held = found[0][1]
-        too_long = [name for name, rows in held.items() if len(rows) > ROWS_MAX]
-        shown = {name: rows[:ROWS_MAX] for name, rows in held.items()}
+        too_long = [name for name, rows in held.items() if rows and len(rows) > ROWS_MAX]
+        shown = {name: rows and rows[:ROWS_MAX] for name, rows in held.items()}
         cut = {"truncated": too_long} if too_long else {}
+        due = [name for name, rows in held.items() if rows is None]
+        cut |= {"rebuild_due": due} if due else {}
         return answer({"customer": customer, **shown, **cut, **await reach(read, times)})
 
 
-async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[dict[str, Any]]]:
-    """Give what every projection holds about a customer, by the name of its first table; more than ROWS_MAX rows of
-    what there are more than that."""
-    held = {}
+async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[dict[str, Any]] | None]:
+    """Return what every projection holds about a customer, by the name of its first table: at most ROWS_MAX + 1 rows;
+    None if a rebuild is due before it can be read, as for a projection that this version has added."""
+    held: dict[str, list[dict[str, Any]] | None] = {}
     zones = await zones_of(read, times)
     for projection in PROJECTIONS:
-        if not projection.customers:
-            continue
-        if times.given and projection is not ACCOUNTS:
-            rows = await _rows_as_of(read, projection, customer, times)
-        else:
-            rows = await rows_of_customer(read, projection, customer)
-        if projection is ACCOUNTS:
-            rows = await shown_account_rows(read, customer, rows, times)
-        held[projection.tables[0].name] = [with_ends(projection, row, times.at, zones) for row in rows]
+        if projection.customers:
+            try:
+                rows = await _held_by(read, projection, customer, times)
+                held[projection.tables[0].name] = [with_ends(projection, row, times.at, zones) for row in rows]
+            except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+                held[projection.tables[0].name] = None
     return held
+
+
+async def _held_by(read: Reader, projection: Projection, customer: str, times: Times) -> list[dict[str, Any]]:
+    if times.given and projection is not ACCOUNTS:
+        return await _rows_as_of(read, projection, customer, times)
+    rows = await rows_of_customer(read, projection, customer)
+    return await shown_account_rows(read, customer, rows, times) if projection is ACCOUNTS else rows
 
 
 async def _rows_as_of(read: Reader, projection: Projection, customer: str, times: Times) -> list[dict[str, Any]]:

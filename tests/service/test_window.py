@@ -176,3 +176,20 @@ async def test_rows_of_another_version_that_lack_what_is_asked_for_say_that_a_re
 
     assert (broken[0], due[0]) == (500, 503)
     assert "loyalty rebuild" in due[1]["detail"]
+
+
+async def test_a_customer_is_shown_without_a_projection_that_waits_for_its_first_rebuild(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(sample("capillary", "pointsIssued"))
+        before = await acme.ask_now("/v1/customers/87884897")
+        async with acme.database() as connection:
+            await connection.execute(
+                "DROP TABLE badge_earnings, badges"
+            )  # as an older version, which had none, left it
+
+        for times in ({}, {"at": "2023-06-01T00:00:00Z"}):
+            customer = await acme.ask_now("/v1/customers/87884897", **times)
+
+            assert (customer["badges"], customer["rebuild_due"]) == (None, ["badges"])
+            assert len(customer["accounts"]) == len(before["accounts"])
+        assert "rebuild_due" not in before

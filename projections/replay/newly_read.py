@@ -1,0 +1,55 @@
+"""Find the subjects that differ between two generations only because events are read now that were not before.
+
+After an upgrade the software reads more kinds of events, or has a new projection. What follows from that alone is no
+fault, so it does not keep a generation from being promoted. A subject counts as newly told if, without the facts of
+events that the older generation could not read, its facts are the same in both.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ledger.database import Connection
+
+LINKED = """
+    SELECT a.subject, b.subject AS member FROM links a JOIN links b USING (ledger_id, subject_kind, root)
+     WHERE a.ledger_id = $1 AND a.subject_kind = $2 AND a.subject = ANY ($3)
+"""
+POSITIONS = """
+    SELECT DISTINCT position FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
+"""
+UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
+SUMS = """
+    SELECT subject, count(*) AS facts, count(*) FILTER (WHERE position = ANY ($4)) AS newly,
+           bit_xor(hashtextextended(ROW(occurred_at, rank, tag, ordinal, kind, body, position)::text, 1))
+               FILTER (WHERE NOT position = ANY ($4)) AS hash
+      FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3) GROUP BY subject
+"""
+NO_FACTS: Mapping[str, Any] = {"facts": 0, "newly": 0, "hash": None}
+
+
+async def newly_told(
+    old: Connection, new: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str], *, is_new_kind: bool
+) -> set[str]:
+    """Return those of the subjects that differ only because of newly read events. With `is_new_kind` the older
+    generation had no projection of these subjects: then each is, of which it holds no facts."""
+    groups = {subject: {subject} for subject in subjects}
+    for side in (old, new):  # subjects that are folded together have their rows under one of them
+        for row in await side.fetch(LINKED, ledger_id, subject_kind, subjects):
+            groups[row["subject"]].add(row["member"])
+    asked = sorted(set().union(*groups.values()))
+    positions = [row[0] for row in await new.fetch(POSITIONS, ledger_id, subject_kind, asked)]
+    unread = [row[0] for row in await old.fetch(UNREAD, ledger_id, positions)]
+    before, after = [
+        {row["subject"]: row for row in await side.fetch(SUMS, ledger_id, subject_kind, asked, unread)}
+        for side in (old, new)
+    ]
+
+    def is_newly_told(group: set[str]) -> bool:
+        pairs = [(before.get(member, NO_FACTS), after.get(member, NO_FACTS)) for member in group]
+        if is_new_kind and not any(was["facts"] for was, _ in pairs):
+            return True
+        return any(now["newly"] for _, now in pairs) and all(
+            was["hash"] == now["hash"] and was["facts"] == now["facts"] - now["newly"] for was, now in pairs
+        )
+
+    return {subject for subject, group in groups.items() if is_newly_told(group)}

@@ -15,6 +15,7 @@ import msgspec
 
 from ledger.errors import Unreadable
 from ledger.facts.fact import quoted
+from ledger.failures import failure
 from ledger.personal import Cut, Part, Piece, cut, cut_unreadable
 from ledger.reading import Document, as_known, read
 from ledger.vendors import SOURCES
@@ -69,28 +70,63 @@ def identify(origin: Origin, body: bytes) -> Delivery:
     """Name every event of a body, and cut out what is personal.
 
     Never refuses: a body that cannot be read is one event of kind "unreadable", one in no known envelope is "unknown".
+    Never fails on content either. Where our own code fails on a body, it is kept as if it could not be read; where it
+    fails on one event, that event is known by the bytes of the delivery.
     """
-    taken, members = _open(origin, body)
-    payload_hash = hashlib.sha256(taken.payload).hexdigest()
-    drafts = [_draft(origin, member, ordinal, payload_hash) for ordinal, member in enumerate(members)]
-    return Delivery(taken.payload, drafts, _parts(origin.source, drafts[0], taken) if taken.pieces else ())
+    try:
+        taken, members = _open(origin, body)
+    except Exception as error:
+        taken, members = _unread(origin, body, failure(error))
+    drafts = _drafts(origin, body, taken, members)
+    try:
+        parts = _parts(origin.source, drafts[0], taken)
+    except Exception as error:
+        taken, members = _unread(origin, body, failure(error))
+        drafts = _drafts(origin, body, taken, members)
+        parts = _parts(origin.source, drafts[0], taken)
+    return Delivery(taken.payload, drafts, parts)
 
 
 def _open(origin: Origin, body: bytes) -> tuple[Cut, list[Member]]:
     try:
         document = read(body)
     except Unreadable as unreadable:
-        taken = cut_unreadable(body, str(unreadable.args[0]))
-        return taken, [_by_bytes(UNREADABLE, hmac.digest(origin.mask, as_known(body), "sha256"))]
+        return _unread(origin, body, str(unreadable.args[0]))
     vendor = SOURCES.get(origin.source)
     taken = cut(body, document, vendor.personal if vendor else UNKNOWN_PERSONAL)
-    members = open_document(origin.source, origin.kind, document)
-    return taken, members or [_by_bytes(UNKNOWN, hmac.digest(origin.mask, as_known(body), "sha256"))]
+    try:
+        members = open_document(origin.source, origin.kind, document)
+    except Exception:  # interpret.py tells which, as long as it fails
+        members = []
+    return taken, members or [_by_bytes(UNKNOWN, _digest(origin, body))]
+
+
+def _unread(origin: Origin, body: bytes, reason: str) -> tuple[Cut, list[Member]]:
+    """Take a body as one event that cannot be read, all of it personal."""
+    return cut_unreadable(body, reason), [_by_bytes(UNREADABLE, _digest(origin, body))]
+
+
+def _digest(origin: Origin, body: bytes) -> bytes:
+    return hmac.digest(origin.mask, as_known(body), "sha256")
+
+
+def _drafts(origin: Origin, body: bytes, taken: Cut, members: Sequence[Member]) -> list[Draft]:
+    payload_hash = hashlib.sha256(taken.payload).hexdigest()
+    drafts = []
+    for ordinal, member in enumerate(members):
+        try:
+            drafts.append(_draft(origin, member, ordinal, payload_hash))
+        except Exception:
+            nameless = _by_bytes(member.kind, _digest(origin, body), str(ordinal))
+            drafts.append(_draft(origin, nameless._replace(occurred_at=member.occurred_at), ordinal, payload_hash))
+    return drafts
 
 
 def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
     """Give what was cut out of a delivery for each person. What is about nobody named is the only person's, if there is
     one, else the event's own."""
+    if not taken.pieces:
+        return []
     people = [owner for owner in taken.pieces if owner is not None]
     only = people[0] if len(people) == 1 else None
     subjects = {owner: _subject(source, first, owner or only) for owner in taken.pieces}
@@ -139,9 +175,9 @@ def open_document(source: str, kind: str | None, document: Document) -> list[Mem
     return members if members and len(members) <= EVENTS_PER_DELIVERY_MAX else []
 
 
-def _by_bytes(kind: str, digest: bytes) -> Member:
-    """Take a body as one event that is known by its bytes alone."""
-    return Member(kind, NO_ORG, None, {}, lambda: Identity(("body", digest.hex()), digest.hex()))
+def _by_bytes(kind: str, digest: bytes, *place: str) -> Member:
+    """Take a body, or one event of it at a place, as an event that is known by its bytes alone."""
+    return Member(kind, NO_ORG, None, {}, lambda: Identity(("body", digest.hex(), *place), digest.hex()))
 
 
 def _draft(origin: Origin, member: Member, ordinal: int, payload_hash: str) -> Draft:

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from ledger.errors import Unreadable
-from ledger.facts import Fact, Occurrence, Told
+from ledger.facts import Fact, Occurrence, Told, encode
 from ledger.facts.accounts import AccountFact
+from ledger.failures import failure
 from ledger.identify import UNREADABLE, open_document
 from ledger.personal import reason_unreadable
 from ledger.reading import read, read_again
 from ledger.vendors import SOURCES
+from ledger.vendors.shape import wrong_in_words
 from ledger.vendors.vendor import Kind, Member, Stamp
 
 REASON_CHARACTERS_MAX = 300
@@ -79,11 +81,21 @@ def _open(event: Event) -> Opened:
     except Unreadable as unreadable:
         quarantined = Meaning((), "quarantined", str(unreadable.args[0]))
         return Opened(event.payload, event.source, event.kind, (), quarantined)
+    except Exception as error:
+        return _unopened(event, error)
     reason = reason_unreadable(document.value) if event.kind == UNREADABLE else None
     if reason is not None:
         return Opened(event.payload, event.source, event.kind, (), Meaning((), "quarantined", reason))
-    members = open_document(event.source, event.kind, document)
+    try:
+        members = open_document(event.source, event.kind, document)
+    except Exception as error:
+        return _unopened(event, error)
     return Opened(event.payload, event.source, event.kind, members)
+
+
+def _unopened(event: Event, error: Exception) -> Opened:
+    """The events of a delivery in which our own code failed before it came to any of them."""
+    return Opened(event.payload, event.source, event.kind, (), Meaning((), "unrecognised", failure(error)))
 
 
 def _interpret(event: Event, opened: Opened) -> Meaning:
@@ -99,10 +111,14 @@ def _interpret(event: Event, opened: Opened) -> Meaning:
     tag = event.tag
     try:
         occurred_at, facts = _facts(kind, member, event, tag.hex())
+        for fact in facts:
+            _check(fact)
     except ValidationError as invalid:
         return Meaning((), "unrecognised", _shape_reason(invalid))
     except ValueError as invalid:
         return Meaning((), "unrecognised", str(invalid)[:REASON_CHARACTERS_MAX])
+    except Exception as error:  # a fault of ours: it costs this event, and no other
+        return Meaning((), "unrecognised", failure(error))
     return Meaning(
         [
             Told(fact, Occurrence(occurred_at or event.recorded_at, tag, ordinal, event.position, occurred_at is None))
@@ -120,13 +136,23 @@ def _facts(kind: Kind[Any], member: Member, event: Event, tag: str) -> tuple[dat
     facts = kind.facts(shape, stamp)
     if len(facts) > FACTS_PER_EVENT_MAX:
         raise ValueError("too many facts")
-    for fact in facts:
-        if isinstance(fact, AccountFact):
-            fact.check()
     return occurred_at, facts
 
 
+def _check(fact: Fact) -> None:
+    """Refuse a fact that no vendor can mean, or that could not be written down: see projections/store.py. Raises
+    whatever fails."""
+    if isinstance(fact, AccountFact):
+        fact.check()
+    assert isinstance(fact.subject, str)
+    assert fact.alias is None or isinstance(fact.alias, str)
+    encode(fact)
+
+
 def _shape_reason(invalid: ValidationError) -> str:
-    """Say which fields do not fit, and never with what: a value may be personal."""
-    fields = [".".join(str(part) for part in error["loc"]) or "body" for error in invalid.errors(include_input=False)]
-    return f"the shape does not fit at {', '.join(fields)}"[:REASON_CHARACTERS_MAX]
+    """Say what is wrong where: "totalPointsIssued is not a number", and never with what: a value may be personal."""
+    told = []
+    for error in invalid.errors(include_input=False, include_url=False):
+        path = ".".join(str(part) for part in error["loc"]) or "the body"
+        told.append(f"{path} {wrong_in_words(error)}")
+    return "; ".join(told)[:REASON_CHARACTERS_MAX]

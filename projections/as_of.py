@@ -8,15 +8,14 @@ a position that the rows have reached is the same for ever, whatever is told aft
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ledger.database import Connection
-from ledger.errors import Unfoldable
 from ledger.facts import Told
 from projections import store
-from projections.joined import alike_pairs, components, stars
+from projections.joined import alike_pairs, components, pair_of, stars
 from projections.programmes import read_terms
-from projections.projection import Projection, fold, key_of
+from projections.projection import Folded, Projection, fold_soundly, key_of
 from projections.settled_then import settled_otherwise
 from projections.terms import NO_TERMS, Terms
 
@@ -70,14 +69,6 @@ class Known(NamedTuple):
     root: str  # the smallest of the joined subjects
     told: Sequence[Told]
     terms: Terms = NO_TERMS  # of programmes, as they were known
-
-
-class Standing(NamedTuple):
-    """A folded state, and why a fact after it could not be folded."""
-
-    state: Any
-    parked: str | None = None
-    parked_position: int | None = None
 
 
 async def position_at(connection: Connection, ledger_id: int, time: datetime) -> int | None:
@@ -141,12 +132,7 @@ def grouped(projection: Projection, found: Mapping[str, Iterable[Told]], terms: 
     if projection.alike is not None:
         groups = stars(alike_pairs(projection, (one.fact for told in found.values() for one in told)))
     else:
-        groups = components(
-            projection.joins[type(one.fact)](one.fact)
-            for told in found.values()
-            for one in told
-            if type(one.fact) in projection.joins
-        )
+        groups = components(pair for told in found.values() for one in told if (pair := pair_of(projection, one.fact)))
     joined = {member: root for root, members in groups.items() for member in members}
     by_root: dict[str, list[Told]] = defaultdict(list)
     for subject, told in found.items():
@@ -171,20 +157,9 @@ async def _further(
 
 
 def _joined_to(projection: Projection, found: Mapping[str, Iterable[Told]]) -> set[str]:
-    return {
-        subject
-        for told in found.values()
-        for one in told
-        if type(one.fact) in projection.joins
-        for subject in projection.joins[type(one.fact)](one.fact)
-    }
+    return {subject for told in found.values() for one in told for subject in pair_of(projection, one.fact)}
 
 
-def fold_known(projection: Projection, known: Known) -> Standing:
+def fold_known(projection: Projection, known: Known) -> Folded:
     """Fold what was known, up to a fact that cannot be folded."""
-    told = known.told
-    try:
-        return Standing(fold(projection, told, terms=known.terms))
-    except Unfoldable as stuck:
-        state = fold(projection, told[: stuck.folded], terms=known.terms)
-        return Standing(state, str(stuck), stuck.position)
+    return fold_soundly(projection, known.root, known.told, known.terms)

@@ -253,12 +253,10 @@ async def books_of(
 
 def folded(known: Known) -> Book:
     """Fold one holder's facts into a book."""
-    state = fold_known(ACCOUNTS, known).state
-    rows = ACCOUNTS.rows(known.root, state)
-    lines = list(ACCOUNTS.lines(known.root, state)["statement"]) if ACCOUNTS.lines is not None else []
+    rows = fold_known(ACCOUNTS, known).rows
     accounts = [Account(*(getattr(row, name) for name in Account._fields)) for row in rows["accounts"]]
     lots = [Lot(*(getattr(row, name) for name in Lot._fields)) for row in rows["lots"]]
-    return _book(accounts, lots, [Line(*(getattr(line, name) for name in Line._fields)) for line in lines])
+    return _book(accounts, lots, [Line(*(getattr(line, name) for name in Line._fields)) for line in rows["statement"]])
 
 
 def _book(accounts: Sequence[Account], lots: Sequence[Lot], lines: list[Line]) -> Book:

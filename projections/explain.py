@@ -14,11 +14,12 @@ import msgspec
 from ledger.errors import Unfoldable
 from ledger.facts import Fact, Told
 from ledger.facts.accounts import NO_PROGRAMME, AccountFact
+from ledger.failures import failure
 from projections.accounts.lots import ZERO, Posting
 from projections.accounts.tables import LOTS, Line, lot_row
 from projections.accounts.wallet import ACCOUNTS, EFFECTS, Wallet
 from projections.as_of import Known
-from projections.projection import Projection, fold
+from projections.projection import Projection, fold, rows_of
 from projections.terms import programme_of
 
 SPENDABLE = "available"
@@ -94,9 +95,12 @@ def account_steps(known: Known, account_id: str) -> Iterator[LineStep | Stuck]:
         except Unfoldable as stuck:
             yield Stuck(told, str(stuck))
             return
-        for line in wallet.lines:
-            if line.account_id == account_id:
-                yield _line_step(wallet, line, told)
+        try:
+            steps = [_line_step(wallet, line, told) for line in wallet.lines if line.account_id == account_id]
+        except Exception as error:  # a fault of ours in showing it: told here, and no other account is touched
+            yield Stuck(told, failure(error))
+            return
+        yield from steps
         wallet.lines.clear()
 
 
@@ -135,10 +139,10 @@ def row_steps(projection: Projection, known: Known) -> Iterator[RowStep | Stuck]
     for told in known.told:
         try:
             fold(projection, [told], state, known.terms)
+            rows = rows_of(projection, known.root, state, [told])[projection.tables[0].name]
         except Unfoldable as stuck:
             yield Stuck(told, str(stuck))
             return
-        rows = list(projection.rows(known.root, state)[projection.tables[0].name])
         row = dict(zip(columns, rows[0], strict=True)) if rows else {}
         changed = {column: before.get(column) for column in row if row[column] != before.get(column)}
         yield RowStep(told, rule_of(projection, told.fact), row, changed)

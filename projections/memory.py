@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from projections.projection import Key, State
-from projections.states import Stored, Written, encode_state
+from projections.states import Stored, Written, encode_state_or_none
 
 ROWS_MAX = 100_000  # of all remembered subjects together; a row, with its part of the state, takes about 1.5 KB
 FACTS_WORTH_KEEPING = 8  # fewer are folded again sooner than their state is written and read
@@ -66,8 +66,8 @@ class Memory:
             named = next(iter(self._held))
             held = self._drop(named)
             worth = held.facts - held.stored >= max(FACTS_WORTH_KEEPING, held.weight // ROWS_PER_FACT)
-            if named.ledger_id == ledger_id and worth:
-                stored = Stored(held.last, held.facts, encode_state(held.state))
+            if named.ledger_id == ledger_id and worth and (encoded := encode_state_or_none(held.state)) is not None:
+                stored = Stored(held.last, held.facts, encoded)
                 written.append(Written(named.subject_kind, named.subject, stored))
         return written
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from ledger.database import Connection
-from ledger.facts import Occurrence, Told, decode
+from ledger.facts import Occurrence, Told
 from ledger.facts.fact import unquoted
 from ledger.facts.terms import ProgrammeTermsSet
 from projections.projection import Projection, Rows, State, Table
+from projections.store import decoded
 from projections.terms import NO_TERMS, Terms
 
 ACCOUNTS_PER_READ = 2_000
@@ -134,7 +135,7 @@ async def read_terms(connection: Connection, ledger_id: int, known: int = EVERY_
     rows = await connection.fetch(READ_TERMS, ledger_id, known)
     if not rows:
         return NO_TERMS
-    facts = (decode(row["kind"], row["body"]) for row in rows)
+    facts = (decoded(row["kind"], row["body"]) for row in rows)
     return Terms.of_facts(fact for fact in facts if isinstance(fact, ProgrammeTermsSet))
 
 

@@ -4,14 +4,15 @@ The law: fold(a + b) == fold(b, start=fold(a)), for facts in their order. So a s
 stored state, or again from its first fact, and comes out the same.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from ledger.errors import Unfoldable
 from ledger.facts import Fact, Occurrence, Told, kind_of
+from ledger.failures import failure
 from projections.terms import NO_TERMS, Terms
 
 
@@ -21,8 +22,9 @@ class State(msgspec.Struct):
 
 
 Rule = Callable[[Any, Any, Occurrence], None]  # (state, fact, occurrence)
+Row: TypeAlias = tuple[Any, ...]
 Alike = Callable[[Iterable[Any]], Iterable[tuple[str, str]]]  # facts that share an alias: (alias name, name)
-Rows = Mapping[str, Iterable[tuple[Any, ...]]]  # by table, in the order of the table's columns
+Rows = Mapping[str, Iterable[Row]]  # by table, in the order of the table's columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +91,107 @@ def fold(projection: Projection, told: Iterable[Told], state: State | None = Non
     if state is None:
         state = projection.start()
     if projection.under is not None and terms is not NO_TERMS:
-        projection.under(state, terms)
-    rules = projection.on
+        try:
+            projection.under(state, terms)
+        except Exception as error:
+            first = next(iter(told), None)
+            if first is None:
+                return state
+            raise Unfoldable(
+                projection.name, kind_of(first.fact), failure(error), first.occurrence.position, 0
+            ) from error
+    rules, joins = projection.on, projection.joins
     for folded, (fact, occurrence) in enumerate(told):
         rule = rules.get(type(fact))
         if rule is None:
             raise Unfoldable(projection.name, kind_of(fact), "no rule", occurrence.position, folded)
         try:
+            if type(fact) in joins:
+                joins[type(fact)](fact)  # one that cannot say whom it joins is not folded either
             rule(state, fact, occurrence)
         except Exception as error:
-            why = type(error).__name__
-            raise Unfoldable(projection.name, kind_of(fact), why, occurrence.position, folded) from error
+            raise Unfoldable(projection.name, kind_of(fact), failure(error), occurrence.position, folded) from error
     return state
+
+
+class Folded(NamedTuple):
+    """The state of a subject and its rows, of growing tables too; and where the fold stopped, if it did."""
+
+    state: State
+    rows: dict[str, list[Row]]
+    facts: int  # in the state
+    parked: str | None = None  # why the next fact cannot be folded
+    parked_position: int | None = None
+
+
+def fold_soundly(projection: Projection, subject: str, told: Sequence[Told], terms: Terms = NO_TERMS) -> Folded:
+    """Fold all facts of a subject from its start, or as many of them, from the first, as can be folded and shown.
+
+    Nothing that a rule or a row raises gets out. Where the rows of a state cannot be made, the fact before which they
+    could is found by halving: what comes of that depends on the facts alone, so that live and replay stop at the same.
+    """
+    try:
+        return _folded(projection, subject, told, terms)
+    except Unfoldable as stuck:
+        at, first = stuck.folded, stuck
+    sound = _folded_or_stuck(projection, subject, told[:at], terms)
+    if isinstance(sound, Unfoldable):
+        good, bad = 0, at
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            tried = _folded_or_stuck(projection, subject, told[:middle], terms)
+            if isinstance(tried, Unfoldable):
+                bad = middle
+            else:
+                good = middle
+        stopped = _folded_or_stuck(projection, subject, told[:bad], terms)
+        first = stopped if isinstance(stopped, Unfoldable) else first
+        sound = _folded_or_stuck(projection, subject, told[:good], terms)
+        if isinstance(sound, Unfoldable):  # not even of no fact at all
+            sound = Folded(projection.start(), {table.name: [] for table in projection.tables}, 0)
+    return sound._replace(parked=str(first), parked_position=first.position)
+
+
+def _folded(projection: Projection, subject: str, told: Sequence[Told], terms: Terms) -> Folded:
+    state = fold(projection, told, None, terms)
+    return Folded(state, all_rows(projection, subject, state, told), len(told))
+
+
+def _folded_or_stuck(projection: Projection, subject: str, told: Sequence[Told], terms: Terms) -> "Folded | Unfoldable":
+    try:
+        return _folded(projection, subject, told, terms)
+    except Unfoldable as stuck:
+        return stuck
+
+
+def all_rows(projection: Projection, subject: str, state: State, told: Sequence[Told]) -> dict[str, list[Row]]:
+    """Give the rows that a state stands for, and take the new rows of growing tables out of it.
+
+    Raises Unfoldable, at the last of the facts that were folded, if they cannot be made.
+    """
+    return rows_of(projection, subject, state, told) | lines_of(projection, subject, state, told)
+
+
+def rows_of(projection: Projection, subject: str, state: State, told: Sequence[Told]) -> dict[str, list[Row]]:
+    """Give the rows that a state stands for, growing tables aside. Raises Unfoldable as `all_rows` does."""
+    try:
+        return {name: list(rows) for name, rows in projection.rows(subject, state).items()}
+    except Exception as error:
+        raise _unshown(projection, told, error) from error
+
+
+def lines_of(projection: Projection, subject: str, state: State, told: Sequence[Told]) -> dict[str, list[Row]]:
+    """Take the new rows of growing tables out of a state. Raises Unfoldable as `all_rows` does."""
+    if projection.lines is None:
+        return {}
+    try:
+        return {name: list(rows) for name, rows in projection.lines(subject, state).items()}
+    except Exception as error:
+        raise _unshown(projection, told, error) from error
+
+
+def _unshown(projection: Projection, told: Sequence[Told], error: Exception) -> Unfoldable:
+    """Name the last fact of a state whose rows cannot be made."""
+    kind = kind_of(told[-1].fact) if told else "no fact"
+    position = told[-1].occurrence.position if told else 0
+    return Unfoldable(projection.name, kind, f"its rows: {failure(error)}", position, max(0, len(told) - 1))

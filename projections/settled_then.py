@@ -5,6 +5,7 @@ position went by the policy of then, which the act that changed it tells. So an 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 
@@ -39,8 +40,9 @@ async def settled_otherwise(connection: Connection, ledger_id: int, position: in
     now = await policies_of_generation(connection, ledger_id)
     then: dict[tuple[str, str], str] = {}
     for act in changes:
-        said = PolicySet.model_validate(msgspec.json.decode(act.payload))
-        then.setdefault((said.vendor, said.events), said.before)
+        with suppress(Exception):  # an act that cannot be read set no policy
+            said = PolicySet.model_validate(msgspec.json.decode(act.payload))
+            then.setdefault((said.vendor, said.events), said.before)
     gone: set[int] = set()
     back: list[Told] = []
     for of, policy in then.items():

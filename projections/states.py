@@ -112,6 +112,14 @@ def encode_state(state: State) -> bytes:
     return _ENCODER.encode(state)
 
 
+def encode_state_or_none(state: State) -> bytes | None:
+    """Write a state down; None if that fails, which costs no more than to fold its subject from the facts again."""
+    try:
+        return encode_state(state)
+    except Exception:
+        return None
+
+
 @cache
 def _state_decoder(projection_state: type[State]) -> Any:
     return msgspec.msgpack.Decoder(projection_state)

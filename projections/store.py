@@ -190,8 +190,27 @@ async def _read_facts(connection: Connection, query: str, *arguments: Any) -> As
 
 def told_of(row: Sequence[Any]) -> Told:
     """Read a fact from (subject, kind, body, occurred_at, tag, ordinal, position, untimed)."""
-    _, kind, body, occurred_at, tag, ordinal, position, untimed = row
-    return Told(decode(kind, body), Occurrence(occurred_at, tag, ordinal, position, untimed))
+    subject, kind, body, occurred_at, tag, ordinal, position, untimed = row
+    return Told(decoded(kind, body, subject), Occurrence(occurred_at, tag, ordinal, position, untimed))
+
+
+class Undecodable(Fact, frozen=True, kw_only=True):
+    """A stored fact that this software cannot read back. No rule takes it, so it parks its subject, and no other."""
+
+    subject_kind = "-"
+    named: str
+
+    @property
+    def subject(self) -> str:
+        return self.named
+
+
+def decoded(kind: str, body: bytes, subject: str = "-") -> Fact:
+    """Read a stored fact back; never fails."""
+    try:
+        return decode(kind, body)
+    except Exception:
+        return Undecodable(named=subject)
 
 
 async def read_noted(

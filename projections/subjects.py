@@ -13,12 +13,23 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.errors import Unfoldable
 from ledger.facts import Told
+from ledger.failures import failure
 from projections import states, store
 from projections.joined import Groups, groups_of
 from projections.memory import Held, Memory
 from projections.programmes import read_terms
-from projections.projection import Key, Projection, State, fold, key_of
-from projections.states import FIRST, Stored, Written, decode_state, encode_state
+from projections.projection import (
+    Key,
+    Projection,
+    State,
+    all_rows,
+    fold,
+    fold_soundly,
+    key_of,
+    lines_of,
+    rows_of,
+)
+from projections.states import FIRST, Stored, Written, decode_state, encode_state_or_none
 from projections.terms import NO_TERMS, Terms
 
 GROUPS_PER_READ = 100
@@ -114,12 +125,12 @@ def _forward(
     """Fold new facts onto what is remembered; None if they do not all come after it, or one cannot be folded."""
     if key_of(facts[0]) <= was.last:
         return None
+    untimed = was.untimed or _untimed(facts)
     try:
         fold(projection, facts, was.state, terms)
+        change = changed(projection, subject, was.state, facts, was.rows, untimed)
     except Unfoldable:
         return None
-    untimed = was.untimed or _untimed(facts)
-    change = changed(projection, subject, was.state, facts, was.rows, untimed)
     return change._replace(facts=was.facts + len(facts), noted=was.untimed)
 
 
@@ -173,8 +184,8 @@ def _gone_on(projection: Projection, stood: Stood, terms: Terms) -> Folded | Non
         if facts_before == 0:
             return _marked(projection, stood, projection.start(), new, {}, terms)
         state = fold(projection, prior, _opened(projection, stored), terms)
-        before = rows_of(projection, subject, state)
-        dropped = lines_of(projection, subject, state)
+        before = rows_of(projection, subject, state, prior)
+        dropped = lines_of(projection, subject, state, prior)
         if in_order:
             return _marked(projection, stood, state, new, before, terms)
         facts = sorted([*prior, *new], key=key_of)
@@ -185,7 +196,13 @@ def _gone_on(projection: Projection, stood: Stood, terms: Terms) -> Folded | Non
 
 
 def _opened(projection: Projection, stored: Stored | None) -> State:
-    return decode_state(projection, stored.state) if stored else projection.start()
+    """Give the state to go on from. Raises Unfoldable if what is stored cannot be read back."""
+    if stored is None:
+        return projection.start()
+    try:
+        return decode_state(projection, stored.state)
+    except Exception as error:
+        raise Unfoldable(projection.name, "a stored state", failure(error), 0, 0) from error
 
 
 def _marked(
@@ -208,9 +225,9 @@ def _from_first(projection: Projection, subject: str, facts: Sequence[Told], ter
     try:
         state = projection.start()
         written = _fold_keeping_states(projection, subject, state, facts, 0, terms)
+        change = changed(projection, subject, state, facts, None, _untimed(facts))
     except Unfoldable:
         return Folded(anew(projection, subject, facts, None, terms))
-    change = changed(projection, subject, state, facts, None, _untimed(facts))
     return Folded(change._replace(facts=len(facts)), written)
 
 
@@ -224,8 +241,8 @@ def _fold_keeping_states(
     for end in [*ends, len(facts)]:
         fold(projection, facts[start:end] if ends else facts, state, terms)
         start = end
-        if end < len(facts):
-            stored = Stored(key_of(facts[end - 1]), folded + end, encode_state(state))
+        if end < len(facts) and (encoded := encode_state_or_none(state)) is not None:
+            stored = Stored(key_of(facts[end - 1]), folded + end, encoded)
             written.append(Written(projection.subject, subject, stored))
     return written
 
@@ -246,9 +263,10 @@ async def _write(
             continue
         was = held.get(change.subject)
         stored = max((one.stored.facts for one in on_the_way), default=was.stored if was else 0)
-        if change.facts - stored >= states.FACTS_PER_STATE:
+        due = change.facts - stored >= states.FACTS_PER_STATE
+        if due and (encoded := encode_state_or_none(change.state)) is not None:
             stored = change.facts
-            kept = Stored(change.last, change.facts, encode_state(change.state))
+            kept = Stored(change.last, change.facts, encoded)
             written.append(Written(projection.subject, change.subject, kept))
         rows = {name: rows for name, rows in change.after.items() if not is_line(projection, name)}
         one = Held(change.state, change.last, rows, change.untimed, change.facts, stored)
@@ -307,12 +325,10 @@ def anew(
 ) -> store.Change:
     """Fold all facts of a subject from its start, or up to the one that cannot be folded; `before` is {} for a subject
     that has no rows yet."""
-    try:
-        return changed(projection, subject, fold(projection, facts, None, terms), facts, before, _untimed(facts))
-    except Unfoldable as stuck:
-        sound = facts[: stuck.folded]
-        change = changed(projection, subject, fold(projection, sound, None, terms), sound, before, _untimed(facts))
-        return change._replace(parked=str(stuck), parked_position=stuck.position)
+    folded = fold_soundly(projection, subject, facts, terms)
+    last = key_of(facts[folded.facts - 1]) if folded.facts else None
+    change = store.Change(subject, last, folded.state, before, folded.rows, _untimed(facts))
+    return change._replace(parked=folded.parked, parked_position=folded.parked_position)
 
 
 def changed(
@@ -323,22 +339,10 @@ def changed(
     before: Mapping[str, Sequence[store.Row]] | None,
     untimed: bool,
 ) -> store.Change:
-    """Give the rows of a folded subject, and its state to go on from."""
-    after = rows_of(projection, subject, state) | lines_of(projection, subject, state)
+    """Give the rows of a folded subject, and its state to go on from. Raises Unfoldable if they cannot be made."""
+    after = all_rows(projection, subject, state, facts)
     last = key_of(facts[-1]) if facts else None
     return store.Change(subject, last, state, before, after, untimed)
-
-
-def rows_of(projection: Projection, subject: str, state: State) -> dict[str, list[store.Row]]:
-    """Give the rows that a state stands for, growing tables aside."""
-    return {name: list(rows) for name, rows in projection.rows(subject, state).items()}
-
-
-def lines_of(projection: Projection, subject: str, state: State) -> dict[str, list[store.Row]]:
-    """Take the new rows of growing tables out of a state."""
-    if projection.lines is None:
-        return {}
-    return {name: list(rows) for name, rows in projection.lines(subject, state).items()}
 
 
 def is_line(projection: Projection, name: str) -> bool:

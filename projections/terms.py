@@ -8,6 +8,7 @@ vendor states always wins: a version gives a day only to lots for which the vend
 from bisect import bisect_right
 from calendar import monthrange
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -160,11 +161,18 @@ class Terms:
 
     @staticmethod
     def of_facts(facts: Iterable[ProgrammeTermsSet]) -> "Terms":
-        """Take the versions of all programmes, those of each in the order they were told."""
+        """Take the versions of all programmes, those of each in the order they were told.
+
+        A programme whose terms cannot be taken is left without any, so that no other programme's accounts wait for it.
+        """
         versions: dict[str, list[ProgrammeTermsSet]] = {}
         for fact in facts:
             versions.setdefault(fact.programme, []).append(fact)
-        return Terms({programme: ProgrammeTerms(told) for programme, told in versions.items()})
+        programmes: dict[str, ProgrammeTerms] = {}
+        for programme, told in versions.items():
+            with suppress(Exception):
+                programmes[programme] = ProgrammeTerms(told)
+        return Terms(programmes)
 
     def of(self, programme: str) -> ProgrammeTerms | None:
         """Give the terms of a programme (source:org:programme), None where none were set."""

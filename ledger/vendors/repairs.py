@@ -22,6 +22,7 @@ import msgspec
 from pydantic import BeforeValidator
 
 from ledger.errors import Unreadable
+from ledger.failures import failure
 from ledger.reading import read
 from ledger.vendors.repair import FREE_MAPS
 from ledger.vendors.shape import ABSENT, REDACTED, Shape, as_id, as_text, required, squeeze
@@ -40,6 +41,7 @@ REDACTED_VALUE = "redacted, counted as absent"
 NONE_SPELT_OUT = "a word for none, counted as absent"
 NO_TIME = "not a time that can be true, counted as absent"
 NAME_OF_EVENT = "another name of the event"
+NOT_LISTED = "the repairs cannot be listed"
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
 _NAMES_OF_EVENTS = frozenset({"eventName", "eventType", "event_type", "type"})
@@ -69,12 +71,19 @@ class _Place(NamedTuple):
 def repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
     """List the repairs of a stored payload in the order of its text; none where it cannot be read.
 
-    The events of one delivery share its body, so each of them lists the whole delivery's.
+    The events of one delivery share its body, so each of them lists the whole delivery's. Where our own code fails, the
+    list says so in one entry.
     """
     try:
-        document = read(payload).value
+        return _repairs(vendor, kind, payload)
     except Unreadable:
         return []
+    except Exception as error:
+        return [Repair("", f"{NOT_LISTED}: {failure(error)}", "", None)]
+
+
+def _repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
+    document = read(payload).value
     shapes = (*(kind.shape for kind in vendor.kinds.values()), *vendor.damage.shapes)
     search = _Search(vendor, kind, readers(shapes))
     return list(search.look_into(document, _SPELT.decode(payload), _Place("", "", "")))

@@ -6,13 +6,16 @@ removed here; text that people read is only trimmed.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
+
+from ledger.decimals import NUMBER_CHARACTERS_MAX, parse_decimal
 
 WHOLE_POINTS_MAX = 10**12
 POINTS_MAX = Decimal(WHOLE_POINTS_MAX)
@@ -25,6 +28,9 @@ LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 LATEST_DAY = date(2200, 1, 1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 VALUES_REMEMBERED_MAX = 10_000  # figures and days, most of which come again and again
+
+INTEGER_BITS_MAX = 4 * NUMBER_CHARACTERS_MAX  # so many digits have fewer bits
+TIME_CHARACTERS_MAX = 100
 
 _NO_POINTS = Decimal(0)
 _WHOLE = re.compile(r"(?:0|[1-9][0-9]*)\.0+")
@@ -40,6 +46,28 @@ class Shape(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
+
+
+def wrong_in_words(error: Mapping[str, Any]) -> str:
+    """Say what is wrong with a value, as a predicate ("is not a number"), from what pydantic says of it. Nothing of the
+    value itself is in it: our own validators quote none, and of pydantic's messages only the kind is used."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "missing":
+        return "is absent"
+    return f"is not {_WANTED.get(error['type'], 'of the type that it must be')}"
+
+
+_WANTED = {
+    "model_type": "a structure",
+    "model_attributes_type": "a structure",
+    "dict_type": "a structure",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+}
 
 
 class SnakeShape(Shape):
@@ -72,7 +100,7 @@ def as_id(value: Any) -> str | None:
     elif value is None:
         return None
     else:
-        raise ValueError("not an id")
+        raise ValueError("is not an id")
     return None if text in ABSENT else text
 
 
@@ -82,43 +110,43 @@ def _shortened(text: str) -> str:
 
 
 def as_points(value: Any) -> Decimal:
-    """Read points or money exactly; a missing figure is 0.
+    """Read points or money; a missing figure is 0. What is finer than POINTS_PLACES_MAX decimal places is rounded.
 
-    Raises ValueError beyond POINTS_MAX or finer than POINTS_PLACES_MAX decimal places.
+    Raises ValueError for what is no number, or beyond POINTS_MAX.
     """
     if type(value) is int and -WHOLE_POINTS_MAX <= value <= WHOLE_POINTS_MAX:
         return Decimal(value)
     if value is None or value == "":
         return _NO_POINTS
-    if type(value) is not int and type(value) is not str and type(value) is not Decimal:
-        raise ValueError("not a number")
-    return _points(str(value))
+    if type(value) is str or type(value) is Decimal or type(value) is int:
+        return _points(number_text(value))
+    raise ValueError("is not a number")
+
+
+def number_text(value: str | Decimal | int) -> str:
+    """Return the text of a number without the blanks that copying left in it. Raises ValueError if it is too long to be
+    one, before anything is converted."""
+    if type(value) is int and value.bit_length() > INTEGER_BITS_MAX:
+        raise ValueError("is too long for a number")
+    text = squeeze(value) if type(value) is str else str(value)
+    if len(text) > NUMBER_CHARACTERS_MAX:
+        raise ValueError("is too long for a number")
+    return text
 
 
 @lru_cache(VALUES_REMEMBERED_MAX)
 def _points(text: str) -> Decimal:
-    try:
-        points = Decimal(squeeze(text))
-    except InvalidOperation:
-        raise ValueError("not a number") from None
-    if not points.is_finite() or abs(points) > POINTS_MAX:
-        raise ValueError("a number out of range")
-    whole = points.to_integral_value()
-    if points == whole:
-        return whole.quantize(Decimal(1))
-    points = points.normalize()
-    if points.as_tuple().exponent < -POINTS_PLACES_MAX:  # type: ignore[operator]  # finite: an int
-        raise ValueError("finer than 0.000001")
-    return points
+    return parse_decimal(text, largest=POINTS_MAX, places=POINTS_PLACES_MAX)
 
 
 def as_count(value: Any) -> int | None:
-    """Read how many there are, None where that is not told. Raises ValueError for less than 0 or above COUNT_MAX."""
+    """Read how many there are, None where that is not told. Raises ValueError for a fraction, for less than 0 and for
+    more than COUNT_MAX."""
     if value is None or value == "":
         return None
     count = as_points(value)
-    if not 0 <= count <= COUNT_MAX:
-        raise ValueError("not a count")
+    if not 0 <= count <= COUNT_MAX or count != int(count):
+        raise ValueError("is not a count")
     return int(count)
 
 
@@ -136,9 +164,9 @@ def parse_time(value: Any) -> datetime | None:
     try:
         if type(value) is int:
             return EPOCH + timedelta(milliseconds=value)
-        if type(value) is str:
+        if type(value) is str and len(value) <= TIME_CHARACTERS_MAX:
             text = value.strip()
-            if text.isdigit():
+            if text.isascii() and text.isdigit():
                 return EPOCH + timedelta(milliseconds=int(text))
             # Blanks were copied into some times; one blank may stand where ISO has its T.
             text = squeeze(text.replace(" ", "T", 1) if "T" not in text and ":" in text else text)
@@ -151,7 +179,9 @@ def parse_time(value: Any) -> datetime | None:
 
 def as_day(value: Any) -> date | None:
     """Read a day, or the day of a time in UTC; None if it is missing, unreadable or cannot be true."""
-    return _day(value) if type(value) is str or type(value) is int else None
+    if type(value) is int or (type(value) is str and len(value) <= TIME_CHARACTERS_MAX):
+        return _day(value)
+    return None
 
 
 @lru_cache(VALUES_REMEMBERED_MAX)
@@ -199,7 +229,7 @@ def required(value: Any) -> str:
     """Refuse an id that is absent."""
     text = as_id(value)
     if text is None:
-        raise ValueError("the id is absent")
+        raise ValueError("is absent")
     return text
 
 

@@ -6,9 +6,9 @@ import typer
 
 from ledger import registry
 from ledger.database import Connection
-from ledger.facts import decode
 from projections import retrying
 from projections.parked import list_parked
+from projections.store import decoded
 from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
 from service.place import Place, ask
 from service.window.steps import said
@@ -28,7 +28,7 @@ def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> No
         return [
             {
                 **one._asdict(),
-                "body": said(decode(one.fact, one.body)) if one.fact is not None and one.body is not None else None,
+                "body": said(decoded(one.fact, one.body)) if one.fact is not None and one.body is not None else None,
             }
             for one in listed
         ]

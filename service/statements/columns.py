@@ -8,15 +8,17 @@ credit and a debit.
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from ledger.decimals import parse_decimal
 from ledger.errors import RequestInvalid
+from ledger.failures import failure
 
 DELIMITERS = ",;\t|"
 PLACES_MAX = 6
-DIGITS_MAX = 30
+AMOUNT_MAX = Decimal(10) ** 30
 CELL_CHARACTERS_MAX = 300
 
 # What columns are called, in small letters and without anything between them.
@@ -141,7 +143,10 @@ def read_records(
             continue
         number = rows.line_num + 1  # the header is line 1
         if any(cell.strip() for cell in cells):
-            yield _record(number, cells, layout)
+            try:
+                yield _record(number, cells, layout)
+            except Exception as error:  # a fault of ours: it costs this line, and no other
+                yield BadLine(number, f"it cannot be read: {failure(error)}")
 
 
 def _record(number: int, cells: Sequence[str], layout: Layout) -> Record | BadLine:
@@ -161,7 +166,7 @@ def _record(number: int, cells: Sequence[str], layout: Layout) -> Record | BadLi
     try:
         at = as_instant(cell("as_of"), layout) if cell("as_of") else None
         day = as_instant(cell("date"), layout).astimezone(layout.zone).date() if layout.of == "entries" else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return BadLine(number, "its date is not one that can be read for certain; give --date-format")
     unit = cell("unit") or "points"
     return Record(
@@ -192,14 +197,7 @@ def as_number(text: str) -> Decimal:
         text = text.replace(".", "").replace(",", ".")
     else:
         text = text.replace(",", "")
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise ValueError("not a number") from None
-    places = number.as_tuple().exponent if number.is_finite() else None
-    if not isinstance(places, int) or places < -PLACES_MAX or len(text) > DIGITS_MAX or number.adjusted() > DIGITS_MAX:
-        raise ValueError("not a number")
-    return number
+    return parse_decimal(text, largest=AMOUNT_MAX, places=PLACES_MAX)
 
 
 def as_instant(text: str, layout: Layout) -> datetime:

@@ -83,20 +83,19 @@ def holder_of(account_id: str) -> str:
 
 def views_of(known: Known, at: datetime) -> dict[str, View]:
     """Fold what was known of one holder, and of those merged with it, and give each account by its id."""
-    state, parked, position = fold_known(ACCOUNTS, known)
-    folded = {name: list(rows) for name, rows in ACCOUNTS.rows(known.root, state).items()}
-    lines: Sequence[Line] = state.lines
+    folded = fold_known(ACCOUNTS, known)
+    lines = [Line(*row) for row in folded.rows["statement"]]
     views = {}
-    for row in _dicts("accounts", folded["accounts"], known.root):
+    for row in _dicts("accounts", folded.rows["accounts"], known.root):
         account_id = row["account_id"]
-        lots = [lot for lot in _dicts("lots", folded["lots"], known.root) if lot["account_id"] == account_id]
+        lots = [lot for lot in _dicts("lots", folded.rows["lots"], known.root) if lot["account_id"] == account_id]
         lots.sort(key=lambda lot: (lot["expires_on"] is None, lot["expires_on"], lot["earned_at"], lot["lot_id"]))
         views[account_id] = View(
             row,
             lots,
             at,
             [line for line in lines if line.account_id == account_id],
-            {"parked": parked, "parked_position": position} if parked else None,
+            {"parked": folded.parked, "parked_position": folded.parked_position} if folded.parked else None,
         )
     return views
 

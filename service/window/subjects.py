@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ledger.facts import decode, kind_of
+from ledger.facts import kind_of
 from projections.as_of import EVERYTHING, Known, fold_known, known_of
 from projections.catalogue import PROJECTIONS
 from projections.ends import Zones, as_at
@@ -21,6 +21,7 @@ from projections.joined import Groups, groups_of
 from projections.programmes import read_terms
 from projections.projection import Projection
 from projections.settled_then import settled_otherwise
+from projections.store import decoded
 from service.answers import answer
 from service.window.reading import Reader, Times, candidates, only, reach, reader, times_of
 from service.window.steps import Page, cause_of, events_of, explains, said, shown_stuck, steps_asked
@@ -138,7 +139,7 @@ async def history(read: Reader, subject_kind: str, subjects: Sequence[str]) -> l
             "fact": row["kind"],
             "position": row["position"],
             "untimed": row["untimed"],
-            "says": said(decode(row["kind"], row["body"])),
+            "says": said(decoded(row["kind"], row["body"])),
         }
         for row in rows
     ]
@@ -155,14 +156,13 @@ async def known_subject(read: Reader, projection: Projection, refs: Sequence[str
 
 def shown_known(projection: Projection, known: Known) -> dict[str, Any]:
     """Fold what was known of a subject and show its rows and history; {} if that comes to no row."""
-    state, parked, position = fold_known(projection, known)
-    folded = {name: list(rows) for name, rows in projection.rows(known.root, state).items()}
-    shown_row = _first_row(projection, known.root, folded)
+    folded = fold_known(projection, known)
+    shown_row = _first_row(projection, known.root, folded.rows)
     if not shown_row:
         return {}
     for table in projection.tables[1:]:
         shown_row[table.name] = [
-            {"id": known.root, **dict(zip(table.columns, row, strict=True))} for row in folded[table.name]
+            {"id": known.root, **dict(zip(table.columns, row, strict=True))} for row in folded.rows[table.name]
         ]
     shown_row["history"] = [
         {
@@ -174,8 +174,8 @@ def shown_known(projection: Projection, known: Known) -> dict[str, Any]:
         }
         for fact, at in known.told[: HISTORY_MAX + 1]
     ]
-    if parked:
-        shown_row["parked"] = {"parked": parked, "parked_position": position}
+    if folded.parked:
+        shown_row["parked"] = {"parked": folded.parked, "parked_position": folded.parked_position}
     return shown_row
 
 
@@ -190,9 +190,7 @@ def cut(projection: Projection, shown_row: dict[str, Any]) -> dict[str, Any]:
 
 def first_row(projection: Projection, known: Known) -> dict[str, Any]:
     """Fold what was known of a subject and show its row alone; {} if it comes to none."""
-    state = fold_known(projection, known).state
-    folded = {name: list(rows) for name, rows in projection.rows(known.root, state).items()}
-    return _first_row(projection, known.root, folded)
+    return _first_row(projection, known.root, fold_known(projection, known).rows)
 
 
 def _first_row(projection: Projection, subject: str, folded: Mapping[str, Sequence[tuple[Any, ...]]]) -> dict[str, Any]:

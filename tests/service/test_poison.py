@@ -15,9 +15,11 @@ from tests.ledger.vendors.golden import samples
 from tests.mutations import damaged, muddled, planted, written
 from tests.poison import poison
 from tests.service.house import serving
+from tests.service.test_adjustments import ACCOUNT, WORDS, key_of, post
 
 SAMPLES = [sample for sample in samples() if sample.parent.name in VENDORS]
 PARKED = "SELECT subject, parked FROM subjects WHERE parked IS NOT NULL"
+NO_NUMBERS = ("1e1000000", "-1e1000000", "1e999999999", "9" * 900_000, "NaN", "-Infinity", "1_000", "\u0663", "0x3c")
 LONG = "".join(f"{n:04x}" for n in range(5_000))  # too long for an index, and not to be compressed
 
 
@@ -96,6 +98,34 @@ async def test_what_no_row_can_hold_stops_neither_the_door_nor_the_projections(d
         events = (await acme.ask_now("/v1/ledger/events"))["items"]
         assert [event["position"] for event in events] == [1, 2]
         assert (await acme.ask_now("/v1/reconciliation/parked"))["items"] == []
+
+
+async def test_points_that_are_no_number_cost_their_own_event_only(dsn: str) -> None:
+    """A number of nine characters once overflowed in reading, and stopped the projections of its ledger for ever."""
+    sound = issued("0", 0, 2, 100)
+    poisoned = [
+        sound.replace(b'"eventId": "0"', b'"eventId": "%d"' % n).replace(
+            b'"totalPointsIssued": 100', b'"totalPointsIssued": "%b"' % points.encode()
+        )
+        for n, points in enumerate(NO_NUMBERS, 1)
+    ]
+
+    async with serving(dsn, "acme", "beta") as [acme, beta]:
+        admin = await key_of(dsn, acme, "admin")
+        statuses = [(await acme.deliver(body))[0] for body in poisoned]
+        await acme.deliver(issued("good", 1, 1, 50))
+        await beta.deliver(issued("good", 0, 1, 50))
+
+        assert statuses == [200] * len(poisoned)
+        for position in range(1, len(poisoned) + 1):
+            event = await acme.ask_now(f"/v1/ledger/events/{position}")
+            assert (event["unread"], event["facts"]) == ("unrecognised", [])
+            assert event["reason"].startswith("totalPointsIssued ")
+        for house in (acme, beta):
+            assert (await house.ask_now(ACCOUNT))["available"] == "50"
+        for points in NO_NUMBERS:
+            status, refused = await post(acme, admin, f"{ACCOUNT}/adjustments", {"points": points, **WORDS})
+            assert (status, "points" in str(refused)) == (400, True), points
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

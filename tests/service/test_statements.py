@@ -52,9 +52,11 @@ def test_a_number_is_read_as_people_write_it(text: str, number: str) -> None:
     assert as_number(text) == Decimal(number)
 
 
-@pytest.mark.parametrize("text", ["", "many", "NaN", "Infinity", "1e400", "0.0000001", "1" * 40])
+@pytest.mark.parametrize(
+    "text", ["", "many", "NaN", "Infinity", "1e400", "1e1000000", "1_000", "\u0663", "1" * 40, "1" * 10**6]
+)
 def test_what_is_no_number_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not a number"):
+    with pytest.raises(ValueError, match=r"is (not a number|beyond|too long)"):
         as_number(text)
 
 

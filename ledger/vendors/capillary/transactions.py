@@ -3,17 +3,18 @@
 An update tells only a part of the bill, so what it leaves out is not said to be empty.
 """
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from ledger.decimals import parse_decimal
 from ledger.facts import Fact
 from ledger.facts.bills import BillAdded, BillUpdated
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.capillary.places import Entered
 from ledger.vendors.capillary.words import OrNothing, word
-from ledger.vendors.shape import Id, OptionalId, Text, as_id, squeeze
+from ledger.vendors.shape import Id, OptionalId, Text, as_id, number_text
 from ledger.vendors.vendor import Kind, Stamp
 
 AMOUNT_MAX = Decimal(10) ** 15
@@ -25,26 +26,15 @@ BILL_TYPES = frozenset({"REGULAR", "RETURN", "MIXED", "NOT_INTERESTED", "NOT_INT
 
 
 def as_amount(value: Any) -> Decimal | None:
-    """Read money exactly, with as many places as the till sent; None where nothing is said.
+    """Read money exactly, with as many places as the till sent, up to AMOUNT_PLACES_MAX; None where nothing is said.
 
-    Raises ValueError for what is no number, beyond AMOUNT_MAX, or finer than AMOUNT_PLACES_MAX decimal places.
+    Raises ValueError for what is no number, or beyond AMOUNT_MAX.
     """
     if value is None or (type(value) is str and not value.strip()):
         return None
     if type(value) is bool or not isinstance(value, int | str | Decimal):
-        raise ValueError("not an amount")
-    try:
-        amount = Decimal(squeeze(value)) if isinstance(value, str) else Decimal(value)
-    except InvalidOperation:
-        raise ValueError("not an amount") from None
-    if not amount.is_finite() or abs(amount) > AMOUNT_MAX:
-        raise ValueError("an amount out of range")
-    if amount == amount.to_integral_value():
-        return amount.quantize(Decimal(1))
-    amount = amount.normalize()
-    if amount.as_tuple().exponent < -AMOUNT_PLACES_MAX:  # type: ignore[operator]  # finite: an int
-        raise ValueError("an amount finer than any money")
-    return amount
+        raise ValueError("is not a number")
+    return parse_decimal(number_text(value), largest=AMOUNT_MAX, places=AMOUNT_PLACES_MAX)
 
 
 def as_count(value: Any) -> int | None:
@@ -52,8 +42,8 @@ def as_count(value: Any) -> int | None:
     text = as_id(value)
     if text is None:
         return None
-    if not text.isdecimal() or int(text) > LINE_ITEMS_MAX:
-        raise ValueError("not a count")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 7 or int(text) > LINE_ITEMS_MAX:
+        raise ValueError("is not a count")
     return int(text)
 
 

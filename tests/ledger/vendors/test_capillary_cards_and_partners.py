@@ -27,7 +27,7 @@ def test_a_card_whose_fields_are_not_mentioned_may_have_any() -> None:
 
 
 def test_a_card_without_a_number_is_not_recognised() -> None:
-    assert refusal_of("cardUpdated", {"currentStatusLabel": "ACTIVE"}) == "the shape does not fit at cardNumber"
+    assert refusal_of("cardUpdated", {"currentStatusLabel": "ACTIVE"}) == "cardNumber is absent"
 
 
 def partner(name: str, **more: Any) -> Any:
@@ -64,4 +64,4 @@ def test_names_are_trimmed_and_types_mended() -> None:
 def test_a_membership_of_nothing_is_not_recognised(missing: Any) -> None:
     data = {"customerIdentifiers": {"customerId": 10}, "loyaltyProgramId": 9, "partnerProgramId": 45, missing: None}
 
-    assert refusal_of("partnerProgramLinked", data) == f"the shape does not fit at {missing}"
+    assert refusal_of("partnerProgramLinked", data) == f"{missing} is absent"

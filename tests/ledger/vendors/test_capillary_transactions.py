@@ -31,9 +31,7 @@ def test_amounts_are_exact(sent: Any, told: Any) -> None:
 
 @pytest.mark.parametrize("amount", ["twelve", True, "NaN", 1e17, {"value": 1}])
 def test_what_is_no_amount_is_not_recognised(amount: Any) -> None:
-    assert (
-        refusal_of("transactionAdded", {"transactionId": 500, "amount": amount}) == "the shape does not fit at amount"
-    )
+    assert refusal_of("transactionAdded", {"transactionId": 500, "amount": amount}).startswith("amount is ")
 
 
 def test_a_gross_amount_of_nothing_beside_a_net_one_is_not_given() -> None:
@@ -67,7 +65,7 @@ def test_line_items_are_counted(sent: Any, told: Any) -> None:
 def test_what_is_no_count_is_not_recognised(count: Any) -> None:
     reason = refusal_of("transactionAdded", {"transactionId": 500, "lineItemCount": count})
 
-    assert reason == "the shape does not fit at lineItemCount"
+    assert reason.startswith("lineItemCount is ")
 
 
 @pytest.mark.parametrize("number", ["null", "-1", "", None])
@@ -89,4 +87,4 @@ def test_a_bill_may_name_no_customer() -> None:
 def test_a_bill_without_an_id_is_not_recognised(transaction: Any) -> None:
     reason = refusal_of("transactionAdded", {"transactionId": transaction})
 
-    assert reason == "the shape does not fit at transactionId"
+    assert reason.startswith("transactionId is ")

@@ -1,0 +1,57 @@
+"""Exact decimal numbers: one grammar to read them, one spelling to write them.
+
+The cost of reading is bounded: length and exponent are checked on the text, before any arithmetic. `Decimal` itself
+would take "1e1000000" and then overflow, and it would take "1_000" and Arabic digits, which no vendor writes.
+"""
+
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+NUMBER_CHARACTERS_MAX = 100  # a Java double has 24 at most, an exact decimal of any vendor fewer than this
+DIGITS_MAX = 150  # of a result: more than any bounded number has after rounding
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]{1,9})?")
+_EXACT = Context(prec=DIGITS_MAX, rounding=ROUND_HALF_EVEN)
+_ZERO = Decimal(0)
+
+
+def parse_decimal(text: str, *, largest: Decimal, places: int) -> Decimal:
+    """Read a number in ASCII digits, with an optional sign, point and exponent; no blanks, no separators.
+
+    What is finer than `places` decimal places is rounded, half to even: binary noise (268.28000000000003) and the
+    remains of a subtraction (5.55E-17) are no figures of anybody's. The result is normalized (see `normalized`).
+
+    Raises ValueError if the text is no such number, or its amount is above `largest`.
+    """
+    if len(text) > NUMBER_CHARACTERS_MAX:
+        raise ValueError("is too long for a number")
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("is not a number")
+    number = Decimal(text)
+    if not number:
+        return _ZERO
+    magnitude = number.adjusted()  # of the first digit: 10 ** magnitude <= amount < 10 ** (magnitude + 1)
+    if magnitude < -places - 1:
+        return _ZERO
+    if magnitude > largest.adjusted() or number.copy_abs().compare(largest, _EXACT) == 1:
+        raise ValueError(f"is beyond {plain(largest)}")
+    return normalized(number.quantize(Decimal(1).scaleb(-places), context=_EXACT))
+
+
+def normalized(number: Decimal) -> Decimal:
+    """Return the same number in the one form that this software keeps: without trailing zeros behind the point, without
+    an exponent, and without a negative zero. So equal numbers have equal texts: 10000, 0.5, 0.000001."""
+    if not number:
+        return _ZERO
+    reduced = number.normalize(_EXACT)
+    exponent = reduced.as_tuple().exponent
+    assert isinstance(exponent, int), "not finite"
+    return reduced if exponent <= 0 else reduced.quantize(Decimal(1), context=_EXACT)
+
+
+def plain(number: Decimal) -> str:
+    """Write a number in the one spelling of every answer, file and posting: "165", "0.269", never "1E+4" or "3.50"."""
+    text = format(number, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text

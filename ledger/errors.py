@@ -4,7 +4,8 @@ LedgerError
 ├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
 ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited, NothingToAdopt,
 │   AdjustmentDiffers, NotPromoted, PeriodNotClosable
-├── Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue
+├── Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue,
+│   LedgerReadsTooMany
 ├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
 ├── ExportWrong (an exported ledger that is not put back)
 ├── NoteWrong (a signed note that we do not accept)
@@ -117,6 +118,10 @@ class RebuildRuns(Unavailable):
 
 class RebuildDue(Unavailable):
     """The tables were made by another version of this software and stay as they are; run `loyalty rebuild`."""
+
+
+class LedgerReadsTooMany(Unavailable):
+    """Too many requests of this ledger are being answered; ask again later."""
 
 
 class SetupWrong(LedgerError):

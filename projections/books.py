@@ -18,7 +18,7 @@ from projections.joined import components, groups_of
 from projections.settled_then import settled_otherwise
 from projections.terms import programme_of
 
-ROWS_PER_FETCH = 5_000
+ROWS_PER_FETCH = 500  # others on the event loop have their turn between two
 HOLDERS_PER_FOLD = 100
 BOOKS_PER_TURN = 20  # then others on the event loop get theirs
 

@@ -7,10 +7,11 @@ lot has none: debt, promised points, points in transit or held. Days and months 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -43,6 +44,7 @@ PRIOR_PERIOD = "prior_period"  # what was told of a closed period after it was c
 NAMES = (*dict.fromkeys(name for name, _ in MOVEMENTS.values()), SETTLED, PRIOR_PERIOD)
 TAKEN = frozenset(name for name, taken in MOVEMENTS.values() if taken)
 STATES = ("promised", "available", "held", "in_transit", "debt")
+LINES_PER_STEP = 100
 BEFORE = date.min  # stands for all days before the first that is asked for
 
 
@@ -72,6 +74,10 @@ class Key(NamedTuple):
     period: date
     vintage: date | None
 
+    @property
+    def without_vintage(self) -> "Key":
+        return self._replace(vintage=None)
+
 
 class Row(NamedTuple):
     """One row: opening + issued + converted + transfers_in + merged + adjusted + openings + unseen + settled +
@@ -100,22 +106,42 @@ class Tie(NamedTuple):
         return self.closing - self.accounts
 
 
+class Sums:
+    """What moved in one period of one vintage, and how the states changed."""
+
+    __slots__ = ("moved", "states")
+
+    def __init__(self) -> None:
+        self.moved: dict[str, Decimal] = {}
+        self.states: dict[str, Decimal] = {}
+
+
+Kind = tuple[str, str]  # programme and unit
+Closings = Mapping[date | None, Decimal]  # what stands at the end, by vintage
+
+
 class RollForward:
     """Adds up books. What it remembers grows with days, vintages and programmes, not with accounts."""
 
     def __init__(self, ask: Ask, terms: Terms) -> None:
         self._ask = ask
         self._terms = terms
-        self._moved: dict[tuple[Key, str], Decimal] = defaultdict(Decimal)
-        self._states: dict[tuple[Key, str], Decimal] = defaultdict(Decimal)
-        self._balances: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        self._sums: dict[Kind, dict[date, dict[date | None, Sums]]] = {}
+        self._balances: dict[Kind, Decimal] = defaultdict(Decimal)
 
     def add(self, book: Book) -> None:
         """Add one holder's book, and let the time pass until the last day is over."""
+        for _ in self.adding(book):
+            pass
+
+    def adding(self, book: Book) -> Iterator[None]:
+        """Add one holder's book in steps of a bounded number of lines."""
         ends = {id_: self._end(account) for id_, account in book.accounts.items() if self._asked(account)}
         lapses = lapse(book, max(ends.values())) if ends else []
         balances: dict[str, Decimal] = {}
-        for line in [*book.lines, *lapses]:
+        for n, line in enumerate(chain(book.lines, lapses), 1):
+            if n % LINES_PER_STEP == 0:
+                yield
             if line.account_id not in ends or line.occurred_at > ends[line.account_id]:
                 continue
             account = book.accounts[line.account_id]
@@ -145,51 +171,94 @@ class RollForward:
     def _post(self, key: Key, source: str, target: str, points: Decimal) -> None:
         for name, change in ((source, -points), (target, points)):
             if name in STATES:
-                self._states[key if name == "available" else key._replace(vintage=None), name] += change
+                _add(self._of(key if name == "available" else key._replace(vintage=None)).states, name, change)
         gives, takes = target in OUTSTANDING, source in OUTSTANDING
         without = key._replace(vintage=None)
         if gives and takes:
-            self._moved[key if source == "available" else without, SETTLED] -= points
-            self._moved[key if target == "available" else without, SETTLED] += points
+            _add(self._of(key if source == "available" else without).moved, SETTLED, -points)
+            _add(self._of(key if target == "available" else without).moved, SETTLED, points)
             return
         if "promised" in (source, target) and not gives:  # nothing of it is outstanding before it is converted
             return
         key = without if "debt" in (source, target) else key
         if not takes:
-            self._moved[key, MOVEMENTS[source][0]] += points
+            _add(self._of(key).moved, MOVEMENTS[source][0], points)
         if not gives:
-            self._moved[key, MOVEMENTS[target][0]] -= points
+            _add(self._of(key).moved, MOVEMENTS[target][0], -points)
+
+    def _of(self, key: Key) -> Sums:
+        periods = self._sums.setdefault((key.programme, key.unit), {})
+        return periods.setdefault(key.period, {}).setdefault(key.vintage, Sums())
+
+    def kinds(self) -> list[Kind]:
+        """List the programmes and units in which something moved or stood, in order."""
+        return sorted(self._sums)
+
+    def closings(self, kind: Kind) -> Closings:
+        """Return what stands at the end of the last day, by vintage."""
+        found: dict[date | None, Decimal] = defaultdict(Decimal)
+        for vintages in self._sums.get(kind, {}).values():
+            for vintage, sums in vintages.items():
+                found[vintage] += sum(sums.moved.values(), ZERO)
+        return found
 
     def rows(self) -> list[Row]:
         """Give a row for each programme, unit, period and vintage in which something moved or stood, in that order."""
-        rows = []
-        periods = self._periods()
-        kinds = sorted(
-            {(key.programme, key.unit, key.vintage) for key, _ in [*self._moved, *self._states]},
-            key=lambda kind: (kind[0], kind[1], kind[2] is None, kind[2] or BEFORE),
-        )
-        for programme, unit, vintage in kinds:
+        return [row for kind in self.kinds() for row in self.rows_of(kind) if row is not None]
+
+    def rows_of(self, kind: Kind, since: date = BEFORE, carried: Closings | None = None) -> Iterator[Row | None]:
+        """Yield the rows of one programme and unit, from the period that begins on `since` on, in order.
+
+        Each row is made when it is asked for, and None is yielded between periods, so that a caller who wants few rows
+        pays for few and can give way to others. `carried` is what the stretch before was closed with: the first
+        period opens with it, and shows what is otherwise by now as a prior-period movement.
+        """
+        periods = self._sums.get(kind, {})
+        openings: dict[date | None, Decimal] = defaultdict(Decimal)
+        states: dict[date | None, dict[str, Decimal]] = {}
+        for vintage, sums in periods.get(BEFORE, {}).items():
+            _carry_on(openings, states, vintage, sums)
+        prior: dict[date | None, Decimal] = {}
+        if carried is not None:
+            prior = {one: openings.get(one, ZERO) - carried.get(one, ZERO) for one in {*openings, *carried}}
+        for period, last_day in self._periods():
+            moved = periods.get(period, {})
+            if period >= since:
+                yield from self._rows_in(kind, period, last_day, moved, openings, states, prior)
+                yield None
+            for vintage, sums in moved.items():
+                _carry_on(openings, states, vintage, sums)
+            prior = {}
+
+    def _rows_in(
+        self,
+        kind: Kind,
+        period: date,
+        last_day: date,
+        moved: Mapping[date | None, Sums],
+        openings: Mapping[date | None, Decimal],
+        states: Mapping[date | None, Mapping[str, Decimal]],
+        prior: Mapping[date | None, Decimal],
+    ) -> Iterator[Row]:
+        """Yield the rows of one period, by vintage, no vintage last."""
+        standing = {one for one, points in openings.items() if points}
+        standing |= {one for one, of in states.items() if any(of.values())}
+        worth = self._terms.ratio(kind[0], last_day)
+        for vintage in sorted(standing.union(moved, prior), key=lambda one: (one is None, one or BEFORE)):
             if self._ask.vintage is not None and vintage != self._ask.vintage:
                 continue
-            rows += self._roll(programme, unit, vintage, periods)
-        return sorted(rows, key=_order)
-
-    def _roll(self, programme: str, unit: str, vintage: date | None, periods: list[tuple[date, date]]) -> list[Row]:
-        before = Key(programme, unit, BEFORE, vintage)
-        opening = sum((self._moved.get((before, name), ZERO) for name in NAMES), ZERO)
-        states = {name: self._states.get((before, name), ZERO) for name in STATES}
-        rows = []
-        for period, last_day in periods:
-            key = Key(programme, unit, period, vintage)
-            moved = {name: self._moved.get((key, name), ZERO) for name in NAMES}
-            closing = opening + sum(moved.values(), ZERO)
-            states = {name: states[name] + self._states.get((key, name), ZERO) for name in STATES}
-            if opening or closing or any(moved.values()) or any(states.values()):
-                shown = {name: -points if name in TAKEN else points for name, points in moved.items()}
-                worth = self._terms.ratio(programme, last_day)
-                rows.append(Row(key, last_day, opening, shown, closing, {**states, "debt": -states["debt"]}, worth))
-            opening = closing
-        return rows
+            sums = moved.get(vintage) or Sums()
+            movements = {name: sums.moved.get(name, ZERO) for name in NAMES}
+            opening = openings.get(vintage, ZERO)
+            closing = opening + sum(movements.values(), ZERO)
+            movements[PRIOR_PERIOD] = prior.get(vintage, ZERO)
+            opening -= movements[PRIOR_PERIOD]
+            before = states.get(vintage, {})
+            now = {name: before.get(name, ZERO) + sums.states.get(name, ZERO) for name in STATES}
+            if opening or closing or any(movements.values()) or any(now.values()):
+                shown = {name: -points if name in TAKEN else points for name, points in movements.items()}
+                now["debt"] = -now["debt"]
+                yield Row(Key(*kind, period, vintage), last_day, opening, shown, closing, now, worth)
 
     def _periods(self) -> list[tuple[date, date]]:
         """Give the first and last day of each period, in order."""
@@ -201,11 +270,26 @@ class RollForward:
 
     def ties(self) -> list[Tie]:
         """Compare the closing of each programme and unit with the sum of its accounts' balances."""
-        closings: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-        for (key, _), points in self._moved.items():
-            closings[key.programme, key.unit] += points
+        closings = {kind: sum(self.closings(kind).values(), ZERO) for kind in self._sums}
         both = sorted(closings.keys() | self._balances.keys())
         return [Tie(*of, closings.get(of, ZERO), self._balances.get(of, ZERO)) for of in both]
+
+
+def _add(sums: dict[str, Decimal], name: str, points: Decimal) -> None:
+    """Add points to one of the sums, which this changes."""
+    sums[name] = sums.get(name, ZERO) + points
+
+
+def _carry_on(
+    openings: dict[date | None, Decimal],
+    states: dict[date | None, dict[str, Decimal]],
+    vintage: date | None,
+    sums: Sums,
+) -> None:
+    """Take what moved in a period into the openings and states of the next, which this changes."""
+    openings[vintage] += sum(sums.moved.values(), ZERO)
+    for name, points in sums.states.items():
+        _add(states.setdefault(vintage, {}), name, points)
 
 
 def totals(rows: Iterable[Row]) -> list[Row]:
@@ -215,7 +299,7 @@ def totals(rows: Iterable[Row]) -> list[Row]:
         key = row.key._replace(vintage=None)
         so_far = found.get(key)
         found[key] = row._replace(key=key) if so_far is None else _sum(so_far, row)
-    return sorted(found.values(), key=_order)
+    return sorted(found.values(), key=lambda row: order_of(row.key))
 
 
 def _sum(one: Row, other: Row) -> Row:
@@ -230,8 +314,8 @@ def _sum(one: Row, other: Row) -> Row:
     )
 
 
-def _order(row: Row) -> tuple[str, str, date, bool, date]:
-    key = row.key
+def order_of(key: Key) -> tuple[str, str, date, bool, date]:
+    """Return the place of a key in the order of the rows; no vintage comes last."""
     return (key.programme, key.unit, key.period, key.vintage is None, key.vintage or BEFORE)
 
 

@@ -4,14 +4,15 @@ The sums come from the postings; those of each account are compared with what it
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 from typing import NamedTuple
 
 from projections.accounts.lots import ZERO
 from projections.books import Account, Book, lapse
-from projections.movements import decode_postings
+from projections.movements import LINES_PER_STEP, decode_postings
 
 GIVING = ("issued", "opening", "unseen", "received")  # shown by an account's row as what they gave
 OTHERS = ("promised", "redeemed", "expired", "reversed", "sent", "in_transit", "held", "merged", "adjusted")
@@ -40,13 +41,20 @@ class TrialBalance:
 
     def add(self, book: Book) -> None:
         """Add one holder's book."""
+        for _ in self.adding(book):
+            pass
+
+    def adding(self, book: Book) -> Iterator[None]:
+        """Add one holder's book in steps of a bounded number of lines."""
         posted: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         later = {line.account_id for line in book.lines if line.occurred_at > self._at}
         lapses = lapse(book, self._at)
         lapsed: dict[str, Decimal] = defaultdict(Decimal)
         for line in lapses:
             lapsed[line.account_id] -= line.points
-        for line in [*book.lines, *lapses]:
+        for n, line in enumerate(chain(book.lines, lapses), 1):
+            if n % LINES_PER_STEP == 0:
+                yield
             if line.occurred_at <= self._at:
                 classes = posted[line.account_id]
                 for source, target, points, _ in decode_postings(line.postings):

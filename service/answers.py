@@ -31,6 +31,7 @@ STATUS: Mapping[type[errors.LedgerError], HTTPStatus] = {
     errors.AdjustmentDiffers: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.NotAwaited: HTTPStatus.GATEWAY_TIMEOUT,
     errors.Refused: HTTPStatus.BAD_REQUEST,
+    errors.LedgerReadsTooMany: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.LedgerError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -72,7 +73,7 @@ def problem(error: errors.LedgerError) -> web.Response:
     """Answer with an RFC 9457 problem document."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     response = problem_of(status, str(error), type(error).__name__)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -55,6 +55,7 @@ from service.window import (
 
 RETRY_SECONDS = 1.0
 NUL = "\0"
+HOOKS = "/v1/hooks/"  # what was put on the queue is appended whether or not the client waits
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -119,7 +120,7 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         if NUL in request.path or NUL in "".join(request.query.values()):  # which no text in PostgreSQL can hold
             raise RequestInvalid("a NUL character")
-        response: web.StreamResponse = await handler(request)
+        response: web.StreamResponse = await _handled(request, handler)
     except LedgerError as error:
         response = problem(error)
     except web.HTTPException as refused:
@@ -144,6 +145,22 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         if await _is_rebuild_due(request):  # rows of another version lack what is asked of them
             response = problem(RebuildDue())
     return response
+
+
+async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Handle a request. When the client leaves, a question is given up, in the database too. What changes
+    something is finished."""
+    if request.method in ("GET", "HEAD") or request.path.startswith(HOOKS):
+        return await handler(request)
+    work = asyncio.ensure_future(handler(request))
+    work.add_done_callback(_take_exception)
+    return await asyncio.shield(work)
+
+
+def _take_exception(work: "asyncio.Future[web.StreamResponse]") -> None:
+    """Note that an exception was seen, so that asyncio does not log what it says when the client has left."""
+    if not work.cancelled():
+        work.exception()
 
 
 async def _is_rebuild_due(request: web.Request) -> bool:

@@ -5,8 +5,9 @@ opening is the closing before it, and later_items() names the accounts. Closing 
 opening the last closed month again.
 """
 
+import asyncio
 from calendar import monthrange
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -21,7 +22,19 @@ from projections.accounts import ACCOUNTS
 from projections.accounts.lots import ZERO
 from projections.as_of import terms_known
 from projections.books import Book, Line, books_of, lapse, snapshot, told_of_since
-from projections.movements import NAMES, PRIOR_PERIOD, STATES, Ask, Key, Row, last_instant, totals
+from projections.movements import (
+    BEFORE,
+    Ask,
+    Closings,
+    Key,
+    Kind,
+    RollForward,
+    Row,
+    Tie,
+    last_instant,
+    order_of,
+    totals,
+)
 from projections.terms import Terms
 from service.acts import act
 from service.answers import plain
@@ -61,31 +74,101 @@ async def closings(connection: Connection, ledger_id: int) -> list[Closing]:
     return [Closing(*row) for row in await connection.fetch(CLOSED, ledger_id)]
 
 
+class Stretch(NamedTuple):
+    """Days that are known as of one position, and what the stretch before them was closed with; None without one."""
+
+    rolled: RollForward
+    carried: Mapping[Kind, Closings] | None
+
+
+class Page(NamedTuple):
+    """Some rows of a roll-forward, in order; the totals of the periods that begin among them; whether more follow."""
+
+    rows: list[Row]
+    totals: list[Row]
+    more: bool
+
+
+class Forward(NamedTuple):
+    """A roll-forward over stretches of days, whose rows are made when they are asked for."""
+
+    stretches: Sequence[Stretch]
+
+    @property
+    def ties(self) -> list[Tie]:
+        return self.stretches[-1].rolled.ties()
+
+    def rows(self, since: Key | None = None) -> Iterator[Row | None]:
+        """Yield the rows in order, from the period of a key on. None is yielded between periods."""
+        kinds = {kind for rolled, carried in self.stretches for kind in (*rolled.kinds(), *(carried or ()))}
+        for kind in sorted(kinds):
+            if since is not None and kind < (since.programme, since.unit):
+                continue
+            first = since.period if since is not None and kind == (since.programme, since.unit) else BEFORE
+            for rolled, carried in self.stretches:
+                yield from rolled.rows_of(kind, first, None if carried is None else carried.get(kind, {}))
+
+    async def page(self, after: Key | None, limit: int) -> Page:
+        """Make the rows after a key, at most `limit`. Others on the event loop have their turn between periods."""
+        page: list[Row] = []
+        of_totals: list[Row] = []
+        told = None if after is None else after.without_vintage  # its total stands on an earlier page
+        more = False
+        for row in self.rows(after):
+            if row is None:
+                await asyncio.sleep(0)
+                continue
+            if after is not None and order_of(row.key) <= order_of(after):
+                continue
+            group = row.key.without_vintage
+            if len(page) == limit:
+                more = True
+                if group == told or group != page[-1].key.without_vintage:
+                    break
+            else:
+                page.append(row)
+            if group != told:
+                of_totals.append(row)
+        return Page(page, totals(of_totals), more)
+
+
 async def liability(
     connection: Connection, ledger_id: int, ask: Ask, position: int | None, *, now: int | None = None
 ) -> Liability:
+    """Give all rows of a roll-forward; see `forward`."""
+    done = await forward(connection, ledger_id, ask, position, now=now)
+    rows: list[Row] = []
+    for row in done.rows():
+        if row is None:
+            await asyncio.sleep(0)
+        else:
+            rows.append(row)
+    return Liability(rows, totals(rows), done.ties)
+
+
+async def forward(
+    connection: Connection, ledger_id: int, ask: Ask, position: int | None, *, now: int | None = None
+) -> Forward:
     """Roll the points outstanding forward: closed days as known when they were closed, others as known now, or at
     the position `now`. With another `position` all days are as known at it, closed or not."""
     if position is not None:
-        return await roll_forward(connection, ledger_id, ask, position)
+        return Forward([Stretch(await roll_forward(connection, ledger_id, ask, position), None)])
     closed = await closings(connection, ledger_id)
     last = closed_on_eve(closed, ask.first)
-    carried: dict[Key, Row] | None = None
+    carried: dict[Kind, Closings] | None = None
     if last is not None:
-        eve = await roll_forward(
-            connection, ledger_id, ask._replace(first=last.last_day, last=last.last_day), last.known_position
-        )
-        carried = _closings_of(eve.rows)
-    rows: list[Row] = []
-    done = Liability([], [], [])
+        eve = ask._replace(first=last.last_day, last=last.last_day)
+        carried = _closings_of(await roll_forward(connection, ledger_id, eve, last.known_position))
+    stretches = []
     for first, last_day, known in segments(ask, closed, now):
-        done = await roll_forward(connection, ledger_id, ask._replace(first=first, last=last_day), known)
-        if carried is not None:
-            done = done._replace(rows=_carry(carried, done.rows, ask, first, last_day))
-        carried = _closings_of([row for row in done.rows if row.last_day == last_day])
-        rows += done.rows
-    rows.sort(key=lambda row: (row.key.programme, row.key.unit, row.key.period, row.key.vintage or date.max))
-    return Liability(rows, totals(rows), done.ties)
+        rolled = await roll_forward(connection, ledger_id, ask._replace(first=first, last=last_day), known)
+        stretches.append(Stretch(rolled, carried))
+        carried = _closings_of(rolled)
+    return Forward(stretches)
+
+
+def _closings_of(rolled: RollForward) -> dict[Kind, Closings]:
+    return {kind: rolled.closings(kind) for kind in rolled.kinds()}
 
 
 def closed_on_eve(closed: Sequence[Closing], first: date) -> Closing | None:
@@ -106,29 +189,6 @@ def segments(ask: Ask, closed: Sequence[Closing], now: int | None) -> list[tuple
     if first <= ask.last:
         found.append((first, ask.last, now))
     return found
-
-
-def _closings_of(rows: Sequence[Row]) -> dict[Key, Row]:
-    """Give what stands at the end, by programme, unit and vintage."""
-    return {row.key._replace(period=date.min): row for row in rows}
-
-
-def _carry(carried: Mapping[Key, Row], rows: Sequence[Row], ask: Ask, first: date, last: date) -> list[Row]:
-    """Open a stretch with what the one before was closed with; what is otherwise by now is a prior-period movement."""
-    period = ask.period(first)
-    openings = {row.key._replace(period=date.min): row for row in rows if row.key.period == period}
-    adjusted = [row for row in rows if row.key.period != period]
-    for of in carried.keys() | openings.keys():
-        row = openings.get(of)
-        closed = carried[of].closing if of in carried else ZERO
-        if row is None:  # nothing of it is left by now
-            zero = dict.fromkeys(NAMES, ZERO)
-            end = min(last, _last_day(period)) if ask.monthly else period
-            row = Row(of._replace(period=period), end, ZERO, zero, ZERO, dict.fromkeys(STATES, ZERO))
-        moved = {**row.movements, PRIOR_PERIOD: row.opening - closed}
-        if closed or row.closing or any(moved.values()) or any(row.states.values()):
-            adjusted.append(row._replace(opening=closed, movements=moved))
-    return adjusted
 
 
 async def close_period(connection: Connection, vault: Vault, ledger: Ledger, period: str, *, by: str) -> int:

@@ -18,6 +18,7 @@ from service.answers import read_int
 from service.appender import Appender
 from service.readers import Readers
 from service.settings import Settings
+from service.shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, Shares
 
 CALLER_SECONDS = 5.0  # how long a revoked key or a dropped secret may still open the door
 CALLERS_MAX = 10_000
@@ -68,6 +69,8 @@ class House:
         self.vault = vault
         self.appender = appender
         self.projector = projector
+        self.reads = Shares(max(1, settings.pool_size // 2), WAITING_MAX)
+        self.heavy_reads = Shares(HEAVY_MAX, HEAVY_WAITING_MAX)
         self.rebuilding: asyncio.Task[None] | None = None  # the rebuild that a caller asked this process for
         self.inbound = Briefly(self._find_connection)
         self.keys = Briefly(self._find_key)

@@ -1,5 +1,6 @@
 """Work out trial balance and liability of a ledger from its books: streamed, from one snapshot of the database."""
 
+import asyncio
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ from ledger.database import Connection
 from projections.accounts import ACCOUNTS
 from projections.as_of import terms_known
 from projections.books import books, snapshot
-from projections.movements import NAMES, STATES, Ask, RollForward, Row, Tie, totals
+from projections.movements import NAMES, STATES, Ask, RollForward, Row, Tie
 from projections.trial_balance import TrialBalance
 
 # Accounts whose columns do not sum to zero: none, or a rule is wrong. Contra classes are shown as what they gave.
@@ -32,7 +33,8 @@ async def trial_balance(connection: Connection, ledger_id: int, at: datetime, po
     balance = TrialBalance(at)
     async with snapshot(connection):
         async for book in books(connection, ledger_id, position):
-            balance.add(book)
+            for _ in balance.adding(book):
+                await asyncio.sleep(0)
     return balance
 
 
@@ -42,15 +44,15 @@ async def unbalanced(connection: Connection, ledger_id: int) -> int:
     return count
 
 
-async def roll_forward(connection: Connection, ledger_id: int, ask: Ask, position: int | None) -> Liability:
+async def roll_forward(connection: Connection, ledger_id: int, ask: Ask, position: int | None) -> RollForward:
     """Roll the points outstanding forward over some days, as known at a position."""
     async with snapshot(connection):
         terms = await terms_known(connection, ledger_id, ACCOUNTS, position)
         rolled = RollForward(ask, terms)
         async for book in books(connection, ledger_id, position):
-            rolled.add(book)
-    rows = rolled.rows()
-    return Liability(rows, totals(rows), rolled.ties())
+            for _ in rolled.adding(book):
+                await asyncio.sleep(0)
+    return rolled
 
 
 def shown_row(row: Row) -> dict[str, Any]:

@@ -56,4 +56,10 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
+        return Server(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=True,  # of a client that has left: see app._handled
+            loop=made._loop,
+            **made._kwargs,
+        )

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from ledger.vendors.shape import EARLIEST, LATEST_DAY
-from projections.movements import Ask, Row
+from projections.movements import Ask, Key, Row
 from service.answers import answer, decode_cursor, encode_cursor
-from service.closing import liability
+from service.closing import forward
 from service.liability import month_of, shown_row, trial_balance, unbalanced
 from service.window.programmes import find_programme
 from service.window.reading import Reader, Times, limit_of, reach, reader, times_of
@@ -24,7 +24,7 @@ MONTH = re.compile(r"2[01][0-9]{2}-(0[1-9]|1[0-2])")  # as far as days are read 
 async def get_trial_balance(request: web.Request) -> web.Response:
     """GET /v1/trial-balance: the classes of all accounts by programme and unit, at ?at=, as known at ?as_of_position=
     or ?known_at=. "balanced" says that each sums to zero, and that every account's postings come to what it holds."""
-    async with reader(request) as read:
+    async with reader(request, heavy=True) as read:
         times = await times_of(read, request)
         balance = await trial_balance(read.connection, read.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
@@ -48,23 +48,23 @@ async def get_liability(request: web.Request) -> web.Response:
     month, for each programme, unit and vintage; ?programme=, ?unit= and ?vintage=2026-03 choose. Closed months are as
     known when they were closed, unless ?as_of_position= or ?known_at= say otherwise.
 
-    "ties" says that the closing is the sum of the accounts."""
+    "totals" are the sums over vintages of the periods that begin on this page. "ties" says that the closing is the sum
+    of the accounts."""
     limit = limit_of(request)
-    after = decode_cursor(request.query.get("cursor"), str, str, str, str)
-    async with reader(request) as read:
+    after = read_cursor(request.query.get("cursor"))
+    async with reader(request, heavy=True) as read:
         times = await times_of(read, request)
         ask = await asked(read, request.query, times)
-        done = await liability(read.connection, read.ledger.ledger_id, ask, times.position)
-        rows = done.rows if after is None else [row for row in done.rows if cursor_of(row) > after]
-        more = encode_cursor(*cursor_of(rows[limit - 1])) if len(rows) > limit else None
+        done = await forward(read.connection, read.ledger.ledger_id, ask, times.position)
+        page = await done.page(after, limit)
         return answer(
             {
                 "from": ask.first,
                 "to": ask.last,
                 "by": "month" if ask.monthly else "day",
-                "items": [shown_row(row) for row in rows[:limit]],
-                "next": more,
-                "totals": [shown_row(row) for row in done.totals],
+                "items": [shown_row(row) for row in page.rows],
+                "next": encode_cursor(*cursor_of(page.rows[-1])) if page.more else None,
+                "totals": [shown_row(row) for row in page.totals],
                 "ties": not any(tie.difference for tie in done.ties),
                 "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
                 **await reach(read, times),
@@ -116,8 +116,22 @@ def read_period(text: str) -> str:
 
 
 def cursor_of(row: Row) -> list[Any]:
-    """Give the place of a row in the order of the rows; no vintage comes last."""
+    """Give the place of a row in the order of the rows; no vintage is "~"."""
     return [row.key.programme, row.key.unit, row.key.period.isoformat(), month_of(row.key.vintage) or "~"]
+
+
+def read_cursor(text: str | None) -> Key | None:
+    """Read what `cursor_of` gave. Raises RequestInvalid."""
+    parts = decode_cursor(text, str, str, str, str)
+    if parts is None:
+        return None
+    programme, unit, period, vintage = parts
+    try:
+        return Key(
+            programme, unit, date.fromisoformat(period), None if vintage == "~" else read_month(vintage, "cursor")
+        )
+    except ValueError:
+        raise RequestInvalid("cursor") from None
 
 
 ROUTES = [

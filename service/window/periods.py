@@ -56,7 +56,7 @@ async def get_period(request: web.Request) -> web.Response:
     ITEMS_MAX items the rest is cut, and "truncated" is true."""
     refuse_times(request)
     period = read_period(request.match_info["period"])
-    async with reader(request) as read:
+    async with reader(request, heavy=True) as read:
         ledger_id = read.ledger.ledger_id
         row = await read.connection.fetchrow(PERIOD, ledger_id, period)
         first, last = days_of(period)

@@ -1,7 +1,7 @@
 """What every answer from a projection shares: who asks, how far the rows reach, and how a thing is named."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from ledger.errors import NotAwaited, RequestInvalid, SubjectUnknown
 from ledger.registry import Access, Ledger
 from projections.as_of import AsOf, position_at
 from service.answers import read_int, read_time
-from service.house import HOUSE
+from service.house import HOUSE, House
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
@@ -65,16 +65,32 @@ async def caller(request: web.Request, scope: str = "read", *or_scopes: str) -> 
 
 
 @asynccontextmanager
-async def reader(request: web.Request, scope: str = "read", *or_scopes: str) -> AsyncIterator[Reader]:
+async def reader(
+    request: web.Request, scope: str = "read", *or_scopes: str, heavy: bool = False
+) -> AsyncIterator[Reader]:
     """Check the caller's key, which must carry one of the scopes, wait for ?min_position=, and lend a connection; who
     only reads gets one that PostgreSQL confines to the ledger of the key, whatever the statements say.
     A look with scope audit is written down first, with the reason in ?why=: any at what only that scope opens, and with
     a key that carries it at what `read` opens, too.
 
-    Raises BadCredentials, ScopeMissing or NotAwaited.
+    Each ledger has a share of the connections. Answers that are `heavy`, which add up a whole ledger, are made one at a
+    time for each ledger.
+
+    Raises BadCredentials, ScopeMissing, NotAwaited or LedgerReadsTooMany.
     """
     house = request.app[HOUSE]
     access = await caller(request, scope, *or_scopes)
+    async with AsyncExitStack() as places:
+        if heavy:
+            await places.enter_async_context(house.heavy_reads.take(access.ledger.ledger_id))
+        await places.enter_async_context(house.reads.take(access.ledger.ledger_id))
+        yield await places.enter_async_context(_reader(house, request, access, scope, *or_scopes))
+
+
+@asynccontextmanager
+async def _reader(
+    house: House, request: web.Request, access: Access, scope: str, *or_scopes: str
+) -> AsyncIterator[Reader]:
     if scope not in READING_SCOPES:
         async with house.pool.acquire() as connection:
             yield Reader(connection, access.ledger, access.key_id)

@@ -24,7 +24,7 @@ async def get_summary(request: web.Request) -> web.Response:
     """GET /v1/reconciliation: how many matters are open in each list, and how many points are at stake, at ?at=
     (default now) with ?grace_hours= instead of each list's own grace."""
     at, grace = _time_of(request)
-    async with reader(request) as read:
+    async with reader(request, heavy=True) as read:
         totals = await catalogue.totals_of(read.connection, read.ledger.ledger_id, at, grace)
         lists = [{**one, "href": f"/v1/reconciliation/{one['list']}"} for one in catalogue.shown_totals(totals)]
         return answer(
@@ -42,7 +42,7 @@ def list_handler(one: OpenList) -> Any:
             after = one.key_of(decode_cursor(request.query.get("cursor")))
         except ValueError:
             raise RequestInvalid("cursor") from None
-        async with reader(request) as read:
+        async with reader(request, heavy=_wants_csv(request)) as read:
             asked = Asked(read.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit_of(request), after)
             if _wants_csv(request):
                 return await _export(request, read, one, asked)

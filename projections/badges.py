@@ -63,6 +63,7 @@ BADGES_TABLE = Table(
     index=(
         "ALTER TABLE badges ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX badges_customer ON badges (ledger_id, customer)",
+        "CREATE INDEX badges_flagged ON badges (ledger_id, subject) WHERE missing_count > 0",
     ),
     columns=BadgeRow._fields,
     key=(),
@@ -115,7 +116,7 @@ def badge_rows(_subject: str, badge: Badge) -> Rows:
 
 BADGES = Projection(
     name="badges",
-    version=1,
+    version=2,
     subject="badge",
     start=Badge,
     on={BadgeEarned: earn},

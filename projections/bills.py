@@ -73,6 +73,8 @@ BILLS_TABLE = Table(
         "CREATE INDEX bills_named_before ON bills USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX bills_customer ON bills (ledger_id, customer)",
         "CREATE INDEX bills_number ON bills (ledger_id, number)",
+        "CREATE INDEX bills_flagged ON bills (ledger_id, subject) "
+        "WHERE incomplete OR delivery_status_unknown OR entered_in_future",
     ),
     columns=BillRow._fields,
     key=(),
@@ -138,7 +140,7 @@ def bill_rows(_subject: str, bill: Bill) -> Rows:
 
 BILLS = Projection(
     name="bills",
-    version=2,
+    version=3,
     subject="bill",
     start=Bill,
     on={BillAdded: add, BillUpdated: update},

@@ -41,7 +41,10 @@ CARDS_TABLE = Table(
             status text, previous_status text, status_since timestamptz, fields text[] NOT NULL,
             gap boolean NOT NULL, updated_at timestamptz, last_position bigint NOT NULL)
         """,
-    index=("ALTER TABLE cards ADD PRIMARY KEY (ledger_id, subject)",),
+    index=(
+        "ALTER TABLE cards ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX cards_flagged ON cards (ledger_id, subject) WHERE gap",
+    ),
     columns=CardRow._fields,
     key=(),
 )
@@ -76,7 +79,7 @@ def card_rows(_subject: str, card: Card) -> Rows:
 
 CARDS = Projection(
     name="cards",
-    version=1,
+    version=2,
     subject="card",
     start=Card,
     on={CardUpdated: update},

@@ -122,8 +122,8 @@ COUPONS_TABLE = Table(
         "ALTER TABLE coupons ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX coupons_named_before ON coupons USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX coupons_customer ON coupons (ledger_id, customer)",
-        "CREATE INDEX coupons_doubtful ON coupons (ledger_id, subject) "
-        "WHERE over_redeemed OR reversed_unseen OR claim_differs",
+        "CREATE INDEX coupons_flagged ON coupons (ledger_id, subject) "
+        "WHERE over_redeemed OR reversed_unseen OR claim_differs OR incomplete",
     ),
     columns=CouponRow._fields,
     key=(),
@@ -230,7 +230,7 @@ def _status(coupon: Coupon) -> str:
 
 COUPONS = Projection(
     name="coupons",
-    version=3,
+    version=4,
     subject="coupon",
     start=Coupon,
     on={CouponIssued: issue, CouponRedeemed: redeem, CouponRedemptionReversed: reverse},

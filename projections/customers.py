@@ -88,6 +88,7 @@ CUSTOMERS_TABLE = Table(
         "CREATE INDEX customers_named_before ON customers USING gin (named_before) WHERE named_before IS NOT NULL",
         "CREATE INDEX customers_to_erase ON customers (ledger_id, subject) WHERE deletion_approved_at IS NOT NULL",
         "CREATE INDEX customers_merged_into ON customers (ledger_id, merged_into) WHERE merged_into IS NOT NULL",
+        "CREATE INDEX customers_flagged ON customers (ledger_id, subject) WHERE incomplete",
     ),
     columns=CustomerRow._fields,
     key=(),
@@ -198,7 +199,7 @@ def customer_rows(_subject: str, customer: Customer) -> Rows:
 
 CUSTOMERS = Projection(
     name="customers",
-    version=2,
+    version=3,
     subject="customer",
     start=Customer,
     on={

@@ -79,6 +79,7 @@ MILESTONE_GROUPS_TABLE = Table(
     index=(
         "ALTER TABLE milestone_groups ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX milestone_groups_customer ON milestone_groups (ledger_id, customer)",
+        "CREATE INDEX milestone_groups_flagged ON milestone_groups (ledger_id, subject) WHERE contested",
     ),
     columns=MilestoneGroupRow._fields,
     key=(),
@@ -157,7 +158,7 @@ def milestone_group_rows(_subject: str, group: MilestoneGroup) -> Rows:
 
 MILESTONE_GROUPS = Projection(
     name="milestone_groups",
-    version=1,
+    version=2,
     subject="milestone_group",
     start=MilestoneGroup,
     on={MilestoneGroupAchieved: achieve, MilestoneGroupUnAchieved: unachieve},

@@ -87,6 +87,7 @@ MILESTONES_TABLE = Table(
     index=(
         "ALTER TABLE milestones ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX milestones_customer ON milestones (ledger_id, customer)",
+        "CREATE INDEX milestones_flagged ON milestones (ledger_id, subject) WHERE contested",
     ),
     columns=MilestoneRow._fields,
     key=(),
@@ -200,7 +201,7 @@ def _status(milestone: Milestone) -> str:
 
 MILESTONES = Projection(
     name="milestones",
-    version=1,
+    version=2,
     subject="milestone",
     start=Milestone,
     on={

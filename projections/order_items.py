@@ -32,6 +32,8 @@ class OrderItem(State):
     description: str | None = None
     status: str = "pending"
     points_paid: Decimal = NOTHING
+    quantity: int | None = None
+    contradicted: bool = False
     fulfilled_at: datetime | None = None
     failed_at: datetime | None = None
     cancelled_at: datetime | None = None
@@ -52,6 +54,7 @@ class OrderItemRow(NamedTuple):
     description: str | None
     status: str  # pending, held, fulfilled, failed, cancelled
     points_paid: Decimal
+    quantity: int | None
     hold: str  # held, captured, released
     refund: str  # none, due, posted
     refund_due: Decimal  # points
@@ -65,6 +68,7 @@ class OrderItemRow(NamedTuple):
     partner_programme: str | None
     reference: str | None
     contested: bool
+    contradicted: bool  # an event was named for another outcome than its item's status
     named_before: list[str] | None  # customers and orders it was said to be of; None for none
     last_position: int
 
@@ -75,12 +79,13 @@ ORDER_ITEMS_TABLE = Table(
         CREATE TABLE order_items (
             ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
             customer text COLLATE "C", order_id text COLLATE "C", item_type text, description text,
-            status text NOT NULL, points_paid numeric NOT NULL, hold text NOT NULL,
+            status text NOT NULL, points_paid numeric NOT NULL, quantity int, hold text NOT NULL,
             refund text NOT NULL, refund_due numeric NOT NULL,
             fulfilled_at timestamptz, failed_at timestamptz, cancelled_at timestamptz,
             refunded_at timestamptz, refunded numeric NOT NULL, posting text,
             errors text[] NOT NULL, partner_programme text, reference text,
-            contested boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
+            contested boolean NOT NULL, contradicted boolean NOT NULL, named_before text[],
+            last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE order_items ADD PRIMARY KEY (ledger_id, subject)",
@@ -88,6 +93,7 @@ ORDER_ITEMS_TABLE = Table(
         "CREATE INDEX order_items_customer ON order_items (ledger_id, customer)",
         "CREATE INDEX order_items_order ON order_items (ledger_id, order_id)",
         "CREATE INDEX order_items_refund ON order_items (ledger_id, subject) WHERE refund = 'due'",
+        "CREATE INDEX order_items_flagged ON order_items (ledger_id, subject) WHERE contested OR contradicted",
     ),
     columns=OrderItemRow._fields,
     key=(),
@@ -128,6 +134,8 @@ def _know(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
     item.item_type = fact.item_type or item.item_type
     item.description = fact.description or item.description
     item.points_paid = fact.points_paid or item.points_paid
+    item.quantity = item.quantity if fact.quantity is None else fact.quantity
+    item.contradicted = item.contradicted or fact.contradicted
     item.errors = list(fact.errors) or item.errors
     item.partner_programme = fact.partner_programme or item.partner_programme
     item.reference = fact.reference or item.reference
@@ -145,6 +153,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
         description=item.description,
         status=item.status,
         points_paid=item.points_paid,
+        quantity=item.quantity,
         hold="captured" if arrived else "released" if lost else "held",
         refund="due" if due else "posted" if posted else "none",
         refund_due=due,
@@ -158,6 +167,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
         partner_programme=item.partner_programme,
         reference=item.reference,
         contested=item.fulfilled_at is not None and (item.failed_at or item.cancelled_at or posted or None) is not None,
+        contradicted=item.contradicted,
         named_before=item.named_before or None,
         last_position=item.position,
     )
@@ -166,7 +176,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
 
 ORDER_ITEMS = Projection(
     name="order_items",
-    version=3,
+    version=4,
     subject="order_item",
     start=OrderItem,
     on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel, OrderItemRefunded: refund},

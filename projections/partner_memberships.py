@@ -94,6 +94,7 @@ PARTNER_MEMBERSHIPS_TABLE = Table(
     index=(
         "ALTER TABLE partner_memberships ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX partner_memberships_customer ON partner_memberships (ledger_id, customer)",
+        "CREATE INDEX partner_memberships_flagged ON partner_memberships (ledger_id, subject) WHERE gap",
     ),
     columns=PartnerMembershipRow._fields,
     key=(),
@@ -219,7 +220,7 @@ def _status(membership: PartnerMembership) -> str:
 
 PARTNER_MEMBERSHIPS = Projection(
     name="partner_memberships",
-    version=1,
+    version=2,
     subject="partner_membership",
     start=PartnerMembership,
     on={PartnerLinked: link, PartnerUpdated: update, PartnerDelinked: delink, PartnerExpiryClaimed: claim},

@@ -107,6 +107,7 @@ PROMOTIONS_TABLE = Table(
     index=(
         "ALTER TABLE promotions ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX promotions_customer ON promotions (ledger_id, customer)",
+        "CREATE INDEX promotions_flagged ON promotions (ledger_id, subject) WHERE incomplete",
     ),
     columns=PromotionRow._fields,
     key=(),
@@ -246,7 +247,7 @@ def _limit(measure: str, maximum: Decimal | None) -> str:
 
 PROMOTIONS = Projection(
     name="promotions",
-    version=1,
+    version=2,
     subject="promotion",
     start=Promotion,
     on={

@@ -49,7 +49,10 @@ REDEMPTION_RECORDS_TABLE = Table(
             first_seen_at timestamptz, last_seen_at timestamptz, deleted_at timestamptz,
             undone boolean NOT NULL, incomplete boolean NOT NULL, last_position bigint NOT NULL)
         """,
-    index=("ALTER TABLE redemption_records ADD PRIMARY KEY (ledger_id, subject)",),
+    index=(
+        "ALTER TABLE redemption_records ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX redemption_records_flagged ON redemption_records (ledger_id, subject) WHERE incomplete OR undone",
+    ),
     columns=RedemptionRecordRow._fields,
     key=(),
 )
@@ -101,7 +104,7 @@ def _status(record: RedemptionRecord) -> str:
 
 REDEMPTION_RECORDS = Projection(
     name="redemption_records",
-    version=1,
+    version=2,
     subject="redemption_record",
     start=RedemptionRecord,
     on={

@@ -97,6 +97,7 @@ REQUESTS_TABLE = Table(
         "CREATE INDEX requests_customer ON requests (ledger_id, customer)",
         "CREATE INDEX requests_state ON requests (ledger_id, state, updated_at)",
         "CREATE INDEX requests_approved ON requests (ledger_id, subject) WHERE state = 'approved'",
+        "CREATE INDEX requests_flagged ON requests (ledger_id, subject) WHERE contested",
     ),
     columns=RequestRow._fields,
     key=(),
@@ -165,7 +166,7 @@ def request_rows(_subject: str, request: Request) -> Rows:
 
 REQUESTS = Projection(
     name="requests",
-    version=3,
+    version=4,
     subject="request",
     start=Request,
     on=dict.fromkeys(STATES, move),

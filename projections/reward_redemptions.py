@@ -32,6 +32,7 @@ class RewardRedemption(State):
     reward_name: str | None = None
     state: str | None = None
     points: Decimal | None = None
+    quantity: int | None = None
     coupon: str | None = None
     coupon_code: str | None = None
     debit: str | None = None
@@ -47,12 +48,13 @@ class RewardRedemptionRow(NamedTuple):
     reward: str | None
     reward_name: str | None
     state: str | None  # created, pending, completed, failed, rolled_back
-    points: Decimal | None  # what the reward costs
+    points: Decimal | None  # what the reward costs, all of its quantity
+    quantity: int | None
     coupon: str | None
     coupon_code: str | None
     debit: str | None
     request: str | None
-    refund_expected: bool
+    refund_expected: bool  # a redemption is named that paid for it; see /v1/reconciliation/rewards
     errors: list[str]
     created_at: datetime | None
     completed_at: datetime | None
@@ -68,8 +70,9 @@ REWARD_REDEMPTIONS_TABLE = Table(
     create="""
         CREATE TABLE reward_redemptions (
             ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            customer text COLLATE "C", reward text COLLATE "C", reward_name text, state text, points numeric,
-            coupon text COLLATE "C", coupon_code text, debit text COLLATE "C", request text,
+            customer text COLLATE "C", reward text COLLATE "C", reward_name text, state text,
+            points numeric, quantity int, coupon text COLLATE "C", coupon_code text,
+            debit text COLLATE "C", request text,
             refund_expected boolean NOT NULL, errors text[] NOT NULL,
             created_at timestamptz, completed_at timestamptz, failed_at timestamptz, rolled_back_at timestamptz,
             contested boolean NOT NULL, named_before text[], last_position bigint NOT NULL)
@@ -79,7 +82,9 @@ REWARD_REDEMPTIONS_TABLE = Table(
         "CREATE INDEX reward_redemptions_named_before ON reward_redemptions USING gin (named_before) "
         "WHERE named_before IS NOT NULL",
         "CREATE INDEX reward_redemptions_customer ON reward_redemptions (ledger_id, customer)",
-        "CREATE INDEX reward_redemptions_refund ON reward_redemptions (ledger_id, subject) WHERE refund_expected",
+        "CREATE INDEX reward_redemptions_not_given ON reward_redemptions (ledger_id, subject) "
+        "WHERE state IN ('failed', 'rolled_back')",
+        "CREATE INDEX reward_redemptions_contested ON reward_redemptions (ledger_id, subject) WHERE contested",
     ),
     columns=RewardRedemptionRow._fields,
     key=(),
@@ -113,6 +118,7 @@ def _reach(state: str, redemption: RewardRedemption, fact: RewardRedemptionFact,
     redemption.reward = fact.reward or redemption.reward
     redemption.reward_name = fact.reward_name or redemption.reward_name
     redemption.points = redemption.points if fact.points is None else fact.points
+    redemption.quantity = redemption.quantity if fact.quantity is None else fact.quantity
     redemption.coupon = fact.coupon or redemption.coupon
     redemption.coupon_code = fact.coupon_code or redemption.coupon_code
     redemption.debit = fact.debit or redemption.debit
@@ -132,6 +138,7 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
         reward_name=redemption.reward_name,
         state=redemption.state,
         points=redemption.points,
+        quantity=redemption.quantity,
         coupon=redemption.coupon,
         coupon_code=redemption.coupon_code,
         debit=redemption.debit,
@@ -151,7 +158,7 @@ def reward_redemption_rows(_subject: str, redemption: RewardRedemption) -> Rows:
 
 REWARD_REDEMPTIONS = Projection(
     name="reward_redemptions",
-    version=2,
+    version=3,
     subject="reward_redemption",
     start=RewardRedemption,
     on={

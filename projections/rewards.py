@@ -115,7 +115,10 @@ REWARDS_TABLE = Table(
             claimed_at timestamptz, claimed_ends_at timestamptz, claim_differs boolean NOT NULL,
             incomplete boolean NOT NULL, last_position bigint NOT NULL)
         """,
-    index=("ALTER TABLE rewards ADD PRIMARY KEY (ledger_id, subject)",),
+    index=(
+        "ALTER TABLE rewards ADD PRIMARY KEY (ledger_id, subject)",
+        "CREATE INDEX rewards_flagged ON rewards (ledger_id, subject) WHERE incomplete",
+    ),
     columns=RewardRow._fields,
     key=(),
 )
@@ -237,7 +240,7 @@ def _row(reward: Reward) -> RewardRow:
 
 REWARDS = Projection(
     name="rewards",
-    version=1,
+    version=2,
     subject="reward",
     start=Reward,
     on={RewardCreated: create, RewardUpdated: publish, RewardClaimed: compare},

@@ -107,6 +107,8 @@ STREAKS_TABLE = Table(
     index=(
         "ALTER TABLE streaks ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX streaks_customer ON streaks (ledger_id, customer)",
+        "CREATE INDEX streaks_flagged ON streaks (ledger_id, subject) "
+        "WHERE contested OR incomplete OR told_after_unenrolment > 0",
     ),
     columns=StreakRow._fields,
     key=(),
@@ -257,7 +259,7 @@ def _status(streak: Streak) -> str:
 
 STREAKS = Projection(
     name="streaks",
-    version=1,
+    version=2,
     subject="streak",
     start=Streak,
     on={

@@ -119,7 +119,11 @@ TIER_HISTORY_TABLE = Table(
             renewals int NOT NULL, renewed_at timestamptz,
             gap boolean NOT NULL, contradiction boolean NOT NULL, last_position bigint NOT NULL)
         """,
-    index=("ALTER TABLE tier_history ADD PRIMARY KEY (ledger_id, subject, ordinal)",),
+    index=(
+        "ALTER TABLE tier_history ADD PRIMARY KEY (ledger_id, subject, ordinal)",
+        "CREATE INDEX tier_history_flagged ON tier_history (ledger_id, subject, ordinal) "
+        "WHERE gap OR contradiction OR until_unreadable",
+    ),
     columns=IntervalRow._fields,
     key=("ordinal",),
 )
@@ -270,7 +274,7 @@ def _interval_row(ordinal: int, interval: Interval) -> IntervalRow:
 
 TIERS = Projection(
     name="tiers",
-    version=1,
+    version=2,
     subject="membership",
     start=Membership,
     on={

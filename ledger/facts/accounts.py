@@ -121,6 +121,7 @@ class Redeemed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
     rank = 40
     points: Decimal
     redemption: str
+    request: str | None = None  # the vendor's id of the request that spent them; a reward may carry the same
     bill_number: str | None = None
     value: Decimal | None = None  # in the programme's currency
 

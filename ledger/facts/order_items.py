@@ -15,7 +15,9 @@ class OrderItemFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     customer: str | None = None
     item_type: str | None = None
     description: str | None = None
-    points_paid: Decimal = Decimal(0)
+    points_paid: Decimal = Decimal(0)  # for all of its quantity
+    quantity: int | None = None
+    contradicted: bool = False  # the event's name says another outcome than the item's status
     reference: str | None = None
     partner_programme: str | None = None
     errors: tuple[str, ...] = ()

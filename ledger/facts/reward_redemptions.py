@@ -17,7 +17,8 @@ class RewardRedemptionFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     reward: str | None = None  # the reward's ref in the catalogue
     reward_name: str | None = None
     customer: str | None = None
-    points: Decimal | None = None  # what the reward costs
+    points: Decimal | None = None  # what the reward costs, all of its `quantity`
+    quantity: int | None = None
     coupon: str | None = None  # the ref of the coupon that was issued, where its id is told
     coupon_code: str | None = None
     debit: str | None = None  # the ref of the redemption that paid

@@ -18,7 +18,7 @@ from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderIte
 from ledger.reading import Document
 from ledger.vendors.personal import ANYWHERE, GENERAL, Personal
 from ledger.vendors.reach import at, id_at
-from ledger.vendors.shape import Id, List, OptionalId, Points, SnakeShape, Text, Time, as_time, squeeze
+from ledger.vendors.shape import Count, Id, List, OptionalId, Points, SnakeShape, Text, Time, as_time, squeeze
 from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Stamp, Vendor
 
 KIND_CHARACTERS_MAX = 100
@@ -50,6 +50,7 @@ class OrderItem(SnakeShape):
     type: Text = None
     description: Text = None
     points_paid: Points = Decimal(0)
+    quantity: Count = None
     errors: Annotated[tuple[ErrorLine, ...], List] = ()
     error_message: Text = None
     data: Annotated[PartnerData, BeforeValidator(lambda value: value or {})] = PartnerData()
@@ -69,8 +70,14 @@ class Order(SnakeShape):
 
 
 class Fulfilment(SnakeShape):
+    event_type: Text = None
     order_item: OrderItem
     order: Order
+
+    def named_outcome(self) -> type[OrderItemFact] | None:
+        """Return the outcome that the event's name says; None if it says none."""
+        name = squeeze(self.event_type or "").lower().rpartition(".")[2]
+        return OrderItemFulfilled if name == "confirmed" else OUTCOMES.get(name)
 
 
 def fulfilment(event: Fulfilment, stamp: Stamp) -> list[Fact]:
@@ -91,6 +98,8 @@ def fulfilment(event: Fulfilment, stamp: Stamp) -> list[Fact]:
         item_type=item.type,
         description=item.description,
         points_paid=item.points_paid,
+        quantity=item.quantity,
+        contradicted=event.named_outcome() not in (None, outcome),
         reference=order.reference_id,
         partner_programme=item.data.loyalty_program_id or item.data.program_name,
         errors=item.error_lines(),

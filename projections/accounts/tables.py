@@ -81,6 +81,7 @@ ACCOUNTS = Table(
         "CREATE INDEX accounts_customer ON accounts (ledger_id, customer)",
         "CREATE INDEX accounts_programme ON accounts (ledger_id, programme, account_id)",
         "CREATE INDEX accounts_drift ON accounts (ledger_id, account_id) WHERE drift <> 0 OR missing <> 0",
+        "CREATE INDEX accounts_flagged ON accounts (ledger_id, account_id) WHERE incomplete OR contested",
         "CREATE INDEX accounts_expired_early ON accounts (ledger_id, account_id) WHERE expired_early > 0",
     ),
     columns=AccountRow._fields,

@@ -7,9 +7,11 @@ from typing import Any
 from ledger.database import Connection
 from service.reconciliation.balances import EARLY_EXPIRIES, EXPIRIES, PROMISES, SUMS
 from service.reconciliation.drift import DRIFT
+from service.reconciliation.flags import CONTESTED_LIST, DOUBTFUL_LIST, GAPS_LIST
 from service.reconciliation.lists import OpenList, Totals
-from service.reconciliation.obligations import REFUNDS, REWARDS, TRANSFERS
+from service.reconciliation.obligations import REFUNDS, TRANSFERS
 from service.reconciliation.requests import REQUESTS
+from service.reconciliation.rewards import REWARDS
 from service.reconciliation.silence import SILENCE
 from service.reconciliation.unread import CONFLICTS, PARKED, QUARANTINE, UNKNOWN
 
@@ -25,6 +27,9 @@ LISTS: Mapping[str, OpenList] = {
         REWARDS,
         REQUESTS,
         SUMS,
+        CONTESTED_LIST,
+        GAPS_LIST,
+        DOUBTFUL_LIST,
         CONFLICTS,
         QUARANTINE,
         UNKNOWN,

@@ -8,8 +8,6 @@ from projections.terms import TRANSFER_GRACE_DAYS
 from service.answers import plain
 from service.reconciliation.lists import Item, from_sql
 
-REWARD_GRACE = timedelta(days=1)
-
 # Halves that name two people do not differ where one of the two was merged into the other.
 # A programme's terms may give halves more or less time than the two days that `by` has already taken off.
 HALF_DONE = """
@@ -96,36 +94,4 @@ REFUNDS = from_sql(
     start=("",),
     item=refund_due,
     columns=("customer", "order_id", "item_type", "status", "contested"),
-)
-
-# The debit of a reward that was not given is undone by a reversal that names the same redemption.
-UNREVERSED = """
-    SELECT r.subject, r.customer, r.reward, r.state, r.points, r.debit, r.errors, r.last_position,
-           coalesce(r.failed_at, r.rolled_back_at) AS since
-      FROM reward_redemptions r
-     WHERE r.ledger_id = $1 AND r.refund_expected AND coalesce(r.failed_at, r.rolled_back_at) <= $2 AND r.subject > $4
-       AND NOT EXISTS (SELECT FROM accounts a JOIN statement s ON s.ledger_id = a.ledger_id
-                                                              AND s.account_id = a.account_id
-                        WHERE a.ledger_id = r.ledger_id AND a.customer = r.customer
-                          AND s.kind = 'RedemptionReversed' AND s.reference = r.debit)
-     ORDER BY r.subject LIMIT $3
-"""
-
-
-def unreversed(row: Any) -> Item:
-    cause = "The reward was not given, and the redemption that paid for it was not reversed."
-    names = ("customer", "reward", "state", "debit", "errors")
-    details = {name: row[name] for name in names}
-    return Item(row["subject"], row["points"], "points", row["last_position"], row["since"], cause, details)
-
-
-REWARDS = from_sql(
-    "rewards",
-    "Rewards that were paid for, not given, and not reversed",
-    page=UNREVERSED,
-    key=("subject",),
-    start=("",),
-    item=unreversed,
-    columns=("customer", "reward", "state", "debit"),
-    grace=REWARD_GRACE,
 )

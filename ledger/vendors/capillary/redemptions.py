@@ -45,6 +45,7 @@ def points_redeemed(event: PointsRedeemed, stamp: Stamp) -> list[Fact]:
             claim=Claim(programme.program_current_points),
             points=programme.points_redeemed,
             redemption=stamp.ref(redemption),
+            request=event.envelope.api_request_id,
             bill_number=bill_number,
             value=event.redeemed_points_currency_value if len(programmes) == 1 else None,
             untied=None if place else untied or None,

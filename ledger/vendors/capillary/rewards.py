@@ -5,6 +5,7 @@ like credentials, and are not read. A redemption has no id of the vendor's: it i
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, Any
 
 from ledger.facts import Fact
@@ -14,7 +15,7 @@ from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardText, Rewar
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.words import OrNothing
 from ledger.vendors.ends import End, ends
-from ledger.vendors.shape import FarTime, Id, List, OptionalId, OptionalPoints, Shape, Text
+from ledger.vendors.shape import Count, FarTime, Id, List, OptionalId, OptionalPoints, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 
@@ -130,8 +131,14 @@ def reward_issued(event: RewardIssued, stamp: Stamp) -> list[Fact]:
 
 
 class FailedReward(Shape):
+    """A reward that was not issued. `points` is the price of one."""
+
     id: Id
     points: OptionalPoints = None
+    qty: Count = None
+
+    def cost(self) -> Decimal | None:
+        return None if self.points is None else self.points * (1 if self.qty is None else self.qty)
 
 
 class ErroredStep(Shape):
@@ -157,7 +164,7 @@ def issue_reward_failure(event: IssueRewardFailure, stamp: Stamp) -> list[Fact]:
     were, only which request it was. One fact for each reward that a step failed for, with the errors of all its steps;
     one without a reward where no step names any."""
     steps = event.errored_steps
-    rewards = {reward.id: reward for step in steps for reward in step.rewards}
+    rewards = list(dict.fromkeys(reward.id for step in steps for reward in step.rewards))
     customer = event.customer(stamp)
     request = event.request_id or event.envelope.api_request_id
     if not rewards:
@@ -172,15 +179,25 @@ def issue_reward_failure(event: IssueRewardFailure, stamp: Stamp) -> list[Fact]:
         ]
     return [
         RewardRedemptionFailed(
-            reward_redemption=_redemption(event, reward.id, stamp),
-            reward=stamp.ref(reward.id),
+            reward_redemption=_redemption(event, reward, stamp),
+            reward=stamp.ref(reward),
             customer=customer,
-            points=reward.points,
+            **_cost(steps, reward),
             request=request,
-            errors=_errors([step for step in steps if any(failed.id == reward.id for failed in step.rewards)]),
+            errors=_errors([step for step in steps if any(failed.id == reward for failed in step.rewards)]),
         )
-        for reward in rewards.values()
+        for reward in rewards
     ]
+
+
+def _cost(steps: Sequence[ErroredStep], reward: str) -> dict[str, Any]:
+    """Return how many of a reward were not issued, and what all of them cost. A step may name a reward on several
+    lines; another step names the same rewards again."""
+    in_step = [[line for line in step.rewards if line.id == reward] for step in steps]
+    lines = max(in_step, key=lambda lines: sum(line.qty or 0 for line in lines))
+    costs = [cost for line in lines if (cost := line.cost()) is not None]
+    quantities = [line.qty for line in lines if line.qty is not None]
+    return {"points": sum(costs, Decimal(0)) if costs else None, "quantity": sum(quantities) if quantities else None}
 
 
 def _errors(steps: Sequence[ErroredStep]) -> tuple[str, ...]:

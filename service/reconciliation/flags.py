@@ -1,0 +1,305 @@
+"""Flags of rows, as lists: outcomes that contradict each other, history that was never told, values that are doubtful.
+
+A flag that nobody lists is a fault that nobody sees. FLAGS names every flag of every projection's tables with the list
+that reads it; a test holds it against the tables.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any, NamedTuple
+
+from ledger.database import Connection
+from service.reconciliation.lists import COUNTED_MAX, Asked, Item, Key, OpenList, Totals
+
+FLAG_GRACE = timedelta(days=2)  # vendors send events late and in any order
+
+
+class Flag(NamedTuple):
+    """One flag of a table's rows. All but `table` and `column` is SQL over the row `t`."""
+
+    table: str
+    column: str
+    cause: str  # a sentence as a string literal, or an expression that gives one
+    since: str = "NULL::timestamptz"  # NULL: when the event of the row's last position was recorded
+    amount: str = "NULL::numeric"
+    unit: str = "'points'"
+    customer: str = "t.customer"
+    condition: str = ""  # where the column is no boolean
+    subject: str = "t.subject"
+    ordinal: str = "0"  # tells rows of one subject apart
+    position: str = "t.last_position"
+
+    @property
+    def after(self) -> str:
+        """The condition for rows after a key ($4 the subject, $5 the ordinal)."""
+        if self.ordinal == "0":
+            return f"{self.subject} > $4 AND $5::int IS NOT NULL"
+        return f"({self.subject}, {self.ordinal}) > ($4, $5::int)"
+
+    @property
+    def order(self) -> str:
+        return self.subject if self.ordinal == "0" else f"{self.subject}, {self.ordinal}"
+
+    @property
+    def holds(self) -> str:
+        return self.condition or f"t.{self.column}"
+
+
+def _said(sentence: str) -> str:
+    return "'" + sentence.replace("'", "''") + "'"
+
+
+BOTH_OUTCOMES = _said("Both outcomes were reported: ask the vendor which is true.")
+SAME_INSTANT = _said("Different values were reported for one instant: ask the vendor which is true.")
+NOT_TOLD = _said("Its beginning was never reported: an event is missing, or lies before the connection was made.")
+
+CONTESTED = (
+    Flag(
+        "accounts",
+        "contested",
+        _said("A merge, a reversal or an order item contradicts what was reported before: see the statement."),
+        since="t.last_at",
+        subject="t.account_id",
+    ),
+    Flag(
+        "order_items",
+        "contested",
+        "CASE WHEN t.refunded_at IS NULL THEN "
+        + _said("It was reported both to have arrived and not to have: ask the vendor which is true.")
+        + " ELSE "
+        + _said("It arrived, and its points were given back: the customer has the goods and the points.")
+        + " END",
+        since="greatest(t.fulfilled_at, t.failed_at, t.cancelled_at, t.refunded_at)",
+        amount="CASE WHEN t.refunded > 0 THEN t.refunded ELSE t.points_paid END",
+    ),
+    Flag(
+        "order_items",
+        "contradicted",
+        _said("The event's name and the item's status contradict each other; the status counts: ask the vendor."),
+        since="greatest(t.fulfilled_at, t.failed_at, t.cancelled_at)",
+        amount="t.points_paid",
+    ),
+    Flag(
+        "reward_redemptions",
+        "contested",
+        _said("It was reported both to be given and to have failed: ask the vendor which is true."),
+        since="greatest(t.completed_at, t.failed_at)",
+        amount="t.points",
+    ),
+    Flag("requests", "contested", BOTH_OUTCOMES, since="t.decided_at", amount="t.points"),
+    Flag("milestones", "contested", SAME_INSTANT, since="t.valued_at"),
+    Flag("milestone_groups", "contested", SAME_INSTANT, since="greatest(t.achieved_at, t.unachieved_at)"),
+    Flag("streaks", "contested", SAME_INSTANT, since="coalesce(t.ended_at, t.started_at)"),
+    Flag(
+        "tier_history",
+        "contradiction",
+        _said("The event names one tier as the tier before and after: a change may be missing."),
+        since="t.since",
+        customer="NULL::text",
+        ordinal="t.ordinal",
+    ),
+    Flag(
+        "coupons",
+        "over_redeemed",
+        "'It was redeemed ' || t.redeemed_count || ' times of ' || t.quantity || ': ask the vendor.'",
+        since="t.redeemed_at",
+    ),
+)
+
+GAPS = (
+    Flag(
+        "accounts",
+        "incomplete",
+        _said("More was spent than was ever reported as earned: earlier events are missing."),
+        amount="nullif(t.unseen, 0)",
+        unit="t.unit",
+        subject="t.account_id",
+    ),
+    Flag(
+        "tier_history",
+        "gap",
+        _said("The tier before is not the one that was reported last: a change of tier is missing."),
+        since="coalesce(t.since, t.left_at)",
+        customer="NULL::text",
+        ordinal="t.ordinal",
+    ),
+    Flag(
+        "partner_memberships",
+        "gap",
+        _said("A link or an end of the membership was never reported."),
+        since="t.updated_at",
+    ),
+    Flag(
+        "cards",
+        "gap",
+        _said("The status before is not the one that was reported last: a change is missing."),
+        since="t.updated_at",
+        customer="NULL::text",
+    ),
+    Flag(
+        "badges",
+        "missing_count",
+        "'The vendor counts ' || t.missing_count || ' more than were reported.'",
+        condition="t.missing_count > 0",
+        since="t.last_earned_at",
+    ),
+    Flag(
+        "streaks",
+        "told_after_unenrolment",
+        _said("Events came for a customer who had left the streak: an enrolment is missing, or they are wrong."),
+        condition="t.told_after_unenrolment > 0",
+        since="t.unenrolled_at",
+    ),
+    Flag("streaks", "incomplete", NOT_TOLD, since="coalesce(t.ended_at, t.unenrolled_at)"),
+    Flag(
+        "coupons",
+        "claim_differs",
+        "'The vendor counts ' || t.claimed_count || ' redemptions, ' || t.redeemed_count || ' were reported.'",
+        since="coalesce(t.reversed_at, t.redeemed_at, t.issued_at)",
+    ),
+    Flag(
+        "coupons",
+        "reversed_unseen",
+        _said("A redemption was reversed that was never reported."),
+        since="t.reversed_at",
+    ),
+    Flag("coupons", "incomplete", NOT_TOLD, since="coalesce(t.redeemed_at, t.reversed_at)"),
+    Flag("redemption_records", "incomplete", NOT_TOLD, since="t.first_seen_at", customer="NULL::text"),
+    Flag("customers", "incomplete", NOT_TOLD, since="coalesce(t.updated_at, t.merged_at)", customer="t.subject"),
+    Flag("bills", "incomplete", NOT_TOLD, since="t.updated_at"),
+    Flag("rewards", "incomplete", NOT_TOLD, since="coalesce(t.updated_at, t.claimed_at)", customer="NULL::text"),
+    Flag("promotions", "incomplete", _said("Something was revoked or used that was never reported.")),
+)
+
+DOUBTFUL = (
+    Flag(
+        "tier_history",
+        "until_unreadable",
+        _said("The end of the tier cannot be read: it is shown without an end."),
+        since="t.since",
+        customer="NULL::text",
+        ordinal="t.ordinal",
+    ),
+    Flag(
+        "bills",
+        "delivery_status_unknown",
+        _said("The delivery status is none that the vendor documents."),
+        since="coalesce(t.updated_at, t.added_at)",
+    ),
+    Flag(
+        "bills",
+        "entered_in_future",
+        _said("The bill is said to have been entered after it was reported: its clock or time zone is wrong."),
+        since="coalesce(t.updated_at, t.added_at)",
+    ),
+    Flag(
+        "redemption_records",
+        "undone",
+        _said("The record was deleted: we take the redemption as undone, which the vendor does not say."),
+        since="t.deleted_at",
+        customer="NULL::text",
+    ),
+)
+
+# Flags of other rows that repeat one of these, or that another list reads.
+READ_ELSEWHERE = {
+    ("tiers", "gap"): "gaps",
+    ("tiers", "contradiction"): "contested",
+    ("tiers", "until_unreadable"): "doubtful",
+    ("tiers", "claim_differs"): "reminders",
+    ("rewards", "claim_differs"): "reminders",
+    ("partner_memberships", "claim_differs"): "reminders",
+    ("transfers", "differs"): "transfers",
+    ("reward_redemptions", "refund_expected"): "rewards",
+    ("promotion_issuals", "incomplete"): "gaps",
+    ("promotions_earned", "incomplete"): "gaps",
+}
+
+
+@cache
+def _page(flag: Flag) -> str:
+    return f"""
+        SELECT {flag.subject} AS subject, {flag.ordinal} AS ordinal, {flag.customer} AS customer,
+               {flag.amount} AS amount,
+               {flag.unit} AS unit, {flag.position} AS position, {flag.cause} AS cause,
+               coalesce({flag.since}, e.recorded_at) AS since
+          FROM {flag.table} t
+          LEFT JOIN ledger.events e ON e.ledger_id = t.ledger_id AND e.position = {flag.position}
+         WHERE t.ledger_id = $1 AND {flag.holds} AND coalesce({flag.since}, e.recorded_at) <= $2
+           AND {flag.after}
+         ORDER BY {flag.order} LIMIT $3
+    """  # noqa: S608  # composed of our own constants only
+
+
+@cache
+def _totals(flag: Flag) -> str:
+    return f"""
+        SELECT count(*) AS items, sum(amount) AS points, min(unit) AS unit FROM (
+            SELECT {flag.amount} AS amount, {flag.unit} AS unit FROM {flag.table} t
+              LEFT JOIN ledger.events e ON e.ledger_id = t.ledger_id AND e.position = {flag.position}
+             WHERE t.ledger_id = $1 AND {flag.holds} AND coalesce({flag.since}, e.recorded_at) <= $2 LIMIT $3) counted
+    """  # noqa: S608  # composed of our own constants only
+
+
+def _item(flag: Flag, row: Any) -> Item:
+    details = {"what": flag.table, "flag": flag.column, "customer": row["customer"]}
+    amount: Decimal | None = row["amount"]
+    name = (
+        f"{flag.table} {row['subject']}" if row["ordinal"] == 0 else f"{flag.table} {row['subject']} {row['ordinal']}"
+    )
+    unit = None if amount is None else row["unit"]
+    return Item(name, amount, unit, row["position"], row["since"], row["cause"], details)
+
+
+def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
+    """Make a list of flags: one after the other, each in the order of its subjects. A key is (number of the flag,
+    subject, ordinal)."""
+
+    async def read(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
+        items: list[Item] = []
+        number, subject, ordinal = asked.after
+        while number < len(flags):
+            flag = flags[number]
+            left = asked.limit - len(items)
+            rows = await connection.fetch(_page(flag), asked.ledger_id, asked.by, left, subject, ordinal)
+            items += [_item(flag, row) for row in rows]
+            if len(rows) == left:
+                return items, (number, rows[-1]["subject"], rows[-1]["ordinal"])
+            number, subject, ordinal = number + 1, "", -1
+        return items, None
+
+    async def count(connection: Connection, ledger_id: int, by: datetime) -> Totals:
+        items, points = 0, dict[str, Decimal]()
+        for flag in flags:
+            row = await connection.fetchrow(_totals(flag), ledger_id, by, COUNTED_MAX)
+            assert row is not None
+            items += row["items"]
+            if row["points"] is not None:
+                points[row["unit"]] = points.get(row["unit"], Decimal(0)) + row["points"]
+        return Totals(items, items >= COUNTED_MAX, points)
+
+    return OpenList(
+        name=name,
+        says=says,
+        read=read,
+        count=count,
+        columns=("what", "flag", "customer"),
+        start=(0, "", -1),
+        grace=FLAG_GRACE,
+        statements=(),
+    )
+
+
+CONTESTED_LIST = _flag_list("contested", "Things of which outcomes or values were reported that contradict", CONTESTED)
+GAPS_LIST = _flag_list("gaps", "Things whose history has a gap: something was never reported", GAPS)
+DOUBTFUL_LIST = _flag_list("doubtful", "Values that cannot be read or be true, and what we infer from others", DOUBTFUL)
+
+FLAGS: dict[tuple[str, str], str] = {
+    **{(flag.table, flag.column): "contested" for flag in CONTESTED},
+    **{(flag.table, flag.column): "gaps" for flag in GAPS},
+    **{(flag.table, flag.column): "doubtful" for flag in DOUBTFUL},
+    **READ_ELSEWHERE,
+}
+STATEMENTS = {flag: (_page(flag), _totals(flag)) for flag in (*CONTESTED, *GAPS, *DOUBTFUL)}

@@ -1,0 +1,63 @@
+"""Rewards that were paid for and not given. The vendor names the redemption that paid, or only the request of both."""
+
+from datetime import timedelta
+from typing import Any
+
+from service.reconciliation.lists import Item, from_sql
+
+REWARD_GRACE = timedelta(days=1)
+
+# The debit is named by the reward, or found by request id. Request ids repeat: it must be of the same day and customer,
+# or of whom they were merged with. A reversal gives back the rewards of one debit in the order of their names.
+UNREVERSED = """
+    SELECT r.subject, r.customer, r.reward, r.state, r.quantity, paid.debit, r.request, r.errors, r.last_position,
+           r.since, CASE WHEN r.points IS NULL THEN NULL
+                         ELSE least(r.points, r.points + others.points - back.points) END AS points
+      FROM (SELECT one.*, coalesce(one.failed_at, one.rolled_back_at) AS since FROM reward_redemptions one
+             WHERE one.ledger_id = $1 AND one.state IN ('failed', 'rolled_back') AND one.subject > $4
+               AND coalesce(one.failed_at, one.rolled_back_at) <= $2) r
+      CROSS JOIN LATERAL (
+           SELECT coalesce(r.debit, (
+                SELECT convert_from(f.body, 'UTF8')::jsonb ->> 'redemption' FROM facts f
+                 WHERE f.ledger_id = $1 AND f.subject_kind = 'account' AND f.kind = 'Redeemed'
+                   AND f.subject IN (SELECT r.customer UNION
+                                     SELECT a.subject FROM accounts a
+                                      WHERE a.ledger_id = $1 AND a.customer = r.customer)
+                   AND f.occurred_at BETWEEN r.since - interval '1 day' AND r.since + interval '1 day'
+                   AND convert_from(f.body, 'UTF8')::jsonb ->> 'request' = r.request
+                 ORDER BY f.occurred_at DESC LIMIT 1)) AS debit) paid
+      CROSS JOIN LATERAL (
+           SELECT coalesce(sum(abs(s.points)), 0) AS points, count(*) FILTER (WHERE s.points = 0) AS lapsed_at_once,
+                  count(*) AS reversals
+             FROM accounts a JOIN statement s ON s.ledger_id = a.ledger_id AND s.account_id = a.account_id
+            WHERE a.ledger_id = $1 AND a.customer = r.customer
+              AND s.kind = 'RedemptionReversed' AND s.reference = paid.debit) back
+      CROSS JOIN LATERAL (
+           SELECT coalesce(sum(o.points), 0) AS points FROM reward_redemptions o
+            WHERE o.ledger_id = $1 AND o.customer = r.customer AND o.state IN ('failed', 'rolled_back')
+              AND o.subject < r.subject
+              AND CASE WHEN r.debit IS NULL THEN o.request = r.request ELSE o.debit = r.debit END) others
+     WHERE paid.debit IS NOT NULL
+       AND CASE WHEN r.points IS NULL OR back.lapsed_at_once > 0 THEN back.reversals = 0
+                ELSE r.points + others.points > back.points END
+     ORDER BY r.subject LIMIT $3
+"""
+
+
+def unreversed(row: Any) -> Item:
+    cause = "The reward was not given, and the redemption that paid for it was not reversed."
+    names = ("customer", "reward", "quantity", "state", "debit", "request", "errors")
+    details = {name: row[name] for name in names}
+    return Item(row["subject"], row["points"], "points", row["last_position"], row["since"], cause, details)
+
+
+REWARDS = from_sql(
+    "rewards",
+    "Rewards that were paid for, not given, and not reversed",
+    page=UNREVERSED,
+    key=("subject",),
+    start=("",),
+    item=unreversed,
+    columns=("customer", "reward", "quantity", "state", "debit", "request"),
+    grace=REWARD_GRACE,
+)

@@ -31,6 +31,8 @@ WITHOUT_FACT = {
     "before we listened, as a lot of its own.",
 }
 
+COUNTED_BEFORE = "This event reports a change again: it moves no points. Already counted by the event at position"
+
 
 class Applied(NamedTuple):
     """The rule that a fact was folded by: its name in this software, and what it does, in words."""
@@ -107,6 +109,9 @@ def account_steps(known: Known, account_id: str) -> Iterator[LineStep | Stuck]:
 def _line_step(wallet: Wallet, line: Line, told: Told) -> LineStep:
     postings = _POSTINGS.decode(line.postings)
     says = WITHOUT_FACT.get(line.kind)
+    rule = Applied(f"accounts.{line.kind.lower()}", says) if says else rule_of(ACCOUNTS, told.fact)
+    if line.counted_position is not None:
+        rule = Applied("accounts.changes.earlier_report", f"{COUNTED_BEFORE} {line.counted_position}.")
     changes: dict[str, Decimal] = {}
     for posting in postings:
         if posting.lot_id is not None:
@@ -115,7 +120,7 @@ def _line_step(wallet: Wallet, line: Line, told: Told) -> LineStep:
     return LineStep(
         line=line,
         told=None if says else told,
-        rule=Applied(f"accounts.{line.kind.lower()}", says) if says else rule_of(ACCOUNTS, told.fact),
+        rule=rule,
         postings=postings,
         lots=[LotTouched(change, row) for lot_id, change in changes.items() for row in _lot_rows(wallet, lot_id)],
     )

@@ -2,16 +2,33 @@
 
 What was sent and not received is in transit, not lost; what was received without having been sent is history that we
 have not seen (trap 11). Each half names both sides and the points; where they disagree, the transfer differs.
+
+Each half counts once: of several reports the first in the order of the fold, as in accounts. A later one that gives
+other points is noted.
 """
 
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from ledger.facts import Occurrence
 from ledger.facts.transfers import TransferCompleted, TransferFact, TransferInitiated
 from projections.naming import named_before
 from projections.projection import Projection, Rows, State, Table
+
+
+EVENT_BYTES = 8  # of a tag: the same for all versions of one event
+
+
+class Half(State):
+    """One half of a transfer, as first reported."""
+
+    event: bytes
+    points: Decimal
+    at: datetime
+    position: int
 
 
 class Transfer(State):
@@ -21,10 +38,11 @@ class Transfer(State):
     received_from: str | None = None
     programme: str | None = None
     unit: str = "points"
-    points_sent: Decimal | None = None
-    points_received: Decimal | None = None
-    initiated_at: datetime | None = None
-    received_at: datetime | None = None
+    sent: Half | None = None
+    received: Half | None = None
+    reported: Decimal | None = None  # what a later report of one half says instead
+    reported_position: int | None = None
+    counted_position: int | None = None  # of the report that it contradicts
     named_before: list[str] = []
     position: int = 0
 
@@ -40,10 +58,13 @@ class TransferRow(NamedTuple):
     points: Decimal  # as sent, or as received where only that was told
     points_received: Decimal | None
     differs: bool  # other points arrived than were sent, or the halves name other people
+    reported: Decimal | None  # other points that a second report of one half gives; they do not count
     initiated_at: datetime | None
     received_at: datetime | None
     named_before: list[str] | None  # others whom it was said to be of; None where nobody was
     last_position: int
+    reported_position: int | None
+    counted_position: int | None
 
 
 TRANSFERS_TABLE = Table(
@@ -54,8 +75,9 @@ TRANSFERS_TABLE = Table(
             sender text COLLATE "C", receiver text COLLATE "C", sent_to text COLLATE "C",
             received_from text COLLATE "C", status text NOT NULL,
             programme text, unit text NOT NULL,
-            points numeric NOT NULL, points_received numeric, differs boolean NOT NULL,
-            initiated_at timestamptz, received_at timestamptz, named_before text[], last_position bigint NOT NULL)
+            points numeric NOT NULL, points_received numeric, differs boolean NOT NULL, reported numeric,
+            initiated_at timestamptz, received_at timestamptz, named_before text[], last_position bigint NOT NULL,
+            reported_position bigint, counted_position bigint)
         """,
     index=(
         "ALTER TABLE transfers ADD PRIMARY KEY (ledger_id, subject)",
@@ -70,24 +92,43 @@ TRANSFERS_TABLE = Table(
 
 
 def initiate(transfer: Transfer, fact: TransferInitiated, occurrence: Occurrence) -> None:
+    """The sending was reported: the points left the sender."""
     _know(transfer, fact, occurrence)
-    transfer.sender = fact.sender or transfer.sender
-    transfer.receiver = transfer.receiver or fact.receiver
-    transfer.sent_to = fact.receiver or transfer.sent_to
-    transfer.programme = fact.programme
-    transfer.points_sent = fact.points
-    transfer.initiated_at = transfer.initiated_at or occurrence.occurred_at
+    if _counts(transfer, transfer.sent, fact, occurrence):
+        transfer.sender = fact.sender or transfer.sender
+        transfer.receiver = transfer.receiver or fact.receiver
+        transfer.sent_to = fact.receiver or transfer.sent_to
+        transfer.programme = fact.programme
+        transfer.sent = _half(transfer.sent, fact, occurrence)
 
 
 def receive(transfer: Transfer, fact: TransferCompleted, occurrence: Occurrence) -> None:
+    """The receipt was reported: the points arrived at the receiver."""
     _know(transfer, fact, occurrence)
-    transfer.receiver = fact.receiver or transfer.receiver
-    transfer.sender = transfer.sender or fact.sender
-    transfer.received_from = fact.sender or transfer.received_from
-    if transfer.points_sent is None:
-        transfer.programme = fact.programme
-    transfer.points_received = fact.points
-    transfer.received_at = transfer.received_at or occurrence.occurred_at
+    if _counts(transfer, transfer.received, fact, occurrence):
+        transfer.receiver = fact.receiver or transfer.receiver
+        transfer.sender = transfer.sender or fact.sender
+        transfer.received_from = fact.sender or transfer.received_from
+        if transfer.sent is None:
+            transfer.programme = fact.programme
+        transfer.received = _half(transfer.received, fact, occurrence)
+
+
+def _counts(transfer: Transfer, half: Half | None, fact: TransferFact, occurrence: Occurrence) -> bool:
+    """Return True for the first report of a half and for other versions of its event; note a later one that differs."""
+    if half is None or half.event == occurrence.tag[:EVENT_BYTES]:
+        return True
+    if half.points != fact.points and transfer.reported is None:
+        transfer.reported, transfer.reported_position = fact.points, occurrence.position
+        transfer.counted_position = half.position
+    return False
+
+
+def _half(half: Half | None, fact: TransferFact, occurrence: Occurrence) -> Half:
+    """Return one half with the points of a report that counts."""
+    if half is not None:
+        return replace(half, points=half.points + fact.points)
+    return Half(occurrence.tag[:EVENT_BYTES], fact.points, occurrence.occurred_at, occurrence.position)
 
 
 def _know(transfer: Transfer, fact: TransferFact, occurrence: Occurrence) -> None:
@@ -99,15 +140,16 @@ def _know(transfer: Transfer, fact: TransferFact, occurrence: Occurrence) -> Non
 
 def _differs(transfer: Transfer) -> bool:
     """Return True if both halves were told and disagree: on the points, the sender or the receiver."""
-    if transfer.points_sent is None or transfer.points_received is None:
+    if transfer.sent is None or transfer.received is None:
         return False
     people = ((transfer.sender, transfer.received_from), (transfer.receiver, transfer.sent_to))
     others = any(named is not None and one is not None and named != one for one, named in people)
-    return others or transfer.points_sent != transfer.points_received
+    return others or transfer.sent.points != transfer.received.points
 
 
 def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
-    sent, received = transfer.points_sent, transfer.points_received
+    sent = transfer.sent.points if transfer.sent else None
+    received = transfer.received.points if transfer.received else None
     named = {*transfer.named_before, transfer.sent_to, transfer.received_from}
     row = TransferRow(
         sender=transfer.sender,
@@ -120,23 +162,26 @@ def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
         points=sent if sent is not None else received or Decimal(0),
         points_received=received,
         differs=_differs(transfer),
-        initiated_at=transfer.initiated_at,
-        received_at=transfer.received_at,
+        reported=transfer.reported,
+        initiated_at=transfer.sent.at if transfer.sent else None,
+        received_at=transfer.received.at if transfer.received else None,
         named_before=sorted(one for one in named - {transfer.sender, transfer.receiver} if one) or None,
         last_position=transfer.position,
+        reported_position=transfer.reported_position,
+        counted_position=transfer.counted_position,
     )
     return {"transfers": [row]}
 
 
 def _status(transfer: Transfer) -> str:
-    if transfer.received_at is None:
+    if transfer.received is None:
         return "initiated"
-    return "received-only" if transfer.initiated_at is None else "completed"
+    return "received-only" if transfer.sent is None else "completed"
 
 
 TRANSFERS = Projection(
     name="transfers",
-    version=4,
+    version=5,
     subject="transfer",
     start=Transfer,
     on={TransferInitiated: initiate, TransferCompleted: receive},

@@ -57,7 +57,7 @@ COLUMNS = {
     "lots": "subject account_id programme unit lot_id origin points remaining redeemed sent removed expired returned "
     "expires_on lapses_at earned_at promotion bill bill_number asserted rule",
     "statement": "subject account_id line occurred_at kind points balance promised claimed drift reference untied "
-    "postings",
+    "again differs postings",
 }
 
 NAME = re.compile(
@@ -1031,7 +1031,10 @@ def check_lines(audit: Audit) -> str:
         for fact in told:
             by_key.setdefault((_account_of(fact.body), fact.occurred_at, fact.kind), []).append(fact)
         for line in lines:
-            checked += _compare_line(line, by_key)
+            if line.get("again") == "t":
+                _compare_report(line, told, by_key)
+            else:
+                checked += _compare_line(line, by_key)
         if subject not in parked:
             untold = _first_untold(told, by_key)
             demand(untold is None, f"no line of {subject:.60} is of what a fact of {untold} moved")
@@ -1043,11 +1046,11 @@ def check_lines(audit: Audit) -> str:
 
 def _first_untold(told: list[AccountFact], left: dict[tuple[str, str, str], list[AccountFact]]) -> str | None:
     """Name the kind of the first fact that moves points and has no line; what is told again in other words has none."""
-    changes: set[str] = set()
+    changes: set[tuple[str, str]] = set()
     for fact in told:
-        change = str(fact.body.get("change"))
-        again = "change" in fact.body and change in changes
-        changes.add(change)
+        names = _changes_of(fact)
+        again = not changes.isdisjoint(names)
+        changes.update(names)
         of_key = left[(_account_of(fact.body), fact.occurred_at, fact.kind)]
         if fact.kind in MOVES and not again and any(fact is one for one in of_key):
             return fact.kind
@@ -1224,6 +1227,29 @@ def _compare_line(line: Row, facts: dict[tuple[str, str, str], list[AccountFact]
             del told[place]
             return 1
     raise Refused(f"line {line.get('line')!s:.20} of {account_id:.80} has no fact that moves and claims what it does")
+
+
+def _compare_report(line: Row, told: list[AccountFact], facts: dict[tuple[str, str, str], list[AccountFact]]) -> None:
+    """Check that a line which says that its change was counted before moves nothing, and is of a fact told twice."""
+    where = f"line {line.get('line')!s:.20} of {text_of(line, 'account_id'):.80}"
+    demand(not _postings(line), f"{where} is of a change that was counted before, and moves points")
+    occurred_at, kind = text_of(line, "occurred_at"), text_of(line, "kind")
+    for fact in told:
+        if (fact.occurred_at, fact.kind) != (occurred_at, kind):
+            continue
+        names = _changes_of(fact)
+        if any(other is not fact and not names.isdisjoint(_changes_of(other)) for other in told):
+            left = facts[(_account_of(fact.body), occurred_at, kind)]
+            left[:] = [one for one in left if one is not fact]
+            return
+    raise Refused(f"{where} is of a change that no other fact tells")
+
+
+def _changes_of(fact: AccountFact) -> set[tuple[str, str]]:
+    """Return the names of the change that a fact reports, with its kind."""
+    also = fact.body.get("also", [])
+    names = [fact.body["change"], *(also if isinstance(also, list) else [])] if "change" in fact.body else []
+    return {(fact.kind, str(name)) for name in names}
 
 
 def _moves_of(fact: AccountFact) -> Moved:

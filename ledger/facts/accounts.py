@@ -25,6 +25,20 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     promotion: str | None = None
 
 
+class PromotionShare(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Points that one promotion had given; None where the vendor does not name it."""
+
+    points: Decimal
+    promotion: str | None = None
+
+
+class Bucket(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Points that lapsed at the end of one day; None where the vendor does not name it."""
+
+    points: Decimal
+    expires_on: date | None = None
+
+
 class Promise(msgspec.Struct, frozen=True, omit_defaults=True):
     """Points to come: on the day `converts_on`, or on a trigger of the vendor's (`external`)."""
 
@@ -39,6 +53,7 @@ def account_id_of(holder: str, programme: str, unit: str) -> str:
     return f"{holder}:{quoted(programme)}:{quoted(unit)}"
 
 
+SHARES = ("grants", "promises", "promotions", "promotions_total", "buckets")
 AMOUNTS = ("points", "promised", "available", "expired", "points_total", "promised_total")
 
 
@@ -58,7 +73,10 @@ class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     customer: str | None = None  # None: the holder is the customer
     claim: Claim | None = None
     untied: Decimal | None = None  # by how much a sum that the vendor states exceeds its parts, None if it does not
-    change: str | None = None  # names the real-world change, so that several events telling of it count once
+    # The business key: names the real-world change, so that it counts once however many events report it. `also` are
+    # other names that a report of the same change may have when it lacks this one.
+    change: str | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -74,7 +92,7 @@ class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
         Raises ValueError.
         """
         amounts = [getattr(self, name, None) for name in AMOUNTS]
-        amounts += [lot.points for name in ("grants", "promises") for lot in getattr(self, name, ())]
+        amounts += [lot.points for name in SHARES for lot in getattr(self, name, None) or ()]
         if any(amount is not None and amount < 0 for amount in amounts):
             raise ValueError("a negative number of points")
 
@@ -150,7 +168,8 @@ class IssueReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
     """Credited points were taken back, by the return of the bill that had earned them.
 
     `points` is this event's share, promised points aside; None when the vendor gives only `points_total`, all that has
-    been taken back for the bill so far.
+    been taken back for the bill so far. `promotions` and `promotions_total` say which of these points promotions had
+    given; the rest are regular points. They are None where the vendor does not say.
     """
 
     rank = 61
@@ -158,6 +177,8 @@ class IssueReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
     promised: Decimal | None = None
     points_total: Decimal | None = None
     promised_total: Decimal | None = None
+    promotions: tuple[PromotionShare, ...] | None = None
+    promotions_total: tuple[PromotionShare, ...] | None = None
     bill: str | None = None
     bill_number: str | None = None
 
@@ -170,13 +191,15 @@ class ExpiryMoved(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
     old: date | None = None
     new: date | None = None
     origin: str = "regular"
+    promotion: str | None = None
 
 
 class Expired(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The vendor reports points as lapsed; it names neither lots nor a day."""
+    """The vendor reports points as lapsed. `buckets` say on which days, where the vendor does; lots are never named."""
 
     rank = 80
     points: Decimal
+    buckets: tuple[Bucket, ...] = ()
 
 
 class ExpiryClaimed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):

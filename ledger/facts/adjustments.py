@@ -11,10 +11,11 @@ from ledger.facts.accounts import AccountFact
 
 
 class Removed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Points were taken away by hand."""
+    """Points were taken away by hand. `origin` says of what kind they were, "regular" or "promotional", if known."""
 
     rank = 63
     points: Decimal
+    origin: str | None = None
 
 
 class AdjustmentMade(AccountFact, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,13 +6,13 @@ removed here; text that people read is only trimmed.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WrapValidator
 from pydantic.alias_generators import to_camel
 
 from ledger.decimals import NUMBER_CHARACTERS_MAX, parse_decimal
@@ -225,6 +225,13 @@ def as_optional_points(value: Any) -> Decimal | None:
     return None if value is None else as_points(value)
 
 
+def _list_or_none(value: Any, read: Callable[[Any], Any]) -> Any:
+    try:
+        return None if value is None else read(as_list(value))
+    except ValidationError:
+        return None
+
+
 def required(value: Any) -> str:
     """Refuse an id that is absent."""
     text = as_id(value)
@@ -243,3 +250,5 @@ Day = Annotated[date | None, BeforeValidator(as_day)]
 Text = Annotated[str | None, BeforeValidator(as_text)]
 Count = Annotated[int | None, BeforeValidator(as_count)]
 List = BeforeValidator(as_list)
+# A list that details figures which stand elsewhere: None where it is missing or cannot be read.
+DetailList = WrapValidator(_list_or_none)

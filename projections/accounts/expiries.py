@@ -26,9 +26,19 @@ EARLY_GRACE = timedelta(days=1)  # a day may end earlier where the vendor is tha
 
 
 def expire(account: Account, fact: Expired, occurrence: Occurrence) -> None:
-    """Match a reported expiry with lots that have lapsed, then with lots without a day, then with those due next; what
-    no lot explains was in lots that we have not seen (trap 8)."""
+    """Match a reported expiry with lots of the days that the vendor names, then with lots that have lapsed, then with
+    lots without a day, then with those due next; what no lot explains was in lots that we have not seen (trap 8)."""
     points = fact.points
+    for bucket in fact.buckets:
+        left = min(bucket.points, points)
+        for places in (account.lapsed, account.open):
+            for lot in _of_day(account, places, bucket.expires_on):
+                expired = min(lot.remaining, left)
+                if not expired:
+                    continue
+                _expire_lot(account, lot, expired)
+                _note_early(account, lot, expired, occurrence)
+                points, left = points - expired, left - expired
     undated = bisect_left(account.open, (NO_DAY,))  # they come last in the order of use
     for place in [*account.lapsed, *account.open[undated:], *account.open[:undated]] if points else ():
         lot = account.lots[place[2]]
@@ -98,7 +108,8 @@ def move(account: Account, fact: ExpiryMoved, occurrence: Occurrence) -> None:
     points = fact.points
     same_day = [*_of_day(account, account.lapsed, fact.old), *_of_day(account, account.open, fact.old)]
     undated = [] if fact.old is None else _of_day(account, account.open, None)
-    same_day.sort(key=lambda lot: (lot.origin != fact.origin, lot.place()))
+    named = fact.promotion
+    same_day.sort(key=lambda lot: (lot.promotion != named, lot.origin != fact.origin, lot.place()))
     undated.sort(key=lambda lot: (not lot.asserted, lot.place()))
     for index, lot in enumerate([*same_day, *undated]):
         part = min(lot.remaining, points)

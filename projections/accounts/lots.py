@@ -71,6 +71,15 @@ class Debit(Struct):
     holder: str | None = None  # as of a lot
 
 
+class Returned(Struct, array_like=True):
+    """A stretch of all that was ever taken back for a bill; `whole` where only the total was reported."""
+
+    start: Decimal
+    end: Decimal
+    position: int
+    whole: bool = False
+
+
 class Orphan(Struct):
     """What was given back of a redemption that was not told yet, and the lots that hold it."""
 
@@ -142,6 +151,7 @@ class Account(Struct, dict=True):
     pending: dict[str, Pending] = {}  # by promise
     awaited: Decimal = ZERO  # converted before the promise was told
     bills_reversed: dict[str, Decimal] = {}
+    returned: dict[str, list[Returned]] = {}  # by bill
     lifetime: Decimal = ZERO  # net of returns, without the opening
     lifetime_of: dict[str, Decimal] = {}  # of it, by whom it was before a merge
     lifetime_opening: Decimal | None = None
@@ -171,6 +181,7 @@ class Account(Struct, dict=True):
     last_position: int = 0
     postings: list[Posting] = field(default_factory=list)  # of the fact being folded
     untied: Decimal | None = None  # by how much what that fact says in all exceeds what we know of
+    counted_position: int | None = None  # of an earlier report of that fact
 
     @property
     def terms(self) -> ProgrammeTerms | None:
@@ -344,12 +355,16 @@ def count_spent(lot: Lot, points: Decimal, target: str) -> None:
         lot.redeemed += points
 
 
-def debit(account: Account, occurrence: Occurrence, points: Decimal, name: str, target: str) -> None:
-    """Spend points. What the lots cannot pay proves history that we have not seen: a vendor lets nobody spend what they
-    do not have, least of all in debt. So a lot of that size, and of the debt's, is asserted and flagged, and used at
-    once."""
+def debit(
+    account: Account, occurrence: Occurrence, points: Decimal, name: str, target: str, first: Sequence[str] = ()
+) -> None:
+    """Spend points; `first` names lots to use before others.
+
+    What the lots cannot pay proves history that we have not seen: a vendor lets nobody spend what they do not have,
+    least of all in debt. So a lot of that size, and of the debt's, is asserted and flagged, and used at once.
+    """
     orphan = account.orphans.pop(name, NO_ORPHAN)
-    uses, missing = spend(account, points, target, orphan.lots)
+    uses, missing = spend(account, points, target, [*orphan.lots, *first])
     if missing > 0:
         unseen = missing + account.debt
         credit(account, occurrence, unseen, source="unseen", origin="unseen", index=999, asserted=True)

@@ -58,6 +58,8 @@ def move(victim: Account, survivor: Account) -> None:
     victim.expired_early, victim.expired_early_at, victim.expired_early_position = ZERO, None, 0
     for bill, points in victim.bills_reversed.items():
         survivor.bills_reversed[bill] = survivor.bills_reversed.get(bill, ZERO) + points
+    for bill, stretches in victim.returned.items():
+        survivor.returned[bill] = [*survivor.returned.get(bill, ()), *stretches]
     lifetime = victim.lifetime + (victim.lifetime_opening or ZERO)
     survivor.lifetime += lifetime
     survivor.lifetime_of |= victim.lifetime_of

@@ -4,12 +4,14 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import IssueReversed, RedemptionReversed
+from projections.accounts import returns
 from projections.accounts.lots import (
     DEBT,
     ZERO,
@@ -33,40 +35,90 @@ from projections.accounts.lots import (
 NO_PLACE: Place = (0, datetime.min, "")
 
 
-def take_back(account: Account, fact: IssueReversed, _occurrence: Occurrence) -> None:
+def take_back(account: Account, fact: IssueReversed, occurrence: Occurrence) -> None:
     """Take back the points of a returned bill: what is unspent, then what was spent, then what expired.
 
     Spent points move the spend to other lots, then to debt; expired ones change no balance. When the bill's lots are
-    not known, any lot pays, then debt. A vendor that states only totals means all that was ever taken back for the
-    bill, so what was taken already is subtracted (trap 4). One that states both is held to its total: what that exceeds
-    proves a return that we were never told. What had lapsed or expired stays in the lifetime total, as the vendor's own
-    books have it (EXPIRY_REVERTED).
+    not known, any lot pays, then debt. Where the vendor says which promotions had given the points, lots of those
+    promotions are taken first, for the rest lots of regular points.
+
+    A vendor that states only totals means all that was ever taken back for the bill, so what was taken already is
+    subtracted (trap 4). One that states both is held to its total: what that exceeds proves a return that we were never
+    told, and a return that totals of the bill contain already is not taken again. What had lapsed or expired stays in
+    the lifetime total, as the vendor's own books have it (EXPIRY_REVERTED).
     """
     bill = _bill_of(fact)
     before = account.bills_reversed.get(bill, ZERO)
     points = fact.points
+    overlap = ZERO
     if points is None:
         points = max(ZERO, (fact.points_total or ZERO) - before)
+    account.counted_position, overlap = returns.place(account, fact, bill, occurrence)
+    if account.counted_position is not None and fact.points is not None:
+        return
     account.bills_reversed[bill] = before + points
+    shares = _shares_of(account, fact, bill, points)
     points += _take_back_promised(account, fact)
-    account.untied = _beyond_known(account, fact, bill)
+    account.untied = -overlap if overlap else _beyond_known(account, fact, bill)
     lots = [lot for lot in account.lots.values() if _same_bill(fact, lot.bill, lot.bill_number)] if points else []
-    account.lifetime -= points - take_back_lots(account, lots, points, "reversed")
+    taken = lapsed = ZERO
+    for share in shares:
+        found = _take_from(account, [lot for lot in lots if _is_of(lot, share)], share.points, "reversed")
+        taken, lapsed = taken + found[0], lapsed + found[1]
+    lapsed += take_back_lots(account, lots, points - taken, "reversed")
+    account.lifetime -= points - lapsed
+    if account.postings:
+        account.counted_position = None
+
+
+class Share(NamedTuple):
+    """Points of a reversal that lots of one promotion give back; of None lots that are of no promotion."""
+
+    points: Decimal
+    promotion: str | None
+    promotional: bool
+
+
+def _shares_of(account: Account, fact: IssueReversed, bill: str, points: Decimal) -> list[Share]:
+    """Return which lots the vendor says that points are of, promotions first; empty where it does not say."""
+    stated = fact.promotions if fact.points is not None else fact.promotions_total
+    if stated is None:
+        return []
+    shares, left = list[Share](), points
+    for one in stated:
+        key = f"promotion~{one.promotion or ''}~{bill}"
+        before = account.bills_reversed.get(key, ZERO)
+        share = min(left, one.points if fact.points is not None else max(ZERO, one.points - before))
+        account.bills_reversed[key] = before + share
+        left -= share
+        shares.append(Share(share, one.promotion, promotional=True))
+    return [*shares, Share(left, None, promotional=False)]
+
+
+def _is_of(lot: Lot, share: Share) -> bool:
+    promotional = lot.promotion is not None or lot.origin == "promotional"
+    return promotional is share.promotional and share.promotion in (None, lot.promotion)
 
 
 def take_back_lots(account: Account, lots: Sequence[Lot], points: Decimal, to: str) -> Decimal:
     """Take points back into a class from these lots: what is unspent, then what was spent, then what lapsed. What they
     do not hold is taken from any lot, then as debt. Returns how many of them had lapsed."""
-    lapsed = ZERO
+    taken, lapsed = _take_from(account, lots, points, to)
+    if points > taken:
+        _claw_back(account, points - taken, to)
+    return lapsed
+
+
+def _take_from(account: Account, lots: Sequence[Lot], points: Decimal, to: str) -> tuple[Decimal, Decimal]:
+    """Take points back into a class from these lots alone. Returns how many that were, and how many had lapsed."""
+    wanted, lapsed = points, ZERO
     for take_from in (_return_unspent, _return_spent, _return_lapsed):
         for lot in lots:
             returned = take_from(account, lot, points, to) if points else ZERO
             points -= returned
             if take_from is _return_lapsed:
                 lapsed += returned
-    if points:
-        _claw_back(account, points, to)
-    return lapsed
+    return wanted - points, lapsed
 
 
 def _same_bill(fact: IssueReversed, bill: str | None, bill_number: str | None) -> bool:

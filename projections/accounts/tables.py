@@ -189,8 +189,11 @@ class Line(NamedTuple):
     drift: Decimal | None
     reference: str | None
     untied: Decimal | None  # by how much a sum of the vendor's exceeds its parts
+    again: bool  # another report of a change that had been counted: this line moves nothing
+    differs: Decimal | None  # by how much that report exceeds the one that was counted
     postings: str
     position: int | None
+    counted_position: int | None  # of the report that was counted
 
 
 STATEMENT = Table(
@@ -200,12 +203,14 @@ STATEMENT = Table(
             ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
             account_id text COLLATE "C" NOT NULL, line int NOT NULL, occurred_at timestamptz NOT NULL,
             kind text NOT NULL, points numeric NOT NULL, balance numeric NOT NULL, promised numeric NOT NULL,
-            claimed numeric, drift numeric, reference text, untied numeric, postings text NOT NULL, position bigint)
+            claimed numeric, drift numeric, reference text, untied numeric, again boolean NOT NULL,
+            differs numeric, postings text NOT NULL, position bigint, counted_position bigint)
         """,
     index=(
         "ALTER TABLE statement ADD PRIMARY KEY (ledger_id, account_id, line)",
         "CREATE INDEX statement_subject ON statement (ledger_id, subject)",
         "CREATE INDEX statement_untied ON statement (ledger_id, account_id, line) WHERE untied IS NOT NULL",
+        "CREATE INDEX statement_differs ON statement (ledger_id, account_id, line) WHERE differs IS NOT NULL",
     ),
     columns=Line._fields,
     key=("account_id", "line"),

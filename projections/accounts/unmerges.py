@@ -134,9 +134,11 @@ def _give_rest(survivor: Account, victim: Account, lots: Iterable[Lot]) -> None:
             victim.adjustments[name] = survivor.adjustments.pop(name)
     for lot in lots:
         for bill in (lot.bill, lot.bill_number):
-            for key in (bill or "", f"promised~{bill or ''}", f"untied~{bill or ''}"):
-                if key in survivor.bills_reversed:
-                    victim.bills_reversed[key] = survivor.bills_reversed[key]
+            for key, points in survivor.bills_reversed.items():
+                if bill and (key == bill or key.endswith(f"~{bill}")):
+                    victim.bills_reversed[key] = points
+            if bill in survivor.returned:
+                victim.returned[bill] = survivor.returned[bill]
 
 
 def _give_lifetime(survivor: Account, victim: Account, holders: Set[str], own: str) -> None:

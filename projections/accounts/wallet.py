@@ -6,11 +6,10 @@ opening); each later one is compared, and what differs is its drift.
 """
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from msgspec import field
+from msgspec.structs import replace
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import (
@@ -28,38 +27,36 @@ from ledger.facts.accounts import (
     TransferReceived,
     TransferSent,
     TransferSettled,
-    account_id_of,
 )
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed, Removed
 from ledger.facts.holds import HoldCaptured, HoldRefundDue, HoldRefunded
 from ledger.facts.merges import HolderMerged, HolderMergedAway, HolderUnmerged
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
-from projections.accounts import adjustments, drift, expiries, holds, merges, promises, tables, transfers, unmerges
-from projections.accounts.lots import ZERO, Account, credit, debit, pass_time, post, take
+from projections.accounts import (
+    adjustments,
+    changes,
+    drift,
+    expiries,
+    holds,
+    merges,
+    promises,
+    tables,
+    transfers,
+    unmerges,
+)
+from projections.accounts.lots import ZERO, Account, credit, debit, post, take
 from projections.accounts.reversals import restore, shares, take_back
-from projections.projection import Projection, Rows, State
-from projections.terms import NO_TERMS, Terms, programme_of
-
-
-class Wallet(State, dict=True):
-    """All accounts of one holder, and of those merged with it. The terms it is folded under are no part of it."""
-
-    accounts: dict[str, Account] = {}
-    survivors: dict[str, str] = {}  # who took over the accounts of a merged holder
-    changes: set[str] = set()  # real-world changes that have been counted
-    lines: list[tables.Line] = field(default_factory=list)
-
-    @property
-    def terms(self) -> Terms:
-        terms: Terms = self.__dict__.get("terms", NO_TERMS)
-        return terms
-
-
-def under(wallet: Wallet, terms: Terms) -> None:
-    """Fold a wallet under the terms of programmes from now on."""
-    wallet.__dict__["terms"] = terms
-    for account in wallet.accounts.values():
-        account.terms = terms.of(programme_of(account.account_id, account.programme))
+from projections.accounts.state import (
+    Wallet,
+    account_of,
+    held_by,
+    lapse,
+    survivor_of,
+    under,
+    write_line,
+    write_report,
+)
+from projections.projection import Projection, Rows
 
 
 class Effect(NamedTuple):
@@ -74,12 +71,13 @@ class Effect(NamedTuple):
 def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
     """Fold one fact: lapse what is due before it, assert an opening if the vendor claims a balance for the first time,
     apply it, compare the claim, and write the statement's line."""
-    if fact.change is not None:
-        if fact.change in wallet.changes:
-            return
-        wallet.changes.add(fact.change)
+    earlier = changes.earlier_report(wallet.changes, fact, occurrence)
+    if earlier is not None:
+        write_report(wallet, fact, occurrence, earlier)
+        return
     account = account_of(wallet, fact.holder, fact.programme, fact.unit, fact.customer)
-    _lapse(wallet, account, occurrence.occurred_at)
+    changes.count(wallet.changes, fact, occurrence, account.account_id)
+    lapse(wallet, account, occurrence.occurred_at)
 
     apply, expected, activity = EFFECTS[type(fact)]
     if activity is not None and account.terms is not None:
@@ -99,7 +97,8 @@ def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
     points = account.available - before
     reference = tables.reference_of(fact)
     untied, account.untied = fact.untied or account.untied, None
-    _write_line(wallet, account, type(fact).__name__, occurrence, points, claim, reference, untied)
+    counted, account.counted_position = account.counted_position, None
+    write_line(wallet, account, type(fact).__name__, occurrence, points, claim, reference, untied, counted=counted)
 
 
 def reverse_redemption(wallet: Wallet, fact: RedemptionReversed, occurrence: Occurrence) -> None:
@@ -108,48 +107,18 @@ def reverse_redemption(wallet: Wallet, fact: RedemptionReversed, occurrence: Occ
     if fact.programme != NO_PROGRAMME:
         rule(wallet, fact, occurrence)
         return
-    accounts = [one for one in _held_by(wallet, survivor_of(wallet, fact.holder)) if one.unit == fact.unit]
+    earlier = changes.earlier_report(wallet.changes, fact, occurrence)
+    if earlier is not None:
+        write_report(wallet, fact, occurrence, earlier)
+        return
+    accounts = [one for one in held_by(wallet, survivor_of(wallet, fact.holder)) if one.unit == fact.unit]
+    account = accounts[0] if accounts else account_of(wallet, fact.holder, NO_PROGRAMME, fact.unit, fact.customer)
     found = shares(accounts, fact)
+    changes.count(wallet.changes, fact, occurrence, account.account_id)
     for share in found or ():
-        rule(wallet, share, occurrence)
+        rule(wallet, replace(share, change=None, also=()), occurrence)
     if found is None:
-        account = accounts[0] if accounts else account_of(wallet, fact.holder, NO_PROGRAMME, fact.unit, fact.customer)
-        _write_line(wallet, account, "RedemptionReversed", occurrence, ZERO, None, fact.redemption, fact.points)
-
-
-def account_of(wallet: Wallet, holder: str, programme: str, unit: str, customer: str | None) -> Account:
-    """Find or open an account; one of a merged holder is the survivor's."""
-    owner = survivor_of(wallet, holder)
-    account_id = account_id_of(owner, programme, unit)
-    account = wallet.accounts.get(account_id)
-    if account is None:
-        account = wallet.accounts[account_id] = Account(account_id, programme, unit, customer or owner)
-        account.terms = wallet.terms.of(programme_of(account_id, programme))
-    if customer is not None and owner == holder:
-        account.customer = customer
-    return account
-
-
-def survivor_of(wallet: Wallet, holder: str) -> str:
-    """Follow merges to whoever holds the accounts now."""
-    while holder in wallet.survivors:
-        holder = wallet.survivors[holder]
-    return holder
-
-
-def _held_by(wallet: Wallet, holder: str) -> list[Account]:
-    return sorted((one for one in wallet.accounts.values() if one.account_id.startswith(f"{holder}:")), key=_id_of)
-
-
-def _id_of(account: Account) -> str:
-    return account.account_id
-
-
-def _lapse(wallet: Wallet, account: Account, now: datetime) -> None:
-    """Let time pass: lots whose day is over lapse, each with a line of its own, whether or not anything else runs."""
-    for lot in pass_time(account, now):
-        assert lot.lapses_at is not None
-        _write_line(wallet, account, "Lapsed", lot.lapses_at, -lot.remaining)
+        write_line(wallet, account, "RedemptionReversed", occurrence, ZERO, None, fact.redemption, fact.points)
 
 
 def _open(wallet: Wallet, account: Account, occurrence: Occurrence, points: Decimal) -> None:
@@ -158,7 +127,7 @@ def _open(wallet: Wallet, account: Account, occurrence: Occurrence, points: Deci
         before = account.available
         lot = credit(account, occurrence, points, source="opening", origin="opening", index=998, asserted=True)
         account.opening_lot = lot.lot_id
-        _write_line(wallet, account, "Opening", occurrence, account.available - before)
+        write_line(wallet, account, "Opening", occurrence, account.available - before)
 
 
 def _adjust_opening(account: Account, difference: Decimal) -> None:
@@ -183,44 +152,6 @@ def _compare(account: Account, claim: Claim | None, occurrence: Occurrence) -> N
         account.lifetime_claimed = claim.lifetime
     if claim.available is not None:
         drift.compare(account, claim.available, occurrence)
-
-
-def _write_line(
-    wallet: Wallet,
-    account: Account,
-    kind: str,
-    occurred: Occurrence | datetime,
-    points: Decimal,
-    claim: Claim | None = None,
-    reference: str | None = None,
-    untied: Decimal | None = None,
-) -> None:
-    """Write a line of the statement: of a fact, or of a lapse, which no fact tells of and so has no position."""
-    account.lines += 1
-    if isinstance(occurred, Occurrence):
-        occurred_at, position = occurred.occurred_at, occurred.position
-        account.last_at = occurred_at
-        account.last_position = max(account.last_position, occurred.position)
-    else:
-        occurred_at, position = occurred, None
-    wallet.lines.append(
-        tables.Line(
-            account_id=account.account_id,
-            line=account.lines,
-            occurred_at=occurred_at,
-            kind=kind,
-            points=points,
-            balance=account.available,
-            promised=account.classes.get("promised", ZERO),
-            claimed=claim.available if claim is not None else None,
-            drift=account.drift if claim is not None else None,
-            reference=reference,
-            untied=untied,
-            postings=tables.encode_postings(account.postings),
-            position=position,
-        )
-    )
-    account.postings.clear()
 
 
 def issue(account: Account, fact: Issued, occurrence: Occurrence) -> None:
@@ -266,7 +197,12 @@ def redeem(account: Account, fact: Redeemed, occurrence: Occurrence) -> None:
 
 
 def remove(account: Account, fact: Removed, occurrence: Occurrence) -> None:
-    debit(account, occurrence, fact.points, f"removed~{occurrence.tag.hex()}.{occurrence.ordinal}", "adjusted")
+    """Points were taken away by hand: from lots of the kind that the vendor names, then from others, in the order of
+    use."""
+    lots = [account.lots[lot_id] for _, _, lot_id in account.open] if fact.origin is not None else []
+    first = [lot.lot_id for lot in lots if (lot.origin == "promotional") is (fact.origin == "promotional")]
+    name = f"removed~{occurrence.tag.hex()}.{occurrence.ordinal}"
+    debit(account, occurrence, fact.points, name, "adjusted", first)
 
 
 def remember_claim(account: Account, fact: ExpiryClaimed, _occurrence: Occurrence) -> None:
@@ -317,19 +253,21 @@ def merge_away(wallet: Wallet, fact: HolderMergedAway, occurrence: Occurrence) -
 
     A merge that would close a circle is not done: the survivor's accounts are then contested.
     """
+    if wallet.survivors.get(fact.holder) == fact.survivor:  # reported before
+        return
     victim, survivor = survivor_of(wallet, fact.holder), survivor_of(wallet, fact.survivor)
     if victim == survivor:
         for account in wallet.accounts.values():
             account.contested = True
         return
-    for account in _held_by(wallet, victim):
+    for account in held_by(wallet, victim):
         heir = account_of(wallet, survivor, account.programme, account.unit, None)
         for one in (account, heir):
-            _lapse(wallet, one, occurrence.occurred_at)
+            lapse(wallet, one, occurrence.occurred_at)
         before, before_heir = account.available, heir.available
         merges.move(account, heir)
-        _write_line(wallet, account, "MergedAway", occurrence, account.available - before, None, survivor)
-        _write_line(wallet, heir, "Merged", occurrence, heir.available - before_heir, None, victim)
+        write_line(wallet, account, "MergedAway", occurrence, account.available - before, None, survivor)
+        write_line(wallet, heir, "Merged", occurrence, heir.available - before_heir, None, victim)
     wallet.survivors[victim] = survivor
 
 
@@ -341,14 +279,14 @@ def unmerge(wallet: Wallet, fact: HolderUnmerged, occurrence: Occurrence) -> Non
         return
     holders = {one for one in wallet.survivors if fact.holder in _ways(wallet, one)}
     del wallet.survivors[fact.holder]
-    for account in _held_by(wallet, survivor):
+    for account in held_by(wallet, survivor):
         heir = account_of(wallet, fact.holder, account.programme, account.unit, None)
         for one in (account, heir):
-            _lapse(wallet, one, occurrence.occurred_at)
+            lapse(wallet, one, occurrence.occurred_at)
         before, before_heir = account.available, heir.available
         unmerges.part(account, heir, holders, occurrence)
-        _write_line(wallet, account, "UnmergedAway", occurrence, account.available - before, None, fact.holder)
-        _write_line(wallet, heir, "Unmerged", occurrence, heir.available - before_heir, None, survivor)
+        write_line(wallet, account, "UnmergedAway", occurrence, account.available - before, None, fact.holder)
+        write_line(wallet, heir, "Unmerged", occurrence, heir.available - before_heir, None, survivor)
 
 
 def _ways(wallet: Wallet, holder: str) -> Iterator[str]:
@@ -363,12 +301,12 @@ def compare_merged(wallet: Wallet, fact: HolderMerged, occurrence: Occurrence) -
     """Compare what the vendor says the survivor holds after the merge, programme by programme."""
     for claimed in fact.claims:
         account = account_of(wallet, fact.holder, claimed.programme, "points", None)
-        _lapse(wallet, account, occurrence.occurred_at)
+        lapse(wallet, account, occurrence.occurred_at)
         claim = Claim(claimed.available, claimed.lifetime, claimed.promised)
         if claim.available is not None and account.claimed is None:
             _open(wallet, account, occurrence, claim.available - account.available)
         _compare(account, claim, occurrence)
-        _write_line(wallet, account, "MergeClaimed", occurrence, ZERO, claim, fact.victim)
+        write_line(wallet, account, "MergeClaimed", occurrence, ZERO, claim, fact.victim)
 
 
 def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
@@ -391,7 +329,7 @@ def take_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=4,
+    version=5,
     subject="account",
     start=Wallet,
     on={

@@ -204,6 +204,11 @@ def _cause_untied(row: Any) -> str:
     """Word what was booked, and of what the total is."""
     amount: Decimal = row["untied"]
     points = plain(abs(amount))
+    if row["kind"] == "IssueReversed" and amount < 0:
+        return (
+            f"By the vendor's totals for the bill, {points} fewer were taken back than its returns add up to. "
+            "All of them were booked: ask the vendor whether one return was reported twice."
+        )
     if row["kind"] == "IssueReversed":
         return (
             f"By the vendor's total for the bill, {points} more were taken back than we were told of. What this event "

@@ -10,6 +10,7 @@ from service.reconciliation.drift import DRIFT
 from service.reconciliation.flags import CONTESTED_LIST, DOUBTFUL_LIST, GAPS_LIST
 from service.reconciliation.lists import OpenList, Totals
 from service.reconciliation.obligations import REFUNDS, TRANSFERS
+from service.reconciliation.reports import REPORTS
 from service.reconciliation.requests import REQUESTS
 from service.reconciliation.rewards import REWARDS
 from service.reconciliation.silence import SILENCE
@@ -27,6 +28,7 @@ LISTS: Mapping[str, OpenList] = {
         REWARDS,
         REQUESTS,
         SUMS,
+        REPORTS,
         CONTESTED_LIST,
         GAPS_LIST,
         DOUBTFUL_LIST,

@@ -162,6 +162,8 @@ def lapses_since(account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], 
                 "reference": None,
                 "postings": [["available", "lapsed", lot["remaining"], lot["lot_id"]]],
                 "position": None,
+                "again": False,
+                "counted_position": None,
             }
         )
     return lines

@@ -65,6 +65,7 @@ def _shown_step(number: int, one: LineStep | Stuck, events: Mapping[int, Mapping
         "promised": line.promised,
         "claimed": line.claimed,
         "drift": line.drift,
+        "counted_position": line.counted_position,
         "postings": [list(posting) for posting in one.postings],
         "lots": [{"change": lot.change, **shown_lot(lot.row, line.occurred_at)} for lot in one.lots],
     }
@@ -83,5 +84,6 @@ def _shown_lapse(line: Mapping[str, Any], view: View) -> dict[str, Any]:
         **{name: line[name] for name in ("points", "balance", "promised", "postings")},
         "claimed": None,
         "drift": None,
+        "counted_position": None,
         "lots": [{"change": -points, **shown_lot(lot, line["occurred_at"])} for lot in lots],
     }

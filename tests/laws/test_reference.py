@@ -87,7 +87,7 @@ class Pair:
 
     def occurrence(self) -> Occurrence:
         at = datetime.combine(FIRST_DAY, datetime.min.time(), UTC) + timedelta(days=self.now, seconds=self.number)
-        return Occurrence(at, b"%016d" % self.number, 0, self.number)
+        return Occurrence(at, b"%08d%08d" % (self.number, self.number), 0, self.number)
 
     def account(self, which: int) -> Account | None:
         return None if self.wallet is None else self.wallet.accounts.get(f"{HOLDERS[which]}:{PROGRAMME}:points")

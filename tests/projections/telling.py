@@ -20,7 +20,9 @@ def day(number: int) -> datetime:
 
 def on(number: int, fact: Fact, position: int | None = None) -> Told:
     """Tell a fact as of a day; its event stands at this position, by default the number of the day."""
-    return Told(fact, Occurrence(day(number), b"%016d" % number, 0, number if position is None else position))
+    return Told(
+        fact, Occurrence(day(number), b"%08d%08d" % (number, number), 0, number if position is None else position)
+    )
 
 
 def rows_of(projection: Projection, *told: Told) -> dict[str, list[Any]]:

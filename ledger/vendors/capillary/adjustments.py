@@ -7,13 +7,15 @@ their rules: what is read into them is said at each.
 from decimal import Decimal
 from typing import Annotated, Any
 
+from pydantic import Field
+
 from ledger.facts import Fact
 from ledger.facts.accounts import ExpiryMoved, TransferReceived, TransferSent, TransferSettled
 from ledger.facts.adjustments import Removed
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, Envelope, holder
 from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import Day, Id, List, Points, Shape, Text
+from ledger.vendors.shape import Day, Id, List, OptionalId, Points, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)
@@ -22,6 +24,7 @@ ZERO = Decimal(0)
 class ProgrammeSplit(Shape):
     program_id: Id
     points: Points = ZERO
+    points_type: Text = None
 
 
 class ManualPointsAdjustment(CustomerEvent):
@@ -30,9 +33,9 @@ class ManualPointsAdjustment(CustomerEvent):
 
 
 def manual_points_adjustment(event: ManualPointsAdjustment, stamp: Stamp) -> list[Fact]:
-    """Points taken by hand, one fact for each programme. The event knows only of deductions.
+    """Points taken by hand, one fact for each programme and type of points. The event knows only of deductions.
 
-    It names the credits it took from by ids that no other event has: so the lots are taken in their order.
+    It names the credits it took from by ids that no other event has: so lots of the type are taken in their order.
 
     The reason is free text about a person and stays out of the fact. Raises ValueError if the programmes are not named
     or do not add up to the total, or a deduction is negative: none of it is documented, and points are at stake.
@@ -41,13 +44,25 @@ def manual_points_adjustment(event: ManualPointsAdjustment, stamp: Stamp) -> lis
     total = sum((line.points for line in lines), ZERO)
     if total != event.total_poinst_deducted or any(line.points < 0 for line in lines):
         raise ValueError("the programmes do not add up to the deduction")
-    split: dict[str, Decimal] = {}
+    split: dict[tuple[str, str | None], Decimal] = {}
     for line in lines:
-        split[line.program_id] = split.get(line.program_id, ZERO) + line.points
+        origin = _origin(line.points_type) if line.points_type else None
+        split[line.program_id, origin] = split.get((line.program_id, origin), ZERO) + line.points
     return [
-        Removed(holder=event.holder(stamp), programme=programme, customer=event.customer(stamp), points=points)
-        for programme, points in split.items()
+        Removed(
+            holder=event.holder(stamp),
+            programme=programme,
+            customer=event.customer(stamp),
+            points=points,
+            origin=origin,
+            **event.envelope.change(stamp),
+        )
+        for (programme, origin), points in split.items()
     ]
+
+
+def _origin(points_type: str | None) -> str:
+    return "promotional" if "promotion" in (points_type or "").lower() else "regular"
 
 
 class Programme(Shape):
@@ -57,6 +72,7 @@ class Programme(Shape):
 class ChangedExpiry(Shape):
     points: Points = ZERO
     points_awarded_ref_type: Text = None
+    promotion_id: Annotated[OptionalId, Field(alias="promotionID")] = None
     points_previous_expiry_date: Day = None
     new_expiry_date: Day = None
 
@@ -76,7 +92,9 @@ def points_expiry_change(event: PointsExpiryChange, stamp: Stamp) -> list[Fact]:
             points=line.points,
             old=line.points_previous_expiry_date,
             new=line.new_expiry_date,
-            origin="promotional" if "promotion" in (line.points_awarded_ref_type or "").lower() else "regular",
+            origin=_origin(line.points_awarded_ref_type),
+            promotion=line.promotion_id,
+            **event.envelope.change(stamp),
         )
         for line in event.updated_points_expiry_breakup
         if line.points and line.points_previous_expiry_date != line.new_expiry_date
@@ -99,8 +117,8 @@ class PointsContributionToGroup(Shape):
 def points_contribution_to_group(event: PointsContributionToGroup, stamp: Stamp) -> list[Fact]:
     """A transfer from a member's account to the group's, sent and received in one event: nothing stays in transit.
 
-    The event tells both halves, so its own id names the transfer. It is read as crediting the account of the group,
-    which the group's own events name as their holder, on behalf of the primary member.
+    The event tells both halves, so its loyalty event id, else its own, names the transfer. It is read as crediting the
+    account of the group, which the group's own events name as their holder, on behalf of the primary member.
     """
     member = event.contributing_member.customer_identifiers.customer_id
     if member is None:
@@ -108,10 +126,13 @@ def points_contribution_to_group(event: PointsContributionToGroup, stamp: Stamp)
     sender = stamp.ref(member)
     group = holder(stamp, Entity(entity_type="GROUP", entity_id=event.group_id)) or sender
     primary = event.primary_member.customer_identifiers.customer_id
-    transfer = stamp.ref(event.envelope.event_id or event.envelope.loyalty_event_id or stamp.tag)
+    envelope = event.envelope
+    named = envelope.loyalty_event_id or envelope.event_id
+    transfer = stamp.ref(named or stamp.tag)
+    change = envelope.change(stamp, own=transfer if named else None)
     programme, points = event.loyalty_program_id, event.points_contributed_to_group
     return [
-        TransferSent(holder=sender, programme=programme, points=points, transfer=transfer, receiver=group),
+        TransferSent(holder=sender, programme=programme, points=points, transfer=transfer, receiver=group, **change),
         TransferReceived(
             holder=group,
             programme=programme,
@@ -119,8 +140,9 @@ def points_contribution_to_group(event: PointsContributionToGroup, stamp: Stamp)
             points=points,
             transfer=transfer,
             sender=sender,
+            **change,
         ),
-        TransferSettled(holder=sender, programme=programme, points=points, transfer=transfer),
+        TransferSettled(holder=sender, programme=programme, points=points, transfer=transfer, **change),
         TransferInitiated(transfer=transfer, points=points, programme=programme, sender=sender, receiver=group),
         TransferCompleted(transfer=transfer, points=points, programme=programme, sender=sender, receiver=group),
     ]

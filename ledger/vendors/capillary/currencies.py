@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from ledger.facts import Fact
-from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted
+from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted, PromotionShare
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import Day, Id, List, OptionalId, OptionalPoints, Points, Shape
+from ledger.vendors.shape import Day, DetailList, Id, List, OptionalId, OptionalPoints, Points, Shape
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)
@@ -112,6 +112,7 @@ def alternate_currencies_issued(event: AlternateCurrenciesIssued, stamp: Stamp) 
             activity=activity.name,
             bill=_bill(event),
             bill_number=activity.identifier("billnumber"),
+            **event.envelope.change(stamp, *_parts(event, currency.alternate_currency_identifier)),
         )
         for currency in event.alternate_currencies or event.alternate_currencies_issued_data
     ]
@@ -126,6 +127,10 @@ class ReversedCurrency(Shape):
     total_alternate_currencies_reversed: OptionalPoints = None
     total_issued_alternate_currencies_reversed: OptionalPoints = None
     promised_alternate_currencies_reversed: Points = ZERO
+    promotional_alternate_currencies_reversed: Annotated[tuple[Promotional, ...] | None, DetailList] = None
+    current_event_promotion_alternate_currencies_returned_details: Annotated[
+        tuple[Promotional, ...] | None, DetailList
+    ] = None
 
 
 class IssuedAlternateCurrenciesReversed(CustomerEvent):
@@ -158,11 +163,21 @@ def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReverse
                 promised=None if current is None else current_promised,
                 points_total=None if total is None else total - total_promised,
                 promised_total=None if total is None else total_promised,
+                promotions=_shares(currency.current_event_promotion_alternate_currencies_returned_details),
+                promotions_total=_shares(currency.promotional_alternate_currencies_reversed),
                 bill=_bill(event),
                 bill_number=event.triggering_activity.identifier("billnumber"),
+                **event.envelope.change(stamp, *_parts(event, currency.alternate_currency_identifier)),
             )
         )
     return facts
+
+
+def _shares(promotions: tuple[Promotional, ...] | None) -> tuple[PromotionShare, ...] | None:
+    """Return the shares of promotions, None where the vendor does not say."""
+    if promotions is None or any(one.promotion_alternate_currencies < 0 for one in promotions):
+        return None
+    return tuple(PromotionShare(one.promotion_alternate_currencies, one.promotion_identifier) for one in promotions)
 
 
 class ConvertedLine(Shape):
@@ -219,9 +234,17 @@ def promised_to_current_alternate_currency(event: PromisedToCurrentAlternateCurr
             customer=event.customer(stamp),
             grants=tuple(granted),
             bill_number=bill_number,
+            **event.envelope.change(stamp, programme, unit, bill_number),
         )
         for (programme, unit, bill_number), granted in grants.items()
     ]
+
+
+def _parts(event: AlternateCurrenciesIssued | IssuedAlternateCurrenciesReversed, unit: str) -> tuple[str | None, ...]:
+    """Return what tells apart the changes of one loyalty event: programme, currency, bill and its line."""
+    activity = event.triggering_activity
+    lines = tuple(activity.identifier(name) for name in ("billlineitemid", "lineitemid"))
+    return (event.loyalty_program_id, unit, _bill(event), activity.identifier("billnumber"), *lines)
 
 
 def _bill(event: CustomerEvent) -> str | None:

@@ -51,6 +51,25 @@ class Envelope(Shape):
     loyalty_event_id: OptionalId = None
     api_request_id: OptionalId = None
 
+    def change(self, stamp: Stamp, *parts: str | None, own: str | None = None) -> dict[str, Any]:
+        """Return `change` and `also` of a fact: the business key by which reports of one change count once.
+
+        `own` is the change's own id, where the vendor gives one (redemptionId). Else the loyalty event id names it;
+        without that, the reference (organisation and loyalty event id) or the request id, each with the time. `parts`
+        tell apart changes of one loyalty event: programme, unit, bill.
+        """
+        at = f"{stamp.occurred_at:%Y%m%dT%H%M%S.%f}"
+        if self.loyalty_event_id:
+            names = [self.loyalty_event_id]
+        elif self.ref_id:
+            bare = self.ref_id.removeprefix(f"{stamp.org}_")
+            names = [f"{bare}~{at}", bare]
+        else:
+            names = [f"{self.api_request_id}~{at}"] if self.api_request_id else []
+        told = [stamp.ref("~".join((name, *(part for part in parts if part)))) for name in names]
+        told = told if own is None else [own, *(name for name in told[:1] if name != own)]
+        return {"change": told[0], "also": tuple(told[1:])} if told else {}
+
 
 class CustomerEvent(Shape):
     """What every event about a customer's membership carries."""

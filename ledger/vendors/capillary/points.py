@@ -91,8 +91,14 @@ def points_issued(event: PointsIssued, stamp: Stamp) -> list[Fact]:
             activity=event.triggering_activity.name,
             untied=min(ZERO, total - allocated) or None,
             **bill_of(event.triggering_activity),
+            **event.envelope.change(stamp, event.loyalty_program_id, *_issue_parts(event.triggering_activity)),
         )
     ]
+
+
+def _issue_parts(activity: Activity) -> tuple[str | None, ...]:
+    """Return what tells apart issues of one loyalty event: the bill and its line."""
+    return tuple(activity.identifier(name) for name in ("billid", "billlineitemid", "lineitemid"))
 
 
 class PromisedToCurrent(CustomerEvent):
@@ -112,6 +118,8 @@ class Converted(Shape):
     points_converted: Points = ZERO
     expiry_at: Day = None
     expiry_date: Day = None
+    promotion_identifier: OptionalId = None
+    promotion_id: OptionalId = None
 
 
 def promised_to_current(event: PromisedToCurrent, stamp: Stamp) -> list[Fact]:
@@ -123,7 +131,12 @@ def promised_to_current(event: PromisedToCurrent, stamp: Stamp) -> list[Fact]:
     if programme is None:
         raise ValueError("no programme")
     grants = [
-        Grant(line.points or line.points_converted, line.expiry_at or line.expiry_date, "converted")
+        Grant(
+            line.points or line.points_converted,
+            line.expiry_at or line.expiry_date,
+            "converted",
+            line.promotion_identifier or line.promotion_id,
+        )
         for line in lines
         if line.points or line.points_converted
     ]
@@ -143,6 +156,7 @@ def promised_to_current(event: PromisedToCurrent, stamp: Stamp) -> list[Fact]:
             grants=tuple(grants),
             untied=untied,
             bill_number=references[0].identifier("billnumber") if len(references) == 1 else None,
+            **event.envelope.change(stamp, programme),
         )
     ]
 
@@ -173,6 +187,7 @@ def points_expired(event: PointsExpired, stamp: Stamp) -> list[Fact]:
             programme=event.loyalty_program_id,
             customer=event.customer(stamp),
             points=event.points_expired,
+            **event.envelope.change(stamp, event.loyalty_program_id),
         )
     ]
 
@@ -198,6 +213,7 @@ def points_expiry_reminder(event: PointsExpiryReminder, stamp: Stamp) -> list[Fa
 
 class UpdatedExpiry(Shape):
     program_id: Id
+    promotion_identifier: OptionalId = None
     points: Points = ZERO
     points_type: Text = None
     old_expiry_date: Day = None
@@ -219,6 +235,8 @@ def single_points_expiry_updated(event: SinglePointsExpiryUpdated, stamp: Stamp)
             old=line.old_expiry_date,
             new=line.new_expiry_date,
             origin="promotional" if "promotion" in (line.points_type or "").lower() else "regular",
+            promotion=line.promotion_identifier,
+            **event.envelope.change(stamp),
         )
         for line in event.updated_points_expiry
         if line.points and line.old_expiry_date != line.new_expiry_date

@@ -7,9 +7,16 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from ledger.facts import Fact
-from ledger.facts.accounts import NO_PROGRAMME, Claim, IssueReversed, Redeemed, RedemptionReversed
+from ledger.facts.accounts import (
+    NO_PROGRAMME,
+    Claim,
+    IssueReversed,
+    PromotionShare,
+    Redeemed,
+    RedemptionReversed,
+)
 from ledger.vendors.capillary.people import CustomerEvent, bill_of
-from ledger.vendors.shape import Id, List, OptionalId, OptionalPoints, Points, Shape
+from ledger.vendors.shape import DetailList, Id, List, OptionalId, OptionalPoints, Points, Shape
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)
@@ -34,7 +41,8 @@ def points_redeemed(event: PointsRedeemed, stamp: Stamp) -> list[Fact]:
     `redemptionSummaryId`, which changes on reversal (trap 6)."""
     programmes = event.redemption_from_earning_programs or [_only_programme(event)]
     activity = event.triggering_activity
-    redemption = activity.identifier("redemptionid") or event.envelope.loyalty_event_id or stamp.tag
+    own = activity.identifier("redemptionid")
+    redemption = own or event.envelope.loyalty_event_id or stamp.tag
     bill_number = event.redemption_bill_number or activity.identifier("billnumber") or activity.identifier("billid")
     untied = event.total_points_redeemed - sum((programme.points_redeemed for programme in programmes), ZERO)
     return [
@@ -49,6 +57,7 @@ def points_redeemed(event: PointsRedeemed, stamp: Stamp) -> list[Fact]:
             bill_number=bill_number,
             value=event.redeemed_points_currency_value if len(programmes) == 1 else None,
             untied=None if place else untied or None,
+            **event.envelope.change(stamp, own=stamp.ref(own) if own else None),
         )
         for place, programme in enumerate(programmes)
     ]
@@ -97,7 +106,10 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> lis
     facts: list[Fact] = []
     untied = event.redeemed_points_reversed - sum((one.redeemed_points_reversed for one in programmes), ZERO)
     for programme in programmes:
-        details = programme.redeemed_points_reversed_details or ReversedDetails()
+        details = programme.redeemed_points_reversed_details
+        if details is None:  # one programme's are the event's
+            details = event.redeemed_points_reversed_details if len(programmes) == 1 else None
+        details = details or ReversedDetails()
         facts.append(
             RedemptionReversed(
                 holder=event.holder(stamp),
@@ -109,9 +121,15 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> lis
                 available=details.available,
                 expired=details.expired,
                 untied=None if facts else untied or None,
+                **event.envelope.change(stamp, redemption),
             )
         )
     return facts
+
+
+class ReturnedPromotion(Shape):
+    promotion_identifier: OptionalId = None
+    promotion_points: Points = ZERO
 
 
 class IssuedPointsReversed(CustomerEvent):
@@ -121,13 +139,32 @@ class IssuedPointsReversed(CustomerEvent):
     total_issued_points_reversed: OptionalPoints = None
     promised_points_reversed: Points = ZERO
     current_event_promised_points_returned: Points = ZERO
+    promotional_points_reversed: Annotated[list[ReturnedPromotion] | None, DetailList] = None
+    current_event_regular_points_returned: OptionalPoints = None
     current_event_total_points_returned: OptionalPoints = None
+    current_event_promotion_points_returned_details: Annotated[list[ReturnedPromotion] | None, DetailList] = None
+
+    def returned(self) -> Decimal | None:
+        """Return what this event takes back, promised points included; None if only totals are given. Where the sum
+        is left out, the regular points are it: they contain those of promotions (trap 2)."""
+        if self.current_event_total_points_returned is not None:
+            return self.current_event_total_points_returned
+        if self.current_event_regular_points_returned is None:
+            return None
+        return self.current_event_regular_points_returned + self.current_event_promised_points_returned
+
+
+def shares_of(promotions: list[ReturnedPromotion] | None) -> tuple[PromotionShare, ...] | None:
+    """Return the shares of promotions, None where the vendor does not say."""
+    if promotions is None or any(one.promotion_points < 0 for one in promotions):
+        return None
+    return tuple(PromotionShare(one.promotion_points, one.promotion_identifier) for one in promotions)
 
 
 def issued_points_reversed(event: IssuedPointsReversed, stamp: Stamp) -> list[Fact]:
     """The current event's figures say what this return takes back; the totals are the bill's so far (trap 4). Both
-    totals include promised points (trap 2)."""
-    current, total = event.current_event_total_points_returned, event.total_issued_points_reversed
+    totals include promised points (trap 2). What stands under a promotion is taken from that promotion's lots."""
+    current, total = event.returned(), event.total_issued_points_reversed
     return [
         IssueReversed(
             holder=event.holder(stamp),
@@ -138,7 +175,10 @@ def issued_points_reversed(event: IssuedPointsReversed, stamp: Stamp) -> list[Fa
             promised=None if current is None else event.current_event_promised_points_returned,
             points_total=None if total is None else total - event.promised_points_reversed,
             promised_total=None if total is None else event.promised_points_reversed,
+            promotions=shares_of(event.current_event_promotion_points_returned_details),
+            promotions_total=shares_of(event.promotional_points_reversed),
             **bill_of(event.triggering_activity),
+            **event.envelope.change(stamp, event.loyalty_program_id, *bill_of(event.triggering_activity).values()),
         )
     ]
 

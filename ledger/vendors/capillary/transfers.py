@@ -36,6 +36,7 @@ def points_transferred_initiated(event: PointsTransferredInitiated, stamp: Stamp
             points=programme.points_redeemed,
             transfer=transfer,
             receiver=receiver,
+            **_change(event, transfer, stamp),
         )
         for programme in programmes
     ]
@@ -71,6 +72,7 @@ def points_transferred_received(event: PointsTransferredReceived, stamp: Stamp) 
             points=event.total_points_transferred,
             transfer=transfer,
             sender=sender,
+            **_change(event, transfer, stamp),
         ),
         TransferCompleted(
             transfer=transfer,
@@ -87,9 +89,16 @@ def points_transferred_received(event: PointsTransferredReceived, stamp: Stamp) 
                 programme=event.loyalty_program_id,
                 points=event.total_points_transferred,
                 transfer=transfer,
+                **_change(event, transfer, stamp),
             )
         )
     return facts
+
+
+def _change(event: CustomerEvent, transfer: str, stamp: Stamp) -> dict[str, Any]:
+    """Return the business key of one half of a transfer; the kind of the fact says which half."""
+    named = event.envelope.loyalty_event_id or event.envelope.api_request_id
+    return event.envelope.change(stamp, own=transfer if named else None)
 
 
 def _transfer(event: CustomerEvent, stamp: Stamp) -> str:

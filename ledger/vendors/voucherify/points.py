@@ -11,6 +11,9 @@ voucher and again about the customer. They count once because they name the same
 | a promise kept | pending points lopp_ | transactions, pending points activated |
 | anything else | transaction vtx_ | transactions, points added, points expired |
 
+A transaction that has a better name keeps its vtx_ as a second one: so points added that leave out `details` are found
+to be the same.
+
 What cannot be matched: points rewarded name no transaction, so points added with a transaction that leaves out its
 `details` cannot be told from them; and points rewarded at the moment a promise is kept, should Voucherify ever send
 that, name the trigger instead of the promise. Subscribe to one of the two then; drift will say so otherwise.
@@ -18,10 +21,11 @@ that, name the trigger instead of the promise. Subscribe to one of the two then;
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.facts.accounts import (
+    Bucket,
     Expired,
     Grant,
     Issued,
@@ -34,7 +38,7 @@ from ledger.facts.accounts import (
 from ledger.facts.adjustments import Removed
 from ledger.facts.promises import PromiseKept
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
-from ledger.vendors.shape import Id, OptionalId, OptionalPoints, SnakeShape, Text
+from ledger.vendors.shape import Day, DetailList, Id, OptionalId, OptionalPoints, SnakeShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import Balance, CardEvent, Named, Order, Voucher, account, bill
 
@@ -96,6 +100,17 @@ class Details(SnakeShape):
     destination_voucher: Voucher | None = None
 
 
+class BucketPoints(SnakeShape):
+    total_points: OptionalPoints = None
+
+
+class ExpiredBucket(SnakeShape):
+    """Points of one card that were to lapse on one day; its id is in no other event."""
+
+    bucket: BucketPoints | None = None
+    expires_at: Day = None
+
+
 class Transaction(SnakeShape):
     id: Id
     type: Text = None
@@ -116,6 +131,7 @@ class TransactionTold(CardEvent):
     source_voucher: Voucher | None = None
     destination_voucher: Voucher | None = None
     points: OptionalPoints = None  # in points expired
+    buckets: Annotated[tuple[ExpiredBucket, ...] | None, DetailList] = None  # in points expired
 
     def part(self, name: str) -> Any:
         """Find a part beside the transaction or in its details."""
@@ -152,6 +168,11 @@ class TransactionTold(CardEvent):
             "change": stamp.ref(self.transaction.id),
         }
 
+    def told_as(self, change: str, stamp: Stamp) -> dict[str, Any]:
+        """Return the fields that every fact about the card has, under a better name of the change."""
+        told = self.told(stamp)
+        return {**told, "change": change, "also": (told["change"],)}
+
     def bill(self) -> dict[str, Any]:
         return bill(self.part("order"))
 
@@ -168,7 +189,9 @@ def accrual(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     """Points were earned by a rule."""
     trigger: Trigger | None = event.part("event")
     told = event.told(stamp)
-    told["change"] = earned_change(trigger, event.part("earning_rule"), stamp) or told["change"]
+    earned = earned_change(trigger, event.part("earning_rule"), stamp)
+    if earned is not None:  # points added that leave out the trigger name the transaction alone
+        told = event.told_as(earned, stamp)
     activity = trigger.type if trigger else None
     return [Issued(**told, **event.bill(), grants=_grants(event.difference()), activity=activity)]
 
@@ -188,20 +211,23 @@ def redemption(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     not added to (trap 17)."""
     name = stamp.ref(event.id_of("redemption"))
     number = event.bill().get("bill_number") or event.bill().get("bill")
-    return [
-        Redeemed(**{**event.told(stamp), "change": name}, points=event.moved(), redemption=name, bill_number=number)
-    ]
+    return [Redeemed(**event.told_as(name, stamp), points=event.moved(), redemption=name, bill_number=number)]
 
 
 def refund(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     """A redemption was rolled back; the rollback names the change."""
-    told = {**event.told(stamp), "change": stamp.ref(event.id_of("rollback"))}
+    told = event.told_as(stamp.ref(event.id_of("rollback")), stamp)
     return [RedemptionReversed(**told, points=event.moved(), redemption=stamp.ref(event.id_of("redemption")))]
 
 
 def expiration(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     """Points lapsed. The buckets say on which days, but were never named when the points were credited."""
-    return [Expired(**event.told(stamp), points=event.moved())]
+    buckets = tuple(
+        Bucket(one.bucket.total_points, one.expires_at)
+        for one in event.buckets or ()
+        if one.bucket and one.bucket.total_points and one.bucket.total_points > 0
+    )
+    return [Expired(**event.told(stamp), points=event.moved(), buckets=buckets)]
 
 
 def transfer_out(event: TransactionTold, stamp: Stamp) -> list[Fact]:
@@ -254,7 +280,7 @@ def transfer_in(event: TransactionTold, stamp: Stamp) -> list[Fact]:
 def activation(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     """Promised points became spendable: all that were promised under that name, as `balance` says."""
     promise = stamp.ref(event.id_of("pending_points"))
-    told = {**event.told(stamp), "change": f"{promise}~kept"}
+    told = event.told_as(f"{promise}~kept", stamp)
     return [PromiseKept(**told, promise=promise, points=event.moved())]
 
 

@@ -16,8 +16,9 @@ from ledger.facts import Fact, Told
 from ledger.facts.accounts import NO_PROGRAMME, AccountFact
 from ledger.failures import failure
 from projections.accounts.lots import ZERO, Posting
+from projections.accounts.state import Wallet
 from projections.accounts.tables import LOTS, Line, lot_row
-from projections.accounts.wallet import ACCOUNTS, EFFECTS, Wallet
+from projections.accounts.wallet import ACCOUNTS, EFFECTS
 from projections.as_of import Known
 from projections.projection import Projection, fold, rows_of
 from projections.terms import programme_of

@@ -18,7 +18,6 @@ from ledger.facts.transfers import TransferCompleted, TransferFact, TransferInit
 from projections.naming import named_before
 from projections.projection import Projection, Rows, State, Table
 
-
 EVENT_BYTES = 8  # of a tag: the same for all versions of one event
 
 

@@ -81,7 +81,8 @@ def difference(changes: Changes, fact: AccountFact, report: Counted, account_id:
 def points_of(fact: AccountFact) -> Decimal:
     """Return the points that a fact is about, promised ones included."""
     if isinstance(fact, Issued):
-        return sum((one.points for one in (*fact.grants, *fact.promises)), ZERO)
+        granted = sum((grant.points for grant in fact.grants), ZERO)
+        return granted + sum((promise.points for promise in fact.promises), ZERO)
     if isinstance(fact, PromisedConverted):
         return sum((grant.points for grant in fact.grants), ZERO)
     if isinstance(fact, IssueReversed):

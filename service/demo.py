@@ -5,6 +5,7 @@ What it makes is found again on the next run, so that run appends nothing and sh
 
 import errno
 import hmac
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,6 +25,7 @@ from service.place import Place
 from service.running import listening
 
 LEDGER = "demo"
+SECRET_BYTES = 32
 KEY_FILE = "demo.key"
 
 # What to ask first: a customer of pointsIssued.json, what they had while their points lived, an item that never came.
@@ -84,7 +86,10 @@ async def prepare(place: Place, connection: Connection) -> Demo:
     listed = await registry.list_connections(connection, place.master_key, ledger)
     connections = {one.source: one for one in listed if one.disabled_at is None and one.kind is None}
     for source in VENDORS.keys() - connections.keys():
-        connections[source] = await registry.create_connection(connection, place.master_key, ledger, source=source)
+        secret = secrets.token_urlsafe(SECRET_BYTES)  # we play the vendor, who makes it in some schemes
+        connections[source] = await registry.create_connection(
+            connection, place.master_key, ledger, source=source, secret=secret
+        )
     return Demo(ledger, connections, await _key(place, connection, ledger))
 
 

@@ -2,8 +2,8 @@
 
 LedgerError
 ├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
-├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, NotAwaited, NothingToAdopt,
-│   AdjustmentDiffers, NotPromoted, PeriodNotClosable
+├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown, NotAwaited,
+│   NothingToAdopt, AdjustmentDiffers, NotPromoted, PeriodNotClosable
 ├── Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue,
 │   LedgerReadsTooMany
 ├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
@@ -74,6 +74,10 @@ class PeriodNotClosable(Refused):
 
 class DeliveryTooLarge(Refused):
     """The body is larger than a delivery may be."""
+
+
+class CodingUnknown(Refused):
+    """The body has a content coding that is not decoded here."""
 
 
 class NotAwaited(Refused):

@@ -23,6 +23,8 @@ from ledger.vendors.vendor import Vendor
 OPERATOR = "operator"  # administers what all ledgers share; `admin` of one ledger does not include it
 SCOPES = ("read", "audit", "reveal", "admin", OPERATOR)
 SECRETS_PER_CONNECTION_MAX = 4
+KEY = re.compile(r"ll_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+CONNECTION_ID = re.compile(r"[0-9a-f]{32}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 CREATE_LEDGER = """
@@ -209,12 +211,12 @@ async def create_key(connection: Connection, ledger: Ledger, scopes: Sequence[st
 
 
 async def find_key(connection: Connection, key: str) -> Access:
-    """Say what a key opens. Raises BadCredentials; a wrong secret takes as long as an unknown key."""
-    prefix, _, rest = key.partition("_")
-    key_id, _, secret = rest.partition("_")
-    row = await connection.fetchrow(
-        FIND_KEY, key_id if prefix == "ll" and key_id.isalnum() and key_id.isascii() else ""
-    )
+    """Return what a key opens. Raises BadCredentials; a wrong secret takes as long as an unknown key."""
+    match = KEY.fullmatch(key)
+    if match is None:
+        raise BadCredentials
+    key_id, secret = match.groups()
+    row = await connection.fetchrow(FIND_KEY, key_id)
     expected = row["secret_hash"] if row else bytes(32)
     if not hmac.compare_digest(_hash(secret), expected) or row is None:
         raise BadCredentials

@@ -24,6 +24,7 @@ STATUS: Mapping[type[errors.LedgerError], HTTPStatus] = {
     errors.BadCredentials: HTTPStatus.UNAUTHORIZED,
     errors.ScopeMissing: HTTPStatus.FORBIDDEN,
     errors.DeliveryTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.CodingUnknown: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.NameTaken: HTTPStatus.CONFLICT,
     errors.NotPromoted: HTTPStatus.CONFLICT,
     errors.PeriodNotClosable: HTTPStatus.CONFLICT,
@@ -119,6 +120,13 @@ def read_time(text: str | None, name: str) -> datetime | None:
         return time.astimezone(UTC)
     except OverflowError:
         raise errors.RequestInvalid(f"{name} is out of range") from None
+
+
+def read_flag(text: str | None, name: str) -> bool:
+    """Read a parameter that is true or false, false unless it is given. Raises RequestInvalid."""
+    if text not in (None, "true", "false"):
+        raise errors.RequestInvalid(f"`{name}` is true or false")
+    return text == "true"
 
 
 def read_int(text: str | None, name: str, *, least: int, most: int) -> int | None:

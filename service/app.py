@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import traceback
 from collections.abc import AsyncIterator
 
@@ -13,7 +14,7 @@ from aiohttp.typedefs import Handler
 import migrations
 from ledger.append import UNAVAILABLE
 from ledger.database import connect
-from ledger.errors import LedgerError, RebuildDue, RequestInvalid, RoleTooPowerful, SchemaOutdated
+from ledger.errors import LedgerError, RebuildDue, RoleTooPowerful, SchemaOutdated
 from ledger.reading import BODY_BYTES_MAX
 from ledger.sealing import MasterKey
 from ledger.signer import Signer
@@ -24,6 +25,7 @@ from service import door
 from service.answers import problem, problem_of
 from service.appender import Appender
 from service.attesting_on_schedule import attest_on_schedule
+from service.bodies import EXPECTS_CONTINUE
 from service.erasure import erase_on_request
 from service.house import HOUSE, House
 from service.readers import Readers
@@ -54,7 +56,6 @@ from service.window import (
 )
 
 RETRY_SECONDS = 1.0
-NUL = "\0"
 HOOKS = "/v1/hooks/"  # what was put on the queue is appended whether or not the client waits
 
 HEADERS = {
@@ -87,6 +88,9 @@ ROUTES = [
     *subjects.ROUTES,
 ]
 
+# As README writes them, without the patterns of their parts.
+PATHS = sorted({re.sub(r"\{(\w+):[^/]*\}", r"{\1}", route.path) for route in ROUTES})
+
 SCHEMA_VERSION = "SELECT version_num FROM public.alembic_version"
 # What the role must not be able to do with any table of the ledger; but for those that hold what is configured.
 TOO_POWERFUL = """
@@ -118,21 +122,27 @@ _log = logging.getLogger(__name__)
 async def explain_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what goes wrong into problem documents; nothing of the request stands in them."""
     try:
-        if NUL in request.path or NUL in "".join(request.query.values()):  # which no text in PostgreSQL can hold
-            raise RequestInvalid("a NUL character")
+        if request.get(EXPECTS_CONTINUE) is False:
+            raise web.HTTPExpectationFailed(reason="Only 100-continue can be expected")
         response: web.StreamResponse = await _handled(request, handler)
     except LedgerError as error:
         response = problem(error)
+    except web.HTTPNotFound:
+        response = problem_of(404, nothing_at(request.path))
     except web.HTTPException as refused:
         response = problem_of(refused.status, refused.reason)
         if "Allow" in refused.headers:
-            response.headers["Allow"] = refused.headers["Allow"]
+            allowed = refused.headers["Allow"]
+            response = problem_of(refused.status, f"This path takes {allowed.replace(',', ', ')}.")
+            response.headers["Allow"] = allowed
     except (asyncpg.DataError, asyncpg.CharacterNotInRepertoireError, OverflowError):
         response = problem_of(400, "A value in the request is none that can be asked for.")
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         _log.error("a question asks for what the active generation has not: %s", request.match_info.route.resource)
         response = problem(RebuildDue())
     except (*UNAVAILABLE, asyncpg.InternalClientError) as error:
+        if isinstance(error, ConnectionError) and _has_left(request):
+            return problem_of(400, "The client has left.")  # which nobody receives
         _log.warning("the database cannot be asked now: %s", type(error).__name__)
         response = problem_of(503, "The database cannot be asked now.")
         response.headers["Retry-After"] = "5"
@@ -161,6 +171,20 @@ def _take_exception(work: "asyncio.Future[web.StreamResponse]") -> None:
     """Note that an exception was seen, so that asyncio does not log what it says when the client has left."""
     if not work.cancelled():
         work.exception()
+
+
+def _has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+def nothing_at(path: str) -> str:
+    """Return a hint for a path that there is not: the paths that begin alike, told by our own names only."""
+    begin = path.split("/")[1:3]
+    near = [one for one in PATHS if begin[1:] and one.split("/")[1:3] == begin]
+    if near:
+        return f"There is nothing at this path. There is: {', '.join(near)}."
+    first = sorted({"/".join(one.split("/")[:3]) for one in PATHS})
+    return f"There is nothing at this path. Paths begin with one of: {', '.join(first)}."
 
 
 async def _is_rebuild_due(request: web.Request) -> bool:

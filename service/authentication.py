@@ -11,6 +11,7 @@ milliseconds for the largest.
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from multidict import CIMultiDictProxy
@@ -21,8 +22,9 @@ from ledger.reading import without_white_space
 from ledger.registry import InboundConnection
 
 STANDARD_WEBHOOKS_TOLERANCE_SECONDS = 300
-STAMP_DIGITS_MAX = 12
-SIGNATURE_CHARACTERS = 64  # of a SHA-256 in hexadecimal
+
+_STAMP = re.compile(r"[0-9]{1,12}")
+_SIGNATURE = re.compile(r"[0-9A-Fa-f]{64}")
 
 Headers = CIMultiDictProxy[str]
 
@@ -34,6 +36,16 @@ def authenticate(inbound: InboundConnection, headers: Headers, body: bytes, now:
     """
     secrets = [secret for secret in inbound.secrets if is_usable(inbound.scheme, secret)]
     if not SCHEMES[inbound.scheme](secrets, inbound.header, headers, body, now):
+        raise BadCredentials
+
+
+def admit(inbound: InboundConnection, headers: Headers, now: float) -> None:
+    """Check what the headers alone tell, so that a stranger's body is not read.
+
+    That is all of it where a header carries the secret. Raises BadCredentials.
+    """
+    secrets = [secret for secret in inbound.secrets if is_usable(inbound.scheme, secret)]
+    if not secrets or not BEFORE_THE_BODY[inbound.scheme](secrets, inbound.header, headers, now):
         raise BadCredentials
 
 
@@ -50,10 +62,9 @@ def by_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, body:
     is JSON itself, and only white space between tokens may be added to a captured delivery: such a copy has the same
     event key.
     """
-    given = _only(headers, header)
-    signature = b"" if given is None else given.strip().lower().encode("utf-8", "surrogateescape")
-    if len(signature) != SIGNATURE_CHARACTERS:
+    if not _signed_by_voucherify(secrets, header, headers, _now):
         return False
+    signature = headers[header].strip().lower().encode("utf-8", "surrogateescape")
     if _any_equal((_hmac_hex(secret, body) for secret in secrets), signature):
         return True
     compact = without_white_space(body)
@@ -68,18 +79,30 @@ def by_standard_webhooks(secrets: Sequence[bytes], header: str, headers: Headers
     A time stamp more than STANDARD_WEBHOOKS_TOLERANCE_SECONDS away is refused, and so is an id with a dot: with one,
     the signature of a captured delivery would also fit another id, time stamp and body.
     """
+    if not _signed_by_standard_webhooks(secrets, header, headers, now):
+        return False
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode("utf-8", "surrogateescape") + body
+    keys = [standard_key(secret.decode()) or b"" for secret in secrets]
+    expected = [base64.b64encode(hmac.digest(key, signed, "sha256")) for key in keys if key]
+    parts = headers[header].split(" ")
+    given = [part[3:].encode("utf-8", "surrogateescape") for part in parts if part.startswith("v1,")]
+    return any(_any_equal(expected, signature) for signature in given)
+
+
+def _carries_the_secret(secrets: Sequence[bytes], header: str, headers: Headers, now: float) -> bool:
+    return by_header(secrets, header, headers, b"", now)
+
+
+def _signed_by_voucherify(_secrets: Sequence[bytes], header: str, headers: Headers, _now: float) -> bool:
+    given = _only(headers, header)
+    return given is not None and _SIGNATURE.fullmatch(given.strip()) is not None
+
+
+def _signed_by_standard_webhooks(_secrets: Sequence[bytes], header: str, headers: Headers, now: float) -> bool:
     identifier, stamp, signatures = (_only(headers, name) for name in ("webhook-id", "webhook-timestamp", header))
     if not identifier or "." in identifier or stamp is None or signatures is None:
         return False
-    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= STAMP_DIGITS_MAX):
-        return False
-    if abs(now - int(stamp)) > STANDARD_WEBHOOKS_TOLERANCE_SECONDS:
-        return False
-    signed = f"{identifier}.{stamp}.".encode("utf-8", "surrogateescape") + body
-    keys = [standard_key(secret.decode()) or b"" for secret in secrets]
-    expected = [base64.b64encode(hmac.digest(key, signed, "sha256")) for key in keys if key]
-    given = [part[3:].encode("utf-8", "surrogateescape") for part in signatures.split(" ") if part.startswith("v1,")]
-    return any(_any_equal(expected, signature) for signature in given)
+    return _STAMP.fullmatch(stamp) is not None and abs(now - int(stamp)) <= STANDARD_WEBHOOKS_TOLERANCE_SECONDS
 
 
 def _only(headers: Headers, name: str) -> str | None:
@@ -104,4 +127,9 @@ SCHEMES: Mapping[str, Scheme] = {
     "header": by_header,
     "voucherify": by_voucherify,
     "standard-webhooks": by_standard_webhooks,
+}
+BEFORE_THE_BODY: Mapping[str, Callable[[Sequence[bytes], str, Headers, float], bool]] = {
+    "header": _carries_the_secret,
+    "voucherify": _signed_by_voucherify,
+    "standard-webhooks": _signed_by_standard_webhooks,
 }

@@ -3,38 +3,50 @@
 Content is never refused (law 4): an authenticated body that cannot be read is stored and answered 200.
 """
 
-import asyncio
 import time
 
 from aiohttp import web
 
-from ledger.errors import DeliveryTooLarge
+from ledger.errors import LedgerError, RequestInvalid
 from ledger.identify import identify
-from ledger.reading import BODY_BYTES_MAX
+from ledger.reading import BODY_BYTES_MAX, without_mark
+from ledger.registry import InboundConnection
+from service.admission import hook
 from service.answers import answer
-from service.authentication import authenticate
+from service.authentication import admit, authenticate
+from service.bodies import read_body
+from service.codings import decoded
 from service.house import HOUSE
 
-BODY_SECONDS_MAX = 10.0  # for the whole of a body: a sender that trickles must not hold a connection
+WHITE_SPACE = b" \t\r\n"
 
 
 async def receive(request: web.Request) -> web.Response:
     """POST /v1/hooks/{connection_id}: one delivery of a vendor.
 
     200 {"ledger", "events": [{"position", "outcome": "appended" | "duplicate" | "conflict", "kind"}]} once it is
-    durable; 401 wrong credentials, 404 no such connection, 408 too slow, 413 more than BODY_BYTES_MAX, 503 cannot store
-    now.
+    durable; 400 no body, 401 wrong credentials, 404 no such connection, 408 too slow, 413 more than BODY_BYTES_MAX, 415
+    a content coding that is not decoded, 503 cannot store now.
     """
     house = request.app[HOUSE]
     inbound = await house.inbound.get(request.match_info["connection_id"])
     try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            body = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise DeliveryTooLarge(f"at most {BODY_BYTES_MAX} bytes") from None
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
+        return await _store(request, inbound)
+    except (LedgerError, web.HTTPRequestTimeout) as error:
+        house.refusals.note(inbound.connection_id, error)
+        raise
+
+
+async def _store(request: web.Request, inbound: InboundConnection) -> web.Response:
+    house = request.app[HOUSE]
+    admit(inbound, request.headers, time.time())
+    body = await read_body(request, house.bodies)
     authenticate(inbound, request.headers, body, time.time())
+    body = decoded(body, request.headers.getall("Content-Encoding", ()), BODY_BYTES_MAX)
+    if not without_mark(body).strip(WHITE_SPACE):
+        # There is no content to keep, so this refuses none. A 200 would hide that a proxy drops bodies, and the vendor
+        # would not send them again.
+        raise RequestInvalid("the body is empty: a delivery holds an event")
     delivery = identify(inbound.origin(house.vault), body)
     outcomes = await house.appender.append(inbound.ledger.ledger_id, delivery)
     return answer(
@@ -48,4 +60,4 @@ async def receive(request: web.Request) -> web.Response:
     )
 
 
-ROUTES = [web.post("/v1/hooks/{connection_id}", receive)]
+ROUTES = [hook("/v1/hooks/{connection_id}", receive)]

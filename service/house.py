@@ -1,6 +1,7 @@
 """What every request handler needs, made once: the pool, the appender, the projector, and what is cached of callers."""
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -8,7 +9,8 @@ from typing import Generic, TypeVar
 from aiohttp import web
 
 from ledger import registry
-from ledger.errors import BadCredentials, NotAwaited, ScopeMissing
+from ledger.errors import BadCredentials, ConnectionUnknown, NotAwaited, RequestInvalid, ScopeMissing
+from ledger.read import tail
 from ledger.registry import Access, InboundConnection
 from ledger.sealing import MasterKey
 from ledger.vault import Vault
@@ -16,7 +18,9 @@ from projections import store
 from projections.projector import Projector
 from service.answers import read_int
 from service.appender import Appender
+from service.bodies import BodyBudget
 from service.readers import Readers
+from service.refusals import Refusals
 from service.settings import Settings
 from service.shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, Shares
 
@@ -47,6 +51,13 @@ class Briefly(Generic[V]):
         return value
 
 
+def check_scopes(access: Access, scope: str, *or_scopes: str) -> None:
+    """Raise ScopeMissing unless a key carries one of the scopes, or admin, which does not stand for operator."""
+    enough = {scope, *or_scopes} if scope == registry.OPERATOR else {scope, *or_scopes, "admin"}
+    if not access.scopes & enough:
+        raise ScopeMissing(" or ".join((scope, *or_scopes)))
+
+
 class House:
     """The door's and the window's common room."""
 
@@ -72,31 +83,36 @@ class House:
         self.reads = Shares(max(1, settings.pool_size // 2), WAITING_MAX)
         self.heavy_reads = Shares(HEAVY_MAX, HEAVY_WAITING_MAX)
         self.rebuilding: asyncio.Task[None] | None = None  # the rebuild that a caller asked this process for
+        self.bodies = BodyBudget()
+        self.refusals = Refusals()
         self.inbound = Briefly(self._find_connection)
         self.keys = Briefly(self._find_key)
         self._looks: dict[str, float] = {}  # of each key that reads tiles, until when that is one look
 
     async def _find_connection(self, connection_id: str) -> InboundConnection:
+        if not registry.CONNECTION_ID.fullmatch(connection_id):  # no connection of the pool is needed to know that
+            raise ConnectionUnknown
         async with self.pool.acquire() as connection:
             return await registry.find_connection(connection, self.master_key, connection_id)
 
     async def _find_key(self, key: str) -> Access:
+        if not registry.KEY.fullmatch(key):  # no connection of the pool is needed to know that
+            raise BadCredentials
         async with self.pool.acquire() as connection:
             return await registry.find_key(connection, key)
 
-    async def caller(self, request: web.Request, scope: str, *or_scopes: str) -> Access:
-        """Say which ledger a caller may use, whose key must carry one of the scopes, or admin, which does not stand for
-        operator.
+    async def caller(self, request: web.Request, scope: str, *or_scopes: str, basic: bool = False) -> Access:
+        """Return what the key of a request opens; it must carry one of the scopes, see `check_scopes`.
 
-        Raises BadCredentials or ScopeMissing.
+        With `basic` it may also be the password of HTTP Basic. Raises BadCredentials or ScopeMissing.
         """
         kind, _, key = request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not key:
+        if basic and kind.lower() == "basic":
+            key = _password(key)
+        elif kind.lower() != "bearer":
             raise BadCredentials
         access = await self.keys.get(key.strip())
-        enough = {scope, *or_scopes} if scope == registry.OPERATOR else {scope, *or_scopes, "admin"}
-        if not access.scopes & enough:
-            raise ScopeMissing(" or ".join((scope, *or_scopes)))
+        check_scopes(access, scope, *or_scopes)
         return access
 
     def looks_anew(self, key_id: str) -> bool:
@@ -110,15 +126,26 @@ class House:
         return True
 
     async def await_position(self, request: web.Request, ledger_id: int) -> None:
-        """Wait for ?min_position=, at most wait_seconds_max. Raises NotAwaited."""
+        """Wait for ?min_position=, at most wait_seconds_max. Raises NotAwaited, or RequestInvalid beyond the ledger."""
         position = read_int(request.query.get("min_position"), "min_position", least=0, most=2**62)
         if position is None:
             return
         async with self.pool.acquire() as connection:
             if await store.checkpoint(connection, ledger_id) >= position:
                 return
+            last = await tail(connection, ledger_id)
+        if position > last:  # waiting would not help
+            raise RequestInvalid(f"the ledger has come to position {last}, not {position}")
         if not await self.projector.wait_for(ledger_id, position, self.settings.wait_seconds_max):
             raise NotAwaited(f"position {position} within {self.settings.wait_seconds_max:g} s")
+
+
+def _password(credentials: str) -> str:
+    """Return the password of HTTP Basic. Raises BadCredentials."""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        raise BadCredentials from None
 
 
 HOUSE = web.AppKey("house", House)

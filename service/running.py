@@ -17,7 +17,7 @@ from projections.projector import Projector
 from service.app import check_role, make_app
 from service.place import Place, url_of
 from service.projecting import beside
-from service.protocol import Runner
+from service.protocol import Connections, Runner
 from service.sealer import Sealer
 
 KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
@@ -56,6 +56,7 @@ async def listening(place: Place, host: str, port: int, *, project: bool) -> Asy
         app.cleanup_ctx.append(beside(place.dsn))
     runner = Runner(
         app,
+        connections=Connections(place.settings.connections_per_address, place.settings.proxy_networks()),
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,
         lingering_time=LINGERING_SECONDS,

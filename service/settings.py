@@ -1,6 +1,7 @@
 """Everything that can be configured, read from the environment here and nowhere else."""
 
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -37,6 +38,13 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
     public_url: str | None = Field(default=None, description="how vendors reach us, for the URLs we print")
+    connections_per_address: int = Field(
+        default=256, ge=1, description="connections that one address may have open at once"
+    )
+    proxies: str = Field(
+        default="127.0.0.0/8 ::1",
+        description="addresses and networks of proxies, without that limit, separated by blanks",
+    )
     pool_size: int = Field(default=8, ge=1, le=100, description="database connections for answers")
     attest_hours: float = Field(
         default=0, ge=0, le=8760, description="attest the views of each ledger so often; 0: only by `loyalty attest`"
@@ -76,6 +84,15 @@ class Settings(BaseSettings):
             raise ValueError("it is a URL such as https://loyalty.example.com, without query and password")
         return text
 
+    @field_validator("proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        try:
+            [ip_network(one) for one in text.split()]
+        except ValueError:
+            raise ValueError("it is addresses such as 10.0.0.5 and networks such as 10.0.0.0/8") from None
+        return text
+
     @field_validator("witnesses")
     @classmethod
     def _are_witnesses(cls, text: str) -> str:
@@ -91,6 +108,10 @@ class Settings(BaseSettings):
         if text is not None:
             _checked(lambda: read_seeds(text))
         return text
+
+    def proxy_networks(self) -> list[IPv4Network | IPv6Network]:
+        """List the networks whose addresses may have any number of connections."""
+        return [ip_network(one) for one in self.proxies.split()]
 
     def witness_addresses(self) -> list[WitnessAddress]:
         """List the witnesses that cosign."""

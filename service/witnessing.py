@@ -1,10 +1,12 @@
 """The witness over HTTP (C2SP tlog-witness): POST /add-checkpoint, and what it is. It needs no database."""
 
+import asyncio
 import time
 
 from aiohttp import web
 
 from ledger.witness import Witness
+from service.bodies import BODY_SECONDS_MAX
 
 BODY_BYTES_MAX = 262_144  # a checkpoint of 16 signatures of 5 kB, as C2SP signed-note asks to accept, and a proof
 
@@ -13,7 +15,12 @@ WITNESS = web.AppKey("witness", Witness)
 
 async def add_checkpoint(request: web.Request) -> web.Response:
     """POST /add-checkpoint: cosign a checkpoint that continues the last one of its log."""
-    reply = request.app[WITNESS].add_checkpoint(await request.read(), int(time.time()))
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            body = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    reply = request.app[WITNESS].add_checkpoint(body, int(time.time()))
     return web.Response(status=reply.status, body=reply.body.encode(), headers={"Content-Type": reply.kind})
 
 

@@ -23,11 +23,12 @@ from pydantic import BeforeValidator
 
 from ledger.errors import Unreadable
 from ledger.failures import failure
-from ledger.reading import read
+from ledger.reading import read, without_mark
 from ledger.vendors.repair import FREE_MAPS
 from ledger.vendors.shape import ABSENT, REDACTED, Shape, as_id, as_text, required, squeeze
 from ledger.vendors.vendor import Vendor
 
+MARK = "a byte order mark before the text"
 BLANK_IN_KEY = "blank in a key"
 KEY_TWICE = "a key spelt twice"  # the spoilt spelling beside the sound one, which counts
 BLANK_IN_ID = "blank in an id"
@@ -86,7 +87,9 @@ def _repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
     document = read(payload).value
     shapes = (*(kind.shape for kind in vendor.kinds.values()), *vendor.damage.shapes)
     search = _Search(vendor, kind, readers(shapes))
-    return list(search.look_into(document, _SPELT.decode(payload), _Place("", "", "")))
+    text = without_mark(payload)
+    mark = [] if text == payload else [Repair("", MARK, "\ufeff", None)]
+    return [*mark, *search.look_into(document, _SPELT.decode(text), _Place("", "", ""))]
 
 
 @cache

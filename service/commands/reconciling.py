@@ -23,8 +23,8 @@ from service.commands.screen import AsJson, Data, InLedger, note, show, show_tab
 from service.importing import open_file
 from service.place import Place, ask
 from service.reconciliation.catalogue import LISTS, opened_by, shown_totals, totals_of
-from service.reconciliation.lists import Asked, Totals
-from service.reconciliation.showing import csv_line, csv_lines
+from service.reconciliation.lists import Asked, Item, Key, Totals
+from service.reconciliation.showing import csv_line, csv_pages
 from service.splitting import as_utf8
 from service.statements.columns import read_records
 from service.statements.comparing import DAYS_DEFAULT, Compared, Finding, Rules, compare
@@ -83,8 +83,12 @@ def _show_lists(
         if as_csv is not None:
             one = LISTS[as_csv]
             asked = Asked(found.ledger_id, at, opened_by(one, at, grace), 0, one.start)
-            async for line in csv_lines(connection, one, asked):
-                _write(line)
+
+            async def read_page(asked: Asked) -> tuple[list[Item], Key | None]:
+                return await one.read(connection, asked)
+
+            async for lines in csv_pages(read_page, one, asked):
+                _write(lines)
         return await totals_of(connection, found.ledger_id, at, grace)
 
     totals = ask(data, work)

@@ -2,14 +2,15 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from ledger.database import Connection
 from service.answers import plain
-from service.reconciliation.lists import PAGE_ITEMS, Asked, Item, OpenList
+from service.reconciliation.lists import PAGE_ITEMS, Asked, Item, Key, OpenList
+
+ReadPage = Callable[[Asked], Awaitable[tuple[list[Item], Key | None]]]
 
 COLUMNS = ("id", "amount", "unit", "position", "since", "age_seconds", "cause")
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a cell a spreadsheet takes these for a formula
@@ -29,19 +30,18 @@ def shown_item(item: Item, at: datetime) -> dict[str, Any]:
     }
 
 
-async def csv_lines(
-    connection: Connection, one: OpenList, asked: Asked, items_max: int | None = None
+async def csv_pages(
+    read_page: ReadPage, one: OpenList, asked: Asked, items_max: int | None = None
 ) -> AsyncIterator[bytes]:
-    """Write a list as CSV, page by page: everything after a key, or so many items."""
+    """Write a list as CSV, some lines at a time: everything after a key, or so many items."""
     columns = (*COLUMNS, *(column for column in one.columns if column not in COLUMNS))
     yield csv_line(columns)
     left, after = items_max, asked.after
     while left is None or left > 0:
         limit = PAGE_ITEMS if left is None else min(PAGE_ITEMS, left)
-        items, following = await one.read(connection, asked._replace(after=after, limit=limit))
-        for item in items:
-            shown = shown_item(item, asked.at)
-            yield csv_line([shown.get(column) for column in columns])
+        items, following = await read_page(asked._replace(after=after, limit=limit))
+        shown = (shown_item(item, asked.at) for item in items)
+        yield b"".join(csv_line([row.get(column) for column in columns]) for row in shown)
         if following is None:
             return
         left, after = None if left is None else left - len(items), following

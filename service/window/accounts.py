@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from ledger.errors import SubjectUnknown
+from service.admission import PAGE, TIMES, get
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.together import Together
 from service.window.account_views import (
@@ -25,7 +26,7 @@ from service.window.account_views import (
 )
 from service.window.explaining import explained_account
 from service.window.reading import asks_known, caller, happened, limit_of, reach, reached, reader, times_of
-from service.window.steps import explains, steps_asked
+from service.window.steps import EXPLAIN, explains, steps_asked
 
 # All of an answer in one statement: each round trip would cost as much again.
 ACCOUNT_NOW = """
@@ -145,8 +146,8 @@ async def get_statement(request: web.Request) -> web.Response:
 
 
 ROUTES = [
-    web.get("/v1/accounts/{id}", get_account),
-    web.get("/v1/accounts/{id}/lots", get_lots),
-    web.get("/v1/accounts/{id}/lots/{lot}", get_lot),
-    web.get("/v1/accounts/{id}/statement", get_statement),
+    get("/v1/accounts/{id}", get_account, *TIMES, *EXPLAIN),
+    get("/v1/accounts/{id}/lots", get_lots, *TIMES, *PAGE),
+    get("/v1/accounts/{id}/lots/{lot}", get_lot, *TIMES, *EXPLAIN),
+    get("/v1/accounts/{id}/statement", get_statement, *TIMES, *PAGE),
 ]

@@ -10,10 +10,11 @@ from ledger.errors import NotAwaited, RequestInvalid
 from ledger.read import tail
 from ledger.vendors.shape import as_points
 from service.adjusting import Adjusted, Words, adjust, reverse
+from service.admission import PAGE, change, get
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.house import HOUSE
 from service.window.account_views import find_account
-from service.window.reading import Reader, body_of, limit_of, reach, reader, refuse_times
+from service.window.reading import Reader, body_of, limit_of, reach, reader
 
 ADJUSTMENTS = """
     SELECT adjustment, account_id AS account, points, adopted, made_at, made_by, reversed_at, reversed_by,
@@ -70,7 +71,6 @@ async def post_reversal(request: web.Request) -> web.Response:
 async def list_adjustments(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/adjustments: all that were made, by id, those taken back included. Author and reason stand
     sealed in the event at `position`."""
-    refuse_times(request)
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
     async with reader(request) as read:
@@ -129,7 +129,7 @@ def _day(text: object) -> date | None:
 
 
 ROUTES = [
-    web.post("/v1/accounts/{id}/adjustments", post_adjustment),
-    web.get("/v1/accounts/{id}/adjustments", list_adjustments),
-    web.post("/v1/accounts/{id}/adjustments/{adjustment}/reversal", post_reversal),
+    change("POST", "/v1/accounts/{id}/adjustments", post_adjustment),
+    get("/v1/accounts/{id}/adjustments", list_adjustments, *PAGE),
+    change("POST", "/v1/accounts/{id}/adjustments/{adjustment}/reversal", post_reversal),
 ]

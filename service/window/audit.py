@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from ledger.access import accesses_after
+from service.admission import PAGE, get
 from service.answers import decode_cursor, encode_cursor, page
 from service.window.reading import limit_of, reader
 
@@ -18,4 +19,4 @@ async def list_accesses(request: web.Request) -> web.Response:
         return page([access._asdict() for access in accesses], cursor)
 
 
-ROUTES = [web.get("/v1/audit/access", list_accesses)]
+ROUTES = [get("/v1/audit/access", list_accesses, "why", *PAGE, scopes=("audit",))]

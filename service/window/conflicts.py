@@ -3,15 +3,15 @@
 from aiohttp import web
 
 from projections.conflicts import DEFAULT_POLICY, POLICIES, policies_of
+from service.admission import change, get
 from service.answers import answer, page
 from service.house import HOUSE
 from service.settling import settle_by
-from service.window.reading import body_of, reader, refuse_times
+from service.window.reading import body_of, reader
 
 
 async def list_policies(request: web.Request) -> web.Response:
     """GET /v1/reconciliation/policies: how conflicts are settled, where not by the default."""
-    refuse_times(request)
     async with reader(request) as read:
         policies = await policies_of(read.connection, read.ledger.ledger_id)
         items = [{"source": source, "kind": kind, "policy": policy} for (source, kind), policy in policies.items()]
@@ -34,6 +34,6 @@ async def put_policy(request: web.Request) -> web.Response:
 
 
 ROUTES = [
-    web.get("/v1/reconciliation/policies", list_policies),
-    web.put("/v1/reconciliation/policies/{source}/{kind}", put_policy),
+    get("/v1/reconciliation/policies", list_policies),
+    change("PUT", "/v1/reconciliation/policies/{source}/{kind}", put_policy),
 ]

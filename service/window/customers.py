@@ -11,6 +11,7 @@ from projections.accounts import ACCOUNTS
 from projections.as_of import known_of
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection
+from service.admission import PAGE, TIMES, change, get
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.erasure import erase, is_known
 from service.house import HOUSE
@@ -26,7 +27,6 @@ from service.window.reading import (
     only,
     reach,
     reader,
-    refuse_times,
     times_of,
 )
 from service.window.subjects import (
@@ -113,7 +113,6 @@ def batched(subjects: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 async def find_customers(request: web.Request) -> web.Response:
     """GET /v1/customers?email= or ?mobile= or ?external_id=: the refs of customers who were ever named by it, by a
     keyed hash of it; the value itself stands nowhere. It is answered as of now only."""
-    refuse_times(request)
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
     given = [(what, request.query[what]) for what in LOOK_UPS if what in request.query]
@@ -165,8 +164,8 @@ LOOK_UPS = ("email", "mobile", "external_id")
 REASON_CHARACTERS_MAX = 500
 
 ROUTES = [
-    web.get("/v1/customers", find_customers),
-    web.post("/v1/customers/{ref}/erasure", forget_customer),
-    web.post("/v1/customers/{ref}/unmerge", unmerge_customer),
-    web.get("/v1/customers/{ref}", get_customer),
+    get("/v1/customers", find_customers, *LOOK_UPS, *PAGE),
+    change("POST", "/v1/customers/{ref}/erasure", forget_customer),
+    change("POST", "/v1/customers/{ref}/unmerge", unmerge_customer),
+    get("/v1/customers/{ref}", get_customer, *TIMES),
 ]

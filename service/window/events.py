@@ -13,9 +13,11 @@ from ledger.identify import UNREADABLE
 from ledger.interpret import Event, interpret
 from ledger.read import Head
 from ledger.reading import read as read_document
+from ledger.reading import without_mark
 from ledger.vendors import SOURCES
 from ledger.vendors.repairs import repairs
-from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
+from service.admission import PAGE, get
+from service.answers import answer, decode_cursor, encode_cursor, page, read_flag, read_int, read_time
 from service.house import HOUSE
 from service.window.reading import WHY_CHARACTERS_MAX, candidates, limit_of, reach, reader
 from service.window.steps import said
@@ -60,7 +62,7 @@ async def get_event(request: web.Request) -> web.Response:
 
     With ?reveal=true, and a key of scope reveal, the delivered bytes; ?why= must say what for, and is noted first.
     """
-    if request.query.get("reveal") == "true":
+    if read_flag(request.query.get("reveal"), "reveal"):
         return await _reveal(request)
     position = read_int(request.match_info["position"], "position", least=1, most=2**62)
     assert position is not None
@@ -135,7 +137,7 @@ def shown_payload(payload: bytes) -> Any:
         read_document(payload)
     except Unreadable:
         return payload.decode("utf-8", "replace")
-    return orjson.Fragment(payload)
+    return orjson.Fragment(without_mark(payload))
 
 
 def shown_repairs(event: Event) -> list[dict[str, Any]]:
@@ -145,6 +147,6 @@ def shown_repairs(event: Event) -> list[dict[str, Any]]:
 
 
 ROUTES = [
-    web.get("/v1/ledger/events", list_events),
-    web.get("/v1/ledger/events/{position}", get_event),
+    get("/v1/ledger/events", list_events, "kind", "source", "subject", "since", "until", "after", *PAGE),
+    get("/v1/ledger/events/{position}", get_event, "reveal", "why", scopes=("read", "reveal")),
 ]

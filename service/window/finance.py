@@ -10,6 +10,7 @@ from aiohttp import web
 from ledger.errors import RequestInvalid
 from ledger.vendors.shape import EARLIEST, LATEST_DAY
 from projections.movements import Ask, Key, Row
+from service.admission import PAGE, TIMES, get
 from service.answers import answer, decode_cursor, encode_cursor
 from service.closing import forward
 from service.liability import month_of, shown_row, trial_balance, unbalanced
@@ -135,6 +136,6 @@ def read_cursor(text: str | None) -> Key | None:
 
 
 ROUTES = [
-    web.get("/v1/trial-balance", get_trial_balance),
-    web.get("/v1/liability", get_liability),
+    get("/v1/trial-balance", get_trial_balance, *TIMES),
+    get("/v1/liability", get_liability, "from", "to", "by", "programme", "unit", "vintage", *TIMES, *PAGE),
 ]

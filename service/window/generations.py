@@ -16,6 +16,7 @@ from projections import generations, promotion, replay, retrying
 from projections.generations import Generation
 from projections.replay.filling import Source
 from projections.replay.scope import EVERYTHING, Scope, check_scope
+from service.admission import change, get
 from service.answers import answer
 from service.generation_documents import generation_for_operator
 from service.house import HOUSE
@@ -47,8 +48,8 @@ async def rebuild(request: web.Request) -> web.Response:
     202 as soon as it has begun; GET /v1/generations says how it ends.
     """
     house = request.app[HOUSE]
+    body = await body_of(request)
     async with reader(request, OPERATOR) as read:
-        body = await body_of(request)
         source: Source = body.get("from", "ledger")
         if source not in get_args(Source):
             raise RequestInvalid('from is "ledger" or "facts"')
@@ -84,8 +85,8 @@ async def promote(request: web.Request) -> web.Response:
     """POST /v1/generations/{n}/promote {"force": false, "expect": []}: let readers see it."""
     house = request.app[HOUSE]
     number = int(request.match_info["generation"])
+    body = await body_of(request)
     async with reader(request, OPERATOR) as read:
-        body = await body_of(request)
         expect = _names(body, "expect")
         candidate = await generations.find(read.connection, number)
         if expect and candidate.state == "ready":
@@ -123,8 +124,8 @@ async def _seen(request: web.Request, active: Generation) -> None:
 
 async def retry_parked(request: web.Request) -> web.Response:
     """POST /v1/reconciliation/parked/retry {"subject_kind": "...", "subject": "..."}: fold parked subjects again."""
+    body = await body_of(request)
     async with reader(request, "admin") as read:
-        body = await body_of(request)
         kind, subject = body.get("subject_kind"), body.get("subject")
         if not all(one is None or isinstance(one, str) for one in (kind, subject)):
             raise RequestInvalid("subject_kind and subject are texts")
@@ -133,10 +134,10 @@ async def retry_parked(request: web.Request) -> web.Response:
 
 
 ROUTES = [
-    web.get("/v1/generations", list_generations),
-    web.post("/v1/generations", rebuild),
-    web.post("/v1/generations/rollback", roll_back),
-    web.post(f"/v1/generations/{GENERATION}/promote", promote),
-    web.delete(f"/v1/generations/{GENERATION}", drop),
-    web.post("/v1/reconciliation/parked/retry", retry_parked),
+    get("/v1/generations", list_generations, scopes=(OPERATOR,)),
+    change("POST", "/v1/generations", rebuild, scope=OPERATOR),
+    change("POST", "/v1/generations/rollback", roll_back, scope=OPERATOR),
+    change("POST", f"/v1/generations/{GENERATION}/promote", promote, scope=OPERATOR),
+    change("DELETE", f"/v1/generations/{GENERATION}", drop, scope=OPERATOR),
+    change("POST", "/v1/reconciliation/parked/retry", retry_parked),
 ]

@@ -11,10 +11,11 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from projections.programmes import read_terms
+from service.admission import PAGE, TIMES, get
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.window.account_views import OPEN_LOTS, view_of
 from service.window.programmes import find_programme
-from service.window.reading import Reader, limit_of, reach, reader, refuse_times, times_of
+from service.window.reading import Reader, limit_of, reach, reader, times_of
 
 DAYS_MAX = 3_660
 DAYS_DEFAULT = 366
@@ -57,7 +58,6 @@ async def get_programme_lapses(request: web.Request) -> web.Response:
     """GET /v1/programmes/{id}/lapses?from=2026-01-01&until=2026-12-31: points, lots and accounts for each day and unit
     of what is held now. From today in the programme's time zone, for a year, unless said otherwise; days that are over
     show what the vendor has not reported as expired."""
-    refuse_times(request)
     async with reader(request) as read:
         programme = await find_programme(read, request.match_info["id"])
         first, last = await _days(read, request, programme)
@@ -95,6 +95,6 @@ def _day_of(text: str, name: str) -> date:
 
 
 ROUTES = [
-    web.get("/v1/accounts/{id}/lapses", get_account_lapses),
-    web.get("/v1/programmes/{id}/lapses", get_programme_lapses),
+    get("/v1/accounts/{id}/lapses", get_account_lapses, *TIMES),
+    get("/v1/programmes/{id}/lapses", get_programme_lapses, "from", "until", *PAGE),
 ]

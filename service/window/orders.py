@@ -6,6 +6,7 @@ from aiohttp import web
 
 from projections.as_of import known_of
 from projections.order_items import ORDER_ITEMS
+from service.admission import TIMES, change, get
 from service.answers import answer
 from service.house import HOUSE
 from service.refunding import post_refund
@@ -74,6 +75,6 @@ async def post_item_refund(request: web.Request) -> web.Response:
 
 
 ROUTES = [
-    web.get("/v1/orders/{id}", get_order),
-    web.post("/v1/order-items/{id}/refund", post_item_refund),
+    get("/v1/orders/{id}", get_order, *TIMES),
+    change("POST", "/v1/order-items/{id}/refund", post_item_refund),
 ]

@@ -8,6 +8,7 @@ from aiohttp import web
 from ledger.errors import SubjectUnknown
 from ledger.read import tail
 from projections.movements import Ask
+from service.admission import PAGE, change, get
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.closing import (
     ITEMS_MAX,
@@ -23,7 +24,7 @@ from service.closing import (
 from service.house import HOUSE
 from service.liability import shown_row
 from service.window.finance import read_period
-from service.window.reading import Reader, await_rows, limit_of, reach, reader, refuse_times
+from service.window.reading import Reader, await_rows, limit_of, reach, reader
 
 PERIODS = """
     SELECT subject AS period, status, first_day, last_day, known_position, closed_at, closed_by, reopenings FROM periods
@@ -41,7 +42,6 @@ TOTALS = """
 
 async def list_periods(request: web.Request) -> web.Response:
     """GET /v1/periods: the months that were ever closed, in order."""
-    refuse_times(request)
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
     async with reader(request) as read:
@@ -54,7 +54,6 @@ async def get_period(request: web.Request) -> web.Response:
     """GET /v1/periods/2026-03: its figures, and the prior-period items that came into it: what was told of the period
     closed before it after that was closed. Of a closed one also `later_items`: what was told of it since. Of more than
     ITEMS_MAX items the rest is cut, and "truncated" is true."""
-    refuse_times(request)
     period = read_period(request.match_info["period"])
     async with reader(request, heavy=True) as read:
         ledger_id = read.ledger.ledger_id
@@ -116,8 +115,8 @@ async def _act(request: web.Request, work: Any) -> web.Response:
 
 
 ROUTES = [
-    web.get("/v1/periods", list_periods),
-    web.get("/v1/periods/{period}", get_period),
-    web.post("/v1/periods/{period}/close", post_close),
-    web.post("/v1/periods/{period}/reopen", post_reopen),
+    get("/v1/periods", list_periods, *PAGE),
+    get("/v1/periods/{period}", get_period),
+    change("POST", "/v1/periods/{period}/close", post_close),
+    change("POST", "/v1/periods/{period}/reopen", post_reopen),
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from service.admission import PAGE, TIMES, change, get
 from service.answers import answer, decode_cursor, encode_cursor, page
 from service.house import HOUSE
 from service.terms import PROGRAMMES, VERSIONS, set_terms
@@ -84,7 +85,7 @@ def _shown(version: Mapping[str, Any]) -> dict[str, Any]:
 PROGRAMMES_MAX = 10_000
 
 ROUTES = [
-    web.get("/v1/programmes", list_programmes),
-    web.get("/v1/programmes/{id}", get_programme),
-    web.post("/v1/programmes/{id}/terms", post_terms),
+    get("/v1/programmes", list_programmes, *TIMES, *PAGE),
+    get("/v1/programmes/{id}", get_programme, *TIMES),
+    change("POST", "/v1/programmes/{id}/terms", post_terms),
 ]

@@ -8,6 +8,7 @@ from ledger.database import Connection
 from ledger.errors import NotSealedYet, PositionUnknown, RequestInvalid
 from ledger.heads import Signed
 from ledger.registry import Ledger
+from service.admission import get
 from service.answers import answer, read_int
 from service.window.reading import reader
 
@@ -155,10 +156,12 @@ async def newest(connection: Connection, ledger: Ledger) -> Signed:
     return signed
 
 
+PROVING_SCOPES = ("read", "audit")
+
 ROUTES = [
-    web.get("/v1/ledger/checkpoint", tell_checkpoint),
-    web.get("/v1/ledger/keys", list_keys),
-    web.get("/v1/ledger/proofs/inclusion", prove_inclusion),
-    web.get("/v1/ledger/proofs/consistency", prove_consistency),
-    web.get("/v1/ledger/events/{position:[0-9]{1,16}}/proof", prove_event),
+    get("/v1/ledger/checkpoint", tell_checkpoint, "why", scopes=PROVING_SCOPES),
+    get("/v1/ledger/keys", list_keys, "why", scopes=PROVING_SCOPES),
+    get("/v1/ledger/proofs/inclusion", prove_inclusion, "position", "size", "why", scopes=PROVING_SCOPES),
+    get("/v1/ledger/proofs/consistency", prove_consistency, "from", "to", "why", scopes=PROVING_SCOPES),
+    get("/v1/ledger/events/{position:[0-9]{1,16}}/proof", prove_event, "why", scopes=PROVING_SCOPES),
 ]

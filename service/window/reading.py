@@ -13,8 +13,10 @@ from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid, SubjectUnknown
 from ledger.registry import Access, Ledger
 from projections.as_of import AsOf, position_at
+from service.admission import ACCESS
 from service.answers import read_int, read_time
-from service.house import HOUSE, House
+from service.bodies import read_body
+from service.house import HOUSE, House, check_scopes
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
@@ -54,13 +56,13 @@ class Times(NamedTuple):
 
 
 async def caller(request: web.Request, scope: str = "read", *or_scopes: str) -> Access:
-    """Check the caller's key, which must carry one of the scopes, and wait for ?min_position=.
+    """Check that the caller's key carries one of the scopes, and wait for ?min_position=.
 
-    Raises BadCredentials, ScopeMissing or NotAwaited.
+    Raises ScopeMissing, NotAwaited, or RequestInvalid for a position beyond the ledger.
     """
-    house = request.app[HOUSE]
-    access = await house.caller(request, scope, *or_scopes)
-    await house.await_position(request, access.ledger.ledger_id)
+    access = request[ACCESS]
+    check_scopes(access, scope, *or_scopes)
+    await request.app[HOUSE].await_position(request, access.ledger.ledger_id)
     return access
 
 
@@ -118,14 +120,6 @@ async def times_of(read: Reader, request: web.Request) -> Times:
     if times.position is not None:
         await await_rows(read, request, times.position)
     return times
-
-
-def refuse_times(request: web.Request, *but: str) -> None:
-    """Refuse to be asked as of another time or position where only what is so now can be answered; `but` names what is
-    understood. Raises RequestInvalid."""
-    for name in ("at", "as_of_position", "known_at"):
-        if name in request.query and name not in but:
-            raise RequestInvalid(f"{name} is not for this question: it is answered as of now")
 
 
 async def resolved(read: Reader, query: Mapping[str, str]) -> Times:
@@ -208,7 +202,7 @@ def only(found: list[str], name: str) -> str:
 
 async def body_of(request: web.Request) -> dict[str, Any]:
     """Read the JSON object of a request; {} when there is no body. Raises RequestInvalid."""
-    text = await request.read()
+    text = await read_body(request, request.app[HOUSE].bodies)
     if not text:
         return {}
     try:

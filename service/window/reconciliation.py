@@ -6,11 +6,14 @@ from typing import Any
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
+from service.admission import PAGE, get
 from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
+from service.house import HOUSE
+from service.protocol import send
 from service.reconciliation import catalogue
-from service.reconciliation.lists import Asked, OpenList
-from service.reconciliation.showing import csv_lines, shown_item
-from service.window.reading import Reader, limit_of, reach, reader, refuse_times
+from service.reconciliation.lists import Asked, Item, Key, OpenList
+from service.reconciliation.showing import csv_pages, shown_item
+from service.window.reading import Reader, caller, limit_of, reach, reader
 
 GRACE_HOURS_MAX = 24 * 3_650
 COUNTS = """
@@ -42,10 +45,11 @@ def list_handler(one: OpenList) -> Any:
             after = one.key_of(decode_cursor(request.query.get("cursor")))
         except ValueError:
             raise RequestInvalid("cursor") from None
-        async with reader(request, heavy=_wants_csv(request)) as read:
-            asked = Asked(read.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit_of(request), after)
-            if _wants_csv(request):
-                return await _export(request, read, one, asked)
+        if _wants_csv(request):
+            return await _export(request, one, at, grace, after)
+        limit = limit_of(request)
+        async with reader(request) as read:
+            asked = Asked(read.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit, after)
             items, following = await one.read(read.connection, asked)
             shown = [shown_item(item, at) for item in items]
             return page(
@@ -58,18 +62,32 @@ def list_handler(one: OpenList) -> Any:
     return get_list
 
 
-async def _export(request: web.Request, read: Reader, one: OpenList, asked: Asked) -> web.StreamResponse:
+async def _export(
+    request: web.Request, one: OpenList, at: datetime, grace: timedelta | None, after: Key
+) -> web.StreamResponse:
+    """Send a list as CSV, page by page. No connection to the database is held while a page is sent, so that a client
+    that reads slowly keeps nobody else waiting; one that hardly reads at all is cut off."""
     items_max = read_int(request.query.get("limit"), "limit", least=1, most=2**31)
+    house = request.app[HOUSE]
+    ledger = (await caller(request)).ledger
+
+    async def read_page(asked: Asked) -> tuple[list[Item], Key | None]:
+        async with house.reading.acquire() as connection:
+            await connection.confine(ledger.ledger_id)
+            return await one.read(connection, asked)
+
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/csv; charset=utf-8; header=present",
-            "Content-Disposition": f'attachment; filename="{read.ledger.name}-{one.name}.csv"',
+            "Content-Disposition": f'attachment; filename="{ledger.name}-{one.name}.csv"',
         }
     )
-    await response.prepare(request)
-    async for line in csv_lines(read.connection, one, asked, items_max):
-        await response.write(line)
-    await response.write_eof()
+    asked = Asked(ledger.ledger_id, at, catalogue.opened_by(one, at, grace), 0, after)
+    async with house.heavy_reads.take(ledger.ledger_id):
+        await response.prepare(request)
+        async for lines in csv_pages(read_page, one, asked, items_max):
+            await send(request, response, lines)
+        await response.write_eof()
     return response
 
 
@@ -82,7 +100,6 @@ async def _counts(read: Reader, one: OpenList) -> dict[str, Any]:
 
 
 def _time_of(request: web.Request) -> tuple[datetime, timedelta | None]:
-    refuse_times(request, "at")
     at = read_time(request.query.get("at"), "at") or datetime.now(UTC)
     hours = read_int(request.query.get("grace_hours"), "grace_hours", least=0, most=GRACE_HOURS_MAX)
     return at, None if hours is None else timedelta(hours=hours)
@@ -100,6 +117,9 @@ def _cursor(key: tuple[Any, ...]) -> str:
 
 
 ROUTES = [
-    web.get("/v1/reconciliation", get_summary),
-    *(web.get(f"/v1/reconciliation/{name}", list_handler(one)) for name, one in catalogue.LISTS.items()),
+    get("/v1/reconciliation", get_summary, "at", "grace_hours"),
+    *(
+        get(f"/v1/reconciliation/{name}", list_handler(one), "at", "grace_hours", "format", *PAGE)
+        for name, one in catalogue.LISTS.items()
+    ),
 ]

@@ -8,20 +8,25 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from ledger.errors import RequestInvalid
 from ledger.facts import Fact, Told, kind_of
 from ledger.read import heads_after
 from projections.explain import Stuck
-from service.answers import read_int
+from service.answers import read_flag, read_int
 from service.window.reading import Reader
 
 STEPS_MAX = 1_000
+EXPLAIN = ("explain", "after_step", "limit")  # the parameters of a path that explains
 
 Page = tuple[int, int]  # steps after this one, at most so many
 
 
 def explains(request: web.Request) -> bool:
-    """Say whether ?explain=true is asked."""
-    return request.query.get("explain") == "true"
+    """Return True for ?explain=true. Raises RequestInvalid for another word, and for its parameters without it."""
+    asked = read_flag(request.query.get("explain"), "explain")
+    if not asked and ("after_step" in request.query or "limit" in request.query):
+        raise RequestInvalid("`after_step` and `limit` need `explain=true` on this path")
+    return asked
 
 
 def steps_asked(request: web.Request) -> Page:

@@ -22,9 +22,10 @@ from projections.programmes import read_terms
 from projections.projection import Projection
 from projections.settled_then import settled_otherwise
 from projections.store import decoded
+from service.admission import TIMES, get
 from service.answers import answer
 from service.window.reading import Reader, Times, candidates, only, reach, reader, times_of
-from service.window.steps import Page, cause_of, events_of, explains, said, shown_stuck, steps_asked
+from service.window.steps import EXPLAIN, Page, cause_of, events_of, explains, said, shown_stuck, steps_asked
 
 HISTORY_MAX = 1_000
 ROWS_MAX = 1_000
@@ -273,5 +274,7 @@ def handler(projection: Projection) -> Any:
 
 
 ROUTES = [
-    web.get(f"/v1/{projection.path}/{{id}}", handler(projection)) for projection in PROJECTIONS if projection.path
+    get(f"/v1/{projection.path}/{{id}}", handler(projection), *TIMES, *EXPLAIN)
+    for projection in PROJECTIONS
+    if projection.path
 ]

@@ -8,6 +8,7 @@ from aiohttp import web
 import migrations
 from ledger.errors import LedgerUnavailable
 from projections import generations
+from service.admission import get, keyless
 from service.answers import answer
 from service.generation_documents import generation_of_ledger
 from service.house import HOUSE
@@ -73,7 +74,7 @@ async def projections_of(request: web.Request) -> web.Response:
 
 
 ROUTES = [
-    web.get("/live", live),
-    web.get("/ready", ready),
-    web.get("/v1/projections", projections_of),
+    keyless("/live", live),
+    keyless("/ready", ready),
+    get("/v1/projections", projections_of),
 ]

@@ -6,18 +6,17 @@ What is immutable says so to caches; the checkpoint is not. Leaves count from 0 
 Who reads with a key of scope audit is written down; the tiles that they read within a minute as one look.
 """
 
-import base64
-import binascii
 import gzip
 import re
 
 from aiohttp import web
 
 from ledger import merkle, read, tiles
-from ledger.errors import BadCredentials, NotFound, ScopeMissing
+from ledger.errors import NotFound
 from ledger.merkle import TILE_WIDTH, TileName
 from ledger.public_logs import find_published
 from ledger.registry import Ledger
+from service.admission import ACCESS, get, keyless
 from service.house import HOUSE
 from service.window.proofs import cosigned_note, newest
 from service.window.reading import note_look
@@ -30,8 +29,6 @@ _TILE = re.compile(
     r"(?P<level>entries|0|[1-9]|[1-5][0-9]|6[0-3])/(?P<groups>(?:x[0-9]{3}/){0,5}[0-9]{3})"
     r"(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
 )
-# Not where it is refused by "gzip;q=0".
-_TAKES_GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$)).*?)?\s*(?:,|$)")
 
 
 async def show_checkpoint(request: web.Request) -> web.Response:
@@ -67,25 +64,12 @@ async def show_tile(request: web.Request) -> web.Response:
 
 
 async def _ledger_of(request: web.Request, what: str) -> Ledger:
-    """Say whose log a request is for; a look with scope audit is written down.
-
-    Raises LedgerUnknown, BadCredentials or ScopeMissing.
-    """
+    """Return whose log a request is for; a look with scope audit is written down. Raises LedgerUnknown."""
     house = request.app[HOUSE]
     if "token" in request.match_info:
         async with house.pool.acquire() as connection:
             return await find_published(connection, request.match_info["token"])
-    kind, _, given = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() == "basic":
-        try:
-            given = base64.b64decode(given.strip(), validate=True).decode().partition(":")[2]
-        except (binascii.Error, ValueError):
-            raise BadCredentials from None
-    elif kind.lower() != "bearer":
-        raise BadCredentials
-    access = await house.keys.get(given.strip())
-    if not access.scopes & {"read", "audit", "admin"}:
-        raise ScopeMissing("read or audit")
+    access = request[ACCESS]
     if "audit" in access.scopes and (what != "tiles" or house.looks_anew(access.key_id)):
         async with house.pool.acquire() as connection:
             await note_look(connection, access, request, f"the log's {what}")
@@ -96,19 +80,25 @@ def _immutable(request: web.Request, body: bytes, *, compress: bool) -> web.Resp
     headers = {"Cache-Control": ("public, " if "token" in request.match_info else "private, ") + FOR_EVER}
     if compress:
         headers["Vary"] = "Accept-Encoding"
-        if _TAKES_GZIP.search(request.headers.get("Accept-Encoding", "")):
+        if takes_gzip(request.headers.get("Accept-Encoding", "")):
             body = gzip.compress(body, GZIP_LEVEL, mtime=0)
             headers["Content-Encoding"] = "gzip"
     return web.Response(body=body, content_type="application/octet-stream", headers=headers)
 
 
+def takes_gzip(accepted: str) -> bool:
+    """Return True if an Accept-Encoding names gzip, and not with the weight 0."""
+    for one in accepted.split(","):
+        coding, _, weight = one.partition(";")
+        if coding.strip().lower() == "gzip":
+            name, _, value = weight.partition("=")
+            return name.strip().lower() != "q" or value.strip().strip("0.") != ""
+    return False
+
+
 ROUTES = [
-    *(
-        route
-        for prefix in ("/v1/ledger/tlog", "/v1/logs/{token}")
-        for route in (
-            web.get(f"{prefix}/checkpoint", show_checkpoint),
-            web.get(f"{prefix}/tile/{{path:.+}}", show_tile),
-        )
-    ),
+    get("/v1/ledger/tlog/checkpoint", show_checkpoint, "why", scopes=("read", "audit"), basic=True),
+    get("/v1/ledger/tlog/tile/{path:.+}", show_tile, "why", scopes=("read", "audit"), basic=True),
+    keyless("/v1/logs/{token}/checkpoint", show_checkpoint),
+    keyless("/v1/logs/{token}/tile/{path:.+}", show_tile),
 ]

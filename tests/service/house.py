@@ -1,7 +1,8 @@
 """The service over a fresh database, as a vendor and as a caller of ours meet it."""
 
+import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,9 +13,27 @@ from ledger.database import Connection, connect
 from ledger.registry import InboundConnection, Ledger
 from ledger.sealing import MasterKey
 from service.app import make_app
+from service.protocol import Connections, Runner
 from service.settings import Settings
 
+UNTIL_SECONDS_MAX = 30
+CONNECTIONS_MAX = 10_000
 MASTER_KEY = MasterKey(bytes(range(32)))
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Wait until something is so, which nothing tells of."""
+    async with asyncio.timeout(UNTIL_SECONDS_MAX):
+        while not done():  # noqa: ASYNC110  # there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
+class Served(TestServer):
+    """A server that runs an application as the service does."""
+
+    async def _make_runner(self, **settings: Any) -> Runner:
+        unlimited = Connections(CONNECTIONS_MAX)
+        return Runner(self.app, connections=unlimited, auto_decompress=False, lingering_time=0.5, **settings)
 
 
 class Neighbour:
@@ -60,7 +79,7 @@ class Neighbour:
 @asynccontextmanager
 async def serving(dsn: str, *names: str, settings: Settings | None = None) -> AsyncIterator[list[Neighbour]]:
     """Serve a database with a ledger of each name; each has a key to read and a header connection per source."""
-    async with TestClient(TestServer(make_app(dsn, settings or Settings(), MASTER_KEY))) as client:
+    async with TestClient(Served(make_app(dsn, settings or Settings(), MASTER_KEY))) as client:
         connection = await connect(dsn)
         neighbours = []
         for name in names:

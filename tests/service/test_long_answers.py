@@ -106,9 +106,9 @@ async def test_what_is_answered_as_of_now_only_refuses_other_times(dsn: str, ask
         f"{account}/adjustments?limit=1",
         "/v1/programmes/77/lapses?limit=1",
         "/v1/periods?limit=1",
-        "/v1/periods/2023-11?limit=1",
-        "/v1/reconciliation/policies?limit=1",
-        *([] if asked.startswith("at=") else ["/v1/reconciliation?limit=1", "/v1/reconciliation/drift?limit=1"]),
+        "/v1/periods/2023-11?min_position=0",
+        "/v1/reconciliation/policies?min_position=0",
+        *([] if asked.startswith("at=") else ["/v1/reconciliation?grace_hours=0", "/v1/reconciliation/drift?limit=1"]),
     ]
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(issued("a", 0, 1, 100))
@@ -118,4 +118,4 @@ async def test_what_is_answered_as_of_now_only_refuses_other_times(dsn: str, ask
         statuses = {(one.get("status"), one.get("type")) for one in answers}
 
         assert statuses == {(400, "RequestInvalid")}
-        assert all("it is answered as of now" in one["detail"] for one in answers)
+        assert all("this path is answered as of now" in one["detail"] for one in answers)

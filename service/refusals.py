@@ -1,0 +1,61 @@
+"""Warn about refused deliveries: one line a minute and connection, with the reasons and nothing of the deliveries.
+
+Without it a wrong secret shows only at the vendor, who stops sending after some days.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+
+from aiohttp import web
+
+from ledger import errors
+
+SECONDS_PER_LINE = 60.0
+CONNECTIONS_MAX = 10_000  # with refused deliveries within one minute; only known connections are counted
+
+_log = logging.getLogger(__name__)
+
+
+class Refusals:
+    """Counts refused deliveries by connection and reason until they are logged."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[str]] = {}
+
+    def note(self, connection_id: str, error: Exception) -> None:
+        """Count one refused delivery. The first one is logged at once, the others of the minute after it."""
+        reason = reason_of(error)
+        counts = self._counts.get(connection_id)
+        if counts is not None:
+            counts[reason] += 1
+        elif len(self._counts) < CONNECTIONS_MAX:
+            _log.warning("connection %s: a delivery was refused: %s", connection_id, reason)
+            self._counts[connection_id] = Counter()
+            asyncio.get_running_loop().call_later(SECONDS_PER_LINE, self._tell, connection_id)
+
+    def _tell(self, connection_id: str) -> None:
+        counts = self._counts.pop(connection_id)
+        if not counts:
+            return
+        told = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+        _log.warning("connection %s: deliveries refused within %.0f s: %s", connection_id, SECONDS_PER_LINE, told)
+        self._counts[connection_id] = Counter()
+        asyncio.get_running_loop().call_later(SECONDS_PER_LINE, self._tell, connection_id)
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason of a refusal in one word."""
+    for kind, reason in REASONS.items():
+        if isinstance(error, kind):
+            return reason
+    return "unavailable"
+
+
+REASONS: dict[type[Exception], str] = {
+    errors.BadCredentials: "credentials",
+    errors.DeliveryTooLarge: "too_large",
+    errors.CodingUnknown: "coding",
+    errors.RequestInvalid: "invalid",
+    web.HTTPRequestTimeout: "slow",
+}

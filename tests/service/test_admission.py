@@ -1,0 +1,227 @@
+"""Before the key is checked nothing is spent, on any route; and no parameter is ignored without a word."""
+
+import asyncio
+import base64
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from ledger import registry
+from ledger.errors import LedgerError
+from ledger.registry import KEY
+from service.admission import ADMISSIONS, Admission
+from service.answers import decode_cursor, read_int, read_time
+from service.app import ROUTES
+from service.house import _password
+from service.window.tlog import takes_gzip
+from tests.deliveries import sample
+from tests.service.house import Neighbour, serving
+
+NO_KEY_OF_OURS = f"ll_{'0' * 12}_{'A' * 43}"
+SECONDS_MAX = 5.0
+# Everything that a look-up of a key does not read.
+LOCK_ALL_OTHERS = """
+    DO $$ DECLARE one text; BEGIN
+      FOR one IN SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+                  WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+                    AND tablename NOT IN ('api_keys', 'ledgers')
+      LOOP EXECUTE 'LOCK TABLE ' || one || ' IN ACCESS EXCLUSIVE MODE'; END LOOP;
+    END $$
+"""
+
+
+def declared(route: web.RouteDef) -> Admission:
+    return ADMISSIONS[route.handler]
+
+
+def path_of(route: web.RouteDef) -> str:
+    return re.sub(r"\{\w+(:[^{}]*(\{[^}]*\})?[^{}]*)?\}", "1", route.path)
+
+
+KEYED = [(route.method, path_of(route)) for route in ROUTES if declared(route).scopes]
+
+
+async def first_line(port: int, request: str) -> bytes:
+    """Send the head of a request alone, and give the first line of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request.encode())
+        async with asyncio.timeout(SECONDS_MAX):
+            return await reader.readline()
+    finally:
+        writer.close()
+
+
+def port_of(neighbour: Neighbour) -> int:
+    port = neighbour.client.port
+    assert port is not None
+    return port
+
+
+@asynccontextmanager
+async def all_but_keys_locked(neighbour: Neighbour) -> AsyncIterator[None]:
+    async with neighbour.database() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(LOCK_ALL_OTHERS)
+        try:
+            yield
+        finally:
+            await transaction.rollback()
+
+
+def test_every_route_declares_what_it_asks_for() -> None:
+    assert len(KEYED) > 40
+    assert {declared(route).scopes for route in ROUTES if route.path in ("/live", "/ready")} == {()}
+
+
+async def test_without_a_key_nothing_is_read_looked_up_or_judged(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme], all_but_keys_locked(acme):
+        for method, path in KEYED:
+            head = f"{method} {path}?nonsense=1&limit=x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+            for key in ("", "Authorization: Bearer nonsense\r\n", f"Authorization: Bearer {NO_KEY_OF_OURS}\r\n"):
+                assert (await first_line(port_of(acme), f"{head}{key}\r\n")).split()[1] == b"401", (method, path)
+
+
+async def test_a_body_is_not_read_before_the_header_that_carries_the_secret_is_right(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        of = acme.inbound["capillary"]
+        head = f"POST /v1/hooks/{of.connection_id} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+
+        for given in ("", f"{of.header}: wrong\r\n"):
+            assert (await first_line(port_of(acme), f"{head}{given}\r\n")).split()[1] == b"401"
+
+
+async def all_scopes(neighbour: Neighbour) -> str:
+    async with neighbour.database() as connection:
+        return await registry.create_key(connection, neighbour.ledger, registry.SCOPES)
+
+
+async def test_an_unknown_parameter_is_named_with_those_that_the_path_takes(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        key = {"Authorization": f"Bearer {await all_scopes(acme)}"}
+        for route in ROUTES:
+            admission = declared(route)
+            if admission.parameters is None:
+                continue
+            path = f"{path_of(route)}?known-at=2020-01-01T00:00:00Z&ann@example.com=1"
+            response = await acme.client.request(route.method, path, headers=key)
+            told = await response.json()
+
+            assert response.status == 400, route.path
+            assert "unknown parameter `known-at`" in told["detail"]
+            assert "example" not in told["detail"]
+            assert all(f"`{name}`" in told["detail"] for name in admission.parameters)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "/v1/ledger/events?known_at=2020-01-01T00:00:00Z",
+        "/v1/ledger/events?order=desc",
+        "/v1/liability?format=csv",
+        "/v1/accounts/1:1:points/statement?from=2024-01-01",
+        "/v1/accounts/1:1:points/lots?state=open",
+        "/v1/accounts/1:1:points?explain=yes",
+        "/v1/accounts/1:1:points?limit=1",
+        "/v1/ledger/events/1?reveal=1",
+        "/v1/ledger/events?limit=1&limit=2",
+        "/v1/ledger/events?kind=a%00b",
+        "/v1/ledger/events?min_position=1",
+    ],
+)
+async def test_what_would_have_been_ignored_is_refused(dsn: str, question: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        path, _, query = question.partition("?")
+        response = await acme.client.get(f"{path}?{query}", headers={"Authorization": f"Bearer {acme.key}"})
+
+        assert (response.status, (await response.json())["type"]) == (400, "RequestInvalid")
+
+
+async def test_a_hook_takes_any_parameter_since_to_refuse_one_would_lose_events(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        of = acme.inbound["capillary"]
+        response = await acme.client.post(
+            f"/v1/hooks/{of.connection_id}?token=1&token=2",
+            data=sample("capillary", "pointsIssued"),
+            headers={of.header: of.secrets[0].decode()},
+        )
+
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/", "Paths begin with one of: /live, /ready, /v1/accounts"),
+        ("/v1", "/v1/customers"),
+        ("/v1/accounts", "There is: /v1/accounts/{id},"),
+        ("/v1/tiers", "There is: /v1/tiers/{id}."),
+        ("/v1/ledger/events/ann@example.com/proof", "/v1/ledger/events/{position}/proof"),
+        ("/nowhere/ann@example.com", "There is nothing at this path."),
+    ],
+)
+async def test_an_unknown_path_is_answered_with_those_there_are(dsn: str, path: str, says: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        response = await acme.client.get(path)
+        told = await response.json()
+
+        assert (response.status, response.content_type) == (404, "application/problem+json")
+        assert says in told["detail"]
+        assert "example" not in told["detail"]
+
+
+async def test_a_wrong_method_is_answered_with_those_there_are(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        response = await acme.client.put(f"/v1/hooks/{acme.inbound['capillary'].connection_id}", data=b"{}")
+
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+        assert (await response.json())["detail"] == "This path takes POST."
+
+
+def refused(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def tried(text: str) -> Any:
+        try:
+            return read(text)
+        except LedgerError:
+            return None
+
+    return tried
+
+
+@pytest.mark.parametrize("unit", [" ", ",", ";", "gzip;q=", "=", ".", "0", "A", "[", "x000/", "\t", "ll_", "+", "-"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        takes_gzip,
+        refused(_password),
+        refused(decode_cursor),
+        refused(lambda text: read_int(text, "limit", least=0, most=9)),
+        refused(lambda text: read_time(text, "at")),
+        KEY.fullmatch,
+    ],
+)
+def test_what_reads_a_header_or_a_parameter_takes_time_in_proportion_to_it(
+    read: Callable[[str], Any], unit: str
+) -> None:
+    def seconds(characters: int) -> float:
+        text = unit * (characters // len(unit)) + "x"
+        best = float("inf")
+        for _ in range(3):
+            begun = time.thread_time()
+            read(text)
+            best = min(best, time.thread_time() - begun)
+        return best
+
+    half, whole = seconds(32_000), seconds(64_000)  # eight times what a header may have
+
+    assert whole < max(0.01, 3 * half)
+
+
+def test_basic_credentials_hold_the_key_as_the_password() -> None:
+    assert _password(base64.b64encode(b"any:the key").decode()) == "the key"

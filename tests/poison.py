@@ -91,7 +91,6 @@ SMALL: dict[str, tuple[bytes, str]] = {
 LARGE: dict[str, tuple[bytes, bytes, bytes, str]] = {
     "NULs": (b"", b"\x00", b"", NOT_JSON),
     "bytes that are no text": (b'"', b"\xff", b'"', NOT_UTF8),
-    "blanks": (b"", b" ", b"", NOT_JSON),
     "quotes": (b"", b'"', b"", NOT_JSON),
     "a string that does not end": (b'"', b"x", b"", NOT_JSON),
     "escapes that do not end": (b'"', b'\\"', b"", NOT_JSON),

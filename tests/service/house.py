@@ -66,6 +66,12 @@ class Neighbour:
         assert status == 200, body
         return body
 
+    async def comes_to(self, position: int) -> None:
+        """Wait until the projections reflect a position that the ledger may not have come to yet."""
+        async with asyncio.timeout(UNTIL_SECONDS_MAX):
+            while (await self.ask("/v1/projections"))[1]["as_of_position"] < position:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Connection]:
         """Lend a connection to the database that is served."""

@@ -110,7 +110,9 @@ def status_of(table: str, column: str, row: Mapping[str, Any]) -> str | None:
     if table == "promotions":
         return "active"
     if table == "tiers":
-        return "current" if row.get("tier") is not None else "none"
+        if row.get("tier") is not None:
+            return "current"
+        return "merged" if row.get("merged_into") is not None else "none"
     if table == "tier_history":
         return "current" if row.get("left_at") is None else "left"
     if table == "partner_membership_history":

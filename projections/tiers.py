@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.facts import Occurrence
-from ledger.facts.merges import TierAfterMerge
+from ledger.facts.merges import TierAfterMerge, TierMergedAway, TierUnmerged
 from ledger.facts.tier_memberships import TierJoined, TierLeft
-from ledger.facts.tiers import TierChanged, TierClaimed, TierDowngraded, TierFact, TierRenewed, TierUpgraded
+from ledger.facts.tiers import MembershipFact, TierChanged, TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
 from projections.projection import Projection, Rows, State, Table
 
 
@@ -33,6 +33,7 @@ class Interval(msgspec.Struct):
     renewed_at: datetime | None = None
     gap: bool = False
     contradiction: bool = False
+    ended_by_merge: bool = False
     last_position: int = 0
 
 
@@ -49,6 +50,7 @@ class Membership(State):
     programme: str | None = None
     intervals: list[Interval] = msgspec.field(default_factory=list)
     claim: Claim | None = None
+    merged_into: str | None = None
     last_position: int = 0
 
 
@@ -69,6 +71,7 @@ class TierRow(NamedTuple):
     claimed_tier: str | None
     claim_differs: bool
     downgrade_on: date | None
+    merged_into: str | None  # the customer with whose merge the membership ended
     last_position: int
 
 
@@ -87,6 +90,7 @@ class IntervalRow(NamedTuple):
     renewed_at: datetime | None
     gap: bool
     contradiction: bool
+    ended_by_merge: bool
     last_position: int
 
 
@@ -99,7 +103,8 @@ TIERS_TABLE = Table(
             tier text, tier_name text, since timestamptz, until date, until_unreadable boolean NOT NULL,
             reason text, previous text, renewals int NOT NULL, renewed_at timestamptz,
             gap boolean NOT NULL, contradiction boolean NOT NULL,
-            claimed_tier text, claim_differs boolean NOT NULL, downgrade_on date, last_position bigint NOT NULL)
+            claimed_tier text, claim_differs boolean NOT NULL, downgrade_on date,
+            merged_into text COLLATE "C", last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE tiers ADD PRIMARY KEY (ledger_id, subject)",
@@ -117,7 +122,8 @@ TIER_HISTORY_TABLE = Table(
             tier text NOT NULL, tier_name text, since timestamptz, left_at timestamptz,
             until date, until_unreadable boolean NOT NULL, reason text NOT NULL, note text, previous text,
             renewals int NOT NULL, renewed_at timestamptz,
-            gap boolean NOT NULL, contradiction boolean NOT NULL, last_position bigint NOT NULL)
+            gap boolean NOT NULL, contradiction boolean NOT NULL, ended_by_merge boolean NOT NULL,
+            last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE tier_history ADD PRIMARY KEY (ledger_id, subject, ordinal)",
@@ -182,6 +188,26 @@ def merge(membership: Membership, fact: TierAfterMerge, occurrence: Occurrence) 
         membership.claim = None
 
 
+def merge_away(membership: Membership, fact: TierMergedAway, occurrence: Occurrence) -> None:
+    """End the stay: the customer is another now, who has a tier of their own."""
+    _know(membership, fact, occurrence)
+    membership.merged_into, membership.claim = fact.survivor, None
+    interval = _current(membership)
+    if interval is not None:
+        _close(interval, occurrence)
+        interval.ended_by_merge = True
+
+
+def unmerge(membership: Membership, fact: TierUnmerged, occurrence: Occurrence) -> None:
+    """Let the stay that ended with the merge go on, unless another was entered since."""
+    _know(membership, fact, occurrence)
+    membership.merged_into = None
+    last = membership.intervals[-1] if membership.intervals else None
+    if last is not None and last.ended_by_merge:
+        last.ended_by_merge, last.left_at = False, None
+        last.last_position = max(last.last_position, occurrence.position)
+
+
 def claim(membership: Membership, fact: TierClaimed, occurrence: Occurrence) -> None:
     """Compare, and change nothing."""
     _know(membership, fact, occurrence)
@@ -229,7 +255,7 @@ def _current(membership: Membership) -> Interval | None:
     return last if last is not None and last.left_at is None else None
 
 
-def _know(membership: Membership, fact: TierFact, occurrence: Occurrence) -> None:
+def _know(membership: Membership, fact: MembershipFact, occurrence: Occurrence) -> None:
     membership.customer = fact.customer
     membership.programme = fact.programme
     membership.last_position = max(membership.last_position, occurrence.position)
@@ -237,6 +263,8 @@ def _know(membership: Membership, fact: TierFact, occurrence: Occurrence) -> Non
 
 def tier_rows(_subject: str, membership: Membership) -> Rows:
     claimed = membership.claim
+    if not membership.intervals and claimed is None:  # a merge ended a membership that was never told
+        return {"tiers": [], "tier_history": []}
     row = TierRow(
         customer=membership.customer,
         programme=membership.programme,
@@ -246,6 +274,7 @@ def tier_rows(_subject: str, membership: Membership) -> Rows:
         claimed_tier=claimed.tier if claimed else None,
         claim_differs=claimed.differs if claimed else False,
         downgrade_on=claimed.downgrade_on if claimed else None,
+        merged_into=membership.merged_into,
         last_position=membership.last_position,
     )
     return {"tiers": [row], "tier_history": [_interval_row(n, stay) for n, stay in enumerate(membership.intervals, 1)]}
@@ -261,11 +290,17 @@ def _standing(membership: Membership) -> dict[str, Any]:
         "since": now.since if now else last.left_at if last else None,
         "until": now.until if now else None,
         "until_unreadable": now.until_unreadable if now else False,
-        "reason": now.reason if now else "left" if last else None,
+        "reason": now.reason if now else _reason_left(last),
         "previous": now.previous if now else last.tier if last else None,
         "renewals": now.renewals if now else 0,
         "renewed_at": now.renewed_at if now else None,
     }
+
+
+def _reason_left(last: Interval | None) -> str | None:
+    if last is None:
+        return None
+    return "merged_away" if last.ended_by_merge else "left"
 
 
 def _interval_row(ordinal: int, interval: Interval) -> IntervalRow:
@@ -274,7 +309,7 @@ def _interval_row(ordinal: int, interval: Interval) -> IntervalRow:
 
 TIERS = Projection(
     name="tiers",
-    version=2,
+    version=3,
     subject="membership",
     start=Membership,
     on={
@@ -284,6 +319,8 @@ TIERS = Projection(
         TierDowngraded: downgrade,
         TierLeft: leave,
         TierAfterMerge: merge,
+        TierMergedAway: merge_away,
+        TierUnmerged: unmerge,
         TierClaimed: claim,
     },
     rows=tier_rows,

@@ -11,6 +11,10 @@ from service.adjusting import Words
 
 MERGED_INTO = "SELECT merged_into FROM customers WHERE ledger_id = $1 AND subject = $2"
 
+ENDED_TIERS = """
+    SELECT programme FROM tiers WHERE ledger_id = $1 AND customer = $2 AND merged_into = $3 ORDER BY programme
+"""
+
 
 class Parted(NamedTuple):
     """Who was merged into whom until now, and where the act stands in the ledger."""
@@ -32,6 +36,7 @@ async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer
     survivor = row["merged_into"]
     if survivor is None:
         raise RequestInvalid(f"{customer} is merged into nobody")
+    ended = await connection.fetch(ENDED_TIERS, ledger.ledger_id, customer, survivor)
     position = await append_act(
         connection,
         vault,
@@ -39,6 +44,7 @@ async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer
         "customersUnmerged",
         customer=customer,
         survivor=survivor,
+        programmes=[row["programme"] for row in ended],
         by=words.by,
         author=words.author,
         reason=words.reason,

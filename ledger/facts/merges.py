@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from ledger.facts.fact import Fact
-from ledger.facts.tiers import TierFact
+from ledger.facts.tiers import MembershipFact, TierFact
 
 
 class ProgrammeClaim(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,9 +61,25 @@ class TierAfterMerge(TierFact, frozen=True, kw_only=True, omit_defaults=True):
     rank = 40
 
 
+class TierMergedAway(MembershipFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The customer became the survivor of a merge: their own membership of the programme ended with it."""
+
+    rank = 41
+
+    survivor: str
+
+
+class TierUnmerged(MembershipFact, frozen=True, kw_only=True, omit_defaults=True):
+    """We undid a merge: the membership that ended with it goes on."""
+
+    rank = 42
+
+
 FACTS: tuple[type[Fact], ...] = (
     HolderMergedAway,
     HolderMerged,
     HolderUnmerged,
     TierAfterMerge,
+    TierMergedAway,
+    TierUnmerged,
 )

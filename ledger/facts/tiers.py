@@ -5,19 +5,24 @@ from datetime import date
 from ledger.facts.fact import Fact
 
 
-class TierFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
+class MembershipFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about one customer's membership of one programme."""
 
     subject_kind = "membership"
 
     customer: str
     programme: str
-    tier: str
-    tier_name: str | None = None
 
     @property
     def subject(self) -> str:
         return f"{self.customer}:{self.programme}"
+
+
+class TierFact(MembershipFact, frozen=True, kw_only=True, omit_defaults=True):
+    """A fact about the tier of a membership."""
+
+    tier: str
+    tier_name: str | None = None
 
 
 class TierChanged(TierFact, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from ledger.errors import RequestInvalid
 from projections.accounts import ACCOUNTS
 from projections.as_of import known_of
 from projections.catalogue import PROJECTIONS
+from projections.customers import CUSTOMERS
 from projections.projection import Projection
 from service.admission import PAGE, TIMES, change, get
 from service.answers import answer, decode_cursor, encode_cursor, page
@@ -40,12 +41,27 @@ from service.window.subjects import (
 )
 
 SUBJECTS_PER_FOLD = 500
+VICTIMS_MAX = 100
+
+SURVIVORS = """
+    WITH RECURSIVE merged (customer, survivor, steps) AS (
+        SELECT subject, merged_into, 1 FROM customers
+         WHERE ledger_id = $1 AND subject = ANY ($2) AND merged_into IS NOT NULL
+        UNION ALL
+        SELECT m.customer, c.merged_into, m.steps + 1
+          FROM merged m JOIN customers c ON c.ledger_id = $1 AND c.subject = m.survivor
+         WHERE c.merged_into IS NOT NULL AND m.steps < 100
+    )
+    SELECT DISTINCT ON (customer) customer, survivor FROM merged ORDER BY customer, steps DESC
+"""
 
 
 async def get_customer(request: web.Request) -> web.Response:
     """GET /v1/customers/{source}:{org}:{id}, org "-" where the source names none; a bare id is found if it is alone.
     As of ?at=, as known at ?as_of_position= or ?known_at=. Of what there are more than ROWS_MAX is cut, and named in
-    "truncated". A list is null, and named in "rebuild_due", if this version cannot read it before a rebuild.
+    "truncated". A list is null, and named in "rebuild_due", if this version cannot read it before a rebuild. What was
+    told of customers who were merged into this one is marked "inherited_from". "merged_into" is who this one is now,
+    after all merges.
 
     404 if nothing was ever told about them.
     """
@@ -64,7 +80,8 @@ async def get_customer(request: web.Request) -> web.Response:
         cut = {"truncated": too_long} if too_long else {}
         due = [name for name, rows in held.items() if rows is None]
         cut |= {"rebuild_due": due} if due else {}
-        return answer({"customer": customer, **shown, **cut, **await reach(read, times)})
+        survivor = await _survivor(read, customer, times)
+        return answer({"customer": customer, "merged_into": survivor, **shown, **cut, **await reach(read, times)})
 
 
 async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[dict[str, Any]] | None]:
@@ -72,21 +89,62 @@ async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[d
     None if a rebuild is due before it can be read, as for a projection that this version has added."""
     held: dict[str, list[dict[str, Any]] | None] = {}
     zones = await zones_of(read, times)
+    victims = await _victims(read, customer, times)
     for projection in PROJECTIONS:
         if projection.customers:
             try:
-                rows = await _held_by(read, projection, customer, times)
+                rows = await _held_by(read, projection, customer, victims, times)
                 held[projection.tables[0].name] = [with_ends(projection, row, times.at, zones) for row in rows]
             except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
                 held[projection.tables[0].name] = None
     return held
 
 
-async def _held_by(read: Reader, projection: Projection, customer: str, times: Times) -> list[dict[str, Any]]:
-    if times.given and projection is not ACCOUNTS:
+async def _held_by(
+    read: Reader, projection: Projection, customer: str, victims: Sequence[str], times: Times
+) -> list[dict[str, Any]]:
+    """Return the rows of a customer, then those inherited from customers who were merged into them."""
+    if projection is ACCOUNTS:  # a merge has moved what the victims held
+        return await shown_account_rows(read, customer, await rows_of_customer(read, projection, customer), times)
+    rows = await _rows_of(read, projection, customer, times)
+    for victim in victims:
+        there = {row["id"] for row in rows}
+        inherited = [row for row in await _rows_of(read, projection, victim, times) if row["id"] not in there]
+        rows += [{**row, "inherited_from": victim} for row in inherited]
+    if projection is CUSTOMERS:
+        rows.sort(key=lambda row: row["id"] != customer)
+    return rows
+
+
+async def _rows_of(read: Reader, projection: Projection, customer: str, times: Times) -> list[dict[str, Any]]:
+    if times.given:
         return await _rows_as_of(read, projection, customer, times)
-    rows = await rows_of_customer(read, projection, customer)
-    return await shown_account_rows(read, customer, rows, times) if projection is ACCOUNTS else rows
+    return await rows_of_customer(read, projection, customer)
+
+
+async def _victims(read: Reader, customer: str, times: Times) -> list[str]:
+    """Name everybody who was merged into a customer, directly or by others; VICTIMS_MAX at most."""
+    found: list[str] = []
+    asked = [customer]
+    while asked and len(found) < VICTIMS_MAX:
+        survivor = asked.pop()
+        rows = await _rows_of(read, CUSTOMERS, survivor, times)
+        new = [row["id"] for row in rows if row["merged_into"] == survivor and row["id"] not in (customer, *found)]
+        found += new
+        asked += new
+    return found[:VICTIMS_MAX]
+
+
+async def _survivor(read: Reader, customer: str, times: Times) -> str | None:
+    """Name who a customer is after all merges, as of both times; None for one who was not merged away."""
+    now, passed = customer, {customer}
+    while True:
+        rows = await _rows_of(read, CUSTOMERS, now, times)
+        into = next((row["merged_into"] for row in rows if row["id"] == now), None)
+        if into is None or into in passed:
+            return None if now == customer else now
+        now = into
+        passed.add(now)
 
 
 async def _rows_as_of(read: Reader, projection: Projection, customer: str, times: Times) -> list[dict[str, Any]]:
@@ -112,7 +170,8 @@ def batched(subjects: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 async def find_customers(request: web.Request) -> web.Response:
     """GET /v1/customers?email= or ?mobile= or ?external_id=: the refs of customers who were ever named by it, by a
-    keyed hash of it; the value itself stands nowhere. It is answered as of now only."""
+    keyed hash of it; the value itself stands nowhere. "merged_into" is who they are now, after all merges. It is
+    answered as of now only."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
     given = [(what, request.query[what]) for what in LOOK_UPS if what in request.query]
@@ -122,7 +181,10 @@ async def find_customers(request: web.Request) -> web.Response:
         vault = request.app[HOUSE].vault
         customers = await vault.find(read.connection, read.ledger.ledger_id, *given[0], after=after[0], limit=limit)
         cursor = encode_cursor(customers[-1]) if len(customers) == limit else None
-        return page([{"customer": customer} for customer in customers], cursor, **await reach(read))
+        rows = await read.connection.fetch(SURVIVORS, read.ledger.ledger_id, customers)
+        survivors = {row["customer"]: row["survivor"] for row in rows}
+        items = [{"customer": customer, "merged_into": survivors.get(customer)} for customer in customers]
+        return page(items, cursor, **await reach(read))
 
 
 async def forget_customer(request: web.Request) -> web.Response:

@@ -7,7 +7,13 @@ from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.facts.customers import CustomersMerged
-from ledger.facts.merges import HolderMerged, HolderMergedAway, ProgrammeClaim, TierAfterMerge
+from ledger.facts.merges import (
+    HolderMerged,
+    HolderMergedAway,
+    ProgrammeClaim,
+    TierAfterMerge,
+    TierMergedAway,
+)
 from ledger.vendors.capillary.customers import customer_of
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.shape import Id, List, OptionalId, OptionalPoints, Shape
@@ -29,8 +35,9 @@ class LoyaltyCustomerMerge(Shape):
 
 
 def loyalty_customer_merge(event: LoyaltyCustomerMerge, stamp: Stamp) -> list[Fact]:
-    """Both customers and both holders are told; the survivor's summary is a claim for points, and the outcome for
-    tiers. Raises ValueError where a customer would merge with itself."""
+    """Both customers and both holders are told. The survivor's summary is a claim for points, and the outcome for
+    tiers: the victim's own tiers of these programmes end. Raises ValueError where a customer would merge with
+    itself."""
     survivor = customer_of(event.survivor_customer_identifiers, stamp)
     victim = customer_of(event.victim_customer_identifiers, stamp)
     if survivor == victim:
@@ -47,6 +54,7 @@ def loyalty_customer_merge(event: LoyaltyCustomerMerge, stamp: Stamp) -> list[Fa
         for line in summary
         if line.tier_number
     ]
+    facts += [TierMergedAway(customer=victim, programme=line.loyalty_program_id, survivor=survivor) for line in summary]
     return facts
 
 

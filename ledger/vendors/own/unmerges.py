@@ -5,7 +5,7 @@ from typing import Any
 
 from ledger.facts import Fact
 from ledger.facts.customers import CustomersUnmerged
-from ledger.facts.merges import HolderUnmerged
+from ledger.facts.merges import HolderUnmerged, TierUnmerged
 from ledger.vendors.shape import SnakeShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
@@ -15,6 +15,7 @@ class Unmerged(SnakeShape):
 
     customer: str
     survivor: str
+    programmes: tuple[str, ...] = ()  # in which the customer's tier ended with the merge
     by: Text = None
 
 
@@ -23,6 +24,7 @@ def customers_unmerged(event: Unmerged, _stamp: Stamp) -> Sequence[Fact]:
         CustomersUnmerged(customer=event.customer, role="victim", other=event.survivor),
         CustomersUnmerged(customer=event.survivor, role="survivor", other=event.customer),
         HolderUnmerged(holder=event.customer),
+        *(TierUnmerged(customer=event.customer, programme=programme) for programme in event.programmes),
     ]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from ledger.facts import encode
 from ledger.facts.customers import CustomersMerged, Subscription
-from ledger.facts.merges import HolderMerged, HolderMergedAway, TierAfterMerge
+from ledger.facts.merges import HolderMerged, HolderMergedAway, TierAfterMerge, TierMergedAway
 from tests.ledger.vendors.capillary_says import SAID_AT, SAID_AT_MILLISECONDS, fact_of, facts_of, refusal_of
 
 ANN, BOB = "capillary:1:10", "capillary:1:20"
@@ -153,8 +153,10 @@ def test_a_merge_is_told_of_both_and_claims_every_programme() -> None:
         HolderMergedAway,
         HolderMerged,
         TierAfterMerge,
+        TierMergedAway,
+        TierMergedAway,
     ]
-    assert [fact.subject for fact in facts] == [ANN, BOB, ANN, BOB, f"{BOB}:18"]
+    assert [fact.subject for fact in facts] == [ANN, BOB, ANN, BOB, f"{BOB}:18", f"{ANN}:18", f"{ANN}:19"]
     survivor = facts[3]
     assert isinstance(survivor, HolderMerged)
     assert [(claim.programme, str(claim.available), claim.tier) for claim in survivor.claims] == [

@@ -127,10 +127,11 @@ async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveri
 
 
 def _variant(content: bytes, sealed: Sequence[Sealed] | None) -> bytes:
-    """Name what an event says, its personal part included."""
-    if not sealed:
+    """Name what an event says, its personal part included. What a capture wrapped around it is no part of it."""
+    said = [part.fingerprint for part in sealed or () if part.fingerprint]
+    if not said:
         return content
-    return hashlib.sha256(b"".join((content, *(part.fingerprint for part in sealed)))).digest()[:KEY_BYTES]
+    return hashlib.sha256(b"".join((content, *said))).digest()[:KEY_BYTES]
 
 
 def _head(entry_head: str, sealed: Sequence[Sealed] | None) -> str:

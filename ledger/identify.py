@@ -7,7 +7,7 @@ of a kind's key never changes: golden tests hold it.
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -98,7 +98,22 @@ def _open(origin: Origin, body: bytes) -> tuple[Cut, list[Member]]:
         members = open_document(origin.source, origin.kind, document)
     except Exception:  # interpret.py tells which, as long as it fails
         members = []
+    if vendor and members:
+        inner = vendor.unwrapped(document.value)
+        taken = taken if inner is document.value else taken._replace(told=frozenset(_structures(inner)))
     return taken, members or [_by_bytes(UNKNOWN, _digest(origin, body))]
+
+
+def _structures(value: Any) -> Iterator[int]:
+    """Give the ids of all structures in a value."""
+    values = [value]
+    while values:
+        one = values.pop()
+        if isinstance(one, dict):
+            yield id(one)
+            values += one.values()
+        elif isinstance(one, list):
+            values += one
 
 
 def _unread(origin: Origin, body: bytes, reason: str) -> tuple[Cut, list[Member]]:
@@ -124,7 +139,7 @@ def _drafts(origin: Origin, body: bytes, taken: Cut, members: Sequence[Member]) 
 
 def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
     """Give what was cut out of a delivery for each person. What is about nobody named is the only person's, if there is
-    one, else the event's own."""
+    one, else the event's own. Only what stands in structures that the vendor sent is a part of what the event says."""
     if not taken.pieces:
         return []
     people = [owner for owner in taken.pieces if owner is not None]
@@ -134,13 +149,17 @@ def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
     values: dict[str, list[tuple[str, Any]]] = {subject: [] for subject in pieces}
     for owner, cut_out in taken.pieces.items():
         pieces[subjects[owner]] += cut_out
-    for _, key, _, value, owner in taken.found:
-        values[subjects[owner]].append((squeeze(key) if " " in key else key, value))
+    said: dict[str, set[bytes]] = {subject: set() for subject in pieces} if taken.told is None else {}
+    for structure, key, _, value, owner in taken.found:
+        pair = (squeeze(key) if " " in key else key, value)
+        values[subjects[owner]].append(pair)
+        if taken.told is None or id(structure) in taken.told:
+            said.setdefault(subjects[owner], set()).add(_CANONICAL.encode(pair))
     return [
         Part(
             subject,
             sorted(pieces[subject]),
-            b"\n".join(sorted({_CANONICAL.encode(value) for value in values[subject]})),
+            b"\n".join(sorted(said[subject])) if subject in said else None,
             sorted({(IDENTIFIERS[key], str(value)) for key, value in values[subject] if _identifies(key, value)}),
         )
         for subject in sorted(pieces)

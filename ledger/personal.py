@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
     subject: str
     pieces: Sequence[Piece]
-    says: bytes = b""  # the values by key, however and in whatever order they were written
+    says: bytes | None = b""  # the values by key, in whatever order they were written; None: all stand in the wrapper
     identifiers: Sequence[tuple[str, str]] = ()  # (what it is, its value): ("email", "a@b.c")
 
 
@@ -49,6 +49,7 @@ class Cut(NamedTuple):
     payload: bytes
     pieces: Mapping[str | None, Sequence[Piece]]
     found: Sequence[Found]
+    told: frozenset[int] | None = None  # ids of the structures that the vendor sent; None: all, nothing is wrapped
 
 
 def cut(body: bytes, document: Document, personal: Personal) -> Cut:

@@ -124,7 +124,7 @@ class Vault:
             key.key_id,
             nonce + key.cipher.encrypt(nonce, plain, part.subject.encode()),
             committing.digest(b"pieces" + plain),
-            committing.digest(b"says" + part.says),
+            b"" if part.says is None else committing.digest(b"says" + part.says),
             [self.blind(ledger_id, what, value) for what, value in part.identifiers],
         )
 

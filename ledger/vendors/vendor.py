@@ -71,3 +71,5 @@ class Vendor:
     )
     header: str  # the header that carries the secret or the signature
     damage: Damage = SOUND
+    # The structure of a document that the vendor sent, where a capture wrapped it in headers and the like.
+    unwrapped: Callable[[Any], Any] = lambda document: document

@@ -57,6 +57,47 @@ async def test_another_dispatch_time_or_spelling_is_no_conflict(connection: Conn
     assert told == [(1, "appended"), (1, "duplicate")]
 
 
+def wrapped(body: bytes) -> dict[str, bytes]:
+    """Wrap an event in the captures in which it was seen, whose headers are the visitor's own."""
+    event = json.loads(body)
+    wrappers = {
+        "E7": {"event": {"body": event, "client_ip": "203.0.113.7", "headers": {"device_id": "d-1"}, "method": "POST"}},
+        "E7, other headers": {"event": {"body": event, "client_ip": "203.0.113.8", "headers": {"user-agent": "x"}}},
+        "E8": {"body": event, "headers": {"client_ip": "203.0.113.9", "email": "proxy@example.com"}},
+        "E9": {"data": event, "errors": None, "warnings": None},
+    }
+    return {name: json.dumps(wrapper).encode() for name, wrapper in wrappers.items()}
+
+
+def with_name(name: str) -> bytes:
+    event = json.loads(issued("a", 0, 1, 10))
+    event["data"]["customerIdentifiers"]["instore"] = {"mobile": "918900003219", "firstName": name}
+    return json.dumps(event).encode()
+
+
+@pytest.mark.parametrize("body", [issued("a", 0, 1, 10), with_name("Ann")], ids=["nothing personal", "a person"])
+async def test_a_redelivery_in_a_capture_with_other_headers_is_a_duplicate(
+    connection: Connection, ledger: Ledger, body: bytes
+) -> None:
+    captures = [delivery(capture, "capillary") for capture in wrapped(body).values()]
+
+    first = await append(connection, VAULT, ledger.ledger_id, [captures[0]])
+    told = await append(connection, VAULT, ledger.ledger_id, [delivery(body), *captures])
+
+    assert [tuple(one) for one in first[0]] == [(1, "appended")]
+    assert {tuple(one) for of_delivery in told for one in of_delivery} == {(1, "duplicate")}
+
+
+async def test_a_capture_of_an_event_that_names_another_person_is_a_conflict(
+    connection: Connection, ledger: Ledger
+) -> None:
+    other = delivery(wrapped(with_name("Bob"))["E7"], "capillary")
+
+    told = await append(connection, VAULT, ledger.ledger_id, [delivery(with_name("Ann")), other])
+
+    assert [tuple(one) for of_delivery in told for one in of_delivery] == [(1, "appended"), (2, "conflict")]
+
+
 async def test_ledgers_number_for_themselves(connection: Connection, ledger: Ledger) -> None:
     other = await create_ledger(connection, "other")
 

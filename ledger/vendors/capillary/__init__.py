@@ -22,7 +22,16 @@ from ledger.vendors.capillary import (
     transactions,
     transfers,
 )
-from ledger.vendors.capillary.envelope import ACTIONS, ALIASES, ENVELOPE_KEYS, IDENTIFIERS, UNREAD_KEYS, Around, Opener
+from ledger.vendors.capillary.envelope import (
+    ACTIONS,
+    ALIASES,
+    ENVELOPE_KEYS,
+    IDENTIFIERS,
+    UNREAD_KEYS,
+    Around,
+    Opener,
+    unwrapped,
+)
 from ledger.vendors.capillary.personal import PERSONAL
 from ledger.vendors.repair import Damage, vocabulary
 from ledger.vendors.vendor import Kind, Vendor
@@ -66,4 +75,5 @@ CAPILLARY = Vendor(
     scheme="header",
     header="x-webhook-secret",
     damage=DAMAGE,
+    unwrapped=unwrapped,
 )

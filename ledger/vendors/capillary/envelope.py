@@ -102,6 +102,15 @@ def _unwrap(document: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
+def unwrapped(document: Any) -> Any:
+    """Give the event without the capture around it (E7, E8): its headers differ with each delivery."""
+    if not isinstance(document, dict) or isinstance(document.get("data"), dict) or "attributes" in document:
+        return document
+    event = document.get("event")
+    inner = event.get("body") if isinstance(event, dict) else document.get("body")
+    return unwrapped(inner) if isinstance(inner, dict) else document
+
+
 _BESIDE = ("requestTrackingId", "requestType", "requestBaseType", "status", "comments", "customerId")
 
 

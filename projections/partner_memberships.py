@@ -95,6 +95,7 @@ PARTNER_MEMBERSHIPS_TABLE = Table(
         "ALTER TABLE partner_memberships ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX partner_memberships_customer ON partner_memberships (ledger_id, customer)",
         "CREATE INDEX partner_memberships_flagged ON partner_memberships (ledger_id, subject) WHERE gap",
+        "CREATE INDEX partner_memberships_differ ON partner_memberships (ledger_id, subject) WHERE claim_differs",
     ),
     columns=PartnerMembershipRow._fields,
     key=(),

@@ -118,6 +118,7 @@ REWARDS_TABLE = Table(
     index=(
         "ALTER TABLE rewards ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX rewards_flagged ON rewards (ledger_id, subject) WHERE incomplete",
+        "CREATE INDEX rewards_differ ON rewards (ledger_id, subject) WHERE claim_differs",
     ),
     columns=RewardRow._fields,
     key=(),

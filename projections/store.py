@@ -4,7 +4,7 @@ SQL over a projection's tables is composed here, and nowhere else, from the name
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from operator import is_, itemgetter
 from typing import Any, NamedTuple, TypeAlias
@@ -340,6 +340,6 @@ def _delete_by(table: Table, types: tuple[str, ...]) -> str:
     )
 
 
-_ARRAYS = {str: "text", int: "bigint"}
+_ARRAYS = {str: "text", int: "bigint", date: "date"}
 
 _ENCODER = msgspec.json.Encoder()

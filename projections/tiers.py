@@ -109,6 +109,7 @@ TIERS_TABLE = Table(
     index=(
         "ALTER TABLE tiers ADD PRIMARY KEY (ledger_id, subject)",
         "CREATE INDEX tiers_customer ON tiers (ledger_id, customer)",
+        "CREATE INDEX tiers_differ ON tiers (ledger_id, subject) WHERE claim_differs",
     ),
     columns=TierRow._fields,
     key=(),

@@ -5,13 +5,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from ledger.facts import Occurrence
-from ledger.facts.accounts import Expired, ExpiryMoved
+from ledger.facts.accounts import Expired, ExpiryClaimed, ExpiryMoved
 from projections.accounts.lots import (
     NO_DAY,
     ZERO,
     Account,
     Lot,
     Place,
+    Reminder,
     credit,
     is_among,
     lapse_instant,
@@ -127,6 +128,18 @@ def move(account: Account, fact: ExpiryMoved, occurrence: Occurrence) -> None:
             expires_on=fact.new,
             asserted=True,
         )
+
+
+def remember_claim(account: Account, fact: ExpiryClaimed, occurrence: Occurrence) -> None:
+    """Compare what the vendor announces to lapse on a day with the lots of that day. Nothing changes (trap 9)."""
+    account.expiry_claimed, account.expiry_claimed_on = fact.points, fact.expires_on
+    if fact.expires_on is None:
+        return
+    due = [*_of_day(account, account.lapsed, fact.expires_on), *_of_day(account, account.open, fact.expires_on)]
+    held = sum((lot.remaining for lot in due), ZERO)
+    account.reminders[fact.expires_on.isoformat()] = Reminder(
+        fact.expires_on, fact.points, held, occurrence.occurred_at, occurrence.position
+    )
 
 
 def _of_day(account: Account, places: list[Place], day: date | None) -> list[Lot]:

@@ -135,6 +135,16 @@ class Adjustment(Struct):
     reversed_by: str | None = None
 
 
+class Reminder(Struct):
+    """What the vendor announced to lapse on a day, and what the lots of that day held then."""
+
+    expires_on: date
+    claimed: Decimal
+    held: Decimal
+    at: datetime
+    position: int
+
+
 class Account(Struct, dict=True):
     """One holder's points of one unit in one programme. The programme's terms are no part of its state."""
 
@@ -175,6 +185,7 @@ class Account(Struct, dict=True):
     expired_early_position: int = 0
     expiry_claimed: Decimal | None = None
     expiry_claimed_on: date | None = None
+    reminders: dict[str, Reminder] = {}  # the last one for each day
     contested: bool = False
     lines: int = 0
     last_at: datetime | None = None

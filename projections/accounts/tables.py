@@ -8,7 +8,7 @@ import msgspec
 
 from ledger.facts.accounts import AccountFact
 from projections.accounts import drift
-from projections.accounts.lots import ZERO, Account, Adjustment, Lot, Pending, Posting
+from projections.accounts.lots import ZERO, Account, Adjustment, Lot, Pending, Posting, Reminder
 from projections.projection import Table
 from projections.terms import programme_of
 
@@ -249,6 +249,33 @@ ADJUSTMENTS = Table(
 )
 
 
+class ReminderRow(NamedTuple):
+    account_id: str
+    expires_on: date
+    claimed: Decimal  # what the vendor last announced to lapse on that day
+    held: Decimal  # what the lots of that day held then
+    claimed_at: datetime
+    position: int
+
+
+REMINDERS = Table(
+    name="reminders",
+    create="""
+        CREATE TABLE reminders (
+            ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
+            account_id text COLLATE "C" NOT NULL, expires_on date NOT NULL, claimed numeric NOT NULL,
+            held numeric NOT NULL, claimed_at timestamptz NOT NULL, position bigint NOT NULL)
+        """,
+    index=(
+        "ALTER TABLE reminders ADD PRIMARY KEY (ledger_id, account_id, expires_on)",
+        "CREATE INDEX reminders_subject ON reminders (ledger_id, subject)",
+        "CREATE INDEX reminders_differ ON reminders (ledger_id, account_id, expires_on) WHERE claimed <> held",
+    ),
+    columns=ReminderRow._fields,
+    key=("account_id", "expires_on"),
+)
+
+
 def account_row(account: Account) -> AccountRow:
     """Write an account down; contra classes (issued, opening, unseen, received) are shown as what they gave."""
     classes = account.classes
@@ -362,6 +389,10 @@ def promise_row(account: Account, pending: Pending) -> PromiseRow:
         pending.promised_at,
         pending.position,
     )
+
+
+def reminder_row(account: Account, one: Reminder) -> ReminderRow:
+    return ReminderRow(account.account_id, one.expires_on, one.claimed, one.held, one.at, one.position)
 
 
 def encode_postings(postings: list[Posting]) -> str:

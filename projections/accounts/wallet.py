@@ -205,10 +205,6 @@ def remove(account: Account, fact: Removed, occurrence: Occurrence) -> None:
     debit(account, occurrence, fact.points, name, "adjusted", first)
 
 
-def remember_claim(account: Account, fact: ExpiryClaimed, _occurrence: Occurrence) -> None:
-    account.expiry_claimed, account.expiry_claimed_on = fact.points, fact.expires_on
-
-
 def none(_fact: Any) -> Decimal:
     return ZERO
 
@@ -234,7 +230,7 @@ EFFECTS: dict[type[AccountFact], Effect] = {
     TransferSettled: Effect(transfers.settle, none),
     Expired: Effect(expiries.expire, none),
     ExpiryMoved: Effect(expiries.move, none),
-    ExpiryClaimed: Effect(remember_claim, none),
+    ExpiryClaimed: Effect(expiries.remember_claim, none),
     PromiseMade: Effect(promises.make, none),
     PromiseChanged: Effect(promises.change, none),
     PromiseKept: Effect(promises.keep, lambda fact: fact.points, "earning"),
@@ -318,6 +314,7 @@ def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
             tables.adjustment_row(account, one) for account in accounts for one in account.adjustments.values()
         ],
         "promises": [tables.promise_row(account, one) for account in accounts for one in account.pending.values()],
+        "reminders": [tables.reminder_row(account, one) for account in accounts for one in account.reminders.values()],
     }
 
 
@@ -340,7 +337,7 @@ ACCOUNTS = Projection(
         HolderUnmerged: unmerge,
     },
     rows=wallet_rows,
-    tables=(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, tables.STATEMENT, tables.ADJUSTMENTS),
+    tables=(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, tables.STATEMENT, tables.ADJUSTMENTS, tables.REMINDERS),
     lines=take_lines,
     joins={
         HolderMergedAway: lambda fact: (fact.holder, fact.survivor),

@@ -10,6 +10,7 @@ from service.reconciliation.drift import DRIFT
 from service.reconciliation.flags import CONTESTED_LIST, DOUBTFUL_LIST, GAPS_LIST
 from service.reconciliation.lists import OpenList, Totals
 from service.reconciliation.obligations import REFUNDS, TRANSFERS
+from service.reconciliation.reminders import REMINDERS
 from service.reconciliation.reports import REPORTS
 from service.reconciliation.requests import REQUESTS
 from service.reconciliation.rewards import REWARDS
@@ -32,6 +33,7 @@ LISTS: Mapping[str, OpenList] = {
         CONTESTED_LIST,
         GAPS_LIST,
         DOUBTFUL_LIST,
+        REMINDERS,
         CONFLICTS,
         QUARANTINE,
         UNKNOWN,

@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 
 from ledger.append import append
-from tests.deliveries import VAULT, capillary, delivery, expired, issued, received, redeemed, redemption_reversed, sent
+from tests.deliveries import (
+    VAULT,
+    capillary,
+    delivery,
+    expired,
+    issued,
+    received,
+    redeemed,
+    redemption_reversed,
+    sample,
+    sent,
+)
 from tests.service.house import Neighbour, serving
 from tests.service.test_reconciliation import LATER, chosen, listed
 
@@ -374,3 +385,58 @@ async def test_a_list_gives_no_next_page_where_nothing_follows(dsn: str) -> None
         rest = await acme.ask_now("/v1/reconciliation/conflicts", at=LATER, limit="1", cursor=first["next"])
         assert [len(first["items"]), len(rest["items"]), rest["next"]] == [1, 1, None]
         assert (await acme.ask_now("/v1/reconciliation/silence", at=LATER, limit="1"))["next"] is None
+
+
+# ---- reminders ------------------------------------------------------------------------------------------------------
+
+
+def reminder(identifier: str, at: int, customer: int, points: int, day: str) -> bytes:
+    return capillary(
+        "pointsExpiryReminder", identifier, at, customer, pointsScheduledForExpiry=points, scheduledExpiryDate=day
+    )
+
+
+async def test_a_reminder_that_announces_more_than_the_lots_hold_is_listed_until_one_agrees(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await told(acme, issued("a", 0, 1, 100, lapses="2024-01-31"), reminder("b", DAY, 1, 300, "2024-01-31"))
+        [item] = await listed(acme, "reminders")
+        summary = await acme.ask_now("/v1/reconciliation", at=LATER)
+
+        await told(acme, issued("late", 60, 1, 200, lapses="2024-01-31"))
+
+        assert chosen(item, "what", "amount", "announced", "held", "position") == ("points", "200", "300", "100", 2)
+        assert item["cause"].startswith(
+            "The vendor announces 300 that lapse on 2024-01-31, we hold 100. The cause is not"
+        )
+        assert next(one["points"] for one in summary["lists"] if one["list"] == "reminders") == {"points": "200"}
+        assert await listed(acme, "reminders") == []
+
+
+async def test_a_reminder_of_another_day_than_that_of_the_lots_names_both_days(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await told(acme, issued("a", 0, 1, 300, lapses="2031-02-01"), reminder("b", DAY, 1, 300, "2031-01-31"))
+
+        assert await cause(acme, "reminders") == (
+            "The vendor announces 300 that lapse on 2031-01-31, we hold 0. "
+            "As many lapse here after 2031-02-01: one of the two days is wrong."
+        )
+
+
+async def test_reminders_of_another_tier_and_of_another_end_of_a_membership_are_listed(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        tier = json.loads(sample("capillary", "tierDowngradeReminder"))
+        tier["data"]["currentTierNumber"] = 1675
+        membership = json.loads(sample("capillary", "supplementaryMembershipExpiryReminder"))
+        membership["orgId"], membership["createdAt"] = 151197, 1683871700000
+        membership["data"] |= {"loyaltyProgramId": 1115, "partnerProgramId": 45, "scheduledExpiryDate": "2024-05-12"}
+        membership["data"]["customerIdentifiers"]["customerId"] = 6809254
+        await told(acme, sample("capillary", "tierUpgraded"), json.dumps(tier).encode())
+        await told(acme, sample("capillary", "partnerProgramLinked"), json.dumps(membership).encode())
+
+        items = await listed(acme, "reminders")
+
+        assert [chosen(item, "what", "announced", "held", "amount") for item in items] == [
+            ("membership", "2024-05-12", "2123-05-12", None),
+            ("tier", "1675", "1676", None),
+        ]
+        assert items[1]["cause"].startswith("The vendor's reminder names tier 1675, we hold tier 1676.")

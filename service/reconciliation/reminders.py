@@ -1,0 +1,99 @@
+"""Reminders of the vendor that announce something else than we hold: points, tiers, rewards, partner memberships.
+
+A reminder changes nothing, it is a claim. What it announces for points is compared with the lots of that day as they
+were at that time. The matter closes when a later reminder of the day agrees, or a claimed balance after the day does.
+"""
+
+from typing import Any
+
+from service.answers import plain
+from service.reconciliation.lists import Item, from_sql
+
+DIFFERING = """
+    SELECT of.what, of.id, of.day, of.customer, of.programme, of.unit, of.announced, of.held, of.points, of.missing,
+           of.since, of.position,
+           (SELECT min(days.expires_on) FROM (
+                 SELECT l.expires_on FROM lots l
+                  WHERE l.ledger_id = $1 AND l.account_id = of.id AND l.remaining > 0 AND l.expires_on <> of.day::date
+                    AND of.what = 'points'
+                  GROUP BY l.expires_on HAVING sum(l.remaining) = of.announced::numeric) days) AS other_day
+      FROM (
+        (SELECT 'points' AS what, r.account_id AS id, r.expires_on::text COLLATE "C" AS day, a.customer, a.programme,
+                a.unit, r.claimed::text AS announced, r.held::text AS held, r.claimed - r.held AS points, a.missing,
+                r.claimed_at AS since, r.position
+           FROM reminders r JOIN accounts a ON a.ledger_id = r.ledger_id AND a.account_id = r.account_id
+          WHERE r.ledger_id = $1 AND r.claimed <> r.held AND r.claimed_at <= $2
+            AND (a.agreed_at IS NULL OR a.drift <> 0 OR a.missing <> 0
+                 OR (a.agreed_at AT TIME ZONE 'UTC')::date <= r.expires_on + 1)
+            AND ('points', r.account_id, r.expires_on::text COLLATE "C") > ($4, $5, $6)
+          ORDER BY r.account_id, r.expires_on LIMIT $3)
+        UNION ALL
+        (SELECT 'tier', t.subject, '', t.customer, t.programme, NULL, t.claimed_tier, t.tier, NULL, NULL, e.recorded_at,
+                t.last_position
+           FROM tiers t JOIN ledger.events e ON e.ledger_id = t.ledger_id AND e.position = t.last_position
+          WHERE t.ledger_id = $1 AND t.claim_differs AND e.recorded_at <= $2 AND ('tier', t.subject, '') > ($4, $5, $6)
+          ORDER BY t.subject LIMIT $3)
+        UNION ALL
+        (SELECT 'reward', r.subject, '', NULL, r.programme, NULL, r.claimed_ends_at::text, r.ends_at::text, NULL, NULL,
+                r.claimed_at, r.last_position
+           FROM rewards r
+          WHERE r.ledger_id = $1 AND r.claim_differs AND r.claimed_at <= $2 AND ('reward', r.subject, '') > ($4, $5, $6)
+          ORDER BY r.subject LIMIT $3)
+        UNION ALL
+        (SELECT 'membership', m.subject, '', m.customer, m.programme, NULL, m.claimed_expires_on::text, m.until::text,
+                NULL, NULL, m.updated_at, m.last_position
+           FROM partner_memberships m
+          WHERE m.ledger_id = $1 AND m.claim_differs AND m.updated_at <= $2
+            AND ('membership', m.subject, '') > ($4, $5, $6)
+          ORDER BY m.subject LIMIT $3)) of
+     ORDER BY of.what COLLATE "C", of.id COLLATE "C", of.day LIMIT $3
+"""
+
+
+def differing(row: Any) -> Item:
+    names = ("what", "day", "customer", "programme", "announced", "held")
+    return Item(
+        id=f"{row['id']} {row['day']}".rstrip(),
+        amount=row["points"],
+        unit=row["unit"],
+        position=row["position"],
+        since=row["since"],
+        cause=_cause(row),
+        details={name: row[name] or None for name in names},
+    )
+
+
+def _cause(row: Any) -> str:
+    """Word what was announced and what we hold, and what the rows say of the difference."""
+    if row["what"] != "points":
+        return ANNOUNCED[row["what"]].format(announced=row["announced"] or "none", held=row["held"] or "none")
+    told = f"The vendor announces {row['announced']} that lapse on {row['day']}, we hold {row['held']}."
+    if row["points"] == row["missing"]:
+        return f"{told} As much is missing by its claims: see the list of drift."
+    if row["other_day"] is not None:
+        return f"{told} As many lapse here after {row['other_day']}: one of the two days is wrong."
+    kind = "credit" if row["points"] > 0 else "debit"
+    return (
+        f"{told} The cause is not known: a {kind} of {plain(abs(row['points']))} never arrived, a lot has another day "
+        "here, or other lots were used."
+    )
+
+
+ANNOUNCED = {
+    "tier": "The vendor's reminder names tier {announced}, we hold tier {held}. "
+    "The cause is not known: a change of the tier never arrived, or the reminder is out of date.",
+    "reward": "The vendor's reminder (end {announced}) differs from the reward as last told (end {held}), in its "
+    "end, its cost or whether it is enabled. The cause is not known: an update never arrived, or the reminder is old.",
+    "membership": "The vendor announces that the membership ends on {announced}, we hold {held}. "
+    "The cause is not known: an update of the membership never arrived, or the reminder is out of date.",
+}
+
+REMINDERS = from_sql(
+    "reminders",
+    "Reminders of the vendor that announce something else than we hold",
+    page=DIFFERING,
+    key=("what", "id", "day"),
+    start=("", "", ""),
+    item=differing,
+    columns=("what", "day", "customer", "programme", "announced", "held"),
+)

@@ -18,6 +18,7 @@ STEPS_SHOWN_MAX = 3
 ADJUSTMENTS = frozenset({"AdjustmentMade", "AdjustmentReversed"})
 MERGES = frozenset({"Merged", "MergedAway", "Unmerged", "UnmergedAway"})
 REVERSALS = frozenset({"RedemptionReversed", "IssueReversed"})
+LAPSING = frozenset({"Lapsed", "Expired", "ExpiryMoved"})  # these depend on which lots were used before
 WITHOUT_EVENT = frozenset({"Lapsed", "Opening"})
 HELD = frozenset({"available", "lapsed"})  # classes of an account in which a lot keeps points
 
@@ -308,6 +309,10 @@ def _unclear(step: Step, evidence: Evidence) -> Iterator[str]:
     for line in step.lines:
         if line.untied:
             yield f"the total at position {line.position} differs from its parts by {plain(abs(line.untied))}"
+            break
+    for line in step.lines:
+        if line.kind in LAPSING and not (line is step.by and line.asserted):
+            yield f"an event of another size never arrived: points lapsed in between ({_time(line)})"
             break
     for line in step.lines:
         touched = {name for source, target, _, _ in line.postings for name in (source, target)}

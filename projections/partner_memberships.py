@@ -221,7 +221,7 @@ def _status(membership: PartnerMembership) -> str:
 
 PARTNER_MEMBERSHIPS = Projection(
     name="partner_memberships",
-    version=2,
+    version=3,
     subject="partner_membership",
     start=PartnerMembership,
     on={PartnerLinked: link, PartnerUpdated: update, PartnerDelinked: delink, PartnerExpiryClaimed: claim},

@@ -241,7 +241,7 @@ def _row(reward: Reward) -> RewardRow:
 
 REWARDS = Projection(
     name="rewards",
-    version=2,
+    version=3,
     subject="reward",
     start=Reward,
     on={RewardCreated: create, RewardUpdated: publish, RewardClaimed: compare},

@@ -326,7 +326,7 @@ def take_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=5,
+    version=6,
     subject="account",
     start=Wallet,
     on={

@@ -161,6 +161,7 @@ def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
             sorted(pieces[subject]),
             b"\n".join(sorted(said[subject])) if subject in said else None,
             sorted({(IDENTIFIERS[key], str(value)) for key, value in values[subject] if _identifies(key, value)}),
+            b"\n".join(sorted({_CANONICAL.encode(value) for value in values[subject]})) if taken.told else b"",
         )
         for subject in sorted(pieces)
     ]

@@ -41,6 +41,7 @@ class Part(NamedTuple):
     pieces: Sequence[Piece]
     says: bytes | None = b""  # the values by key, in whatever order they were written; None: all stand in the wrapper
     identifiers: Sequence[tuple[str, str]] = ()  # (what it is, its value): ("email", "a@b.c")
+    says_wrapped: bytes = b""  # the same with values of the wrapper, by which variants were derived at first
 
 
 class Cut(NamedTuple):

@@ -47,11 +47,11 @@ OURS = "-"  # the connection of our own acts
 
 
 class Delivered(NamedTuple):
-    """What was sealed of one delivery: what its entries commit to; what names it in a variant, None if that cannot be
-    told."""
+    """What was sealed of one delivery: what its entries commit to; what names it in a variant, now and as variants were
+    derived at first, None if that cannot be told."""
 
     commitment: str
-    fingerprints: bytes | None
+    fingerprints: Sequence[bytes] | None
 
 
 class Opened(NamedTuple):
@@ -101,9 +101,14 @@ class Parts:
         read = self._read_again(there, body)
         if read is None or len(there) < len(rows) or len(read.parts) > len(there):
             return Delivered(commitment, None)
-        pairs = zip(there, read.parts, strict=True)
-        said = b"".join(hmac.digest(one.committing, b"says" + part.says, "sha256") for one, part in pairs)
-        return Delivered(commitment, said)
+        now = at_first = b""
+        for one, part in zip(there, read.parts, strict=True):
+            says = hmac.digest(one.committing, b"says" + (part.says or b""), "sha256")
+            now += says if part.says is not None else b""
+            at_first += (
+                hmac.digest(one.committing, b"says" + part.says_wrapped, "sha256") if part.says_wrapped else says
+            )
+        return Delivered(commitment, (now, at_first))
 
     def _open(self, row: asyncpg.Record, body: asyncpg.Record | None) -> Opened | None:
         """Open one part; count or report one that cannot be opened. None without the master key, too."""

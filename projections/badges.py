@@ -86,7 +86,8 @@ def earn(badge: Badge, fact: BadgeEarned, occurrence: Occurrence) -> None:
     badge.customer, badge.badge = fact.customer, fact.badge
     badge.position = max(badge.position, occurrence.position)
     earned_at = fact.earned_at or occurrence.occurred_at
-    badge.earnings.setdefault(fact.earn, Earning(earned_at, fact.activity, occurrence.position))
+    earning = badge.earnings.setdefault(fact.earn, Earning(earned_at, fact.activity, occurrence.position))
+    earning.activity = earning.activity or fact.activity
     counts = [limit.count for limit in fact.limits if limit.level == CUSTOMER_LEVEL and limit.count is not None]
     if counts:
         badge.claimed_count = int(max(counts))
@@ -116,7 +117,7 @@ def badge_rows(_subject: str, badge: Badge) -> Rows:
 
 BADGES = Projection(
     name="badges",
-    version=2,
+    version=3,
     subject="badge",
     start=Badge,
     on={BadgeEarned: earn},

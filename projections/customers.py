@@ -98,13 +98,13 @@ CUSTOMERS_TABLE = Table(
 def add(customer: Customer, fact: CustomerAdded, occurrence: Occurrence) -> None:
     """Join once. The claimed time counts, unless it lies after the event: then the event's does (domain §1.5)."""
     _describe(customer, fact, occurrence)
+    customer.store = customer.store or fact.store
+    customer.till = customer.till or fact.till
     if customer.added:
         return
     customer.added = True
     claimed = None if fact.entered_in_future else fact.entered_at
     customer.joined_at = claimed or occurrence.occurred_at
-    customer.store = fact.store
-    customer.till = fact.till
 
 
 def update(customer: Customer, fact: CustomerUpdated, occurrence: Occurrence) -> None:
@@ -199,7 +199,7 @@ def customer_rows(_subject: str, customer: Customer) -> Rows:
 
 CUSTOMERS = Projection(
     name="customers",
-    version=3,
+    version=4,
     subject="customer",
     start=Customer,
     on={

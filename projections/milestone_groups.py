@@ -126,7 +126,7 @@ def _know(group: MilestoneGroup, fact: MilestoneGroupFact, occurrence: Occurrenc
     group.combination = fact.combination or group.combination
     group.aggregation = fact.aggregation or group.aggregation
     group.threshold = group.threshold if fact.threshold is None else fact.threshold
-    group.activity = fact.activity
+    group.activity = fact.activity or group.activity
     group.standings |= {standing.target: standing for standing in fact.standings}
     group.position = max(group.position, occurrence.position)
 
@@ -158,7 +158,7 @@ def milestone_group_rows(_subject: str, group: MilestoneGroup) -> Rows:
 
 MILESTONE_GROUPS = Projection(
     name="milestone_groups",
-    version=2,
+    version=3,
     subject="milestone_group",
     start=MilestoneGroup,
     on={MilestoneGroupAchieved: achieve, MilestoneGroupUnAchieved: unachieve},

@@ -113,14 +113,16 @@ def redefine(milestone: Milestone, fact: MilestoneRedefined, occurrence: Occurre
 
 def rise(milestone: Milestone, fact: MilestoneRaised, occurrence: Occurrence) -> None:
     _know(milestone, fact, occurrence)
-    milestone.delta, milestone.activity = fact.delta, fact.activity
+    milestone.delta = milestone.delta if fact.delta is None else fact.delta
+    milestone.activity = fact.activity or milestone.activity
     _reach(milestone, occurrence)
 
 
 def achieve(milestone: Milestone, fact: MilestoneAchieved, occurrence: Occurrence) -> None:
     """The vendor says it is reached, whatever the figures are."""
     _know(milestone, fact, occurrence)
-    milestone.delta, milestone.activity = fact.delta, fact.activity
+    milestone.delta = milestone.delta if fact.delta is None else fact.delta
+    milestone.activity = fact.activity or milestone.activity
     if not milestone.achieved:
         milestone.achieved, milestone.achieved_at = True, occurrence.occurred_at
 
@@ -128,7 +130,8 @@ def achieve(milestone: Milestone, fact: MilestoneAchieved, occurrence: Occurrenc
 def fall(milestone: Milestone, fact: MilestoneLowered, occurrence: Occurrence) -> None:
     """A return: what it leaves may be too little for what was reached (trap 27)."""
     _know(milestone, fact, occurrence)
-    milestone.delta, milestone.activity = fact.delta, fact.activity
+    milestone.delta = milestone.delta if fact.delta is None else fact.delta
+    milestone.activity = fact.activity or milestone.activity
     value, defined = milestone.value, milestone.defined
     if milestone.achieved and value is not None and defined is not None and value < defined:
         milestone.achieved, milestone.unachieved_at = False, occurrence.occurred_at
@@ -201,7 +204,7 @@ def _status(milestone: Milestone) -> str:
 
 MILESTONES = Projection(
     name="milestones",
-    version=2,
+    version=3,
     subject="milestone",
     start=Milestone,
     on={

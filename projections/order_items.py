@@ -122,7 +122,8 @@ def refund(item: OrderItem, fact: OrderItemRefunded, occurrence: Occurrence) -> 
     """Given back once, whatever is told again."""
     _know(item, fact, occurrence)
     if item.refunded_at is None:
-        item.refunded_at, item.refunded, item.posting = occurrence.occurred_at, fact.points, fact.posting
+        item.refunded_at, item.refunded = occurrence.occurred_at, fact.points
+    item.posting = item.posting or fact.posting
 
 
 def _know(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
@@ -176,7 +177,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
 
 ORDER_ITEMS = Projection(
     name="order_items",
-    version=4,
+    version=5,
     subject="order_item",
     start=OrderItem,
     on={OrderItemFulfilled: fulfil, OrderItemFailed: fail, OrderItemCancelled: cancel, OrderItemRefunded: refund},

@@ -147,7 +147,7 @@ def delink(membership: PartnerMembership, fact: PartnerDelinked, occurrence: Occ
 def claim(membership: PartnerMembership, fact: PartnerExpiryClaimed, occurrence: Occurrence) -> None:
     """Compare, and change nothing."""
     _know(membership, fact, occurrence)
-    membership.claimed_expires_on = fact.expires_on
+    membership.claimed_expires_on = fact.expires_on or membership.claimed_expires_on
 
 
 def _current(membership: PartnerMembership) -> Interval | None:
@@ -221,7 +221,7 @@ def _status(membership: PartnerMembership) -> str:
 
 PARTNER_MEMBERSHIPS = Projection(
     name="partner_memberships",
-    version=3,
+    version=4,
     subject="partner_membership",
     start=PartnerMembership,
     on={PartnerLinked: link, PartnerUpdated: update, PartnerDelinked: delink, PartnerExpiryClaimed: claim},

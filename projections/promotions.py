@@ -162,7 +162,9 @@ def redeem(promotion: Promotion, fact: PromotionRedeemed, occurrence: Occurrence
     _know(promotion, fact, occurrence)
     earned = promotion.earned.setdefault(fact.earned, Earned())
     redeemed_at = fact.redeemed_at or occurrence.occurred_at
-    earned.redemptions[fact.redemption] = (redeemed_at, fact.uses, fact.discount or ZERO)
+    _, _, discount = earned.redemptions.get(fact.redemption, (redeemed_at, fact.uses, ZERO))
+    told = discount if fact.discount is None else fact.discount
+    earned.redemptions[fact.redemption] = (redeemed_at, fact.uses, told)
 
 
 def revoke_issual(promotion: Promotion, fact: IssuedPromotionRevoked, occurrence: Occurrence) -> None:
@@ -247,7 +249,7 @@ def _limit(measure: str, maximum: Decimal | None) -> str:
 
 PROMOTIONS = Projection(
     name="promotions",
-    version=2,
+    version=3,
     subject="promotion",
     start=Promotion,
     on={

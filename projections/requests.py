@@ -118,7 +118,7 @@ def move(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
     elif request.state in DECISIONS:
         return
     request.state = state
-    request.vendor_state = fact.vendor_state
+    request.vendor_state = fact.vendor_state or request.vendor_state
 
 
 def _know(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
@@ -166,7 +166,7 @@ def request_rows(_subject: str, request: Request) -> Rows:
 
 REQUESTS = Projection(
     name="requests",
-    version=4,
+    version=5,
     subject="request",
     start=Request,
     on=dict.fromkeys(STATES, move),

@@ -172,11 +172,10 @@ def compare(reward: Reward, fact: RewardClaimed, occurrence: Occurrence) -> None
     """Compare what a reminder says; it may be the first we hear of the reward, and then there is nothing to compare."""
     known = reward.versions[-1] if reward.versions else None
     reward.claimed_at = occurrence.occurred_at
-    reward.claimed_ends_at = fact.ends_at
-    reward.claim_differs = known is not None and (fact.ends_at, fact.enabled, fact.cost) != (
-        known.ends_at,
-        known.enabled,
-        known.cost,
+    reward.claimed_ends_at = fact.ends_at or reward.claimed_ends_at
+    claimed = ((fact.ends_at, "ends_at"), (fact.enabled, "enabled"), (fact.cost, "cost"))
+    reward.claim_differs = known is not None and any(
+        said is not None and said != getattr(known, name) for said, name in claimed
     )
     reward.position = max(reward.position, occurrence.position)
 
@@ -241,7 +240,7 @@ def _row(reward: Reward) -> RewardRow:
 
 REWARDS = Projection(
     name="rewards",
-    version=3,
+    version=4,
     subject="reward",
     start=Reward,
     on={RewardCreated: create, RewardUpdated: publish, RewardClaimed: compare},

@@ -148,7 +148,8 @@ def end(streak: Streak, fact: StreakEnded, occurrence: Occurrence) -> None:
     if _know(streak, fact, occurrence):
         _define(streak, fact)
         streak.ended_at = occurrence.occurred_at
-        streak.levels_claimed = fact.levels_achieved_count
+        if fact.levels_achieved_count is not None:
+            streak.levels_claimed = fact.levels_achieved_count
         for name in fact.levels_achieved:
             streak.levels.setdefault(name, Level(achieved=True, told_at=occurrence.occurred_at))
 
@@ -259,7 +260,7 @@ def _status(streak: Streak) -> str:
 
 STREAKS = Projection(
     name="streaks",
-    version=2,
+    version=3,
     subject="streak",
     start=Streak,
     on={

@@ -164,13 +164,15 @@ def leave(membership: Membership, fact: TierLeft, occurrence: Occurrence) -> Non
 
 
 def renew(membership: Membership, fact: TierRenewed, occurrence: Occurrence) -> None:
-    """Prolong the stay. Where we knew of none, or of another tier, the customer must have entered it unseen."""
+    """Prolong the stay. Where we knew of none, or of another tier, the customer must have entered it unseen. Where the
+    new end is not told the old one stands, unless it is over by then."""
     _know(membership, fact, occurrence)
     interval = _current(membership)
     if interval is None or interval.tier != fact.tier:
         interval = _open(membership, Interval(fact.tier, "renewed", gap=interval is not None), occurrence)
     interval.tier_name = fact.tier_name or interval.tier_name
-    interval.until = fact.until
+    kept = interval.until if interval.until is not None and interval.until > occurrence.occurred_at.date() else None
+    interval.until = fact.until if fact.until is not None or fact.until_unreadable else kept
     interval.until_unreadable = fact.until_unreadable
     interval.note = fact.note or interval.note
     interval.renewals += 1
@@ -310,7 +312,7 @@ def _interval_row(ordinal: int, interval: Interval) -> IntervalRow:
 
 TIERS = Projection(
     name="tiers",
-    version=3,
+    version=4,
     subject="membership",
     start=Membership,
     on={

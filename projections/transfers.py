@@ -99,6 +99,10 @@ def initiate(transfer: Transfer, fact: TransferInitiated, occurrence: Occurrence
         transfer.sent_to = fact.receiver or transfer.sent_to
         transfer.programme = fact.programme
         transfer.sent = _half(transfer.sent, fact, occurrence)
+    else:  # a later report names those whom the first did not
+        transfer.sender = transfer.sender or fact.sender
+        transfer.receiver = transfer.receiver or fact.receiver
+        transfer.sent_to = transfer.sent_to or fact.receiver
 
 
 def receive(transfer: Transfer, fact: TransferCompleted, occurrence: Occurrence) -> None:
@@ -111,6 +115,10 @@ def receive(transfer: Transfer, fact: TransferCompleted, occurrence: Occurrence)
         if transfer.sent is None:
             transfer.programme = fact.programme
         transfer.received = _half(transfer.received, fact, occurrence)
+    else:
+        transfer.receiver = transfer.receiver or fact.receiver
+        transfer.sender = transfer.sender or fact.sender
+        transfer.received_from = transfer.received_from or fact.sender
 
 
 def _counts(transfer: Transfer, half: Half | None, fact: TransferFact, occurrence: Occurrence) -> bool:
@@ -180,7 +188,7 @@ def _status(transfer: Transfer) -> str:
 
 TRANSFERS = Projection(
     name="transfers",
-    version=5,
+    version=6,
     subject="transfer",
     start=Transfer,
     on={TransferInitiated: initiate, TransferCompleted: receive},

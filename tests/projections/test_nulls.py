@@ -1,0 +1,62 @@
+"""A null takes nothing back: a fact that tells only whom it is about leaves every told value, before or after it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from ledger.facts import Fact, Told
+from projections.catalogue import BY_SUBJECT
+from projections.projection import Projection, fold
+from tests.ledger.vendors.delivering import deliver
+from tests.ledger.vendors.golden import samples
+from tests.projections.telling import on
+
+# What a fact says by leaving it out.
+MEANT = {
+    ("TierUpgraded", "until"),  # another stay, whose end is not told
+    ("TierDowngraded", "until"),
+    ("TierUpgraded", "tier_name"),
+    ("TierDowngraded", "tier_name"),
+    ("TierJoined", "until"),
+    ("TierJoined", "tier_name"),
+}
+
+
+def told_facts() -> dict[str, list[Fact]]:
+    """All facts of the samples but those about accounts, by kind."""
+    found: dict[str, list[Fact]] = {}
+    for sample in samples():
+        for _, meaning in deliver(sample.parent.name, sample.read_bytes()):
+            for fact, _ in meaning.told:
+                if fact.subject_kind not in ("account", "programme", "period"):
+                    found.setdefault(type(fact).__name__, []).append(fact)
+    return found
+
+
+FACTS = told_facts()
+
+
+def bare(fact: Fact) -> Fact:
+    """The same fact with nothing told that may be left out, but by whom it is named."""
+    fields = msgspec.structs.fields(type(fact))
+    return type(fact)(**{field.name: getattr(fact, field.name) for field in fields if field.required})
+
+
+def row(projection: Projection, subject: str, *told: Told) -> dict[str, Any]:
+    table = projection.tables[0]
+    rows = list(projection.rows(subject, fold(projection, told))[table.name])
+    return dict(zip(table.columns, rows[0], strict=True)) if rows else {}
+
+
+@pytest.mark.parametrize("kind", sorted(FACTS))
+def test_what_was_told_stays_told(kind: str) -> None:
+    for fact in FACTS[kind]:
+        projection, silent = BY_SUBJECT[fact.subject_kind], bare(fact)
+        if silent.subject != fact.subject:
+            continue
+        alone = row(projection, fact.subject, on(1, fact))
+        for order in ((on(1, fact), on(2, silent)), (on(1, silent), on(2, fact))):
+            together = row(projection, fact.subject, *order)
+            lost = {name for name, value in alone.items() if value not in (None, []) and together[name] in (None, [])}
+            assert {name for name in lost if (kind, name) not in MEANT} == set(), (kind, order[0].fact is fact)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ledger.database import Connection
+from ledger.database import CONNECTION_LOST, Connection
 from ledger.errors import LedgerBusy, LedgerUnavailable, LedgerUnknown
 from ledger.identify import KEY_BYTES, Delivery
 from ledger.vault import Sealed, Vault, commitment_of
@@ -67,21 +67,10 @@ async def append_arranged(connection: Connection, vault: Vault, arranged: Arrang
             raise LedgerUnavailable("keys change too fast")
     except asyncpg.ForeignKeyViolationError:
         raise LedgerUnknown(ledger_id) from None
-    except UNAVAILABLE as error:
+    except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
     outcomes = iter([Appended(row["position"], row["outcome"]) for row in rows])
     return [[next(outcomes) for _ in delivery.drafts] for delivery in deliveries]
-
-
-UNAVAILABLE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.PostgresSystemError,
-    OSError,
-    TimeoutError,
-)
 
 
 async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]) -> Arranged:
@@ -91,7 +80,7 @@ async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveri
         sealed = await vault.seal(connection, ledger_id, deliveries)
     except asyncpg.LockNotAvailableError:
         raise LedgerBusy from None
-    except UNAVAILABLE as error:
+    except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
     by_delivery: dict[int, list[Sealed]] = {}
     for n, one in sealed:

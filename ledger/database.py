@@ -5,15 +5,48 @@ the generation that is active when it is opened and stays with it, whatever is p
 taken from two. Until it is closed it holds a shared lock on the generation, which cannot be dropped under it.
 """
 
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import asyncpg
 
-COMMAND_TIMEOUT_SECONDS = 600
+CONNECT_SECONDS_MAX = 5.0
+CLOSE_SECONDS_MAX = 2.0
+STATEMENT_SECONDS_MAX = 600.0  # of work in batches: an index of a large table takes minutes
+READ_SECONDS_MAX = 15.0  # of a statement on the pools that requests use
+# Socket options that tell within some 12 seconds that a peer has gone without a word: a firewall that forgot the
+# connection, a host that failed over.
+KEEPALIVE = {
+    (socket.SOL_SOCKET, "SO_KEEPALIVE"): 1,
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE"): 5,  # seconds
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL"): 2,  # seconds
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT"): 3,
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"): 10_000,  # milliseconds
+}
 GENERATION_IN_USE = 1819239290  # with the generation: a shared advisory lock of every session that reads it
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+# Errors after which the session cannot do our work, though another one may: the connection is lost, the server stops,
+# is full, or has become read-only (a demoted primary answers SQLSTATE 25006 and would for ever).
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.TargetServerAttributeNotMatched,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+IS_WRITABLE = "SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)"
 
 # The lock may be granted after the generation was dropped, so its state is asked again under the lock.
 ENTER_ACTIVE = """
@@ -24,6 +57,9 @@ NAMED = """
     SELECT set_config('search_path', schema_name, false) FROM projections.generations
      WHERE generation = $1 AND state IN ('ready', 'active', 'retired')
 """
+IS_ENTERED_ACTIVE = """
+    SELECT current_setting('search_path') = (SELECT schema_name FROM projections.generations WHERE state = 'active')
+"""
 LEAVE = "SELECT pg_advisory_unlock_shared($1, $2)"
 NONE_TO_SEE = (  # before the migration, or for a role that has no business with projections
     asyncpg.UndefinedTableError,
@@ -33,26 +69,109 @@ NONE_TO_SEE = (  # before the migration, or for a role that has no business with
 )
 
 
+class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without types
+    """A connection that never waits for a silent server longer than it was told to.
+
+    A statement that is cancelled or times out ends its connection at once: asyncpg would wait for the server to
+    confirm, and so would the ROLLBACK after it. The server stops the statement by its own `statement_timeout`, or when
+    it notices that nobody listens.
+    """
+
+    __slots__ = ("_is_ending", "_sound_until")
+
+    def __init__(self, protocol: Any, transport: Any, *more: Any, **options: Any) -> None:
+        self._is_ending = False
+        self._sound_until = 0.0  # of time.monotonic()
+        super().__init__(protocol, transport, *more, **options)
+        keep_alive(transport.get_extra_info("socket"))
+
+    def is_closed(self) -> bool:
+        """Return True if no statement can be sent any more."""
+        return self._is_ending or bool(super().is_closed())
+
+    async def is_sound(self, every_seconds: float, seconds_max: float) -> bool:
+        """Return False if the connection is silent for `seconds_max`, lost, or to a server that cannot be written to: a
+        demoted primary would answer with what was true then. Asks only if `every_seconds` have passed since the last
+        time, so it costs nothing under load."""
+        if time.monotonic() < self._sound_until and not self.is_closed():
+            return True
+        try:
+            is_writable: bool = await self.fetchval(IS_WRITABLE, timeout=seconds_max)
+        except CONNECTION_LOST:
+            return False
+        self._sound_until = time.monotonic() + every_seconds
+        return is_writable
+
+    def _cancel_current_command(self, waiter: "asyncio.Future[None]", *_: Any) -> None:
+        self._is_ending = True
+        asyncio.get_running_loop().call_soon(self.terminate)  # its caller still needs what this takes away
+        if not waiter.done():
+            waiter.set_result(None)
+
+    async def close(self, *, timeout: float | None = None) -> None:  # asyncpg's own argument
+        """Close the connection within `timeout` seconds, by default CLOSE_SECONDS_MAX, or cut it off. Raise nothing but
+        the cancellation of the caller."""
+        try:
+            async with asyncio.timeout(min(timeout or CLOSE_SECONDS_MAX, CLOSE_SECONDS_MAX)):
+                await super().close()
+        except Exception:
+            self.terminate()
+        except BaseException:
+            self.terminate()
+            raise
+
+
+def keep_alive(raw: socket.socket | None) -> None:
+    """Set KEEPALIVE on a TCP socket, as far as the operating system has the options."""
+    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    for (level, name), value in KEEPALIVE.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            with contextlib.suppress(OSError):
+                raw.setsockopt(level, option, value)
+
+
+def server_settings(role: str | None, statement_seconds: float, **more: str) -> dict[str, str]:
+    """Return the settings of every session: with `role`, one of migrations/roles.sql, it may do what that role may."""
+    return {
+        "search_path": "pg_catalog",
+        "timezone": "UTC",
+        "application_name": "loyalty",
+        "statement_timeout": f"{statement_seconds * 1000:.0f}",
+        **({"role": role} if role else {}),
+        **more,
+    }
+
+
 async def connect(
-    dsn: str, *, search_path: str | None = None, role: str | None = None, lock_seconds_max: float | None = None
-) -> "asyncpg.Connection[asyncpg.Record]":
+    dsn: str,
+    *,
+    search_path: str | None = None,
+    role: str | None = None,
+    statement_seconds: float = STATEMENT_SECONDS_MAX,
+    lock_seconds_max: float | None = None,
+) -> Session:
     """Open one connection for work in batches on the active generation, or on the schema `search_path`, without a lock.
     With `role`, one of migrations/roles.sql, it may do what that role may, whoever logs in. With `lock_seconds_max`, a
     statement that waits longer for a lock fails with LockNotAvailableError.
 
-    Statements are planned anew each time: a plan kept from when a table was empty would read all of it for ever.
+    Only a server that can be written to is taken; `dsn` may name several hosts. Statements are planned anew each time:
+    a plan kept from when a table was empty would read all of it for ever. Raises what CONNECTION_LOST lists.
     """
-    connection = await asyncpg.connect(
+    connection: Session = await asyncpg.connect(
         dsn,
-        command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings={
-            "search_path": search_path or "pg_catalog",
-            "timezone": "UTC",
-            "application_name": "loyalty",
-            "plan_cache_mode": "force_custom_plan",
-            **({"role": role} if role else {}),
+        timeout=CONNECT_SECONDS_MAX,
+        command_timeout=statement_seconds,
+        connection_class=Session,
+        target_session_attrs="read-write",
+        server_settings=server_settings(
+            role,
+            statement_seconds,
+            search_path=search_path or "pg_catalog",
+            plan_cache_mode="force_custom_plan",
             **({"lock_timeout": f"{lock_seconds_max * 1000:.0f}"} if lock_seconds_max else {}),
-        },
+        ),
     )
     if search_path is None:
         try:
@@ -63,7 +182,7 @@ async def connect(
     return connection
 
 
-class Confined(asyncpg.Connection):  # type: ignore[misc]  # it comes without types
+class Confined(Session):
     """A connection that reads one ledger at a time: row-level security lets it see no other's rows."""
 
     __slots__ = ("confined_to",)
@@ -99,6 +218,11 @@ async def enter_generation(connection: Connection, generation: int | None = None
         await connection.fetchval(LEAVE, GENERATION_IN_USE, entered)  # dropped in this moment
 
 
+async def is_entered_active(connection: Connection) -> bool:
+    """Return True if unqualified names still mean the active generation, which a promotion changes."""
+    return bool(await connection.fetchval(IS_ENTERED_ACTIVE))
+
+
 async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = None) -> Pool:
     """Open a pool of up to `size` connections that read one generation; with `role`, as in `connect`.
 
@@ -115,17 +239,24 @@ async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = 
         dsn,
         min_size=1,
         max_size=size,
-        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        timeout=CONNECT_SECONDS_MAX,
+        command_timeout=READ_SECONDS_MAX,
         init=enter,
         reset=_keep,
         connection_class=Confined,
-        server_settings={
-            "search_path": "pg_catalog",
-            "timezone": "UTC",
-            "application_name": "loyalty",
-            **({"role": role} if role else {}),
-        },
+        target_session_attrs="read-write",
+        server_settings=server_settings(role, READ_SECONDS_MAX),
     )
+
+
+@contextlib.asynccontextmanager
+async def connected(dsn: str, **options: Any) -> AsyncIterator[Session]:
+    """Lend one connection, opened by `connect` with its options, and close it."""
+    connection = await connect(dsn, **options)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def _keep(_connection: Connection) -> None:

@@ -11,14 +11,14 @@ import contextlib
 import gc
 import logging
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import asyncpg
 
-from ledger.database import Connection, connect, enter_generation
+from ledger.background import LogThrottle, describe, keep_connected
+from ledger.database import CONNECTION_LOST, Connection, connect, enter_generation
 from ledger.errors import RebuildDue
 from ledger.read import tail
 from ledger.registry import Ledger, all_ledgers
@@ -33,7 +33,7 @@ POLL_SECONDS = 0.1
 BATCHES_PER_LEDGER_MAX = 10  # then it is the next one's turn
 RETRY_SECONDS = 1.0
 RETRY_SECONDS_MAX = 60.0  # of a ledger that fails again and again
-COMPLAIN_SECONDS = 600.0  # between two words about the same that lasts
+STATEMENT_SECONDS_MAX = 60.0  # of any statement here: each reads or writes the facts or rows of one batch
 COLLECTING = (50_000, 10, 10)  # objects, and rounds, between two looks for garbage
 CARE_SECONDS = 5.0  # how often it looks for generations to remove, subjects that wait no more and other policies
 
@@ -69,24 +69,6 @@ def seldom_collecting() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-class Complaints:
-    """Says what goes wrong when that begins, and again but rarely while it lasts."""
-
-    def __init__(self) -> None:
-        self._said: dict[object, tuple[str, float]] = {}  # about whom: what, and until when that is enough
-
-    def say(self, about: object, what: str, *facts: object) -> None:
-        said, enough_until = self._said.get(about, ("", 0.0))
-        if said != what % facts or enough_until < time.monotonic():
-            self._said[about] = what % facts, time.monotonic() + COMPLAIN_SECONDS
-            _log.error(what, *facts)
-
-    def settled(self, about: object) -> None:
-        """Say that it goes well again, if it did not."""
-        if self._said.pop(about, None) is not None:
-            _log.info("%s goes on", about)
-
-
 class Projector:
     """Advances all ledgers in all kept generations of one database, on connections of its own."""
 
@@ -104,7 +86,7 @@ class Projector:
         self._promoted = asyncio.Condition()
         self._read = 0  # the generation that the readers of this process see
         self._pauses: dict[tuple[int, int], Pause] = {}  # by generation and ledger
-        self._complaints = Complaints()
+        self._faults = LogThrottle(_log)
         self.pass_on: Callable[[], None] | None = None  # tells the process that projects of what was appended
         self.moved: Callable[[], None] | None = None  # tells the process that answers that rows have moved
 
@@ -152,21 +134,22 @@ class Projector:
         await self._for_ever(self._look_at_all)
 
     async def _for_ever(self, step: Callable[[Connection], Awaitable[None]]) -> None:
-        while True:
+        async def work(connection: Connection) -> None:
             try:
-                connection = await connect(self._dsn, search_path="pg_catalog")
-                try:
-                    while True:
-                        await step(connection)
-                        self._complaints.settled("projecting")
-                finally:
-                    await self._leave(*self._connections)
-                    await connection.close(timeout=5)
-            except Exception as error:
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                what = (type(error).__name__, where.name, where.lineno)
-                self._complaints.say("projecting", "projections wait: %s in %s:%s", *what)
-                await asyncio.sleep(RETRY_SECONDS)
+                while True:
+                    await step(connection)
+            finally:
+                await self._leave(*self._connections)
+
+        await keep_connected(
+            "projecting",
+            self._dsn,
+            work,
+            log=_log,
+            retry_seconds=RETRY_SECONDS,
+            search_path="pg_catalog",
+            statement_seconds=STATEMENT_SECONDS_MAX,
+        )
 
     async def _advance_all(self, connection: Connection) -> None:
         """Advance every ledger of every kept generation by some batches, and rest when there was nothing to do."""
@@ -178,13 +161,13 @@ class Projector:
                 continue
             try:
                 busy = await self._advance_generation(one) or busy
-                self._complaints.settled(f"generation {one.generation}")
+                self._faults.recovered(f"generation {one.generation}")
             except RebuildDue:
                 self._stays(one.generation)
             except Exception as error:
                 if one.state == "active":
                     raise
-                self._complaints.say(
+                self._faults.error(
                     f"generation {one.generation}", "generation %s waits: %s", one.generation, type(error).__name__
                 )
                 self._resting[one.generation] = time.monotonic() + CARE_SECONDS
@@ -221,13 +204,14 @@ class Projector:
                     if batches == batches_max:
                         break
         except Exception as error:
-            if connection.is_closed() or isinstance(error, RebuildDue | OSError | asyncpg.InterfaceError):
+            is_lost = connection.is_closed() or isinstance(error, (RebuildDue, *CONNECTION_LOST))
+            if is_lost and not isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
                 raise
-            where = traceback.extract_tb(error.__traceback__)[-1]
             seconds = min(RETRY_SECONDS_MAX, 2 * self._pauses[key].seconds if key in self._pauses else RETRY_SECONDS)
             self._pauses[key] = Pause(time.monotonic() + seconds, seconds)
-            what = f"{type(error).__name__} in {where.name}:{where.lineno}"
-            _log.error("projections of ledger %s wait %g s: %s", ledger_id, seconds, what)
+            _log.error("projections of ledger %s wait %g s: %s", ledger_id, seconds, describe(error))
+            if is_lost:
+                raise
             return False
         self._pauses.pop(key, None)
         return batches > 0
@@ -261,14 +245,16 @@ class Projector:
     def _stays(self, generation: int) -> None:
         """Leave a generation that another version made alone for a while."""
         about = f"generation {generation}"
-        self._complaints.say(about, "%s stays as it is: another version made it; rebuild", about)
+        self._faults.error(about, "%s stays as it is: another version made it; rebuild", about)
         self._resting[generation] = time.monotonic() + 60 * CARE_SECONDS
 
     async def _enter(self, generation: Generation) -> "Connection | None":
         """Give the connection of a generation; None if it was dropped in this moment."""
         number = generation.generation
         if number not in self._connections:
-            connection = self._connections[number] = await connect(self._dsn, search_path="pg_catalog")
+            connection = self._connections[number] = await connect(
+                self._dsn, search_path="pg_catalog", statement_seconds=STATEMENT_SECONDS_MAX
+            )
             if await enter_generation(connection, number) is None:
                 await self._leave(number)
                 return None
@@ -281,7 +267,7 @@ class Projector:
     async def _leave(self, *numbers: int) -> None:
         for number in numbers:
             self._memories.pop(number, None)
-            await self._connections.pop(number).close(timeout=5)
+            await self._connections.pop(number).close()
             self._positions = defaultdict(int, {at: here for at, here in self._positions.items() if at[0] != number})
 
     async def _look_at_all(self, connection: Connection) -> None:

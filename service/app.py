@@ -12,8 +12,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 import migrations
-from ledger.append import UNAVAILABLE
-from ledger.database import connect
+from ledger.background import LogThrottle, cancel_all
+from ledger.database import CONNECTION_LOST, connect
 from ledger.errors import LedgerError, RebuildDue, RoleTooPowerful, SchemaOutdated
 from ledger.reading import BODY_BYTES_MAX
 from ledger.sealing import MasterKey
@@ -56,6 +56,7 @@ from service.window import (
 )
 
 RETRY_SECONDS = 1.0
+DRAIN_SECONDS_MAX = 4.0  # for deliveries whose senders have left
 HOOKS = "/v1/hooks/"  # what was put on the queue is appended whether or not the client waits
 
 HEADERS = {
@@ -116,6 +117,7 @@ TOO_POWERFUL = """
 MAY_CHANGE = ("api_keys", "conflict_policies", "connections", "public_logs")  # within the bounds of their triggers
 
 _log = logging.getLogger(__name__)
+_outages = LogThrottle(_log)
 
 
 @web.middleware
@@ -140,10 +142,10 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         _log.error("a question asks for what the active generation has not: %s", request.match_info.route.resource)
         response = problem(RebuildDue())
-    except (*UNAVAILABLE, asyncpg.InternalClientError) as error:
+    except CONNECTION_LOST as error:
         if isinstance(error, ConnectionError) and _has_left(request):
             return problem_of(400, "The client has left.")  # which nobody receives
-        _log.warning("the database cannot be asked now: %s", type(error).__name__)
+        _outages.error("database", "the database cannot be asked now: %s", type(error).__name__)
         response = problem_of(503, "The database cannot be asked now.")
         response.headers["Retry-After"] = "5"
     except Exception as error:
@@ -191,7 +193,7 @@ async def _is_rebuild_due(request: web.Request) -> bool:
     try:
         async with request.app[HOUSE].pool.acquire() as connection:
             return bool(await generations.due(connection))
-    except (*UNAVAILABLE, LedgerError):
+    except (*CONNECTION_LOST, LedgerError):
         return False
 
 
@@ -234,7 +236,7 @@ async def follow_promotions(house: House) -> None:
         try:
             await house.pool.enter(generation)
             await house.reading.enter(generation)
-        except (*UNAVAILABLE, asyncpg.InvalidSchemaNameError) as error:
+        except (*CONNECTION_LOST, asyncpg.InvalidSchemaNameError) as error:
             _log.warning("readers stay with their generation: %s", type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
         else:
@@ -268,25 +270,21 @@ def make_app(
         tasks = [asyncio.create_task(appender.run())]
         if settings.erase_on_request:
             tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
-        if project and settings.attest_hours:
+        if (project or signer is not None) and settings.attest_hours:
             tasks.append(asyncio.create_task(attest_on_schedule(dsn, vault, settings.attest_hours)))
         tasks.append(asyncio.create_task(projector.run() if project else projector.watch()))
         tasks.append(asyncio.create_task(follow_promotions(app[HOUSE])))
         if signer is not None:
             tasks.append(asyncio.create_task(Sealer(dsn, signer, settings).run()))
         yield
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await cancel_all(tasks)
         rebuilding = app[HOUSE].rebuilding
         if rebuilding is not None:
-            rebuilding.cancel()  # what it has filled is kept, and gone on with by the next one
-            await asyncio.wait([rebuilding])
-        await appender.drain()
-        await pool.close()
-        await reading.close()
+            await cancel_all([rebuilding])  # what it has filled is kept, and gone on with by the next one
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS_MAX):
+                await appender.drain()
+        await asyncio.gather(pool.close(), reading.close())
 
     app.cleanup_ctx.append(live_in)
     return app

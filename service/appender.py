@@ -18,7 +18,7 @@ from typing import NamedTuple
 import asyncpg
 
 from ledger.append import Appended, append
-from ledger.database import connect
+from ledger.database import Session, connect
 from ledger.errors import LedgerBusy, LedgerError, LedgerUnavailable
 from ledger.identify import Delivery
 from ledger.vault import Vault
@@ -30,7 +30,9 @@ PERSONS_PER_COMMIT_MAX = 1_000  # a delivery that names more is committed alone,
 WAITING_DELIVERIES_MAX = 10_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024  # of bodies, in the whole process
 LEDGER_SHARE = 2  # one ledger may use up a half of both
-COMMIT_SECONDS_MAX = 5.0
+COMMIT_SECONDS_MAX = 4.5  # then its deliveries are answered 503
+CHECK_SECONDS = 2.0  # between two checks of a connection
+CHECK_SECONDS_MAX = 1.0
 LOCK_SECONDS_MAX = 4.0  # less than a commit may take: PostgreSQL gives up waiting by itself, and the connection stays
 
 _log = logging.getLogger(__name__)
@@ -79,32 +81,42 @@ class Lane:
     def __init__(self, dsn: str, vault: Vault) -> None:
         self._dsn = dsn
         self._vault = vault
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._connection: Session | None = None
 
     async def append(self, ledger_id: int, deliveries: list[Delivery]) -> list[list[Appended]]:
         """Append, and once more on a fresh connection if the first was lost: appending twice is appending once."""
-        for attempt in (1, 2):
-            try:
-                async with asyncio.timeout(COMMIT_SECONDS_MAX):
-                    if self._connection is None or self._connection.is_closed():
-                        self._connection = await connect(
-                            self._dsn, role="loyalty_ingest", lock_seconds_max=LOCK_SECONDS_MAX
-                        )
-                    return await append(self._connection, self._vault, ledger_id, deliveries)
-            except LedgerBusy:
-                raise
-            except (LedgerUnavailable, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if self._connection is not None:
-                    self._connection.terminate()
-                    self._connection = None
-                if attempt == 2 or isinstance(error, TimeoutError):
+        async with asyncio.timeout(COMMIT_SECONDS_MAX):
+            for attempt in (1, 2):
+                try:
+                    return await append(await self._connected(), self._vault, ledger_id, deliveries)
+                except LedgerBusy:
+                    raise
+                except (LedgerUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    self._disconnect()
+                    if attempt == 2:
+                        raise
+                except BaseException:
+                    self._disconnect()
                     raise
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
         if self._connection is not None:
-            await self._connection.close(timeout=5)
+            await self._connection.close()
+
+    async def _connected(self) -> Session:
+        """Return the connection, or another one if it is lost, silent or to a server that has become read-only."""
+        if self._connection is not None and not await self._connection.is_sound(CHECK_SECONDS, CHECK_SECONDS_MAX):
+            self._disconnect()
+        if self._connection is None:
+            self._connection = await connect(self._dsn, role="loyalty_ingest", lock_seconds_max=LOCK_SECONDS_MAX)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
 
 class Appender:

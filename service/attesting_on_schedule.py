@@ -1,9 +1,9 @@
 """Attest every ledger as often as is configured, while the service runs, and only where something was told since."""
 
-import asyncio
 import logging
 
-from ledger.database import connect
+from ledger.background import keep_connected
+from ledger.database import Connection
 from ledger.registry import all_ledgers
 from ledger.vault import Vault
 from service.auditing.attesting import attest
@@ -28,15 +28,12 @@ async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
     With several services on one database two may attest at once; that is once too often, and does no harm.
     """
     seconds = hours * 3600
-    while True:
-        try:
-            connection = await connect(dsn)
-            try:
-                for ledger in await all_ledgers(connection):
-                    if await connection.fetchval(DUE, ledger.ledger_id, seconds):
-                        await attest(connection, vault, ledger)
-            finally:
-                await connection.close(timeout=5)
-        except Exception as error:
-            _log.warning("attesting waits: %s", type(error).__name__)
-        await asyncio.sleep(min(LOOK_SECONDS_MAX, seconds / 4))
+
+    async def look(connection: Connection) -> None:
+        for ledger in await all_ledgers(connection):
+            if await connection.fetchval(DUE, ledger.ledger_id, seconds):
+                await attest(connection, vault, ledger)
+
+    # Between two looks no connection is kept, which would keep a generation from being dropped.
+    pause_seconds = min(LOOK_SECONDS_MAX, seconds / 4)
+    await keep_connected("attesting", dsn, look, log=_log, retry_seconds=pause_seconds, pause_seconds=pause_seconds)

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger.database import Connection, connect
+from ledger.background import keep_connected
+from ledger.database import Connection, is_entered_active
 from ledger.errors import SubjectUnknown
 from ledger.registry import Ledger, all_ledgers
 from ledger.vault import Vault
@@ -93,19 +94,14 @@ async def _one_person(connection: Connection, ledger: Ledger, customer: str) -> 
 async def erase_on_request(dsn: str, vault: Vault) -> None:
     """Forget every customer whose deletion a vendor reports as approved, as long as the service runs: what is sealed of
     them later, too, such as the vendor's own word that it has deleted them."""
-    while True:
-        try:
-            connection = await connect(dsn)
-            try:
-                while True:
-                    for ledger in await all_ledgers(connection):
-                        await erase_requested(connection, vault, ledger)
-                    await asyncio.sleep(LOOK_SECONDS)
-            finally:
-                await connection.close(timeout=5)
-        except Exception as error:
-            _log.warning("erasure on request cannot go on now: %s", type(error).__name__)
+
+    async def look(connection: Connection) -> None:
+        while await is_entered_active(connection):  # after a promotion a new connection reads the new rows
+            for ledger in await all_ledgers(connection):
+                await erase_requested(connection, vault, ledger)
             await asyncio.sleep(LOOK_SECONDS)
+
+    await keep_connected("erasing on request", dsn, look, log=_log, retry_seconds=LOOK_SECONDS, statement_seconds=30.0)
 
 
 async def erase_requested(connection: Connection, vault: Vault, ledger: Ledger) -> int:

@@ -26,6 +26,7 @@ from service.shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, Shares
 
 CALLER_SECONDS = 5.0  # how long a revoked key or a dropped secret may still open the door
 CALLERS_MAX = 10_000
+LOOK_UP_SECONDS_MAX = 5.0  # then a caller is answered 503
 LOOK_SECONDS = 60.0  # in which one key's reads of tiles are one look
 
 V = TypeVar("V")
@@ -44,7 +45,8 @@ class Briefly(Generic[V]):
         now = time.monotonic()
         if known is not None and now < known[0]:
             return known[1]
-        value = await self._look_up(key)
+        async with asyncio.timeout(LOOK_UP_SECONDS_MAX):
+            value = await self._look_up(key)
         if len(self._known) >= CALLERS_MAX:
             self._known.clear()
         self._known[key] = (now + CALLER_SECONDS, value)

@@ -23,7 +23,7 @@ from projections.projector import Projector, seldom_collecting
 from service.house import HOUSE
 
 RESTART_SECONDS = 1.0
-STOP_SECONDS_MAX = 10.0  # a batch under way is undone, not waited for
+STOP_SECONDS_MAX = 5.0  # a batch under way is undone, not waited for
 SIGN = b"."
 SIGNS_MAX = 4096  # that were sent while nobody read: one would do
 

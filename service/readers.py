@@ -9,9 +9,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ledger.database import Pool, open_pool
+import asyncpg
 
-CLOSE_SECONDS_MAX = 20.0
+from ledger.database import CONNECTION_LOST, Pool, open_pool
+from ledger.errors import LedgerUnavailable
+
+CLOSE_SECONDS_MAX = 5.0
+LEND_SECONDS_MAX = 4.5  # then a request is answered 503
+CHECK_SECONDS = 2.0  # between two checks of a connection that is lent
+CHECK_SECONDS_MAX = 1.0
+TRIES_MAX = 3
 
 
 class _Opened:
@@ -65,8 +72,16 @@ class Readers:
         assert opened is not None
         opened.users += 1
         try:
-            async with opened.pool.acquire() as connection:
+            connection = await _lend(opened.pool)
+            try:
                 yield connection
+            except BaseException as error:
+                if connection.is_closed() or isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                    connection.terminate()
+                    await opened.pool.expire_connections()  # the others are likely to be lost as well
+                raise
+            finally:
+                await opened.pool.release(connection)
         finally:
             opened.users -= 1
             if opened.users == 0:
@@ -78,6 +93,23 @@ class Readers:
         if left is not None:
             await _close(left)
         await asyncio.gather(*self._leaving)
+
+
+async def _lend(pool: Pool) -> Any:
+    """Lend a connection of a pool that has shown within CHECK_SECONDS that it works. The first that does not has all
+    of them replaced. Raises LedgerUnavailable."""
+    try:
+        async with asyncio.timeout(LEND_SECONDS_MAX):
+            for _ in range(TRIES_MAX):
+                connection = await pool.acquire()
+                if await connection.is_sound(CHECK_SECONDS, CHECK_SECONDS_MAX):
+                    return connection
+                connection.terminate()
+                await pool.release(connection)
+                await pool.expire_connections()
+    except CONNECTION_LOST as error:
+        raise LedgerUnavailable(type(error).__name__) from None
+    raise LedgerUnavailable("the database cannot be written to")
 
 
 async def _close(opened: _Opened) -> None:

@@ -4,17 +4,21 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import http_parser, web
 
+from ledger.background import cancel_all
 from ledger.credentials import is_usable
 from ledger.errors import SetupWrong
 from ledger.registry import all_ledgers, list_connections
+from ledger.vault import Vault
 from projections import generations
 from projections.projector import Projector
 from service.app import check_role, make_app
+from service.attesting_on_schedule import attest_on_schedule
 from service.place import Place, url_of
 from service.projecting import beside
 from service.protocol import Connections, Runner
@@ -22,7 +26,10 @@ from service.sealer import Sealer
 
 KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
 LINGERING_SECONDS = 1.0  # how long the rest of a refused body is read
-SHUTDOWN_SECONDS_MAX = 15.0  # for requests under way; more than the longest wait for ?min_position=
+EXIT_SECONDS_MAX = 29.0
+SHUTDOWN_SECONDS_MAX = 12.0  # for requests under way; more than the longest wait for ?min_position=
+
+_log = logging.getLogger(__name__)
 
 _log = logging.getLogger(__name__)
 
@@ -97,10 +104,27 @@ async def project(place: Place) -> None:
     running = [asyncio.create_task(Projector(place.dsn).run())]
     if place.settings.seal:
         running.append(asyncio.create_task(Sealer(place.dsn, place.signer, place.settings).run()))
+    if place.settings.attest_hours:
+        vault = Vault(place.master_key)
+        running.append(asyncio.create_task(attest_on_schedule(place.dsn, vault, place.settings.attest_hours)))
     await asyncio.wait((*running, stopping), return_when=asyncio.FIRST_COMPLETED)
-    for task in (*running, stopping):
-        task.cancel()
-    await asyncio.gather(*running, stopping, return_exceptions=True)
-    for task in running:
-        if not task.cancelled():
-            task.result()  # it never returns, so this raises what it died of
+    last = exit_at_last()
+    failed = [task for task in running if task.done()]  # none of them returns, so this is what one died of
+    stopping.cancel()
+    await cancel_all([task for task in running if not task.done()])
+    last.cancel()
+    for task in failed:
+        task.result()
+
+
+def exit_at_last() -> threading.Timer:
+    """End the process EXIT_SECONDS_MAX from now, whatever hangs then, unless what is returned is cancelled before."""
+
+    def end() -> None:
+        _log.error("stopping takes longer than %g s: the process is ended as it is", EXIT_SECONDS_MAX)
+        os._exit(1)
+
+    timer = threading.Timer(EXIT_SECONDS_MAX, end)
+    timer.daemon = True
+    timer.start()
+    return timer

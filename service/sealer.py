@@ -9,11 +9,11 @@ and in /v1/ledger/checkpoint, and tried again: the ledger goes on taking events 
 import asyncio
 import logging
 import time
-import traceback
 from datetime import UTC, datetime
 
 from ledger import heads, read
-from ledger.database import Connection, connect
+from ledger.background import keep_connected
+from ledger.database import Connection
 from ledger.errors import LedgerError, Unsealable
 from ledger.heads import Signed
 from ledger.merkle import TILE_WIDTH, Frontier
@@ -25,6 +25,7 @@ from service.settings import Settings
 
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 10.0
+STATEMENT_SECONDS_MAX = 30.0  # of any statement here: each reads or writes some tiles or entries
 NOT_ALLOWED_SECONDS = 600.0  # until it is looked at again whether we may
 
 MAY_SEAL = "SELECT has_table_privilege('ledger.tiles', 'INSERT')"
@@ -50,34 +51,33 @@ class Sealer:
     async def run(self) -> None:
         """Seal until cancelled."""
         try:
-            while True:
-                try:
-                    await self._seal_connected()
-                except Exception as error:
-                    where = traceback.extract_tb(error.__traceback__)[-1]
-                    _log.error("sealing waits: %s in %s:%s", type(error).__name__, where.name, where.lineno)
-                    self._frontiers.clear()
-                    await asyncio.sleep(RETRY_SECONDS)
+            # No rows are read here: without a generation to stay with, none is kept from being dropped.
+            await keep_connected(
+                "sealing",
+                self._dsn,
+                self._seal_connected,
+                log=_log,
+                retry_seconds=RETRY_SECONDS,
+                search_path="pg_catalog",
+                statement_seconds=STATEMENT_SECONDS_MAX,
+            )
         finally:
             await self._publisher.close()
 
-    async def _seal_connected(self) -> None:
-        connection = await connect(self._dsn)
-        try:
-            if not await connection.fetchval(MAY_SEAL):
-                _log.warning("nothing is sealed here: this role of the database may not; loyalty_service may")
-                await asyncio.sleep(NOT_ALLOWED_SECONDS)
-                return
-            while True:
-                ledgers = await all_ledgers(connection)
-                busy = [await self._turn(connection, ledger) for ledger in ledgers]
-                if not any(busy):
-                    if ledgers:
-                        self._turns += 1
-                        await self._recheck(connection, ledgers[self._turns % len(ledgers)])
-                    await asyncio.sleep(POLL_SECONDS)
-        finally:
-            await connection.close(timeout=5)
+    async def _seal_connected(self, connection: Connection) -> None:
+        self._frontiers.clear()
+        if not await connection.fetchval(MAY_SEAL):
+            _log.warning("nothing is sealed here: this role of the database may not; loyalty_service may")
+            await asyncio.sleep(NOT_ALLOWED_SECONDS)
+            return
+        while True:
+            ledgers = await all_ledgers(connection)
+            busy = [await self._turn(connection, ledger) for ledger in ledgers]
+            if not any(busy):
+                if ledgers:
+                    self._turns += 1
+                    await self._recheck(connection, ledgers[self._turns % len(ledgers)])
+                await asyncio.sleep(POLL_SECONDS)
 
     async def _turn(self, connection: Connection, ledger: Ledger) -> bool:
         """Seal some of a ledger, or sign if that is due. Say whether there is more to do at once."""

@@ -33,6 +33,7 @@ def serve(
             keep_what_is_loaded()
             show(f"Listening on {url}")
             await stop.wait()
+            running.exit_at_last()
             note("Stopping: requests under way are finished first.")
 
     with open_place(settings) as place:

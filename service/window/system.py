@@ -2,10 +2,10 @@
 
 import asyncio
 
-import asyncpg
 from aiohttp import web
 
 import migrations
+from ledger.database import CONNECTION_LOST
 from ledger.errors import LedgerUnavailable
 from projections import generations
 from service.admission import get, keyless
@@ -39,7 +39,7 @@ async def ready(request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(READY_SECONDS_MAX), house.pool.acquire() as connection:
             version = await connection.fetchval(SCHEMA_VERSION)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
     if version != migrations.head():
         raise LedgerUnavailable("another schema")

@@ -1,11 +1,13 @@
 """Live projection: exactly once, nothing stops the others, what is stuck is told."""
 
 import asyncio
+import logging
 from typing import Any, cast
 
 import pytest
 
 from ledger.append import append
+from ledger.background import LogThrottle
 from ledger.database import Connection, connect
 from ledger.facts.accounts import Redeemed
 from ledger.read import events_after
@@ -13,7 +15,7 @@ from ledger.registry import Ledger
 from projections import advance, projector, store
 from projections.accounts import ACCOUNTS
 from projections.digest import digest
-from projections.projector import Complaints, Projector, catch_up
+from projections.projector import Projector, catch_up
 from projections.replay import rebuild
 from tests.deliveries import VAULT, delivery, issued, redeemed
 
@@ -127,11 +129,11 @@ async def test_rows_of_a_batch_that_was_cut_off_are_not_there(connection: Connec
     assert await connection.fetchval("SELECT sum(available) FROM accounts") == 10
 
 
-def test_what_goes_wrong_is_said_once_until_it_is_something_else(caplog: pytest.LogCaptureFixture) -> None:
-    complaints = Complaints()
+def test_a_fault_that_lasts_is_logged_once_until_it_is_another(caplog: pytest.LogCaptureFixture) -> None:
+    faults = LogThrottle(logging.getLogger("test"))
 
     for error in ("OSError", "OSError", "RebuildDue", "RebuildDue", "OSError"):
-        complaints.say("projecting", "projections wait: %s", error)
+        faults.error("projecting", "projections wait: %s", error)
 
     waits = [record.message.removeprefix("projections wait: ") for record in caplog.records]
     assert waits == ["OSError", "RebuildDue", "OSError"]

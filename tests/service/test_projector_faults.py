@@ -14,6 +14,7 @@ import pytest
 import migrations
 from ledger.append import append
 from ledger.database import connect
+from ledger.errors import LedgerUnavailable
 from ledger.registry import create_ledger
 from projections import advance, generations, projector, states
 from projections.digest import digest
@@ -53,7 +54,7 @@ async def tell(dsn: str, ledger_id: int, name: str, sent: Sequence[Sent]) -> Non
                 return
             finally:
                 connection.terminate()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, LedgerUnavailable):
             await asyncio.sleep(0.1)
 
 

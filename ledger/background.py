@@ -1,0 +1,97 @@
+"""Background work that lasts as long as the process: reconnect, retry, and log an outage once a minute.
+
+The rule that surprises: nothing here catches a cancellation, and closing a connection cannot replace one by another
+error (`Session.close`), so a task that is cancelled always ends.
+"""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ledger.database import Connection, connected
+
+REPEAT_SECONDS = 60.0  # between two log lines about the same fault that lasts
+STOP_SECONDS_MAX = 5.0
+HEALTHY_SECONDS = 5.0  # without a fault, then work that had one counts as recovered
+SUBJECTS_MAX = 10_000
+
+_log = logging.getLogger(__name__)
+
+
+class LogThrottle:
+    """Log a fault when it begins, again once per REPEAT_SECONDS while it lasts, and once when it is over."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._faults: dict[object, tuple[str, float]] = {}  # by subject: the line, and when it may be repeated
+
+    def error(self, subject: object, message: str, *arguments: object) -> None:
+        """Log `message` about `subject`, unless the same line was logged within the last REPEAT_SECONDS."""
+        line = message % arguments
+        last, repeat_at = self._faults.get(subject, ("", 0.0))
+        if last != line or repeat_at < time.monotonic():
+            if len(self._faults) >= SUBJECTS_MAX:
+                self._faults.clear()
+            self._faults[subject] = line, time.monotonic() + REPEAT_SECONDS
+            self._log.error("%s", line)
+
+    def recovered(self, subject: object) -> None:
+        """Log that `subject` works again, if a fault of it was logged."""
+        if self._faults.pop(subject, None) is not None:
+            self._log.info("%s works again", subject)
+
+
+def describe(error: BaseException) -> str:
+    """Return the type of an error and where it was raised. Its text is left out: it may quote personal values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {frames[-1].name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
+
+
+async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel tasks and wait for their end, at most STOP_SECONDS_MAX; log what does not end by then or fails."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        ended, running = await asyncio.wait(tasks, timeout=STOP_SECONDS_MAX)
+        for task in running:
+            _log.error("a task does not stop: %s", task.get_name())
+        for task in ended:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("a task ended by itself: %s", describe(error))
+
+
+async def keep_connected(
+    subject: str,
+    dsn: str,
+    work: Callable[[Connection], Awaitable[None]],
+    *,
+    log: logging.Logger,
+    retry_seconds: float,
+    pause_seconds: float = 0.0,
+    **options: Any,
+) -> None:
+    """Call `work` with a connection until cancelled: after it returns, another after `pause_seconds`; after it fails,
+    another after `retry_seconds`.
+
+    `options` go to `connect`. A connection is never kept after an error, so a lost one, or one to a server that has
+    become read-only, is replaced at once.
+    """
+    faults = LogThrottle(log)
+    while True:
+        try:
+            async with connected(dsn, **options) as connection:
+                healthy = asyncio.get_running_loop().call_later(HEALTHY_SECONDS, faults.recovered, subject)
+                try:
+                    await work(connection)
+                finally:
+                    healthy.cancel()
+        except Exception as error:
+            faults.error(subject, "%s waits: %s", subject, describe(error))
+            await asyncio.sleep(retry_seconds)
+        else:
+            faults.recovered(subject)
+            await asyncio.sleep(pause_seconds)

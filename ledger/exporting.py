@@ -28,7 +28,6 @@ PARTS = """
 KEYS = "SELECT subject, key_id, wrapped FROM ledger.personal_keys WHERE ledger_id = $1 ORDER BY subject"
 BLINDS = "SELECT blind, subject FROM ledger.personal_index WHERE ledger_id = $1 ORDER BY blind, subject"
 ERASURES = "SELECT erasure, subject, erased_at FROM ledger.erasures WHERE ledger_id = $1 ORDER BY erasure"
-POLICIES = "SELECT source, kind, policy FROM ledger.conflict_policies WHERE ledger_id = $1 ORDER BY source, kind"
 
 
 class Begin(msgspec.Struct, frozen=True, tag_field="line", tag="ledger"):
@@ -82,14 +81,6 @@ class Erasure(msgspec.Struct, frozen=True, tag_field="line", tag="erasure"):
     erased_at: datetime
 
 
-class Policy(msgspec.Struct, frozen=True, tag_field="line", tag="policy"):
-    """How conflicts of a kind are settled."""
-
-    source: str
-    kind: str
-    policy: str
-
-
 class End(msgspec.Struct, frozen=True, tag_field="line", tag="end"):
     """How many events there were, and the root over their entries (ledger/merkle.py)."""
 
@@ -97,8 +88,8 @@ class End(msgspec.Struct, frozen=True, tag_field="line", tag="end"):
     root: bytes
 
 
-Beside = PersonsKey | Blind | Erasure | Policy
-ExportLine = Begin | ExportedEvent | PersonsKey | Blind | Erasure | Policy | End
+Beside = PersonsKey | Blind | Erasure
+ExportLine = Begin | ExportedEvent | PersonsKey | Blind | Erasure | End
 
 
 async def export(
@@ -144,8 +135,6 @@ async def _beside(connection: Connection, ledger_id: int, *, with_keys: bool) ->
                 yield Blind(*row)
         async for row in connection.cursor(ERASURES, ledger_id):
             yield Erasure(*row)
-        async for row in connection.cursor(POLICIES, ledger_id):
-            yield Policy(*row)
 
 
 def _line(line: ExportLine) -> bytes:

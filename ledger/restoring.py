@@ -22,7 +22,7 @@ import msgspec
 from ledger import read, registry
 from ledger.database import Connection
 from ledger.errors import ExportWrong, MasterKeyWrong
-from ledger.exporting import FORMAT, Begin, Beside, Blind, End, Erasure, ExportedEvent, PersonsKey, Policy
+from ledger.exporting import FORMAT, Begin, Beside, Blind, End, Erasure, ExportedEvent, PersonsKey
 from ledger.identify import KEY_BYTES, Origin, identify
 from ledger.merkle import Frontier, leaf_hash
 from ledger.personal import MARKED
@@ -47,10 +47,6 @@ ADD_BLIND = """
 """
 ADD_ERASURE = """
     INSERT INTO ledger.erasures (ledger_id, erasure, subject, erased_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
-"""
-ADD_POLICY = """
-    INSERT INTO ledger.conflict_policies (ledger_id, source, kind, policy) VALUES ($1, $2, $3, $4)
-        ON CONFLICT DO NOTHING
 """
 SEALED_POSITIONS = "SELECT DISTINCT position FROM ledger.personal WHERE ledger_id = $1 ORDER BY position"
 
@@ -187,8 +183,6 @@ class Restoring:
                     await connection.execute(ADD_BLIND, ledger_id, line.blind, line.subject)
                 elif isinstance(line, Erasure):
                     await connection.execute(ADD_ERASURE, ledger_id, line.erasure, line.subject, line.erased_at)
-                elif isinstance(line, Policy):
-                    await connection.execute(ADD_POLICY, ledger_id, line.source, line.kind, line.policy)
 
     def _wrapped_anew(self, line: PersonsKey, exporter_key: MasterKey, master_key: MasterKey) -> bytes:
         if exporter_key.name != self._begin.master_key:

@@ -8,11 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import msgspec
+from pydantic import ValidationError
+
 from ledger.database import Connection
 from ledger.facts import Told
 from ledger.identify import KEY_BYTES
 from ledger.interpret import Event, interpret
-from ledger.read import twins
+from ledger.read import acts_after, twins
+from ledger.vendors.own.policies import PolicySet
+
+POLICY_SET = "conflictPolicySet"  # the kind of event that sets one
 
 NO_TIME = datetime.max.replace(tzinfo=UTC)  # a twin whose time cannot be true comes last
 
@@ -44,17 +50,38 @@ CREATE_POLICIES = """
         ledger_id int NOT NULL, source text NOT NULL, kind text NOT NULL, policy text NOT NULL,
         PRIMARY KEY (ledger_id, source, kind))
 """
-TAKE_POLICIES = "INSERT INTO policies SELECT ledger_id, source, kind, policy FROM ledger.conflict_policies"
-READ_POLICIES = "SELECT source, kind, policy FROM ledger.conflict_policies WHERE ledger_id = $1"
+TAKE_POLICY = """
+    INSERT INTO policies (ledger_id, source, kind, policy) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (ledger_id, source, kind) DO UPDATE SET policy = excluded.policy
+"""
 READ_GENERATION_POLICIES = "SELECT source, kind, policy FROM policies WHERE ledger_id = $1"
 
 Policies = Mapping[tuple[str, str], str]  # by source and kind
 
 
 async def policies_of(connection: Connection, ledger_id: int) -> Policies:
-    """Give the policies of a ledger that are not the default."""
-    rows = await connection.fetch(READ_POLICIES, ledger_id)
-    return {(row["source"], row["kind"]): row["policy"] for row in rows}
+    """Return the policies that somebody has set: for each source and kind, what the last event about it in the ledger
+    says. No table holds them, so no balance changes without an event."""
+    policies: dict[tuple[str, str], str] = {}
+    for act in await acts_after(connection, ledger_id, POLICY_SET, 0):
+        said = policy_said(act)
+        if said is not None:
+            policies[said.vendor, said.events] = said.policy
+    return policies
+
+
+def policy_said(act: Event) -> PolicySet | None:
+    """Read an event that sets a policy; None if it is not one that this system writes."""
+    try:
+        return PolicySet.model_validate(msgspec.json.decode(act.payload))
+    except (ValidationError, msgspec.DecodeError):
+        return None
+
+
+async def take_policies(connection: Connection, ledger_id: int) -> None:
+    """Settle the facts of the connection's generation, which is being filled, by the policies of the ledger."""
+    for of, policy in (await policies_of(connection, ledger_id)).items():
+        await connection.execute(TAKE_POLICY, ledger_id, *of, policy)
 
 
 async def policies_of_generation(connection: Connection, ledger_id: int) -> Policies:

@@ -14,6 +14,7 @@ from projections.advance import refold
 from projections.conflicts import (
     DEFAULT_POLICY,
     POLICIES,
+    TAKE_POLICY,
     Policies,
     policies_of,
     policies_of_generation,
@@ -21,30 +22,17 @@ from projections.conflicts import (
 )
 from projections.withdrawn import note_withdrawn
 
-SET_POLICY = """
-    INSERT INTO ledger.conflict_policies (ledger_id, source, kind, policy) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (ledger_id, source, kind) DO UPDATE SET policy = excluded.policy
-"""
-CHANGED = """
-    SELECT l.source, l.kind, l.policy FROM ledger.conflict_policies l
-      LEFT JOIN policies g ON g.ledger_id = l.ledger_id AND g.source = l.source AND g.kind = l.kind
-     WHERE l.ledger_id = $1 AND l.policy <> coalesce(g.policy, $2) ORDER BY l.source, l.kind
-"""
-TAKE_POLICY = """
-    INSERT INTO policies (ledger_id, source, kind, policy) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (ledger_id, source, kind) DO UPDATE SET policy = excluded.policy
-"""
-
 
 class Change(NamedTuple):
-    """How many conflicts are settled by a policy, and what the policy was before; None where none had been set."""
+    """How many conflicts a policy concerns, and what the policy was before; None where none had been set."""
 
     conflicts: int
     before: str | None
 
 
-async def set_policy(connection: Connection, ledger_id: int, source: str, kind: str, policy: str) -> Change:
-    """Settle all conflicts of a kind by another policy, past ones too.
+async def check_policy(connection: Connection, ledger_id: int, source: str, kind: str, policy: str) -> Change:
+    """Say what another policy for conflicts of a kind would change; past ones are settled again too. Call it inside a
+    transaction, then append the event that sets it, then call `follow_policies`.
 
     Raises RequestInvalid for an unknown policy, a source that is none, or a kind of event that it has not.
     """
@@ -52,29 +40,35 @@ async def set_policy(connection: Connection, ledger_id: int, source: str, kind: 
         raise RequestInvalid(f"a policy is one of {', '.join(POLICIES)}: {policy}")
     if source not in SOURCES:
         raise RequestInvalid(f"a source is one of {', '.join(SOURCES)}: {source}")
-    async with connection.transaction():
-        reached = await store.hold_checkpoint(connection, ledger_id)
-        if kind not in SOURCES[source].kinds and not await _keys(connection, ledger_id, source, kind, reached):
-            raise RequestInvalid(f"{source} has no event of kind {kind}")
-        before = (await policies_of(connection, ledger_id)).get((source, kind))
-        await connection.execute(SET_POLICY, ledger_id, source, kind, policy)
-        await follow_policies(connection, ledger_id)
-        return Change(len(await _keys(connection, ledger_id, source, kind, reached)), before)
+    reached = await store.hold_checkpoint(connection, ledger_id)
+    keys = await _keys(connection, ledger_id, source, kind, reached)
+    if kind not in SOURCES[source].kinds and not keys:
+        raise RequestInvalid(f"{source} has no event of kind {kind}")
+    return Change(len(keys), (await policies_of(connection, ledger_id)).get((source, kind)))
 
 
 async def follow_policies(connection: Connection, ledger_id: int) -> None:
     """Settle past conflicts of the connection's generation again, where it goes by other policies than the ledger does
     by now: one that was rebuilt meanwhile, or is kept for a rollback, learns of them here."""
-    if not await connection.fetch(CHANGED, ledger_id, DEFAULT_POLICY):
+    if not await _changed(connection, ledger_id):
         return
     async with connection.transaction():
         reached = await store.hold_checkpoint(connection, ledger_id)
-        for source, kind, policy in await connection.fetch(CHANGED, ledger_id, DEFAULT_POLICY):
+        for (source, kind), policy in await _changed(connection, ledger_id):
             before = await policies_of_generation(connection, ledger_id)
             await _settle_again(
                 connection, ledger_id, reached, before, {**before, (source, kind): policy}, source, kind
             )
             await connection.execute(TAKE_POLICY, ledger_id, source, kind, policy)
+
+
+async def _changed(connection: Connection, ledger_id: int) -> list[tuple[tuple[str, str], str]]:
+    """List the policies of the ledger that the connection's generation does not go by yet. A policy that no event in
+    the ledger sets is one of those: the default takes its place."""
+    wanted = await policies_of(connection, ledger_id)
+    has = await policies_of_generation(connection, ledger_id)
+    wanted = {**dict.fromkeys(has, DEFAULT_POLICY), **wanted}
+    return sorted((of, policy) for of, policy in wanted.items() if policy != has.get(of, DEFAULT_POLICY))
 
 
 async def _settle_again(

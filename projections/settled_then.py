@@ -5,19 +5,22 @@ position went by the policy of then, which the act that changed it tells. So an 
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
-
-import msgspec
 
 from ledger.database import Connection
 from ledger.facts import Told
 from ledger.identify import KEY_BYTES
 from ledger.interpret import Event, interpret
 from ledger.read import acts_after, twins_of_kind
-from ledger.vendors.own.policies import PolicySet
-from projections.conflicts import DEFAULT_POLICY, Policies, policies_of_generation, winners
+from projections.conflicts import (
+    DEFAULT_POLICY,
+    POLICY_SET,
+    Policies,
+    policies_of_generation,
+    policy_said,
+    winners,
+)
 
 
 class Otherwise(NamedTuple):
@@ -34,14 +37,14 @@ async def settled_otherwise(connection: Connection, ledger_id: int, position: in
     """Give what was settled otherwise as known at a position than by the policies of the connection's generation."""
     if position is None:
         return NOT_OTHERWISE
-    changes = await acts_after(connection, ledger_id, "conflictPolicySet", position)
+    changes = await acts_after(connection, ledger_id, POLICY_SET, position)
     if not changes:
         return NOT_OTHERWISE
     now = await policies_of_generation(connection, ledger_id)
     then: dict[tuple[str, str], str] = {}
     for act in changes:
-        with suppress(Exception):  # an act that cannot be read set no policy
-            said = PolicySet.model_validate(msgspec.json.decode(act.payload))
+        said = policy_said(act)
+        if said is not None:
             then.setdefault((said.vendor, said.events), said.before)
     gone: set[int] = set()
     back: list[Told] = []

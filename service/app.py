@@ -114,7 +114,7 @@ TOO_POWERFUL = """
        AND NOT (what = 'UPDATE' AND relname = ANY ($1))
     LIMIT 1
 """
-MAY_CHANGE = ("api_keys", "conflict_policies", "connections", "public_logs")  # within the bounds of their triggers
+MAY_CHANGE = ("api_keys", "connections", "public_logs")  # within the bounds of their triggers
 
 _log = logging.getLogger(__name__)
 _outages = LogThrottle(_log)

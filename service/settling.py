@@ -5,8 +5,8 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.registry import Ledger
 from ledger.vault import Vault
-from projections.conflicts import DEFAULT_POLICY
-from projections.policies import set_policy
+from projections.conflicts import DEFAULT_POLICY, POLICY_SET
+from projections.policies import check_policy, follow_policies
 from service.acts import append_act
 
 
@@ -27,18 +27,19 @@ async def settle_by(
     """Settle all conflicts of a kind by a policy, past ones too. Raises RequestInvalid for what is no policy, source or
     kind."""
     async with connection.transaction():
-        change = await set_policy(connection, ledger.ledger_id, source, kind, policy)
+        change = await check_policy(connection, ledger.ledger_id, source, kind, policy)
         position = None
         if change.before != policy:
             position = await append_act(
                 connection,
                 vault,
                 ledger,
-                "conflictPolicySet",
+                POLICY_SET,
                 vendor=source,
                 events=kind,
                 policy=policy,
                 before=change.before or DEFAULT_POLICY,
                 by=by,
             )
+            await follow_policies(connection, ledger.ledger_id)
     return Settling(source, kind, policy, change.conflicts, position)

@@ -24,7 +24,7 @@ from ledger.read import tail
 from ledger.registry import all_ledgers
 from projections import generations
 from projections.catalogue import PROJECTIONS
-from projections.conflicts import TAKE_POLICIES
+from projections.conflicts import take_policies
 from projections.joined import join_all
 from projections.replay import parts
 from projections.replay.cutting import cut_events, cut_subjects
@@ -143,8 +143,8 @@ async def _begin(connection: Connection, source: Source) -> int:
             if source == "facts":
                 await take_over_the_rest(connection, await generations.active_schema(connection))
             else:
-                await connection.execute(TAKE_POLICIES)
                 for ledger in await all_ledgers(connection):
+                    await take_policies(connection, ledger.ledger_id)
                     await connection.execute(SET_CHECKPOINT, ledger.ledger_id, await tail(connection, ledger.ledger_id))
     return sum(row["position"] for row in await connection.fetch(CHECKPOINTS))
 

@@ -23,6 +23,9 @@ COMMITTED = Path(__file__).with_name("guards.txt")
 NOT_WALLED = {"api_keys", "public_logs"}  # looked up before it is known whose they are
 
 LIST = Path(__file__).with_name("guards.sql").read_text()
+LARGEST_LOOK = """
+    INSERT INTO ledger.access (ledger_id, access, key_id, what, why) VALUES (1, 9223372036854775807, '', '', '')
+"""
 TABLES = """
     SELECT c.relname, c.relrowsecurity,
            (SELECT array_agg(DISTINCT what) FROM pg_trigger t,
@@ -110,6 +113,8 @@ async def test_a_reader_sees_one_ledger_even_where_a_statement_forgets_to_ask_fo
             "loyalty_auditor",
             "INSERT INTO ledger.access (ledger_id, access, key_id, what, why) VALUES (1, 1, '', '', '')",
         ),
+        ("loyalty_reader", LARGEST_LOOK),
+        ("loyalty_service", LARGEST_LOOK),
         ("loyalty_auditor", "UPDATE accounts SET available = 1"),
         (
             "loyalty_projector",

@@ -15,10 +15,10 @@ from ledger.registry import Ledger
 from projections import generations, replay
 from projections.codecs import decode_numeric, decode_time, encode_numeric, encode_time, hasten
 from projections.digest import Digest, digest
-from projections.policies import set_policy
 from projections.projector import catch_up
 from projections.replay import cutting, filling
 from projections.replay.filling import Source, fill
+from service.settling import settle_by
 from tests.bench.history import history
 from tests.bench.world import Mix
 from tests.deliveries import VAULT, delivery, issued, redeemed
@@ -160,7 +160,7 @@ async def test_a_policy_that_is_set_while_a_generation_is_filled_holds_in_it_too
     schema = await new_generation(connection)
 
     await fill(dsn, schema, source=source)
-    await set_policy(connection, ledger.ledger_id, "capillary", "pointsIssued", "both")
+    await settle_by(connection, VAULT, ledger, "capillary", "pointsIssued", "both", by="ann")
     fresh = await connect(dsn, search_path=schema)
     before = await fresh.fetchval("SELECT available FROM accounts ORDER BY account_id")
     await catch_up(fresh, ledger.ledger_id)

@@ -9,6 +9,7 @@ import pytest
 from ledger import registry
 from ledger.append import append
 from ledger.database import connect
+from projections.projector import catch_up
 from projections.replay import rebuild
 from service.reconciliation.lists import Asked
 from service.reconciliation.unread import CONFLICTS, read_conflicts
@@ -181,3 +182,20 @@ async def test_an_event_of_three_thousand_contents_is_listed_at_once_and_shows_a
     assert (following, totals.items) == (None, 2)
     assert [first[0].id, second[0].id] == [item.id for item in items]
     assert spent < 2
+
+
+async def test_a_row_that_settles_conflicts_without_an_event_is_undone(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        for body in (issued("a", 5, 1, 10), issued("a", 9, 1, 99)):
+            await acme.deliver(body)
+        await acme.ask_now(ACCOUNT)
+
+        async with acme.database() as connection:
+            await connection.execute(
+                "INSERT INTO policies VALUES ($1, 'capillary', 'pointsIssued', 'latest')", acme.ledger.ledger_id
+            )
+            await catch_up(connection, acme.ledger.ledger_id)
+        await acme.deliver(issued("a", 11, 1, 1000))
+
+        assert (await acme.ask_now(ACCOUNT))["available"] == "10"
+        assert (await acme.ask_now("/v1/reconciliation/policies"))["items"] == []

@@ -12,11 +12,29 @@ from ledger.vendors.repair import repair_keys
 from ledger.vendors.shape import OptionalId, Shape, Text, Time, as_id, as_time, squeeze
 from ledger.vendors.vendor import NO_ORG, Identity, Member
 
-# What headings and older pages call an event, in lower case, and what its body calls it.
+# What headings and older pages call an event, in lower case without blanks, and what its body calls it.
 ALIASES = {
     "pointstransferinitiated": "pointsTransferredInitiated",
     "pointstransferreceived": "pointsTransferredReceived",
+    "pointsexpiredreminder": "pointsExpiryReminder",
+    "updatedsinglepointsexpiry": "singlePointsExpiryUpdated",
+    "issuedalternatecurrencyreversed": "issuedAlternateCurrenciesReversed",
+    "unifiedtargetachieved": "unifiedTargetsAchieved",
+    "unifiedtargetunachieved": "unifiedTargetsUnAchieved",
+    "targetvalueupdate": "targetValueUpdated",
+    "targetperiodstart": "targetPeriodStarted",
+    "targetperiodend": "targetPeriodCompleted",
+    "targetenrolment": "targetCustomerEnrolment",
+    "streaklevelachievement": "streakLevelAchieved",
+    "streaklevelunachievement": "streakLevelUnAchieved",
+    "streakenrolment": "streakCustomerEnrolment",
+    "streakunenrolment": "streakCustomerUnEnrolment",
+    "issuedloyaltypromotion": "promotionIssued",
+    "earnedloyaltypromotion": "promotionEarned",
+    "revokeissuedloyaltypromotion": "revokeIssuedPromotion",
+    "revokeearnedloyaltypromotion": "revokeEarnedPromotion",
 }
+HEADING = "event"  # ends many headings, and few names
 KIND_CHARACTERS_MAX = 100
 
 # The keys of the envelopes; the shapes add theirs. Blanks inside these, and only these, are copying damage.
@@ -63,7 +81,7 @@ class Opener:
         if envelope is None:
             return None
         name = squeeze(str(envelope["eventName"]))
-        kind = self._names.get(name.lower(), name[:KIND_CHARACTERS_MAX])
+        kind = self._canonical(name) or name[:KIND_CHARACTERS_MAX]
         data = envelope["data"]
         org = as_id_or_none(envelope.get("orgId")) or NO_ORG
         body = {**data, "envelope": envelope}
@@ -73,6 +91,11 @@ class Opener:
         if "loyaltyEventId" in data and envelope.get("loyaltyEventId") is None:  # E10
             body["envelope"] = {**envelope, "loyaltyEventId": data["loyaltyEventId"]}
         return [Member(kind, org, as_time(envelope.get("createdAt")), body, partial(_identity, envelope, data))]
+
+    def _canonical(self, name: str) -> str | None:
+        """Return the name as the body of the event has it; None if it is no name that we know."""
+        spelt = name.lower()
+        return self._names.get(spelt) or self._names.get(spelt.removesuffix(HEADING))
 
 
 def _unwrap(document: dict[str, Any]) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 FILE_LINES_MAX = 420
 FUNCTION_LINES_MAX = 70
-VERIFIER_LINES_MAX = 1_400
+VERIFIER_LINES_MAX = 1_800
 
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -74,7 +74,7 @@ def test_the_verifier_stands_alone_and_is_one_file_of_short_functions() -> None:
         for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
     }
 
-    assert imported - sys.stdlib_module_names == {"cryptography"}
+    assert imported <= sys.stdlib_module_names
     assert [path.name for path in VERIFIER.parent.glob("*.py")] == [VERIFIER.name]
     assert len(VERIFIER.read_text().splitlines()) <= VERIFIER_LINES_MAX
     assert_functions_are_short(VERIFIER)

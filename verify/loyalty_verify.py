@@ -1,12 +1,14 @@
 """Verify an audit bundle of a Loyalty Ledger: signatures, every leaf, the root, payloads, facts and balances.
 
-One file that runs alone, with the standard library and `cryptography`; it shares no line with the software that wrote
-the bundle, and trusts nothing in it. Whatever a bundle holds, the outcome is a verdict: a member is read only after its
-size was checked, one at a time, so memory is bounded, and anything unforeseen counts as "not verified".
+One file that runs alone, with nothing but Python; it shares no line with the software that wrote the bundle, and trusts
+nothing in it. Whatever a bundle holds, the outcome is a verdict: a member is read only after its size was checked, one
+at a time, so memory is bounded, and anything unforeseen counts as "not verified".
 
-    loyalty-verify BUNDLE [--older CHECKPOINT] [--key VKEY]... [--json]      exit 0 verified, 1 not, 2 misuse
+    loyalty-verify BUNDLE --key VKEY [--older KEPT] [--at TIME] [--account ID] [--customer ID] [--json]
 
-What it checks, and what it cannot, stands in docs/auditors.md. A bundle is an uncompressed ustar archive:
+    exit 0 verified, 1 not verified, 2 the command was not understood, 3 something could not be read
+
+What it checks, and what it cannot, stands in docs/auditors.md. A bundle is a ustar archive, also packed by gzip:
 
     checkpoint, tile/...           C2SP tlog-checkpoint and tlog-tiles (of a partial bundle: entries/N, proofs/N)
     payloads/NNNNNN                records: position (8 bytes), length (4), body; it counts until the next record
@@ -14,30 +16,42 @@ What it checks, and what it cannot, stands in docs/auditors.md. A bundle is an u
     keys, manifest.json, SHA256SUMS
 """
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 -- it runs with whatever Python there is
+    sys.stderr.write("loyalty-verify needs Python 3.11 or newer\n")
+    sys.exit(3)
+
 import argparse
 import base64
 import binascii
+import email
+import gzip
 import hashlib
 import json
 import re
-import sys
+import tempfile
+import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from itertools import groupby
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-VERIFIED, NOT_VERIFIED, MISUSE = 0, 1, 2
+VERSION = "0.1.0"
+VERIFIED, NOT_VERIFIED, MISUSE, UNREADABLE = 0, 1, 2, 3
 FORMAT = "loyalty-audit-bundle/1"
 
 MEMBERS_MAX = 1_000_000
 MEMBER_BYTES_MAX = 64 << 20
 NOTE_BYTES_MAX = 1 << 20
+KEPT_BYTES_MAX = 64 << 20  # of a file of checkpoints that was kept
+UNPACKED_PER_PACKED_BYTE_MAX = 100  # of a bundle packed by gzip; an honest one has about 10
+SIGNATURES_MAX = 100
 JSON_BYTES_MAX = 4 << 20
 FACTS_PER_SUBJECT_MAX = 1_000_000
 LEAVES_PER_TILE = 256
@@ -189,7 +203,9 @@ def read_checkpoint(note: bytes) -> Checkpoint:
     demand(found and tail.endswith("\n"), "the checkpoint is no signed note")
     text += "\n"
     signatures = []
-    for line in tail[:-1].split("\n"):
+    lines = tail[:-1].split("\n")
+    demand(len(lines) <= SIGNATURES_MAX, f"the checkpoint has more than {SIGNATURES_MAX} signatures")
+    for line in lines:
         mark, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
         blob = _base64(encoded)
@@ -214,10 +230,7 @@ def signed_by(checkpoint: Checkpoint, key: Key) -> bool:
             seconds = int.from_bytes(signature[:8], "big")
             demand(seconds < 1 << 63, f"the cosignature of {name} is of no time")
             message, signature = b"cosignature/v1\ntime %d\n" % seconds + message, signature[8:]
-        try:
-            Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
-        except (InvalidSignature, ValueError):
-            raise Refused(f"the signature of {name} is wrong") from None
+        demand(ed25519_verifies(key.public, signature, message), f"the signature of {name} is wrong")
         return True
     return False
 
@@ -230,6 +243,117 @@ def _base64(text: str) -> bytes:
         raise Refused("something that should be base64 is not") from None
     demand(base64.b64encode(decoded).decode() == text, "something is not base64 as it is written")
     return decoded
+
+
+# --- what an auditor kept ---------------------------------------------------------------------------------------------
+
+
+SCISSORS = re.compile(r"^-----8<-----\n(.*?)^----->8-----$", re.DOTALL | re.MULTILINE)
+
+
+def kept_notes(content: bytes) -> list[bytes]:
+    """Find the signed notes in what was kept: a checkpoint, an anchor's file of many, or an e-mail that holds one."""
+    demand(len(content) <= KEPT_BYTES_MAX, f"it is longer than {KEPT_BYTES_MAX} bytes")
+    if b"content-transfer-encoding:" in content[:NOTE_BYTES_MAX].lower():
+        content = _mailed(content)
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise Refused("it is no UTF-8") from None
+    notes: list[bytes] = []
+    before = ""
+    for block in re.split(r"\n\n+", "\n\n".join(SCISSORS.findall(text) or [text]).strip("\n")):
+        if block.startswith("\N{EM DASH} ") and before:
+            notes.append(f"{before}\n\n{block}\n".encode())
+            before = ""
+        else:
+            before = block
+    demand(notes, "no checkpoint is in it")
+    return notes
+
+
+def _mailed(content: bytes) -> bytes:
+    """Decode the text of an e-mail."""
+    for part in email.message_from_bytes(content).walk():
+        decoded = part.get_payload(decode=True)
+        if part.get_content_type() == "text/plain" and isinstance(decoded, bytes):
+            return decoded
+    raise Refused("the e-mail has no text")
+
+
+# --- Ed25519 (RFC 8032) -----------------------------------------------------------------------------------------------
+
+PRIME = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+CURVE = -121665 * pow(121666, -1, PRIME) % PRIME
+ROOT_OF_MINUS_ONE = pow(2, (PRIME - 1) // 4, PRIME)
+
+Point = tuple[int, int, int, int]  # x/z, y/z, z, xy/z
+NEUTRAL: Point = (0, 1, 1, 0)
+
+
+def ed25519_verifies(public: bytes, signature: bytes, message: bytes) -> bool:
+    """Return True if a signature is right. Written here so that no package is needed; nothing is secret, so the time it
+    takes does not matter.
+
+    Only one spelling of a signature is right: s below the order, R and the key in their canonical encoding. A key of
+    small order, which "signs" anything, is refused.
+    """
+    key = _point_of(public) if len(public) == 32 and len(signature) == 64 else None
+    scalar = int.from_bytes(signature[32:], "little")
+    if key is None or scalar >= ORDER or _times_eight(key) == _encoded(NEUTRAL):
+        return False
+    digest = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
+    x, y, z, xy = key
+    minus = (PRIME - x, y, z, PRIME - xy)
+    sums = (NEUTRAL, BASE, minus, _added(BASE, minus))
+    found = NEUTRAL
+    for bit in range(ORDER.bit_length() - 1, -1, -1):  # s times the base point, less the digest times the key
+        found = _added(found, found)
+        found = _added(found, sums[(scalar >> bit & 1) + 2 * (digest >> bit & 1)])
+    return _encoded(found) == signature[:32]
+
+
+def _times_eight(point: Point) -> bytes:
+    for _ in range(3):
+        point = _added(point, point)
+    return _encoded(point)
+
+
+def _added(one: Point, other: Point) -> Point:
+    """Add two points of the curve (RFC 8032, section 5.1.4)."""
+    minus = (one[1] - one[0]) * (other[1] - other[0]) % PRIME
+    plus = (one[1] + one[0]) * (other[1] + other[0]) % PRIME
+    product = 2 * one[3] * other[3] * CURVE % PRIME
+    doubled = 2 * one[2] * other[2] % PRIME
+    e, f, g, h = plus - minus, doubled - product, doubled + product, plus + minus
+    return e * f % PRIME, g * h % PRIME, f * g % PRIME, e * h % PRIME
+
+
+def _encoded(point: Point) -> bytes:
+    inverse = pow(point[2], -1, PRIME)
+    x, y = point[0] * inverse % PRIME, point[1] * inverse % PRIME
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+def _point_of(encoded: bytes) -> Point | None:
+    """Decode a point (RFC 8032, section 5.1.3); None if it is none, or not in its canonical encoding."""
+    number = int.from_bytes(encoded, "little")
+    sign, y = number >> 255, number & ((1 << 255) - 1)
+    if y >= PRIME:
+        return None
+    square = (y * y - 1) * pow(CURVE * y * y + 1, -1, PRIME) % PRIME
+    x = pow(square, (PRIME + 3) // 8, PRIME)
+    if (x * x - square) % PRIME:
+        x = x * ROOT_OF_MINUS_ONE % PRIME
+    if (x * x - square) % PRIME or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = PRIME - x
+    return x, y, 1, x * y % PRIME
+
+
+BASE = cast(Point, _point_of((4 * pow(5, -1, PRIME) % PRIME).to_bytes(32, "little")))
 
 
 # --- the tree (RFC 6962, section 2.1) ---------------------------------------------------------------------------------
@@ -436,13 +560,16 @@ class Audit:
 
     archive: Archive
     keys: list[Key]
-    older: bytes | None
+    older: bytes | None  # a checkpoint that was kept, or several: see kept_notes
+    at: str | None = None  # the time of the figures; None for when the bundle was made
+    wanted: tuple[str, ...] = ()  # accounts and customers whose figures are wanted
     manifest: dict[str, Any] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
-    older_checkpoint: Checkpoint | None = None
+    kept: list[Checkpoint] = field(default_factory=list)  # of this log, each size once, smallest first
     older_refused: str | None = None  # why what the auditor kept cannot be used
     trusted: bool = False  # the key came from the auditor, not with the bundle
-    older_root: bytes | None = None
+    roots: dict[int, bytes] = field(default_factory=dict)  # that the tree had at the sizes of what was kept
+    figures: "Figures | None" = None
     known: "list[array[int]]" = field(default_factory=lambda: [array("Q") for _ in range(256)])  # events, by 8 bytes
     attested: dict[str, Any] | None = None  # the last attestation
     subjects: "array[int]" = field(default_factory=lambda: array("Q"))  # that facts tell of, by 8 bytes
@@ -510,13 +637,15 @@ def check_checkpoint(audit: Audit) -> str:
 def _bundled_keys(audit: Audit) -> list[Key]:
     """Read the log's keys that came with the bundle."""
     lines = audit.archive.read("keys", NOTE_BYTES_MAX).decode("utf-8", "replace").splitlines()
+    demand(len(lines) <= SIGNATURES_MAX, "the bundle holds too many keys")
     return [key for key in map(read_key, filter(None, lines)) if key.algorithm == ED25519]
 
 
 def check_entries(audit: Audit) -> str:
     """Of a whole ledger: all entries hash to the tiles and the root, and their positions are 1, 2, 3 …"""
     checkpoint = audit.signed()
-    older = _older(audit)
+    _read_kept(audit)
+    sizes = {one.size for one in audit.kept}
     if not audit.whole:
         return _check_proofs(audit, checkpoint)
     tree = Tree(audit.archive)
@@ -528,15 +657,14 @@ def check_entries(audit: Audit) -> str:
         for entry in _bundled(audit.archive.read(f"tile/entries/{tile_path(number)}{partial}"), width):
             tree.add(leaf_hash(entry))
             last_recorded = _take(audit, entry, tree.size, last_recorded, payloads)
-            if older is not None and tree.size == older.size:
-                audit.older_root = tree.root()
+            if tree.size in sizes:
+                audit.roots[tree.size] = tree.root()
     tree.finish()
     payloads.finish()
     bundles = -(-checkpoint.size // LEAVES_PER_TILE)
     demand(len(audit.archive.names("tile/entries/")) == bundles, "there are entries beyond the tree")
     demand(tree.root() == checkpoint.root, "the entries do not hash to the signed root")
-    if older is not None and older.size == 0:
-        audit.older_root = hashlib.sha256(b"").digest()
+    audit.roots[0] = hashlib.sha256(b"").digest()
     return f"{tree.size} entries hash to the signed root; positions 1 to {tree.size} without a gap; payloads fit"
 
 
@@ -565,8 +693,12 @@ def _check_proofs(audit: Audit, checkpoint: Checkpoint) -> str:
     payloads.finish()
     span = audit.manifest.get("range")
     if audit.manifest["scope"] == "range":
-        demand(isinstance(span, list) and len(span) == 2, "the manifest names no range")
-        demand(span and positions == list(range(span[0], span[1] + 1)), "positions are missing from the range")
+        fits = isinstance(span, list) and len(span) == 2 and all(type(place) is int for place in span)
+        demand(fits, "the manifest names no range")
+        first, last = span or (0, 0)
+        # The positions are in order, each once: so it is enough to look at both ends, and to count.
+        whole = [*positions[:1], *positions[-1:]] == [first, last] and len(positions) == last - first + 1
+        demand(whole, "positions are missing from the range")
     return f"{len(names)} entries are in the signed tree, at their positions; payloads fit"
 
 
@@ -650,37 +782,63 @@ def _hexadecimal(text: str) -> bytes:
     return found
 
 
-def _older(audit: Audit) -> Checkpoint | None:
-    """Read the checkpoint that the auditor kept: of the same log, and signed by the same key if by one that is known.
-    What is wrong with it is told by its own check."""
+def _read_kept(audit: Audit) -> None:
+    """Read what the auditor kept: checkpoints of the same log, the newest signed by the same key if by one that is
+    known. What is wrong with them is told by their own check."""
     if audit.older is None:
-        return None
+        return
     try:
-        older = read_checkpoint(audit.older)
-        demand(older.origin == audit.signed().origin, f"it is of another log, {older.origin[:80]}")
-        for key in audit.keys or _bundled_keys(audit):
-            signed_by(older, key)  # one that is signed wrongly is refused; the auditor vouches for any other
+        found = [read_checkpoint(note) for note in kept_notes(audit.older)]
+        ours = {(one.size, one.root): one for one in found if one.origin == audit.signed().origin}
+        origins = sorted({one.origin for one in found})
+        demand(ours, f"it is of another log, {' and '.join(origins):.200}")
+        audit.kept = sorted(ours.values(), key=lambda one: one.size)
+        _check_signed(audit, audit.kept[-1])
     except Refused as refused:
         audit.older_refused = f"what was kept cannot be used: {refused}"
-        return None
-    audit.older_checkpoint = older
-    return older
+        audit.kept = []
+
+
+def _check_signed(audit: Audit, kept: Checkpoint) -> None:
+    for key in audit.keys or _bundled_keys(audit):
+        signed_by(kept, key)  # one that is signed wrongly is refused; the auditor vouches for any other
 
 
 def check_older(audit: Audit) -> str:
-    """The tree has grown out of the one that the auditor kept a checkpoint of: nothing before it was changed."""
-    new, older = audit.signed(), audit.older_checkpoint
+    """The tree has grown out of those that the auditor kept checkpoints of: nothing before them was changed."""
+    new = audit.signed()
     demand(audit.older_refused is None, audit.older_refused or "")
-    if older is None:
+    if not audit.kept:
         return "none was given: whether history was rewritten before this bundle cannot be told"
-    demand(older.size <= new.size, f"the ledger has shrunk: {older.size} events were signed before, now {new.size}")
-    if audit.whole:
-        demand(audit.older_root == older.root, "the older checkpoint is of another history")
-    else:
+    newest = audit.kept[-1]
+    demand(
+        newest.size <= new.size,
+        f"a checkpoint of {newest.size} events was kept, the bundle is of {new.size}: the ledger has shrunk, or the "
+        "bundle is older than that checkpoint; have it made again",
+    )
+    if not audit.whole:
+        return _check_growth(audit)
+    for kept in audit.kept:
+        if audit.roots.get(kept.size) != kept.root:
+            _check_signed(audit, kept)
+            raise Refused(f"the older checkpoint of {kept.size} events is of another history")
+    also = f"; {len(audit.kept)} checkpoints were compared" if len(audit.kept) > 1 else ""
+    return f"the first {newest.size} events are those signed before{also}"
+
+
+def _check_growth(audit: Audit) -> str:
+    """Of a part: a bundle holds the proof for one older checkpoint, the one that it was asked for with."""
+    new = audit.signed()
+    proven = [one for one in audit.kept if f"consistency/{one.size}" in audit.archive or one.size == new.size]
+    demand(proven, f"consistency/{audit.kept[-1].size} is missing: have the bundle made with --older")
+    for older in proven:
         name = f"consistency/{older.size}"
-        lines = audit.archive.read(name, NOTE_BYTES_MAX).decode("ascii", "replace").splitlines()
+        body = audit.archive.read(name, NOTE_BYTES_MAX) if name in audit.archive else b""
+        lines = body.decode("ascii", "replace").splitlines()
         check_consistency(older.size, new.size, older.root, new.root, [_base64(line) for line in lines])
-    return f"the first {older.size} events are those signed before"
+    rest = len(audit.kept) - len(proven)
+    also = f"; the bundle holds no proof for {rest} other checkpoints that were kept" if rest else ""
+    return f"the first {proven[-1].size} events are those signed before{also}"
 
 
 def check_facts(audit: Audit) -> str:
@@ -765,6 +923,10 @@ CAME = ("issued", "promised", "received", "opening", "unseen", "adjusted")
 HOLDING = ("available", "lapsed")  # where what remains of a lot stands
 
 
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?\+00", re.ASCII)
+NEVER = "~"  # later than any time
+
+
 class Posting(NamedTuple):
     source: str
     target: str
@@ -781,6 +943,8 @@ class Folded:
     flows: dict[str, dict[str, Decimal]] = field(default_factory=dict)  # by lot: what each class got of it
     lines: int = 0
     claim: Row | None = None  # the last line with a claim of the vendor's
+    at: str = NEVER
+    then: tuple[Decimal, Decimal] = (ZERO, ZERO)  # what was available, less the debt, and promised at that time
 
     def post(self, posting: Posting) -> None:
         for name, points in ((posting.source, posting.points.copy_negate()), (posting.target, posting.points)):
@@ -824,10 +988,92 @@ def fold_line(account: Folded, row: Row) -> None:
     demand(points_of(row.get("balance"), where) == now, f"{where}: the balance is not the sum of the postings")
     promised = account.classes.get("promised", ZERO)
     demand(points_of(row.get("promised"), where) == promised, f"{where}: promised is not the sum of the postings")
+    if time_of(row, "occurred_at", "") <= account.at:
+        account.then = (now, promised)
     if row.get("claimed") is not None:
         account.claim = row
         off = add(points_of(row["claimed"], where), now.copy_negate())
         demand(points_of(row.get("drift"), where) == off, f"{where}: the drift is not the claim without the balance")
+
+
+@dataclass
+class Total:
+    """What the accounts of a programme hold of a unit. Outstanding is what may be spent, less the debt."""
+
+    accounts: int = 0
+    outstanding: Decimal = ZERO
+    debt: Decimal = ZERO
+    promised: Decimal = ZERO
+
+
+@dataclass
+class Figures:
+    """What the rows come to at a time: by programme and unit, and of the accounts that were asked for."""
+
+    at: str  # as rows write times, so that texts can be compared
+    wanted: tuple[str, ...]  # ids of accounts or customers
+    totals: dict[tuple[str, str], Total] = field(default_factory=dict)
+    accounts: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, row: Row, account: Folded, lots: dict[str, Row]) -> None:
+        """Add one account, whose rows were checked before."""
+        outstanding, promised = account.then
+        last = time_of(row, "last_at", "")
+        if last <= self.at:  # what lapsed since the last event stands in no line
+            lapsed = [lot for lot in lots.values() if last < time_of(lot, "lapses_at", NEVER) <= self.at]
+            outstanding = add(outstanding, sum_of(*(_remaining(lot) for lot in lapsed)).copy_negate())
+        account_id, unit = text_of(row, "account_id"), text_of(row, "unit")
+        programme = ":".join([*account_id.split(":")[:2], text_of(row, "programme")])
+        total = self.totals.setdefault((programme, unit), Total())
+        total.accounts += 1
+        total.outstanding = add(total.outstanding, outstanding)
+        total.debt = add(total.debt, max(ZERO, outstanding.copy_negate()))
+        total.promised = add(total.promised, promised)
+        if account_id in self.wanted or row.get("customer") in self.wanted:
+            shown = {"account": account_id, "customer": row.get("customer"), "programme": programme, "unit": unit}
+            figures = {"outstanding": plain(outstanding), "promised": plain(promised)}
+            open_lots = _open_lots(lots, self.at) if last <= self.at else None
+            self.accounts.append({**shown, **figures, "last_event_at": last, "lots": open_lots})
+
+    def document(self) -> dict[str, Any]:
+        totals = [
+            {
+                "programme": programme,
+                "unit": unit,
+                "accounts": total.accounts,
+                "outstanding": plain(total.outstanding),
+                "debt": plain(total.debt),
+                "promised": plain(total.promised),
+            }
+            for (programme, unit), total in sorted(self.totals.items())
+        ]
+        return {"at": self.at, "totals": totals, "accounts": self.accounts}
+
+
+def _remaining(lot: Row) -> Decimal:
+    return points_of(lot.get("remaining"), "a lot")
+
+
+def _open_lots(lots: dict[str, Row], at: str) -> list[dict[str, str | None]]:
+    """List the lots from which points may be spent."""
+    return [
+        {"lot": name, "remaining": plain(_remaining(lot)), "lapses_at": lot.get("lapses_at")}
+        for name, lot in lots.items()
+        if time_of(lot, "lapses_at", NEVER) > at and _remaining(lot)
+    ]
+
+
+def time_of(row: Row, column: str, missing: str) -> str:
+    """Read a time as PostgreSQL writes it in UTC, by which texts sort; `missing` stands for none."""
+    value = row.get(column)
+    demand(value is None or TIME.fullmatch(value), f"{column} is no time")
+    return missing if value is None else value
+
+
+def plain(points: Decimal) -> str:
+    """Write points without an exponent and without zeros at the end."""
+    text = format(points, "f") if points else "0"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 Groups = Iterator[tuple[tuple[str, str], Iterator[Row]]]
@@ -851,10 +1097,11 @@ def check_balances(audit: Audit) -> str:
     next_lines = next(statement, None)
     totals: dict[str, dict[str, Decimal]] = {}
     facts = AccountFacts(audit)
+    figures = Figures(audit.at or _made_at(audit), audit.wanted)
     accounts = lines = 0
     for key, rows in _by_account(audit, "accounts"):
         [row] = _only(rows, key[1])
-        account = Folded()
+        account = Folded(at=figures.at)
         if next_lines is not None and next_lines[0] == key:
             for line in next_lines[1]:
                 fold_line(account, line)
@@ -868,6 +1115,7 @@ def check_balances(audit: Audit) -> str:
             next_lots = next(lots, None)
         demand(account.lines > 0, f"account {key[1]:.80} has no line")
         _compare_account(key[1], row, account, shown)
+        figures.add(row, account, shown)
         told = facts.of(key[0])
         if not was_merged(told):  # a merge is told of both holders
             compare_lots(key[1], account, shown, told)
@@ -881,7 +1129,24 @@ def check_balances(audit: Audit) -> str:
     for of_unit, sums in totals.items():
         demand(sum(sums.values(), ZERO) == 0, f"the postings of {of_unit:.40} do not sum to zero")
     _compare_trial_balance(audit, totals)
+    audit.figures = figures
     return f"{accounts} accounts and {lines} lines: every balance and lot is the sum of its postings"
+
+
+def _made_at(audit: Audit) -> str:
+    try:
+        return read_time(audit.manifest["made_at"])
+    except (TypeError, ValueError, OverflowError):
+        raise Refused("the manifest does not say when it was made") from None
+
+
+def read_time(text: str) -> str:
+    """Write an ISO time with its zone as rows do. Raises ValueError or TypeError."""
+    time = datetime.fromisoformat(text)
+    if time.utcoffset() is None:
+        raise ValueError("the time has no zone: write 2026-03-31T23:59:59+05:30, for example")
+    fraction = f".{time.microsecond:06}".rstrip("0").rstrip(".")
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}{fraction}+00"
 
 
 def _only(rows: Iterator[Row], account_id: str) -> list[Row]:
@@ -1292,61 +1557,199 @@ class Result(NamedTuple):
 
 
 def verify(file: BinaryIO, older: bytes | None, keys: list[Key]) -> list[Result]:
-    """Make every check that can be made; the first that fails ends those that rest on it."""
+    """Make every check that can be made; without keys, by the key in the bundle."""
+    return examine(file, older, keys)[0]
+
+
+def examine(
+    file: BinaryIO, older: bytes | None, keys: list[Key], at: str | None = None, wanted: tuple[str, ...] = ()
+) -> tuple[list[Result], Figures | None]:
+    """Make every check that can be made; the first that fails ends those that rest on it. The figures are None where
+    the balances were not found right, or there are none."""
     try:
-        audit = Audit(Archive(file), keys, older)
+        audit = Audit(Archive(file), keys, older, at, wanted)
     except Refused as refused:
-        return [Result("archive", False, str(refused))]
+        return [Result("archive", False, str(refused))], None
     results = [Result("archive", True, f"{len(audit.archive.order)} plain files")]
     for name, check in CHECKS.items():
         try:
             results.append(Result(name, True, check(audit)))
         except Refused as refused:
             results.append(Result(name, False, str(refused)))
-        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, MemoryError, OverflowError) as wrong:
+        except OSError:
+            raise
+        except Exception as wrong:
             results.append(Result(name, False, f"something in the bundle cannot be read ({type(wrong).__name__})"))
         if not results[-1].holds and name in ("members", "checkpoint", "entries"):
             break
-    return results
+    return results, audit.figures
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+NO_KEY = (
+    "--key is needed: the log's public key, as you got it from somebody you trust and not with the bundle. Without it, "
+    "whoever made the bundle could have signed it; --trust-bundle-key looks only whether it agrees with itself"
+)
+PACKED_OTHERWISE = {b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+
+
+class CannotRead(Exception):
+    """Something cannot be read at all, so there is no verdict; the text says what and why."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="loyalty-verify", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("bundle", metavar="BUNDLE", help="what `loyalty audit bundle` wrote")
-    parser.add_argument("--older", metavar="CHECKPOINT", help="a checkpoint that you kept: has history changed since?")
-    parser.add_argument(
-        "--key", action="append", default=[], metavar="VKEY", help="the log's or a witness's key; again"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    """Run the command line, and end the process."""
+    parser = _parser()
     asked = parser.parse_args(arguments)  # ends with 2 where it is not understood
     try:
         keys = [read_key(text) for text in asked.key]
-        older = None
-        if asked.older is not None:
-            with open(asked.older, "rb") as file:
-                older = file.read(NOTE_BYTES_MAX + 1)
-        with open(asked.bundle, "rb") as file:
-            results = verify(file, older, keys)
+        at = None if asked.at is None else read_time(asked.at)
     except Refused as refused:
-        parser.error(str(refused))
-    except (OSError, ValueError) as wrong:
-        parser.error(f"{getattr(wrong, 'filename', None) or asked.bundle}: {getattr(wrong, 'strerror', None) or wrong}")
-    verified = all(result.holds for result in results)
-    if asked.json:
-        document = {
-            "verified": verified,
-            "checks": [result._asdict() for result in results],
-            "not_checked": NOT_CHECKED,
-        }
-        print(json.dumps(document, indent=2))
-    else:
-        for result in results:
-            print(f"{'ok  ' if result.holds else 'FAIL'}  {result.check}: {_printable(result.says)}")
-        print("verified" if verified else "NOT VERIFIED")
-        for sentence in NOT_CHECKED:
-            print(f"      not checked: {sentence}")
+        parser.error(f"--key: {refused}")
+    except ValueError as wrong:
+        parser.error(f"--at: {wrong}")
+    if not asked.trust_bundle_key and not any(key.algorithm == ED25519 for key in keys):
+        parser.error(NO_KEY)
+    wanted = (*asked.account, *asked.customer)
+    try:
+        older = None if asked.older is None else _read_kept_file(asked.older)
+        with _opened(asked.bundle) as file:
+            results, figures = examine(file, older, keys, at, wanted)
+        verified = all(result.holds for result in results)
+        missing = [] if figures is None else _missing(figures)
+        if asked.json:
+            _show_json(results, figures if verified else None, keys, verified=verified)
+        else:
+            _show(results, figures if verified else None, keys, verified=verified)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stderr.close()  # nobody reads any more: no word about it either
+        sys.exit(UNREADABLE)
+    except (CannotRead, OSError, MemoryError) as wrong:
+        said = wrong if isinstance(wrong, CannotRead) else f"it cannot be read: {_reason(wrong)}"
+        sys.stderr.write(f"loyalty-verify: {_printable(str(said))}\n")
+        sys.exit(UNREADABLE)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if verified and missing:
+        parser.error(f"the bundle holds nothing of {_printable(', '.join(missing))}")
     sys.exit(VERIFIED if verified else NOT_VERIFIED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="loyalty-verify", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("bundle", metavar="BUNDLE", help="what `loyalty audit bundle` wrote, also packed by gzip")
+    parser.add_argument(
+        "--key", action="append", default=[], metavar="VKEY", help="the log's public key, or a witness's; again"
+    )
+    parser.add_argument(
+        "--older", metavar="KEPT", help="what you kept: a checkpoint, the e-mail with it, or an anchor's file of many"
+    )
+    parser.add_argument("--at", metavar="TIME", help="figures of this time, with its zone; else when it was made")
+    parser.add_argument("--account", action="append", default=[], metavar="ID", help="figures of this account; again")
+    parser.add_argument("--customer", action="append", default=[], metavar="ID", help="of this customer; again")
+    parser.add_argument(
+        "--trust-bundle-key",
+        action="store_true",
+        help="do without --key: shows only that the bundle agrees with itself",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--version", action="version", version=f"loyalty-verify {VERSION}, SHA-256 {_own_hash()}")
+    return parser
+
+
+def _own_hash() -> str:
+    try:
+        with open(__file__, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return "unknown"
+
+
+def _read_kept_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(KEPT_BYTES_MAX + 1)
+        kept_notes(content)
+    except (OSError, ValueError, Refused) as wrong:
+        raise CannotRead(f"{path}: {wrong if isinstance(wrong, Refused) else _reason(wrong)}") from None
+    return content
+
+
+def _reason(wrong: BaseException) -> str:
+    return getattr(wrong, "strerror", None) or type(wrong).__name__
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """Open a bundle; one that is packed by gzip is unpacked beside, into a file that goes with the process."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 -- it is closed below
+    except (OSError, ValueError) as wrong:
+        raise CannotRead(f"{path}: {_reason(wrong)}") from None
+    with file, tempfile.TemporaryFile() as unpacked:
+        begin = file.read(6)
+        for magic, name in PACKED_OTHERWISE.items():
+            if begin.startswith(magic):
+                raise CannotRead(f"{path} is packed by {name}; unpack it first")
+        if not begin.startswith(b"\x1f\x8b"):
+            yield file
+            return
+        most = file.seek(0, 2) * UNPACKED_PER_PACKED_BYTE_MAX
+        file.seek(0)
+        try:
+            with gzip.open(file) as packed:
+                while body := packed.read(1 << 20):
+                    unpacked.write(body)
+                    if unpacked.tell() > most:
+                        raise CannotRead(f"{path} unpacks to more than {most} bytes; unpack it first, if you mean it")
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise CannotRead(f"{path}: what gzip packed is damaged; have it sent again") from None
+        yield cast(BinaryIO, unpacked)
+
+
+def _missing(figures: Figures) -> list[str]:
+    found = {one[name] for one in figures.accounts for name in ("account", "customer")}
+    return [one for one in figures.wanted if one not in found]
+
+
+def _show_json(results: list[Result], figures: Figures | None, keys: list[Key], *, verified: bool) -> None:
+    document = {
+        "verified": verified,
+        "key": "given" if keys else "in the bundle",
+        "checks": [result._asdict() for result in results],
+        "figures": None if figures is None else figures.document(),
+        "not_checked": NOT_CHECKED,
+    }
+    print(json.dumps(document, indent=2))
+
+
+def _show(results: list[Result], figures: Figures | None, keys: list[Key], *, verified: bool) -> None:
+    for result in results:
+        print(f"{'ok  ' if result.holds else 'FAIL'}  {result.check}: {_printable(result.says)}")
+    alone = "" if keys else ", by the key in the bundle alone: whoever made it could have chosen that"
+    print(f"verified{alone}" if verified else "NOT VERIFIED")
+    for sentence in NOT_CHECKED:
+        print(f"      not checked: {sentence}")
+    if figures is not None:
+        _show_figures(figures.document())
+
+
+def _show_figures(document: dict[str, Any]) -> None:
+    print(f"points at {document['at']}")
+    columns = ("programme", "unit", "accounts", "outstanding", "debt", "promised")
+    rows = [columns, *(tuple(_printable(str(one[name])) for name in columns) for one in document["totals"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        print("     ", row[0].ljust(widths[0]), row[1].ljust(widths[1]), *cells, sep="  ")
+    for one in document["accounts"]:
+        print(_printable(f"account {one['account']}: outstanding {one['outstanding']}, promised {one['promised']}"))
+        for lot in one["lots"] or ():
+            print(
+                _printable(f"      {lot['remaining']} of lot {lot['lot']}, lapses at {lot['lapses_at'] or 'no time'}")
+            )
 
 
 def _printable(text: str) -> str:

@@ -20,6 +20,7 @@ from ledger.checkpoints import Checkpoint, ProofFile, write_hash
 from ledger.database import Connection, connect
 from ledger.errors import RequestInvalid
 from ledger.heads import Signed
+from ledger.kept import Kept, newest_of
 from ledger.merkle import TILE_WIDTH
 from ledger.notes import read_note
 from ledger.registry import Ledger
@@ -72,12 +73,13 @@ class Scope(NamedTuple):
 
 
 async def write_bundle(
-    dsn: str, signer: Signer, ledger: Ledger, file: BinaryIO, scope: Scope, older: Checkpoint | None = None
+    dsn: str, signer: Signer, ledger: Ledger, file: BinaryIO, scope: Scope, older: list[Kept] | None = None
 ) -> Written:
-    """Write a bundle, which takes memory for some megabytes whatever its size, and sign a checkpoint for it. `older`,
-    a checkpoint that the auditor holds, adds to a part the proof that the tree continues it.
+    """Write a bundle, which takes memory for some megabytes whatever its size, and sign a checkpoint for it. The newest
+    of `older`, checkpoints that the auditor holds, adds to a part the proof that the tree continues it.
 
-    Raises SubjectUnknown, RequestInvalid for a range or an older checkpoint beyond the ledger, or Unsealable.
+    Raises SubjectUnknown, RequestInvalid for a range or an older checkpoint beyond the ledger, NoteWrong for one of
+    another log, or Unsealable.
     """
     reader, writer = await connect(dsn), await connect(dsn)
     try:
@@ -87,6 +89,7 @@ async def write_bundle(
             part = await _part(reader, ledger, scope, reached)
             signed = await heads.sign_head(writer, signer, ledger)
             archive = Archive(file)
+            held = None if older is None else newest_of(older, read_note(signed.note).text.partition("\n")[0]).head
             signed = signed._replace(note=await cosigned_note(writer, ledger, signed))
             parked = [row["subject"] for row in await reader.fetch(PARKED, ledger.ledger_id)]
             _begin(archive, ledger, signed, scope, reached, parked)
@@ -94,7 +97,7 @@ async def write_bundle(
             if part is None:
                 await _write_log(writer, archive, ledger, signed)
             else:
-                await _write_part(writer, archive, ledger, signed, part.positions, older)
+                await _write_part(writer, archive, ledger, signed, part.positions, held)
             await _write_rows(reader, archive, ledger, part)
             archive.finish()
             return Written(signed.size if part is None else len(part.positions), signed.size, reached)
@@ -239,8 +242,3 @@ def _lines_into(chunks: Chunks) -> Any:
             chunks.add(whole + newline)
 
     return take
-
-
-def older_checkpoint(note: bytes) -> Checkpoint:
-    """Read a checkpoint that somebody kept. Raises NoteWrong."""
-    return Checkpoint.read(read_note(note).text)

@@ -14,6 +14,7 @@ from ledger.checkpoints import Checkpoint
 from ledger.database import Connection
 from ledger.errors import KeyWrong, NoteWrong
 from ledger.heads import Signed
+from ledger.kept import read_kept
 from ledger.notes import VerifierKey, read_note, verify
 from ledger.registry import Ledger
 from ledger.signer import Signer
@@ -170,22 +171,26 @@ class Signatures:
         return any(one.size > head.size or (one.size, one.root) == (head.size, head.root) for one in of_log)
 
     def _check_older(self, older: bytes) -> None:
-        """See that a checkpoint that somebody kept is of this ledger; whether the tree had it is for `heads`."""
+        """Check that the checkpoints that somebody kept are of this ledger. Whether the tree had them, `heads` says."""
         self.wrong["older checkpoint"] = wrong = list[str]()
         try:
-            note = read_note(older)
-            head = Checkpoint.read(note.text)
-            logs = [log for log, origin in self._origins.items() if origin == head.origin]
-            if not logs:
-                raise NoteWrong(
-                    f"it is of {head.origin[:200]}, and this ledger is {' and '.join(self._origins.values())}"
-                )
-            verify(note, [key for log in logs for key in self._keys_of(log)])
+            found = read_kept(older)
+            ours = [one for one in found if one.head.origin in self._origins.values()]
+            if not ours:
+                origins = " and ".join(sorted({one.head.origin for one in found}))
+                raise NoteWrong(f"it is of {origins[:200]}, and this ledger is {' and '.join(self._origins.values())}")
+            for one in ours:
+                logs = [log for log, origin in self._origins.items() if origin == one.head.origin]
+                verify(one.note, [key for log in logs for key in self._keys_of(log)])
         except NoteWrong as error:
             wrong.append(str(error))
             return
-        self.wanted.append(Wanted(head.size, head.root, "the older checkpoint"))
-        self.says["older checkpoint"] = f"it is of {head.size:,} events of {head.origin}, signed by a key of that log"
+        self.wanted += [Wanted(one.head.size, one.head.root, "the older checkpoint") for one in ours]
+        newest = max(ours, key=lambda one: one.head.size).head
+        also = f", and {len(ours) - 1} before it" if len(ours) > 1 else ""
+        self.says["older checkpoint"] = (
+            f"it is of {newest.size:,} events of {newest.origin}, signed by a key of that log{also}"
+        )
 
 
 def _key(text: str) -> VerifierKey | None:

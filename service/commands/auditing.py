@@ -10,10 +10,11 @@ from rich.text import Text
 from ledger import registry
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
+from ledger.kept import read_kept
 from ledger.vault import Vault
 from projections import generations
 from service.auditing.attesting import Attestation, attest
-from service.auditing.bundle import Scope, Written, older_checkpoint, write_bundle
+from service.auditing.bundle import Scope, Written, write_bundle
 from service.auditing.verifying import Finding, verify_ledger
 from service.commands.planning import verify_projections
 from service.commands.screen import OUT, AsJson, Data, InLedger, note, show, show_json
@@ -24,7 +25,10 @@ NOT_VERIFIED = 1
 audit = typer.Typer(help="Audits: what an auditor takes away.", no_args_is_help=True)
 
 Older = Annotated[
-    Path | None, typer.Option("--older", help="A checkpoint that somebody kept.", exists=True, dir_okay=False)
+    Path | None,
+    typer.Option(
+        "--older", help="What was kept: a checkpoint, an e-mail, an anchor's file.", exists=True, dir_okay=False
+    ),
 ]
 
 
@@ -116,7 +120,7 @@ def make_bundle(
     async def work(place: Place, connection: Connection) -> Written:
         await generations.ensure_live(connection)
         chosen = await registry.find_ledger(connection, ledger)
-        kept = None if older is None else older_checkpoint(older.read_bytes())
+        kept = None if older is None else read_kept(older.read_bytes())
         if attested:
             await attest(connection, Vault(place.master_key), chosen)
         made = output.with_name(f"{output.name}.part")  # so that what was cut off is never taken for a bundle

@@ -1,5 +1,6 @@
 """loyalty seal, checkpoint, log: sign the head of a ledger, show what was signed, and let others read the log."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from ledger import heads, public_logs, registry
 from ledger.database import Connection
 from ledger.errors import KeyWrong, NotSealedYet, Unsealable
 from ledger.heads import Signed
+from ledger.kept import SCISSORS_CLOSE, SCISSORS_OPEN
 from ledger.registry import Ledger
 from service.commands.screen import AsJson, Data, InLedger, note, show, show_json, show_table
 from service.place import Place, ask
@@ -141,20 +143,23 @@ def show_checkpoint(
     elif format_ == "note":
         show(text.decode().rstrip("\n"))
     else:
-        show(_email(chosen, signed, text.decode(), keys))
+        show(email_of(chosen, signed, text.decode(), keys))
 
 
-def _email(ledger: Ledger, signed: Signed, text: str, keys: list[str]) -> str:
-    """Write a mail, headers first, that an auditor need only keep."""
-    lines = "\n".join(keys)
+def email_of(ledger: Ledger, signed: Signed, text: str, keys: Sequence[str]) -> str:
+    """Write an e-mail, headers first, that an auditor only needs to keep."""
+    now = tuple(f"{name}+{key_id.hex()}+" for name, key_id in heads.signers(signed))
+    signing = [key for key in keys if key.startswith(now)]
+    retired = [key for key in keys if key not in signing]
+    before = f"\n\nKeys that signed before, and sign no more:\n{chr(10).join(retired)}" if retired else ""
     return (
         f"Subject: Checkpoint of ledger {ledger.name}: {signed.size} events\n"
         f"Content-Type: text/plain; charset=utf-8\n\n"
         f"Please keep this. It says what the ledger {ledger.name} held at {signed.signed_at:%Y-%m-%d %H:%M:%S} UTC;\n"
-        f"whoever shows you the ledger later can be held to it: everything between the lines, as it stands, is a\n"
-        f"file for `loyalty-verify BUNDLE --older FILE`.\n\n"
-        f"-----8<-----\n{text}----->8-----\n\n"
-        f"Keys that sign for it:\n{lines}"
+        f"whoever shows you the ledger later can be held to it. `loyalty-verify BUNDLE --older FILE` takes this\n"
+        f"e-mail as a file, or what stands between the two lines.\n\n"
+        f"{SCISSORS_OPEN}\n{text}{SCISSORS_CLOSE}\n\n"
+        f"Keys that signed it:\n{chr(10).join(signing)}{before}"
     )
 
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from ledger import heads
 from ledger.append import append
 from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.kept import read_kept
 from ledger.personal import MARKER
 from ledger.read import event_at
 from ledger.registry import Ledger, create_ledger
@@ -25,7 +26,7 @@ from ledger.signer import Signer
 from ledger.vault import Vault
 from projections.projector import catch_up
 from service.auditing.attesting import attest, latest
-from service.auditing.bundle import Scope, older_checkpoint, write_bundle
+from service.auditing.bundle import Scope, write_bundle
 from service.auditing.verifying import verify_ledger
 from service.erasure import erase
 from tests.deliveries import capillary, delivery, issued, merged, redeemed, samples
@@ -45,7 +46,7 @@ async def tell(connection: Any, ledger: Ledger, bodies: Sequence[bytes], source:
 
 async def bundle(dsn: str, signer: Signer, ledger: Ledger, scope: Scope = WHOLE, older: bytes | None = None) -> bytes:
     file = io.BytesIO()
-    await write_bundle(dsn, signer, ledger, file, scope, None if older is None else older_checkpoint(older))
+    await write_bundle(dsn, signer, ledger, file, scope, None if older is None else read_kept(older))
     return file.getvalue()
 
 
@@ -229,7 +230,7 @@ async def test_a_live_check_says_whether_the_signers_memory_was_there(
         (b"", b"", None),
         (b"logs.example/acme\n", b"logs.example/other\n", "it is of logs.example/other, and this ledger is"),
         (b"\n1\n", b"\n2\n", "its signature by logs.example/acme is wrong"),
-        (b"\n\n", b"\n", "it has no empty line before its signatures"),
+        (b"\n\n", b"\n", "no checkpoint is in it"),
     ],
 )
 async def test_a_checkpoint_that_somebody_kept_has_a_line_of_its_own(

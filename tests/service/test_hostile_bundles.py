@@ -183,20 +183,20 @@ async def test_a_key_of_somebody_else_does_not_verify(honest: bytes) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["BUNDLE"], 0),
-        (["BUNDLE", "--json"], 0),
-        (["README"], 1),
-        (["EMPTY"], 1),
+        (["BUNDLE", "--trust-bundle-key"], 0),
+        (["BUNDLE", "--trust-bundle-key", "--json"], 0),
+        (["README", "--trust-bundle-key"], 1),
+        (["EMPTY", "--trust-bundle-key"], 1),
         ([], 2),
-        (["nowhere.tar"], 2),
-        (["BUNDLE", "--key", "nonsense"], 2),
-        (["BUNDLE", "--older", "nowhere.txt"], 2),
-        (["BUNDLE", "--older", "README"], 1),
+        (["BUNDLE"], 2),
+        (["nowhere.tar", "--trust-bundle-key"], 3),
         (["BUNDLE", "--frobnicate"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_it_ends_with_0_verified_1_not_2_misuse(honest: bytes, tmp_path: Path, arguments: list[str], code: int) -> None:
+def test_it_ends_with_0_verified_1_not_2_misuse_3_unreadable(
+    honest: bytes, tmp_path: Path, arguments: list[str], code: int
+) -> None:
     (tmp_path / "BUNDLE").write_bytes(honest)
     (tmp_path / "README").write_bytes(b"# no bundle at all\n" * 100)
     (tmp_path / "EMPTY").write_bytes(b"")

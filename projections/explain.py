@@ -4,8 +4,7 @@ The same fold as ever, fact by fact. An account is explained by the lines of its
 touched, for showing all lots after every fact would make it quadratic; anything else by what changed in its row.
 """
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -13,30 +12,21 @@ import msgspec
 
 from ledger.errors import Unfoldable
 from ledger.facts import Fact, Told
-from ledger.facts.accounts import NO_PROGRAMME, AccountFact
 from ledger.failures import failure
 from projections.accounts.lots import ZERO, Posting
 from projections.accounts.state import Wallet
 from projections.accounts.tables import LOTS, Line, lot_row
-from projections.accounts.wallet import ACCOUNTS, EFFECTS
+from projections.accounts.wallet import ACCOUNTS
 from projections.as_of import Known
 from projections.projection import Projection, fold, rows_of
+from projections.sentences import EARLIER_REPORT, SENTENCES, UNPLACED, WITHOUT_FACT
 from projections.terms import programme_of
 
 SPENDABLE = "available"
 
-# What stands in a statement without a fact that says so.
-WITHOUT_FACT = {
-    "Lapsed": "The lot's day was over: what remained in it can no longer be spent, whoever told of it.",
-    "Opening": "The source claims a balance for the first time: what the facts before it do not explain was there "
-    "before we listened, as a lot of its own.",
-}
-
-COUNTED_BEFORE = "This event reports a change again: it moves no points. Already counted by the event at position"
-
 
 class Applied(NamedTuple):
-    """The rule that a fact was folded by: its name in this software, and what it does, in words."""
+    """The rule that a fact was folded by: its public name, and what it does, in a sentence for a support agent."""
 
     name: str
     says: str
@@ -76,17 +66,14 @@ class Stuck(NamedTuple):
 
 
 def rule_of(projection: Projection, fact: Fact) -> Applied:
-    """Name the rule for a fact, and say what it does by its own docstring, else by what the fact says."""
-    placed = getattr(fact, "programme", None) != NO_PROGRAMME
-    effect = EFFECTS.get(type(fact)) if isinstance(fact, AccountFact) and placed else None
-    function: Callable[..., Any] = effect.apply if effect is not None else projection.on[type(fact)]
-    module = function.__module__.removeprefix("projections.")
-    return Applied(f"{module}.{function.__name__}", _sentence(function) or _sentence(type(fact)))
+    """Name the rule for a fact by subject and kind, such as "account.redeemed", and say what it does."""
+    return Applied(name_of_rule(projection, type(fact)), SENTENCES[type(fact)])
 
 
-def _sentence(thing: Any) -> str:
-    """Give the first paragraph of a docstring as one line."""
-    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
+def name_of_rule(projection: Projection, kind: type[Fact]) -> str:
+    """Give the public name of the rule for a kind of fact."""
+    words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__)
+    return f"{projection.subject}.{words.lstrip('_')}"
 
 
 def account_steps(known: Known, account_id: str) -> Iterator[LineStep | Stuck]:
@@ -99,7 +86,7 @@ def account_steps(known: Known, account_id: str) -> Iterator[LineStep | Stuck]:
             yield Stuck(told, str(stuck))
             return
         try:
-            steps = [_line_step(wallet, line, told) for line in wallet.lines if line.account_id == account_id]
+            steps = _steps_of(wallet, told, account_id)
         except Exception as error:  # a fault of ours in showing it: told here, and no other account is touched
             yield Stuck(told, failure(error))
             return
@@ -107,12 +94,50 @@ def account_steps(known: Known, account_id: str) -> Iterator[LineStep | Stuck]:
         wallet.lines.clear()
 
 
+def _steps_of(wallet: Wallet, told: Told, account_id: str) -> list[LineStep]:
+    """Give the steps of one fact. Lots are read after the last; of the steps before, what came later is taken off."""
+    steps = [_line_step(wallet, line, told) for line in wallet.lines if line.account_id == account_id]
+    for number, step in enumerate(steps[:-1]):
+        later = [posting for one in steps[number + 1 :] for posting in one.postings]
+        lots = [touched._replace(row=_before(touched.row, later)) for touched in step.lots]
+        steps[number] = step._replace(lots=lots)
+    return steps
+
+
+def _before(row: Mapping[str, Any], later: Sequence[Posting]) -> Mapping[str, Any]:
+    """Give a lot's row as it was before some postings."""
+    then = dict(row)
+    for posting in later:
+        if posting.lot_id != row["lot_id"]:
+            continue
+        kept = {SPENDABLE, "lapsed"}
+        then["remaining"] += posting.points * ((posting.source in kept) - (posting.target in kept))
+        for name, sign in ((posting.target, -1), (posting.source, 1)):
+            if name in COUNTED_IN:
+                then[COUNTED_IN[name]] += sign * posting.points
+    return then
+
+
+# In which column of a lot the points are counted that went to a class.
+COUNTED_IN = {
+    "redeemed": "redeemed",
+    "held": "redeemed",
+    "in_transit": "sent",
+    "sent": "sent",
+    "adjusted": "removed",
+    "expired": "expired",
+    "reversed": "returned",
+}
+
+
 def _line_step(wallet: Wallet, line: Line, told: Told) -> LineStep:
     postings = _POSTINGS.decode(line.postings)
     says = WITHOUT_FACT.get(line.kind)
-    rule = Applied(f"accounts.{line.kind.lower()}", says) if says else rule_of(ACCOUNTS, told.fact)
+    rule = Applied(f"account.{line.kind.lower()}", says) if says else rule_of(ACCOUNTS, told.fact)
     if line.counted_position is not None:
-        rule = Applied("accounts.changes.earlier_report", f"{COUNTED_BEFORE} {line.counted_position}.")
+        rule = Applied("account.earlier_report", f"{EARLIER_REPORT} {line.counted_position}.")
+    elif line.kind == "RedemptionReversed" and line.untied is not None and not postings:
+        rule = Applied(rule.name, UNPLACED)
     changes: dict[str, Decimal] = {}
     for posting in postings:
         if posting.lot_id is not None:

@@ -12,17 +12,20 @@ from ledger import registry
 from ledger.database import Connection
 from ledger.errors import NotFound, RequestInvalid
 from projections import generations
+from projections.accounts import ACCOUNTS
 from projections.catalogue import PROJECTIONS
 from projections.projector import catch_up
 from service.answers import encode, plain
 from service.commands.screen import AsJson, Data, InLedger, show, show_json
+from service.erasure import is_known
 from service.place import Place, ask
 from service.window.explaining import explained_account
-from service.window.reading import Reader, Times, candidates, resolved
+from service.window.reading import Reader, Times, candidates, only, resolved
 from service.window.steps import STEPS_MAX
-from service.window.subjects import explained_subject
+from service.window.subjects import explained_subject, rows_of_customer
 
 OPERATOR = "operator"
+EXPLAINABLE_MAX = 100  # of each kind
 PATHS = {projection.path: projection for projection in PROJECTIONS if projection.path}
 
 At = Annotated[str | None, typer.Option("--at", help="When it happened: a time with a zone; now by default.")]
@@ -74,6 +77,8 @@ async def explained(read: Reader, ref: str, times: Times) -> dict[str, Any]:
         return await explained_account(read, account, times, page, lot or None)
     if path in PATHS:
         return await explained_subject(read, PATHS[path], await candidates(read, name), name, times, page)
+    if path == "customers" and name:
+        return await explainable(read, name)
     found: dict[str, dict[str, Any]] = {}
     for kind in ("accounts", *PATHS):
         try:
@@ -83,12 +88,34 @@ async def explained(read: Reader, ref: str, times: Times) -> dict[str, Any]:
     if len(found) > 1:
         raise RequestInvalid(f"{ref} stands for several: {', '.join(f'{kind}/{ref}' for kind in found)}")
     if not found:
-        return await explained(read, f"accounts/{ref}", times)  # which says that there is none
+        return await explainable(read, ref)
     return found.popitem()[1]
+
+
+async def explainable(read: Reader, name: str) -> dict[str, Any]:
+    """List what can be explained of a customer, as refs. Raises SubjectUnknown if nothing was told of one."""
+    found: dict[str, list[str]] = {}
+    for customer in await candidates(read, name):
+        refs = []
+        for projection in PROJECTIONS:
+            path = "accounts" if projection is ACCOUNTS else projection.path
+            if path and projection.customers:
+                rows = await rows_of_customer(read, projection, customer)
+                refs += [f"{path}/{row.get('account_id', row['id'])}" for row in rows[:EXPLAINABLE_MAX]]
+        if refs or await is_known(read.connection, read.ledger, customer):
+            found[customer] = refs
+    customer = only(list(found), name)
+    return {"customer": customer, "explainable": found[customer]}
 
 
 def told(answer: Mapping[str, Any]) -> Iterator[str]:
     """Word an explanation, line by line."""
+    if "explainable" in answer:
+        yield f"Customer {answer['customer']}. " + (
+            "A customer as a whole is not explained; these are:" if answer["explainable"] else "Nothing to explain."
+        )
+        yield from (f"    loyalty explain {ref}" for ref in answer["explainable"])
+        return
     yield from _head(answer)
     for step in answer["steps"]:
         yield ""
@@ -96,7 +123,7 @@ def told(answer: Mapping[str, Any]) -> Iterator[str]:
         if "stuck" in step:
             yield f"    cannot be folded, so all after it waits: {step['stuck']}"
             continue
-        yield f"    {step['rule']['says']} ({step['rule']['name']})"
+        yield f"    {step['rule']['says']}"
         yield from _line(step) if "postings" in step else _row(step)
     if answer["next_step"] is not None:
         yield ""
@@ -124,17 +151,45 @@ def _head(answer: Mapping[str, Any]) -> Iterator[str]:
 
 def _cause(step: Mapping[str, Any]) -> str:
     event = step.get("event")
-    what = f"{_said(step['occurred_at'])}  {step.get('kind') or step['fact']}"
+    when = _said(step["occurred_at"])
+    if step.get("untimed"):
+        when = f"(time not given; received {_said(event['recorded_at'] if event else step['occurred_at'])})"
+    what = f"{when}  {step.get('kind') or step['fact']}"
     return f"{what}, told at position {event['position']} by {event['source']} {event['kind']}" if event else what
 
 
 def _line(step: Mapping[str, Any]) -> Iterator[str]:
+    """Word what a line did to the balance: first what it brought to light, then what it did with it."""
     claimed = "" if step["claimed"] is None else f"; claimed {_said(step['claimed'])}, drift {_said(step['drift'])}"
-    yield f"    {_signed(step['points'])} makes {_said(step['balance'])}{claimed}"
+    points, unseen = step["points"], _moved(step, "unseen", "available")
+    expired = _moved(step, "lapsed", "expired")
+    if unseen:
+        before = step["balance"] - points
+        yield f"    {_signed(unseen)} that no event had told before makes {_said(before + unseen)}"
+        points -= unseen
+    if expired:
+        yield f"    {_said(expired)} of them had lapsed here already, which changes no balance now"
+    yield f"    {_signed(points)} makes {_said(step['balance'])}{claimed}"
     for lot in step["lots"]:
         lapses = f"lapses after {lot['expires_on']}" if lot["expires_on"] else "without a day"
         left = f"{_said(lot['remaining'])} of {_said(lot['points'])} left"
-        yield f"    lot {lot['id']} ({lot['origin']}, {lapses}): {_signed(lot['change'])}, {left}"
+        yield f"    lot {lot['id']} ({lot['origin']}, {lapses}): {_changes(step, lot)}, {left}"
+
+
+def _moved(step: Mapping[str, Any], source: str, target: str) -> Decimal:
+    """Sum what a step moved from one class to another by lots."""
+    return sum((one[2] for one in step["postings"] if one[0] == source and one[1] == target and one[3]), Decimal(0))
+
+
+def _changes(step: Mapping[str, Any], lot: Mapping[str, Any]) -> str:
+    """Word what became of a lot in a step: what came into it and what went out, apart."""
+    postings = [one for one in step["postings"] if one[3] == lot["id"]]
+    came = sum((one[2] for one in postings if one[1] == "available"), Decimal(0))
+    went = sum((one[2] for one in postings if one[0] == "available"), Decimal(0))
+    expired = sum((one[2] for one in postings if one[:2] == ["lapsed", "expired"]), Decimal(0))
+    if came and went:
+        return f"{_signed(came)} -{_said(went)}"
+    return f"{_said(expired)} expired" if expired and not lot["change"] else _signed(lot["change"])
 
 
 def _row(step: Mapping[str, Any]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from service.window.account_views import (
     view_of,
 )
 from service.window.explaining import explained_account
-from service.window.reading import asks_known, caller, happened, limit_of, reach, reached, reader, times_of
+from service.window.reading import Reader, asks_known, caller, happened, limit_of, reach, reached, reader, times_of
 from service.window.steps import EXPLAIN, explains, steps_asked
 
 # All of an answer in one statement: each round trip would cost as much again.
@@ -48,6 +48,17 @@ LOTS = """
 STATEMENT = """
     SELECT * FROM statement WHERE ledger_id = $1 AND account_id = $2 AND line > $3 AND occurred_at <= $5
      ORDER BY line LIMIT $4
+"""
+
+
+# Facts of an account's holder, and of those merged into them, that stand where they were recorded.
+UNTIMED = """
+    SELECT DISTINCT f.position FROM facts f
+     WHERE f.ledger_id = $1 AND f.subject_kind = 'account' AND f.untimed AND f.position = ANY ($3)
+       AND EXISTS (SELECT FROM subjects s
+                    WHERE s.ledger_id = $1 AND s.subject_kind = 'account' AND s.subject = $2 AND s.untimed)
+       AND f.subject IN (SELECT $2 UNION ALL SELECT subject FROM links
+                          WHERE ledger_id = $1 AND subject_kind = 'account' AND root = $2)
 """
 
 
@@ -135,7 +146,7 @@ async def get_statement(request: web.Request) -> web.Response:
             rows = [line._asdict() for line in view.lines if line.line > after][:limit]
         else:
             rows = await read.connection.fetch(STATEMENT, read.ledger.ledger_id, account_id, after, limit, times.at)
-        lines = [shown_line(row) for row in rows]
+        lines = await _marked(read, view.row["subject"], [shown_line(row) for row in rows])
         cursor = encode_cursor(rows[-1]["line"]) if len(rows) == limit else None
         if cursor is None:
             lots = view.lots
@@ -143,6 +154,14 @@ async def get_statement(request: web.Request) -> web.Response:
                 lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, [account_id])
             lines += lapses_since(view.row, lots, times.at)
         return page(lines, cursor, **await reach(read, times))
+
+
+async def _marked(read: Reader, root: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mark the lines of events without a time of their own: they stand at the time at which they were received."""
+    positions = [line["position"] for line in lines if line["position"] is not None]
+    rows = await read.connection.fetch(UNTIMED, read.ledger.ledger_id, root, positions)
+    untimed = {row["position"] for row in rows}
+    return [{**line, "untimed": True} if line["position"] in untimed else line for line in lines]
 
 
 ROUTES = [

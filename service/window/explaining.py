@@ -5,12 +5,13 @@ from itertools import islice
 from typing import Any
 
 from ledger.errors import SubjectUnknown
-from projections.explain import WITHOUT_FACT, Applied, LineStep, Stuck, account_steps
+from projections.explain import Applied, LineStep, Stuck, account_steps
+from projections.sentences import WITHOUT_FACT
 from service.window.account_views import View, account_known, lapses_since, shown_account, shown_lot
 from service.window.reading import Reader, Times
 from service.window.steps import Page, cause_of, events_of, shown_stuck
 
-LAPSED = Applied("accounts.lapsed", WITHOUT_FACT["Lapsed"])
+LAPSED = Applied("account.lapsed", WITHOUT_FACT["Lapsed"])
 
 
 async def explained_account(

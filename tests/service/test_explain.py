@@ -1,11 +1,16 @@
 """Every number explains itself, down to lots, facts and positions, over HTTP and in words."""
 
 import json
+import re
+from typing import Any
 
+from projections.catalogue import PROJECTIONS
+from projections.explain import name_of_rule
+from projections.sentences import SENTENCES
 from service.answers import encode
 from service.commands.explaining import explained, told
 from service.window.reading import Reader, Times
-from tests.deliveries import issued, redeemed, sample
+from tests.deliveries import capillary, expired, issued, redeemed, sample
 from tests.service.house import Neighbour, serving
 from tests.service.test_both_times import ANN, DAY, FIRST, noon
 
@@ -14,22 +19,22 @@ Account capillary:9001:1:77:points at 2023-12-14 22:13:20Z: 130 points available
 The source last claimed 180; drift 20.
 
 2023-11-14 22:13:20Z  Issued, told at position 1 by capillary pointsIssued
-    Points were credited in lots, and further points promised. (accounts.wallet.issue)
+    Points were credited in lots, and further points promised.
     +100 makes 100; claimed 100, drift 0
     lot L1 (regular, lapses after 2023-11-30): +100, 100 of 100 left
 
 2023-11-14 22:13:21Z  Issued, told at position 2 by capillary pointsIssued
-    Points were credited in lots, and further points promised. (accounts.wallet.issue)
+    Points were credited in lots, and further points promised.
     +130 makes 230
     lot L2 (regular, without a day): +130, 130 of 130 left
 
 2023-11-15 22:13:20Z  Redeemed, told at position 3 by capillary pointsRedeemed
-    Points were spent. (accounts.wallet.redeem)
+    Points were spent.
     -70 makes 160; claimed 180, drift 20
     lot L1 (regular, lapses after 2023-11-30): -70, 30 of 100 left
 
 2023-12-01 00:00:00Z  Lapsed
-    The lot's day was over: what remained in it can no longer be spent, whoever told of it. (accounts.lapsed)
+    The lot's day was over: what remained in it can no longer be spent, whoever told of it.
     -30 makes 130
     lot L1 (regular, lapses after 2023-11-30): -30, 30 of 100 left"""
 
@@ -53,7 +58,7 @@ async def test_an_account_says_which_lots_a_debit_used_and_which_rule_took_them(
         assert [(lot["change"], lot["remaining"], lot["expires_on"]) for lot in step["lots"]] == [
             ("-70", "30", "2023-11-30")
         ]
-        assert step["rule"] == {"name": "accounts.wallet.redeem", "says": "Points were spent."}
+        assert step["rule"] == {"name": "account.redeemed", "says": "Points were spent."}
         assert step["says"]["redemption"] == "capillary:9001:Rc"
 
 
@@ -140,3 +145,90 @@ async def test_an_explanation_in_words_can_be_read_by_anybody(dsn: str) -> None:
             words = words.replace(lot, f"L{number}")
         assert words == WORDS
         assert named == answer
+
+
+OF_CODE = re.compile(r"[`_()\[\]]|\bNone\b|\btraps?\b|\blaws?\b|\bfold")
+
+
+def test_every_rule_has_a_public_name_and_a_sentence_without_words_of_the_code() -> None:
+    for projection in PROJECTIONS:
+        for fact in projection.on:
+            sentence = SENTENCES[fact]
+            assert sentence.endswith(".")
+            assert OF_CODE.search(sentence) is None, sentence
+            assert re.fullmatch(r"[a-z_]+\.[a-z_]+", name_of_rule(projection, fact))
+
+
+async def words_of(acme: Neighbour, ref: str) -> str:
+    await acme.ask_now("/v1/projections")
+    async with acme.database() as connection:
+        read = Reader(connection, acme.ledger, "operator")
+        answer: Any = await explained(read, ref, Times(FIRST.replace(year=2030), None, True))
+    return "\n".join(told(answer))
+
+
+async def test_points_that_expire_unseen_come_to_light_before_they_go(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(expired("a", 0, 1, 1000))
+
+        words = await words_of(acme, "accounts/1:77:points")
+
+        assert "    +1000 that no event had told before makes 1000\n    -1000 makes 0\n" in words
+        assert words.endswith("(unseen, without a day): +1000 -1000, 0 of 1000 left")
+
+
+async def test_points_whose_day_moves_unseen_come_to_light_before_the_day_moves(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        moved = {"programId": 77, "points": 120.25, "oldExpiryDate": "2031-01-01", "newExpiryDate": "2031-02-01"}
+        await acme.deliver(capillary("singlePointsExpiryUpdated", "a", 0, 1, updatedPointsExpiry=[moved]))
+
+        words = await words_of(acme, "accounts/1:77:points")
+
+        assert "    +120.25 that no event had told before makes 120.25\n    +0 makes 120.25\n" in words
+
+
+async def test_an_expiry_of_points_that_had_lapsed_says_that_no_balance_changes(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 1, 60, lapses="2023-11-20"))
+        await acme.deliver(expired("b", 10 * DAY, 1, 60))
+
+        words = await words_of(acme, "accounts/1:77:points")
+
+        assert "    60 of them had lapsed here already, which changes no balance now\n    +0 makes 0\n" in words
+        assert words.endswith(": 60 expired, 0 of 60 left")
+
+
+async def test_an_event_without_a_time_is_not_shown_as_if_it_happened_when_it_came(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        body = json.loads(issued("a", 0, 1, 60))
+        del body["createdAt"]
+        await acme.deliver(json.dumps(body).encode())
+
+        words = await words_of(acme, "accounts/1:77:points")
+        [line] = (await acme.ask_now("/v1/accounts/capillary:9001:1:77:points/statement"))["items"]
+
+        assert re.search(r"^\(time not given; received \d{4}-\d\d-\d\d .*\)  Issued, told at position 1 ", words, re.M)
+        assert line["untimed"] is True
+
+
+async def test_the_lot_of_an_opening_is_shown_as_it_was_before_the_debit(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(redeemed("a", 0, 1, 40, programCurrentPoints=60))
+
+        opening, debit = (await acme.ask_now("/v1/accounts/capillary:9001:1:77:points", explain="true"))["steps"]
+
+        assert [(one["change"], one["remaining"], one["redeemed"]) for one in opening["lots"]] == [("100", "100", "0")]
+        assert [(one["change"], one["remaining"], one["redeemed"]) for one in debit["lots"]] == [("-40", "60", "40")]
+
+
+async def test_a_customer_is_answered_with_what_can_be_explained_of_them(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await acme.deliver(issued("a", 0, 87884897, 60))
+
+        by_path, alone = await words_of(acme, "customers/87884897"), await words_of(acme, "87884897")
+
+        assert by_path == alone
+        assert by_path == (
+            "Customer capillary:9001:87884897. A customer as a whole is not explained; these are:\n"
+            "    loyalty explain accounts/capillary:9001:87884897:77:points"
+        )

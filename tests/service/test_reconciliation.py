@@ -217,7 +217,7 @@ async def test_points_given_back_for_nothing_that_was_told_are_listed_until_the_
         assert chosen(item, "account", "amount", "kind", "position") == (ANN, "30", "RedemptionReversed", 2)
         assert "no programme is named" in item["cause"]
         assert before["available"] == "100"
-        assert (step["points"], step["rule"]["name"]) == ("0", "accounts.wallet.reverse_redemption")
+        assert (step["points"], step["rule"]["name"]) == ("0", "account.redemption_reversed")
         assert await listed(acme, "sums") == []
         assert (await acme.ask_now(f"/v1/accounts/{ANN}"))["available"] == "90"
 

@@ -1,14 +1,16 @@
 """Work out what a stored event means: its facts, or why there are none. Pure, so that replay gives the same again."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from ledger.errors import Unreadable
 from ledger.facts import Fact, Occurrence, Told, encode
 from ledger.facts.accounts import AccountFact
+from ledger.facts.tiers import TierFact
 from ledger.failures import failure
 from ledger.identify import UNREADABLE, open_document
 from ledger.personal import reason_unreadable
@@ -19,6 +21,7 @@ from ledger.vendors.vendor import Kind, Member, Stamp
 
 REASON_CHARACTERS_MAX = 300
 FACTS_PER_EVENT_MAX = 10_000
+CLOCK_AHEAD_MAX = timedelta(minutes=15)  # an event dated further after its recording is listed: no clock is so far off
 
 
 class Event(NamedTuple):
@@ -110,7 +113,7 @@ def _interpret(event: Event, opened: Opened) -> Meaning:
         return Meaning((), "unrecognised", "a kind that we do not know")
     tag = event.tag
     try:
-        occurred_at, facts = _facts(kind, member, event, tag.hex())
+        occurred_at, untimed, facts = _facts(kind, member, event, tag.hex())
         for fact in facts:
             _check(fact)
     except ValidationError as invalid:
@@ -121,22 +124,35 @@ def _interpret(event: Event, opened: Opened) -> Meaning:
         return Meaning((), "unrecognised", failure(error))
     return Meaning(
         [
-            Told(fact, Occurrence(occurred_at or event.recorded_at, tag, ordinal, event.position, occurred_at is None))
+            Told(fact, Occurrence(occurred_at, tag, ordinal, event.position, untimed))
             for ordinal, fact in enumerate(facts)
         ]
     )
 
 
-def _facts(kind: Kind[Any], member: Member, event: Event, tag: str) -> tuple[datetime | None, Sequence[Fact]]:
-    """Give the facts and when they happened, None if the vendor's time is missing or cannot be true."""
+def _facts(kind: Kind[Any], member: Member, event: Event, tag: str) -> tuple[datetime, bool, Sequence[Fact]]:
+    """Return when an event happened, whether that is only when it was recorded, and its facts."""
     shape = kind.shape.model_validate(member.body)
     own_time = kind.occurred(shape) if kind.occurred else None
-    occurred_at = own_time or member.occurred_at
-    stamp = Stamp(event.source, member.org, occurred_at or event.recorded_at, tag)
+    occurred_at, untimed = _happened(event, own_time, member.occurred_at)
+    stamp = Stamp(event.source, member.org, occurred_at, tag)
     facts = kind.facts(shape, stamp)
     if len(facts) > FACTS_PER_EVENT_MAX:
         raise ValueError("too many facts")
-    return occurred_at, facts
+    dated = own_time or member.occurred_at
+    if untimed and dated is not None and dated > event.recorded_at + CLOCK_AHEAD_MAX:
+        facts = [replace(fact, dated=dated) if isinstance(fact, TierFact) else fact for fact in facts]
+    return occurred_at, untimed, facts
+
+
+def _happened(event: Event, *times: datetime | None) -> tuple[datetime, bool]:
+    """Return the first of the vendor's times that can be true: nothing is recorded before it happens. Without any the
+    recorded time stands in, and the facts say that they are untimed. So a vendor's clock that is ahead hides nothing,
+    and an event dated in the future has no part in what is asked as of then only."""
+    for time in times:
+        if time is not None and time <= event.recorded_at:
+            return time, False
+    return event.recorded_at, True
 
 
 def _check(fact: Fact) -> None:

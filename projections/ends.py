@@ -70,6 +70,8 @@ def as_at(
 ) -> dict[str, Any]:
     """Return a row as it stands at a time. `row` has the subject as `id`; a row of a table beside a projection's first
     has the row of the first as its `parent`, which names the programme."""
+    if table == "tiers":
+        row = _announced(row, at)
     shown = dict(row)
     told = {**parent, **row}
     for ending in ENDINGS.get(table, ()):
@@ -79,6 +81,16 @@ def as_at(
         has_ended = over is not None and over <= at and status in ending.ending
         shown |= {ending.status: EXPIRED if has_ended else status, ending.expires_at: over}
     return shown
+
+
+def _announced(row: Mapping[str, Any], at: datetime) -> Mapping[str, Any]:
+    """Return a tier's row with the tier that was announced, from its time on."""
+    since = row.get("announced_at")
+    if since is None or since > at:
+        return row
+    names = ("tier", "tier_name", "until")
+    entered = {name: row[f"announced_{name}"] for name in names}
+    return {**row, **entered, "since": since, "previous": row["tier"], "reason": "announced"}
 
 
 def over_at(end: datetime | date | str | None, ref: str, programme: str | None, zones: Zones) -> datetime | None:

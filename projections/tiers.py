@@ -13,7 +13,15 @@ import msgspec
 from ledger.facts import Occurrence
 from ledger.facts.merges import TierAfterMerge, TierMergedAway, TierUnmerged
 from ledger.facts.tier_memberships import TierJoined, TierLeft
-from ledger.facts.tiers import MembershipFact, TierChanged, TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
+from ledger.facts.tiers import (
+    MembershipFact,
+    TierChanged,
+    TierClaimed,
+    TierDowngraded,
+    TierFact,
+    TierRenewed,
+    TierUpgraded,
+)
 from projections.projection import Projection, Rows, State, Table
 
 
@@ -45,12 +53,22 @@ class Claim(msgspec.Struct):
     differs: bool
 
 
+class Announced(msgspec.Struct):
+    """A tier that the vendor dates in the future; None where the customer leaves. It is entered then, by arithmetic."""
+
+    at: datetime
+    tier: str | None
+    tier_name: str | None = None
+    until: date | None = None
+
+
 class Membership(State):
     customer: str | None = None
     programme: str | None = None
     intervals: list[Interval] = msgspec.field(default_factory=list)
     claim: Claim | None = None
     merged_into: str | None = None
+    announced: Announced | None = None  # the first of them
     last_position: int = 0
 
 
@@ -72,6 +90,10 @@ class TierRow(NamedTuple):
     claim_differs: bool
     downgrade_on: date | None
     merged_into: str | None  # the customer with whose merge the membership ended
+    announced_at: datetime | None  # from when the customer is in another tier
+    announced_tier: str | None
+    announced_tier_name: str | None
+    announced_until: date | None
     last_position: int
 
 
@@ -104,7 +126,8 @@ TIERS_TABLE = Table(
             reason text, previous text, renewals int NOT NULL, renewed_at timestamptz,
             gap boolean NOT NULL, contradiction boolean NOT NULL,
             claimed_tier text, claim_differs boolean NOT NULL, downgrade_on date,
-            merged_into text COLLATE "C", last_position bigint NOT NULL)
+            merged_into text COLLATE "C", announced_at timestamptz, announced_tier text, announced_tier_name text,
+            announced_until date, last_position bigint NOT NULL)
         """,
     index=(
         "ALTER TABLE tiers ADD PRIMARY KEY (ledger_id, subject)",
@@ -152,6 +175,8 @@ def leave(membership: Membership, fact: TierLeft, occurrence: Occurrence) -> Non
     """End the stay. Where another tier was entered meanwhile, that entry has ended it already; where no stay in the
     tier was told, there was one that we have not seen."""
     _know(membership, fact, occurrence)
+    if _announces(membership, fact, tier=None):
+        return
     interval = _current(membership)
     if interval is not None and interval.tier == fact.tier:
         _close(interval, occurrence)
@@ -167,6 +192,8 @@ def renew(membership: Membership, fact: TierRenewed, occurrence: Occurrence) -> 
     """Prolong the stay. Where we knew of none, or of another tier, the customer must have entered it unseen. Where the
     new end is not told the old one stands, unless it is over by then."""
     _know(membership, fact, occurrence)
+    if _announces(membership, fact, fact.tier):
+        return
     interval = _current(membership)
     if interval is None or interval.tier != fact.tier:
         interval = _open(membership, Interval(fact.tier, "renewed", gap=interval is not None), occurrence)
@@ -184,6 +211,8 @@ def renew(membership: Membership, fact: TierRenewed, occurrence: Occurrence) -> 
 def merge(membership: Membership, fact: TierAfterMerge, occurrence: Occurrence) -> None:
     """Enter the tier the merge left the survivor in; staying where one was is no change."""
     _know(membership, fact, occurrence)
+    if _announces(membership, fact, fact.tier):
+        return
     interval = _current(membership)
     if interval is None or interval.tier != fact.tier:
         merged = Interval(fact.tier, "merged", fact.tier_name, since=occurrence.occurred_at)
@@ -220,6 +249,8 @@ def claim(membership: Membership, fact: TierClaimed, occurrence: Occurrence) -> 
 
 def _enter(membership: Membership, fact: TierChanged, occurrence: Occurrence, reason: str) -> None:
     _know(membership, fact, occurrence)
+    if _announces(membership, fact, fact.tier):
+        return
     left = _current(membership)
     interval = Interval(
         tier=fact.tier,
@@ -235,6 +266,16 @@ def _enter(membership: Membership, fact: TierChanged, occurrence: Occurrence, re
     )
     _open(membership, interval, occurrence)
     membership.claim = None
+
+
+def _announces(membership: Membership, fact: TierFact, tier: str | None) -> bool:
+    """Return True for a change that the vendor dates in the future: it is noted, and changes nothing before."""
+    if fact.dated is None:
+        return False
+    if membership.announced is None or fact.dated < membership.announced.at:
+        until = getattr(fact, "until", None)
+        membership.announced = Announced(fact.dated, tier, fact.tier_name if tier is not None else None, until)
+    return True
 
 
 def _open(membership: Membership, interval: Interval, occurrence: Occurrence) -> Interval:
@@ -265,8 +306,8 @@ def _know(membership: Membership, fact: MembershipFact, occurrence: Occurrence) 
 
 
 def tier_rows(_subject: str, membership: Membership) -> Rows:
-    claimed = membership.claim
-    if not membership.intervals and claimed is None:  # a merge ended a membership that was never told
+    claimed, ahead = membership.claim, membership.announced
+    if not membership.intervals and claimed is None and ahead is None:  # a merge ended a membership that was never told
         return {"tiers": [], "tier_history": []}
     row = TierRow(
         customer=membership.customer,
@@ -278,6 +319,10 @@ def tier_rows(_subject: str, membership: Membership) -> Rows:
         claim_differs=claimed.differs if claimed else False,
         downgrade_on=claimed.downgrade_on if claimed else None,
         merged_into=membership.merged_into,
+        announced_at=ahead.at if ahead else None,
+        announced_tier=ahead.tier if ahead else None,
+        announced_tier_name=ahead.tier_name if ahead else None,
+        announced_until=ahead.until if ahead else None,
         last_position=membership.last_position,
     )
     return {"tiers": [row], "tier_history": [_interval_row(n, stay) for n, stay in enumerate(membership.intervals, 1)]}
@@ -312,7 +357,7 @@ def _interval_row(ordinal: int, interval: Interval) -> IntervalRow:
 
 TIERS = Projection(
     name="tiers",
-    version=4,
+    version=5,
     subject="membership",
     start=Membership,
     on={

@@ -1511,10 +1511,11 @@ def _compare_report(line: Row, told: list[AccountFact], facts: dict[tuple[str, s
 
 
 def _changes_of(fact: AccountFact) -> set[tuple[str, str]]:
-    """Return the names of the change that a fact reports, with its kind."""
+    """Return the names of the change that a fact reports, with its kind; returns of a bill are known by its totals."""
     also = fact.body.get("also", [])
     names = [fact.body["change"], *(also if isinstance(also, list) else [])] if "change" in fact.body else []
-    return {(fact.kind, str(name)) for name in names}
+    bills = [fact.body.get(name) for name in ("bill", "bill_number")] if fact.kind == "IssueReversed" else []
+    return {(fact.kind, str(name)) for name in names} | {("bill", str(bill)) for bill in bills if bill is not None}
 
 
 def _moves_of(fact: AccountFact) -> Moved:

@@ -48,7 +48,9 @@ class Occurrence(NamedTuple):
     tag: bytes  # names the event by its key and content, so that equal times still have one order
     ordinal: int  # which fact of its event
     position: int  # the event's place in the ledger
-    untimed: bool = False  # the vendor's time cannot be true: `occurred_at` is when we recorded it (law 5 exempts it)
+    # The vendor gives no time, or one that cannot be true, such as one after we recorded the event: `occurred_at` is
+    # when we recorded it, and law 5 exempts it.
+    untimed: bool = False
 
 
 class Told(NamedTuple):

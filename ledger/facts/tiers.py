@@ -1,6 +1,6 @@
 """Facts about tiers: which tier a customer is in, and until when."""
 
-from datetime import date
+from datetime import date, datetime
 
 from ledger.facts.fact import Fact
 
@@ -23,6 +23,7 @@ class TierFact(MembershipFact, frozen=True, kw_only=True, omit_defaults=True):
 
     tier: str
     tier_name: str | None = None
+    dated: datetime | None = None  # by the vendor, after we recorded it: until then the change is only announced
 
 
 class TierChanged(TierFact, frozen=True, kw_only=True, omit_defaults=True):

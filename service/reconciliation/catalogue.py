@@ -9,6 +9,7 @@ from service.reconciliation.balances import EARLY_EXPIRIES, EXPIRIES, PROMISES, 
 from service.reconciliation.drift import DRIFT
 from service.reconciliation.flags import CONTESTED_LIST, DOUBTFUL_LIST, GAPS_LIST
 from service.reconciliation.lists import OpenList, Totals
+from service.reconciliation.misdated import MISDATED
 from service.reconciliation.obligations import REFUNDS, TRANSFERS
 from service.reconciliation.reminders import REMINDERS
 from service.reconciliation.reports import REPORTS
@@ -30,6 +31,7 @@ LISTS: Mapping[str, OpenList] = {
         REQUESTS,
         SUMS,
         REPORTS,
+        MISDATED,
         CONTESTED_LIST,
         GAPS_LIST,
         DOUBTFUL_LIST,

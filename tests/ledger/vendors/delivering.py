@@ -11,7 +11,7 @@ from ledger.identify import Draft, Origin, identify
 from ledger.interpret import Event, Meaning, interpret
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-RECORDED_AT = datetime(2026, 1, 1, tzinfo=UTC)  # stands in where a vendor's time cannot be true
+RECORDED_AT = datetime(2028, 1, 1, tzinfo=UTC)  # stands in where a vendor's time cannot be true
 
 
 class Delivered(NamedTuple):

@@ -1,0 +1,43 @@
+"""Events whose vendor dates them after we recorded them, by more than a clock may be ahead."""
+
+from typing import Any
+
+from ledger.interpret import CLOCK_AHEAD_MAX
+from service.reconciliation.lists import Item, day_and_time, from_sql
+
+# Facts that stand where they were recorded belong to subjects that are noted as such, which an index finds.
+MISDATED_EVENTS = f"""
+    SELECT e.position, e.source, e.org, e.kind, e.occurred_at AS dated, e.recorded_at
+      FROM (SELECT DISTINCT f.position FROM subjects s
+              JOIN facts f ON f.ledger_id = s.ledger_id AND f.subject_kind = s.subject_kind AND f.subject = s.subject
+             WHERE s.ledger_id = $1 AND s.untimed AND f.untimed AND f.position > $4) told
+      JOIN ledger.events e ON e.ledger_id = $1 AND e.position = told.position
+     WHERE e.occurred_at > e.recorded_at + interval '{CLOCK_AHEAD_MAX.total_seconds():.0f} seconds'
+       AND e.recorded_at <= $2
+     ORDER BY e.position LIMIT $3
+"""  # noqa: S608
+
+
+def misdated(row: Any) -> Item:
+    """Return the open matter of one event."""
+    return Item(
+        id=str(row["position"]),
+        amount=None,
+        unit=None,
+        position=row["position"],
+        since=row["recorded_at"],
+        cause=f"The vendor dates it {day_and_time(row['dated'])}, after it was recorded: that cannot be true. "
+        "It stands where it was recorded.",
+        details={name: row[name] for name in ("source", "org", "kind", "dated")},
+    )
+
+
+MISDATED = from_sql(
+    "misdated",
+    f"Events dated more than {CLOCK_AHEAD_MAX.total_seconds() / 60:.0f} minutes after they were recorded",
+    page=MISDATED_EVENTS,
+    key=("position",),
+    start=(0,),
+    item=misdated,
+    columns=("source", "org", "kind", "dated"),
+)

@@ -16,7 +16,7 @@ from ledger.identify import UNREADABLE, open_document
 from ledger.personal import reason_unreadable
 from ledger.reading import read, read_again
 from ledger.vendors import SOURCES
-from ledger.vendors.shape import wrong_in_words
+from ledger.vendors.leniency import LeftOut, left_out, wrong_in_words
 from ledger.vendors.vendor import Kind, Member, Stamp
 
 REASON_CHARACTERS_MAX = 300
@@ -116,10 +116,12 @@ def _interpret(event: Event, opened: Opened) -> Meaning:
         occurred_at, untimed, facts = _facts(kind, member, event, tag.hex())
         for fact in facts:
             _check(fact)
+        if not facts and (gone := left_out(kind.shape, member.body)):
+            return Meaning((), "unrecognised", _reason(_in_words(gone)))
     except ValidationError as invalid:
         return Meaning((), "unrecognised", _shape_reason(invalid))
     except ValueError as invalid:
-        return Meaning((), "unrecognised", str(invalid)[:REASON_CHARACTERS_MAX])
+        return Meaning((), "unrecognised", _reason([str(invalid), *_in_words(left_out(kind.shape, member.body))]))
     except Exception as error:  # a fault of ours: it costs this event, and no other
         return Meaning((), "unrecognised", failure(error))
     return Meaning(
@@ -167,8 +169,17 @@ def _check(fact: Fact) -> None:
 
 def _shape_reason(invalid: ValidationError) -> str:
     """Say what is wrong where: "totalPointsIssued is not a number", and never with what: a value may be personal."""
-    told = []
-    for error in invalid.errors(include_input=False, include_url=False):
-        path = ".".join(str(part) for part in error["loc"]) or "the body"
-        told.append(f"{path} {wrong_in_words(error)}")
+    errors = invalid.errors(include_input=False, include_url=False)
+    return _reason([f"{_path(error['loc'])} {wrong_in_words(error)}" for error in errors])
+
+
+def _in_words(gone: Iterable[LeftOut]) -> list[str]:
+    return [f"{_path(one.path)} {one.wrong}" for one in gone]
+
+
+def _path(parts: Iterable[str | int]) -> str:
+    return ".".join(map(str, parts)) or "the body"
+
+
+def _reason(told: Iterable[str]) -> str:
     return "; ".join(told)[:REASON_CHARACTERS_MAX]

@@ -12,8 +12,9 @@ Personal values are markers in what is stored, so none can show here, nor what w
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import date
+from decimal import Decimal
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
@@ -21,11 +22,24 @@ from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
 import msgspec
 from pydantic import BeforeValidator
 
+from ledger.decimals import plain
 from ledger.errors import Unreadable
 from ledger.failures import failure
-from ledger.reading import read, without_mark
+from ledger.personal import MARKED
+from ledger.reading import Document, read, without_mark
+from ledger.vendors.leniency import left_out
 from ledger.vendors.repair import FREE_MAPS
-from ledger.vendors.shape import ABSENT, REDACTED, Shape, as_id, as_text, required, squeeze
+from ledger.vendors.shape import (
+    ABSENT,
+    REDACTED,
+    Shape,
+    as_id,
+    as_optional_points,
+    as_points,
+    as_text,
+    required,
+    squeeze,
+)
 from ledger.vendors.vendor import Vendor
 
 MARK = "a byte order mark before the text"
@@ -42,7 +56,11 @@ REDACTED_VALUE = "redacted, counted as absent"
 NONE_SPELT_OUT = "a word for none, counted as absent"
 NO_TIME = "not a time that can be true, counted as absent"
 NAME_OF_EVENT = "another name of the event"
+ROUNDED = "more than 6 decimals, rounded"
+LEFT_OUT = "left out"  # and why
 NOT_LISTED = "the repairs cannot be listed"
+
+SHOWN_CHARACTERS_MAX = 100
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
 _NAMES_OF_EVENTS = frozenset({"eventName", "eventType", "event_type", "type"})
@@ -84,12 +102,58 @@ def repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
 
 
 def _repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
-    document = read(payload).value
+    document = read(payload)
     shapes = (*(kind.shape for kind in vendor.kinds.values()), *vendor.damage.shapes)
     search = _Search(vendor, kind, readers(shapes))
     text = without_mark(payload)
     mark = [] if text == payload else [Repair("", MARK, "\ufeff", None)]
-    return [*mark, *search.look_into(document, _SPELT.decode(text), _Place("", "", ""))]
+    found = [*mark, *search.look_into(document.value, _SPELT.decode(text), _Place("", "", ""))]
+    return found + _left_out(vendor, kind, document, {one.path for one in found if one.after is None})
+
+
+def _left_out(vendor: Vendor, kind: str, document: Document, told: Set[str]) -> list[Repair]:
+    """List the values that cannot be read, and that the event is read without. Where all of the event is unread they
+    stand in its reason, too."""
+    places: dict[str, list[str]] = {}
+    for path in _paths(document.value, ""):
+        places.setdefault(_bare(path).rpartition("/")[2], []).append(path)
+    found: dict[str, Repair] = {}
+    for member in vendor.open(document, kind) or ():
+        shape = vendor.kinds[member.kind].shape if member.kind in vendor.kinds else None
+        for one in left_out(shape, member.body) if shape is not None else ():
+            parts = [_escaped(str(part)) for part in one.path if part != "envelope"]
+            ending = "/" + "/".join(parts)
+            place = next((path for path in places.get(parts[-1], ()) if _bare(path).endswith(ending)), None)
+            if place is not None and place not in told and one.value != MARKED:
+                found[place] = Repair(place, f"{LEFT_OUT}: it {one.wrong}", _shown(one.value), None)
+    return list(found.values())
+
+
+def _paths(value: Any, path: str) -> Iterator[str]:
+    """Give the pointer of every value in a document."""
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if type(value) is dict:
+        pairs = value.items()
+    elif type(value) is list:
+        pairs = enumerate(value)
+    for key, child in pairs:
+        inner = f"{path}/{_escaped(str(key))}"
+        yield inner
+        yield from _paths(child, inner)
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def _bare(path: str) -> str:
+    return squeeze(path) if " " in path else path
+
+
+def _shown(value: Any) -> str:
+    """Write a value in short, as it may stand in a list of repairs."""
+    text = value if type(value) is str else msgspec.json.encode(value).decode()
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
 
 
 @cache
@@ -104,8 +168,10 @@ def readers(shapes: tuple[type[Shape], ...]) -> Readers:
 
 
 def _alike(reader: Reader) -> Reader:
-    """Take an id that must be there for one that may, since they are spelt alike."""
-    return as_id if reader is required else reader
+    """Take an id, or points, that must be there for such that may, since they are spelt alike."""
+    if reader is required:
+        return as_id
+    return as_points if reader is as_optional_points else reader
 
 
 def _fields_of(shapes: Iterable[type[Shape]]) -> Iterator[tuple[str, str, Reader]]:
@@ -163,10 +229,12 @@ class _Search:
             yield from self._of_text(value, at)
         elif type(value) is int:
             yield from self._of_number(value, str(spelt), at)
+        elif type(value) is Decimal:
+            yield from self._of_fraction(value, str(spelt), at)
 
     def _look_into_pairs(self, structure: dict[str, Any], spelt: dict[str, Any], at: _Place) -> Iterator[Repair]:
         for key, child in structure.items():
-            path = f"{at.path}/{key.replace('~', '~0').replace('/', '~1')}"
+            path = f"{at.path}/{_escaped(key)}"
             name = key
             if " " in key and squeeze(key) in self._damage.vocabulary:
                 name = squeeze(key)
@@ -205,10 +273,18 @@ class _Search:
             sound = value.strip()
         if sound != value and told is not None and (reader is as_text or told == _told(reader, sound)):
             yield Repair(at.path, _rule(reader, told, is_word=is_word), value, sound)
+        elif isinstance(told, Decimal) and told != Decimal(sound):
+            yield Repair(at.path, ROUNDED, value, plain(told))
         elif sound in ABSENT and told is None:
             yield Repair(at.path, NONE_SPELT_OUT, value, None)
         elif told is None and _reads_times(reader):
             yield Repair(at.path, NO_TIME, value, None)
+
+    def _of_fraction(self, value: Decimal, spelt: str, at: _Place) -> Iterator[Repair]:
+        reader = self._reader(at)
+        told = _told(reader, value) if reader is not None else None
+        if isinstance(told, Decimal) and told != value:
+            yield Repair(at.path, ROUNDED, spelt, plain(told))
 
     def _of_number(self, value: int, spelt: str, at: _Place) -> Iterator[Repair]:
         """A whole number is repaired where it names something or says when; as a figure it may be spelt as it likes."""

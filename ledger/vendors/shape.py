@@ -2,20 +2,27 @@
 
 A shape names only what we use and ignores the rest. Blanks that copying left inside an id, a number or a time are
 removed here; text that people read is only trimmed.
+
+What may be missing may be unreadable. A field without a default decides: identity, account, what moves. If it cannot be
+read, the structure cannot. A field with a default is a side value: if it cannot be read it counts as missing, and the
+event is read without it (see ledger/vendors/leniency.py). DECIDES marks the fields that may be missing, and must be
+read where they are not: `Points` are figures that move points, `Figure` are all others.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WrapValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError, WrapValidator
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
-from ledger.decimals import NUMBER_CHARACTERS_MAX, parse_decimal
+from ledger.decimals import NUMBER_CHARACTERS_MAX, parse_decimal, plain
+from ledger.vendors.leniency import DECIDES, lenient
 
 WHOLE_POINTS_MAX = 10**12
 POINTS_MAX = Decimal(WHOLE_POINTS_MAX)
@@ -47,33 +54,24 @@ class Shape(BaseModel):
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-
-def wrong_in_words(error: Mapping[str, Any]) -> str:
-    """Say what is wrong with a value, as a predicate ("is not a number"), from what pydantic says of it. Nothing of the
-    value itself is in it: our own validators quote none, and of pydantic's messages only the kind is used."""
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    if error["type"] == "missing":
-        return "is absent"
-    return f"is not {_WANTED.get(error['type'], 'of the type that it must be')}"
-
-
-_WANTED = {
-    "model_type": "a structure",
-    "model_attributes_type": "a structure",
-    "dict_type": "a structure",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "string_type": "a text",
-}
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let what may be missing be unreadable."""
+        return lenient(cls, handler(source))
 
 
 class SnakeShape(Shape):
     """A shape of a vendor whose own names are in snake case."""
 
     model_config = ConfigDict(alias_generator=None)
+
+
+class StrictShape(SnakeShape):
+    """A shape of our own events: we wrote them, so every value must be as it should."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler(source)
 
 
 def squeeze(text: str) -> str:
@@ -203,12 +201,18 @@ def as_far_time(value: Any) -> datetime | None:
 
 
 def as_text(value: Any) -> str | None:
-    """Read text for people: trimmed, inner blanks kept; None when empty."""
+    """Read text for people: trimmed, inner blanks kept; None when empty. Raises ValueError for what is no text."""
+    if type(value) is str:
+        return value.strip() or None
     if value is None:
         return None
-    if type(value) is not str:
-        value = str(value)
-    return value.strip() or None
+    if type(value) is bool:
+        return str(value).lower()
+    if type(value) is int:
+        return str(value) if value.bit_length() <= INTEGER_BITS_MAX else None
+    if type(value) is Decimal:
+        return plain(value)
+    raise ValueError("is not a text")
 
 
 def as_list(value: Any) -> Any:
@@ -242,8 +246,10 @@ def required(value: Any) -> str:
 
 Id = Annotated[str, BeforeValidator(required)]
 OptionalId = Annotated[str | None, BeforeValidator(as_id)]
-Points = Annotated[Decimal, BeforeValidator(as_points)]
-OptionalPoints = Annotated[Decimal | None, BeforeValidator(as_optional_points)]
+DecidingId = Annotated[str | None, BeforeValidator(as_id), DECIDES]
+Points = Annotated[Decimal, BeforeValidator(as_points), DECIDES]
+OptionalPoints = Annotated[Decimal | None, BeforeValidator(as_optional_points), DECIDES]
+Figure = Annotated[Decimal | None, BeforeValidator(as_optional_points)]  # compared or shown: moves no points
 Time = Annotated[datetime | None, BeforeValidator(as_time)]
 FarTime = Annotated[datetime | None, BeforeValidator(as_far_time)]
 Day = Annotated[date | None, BeforeValidator(as_day)]

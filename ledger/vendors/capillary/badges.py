@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.badges import BadgeEarned, EarnLimit
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.shape import Id, List, OptionalPoints, Shape, Text, Time, as_count
+from ledger.vendors.shape import Figure, Id, List, Shape, Text, Time, as_count
 from ledger.vendors.vendor import Kind, Stamp
 
 
@@ -16,8 +16,8 @@ class EarnConstraint(Shape):
     constraint_level: Text = None
     constraint_type: Text = None
     roll_type: Text = None
-    roll_value: OptionalPoints = None
-    max_earn_limit: OptionalPoints = None
+    roll_value: Figure = None
+    max_earn_limit: Figure = None
     current_earn_count: Annotated[Decimal | None, BeforeValidator(as_count)] = None
 
 

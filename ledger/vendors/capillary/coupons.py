@@ -12,7 +12,7 @@ from ledger.facts import Fact
 from ledger.facts.coupons import CouponIssued, CouponRedeemed, code_ref
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.ends import End, ends
-from ledger.vendors.shape import List, OptionalId, OptionalPoints, Shape, SnakeShape, Text, Time
+from ledger.vendors.shape import Figure, List, OptionalId, Shape, SnakeShape, Text, Time
 from ledger.vendors.vendor import Kind, Stamp
 
 
@@ -20,7 +20,7 @@ class Series(SnakeShape):
     id: OptionalId = None
     description: Text = None
     discount_type: Text = None
-    discount_value: OptionalPoints = None
+    discount_value: Figure = None
     valid_till: End = None
 
     def told(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ledger.facts import Fact
 from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted, PromotionShare
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import Day, DetailList, Id, List, OptionalId, OptionalPoints, Points, Shape
+from ledger.vendors.shape import Day, DetailList, Figure, Id, List, OptionalId, OptionalPoints, Points, Shape
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)
@@ -40,8 +40,8 @@ class Promised(Shape):
 
 class IssuedCurrency(Shape):
     alternate_currency_identifier: Id
-    program_current_alternate_currencies: OptionalPoints = None
-    program_lifetime_alternate_currencies: OptionalPoints = None
+    program_current_alternate_currencies: Figure = None
+    program_lifetime_alternate_currencies: Figure = None
     total_alternate_currencies_issued: OptionalPoints = None
     regular_alternate_currencies_breakup: Annotated[tuple[Regular, ...], List] = ()
     promotional_alternate_currencies_issued: Annotated[tuple[Promotional, ...], List] = ()
@@ -120,8 +120,8 @@ def alternate_currencies_issued(event: AlternateCurrenciesIssued, stamp: Stamp) 
 
 class ReversedCurrency(Shape):
     alternate_currency_identifier: Id
-    program_current_alternate_currencies: OptionalPoints = None
-    program_lifetime_alternate_currencies: OptionalPoints = None
+    program_current_alternate_currencies: Figure = None
+    program_lifetime_alternate_currencies: Figure = None
     current_event_total_alternate_currencies_returned: OptionalPoints = None
     current_event_promised_alternate_currencies_returned: Points = ZERO
     total_alternate_currencies_reversed: OptionalPoints = None

@@ -16,15 +16,15 @@ from ledger.facts.merges import (
 )
 from ledger.vendors.capillary.customers import customer_of
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.shape import Id, List, OptionalId, OptionalPoints, Shape
+from ledger.vendors.shape import Figure, Id, List, OptionalId, Shape
 from ledger.vendors.vendor import Kind, Stamp
 
 
 class ProgrammeSummary(Shape):
     loyalty_program_id: Id
-    current_points: OptionalPoints = None
-    lifetime_points: OptionalPoints = None
-    promised_points: OptionalPoints = None
+    current_points: Figure = None
+    lifetime_points: Figure = None
+    promised_points: Figure = None
     tier_number: OptionalId = None
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ledger.vendors.shape import List, OptionalId, Shape, Text, squeeze
+from ledger.vendors.shape import List, OptionalId, Shape, Text, as_id, as_text, squeeze
 from ledger.vendors.vendor import Stamp
 
 
@@ -17,6 +17,26 @@ class Entity(Shape):
 
     entity_type: Text = None
     entity_id: OptionalId = None
+    is_readable: bool = True
+
+    @property
+    def is_group(self) -> bool:
+        return "GROUP" in (self.entity_type or "").upper()
+
+
+def as_entity(value: Any) -> Any:
+    """Mark an entity that is there and cannot be read: whoever asks it for the account must not take another's."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if not isinstance(value, dict):
+        return {"isReadable": False}
+    is_readable = True
+    try:
+        if "GROUP" in (as_text(value.get("entityType")) or "").upper():
+            as_id(value.get("entityId"))
+    except ValueError:
+        is_readable = False
+    return {**value, "isReadable": is_readable}
 
 
 class KeyValue(Shape):
@@ -76,7 +96,7 @@ class CustomerEvent(Shape):
 
     envelope: Envelope
     customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
-    entity_information: Entity | None = None
+    entity_information: Annotated[Entity | None, BeforeValidator(as_entity)] = None
     triggering_activity: Annotated[Activity, BeforeValidator(lambda value: value or {})] = Activity()
 
     def customer(self, stamp: Stamp) -> str:
@@ -105,7 +125,9 @@ class CustomerEvent(Shape):
 
 
 def holder(stamp: Stamp, entity: Entity | None) -> str | None:
-    """Name the group of an entity, None if it is no group."""
-    if entity is None or entity.entity_id is None or "GROUP" not in (entity.entity_type or "").upper():
+    """Name the group of an entity, None if it is no group. Raises ValueError if that cannot be read."""
+    if entity is not None and not entity.is_readable:
+        raise ValueError("entityInformation cannot be read, and it says whose account it is")
+    if entity is None or entity.entity_id is None or not entity.is_group:
         return None
     return stamp.ref(f"group~{entity.entity_id}")

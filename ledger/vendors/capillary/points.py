@@ -19,7 +19,7 @@ from ledger.facts.accounts import (
     PromisedConverted,
 )
 from ledger.vendors.capillary.people import Activity, CustomerEvent, bill_of
-from ledger.vendors.shape import Day, Id, List, OptionalId, OptionalPoints, Points, Shape, Text
+from ledger.vendors.shape import Day, Figure, Id, List, OptionalId, OptionalPoints, Points, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)
@@ -45,10 +45,10 @@ class Promised(Shape):
 
 class PointsIssued(CustomerEvent):
     loyalty_program_id: Id
-    program_current_points: OptionalPoints = None
-    program_lifetime_points: OptionalPoints = None
+    program_current_points: Figure = None
+    program_lifetime_points: Figure = None
     total_points_issued: OptionalPoints = None
-    regular_points_issued: Points = ZERO
+    regular_points_issued: Figure = None  # counts where no total is told
     regular_points_breakup: Annotated[list[Regular], List] = []
     promotional_points_issued: Annotated[list[Promotional], List] = []
     promised_points_issued: Annotated[list[Promised], List] = []
@@ -64,11 +64,12 @@ def points_issued(event: PointsIssued, stamp: Stamp) -> list[Fact]:
         if line.promotion_points
     ]
     total = event.total_points_issued
-    if total is None:
-        total = event.regular_points_issued + sum(
-            (line.promotion_points for line in event.promotional_points_issued), ZERO
-        )
     allocated = sum((grant.points for grant in grants), ZERO)
+    if total is None and event.regular_points_issued is None:
+        total = allocated
+    elif total is None:
+        promotional = sum((line.promotion_points for line in event.promotional_points_issued), ZERO)
+        total = (event.regular_points_issued or ZERO) + promotional
     if total > allocated:
         grants.append(Grant(total - allocated, None, "unallocated"))
     return [
@@ -104,8 +105,8 @@ def _issue_parts(activity: Activity) -> tuple[str | None, ...]:
 class PromisedToCurrent(CustomerEvent):
     loyalty_program_id: OptionalId = None
     points_converted: Points
-    program_current_points: OptionalPoints = None
-    program_lifetime_points: OptionalPoints = None
+    program_current_points: Figure = None
+    program_lifetime_points: Figure = None
     points_converted_breakup: Annotated[list[dict[str, Any]], List] = []
     earning_activity_reference: Annotated[list[Activity], List] = []
 
@@ -114,8 +115,8 @@ class Converted(Shape):
     """One line of the breakup, whichever group of it (`nonPromotional`, a promotion) it stands in."""
 
     program_id: OptionalId = None
-    points: Points = ZERO
-    points_converted: Points = ZERO
+    points: Figure = None
+    points_converted: Figure = None
     expiry_at: Day = None
     expiry_date: Day = None
     promotion_identifier: OptionalId = None
@@ -132,7 +133,7 @@ def promised_to_current(event: PromisedToCurrent, stamp: Stamp) -> list[Fact]:
         raise ValueError("no programme")
     grants = [
         Grant(
-            line.points or line.points_converted,
+            line.points or line.points_converted or ZERO,
             line.expiry_at or line.expiry_date,
             "converted",
             line.promotion_identifier or line.promotion_id,

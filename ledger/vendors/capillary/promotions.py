@@ -18,7 +18,7 @@ from ledger.facts.promotions import (
     PromotionRedeemed,
 )
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.shape import Day, Id, List, OptionalId, OptionalPoints, Points, Shape, Text, Time
+from ledger.vendors.shape import Day, Figure, Id, List, OptionalId, Shape, Text, Time
 from ledger.vendors.vendor import Kind, Stamp
 
 UNLIMITED = Decimal(-1)
@@ -27,7 +27,7 @@ ZERO, ONE = Decimal(0), Decimal(1)
 
 class Restriction(Shape):
     kpi: Text = None
-    max_limit: OptionalPoints = None
+    max_limit: Figure = None
 
 
 class PromotionEvent(CustomerEvent):
@@ -162,8 +162,8 @@ def cart_promotion_revoked(event: CartPromotion, stamp: Stamp) -> list[Fact]:
 class AppliedPromotion(Shape):
     promotion_id: Id
     earn_id: Id
-    redemption_count: Points = ONE
-    discount: Points = ZERO
+    redemption_count: Figure = ONE
+    discount: Figure = ZERO
 
 
 class LineItem(Shape):
@@ -194,8 +194,8 @@ def cart_promotion_redeemed(event: CartPromotionRedeemed, stamp: Stamp) -> list[
             earned=earned,
             redemption=f"{transaction}~{earned}",
             redeemed_at=event.redemption_date_time,
-            uses=sum((each.redemption_count for each in applied), ZERO),
-            discount=sum((each.discount for each in applied), ZERO),
+            uses=sum((each.redemption_count or ZERO for each in applied), ZERO),
+            discount=sum((each.discount or ZERO for each in applied), ZERO),
         )
         for earned, applied in used.items()
     ]

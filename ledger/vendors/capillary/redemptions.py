@@ -3,6 +3,7 @@
 `programCurrentPoints` is a claim about the account after the event: compared by the fold, never obeyed.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from ledger.facts.accounts import (
     RedemptionReversed,
 )
 from ledger.vendors.capillary.people import CustomerEvent, bill_of
-from ledger.vendors.shape import DetailList, Id, List, OptionalId, OptionalPoints, Points, Shape
+from ledger.vendors.shape import DetailList, Figure, Id, List, OptionalId, OptionalPoints, Points, Shape
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)
@@ -25,13 +26,13 @@ ZERO = Decimal(0)
 class EarningProgramme(Shape):
     program_id: Id
     points_redeemed: Points = ZERO
-    program_current_points: OptionalPoints = None
+    program_current_points: Figure = None
 
 
 class PointsRedeemed(CustomerEvent):
     loyalty_program_id: OptionalId = None
-    total_points_redeemed: Points
-    redeemed_points_currency_value: OptionalPoints = None
+    total_points_redeemed: Figure = None  # counts where no programme is told; otherwise only compared
+    redeemed_points_currency_value: Figure = None
     redemption_bill_number: OptionalId = None
     redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
 
@@ -44,7 +45,7 @@ def points_redeemed(event: PointsRedeemed, stamp: Stamp) -> list[Fact]:
     own = activity.identifier("redemptionid")
     redemption = own or event.envelope.loyalty_event_id or stamp.tag
     bill_number = event.redemption_bill_number or activity.identifier("billnumber") or activity.identifier("billid")
-    untied = event.total_points_redeemed - sum((programme.points_redeemed for programme in programmes), ZERO)
+    untied = untied_of(event.total_points_redeemed, (programme.points_redeemed for programme in programmes))
     return [
         Redeemed(
             holder=event.holder(stamp),
@@ -56,34 +57,41 @@ def points_redeemed(event: PointsRedeemed, stamp: Stamp) -> list[Fact]:
             request=event.envelope.api_request_id,
             bill_number=bill_number,
             value=event.redeemed_points_currency_value if len(programmes) == 1 else None,
-            untied=None if place else untied or None,
+            untied=None if place else untied,
             **event.envelope.change(stamp, own=stamp.ref(own) if own else None),
         )
         for place, programme in enumerate(programmes)
     ]
 
 
+def untied_of(total: Decimal | None, parts: Iterable[Decimal]) -> Decimal | None:
+    """Return by how much a sum that the vendor states exceeds its parts; None if it does not, or none is told."""
+    return None if total is None else (total - sum(parts, ZERO)) or None
+
+
 def _only_programme(event: PointsRedeemed) -> EarningProgramme:
     if event.loyalty_program_id is None:
         raise ValueError("no programme")
+    if event.total_points_redeemed is None:
+        raise ValueError("no number of points redeemed")
     return EarningProgramme(program_id=event.loyalty_program_id, points_redeemed=event.total_points_redeemed)
 
 
 class ReversedDetails(Shape):
-    available: OptionalPoints = None
-    expired: OptionalPoints = None
+    available: Figure = None
+    expired: Figure = None
 
 
 class ReversalToProgramme(Shape):
     program_id: Id
     redeemed_points_reversed: Points
     redeemed_points_reversed_details: ReversedDetails | None = None
-    program_current_points: OptionalPoints = None
+    program_current_points: Figure = None
 
 
 class RedeemedPointsReversed(CustomerEvent):
     loyalty_program_id: OptionalId = None
-    redeemed_points_reversed: Points
+    redeemed_points_reversed: Figure = None  # counts where no programme is told; otherwise only compared
     redeemed_points_reversed_details: ReversedDetails | None = None
     redemption_reversal_to_earning_programs: Annotated[list[ReversalToProgramme], List] = []
 
@@ -96,6 +104,8 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> lis
     if not programmes:
         if event.loyalty_program_id is None and redemption is None:
             raise ValueError("neither a programme nor a redemption is named")
+        if event.redeemed_points_reversed is None:
+            raise ValueError("no number of points given back")
         programmes = [
             ReversalToProgramme(
                 program_id=event.loyalty_program_id or NO_PROGRAMME,
@@ -104,7 +114,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> lis
             )
         ]
     facts: list[Fact] = []
-    untied = event.redeemed_points_reversed - sum((one.redeemed_points_reversed for one in programmes), ZERO)
+    untied = untied_of(event.redeemed_points_reversed, (one.redeemed_points_reversed for one in programmes))
     for programme in programmes:
         details = programme.redeemed_points_reversed_details
         if details is None:  # one programme's are the event's
@@ -120,7 +130,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> lis
                 redemption=stamp.ref(redemption or stamp.tag),
                 available=details.available,
                 expired=details.expired,
-                untied=None if facts else untied or None,
+                untied=None if facts else untied,
                 **event.envelope.change(stamp, redemption),
             )
         )
@@ -134,8 +144,8 @@ class ReturnedPromotion(Shape):
 
 class IssuedPointsReversed(CustomerEvent):
     loyalty_program_id: Id
-    program_current_points: OptionalPoints = None
-    program_lifetime_points: OptionalPoints = None
+    program_current_points: Figure = None
+    program_lifetime_points: Figure = None
     total_issued_points_reversed: OptionalPoints = None
     promised_points_reversed: Points = ZERO
     current_event_promised_points_returned: Points = ZERO

@@ -21,7 +21,7 @@ from ledger.facts.requests import (
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.capillary.places import EnteredBy
 from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import List, OptionalId, OptionalPoints, Shape, SnakeShape, Text, Time, squeeze
+from ledger.vendors.shape import Figure, List, OptionalId, Shape, SnakeShape, Text, Time, squeeze
 from ledger.vendors.vendor import Kind, Stamp
 
 # The vendor's states, in lower case and without blanks; a state beyond these is told as it stands.
@@ -98,7 +98,7 @@ def _asks_for_deletion(event: RequestUpdated) -> bool:
 
 
 class Redemption(SnakeShape):
-    points_redeemed: OptionalPoints = None
+    points_redeemed: Figure = None
     transaction_number: OptionalId = None
     external_reference_number: OptionalId = None
 
@@ -115,7 +115,7 @@ class Body(Shape):
     """What is asked for. Each type of request fills in its own part; personal values are left unread."""
 
     root: Annotated[Root, OrNothing] = Root()
-    points: OptionalPoints = None
+    points: Figure = None
     program_id: OptionalId = None
     reference_id: OptionalId = None
     earning_entity_type: Text = None

@@ -15,7 +15,7 @@ from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardText, Rewar
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.words import OrNothing
 from ledger.vendors.ends import End, ends
-from ledger.vendors.shape import Count, FarTime, Id, List, OptionalId, OptionalPoints, Shape, Text
+from ledger.vendors.shape import Count, FarTime, Figure, Id, List, OptionalId, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 
@@ -37,7 +37,7 @@ class CatalogueEvent(Shape):
     enabled: bool | None = None
     start_date: FarTime = None
     end_date: FarTime = None
-    intouch_points: OptionalPoints = None
+    intouch_points: Figure = None
     intouch_series_id: OptionalId = None
     priority: OptionalId = None
     tier: Text = None
@@ -94,7 +94,7 @@ class VendorReward(Shape):
 
 class RewardIssued(CustomerEvent):
     reward_id: Id
-    intouch_points: OptionalPoints = None
+    intouch_points: Figure = None
     intouch_series_id: OptionalId = None
     intouch_reward_details: Annotated[IntouchReward, OrNothing] = IntouchReward()
     vendor_reward_details: Annotated[VendorReward, OrNothing] = VendorReward()
@@ -134,7 +134,7 @@ class FailedReward(Shape):
     """A reward that was not issued. `points` is the price of one."""
 
     id: Id
-    points: OptionalPoints = None
+    points: Figure = None
     qty: Count = None
 
     def cost(self) -> Decimal | None:
@@ -155,7 +155,7 @@ class ErroredStep(Shape):
 
 class IssueRewardFailure(CustomerEvent):
     request_id: OptionalId = None
-    total_points: OptionalPoints = None
+    total_points: Figure = None
     errored_steps: Annotated[tuple[ErroredStep, ...], List] = ()
 
 

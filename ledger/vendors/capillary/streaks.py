@@ -21,7 +21,8 @@ from ledger.facts.streaks import (
 )
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.targets import TargetDetails
-from ledger.vendors.shape import Count, List, OptionalId, OptionalPoints, Shape, Text, Time
+from ledger.vendors.leniency import DECIDES
+from ledger.vendors.shape import Count, Figure, List, OptionalId, Shape, Text, Time
 from ledger.vendors.vendor import Kind, Stamp
 
 
@@ -66,7 +67,7 @@ S = TypeVar("S", bound=Streak)
 class StreakEvent(CustomerEvent):
     """What every event about streaks carries: the targets they belong to, in a list or alone."""
 
-    target_data: Annotated[tuple[TargetDetails, ...], List] = ()
+    target_data: Annotated[tuple[TargetDetails, ...], List, DECIDES] = ()  # pairs with the streaks, place by place
     target_details: TargetDetails | None = None
 
     def paired(self, streaks: Sequence[S], stamp: Stamp) -> list[tuple[S, dict[str, Any]]]:
@@ -97,11 +98,11 @@ class StreakEvent(CustomerEvent):
 
 
 class Enrolled(Streak):
-    streak_value_when_enrolled: OptionalPoints = None
+    streak_value_when_enrolled: Figure = None
 
 
 class StreakCustomerEnrolment(StreakEvent):
-    streak_enrolment_data: Annotated[tuple[Enrolled, ...], List]
+    streak_enrolment_data: Annotated[tuple[Enrolled, ...], List, DECIDES]
 
 
 def streak_customer_enrolment(event: StreakCustomerEnrolment, stamp: Stamp) -> list[Fact]:
@@ -112,11 +113,11 @@ def streak_customer_enrolment(event: StreakCustomerEnrolment, stamp: Stamp) -> l
 
 
 class UnEnrolled(Streak):
-    streak_value_when_un_enrolled: OptionalPoints = None
+    streak_value_when_un_enrolled: Figure = None
 
 
 class StreakCustomerUnEnrolment(StreakEvent):
-    streak_un_enrolment_data: Annotated[tuple[UnEnrolled, ...], List]
+    streak_un_enrolment_data: Annotated[tuple[UnEnrolled, ...], List, DECIDES]
 
 
 def streak_customer_un_enrolment(event: StreakCustomerUnEnrolment, stamp: Stamp) -> list[Fact]:
@@ -127,11 +128,11 @@ def streak_customer_un_enrolment(event: StreakCustomerUnEnrolment, stamp: Stamp)
 
 
 class Started(Streak):
-    user_streak_value_at_the_start: OptionalPoints = None
+    user_streak_value_at_the_start: Figure = None
 
 
 class StreakStart(StreakEvent):
-    streak_start_data: Annotated[tuple[Started, ...], List]
+    streak_start_data: Annotated[tuple[Started, ...], List, DECIDES]
 
 
 def streak_start(event: StreakStart, stamp: Stamp) -> list[Fact]:
@@ -144,11 +145,11 @@ def streak_start(event: StreakStart, stamp: Stamp) -> list[Fact]:
 class Ended(Streak):
     number_of_levels_achieved_by_the_user: Count = None
     levels_achieved_by_the_user: Annotated[tuple[Text, ...], List] = ()
-    user_streak_value_by_the_end: OptionalPoints = None
+    user_streak_value_by_the_end: Figure = None
 
 
 class StreakEnd(StreakEvent):
-    streak_end_data: Annotated[tuple[Ended, ...], List]
+    streak_end_data: Annotated[tuple[Ended, ...], List, DECIDES]
 
 
 def streak_end(event: StreakEnd, stamp: Stamp) -> list[Fact]:
@@ -166,7 +167,7 @@ def streak_end(event: StreakEnd, stamp: Stamp) -> list[Fact]:
 
 class Level(Streak):
     streak_level_name: Text = None
-    user_current_streak_value: OptionalPoints = None
+    user_current_streak_value: Figure = None
     streak_level_achieved_date: Time = None
 
     def reached(self) -> dict[str, Any]:
@@ -179,7 +180,7 @@ class Level(Streak):
 
 
 class StreakLevel(StreakEvent):
-    streak_data: Annotated[tuple[Level, ...], List]
+    streak_data: Annotated[tuple[Level, ...], List, DECIDES]
 
 
 def streak_level_achieved(event: StreakLevel, stamp: Stamp) -> list[Fact]:

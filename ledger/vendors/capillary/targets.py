@@ -23,7 +23,7 @@ from ledger.facts.milestones import (
 )
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import Day, Id, List, OptionalId, OptionalPoints, Shape, Text
+from ledger.vendors.shape import Day, Figure, Id, List, OptionalId, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 
@@ -40,9 +40,9 @@ class TargetEvent(CustomerEvent):
     """What every event about one target carries; an event leaves out what is not its subject."""
 
     target_details: TargetDetails
-    achieved_target_value: OptionalPoints = None
-    defined_target_value: OptionalPoints = None
-    current_event_target_value: OptionalPoints = None
+    achieved_target_value: Figure = None
+    defined_target_value: Figure = None
+    current_event_target_value: Figure = None
     transaction_id: OptionalId = None
 
     @property
@@ -109,7 +109,7 @@ class TargetCustomerEnrolment(CustomerEvent):
     target_period_id: OptionalId = None
     target_period_name: Text = None
     target_period_start_date: Day = None
-    default_target_value: OptionalPoints = None
+    default_target_value: Figure = None
 
 
 def target_customer_enrolment(event: TargetCustomerEnrolment, stamp: Stamp) -> list[Fact]:
@@ -133,14 +133,14 @@ class UnifiedTarget(Shape):
     target_name: Text = None
     target_period_id: OptionalId = None
     target_period_name: Text = None
-    achieved_target_value: OptionalPoints = None
-    defined_target_value: OptionalPoints = None
+    achieved_target_value: Figure = None
+    defined_target_value: Figure = None
 
 
 class Condition(Shape):
     combination_type: Text = None
     aggregation: Text = None
-    threshold_value: OptionalPoints = None
+    threshold_value: Figure = None
 
 
 class UnifiedGroup(Shape):

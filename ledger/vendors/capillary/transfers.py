@@ -6,14 +6,14 @@ from ledger.facts import Fact
 from ledger.facts.accounts import Claim, TransferReceived, TransferSent, TransferSettled
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, holder
-from ledger.vendors.capillary.redemptions import EarningProgramme
-from ledger.vendors.shape import Id, List, Points
+from ledger.vendors.capillary.redemptions import ZERO, EarningProgramme
+from ledger.vendors.shape import Figure, Id, List, Points
 from ledger.vendors.vendor import Kind, Stamp
 
 
 class PointsTransferredInitiated(CustomerEvent):
     loyalty_program_id: Id
-    total_points_transferred: Points
+    total_points_transferred: Figure = None  # without it, the programmes' points add up to it
     transfer_receiving_customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
     transfer_receiving_entity_information: Entity | None = None
     redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
@@ -24,9 +24,12 @@ def points_transferred_initiated(event: PointsTransferredInitiated, stamp: Stamp
     transfer = _transfer(event, stamp)
     sender = event.holder(stamp)
     receiver = _other(event.transfer_receiving_entity_information, event.transfer_receiving_customer_identifiers, stamp)
-    programmes = event.redemption_from_earning_programs or [
-        EarningProgramme(program_id=event.loyalty_program_id, points_redeemed=event.total_points_transferred)
-    ]
+    programmes, total = event.redemption_from_earning_programs, event.total_points_transferred
+    if total is None:
+        if not programmes:
+            raise ValueError("no number of points transferred")
+        total = sum((programme.points_redeemed for programme in programmes), ZERO)
+    programmes = programmes or [EarningProgramme(program_id=event.loyalty_program_id, points_redeemed=total)]
     facts: list[Fact] = [
         TransferSent(
             holder=sender,
@@ -43,7 +46,7 @@ def points_transferred_initiated(event: PointsTransferredInitiated, stamp: Stamp
     facts.append(
         TransferInitiated(
             transfer=transfer,
-            points=event.total_points_transferred,
+            points=total,
             programme=event.loyalty_program_id,
             sender=sender,
             receiver=receiver,

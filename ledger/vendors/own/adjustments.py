@@ -5,11 +5,11 @@ from typing import Any
 
 from ledger.facts import Fact
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
-from ledger.vendors.shape import Day, Points, SnakeShape, Text
+from ledger.vendors.shape import Day, Points, StrictShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 
-class Reversed(SnakeShape):
+class Reversed(StrictShape):
     """Which adjustment of which account; author and reason are sealed, and no business of the facts."""
 
     id: str

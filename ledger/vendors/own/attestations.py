@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.facts import Fact
-from ledger.vendors.shape import SnakeShape
+from ledger.vendors.shape import StrictShape
 from ledger.vendors.vendor import Kind, Stamp
 
 
-class Rules(SnakeShape):
+class Rules(StrictShape):
     """By which rules: the version of each projection, and a hash of the code that reads and folds."""
 
     projections: Mapping[str, int]
     code: str
 
 
-class Attested(SnakeShape):
+class Attested(StrictShape):
     """The digest of every table, and the sum of all postings by unit and class, over the events up to a position."""
 
     position: int

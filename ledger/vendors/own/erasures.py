@@ -7,11 +7,11 @@ from pydantic import BeforeValidator
 
 from ledger.facts import Fact
 from ledger.facts.customers import CustomerErased
-from ledger.vendors.shape import SnakeShape, Text
+from ledger.vendors.shape import StrictShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 
-class Erased(SnakeShape):
+class Erased(StrictShape):
     customers: Annotated[tuple[str, ...], BeforeValidator(tuple)]
     by: Text = None
 

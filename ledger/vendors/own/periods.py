@@ -7,20 +7,20 @@ from pydantic import BeforeValidator, Field
 
 from ledger.facts import Fact
 from ledger.facts.periods import PeriodClosed, PeriodReopened, PeriodTotal
-from ledger.vendors.shape import Day, Points, SnakeShape, Text
+from ledger.vendors.shape import Day, Points, StrictShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 TOTALS_MAX = 10_000
 
 
-class Total(SnakeShape):
+class Total(StrictShape):
     programme: str
     unit: str
     opening: Points
     closing: Points
 
 
-class Closed(SnakeShape):
+class Closed(StrictShape):
     period: Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
     first_day: Day
     last_day: Day
@@ -29,7 +29,7 @@ class Closed(SnakeShape):
     by: Text = None
 
 
-class Reopened(SnakeShape):
+class Reopened(StrictShape):
     period: str
     by: Text = None
 

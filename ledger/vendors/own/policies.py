@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ledger.facts import Fact
-from ledger.vendors.shape import SnakeShape, Text
+from ledger.vendors.shape import StrictShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 Policy = Literal["earliest", "latest", "both"]
 
 
-class PolicySet(SnakeShape):
+class PolicySet(StrictShape):
     """Of which vendor's events of which kind; `before` is the policy until then."""
 
     vendor: str

@@ -6,11 +6,11 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.holds import HoldRefunded
 from ledger.facts.order_items import OrderItemRefunded
-from ledger.vendors.shape import Points, SnakeShape, Text
+from ledger.vendors.shape import Points, StrictShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 
-class Posted(SnakeShape):
+class Posted(StrictShape):
     """Which item of which order, and whose account the points had been taken from."""
 
     item: str

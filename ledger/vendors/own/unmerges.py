@@ -6,11 +6,11 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.customers import CustomersUnmerged
 from ledger.facts.merges import HolderUnmerged, TierUnmerged
-from ledger.vendors.shape import SnakeShape, Text
+from ledger.vendors.shape import StrictShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 
-class Unmerged(SnakeShape):
+class Unmerged(StrictShape):
     """The victim of the merge, and who had taken over; author and reason are sealed."""
 
     customer: str

@@ -9,7 +9,7 @@ from typing import Any
 from ledger.facts.accounts import Claim
 from ledger.facts.coupons import code_ref
 from ledger.vendors.ends import End, ends
-from ledger.vendors.shape import Count, OptionalId, OptionalPoints, SnakeShape, Text, Time
+from ledger.vendors.shape import Count, DecidingId, Figure, OptionalId, OptionalPoints, SnakeShape, Text, Time
 from ledger.vendors.vendor import Stamp
 
 NO_PROGRAMME = "-"  # a card outside any campaign
@@ -21,22 +21,22 @@ MINOR_UNITS = 100  # Voucherify writes all money times 100
 class Holdings(SnakeShape):
     """A card as it stands: `points` is all it ever got, `balance` what can be spent."""
 
-    points: OptionalPoints = None
-    balance: OptionalPoints = None
+    points: Figure = None
+    balance: Figure = None
 
 
 class Discount(SnakeShape):
     type: Text = None
-    percent_off: OptionalPoints = None
-    amount_off: OptionalPoints = None
-    unit_off: OptionalPoints = None
+    percent_off: Figure = None
+    amount_off: Figure = None
+    unit_off: Figure = None
 
 
 class Gift(SnakeShape):
     """The money of a gift voucher: `amount` is all it ever got, `balance` what is left."""
 
-    amount: OptionalPoints = None
-    balance: OptionalPoints = None
+    amount: Figure = None
+    balance: Figure = None
 
 
 class Uses(SnakeShape):
@@ -52,7 +52,7 @@ class Voucher(SnakeShape):
     id: OptionalId = None
     code: Text = None
     type: Text = None
-    campaign_id: OptionalId = None
+    campaign_id: DecidingId = None  # the programme of a card
     holder_id: OptionalId = None
     loyalty_card: Holdings | None = None
     discount: Discount | None = None
@@ -129,8 +129,8 @@ class Balance(SnakeShape):
     """What an event changed: `points` by how much, `total` all the card ever got, `balance` what can be spent."""
 
     points: OptionalPoints = None
-    total: OptionalPoints = None
-    balance: OptionalPoints = None
+    total: Figure = None
+    balance: Figure = None
 
     def claim(self) -> Claim | None:
         told = (self.balance, self.total) != (None, None)

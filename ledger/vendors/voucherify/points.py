@@ -38,7 +38,7 @@ from ledger.facts.accounts import (
 from ledger.facts.adjustments import Removed
 from ledger.facts.promises import PromiseKept
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
-from ledger.vendors.shape import Day, DetailList, Id, OptionalId, OptionalPoints, SnakeShape, Text
+from ledger.vendors.shape import Day, DetailList, Figure, Id, OptionalId, OptionalPoints, SnakeShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import Balance, CardEvent, Named, Order, Voucher, account, bill
 
@@ -130,7 +130,7 @@ class TransactionTold(CardEvent):
     pending_points: Named | None = None
     source_voucher: Voucher | None = None
     destination_voucher: Voucher | None = None
-    points: OptionalPoints = None  # in points expired
+    points: Figure = None  # in points expired
     buckets: Annotated[tuple[ExpiredBucket, ...] | None, DetailList] = None  # in points expired
 
     def part(self, name: str) -> Any:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.accounts import Redeemed, RedemptionReversed
 from ledger.facts.coupons import CouponRedeemed, CouponRedemptionReversed
-from ledger.vendors.shape import Id, OptionalId, OptionalPoints, SnakeShape, Time
+from ledger.vendors.shape import Figure, Id, OptionalId, SnakeShape, Time
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import Named, Order, Voucher, account, bill, money, owner_of
 
@@ -28,7 +28,7 @@ class Redemption(SnakeShape):
     """`amount` is the number of points spent, negative where they are given back (trap 18)."""
 
     id: Id
-    amount: OptionalPoints = None
+    amount: Figure = None
     redemption: RedemptionId = None  # in a rollback: the redemption that was rolled back
     date: Time = None
     customer_id: OptionalId = None

@@ -13,7 +13,7 @@ from ledger.facts.reward_redemptions import (
     RewardRedemptionPending,
     RewardRedemptionRolledBack,
 )
-from ledger.vendors.shape import Id, OptionalId, OptionalPoints, SnakeShape, Text
+from ledger.vendors.shape import Figure, Id, OptionalId, SnakeShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import CardEvent, Voucher
 
@@ -34,7 +34,7 @@ class Publication(SnakeShape):
 
 
 class Cost(SnakeShape):
-    points: OptionalPoints = None
+    points: Figure = None
 
 
 class Parameters(SnakeShape):

@@ -1,0 +1,117 @@
+"""What in a shape may be unreadable, and what was left out of an event because it was.
+
+One rule for all shapes. A field that may be missing (it has a default) may be unreadable: then it counts as missing. An
+item of a list that cannot be read is left out, and the rest of the list is read. Not so for fields that are marked with
+DECIDES: what they hold decides, so if it cannot be read, neither can the structure that they stand in.
+
+How it works. pydantic makes a core schema of each shape, in which a default may also stand in for an error; that costs
+nothing while reading. What was left out is found by the same schema without these marks, only when somebody asks.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
+from pydantic_core import CoreSchema, SchemaValidator, ValidationError
+
+LEFT_OUT_MAX = 100  # values that are listed of one event
+ABSENT = "is absent"
+
+
+class _Decides:
+    """Marks a field that may be missing and, where it is not, must be read."""
+
+
+DECIDES: Final = _Decides()
+
+
+class LeftOut(NamedTuple):
+    """One value that could not be read: where it stands in the body, and what is wrong with it, in words."""
+
+    path: tuple[str | int, ...]
+    wrong: str
+    value: Any
+
+
+def lenient(shape: type[BaseModel], schema: CoreSchema) -> CoreSchema:
+    """Return the schema of a shape in which side values may be unreadable."""
+    fields = schema.get("schema", {}).get("fields") if schema["type"] == "model" else None
+    if not fields:
+        return schema
+    for name, info in shape.__pydantic_fields__.items():
+        if any(mark is DECIDES for mark in info.metadata):
+            continue
+        field = fields[name]["schema"]
+        _omit_items(field)
+        if field["type"] == "default":
+            field["on_error"] = "default"
+    return schema
+
+
+def _omit_items(schema: Any) -> None:
+    """Let a list leave out items that cannot be read; a schema of anything else stays."""
+    while schema["type"] in ("default", "nullable", "function-before"):
+        schema = schema["schema"]
+    if schema["type"] == "list" and "items_schema" in schema:
+        schema["items_schema"] = {"type": "default", "schema": schema["items_schema"], "on_error": "omit"}
+    elif schema["type"] == "tuple" and schema.get("variadic_item_index") == 0:
+        [items] = schema["items_schema"]
+        schema["items_schema"] = [{"type": "default", "schema": items, "on_error": "omit"}]
+
+
+def left_out(shape: type[BaseModel], body: Mapping[str, Any]) -> list[LeftOut]:
+    """List what of a body cannot be read by a shape and is left out of it. None of it is missing or null."""
+    try:
+        _strict(shape).validate_python(body)
+    except ValidationError as invalid:
+        return [
+            LeftOut(error["loc"], wrong_in_words(error), error["input"])
+            for error in invalid.errors(include_url=False)[:LEFT_OUT_MAX]
+            if error["type"] != "missing" and error["input"] is not None and wrong_in_words(error) != ABSENT
+        ]
+    except Exception:  # a fault of ours: it is told where the event is read
+        return []
+    return []
+
+
+@cache
+def _strict(shape: type[BaseModel]) -> SchemaValidator:
+    """Make a validator of a shape that leaves nothing out."""
+    return SchemaValidator(_without_leniency(shape.__pydantic_core_schema__))
+
+
+def _without_leniency(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_leniency(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("on_error") == "omit":
+        return _without_leniency(schema["schema"])
+    if schema.get("type") == "model":  # which pydantic would read by its own, lenient validator
+        named = {"ref": schema["ref"]} if "ref" in schema else {}
+        return {**_without_leniency(schema["schema"]), **named}
+    kept = {key: part for key, part in schema.items() if key != "on_error"}
+    return {key: part if key == "default" else _without_leniency(part) for key, part in kept.items()}
+
+
+def wrong_in_words(error: Mapping[str, Any]) -> str:
+    """Say what is wrong with a value, as a predicate ("is not a number"), from what pydantic says of it. Nothing of the
+    value itself is in it: our own validators quote none, and of pydantic's messages only the kind is used."""
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "missing":
+        return ABSENT
+    return f"is not {_WANTED.get(error['type'], 'of the type that it must be')}"
+
+
+_WANTED = {
+    "model_type": "a structure",
+    "model_attributes_type": "a structure",
+    "dict_type": "a structure",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+}

@@ -3,7 +3,7 @@
 LedgerError
 ├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
 ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown, NotAwaited,
-│   NothingToAdopt, AdjustmentDiffers, NotPromoted, PeriodNotClosable
+│   NothingToAdopt, AdjustmentDiffers, NotPromoted, FileDamaged, PeriodNotClosable
 ├── Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue,
 │   LedgerReadsTooMany
 ├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
@@ -94,6 +94,10 @@ class AdjustmentDiffers(Refused):
 
 class NotPromoted(Refused):
     """The generation cannot take the place of the active one."""
+
+
+class FileDamaged(Refused):
+    """The packed file is damaged or breaks off."""
 
 
 class Unavailable(LedgerError):

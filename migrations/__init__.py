@@ -1,60 +1,18 @@
 """The schema of the truth, by Alembic, in SQL written by hand. A projection's table is never made here."""
 
+from functools import cache
 from pathlib import Path
 
-import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
-ONE_MIGRATOR_AT_A_TIME = 1819239277
-HANDED_OVER = """
-    SELECT true FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
-     WHERE n.nspname = 'ledger' AND r.rolname = 'loyalty_owner' AND pg_has_role(current_user, r.oid, 'MEMBER')
-"""
-
-
-def config() -> Config:
-    """Give Alembic's configuration; it needs no file, also when installed from a wheel."""
-    settings = Config()
-    settings.set_main_option("script_location", str(Path(__file__).parent))
-    return settings
-
-
+@cache
 def head() -> str:
-    """Name the newest revision this version of the software knows."""
-    revision = ScriptDirectory.from_config(config()).get_current_head()
-    assert revision is not None
-    return revision
+    """Name the newest revision this version of the software knows. Revisions form one line, in the order of names."""
+    newest = max(Path(__file__).parent.glob("versions/r[0-9]*.py"))
+    return newest.name.removeprefix("r").partition("_")[0]
 
 
 async def upgrade(dsn: str) -> str:
     """Bring the schema `ledger` of the database at `dsn` to the newest revision, one migrator at a time; name it."""
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, timeout=60), poolclass=NullPool
-    )
-    try:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_MIGRATOR_AT_A_TIME})
-            await connection.run_sync(_upgrade)
-    finally:
-        await engine.dispose()
-    return head()
+    from migrations import upgrading
 
-
-def become_owner(connection: Connection) -> None:
-    """Migrate as loyalty_owner where `loyalty roles apply` has handed the ledger over to it: what comes is its, too."""
-    if connection.execute(text(HANDED_OVER)).scalar():
-        connection.execute(text("SET LOCAL ROLE loyalty_owner"))
-
-
-def _upgrade(connection: Connection) -> None:
-    settings = config()
-    settings.attributes["connection"] = connection
-    become_owner(connection)
-    if MigrationContext.configure(connection, opts={"version_table_schema": "public"}).get_current_revision() != head():
-        command.upgrade(settings, "head")
+    return await upgrading.upgrade(dsn)

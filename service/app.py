@@ -11,10 +11,9 @@ import asyncpg
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-import migrations
 from ledger.background import LogThrottle, cancel_all
 from ledger.database import CONNECTION_LOST, connect
-from ledger.errors import LedgerError, RebuildDue, RoleTooPowerful, SchemaOutdated
+from ledger.errors import LedgerError, RebuildDue, RoleTooPowerful
 from ledger.reading import BODY_BYTES_MAX
 from ledger.sealing import MasterKey
 from ledger.signer import Signer
@@ -92,7 +91,6 @@ ROUTES = [
 # As README writes them, without the patterns of their parts.
 PATHS = sorted({re.sub(r"\{(\w+):[^/]*\}", r"{\1}", route.path) for route in ROUTES})
 
-SCHEMA_VERSION = "SELECT version_num FROM public.alembic_version"
 # What the role must not be able to do with any table of the ledger; but for those that hold what is configured.
 TOO_POWERFUL = """
     SELECT 'it is a superuser' FROM pg_roles WHERE rolname = current_user AND rolsuper
@@ -203,19 +201,6 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
     response.headers.update(HEADERS)
     if kept is not None:  # what is immutable may be kept by caches, and says so
         response.headers["Cache-Control"] = kept
-
-
-async def check_schema(dsn: str) -> None:
-    """Raise SchemaOutdated unless the database is at the schema of this version."""
-    connection = await connect(dsn)
-    try:
-        version = await connection.fetchval(SCHEMA_VERSION)
-    except asyncpg.UndefinedTableError:
-        version = None
-    finally:
-        await connection.close()
-    if version != migrations.head():
-        raise SchemaOutdated(f"it is at {version}, this version needs {migrations.head()}")
 
 
 async def check_role(dsn: str) -> None:

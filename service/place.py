@@ -18,8 +18,8 @@ from ledger.database import Connection, connect
 from ledger.errors import SchemaOutdated, SetupWrong, Unavailable
 from ledger.sealing import MasterKey
 from ledger.signer import Signer, read_seeds
-from service.app import check_schema
 from service.embedded import EmbeddedPostgres
+from service.schema import check_schema
 from service.settings import Settings
 
 ADDRESS_FILE = "service.url"

@@ -5,14 +5,15 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import http_parser, web
 
-from ledger.background import cancel_all
+from ledger.background import LogThrottle, cancel_all
 from ledger.credentials import is_usable
-from ledger.errors import SetupWrong
+from ledger.database import CONNECTION_LOST
+from ledger.errors import SetupWrong, Unavailable
 from ledger.registry import all_ledgers, list_connections
 from ledger.vault import Vault
 from projections import generations
@@ -24,12 +25,11 @@ from service.projecting import beside
 from service.protocol import Connections, Runner
 from service.sealer import Sealer
 
+RETRY_SECONDS = 1.0
 KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
 LINGERING_SECONDS = 1.0  # how long the rest of a refused body is read
 EXIT_SECONDS_MAX = 29.0
 SHUTDOWN_SECONDS_MAX = 12.0  # for requests under way; more than the longest wait for ?min_position=
-
-_log = logging.getLogger(__name__)
 
 _log = logging.getLogger(__name__)
 
@@ -96,11 +96,20 @@ def stop_asked() -> asyncio.Event:
     return stop
 
 
-async def project(place: Place) -> None:
-    """Run the projector and the sealer alone until SIGTERM or SIGINT."""
-    async with place.connection() as connection:
-        await generations.ensure_live(connection)
+async def project(place: Place, ready: Callable[[], None]) -> None:
+    """Run the projector and the sealer alone until SIGTERM or SIGINT; wait for a database that is not there yet.
+
+    Calls `ready` once it begins.
+    """
     stopping = asyncio.create_task(stop_asked().wait())
+    preparing = asyncio.create_task(_prepared(place))
+    await asyncio.wait((preparing, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
+        preparing.cancel()
+        await asyncio.wait([preparing])
+        return
+    preparing.result()
+    ready()
     running = [asyncio.create_task(Projector(place.dsn).run())]
     if place.settings.seal:
         running.append(asyncio.create_task(Sealer(place.dsn, place.signer, place.settings).run()))
@@ -128,3 +137,17 @@ def exit_at_last() -> threading.Timer:
     timer.daemon = True
     timer.start()
     return timer
+
+
+async def _prepared(place: Place) -> None:
+    """Return once the database is there and has a generation. Raises SetupWrong if waiting would not help."""
+    faults = LogThrottle(_log)
+    while True:
+        try:
+            async with place.connection() as connection:
+                await generations.ensure_live(connection)
+            return
+        except (Unavailable, *CONNECTION_LOST) as error:
+            why = str(error) if isinstance(error, Unavailable) else type(error).__name__
+            faults.error("the database", "waiting for the database: %s", why)
+            await asyncio.sleep(RETRY_SECONDS)

@@ -11,6 +11,7 @@ import pytest
 from ledger.facts import FACTS
 from ledger.vendors import SOURCES
 from projections.catalogue import BY_SUBJECT, PROJECTIONS
+from service.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("ledger", "projections", "service", "migrations")
@@ -90,7 +91,8 @@ def test_no_file_is_dead() -> None:
     everywhere = [*MODULES, *(ROOT / "tests").rglob("*.py")]
     used = {name for path in everywhere for name in imports_of(path)}
     revisions = {name_of(path) for path in (ROOT / "migrations/versions").glob("r*.py")}
-    entries = {"service.cli", "migrations.env"} | revisions
+    commands = {f"service.commands.{entry.module}" for entry in COMMANDS.values()}
+    entries = {"service.cli", "migrations.env"} | revisions | commands
 
     dead = {name_of(path) for path in MODULES} - used - entries - set(PACKAGES) - {"migrations.versions"}
 

@@ -18,9 +18,8 @@ from service.auditing.bundle import Scope, Written, write_bundle
 from service.auditing.verifying import Finding, verify_ledger
 from service.commands.planning import verify_projections
 from service.commands.screen import OUT, AsJson, Data, InLedger, note, show, show_json
+from service.exit_codes import FOUND
 from service.place import Place, ask
-
-NOT_VERIFIED = 1
 
 audit = typer.Typer(help="Audits: what an auditor takes away.", no_args_is_help=True)
 
@@ -79,7 +78,7 @@ def verify_ledgers(
                 mark = ("  ok    ", "green") if finding.holds else ("  WRONG ", "bold red")
                 OUT.print(Text.assemble(mark, f"{finding.check}: {finding.says}"), soft_wrap=True)
     if not verified:
-        raise typer.Exit(NOT_VERIFIED)
+        raise typer.Exit(FOUND)
 
 
 def attest_views(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:

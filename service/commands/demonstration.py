@@ -1,6 +1,8 @@
 """loyalty demo: see it work in a minute."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -9,7 +11,7 @@ import uvloop
 
 from ledger.database import connect
 from service import demo, running
-from service.commands.screen import Data, note, show, show_table
+from service.commands.screen import AsJson, note, show, show_json, show_table
 from service.demo import QUESTIONS, Demo, Sent, Summary
 from service.place import Place, open_place, settings_of
 
@@ -19,19 +21,23 @@ def show_demo(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="0 takes a free one; else LOYALTY_PORT, else 8080.")
     ] = None,
-    data: Data = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data folder; else LOYALTY_DATA, else ./data.", show_default=False, file_okay=False),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Start the service with an embedded PostgreSQL, send it every sample, show what became of them, go on serving.
 
-    What it makes stays in the data folder. DATABASE_URL is not looked at.
+    What it makes stays in the data folder. DATABASE_URL is not used.
     """
     settings = settings_of(data if data is not None else settings_of(None).data)
     note(f"Starting PostgreSQL in {settings.data.resolve()}")
     with open_place(settings) as place:
-        uvloop.run(_demonstrate(place, settings.port if port is None else port, once=once))
+        uvloop.run(_demonstrate(place, settings.port if port is None else port, once=once, as_json=as_json))
 
 
-async def _demonstrate(place: Place, port: int, *, once: bool) -> None:
+async def _demonstrate(place: Place, port: int, *, once: bool, as_json: bool) -> None:
     await place.prepare()
     await running.check_setup(place)
     async with place.connection() as connection:
@@ -46,11 +52,17 @@ async def _demonstrate(place: Place, port: int, *, once: bool) -> None:
             summary = await demo.sum_up(live, made.ledger, sent)
         finally:
             await live.close()
-        _show_summary(sent, summary)
-        _show_questions(url, made)
+        if as_json:
+            _show_as_json(sent, summary, None if once else url, made)
+        else:
+            _show_summary(sent, summary)
+            if once:
+                show("\nTo ask it yourself, run it without --once, or `loyalty serve`.")
+            else:
+                _show_questions(url, made)
         if not once:
             stop = running.stop_asked()
-            show("Serving until Ctrl-C.")
+            (note if as_json else show)("Serving until Ctrl-C.")
             await stop.wait()
 
 
@@ -69,6 +81,15 @@ def _show_summary(sent: Sequence[Sent], summary: Summary) -> None:
     show_table(("projection", "holds"), summary.subjects.items(), title="What it came to")
     if summary.parked:
         show(f"{summary.parked} subjects are parked: see /v1/reconciliation/parked")
+
+
+def _show_as_json(sent: Sequence[Sent], summary: Summary, url: str | None, made: Demo) -> None:
+    sources = {
+        one.source: {"samples": one.samples, **dict(one.outcomes), **dict(summary.unread[one.source])} for one in sent
+    }
+    service = {} if url is None else {"url": url, "key": made.key}
+    show_json({"sources": sources, "projections": dict(summary.subjects), "parked": summary.parked, **service})
+    sys.stdout.flush()
 
 
 def _show_questions(url: str, made: Demo) -> None:

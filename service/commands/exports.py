@@ -27,11 +27,17 @@ def export_ledger(
         bool, typer.Option("--with-keys", help="Persons' keys too, wrapped by the master key, which is not written.")
     ] = False,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a ledger as lines of JSON, from which `loyalty import --exported` makes an equal one, hash for hash.
 
     Personal values are written sealed. Without --with-keys nobody can ever open them from this file.
     """
+
+    if as_json and str(output) == "-":
+        raise typer.BadParameter(
+            "it needs --output FILE: the export itself goes to standard output", param_hint="--json"
+        )
 
     async def work(place: Place, connection: Connection) -> int:
         found = await registry.find_ledger(connection, ledger)
@@ -44,6 +50,8 @@ def export_ledger(
             return await write_export(connection, place.master_key, found, file, with_keys=with_keys, tell=tell)
 
     lines = ask(data, work)
+    if as_json:
+        show_json({"ledger": ledger, "file": str(output), "lines": lines})
     note(f"Wrote {lines:,} lines of the ledger {ledger}.")
 
 

@@ -14,7 +14,7 @@ import uvloop
 from rich.progress import Progress
 
 from ledger import registry
-from ledger.errors import RequestInvalid
+from ledger.errors import FileDamaged
 from ledger.identify import UNKNOWN
 from ledger.reading import BODY_BYTES_MAX
 from ledger.registry import InboundConnection
@@ -23,7 +23,8 @@ from projections import generations
 from projections.projector import catch_up
 from service import import_workers
 from service.commands.exports import import_exported
-from service.commands.screen import FOUND, AsJson, Data, note, progress_bar, show_json, show_table
+from service.commands.screen import AsJson, Data, note, progress_bar, show_json, show_table
+from service.exit_codes import FOUND
 from service.import_preview import preview
 from service.importing import LINES_NAMED_MAX, Summary, import_lines, is_damage, open_file
 from service.memory import keep_what_is_loaded
@@ -127,7 +128,7 @@ def _import_deliveries(
         except Exception as error:
             if is_damage(error):
                 done = "nothing is stored" if options.dry_run else "what came before is appended"
-                raise RequestInvalid(f"{file} is damaged; {done}") from error
+                raise FileDamaged(f"{file}; {done}") from error
             raise
         return summary, deliveries.marks
 

@@ -20,6 +20,7 @@ from service.answers import encode, plain
 from service.closing import close_period, liability, reopen_period
 from service.commands.explaining import OPERATOR, AsOfPosition, At, KnownAt
 from service.commands.screen import AsJson, Data, note, show, show_json, show_table
+from service.exit_codes import FOUND
 from service.journal import FORMATS, to_beancount, to_csv, to_ndjson
 from service.liability import Liability, shown_row, trial_balance, unbalanced
 from service.place import Place, ask
@@ -68,7 +69,7 @@ def show_trial_balance(
         show_table(("programme", "unit", "class", "points"), rows)
         note(f"{found['accounts']:,} accounts; {'balanced' if found['balanced'] else 'NOT balanced'}.")
     if not found["balanced"]:
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)
 
 
 def show_liability(
@@ -111,7 +112,7 @@ def show_liability(
         if tie.difference:
             note(f"{tie.programme} {tie.unit}: {plain(tie.closing)} is not the accounts' {plain(tie.accounts)}.")
     if any(tie.difference for tie in done.ties):
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)
 
 
 def close(period: PeriodName, ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:

@@ -18,6 +18,7 @@ from projections.replay.scope import Scope, check_scope
 from projections.retrying import refold_subjects
 from service.commands.planning import show_plan
 from service.commands.screen import AsJson, Data, RateColumn, note, progress_bar, show, show_json, show_table
+from service.exit_codes import FOUND
 from service.generation_documents import generation_document
 from service.place import Place, ask, open_place, settings_of
 
@@ -85,7 +86,7 @@ def rebuild_views(
         report = uvloop.run(work(place))
     _show_report(report, as_json=as_json)
     if report.refused or (not report.promoted and report.comparison and report.comparison.unexpected):
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)
 
 
 def _show_report(report: replay.Report, *, as_json: bool) -> None:

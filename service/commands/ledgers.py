@@ -12,7 +12,7 @@ from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from ledger.read import tail
 from ledger.registry import InboundConnection, Ledger
-from service.commands.screen import AsJson, Data, InLedger, note, show, show_json, show_table
+from service.commands.screen import AsJson, Data, InLedger, note, show, show_done, show_json, show_table
 from service.place import Place, ask
 
 ledgers = typer.Typer(help="Ledgers: a log for each tenant.", no_args_is_help=True)
@@ -150,7 +150,7 @@ def list_connections(
 
 
 @connections.command("disable", context_settings=IDS_BEGIN_ANYHOW)
-def disable_connection(connection_id: ConnectionId, data: Data = None) -> None:
+def disable_connection(connection_id: ConnectionId, data: Data = None, as_json: AsJson = False) -> None:
     """Take no more deliveries over a connection. What it brought stays."""
 
     async def work(place: Place, connection: Connection) -> None:
@@ -158,7 +158,8 @@ def disable_connection(connection_id: ConnectionId, data: Data = None) -> None:
         await registry.disable_connection(connection, found.ledger, connection_id)
 
     ask(data, work)
-    show(f"Connection {connection_id} takes no more deliveries; a running service knows within 5 s.")
+    done = f"Connection {connection_id} takes no more deliveries; a running service knows within 5 s."
+    show_done({"connection_id": connection_id, "disabled": True}, done, as_json=as_json)
 
 
 @connections.command("rotate", context_settings=IDS_BEGIN_ANYHOW)
@@ -189,7 +190,7 @@ def rotate_secret(
 
 
 @connections.command("settle", context_settings=IDS_BEGIN_ANYHOW)
-def settle_secret(connection_id: ConnectionId, data: Data = None) -> None:
+def settle_secret(connection_id: ConnectionId, data: Data = None, as_json: AsJson = False) -> None:
     """End a rotation: only the newest secret stays live."""
 
     async def work(place: Place, connection: Connection) -> None:
@@ -197,7 +198,8 @@ def settle_secret(connection_id: ConnectionId, data: Data = None) -> None:
         await registry.drop_old_secrets(connection, place.master_key, found)
 
     ask(data, work)
-    show(f"Connection {connection_id} takes its newest secret only; a running service knows within 5 s.")
+    done = f"Connection {connection_id} takes its newest secret only; a running service knows within 5 s."
+    show_done({"connection_id": connection_id, "live_secrets": 1}, done, as_json=as_json)
 
 
 @keys.command("create")
@@ -228,6 +230,7 @@ def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="ll_KEY_ID_…", show_default=False)],
     ledger: InLedger,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key open nothing any more."""
 
@@ -235,7 +238,8 @@ def revoke_key(
         await registry.revoke_key(connection, await registry.find_ledger(connection, ledger), key_id)
 
     ask(data, work)
-    show(f"Key {key_id} opens nothing any more; a running service knows within 5 s.")
+    done = f"Key {key_id} opens nothing any more; a running service knows within 5 s."
+    show_done({"key_id": key_id, "ledger": ledger, "revoked": True}, done, as_json=as_json)
 
 
 def _secret(secret: str | None, secret_file: str | None) -> str | None:

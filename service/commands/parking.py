@@ -10,6 +10,7 @@ from projections import retrying
 from projections.parked import list_parked
 from projections.store import decoded
 from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
+from service.exit_codes import FOUND
 from service.place import Place, ask
 from service.window.steps import said
 
@@ -61,4 +62,4 @@ def retry_all(
     else:
         show(f"Tried {done.tried:,} again; {done.still_parked:,} are parked still.")
     if done.still_parked:
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)

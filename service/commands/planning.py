@@ -13,6 +13,7 @@ from projections.replay.planning import Plan
 from projections.replay.reading_again import Reading
 from projections.replay.scope import Scope, check_scope
 from service.commands.screen import AsJson, Data, progress_bar, show, show_json, show_table
+from service.exit_codes import FOUND
 from service.place import Place, ask
 
 SHOWN_MAX = 20
@@ -89,7 +90,7 @@ def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = F
             if one.lost:
                 show(f"{one.lost:,} events gave facts and give none now.")
     if any(one.lost for one in found.values()):
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)
 
 
 def verify_projections(
@@ -118,7 +119,7 @@ def verify_projections(
                 show(f"  {wrong.projection} {wrong.subject} {place}: stored {wrong.stored}, made {wrong.folded}")
                 show(f"    its facts stand at positions {', '.join(map(str, wrong.positions)) or '-'}")
     if any(one.wrong for one in found.values()):
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)
 
 
 def _document(checked: Checked) -> dict[str, Any]:

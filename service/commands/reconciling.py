@@ -3,6 +3,7 @@
 import asyncio
 import io
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from projections import generations
 from projections.projector import catch_up
 from service.answers import encode, plain
 from service.commands.screen import AsJson, Data, InLedger, note, show, show_table
+from service.exit_codes import FOUND
 from service.importing import open_file
 from service.place import Place, ask
 from service.reconciliation.catalogue import LISTS, opened_by, shown_totals, totals_of
@@ -32,6 +34,7 @@ from service.statements.comparing import DAYS_DEFAULT, Compared, Finding, Rules,
 ALL = "all"
 STATEMENT = "statement"
 FINDINGS_SHOWN_MAX = 50
+COPY_BYTES = 1024 * 1024
 FOUND_COLUMNS = ("finding", "account", "line", "day", "theirs", "ours", "difference", "reference", "kind", "note")
 
 
@@ -56,6 +59,8 @@ def reconcile(
 
     Ends with 1 where something is open that --fail-on names, with 2 where it is not understood.
     """
+    if as_csv is not None and as_json:
+        raise typer.BadParameter("--csv and --json exclude each other")
     failing = _lists_of(fail_on, statement is not None)
     time = _time_of(at)
     if statement is None:
@@ -70,7 +75,7 @@ def reconcile(
         compared = _show_statement(data, ledger, statement, read, rules, as_csv=as_csv is not None, as_json=as_json)
         is_open = bool(failing) and bool(compared.findings)
     if is_open:
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)
 
 
 def _show_lists(
@@ -120,7 +125,7 @@ def _show_statement(
         if as_csv:
             _write(csv_line([getattr(finding, column) for column in (*FOUND_COLUMNS, "position")]))
         elif as_json:
-            _write(b"," * bool(sum(compared.findings.values()) > 1) + encode(finding._asdict()))
+            held.write("," * bool(sum(compared.findings.values()) > 1) + encode(finding._asdict()).decode())
         elif len(shown) < FINDINGS_SHOWN_MAX:
             shown.append(finding)
 
@@ -130,8 +135,6 @@ def _show_statement(
         await catch_up(connection, found.ledger_id)
         if as_csv:
             _write(csv_line((*FOUND_COLUMNS, "position")))
-        elif as_json:
-            _write(b'{"findings":[')
         with ExitStack() as opened:
             standard = str(statement) == "-"
             raw = sys.stdin.buffer if standard else opened.enter_context(statement.open("rb"))
@@ -141,10 +144,15 @@ def _show_statement(
                 take(finding)
                 await asyncio.sleep(0)
             text.detach()
-        if as_json:
-            _write(b'],"summary":' + encode(_summary_of(compared)) + b"}\n")
 
-    ask(data, work)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as held:  # JSON is printed once it is whole
+        ask(data, work)
+        if as_json:
+            held.seek(0)
+            _write(b'{"findings":[')
+            while block := held.read(COPY_BYTES):
+                sys.stdout.write(block)
+            _write(b'],"summary":' + encode(_summary_of(compared)) + b"}\n")
     if not as_csv and not as_json:
         show_table(FOUND_COLUMNS, [[_cell(getattr(one, name)) for name in FOUND_COLUMNS] for one in shown])
         _say(compared, len(shown))

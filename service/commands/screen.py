@@ -22,9 +22,6 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from service.answers import plain
-
-FOUND = 1  # exit code: the command did its work and found something, such as a difference
 PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
 
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
@@ -50,12 +47,22 @@ def show_json(value: Any) -> None:
 
 def _plain(value: Any) -> Any:
     """Write points as exact strings, and anything else that JSON does not know as its text."""
+    from service.answers import plain  # which imports the HTTP server: half a second that most commands do not need
+
     return plain(value) if isinstance(value, Decimal) else str(value)
 
 
 def show(text: str) -> None:
     """Print a line as it is: never wrapped, so that it can be copied."""
     OUT.print(text, markup=False, soft_wrap=True)
+
+
+def show_done(document: Any, sentence: str, *, as_json: bool) -> None:
+    """Print what was done: as JSON, or as a sentence."""
+    if as_json:
+        show_json(document)
+    else:
+        show(sentence)
 
 
 def note(text: str) -> None:

@@ -11,7 +11,7 @@ from ledger.errors import KeyWrong, NotSealedYet, Unsealable
 from ledger.heads import Signed
 from ledger.kept import SCISSORS_CLOSE, SCISSORS_OPEN
 from ledger.registry import Ledger
-from service.commands.screen import AsJson, Data, InLedger, note, show, show_json, show_table
+from service.commands.screen import AsJson, Data, InLedger, note, show, show_done, show_json, show_table
 from service.place import Place, ask
 from service.publishing import hand_out
 from service.window.proofs import cosigned_note
@@ -87,14 +87,19 @@ def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> N
 
 
 @seal.command("rotate")
-def rotate_key(data: Data = None) -> None:
+def rotate_key(data: Data = None, as_json: AsJson = False) -> None:
     """Make a further signing key. Both sign until `loyalty seal retire`: hand the new one on meanwhile."""
 
-    async def work(place: Place, _connection: Connection) -> None:
+    async def work(place: Place, _connection: Connection) -> int:
         place.signer.add_key()
+        return len(place.signer.seeds())
 
-    ask(data, work)
-    show("Made a further key; it signs beside the old ones from the next checkpoint on. `loyalty seal keys` tells it.")
+    keys = ask(data, work)
+    done = (
+        "Made a further key; it signs beside the old ones from the next checkpoint on. `loyalty seal keys` lists it "
+        "after that."
+    )
+    show_done({"signing_keys": keys}, done, as_json=as_json)
 
 
 @seal.command("retire")
@@ -102,6 +107,7 @@ def retire_key(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Eight hexadecimal digits.", show_default=False)],
     ledger: InLedger,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Destroy a signing key, named by its id in a ledger's log; it goes for all ledgers. What it signed is verified by
     it for ever."""
@@ -115,7 +121,7 @@ def retire_key(
         raise KeyWrong(f"no key here has the id {key_id}")
 
     ask(data, work)
-    show(f"Key {key_id} signs no more.")
+    show_done({"key_id": key_id, "retired": True}, f"Key {key_id} signs no more.", as_json=as_json)
 
 
 @checkpoint.command("show")
@@ -205,6 +211,7 @@ def withdraw_log(
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="The end of the address.", show_default=False)],
     ledger: InLedger,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Close an address."""
 
@@ -212,4 +219,4 @@ def withdraw_log(
         await public_logs.withdraw(connection, await registry.find_ledger(connection, ledger), token)
 
     ask(data, work)
-    show("The address is closed.")
+    show_done({"token": token, "withdrawn": True}, "The address is closed.", as_json=as_json)

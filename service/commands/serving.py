@@ -1,12 +1,13 @@
 """loyalty serve, project, migrate: what runs for long, and what must run before it."""
 
+import sys
 from typing import Annotated
 
 import typer
 import uvloop
 
 from service import running
-from service.commands.screen import Data, note, show
+from service.commands.screen import AsJson, Data, note, show_done, show_json
 from service.memory import keep_what_is_loaded
 from service.place import Place, open_place, settings_of
 
@@ -18,6 +19,7 @@ def serve(
     ] = None,
     project: Annotated[bool, typer.Option(help="Keep the projections up to date, in a process beside it.")] = True,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take webhooks in and answer questions until SIGTERM or Ctrl-C."""
     settings = settings_of(data)
@@ -31,7 +33,8 @@ def serve(
         stop = running.stop_asked()
         async with running.listening(place, host or settings.host, chosen, project=project) as url:
             keep_what_is_loaded()
-            show(f"Listening on {url}")
+            show_done({"url": url}, f"Listening on {url}", as_json=as_json)
+            sys.stdout.flush()
             await stop.wait()
             running.exit_at_last()
             note("Stopping: requests under way are finished first.")
@@ -40,14 +43,22 @@ def serve(
         uvloop.run(work(place))
 
 
-def project(data: Data = None) -> None:
+def project(data: Data = None, as_json: AsJson = False) -> None:
     """Keep the projections up to date until SIGTERM or Ctrl-C; beside `loyalty serve --no-project`."""
     with open_place(settings_of(data)) as place:
-        note(f"Projecting from {place}")
-        uvloop.run(running.project(place))
+
+        def ready() -> None:
+            if as_json:
+                show_json({"projecting": str(place)})
+                sys.stdout.flush()
+            note(f"Projecting from {place}")
+
+        uvloop.run(running.project(place, ready))
 
 
-def migrate(data: Data = None) -> None:
+def migrate(data: Data = None, as_json: AsJson = False) -> None:
     """Bring the ledger's schema to this version. Needs the database's owner, not the role of the service."""
     with open_place(settings_of(data)) as place:
-        show(f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {uvloop.run(place.migrate())}.")
+        schema = uvloop.run(place.migrate())
+        done = f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {schema}."
+        show_done({"database": str(place), "schema": schema}, done, as_json=as_json)

@@ -1,5 +1,6 @@
 """loyalty witness: a small witness to run elsewhere, in other hands, without a database."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from aiohttp import web
 
 from ledger.notes import VerifierKey
 from ledger.witness import Witness
-from service.commands.screen import note, show
+from service.commands.screen import AsJson, note, show_done
 from service.place import url_of
 from service.protocol import Runner
 from service.running import stop_asked
@@ -26,6 +27,7 @@ def witness(
     ] = None,
     host: Annotated[str, typer.Option(help="Listen here.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8081,
+    as_json: AsJson = False,
 ) -> None:
     """Cosign checkpoints of the logs it knows, each only if it continues the last one, until SIGTERM or Ctrl-C.
 
@@ -41,8 +43,10 @@ def witness(
         try:
             await web.TCPSite(runner, host, port).start()
             stop = stop_asked()
-            show(made.key.write())
-            show(f"Listening on {url_of(host, runner.addresses[0][1])}")
+            url = url_of(host, runner.addresses[0][1])
+            key = made.key.write()
+            show_done({"key": key, "url": url}, f"{key}\nListening on {url}", as_json=as_json)
+            sys.stdout.flush()
             if not made.logs():
                 note("It knows no log yet; start it with --log KEY.")
             await stop.wait()

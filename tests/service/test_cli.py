@@ -53,12 +53,12 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def refusal(*arguments: str, **environment: str) -> str:
-    """Run a command that must fail; give its one line."""
+def refusal(*arguments: str, code: int | None = None, **environment: str) -> str:
+    """Run a command that must fail, with an exit code if one is given; return its one line."""
     run = loyalty(*arguments, environment=environment)
     lines = run.err.splitlines()
 
-    assert run.code == 1, run
+    assert run.code in ((1, 2, 3) if code is None else (code,)), run
     assert run.out == ""
     assert len(lines) == 1, lines
     return lines[0]
@@ -290,7 +290,7 @@ def test_a_new_connection_says_by_its_scheme_what_to_enter_and_what_to_copy(
 def test_a_file_that_is_not_there_is_told_in_one_line(served: Served, tmp_path: Path) -> None:
     connection = served.connection()["connection_id"]
 
-    line = refusal("import", f"{tmp_path}/none", f"--connection={connection}", "--data", served.folder)
+    line = refusal("import", f"{tmp_path}/none", f"--connection={connection}", "--data", served.folder, code=2)
 
     assert line == f"error: No such file or directory: {tmp_path}/none"
 
@@ -300,14 +300,14 @@ def test_a_taken_port_is_told_in_one_line(served: Served) -> None:
 
     run = loyalty("serve", "--port", port, "--data", served.folder)
 
-    assert run.code == 1
+    assert run.code == 3
     assert run.err.splitlines()[-1] == f"error: Cannot listen on port {port} of 127.0.0.1: Address already in use"
 
 
 def test_another_master_key_opens_no_connection(served: Served) -> None:
     served.connection()
 
-    line = refusal("connection", "list", "--data", served.folder, LOYALTY_MASTER_KEY="A" * 43 + "=")
+    line = refusal("connection", "list", "--data", served.folder, code=3, LOYALTY_MASTER_KEY="A" * 43 + "=")
 
     assert "not the one this ledger was sealed with" in line
 
@@ -320,7 +320,7 @@ def test_another_master_key_opens_no_connection(served: Served) -> None:
     ],
 )
 def test_a_wrong_database_url_is_told_in_one_line(address: str, says: str) -> None:
-    line = refusal("ledger", "list", DATABASE_URL=address)
+    line = refusal("ledger", "list", code=3, DATABASE_URL=address)
 
     assert says in line
     assert "secret" not in line
@@ -340,7 +340,7 @@ def test_a_process_of_its_own_tells_a_mistake_without_a_traceback() -> None:
 
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
-    assert (run.returncode, run.stdout) == (1, "")
+    assert (run.returncode, run.stdout) == (3, "")
     assert run.stderr.startswith("error: ")
     assert run.stderr.count("\n") == 1
 

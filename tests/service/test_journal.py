@@ -151,7 +151,7 @@ async def test_finance_works_from_the_command_line(dsn: str, tmp_path: Path) -> 
             ("2023-12-31", "", "0"),
         ]
         assert json.loads(out)["balanced"]
-        assert (code, refused) == (1, "")
+        assert (code, refused) == (2, "")
         assert "2023-11 is closed" in err
 
 

@@ -1,0 +1,35 @@
+"""The help pages of commands: names of values for people, not for Python."""
+
+from typing import Any
+
+NAMES = {"str": "TEXT", "int": "NUMBER", "float": "NUMBER", "list[str]": "TEXT", "Path": "PATH"}
+
+
+def plain_types(command: Any) -> Any:
+    """Write TEXT for `<str>`, NUMBER for `<int range>` and nothing for `<bool>` in the help of a command and of those
+    below it; return the command."""
+    import typer
+
+    for parameter in command.params:
+        _name(parameter, typer.Context(command))
+    help_option = command.get_help_option(typer.Context(command))
+    if help_option is not None:
+        help_option.metavar = ""
+    for one in getattr(command, "commands", {}).values():
+        plain_types(one)
+    return command
+
+
+def _name(parameter: Any, context: Any) -> None:
+    if parameter.metavar is not None:
+        return
+    if parameter.param_type_name == "argument":
+        parameter.metavar = parameter.name.upper()
+        return
+    label = str(parameter.display_type(context)).strip("<>")
+    if label == "bool":
+        parameter.metavar = ""
+    elif label.endswith(" range"):
+        parameter.metavar = NAMES.get(label.removesuffix(" range"), "NUMBER")
+    else:
+        parameter.metavar = NAMES.get(label, label if "|" in label else label.upper())

@@ -14,6 +14,7 @@ from tests.deliveries import issued
 from tests.service.test_cli import ROOT, SAMPLES, Served, clean_environment, loyalty, serving
 
 CUSTOMER = "capillary:150956:87884897"
+PROGRAMME = "capillary:150956:838"
 ACCOUNT = "87884897:838:points"
 # In this order, each with what it needs; {…} stands for what an earlier one printed.
 WORKS = (
@@ -36,13 +37,7 @@ WORKS = (
     ("reconcile", "--ledger=json"),
     ("explain", f"accounts/{ACCOUNT}", "--ledger=json"),
     ("adjust", ACCOUNT, "--ledger=json", "--points=5", "--author=a", "--reason=r"),
-    (
-        "terms set",
-        "--ledger=json",
-        "--programme=capillary:150956:838",
-        "--effective-from=2026-01-01",
-        "--time-zone=UTC",
-    ),
+    ("terms set", "--ledger=json", f"--programme={PROGRAMME}", "--effective-from=2026-01-01", "--time-zone=UTC"),
     ("terms list", "--ledger=json"),
     ("policy set", "latest", "--ledger=json", "--source=capillary", "--kind=pointsIssued"),
     ("policy list", "--ledger=json"),

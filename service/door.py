@@ -47,8 +47,9 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
         # There is no content to keep, so this refuses none. A 200 would hide that a proxy drops bodies, and the vendor
         # would not send them again.
         raise RequestInvalid("the body is empty: a delivery holds an event")
-    delivery = identify(inbound.origin(house.vault), body)
-    outcomes = await house.appender.append(inbound.ledger.ledger_id, delivery)
+    with house.overload.admitted(inbound.ledger.ledger_id):
+        delivery = identify(inbound.origin(house.vault), body)
+        outcomes = await house.appender.append(inbound.ledger.ledger_id, delivery)
     return answer(
         {
             "ledger": inbound.ledger.name,

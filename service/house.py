@@ -19,6 +19,7 @@ from projections.projector import Projector
 from service.answers import read_int
 from service.appender import Appender
 from service.bodies import BodyBudget
+from service.overload import Overload
 from service.readers import Readers
 from service.refusals import Refusals
 from service.settings import Settings
@@ -86,6 +87,7 @@ class House:
         self.heavy_reads = Shares(HEAVY_MAX, HEAVY_WAITING_MAX)
         self.rebuilding: asyncio.Task[None] | None = None  # the rebuild that a caller asked this process for
         self.bodies = BodyBudget()
+        self.overload = Overload()
         self.refusals = Refusals()
         self.inbound = Briefly(self._find_connection)
         self.keys = Briefly(self._find_key)

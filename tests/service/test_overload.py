@@ -1,0 +1,49 @@
+"""More deliveries than can be stored: some are refused at once, those that are taken are stored soon."""
+
+import asyncio
+import time
+
+import orjson
+
+from ledger.database import connect
+from service.overload import WAIT_SECONDS_MAX
+from tests.deliveries import SAMPLES
+from tests.service.house import serving
+
+BODY = (SAMPLES / "capillary" / "pointsIssued.json").read_bytes()
+HOLD_APPENDS = "SELECT pg_advisory_xact_lock(1819239276, $1)"
+
+
+async def test_a_ledger_that_cannot_store_refuses_at_once_and_no_other_ledger_does(dsn: str) -> None:
+    async with serving(dsn, "acme", "beta") as [acme, beta]:
+        assert (await acme.deliver(BODY))[0] == 200
+        holder = await connect(dsn)
+        async with holder.transaction():
+            await holder.execute(HOLD_APPENDS, acme.ledger.ledger_id)
+            first = asyncio.create_task(acme.deliver(other(1)))
+            await asyncio.sleep(WAIT_SECONDS_MAX + 0.2)
+            began = time.monotonic()
+
+            refused = await asyncio.gather(*(acme.deliver(other(n)) for n in range(2, 12)))
+            taken = await beta.deliver(BODY)
+
+            assert {status for status, _ in refused} == {503}
+            assert time.monotonic() - began < WAIT_SECONDS_MAX
+            assert taken[0] == 200
+        await holder.close()
+        assert (await first)[0] == 200
+        assert (await acme.deliver(other(2)))[1]["events"][0]["position"] == 3
+
+
+async def test_a_burst_that_can_be_stored_in_time_is_taken_whole(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        answers = await asyncio.gather(*(acme.deliver(other(n)) for n in range(100)))
+
+    assert [status for status, _ in answers] == [200] * 100
+
+
+def other(number: int) -> bytes:
+    """The published sample as another event."""
+    body = orjson.loads(BODY)
+    body["eventId"] = f"other-{number}"
+    return orjson.dumps(body)

@@ -48,6 +48,8 @@ COMMANDS = {
     "liability": Entry("finance", "show_liability", "Roll the points outstanding forward, by vintage."),
     "close": Entry("finance", "close", "Close a month."),
     "reopen": Entry("finance", "reopen", "Open the last closed month again."),
+    "periods": Entry("finance", "list_closed", "List the months that were ever closed."),
+    "period": Entry("finance", "periods", "Periods: one month, its figures, and what was told of it late."),
     "vendors": Entry("vendors", "show_vendors", "List every kind of event that is read."),
     "erase": Entry("people", "erase_customer", "Forget a customer: destroy the keys of their personal data."),
     "unmerge": Entry("people", "unmerge_customer", "Undo the merge of a customer into another."),

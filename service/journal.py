@@ -14,21 +14,30 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from projections.accounts.lots import ZERO
-from projections.movements import TAKEN, Row, Tie
+from projections.movements import NAMES, STATES, TAKEN, Key, Row, Tie
 from service.answers import encode, plain
 from service.liability import Liability, month_of, shown_row
 
+NO_ROW = Row(Key("", "", date.min, None), date.min, ZERO, dict.fromkeys(NAMES, ZERO), ZERO, dict.fromkeys(STATES, ZERO))
 WITHOUT_VINTAGE = "Without-Vintage"
 COMMODITY_CHARACTERS_MAX = 20  # of 24; a number may follow
 
 
 def to_csv(rows: Sequence[Row]) -> Iterator[str]:
     """Write rows as CSV with a heading; nothing where there is no value."""
-    for index, row in enumerate(rows):
-        shown = shown_row(row)
-        if index == 0:
-            yield _csv_line(shown)
-        yield _csv_line("" if value is None else _text(value) for value in shown.values())
+    if rows:
+        yield csv_heading()
+    yield from map(csv_row, rows)
+
+
+def csv_heading() -> str:
+    """Write the names of the columns, as `shown_row` has them."""
+    return _csv_line(shown_row(NO_ROW))
+
+
+def csv_row(row: Row) -> str:
+    """Write one row; nothing where there is no value."""
+    return _csv_line("" if value is None else _text(value) for value in shown_row(row).values())
 
 
 def _csv_line(cells: Iterable[str]) -> str:

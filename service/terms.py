@@ -58,10 +58,20 @@ async def set_terms(
     try:
         Terms.model_validate(terms)
     except ValidationError as invalid:
-        wrong = (
-            f"{'.'.join(str(part) for part in error['loc']) or 'terms'}: {error['msg'].removeprefix('Value error, ')}"
-            for error in invalid.errors(include_input=False)
-        )
-        raise RequestInvalid("; ".join(wrong)) from None
+        raise RequestInvalid(
+            "; ".join(_sentence(terms, error) for error in invalid.errors(include_input=False))
+        ) from None
     position = await append_act(connection, vault, ledger, "programmeTermsSet", programme=programme, terms=terms, by=by)
     return Set(programme, position)
+
+
+def _sentence(terms: Any, error: Any) -> str:
+    """Word what is wrong with the terms, by the names that a caller knows."""
+    where = [str(part) for part in error["loc"]]
+    worth = terms.get("points_to_currency") if isinstance(terms, dict) else None
+    if where[:1] == ["points_to_currency"] and isinstance(worth, dict):
+        missing = [name for name in ("ratio", "currency") if worth.get(name) is None]
+        if missing:
+            there = "currency" if missing[0] == "ratio" else "ratio"
+            return f"What a point is worth takes both `ratio` and `currency`: `{there}` is given, `{missing[0]}` is not"
+    return f"{'.'.join(where) or 'terms'}: {error['msg'].removeprefix('Value error, ')}"

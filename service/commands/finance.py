@@ -1,7 +1,8 @@
-"""loyalty trial-balance, liability, close, reopen: what finance asks, and what it decides."""
+"""loyalty trial-balance, liability, close, reopen, periods: what finance asks, and what it decides."""
 
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from ledger.errors import RequestInvalid
 from ledger.registry import Ledger
 from ledger.vault import Vault
 from projections import generations
+from projections.movements import NAMES
 from projections.projector import catch_up
 from service.answers import encode, plain
 from service.closing import close_period, liability, reopen_period
@@ -24,12 +26,25 @@ from service.exit_codes import FOUND
 from service.journal import FORMATS, to_beancount, to_csv, to_ndjson
 from service.liability import Liability, shown_row, trial_balance, unbalanced
 from service.place import Place, ask
+from service.reconciliation.catalogue import LISTS, totals_of
+from service.reconciliation.lists import Totals
 from service.window.finance import asked, read_period
+from service.window.periods import PERIODS, shown_period
 from service.window.reading import Reader, resolved
 
 LedgerName = Annotated[str | None, typer.Option("--ledger", help="The ledger's name; not needed if there is one only.")]
 PeriodName = Annotated[str, typer.Argument(metavar="PERIOD", help="A month, such as 2026-03.", show_default=False)]
-SHOWN = ("programme", "unit", "from", "to", "vintage", "opening", "closing", "value", "currency")
+ABOUT = ("programme", "unit", "from", "to", "vintage")
+AFTER = ("closing", "value", "currency")
+AUTHOR_CHARACTERS_MAX = 100
+PERIODS_MAX = 10_000
+BEFORE_CLOSING = ("drift", "conflicts", "quarantine", "unrecognised", "parked")  # lists that a closing should look at
+
+ACCOUNTS = """
+    SELECT concat(split_part(account_id, ':', 1), ':', split_part(account_id, ':', 2), ':', programme) AS programme,
+           unit, count(*) AS accounts
+      FROM accounts WHERE ledger_id = $1 GROUP BY 1, 2
+"""
 
 
 def show_trial_balance(
@@ -85,6 +100,7 @@ def show_liability(
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "table",
     output: Annotated[Path | None, typer.Option(help="The file to write; standard output by default.")] = None,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Roll the points outstanding forward, by vintage: as a table, or for a spreadsheet, a warehouse, beancount.
 
@@ -95,16 +111,19 @@ def show_liability(
     query = _given(as_of_position=as_of_position, known_at=known_at)
     days = {"from": first, "to": last, "by": by, "programme": programme, "unit": unit, "vintage": vintage}
 
-    async def work(_place: Place, connection: Connection) -> tuple[Ledger, Liability]:
+    async def work(_place: Place, connection: Connection) -> tuple[Ledger, Liability, dict[tuple[str, str], int]]:
         read = await _reader(connection, ledger)
         times = await resolved(read, query)
         wanted = await asked(read, _given(**days), times)
-        return read.ledger, await liability(connection, read.ledger.ledger_id, wanted, times.position)
+        rows = await connection.fetch(ACCOUNTS, read.ledger.ledger_id)
+        counts = {(row["programme"], row["unit"]): row["accounts"] for row in rows}
+        return read.ledger, await liability(connection, read.ledger.ledger_id, wanted, times.position), counts
 
-    found, done = ask(data, work)
-    if form == "table":
-        shown = [shown_row(row) for row in done.rows]
-        show_table(SHOWN, ([_cell(row[name]) for name in SHOWN] for row in shown))
+    found, done, counts = ask(data, work)
+    if as_json:
+        show_json(_shown(done))
+    elif form == "table":
+        _show_table(done, counts)
     else:
         files = {"csv": to_csv(done.rows), "ndjson": to_ndjson(done.rows), "beancount": to_beancount(found.name, done)}
         _write(files[form], output)
@@ -115,30 +134,137 @@ def show_liability(
         raise typer.Exit(FOUND)
 
 
-def close(period: PeriodName, ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Close a month: from now on it is answered as it is known now, and what comes late shows in the next."""
-    _act(close_period, period, ledger, data, as_json, "Closed")
+def _shown(done: Liability) -> dict[str, Any]:
+    return {
+        "items": [shown_row(row) for row in done.rows],
+        "totals": [shown_row(row) for row in done.totals],
+        "ties": not any(tie.difference for tie in done.ties),
+        "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
+    }
 
 
-def reopen(period: PeriodName, ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
-    """Open the last closed month again."""
-    _act(reopen_period, period, ledger, data, as_json, "Opened")
+def _show_table(done: Liability, counts: Mapping[tuple[str, str], int]) -> None:
+    """Print every movement that is not zero anywhere, the totals, and what the closing is the sum of."""
+    rows = [shown_row(row) for row in done.rows]
+    totals = [{**shown_row(row), "vintage": "total"} for row in done.totals]
+    moved = [name for name in NAMES if any(row[name] for row in rows)]
+    columns = (*ABOUT, "opening", *moved, *AFTER)
+    show_table(columns, ([_cell(row[name]) for name in columns] for row in [*rows, *totals]))
+    for tie in done.ties:
+        if not tie.difference:
+            count = counts.get((tie.programme, tie.unit), 0)
+            note(f"{tie.programme} {tie.unit}: closing {plain(tie.closing)} = sum of {count:,} accounts.")
 
 
-def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_json: bool, done: str) -> None:
+def close(
+    period: PeriodName,
+    ledger: LedgerName = None,
+    author: Annotated[
+        str, typer.Option(help="Who closes: a role or staff number. It stands in the ledger in the clear, so no name.")
+    ] = OPERATOR,
+    yes: Annotated[bool, typer.Option("--yes", help="Close although something is open, without asking.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close a month: from now on it is answered as it is known now, and what comes late shows in the next.
+
+    Shows first what is open. If anything is, it asks on a terminal; elsewhere it needs --yes.
+    """
     read_period(period)
+
+    async def work(_place: Place, connection: Connection) -> dict[str, Totals]:
+        read = await _reader(connection, ledger)
+        return await totals_of(connection, read.ledger.ledger_id, datetime.now(UTC), None)
+
+    totals = {name: one for name, one in ask(data, work).items() if one.items and name in BEFORE_CLOSING}
+    if totals and not as_json:
+        note(f"Open before {period} is closed:")
+        for name, one in totals.items():
+            points = ", ".join(f"{plain(points)} {unit}" for unit, points in one.points.items())
+            note(f"    {name}: {one.items:,}{f', {points}' if points else ''} ({LISTS[name].says})")
+    if totals and not yes:
+        if not sys.stdin.isatty() or as_json:
+            raise RequestInvalid(
+                f"{len(totals)} lists are not empty ({', '.join(totals)}): give `--yes` to close all the same"
+            )
+        typer.confirm(f"Close {period} all the same?", abort=True)
+    _act(close_period, period, ledger, data, as_json, "Closed", author)
+
+
+def reopen(
+    period: PeriodName,
+    ledger: LedgerName = None,
+    author: Annotated[str, typer.Option(help="Who opens it: a role or staff number, no name.")] = OPERATOR,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open the last closed month again."""
+    _act(reopen_period, period, ledger, data, as_json, "Opened", author)
+
+
+def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_json: bool, done: str, by: str) -> None:
+    read_period(period)
+    if not by.strip() or len(by) > AUTHOR_CHARACTERS_MAX:
+        raise RequestInvalid(f"`--author` is a text of 1 to {AUTHOR_CHARACTERS_MAX} characters")
 
     async def work(place: Place, connection: Connection) -> tuple[Ledger, int]:
         read = await _reader(connection, ledger)
-        position = await work_on(connection, Vault(place.master_key), read.ledger, period, by=OPERATOR)
+        position = await work_on(connection, Vault(place.master_key), read.ledger, period, by=by.strip())
         await catch_up(connection, read.ledger.ledger_id)
         return read.ledger, position
 
     found, position = ask(data, work)
     if as_json:
-        show_json({"ledger": found.name, "period": period, "position": position})
+        show_json({"ledger": found.name, "period": period, "position": position, "by": by.strip()})
+    elif done == "Closed":
+        show(
+            f"Closed {period} of {found.name} by {by.strip()}, at position {position}. It is answered as known now; "
+            f"what comes late shows as prior-period items in the next month. See `loyalty period show {period}`."
+        )
     else:
-        show(f"{done} {period} of {found.name}; the act stands at position {position}.")
+        show(f"Opened {period} of {found.name} again by {by.strip()}, at position {position}.")
+
+
+def list_closed(ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
+    """List the months that were ever closed."""
+
+    async def work(_place: Place, connection: Connection) -> list[dict[str, Any]]:
+        read = await _reader(connection, ledger)
+        return [dict(row) for row in await connection.fetch(PERIODS, read.ledger.ledger_id, "", PERIODS_MAX)]
+
+    rows = ask(data, work)
+    columns = ("period", "status", "known_position", "closed_at", "closed_by", "reopenings")
+    if as_json:
+        show_json(orjson.loads(encode(rows)))
+    else:
+        show_table(columns, ([_cell(row[name]) for name in columns] for row in rows))
+
+
+periods = typer.Typer(help="One month: its figures, and what was told of it late.", no_args_is_help=True)
+
+
+@periods.command("show")
+def show_one(period: PeriodName, ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Show a month: totals, prior-period items that came into it, and what was told of it since it was closed."""
+    read_period(period)
+
+    async def work(_place: Place, connection: Connection) -> dict[str, Any]:
+        return await shown_period(await _reader(connection, ledger), period)
+
+    found = ask(data, work)
+    if as_json:
+        show_json(orjson.loads(encode(found)))
+        return
+    closed = f", closed by {found['closed_by']} as known at position {found['known_position']}"
+    show(f"{found['period']}: {found['status']}{closed if found['status'] == 'closed' else ''}.")
+    columns = ("programme", "unit", "opening", *(name for name in NAMES if any(row[name] for row in found["totals"])))
+    columns = (*columns, *AFTER)
+    show_table(columns, ([_cell(row[name]) for name in columns] for row in found["totals"]))
+    for name, title in (("prior_period_items", "Prior-period items"), ("later_items", "Told since it was closed")):
+        of = ("account", "amount", "unit", "first_position")
+        rows = [[_cell(item[column]) for column in of] for item in found[name]]
+        if rows:
+            show_table(of, rows, title=title)
 
 
 async def _reader(connection: Connection, name: str | None) -> Reader:

@@ -1,6 +1,8 @@
 """loyalty terms: what an operator says of a programme where its vendor says nothing."""
 
+from datetime import datetime, time
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -91,7 +93,7 @@ def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> No
         names = ("programme", "effective_from", "time_zone", "expiry", "worth", "set_by")
         show_json([dict(zip(names, row, strict=True)) for row in rows])
     else:
-        show_table(columns, rows)
+        show_table(columns, [(row[0], _set_as(row[1], row[2]), *row[2:]) for row in rows])
 
 
 def _words(row: Any) -> tuple[object, ...]:
@@ -104,3 +106,11 @@ def _words(row: Any) -> tuple[object, ...]:
         expiry = ", ".join([*periods, *([f"to the end of {until}"] if until else [])])
     worth = None if row["currency"] is None else f"{row['points_to_currency']:f} {row['currency']}"
     return (row["effective_from"].isoformat(), row["time_zone"], expiry, worth, row["set_by"])
+
+
+def _set_as(effective_from: Any, zone: Any) -> str | None:
+    """Write the beginning of a version as it was set: a day in its own time zone, or a time if it begins within one."""
+    if effective_from is None:
+        return None
+    there = datetime.fromisoformat(effective_from).astimezone(ZoneInfo(zone))
+    return there.date().isoformat() if there.time() == time() else there.isoformat()

@@ -1,5 +1,6 @@
 """For finance: the trial balance, and the liability as a roll-forward by day or month and by vintage."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -9,10 +10,11 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from ledger.vendors.shape import EARLIEST, LATEST_DAY
-from projections.movements import Ask, Key, Row
+from projections.movements import Ask, Key, Row, order_of
 from service.admission import PAGE, TIMES, get
 from service.answers import answer, decode_cursor, encode_cursor
 from service.closing import forward
+from service.journal import csv_heading, csv_row
 from service.liability import month_of, shown_row, trial_balance, unbalanced
 from service.window.programmes import find_programme
 from service.window.reading import Reader, Times, limit_of, reach, reader, times_of
@@ -44,15 +46,17 @@ async def get_trial_balance(request: web.Request) -> web.Response:
         )
 
 
-async def get_liability(request: web.Request) -> web.Response:
-    """GET /v1/liability?from=&to=: how the points outstanding came from one day to another, both days in, ?by=day or
-    month, for each programme, unit and vintage; ?programme=, ?unit= and ?vintage=2026-03 choose. Closed months are as
+async def get_liability(request: web.Request) -> web.StreamResponse:
+    """GET /v1/liability?from=&to=: how the points outstanding came from one day to another, both days in, ?by=month or
+    day, for each programme, unit and vintage; ?programme=, ?unit= and ?vintage=2026-03 choose. Closed months are as
     known when they were closed, unless ?as_of_position= or ?known_at= say otherwise.
 
     "totals" are the sums over vintages of the periods that begin on this page. "ties" says that the closing is the sum
-    of the accounts."""
-    limit = limit_of(request)
+    of the accounts. With ?format=csv all rows come as one file."""
     after = read_cursor(request.query.get("cursor"))
+    if read_format(request) == "csv":
+        return await _export(request, after)
+    limit = limit_of(request)
     async with reader(request, heavy=True) as read:
         times = await times_of(read, request)
         ask = await asked(read, request.query, times)
@@ -73,13 +77,45 @@ async def get_liability(request: web.Request) -> web.Response:
         )
 
 
+async def _export(request: web.Request, after: Key | None) -> web.StreamResponse:
+    """Write all rows as CSV. Others on the event loop have their turn between periods."""
+    async with reader(request, heavy=True) as read:
+        times = await times_of(read, request)
+        done = await forward(
+            read.connection, read.ledger.ledger_id, await asked(read, request.query, times), times.position
+        )
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/csv; charset=utf-8; header=present",
+            "Content-Disposition": f'attachment; filename="{read.ledger.name}-liability.csv"',
+        }
+    )
+    await response.prepare(request)
+    await response.write(f"{csv_heading()}\r\n".encode())
+    for row in done.rows(after):
+        if row is None:
+            await asyncio.sleep(0)
+        elif after is None or order_of(row.key) > order_of(after):
+            await response.write(f"{csv_row(row)}\r\n".encode())
+    await response.write_eof()
+    return response
+
+
+def read_format(request: web.Request) -> str:
+    """Read ?format=: json, which is the default, or csv. Raises RequestInvalid."""
+    wanted = request.query.get("format", "json")
+    if wanted not in ("json", "csv"):
+        raise RequestInvalid("`format` is json or csv")
+    return wanted
+
+
 async def asked(read: Reader, query: Mapping[str, str], times: Times) -> Ask:
     """Read which days, programme, unit and vintage are asked for: this month so far unless told. Raises
     RequestInvalid."""
     last = read_day(query.get("to"), "to") or read_day(times.at.astimezone(UTC).date().isoformat(), "at")
     assert last is not None
     first = read_day(query.get("from"), "from") or last.replace(day=1)
-    by = query.get("by", "day")
+    by = query.get("by", "month")
     if by not in ("day", "month"):
         raise RequestInvalid("by is day or month")
     if not timedelta(0) <= last - first < timedelta(DAYS_MAX):
@@ -137,5 +173,5 @@ def read_cursor(text: str | None) -> Key | None:
 
 ROUTES = [
     get("/v1/trial-balance", get_trial_balance, *TIMES),
-    get("/v1/liability", get_liability, "from", "to", "by", "programme", "unit", "vintage", *TIMES, *PAGE),
+    get("/v1/liability", get_liability, "from", "to", "by", "programme", "unit", "vintage", "format", *TIMES, *PAGE),
 ]

@@ -56,31 +56,33 @@ async def get_period(request: web.Request) -> web.Response:
     ITEMS_MAX items the rest is cut, and "truncated" is true."""
     period = read_period(request.match_info["period"])
     async with reader(request, heavy=True) as read:
-        ledger_id = read.ledger.ledger_id
-        row = await read.connection.fetchrow(PERIOD, ledger_id, period)
-        first, last = days_of(period)
-        done = await liability(read.connection, ledger_id, Ask(first, last, monthly=True), None)
-        if row is None and not done.rows:
-            raise SubjectUnknown(period, "nothing was outstanding in it")
-        closed = await closings(read.connection, ledger_id)
-        known = next((one.known_position for one in closed if one.period == period), None)
-        before = closed_on_eve(closed, first)
-        prior = await _items(read, before.last_day, before.known_position, known) if before is not None else []
-        later = [] if known is None else await _items(read, last, known, None)
-        totals = await read.connection.fetch(TOTALS, ledger_id, period)
-        return answer(
-            {
-                **(dict(row) if row is not None else {"period": period, "status": "open"}),
-                "totals_when_closed": [dict(total) for total in totals],
-                "totals": [shown_row(one) for one in done.totals],
-                "figures": [shown_row(one) for one in done.rows],
-                "ties": not any(tie.difference for tie in done.ties),
-                "prior_period_items": [item._asdict() for item in prior[:ITEMS_MAX]],
-                "later_items": [item._asdict() for item in later[:ITEMS_MAX]],
-                **({"truncated": True} if max(len(prior), len(later)) > ITEMS_MAX else {}),
-                **await reach(read),
-            }
-        )
+        return answer({**await shown_period(read, period), **await reach(read)})
+
+
+async def shown_period(read: Reader, period: str) -> dict[str, Any]:
+    """Show a period with its figures and items. Raises SubjectUnknown if nothing was outstanding in it."""
+    ledger_id = read.ledger.ledger_id
+    row = await read.connection.fetchrow(PERIOD, ledger_id, period)
+    first, last = days_of(period)
+    done = await liability(read.connection, ledger_id, Ask(first, last, monthly=True), None)
+    if row is None and not done.rows:
+        raise SubjectUnknown(period, "nothing was outstanding in it")
+    closed = await closings(read.connection, ledger_id)
+    known = next((one.known_position for one in closed if one.period == period), None)
+    before = closed_on_eve(closed, first)
+    prior = await _items(read, before.last_day, before.known_position, known) if before is not None else []
+    later = [] if known is None else await _items(read, last, known, None)
+    totals = await read.connection.fetch(TOTALS, ledger_id, period)
+    return {
+        **(dict(row) if row is not None else {"period": period, "status": "open"}),
+        "totals_when_closed": [dict(total) for total in totals],
+        "totals": [shown_row(one) for one in done.totals],
+        "figures": [shown_row(one) for one in done.rows],
+        "ties": not any(tie.difference for tie in done.ties),
+        "prior_period_items": [item._asdict() for item in prior[:ITEMS_MAX]],
+        "later_items": [item._asdict() for item in later[:ITEMS_MAX]],
+        **({"truncated": True} if max(len(prior), len(later)) > ITEMS_MAX else {}),
+    }
 
 
 async def _items(read: Reader, last: Any, known: int, now: int | None) -> list[Item]:

@@ -1,5 +1,7 @@
 """Trial balance and liability over HTTP: the figures of small stories written out, at every position."""
 
+import csv
+import io
 from typing import Any
 
 import pytest
@@ -71,7 +73,7 @@ async def test_the_trial_balance_at_a_position_is_that_of_a_ledger_that_was_told
                 assert known["items"] == ours["items"], count
                 assert known["balanced"]
                 assert all(item["sum"] == "0" for item in known["items"])
-            asked = {"from": "2023-11-14", "to": "2023-12-31"}
+            asked = {"from": "2023-11-14", "to": "2023-12-31", "by": "day"}
             known = await everything.ask_now("/v1/liability", **asked, as_of_position=str(count))
             ours = await other.ask_now("/v1/liability", **asked)
             assert (known["items"], known["totals"], known["ties"]) == (ours["items"], ours["totals"], True), count
@@ -182,7 +184,7 @@ async def test_a_return_after_redemption_is_a_reversal_and_settles_from_the_next
             issued("f", 4 * DAY, 1, 500),
         )
 
-        done = await acme.ask_now("/v1/liability", **{"from": "2023-11-14", "to": "2023-11-18"})
+        done = await acme.ask_now("/v1/liability", **{"from": "2023-11-14", "to": "2023-11-18", "by": "day"})
 
         assert [(row["from"], row["closing"]) for row in done["totals"]] == [
             ("2023-11-14", "250"),
@@ -205,7 +207,7 @@ async def test_a_day_that_nobody_told_anything_of_still_loses_what_lapsed_in_it(
     async with serving(dsn, "acme") as [acme]:
         await deliver(acme, issued("a", 0, 1, 60, lapses="2023-11-20"))
 
-        done = await acme.ask_now("/v1/liability", **{"from": "2023-11-20", "to": "2023-11-22"})
+        done = await acme.ask_now("/v1/liability", **{"from": "2023-11-20", "to": "2023-11-22", "by": "day"})
 
         assert [(row["from"], moved(row)) for row in done["items"]] == [
             ("2023-11-20", {"opening": "60", "closing": "60", "state_available": "60"}),
@@ -225,7 +227,7 @@ async def test_days_are_those_of_the_programme_and_worth_is_that_of_the_day(dsn:
                 }
                 await set_terms(connection, VAULT, acme.ledger, PROGRAMME, terms, by="test")
 
-        done = await acme.ask_now("/v1/liability", **{"from": "2023-11-14", "to": "2023-11-16"})
+        done = await acme.ask_now("/v1/liability", **{"from": "2023-11-14", "to": "2023-11-16", "by": "day"})
 
         assert [(row["from"], row["issued"], row["value"], row["currency"]) for row in done["items"]] == [
             ("2023-11-15", "100", "50", "INR"),
@@ -290,3 +292,21 @@ async def test_an_empty_ledger_is_balanced_and_owes_nothing(dsn: str) -> None:
 
         assert (balance["items"], balance["balanced"]) == ([], True)
         assert (liability["items"], liability["totals"], liability["ties"]) == ([], [], True)
+
+
+async def test_a_roll_forward_is_by_month_unless_asked_otherwise_and_one_file_as_csv(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await deliver(acme, issued("a", 0, 1, 100), issued("b", 20 * DAY, 1, 11))
+        asked = {"from": "2023-11-14", "to": "2023-12-31"}
+
+        shown = await acme.ask_now("/v1/liability", **asked)
+        bearer = {"Authorization": f"Bearer {acme.key}"}
+        file = await acme.client.get("/v1/liability", params={**asked, "format": "csv"}, headers=bearer)
+        wrong, _ = await acme.ask("/v1/liability", format="xlsx")
+
+        rows = list(csv.DictReader(io.StringIO(await file.text())))
+        assert (shown["by"], wrong) == ("month", 400)
+        assert file.headers["Content-Type"].startswith("text/csv")
+        assert [(row["from"], row["vintage"], row["closing"]) for row in rows] == [
+            (row["from"], row["vintage"], row["closing"]) for row in shown["items"]
+        ]

@@ -165,3 +165,41 @@ async def test_a_month_is_closed_once_whoever_is_second(dsn: str) -> None:
         period = await acme.ask_now("/v1/periods/2023-11")
         assert again > first
         assert (period["status"], period["closed_by"], period["reopenings"]) == ("closed", "one", 0)
+
+
+async def test_a_closing_shows_what_is_open_and_then_needs_a_yes(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        await tell(acme)
+        await acme.deliver(b"not json")
+
+        refused, _, shown = await loyalty(dsn, "close", "2023-11")
+        none, _, _ = await loyalty(dsn, "period", "show", "2023-11", "--json")
+        code, closed, _ = await loyalty(dsn, "close", "2023-11", "--yes", "--author", "finance-7")
+        _, listed, _ = await loyalty(dsn, "periods", "--json")
+        _, period, _ = await loyalty(dsn, "period", "show", "2023-11", "--json")
+        _, liability, _ = await loyalty(dsn, "liability", "--from", "2023-11-01", "--to", "2023-12-31", "--json")
+        _, table, notes = await loyalty(dsn, "liability", "--from", "2023-11-01", "--to", "2023-12-31")
+
+        assert (refused, none, code) == (1, 0, 0)
+        assert "Open before 2023-11 is closed:" in shown
+        assert "quarantine: 1 (Events whose body cannot be read)" in shown
+        assert closed.startswith("Closed 2023-11 of acme by finance-7, at position ")
+        assert [(one["period"], one["closed_by"]) for one in json.loads(listed)] == [("2023-11", "finance-7")]
+        assert (json.loads(period)["status"], json.loads(period)["closed_by"]) == ("closed", "finance-7")
+        assert json.loads(liability)["ties"] is True
+        assert all(word in table for word in ("issued", "redeemed", "total"))
+        assert " accounts." in notes
+
+
+async def test_terms_are_listed_as_they_were_set_and_a_missing_currency_is_named(dsn: str) -> None:
+    async with serving(dsn, "acme"):
+        said = ("--ledger", "acme", "--programme", PROGRAMME, "--effective-from", "2026-01-01")
+        zone = ("--time-zone", "Asia/Kolkata", "--ratio", "0.5")
+
+        refused, _, sentence = await loyalty(dsn, "terms", "set", *said, *zone)
+        code, _, wrong = await loyalty(dsn, "terms", "set", *said, *zone, "--currency", "INR")
+        _, listed, _ = await loyalty(dsn, "terms", "list", "--ledger", "acme")
+
+        assert (refused, code) == (1, 0), wrong
+        assert "takes both `ratio` and `currency`: `ratio` is given, `currency` is not" in sentence
+        assert " 2026-01-01 " in listed

@@ -107,7 +107,7 @@ async def test_months_are_closed_one_after_the_other_and_each_opens_with_the_clo
         [november], [december] = await figures(acme, NOVEMBER), await figures(acme, DECEMBER)
         january = await figures(acme, JANUARY)
         whole = await figures(acme, {"from": "2023-11-01", "to": "2024-01-31", "by": "month"})
-        by_day = await acme.ask_now("/v1/liability", **{"from": "2023-11-01", "to": "2024-01-31"})
+        by_day = await acme.ask_now("/v1/liability", **{"from": "2023-11-01", "to": "2024-01-31", "by": "day"})
 
         assert (november["closing"], december["opening"]) == ("100", "100")
         assert (december["prior_period"], december["closing"]) == ("5", "105")

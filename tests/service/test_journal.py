@@ -180,7 +180,7 @@ async def test_a_closing_shows_what_is_open_and_then_needs_a_yes(dsn: str) -> No
         _, liability, _ = await loyalty(dsn, "liability", "--from", "2023-11-01", "--to", "2023-12-31", "--json")
         _, table, notes = await loyalty(dsn, "liability", "--from", "2023-11-01", "--to", "2023-12-31")
 
-        assert (refused, none, code) == (1, 0, 0)
+        assert (refused, none, code) == (2, 0, 0)
         assert "Open before 2023-11 is closed:" in shown
         assert "quarantine: 1 (Events whose body cannot be read)" in shown
         assert closed.startswith("Closed 2023-11 of acme by finance-7, at position ")
@@ -200,6 +200,6 @@ async def test_terms_are_listed_as_they_were_set_and_a_missing_currency_is_named
         code, _, wrong = await loyalty(dsn, "terms", "set", *said, *zone, "--currency", "INR")
         _, listed, _ = await loyalty(dsn, "terms", "list", "--ledger", "acme")
 
-        assert (refused, code) == (1, 0), wrong
+        assert (refused, code) == (2, 0), wrong
         assert "takes both `ratio` and `currency`: `ratio` is given, `currency` is not" in sentence
         assert " 2026-01-01 " in listed

@@ -3,10 +3,10 @@
 LedgerError
 ├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
 ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown, NotAwaited,
-│   NothingToAdopt, AdjustmentDiffers, NotPromoted, FileDamaged, PeriodNotClosable
+│   NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged, PeriodNotClosable
 ├── Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue,
 │   LedgerReadsTooMany
-├── SetupWrong: SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
+├── SetupWrong: NoData, SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
 ├── ExportWrong (an exported ledger that is not put back)
 ├── NoteWrong (a signed note that we do not accept)
 ├── Unsealable (what a head must not be signed over): EventsChanged, TreeChanged, HeadInconsistent, HeadForgotten,
@@ -96,6 +96,10 @@ class NotPromoted(Refused):
     """The generation cannot take the place of the active one."""
 
 
+class NotConfirmed(Refused):
+    """Nothing is changed: the question was not answered with yes."""
+
+
 class FileDamaged(Refused):
     """The packed file is damaged or breaks off."""
 
@@ -134,6 +138,10 @@ class LedgerReadsTooMany(Unavailable):
 
 class SetupWrong(LedgerError):
     """The installation is not as it must be."""
+
+
+class NoData(SetupWrong):
+    """There is no data here: name the folder by --data DIR or LOYALTY_DATA, or a database by DATABASE_URL."""
 
 
 class SchemaOutdated(SetupWrong):

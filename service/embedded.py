@@ -25,8 +25,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from ledger.errors import EmbeddedPostgresFailed
-from service.embedded_cluster import PORT, SUPERUSER, Cluster, finish, make, open_files, private
+from ledger.errors import EmbeddedPostgresFailed, NoData
+from service.embedded_cluster import PORT, SUPERUSER, Cluster, finish, is_there, make, open_files, private
 from service.embedded_user import own_folder
 
 DATABASE = "loyalty"
@@ -36,6 +36,7 @@ LOCK_WAIT_SECONDS = 150  # whoever holds start.lock may need a recovery and a st
 POLL_SECONDS = 0.1
 SUPERVISION_SECONDS = 0.5
 LOG_BYTES_MAX = 10_000_000
+LAST_WORDS_MAX = 4_000  # characters of the log in which a reason is looked for
 ACCEPTING, SILENT = 0, 2  # what pg_isready says; 1 is a server that is starting, recovering or stopping
 SETTINGS = {
     "fsync": "on",
@@ -68,12 +69,16 @@ class EmbeddedPostgres:
         self._settings = settings
 
     @classmethod
-    def start(cls, folder: Path, *, binaries: Path | None = None, settings: Mapping[str, str] = {}) -> Self:
-        """Make the cluster if there is none, start its server if none runs, and take a share in it.
+    def start(
+        cls, folder: Path, *, binaries: Path | None = None, settings: Mapping[str, str] = {}, may_make: bool = True
+    ) -> Self:
+        """Make the cluster if there is none and `may_make`, start its server if none runs, and take a share in it.
 
         Blocks, at most about three minutes. `binaries` is a folder with another PostgreSQL's programs. `settings` go
-        over `SETTINGS`, and only to a server that is started now. Raises EmbeddedPostgresFailed.
+        over `SETTINGS`, and only to a server that is started now. Raises EmbeddedPostgresFailed, or NoData.
         """
+        if not may_make and not is_there(folder):
+            raise NoData(folder.resolve())
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             cluster = Cluster.at(folder.resolve(), binaries)
@@ -228,8 +233,18 @@ def launch(cluster: Cluster, settings: Mapping[str, str], waited_seconds: float)
         if crashed and waited_seconds < ORPHANS_WAIT_SECONDS:
             time.sleep(POLL_SECONDS)
             return
-        last_words = server_log.read_text(errors="replace")[-600:].strip() if server_log.exists() else ""
-        raise EmbeddedPostgresFailed(started.stderr.strip(), f"{server_log}: {last_words}")
+        raise EmbeddedPostgresFailed(_first_line(started.stderr), f"{server_log}: {_last_words(server_log)}")
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def _last_words(server_log: Path) -> str:
+    """Return the last line of a log that says why the server did not start."""
+    lines = server_log.read_text(errors="replace")[-LAST_WORDS_MAX:].splitlines() if server_log.exists() else []
+    wrong = [line for line in lines if "FATAL" in line or "PANIC" in line]
+    return (wrong or lines or [""])[-1].strip()
 
 
 def forget_the_dead(cluster: Cluster) -> None:

@@ -17,6 +17,8 @@ from typing import Self
 from ledger.errors import EmbeddedPostgresFailed
 from service.embedded_user import ServerUser, let_read_wheel, let_through, own_folder, server_user, wheel_folder
 
+DATA_FOLDER = "postgres"
+PASSWORD_FILE = "postgres.password"  # noqa: S105  # its name
 SUPERUSER = "loyalty"
 PORT = 5432  # no port is opened; the number is part of the socket's name
 PROGRAM_WAIT_SECONDS = 90  # more than pg_ctl waits for the server
@@ -42,7 +44,7 @@ class Cluster:
 
     @classmethod
     def at(cls, folder: Path, binaries: Path | None) -> Self:
-        data = folder / "postgres"
+        data = folder / DATA_FOLDER
         sockets = folder / "socket"
         if not PLAIN_SOCKET_FOLDER.fullmatch(str(sockets)):
             # Not TMPDIR: two processes may see two of them, and have to meet. A squatter's is refused.
@@ -50,7 +52,7 @@ class Cluster:
         return cls(
             folder=folder,
             data=data,
-            password=folder / "postgres.password",
+            password=folder / PASSWORD_FILE,
             sockets=sockets,
             wheel=binaries is None,
             binaries=binaries or wheel_folder() / WHEEL_BINARIES,
@@ -86,6 +88,11 @@ class Cluster:
             check=False,
             timeout=PROGRAM_WAIT_SECONDS,
         )
+
+
+def is_there(folder: Path) -> bool:
+    """Return True if a folder holds a cluster, or held one that has gone missing."""
+    return (folder / DATA_FOLDER).exists() or (folder / PASSWORD_FILE).exists()
 
 
 def make(cluster: Cluster) -> None:

@@ -35,7 +35,13 @@ def server_user(data: Path) -> ServerUser | None:
     if os.geteuid() != 0:
         return None
     if data.exists():
-        return ServerUser(data.stat().st_uid, data.stat().st_gid)
+        owner = data.stat()
+        if owner.st_uid == 0:
+            raise EmbeddedPostgresFailed(
+                f"{data} belongs to root, as after `cp -r`, and PostgreSQL does not run as root: copy with `cp -a`, or "
+                f"`chown -R {SYSTEM_USER}: {data} {data.with_name('postgres.password')}`"
+            )
+        return ServerUser(owner.st_uid, owner.st_gid)
     make_user = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER)
     with suppress(OSError):  # a machine may have no useradd; and it fails if the user is there already
         subprocess.run(make_user, capture_output=True, check=False)

@@ -56,7 +56,7 @@ async def erase(
     """
     if not await is_known(connection, ledger, customer):
         raise SubjectUnknown(customer)
-    customers = await _one_person(connection, ledger, customer)
+    customers = await one_person(connection, ledger, customer)
     async with connection.transaction():
         destroyed = [await connection.fetchval(FORGET, ledger.ledger_id, one) for one in customers]
         vault.forget_keys(ledger.ledger_id)
@@ -74,7 +74,7 @@ async def is_known(connection: Connection, ledger: Ledger, customer: str) -> boo
     return known
 
 
-async def _one_person(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
+async def one_person(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
     """Name all customers who are this person by merges."""
     groups = await groups_of(connection, ledger.ledger_id, ACCOUNTS, [customer])
     if not groups.members:

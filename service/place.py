@@ -4,7 +4,7 @@ What is said on the command line comes before the environment: with `--data`, DA
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +18,10 @@ from ledger.database import Connection, connect
 from ledger.errors import SchemaOutdated, SetupWrong, Unavailable
 from ledger.sealing import MasterKey
 from ledger.signer import Signer, read_seeds
+from service.addresses import add, listening_at, remove
 from service.embedded import EmbeddedPostgres
 from service.schema import check_schema
 from service.settings import Settings
-
-ADDRESS_FILE = "service.url"
 
 T = TypeVar("T")
 
@@ -94,15 +93,16 @@ class Place:
         except OSError as error:
             raise Unavailable(f"{self}: {error.strerror or type(error).__name__}") from error
 
-    def url(self) -> str:
-        """Say how the service is reached: publicly, else where one that runs on this data folder listens, else where
-        one would."""
+    @cached_property
+    def running_url(self) -> str | None:
+        """How the service is reached: publicly, else where one that runs on this data folder listens, if one does."""
         if self.settings.public_url:
             return self.settings.public_url.rstrip("/")
-        if self.embedded:
-            with suppress(OSError):
-                return (self.settings.data / ADDRESS_FILE).read_text().strip()
-        return url_of(self.settings.host, self.settings.port)
+        return listening_at(self.settings.data) if self.embedded else None
+
+    def url(self) -> str:
+        """Return how the service is reached, or would be if it ran with these settings."""
+        return self.running_url or url_of(self.settings.host, self.settings.port)
 
     @contextmanager
     def announced(self, url: str) -> Iterator[None]:
@@ -110,14 +110,11 @@ class Place:
         if not self.embedded:
             yield
             return
-        file = self.settings.data / ADDRESS_FILE
-        file.write_text(f"{url}\n")
+        add(self.settings.data, url)
         try:
             yield
         finally:
-            with suppress(OSError):
-                if file.read_text().strip() == url:  # another service may have come since
-                    file.unlink()
+            remove(self.settings.data, url)
 
     def __str__(self) -> str:
         """Name the database without its password."""
@@ -134,15 +131,15 @@ def settings_of(data: Path | None) -> Settings:
 
 
 @contextmanager
-def open_place(settings: Settings) -> Iterator[Place]:
+def open_place(settings: Settings, *, may_make: bool = False) -> Iterator[Place]:
     """Open the database that the settings name. An embedded one is started if nobody else has; that blocks.
 
-    Raises EmbeddedPostgresFailed.
+    Raises EmbeddedPostgresFailed, or NoData if there is none in the folder and the command is not one that makes one.
     """
     if settings.database_url:
         yield Place(settings.database_url.replace("postgres://", "postgresql://", 1), settings, embedded=False)
     else:
-        with EmbeddedPostgres.start(settings.data) as postgres:
+        with EmbeddedPostgres.start(settings.data, may_make=may_make) as postgres:
             yield Place(postgres.dsn(), settings, embedded=True, postgres=postgres)
 
 
@@ -151,12 +148,12 @@ def url_of(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def ask(data: Path | None, work: Callable[[Place, Connection], Coroutine[Any, Any, T]]) -> T:
+def ask(data: Path | None, work: Callable[[Place, Connection], Coroutine[Any, Any, T]], *, may_make: bool = False) -> T:
     """Do one piece of work on one connection to the database that `--data` or the environment names."""
 
     async def connected(place: Place) -> T:
         async with place.connection() as connection:
             return await work(place, connection)
 
-    with open_place(settings_of(data)) as place:
+    with open_place(settings_of(data), may_make=may_make) as place:
         return uvloop.run(connected(place))

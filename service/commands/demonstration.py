@@ -33,7 +33,7 @@ def show_demo(
     """
     settings = settings_of(data if data is not None else settings_of(None).data)
     note(f"Starting PostgreSQL in {settings.data.resolve()}")
-    with open_place(settings) as place:
+    with open_place(settings, may_make=True) as place:
         uvloop.run(_demonstrate(place, settings.port if port is None else port, once=once, as_json=as_json))
 
 

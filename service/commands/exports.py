@@ -77,7 +77,7 @@ def import_exported(
         return restored
 
     try:
-        restored = ask(data, work)
+        restored = ask(data, work, may_make=True)
     except Exception as error:
         if is_damage(error):
             raise ExportWrong("it is damaged or breaks off") from error

@@ -8,7 +8,7 @@ from rich.progress import TimeRemainingColumn
 
 from ledger import registry
 from ledger.database import Connection
-from ledger.errors import NotPromoted, RequestInvalid
+from ledger.errors import NotPromoted, SubjectUnknown
 from projections import generations, promotion, replay, store
 from projections.catalogue import BY_SUBJECT
 from projections.generations import Generation
@@ -41,7 +41,7 @@ def rebuild_views(
     ledger: Annotated[str | None, typer.Option(help="Make only this ledger again.", show_default=False)] = None,
     subject: Annotated[
         str | None,
-        typer.Option(help="Fold one subject again where readers see it; kind:ref or ref.", show_default=False),
+        typer.Option(help="Only fold this subject of --ledger again, in place; kind:ref or ref.", show_default=False),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors unless told.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would change and how long it takes.")] = False,
@@ -62,6 +62,8 @@ def rebuild_views(
         show_plan(scope, source, workers, data, as_json=as_json)
         return
     if subject is not None:
+        if ledger is None:
+            raise typer.BadParameter("it is needed with --subject", param_hint="--ledger")
         _fold_again(subject, ledger, data, as_json=as_json)
         return
 
@@ -136,28 +138,25 @@ def show_comparison(comparison: Comparison) -> None:
         note(f"{len(comparison.subjects) - SUBJECTS_SHOWN_MAX:,} more subjects with --json.")
 
 
-def _fold_again(subject: str, ledger: str | None, data: Data, *, as_json: bool) -> None:
-    """Fold one subject again from its facts, where readers see it."""
+def _fold_again(subject: str, ledger: str, data: Data, *, as_json: bool) -> None:
+    """Fold one subject of a ledger again from its facts, where readers see it."""
 
     async def work(_place: Place, connection: Connection) -> list[str]:
-        chosen = await registry.all_ledgers(connection)
-        if ledger is not None:
-            chosen = [await registry.find_ledger(connection, ledger)]
+        one = await registry.find_ledger(connection, ledger)
         kind, _, rest = subject.partition(":")
-        wanted = [(kind, rest)] if kind in BY_SUBJECT else [(one, subject) for one in BY_SUBJECT]
+        wanted = [(kind, rest)] if kind in BY_SUBJECT else [(each, subject) for each in BY_SUBJECT]
         done = []
-        for one in chosen:
-            async with connection.transaction():
-                await store.hold_checkpoint(connection, one.ledger_id)
-                for subject_kind, ref in wanted:
-                    if await connection.fetchval(IS_TOLD, one.ledger_id, subject_kind, ref):
-                        await refold_subjects(connection, one.ledger_id, subject_kind, [ref])
-                        done.append(f"{one.name} {subject_kind} {ref}")
+        async with connection.transaction():
+            await store.hold_checkpoint(connection, one.ledger_id)
+            for subject_kind, ref in wanted:
+                if await connection.fetchval(IS_TOLD, one.ledger_id, subject_kind, ref):
+                    await refold_subjects(connection, one.ledger_id, subject_kind, [ref])
+                    done.append(f"{one.name} {subject_kind} {ref}")
         return done
 
     done = ask(data, work)
     if not done:
-        raise RequestInvalid(f"nothing is told about {subject}")
+        raise SubjectUnknown(f"{subject}; kinds are {', '.join(sorted(BY_SUBJECT))}")
     if as_json:
         show_json({"folded": done})
     else:

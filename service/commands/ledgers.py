@@ -12,7 +12,7 @@ from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from ledger.read import tail
 from ledger.registry import InboundConnection, Ledger
-from service.commands.screen import AsJson, Data, InLedger, note, show, show_done, show_json, show_table
+from service.commands.screen import AsJson, Data, InLedger, note, note_guess, show, show_done, show_json, show_table
 from service.place import Place, ask
 
 ledgers = typer.Typer(help="Ledgers: a log for each tenant.", no_args_is_help=True)
@@ -57,7 +57,7 @@ def create_ledger(
     as_json: AsJson = False,
 ) -> None:
     """Make a ledger. It can neither be renamed nor removed."""
-    made = ask(data, lambda _place, connection: registry.create_ledger(connection, name))
+    made = ask(data, lambda _place, connection: registry.create_ledger(connection, name), may_make=True)
     if as_json:
         show_json({"ledger": made.name})
     else:
@@ -108,6 +108,7 @@ def create_connection(
             header=header,
             secret=given,
         )
+        note_guess(place)
         return {**_shown(made), "secret": made.secrets[-1].decode(), **_address(place, made.connection_id)}
 
     made = ask(data, work)

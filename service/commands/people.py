@@ -6,32 +6,41 @@ import typer
 
 from ledger import registry
 from ledger.database import Connection
+from ledger.registry import Ledger
 from ledger.vault import Vault
 from projections.conflicts import DEFAULT_POLICY, POLICIES, policies_of
 from projections.projector import catch_up
 from service.adjusting import Words
-from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
-from service.erasure import Erasure, erase
+from service.commands.screen import AsJson, Data, InLedger, Yes, confirm, show, show_json, show_table
+from service.erasure import Erasure, erase, is_known, one_person
 from service.place import Place, ask
 from service.settling import Settling, settle_by
 from service.unmerging import Parted, unmerge
+from service.window.reading import Reader, candidates, only
 
 policies = typer.Typer(help="Policies: which of the events that share a key is folded.", no_args_is_help=True)
 
 
 def erase_customer(
     ledger: InLedger,
-    customer: Annotated[str, typer.Option("--customer", help="source:org:id", show_default=False)],
+    customer: Annotated[str, typer.Option("--customer", help="Their id, whole or bare.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; it is written into the ledger.")] = "",
+    yes: Yes = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forget a customer, and whoever was merged with them: what was sealed of them can be opened by nobody any more."""
+    """Forget a customer, and whoever was merged with them: the keys of their personal data are destroyed.
+
+    Asks on a terminal: nobody can undo it.
+    """
 
     async def work(place: Place, connection: Connection) -> Erasure:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
-        done = await erase(connection, Vault(place.master_key), found, customer, by="operator", reason=reason)
+        name = await _known(connection, found, customer)
+        people = ", ".join(await one_person(connection, found, name))
+        confirm(f"Destroy the keys of all personal data of {people}, for ever?", yes=yes)
+        done = await erase(connection, Vault(place.master_key), found, name, by="operator", reason=reason)
         await catch_up(connection, found.ledger_id)
         return done
 
@@ -46,7 +55,9 @@ def erase_customer(
 
 def unmerge_customer(
     ledger: InLedger,
-    customer: Annotated[str, typer.Option("--customer", help="The victim of the merge.", show_default=False)],
+    customer: Annotated[
+        str, typer.Option("--customer", help="The victim of the merge; its id, whole or bare.", show_default=False)
+    ],
     author: Annotated[str, typer.Option(help="Who asks for it; sealed.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; sealed.", show_default=False)],
     data: Data = None,
@@ -58,7 +69,8 @@ def unmerge_customer(
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
         words = Words("operator", author, reason)
-        done = await unmerge(connection, Vault(place.master_key), found, customer, words)
+        name = await _known(connection, found, customer)
+        done = await unmerge(connection, Vault(place.master_key), found, name, words)
         await catch_up(connection, found.ledger_id)
         return done
 
@@ -67,6 +79,12 @@ def unmerge_customer(
         show_json(done._asdict())
     else:
         show(f"{done.customer} is no longer {done.survivor}; the act stands at position {done.position}.")
+
+
+async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
+    """Return the id of a known customer, given whole or bare. Raises SubjectUnknown, RequestInvalid."""
+    refs = await candidates(Reader(connection, ledger, "operator"), name)
+    return only([ref for ref in refs if await is_known(connection, ledger, ref)], name)
 
 
 @policies.command("set")

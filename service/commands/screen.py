@@ -22,6 +22,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ledger.errors import NotConfirmed
+
 PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
 
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
@@ -37,6 +39,7 @@ Data = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; without a terminal nobody is asked anyway.")]
 InLedger = Annotated[str, typer.Option("--ledger", help="The ledger's name.", show_default=False)]
 
 
@@ -80,6 +83,18 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     OUT.print(table, markup=False)
+
+
+def note_guess(place: Any) -> None:
+    """Say that a URL is a guess, where no service is known to run."""
+    if place.running_url is None:
+        note("No service seems to run here; the URL is where `loyalty serve` would listen (or set LOYALTY_PUBLIC_URL).")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal before what cannot be undone; a script is not asked. Raises NotConfirmed for a no."""
+    if not yes and sys.stdin.isatty() and ERR.is_terminal and not typer.confirm(question, err=True):
+        raise NotConfirmed
 
 
 class RateColumn(ProgressColumn):

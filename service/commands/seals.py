@@ -11,7 +11,7 @@ from ledger.errors import KeyWrong, NotSealedYet, Unsealable
 from ledger.heads import Signed
 from ledger.kept import SCISSORS_CLOSE, SCISSORS_OPEN
 from ledger.registry import Ledger
-from service.commands.screen import AsJson, Data, InLedger, note, show, show_done, show_json, show_table
+from service.commands.screen import AsJson, Data, InLedger, note, note_guess, show, show_done, show_json, show_table
 from service.place import Place, ask
 from service.publishing import hand_out
 from service.window.proofs import cosigned_note
@@ -179,6 +179,7 @@ def publish_log(ledger: InLedger, data: Data = None, as_json: AsJson = False) ->
 
     async def work(place: Place, connection: Connection) -> str:
         token = await public_logs.publish(connection, await registry.find_ledger(connection, ledger))
+        note_guess(place)
         return f"{place.url()}/v1/logs/{token}"
 
     url = ask(data, work)

@@ -39,7 +39,7 @@ def serve(
             running.exit_at_last()
             note("Stopping: requests under way are finished first.")
 
-    with open_place(settings) as place:
+    with open_place(settings, may_make=True) as place:
         uvloop.run(work(place))
 
 
@@ -58,7 +58,7 @@ def project(data: Data = None, as_json: AsJson = False) -> None:
 
 def migrate(data: Data = None, as_json: AsJson = False) -> None:
     """Bring the ledger's schema to this version. Needs the database's owner, not the role of the service."""
-    with open_place(settings_of(data)) as place:
+    with open_place(settings_of(data), may_make=True) as place:
         schema = uvloop.run(place.migrate())
         done = f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {schema}."
         show_done({"database": str(place), "schema": schema}, done, as_json=as_json)

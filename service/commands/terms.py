@@ -8,14 +8,19 @@ import typer
 
 from ledger import registry
 from ledger.database import Connection
+from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.registry import Ledger
 from ledger.vault import Vault
 from projections import generations
 from projections.projector import catch_up
 from service.commands.screen import AsJson, Data, InLedger, show, show_json, show_table
 from service.place import Place, ask
 from service.terms import PROGRAMMES, VERSIONS, Set, set_terms
+from service.window.programmes import find_programme
+from service.window.reading import Reader
 
 PROGRAMMES_MAX = 10_000
+NAMED_MAX = 20
 
 terms = typer.Typer(help="Terms of programmes: time zone, expiry, what a point is worth.", no_args_is_help=True)
 
@@ -23,7 +28,7 @@ terms = typer.Typer(help="Terms of programmes: time zone, expiry, what a point i
 @terms.command("set")
 def set_one(
     ledger: InLedger,
-    programme: Annotated[str, typer.Option(help="source:org:programme", show_default=False)],
+    programme: Annotated[str, typer.Option(help="Its id, whole or bare.", show_default=False)],
     effective_from: Annotated[str, typer.Option(help="From this day on, in the time zone; or a time with a zone.")],
     time_zone: Annotated[str, typer.Option(help="IANA name, such as Asia/Kolkata.")],
     expiry: Annotated[str, typer.Option(help="never, fixed or sliding.")] = "never",
@@ -38,7 +43,10 @@ def set_one(
     ] = "lapse",
     reversal_grace_days: Annotated[int, typer.Option(help="With --reversal grace.")] = 0,
     transfer_grace_days: Annotated[int | None, typer.Option(help="How long half a transfer may be missing.")] = None,
-    existing_lots: Annotated[bool, typer.Option(help="Change lots earned before, too.")] = False,
+    existing_lots: Annotated[bool, typer.Option("--existing-lots", help="Change lots earned before, too.")] = False,
+    new_programme: Annotated[
+        bool, typer.Option("--new-programme", help="Nothing was told of it yet; source:org:programme.")
+    ] = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +67,9 @@ def set_one(
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_live(connection)
         vault = Vault(place.master_key)
-        done = await set_terms(connection, vault, found, programme, said, by="operator")
+        await catch_up(connection, found.ledger_id)
+        name = programme if new_programme else await _known(connection, found, programme)
+        done = await set_terms(connection, vault, found, name, said, by="operator")
         await catch_up(connection, found.ledger_id)
         return done
 
@@ -68,6 +78,19 @@ def set_one(
         show_json(done._asdict())
     else:
         show(f"Set the terms of {done.programme}; the act stands at position {done.position}.")
+
+
+async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
+    """Return the id of a programme that has events or terms. Raises RequestInvalid, which names the known ones."""
+    try:
+        return await find_programme(Reader(connection, ledger, "operator"), name)
+    except SubjectUnknown:
+        rows = await connection.fetch(PROGRAMMES, ledger.ledger_id, "", NAMED_MAX)
+        there = ", ".join(row["id"] for row in rows) or "none"
+        raise RequestInvalid(
+            f"nothing is known of the programme {name}; known are: {there}. --new-programme sets terms before the "
+            "first event"
+        ) from None
 
 
 @terms.command("list")

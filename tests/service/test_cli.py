@@ -197,7 +197,7 @@ def test_terms_that_were_set_are_listed(served: Served) -> None:
     named = ("--ledger", "acme", "--programme", "capillary:1:gold", "--time-zone", "Asia/Kolkata")
     said = ("--expiry", "fixed", "--years", "1", "--round-to-end-of", "march", "--ratio", "0.50", "--currency", "INR")
 
-    served.ask("terms", "set", *named, "--effective-from", "2026-01-01", *said)
+    served.ask("terms", "set", *named, "--effective-from", "2026-01-01", *said, "--new-programme")
 
     [terms] = [one for one in served.ask("terms", "list", "--ledger", "acme") if one["programme"] == "capillary:1:gold"]
     assert (terms["effective_from"], terms["time_zone"]) == ("2025-12-31T18:30:00+00:00", "Asia/Kolkata")
@@ -377,3 +377,65 @@ def test_a_database_url_with_a_port_that_is_none_is_told_in_one_line() -> None:
 
     assert "DATABASE_URL cannot be read" in line
     assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("ledger", "list"), ("reconcile", "--ledger=acme"), ("import", "-", "--connection=x")],
+)
+def test_a_command_in_the_wrong_folder_makes_no_database(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    folder = tmp_path / "typo"
+
+    line = refusal(*arguments, "--data", str(folder), code=3)
+
+    assert str(folder) in line
+    assert "--data DIR" in line
+    assert not folder.exists()
+
+
+def test_a_service_that_stops_leaves_the_address_of_another(served: Served) -> None:
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--no-project", "--data", served.folder]
+    process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    second = process.stdout.readline().split()[-1]
+
+    both = served.connection()["url"]
+    process.terminate()
+    process.stdout.close()
+    assert process.wait(COMMAND_SECONDS_MAX) == 0
+
+    assert both.startswith(second)
+    assert served.connection()["url"].startswith(served.url)
+
+
+def test_an_address_at_which_nothing_listens_is_said_to_be_a_guess(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    place = ("--data", str(folder))
+    assert loyalty("ledger", "create", "acme", *place).code == 0
+    (folder / "service.url").write_text("http://127.0.0.1:1\n")  # of a service that was killed
+
+    run = loyalty("connection", "create", "--ledger=acme", "--source=capillary", "--json", *place)
+
+    assert json.loads(run.out)["url"].startswith("http://127.0.0.1:8080/")
+    assert "No service seems to run here" in run.err
+
+
+def test_terms_of_an_unknown_programme_are_refused_and_the_known_ones_named(served: Served) -> None:
+    served.import_file(ISSUED, served.connection())
+    said = ("--effective-from=2026-01-01", "--time-zone=UTC", "--ledger=acme")
+    before = served.ask("digest", "--ledger=acme")["position"]
+
+    line = refusal("terms", "set", "--programme=capillary:150956:9999", *said, "--data", served.folder, code=2)
+
+    assert "capillary:150956:838" in line
+    assert "--new-programme" in line
+    assert served.ask("digest", "--ledger=acme")["position"] == before
+    assert served.ask("terms", "set", "--programme=838", *said)["programme"] == "capillary:150956:838"
+
+
+def test_one_subject_is_folded_again_in_the_ledger_that_is_named(served: Served) -> None:
+    served.import_file(ISSUED, served.connection())
+    subject = "--subject=account:capillary:150956:87884897"
+
+    assert loyalty("rebuild", subject, "--data", served.folder).code == 2
+    assert served.ask("rebuild", subject, "--ledger=acme") == {"folded": ["acme account capillary:150956:87884897"]}

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,8 @@ def test_a_claim_is_adopted_and_the_adoption_taken_back(office: Office) -> None:
         "points": "20",
         "position": 5,
         "outcome": "appended",
+        "before": "970",
+        "after": "990",
     }
     assert again.out.endswith("It had been made before.\n")
     assert [run.code for run in (after, back, reopened, fewer)] == [0, 0, 1, 0]
@@ -118,6 +121,25 @@ def test_an_adjustment_that_is_not_one_is_refused(office: Office) -> None:
     nobody = office.run("adjust", "--ledger", "acme", "capillary:9001:404:77:points", "--points", "5", *words)
 
     assert [run.code for run in (both, silent, nobody)] == [2, 2, 3]
+
+
+def test_more_than_is_available_is_taken_away_only_on_request(office: Office) -> None:
+    words = ("--author", "Jane Roe", "--reason", "why not", "--ledger", "acme", "--json")
+
+    planned = json.loads(office.run("adjust", ANN, "--points", "7", "--dry-run", *words).out)
+    available = Decimal(planned["before"])
+    refused = office.run("adjust", ANN, f"--points={-available - 5}", *words)
+    made = json.loads(office.run("adjust", ANN, f"--points={-available - 5}", "--allow-debt", *words).out)
+    back = json.loads(office.run("adjust", ANN, "--reverse", made["adjustment"], *words).out)
+    again = json.loads(office.run("adjust", ANN, "--reverse", made["adjustment"], *words).out)
+
+    assert planned["dry_run"]
+    assert Decimal(planned["after"]) - available == Decimal(7)
+    assert (refused.code, refused.out) == (2, "")
+    assert "leaves a debt of 5; --allow-debt does it" in refused.err
+    assert (Decimal(made["before"]), made["after"]) == (available, "-5")
+    assert (back["before"], Decimal(back["after"])) == ("-5", available)
+    assert (again["outcome"], again["before"]) == ("duplicate", again["after"])
 
 
 def test_a_statement_of_balances_is_compared(office: Office, tmp_path: Path) -> None:

@@ -310,3 +310,12 @@ def installed_postgres() -> Path:
     if not found:
         pytest.skip("this machine has no PostgreSQL of its own")
     return found[-1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root leaves a copy that belongs to root")
+def test_a_folder_that_root_has_copied_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres.password").write_text("x")
+
+    with pytest.raises(EmbeddedPostgresFailed, match="belongs to root, as after `cp -r`.*copy with `cp -a`"):
+        EmbeddedPostgres.start(tmp_path)

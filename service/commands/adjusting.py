@@ -77,7 +77,7 @@ def adjust_account(
     if as_json:
         show_json({**done, **figures})
         return
-    balances = "{account}: {points}, {before} before, {after} after".format_map(done | figures)
+    balances = "{account}: {points}; {before} before, {after} after".format_map(done | figures)
     if dry_run:
         show(f"{balances}. Dry run: nothing is changed.")
     else:

@@ -317,5 +317,5 @@ def test_a_folder_that_root_has_copied_is_refused_in_one_sentence(tmp_path: Path
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres.password").write_text("x")
 
-    with pytest.raises(EmbeddedPostgresFailed, match="belongs to root, as after `cp -r`.*copy with `cp -a`"):
+    with pytest.raises(EmbeddedPostgresFailed, match=r"belongs to root, as after `cp -r`.*copy with `cp -a`"):
         EmbeddedPostgres.start(tmp_path)

@@ -170,7 +170,7 @@ def batched(subjects: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 async def find_customers(request: web.Request) -> web.Response:
     """GET /v1/customers?email= or ?mobile= or ?external_id=: the refs of customers who were ever named by it, by a
-    keyed hash of it; the value itself stands nowhere. "merged_into" is who they are now, after all merges. It is
+    keyed hash of it; the value itself stands nowhere. "merged_into" is who a merged one is now. It is
     answered as of now only."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
@@ -183,7 +183,8 @@ async def find_customers(request: web.Request) -> web.Response:
         cursor = encode_cursor(customers[-1]) if len(customers) == limit else None
         rows = await read.connection.fetch(SURVIVORS, read.ledger.ledger_id, customers)
         survivors = {row["customer"]: row["survivor"] for row in rows}
-        items = [{"customer": customer, "merged_into": survivors.get(customer)} for customer in customers]
+        merged = {customer: {"merged_into": survivor} for customer, survivor in survivors.items()}
+        items = [{"customer": customer, **merged.get(customer, {})} for customer in customers]
         return page(items, cursor, **await reach(read))
 
 

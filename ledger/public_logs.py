@@ -5,27 +5,33 @@ value, but how much happened when, of which kind, and commitments to what.
 """
 
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
+from ledger.bindings import is_bound, mac_of
 from ledger.database import Connection
 from ledger.errors import LedgerUnknown
 from ledger.registry import Ledger
+from ledger.sealing import MasterKey
 
 TOKEN_BYTES = 18
 
-CREATE = "INSERT INTO ledger.public_logs (ledger_id, token) VALUES ($1, $2)"
+CREATE = """
+    INSERT INTO ledger.public_logs (ledger_id, token, created_at, withdrawn_at, mac) VALUES ($1, $2, $3, $4, $5)
+"""
 LIST = """
     SELECT token, created_at FROM ledger.public_logs WHERE ledger_id = $1 AND withdrawn_at IS NULL ORDER BY created_at
 """
 FIND = """
-    SELECT p.ledger_id, l.name FROM ledger.public_logs p JOIN ledger.ledgers l USING (ledger_id)
+    SELECT p.ledger_id, l.name, p.token, p.created_at, p.withdrawn_at, p.mac
+      FROM ledger.public_logs p JOIN ledger.ledgers l USING (ledger_id)
      WHERE p.token = $1 AND p.withdrawn_at IS NULL
 """
 WITHDRAW = """
     UPDATE ledger.public_logs SET withdrawn_at = now() WHERE ledger_id = $1 AND token = $2 AND withdrawn_at IS NULL
-    RETURNING true
+    RETURNING ledger_id, token, created_at, withdrawn_at
 """
+BIND = "UPDATE ledger.public_logs SET mac = $3 WHERE ledger_id = $1 AND token = $2"
 
 
 class PublicLog(NamedTuple):
@@ -33,10 +39,11 @@ class PublicLog(NamedTuple):
     created_at: datetime
 
 
-async def publish(connection: Connection, ledger: Ledger) -> str:
+async def publish(connection: Connection, master_key: MasterKey, ledger: Ledger) -> str:
     """Make an address, and give its unguessable part."""
     token = secrets.token_urlsafe(TOKEN_BYTES).replace("-", "a").replace("_", "b")
-    await connection.execute(CREATE, ledger.ledger_id, token)
+    row = {"ledger_id": ledger.ledger_id, "token": token, "created_at": datetime.now(UTC), "withdrawn_at": None}
+    await connection.execute(CREATE, *row.values(), mac_of(master_key, "public_logs", row))
     return token
 
 
@@ -45,15 +52,18 @@ async def list_published(connection: Connection, ledger: Ledger) -> list[PublicL
     return [PublicLog(*row) for row in await connection.fetch(LIST, ledger.ledger_id)]
 
 
-async def find_published(connection: Connection, token: str) -> Ledger:
-    """Give the ledger that an address shows. Raises LedgerUnknown."""
+async def find_published(connection: Connection, master_key: MasterKey, token: str) -> Ledger:
+    """Give the ledger that an address shows. Raises LedgerUnknown, also if others made the address in the database."""
     row = await connection.fetchrow(FIND, token)
-    if row is None:
+    if row is None or not is_bound(master_key, "public_logs", row):
         raise LedgerUnknown
-    return Ledger(*row)
+    return Ledger(row["ledger_id"], row["name"])
 
 
-async def withdraw(connection: Connection, ledger: Ledger, token: str) -> None:
+async def withdraw(connection: Connection, master_key: MasterKey, ledger: Ledger, token: str) -> None:
     """Close an address. Raises LedgerUnknown if there is none such."""
-    if not await connection.fetchval(WITHDRAW, ledger.ledger_id, token):
-        raise LedgerUnknown
+    async with connection.transaction():
+        row = await connection.fetchrow(WITHDRAW, ledger.ledger_id, token)
+        if row is None:
+            raise LedgerUnknown
+        await connection.execute(BIND, ledger.ledger_id, token, mac_of(master_key, "public_logs", row))

@@ -2,14 +2,16 @@
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import asyncpg
 
+from ledger.bindings import is_bound, mac_of, secret_place
 from ledger.credentials import SCHEMES, check_header, check_secret, make_secret
 from ledger.database import Connection
 from ledger.errors import BadCredentials, ConnectionUnknown, LedgerUnknown, NameTaken, RequestInvalid
@@ -35,32 +37,47 @@ CREATE_LEDGER = """
 FIND_LEDGER = "SELECT ledger_id, name FROM ledger.ledgers WHERE name = $1"
 LIST_LEDGERS = "SELECT ledger_id, name FROM ledger.ledgers ORDER BY ledger_id"
 CREATE_CONNECTION = """
-    INSERT INTO ledger.connections (ledger_id, connection_id, source, kind, scheme, header, secrets)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    INSERT INTO ledger.connections
+           (ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, mac)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 FIND_CONNECTION = """
-    SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.disabled_at
+    SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.created_at,
+           c.disabled_at, c.mac
       FROM ledger.connections c JOIN ledger.ledgers l USING (ledger_id) WHERE c.connection_id = $1
 """
 LIST_CONNECTIONS = """
-    SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.disabled_at
+    SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.created_at,
+           c.disabled_at, c.mac
       FROM ledger.connections c JOIN ledger.ledgers l USING (ledger_id) WHERE c.ledger_id = $1
      ORDER BY c.created_at, c.connection_id
 """
-SET_SECRETS = "UPDATE ledger.connections SET secrets = $3 WHERE ledger_id = $1 AND connection_id = $2"
+SET_SECRETS = """
+    UPDATE ledger.connections SET secrets = $3 WHERE ledger_id = $1 AND connection_id = $2
+    RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at
+"""
+BIND_CONNECTION = "UPDATE ledger.connections SET mac = $3 WHERE ledger_id = $1 AND connection_id = $2"
 DISABLE_CONNECTION = """
     UPDATE ledger.connections SET disabled_at = coalesce(disabled_at, now())
-     WHERE ledger_id = $1 AND connection_id = $2 RETURNING true
+     WHERE ledger_id = $1 AND connection_id = $2
+    RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at
 """
-CREATE_KEY = "INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes) VALUES ($1, $2, $3, $4)"
+CREATE_KEY = """
+    INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, mac)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
 FIND_KEY = """
-    SELECT k.ledger_id, l.name, k.secret_hash, k.scopes FROM ledger.api_keys k JOIN ledger.ledgers l USING (ledger_id)
-     WHERE k.key_id = $1 AND k.revoked_at IS NULL
+    SELECT k.ledger_id, l.name, k.key_id, k.secret_hash, k.scopes, k.created_at, k.revoked_at, k.mac
+      FROM ledger.api_keys k JOIN ledger.ledgers l USING (ledger_id) WHERE k.key_id = $1 AND k.revoked_at IS NULL
 """
 REVOKE_KEY = """
     UPDATE ledger.api_keys SET revoked_at = coalesce(revoked_at, now())
-     WHERE ledger_id = $1 AND key_id = $2 RETURNING true
+     WHERE ledger_id = $1 AND key_id = $2
+    RETURNING ledger_id, key_id, secret_hash, scopes, created_at, revoked_at
 """
+BIND_KEY = "UPDATE ledger.api_keys SET mac = $3 WHERE ledger_id = $1 AND key_id = $2"
+
+_log = logging.getLogger(__name__)
 
 
 class Ledger(NamedTuple):
@@ -146,9 +163,19 @@ async def create_connection(
     kind = None if kind is None else _known_kind(vendor, kind)
     chosen = check_secret(scheme, make_secret(scheme) if secret is None else secret)
     made = InboundConnection(ledger, secrets.token_hex(16), source, kind, scheme, header, (chosen,), None)
-    await connection.execute(
-        CREATE_CONNECTION, ledger.ledger_id, made.connection_id, source, kind, scheme, header, [master_key.seal(chosen)]
-    )
+    place = secret_place(ledger.ledger_id, made.connection_id)
+    row = {
+        "ledger_id": ledger.ledger_id,
+        "connection_id": made.connection_id,
+        "source": source,
+        "kind": kind,
+        "scheme": scheme,
+        "header": header,
+        "secrets": [master_key.seal(chosen, place)],
+        "created_at": datetime.now(UTC),
+        "disabled_at": None,
+    }
+    await connection.execute(CREATE_CONNECTION, *row.values(), mac_of(master_key, "connections", row))
     return made
 
 
@@ -162,16 +189,22 @@ def _known_kind(vendor: Vendor, kind: str) -> str:
 
 
 async def find_connection(connection: Connection, master_key: MasterKey, connection_id: str) -> InboundConnection:
-    """Find a connection by its id. Raises ConnectionUnknown, also when it is disabled."""
+    """Find a connection by its id. Raises ConnectionUnknown, also when it is disabled, or was made or changed in the
+    database by others."""
     row = await connection.fetchrow(FIND_CONNECTION, connection_id)
     if row is None or row["disabled_at"] is not None:
+        raise ConnectionUnknown(connection_id)
+    if not is_bound(master_key, "connections", row):
+        _log.error("connection %s was made or changed in the database, not by this service: refused", connection_id)
         raise ConnectionUnknown(connection_id)
     return _opened(row, master_key)
 
 
 async def list_connections(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[InboundConnection]:
-    """List a ledger's connections, oldest first, disabled ones too."""
-    return [_opened(row, master_key) for row in await connection.fetch(LIST_CONNECTIONS, ledger.ledger_id)]
+    """List a ledger's connections, oldest first, disabled ones too; not those that were made or changed in the database
+    by others: `bindings.check_bindings` names them."""
+    rows = await connection.fetch(LIST_CONNECTIONS, ledger.ledger_id)
+    return [_opened(row, master_key) for row in rows if is_bound(master_key, "connections", row)]
 
 
 async def add_secret(
@@ -194,24 +227,37 @@ async def drop_old_secrets(connection: Connection, master_key: MasterKey, inboun
     await _set_secrets(connection, master_key, inbound, inbound.secrets[-1:])
 
 
-async def disable_connection(connection: Connection, ledger: Ledger, connection_id: str) -> None:
+async def disable_connection(connection: Connection, master_key: MasterKey, ledger: Ledger, connection_id: str) -> None:
     """Stop taking deliveries over a connection; nothing it brought is touched. Raises ConnectionUnknown."""
-    if not await connection.fetchval(DISABLE_CONNECTION, ledger.ledger_id, connection_id):
-        raise ConnectionUnknown(connection_id)
+    async with connection.transaction():
+        row = await connection.fetchrow(DISABLE_CONNECTION, ledger.ledger_id, connection_id)
+        if row is None:
+            raise ConnectionUnknown(connection_id)
+        mac = mac_of(master_key, "connections", row)
+        await connection.execute(BIND_CONNECTION, ledger.ledger_id, connection_id, mac)
 
 
-async def create_key(connection: Connection, ledger: Ledger, scopes: Sequence[str]) -> str:
+async def create_key(connection: Connection, master_key: MasterKey, ledger: Ledger, scopes: Sequence[str]) -> str:
     """Make an API key of a ledger and tell it, this once. Raises RequestInvalid for an unknown scope or none."""
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         raise RequestInvalid(f"a scope is one of {', '.join(SCOPES)}: {', '.join(unknown) or 'none given'}")
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    await connection.execute(CREATE_KEY, ledger.ledger_id, key_id, _hash(secret), sorted(set(scopes)))
+    row = {
+        "ledger_id": ledger.ledger_id,
+        "key_id": key_id,
+        "secret_hash": _hash(secret),
+        "scopes": sorted(set(scopes)),
+        "created_at": datetime.now(UTC),
+        "revoked_at": None,
+    }
+    await connection.execute(CREATE_KEY, *row.values(), mac_of(master_key, "api_keys", row))
     return f"ll_{key_id}_{secret}"
 
 
-async def find_key(connection: Connection, key: str) -> Access:
-    """Return what a key opens. Raises BadCredentials; a wrong secret takes as long as an unknown key."""
+async def find_key(connection: Connection, master_key: MasterKey, key: str) -> Access:
+    """Return what a key opens. Raises BadCredentials, also for a key that others made or changed in the database;
+    a wrong secret takes as long as an unknown key."""
     match = KEY.fullmatch(key)
     if match is None:
         raise BadCredentials
@@ -220,23 +266,35 @@ async def find_key(connection: Connection, key: str) -> Access:
     expected = row["secret_hash"] if row else bytes(32)
     if not hmac.compare_digest(_hash(secret), expected) or row is None:
         raise BadCredentials
+    if not is_bound(master_key, "api_keys", row):
+        _log.error("API key %s was made or changed in the database, not by this service: refused", key_id)
+        raise BadCredentials
     return Access(Ledger(row["ledger_id"], row["name"]), key_id, frozenset(row["scopes"]))
 
 
-async def revoke_key(connection: Connection, ledger: Ledger, key_id: str) -> None:
+async def revoke_key(connection: Connection, master_key: MasterKey, ledger: Ledger, key_id: str) -> None:
     """Make a key open nothing any more. Raises RequestInvalid if the ledger has no such key."""
-    if not await connection.fetchval(REVOKE_KEY, ledger.ledger_id, key_id):
-        raise RequestInvalid(f"no key {key_id!r}")
+    async with connection.transaction():
+        row = await connection.fetchrow(REVOKE_KEY, ledger.ledger_id, key_id)
+        if row is None:
+            raise RequestInvalid(f"no key {key_id!r}")
+        await connection.execute(BIND_KEY, ledger.ledger_id, key_id, mac_of(master_key, "api_keys", row))
 
 
 async def _set_secrets(
     connection: Connection, master_key: MasterKey, inbound: InboundConnection, kept: Sequence[bytes]
 ) -> None:
-    sealed = [master_key.seal(secret) for secret in kept]
-    await connection.execute(SET_SECRETS, inbound.ledger.ledger_id, inbound.connection_id, sealed)
+    named = inbound.ledger.ledger_id, inbound.connection_id
+    sealed = [master_key.seal(secret, secret_place(*named)) for secret in kept]
+    async with connection.transaction():
+        row = await connection.fetchrow(SET_SECRETS, *named, sealed)
+        if row is None:
+            raise ConnectionUnknown(inbound.connection_id)
+        await connection.execute(BIND_CONNECTION, *named, mac_of(master_key, "connections", row))
 
 
 def _opened(row: asyncpg.Record, master_key: MasterKey) -> InboundConnection:
+    place = secret_place(row["ledger_id"], row["connection_id"])
     return InboundConnection(
         Ledger(row["ledger_id"], row["name"]),
         row["connection_id"],
@@ -244,7 +302,7 @@ def _opened(row: asyncpg.Record, master_key: MasterKey) -> InboundConnection:
         row["kind"],
         row["scheme"],
         row["header"],
-        tuple(master_key.open(sealed) for sealed in row["secrets"]),
+        tuple(master_key.open(sealed, place) for sealed in row["secrets"]),
         row["disabled_at"],
     )
 

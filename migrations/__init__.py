@@ -1,7 +1,11 @@
 """The schema of the truth, by Alembic, in SQL written by hand. A projection's table is never made here."""
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+Bind = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 
 
 @cache
@@ -11,8 +15,12 @@ def head() -> str:
     return newest.name.removeprefix("r").partition("_")[0]
 
 
-async def upgrade(dsn: str) -> str:
-    """Bring the schema `ledger` of the database at `dsn` to the newest revision, one migrator at a time; name it."""
+async def upgrade(dsn: str, bind: Bind | None = None) -> str:
+    """Bring the schema `ledger` of the database at `dsn` to the newest revision, one migrator at a time; name it.
+
+    `bind` takes a table of configuration and a row that an earlier version wrote, and returns the columns that bind it
+    to the master key; see ledger/bindings.py. Without it, such rows are not migrated: raises LookupError.
+    """
     from migrations import upgrading
 
-    return await upgrading.upgrade(dsn)
+    return await upgrading.upgrade(dsn, bind)

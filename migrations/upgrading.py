@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from migrations import head
+from migrations import Bind, head
 
 ONE_MIGRATOR_AT_A_TIME = 1819239277
 HANDED_OVER = """
@@ -26,15 +26,15 @@ def config() -> Config:
     return settings
 
 
-async def upgrade(dsn: str) -> str:
-    """Bring the schema `ledger` of the database at `dsn` to the newest revision, one migrator at a time; name it."""
+async def upgrade(dsn: str, bind: Bind | None) -> str:
+    """Do what `migrations.upgrade` says."""
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, timeout=60), poolclass=NullPool
     )
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_MIGRATOR_AT_A_TIME})
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(_upgrade, bind)
     finally:
         await engine.dispose()
     return head()
@@ -46,9 +46,10 @@ def become_owner(connection: Connection) -> None:
         connection.execute(text("SET LOCAL ROLE loyalty_owner"))
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, bind: Bind | None) -> None:
     settings = config()
     settings.attributes["connection"] = connection
+    settings.attributes["bind"] = bind
     become_owner(connection)
     if MigrationContext.configure(connection, opts={"version_table_schema": "public"}).get_current_revision() != head():
         command.upgrade(settings, "head")

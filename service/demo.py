@@ -98,11 +98,11 @@ async def _key(place: Place, connection: Connection, ledger: Ledger) -> str:
     file = place.settings.data / KEY_FILE
     try:
         key = file.read_text().strip()
-        if (await registry.find_key(connection, key)).ledger == ledger:
+        if (await registry.find_key(connection, place.master_key, key)).ledger == ledger:
             return key
     except (FileNotFoundError, BadCredentials):
         pass
-    key = await registry.create_key(connection, ledger, ["read"])
+    key = await registry.create_key(connection, place.master_key, ledger, ["read"])
     file.unlink(missing_ok=True)
     file.touch(mode=0o600, exist_ok=False)
     file.write_text(f"{key}\n")

@@ -103,7 +103,7 @@ class House:
         if not registry.KEY.fullmatch(key):  # no connection of the pool is needed to know that
             raise BadCredentials
         async with self.pool.acquire() as connection:
-            return await registry.find_key(connection, key)
+            return await registry.find_key(connection, self.master_key, key)
 
     async def caller(self, request: web.Request, scope: str, *or_scopes: str, basic: bool = False) -> Access:
         """Return what the key of a request opens; it must carry one of the scopes, see `check_scopes`.

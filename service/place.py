@@ -14,6 +14,7 @@ import asyncpg
 import uvloop
 
 import migrations
+from ledger.bindings import bind
 from ledger.database import Connection, connect
 from ledger.errors import SchemaOutdated, SetupWrong, Unavailable
 from ledger.sealing import MasterKey
@@ -59,7 +60,7 @@ class Place:
     async def migrate(self) -> str:
         """Bring the schema to the newest revision; name it. Raises Unavailable."""
         await self._check_reach()
-        return await migrations.upgrade(self.dsn)
+        return await migrations.upgrade(self.dsn, lambda table, row: bind(self.master_key, table, row))
 
     async def prepare(self) -> None:
         """See to it that the database is at our schema: the embedded one is migrated, any other is its owner's affair.

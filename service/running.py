@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 from aiohttp import http_parser, web
 
 from ledger.background import LogThrottle, cancel_all
+from ledger.bindings import check_bindings
 from ledger.credentials import is_usable
 from ledger.database import CONNECTION_LOST
-from ledger.errors import SetupWrong, Unavailable
+from ledger.errors import MasterKeyWrong, SetupWrong, Unavailable
 from ledger.registry import all_ledgers, list_connections
 from ledger.vault import Vault
 from projections import generations
@@ -45,7 +46,13 @@ async def check_setup(place: Place) -> None:
     if not place.embedded:
         await check_role(place.dsn)
     async with place.connection() as connection:
-        for ledger in await all_ledgers(connection):
+        ledgers = await all_ledgers(connection)
+        checked = [await check_bindings(connection, place.master_key, ledger.ledger_id) for ledger in ledgers]
+        if any(one.wrong for one in checked) and not any(one.bound for one in checked):
+            raise MasterKeyWrong
+        for wrong in (sentence for one in checked for sentence in one.wrong):
+            _log.error("%s: it is refused", wrong)
+        for ledger in ledgers:
             for inbound in await list_connections(connection, place.master_key, ledger):
                 if inbound.disabled_at is None and not any(is_usable(inbound.scheme, one) for one in inbound.secrets):
                     _log.warning("no delivery can be authenticated over connection %s: rotate", inbound.connection_id)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ledger import tiles
+from ledger.bindings import check_bindings
 from ledger.database import Connection
 from ledger.errors import EventsChanged
 from ledger.merkle import HASH_BYTES, TILE_LEVELS, Frontier, Tile
@@ -78,6 +79,11 @@ class Verifier:
         self._found("lists", gaps, "erasures, looks and checkpoints are numbered without a gap")
         untold = await untold_erasures(self._connection, self._ledger.ledger_id)
         self._found("erasures", untold, "each destroyed key was told of by an event at that time")
+        if master_key is not None:
+            bindings = await check_bindings(self._connection, master_key, self._ledger.ledger_id)
+            self._found(
+                "configuration", bindings.wrong, "keys, connections and published logs are as this service wrote them"
+            )
         await self._check_attestation(last, replay=replay)
         return self.findings
 

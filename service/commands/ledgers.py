@@ -156,7 +156,7 @@ def disable_connection(connection_id: ConnectionId, data: Data = None, as_json: 
 
     async def work(place: Place, connection: Connection) -> None:
         found = await registry.find_connection(connection, place.master_key, connection_id)
-        await registry.disable_connection(connection, found.ledger, connection_id)
+        await registry.disable_connection(connection, place.master_key, found.ledger, connection_id)
 
     ask(data, work)
     done = f"Connection {connection_id} takes no more deliveries; a running service knows within 5 s."
@@ -216,8 +216,9 @@ def create_key(
 
     scopes = sorted(set(scope or ["read"]))
 
-    async def work(_place: Place, connection: Connection) -> str:
-        return await registry.create_key(connection, await registry.find_ledger(connection, ledger), scopes)
+    async def work(place: Place, connection: Connection) -> str:
+        found = await registry.find_ledger(connection, ledger)
+        return await registry.create_key(connection, place.master_key, found, scopes)
 
     key = ask(data, work)
     if as_json:
@@ -235,8 +236,8 @@ def revoke_key(
 ) -> None:
     """Make a key open nothing any more."""
 
-    async def work(_place: Place, connection: Connection) -> None:
-        await registry.revoke_key(connection, await registry.find_ledger(connection, ledger), key_id)
+    async def work(place: Place, connection: Connection) -> None:
+        await registry.revoke_key(connection, place.master_key, await registry.find_ledger(connection, ledger), key_id)
 
     ask(data, work)
     done = f"Key {key_id} opens nothing any more; a running service knows within 5 s."

@@ -178,7 +178,8 @@ def publish_log(ledger: InLedger, data: Data = None, as_json: AsJson = False) ->
     """Make an address at which whoever knows it reads the log: entries, hashes and checkpoints, no payload."""
 
     async def work(place: Place, connection: Connection) -> str:
-        token = await public_logs.publish(connection, await registry.find_ledger(connection, ledger))
+        found = await registry.find_ledger(connection, ledger)
+        token = await public_logs.publish(connection, place.master_key, found)
         note_guess(place)
         return f"{place.url()}/v1/logs/{token}"
 
@@ -216,8 +217,9 @@ def withdraw_log(
 ) -> None:
     """Close an address."""
 
-    async def work(_place: Place, connection: Connection) -> None:
-        await public_logs.withdraw(connection, await registry.find_ledger(connection, ledger), token)
+    async def work(place: Place, connection: Connection) -> None:
+        found = await registry.find_ledger(connection, ledger)
+        await public_logs.withdraw(connection, place.master_key, found, token)
 
     ask(data, work)
     show_done({"token": token, "withdrawn": True}, "The address is closed.", as_json=as_json)

@@ -68,7 +68,7 @@ async def _ledger_of(request: web.Request, what: str) -> Ledger:
     house = request.app[HOUSE]
     if "token" in request.match_info:
         async with house.pool.acquire() as connection:
-            return await find_published(connection, request.match_info["token"])
+            return await find_published(connection, house.master_key, request.match_info["token"])
     access = request[ACCESS]
     if "audit" in access.scopes and (what != "tiles" or house.looks_anew(access.key_id)):
         async with house.pool.acquire() as connection:

@@ -19,6 +19,7 @@ from tests.bench import servers
 from tests.bench.figures import Figure
 from tests.bench.load import Offered, get, offer
 from tests.bench.place import Book, Place, a_history, fill, new_book, opened
+from tests.bench.servers import MASTER_KEY
 from tests.deliveries import issued, redeemed
 
 FACTS = 1_000
@@ -38,8 +39,8 @@ async def know(events: int, runs: int) -> list[Figure]:
         await fill(place, book, a_history(events))
         await _tell_one(place, book)
         await catch_up(place.connection, book.ledger.ledger_id)
-        key = await registry.create_key(place.connection, book.ledger, ["read"])
-        access = await registry.find_key(place.connection, key)
+        key = await registry.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
+        access = await registry.find_key(place.connection, MASTER_KEY, key)
         known = await place.connection.fetchval(POSITION_IN_THE_MIDDLE, book.ledger.ledger_id, FACTS // 2)
         last = known + FACTS // 2
         asked = {

@@ -13,6 +13,7 @@ from tests.bench import servers
 from tests.bench.figures import Figure
 from tests.bench.load import Offered, get, offer
 from tests.bench.place import a_history, fill, new_book, opened
+from tests.bench.servers import MASTER_KEY
 
 TOLD = 2_000
 ASKED = 20
@@ -29,7 +30,8 @@ async def lists(accounts: int, runs: int) -> list[Figure]:
         await fill(place, book, a_history(TOLD))
         await catch_up(place.connection, ledger_id)
         held = await _multiply(place.connection, ledger_id, accounts)
-        headers = f"Authorization: Bearer {await registry.create_key(place.connection, book.ledger, ['read'])}\r\n"
+        key = await registry.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
+        headers = f"Authorization: Bearer {key}\r\n"
         list_of = "/v1/reconciliation/drift?grace_hours=0&limit=100"
         asked = {
             "one account by its key": f"/v1/accounts/{await place.connection.fetchval(NAME, ledger_id)}",

@@ -11,6 +11,7 @@ from tests.bench import servers
 from tests.bench.figures import Figure
 from tests.bench.load import Offered, get, offer, post
 from tests.bench.place import a_history, fill, new_book, opened
+from tests.bench.servers import MASTER_KEY
 from tests.bench.world import Sent
 
 WARM_UP = 500  # requests, until all connections are open that the first ones open
@@ -72,8 +73,8 @@ async def get_accounts(events: int, runs: int) -> list[Figure]:
         book = await new_book(place, "bench")
         await fill(place, book, a_history(events))
         await catch_up(place.connection, book.ledger.ledger_id)
-        key = await registry.create_key(place.connection, book.ledger, ["read"])
-        access = await registry.find_key(place.connection, key)
+        key = await registry.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
+        access = await registry.find_key(place.connection, MASTER_KEY, key)
         names = [row[0] for row in await place.connection.fetch(ACCOUNTS, book.ledger.ledger_id)]
         headers = f"Authorization: Bearer {key}\r\n"
         requests = [get(f"/v1/accounts/{names[n % len(names)]}", headers) for n in range(events)]

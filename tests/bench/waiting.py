@@ -15,6 +15,7 @@ from tests.bench.figures import Figure
 from tests.bench.load import Offered, at_share, get, offer
 from tests.bench.over_http import ACCOUNTS, requests_of
 from tests.bench.place import Place, a_history, fill, new_book, opened
+from tests.bench.servers import MASTER_KEY
 
 OFFERED_PER_SECOND = 1_000
 ASKED_PER_SECOND = 200
@@ -71,7 +72,7 @@ async def reading(events: int, runs: int) -> list[Figure]:
         book = await new_book(place, "bench")
         await fill(place, book, a_history(events))
         await catch_up(place.connection, book.ledger.ledger_id)
-        key = await registry.create_key(place.connection, book.ledger, ["read"])
+        key = await registry.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
         names = [row[0] for row in await place.connection.fetch(ACCOUNTS, book.ledger.ledger_id)]
         headers = f"Authorization: Bearer {key}\r\n"
         requests = [get(f"/v1/accounts/{name}", headers) for name in islice(cycle(names), ASKED_ALONE)]

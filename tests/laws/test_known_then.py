@@ -26,7 +26,7 @@ from tests.deliveries import (
     returned,
     sent,
 )
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 
 STEPS = 50
 DISORDER = 15  # steps by which an event may come late
@@ -158,7 +158,7 @@ async def test_an_answer_as_of_a_position_never_changes(dsn: str, seed: int) -> 
     chance = random.Random(seed)
     async with serving(dsn, "acme") as [acme]:
         async with acme.database() as connection:
-            key = await registry.create_key(connection, acme.ledger, ["admin", "read"])
+            key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin", "read"])
         asked = Asked(acme, key, chance)
         for body in history(chance):
             assert (await acme.deliver(body))[0] == 200

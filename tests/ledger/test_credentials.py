@@ -175,4 +175,4 @@ async def test_a_kind_that_the_vendor_does_not_send_is_refused_with_those_it_doe
 
 async def test_a_scope_that_opens_nothing_is_refused(connection: Connection, ledger: Ledger) -> None:
     with pytest.raises(RequestInvalid, match="a scope is one of read, audit, reveal, admin, operator"):
-        await registry.create_key(connection, ledger, ["ingest"])
+        await registry.create_key(connection, MASTER_KEY, ledger, ["ingest"])

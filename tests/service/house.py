@@ -90,7 +90,7 @@ async def serving(dsn: str, *names: str, settings: Settings | None = None) -> As
         neighbours = []
         for name in names:
             ledger = await registry.create_ledger(connection, name)
-            neighbour = Neighbour(client, ledger, await registry.create_key(connection, ledger, ["read"]))
+            neighbour = Neighbour(client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"]))
             for source in ("capillary", "ascenda", "fabric"):
                 neighbour.inbound[source] = await registry.create_connection(
                     connection, MASTER_KEY, ledger, source=source

@@ -8,7 +8,7 @@ from ledger.database import connect
 from projections.digest import digest
 from projections.replay import rebuild
 from tests.deliveries import issued, merged, redeemed
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 
 PARK = "INSERT INTO subjects VALUES ($1, 'account', $2, false, 'x', 4)"
 ANN, BOB = "capillary:9001:1", "capillary:9001:2"
@@ -26,7 +26,7 @@ MISSING = issued("missing", 120, 1, 20, programCurrentPoints=980)
 
 async def key_of(dsn: str, acme: Neighbour, *scopes: str) -> str:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, acme.ledger, scopes)
+    key = await registry.create_key(connection, MASTER_KEY, acme.ledger, scopes)
     await connection.close()
     return key
 

@@ -20,7 +20,7 @@ from service.app import ROUTES
 from service.house import _password
 from service.window.tlog import takes_gzip
 from tests.deliveries import sample
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 
 NO_KEY_OF_OURS = f"ll_{'0' * 12}_{'A' * 43}"
 SECONDS_MAX = 5.0
@@ -99,7 +99,7 @@ async def test_a_body_is_not_read_before_the_header_that_carries_the_secret_is_r
 
 async def all_scopes(neighbour: Neighbour) -> str:
     async with neighbour.database() as connection:
-        return await registry.create_key(connection, neighbour.ledger, registry.SCOPES)
+        return await registry.create_key(connection, MASTER_KEY, neighbour.ledger, registry.SCOPES)
 
 
 async def test_an_unknown_parameter_is_named_with_those_that_the_path_takes(dsn: str) -> None:

@@ -8,7 +8,7 @@ from ledger import registry
 from ledger.database import connect
 from service.settings import Settings
 from tests.deliveries import issued
-from tests.service.house import serving
+from tests.service.house import MASTER_KEY, serving
 
 WAIT_SECONDS_MAX = 30.0
 ATTESTED = "SELECT position FROM ledger.events WHERE kind = 'attested' ORDER BY position"
@@ -41,7 +41,7 @@ async def test_views_are_attested_on_a_schedule_and_only_where_something_was_tol
 async def test_whoever_looks_at_the_list_of_looks_is_on_it_with_their_reason(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         connection = await connect(dsn)
-        key = await registry.create_key(connection, acme.ledger, ["audit"])
+        key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["audit"])
         await connection.close()
 
         status, seen = await acme.ask("/v1/audit/access", key=key, why="yearly audit")

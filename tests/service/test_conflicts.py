@@ -14,7 +14,7 @@ from projections.replay import rebuild
 from service.reconciliation.lists import Asked
 from service.reconciliation.unread import CONFLICTS, read_conflicts
 from tests.deliveries import VAULT, capillary, delivery, issued
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 from tests.service.test_periods import close
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
@@ -22,7 +22,7 @@ ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 
 async def set_policy(acme: Neighbour, dsn: str, policy: str, of: str = "capillary/pointsIssued") -> tuple[int, Any]:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, acme.ledger, ["admin"])
+    key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin"])
     await connection.close()
     response = await acme.client.put(
         f"/v1/reconciliation/policies/{of}",

@@ -232,7 +232,7 @@ async def test_an_unknown_connection_is_404(dsn: str) -> None:
 async def test_a_disabled_connection_is_404(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         connection = await connect(dsn)
-        await registry.disable_connection(connection, acme.ledger, acme.inbound["fabric"].connection_id)
+        await registry.disable_connection(connection, MASTER_KEY, acme.ledger, acme.inbound["fabric"].connection_id)
         await connection.close()
 
         status, _ = await acme.deliver(b"{}", "fabric")

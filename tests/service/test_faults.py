@@ -174,7 +174,7 @@ async def prepared(dsn: str) -> tuple[int, str, str, registry.Ledger]:
         await append(connection, VAULT, still.ledger_id, sent)
         await catch_up(connection, still.ledger_id)
         moving = await registry.create_ledger(connection, "moving")
-        key = await registry.create_key(connection, moving, ["read"])
+        key = await registry.create_key(connection, MASTER_KEY, moving, ["read"])
         found = await digest(connection, still.ledger_id, untimed=True)
         return still.ledger_id, found.digest, key, moving
     finally:

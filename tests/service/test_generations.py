@@ -6,7 +6,7 @@ from typing import Any
 from ledger import registry
 from ledger.database import connect
 from tests.deliveries import issued
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 
@@ -14,7 +14,7 @@ ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 async def admin_of(dsn: str, acme: Neighbour) -> str:
     connection = await connect(dsn)
     try:
-        return await registry.create_key(connection, acme.ledger, ["admin", "operator"])
+        return await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin", "operator"])
     finally:
         await connection.close()
 

@@ -9,7 +9,7 @@ from ledger.database import Connection
 from ledger.registry import SCOPES
 from projections import replay
 from tests.deliveries import issued, merged, redeemed, samples
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 
 ZEBRA, QUOKKA = "zebra", "quokka"
 QUERIES: dict[str, list[dict[str, str]]] = {
@@ -76,7 +76,7 @@ async def test_no_answer_of_any_route_tells_anything_of_another_ledger(dsn: str)
             theirs = [row[0] for row in await connection.fetch(ALL_SUBJECTS, quokka.ledger.ledger_id)]
             asked = [row[0] for row in await connection.fetch(SUBJECTS, quokka.ledger.ledger_id)]
             ours = [row[0] for row in await connection.fetch(SUBJECTS, zebra.ledger.ledger_id)]
-            key = await registry.create_key(connection, zebra.ledger, SCOPES)
+            key = await registry.create_key(connection, MASTER_KEY, zebra.ledger, SCOPES)
         markers = [one for one in theirs if len(one) > 5 and one not in ours]
         markers += ["quokka", "4711", quokka.key.split("_")[1]]
         markers += [inbound.connection_id for inbound in quokka.inbound.values()]
@@ -106,8 +106,10 @@ async def test_no_answer_of_any_route_tells_anything_of_another_ledger(dsn: str)
 async def test_generations_are_administered_by_an_operator_and_not_by_the_admin_of_a_ledger(dsn: str) -> None:
     async with serving(dsn, ZEBRA) as [zebra]:
         async with zebra.database() as connection:
-            admin = await registry.create_key(connection, zebra.ledger, [one for one in SCOPES if one != "operator"])
-            operator = await registry.create_key(connection, zebra.ledger, ["operator"])
+            admin = await registry.create_key(
+                connection, MASTER_KEY, zebra.ledger, [one for one in SCOPES if one != "operator"]
+            )
+            operator = await registry.create_key(connection, MASTER_KEY, zebra.ledger, ["operator"])
 
         async def ask(method: str, path: str, key: str) -> tuple[int, Any]:
             headers = {"Authorization": f"Bearer {key}"}

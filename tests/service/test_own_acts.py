@@ -12,7 +12,7 @@ from ledger.vendors.own import KINDS
 from projections.replay import rebuild
 from service import acts
 from tests.deliveries import VAULT, issued, merged, redeemed, sample
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 
 ANN, BOB = "/v1/accounts/capillary:9001:1:77:points", "/v1/accounts/capillary:9001:2:77:points"
 WORDS = {"author": "a clerk", "reason": "two people after all"}
@@ -20,7 +20,7 @@ WORDS = {"author": "a clerk", "reason": "two people after all"}
 
 async def act(acme: Neighbour, dsn: str, path: str, scope: str = "admin", **said: str) -> tuple[int, Any]:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, acme.ledger, [scope])
+    key = await registry.create_key(connection, MASTER_KEY, acme.ledger, [scope])
     await connection.close()
     headers = {"Authorization": f"Bearer {key}"}
     response = await acme.client.post(path, json=said, headers=headers)

@@ -7,7 +7,7 @@ import pytest
 from ledger import registry
 from projections.replay import rebuild
 from tests.deliveries import issued, merged, redeemed
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 from tests.service.test_finance import moved
 
 DAY = 86_400
@@ -18,7 +18,7 @@ JANUARY = {"from": "2024-01-01", "to": "2024-01-31", "by": "month"}
 
 async def post(acme: Neighbour, path: str, *scopes: str) -> tuple[int, Any]:
     async with acme.database() as connection:
-        key = await registry.create_key(connection, acme.ledger, list(scopes) or ["admin"])
+        key = await registry.create_key(connection, MASTER_KEY, acme.ledger, list(scopes) or ["admin"])
     response = await acme.client.post(path, headers={"Authorization": f"Bearer {key}"})
     return response.status, await response.json()
 

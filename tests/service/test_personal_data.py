@@ -79,7 +79,7 @@ async def reveal(acme: Neighbour, key: str, position: int) -> bytes:
 
 async def key_of(dsn: str, ledger: Ledger, *scopes: str) -> str:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, ledger, scopes)
+    key = await registry.create_key(connection, MASTER_KEY, ledger, scopes)
     await connection.close()
     return key
 

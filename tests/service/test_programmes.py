@@ -7,7 +7,7 @@ import pytest
 from ledger import registry
 from ledger.database import connect
 from tests.deliveries import issued, redeemed
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 TERMS: dict[str, Any] = {
@@ -20,7 +20,7 @@ TERMS: dict[str, Any] = {
 
 async def set_terms(acme: Neighbour, dsn: str, terms: dict[str, Any], name: str = "77") -> tuple[int, Any]:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, acme.ledger, ["admin"])
+    key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin"])
     await connection.close()
     headers = {"Authorization": f"Bearer {key}"}
     response = await acme.client.post(f"/v1/programmes/{name}/terms", json=terms, headers=headers)

@@ -24,7 +24,7 @@ async def test_rows_follow_beside_the_door_and_go_on_when_the_projector_is_kille
     async with TestClient(TestServer(app)) as client:
         connection = await connect(dsn)
         ledger = await registry.create_ledger(connection, "acme")
-        acme = Neighbour(client, ledger, await registry.create_key(connection, ledger, ["read"]))
+        acme = Neighbour(client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"]))
         acme.inbound["capillary"] = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
 
         await acme.deliver(issued("a", 0, 1, 10))

@@ -114,7 +114,7 @@ async def test_what_is_not_signed_is_told_and_events_are_taken_in_all_the_same(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await append_events(connection, ledger, 5)
-    key = await registry.create_key(connection, ledger, ["read"])
+    key = await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
     async with sealing(dsn, tmp_path, checkpoint_seconds=0):
         await until_size(connection, ledger, 5)
     await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
@@ -183,7 +183,7 @@ async def a_witness(folder: Path) -> AsyncIterator[tuple[Witness, str]]:
 async def test_witnesses_cosign_and_their_word_is_served_with_the_checkpoint(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
 ) -> None:
-    key = await registry.create_key(connection, ledger, ["read"])
+    key = await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
     signer = Signer(tmp_path / "signer", site="logs.example")
     signer.first_key()
     async with a_witness(tmp_path / "witness") as (witness, url):

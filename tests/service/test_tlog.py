@@ -16,7 +16,7 @@ from ledger.append import append
 from ledger.database import Connection
 from ledger.signer import Signer
 from tests.deliveries import VAULT, delivery, issued
-from tests.service.house import Neighbour, serving
+from tests.service.house import MASTER_KEY, Neighbour, serving
 
 EVENTS = 600
 
@@ -51,7 +51,7 @@ async def sealed(dsn: str, connection: Connection, tmp_path: Any) -> AsyncIterat
     async with serving(dsn, "acme", "other") as [acme, _]:
         await append_events(connection, acme, EVENTS)
         await heads.sign_head(connection, signer, acme.ledger)
-        token = await public_logs.publish(connection, acme.ledger)
+        token = await public_logs.publish(connection, MASTER_KEY, acme.ledger)
         [key] = signer.keys("logs.example/acme")
         yield Sealed(acme, signer, Reader(acme, f"/v1/logs/{token}", key.public.write()))
 
@@ -137,8 +137,8 @@ async def test_what_is_immutable_may_be_kept_and_the_checkpoint_not(sealed: Seal
 async def test_the_same_files_are_there_for_keys_and_for_nobody_else(connection: Connection, sealed: Sealed) -> None:
     tile = await sealed.reader.fetch("tile/0/000")
     basic = base64.b64encode(f"any:{sealed.neighbour.key}".encode()).decode()
-    auditor = await registry.create_key(connection, sealed.neighbour.ledger, ["audit"])
-    sender = await registry.create_key(connection, sealed.neighbour.ledger, ["reveal"])
+    auditor = await registry.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
+    sender = await registry.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["reveal"])
     expected = {
         f"Bearer {sealed.neighbour.key}": 200,
         f"Bearer {auditor}": 200,
@@ -159,7 +159,7 @@ async def test_the_same_files_are_there_for_keys_and_for_nobody_else(connection:
 async def test_an_auditor_asks_for_proofs_with_a_key_that_reads_no_balance(
     connection: Connection, sealed: Sealed
 ) -> None:
-    auditor = await registry.create_key(connection, sealed.neighbour.ledger, ["audit"])
+    auditor = await registry.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
 
     for path in ("checkpoint", "keys", "proofs/inclusion?position=1", "proofs/consistency?from=1"):
         assert (await sealed.neighbour.ask(f"/v1/ledger/{path}", key=auditor))[0] == 200
@@ -169,7 +169,7 @@ async def test_an_auditor_asks_for_proofs_with_a_key_that_reads_no_balance(
 async def test_who_reads_the_log_as_an_auditor_is_written_down_and_nobody_else(
     connection: Connection, sealed: Sealed
 ) -> None:
-    auditor = await registry.create_key(connection, sealed.neighbour.ledger, ["audit"])
+    auditor = await registry.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
     for key in (auditor, sealed.neighbour.key):
         reader = Reader(sealed.neighbour, "/v1/ledger/tlog", "", {"Authorization": f"Bearer {key}"})
         await reader.fetch("checkpoint?why=yearly")
@@ -194,7 +194,7 @@ async def test_an_address_opens_its_ledger_only_until_it_is_withdrawn(connection
     [published] = await public_logs.list_published(connection, sealed.neighbour.ledger)
     assert published.token == token
 
-    await public_logs.withdraw(connection, sealed.neighbour.ledger, token)
+    await public_logs.withdraw(connection, MASTER_KEY, sealed.neighbour.ledger, token)
 
     assert (await sealed.reader.get("checkpoint"))[0] == 404
     assert (await Reader(sealed.neighbour, "/v1/logs/guessed", "").get("checkpoint"))[0] == 404

@@ -11,7 +11,7 @@ from ledger import registry
 from ledger.database import connect
 from service.house import HOUSE
 from tests.deliveries import sample
-from tests.service.house import serving
+from tests.service.house import MASTER_KEY, serving
 
 ACCOUNT = "/v1/accounts/capillary:150956:87884897:838:points"
 PATHS = [
@@ -49,7 +49,7 @@ async def test_a_foreign_ledger_is_not_there(dsn: str) -> None:
 async def test_a_key_without_the_scope_is_403(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         database = await connect(dsn)
-        key = await registry.create_key(database, acme.ledger, ["reveal"])
+        key = await registry.create_key(database, MASTER_KEY, acme.ledger, ["reveal"])
         await database.close()
 
         status, problem = await acme.ask("/v1/projections", key=key)

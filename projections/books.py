@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
+from ledger.decimals import plain
 from projections.accounts import ACCOUNTS
 from projections.as_of import AsOf, Known, fold_known, known_of
 from projections.joined import components, groups_of
@@ -318,6 +319,6 @@ def lapse(book: Book, until: datetime) -> list[Line]:
     lapses = []
     for lapses_at, (account_id, lot_id, _, _, points) in sorted(due, key=lambda one: (one[0], one[1].lot_id)):
         balances[account_id] -= points
-        postings = f'[["available","lapsed","{points}","{lot_id}"]]'
+        postings = f'[["available","lapsed","{plain(points)}","{lot_id}"]]'
         lapses.append(Line(account_id, 0, lapses_at, "Lapsed", -points, balances[account_id], postings, None, None))
     return lapses

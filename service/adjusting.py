@@ -16,6 +16,7 @@ import orjson
 
 from ledger.append import append
 from ledger.database import Connection
+from ledger.decimals import plain
 from ledger.errors import AdjustmentDiffers, NothingToAdopt, RequestInvalid, SubjectUnknown
 from ledger.facts.accounts import account_id_of
 from ledger.facts.fact import quoted
@@ -94,10 +95,10 @@ async def adjust(
             "programme": row["programme"],
             "unit": row["unit"],
             "customer": row["customer"],
-            "points": _text(row["drift"] if points is None else points),
+            "points": plain(row["drift"] if points is None else points),
             "adopted": points is None,
             "expires_on": expires_on and expires_on.isoformat(),
-            "claimed": None if row["claimed"] is None else _text(row["claimed"]),
+            "claimed": None if row["claimed"] is None else plain(row["claimed"]),
             **_said(words),
         }
         made = await _made(connection, vault, ledger, adjustment)
@@ -177,9 +178,3 @@ def _checked_id(adjustment: str) -> str:
     if not ID.fullmatch(adjustment):
         raise RequestInvalid("an adjustment's id is made of letters, digits and ._~:+-, at most 200")
     return adjustment
-
-
-def _text(points: Decimal) -> str:
-    """Write points exactly, in plain notation."""
-    text = format(points, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text

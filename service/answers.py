@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 
 from ledger import errors
+from ledger.decimals import plain as plain
 
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
 
@@ -37,14 +38,6 @@ STATUS: Mapping[type[errors.LedgerError], HTTPStatus] = {
     errors.LedgerError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 RETRY_AFTER_SECONDS = 5
-
-
-def plain(points: Decimal) -> str:
-    """Write an exact decimal in plain notation without trailing zeros: "165", "0.269"."""
-    text = format(points, "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
 
 
 def encode(value: Any) -> bytes:

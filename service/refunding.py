@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ledger.database import Connection
+from ledger.decimals import plain
 from ledger.errors import RequestInvalid, SubjectUnknown
 from ledger.facts import decode
 from ledger.facts.holds import HoldRefundDue
@@ -54,7 +55,7 @@ async def post_refund(
         "refundPosted",
         item=item,
         order=row["order_id"],
-        points=str(points),
+        points=plain(points),
         holder=due.holder,
         programme=due.programme,
         unit=due.unit,

@@ -8,12 +8,15 @@ How it works. pydantic makes a core schema of each shape, in which a default may
 nothing while reading. What was left out is found by the same schema without these marks, only when somebody asks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError
+
+T = TypeVar("T")
+F = TypeVar("F")
 
 LEFT_OUT_MAX = 100  # values that are listed of one event
 ABSENT = "is absent"
@@ -73,6 +76,23 @@ def left_out(shape: type[BaseModel], body: Mapping[str, Any]) -> list[LeftOut]:
     except Exception:  # a fault of ours: it is told where the event is read
         return []
     return []
+
+
+def of_each(items: Iterable[T], facts: Callable[[T], Sequence[F]]) -> list[F]:
+    """Return the facts of each thing in a list; one that says too little (ValueError) costs no other its facts.
+
+    Raises its ValueError if there are none at all.
+    """
+    found: list[F] = []
+    wrong: ValueError | None = None
+    for item in items:
+        try:
+            found += facts(item)
+        except ValueError as error:
+            wrong = wrong or error
+    if wrong is not None and not found:
+        raise wrong
+    return found
 
 
 @cache

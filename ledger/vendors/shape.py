@@ -225,8 +225,8 @@ def as_list(value: Any) -> Any:
 
 
 def as_optional_points(value: Any) -> Decimal | None:
-    """Read points as `as_points` does, None where none are told."""
-    return None if value is None else as_points(value)
+    """Read points as `as_points` does, None where none are told: null, or an empty text."""
+    return None if value is None or (type(value) is str and not value.strip()) else as_points(value)
 
 
 def _list_or_none(value: Any, read: Callable[[Any], Any]) -> Any:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ledger.decimals import normalized
 from ledger.facts.accounts import AccountFact
 from projections.accounts import drift
 from projections.accounts.lots import ZERO, Account, Adjustment, Lot, Pending, Posting, Reminder
@@ -396,8 +397,8 @@ def reminder_row(account: Account, one: Reminder) -> ReminderRow:
 
 
 def encode_postings(postings: list[Posting]) -> str:
-    """Write postings as a JSON list of [from, to, points, lot or null]."""
-    return _ENCODER.encode(postings).decode()
+    """Write postings as a JSON list of [from, to, points, lot or null], each number in its one spelling."""
+    return _ENCODER.encode([one._replace(points=normalized(one.points)) for one in postings]).decode()
 
 
 def reference_of(fact: AccountFact | None) -> str | None:

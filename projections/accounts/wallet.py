@@ -326,7 +326,7 @@ def take_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=6,
+    version=7,
     subject="account",
     start=Wallet,
     on={

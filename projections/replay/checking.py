@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
+from ledger.decimals import plain
 from ledger.facts import Told
 from ledger.identify import KEY_BYTES
 from ledger.interpret import Event, interpret_all
@@ -164,9 +165,10 @@ def _differing(
 
 
 def _plain(value: Any) -> Any:
-    """Make values comparable to the last digit: 4 and 4.000 are two; a list is a list, however it is kept."""
+    """Make values comparable, whatever their spelling: 10000 and 1E+4 are one number; a list is a list, however it is
+    kept."""
     if isinstance(value, Decimal):
-        return str(value)
+        return plain(value)
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
@@ -288,9 +290,16 @@ async def _look_up(connection: Connection, ledger: Ledger, derived: Sequence[Tol
             if is_there
             else None
         )
-        if was != now:
+        if was != now and not (was is not None and _says_the_same(was, now)):
             wrong.append(_wrong_fact(ledger, row[1], row[2], row[7], row[6], was, now))
     return [(row["position"] - 1) // EVENTS_PER_READ for row in stored.values()]
+
+
+def _says_the_same(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Compare two facts by what they say: a number may have been spelt otherwise by an earlier version."""
+    if (stored["kind"], stored["position"]) != (made["kind"], made["position"]):
+        return False
+    return store.decoded(stored["kind"], stored["body"].encode()) == store.decoded(made["kind"], made["body"].encode())
 
 
 async def _unaccounted(

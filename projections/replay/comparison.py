@@ -293,8 +293,8 @@ def places(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Compare as a digest does: 4 and 4.000 are not the same."""
-    return bool(one == other) and str(one) == str(other)
+    """Compare values, whatever their spelling: 10000 and 1E+4 are one number; true and 1 are not."""
+    return bool(one == other) and type(one) is type(other)
 
 
 def _shown(row: Any) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from projections.replay.filling import Source
 from projections.replay.scope import Scope, check_scope
 from projections.retrying import refold_subjects
 from service.commands.planning import show_plan
-from service.commands.screen import AsJson, Data, RateColumn, note, progress_bar, show, show_json, show_table
+from service.commands.screen import AsJson, Data, RateColumn, in_words, note, progress_bar, show, show_json, show_table
 from service.exit_codes import FOUND
 from service.generation_documents import generation_document
 from service.place import Place, ask, open_place, settings_of
@@ -128,7 +128,7 @@ def show_comparison(comparison: Comparison) -> None:
         for place in one["differences"][:SUBJECTS_SHOWN_MAX]:
             column = place["column"] or "the whole row"
             expected = ", expected" if place["expected"] else ""
-            show(f"  {place['table']} {column}: {place['old']} -> {place['new']}{expected}")
+            show(f"  {place['table']} {column}: {in_words(place['old'])} -> {in_words(place['new'])}{expected}")
         for side in ("facts_only_in_old", "facts_only_in_new"):
             for fact in one.get(side, ()):
                 show(f"  {side.replace('_', ' ')}: {fact['kind']} at position {fact['position']}")

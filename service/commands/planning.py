@@ -12,7 +12,7 @@ from projections.replay.checking import Checked, check
 from projections.replay.planning import Plan
 from projections.replay.reading_again import Reading
 from projections.replay.scope import Scope, check_scope
-from service.commands.screen import AsJson, Data, progress_bar, show, show_json, show_table
+from service.commands.screen import AsJson, Data, in_words, progress_bar, show, show_json, show_table
 from service.exit_codes import FOUND
 from service.place import Place, ask
 
@@ -116,7 +116,8 @@ def verify_projections(
             )
             for wrong in one.wrong[:SHOWN_MAX]:
                 place = f"{wrong.table}.{wrong.column or '(row)'}"
-                show(f"  {wrong.projection} {wrong.subject} {place}: stored {wrong.stored}, made {wrong.folded}")
+                was, made = in_words(wrong.stored), in_words(wrong.folded)
+                show(f"  {wrong.projection} {wrong.subject} {place}: stored {was}, made {made}")
                 show(f"    its facts stand at positions {', '.join(map(str, wrong.positions)) or '-'}")
     if any(one.wrong for one in found.values()):
         raise typer.Exit(FOUND)

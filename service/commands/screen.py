@@ -1,7 +1,8 @@
 """What commands print: answers to standard output, all else to standard error, so that `--json` can be piped."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ledger.decimals import plain
 from ledger.errors import NotConfirmed
 
 PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
@@ -50,9 +52,26 @@ def show_json(value: Any) -> None:
 
 def _plain(value: Any) -> Any:
     """Write points as exact strings, and anything else that JSON does not know as its text."""
-    from service.answers import plain  # which imports the HTTP server: half a second that most commands do not need
+    if isinstance(value, Decimal):
+        return plain(value)
+    return value.hex() if isinstance(value, bytes) else str(value)
 
-    return plain(value) if isinstance(value, Decimal) else str(value)
+
+def in_words(value: Any) -> str:
+    """Write a stored value for people: numbers in plain notation, times in ISO 8601, a row as its columns."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {in_words(part)}" for name, part in value.items() if part is not None)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(in_words, value)) or "an empty list"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def show(text: str) -> None:
@@ -81,7 +100,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
         numbers = bool(rows) and all(isinstance(row[place], int) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+        table.add_row(*("" if cell is None else str(_plain(cell)) for cell in row))
     OUT.print(table, markup=False)
 
 

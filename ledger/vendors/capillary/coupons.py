@@ -12,6 +12,7 @@ from ledger.facts import Fact
 from ledger.facts.coupons import CouponIssued, CouponRedeemed, code_ref
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.ends import End, ends
+from ledger.vendors.leniency import of_each
 from ledger.vendors.shape import Figure, List, OptionalId, Shape, SnakeShape, Text, Time
 from ledger.vendors.vendor import Kind, Stamp
 
@@ -48,22 +49,22 @@ class CouponIssue(Shape):
 
 def coupon_issue(event: CouponIssue, stamp: Stamp) -> list[Fact]:
     """One fact for each coupon; the customer stands inside the coupon (trap 31). Keyed by id: codes repeat."""
-    series = event.series_info
-    facts: list[Fact] = []
-    for coupon in event.coupons:
-        customer = coupon.customer_identifiers.customer_id or event.customer_identifiers.customer_id
-        facts.append(
-            CouponIssued(
-                coupon=coupon_ref(coupon.id, coupon.code, series.id, stamp),
-                code=coupon.code,
-                **series.told(),
-                **series.ends(coupon.valid_till),
-                customer=stamp.ref(customer) if customer else None,
-                issued_at=coupon.issued_on,
-                description=series.description,
-            )
-        )
-    return facts
+    series, customer = event.series_info, event.customer_identifiers.customer_id
+    return of_each(event.coupons, lambda coupon: [_issued(coupon, series, customer, stamp)])
+
+
+def _issued(coupon: IssuedCoupon, series: Series, anybody: str | None, stamp: Stamp) -> Fact:
+    """Return one coupon's fact. Raises ValueError if neither its id nor its code is told."""
+    customer = coupon.customer_identifiers.customer_id or anybody
+    return CouponIssued(
+        coupon=coupon_ref(coupon.id, coupon.code, series.id, stamp),
+        code=coupon.code,
+        **series.told(),
+        **series.ends(coupon.valid_till),
+        customer=stamp.ref(customer) if customer else None,
+        issued_at=coupon.issued_on,
+        description=series.description,
+    )
 
 
 def coupon_ref(coupon: str | None, code: str | None, series: str | None, stamp: Stamp) -> str:

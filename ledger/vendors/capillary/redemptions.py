@@ -150,7 +150,7 @@ class IssuedPointsReversed(CustomerEvent):
     promised_points_reversed: Points = ZERO
     current_event_promised_points_returned: Points = ZERO
     promotional_points_reversed: Annotated[list[ReturnedPromotion] | None, DetailList] = None
-    current_event_regular_points_returned: OptionalPoints = None
+    current_event_regular_points_returned: Figure = None  # counts where no sum is told
     current_event_total_points_returned: OptionalPoints = None
     current_event_promotion_points_returned_details: Annotated[list[ReturnedPromotion] | None, DetailList] = None
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from ledger.facts import Fact
+from ledger.vendors.leniency import of_each
 from ledger.vendors.shape import List, OptionalId, SnakeShape
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import Named, Voucher
@@ -41,7 +42,8 @@ def published(event: Published, stamp: Stamp) -> list[Fact]:
     vouchers = event.published()
     if not vouchers:
         raise ValueError("a publication without a voucher")
-    return [coupon_issued(one, event.customer_id(), stamp) for one in vouchers if not one.is_card]
+    issued = [one for one in vouchers if not one.is_card]
+    return of_each(issued, lambda one: [coupon_issued(one, event.customer_id(), stamp)])
 
 
 KINDS: dict[str, Kind[Any]] = {

@@ -199,7 +199,7 @@ async def test_events_are_listed_by_filter_page_by_page(dsn: str) -> None:
 
 async def test_what_nobody_understands_is_kept_and_listed(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
-        bodies = [b'{"eventName": "somethingNew", "eventId": "1", "data": {}}', b"not json", b'{"a":1,"a":2}', b""]
+        bodies = [b'{"eventName": "somethingNew", "eventId": "1", "data": {}}', b"not json", b'{"a":1,"a":2}']
         for body in bodies:
             status, told = await acme.deliver(body)
             assert (status, told["events"][0]["outcome"]) == (200, "appended")
@@ -211,7 +211,6 @@ async def test_what_nobody_understands_is_kept_and_listed(dsn: str) -> None:
         assert [(item["position"], item["reason"]) for item in quarantine["items"]] == [
             (2, "not JSON"),
             (3, "a repeated key"),
-            (4, "not JSON"),
         ]
 
 

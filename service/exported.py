@@ -3,16 +3,19 @@
 import gzip
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
+from ledger import read
 from ledger.database import Connection
 from ledger.errors import ExportWrong
 from ledger.exporting import EXPORT_LINES, LINE_BYTES_MAX, Begin, End, ExportedEvent, ExportLine, export
+from ledger.kept import Kept
+from ledger.merkle import Frontier
 from ledger.registry import Ledger
 from ledger.restoring import EVENTS_PER_BLOCK, Restoring, ledger_for
 from ledger.sealing import MasterKey
@@ -112,6 +115,32 @@ async def restore(
         raise ExportWrong("it breaks off")
     await restoring.finish(end, master_key)
     return Restored(restoring.ledger, end.events, end.root)
+
+
+async def compare(connection: Connection, restored: Restored, kept: Sequence[Kept]) -> str:
+    """Compare a restored ledger with checkpoints of it that were kept; return what was found, as a sentence.
+
+    Raises ExportWrong if they are of several logs, of more events, or of another history.
+    """
+    origins = sorted({one.head.origin for one in kept})
+    if len(origins) > 1:
+        raise ExportWrong(f"the checkpoints are of several logs, {', '.join(origins)[:200]}: give those of this ledger")
+    ledger_id, due = restored.ledger.ledger_id, sorted({(one.head.size, one.head.root) for one in kept}, reverse=True)
+    if due[0][0] > restored.events:
+        raise ExportWrong(f"the checkpoint is of {due[0][0]:,} events, the export of {restored.events:,}: it is older")
+    frontier, newest, count = Frontier(), due[0][0], len(due)
+    while due:
+        size, root = due.pop()
+        while frontier.size < size:
+            leaves = await read.leaf_hashes(
+                connection, ledger_id, frontier.size, min(size, frontier.size + EVENTS_PER_BLOCK)
+            )
+            for _ in frontier.extend(leaves):
+                pass
+        if frontier.root() != root:
+            raise ExportWrong(f"the checkpoint of {size:,} events is of another history than the ledger now put back")
+    also = f", and {count - 1} before it" if count > 1 else ""
+    return f"the checkpoint of {newest:,} events of {origins[0]} is of this history{also}"
 
 
 def _lines(file: BinaryIO) -> Iterator[ExportLine]:

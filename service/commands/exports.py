@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 
 from ledger import registry
+from ledger.checkpoints import write_hash
 from ledger.database import Connection
 from ledger.errors import ExportWrong
+from ledger.kept import read_kept
 from ledger.sealing import MasterKey
 from projections import generations
 from projections.projector import catch_up
 from service.commands.screen import AsJson, Data, InLedger, note, progress_bar, show, show_json
-from service.exported import Restored, restore, write_export, written
+from service.exported import Restored, compare, restore, write_export, written
 from service.importing import is_damage, open_file
 from service.place import Place, ask
 
@@ -56,12 +58,23 @@ def export_ledger(
 
 
 def import_exported(
-    file: Path, ledger: str, exporter_key: Path | None, *, advance: bool, data: Path | None, as_json: AsJson
+    file: Path,
+    ledger: str,
+    exporter_key: Path | None,
+    checkpoint: Path | None,
+    *,
+    advance: bool,
+    data: Path | None,
+    as_json: AsJson,
 ) -> None:
-    """Make a ledger equal to an exported one. Needs the database's owner, not the role of the service."""
+    """Make a ledger equal to an exported one, and compare it with a checkpoint that was kept.
+
+    Needs the database's owner, not the role of the service.
+    """
+    kept = None if checkpoint is None else read_kept(checkpoint.read_bytes())
     exporter = MasterKey.from_text(exporter_key.read_text().strip()) if exporter_key else None
 
-    async def work(place: Place, connection: Connection) -> Restored:
+    async def work(place: Place, connection: Connection) -> tuple[Restored, str | None]:
         key = exporter or place.master_key
         with progress_bar() as progress, ExitStack() as opened:
             task = progress.add_task("", total=None)
@@ -74,16 +87,23 @@ def import_exported(
             if advance:
                 await generations.ensure_live(connection)
                 await catch_up(connection, restored.ledger.ledger_id)
-        return restored
+        return restored, None if kept is None else await compare(connection, restored, kept)
 
     try:
-        restored = ask(data, work, may_make=True)
+        restored, compared = ask(data, work, may_make=True)
     except Exception as error:
         if is_damage(error):
             raise ExportWrong("it is damaged or breaks off") from error
         raise
+    root, written = restored.root.hex(), write_hash(restored.root)
     if as_json:
-        show_json({"ledger": restored.ledger.name, "events": restored.events, "root": restored.root.hex()})
+        told = {"ledger": restored.ledger.name, "events": restored.events, "root": root, "root_base64": written}
+        show_json({**told, "checkpoint": compared})
     else:
         show(f"The ledger {restored.ledger.name} holds the {restored.events:,} events of the export, hash for hash.")
-        show(f"The root over them is {restored.root.hex()}: a signed checkpoint of that size must have the same.")
+        show(f"The root over these {restored.events:,} events is {root}, in a checkpoint written {written}.")
+        show(
+            f"Compared: {compared}."
+            if compared
+            else "Nothing was compared with it: --checkpoint FILE takes a checkpoint of this ledger that was kept."
+        )

@@ -66,6 +66,10 @@ def import_file(
     exporter_key: Annotated[
         Path | None, typer.Option(help="Its master key, where ours is another: a file as master.key.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="With --exported: a checkpoint that was kept, to compare with.", exists=True, dir_okay=False),
+    ] = None,
     repair: Annotated[
         bool,
         typer.Option("--repair", help="Repair deliveries that are not JSON: trailing commas, markdown, a lost brace."),
@@ -96,7 +100,7 @@ def import_file(
             raise typer.BadParameter("--exported takes --ledger, and neither a file nor a connection")
         if repair or quarantine or dry_run:
             raise typer.BadParameter("--exported takes neither --repair nor --quarantine nor --dry-run")
-        import_exported(exported, ledger, exporter_key, advance=advance, data=data, as_json=as_json)
+        import_exported(exported, ledger, exporter_key, checkpoint, advance=advance, data=data, as_json=as_json)
         return
     if file is None or connection_id is None:
         raise typer.BadParameter("a file and --connection say what is imported, or --exported and --ledger")

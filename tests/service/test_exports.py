@@ -11,20 +11,23 @@ import asyncpg
 import pytest
 
 import migrations
-from ledger import read
+from ledger import heads, read
 from ledger.append import append
+from ledger.checkpoints import write_hash
 from ledger.database import Connection, connect
 from ledger.errors import ExportWrong, MasterKeyWrong
 from ledger.identify import Origin, identify
+from ledger.kept import read_kept
 from ledger.registry import Ledger, create_ledger
 from ledger.sealing import MasterKey
+from ledger.signer import Signer
 from ledger.vault import Vault
 from projections import generations
 from projections.digest import digest
 from projections.projector import catch_up
 from service.embedded import EmbeddedPostgres
-from service.exported import restore, write_export, written
-from tests.deliveries import issued, sample, samples
+from service.exported import compare, restore, write_export, written
+from tests.deliveries import delivery, issued, sample, samples
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 OTHER_KEY = MasterKey(bytes(32))
@@ -244,3 +247,30 @@ def test_a_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
         raise RuntimeError
 
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_ledger_that_is_put_back_is_compared_with_checkpoints_that_were_kept(
+    connection: Connection, ledger: Ledger, tmp_path: Path
+) -> None:
+    signer = Signer(tmp_path / "signer", site="logs.example")
+    await fill(connection, ledger)
+    first = await heads.sign_head(connection, signer, ledger)
+    await append(connection, Vault(MASTER_KEY), ledger.ledger_id, [delivery(issued("later", 0, 1, 10))])
+    second = await heads.sign_head(connection, signer, ledger)
+    restored = await restore(
+        connection, io.BytesIO(await exported(connection, ledger)), "copy", MASTER_KEY, MASTER_KEY, quiet
+    )
+    anchor = first.note + b"\n" + second.note + b"\n"
+
+    assert await compare(connection, restored, read_kept(first.note)) == (
+        f"the checkpoint of {first.size} events of logs.example/acme is of this history"
+    )
+    assert (await compare(connection, restored, read_kept(anchor))).endswith("is of this history, and 1 before it")
+    other = read_kept(first.note.replace(write_hash(first.root).encode(), write_hash(bytes(32)).encode()))
+    with pytest.raises(ExportWrong, match=f"the checkpoint of {first.size} events is of another history"):
+        await compare(connection, restored, other)
+    with pytest.raises(ExportWrong, match="it is older"):
+        await compare(connection, restored._replace(events=first.size), read_kept(anchor))
+    stranger = [one._replace(head=one.head._replace(origin="logs.example/other")) for one in read_kept(first.note)]
+    with pytest.raises(ExportWrong, match="of several logs"):
+        await compare(connection, restored, [*stranger, *read_kept(first.note)])

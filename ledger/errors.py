@@ -1,7 +1,7 @@
 """Every error we raise on purpose, as one tree; the docstring is the sentence a person reads.
 
 LedgerError
-├── NotFound: LedgerUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
+├── NotFound: LedgerUnknown, LogUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
 ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown, NotAwaited,
 │   NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged, PeriodNotClosable
 ├── Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue,
@@ -9,8 +9,8 @@ LedgerError
 ├── SetupWrong: NoData, SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
 ├── ExportWrong (an exported ledger that is not put back)
 ├── NoteWrong (a signed note that we do not accept)
-├── Unsealable (what a head must not be signed over): EventsChanged, TreeChanged, HeadInconsistent, HeadForgotten,
-│   SignerUnknown
+├── Unsealable (what a head must not be signed over): EventsChanged, TreeChanged, HeadInconsistent,
+│   NotOurs: HeadForgotten, SignerUnknown
 ├── Unreadable (a payload we cannot read: quarantined, never refused)
 └── Unfoldable (a fact a rule cannot fold: its subject is parked)
 """
@@ -30,6 +30,10 @@ class NotFound(LedgerError):
 
 class LedgerUnknown(NotFound):
     """There is no ledger of this name."""
+
+
+class LogUnknown(NotFound):
+    """There is no log at this address; it may have been withdrawn."""
 
 
 class ConnectionUnknown(NotFound):
@@ -188,12 +192,16 @@ class HeadInconsistent(Unsealable):
     """The ledger does not continue the last head that was signed: it was rewritten or restored; nothing is signed."""
 
 
-class HeadForgotten(Unsealable):
-    """Checkpoints were signed, but not the last one is remembered here; see `loyalty seal --adopt`."""
+class NotOurs(Unsealable):
+    """This is not the signer of this ledger."""
 
 
-class SignerUnknown(Unsealable):
-    """The ledger's checkpoints are signed with keys that are not here; see `loyalty seal --adopt`."""
+class HeadForgotten(NotOurs):
+    """This is not the signer of this ledger: mount its folder (LOYALTY_SIGNER); --adopt only if that is lost."""
+
+
+class SignerUnknown(NotOurs):
+    """This is not the signer of this ledger: mount its folder (LOYALTY_SIGNER); --adopt only if its keys are lost."""
 
 
 class Unreadable(LedgerError):

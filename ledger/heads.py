@@ -43,13 +43,18 @@ LATEST = """
      WHERE ledger_id = $1 ORDER BY checkpoint DESC LIMIT 1
 """
 ADD_CHECKPOINT = """
-    INSERT INTO ledger.checkpoints (ledger_id, checkpoint, log, size, root, note)
-    SELECT $1, coalesce((SELECT max(checkpoint) FROM ledger.checkpoints WHERE ledger_id = $1), 0) + 1, $2, $3, $4, $5
+    INSERT INTO ledger.checkpoints (ledger_id, checkpoint, log, size, root, note, signed_at)
+    SELECT $1, coalesce((SELECT max(checkpoint) FROM ledger.checkpoints WHERE ledger_id = $1), 0) + 1, $2, $3, $4, $5,
+           greatest(clock_timestamp(),
+                    (SELECT at FROM ledger.seal_problems WHERE ledger_id = $1 ORDER BY problem DESC LIMIT 1),
+                    (SELECT signed_at FROM ledger.checkpoints WHERE ledger_id = $1 ORDER BY checkpoint DESC LIMIT 1),
+                    (SELECT recorded_at FROM ledger.events WHERE ledger_id = $1 AND position = $3))
      WHERE NOT EXISTS (SELECT FROM (SELECT log, size FROM ledger.checkpoints
                                      WHERE ledger_id = $1 ORDER BY checkpoint DESC LIMIT 1) last
                         WHERE last.log = $2 AND last.size > $3)
     RETURNING checkpoint, log, size, root, note, signed_at
 """
+# The database's clock may be set back, times here never are: they tell whether a problem or a checkpoint came last.
 LOCK = "SELECT pg_advisory_xact_lock(1819239280, $1)"
 PROBLEM = """
     SELECT kind, detail, at FROM ledger.seal_problems p WHERE ledger_id = $1
@@ -58,9 +63,13 @@ PROBLEM = """
      ORDER BY problem DESC LIMIT 1
 """
 ADD_PROBLEM = """
-    INSERT INTO ledger.seal_problems (ledger_id, problem, kind, detail)
-    SELECT $1, coalesce(max(problem), 0) + 1, $2, $3 FROM ledger.seal_problems WHERE ledger_id = $1
+    INSERT INTO ledger.seal_problems (ledger_id, problem, kind, detail, at)
+    SELECT $1, coalesce(max(problem), 0) + 1, $2, $3,
+           greatest(clock_timestamp(), (SELECT signed_at + interval '1 microsecond' FROM ledger.checkpoints
+                                         WHERE ledger_id = $1 ORDER BY checkpoint DESC LIMIT 1))
+      FROM ledger.seal_problems WHERE ledger_id = $1
 """
+AGE_SECONDS = "SELECT extract(epoch FROM clock_timestamp() - $1::timestamptz)::float8"
 
 
 class Log(NamedTuple):
@@ -140,6 +149,7 @@ async def _sign_head(
     note = await asyncio.to_thread(signer.sign, ledger.name, head, after=remembered)
     async with connection.transaction():
         await connection.execute(LOCK, ledger_id)
+        await _check_keys(connection, signer, ledger_id, log, adopt=adopt)  # another signer may have begun meanwhile
         for key in signer.keys(log.origin):
             await connection.execute(ADD_KEY, ledger_id, log.log, key.public.write())
         row = await connection.fetchrow(ADD_CHECKPOINT, ledger_id, log.log, size, root, note)
@@ -240,6 +250,22 @@ async def log_keys(connection: Connection, ledger_id: int) -> list[LogKey]:
         with suppress(KeyWrong):
             found.append(LogKey(row["log"], VerifierKey.read(row["key"]), row["added_at"]))
     return found
+
+
+async def age_seconds(connection: Connection, signed: Signed) -> float:
+    """Return how long ago a checkpoint was signed, by the database's clock, which wrote it down."""
+    age: float = await connection.fetchval(AGE_SECONDS, signed.signed_at)
+    return age
+
+
+async def pending_keys(connection: Connection, signer: Signer, ledger: Ledger) -> list[VerifierKey]:
+    """List the keys of a signer that have not signed for the ledger's log yet, and will from the next checkpoint on."""
+    row = await connection.fetchrow(LOG, ledger.ledger_id)
+    if row is None:
+        return []
+    log = Log(*row)
+    known = {one.key for one in await log_keys(connection, ledger.ledger_id) if one.log == log.log}
+    return [key.public for key in signer.keys(log.origin) if key.public not in known]
 
 
 def signers(signed: Signed) -> set[tuple[str, bytes]]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ledger.bindings import is_bound, mac_of
 from ledger.database import Connection
-from ledger.errors import LedgerUnknown
+from ledger.errors import LogUnknown
 from ledger.registry import Ledger
 from ledger.sealing import MasterKey
 
@@ -53,17 +53,17 @@ async def list_published(connection: Connection, ledger: Ledger) -> list[PublicL
 
 
 async def find_published(connection: Connection, master_key: MasterKey, token: str) -> Ledger:
-    """Give the ledger that an address shows. Raises LedgerUnknown, also if others made the address in the database."""
+    """Give the ledger that an address shows. Raises LogUnknown, also if others made the address in the database."""
     row = await connection.fetchrow(FIND, token)
     if row is None or not is_bound(master_key, "public_logs", row):
-        raise LedgerUnknown
+        raise LogUnknown
     return Ledger(row["ledger_id"], row["name"])
 
 
 async def withdraw(connection: Connection, master_key: MasterKey, ledger: Ledger, token: str) -> None:
-    """Close an address. Raises LedgerUnknown if there is none such."""
+    """Close an address. Raises LogUnknown if there is none such."""
     async with connection.transaction():
         row = await connection.fetchrow(WITHDRAW, ledger.ledger_id, token)
         if row is None:
-            raise LedgerUnknown
+            raise LogUnknown
         await connection.execute(BIND, ledger.ledger_id, token, mac_of(master_key, "public_logs", row))

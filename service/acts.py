@@ -5,11 +5,12 @@ give no facts is refused before it is appended, for nobody could take it back.
 """
 
 import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
 
+from ledger import clock
 from ledger.append import append
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
@@ -35,7 +36,7 @@ def act(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, 
     Raises RequestInvalid where it could be stored, but never be read again: for a NUL character in it, or a figure or
     a day that is none.
     """
-    now = datetime.now(UTC)
+    now = clock.now()
     delivery = _written(vault, ledger, kind, identifier or secrets.token_hex(16), now, said)
     for draft in delivery.drafts:
         meaning = interpret(
@@ -59,7 +60,7 @@ def act(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, 
 
 def key_of(vault: Vault, ledger: Ledger, kind: str, identifier: str) -> bytes:
     """Give the event key of an act of ours, whatever it says."""
-    return _written(vault, ledger, kind, identifier, datetime.now(UTC), {}).drafts[0].event_key
+    return _written(vault, ledger, kind, identifier, clock.now(), {}).drafts[0].event_key
 
 
 def _written(vault: Vault, ledger: Ledger, kind: str, identifier: str, now: datetime, said: dict[str, Any]) -> Delivery:

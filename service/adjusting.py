@@ -7,13 +7,14 @@ again with the same id. Author and reason are sealed with the customer; that it 
 import re
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import orjson
 
+from ledger import clock
 from ledger.append import append
 from ledger.database import Connection
 from ledger.decimals import plain
@@ -115,7 +116,7 @@ async def adjust(
 
 async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[str, Any], day: date) -> None:
     """Raise RequestInvalid for a last day that is over in the programme's time zone, or so far off that it is none."""
-    now = datetime.now(UTC)
+    now = clock.now()
     terms = await terms_known(connection, ledger.ledger_id, ACCOUNTS, None)
     zone = terms.zone(programme_of(account["account_id"], account["programme"]), now)
     if not now.astimezone(ZoneInfo(zone)).date() <= day < LATEST_DAY:

@@ -11,6 +11,7 @@ import asyncpg
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from ledger import clock
 from ledger.background import LogThrottle, cancel_all
 from ledger.database import CONNECTION_LOST, connect
 from ledger.errors import LedgerError, RebuildDue, RoleTooPowerful
@@ -242,6 +243,7 @@ def make_app(
         reading = Readers(dsn, settings.pool_size, role="loyalty_reader")
         projector = Projector(dsn)
         connection = await connect(dsn)
+        await clock.CLOCK.compare(connection)
         await generations.ensure_live(connection)
         generation = (await generations.active(connection)).generation
         await pool.enter(generation)
@@ -252,7 +254,7 @@ def make_app(
         appender = Appender(dsn, vault, projector.wake)
         app[HOUSE] = House(dsn, settings, pool, reading, master_key, vault, appender, projector)
         app[accounts.NOW] = Together(reading, accounts.ACCOUNT_NOW, named="account_id")
-        tasks = [asyncio.create_task(appender.run())]
+        tasks = [asyncio.create_task(appender.run()), asyncio.create_task(clock.follow(dsn))]
         if settings.erase_on_request:
             tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
         if (project or signer is not None) and settings.attest_hours:

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from ledger import clock
 from ledger.append import append
 from ledger.database import Connection
 from ledger.errors import PeriodNotClosable
@@ -204,7 +205,7 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
     known = await store.checkpoint(connection, ledger_id)
     done = await liability(connection, ledger_id, Ask(first, last, monthly=True), None, now=known)
     terms = await terms_known(connection, ledger_id, ACCOUNTS, known)
-    now = datetime.now(UTC)
+    now = clock.now()
     zones = {"UTC", *(terms.zone(row.key.programme, now) for row in done.totals)}
     if any(last_instant(last, zone) >= now for zone in zones):
         raise PeriodNotClosable(f"{period} is not over")

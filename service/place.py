@@ -14,6 +14,7 @@ import asyncpg
 import uvloop
 
 import migrations
+from ledger import clock
 from ledger.bindings import bind
 from ledger.database import Connection, connect
 from ledger.errors import SchemaOutdated, SetupWrong, Unavailable
@@ -81,6 +82,7 @@ class Place:
         await self.prepare()
         connection = await connect(self.dsn)
         try:
+            await clock.CLOCK.compare(connection)
             yield connection
         finally:
             await connection.close()

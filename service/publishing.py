@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from ledger import durable, tiles
+from ledger import clock, durable, tiles
 from ledger.checkpoints import read_size
 from ledger.database import Connection, connect
 from ledger.errors import NoteWrong
@@ -125,7 +125,7 @@ async def _keep(connection: Connection, ledger: Ledger, signed: Signed, witness:
     text = read_note(signed.note).text
     signatures = [one for one in read_signatures(lines) if witness.key.made(one)]
     verify(Note(text, signatures), [witness.key])
-    at = datetime.now(UTC)
+    at = clock.now()
     if witness.key.kind == COSIGNATURE:
         at = datetime.fromtimestamp(cosigned_at(signatures[0]), UTC)
     key = (ledger.ledger_id, signed.checkpoint, witness.key.name)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import http_parser, web
 
+from ledger import clock
 from ledger.background import LogThrottle, cancel_all
 from ledger.bindings import check_bindings
 from ledger.credentials import is_usable
@@ -117,7 +118,7 @@ async def project(place: Place, ready: Callable[[], None]) -> None:
         return
     preparing.result()
     ready()
-    running = [asyncio.create_task(Projector(place.dsn).run())]
+    running = [asyncio.create_task(Projector(place.dsn).run()), asyncio.create_task(clock.follow(place.dsn))]
     if place.settings.seal:
         running.append(asyncio.create_task(Sealer(place.dsn, place.signer, place.settings).run()))
     if place.settings.attest_hours:

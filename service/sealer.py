@@ -9,12 +9,11 @@ and in /v1/ledger/checkpoint, and tried again: the ledger goes on taking events 
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
 
 from ledger import heads, read
 from ledger.background import keep_connected
 from ledger.database import Connection
-from ledger.errors import LedgerError, Unsealable
+from ledger.errors import LedgerError, NotOurs, Unsealable
 from ledger.heads import Signed
 from ledger.merkle import TILE_WIDTH, Frontier
 from ledger.registry import Ledger, all_ledgers
@@ -26,6 +25,7 @@ from service.settings import Settings
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 10.0
 STATEMENT_SECONDS_MAX = 30.0  # of any statement here: each reads or writes some tiles or entries
+SIGNED_ELSEWHERE_SECONDS = 120.0  # so long a checkpoint may be due before nobody seems to sign
 NOT_ALLOWED_SECONDS = 600.0  # until it is looked at again whether we may
 
 MAY_SEAL = "SELECT has_table_privilege('ledger.tiles', 'INSERT')"
@@ -47,6 +47,7 @@ class Sealer:
         self._wrong: set[int] = set()  # ledgers that are not signed because of that
         self._turns = 0
         self._refused: dict[int, tuple[str, float]] = {}  # what was told of a ledger, and when
+        self._unsealed: dict[int, tuple[int, float]] = {}  # the checkpoint after which events were seen, and since when
 
     async def run(self) -> None:
         """Seal until cancelled."""
@@ -123,16 +124,32 @@ class Sealer:
             return tail > 0
         if tail < latest.size:
             return True  # not to be signed, which is found out, and told, by trying
-        return tail - latest.size >= self._events or (tail > latest.size and self._age(latest) >= self._seconds)
+        return tail - latest.size >= self._events or (
+            tail > latest.size and await self._waited_seconds(connection, ledger_id, latest) >= self._seconds
+        )
 
-    def _age(self, signed: Signed) -> float:
-        return (datetime.now(UTC) - signed.signed_at).total_seconds()
+    async def _waited_seconds(self, connection: Connection, ledger_id: int, latest: Signed) -> float:
+        """Return for how long events have waited to be covered: since the last checkpoint by the database's clock, or
+        since this process first saw them. The second holds when the database's clock was set back."""
+        checkpoint, since = self._unsealed.get(ledger_id, (0, 0.0))
+        if checkpoint != latest.checkpoint:
+            since = time.monotonic()
+            self._unsealed[ledger_id] = (latest.checkpoint, since)
+        return max(await heads.age_seconds(connection, latest), time.monotonic() - since)
 
     async def _tell(self, connection: Connection, ledger: Ledger, error: LedgerError) -> None:
         text = str(error)
         known = self._refused.get(ledger.ledger_id)
         if known is None or known[0] != text:
-            _log.error("NOT SEALED: ledger %s: %s", ledger.name, text)
+            _log.error("NOT SEALED here: ledger %s: %s", ledger.name, text)
         self._refused[ledger.ledger_id] = (text, time.monotonic())
-        if isinstance(error, Unsealable):
+        if isinstance(error, Unsealable) and await self._concerns_us(connection, ledger, error):
             await heads.note_problem(connection, ledger.ledger_id, error)
+
+    async def _concerns_us(self, connection: Connection, ledger: Ledger, error: Unsealable) -> bool:
+        """Return False if we are only not the signer of a ledger that another one signs in time."""
+        latest = await heads.latest_checkpoint(connection, ledger.ledger_id)
+        if latest is None or not isinstance(error, NotOurs):
+            return True
+        due_seconds = max(SIGNED_ELSEWHERE_SECONDS, 2 * self._seconds)
+        return await self._waited_seconds(connection, ledger.ledger_id, latest) > due_seconds

@@ -10,12 +10,11 @@ checked by who has only the bundle. verify/loyalty_verify.py is the verifier, wh
 """
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from ledger import heads, tiles
+from ledger import clock, heads, tiles
 from ledger.checkpoints import Checkpoint, ProofFile, write_hash
 from ledger.database import Connection, connect
 from ledger.errors import RequestInvalid
@@ -132,7 +131,7 @@ def _begin(archive: Archive, ledger: Ledger, signed: Signed, scope: Scope, reach
         "size": signed.size,
         "rows_position": reached,
         "parked": parked,  # holders whose rows end before a fact that cannot be folded
-        "made_at": datetime.now(UTC).isoformat(),
+        "made_at": clock.now().isoformat(),
         "tables": {table.name: table.columns for table in digested_tables() if _is_in(table.name, scope)},
         "subject_kinds": {table.name: table.subject_kind for table in digested_tables() if table.subject_kind},
     }

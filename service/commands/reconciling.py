@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from ledger import registry
+from ledger import clock, registry
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from projections import generations
@@ -197,7 +197,7 @@ def _lists_of(text: str, with_statement: bool) -> set[str]:
 
 def _time_of(text: str | None) -> datetime:
     if text is None:
-        return datetime.now(UTC)
+        return clock.now()
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

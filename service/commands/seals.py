@@ -63,27 +63,35 @@ def seal_ledger(
 
 @seal.command("keys")
 def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
-    """List every public key that ever signed for a ledger's log, as verifiers take them."""
+    """List every public key that ever signed for a ledger's log, as verifiers take them, and those that will."""
 
-    async def work(_place: Place, connection: Connection) -> list[dict[str, Any]]:
+    async def work(place: Place, connection: Connection) -> list[dict[str, Any]]:
         chosen = await registry.find_ledger(connection, ledger)
         signed = await heads.latest_checkpoint(connection, chosen.ledger_id)
         now = set() if signed is None else heads.signers(signed)
-        return [
+        listed: list[dict[str, Any]] = [
             {
                 "key": one.key.write(),
                 "key_id": one.key.key_id.hex(),
                 "added_at": one.added_at.isoformat(),
                 "signs_now": (one.key.name, one.key.key_id) in now,
+                "state": "signs" if (one.key.name, one.key.key_id) in now else "retired",
             }
             for one in await heads.log_keys(connection, chosen.ledger_id)
         ]
+        for key in await heads.pending_keys(connection, place.signer, chosen):
+            shown = {"key": key.write(), "key_id": key.key_id.hex(), "added_at": None}
+            listed.append({**shown, "signs_now": False, "state": "pending"})
+        return listed
 
     found = ask(data, work)
     if as_json:
         show_json(found)
     else:
-        show_table(("key", "added_at", "signs_now"), [(one["key"], one["added_at"], one["signs_now"]) for one in found])
+        columns = ("key", "added_at", "state")
+        show_table(columns, [tuple(one[column] or "-" for column in columns) for one in found])
+        if any(one["state"] == "pending" for one in found):
+            note("A pending key signs from the next checkpoint on: `loyalty seal` signs one at once.")
 
 
 @seal.command("rotate")
@@ -96,8 +104,8 @@ def rotate_key(data: Data = None, as_json: AsJson = False) -> None:
 
     keys = ask(data, work)
     done = (
-        "Made a further key; it signs beside the old ones from the next checkpoint on. `loyalty seal keys` lists it "
-        "after that."
+        "Made a further key. It signs beside the old ones from the next checkpoint on; `loyalty seal keys --ledger "
+        "LEDGER` shows it as pending until then."
     )
     show_done({"signing_keys": keys}, done, as_json=as_json)
 

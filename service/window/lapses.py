@@ -1,7 +1,7 @@
 """What lapses when: of one account lot by lot, of a programme day by day. Arithmetic on what is held; no job runs."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from ledger import clock
 from ledger.errors import RequestInvalid
 from projections.programmes import read_terms
 from service.admission import PAGE, TIMES, get
@@ -73,7 +74,7 @@ async def get_programme_lapses(request: web.Request) -> web.Response:
 
 
 async def _days(read: Reader, request: web.Request, programme: str) -> tuple[date, date]:
-    now = datetime.now(UTC)
+    now = clock.now()
     terms = await read_terms(read.connection, read.ledger.ledger_id)
     first = _read_day(request, "from") or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()
     last = _read_day(request, "until") or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from ledger import heads, read, tiles
+from ledger import clock, heads, read, tiles
 from ledger.checkpoints import ProofFile
 from ledger.database import Connection
 from ledger.errors import NotSealedYet, PositionUnknown, RequestInvalid
@@ -105,7 +105,8 @@ async def tell_checkpoint(request: web.Request) -> web.Response:
         problem = await heads.problem_of(connection, ledger.ledger_id)
         told = None if problem is None else problem._asdict()
         if signed is None:
-            return answer({"size": 0, "unsealed_events": tail, "checkpoint": None, "problem": told})
+            nothing = {"size": 0, "unsealed_events": tail, "checkpoint": None}
+            return answer({**nothing, "problem": told, "clock": clock.CLOCK.problem()})
         note = await cosigned_note(connection, ledger, signed)
         cosigned = await connection.fetch(COSIGNED, ledger.ledger_id, signed.checkpoint)
         return answer(
@@ -118,6 +119,7 @@ async def tell_checkpoint(request: web.Request) -> web.Response:
                 "checkpoint": note.decode(),
                 "cosigned": [dict(row) for row in cosigned],
                 "problem": told,
+                "clock": clock.CLOCK.problem(),
             }
         )
 

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import web
 
+from ledger import clock
 from ledger.access import note_access
 from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid, SubjectUnknown
@@ -138,7 +139,7 @@ async def resolved(read: Reader, query: Mapping[str, str]) -> Times:
 def happened(query: Mapping[str, str]) -> Times:
     """Read ?at= alone. Raises RequestInvalid."""
     at = read_time(query.get("at"), "at")
-    return Times(at or datetime.now(UTC), None, at is not None)
+    return Times(at or clock.now(), None, at is not None)
 
 
 def asks_known(request: web.Request) -> bool:

@@ -1,10 +1,11 @@
 """What someone should look at: lists of open matters over HTTP, as JSON page by page or as one CSV file."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
 
+from ledger import clock
 from ledger.errors import RequestInvalid
 from service.admission import PAGE, get
 from service.answers import answer, decode_cursor, encode_cursor, page, read_int, read_time
@@ -100,7 +101,7 @@ async def _counts(read: Reader, one: OpenList) -> dict[str, Any]:
 
 
 def _time_of(request: web.Request) -> tuple[datetime, timedelta | None]:
-    at = read_time(request.query.get("at"), "at") or datetime.now(UTC)
+    at = read_time(request.query.get("at"), "at") or clock.now()
     hours = read_int(request.query.get("grace_hours"), "grace_hours", least=0, most=GRACE_HOURS_MAX)
     return at, None if hours is None else timedelta(hours=hours)
 

@@ -5,6 +5,7 @@ import asyncio
 from aiohttp import web
 
 import migrations
+from ledger import clock
 from ledger.database import CONNECTION_LOST
 from ledger.errors import LedgerUnavailable
 from projections import generations
@@ -43,7 +44,8 @@ async def ready(request: web.Request) -> web.Response:
         raise LedgerUnavailable(type(error).__name__) from None
     if version != migrations.head():
         raise LedgerUnavailable("another schema")
-    return answer({"status": "ready", "schema": version})
+    told = clock.CLOCK.problem()
+    return answer({"status": "ready", "schema": version, **({} if told is None else {"clock": told})})
 
 
 async def projections_of(request: web.Request) -> web.Response:

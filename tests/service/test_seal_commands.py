@@ -103,11 +103,16 @@ def test_keys_are_rotated_and_retired(data: Path) -> None:
     place = ("--ledger", "acme", "--data", str(data))
     loyalty("seal", *place)
     loyalty("seal", "rotate", "--data", str(data))
+    pending = json.loads(loyalty("seal", "keys", "--json", *place).out)
     loyalty("seal", *place)
     old, new = json.loads(loyalty("seal", "keys", "--json", *place).out)
     loyalty("seal", "retire", old["key_id"], *place)
     loyalty("seal", *place)
 
+    mail = loyalty("checkpoint", "show", "--format", "email", *place).out
+    assert mail.split("Keys that signed it:\n")[1].split("\n\n")[0] == new["key"]
+    assert mail.rstrip().endswith(f"Keys that signed before, and sign no more:\n{old['key']}")
+    assert [(one["key"], one["state"]) for one in pending] == [(old["key"], "signs"), (new["key"], "pending")]
     assert [one["signs_now"] for one in (old, new)] == [True, True]
     after = json.loads(loyalty("seal", "keys", "--json", *place).out)
     assert [(one["key"], one["signs_now"]) for one in after] == [(old["key"], False), (new["key"], True)]
@@ -123,7 +128,7 @@ def test_an_address_is_published_listed_and_withdrawn(data: Path) -> None:
     assert (listed["url"], url.rpartition("/")[2]) == (url, listed["token"])
     loyalty("log", "withdraw", listed["token"], *place)
     assert json.loads(loyalty("log", "list", "--json", *place).out) == []
-    assert refusal("log", "withdraw", listed["token"], *place)
+    assert "no log at this address" in refusal("log", "withdraw", listed["token"], *place)
 
 
 def test_a_witness_without_a_valid_key_does_not_start(tmp_path: Path) -> None:

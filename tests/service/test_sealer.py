@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from ledger import heads, registry
+from ledger import clock, heads, registry
 from ledger.append import append
 from ledger.checkpoints import Checkpoint
 from ledger.database import Connection
+from ledger.errors import SignerUnknown
 from ledger.merkle import root_of
 from ledger.notes import Note, read_note, verify
 from ledger.registry import Ledger
@@ -138,7 +140,7 @@ async def test_what_is_not_signed_is_told_and_events_are_taken_in_all_the_same(
 
         await until(rewritten)
 
-    assert "NOT SEALED: ledger acme" in caplog.text
+    assert "NOT SEALED here: ledger acme" in caplog.text
     assert await size_of(connection, ledger) == 5
     assert await connection.fetchval("SELECT count(*) FROM ledger.seal_problems") == 2  # each told once
 
@@ -171,6 +173,120 @@ async def test_an_old_event_that_was_changed_is_found_without_asking_and_signing
 
         found = await until(problem)
         assert found.kind == "TreeChanged"
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_a_service_whose_clock_is_hours_off_seals_in_time_and_says_so(
+    dsn: str,
+    connection: Connection,
+    ledger: Ledger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    hours: int,
+) -> None:
+    monkeypatch.setattr(clock, "CLOCK", clock.Clock(lambda: clock.wall_time() + timedelta(hours=hours)))
+    key = await registry.create_key(connection, ledger, ["read"])
+    await append_events(connection, ledger, 1)
+    async with sealing(dsn, tmp_path, checkpoint_seconds=0.5) as client:
+        await until_size(connection, ledger, 1)
+        await append_events(connection, ledger, 1, "later")
+        await until_size(connection, ledger, 2)
+        told = await (await client.get("/v1/ledger/checkpoint", headers={"Authorization": f"Bearer {key}"})).json()
+        ready = await client.get("/ready")
+
+        expected = f"the clock of this service is 7200 s {'ahead of' if hours > 0 else 'behind'} the database's"
+        assert (told["problem"], told["clock"]) == (None, expected)
+        assert (ready.status, (await ready.json())["clock"]) == (200, expected)
+        off = clock.now() - await connection.fetchval("SELECT clock_timestamp()")
+        assert abs(off) < timedelta(seconds=clock.OFF_SECONDS)
+        await clock.CLOCK.compare(connection)
+
+    assert caplog.text.count(expected) == 1, "it is told once"
+
+
+async def test_a_checkpoint_is_due_after_some_seconds_though_the_databases_clock_was_set_back(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
+) -> None:
+    await append_events(connection, ledger, 1)
+    async with sealing(dsn, tmp_path, checkpoint_seconds=0.3):
+        await until_size(connection, ledger, 1)
+        await connection.execute("ALTER TABLE ledger.checkpoints DISABLE TRIGGER ALL")
+        await connection.execute("UPDATE ledger.checkpoints SET signed_at = signed_at + interval '2 hours'")
+        await append_events(connection, ledger, 1, "later")
+
+        await until_size(connection, ledger, 2)
+
+    assert await connection.fetchval(
+        "SELECT max(signed_at) FILTER (WHERE size = 2) >= max(signed_at) FROM ledger.checkpoints"
+    )
+
+
+async def test_a_sealer_without_the_signers_folder_signs_nothing_and_troubles_nobody(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await append_events(connection, ledger, 1)
+    async with sealing(dsn, tmp_path, checkpoint_seconds=0):
+        await until_size(connection, ledger, 1)
+        stranger = asyncio.create_task(
+            sealer.Sealer(dsn, Signer(tmp_path / "elsewhere"), Settings(checkpoint_seconds=0)).run()
+        )
+
+        async def told() -> bool:
+            size = await size_of(connection, ledger)
+            await append_events(connection, ledger, 1, f"after{size}")
+            await until_size(connection, ledger, size + 1)
+            return "mount its folder (LOYALTY_SIGNER); --adopt only if that is lost" in caplog.text
+
+        await until(told)
+        stranger.cancel()
+        await asyncio.gather(stranger, return_exceptions=True)
+
+    assert await connection.fetchval("SELECT count(*) FROM ledger.seal_problems") == 0
+    assert await connection.fetchval("SELECT count(*) FROM ledger.log_keys") == 1
+    assert not (tmp_path / "elsewhere" / "keys").exists()
+
+
+async def test_a_ledger_that_nobody_else_seals_has_a_problem_without_its_signer(
+    dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealer, "SIGNED_ELSEWHERE_SECONDS", 0.2)
+    await append_events(connection, ledger, 1)
+    await heads.sign_head(connection, Signer(tmp_path / "lost", site="logs.example"), ledger)
+    await append_events(connection, ledger, 1, "later")
+    async with sealing(dsn, tmp_path, checkpoint_seconds=0):
+
+        async def problem() -> Any:
+            return await heads.problem_of(connection, ledger.ledger_id)
+
+        assert (await until(problem)).kind == "HeadForgotten"
+
+
+async def test_of_two_signers_that_begin_at_once_one_signs(
+    connection: Connection, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append_events(connection, ledger, 1)
+    one, other = Signer(tmp_path / "one", site="logs.example"), Signer(tmp_path / "other", site="logs.example")
+    sign = Signer.sign
+
+    def sign_late(self: Signer, *arguments: Any, **more: Any) -> bytes:
+        note = sign(self, *arguments, **more)
+        if self is other:  # the first is quicker in this moment
+            text = "INSERT INTO ledger.log_keys (ledger_id, log, key) VALUES ($1, 1, $2)"
+            one.first_key()
+            [key] = one.keys("logs.example/acme")
+            asyncio.run_coroutine_threadsafe(
+                connection.execute(text, ledger.ledger_id, key.public.write()), loop
+            ).result()
+        return note
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(Signer, "sign", sign_late)
+
+    with pytest.raises(SignerUnknown):
+        await heads.sign_head(connection, other, ledger)
+
+    assert await connection.fetchval("SELECT count(*) FROM ledger.checkpoints") == 0
 
 
 @contextlib.asynccontextmanager

@@ -272,7 +272,10 @@ async def test_the_checkpoint_says_how_far_it_is_behind(connection: Connection, 
 async def test_a_ledger_that_was_never_sealed_says_so(dsn: str) -> None:
     async with serving(dsn, "new") as [new]:
         status, told = await new.ask("/v1/ledger/checkpoint")
-        assert (status, told) == (200, {"size": 0, "unsealed_events": 0, "checkpoint": None, "problem": None})
+        assert (status, told) == (
+            200,
+            {"size": 0, "unsealed_events": 0, "checkpoint": None, "problem": None, "clock": None},
+        )
         assert (await new.ask("/v1/ledger/tlog/checkpoint"))[0] == 503
         assert (await new.ask("/v1/ledger/keys"))[1] == {"items": [], "next": None}
 

@@ -1,0 +1,82 @@
+"""The time by the database's clock, where the clock of this process is off.
+
+The database writes when an event was recorded and a checkpoint was signed. Times of ours that are held against those,
+or stand beside them, must be of the same clock: otherwise nothing is due for hours, or an adjustment is made before
+what it adjusts. So a process compares the two clocks now and then, and `now` corrects its own by the difference.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from ledger.background import keep_connected
+from ledger.database import Connection
+
+COMPARE_SECONDS = 60.0  # between two comparisons
+CORRECTED_SECONDS = 5.0  # a smaller difference is left: it may be the way to the database and back
+OFF_SECONDS = 60.0  # from here on it is told
+TELL_AGAIN_SECONDS = 3600.0
+WAY_SECONDS_MAX = 2.0  # a comparison that took longer says nothing
+
+DATABASE_TIME = "SELECT clock_timestamp()"
+
+_log = logging.getLogger(__name__)
+
+
+def wall_time() -> datetime:
+    return datetime.now(UTC)
+
+
+class Clock:
+    """The clock of this process, corrected by the last comparison; `wall` is what it shows."""
+
+    def __init__(self, wall: Callable[[], datetime] = wall_time) -> None:
+        self.wall = wall
+        self._ahead = timedelta()
+        self._told_at: float | None = None
+
+    def now(self) -> datetime:
+        """Return the time by the database's clock."""
+        return self.wall() - self._ahead
+
+    async def compare(self, connection: Connection) -> None:
+        """Compare with the database's clock, and log it if they differ by more than OFF_SECONDS, at most hourly."""
+        before = self.wall()
+        began = time.monotonic()
+        there: datetime = await connection.fetchval(DATABASE_TIME)
+        way_seconds = time.monotonic() - began
+        if way_seconds > WAY_SECONDS_MAX:
+            return
+        ahead = before + timedelta(seconds=way_seconds / 2) - there
+        self._ahead = ahead if abs(ahead.total_seconds()) >= CORRECTED_SECONDS else timedelta()
+        self._tell()
+
+    def _tell(self) -> None:
+        problem = self.problem()
+        if problem is None:
+            self._told_at = None
+        elif self._told_at is None or time.monotonic() - self._told_at > TELL_AGAIN_SECONDS:
+            self._told_at = time.monotonic()
+            _log.warning("%s; the database's is used, but set this machine's right", problem)
+
+    def problem(self) -> str | None:
+        """Say how far the clocks are apart; None if they are not."""
+        seconds = round(self._ahead.total_seconds())
+        if abs(seconds) < OFF_SECONDS:
+            return None
+        return f"the clock of this service is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} the database's"
+
+
+CLOCK = Clock()
+
+
+def now() -> datetime:
+    """Return the time by the clock of the database that this process works on."""
+    return CLOCK.now()
+
+
+async def follow(dsn: str) -> None:
+    """Compare with the database's clock every COMPARE_SECONDS, until cancelled."""
+    waits = {"retry_seconds": COMPARE_SECONDS, "pause_seconds": COMPARE_SECONDS}
+    await keep_connected("comparing clocks", dsn, CLOCK.compare, log=_log, search_path="pg_catalog", **waits)

@@ -22,6 +22,7 @@ from ledger.sealing import MasterKey
 from ledger.signer import Signer, read_seeds
 from service.addresses import add, listening_at, remove
 from service.embedded import EmbeddedPostgres
+from service.postgres_versions import check_version
 from service.schema import check_schema
 from service.settings import Settings
 
@@ -90,7 +91,11 @@ class Place:
     async def _check_reach(self) -> None:
         """Connect once, so that a wrong address is told in a sentence that names it."""
         try:
-            await (await connect(self.dsn)).close()
+            connection = await connect(self.dsn)
+            try:
+                await check_version(connection, embedded=self.embedded)
+            finally:
+                await connection.close()
         except (ValueError, asyncpg.ClientConfigurationError):
             raise SetupWrong("DATABASE_URL cannot be read as postgresql://user:password@host:port/database") from None
         except OSError as error:

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import http_parser, web
@@ -104,7 +104,7 @@ def stop_asked() -> asyncio.Event:
     return stop
 
 
-async def project(place: Place, ready: Callable[[], None]) -> None:
+async def project(place: Place, ready: Callable[[], Awaitable[None]]) -> None:
     """Run the projector and the sealer alone until SIGTERM or SIGINT; wait for a database that is not there yet.
 
     Calls `ready` once it begins.
@@ -117,7 +117,7 @@ async def project(place: Place, ready: Callable[[], None]) -> None:
         await asyncio.wait([preparing])
         return
     preparing.result()
-    ready()
+    await ready()
     running = [asyncio.create_task(Projector(place.dsn).run()), asyncio.create_task(clock.follow(place.dsn))]
     if place.settings.seal:
         running.append(asyncio.create_task(Sealer(place.dsn, place.signer, place.settings).run()))

@@ -12,6 +12,7 @@ import uvloop
 from ledger.database import connect
 from service import demo, running
 from service.commands.screen import AsJson, note, show, show_json, show_table
+from service.commands.serving import warn
 from service.demo import QUESTIONS, Demo, Sent, Summary
 from service.place import Place, open_place, settings_of
 
@@ -40,6 +41,7 @@ def show_demo(
 async def _demonstrate(place: Place, port: int, *, once: bool, as_json: bool) -> None:
     await place.prepare()
     await running.check_setup(place)
+    await warn(place, sealing=False)
     async with place.connection() as connection:
         made = await demo.prepare(place, connection)
     async with demo.listening_somewhere(place, port) as url:

@@ -10,6 +10,7 @@ from service import running
 from service.commands.screen import AsJson, Data, note, show_done, show_json
 from service.memory import keep_what_is_loaded
 from service.place import Place, open_place, settings_of
+from service.postgres_versions import check_version
 
 
 def serve(
@@ -27,6 +28,7 @@ def serve(
     async def work(place: Place) -> None:
         await place.prepare()
         await running.check_setup(place)
+        await warn(place, sealing=project)
         if place.embedded:
             note(f"Runs on {place}: whoever owns that folder can change the ledger.")
         chosen = settings.port if port is None else port
@@ -43,11 +45,28 @@ def serve(
         uvloop.run(work(place))
 
 
+async def warn(place: Place, *, sealing: bool) -> None:
+    """Tell an operator what should be otherwise, before a service begins.
+
+    Raises SetupWrong if the server is too old.
+    """
+    async with place.connection() as connection:
+        told = await check_version(connection, embedded=place.embedded)
+    if told is not None:
+        note(told)
+    if sealing and place.settings.seal and not place.embedded and place.settings.signer is None:
+        note(
+            f"Checkpoints are signed from the folder {place.signer.folder.resolve()}. It must last, and all that sign "
+            "must share it: set LOYALTY_SIGNER to such a folder."
+        )
+
+
 def project(data: Data = None, as_json: AsJson = False) -> None:
     """Keep the projections up to date until SIGTERM or Ctrl-C; beside `loyalty serve --no-project`."""
     with open_place(settings_of(data)) as place:
 
-        def ready() -> None:
+        async def ready() -> None:
+            await warn(place, sealing=True)
             if as_json:
                 show_json({"projecting": str(place)})
                 sys.stdout.flush()

@@ -1,0 +1,32 @@
+"""Which PostgreSQL a service may run on, and which releases were the newest when this version was made."""
+
+from ledger.database import Connection
+from ledger.errors import SetupWrong
+
+OLDEST_MAJOR = 15
+AS_OF = "2026-11-30"
+# The newest minor release of each major version on that day. Each minor release closes security holes.
+NEWEST_MINORS = {15: 19, 16: 15, 17: 11, 18: 7}
+
+VERSION = "SELECT current_setting('server_version_num')::int"
+
+
+async def check_version(connection: Connection, *, embedded: bool) -> str | None:
+    """Return what to tell an operator about the server's version; None if it is as new as we know.
+
+    Raises SetupWrong if it is older than any that is supported.
+    """
+    return judge(await connection.fetchval(VERSION), embedded=embedded)
+
+
+def judge(number: int, *, embedded: bool) -> str | None:
+    """Judge a version by the number that PostgreSQL gives itself, such as 180004 for 18.4. See `check_version`."""
+    major, minor = divmod(number, 10_000)
+    if major < OLDEST_MAJOR:
+        raise SetupWrong(f"this is PostgreSQL {major}.{minor}, and {OLDEST_MAJOR} is the oldest that is supported")
+    newest = NEWEST_MINORS.get(major)
+    if newest is None or minor >= newest:
+        return None
+    remedy = "use it to try things out, and a server of your own in production" if embedded else "update the server"
+    which = "The embedded PostgreSQL" if embedded else "PostgreSQL"
+    return f"{which} {major}.{minor} lacks security fixes of {major}.{newest}, known by {AS_OF}: {remedy}."

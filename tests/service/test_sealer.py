@@ -186,7 +186,7 @@ async def test_a_service_whose_clock_is_hours_off_seals_in_time_and_says_so(
     hours: int,
 ) -> None:
     monkeypatch.setattr(clock, "CLOCK", clock.Clock(lambda: clock.wall_time() + timedelta(hours=hours)))
-    key = await registry.create_key(connection, ledger, ["read"])
+    key = await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
     await append_events(connection, ledger, 1)
     async with sealing(dsn, tmp_path, checkpoint_seconds=0.5) as client:
         await until_size(connection, ledger, 1)

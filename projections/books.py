@@ -25,8 +25,8 @@ BOOKS_PER_TURN = 20  # then others on the event loop get theirs
 
 ACCOUNT_ROWS = """
     SELECT a.subject, a.account_id, a.programme, a.unit, a.available, a.promised, a.debt, a.opening, a.unseen, a.issued,
-           a.redeemed, a.expired, a.lapsed, a.reversed, a.sent, a.received, a.in_transit, a.held, a.merged, a.adjusted,
-           a.last_at, a.last_position
+           a.converted, a.redeemed, a.expired, a.lapsed, a.reversed, a.sent, a.received, a.in_transit, a.held,
+           a.merged, a.adjusted, a.last_at, a.last_position
       FROM accounts a WHERE a.ledger_id = $1 ORDER BY a.subject
 """
 LOT_ROWS = """
@@ -91,6 +91,7 @@ class Account(NamedTuple):
     opening: Decimal
     unseen: Decimal
     issued: Decimal
+    converted: Decimal
     redeemed: Decimal
     expired: Decimal
     lapsed: Decimal

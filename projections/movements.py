@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from projections.accounts.lots import ZERO, Posting
+from projections.accounts.lots import OF_PROMISES, ZERO, Posting
 from projections.books import Account, Book, lapse
 from projections.terms import Terms, Worth
 
@@ -178,8 +178,8 @@ class RollForward:
             _add(self._of(key if source == "available" else without).moved, SETTLED, -points)
             _add(self._of(key if target == "available" else without).moved, SETTLED, points)
             return
-        if "promised" in (source, target) and not gives:  # nothing of it is outstanding before it is converted
-            return
+        if target == "promised" or (source == "promised" and target in OF_PROMISES.values()):
+            return  # nothing of it is outstanding before it is converted
         key = without if "debt" in (source, target) else key
         if not takes:
             _add(self._of(key).moved, MOVEMENTS[source][0], points)

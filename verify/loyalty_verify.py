@@ -64,10 +64,10 @@ SAID |= {"tables", "subject_kinds"}  # what a manifest says
 # The columns of the tables that are looked into, in their order.
 COLUMNS = {
     "facts": "subject_kind subject occurred_at rank tag ordinal kind body",
-    "accounts": "subject account_id customer programme unit available promised debt opening unseen lifetime issued "
-    "redeemed expired lapsed reversed sent received in_transit held merged adjusted claimed claimed_at drift missing "
-    "drift_since agreed_at lifetime_claimed expired_early expired_early_at expiry_claimed expiry_claimed_on incomplete "
-    "contested last_at",
+    "accounts": "subject account_id holder customer programme unit available promised debt opening unseen lifetime "
+    "issued converted redeemed expired lapsed reversed sent received in_transit held merged adjusted claimed "
+    "claimed_at drift missing drift_since agreed_at lifetime_claimed expired_early expired_early_at expiry_claimed "
+    "expiry_claimed_on incomplete contested last_at",
     "lots": "subject account_id programme unit lot_id origin points remaining redeemed sent removed expired returned "
     "expires_on lapses_at earned_at promotion bill bill_number asserted rule",
     "statement": "subject account_id line occurred_at kind points balance promised claimed drift reference untied "
@@ -913,9 +913,10 @@ def _columns(audit: Audit, table: str) -> list[str]:
 # What a column of the accounts table shows of a class of postings; contra classes are shown as what they gave.
 SHOWN = {
     **{name: (name, 1) for name in ("promised", "redeemed", "expired", "lapsed", "reversed", "sent", "in_transit")},
-    **{name: (name, 1) for name in ("held", "merged", "adjusted")},
-    **{name: (name, -1) for name in ("debt", "opening", "unseen", "issued", "received")},
+    "held": ("held", 1),
+    **{name: (name, -1) for name in ("debt", "opening", "unseen", "issued", "received", "merged", "adjusted")},
 }
+OF_PROMISES = ("promised", "promises_made", "promises_unseen", "promises_cancelled", "promises_merged")
 SPENDABLE = ("available", "debt")
 USED = ("redeemed", "sent", "removed", "expired", "returned")  # the columns of a lot that say where its points went
 WENT = {"sent": ("in_transit", "sent"), "expired": ("expired",), "returned": ("reversed",)}
@@ -1163,6 +1164,8 @@ def _compare_account(account_id: str, row: Row, account: Folded, lots: dict[str,
     for column, (name, sign) in SHOWN.items():
         shown = points_of(row.get(column), where)
         demand(shown == account.classes.get(name, ZERO) * sign, f"{where}: {column} is not its postings' sum")
+    converted = sum_of(*(account.classes.get(name, ZERO).copy_negate() for name in OF_PROMISES))
+    demand(points_of(row.get("converted"), where) == converted, f"{where}: converted is not its postings' sum")
     held = {lot: points for lot, points in account.lots.items() if points}
     shown_lots = {}
     for name, lot in lots.items():
@@ -1255,7 +1258,7 @@ Moved = list[tuple[str | None, tuple[str, ...], Decimal]]  # (from class, None f
 MOVES: dict[str, Callable[[dict[str, Any]], Moved]] = {
     "Issued": lambda body: [
         ("issued", HOLDING, _grants(body)),
-        ("issued", ("promised",), _grants(body, "promises")),
+        ("promises_made", ("promised",), _grants(body, "promises")),
     ],
     "PromisedConverted": lambda body: [("promised", HOLDING, _grants(body))],
     "PromiseKept": lambda body: [("promised", HOLDING, _amount(body))],

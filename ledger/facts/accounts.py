@@ -53,6 +53,11 @@ def account_id_of(holder: str, programme: str, unit: str) -> str:
     return f"{holder}:{quoted(programme)}:{quoted(unit)}"
 
 
+def holder_of(account_id: str) -> str:
+    """Return the holder that an account's id begins with: programme and unit are quoted, so two colons end it."""
+    return account_id.rsplit(":", 2)[0]
+
+
 SHARES = ("grants", "promises", "promotions", "promotions_total", "buckets")
 AMOUNTS = ("points", "promised", "available", "expired", "points_total", "promised_total")
 

@@ -214,8 +214,22 @@ class Account(Struct, dict=True):
         return -self.classes.get("debt", ZERO)
 
 
+# Promised points are not outstanding: what makes or ends a promise stands apart from what makes or ends points. So
+# "issued", "reversed", "unseen" and "merged" mean the same in an account, a roll-forward and a vendor's total.
+OF_PROMISES = {
+    "issued": "promises_made",
+    "unseen": "promises_unseen",
+    "reversed": "promises_cancelled",
+    "merged": "promises_merged",
+}
+
+
 def post(account: Account, source: str, target: str, points: Decimal, lot_id: str | None = None) -> None:
     """Move points between two classes; whatever else happens to them, nothing is made or lost."""
+    if source == "promised":
+        target = OF_PROMISES.get(target, target)
+    elif target == "promised":
+        source = OF_PROMISES.get(source, source)
     classes = account.classes
     classes[source] = classes.get(source, ZERO) - points
     classes[target] = classes.get(target, ZERO) + points

@@ -9,13 +9,14 @@ import msgspec
 from ledger.decimals import normalized
 from ledger.facts.accounts import AccountFact
 from projections.accounts import drift
-from projections.accounts.lots import ZERO, Account, Adjustment, Lot, Pending, Posting, Reminder
+from projections.accounts.lots import OF_PROMISES, ZERO, Account, Adjustment, Lot, Pending, Posting, Reminder
 from projections.projection import Table
 from projections.terms import programme_of
 
 
 class AccountRow(NamedTuple):
     account_id: str
+    holder: str  # who holds its points now: the survivor, where the account's own holder was merged away
     customer: str
     programme: str
     unit: str
@@ -25,7 +26,8 @@ class AccountRow(NamedTuple):
     opening: Decimal
     unseen: Decimal
     lifetime: Decimal
-    issued: Decimal
+    issued: Decimal  # without promised points
+    converted: Decimal  # promised points that became spendable
     redeemed: Decimal
     expired: Decimal
     lapsed: Decimal
@@ -34,8 +36,8 @@ class AccountRow(NamedTuple):
     received: Decimal
     in_transit: Decimal
     held: Decimal
-    merged: Decimal
-    adjusted: Decimal
+    merged: Decimal  # above zero: came by merges
+    adjusted: Decimal  # above zero: were added
     claimed: Decimal | None
     claimed_at: datetime | None
     drift: Decimal
@@ -56,16 +58,19 @@ class AccountRow(NamedTuple):
     expired_early_position: int
 
 
+PROMISES_CLASSES = ("promised", *OF_PROMISES.values())
+
 ACCOUNTS = Table(
     name="accounts",
     create="""
         CREATE TABLE accounts (
             ledger_id int NOT NULL, subject text COLLATE "C" NOT NULL,
-            account_id text COLLATE "C" NOT NULL, customer text COLLATE "C" NOT NULL,
-            programme text NOT NULL, unit text NOT NULL,
+            account_id text COLLATE "C" NOT NULL, holder text COLLATE "C" NOT NULL,
+            customer text COLLATE "C" NOT NULL, programme text NOT NULL, unit text NOT NULL,
             available numeric NOT NULL, promised numeric NOT NULL, debt numeric NOT NULL, opening numeric NOT NULL,
-            unseen numeric NOT NULL, lifetime numeric NOT NULL, issued numeric NOT NULL, redeemed numeric NOT NULL,
-            expired numeric NOT NULL, lapsed numeric NOT NULL, reversed numeric NOT NULL, sent numeric NOT NULL,
+            unseen numeric NOT NULL, lifetime numeric NOT NULL, issued numeric NOT NULL, converted numeric NOT NULL,
+            redeemed numeric NOT NULL, expired numeric NOT NULL, lapsed numeric NOT NULL,
+            reversed numeric NOT NULL, sent numeric NOT NULL,
             received numeric NOT NULL, in_transit numeric NOT NULL, held numeric NOT NULL, merged numeric NOT NULL,
             adjusted numeric NOT NULL,
             claimed numeric, claimed_at timestamptz, drift numeric NOT NULL, missing numeric NOT NULL,
@@ -277,12 +282,14 @@ REMINDERS = Table(
 )
 
 
-def account_row(account: Account) -> AccountRow:
-    """Write an account down; contra classes (issued, opening, unseen, received) are shown as what they gave."""
+def account_row(account: Account, holder: str) -> AccountRow:
+    """Write an account down. What gave points is shown above zero where it gave, what took them where it took, by the
+    names and signs of the roll-forward: issued, converted, opening, unseen, received, merged and adjusted gave."""
     classes = account.classes
     drift_since, drift_position = drift.since(account)
     return AccountRow(
         account_id=account.account_id,
+        holder=holder,
         customer=account.customer,
         programme=account.programme,
         unit=account.unit,
@@ -293,6 +300,7 @@ def account_row(account: Account) -> AccountRow:
         unseen=-classes.get("unseen", ZERO),
         lifetime=account.lifetime + (account.lifetime_opening or ZERO),
         issued=-classes.get("issued", ZERO),
+        converted=-sum((classes.get(name, ZERO) for name in PROMISES_CLASSES), ZERO),
         redeemed=classes.get("redeemed", ZERO),
         expired=classes.get("expired", ZERO),
         lapsed=classes.get("lapsed", ZERO),
@@ -301,8 +309,8 @@ def account_row(account: Account) -> AccountRow:
         received=-classes.get("received", ZERO),
         in_transit=classes.get("in_transit", ZERO),
         held=classes.get("held", ZERO),
-        merged=classes.get("merged", ZERO),
-        adjusted=classes.get("adjusted", ZERO),
+        merged=-classes.get("merged", ZERO),
+        adjusted=-classes.get("adjusted", ZERO),
         claimed=account.claimed,
         claimed_at=account.claimed_at,
         drift=account.drift,
@@ -314,7 +322,7 @@ def account_row(account: Account) -> AccountRow:
         expired_early_at=account.expired_early_at,
         expiry_claimed=account.expiry_claimed,
         expiry_claimed_on=account.expiry_claimed_on,
-        incomplete=bool(classes.get("unseen", ZERO)) or bool(account.orphans),
+        incomplete=any(classes.get(name, ZERO) for name in ("unseen", "promises_unseen")) or bool(account.orphans),
         contested=account.contested,
         last_at=account.last_at,
         last_position=account.last_position,

@@ -27,6 +27,7 @@ from ledger.facts.accounts import (
     TransferReceived,
     TransferSent,
     TransferSettled,
+    holder_of,
 )
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed, Removed
 from ledger.facts.holds import HoldCaptured, HoldRefundDue, HoldRefunded
@@ -308,7 +309,7 @@ def compare_merged(wallet: Wallet, fact: HolderMerged, occurrence: Occurrence) -
 def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
     accounts = wallet.accounts.values()
     return {
-        "accounts": [tables.account_row(account) for account in accounts],
+        "accounts": [tables.account_row(one, survivor_of(wallet, holder_of(one.account_id))) for one in accounts],
         "lots": [row for account in accounts for row in tables.lot_rows(account)],
         "adjustments": [
             tables.adjustment_row(account, one) for account in accounts for one in account.adjustments.values()

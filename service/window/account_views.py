@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ledger.errors import SubjectUnknown
+from ledger.facts.accounts import account_id_of, holder_of
 from projections.accounts import ACCOUNTS
 from projections.accounts.tables import Line
 from projections.as_of import AsOf, Known, fold_known, known_of
@@ -22,6 +23,11 @@ OPEN_LOTS = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = ANY ($2) AND remaining > 0
      ORDER BY account_id, expires_on NULLS LAST, earned_at, lot_id
 """
+ACCOUNTS_OF = """
+    SELECT a.account_id, a.holder, a.programme, a.unit FROM unnest($2::text[]) AS asked (holder)
+      JOIN accounts a ON a.ledger_id = $1 AND a.account_id > asked.holder || ':' AND a.account_id < asked.holder || ';'
+"""
+COLONS_OF_A_REF = 2  # source:org:id
 ZERO = Decimal(0)
 
 
@@ -36,11 +42,21 @@ class View(NamedTuple):
 
 
 async def find_account(read: Reader, name: str) -> Mapping[str, Any]:
-    """Find an account's row by its id. Raises SubjectUnknown."""
+    """Find an account's row by its id, or by its holder where that has one account: the survivor's, if the holder was
+    merged away. Raises SubjectUnknown or RequestInvalid."""
     refs = await candidates(read, name)
     rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, refs)
+    if not rows:
+        holders = [ref for ref in refs if ref.count(":") == COLONS_OF_A_REF]
+        own = await read.connection.fetch(ACCOUNTS_OF, read.ledger.ledger_id, holders)
+        rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, sorted({heir_of(row) for row in own}))
     only([row["account_id"] for row in rows], name)
     return dict(rows[0])
+
+
+def heir_of(row: Mapping[str, Any]) -> str:
+    """Return the id of the account that holds an account's points now: its own, or the survivor's after a merge."""
+    return account_id_of(row["holder"], row["programme"], row["unit"])
 
 
 async def view_of(read: Reader, name: str, times: Times) -> View:
@@ -62,7 +78,8 @@ async def known_view(read: Reader, name: str, times: Times) -> View:
 
 async def account_known(read: Reader, name: str, times: Times) -> tuple[Known, View]:
     """Find what was known of the holder of an account, and the account as it comes of it. Raises SubjectUnknown."""
-    holders = {ref: holder_of(ref) for ref in await candidates(read, name)}
+    refs = await candidates(read, name)
+    holders = {ref: ref if ref.count(":") == COLONS_OF_A_REF else holder_of(ref) for ref in refs}
     as_of = AsOf(times.at, times.position)
     groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
     found = {
@@ -71,14 +88,13 @@ async def account_known(read: Reader, name: str, times: Times) -> tuple[Known, V
         for account_id, view in views_of(group, times.at).items()
         if account_id in holders
     }
+    if not found:  # a holder, of whom there may be one account
+        views = {id_: (group, view) for group in groups for id_, view in views_of(group, times.at).items()}
+        heirs = {heir_of(view.row) for id_, (_, view) in views.items() if holder_of(id_) in holders}
+        found = {id_: views[id_] for id_ in heirs if id_ in views}
     if not found:
         raise SubjectUnknown(name, "nothing was known of it then")
     return found[only(sorted(found), name)]
-
-
-def holder_of(account_id: str) -> str:
-    """Give the holder that an account's id begins with: programme and unit are quoted, so two colons end it."""
-    return account_id.rsplit(":", 2)[0]
 
 
 def views_of(known: Known, at: datetime) -> dict[str, View]:
@@ -119,7 +135,6 @@ def shown_account(view: View) -> dict[str, Any]:
     return {
         "id": row["account_id"],
         **columns,
-        "holder": row["subject"],
         "at": at,
         "available": available,
         "spendable": max(available, ZERO),

@@ -104,8 +104,16 @@ async def _held_by(
     read: Reader, projection: Projection, customer: str, victims: Sequence[str], times: Times
 ) -> list[dict[str, Any]]:
     """Return the rows of a customer, then those inherited from customers who were merged into them."""
-    if projection is ACCOUNTS:  # a merge has moved what the victims held
-        return await shown_account_rows(read, customer, await rows_of_customer(read, projection, customer), times)
+    if projection is ACCOUNTS:  # a merge has moved what the victims held: theirs are the survivor's, too
+        survivor = await _survivor(read, customer, times)
+        holders = [customer] if survivor is None else [customer, survivor]
+        return [
+            shown_account
+            for holder in holders
+            for shown_account in await shown_account_rows(
+                read, holder, await rows_of_customer(read, projection, holder), times
+            )
+        ]
     rows = await _rows_of(read, projection, customer, times)
     for victim in victims:
         there = {row["id"] for row in rows}

@@ -252,7 +252,7 @@ def test_a_conversion_before_its_promise_is_filled_later() -> None:
     of = account(converted(60, "1"), promised(100, "1"))
 
     assert (of.available, of.classes["promised"], of.awaited) == (60, 40, 0)
-    assert of.classes["unseen"] == 0
+    assert of.classes["promises_unseen"] == 0
 
 
 def test_a_promise_taken_back_before_conversion_never_comes() -> None:

@@ -91,7 +91,7 @@ def test_before_the_first_claim_nothing_is_missing_but_an_opening() -> None:
 def test_adopting_the_claim_ends_the_drift_with_a_lot_of_its_own() -> None:
     of = row(*CHAIN, adopted(20))
 
-    assert (of.available, of.adjusted, of.drift, of.missing, of.drift_since) == (990, -20, 0, 0, None)
+    assert (of.available, of.adjusted, of.drift, of.missing, of.drift_since) == (990, 20, 0, 0, None)
     assert lots(account(*CHAIN, adopted(20)), "origin", "points", "remaining")[-1] == ("adjustment", 20, 20)
 
 

@@ -40,6 +40,7 @@ FAR = date(2030, 1, 1)
 def figures(of: Account) -> dict[str, int]:
     """Show the figures that the vendor's own table names, those that are not zero."""
     classes = {name: int(of.classes.get(name, 0)) for name in ("redeemed", "expired", "reversed", "sent", "in_transit")}
+    classes["reversed"] += int(of.classes.get("promises_cancelled", 0))  # the vendor's returned points, promised or not
     told = {"current": int(of.available), "lifetime": int(of.lifetime), **classes}
     return {name: points for name, points in told.items() if points}
 

@@ -15,7 +15,8 @@ from ledger.facts import Fact, Told
 from ledger.failures import failure
 from projections.accounts.lots import ZERO, Posting
 from projections.accounts.state import Wallet
-from projections.accounts.tables import LOTS, Line, lot_row
+from projections.accounts.statement import Line
+from projections.accounts.tables import LOTS, lot_row
 from projections.accounts.wallet import ACCOUNTS
 from projections.as_of import Known
 from projections.projection import Projection, fold, rows_of

@@ -333,7 +333,7 @@ def day_in(time: datetime, time_zone: str) -> date:
 
 
 def decode_postings(postings: str) -> list[Posting]:
-    """Read what tables.encode_postings wrote."""
+    """Read what statement.encode_postings wrote."""
     decoded: list[Posting] = _POSTINGS.decode(postings)
     return decoded
 

@@ -1314,11 +1314,9 @@ def check_lines(audit: Audit) -> str:
 
 def _first_untold(told: list[AccountFact], left: dict[tuple[str, str, str], list[AccountFact]]) -> str | None:
     """Name the kind of the first fact that moves points and has no line; what is told again in other words has none."""
-    changes: set[tuple[str, str]] = set()
+    reports = Reports()
     for fact in told:
-        names = _changes_of(fact)
-        again = not changes.isdisjoint(names)
-        changes.update(names)
+        again = reports.told_before(fact)
         of_key = left[(_account_of(fact.body), fact.occurred_at, fact.kind)]
         if fact.kind in MOVES and not again and any(fact is one for one in of_key):
             return fact.kind
@@ -1442,13 +1440,10 @@ def compare_claims(account_id: str, row: Row, account: Folded, told: list[Accoun
     if any(fact.kind == "IssueReversed" for fact in told):  # how much of the total that takes back, takes the rules
         return
     earned, opening, claimed = ZERO, None, None
-    changes: set[str] = set()
+    reports = Reports()
     for fact in told:
-        change = fact.body.get("change")
-        if change is not None:
-            if str(change) in changes:
-                continue
-            changes.add(str(change))
+        if reports.told_before(fact):
+            continue
         if _account_of(fact.body) != account_id:
             continue
         for _, targets, points in _moves_of(fact) if fact.kind in EARNING else ():
@@ -1511,6 +1506,31 @@ def _compare_report(line: Row, told: list[AccountFact], facts: dict[tuple[str, s
             left[:] = [one for one in left if one is not fact]
             return
     raise Refused(f"{where} is of a change that no other fact tells")
+
+
+class Reports:
+    """Which changes facts have told. A fact tells one again by its name, by a weaker one of its own that is another
+    fact's name, or by a name that is another fact's weaker one; versions of one event do not."""
+
+    def __init__(self) -> None:
+        self._events: dict[tuple[str, str], str] = {}
+        self._weaker: dict[tuple[str, str], str] = {}
+
+    def told_before(self, fact: AccountFact) -> bool:
+        """Return True for a fact whose change another event has told; remember any other."""
+        if "change" not in fact.body:
+            return False
+        also = fact.body.get("also", [])
+        name = (fact.kind, str(fact.body["change"]))
+        weaker = [(fact.kind, str(one)) for one in also] if isinstance(also, list) else []
+        event = fact.name[:16]  # of the hexadecimal tag: the same for all versions
+        found = [self._events.get(one) for one in (name, *weaker)] + [self._weaker.get(name)]
+        if any(one is not None and one != event for one in found):
+            return True
+        self._events.setdefault(name, event)
+        for one in weaker:
+            self._weaker.setdefault(one, event)
+        return False
 
 
 def _changes_of(fact: AccountFact) -> set[tuple[str, str]]:

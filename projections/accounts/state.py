@@ -7,7 +7,7 @@ from msgspec import field
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import AccountFact, Claim, account_id_of
-from projections.accounts import changes, tables
+from projections.accounts import changes, statement
 from projections.accounts.changes import Changes, Counted
 from projections.accounts.lots import ZERO, Account, pass_time
 from projections.projection import State
@@ -20,7 +20,7 @@ class Wallet(State, dict=True):
     accounts: dict[str, Account] = {}
     survivors: dict[str, str] = {}  # who took over the accounts of a merged holder
     changes: Changes = field(default_factory=Changes)  # real-world changes that have been counted
-    lines: list[tables.Line] = field(default_factory=list)
+    lines: list[statement.Line] = field(default_factory=list)
 
     @property
     def terms(self) -> Terms:
@@ -92,7 +92,7 @@ def write_line(
     else:
         occurred_at, position = occurred, None
     wallet.lines.append(
-        tables.Line(
+        statement.Line(
             account_id=account.account_id,
             line=account.lines,
             occurred_at=occurred_at,
@@ -106,7 +106,7 @@ def write_line(
             untied=untied,
             again=counted is not None,
             differs=differs,
-            postings=tables.encode_postings(account.postings),
+            postings=statement.encode_postings(account.postings),
             position=position,
             counted_position=counted,
         )
@@ -120,5 +120,5 @@ def write_report(wallet: Wallet, fact: AccountFact, occurrence: Occurrence, earl
     account = wallet.accounts.get(account_id) or wallet.accounts[earlier.account_id]
     lapse(wallet, account, occurrence.occurred_at)
     differs = changes.difference(wallet.changes, fact, earlier, account_id)
-    kind, reference = type(fact).__name__, tables.reference_of(fact)
+    kind, reference = type(fact).__name__, statement.reference_of(fact)
     write_line(wallet, account, kind, occurrence, ZERO, None, reference, counted=earlier.position, differs=differs)

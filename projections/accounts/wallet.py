@@ -41,6 +41,7 @@ from projections.accounts import (
     holds,
     merges,
     promises,
+    statement,
     tables,
     transfers,
     unmerges,
@@ -96,7 +97,7 @@ def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
         _adjust_opening(account, first_claimed - account.available)
     _compare(account, claim, occurrence)
     points = account.available - before
-    reference = tables.reference_of(fact)
+    reference = statement.reference_of(fact)
     untied, account.untied = fact.untied or account.untied, None
     counted, account.counted_position = account.counted_position, None
     write_line(wallet, account, type(fact).__name__, occurrence, points, claim, reference, untied, counted=counted)
@@ -338,7 +339,7 @@ ACCOUNTS = Projection(
         HolderUnmerged: unmerge,
     },
     rows=wallet_rows,
-    tables=(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, tables.STATEMENT, tables.ADJUSTMENTS, tables.REMINDERS),
+    tables=(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, statement.STATEMENT, tables.ADJUSTMENTS, tables.REMINDERS),
     lines=take_lines,
     joins={
         HolderMergedAway: lambda fact: (fact.holder, fact.survivor),

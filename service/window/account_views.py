@@ -13,7 +13,7 @@ import orjson
 from ledger.errors import SubjectUnknown
 from ledger.facts.accounts import account_id_of, holder_of
 from projections.accounts import ACCOUNTS
-from projections.accounts.tables import Line
+from projections.accounts.statement import Line
 from projections.as_of import AsOf, Known, fold_known, known_of
 from service.window.reading import Reader, Times, candidates, only
 from service.window.subjects import shown

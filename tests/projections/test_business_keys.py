@@ -14,7 +14,7 @@ from ledger.facts.accounts import AccountFact
 from ledger.facts.adjustments import Removed
 from ledger.facts.merges import HolderMergedAway
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
-from projections.accounts.tables import Line
+from projections.accounts.statement import Line
 from projections.transfers import TRANSFERS
 from tests.deliveries import capillary, issued, redeemed
 from tests.ledger.vendors.delivering import deliver

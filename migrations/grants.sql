@@ -32,3 +32,9 @@ END $$;
 
 -- eraser: destroys keys of persons, by the one function that does.
 GRANT EXECUTE ON FUNCTION ledger.forget TO loyalty_eraser;
+
+-- backup: reads everything, for pg_dump, and changes nothing.
+GRANT USAGE ON SCHEMA ledger, projections TO loyalty_backup;
+GRANT SELECT ON ALL TABLES IN SCHEMA ledger, projections TO loyalty_backup;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA ledger, projections TO loyalty_backup;
+GRANT SELECT ON public.alembic_version TO loyalty_backup;

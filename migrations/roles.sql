@@ -6,7 +6,7 @@ DO $$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['owner', 'migrator', 'service', 'ingest', 'projector', 'reader', 'auditor', 'eraser'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['owner', 'migrator', 'service', 'ingest', 'projector', 'reader', 'auditor', 'eraser', 'backup'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'loyalty_' || wanted) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', 'loyalty_' || wanted);
@@ -27,6 +27,13 @@ BEGIN
         BEGIN
             GRANT loyalty_owner TO loyalty_migrator;
         EXCEPTION WHEN unique_violation THEN NULL;
+        END;
+    END IF;
+    -- Whoever migrates can also read and restore the views, which the projector owns.
+    IF NOT pg_has_role(current_user, 'loyalty_projector', 'USAGE') THEN
+        BEGIN
+            EXECUTE format('GRANT loyalty_projector TO %I', current_user);
+        EXCEPTION WHEN insufficient_privilege OR unique_violation THEN NULL;  -- others made the roles
         END;
     END IF;
     IF NOT has_database_privilege('loyalty_projector', current_database(), 'CREATE') THEN  -- a generation is a schema

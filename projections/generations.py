@@ -120,7 +120,8 @@ FIRST_IS_ACTIVE = """
 MAY_BE_PROJECTOR = "SELECT pg_has_role(current_user, 'loyalty_projector', 'MEMBER')"
 OPEN = "SELECT ledger.open_generation($1)"
 IS_OPEN = """
-    SELECT has_schema_privilege('loyalty_reader', $1, 'USAGE') AND bool_and(relrowsecurity) FROM pg_class
+    SELECT has_schema_privilege('loyalty_reader', $1, 'USAGE') AND has_schema_privilege('loyalty_backup', $1, 'USAGE')
+       AND bool_and(relrowsecurity) FROM pg_class
      WHERE relnamespace = $1::text::regnamespace AND relkind = 'r'
 """
 SET_PATH = "SELECT set_config('search_path', $1, true)"
@@ -159,6 +160,13 @@ async def ensure_live(connection: Connection) -> None:
             await connection.execute(FIRST_IS_ACTIVE, first.generation)
     if made or await connection.fetchval("SELECT current_schema() = 'pg_catalog'"):
         await enter_generation(connection)
+
+
+async def open_all(connection: Connection) -> None:
+    """Open every generation to the roles that read, if it was made before there were such roles."""
+    for one in await listed(connection):
+        if not await connection.fetchval(IS_OPEN, one.schema_name):
+            await connection.execute(OPEN, one.schema_name)
 
 
 async def create(connection: Connection, *, basis: str = "ledger", scope: Mapping[str, Any] = {}) -> Generation:

@@ -25,6 +25,7 @@ DOES = {
     "loyalty_reader": "reads one ledger at a time, writes down who looked",
     "loyalty_eraser": "destroys keys of persons, by one function",
     "loyalty_auditor": "reads everything but keys",
+    "loyalty_backup": "reads everything, for pg_dump",
 }
 MEMBERS = """
     SELECT g.rolname, array_agg(m.rolname::text ORDER BY m.rolname) AS members
@@ -53,6 +54,7 @@ BEGIN
     END LOOP;
 END $$
 """
+OWNER_READS_VIEWS = "GRANT loyalty_projector TO loyalty_owner"
 # Everybody may make temporary tables in a database, and connect to it, unless that is taken back.
 NO_TEMPORARY = """
 DO $$ BEGIN
@@ -62,7 +64,8 @@ END $$
 ONLY_OURS = """
 DO $$ BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO loyalty_owner, loyalty_migrator, loyalty_service, loyalty_ingest, '
-                   'loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser', current_database());
+                   'loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser, loyalty_backup',
+                   current_database());
     EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
 END $$
 """
@@ -82,6 +85,12 @@ class Applied(NamedTuple):
     open_to_all: bool
 
 
+async def create_roles(connection: Connection) -> list[str]:
+    """Make the roles alone, before a backup is restored into a cluster that does not have them; name them."""
+    await connection.execute((Path(migrations.__file__).parent / "roles.sql").read_text())
+    return list(DOES)
+
+
 async def apply_roles(connection: Connection, *, only_ours: bool = False) -> Applied:
     """Make roles, grants and the hand-over to OWNER; a hand-over that is refused leaves all else done. With
     `only_ours`, nobody connects to the database from now on but its owner, superusers and members of our roles."""
@@ -93,10 +102,12 @@ async def apply_roles(connection: Connection, *, only_ours: bool = False) -> App
         if only_ours:
             await connection.execute(ONLY_OURS)
     await generations.ensure_live(connection)
+    await generations.open_all(connection)
     kept_because = None
     try:
         async with connection.transaction():
             await connection.execute(HAND_OVER)
+            await connection.execute(OWNER_READS_VIEWS)
     except asyncpg.InsufficientPrivilegeError as error:
         kept_because = error.message or "it is refused"
     members = {row["rolname"]: ", ".join(row["members"]) for row in await connection.fetch(MEMBERS, list(DOES))}

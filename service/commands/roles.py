@@ -3,13 +3,33 @@
 from typing import Annotated
 
 import typer
+import uvloop
 
-from ledger.database import Connection
-from service.commands.screen import AsJson, Data, note, show_json, show_table
-from service.place import Place, ask
-from service.roles import Applied, apply_roles
+from ledger.database import Connection, connect
+from service.commands.screen import AsJson, Data, note, show_done, show_json, show_table
+from service.place import Place, ask, open_place, settings_of
+from service.roles import Applied, apply_roles, create_roles
 
 roles = typer.Typer(help="Roles: what each may do in PostgreSQL.", no_args_is_help=True)
+
+
+@roles.command("create")
+def create(data: Data = None, as_json: AsJson = False) -> None:
+    """Make the roles alone, in a cluster into which a backup is to be restored; then restore, then `roles apply`.
+
+    Needs the right to create roles, and a database, which may be empty.
+    """
+
+    async def work(place: Place) -> list[str]:
+        connection = await connect(place.dsn)
+        try:
+            return await create_roles(connection)
+        finally:
+            await connection.close()
+
+    with open_place(settings_of(data), may_make=True) as place:
+        made = uvloop.run(work(place))
+    show_done({"roles": made}, f"There are the roles {', '.join(made)}.", as_json=as_json)
 
 
 @roles.command("apply")

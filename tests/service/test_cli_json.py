@@ -62,6 +62,7 @@ WORKS = (
     ("promote",),
     ("drop", "{other_generation}"),
     ("erase", "--ledger=json", f"--customer={CUSTOMER}"),
+    ("roles create",),
     ("roles apply",),
 )
 RUN_LONG = {"demo", "serve", "project", "witness"}

@@ -271,6 +271,7 @@ def make_app(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS_MAX):
                 await appender.drain()
+        app[HOUSE].large.close()
         await asyncio.gather(pool.close(), reading.close())
 
     app.cleanup_ctx.append(live_in)

@@ -19,6 +19,7 @@ from projections.projector import Projector
 from service.answers import read_int
 from service.appender import Appender
 from service.bodies import BodyBudget
+from service.large import LargeBodies
 from service.overload import Overload
 from service.readers import Readers
 from service.refusals import Refusals
@@ -89,6 +90,7 @@ class House:
         self.bodies = BodyBudget()
         self.overload = Overload()
         self.refusals = Refusals()
+        self.large = LargeBodies()
         self.inbound = Briefly(self._find_connection)
         self.keys = Briefly(self._find_key)
         self._looks: dict[str, float] = {}  # of each key that reads tiles, until when that is one look

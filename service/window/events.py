@@ -72,30 +72,32 @@ async def get_event(request: web.Request) -> web.Response:
         if not heads or heads[0].position != position:
             raise PositionUnknown(position)
         event = await ledger_read.event_at(read.connection, ledger_id, position)
-        meaning = interpret(event)
-        return answer(
+        shown = await request.app[HOUSE].large.work_on(event.payload, shown_meaning, event)
+        entry = orjson.loads(heads[0].entry)
+        return answer({**shown_head(heads[0]), "entry": entry, **shown, **await reach(read)})
+
+
+def shown_meaning(event: Event) -> dict[str, Any]:
+    """Show what an event says and how it is read: its payload, facts, the subjects they change, and repairs."""
+    meaning = interpret(event)
+    return {
+        "payload": shown_payload(event.payload),
+        "facts": [
             {
-                **shown_head(heads[0]),
-                "entry": orjson.loads(heads[0].entry),
-                "payload": shown_payload(event.payload),
-                "facts": [
-                    {
-                        "fact": kind_of(one.fact),
-                        "subject_kind": one.fact.subject_kind,
-                        "subject": one.fact.subject,
-                        "occurred_at": one.occurrence.occurred_at,
-                        "untimed": one.occurrence.untimed,
-                        "says": said(one.fact),
-                    }
-                    for one in meaning.told
-                ],
-                "changed": sorted({f"{one.fact.subject_kind} {one.fact.subject}" for one in meaning.told}),
-                "unread": meaning.unread,
-                "reason": meaning.reason,
-                "repairs": shown_repairs(event),
-                **await reach(read),
+                "fact": kind_of(one.fact),
+                "subject_kind": one.fact.subject_kind,
+                "subject": one.fact.subject,
+                "occurred_at": one.occurrence.occurred_at,
+                "untimed": one.occurrence.untimed,
+                "says": said(one.fact),
             }
-        )
+            for one in meaning.told
+        ],
+        "changed": sorted({f"{one.fact.subject_kind} {one.fact.subject}" for one in meaning.told}),
+        "unread": meaning.unread,
+        "reason": meaning.reason,
+        "repairs": shown_repairs(event),
+    }
 
 
 async def _reveal(request: web.Request) -> web.Response:

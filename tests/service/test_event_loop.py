@@ -1,0 +1,83 @@
+"""No body holds the event loop: neither when it comes in nor when it is shown."""
+
+import asyncio
+import time
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from ledger.errors import LedgerUnavailable
+from ledger.reading import BODY_BYTES_MAX
+from service.large import BYTES_AT_ONCE_MAX, LargeBodies
+from tests.service.house import serving
+from tests.watchdog import Watchdog
+
+
+def event(unit: bytes, joined: bytes, size: int, head: bytes = b"[", tail: bytes = b"]") -> bytes:
+    """Make an event of about a size out of a unit, in which %d is counted up."""
+    begin, end = b'{"eventName":"pointsIssued","eventId":"1","data":{"values":' + head, tail + b"}}"
+    count = (size - len(begin) - len(end)) // (len(unit) + len(joined) + 4)
+    parts = (unit.replace(b"%d", b"%d" % n) for n in range(count))
+    return begin + joined.join(parts) + end
+
+
+HEAVY = {
+    "free keys": (b'"k%d":1', b",", b'{"customFields":{', b"}}"),
+    "keys with blanks": (b'"k %d":1', b",", b"{", b"}"),
+    "one key": (b"k ", b"", b'{"', b'":1}'),
+    "persons": (b'{"customerId":%d,"email":"a@b.c"}', b",", b"[", b"]"),
+    "addresses": (b'{"email":"a%d@b.c"}', b",", b"[", b"]"),
+    "numbers": (b"1.%d", b",", b"[", b"]"),
+    "escapes": (b'\\"', b"", b'{"email":"', b'"}'),
+    "lists": (b"[]", b",", b"[", b"]"),
+    "times": (b'"2024-01-01 T 00:00:00Z"', b",", b"[", b"]"),
+}
+
+
+@pytest.mark.parametrize("made_of", HEAVY)
+@pytest.mark.parametrize("size", [BYTES_AT_ONCE_MAX, BODY_BYTES_MAX])
+async def test_the_heaviest_bodies_come_in_and_are_shown_beside_others(dsn: str, made_of: str, size: int) -> None:
+    unit, joined, head, tail = HEAVY[made_of]
+    body = event(unit, joined, size, head, tail)
+    async with serving(dsn, "acme") as [acme]:
+        status, told = await acme.deliver(body)
+        position = told["events"][0]["position"]
+        shown, _ = await acme.ask(f"/v1/ledger/events/{position}")
+
+        assert (status, shown) == (200, 200)
+
+
+async def test_large_bodies_wait_in_a_line_that_ends() -> None:
+    large = LargeBodies()
+    body = bytes(BYTES_AT_ONCE_MAX + 1)
+    try:
+        results = await asyncio.gather(
+            *(large.work_on(body, time.sleep, 0.001) for _ in range(200)), return_exceptions=True
+        )
+        assert any(isinstance(one, LedgerUnavailable) for one in results)
+        assert sum(one is None for one in results) >= 64
+        assert await large.work_on(b"small", len, b"small") == 5
+    finally:
+        large.close()
+
+
+async def burn(request: web.Request) -> web.Response:
+    end = time.thread_time() + float(request.query["seconds"])
+    while time.thread_time() < end:
+        pass
+    return web.Response()
+
+
+async def test_the_watchdog_notes_what_holds_the_loop_and_nothing_else(watchdog: Watchdog) -> None:
+    app = web.Application()
+    app.router.add_get("/", burn)
+    async with TestClient(TestServer(app)) as client:
+        await client.get("/", params={"seconds": "0.0"})
+        quiet = list(watchdog.held)
+        await client.get("/", params={"seconds": "0.1"})
+
+    assert quiet == []
+    held = watchdog.held.pop()
+    assert "held the event loop for" in held
+    assert "in burn" in held

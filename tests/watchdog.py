@@ -1,0 +1,92 @@
+"""Watch how long requests and background tasks hold the event loop, and note the stack where one does for too long.
+
+Measured is the processor time of the thread, so that a busy machine makes no test fail. Time of the garbage collector
+is not counted: the heap of a test run is not that of a service.
+"""
+
+import asyncio
+import gc
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+HOLD_SECONDS_MAX = 0.05
+LOOK_SECONDS = 0.01  # how often another thread looks where the loop is
+OURS = ("/service/", "/projections/", "/aiohttp/web_")  # whose tasks are watched: not those of tests
+
+
+class Watchdog:
+    """What held the loop, and where."""
+
+    def __init__(self, seconds_max: float) -> None:
+        self.seconds_max = seconds_max
+        self.held: list[str] = []
+        self._begun: float | None = None  # in processor time of the watched thread
+        self._collecting = 0.0
+        self._stack = ""
+
+    def run(self, run: Callable[[Any], None], handle: Any) -> None:
+        """Run one callback of the loop, and note it if it took too long."""
+        name = _watched(handle)
+        if name is None:
+            run(handle)
+            return
+        self._collecting, self._stack = 0.0, ""
+        begun = self._begun = time.thread_time()
+        try:
+            run(handle)
+        finally:
+            self._begun = None
+            seconds = time.thread_time() - begun - self._collecting
+            if seconds > self.seconds_max:
+                self.held.append(f"{name} held the event loop for {seconds * 1000:.0f} ms\n{self._stack}")
+
+    def collect(self, phase: str, _info: dict[str, int]) -> None:
+        """Take the time of the garbage collector off."""
+        now = time.thread_time()
+        self._collecting += now if phase == "stop" else -now
+
+    def look(self, thread: int, stop: threading.Event) -> None:
+        """Look now and then where a callback is that is taking too long."""
+        clock = time.pthread_getcpuclockid(thread)
+        while not stop.wait(LOOK_SECONDS):
+            begun = self._begun
+            if begun is not None and not self._stack and time.clock_gettime(clock) - begun > self.seconds_max:
+                frame: FrameType | None = sys._current_frames().get(thread)
+                self._stack = "".join(traceback.format_stack(frame)[-12:])
+
+
+def _watched(handle: Any) -> str | None:
+    """Name the task that a callback is a step of, if it is one of the service."""
+    task = getattr(handle._callback, "__self__", None)
+    if not isinstance(task, asyncio.Task):
+        return None
+    code = getattr(task.get_coro(), "cr_code", None)
+    if code is None or not any(part in code.co_filename for part in OURS) or "/tests/" in code.co_filename:
+        return None
+    return str(code.co_qualname)
+
+
+@contextmanager
+def watching(seconds_max: float = HOLD_SECONDS_MAX) -> Iterator[Watchdog]:
+    """Watch the loops that run in this thread."""
+    dog = Watchdog(seconds_max)
+    handles: Any = asyncio.Handle
+    run = handles._run
+    stop = threading.Event()
+    looking = threading.Thread(target=dog.look, args=(threading.get_ident(), stop), daemon=True)
+    handles._run = lambda handle: dog.run(run, handle)
+    gc.callbacks.append(dog.collect)
+    looking.start()
+    try:
+        yield dog
+    finally:
+        stop.set()
+        looking.join()
+        gc.callbacks.remove(dog.collect)
+        handles._run = run

@@ -75,7 +75,7 @@ async def test_the_watchdog_notes_what_holds_the_loop_and_nothing_else(watchdog:
     async with TestClient(TestServer(app)) as client:
         await client.get("/", params={"seconds": "0.0"})
         quiet = list(watchdog.held)
-        await client.get("/", params={"seconds": "0.1"})
+        await client.get("/", params={"seconds": "0.2"})
 
     assert quiet == []
     held = watchdog.held.pop()

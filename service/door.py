@@ -48,7 +48,9 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
         # would not send them again.
         raise RequestInvalid("the body is empty: a delivery holds an event")
     with house.overload.admitted(inbound.ledger.ledger_id):
-        delivery = await house.large.work_on(body, identify, inbound.origin(house.vault), body)
+        delivery = await house.large.work_on(
+            inbound.ledger.ledger_id, body, identify, inbound.origin(house.vault), body
+        )
         outcomes = await house.appender.append(inbound.ledger.ledger_id, delivery)
     return answer(
         {

@@ -72,7 +72,7 @@ async def get_event(request: web.Request) -> web.Response:
         if not heads or heads[0].position != position:
             raise PositionUnknown(position)
         event = await ledger_read.event_at(read.connection, ledger_id, position)
-        shown = await request.app[HOUSE].large.work_on(event.payload, shown_meaning, event)
+        shown = await request.app[HOUSE].large.work_on(ledger_id, event.payload, shown_meaning, event)
         entry = orjson.loads(heads[0].entry)
         return answer({**shown_head(heads[0]), "entry": entry, **shown, **await reach(read)})
 

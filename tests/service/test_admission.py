@@ -124,7 +124,7 @@ async def test_an_unknown_parameter_is_named_with_those_that_the_path_takes(dsn:
     [
         "/v1/ledger/events?known_at=2020-01-01T00:00:00Z",
         "/v1/ledger/events?order=desc",
-        "/v1/liability?format=csv",
+        "/v1/accounts/1:1:points?format=csv",
         "/v1/accounts/1:1:points/statement?from=2024-01-01",
         "/v1/accounts/1:1:points/lots?state=open",
         "/v1/accounts/1:1:points?explain=yes",

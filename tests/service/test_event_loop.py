@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ledger.errors import LedgerUnavailable
 from ledger.reading import BODY_BYTES_MAX
-from service.large import BYTES_AT_ONCE_MAX, LargeBodies
+from service.large import BYTES_AT_ONCE_MAX, WAITING_PER_LEDGER_MAX, LargeBodies
 from tests.service.house import serving
 from tests.watchdog import Watchdog
 
@@ -48,16 +48,20 @@ async def test_the_heaviest_bodies_come_in_and_are_shown_beside_others(dsn: str,
         assert (status, shown) == (200, 200)
 
 
-async def test_large_bodies_wait_in_a_line_that_ends() -> None:
+async def test_ledgers_take_turns_with_large_bodies_and_wait_in_lines_that_end() -> None:
     large = LargeBodies()
     body = bytes(BYTES_AT_ONCE_MAX + 1)
+    done: list[int] = []
     try:
-        results = await asyncio.gather(
-            *(large.work_on(body, time.sleep, 0.001) for _ in range(200)), return_exceptions=True
-        )
-        assert any(isinstance(one, LedgerUnavailable) for one in results)
-        assert sum(one is None for one in results) >= 64
-        assert await large.work_on(b"small", len, b"small") == 5
+        many = [asyncio.create_task(large.work_on(1, body, done.append, 1)) for _ in range(200)]
+        await asyncio.sleep(0)
+        await large.work_on(2, body, done.append, 2)
+        results = await asyncio.gather(*many, return_exceptions=True)
+
+        assert done.index(2) <= 2
+        assert sum(one is None for one in results) == WAITING_PER_LEDGER_MAX + 1
+        assert {type(one) for one in results if one is not None} == {LedgerUnavailable}
+        assert await large.work_on(1, b"small", len, b"small") == 5
     finally:
         large.close()
 

@@ -5,9 +5,10 @@ value, but how much happened when, of which kind, and commitments to what.
 """
 
 import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
+from ledger import clock
 from ledger.bindings import is_bound, mac_of
 from ledger.database import Connection
 from ledger.errors import LogUnknown
@@ -42,7 +43,7 @@ class PublicLog(NamedTuple):
 async def publish(connection: Connection, master_key: MasterKey, ledger: Ledger) -> str:
     """Make an address, and give its unguessable part."""
     token = secrets.token_urlsafe(TOKEN_BYTES).replace("-", "a").replace("_", "b")
-    row = {"ledger_id": ledger.ledger_id, "token": token, "created_at": datetime.now(UTC), "withdrawn_at": None}
+    row = {"ledger_id": ledger.ledger_id, "token": token, "created_at": clock.now(), "withdrawn_at": None}
     await connection.execute(CREATE, *row.values(), mac_of(master_key, "public_logs", row))
     return token
 

@@ -6,11 +6,12 @@ import logging
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 import asyncpg
 
+from ledger import clock
 from ledger.bindings import is_bound, mac_of, secret_place
 from ledger.credentials import SCHEMES, check_header, check_secret, make_secret
 from ledger.database import Connection
@@ -172,7 +173,7 @@ async def create_connection(
         "scheme": scheme,
         "header": header,
         "secrets": [master_key.seal(chosen, place)],
-        "created_at": datetime.now(UTC),
+        "created_at": clock.now(),
         "disabled_at": None,
     }
     await connection.execute(CREATE_CONNECTION, *row.values(), mac_of(master_key, "connections", row))
@@ -248,7 +249,7 @@ async def create_key(connection: Connection, master_key: MasterKey, ledger: Ledg
         "key_id": key_id,
         "secret_hash": _hash(secret),
         "scopes": sorted(set(scopes)),
-        "created_at": datetime.now(UTC),
+        "created_at": clock.now(),
         "revoked_at": None,
     }
     await connection.execute(CREATE_KEY, *row.values(), mac_of(master_key, "api_keys", row))

@@ -1,6 +1,7 @@
 """What a machine can keep tidy: which way imports point, how long things are, and that every list is whole."""
 
 import ast
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ MAY_IMPORT = {
 FILE_LINES_MAX = 420
 FUNCTION_LINES_MAX = 70
 VERIFIER_LINES_MAX = 1_800
+OWN_CLOCK = {"ledger.clock", "service.door", "service.witnessing"}
 
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
@@ -79,6 +81,27 @@ def test_the_verifier_stands_alone_and_is_one_file_of_short_functions() -> None:
     assert [path.name for path in VERIFIER.parent.glob("*.py")] == [VERIFIER.name]
     assert len(VERIFIER.read_text().splitlines()) <= VERIFIER_LINES_MAX
     assert_functions_are_short(VERIFIER)
+
+
+def test_the_hash_that_is_published_is_that_of_the_verifier() -> None:
+    digest = hashlib.sha256(VERIFIER.read_bytes()).hexdigest()
+
+    assert f"echo '{digest}  {VERIFIER.name}' | sha256sum -c\n" in VERIFIER.with_name("README.md").read_text()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_time_is_told_by_the_one_clock(path: Path) -> None:
+    """What is held against times of the database is told by ledger/clock.py; signatures of vendors and of witnesses are
+    held against no such time."""
+    told = [
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in {("datetime", "now"), ("datetime", "utcnow"), ("time", "time")}
+    ]
+
+    assert not told or name_of(path) in OWN_CLOCK
 
 
 def assert_functions_are_short(path: Path) -> None:

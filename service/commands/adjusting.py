@@ -1,12 +1,12 @@
 """loyalty adjust: change a balance by hand, adopt what the vendor claims, or take an adjustment back."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from ledger import registry
+from ledger import clock, registry
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from ledger.vault import Vault
@@ -130,7 +130,7 @@ async def _change(read: Reader, account_id: str, wanted: Wanted) -> Decimal | No
 
 async def _available(read: Reader, account_id: str) -> Decimal:
     """Return what is available now, lapses of today included; below zero it is a debt."""
-    view = await known_view(read, account_id, Times(datetime.now(UTC), None, False))
+    view = await known_view(read, account_id, Times(clock.now(), None, False))
     available: Decimal = shown_account(view)["available"]
     return available
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from ledger import registry
+from ledger import clock, registry
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from ledger.registry import Ledger
@@ -174,7 +173,7 @@ def close(
 
     async def work(_place: Place, connection: Connection) -> dict[str, Totals]:
         read = await _reader(connection, ledger)
-        return await totals_of(connection, read.ledger.ledger_id, datetime.now(UTC), None)
+        return await totals_of(connection, read.ledger.ledger_id, clock.now(), None)
 
     totals = {name: one for name, one in ask(data, work).items() if one.items and name in BEFORE_CLOSING}
     if totals and not as_json:

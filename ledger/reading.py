@@ -2,6 +2,8 @@
 
 One parser for everything, with a limit on everything. Numbers with a fraction or an exponent become exact decimals,
 integral ones plain integers however they are spelt (379499720.0 is 379499720): a vendor's id never becomes a float.
+A number that is too long or too large for any figure or id is kept as its text, so that it costs nothing to hold, and
+costs the event no more than any other text in its place would.
 
 What a body may cost is bounded before it is parsed: no vendor's structures are as dense as VALUES_MAX allows, so what
 goes beyond was made to be expensive. It is kept like every other body that cannot be read.
@@ -23,9 +25,9 @@ DEPTH_MAX = 64
 NUMBER_CHARACTERS_MAX = 40
 EXPONENT_MAX = 18
 NUMBERS_REMEMBERED_MAX = 10_000
-INTEGER_MAX = 10**NUMBER_CHARACTERS_MAX
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
+_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?', re.DOTALL)
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 # From one value to the next: over strings, to the comma or the bracket that stands before it.
 _TO_NEXT_VALUE = re.compile(rb'(?:[^",\[{]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[,\[{]', re.DOTALL)
@@ -60,8 +62,8 @@ def read(body: bytes) -> Document:
     """Parse one JSON text of at most STORED_BYTES_MAX bytes; who takes deliveries in holds them to BODY_BYTES_MAX.
 
     Raises Unreadable, with a reason free of the body's content, if it is not JSON or not UTF-8, repeats a key, nests
-    deeper than DEPTH_MAX, or holds a NUL, a lone surrogate, more than VALUES_MAX values or a number beyond
-    NUMBER_CHARACTERS_MAX or 1e±EXPONENT_MAX.
+    deeper than DEPTH_MAX, or holds a NUL, a lone surrogate or more than VALUES_MAX values. A number beyond
+    NUMBER_CHARACTERS_MAX or 1e±EXPONENT_MAX is read as a text.
     """
     if len(body) > STORED_BYTES_MAX:
         raise Unreadable("too large")
@@ -72,8 +74,6 @@ def read(body: bytes) -> Document:
         raise Unreadable("nested too deeply")
     if b"\\" in body and b"\\u0000" in body and _holds_nul(document):
         raise Unreadable("a NUL character")
-    if _LONG_DIGITS in body.translate(_DIGITS) and _holds_long_integer(document):
-        raise Unreadable("a number too long")
     compact = _ENCODER.encode(document)
     if _repeats_a_key(body, document, compact):
         raise Unreadable("a repeated key")
@@ -113,9 +113,19 @@ def as_known(body: bytes) -> bytes:
     return body if compact is None else compact
 
 
+def as_spelt(body: bytes) -> Any:
+    """Parse a body that `read` has accepted before, with every fraction as the text that it is spelt by."""
+    return _SPELT.decode(_with_long_integers_as_text(body))
+
+
+def _with_long_integers_as_text(body: bytes) -> bytes:
+    body = without_mark(body)
+    return _NUMBER.sub(_as_text_if_long, body) if _LONG_DIGITS in body.translate(_DIGITS) else body
+
+
 def _parse(body: bytes) -> Any:
     try:
-        return _DECODER.decode(without_mark(body))
+        return _DECODER.decode(_with_long_integers_as_text(body))
     except RecursionError:
         raise Unreadable("nested too deeply") from None
     except UnicodeDecodeError:
@@ -139,20 +149,30 @@ def _holds_too_many_values(body: bytes) -> bool:
     return True
 
 
+def _as_text_if_long(match: re.Match[bytes]) -> bytes:
+    """Put a whole number that is too long between quotation marks; strings, and all other numbers, stay."""
+    text = match[0]
+    digits = text.removeprefix(b"-")
+    is_long = len(text) > NUMBER_CHARACTERS_MAX and digits.isdigit() and digits[:1] != b"0"
+    return b'"%b"' % text if is_long else text
+
+
 @lru_cache(NUMBERS_REMEMBERED_MAX)
-def _number(text: str) -> int | Decimal:
-    """Read a number that has a fraction or an exponent."""
-    if len(text) > NUMBER_CHARACTERS_MAX:
-        raise Unreadable("a number too long")
+def _short_number(text: str) -> int | Decimal | str:
     if text.endswith(".0") and text[:-2].isdigit():
         return int(text[:-2])
     try:
         value = Decimal(text)
     except InvalidOperation:  # an exponent beyond what even decimals can have
-        raise Unreadable("a number out of range") from None
+        return text
     if value and not -EXPONENT_MAX <= value.adjusted() <= EXPONENT_MAX:
-        raise Unreadable("a number out of range")
+        return text
     return int(value) if value == value.to_integral_value() else value
+
+
+def _number(text: str) -> int | Decimal | str:
+    """Read a number that has a fraction or an exponent; one that is too long or out of range is its text."""
+    return _short_number(text) if len(text) <= NUMBER_CHARACTERS_MAX else text
 
 
 def _deeper(value: Any, levels: int) -> bool:
@@ -190,13 +210,6 @@ def _holds_nul(value: Any) -> bool:
     return isinstance(value, list) and any(_holds_nul(child) for child in value)
 
 
-def _holds_long_integer(value: Any) -> bool:
-    if isinstance(value, int):
-        return not -INTEGER_MAX < value < INTEGER_MAX
-    if isinstance(value, dict):
-        return any(_holds_long_integer(child) for child in value.values())
-    return isinstance(value, list) and any(_holds_long_integer(child) for child in value)
-
-
 _DECODER = msgspec.json.Decoder(float_hook=_number)
+_SPELT = msgspec.json.Decoder(float_hook=str)
 _ENCODER = msgspec.json.Encoder()

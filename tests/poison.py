@@ -9,9 +9,6 @@ NOT_UTF8 = "not UTF-8"
 REPEATED = "a repeated key"
 TOO_DEEP = "nested too deeply"
 TOO_MANY = "too many values"
-TOO_LARGE_NUMBER = "a number too large"
-TOO_LONG_NUMBER = "a number too long"
-OUT_OF_RANGE = "a number out of range"
 NUL = "a NUL character"
 
 
@@ -69,17 +66,6 @@ SMALL: dict[str, tuple[bytes, str]] = {
     "65 lists": (lists(DEPTH_MAX + 1), TOO_DEEP),
     "65 structures": (structures(DEPTH_MAX + 1), TOO_DEEP),
     "a hundred lists in a structure": (b'{"a": %b}' % lists(100), TOO_DEEP),
-    "1e19": (b'{"points": 1e19}', OUT_OF_RANGE),
-    "1e999": (b'{"points": 1e999}', OUT_OF_RANGE),
-    "1e-999": (b'{"points": 1e-999}', OUT_OF_RANGE),
-    "1e131071": (b'{"points": 1e131071}', OUT_OF_RANGE),
-    "1E+1000000": (b'{"points": 1E+1000000}', OUT_OF_RANGE),
-    "an exponent beyond decimals": (b'{"points": 1e99999999999999999999}', OUT_OF_RANGE),
-    "nothing to an exponent beyond decimals": (b'{"points": 0e99999999999999999999}', OUT_OF_RANGE),
-    "41 digits": (b'{"points": %b}' % (b"9" * 41), TOO_LONG_NUMBER),
-    "41 digits below zero": (b'{"points": -%b}' % (b"9" * 41), TOO_LONG_NUMBER),
-    "41 digits with a point": (b'{"points": 1.%b}' % (b"9" * 40), TOO_LONG_NUMBER),
-    "5,000 digits": (b'{"points": %b}' % (b"9" * 5_000), TOO_LARGE_NUMBER),
     "NaN": (b'{"points": NaN}', NOT_JSON),
     "Infinity": (b'{"points": Infinity}', NOT_JSON),
     "-Infinity": (b'{"points": -Infinity}', NOT_JSON),
@@ -96,9 +82,6 @@ LARGE: dict[str, tuple[bytes, bytes, bytes, str]] = {
     "escapes that do not end": (b'"', b'\\"', b"", NOT_JSON),
     "a string of blanks": (b'["', b" ", b'"', NOT_JSON),
     "escaped NULs": (b'"', rb"\u0000", b'"', NUL),
-    "digits": (b"[", b"9", b"]", TOO_LARGE_NUMBER),
-    "digits after a point": (b"[0.", b"9", b"]", TOO_LONG_NUMBER),
-    "long numbers": (b"[1", b"," + b"9" * 41, b"]", TOO_LONG_NUMBER),
     "a key many times": (b'{"points":1', b',"points":2', b"}", TOO_MANY),
     "a long key twice": (b'{"points":1,"points":"', b"x", b'"}', REPEATED),
     "colons in a string beside a key twice": (b'{"a":1,"a":"', b":", b'"}', REPEATED),

@@ -26,7 +26,7 @@ from ledger.decimals import plain
 from ledger.errors import Unreadable
 from ledger.failures import failure
 from ledger.personal import MARKED
-from ledger.reading import Document, read, without_mark
+from ledger.reading import Document, as_spelt, read, without_mark
 from ledger.vendors.leniency import left_out
 from ledger.vendors.repair import FREE_MAPS
 from ledger.vendors.shape import (
@@ -107,7 +107,7 @@ def _repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
     search = _Search(vendor, kind, readers(shapes))
     text = without_mark(payload)
     mark = [] if text == payload else [Repair("", MARK, "\ufeff", None)]
-    found = [*mark, *search.look_into(document.value, _SPELT.decode(text), _Place("", "", ""))]
+    found = [*mark, *search.look_into(document.value, as_spelt(payload), _Place("", "", ""))]
     return found + _left_out(vendor, kind, document, {one.path for one in found if one.after is None})
 
 
@@ -327,4 +327,3 @@ def _is_address(name: str, value: str) -> bool:
 
 
 A_TIME = "2026-03-31T23:59:59Z"
-_SPELT = msgspec.json.Decoder(float_hook=str)

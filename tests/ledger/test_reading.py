@@ -151,3 +151,22 @@ def test_an_event_is_read_although_markers_made_it_longer_than_a_delivery_may_be
 
 def test_what_is_longer_than_anything_stored_is_not_read() -> None:
     assert reason(b" " * (STORED_BYTES_MAX + 1)) == "too large"
+
+
+NINES = "9" * 50
+LONG = ("1e19", "1e999", "1e-999", "1e131071", "1E+1000000", "1e99999999999999999999", "0e99999999999999999999")
+
+
+@pytest.mark.parametrize("number", [*LONG, "9" * 41, "-" + "9" * 41, "1." + "9" * 40, "9" * 5_000, "9" * 1_000_000])
+def test_a_number_too_large_for_anything_is_read_as_its_text(number: str) -> None:
+    body = b'{"points": %b, "also": [-12, 0.5, "%b"]}' % (number.encode(), number.encode())
+
+    assert read(body).value == {"points": number, "also": [-12, Decimal("0.5"), number]}
+    assert read_again(body).value == read(body).value
+
+
+@pytest.mark.parametrize(
+    "number", ["0" * 50, "-0" + "1" * 50, "+" + "9" * 50, "." + "9" * 50, "--" + "9" * 50, "9" * 50 + "x"]
+)
+def test_what_is_no_number_stays_none_however_long(number: str) -> None:
+    assert reason(b"[%b]" % number.encode()) == "not JSON"

@@ -1,0 +1,105 @@
+"""Whatever stands where a value was, door, reading, fold and rows take it; no fault has to be contained on the way.
+
+Values are made by a grammar of numbers as senders, languages and attackers write them, and of what stands there else.
+"""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from ledger.facts import Told
+from ledger.identify import Origin, identify
+from ledger.interpret import Event, interpret
+from ledger.vendors import VENDORS
+from ledger.vendors.repairs import NOT_LISTED, repairs
+from projections.catalogue import BY_SUBJECT
+from projections.projection import fold_soundly, key_of
+from service.answers import encode
+from tests.ledger.test_side_values import Place, Sample, places, with_value
+from tests.ledger.vendors.delivering import RECORDED_AT
+from tests.ledger.vendors.golden import samples
+from tests.mutations import written
+
+SAMPLES = [sample for sample in samples() if sample.parent.name in VENDORS]
+VALUES_PER_SAMPLE = int(os.environ.get("LOYALTY_GRAMMAR_VALUES", "12"))
+CONTAINED = " in ledger/"  # how ledger/failures.py names a place of ours
+
+SIGNS = ("", "-", "+", "--")
+DIGITS = (
+    "",
+    "0",
+    "7",
+    "007",
+    "1_000",
+    "9" * 30,
+    "9" * 5_000,
+    "\u0663",
+    "\uff11\uff12",
+    "\u00b2",
+    "0x3c",
+    "1 000",
+    "\u2212" + "5",
+)
+FRACTIONS = ("", ".", ".5", ".000000", ".1234567", "." + "3" * 200, ",5")
+EXPONENTS = ("", "e0", "E+4", "e-4", "e18", "e1000000", "e-2000000", "e999999999", "e99999999999999999999", "e")
+WORDS = ("", " ", "null", "NaN", "-Infinity", "inf", "sNaN123", "true", "<personal>", "1e1000000" + " " * 50, "\u00a07")
+OTHERS: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    -1,
+    10**39,
+    10**4_000,
+    [],
+    {},
+    [[]],
+    [None],
+    {"": None},
+    {"value": 1e300},
+)
+
+
+def random_value(random: Random) -> Any:
+    """Draw a value; most are texts that look like numbers."""
+    kind = random.randint(0, 9)
+    if kind == 0:
+        return random.choice(OTHERS)
+    if kind == 1:
+        return random.choice(WORDS)
+    return "".join(random.choice(part) for part in (SIGNS, DIGITS, FRACTIONS, EXPONENTS))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_no_spelling_of_a_number_is_a_fault(path: Path) -> None:
+    sample, random = Sample(path), Random(path.stem)
+    found = list(places(sample.document))
+
+    for _ in range(VALUES_PER_SAMPLE):
+        place, value = random.choice(found), random_value(random)
+        check(sample, place, value)
+
+
+def check(sample: Sample, place: Place, value: Any) -> None:
+    body = written(with_value(sample.document, place, value))
+    delivery = identify(Origin("ledger", "connection", sample.source, sample.kind, b"mask"), body)
+    told: dict[tuple[str, str], list[Told]] = defaultdict(list)
+    for draft in delivery.drafts:
+        event = Event(
+            position=1, source=draft.source, org=draft.org, kind=draft.kind, event_key=draft.event_key,
+            content=draft.content, occurred_at=draft.occurred_at, recorded_at=RECORDED_AT, ordinal=draft.ordinal,
+            payload=delivery.payload,
+        )  # fmt: skip
+        meaning = interpret(event)
+        assert CONTAINED not in (meaning.reason or ""), (place, value)
+        assert not any(NOT_LISTED in one.rule for one in repairs(VENDORS[sample.source], draft.kind, delivery.payload))
+        for one in meaning.told:
+            told[one.fact.subject_kind, one.fact.subject].append(one)
+    for (subject_kind, subject), facts in told.items():
+        folded = fold_soundly(BY_SUBJECT[subject_kind], subject, sorted(facts, key=key_of))
+        assert folded.parked is None, (place, value)
+        encode({table: [list(row) for row in rows] for table, rows in folded.rows.items()})

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,8 +21,8 @@ from ledger.personal import Cut, Part, Piece, cut, cut_unreadable
 from ledger.reading import Document, as_known, read
 from ledger.vendors import SOURCES
 from ledger.vendors.personal import UNKNOWN as UNKNOWN_PERSONAL
-from ledger.vendors.personal import spellings
-from ledger.vendors.shape import squeeze
+from ledger.vendors.personal_names import kind_of_name, without_blanks
+from ledger.vendors.personal_values import kind_of_value, normal
 from ledger.vendors.vendor import NO_ORG, Identity, Member
 
 KEY_BYTES = 16
@@ -93,7 +94,7 @@ def _open(origin: Origin, body: bytes) -> tuple[Cut, list[Member]]:
     except Unreadable as unreadable:
         return _unread(origin, body, str(unreadable.args[0]))
     vendor = SOURCES.get(origin.source)
-    taken = cut(body, document, vendor.personal if vendor else UNKNOWN_PERSONAL)
+    taken = cut(body, document, vendor.personal if vendor else UNKNOWN_PERSONAL, partial(pseudonym, origin.mask))
     try:
         members = open_document(origin.source, origin.kind, document)
     except Exception:  # interpret.py tells which, as long as it fails
@@ -150,17 +151,17 @@ def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
     for owner, cut_out in taken.pieces.items():
         pieces[subjects[owner]] += cut_out
     said: dict[str, set[bytes]] = {subject: set() for subject in pieces} if taken.told is None else {}
-    for structure, key, _, value, owner in taken.found:
-        pair = (squeeze(key) if " " in key else key, value)
-        values[subjects[owner]].append(pair)
-        if taken.told is None or id(structure) in taken.told:
-            said.setdefault(subjects[owner], set()).add(_CANONICAL.encode(pair))
+    for one in taken.found:
+        pair = (without_blanks(one.key), one.value)
+        values[subjects[one.owner]].append(pair)
+        if taken.told is None or id(one.structure) in taken.told:
+            said.setdefault(subjects[one.owner], set()).add(_CANONICAL.encode(pair))
     return [
         Part(
             subject,
             sorted(pieces[subject]),
             b"\n".join(sorted(said[subject])) if subject in said else None,
-            sorted({(IDENTIFIERS[key], str(value)) for key, value in values[subject] if _identifies(key, value)}),
+            sorted({found for key, value in values[subject] for found in _identifiers(key, value)}),
             b"\n".join(sorted({_CANONICAL.encode(value) for value in values[subject]})) if taken.told else b"",
         )
         for subject in sorted(pieces)
@@ -174,18 +175,26 @@ def _subject(source: str, first: Draft, owner: str | None) -> str:
     return owner if vendor and vendor.personal.by_ref else f"{source}:{quoted(first.org)}:{quoted(owner)}"
 
 
-def _identifies(key: str, value: Any) -> bool:
-    return key in IDENTIFIERS and type(value) in (str, int)
+def _identifiers(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield by what a customer may be looked up: what it is, and its value."""
+    if type(value) is list:
+        for item in value:
+            yield from _identifiers(key, item)
+    elif type(value) in (str, int):
+        kind = EXTERNAL_IDS.get(key) or kind_of_name(key) or (kind_of_value(value) if type(value) is str else None)
+        if kind:
+            yield kind, str(value)
 
 
-# By what a customer may be looked up: keys of personal values, and what they are.
-IDENTIFIERS = {
-    **{form: "email" for words in ("email", "e mail", "email id", "email address") for form in spellings(words)},
-    **{form: "email" for words in ("customer email", "member email", "user email") for form in spellings(words)},
-    **{form: "mobile" for words in ("mobile", "mobile no", "mobile number", "phone") for form in spellings(words)},
-    **{form: "mobile" for words in ("phone no", "phone number", "customer mobile") for form in spellings(words)},
-    **dict.fromkeys(("externalId", "external_id", "source_id"), "external_id"),
-}
+EXTERNAL_IDS = dict.fromkeys(("externalId", "external_id", "source_id"), "external_id")
+
+
+def pseudonym(mask: bytes, kind: str, value: str) -> str:
+    """Return the id that takes the place of an e-mail address or telephone number which a vendor uses as one.
+
+    It is the same for every spelling of the value in one ledger, and gives nothing away without the master key.
+    """
+    return f"{kind}-{hmac.digest(mask, f'{kind} {normal(kind, value)}'.encode(), 'sha256')[:KEY_BYTES].hex()}"
 
 
 def open_document(source: str, kind: str | None, document: Document) -> list[Member]:

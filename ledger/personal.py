@@ -18,20 +18,23 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.reading import Document
-from ledger.searching import Found, Search
+from ledger.searching import Found, Pseudonymise, Search
 from ledger.vendors.personal import Personal
 
 MARKER = b'"<personal>"'
 MARKED = "<personal>"  # what a document holds where a value was cut out
 KEYS_REMEMBERED_MAX = 1_000
+KEY_CHARACTERS_REMEMBERED = 100
 WHOLE = -1  # the place of a piece that is the whole body
 
 
 class Piece(NamedTuple):
-    """What was cut out: `at` is where its marker begins in the cut text."""
+    """What was cut out: `at` is where what stands in its place begins in the cut text, a marker or a pseudonym of so
+    many bytes."""
 
     at: int
     value: bytes
+    length: int = len(MARKER)
 
 
 class Part(NamedTuple):
@@ -53,28 +56,31 @@ class Cut(NamedTuple):
     told: frozenset[int] | None = None  # ids of the structures that the vendor sent; None: all, nothing is wrapped
 
 
-def cut(body: bytes, document: Document, personal: Personal) -> Cut:
-    """Cut the personal values out of a body whose document is given; the document is changed to hold MARKED instead.
+def cut(body: bytes, document: Document, personal: Personal, pseudonymise: Pseudonymise) -> Cut:
+    """Cut the personal values out of a body whose document is given; the document is changed to hold MARKED instead, or
+    a pseudonym where an e-mail address or telephone number serves as an id.
 
     Nulls, empty values and those that the vendor has redacted are no values and stay.
     """
     if type(document.value) is not dict and type(document.value) is not list:
         return cut_unreadable(body, "neither an object nor a list")  # a bare string may be anything
-    search = Search(personal)
+    search = Search(personal, pseudonymise)
     search.look_at(document.value)
     found = search.found
     if not found:
         return Cut(body, {}, ())
-    spans = _spans_by_key(body, found, search.seen) or _spans_by_token(body, document.value, found)
+    spans = _spans_by_key(body, found, search.seen) if search.is_counted else None
+    spans = spans or _spans_by_token(body, document.value, found)
     pieces: dict[str | None, list[Piece]] = {}
     out: list[bytes] = []
     end = length = 0
     for one, (start, stop) in zip(found, spans, strict=True):
-        one.structure[one.key] = MARKED
-        out += [body[end:start], MARKER]
+        marker = MARKER if one.pseudonym is None else msgspec.json.encode(one.pseudonym)
+        one.structure[one.key] = one.pseudonym or MARKED
+        out += [body[end:start], marker]
         length += start - end
-        pieces.setdefault(one.owner, []).append(Piece(length, body[start:stop]))
-        length += len(MARKER)
+        pieces.setdefault(one.owner, []).append(Piece(length, body[start:stop], len(marker)))
+        length += len(marker)
         end = stop
     out.append(body[end:])
     return Cut(b"".join(out), pieces, found)
@@ -96,11 +102,11 @@ def reason_unreadable(document: Any) -> str | None:
 def restore(payload: bytes, pieces: Sequence[Piece]) -> bytes:
     """Put pieces back where they were; where one is missing, its person was forgotten, the marker stays."""
     out, end = [], 0
-    for at, value in sorted(pieces):
+    for at, value, length in sorted(pieces):
         if at == WHOLE:
             return value
         out += [payload[end:at], value]
-        end = at + len(MARKER)
+        end = at + length
     out.append(payload[end:])
     return b"".join(out)
 
@@ -112,7 +118,8 @@ def _spans_by_key(body: bytes, found: Sequence[Found], seen: Mapping[str, int]) 
     """Find where each value stands by searching the text for its key; None if some key is not written as it reads."""
     places: dict[str, list[int]] = {}
     for key in {one.key for one in found}:
-        ends = [match.end() for match in _key(key).finditer(body)]
+        pattern = _key(key) if len(key) <= KEY_CHARACTERS_REMEMBERED else _pattern(key)
+        ends = [match.end() for match in pattern.finditer(body)]
         if len(ends) != seen.get(key):
             return None
         places[key] = ends
@@ -125,7 +132,12 @@ def _spans_by_key(body: bytes, found: Sequence[Found], seen: Mapping[str, int]) 
 
 @lru_cache(KEYS_REMEMBERED_MAX)
 def _key(key: str) -> re.Pattern[bytes]:
-    """Give the pattern of a key that is written as it reads, up to its value."""
+    """Return `_pattern` of a key, and remember it."""
+    return _pattern(key)
+
+
+def _pattern(key: str) -> re.Pattern[bytes]:
+    """Return the pattern of a key that is written as it reads, up to its value."""
     return re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % re.escape(key.encode()))
 
 

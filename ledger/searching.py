@@ -1,19 +1,27 @@
 """Find the personal values of a document, in the order in which they stand there. Pure.
 
+A value is personal by its name (vendors/personal_names.py, and the vendor's own list), by the label beside it
+({"key": "email", "value": ...}), or by what it looks like (vendors/personal_values.py). An e-mail address or telephone
+number that serves as an id is not cut out, or all such customers would be one: a pseudonym takes its place.
+
 Vendors send structures of few forms: which of its values may be personal, and whether it may say whom it is about, is
 settled by the names of its keys and by where it stands. That is worked out once for each place and form, and
-remembered; what depends on the values is asked each time. Keys may be anything, so when too much is remembered, all of
-it is forgotten: what is found does not depend on it.
+remembered; what depends on the values is asked each time. Keys may be anything, so when what is remembered takes too
+many bytes, all of it is forgotten: what is found does not depend on it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ledger.vendors.personal import ANYWHERE, LABELS, Personal
+from ledger.vendors.personal import ANYWHERE, LABELS, VALUES, Personal
+from ledger.vendors.personal_names import is_id_name, kind_of_name, without_blanks
+from ledger.vendors.personal_values import is_personal_value, kind_of_value
 from ledger.vendors.shape import ABSENT, squeeze
 
-FORMS_REMEMBERED_MAX = 10_000
+REMEMBERED_BYTES_MAX = 4 * 1024 * 1024  # of one vendor's forms and places
+FORM_BYTES = 400  # of a form or a place, keys aside
+KEY_BYTES = 150  # of a key, its text aside
 VENDORS_REMEMBERED_MAX = 100
 
 
@@ -26,6 +34,7 @@ class Found(NamedTuple):
     nth: int
     value: Any
     owner: str | None
+    pseudonym: str | None = None  # what takes the place of an id; None: a marker
 
 
 class Candidate(NamedTuple):
@@ -41,6 +50,8 @@ class Form(NamedTuple):
 
     tells: bool  # it may say whom it is about
     candidates: Mapping[str, Candidate]
+    labels: tuple[str, ...]  # keys of which one may name what stands under the keys `labelled`
+    labelled: frozenset[str]
 
 
 class Place:
@@ -68,23 +79,29 @@ class Memory:
 
     def place(self, around: Place, key: str) -> Place:
         """Give the place of what stands under a key."""
-        name = _name(key)
+        name = without_blanks(key)
         inside = around.inside | {name} if name in self._mattering else around.inside
         found = around.places[key] = Place(name, inside, in_free=around.in_free or name in self.personal.free)
-        self.size += 1
+        self.size += FORM_BYTES + len(key)
         return found
 
     def form(self, place: Place, keys: tuple[str, ...]) -> Form:
         """Work out the form of a structure."""
         personal = self.personal
         candidates = {
-            key: _candidate(personal, place, name)
-            for key, name in ((key, _name(key)) for key in keys)
-            if place.in_free or name in personal.keys
+            key: _candidate(personal, place, key, name)
+            for key, name in ((key, without_blanks(key)) for key in keys)
+            if place.in_free or self.is_named(key, name)
         }
-        form = place.forms[keys] = Form(not personal.told_by.isdisjoint(keys), candidates)
-        self.size += 1
+        labels = tuple(key for key in keys if without_blanks(key) in LABELS)
+        labelled = frozenset(key for key in keys if labels and without_blanks(key) in VALUES)
+        form = place.forms[keys] = Form(not personal.told_by.isdisjoint(keys), candidates, labels, labelled)
+        self.size += FORM_BYTES + sum(KEY_BYTES + len(key) for key in keys)
         return form
+
+    def is_named(self, key: str, name: str) -> bool:
+        """Return True if a key is one of the vendor's personal keys, or names what is personal wherever it stands."""
+        return name in self.personal.keys or kind_of_name(key) is not None
 
 
 @lru_cache(VENDORS_REMEMBERED_MAX)
@@ -93,13 +110,10 @@ def memory_of(personal: Personal) -> Memory:
     return Memory(personal)
 
 
-def _name(key: str) -> str:
-    """Give the name that a key spells, copying damage aside."""
-    return squeeze(key) if " " in key else key
-
-
-def _candidate(personal: Personal, place: Place, name: str) -> Candidate:
+def _candidate(personal: Personal, place: Place, key: str, name: str) -> Candidate:
     where = personal.keys.get(name)
+    if where is None and kind_of_name(key) is not None:
+        where = ANYWHERE
     is_label = name in LABELS and place.under in personal.free  # deeper inside, it is a part of somebody's value
     return Candidate(
         is_named=where is not None,
@@ -108,18 +122,23 @@ def _candidate(personal: Personal, place: Place, name: str) -> Candidate:
     )
 
 
+Pseudonymise = Callable[[str, str], str]  # (what it is, "email" or "mobile"; the value) -> an id in its place
+
+
 class Search:
     """Looks for personal values in one document, and counts how often each personal key occurs."""
 
-    def __init__(self, personal: Personal) -> None:
+    def __init__(self, personal: Personal, pseudonymise: Pseudonymise) -> None:
         self._memory = memory_of(personal)
         self._personal = personal
+        self._pseudonymise = pseudonymise
         self.found: list[Found] = []
         self.seen: dict[str, int] = {}
+        self.is_counted = True  # every `nth` is known; not where a value was found by what it looks like
 
     def look_at(self, document: dict[str, Any] | list[Any]) -> None:
         """Search a document."""
-        if self._memory.size > FORMS_REMEMBERED_MAX:
+        if self._memory.size > REMEMBERED_BYTES_MAX:
             self._memory.forget()
         if isinstance(document, dict):
             self._look_into(document, self._memory.top, None)
@@ -136,15 +155,18 @@ class Search:
     def _look_into(self, structure: dict[str, Any], place: Place, owner: str | None) -> None:
         """Search a structure, in what is about `owner`."""
         keys = tuple(structure)
-        tells, candidates = place.forms.get(keys) or self._memory.form(place, keys)
-        if tells:
-            owner = self._personal.person(place.under, structure) or owner
+        form = place.forms.get(keys) or self._memory.form(place, keys)
+        if form.tells:
+            owner = self._as_pseudonym(self._personal.person(place.under, structure)) or owner
         for key, value in structure.items():
-            if key in candidates and self._is_taken(structure, key, value, candidates[key], owner):
+            candidate = form.candidates.get(key)
+            if candidate is not None and self._is_taken(structure, key, value, candidate, owner):
                 continue
-            if type(value) is dict:
+            if type(value) is str:
+                self._look_at_text(structure, key, value, form, owner)
+            elif type(value) is dict:
                 self._look_into(value, place.places.get(key) or self._memory.place(place, key), owner)
-            elif type(value) is list:
+            elif type(value) is list and not self._holds_personal_texts(structure, key, value, owner):
                 self._look_through(value, place.places.get(key) or self._memory.place(place, key), owner)
 
     def _is_taken(
@@ -162,16 +184,50 @@ class Search:
         self._count_inside(value)
         return True
 
+    def _look_at_text(self, structure: dict[str, Any], key: str, value: str, form: Form, owner: str | None) -> None:
+        """Note a text that is personal by the label beside it or by what it looks like."""
+        if key in form.labelled and _is_value(value) and _is_labelled_personal(structure, form.labels):
+            self._note(Found(structure, key, -1, value, owner))
+        elif is_personal_value(value):
+            kind = kind_of_value(value)
+            if not is_id_name(key):
+                self._note(Found(structure, key, -1, value, owner))
+            elif kind is not None:
+                pseudonym = self._pseudonymise(kind, value)
+                self._note(Found(structure, key, -1, value, pseudonym, pseudonym))
+
+    def _holds_personal_texts(self, structure: dict[str, Any], key: str, items: list[Any], owner: str | None) -> bool:
+        """Note a list as a whole if one of its texts is personal, and say whether it is."""
+        if is_id_name(key) or not any(type(item) is str and is_personal_value(item) for item in items):
+            return False
+        self._note(Found(structure, key, -1, items, owner))
+        return True
+
+    def _note(self, found: Found) -> None:
+        self.found.append(found)
+        self.is_counted = False
+
+    def _as_pseudonym(self, person: str | None) -> str | None:
+        """Return the id under which a person is known: the vendor's, or the pseudonym that takes its place."""
+        kind = None if person is None else kind_of_value(person)
+        return person if person is None or kind is None else self._pseudonymise(kind, person)
+
     def _count_inside(self, value: Any) -> None:
         """Count the personal keys inside a structure that is cut out as a whole."""
         if type(value) is dict:
             for key, child in value.items():
-                if _name(key) in self._personal.keys:
+                if self._memory.is_named(key, without_blanks(key)):
                     self.seen[key] = self.seen.get(key, 0) + 1
                 self._count_inside(child)
         elif type(value) is list:
             for child in value:
                 self._count_inside(child)
+
+
+def _is_labelled_personal(structure: Mapping[str, Any], labels: tuple[str, ...]) -> bool:
+    """Return True if a label of a structure names what is personal."""
+    named = (structure[label] for label in labels)
+    return any(type(name) is str and kind_of_name(name) is not None for name in named)
 
 
 def _is_value(value: Any) -> bool:

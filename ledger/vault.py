@@ -21,6 +21,7 @@ from ledger.database import Connection
 from ledger.identify import Delivery
 from ledger.personal import Part, Piece, restore
 from ledger.sealing import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
+from ledger.vendors.personal_values import normal
 
 KEYS_REMEMBERED_MAX = 100_000
 KEY_ID_BYTES = 8
@@ -231,15 +232,6 @@ def commitment_of(sealed: Sequence[Sealed]) -> bytes | None:
     if not sealed:
         return None
     return hashlib.sha256(b"".join(part.commitment for part in sealed)).digest()
-
-
-def normal(what: str, value: str) -> str:
-    """Write an identifier in the one way it is looked up: e-mail in lower case, a telephone number by its digits."""
-    if what == "mobile":
-        if value.isdecimal():
-            return value
-        return "".join(letter for letter in value if letter.isdigit())
-    return value.strip().lower()
 
 
 def bound_to(ledger_id: int, subject: str) -> bytes:

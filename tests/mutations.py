@@ -1,11 +1,13 @@
 """Samples changed as no vendor should: parts dropped, replaced, wrapped, exchanged, renamed."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 from typing import Any
 
 import msgspec
 
+from ledger.identify import pseudonym
 from ledger.personal import cut
 from ledger.reading import read
 from ledger.vendors import VENDORS
@@ -30,7 +32,7 @@ Spot = tuple[Any, Any]  # a structure or list, and a key or index of it
 def planted(source: str, body: bytes) -> tuple[Any, list[str]]:
     """Read a sample, and put a canary where each personal value of it stands; give the document and the canaries."""
     document = read(body)
-    found = cut(body, document, VENDORS[source].personal).found
+    found = cut(body, document, VENDORS[source].personal, partial(pseudonym, b"mask")).found
     canaries = [f"{CANARY}{n:04}-" for n in range(len(found))]
     for one, canary in zip(found, canaries, strict=True):
         one.structure[one.key] = canary

@@ -22,6 +22,7 @@ class Personal:
 
 
 LABELS = frozenset({"name", "fieldName", "key", "label", "type"})  # of values in a free structure
+VALUES = frozenset({"value", "values", "fieldValue", "val"})  # what a label beside it names
 
 # Obvious in any payload, whoever sends it and however it spells its names: word by word.
 OBVIOUS = (

@@ -69,7 +69,7 @@ def adjust_account(
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_live(connection)
         await catch_up(connection, found.ledger_id)
-        read = Reader(connection, found, "operator")
+        read = Reader(connection, found, "operator", Vault(place.master_key).mask(found.ledger_id))
         return await _adjust(read, Vault(place.master_key), account, wanted, words)
 
     done = ask(data, work)

@@ -11,6 +11,7 @@ import typer
 from ledger import registry
 from ledger.database import Connection
 from ledger.errors import NotFound, RequestInvalid
+from ledger.vault import Vault
 from projections import generations
 from projections.accounts import ACCOUNTS
 from projections.catalogue import PROJECTIONS
@@ -53,11 +54,11 @@ def explain(
     given = {"at": at, "as_of_position": as_of_position, "known_at": known_at}
     query = {name: str(value) for name, value in given.items() if value is not None}
 
-    async def work(_place: Place, connection: Connection) -> dict[str, Any]:
+    async def work(place: Place, connection: Connection) -> dict[str, Any]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_live(connection)
         await catch_up(connection, found.ledger_id)
-        read = Reader(connection, found, OPERATOR)
+        read = Reader(connection, found, OPERATOR, Vault(place.master_key).mask(found.ledger_id))
         return await explained(read, ref, await resolved(read, query))
 
     answer = ask(data, work)

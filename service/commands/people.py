@@ -37,7 +37,7 @@ def erase_customer(
     async def work(place: Place, connection: Connection) -> Erasure:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
-        name = await _known(connection, found, customer)
+        name = await _known(place, connection, found, customer)
         people = ", ".join(await one_person(connection, found, name))
         confirm(f"Destroy the keys of all personal data of {people}, for ever?", yes=yes)
         done = await erase(connection, Vault(place.master_key), found, name, by="operator", reason=reason)
@@ -69,7 +69,7 @@ def unmerge_customer(
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
         words = Words("operator", author, reason)
-        name = await _known(connection, found, customer)
+        name = await _known(place, connection, found, customer)
         done = await unmerge(connection, Vault(place.master_key), found, name, words)
         await catch_up(connection, found.ledger_id)
         return done
@@ -81,9 +81,10 @@ def unmerge_customer(
         show(f"{done.customer} is no longer {done.survivor}; the act stands at position {done.position}.")
 
 
-async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
+async def _known(place: Place, connection: Connection, ledger: Ledger, name: str) -> str:
     """Return the id of a known customer, given whole or bare. Raises SubjectUnknown, RequestInvalid."""
-    refs = await candidates(Reader(connection, ledger, "operator"), name)
+    mask = Vault(place.master_key).mask(ledger.ledger_id)
+    refs = await candidates(Reader(connection, ledger, "operator", mask), name)
     return only([ref for ref in refs if await is_known(connection, ledger, ref)], name)
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ledger.errors import RequestInvalid
-from ledger.identify import Origin, identify
+from ledger.identify import Origin, identify, pseudonym
 from ledger.interpret import Event, Meaning, interpret
 from ledger.personal import cut
 from ledger.reading import read
@@ -78,7 +79,8 @@ def _examples() -> dict[tuple[str, str], Example]:
 def _personal_keys(sample: Path) -> set[str]:
     """Name the keys under which the door would cut something out of a sample."""
     body = sample.read_bytes()
-    return {squeeze(found.key) for found in cut(body, read(body), VENDORS[sample.parent.name].personal).found}
+    personal = VENDORS[sample.parent.name].personal
+    return {squeeze(found.key) for found in cut(body, read(body), personal, partial(pseudonym, b"")).found}
 
 
 def _events(sample: Path) -> Iterator[tuple[str, Meaning]]:

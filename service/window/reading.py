@@ -12,7 +12,10 @@ from ledger import clock
 from ledger.access import note_access
 from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid, SubjectUnknown
+from ledger.facts.fact import unquoted
+from ledger.identify import pseudonym
 from ledger.registry import Access, Ledger
+from ledger.vendors.personal_values import kind_of_value
 from projections.as_of import AsOf, position_at
 from service.admission import ACCESS
 from service.answers import read_int, read_time
@@ -37,6 +40,7 @@ class Reader(NamedTuple):
     connection: Connection
     ledger: Ledger
     key_id: str
+    mask: bytes | None = None  # with which an address that serves as an id is found; None: it is not looked for
 
 
 class Times(NamedTuple):
@@ -96,13 +100,13 @@ async def _reader(
 ) -> AsyncIterator[Reader]:
     if scope not in READING_SCOPES:
         async with house.pool.acquire() as connection:
-            yield Reader(connection, access.ledger, access.key_id)
+            yield Reader(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
         return
     async with house.reading.acquire() as connection:
         await connection.confine(access.ledger.ledger_id)
         if scope == "audit" or ("audit" in or_scopes and "audit" in access.scopes):
             await note_look(connection, access, request, f"{request.method} {request.path}")
-        yield Reader(connection, access.ledger, access.key_id)
+        yield Reader(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
 
 
 async def note_look(connection: Connection, access: Access, request: web.Request, what: str) -> None:
@@ -183,13 +187,21 @@ def reached(rows: int, tail: int, times: Times | None) -> dict[str, int]:
 async def candidates(read: Reader, name: str) -> list[str]:
     """Give the refs that a name may stand for: itself, or a bare vendor id of any source and organisation.
 
-    Voucherify's ids name no project, so whatever organisation is given with one is taken as none.
+    Voucherify's ids name no project, so whatever organisation is given with one is taken as none. An e-mail address or
+    telephone number that a vendor uses as an id is stored as a pseudonym, and found by it.
     """
+    if read.mask is not None:
+        name = ":".join(_as_stored(read.mask, part) for part in name.split(":"))
     source, _, rest = name.partition(":")
     if rest and source == "voucherify":
         name = f"voucherify:-:{rest.partition(':')[2]}"
     orgs = await read.connection.fetch(ORGS, read.ledger.ledger_id)
     return [name, *(f"{row['source']}:{row['org']}:{name}" for row in orgs)]
+
+
+def _as_stored(mask: bytes, part: str) -> str:
+    kind = kind_of_value(unquoted(part))
+    return part if kind is None else pseudonym(mask, kind, unquoted(part))
 
 
 def only(found: list[str], name: str) -> str:

@@ -4,7 +4,7 @@ import json
 import logging
 import subprocess
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -416,3 +416,33 @@ async def test_keys_remembered_by_another_process_are_not_used_after_an_erasure(
 
 def test_the_master_key_of_the_tests_is_that_of_the_vault() -> None:
     assert VAULT.mask(1) == MASTER_KEY.derive(b"names of 1")
+
+
+@pytest.mark.parametrize(
+    ("address", "spelt"), [("ann@example.com", "Ann@Example.com"), ("+91 8395-082082", "+918395082082")]
+)
+async def test_a_customer_whose_id_is_an_address_is_stored_under_a_pseudonym_and_found_by_the_address(
+    dsn: str, address: str, spelt: str
+) -> None:
+    body = issued("a", 0, address, 10)  # type: ignore[arg-type]  # the vendor's id is a text
+    async with serving(dsn, "acme", "other") as [acme, other]:
+        _, told = await acme.deliver(body)
+        await acme.deliver(issued("b", 1, spelt, 5))  # type: ignore[arg-type]
+        await acme.ask_now("/v1/projections")
+
+        account = await acme.ask_now(f"/v1/accounts/capillary:9001:{quote(spelt)}:77:points")
+        customer = await acme.ask_now(f"/v1/customers/{quote(address)}")
+        by_kind = await acme.ask_now("/v1/customers", **{"email" if "@" in address else "mobile": address})
+        [ref] = [one["customer"] for one in by_kind["items"]]
+        foreign, _ = await other.ask(f"/v1/customers/{quote(address)}")
+        stored = dump(dsn)
+        revealed = await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), told["events"][0]["position"])
+        _, erased = await erase(acme, dsn, quote(address))
+        gone = await acme.ask_now(f"/v1/accounts/{ref}:77:points")
+
+    assert account["available"] == gone["available"] == "15"
+    assert [one["id"] for one in customer["accounts"]] == [f"{ref}:77:points"]
+    assert foreign == 404
+    assert revealed == body
+    assert [one for one in (address, spelt, address.encode().hex()) if one in stored] == []
+    assert erased["customers"] == [ref]

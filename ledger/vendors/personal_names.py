@@ -1,0 +1,117 @@
+"""Names of personal values, however they are spelt: emailId, E-Mail, customer.email, primaryEmail2, e<TAB>mail.
+
+A name is compared by its letters and digits alone, in lower case, without a number or a plural at its end and without
+words such as "home" or "customer" before it.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+# What is no letter on the screen: white space, no-break spaces, soft hyphens, marks of direction, zero widths, a BOM.
+BLANKS = re.compile(
+    r"[\s\u00a0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ufeff\uffa0]+"
+)
+KEY_CHARACTERS_MAX = 200  # a longer key, blanks aside, names nothing
+NAMES_REMEMBERED_MAX = 10_000
+
+EMAILS = ("mail", "email", "emailid", "emailaddress", "mailid", "mailaddress", "contactemail")
+PHONES = (
+    *("mobile", "mobileno", "mobilenumber", "mobilephone", "phone", "phoneno", "phonenumber", "telephone", "tel"),
+    *(
+        "telephonenumber",
+        "telephoneno",
+        "cellphone",
+        "cell",
+        "cellnumber",
+        "contactno",
+        "contactnumber",
+        "contactphone",
+    ),
+    *("msisdn", "whatsapp", "whatsappnumber", "landline"),
+)
+OTHERS = (
+    *("firstname", "lastname", "middlename", "fullname", "surname", "givenname", "familyname", "maidenname", "fname"),
+    *("lname", "mname", "nickname", "displayname", "username", "customername", "membername", "contactname"),
+    *("holdername", "cardholdername", "accountholdername", "accountholder", "cardholder", "receivername"),
+    *("recipientname", "consigneename", "payeename", "beneficiaryname", "guestname", "billto", "shipto"),
+    *("deliverto", "birthdate", "birthday", "dateofbirth", "dob", "gender", "nationality", "address", "homeaddress"),
+    *("addressline", "streetaddress", "postaladdress", "mailingaddress", "line1", "line2", "street", "streetname"),
+    *("city", "town", "house", "houseno", "housenumber", "flatno", "flatnumber", "landmark", "postalcode", "postcode"),
+    *("zip", "zipcode", "pincode", "passport", "passportnumber", "passportno", "nationalid", "aadhaar", "aadhar"),
+    *("aadhaarnumber", "ssn", "taxid", "pan", "panno", "pannumber", "vpa", "upiid", "ip", "ipaddress", "ipaddr"),
+    *("clientip", "remoteip", "deviceid", "iban", "accountnumber", "accountno", "bankaccount", "bankaccountnumber"),
+    *("membershipnumber", "membershipno"),
+)
+KINDS = {**dict.fromkeys(OTHERS, ""), **dict.fromkeys(EMAILS, "email"), **dict.fromkeys(PHONES, "mobile")}
+PREFIXES = (
+    *(
+        "primary",
+        "secondary",
+        "alternate",
+        "alternative",
+        "preferred",
+        "registered",
+        "verified",
+        "home",
+        "work",
+        "office",
+    ),
+    *("business", "personal", "private", "customer", "member", "user", "contact", "billing", "shipping", "delivery"),
+    *("receiver", "recipient", "sender", "buyer", "guest", "holder", "cardholder", "old", "new", "current", "previous"),
+)
+PREFIXES_MAX = 2
+# Names of what is told apart by its value: it is never cut out, since events and customers would be taken for one.
+ID_ENDINGS = (
+    "id",
+    "ids",
+    "key",
+    "keys",
+    "ref",
+    "refs",
+    "reference",
+    "code",
+    "codes",
+    "number",
+    "token",
+    "uuid",
+    "guid",
+)
+
+
+def without_blanks(key: str) -> str:
+    """Return a key without blanks and what looks like none at all."""
+    return key if key.isalnum() else BLANKS.sub("", key)
+
+
+def kind_of_name(key: str) -> str | None:
+    """Return what a personal value of this name may be looked up as, "email" or "mobile"; "" for another personal
+    value; None if the name is of none."""
+    return None if len(key) > KEY_CHARACTERS_MAX else _kind_of(key)
+
+
+def is_id_name(key: str) -> bool:
+    """Return True if a name is that of an id, a code or a reference."""
+    return _plain(key[-KEY_CHARACTERS_MAX:]).endswith(ID_ENDINGS)
+
+
+@lru_cache(NAMES_REMEMBERED_MAX)
+def _kind_of(key: str) -> str | None:
+    name = _plain(key)
+    for _ in range(PREFIXES_MAX + 1):
+        for form in (name, name.rstrip("0123456789"), *_singular(name.rstrip("0123456789"))):
+            if form in KINDS:
+                return KINDS[form]
+        prefix = next((one for one in PREFIXES if name.startswith(one) and name != one), None)
+        if prefix is None:
+            return None
+        name = name.removeprefix(prefix)
+    return None
+
+
+def _plain(key: str) -> str:
+    return "".join(letter for letter in unicodedata.normalize("NFKC", key).casefold() if letter.isalnum())
+
+
+def _singular(name: str) -> tuple[str, ...]:
+    return (name.removesuffix("s"), name.removesuffix("es")) if name.endswith("s") else ()

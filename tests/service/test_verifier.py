@@ -365,19 +365,22 @@ def test_figures_tie_to_the_accounts_that_were_asked_for(scene: Scene, capsys: p
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("span", [[1, 60_000_000], [1, 10**4000], [10**30, 1], [1, True], ["1", "2"], [1, 2, 3], None])
+SPANS: list[Any] = [[1, 60_000_000], [1, 10**4000], [10**30, 1], [1, True], ["1", "2"], [1, 2, 3], None]
+
+
 async def test_numbers_in_a_small_bundle_take_no_memory(
-    scene: Scene, dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledger: Ledger, span: Any
+    scene: Scene, dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledger: Ledger
 ) -> None:
     part = await bundle(dsn, Signer(scene.folder / "signer", site="logs.example"), ledger, Scope(positions=(2, 4)))
     members = members_of(part)
-    manifest = {**json.loads(members["manifest.json"]), "range": span}
-    content = packed({**members, "manifest.json": json.dumps(manifest).encode()})
+    for span in SPANS:
+        manifest = {**json.loads(members["manifest.json"]), "range": span}
+        content = packed({**members, "manifest.json": json.dumps(manifest).encode()})
 
-    tracemalloc.start()
-    found = wrong(content, keys=[scene.key])
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+        tracemalloc.start()
+        found = wrong(content, keys=[scene.key])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
 
-    assert [one.partition(":")[0] for one in found] == ["entries"]
-    assert peak < 10 * len(content) + (4 << 20)
+        assert [one.partition(":")[0] for one in found] == ["entries"], span
+        assert peak < 10 * len(content) + (4 << 20), span

@@ -48,6 +48,7 @@ SETTINGS = {
     "max_connections": "100",
     "max_wal_size": "4GB",
     "wal_compression": "off",
+    "wal_recycle": "off",  # a file of the log that is used again would keep what stood in it: see scrubbing.py
     "checkpoint_timeout": "15min",
     "timezone": "UTC",
     "log_timezone": "UTC",

@@ -25,6 +25,7 @@ from service.attesting_on_schedule import attest_on_schedule
 from service.place import Place, url_of
 from service.projecting import beside
 from service.protocol import Connections, Runner
+from service.scrubbing import scrub_after_erasures
 from service.sealer import Sealer
 
 RETRY_SECONDS = 1.0
@@ -80,6 +81,7 @@ async def listening(place: Place, host: str, port: int, *, project: bool) -> Asy
     )
     await runner.setup()
     supervision = asyncio.create_task(place.postgres.supervise()) if place.postgres else None
+    scrubbing = asyncio.create_task(scrub_after_erasures(place.dsn, place.settings.data)) if place.embedded else None
     try:
         try:
             await web.TCPSite(runner, host, port).start()
@@ -90,8 +92,9 @@ async def listening(place: Place, host: str, port: int, *, project: bool) -> Asy
         with place.announced(url):
             yield url
     finally:
-        if supervision is not None:
-            supervision.cancel()
+        for task in (supervision, scrubbing):
+            if task is not None:
+                task.cancel()
         await runner.cleanup()
 
 

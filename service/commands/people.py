@@ -14,6 +14,7 @@ from service.adjusting import Words
 from service.commands.screen import AsJson, Data, InLedger, Yes, confirm, show, show_json, show_table
 from service.erasure import Erasure, erase, is_known, one_person
 from service.place import Place, ask
+from service.scrubbing import scrub
 from service.settling import Settling, settle_by
 from service.unmerging import Parted, unmerge
 from service.window.reading import Reader, candidates, only
@@ -41,6 +42,8 @@ def erase_customer(
         people = ", ".join(await one_person(connection, found, name))
         confirm(f"Destroy the keys of all personal data of {people}, for ever?", yes=yes)
         done = await erase(connection, Vault(place.master_key), found, name, by="operator", reason=reason)
+        if place.embedded:
+            await scrub(connection, place.settings.data)
         await catch_up(connection, found.ledger_id)
         return done
 

@@ -7,17 +7,19 @@ from ledger.database import Connection
 
 WRITE = "SELECT ledger.note_access($1, $2, $3, $4)"
 LIST = """
-    SELECT access, at, key_id, what, why FROM ledger.access WHERE ledger_id = $1 AND access > $2
-     ORDER BY access LIMIT $3
+    SELECT a.access, a.at, a.key_id, nullif(k.label, '') AS label, a.what, a.why
+      FROM ledger.access a LEFT JOIN ledger.key_labels() k USING (key_id)
+     WHERE a.ledger_id = $1 AND a.access > $2 ORDER BY a.access LIMIT $3
 """
 
 
 class Access(NamedTuple):
-    """One look: the key that was used, what was shown, and the reason given."""
+    """One look: the key that was used and its label, what was shown, and the reason given."""
 
     number: int
     at: datetime
     key_id: str
+    label: str | None  # of the key, if it has one
     what: str
     why: str
 

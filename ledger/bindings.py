@@ -20,18 +20,22 @@ BOUND: Mapping[str, tuple[str, ...]] = {
     ),
     "public_logs": ("ledger_id", "token", "created_at", "withdrawn_at"),
 }
+LABELLED = ("api_keys", "connections")  # their label is bound too, unless it is empty as in rows of before
 NAMED_BY = {"api_keys": "key_id", "connections": "connection_id", "public_logs": "token"}
 TITLES = {"api_keys": "API key", "connections": "connection", "public_logs": "published log"}
 ROWS = {
-    table: f"SELECT {', '.join(columns)}, mac FROM ledger.{table} WHERE ledger_id = $1 ORDER BY created_at"  # noqa: S608
+    table: f"SELECT {', '.join(columns)}{', label' if table in LABELLED else ''}, mac "  # noqa: S608
+    f"FROM ledger.{table} WHERE ledger_id = $1 ORDER BY created_at"
     for table, columns in BOUND.items()
 }
 
 
 def mac_of(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> bytes:
     """Return the MAC of a row."""
-    said = msgspec.msgpack.encode([table, *(row[column] for column in BOUND[table])])
-    return hmac.digest(master_key.derive(b"configuration"), said, "sha256")
+    said = [table, *(row[column] for column in BOUND[table])]
+    if row.get("label"):
+        said.append(row["label"])
+    return hmac.digest(master_key.derive(b"configuration"), msgspec.msgpack.encode(said), "sha256")
 
 
 def is_bound(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> bool:

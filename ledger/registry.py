@@ -26,6 +26,7 @@ from ledger.vendors.vendor import Vendor
 OPERATOR = "operator"  # administers what all ledgers share; `admin` of one ledger does not include it
 SCOPES = ("read", "audit", "reveal", "admin", OPERATOR)
 SECRETS_PER_CONNECTION_MAX = 4
+LABEL_CHARACTERS_MAX = 100
 KEY = re.compile(r"ll_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 CONNECTION_ID = re.compile(r"[0-9a-f]{32}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -39,42 +40,46 @@ FIND_LEDGER = "SELECT ledger_id, name FROM ledger.ledgers WHERE name = $1"
 LIST_LEDGERS = "SELECT ledger_id, name FROM ledger.ledgers ORDER BY ledger_id"
 CREATE_CONNECTION = """
     INSERT INTO ledger.connections
-           (ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, mac)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+           (ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label, mac)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 """
 FIND_CONNECTION = """
     SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.created_at,
-           c.disabled_at, c.mac
+           c.disabled_at, c.label, c.mac
       FROM ledger.connections c JOIN ledger.ledgers l USING (ledger_id) WHERE c.connection_id = $1
 """
 LIST_CONNECTIONS = """
     SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.created_at,
-           c.disabled_at, c.mac
+           c.disabled_at, c.label, c.mac
       FROM ledger.connections c JOIN ledger.ledgers l USING (ledger_id) WHERE c.ledger_id = $1
      ORDER BY c.created_at, c.connection_id
 """
 SET_SECRETS = """
     UPDATE ledger.connections SET secrets = $3 WHERE ledger_id = $1 AND connection_id = $2
-    RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at
+    RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label
 """
 BIND_CONNECTION = "UPDATE ledger.connections SET mac = $3 WHERE ledger_id = $1 AND connection_id = $2"
-DISABLE_CONNECTION = """
-    UPDATE ledger.connections SET disabled_at = coalesce(disabled_at, now())
+SET_DISABLED = """
+    UPDATE ledger.connections SET disabled_at = CASE WHEN $3 THEN coalesce(disabled_at, now()) END
      WHERE ledger_id = $1 AND connection_id = $2
-    RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at
+    RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label
 """
 CREATE_KEY = """
-    INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, mac)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label, mac)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 FIND_KEY = """
-    SELECT k.ledger_id, l.name, k.key_id, k.secret_hash, k.scopes, k.created_at, k.revoked_at, k.mac
+    SELECT k.ledger_id, l.name, k.key_id, k.secret_hash, k.scopes, k.created_at, k.revoked_at, k.label, k.mac
       FROM ledger.api_keys k JOIN ledger.ledgers l USING (ledger_id) WHERE k.key_id = $1 AND k.revoked_at IS NULL
 """
 REVOKE_KEY = """
     UPDATE ledger.api_keys SET revoked_at = coalesce(revoked_at, now())
      WHERE ledger_id = $1 AND key_id = $2
-    RETURNING ledger_id, key_id, secret_hash, scopes, created_at, revoked_at
+    RETURNING ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label
+"""
+LIST_KEYS = """
+    SELECT ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label, mac FROM ledger.api_keys
+     WHERE ledger_id = $1 ORDER BY created_at, key_id
 """
 BIND_KEY = "UPDATE ledger.api_keys SET mac = $3 WHERE ledger_id = $1 AND key_id = $2"
 
@@ -97,11 +102,22 @@ class InboundConnection(NamedTuple):
     header: str
     secrets: tuple[bytes, ...]
     disabled_at: datetime | None
+    label: str = ""  # for people
 
     def origin(self, vault: Vault) -> Origin:
         """Say where its deliveries come from."""
         mask = vault.mask(self.ledger.ledger_id)
         return Origin(self.ledger.name, self.connection_id, self.source, self.kind, mask)
+
+
+class Key(NamedTuple):
+    """An API key as it is listed: without what opens anything."""
+
+    key_id: str
+    label: str
+    scopes: Sequence[str]
+    created_at: datetime
+    revoked_at: datetime | None
 
 
 class Access(NamedTuple):
@@ -148,11 +164,12 @@ async def create_connection(
     scheme: str | None = None,
     header: str | None = None,
     secret: str | None = None,
+    label: str = "",
 ) -> InboundConnection:
     """Configure an inbound webhook. Scheme and header are the vendor's usual ones unless given.
 
     Without a secret one is made, if the scheme lets us make it. Raises RequestInvalid for an unknown source, kind or
-    scheme, a header that cannot be used, and a secret that is missing or could not authenticate.
+    scheme, a header that cannot be used, a secret that is missing or could not authenticate, and a label too long.
     """
     vendor = VENDORS.get(source)
     if vendor is None:
@@ -163,7 +180,7 @@ async def create_connection(
     header = check_header(scheme, header, vendor.header)
     kind = None if kind is None else _known_kind(vendor, kind)
     chosen = check_secret(scheme, make_secret(scheme) if secret is None else secret)
-    made = InboundConnection(ledger, secrets.token_hex(16), source, kind, scheme, header, (chosen,), None)
+    made = InboundConnection(ledger, secrets.token_hex(16), source, kind, scheme, header, (chosen,), None, label)
     place = secret_place(ledger.ledger_id, made.connection_id)
     row = {
         "ledger_id": ledger.ledger_id,
@@ -175,6 +192,7 @@ async def create_connection(
         "secrets": [master_key.seal(chosen, place)],
         "created_at": clock.now(),
         "disabled_at": None,
+        "label": _checked(label),
     }
     await connection.execute(CREATE_CONNECTION, *row.values(), mac_of(master_key, "connections", row))
     return made
@@ -203,9 +221,13 @@ async def find_connection(connection: Connection, master_key: MasterKey, connect
 
 async def list_connections(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[InboundConnection]:
     """List a ledger's connections, oldest first, disabled ones too; not those that were made or changed in the database
-    by others: `bindings.check_bindings` names them."""
+    by others: `bindings.check_bindings` names them. Raises MasterKeyWrong."""
     rows = await connection.fetch(LIST_CONNECTIONS, ledger.ledger_id)
-    return [_opened(row, master_key) for row in rows if is_bound(master_key, "connections", row)]
+    bound = [row for row in rows if is_bound(master_key, "connections", row)]
+    if not bound:  # with another master key none is: then their secrets cannot be opened either
+        for row in rows:
+            _opened(row, master_key)
+    return [_opened(row, master_key) for row in bound]
 
 
 async def add_secret(
@@ -230,16 +252,38 @@ async def drop_old_secrets(connection: Connection, master_key: MasterKey, inboun
 
 async def disable_connection(connection: Connection, master_key: MasterKey, ledger: Ledger, connection_id: str) -> None:
     """Stop taking deliveries over a connection; nothing it brought is touched. Raises ConnectionUnknown."""
+    await _set_disabled(connection, master_key, ledger, connection_id, disabled=True)
+
+
+async def enable_connection(connection: Connection, master_key: MasterKey, connection_id: str) -> Ledger:
+    """Take deliveries again over a connection that was disabled, with the same secrets; return its ledger.
+
+    Raises ConnectionUnknown, also for one that others made or changed in the database.
+    """
+    row = await connection.fetchrow(FIND_CONNECTION, connection_id)
+    if row is None or not is_bound(master_key, "connections", row):
+        raise ConnectionUnknown(connection_id)
+    ledger = Ledger(row["ledger_id"], row["name"])
+    await _set_disabled(connection, master_key, ledger, connection_id, disabled=False)
+    return ledger
+
+
+async def _set_disabled(
+    connection: Connection, master_key: MasterKey, ledger: Ledger, connection_id: str, *, disabled: bool
+) -> None:
     async with connection.transaction():
-        row = await connection.fetchrow(DISABLE_CONNECTION, ledger.ledger_id, connection_id)
+        row = await connection.fetchrow(SET_DISABLED, ledger.ledger_id, connection_id, disabled)
         if row is None:
             raise ConnectionUnknown(connection_id)
         mac = mac_of(master_key, "connections", row)
         await connection.execute(BIND_CONNECTION, ledger.ledger_id, connection_id, mac)
 
 
-async def create_key(connection: Connection, master_key: MasterKey, ledger: Ledger, scopes: Sequence[str]) -> str:
-    """Make an API key of a ledger and tell it, this once. Raises RequestInvalid for an unknown scope or none."""
+async def create_key(
+    connection: Connection, master_key: MasterKey, ledger: Ledger, scopes: Sequence[str], label: str = ""
+) -> str:
+    """Make an API key of a ledger and return it, this once. Raises RequestInvalid for an unknown scope or none, and for
+    a label too long."""
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         raise RequestInvalid(f"a scope is one of {', '.join(SCOPES)}: {', '.join(unknown) or 'none given'}")
@@ -251,6 +295,7 @@ async def create_key(connection: Connection, master_key: MasterKey, ledger: Ledg
         "scopes": sorted(set(scopes)),
         "created_at": clock.now(),
         "revoked_at": None,
+        "label": _checked(label),
     }
     await connection.execute(CREATE_KEY, *row.values(), mac_of(master_key, "api_keys", row))
     return f"ll_{key_id}_{secret}"
@@ -271,6 +316,16 @@ async def find_key(connection: Connection, master_key: MasterKey, key: str) -> A
         _log.error("API key %s was made or changed in the database, not by this service: refused", key_id)
         raise BadCredentials
     return Access(Ledger(row["ledger_id"], row["name"]), key_id, frozenset(row["scopes"]))
+
+
+async def list_keys(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[Key]:
+    """List a ledger's keys, oldest first, revoked ones too; not those that others made or changed in the database."""
+    rows = await connection.fetch(LIST_KEYS, ledger.ledger_id)
+    return [
+        Key(row["key_id"], row["label"], row["scopes"], row["created_at"], row["revoked_at"])
+        for row in rows
+        if is_bound(master_key, "api_keys", row)
+    ]
 
 
 async def revoke_key(connection: Connection, master_key: MasterKey, ledger: Ledger, key_id: str) -> None:
@@ -305,7 +360,15 @@ def _opened(row: asyncpg.Record, master_key: MasterKey) -> InboundConnection:
         row["header"],
         tuple(master_key.open(sealed, place) for sealed in row["secrets"]),
         row["disabled_at"],
+        row["label"],
     )
+
+
+def _checked(label: str) -> str:
+    """Return a label. Raises RequestInvalid if it is too long or holds what cannot be printed on a line."""
+    if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable():
+        raise RequestInvalid(f"a label is printable text of at most {LABEL_CHARACTERS_MAX} characters")
+    return label.strip()
 
 
 def _hash(secret: str) -> bytes:

@@ -30,6 +30,13 @@ DO $$ BEGIN
     END IF;
 END $$;
 
+-- A look is shown with the label of the key that was used.
+DO $$ BEGIN
+    IF to_regprocedure('ledger.key_labels()') IS NOT NULL THEN  -- it comes with revision 0012
+        GRANT EXECUTE ON FUNCTION ledger.key_labels TO loyalty_reader, loyalty_service;
+    END IF;
+END $$;
+
 -- eraser: destroys keys of persons, by the one function that does.
 GRANT EXECUTE ON FUNCTION ledger.forget TO loyalty_eraser;
 

@@ -47,6 +47,7 @@ STEPS = {
         "  loyalty connection rotate {connection_id} --secret-file -",
     ),
 }
+Label = Annotated[str, typer.Option("--label", help="A name for people, such as who uses it.", show_default=False)]
 ConnectionId = Annotated[str, typer.Argument(metavar="CONNECTION", help="Its id.", show_default=False)]
 
 
@@ -88,6 +89,7 @@ def create_connection(
     secret_file: SecretFile = None,
     header: Annotated[str | None, typer.Option(help="The header that carries it, if not the usual one.")] = None,
     scheme: Annotated[str | None, typer.Option(help=f"{', '.join(SCHEMES)}; the vendor's by default.")] = None,
+    label: Label = "",
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -107,6 +109,7 @@ def create_connection(
             scheme=scheme,
             header=header,
             secret=given,
+            label=label,
         )
         note_guess(place)
         return {**_shown(made), "secret": made.secrets[-1].decode(), **_address(place, made.connection_id)}
@@ -146,8 +149,20 @@ def list_connections(
     if as_json:
         show_json(found)
     else:
-        columns = ("connection_id", "ledger", "source", "kind", "header", "live_secrets", "disabled_at")
+        columns = ("connection_id", "label", "ledger", "source", "kind", "live_secrets", "disabled_at")
         show_table(columns, ([row[column] for column in columns] for row in found))
+
+
+@connections.command("enable", context_settings=IDS_BEGIN_ANYHOW)
+def enable_connection(connection_id: ConnectionId, data: Data = None, as_json: AsJson = False) -> None:
+    """Take deliveries again over a connection that was disabled, with the same secrets."""
+
+    async def work(place: Place, connection: Connection) -> None:
+        await registry.enable_connection(connection, place.master_key, connection_id)
+
+    ask(data, work)
+    done = f"Connection {connection_id} takes deliveries again; a running service knows within 5 s."
+    show_done({"connection_id": connection_id, "disabled": False}, done, as_json=as_json)
 
 
 @connections.command("disable", context_settings=IDS_BEGIN_ANYHOW)
@@ -209,6 +224,7 @@ def create_key(
     scope: Annotated[
         list[str] | None, typer.Option(help=f"{', '.join(registry.SCOPES)}; may be given again.", show_default="read")
     ] = None,
+    label: Label = "",
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -218,13 +234,38 @@ def create_key(
 
     async def work(place: Place, connection: Connection) -> str:
         found = await registry.find_ledger(connection, ledger)
-        return await registry.create_key(connection, place.master_key, found, scopes)
+        return await registry.create_key(connection, place.master_key, found, scopes, label)
 
     key = ask(data, work)
     if as_json:
-        show_json({"key": key, "ledger": ledger, "scopes": scopes, "key_id": key.split("_")[1]})
+        show_json({"key": key, "ledger": ledger, "scopes": scopes, "key_id": key.split("_")[1], "label": label})
     else:
         show(f"{key}\nSend it as `Authorization: Bearer …`. It is not kept and cannot be shown again.")
+
+
+@keys.command("list")
+def list_keys(
+    ledger: Annotated[str | None, typer.Option(help="Of this ledger only.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """List keys, revoked ones too, without what opens anything."""
+
+    async def work(place: Place, connection: Connection) -> list[dict[str, Any]]:
+        return [
+            {"key_id": key.key_id, "label": key.label, "ledger": one.name, "scopes": key.scopes,
+             "created_at": key.created_at.isoformat(), "revoked_at": key.revoked_at and key.revoked_at.isoformat()}
+            for one in await _chosen(connection, ledger)
+            for key in await registry.list_keys(connection, place.master_key, one)
+        ]  # fmt: skip
+
+    found = ask(data, work)
+    if as_json:
+        show_json(found)
+    else:
+        columns = ("key_id", "label", "ledger", "scopes", "created_at", "revoked_at")
+        rows = ({**row, "scopes": " ".join(row["scopes"])} for row in found)
+        show_table(columns, ([row[column] for column in columns] for row in rows))
 
 
 @keys.command("revoke")
@@ -283,6 +324,7 @@ async def _chosen(connection: Connection, name: str | None) -> list[Ledger]:
 def _shown(inbound: InboundConnection) -> dict[str, Any]:
     return {
         "connection_id": inbound.connection_id,
+        "label": inbound.label,
         "ledger": inbound.ledger.name,
         "source": inbound.source,
         "kind": inbound.kind,

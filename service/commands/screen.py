@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.progress import (
     BarColumn,
     Progress,
@@ -26,6 +26,7 @@ from rich.text import Text
 from ledger.decimals import plain
 from ledger.errors import NotConfirmed
 
+UNBROKEN = frozenset({"connection_id", "key_id", "token", "url", "key"})  # so that they can be copied
 PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
 
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
@@ -93,15 +94,30 @@ def note(text: str) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Print a table; columns of numbers stand to the right."""
+    """Print a table; columns of numbers stand to the right. If it holds ids and is wider than the terminal, each row is
+    printed as lines instead: an id that is broken cannot be copied."""
     rows = [tuple(row) for row in rows]
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for place, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[place], int) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else str(_plain(cell)) for cell in row))
-    OUT.print(table, markup=False)
+        table.add_row(*(_cell(cell) for cell in row))
+    if rows and not UNBROKEN.isdisjoint(columns) and table.__rich_measure__(OUT, _unlimited()).maximum > OUT.width:
+        width = max(map(len, columns))
+        for row in rows:
+            lines = (f"{column:<{width}}  {_cell(cell)}" for column, cell in zip(columns, row, strict=True))
+            show("\n" + "\n".join(line.rstrip() for line in lines))
+    else:
+        OUT.print(table, markup=False)
+
+
+def _unlimited() -> ConsoleOptions:
+    return OUT.options.update(width=PIPED_WIDTH * 10)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def note_guess(place: Any) -> None:

@@ -15,8 +15,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
+from rich.console import Console
 
 from service.cli import main
+from service.commands import screen
 from service.demo import samples
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +129,7 @@ def test_a_new_connection_says_what_to_enter_at_the_vendor(served: Served) -> No
     identifier = made["connection_id"]
     assert made == {
         "connection_id": identifier,
+        "label": "",
         "ledger": "acme",
         "source": "voucherify",
         "kind": "redemption.succeeded",
@@ -439,3 +442,47 @@ def test_one_subject_is_folded_again_in_the_ledger_that_is_named(served: Served)
 
     assert loyalty("rebuild", subject, "--data", served.folder).code == 2
     assert served.ask("rebuild", subject, "--ledger=acme") == {"folded": ["acme account capillary:150956:87884897"]}
+
+
+def test_keys_are_listed_by_their_labels_and_shown_with_what_they_looked_at(served: Served) -> None:
+    made = served.ask("key", "create", "--ledger=acme", "--scope=audit", "--label=Jane of support")
+    plain = served.ask("key", "create", "--ledger=acme", "--scope=audit")
+    served.ask("key", "revoke", plain["key_id"], "--ledger=acme")
+
+    get(f"{served.url}/v1/audit/access?why=a%20look", made["key"])
+    looks = get(f"{served.url}/v1/audit/access", made["key"])["items"]
+    listed = {one["key_id"]: one for one in served.ask("key", "list", "--ledger=acme")}
+
+    assert {(one["key_id"], one["label"]) for one in looks} == {(made["key_id"], "Jane of support")}
+    assert (listed[made["key_id"]]["label"], listed[made["key_id"]]["revoked_at"]) == ("Jane of support", None)
+    assert listed[plain["key_id"]]["revoked_at"] is not None
+    assert "secret" not in json.dumps(list(listed.values()))
+
+
+def test_a_disabled_connection_is_enabled_again_with_its_secret(served: Served) -> None:
+    made = served.connection(label="India, production")
+    served.ask("connection", "disable", made["connection_id"])
+    served.ask("connection", "enable", made["connection_id"])
+
+    [listed] = [one for one in served.ask("connection", "list") if one["connection_id"] == made["connection_id"]]
+
+    assert (listed["label"], listed["disabled_at"]) == ("India, production", None)
+    assert served.import_file(ISSUED, made)["lines"] == 1
+    assert "There is no connection" in refusal("connection", "enable", "0" * 32, "--data", served.folder, code=3)
+
+
+def test_a_label_is_one_line(served: Served) -> None:
+    line = refusal("key", "create", "--ledger=acme", "--label=two\nlines", "--data", served.folder, code=2)
+
+    assert "a label is printable text of at most 100 characters" in line
+
+
+def test_an_id_is_printed_in_one_piece_however_narrow_the_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connection_id = "4f" * 16
+    monkeypatch.setattr(screen, "OUT", Console(width=40))
+
+    screen.show_table(("connection_id", "source", "kind"), [(connection_id, "voucherify", "customer.loyalty.updated")])
+
+    assert connection_id in capsys.readouterr().out.split()

@@ -10,6 +10,7 @@ import io
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ import pytest
 
 from ledger import heads, registry, tiles
 from ledger.append import append
+from ledger.bindings import mac_of
 from ledger.database import connect
 from ledger.errors import LedgerError, Unsealable
 from ledger.heads import Signed
@@ -89,11 +91,18 @@ async def tell(connection: Any, ledger: Ledger, bodies: list[bytes]) -> None:
 async def scene(dsn: str, postgres: EmbeddedPostgres, tmp_path: Path) -> AsyncIterator[Scene]:
     connection = await connect(dsn)
     ledger = await registry.create_ledger(connection, "acme")
-    await connection.execute(
-        "INSERT INTO ledger.connections (ledger_id, connection_id, source, scheme, header, secrets) "
-        "VALUES ($1, 'connection-1', 'capillary', 'header', 'x-secret', '{}')",
-        ledger.ledger_id,
-    )
+    row = {
+        "ledger_id": ledger.ledger_id,
+        "connection_id": "connection-1",
+        "source": "capillary",
+        "kind": None,
+        "scheme": "header",
+        "header": "x-secret",
+        "secrets": [],
+        "created_at": datetime.now(UTC),
+        "disabled_at": None,
+    }
+    await connection.execute(registry.CREATE_CONNECTION, *row.values(), mac_of(MASTER_KEY, "connections", row))
     signer = Signer(tmp_path / "signer", site="logs.example")
     await tell(connection, ledger, BODIES[:280])
     await connection.close()

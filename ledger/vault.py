@@ -23,7 +23,7 @@ from ledger.personal import Part, Piece, restore
 from ledger.sealing import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
 from ledger.vendors.personal_values import normal
 
-KEYS_REMEMBERED_MAX = 100_000
+KEYS_REMEMBERED_MAX = 50_000  # a key takes about 400 bytes; with its cipher, which is made for each use, 3 KB
 KEY_ID_BYTES = 8
 PARTS_PER_TURN = 50  # then other tasks of the event loop have their turn
 
@@ -57,7 +57,7 @@ class Sealed(NamedTuple):
 
 class PersonKey(NamedTuple):
     key_id: bytes
-    cipher: AESGCM
+    key: bytes
     commit: bytes
 
 
@@ -123,7 +123,7 @@ class Vault:
         return Sealed(
             part.subject,
             key.key_id,
-            nonce + key.cipher.encrypt(nonce, plain, part.subject.encode()),
+            nonce + AESGCM(key.key).encrypt(nonce, plain, part.subject.encode()),
             committing.digest(b"pieces" + plain),
             b"" if part.says is None else committing.digest(b"says" + part.says),
             [self.blind(ledger_id, what, value) for what, value in part.identifiers],
@@ -205,7 +205,7 @@ class Vault:
 
 
 def _person_key(key_id: bytes, key: bytes) -> PersonKey:
-    return PersonKey(key_id, AESGCM(key), hmac.digest(key, b"commitment", "sha256"))
+    return PersonKey(key_id, key, hmac.digest(key, b"commitment", "sha256"))
 
 
 def _columns(deliveries: Sequence[Delivery], subjects: frozenset[str]) -> list[list[object]]:

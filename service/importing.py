@@ -33,6 +33,7 @@ else:
 
 LINES_PER_BLOCK_MAX = 1_000
 EVENTS_PER_BLOCK_MAX = 4_000
+PERSONS_PER_BLOCK_MAX = 10_000
 BYTES_PER_BLOCK_MAX = 16 * 1024 * 1024
 
 
@@ -130,7 +131,7 @@ def identified(
     """Identify deliveries, and cut them into blocks that are neither too many nor too large. Those that cannot be read
     are counted, and left out unless `quarantine` is set."""
     block: list[Delivery] = []
-    events = size = 0
+    events = size = persons = 0
     for number, body in lines:
         if body is None:
             summary.too_long.append(number)
@@ -147,10 +148,12 @@ def identified(
         block.append(delivery)
         events += len(delivery.drafts)
         size += len(body)
-        if len(block) == LINES_PER_BLOCK_MAX or events >= EVENTS_PER_BLOCK_MAX or size >= BYTES_PER_BLOCK_MAX:
+        persons += len(delivery.parts)
+        is_large = events >= EVENTS_PER_BLOCK_MAX or size >= BYTES_PER_BLOCK_MAX or persons >= PERSONS_PER_BLOCK_MAX
+        if len(block) == LINES_PER_BLOCK_MAX or is_large:
             yield block
             block = []
-            events = size = 0
+            events = size = persons = 0
     if block:
         yield block
 

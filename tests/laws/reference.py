@@ -22,6 +22,7 @@ class Lot:
     number: tuple[int, int]
     asserted: bool = False
     named: str | None = None  # the bill it is of where none is known that promised it
+    promotion: str | None = None
     points: list["Point"] = field(default_factory=list)
 
     def place(self) -> tuple[int, int, tuple[int, int]]:
@@ -128,9 +129,13 @@ class Model:
             self.owed.remove(name)
             point.where, point.debit = ("returned" if name is None else "spent"), name
 
-    def earn(self, count: int, origin: str, bill: str | None = None, day: int = NEVER) -> Lot:
+    def earn(
+        self, count: int, origin: str, bill: str | None = None, day: int = NEVER, promotion: str | None = None
+    ) -> Lot:
         self.lifetime += count
-        return self.credit(count, origin, bill, day)
+        lot = self.credit(count, origin, bill, day)
+        lot.promotion = promotion
+        return lot
 
     def promise(self, count: int, bill: str | None, converts: int = NEVER) -> None:
         early = min(self.awaited, count)
@@ -198,13 +203,32 @@ class Model:
         for point in rest[beyond:]:
             self.open_or_lapse(point)
 
-    def take_back(self, count: int | None, bill: str, promised: int = 0, total: int = 0) -> None:
+    def take_back(
+        self, count: int | None, bill: str, promised: int = 0, total: int = 0, given: tuple[str, int] | None = None
+    ) -> None:
         """What is unspent, then what was spent (the spend moves to other points, or is owed), then what lapsed, which
-        changes no balance; of a bill that is not known, any point, then a debt."""
+        changes no balance; of a bill that is not known, any point, then a debt. Where it is stated how many a promotion
+        had given, so many are taken from its points first, and the rest first from points of none."""
         count = max(0, total - self.returned_of[bill]) if count is None else count
         self.returned_of[bill] += count
+        of_promotion = min(given[1], count) if given else 0
+        regular = count - of_promotion
         count += self.take_back_promised(promised, bill)
-        ours = [point for lot in self.lots if (lot.bill or lot.named) == bill for point in lot.points]
+        lots = [lot for lot in self.lots if (lot.bill or lot.named) == bill]
+        if given is not None:
+            count -= self.take_from([lot for lot in lots if lot.promotion == given[0]], of_promotion)
+            count -= self.take_from([lot for lot in lots if lot.promotion is None], regular)
+        count -= self.take_from(lots, count)
+        for _ in range(count):
+            self.lifetime -= 1
+            others = self.standing("open")
+            self.owed += [] if others else [None]
+            for one in others[:1]:
+                one.where = "returned"
+
+    def take_from(self, lots: list[Lot], count: int) -> int:
+        """Take points back from these lots alone; gives how many that were."""
+        ours, wanted = [point for lot in lots for point in lot.points], count
         newest = {name: -place for place, name in enumerate(self.debits)}
         order = {id(lot): place for place, lot in enumerate(self.lots)}
         spent = [point for point in ours if point.where == "spent"]
@@ -222,12 +246,7 @@ class Model:
                 for one in instead[:1]:
                     one.where, one.debit = "spent", name
             self.lifetime -= where in ("open", "spent")
-        for _ in range(count):
-            self.lifetime -= 1
-            others = self.standing("open")
-            self.owed += [] if others else [None]
-            for one in others[:1]:
-                one.where = "returned"
+        return wanted - count
 
     def take_back_promised(self, count: int, bill: str) -> int:
         """Promises of the bill are cancelled, of any bill if there is none of it; gives how many had been converted."""
@@ -270,7 +289,15 @@ class Model:
             lot.day = new
         else:
             moved = Lot(
-                lot.origin, lot.bill, new, lot.order, (self.event, len(self.lots)), lot.asserted, lot.named, ours
+                lot.origin,
+                lot.bill,
+                new,
+                lot.order,
+                (self.event, len(self.lots)),
+                lot.asserted,
+                lot.named,
+                lot.promotion,
+                ours,
             )
             lot.points = [point for point in lot.points if point not in ours]
             self.lots.append(moved)

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.facts import Fact, Occurrence, Told
 from ledger.facts.accounts import (
+    AccountFact,
     Expired,
     ExpiryMoved,
     Grant,
@@ -17,6 +19,7 @@ from ledger.facts.accounts import (
     IssueReversed,
     Promise,
     PromisedConverted,
+    PromotionShare,
     Redeemed,
     RedemptionReversed,
     TransferReceived,
@@ -82,8 +85,19 @@ class Pair:
             return
         told = Told(fact, self.occurrence())
         assert fact.subject == holder
+        if isinstance(fact, AccountFact):
+            told = Told(replace(fact, change=f"change {self.number}"), told.occurrence)
         self.wallet = fold(ACCOUNTS, [told], self.wallet)
         self.compare(step.holder)
+        if step.name == 3 and isinstance(fact, AccountFact):
+            self.report_again(told, model)
+            self.compare(step.holder)
+
+    def report_again(self, told: Told, model: Model) -> None:
+        """Report the same change by another event: the model is told nothing."""
+        self.number += 1
+        model.pass_to(self.now, self.number)
+        self.wallet = fold(ACCOUNTS, [Told(told.fact, self.occurrence())], self.wallet)
 
     def occurrence(self) -> Occurrence:
         at = datetime.combine(FIRST_DAY, datetime.min.time(), UTC) + timedelta(days=self.now, seconds=self.number)
@@ -130,8 +144,9 @@ def bill_of(step: Step) -> str:
 def issue(pair: Pair, model: Model, step: Step) -> Fact:
     ahead = DAYS_AHEAD[step.choice % len(DAYS_AHEAD)]
     day = NEVER if ahead == NEVER else max(0, pair.now + ahead)
-    model.earn(step.points, "regular", bill_of(step), day)
-    grant = Grant(Decimal(step.points), day_of(day))
+    promotion = "p" if step.points % 3 == 0 else None
+    model.earn(step.points, "promotional" if promotion else "regular", bill_of(step), day, promotion)
+    grant = Grant(Decimal(step.points), day_of(day), "promotional" if promotion else "regular", promotion)
     return Issued(grants=(grant,), bill=bill_of(step), **about(step))
 
 
@@ -169,8 +184,11 @@ def take_back(_pair: Pair, model: Model, step: Step) -> Fact:
         totals: dict[str, Any] = {"points_total": Decimal(step.points), "promised_total": ZERO}
         return IssueReversed(bill=bill, bill_number=bill, **totals, **about(step))
     promised = step.points if step.choice == 1 else 0
-    model.take_back(step.points, bill, promised)
+    given = ("p", step.points // 2) if step.choice == 2 else None
+    model.take_back(step.points, bill, promised, given=given)
     points: dict[str, Any] = {"points": Decimal(step.points), "promised": Decimal(promised)}
+    if given is not None:
+        points["promotions"] = (PromotionShare(Decimal(given[1]), given[0]),)
     return IssueReversed(bill=bill, bill_number=bill, **points, **about(step))
 
 

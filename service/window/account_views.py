@@ -27,6 +27,7 @@ ACCOUNTS_OF = """
     SELECT a.account_id, a.holder, a.programme, a.unit FROM unnest($2::text[]) AS asked (holder)
       JOIN accounts a ON a.ledger_id = $1 AND a.account_id > asked.holder || ':' AND a.account_id < asked.holder || ';'
 """
+CHANGED = "account "  # before the holder, as an event names what it changed
 COLONS_OF_A_REF = 2  # source:org:id
 ZERO = Decimal(0)
 
@@ -44,7 +45,7 @@ class View(NamedTuple):
 async def find_account(read: Reader, name: str) -> Mapping[str, Any]:
     """Find an account's row by its id, or by its holder where that has one account: the survivor's, if the holder was
     merged away. Raises SubjectUnknown or RequestInvalid."""
-    refs = await candidates(read, name)
+    refs = await candidates(read, name.removeprefix(CHANGED))
     rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, refs)
     if not rows:
         holders = [ref for ref in refs if ref.count(":") == COLONS_OF_A_REF]
@@ -78,7 +79,7 @@ async def known_view(read: Reader, name: str, times: Times) -> View:
 
 async def account_known(read: Reader, name: str, times: Times) -> tuple[Known, View]:
     """Find what was known of the holder of an account, and the account as it comes of it. Raises SubjectUnknown."""
-    refs = await candidates(read, name)
+    refs = await candidates(read, name.removeprefix(CHANGED))
     holders = {ref: ref if ref.count(":") == COLONS_OF_A_REF else holder_of(ref) for ref in refs}
     as_of = AsOf(times.at, times.position)
     groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiohttp import web
 
@@ -86,7 +86,7 @@ class House:
         self.projector = projector
         self.reads = Shares(max(1, settings.pool_size // 2), WAITING_MAX)
         self.heavy_reads = Shares(HEAVY_MAX, HEAVY_WAITING_MAX)
-        self.rebuilding: asyncio.Task[None] | None = None  # the rebuild that a caller asked this process for
+        self.rebuilding: asyncio.Task[Any] | None = None  # the rebuild that a caller asked this process for
         self.bodies = BodyBudget()
         self.overload = Overload()
         self.refusals = Refusals()

@@ -4,7 +4,7 @@ What a killed rebuild has filled is gone on with if the software that comes afte
 not is removed. Whoever fills a generation holds a lock on it, which the kernel and PostgreSQL free with the process.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -24,6 +24,13 @@ FILLED = """
      WHERE to_regclass('parts') IS NULL HAVING count(*) > 0
 """  # the parts go when all are done
 MARK_DROPPING = "UPDATE projections.generations SET state = 'dropping' WHERE generation = $1"
+
+
+Begun = Callable[[int], None]  # is told the number of the generation as soon as it is known
+
+
+def no_one(_generation: int) -> None:
+    """Tell no one."""
 
 
 class Report(NamedTuple):
@@ -49,10 +56,11 @@ async def rebuild(
     force: bool = False,
     to_promote: bool = True,
     progress: Progress = quiet,
+    begun: Begun = no_one,
 ) -> Report:
     """Make rows again, and facts too with `source="ledger"`, compare them, and let readers see them unless they differ
     otherwise than expected. Raises RebuildRuns, WorkersLost."""
-    built, filled = await build(dsn, source=source, scope=scope, workers=workers, progress=progress)
+    built, filled = await build(dsn, source=source, scope=scope, workers=workers, progress=progress, begun=begun)
     comparison = await compare_with_active(dsn, built, expect)
     report = Report(built.generation, filled.events, filled.facts, comparison.differing, False, comparison)
     if not to_promote:
@@ -82,6 +90,7 @@ async def build(
     scope: Scope = EVERYTHING,
     workers: int | None = None,
     progress: Progress = quiet,
+    begun: Begun = no_one,
 ) -> tuple[Generation, Filled]:
     """Fill a new generation, or go on with one that was not finished, and let it follow the ledger from then on.
 
@@ -93,6 +102,7 @@ async def build(
         if (source == "facts" or scope != EVERYTHING) and is_frozen((await generations.active(connection)).shapes):
             raise RebuildDue
         async with _begun(connection, source, scope.document()) as made:
+            begun(made.generation)
             filled = await _filled(dsn, made.schema_name)
             if filled is None:
                 filled = await fill(dsn, made.schema_name, source=source, workers=workers, progress=progress)

@@ -216,7 +216,7 @@ def roll_back(data: Data = None, as_json: AsJson = False) -> None:
 def drop_generation(
     generation: Annotated[int, typer.Argument(show_default=False)], data: Data = None, as_json: AsJson = False
 ) -> None:
-    """Remove a generation that is not active; while somebody still reads it, it goes when they have left."""
+    """Remove a generation that is not active; if a reader still uses it, as soon as that one has changed over."""
 
     async def work(_place: Place, connection: Connection) -> bool:
         return await promotion.drop(connection, generation)

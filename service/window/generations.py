@@ -23,6 +23,7 @@ from service.house import HOUSE
 from service.window.reading import body_of, reach, reader
 
 SEEN_SECONDS_MAX = 5.0
+BEGIN_SECONDS_MAX = 5.0
 WORKERS_MIN = 2  # so that the work is done in other processes than the one that answers
 GENERATION = r"{generation:[0-9]{1,9}}"
 
@@ -45,7 +46,8 @@ async def list_generations(request: web.Request) -> web.Response:
 async def rebuild(request: web.Request) -> web.Response:
     """POST /v1/generations {"from": "ledger", "projections": [], "expect": [], "promote": false}: begin a rebuild.
 
-    202 as soon as it has begun; GET /v1/generations says how it ends.
+    202 with the number of the generation as soon as it is known; GET /v1/generations says how it ends. It stays "ready"
+    and waits to be promoted unless that is asked for.
     """
     house = request.app[HOUSE]
     body = await body_of(request)
@@ -57,21 +59,31 @@ async def rebuild(request: web.Request) -> web.Response:
         await check_scope(read.connection, scope)
         if house.rebuilding is not None and not house.rebuilding.done():
             raise RebuildRuns
+        begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        to_promote = body.get("promote") is True
         work = replay.rebuild(
             house.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=_names(body, "expect"),
-            force=body.get("force") is True, to_promote=body.get("promote") is True,
+            force=body.get("force") is True, to_promote=to_promote, begun=begun.set_result,
         )  # fmt: skip
         house.rebuilding = asyncio.create_task(_supervised(work))
-        return answer({"state": "filling", "from": source}, status=202)
+        await asyncio.wait((begun, house.rebuilding), timeout=BEGIN_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
+        if house.rebuilding.done() and not begun.done():
+            raise house.rebuilding.result() or RebuildRuns()
+        number = begun.result() if begun.done() else None
+        told = {"generation": number, "state": "filling", "from": source, "promote": to_promote}
+        return answer(told, status=202)
 
 
-async def _supervised(work: Any) -> None:
+async def _supervised(work: Any) -> LedgerError | None:
+    """Run a rebuild to its end; log what goes wrong, and return it if it is one of our errors."""
     try:
         await work
     except LedgerError as error:
         _log.error("a rebuild ended: %s", error)
+        return error
     except Exception as error:
         _log.error("a rebuild ended: %s", type(error).__name__)
+    return None
 
 
 def _names(body: dict[str, Any], field: str) -> list[str]:

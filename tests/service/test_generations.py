@@ -29,7 +29,7 @@ async def rebuilt(acme: Neighbour, key: str, **body: Any) -> dict[str, Any]:
     before = (await act(acme, key, "GET", "/v1/generations"))[1]["items"][-1]["generation"]
     while (begun := await act(acme, key, "POST", "/v1/generations", **body))[0] == 503:  # noqa: ASYNC110
         await asyncio.sleep(0.05)  # the one before is just ending
-    assert (begun[0], begun[1]["state"]) == (202, "filling")
+    assert (begun[0], begun[1]["state"], begun[1]["generation"] > before) == (202, "filling", True)
     for _ in range(1_000):
         listed = (await act(acme, key, "GET", "/v1/generations"))[1]["items"]
         if listed[-1]["generation"] > before and listed[-1]["comparison"] is not None:

@@ -250,6 +250,8 @@ DecidingId = Annotated[str | None, BeforeValidator(as_id), DECIDES]
 Points = Annotated[Decimal, BeforeValidator(as_points), DECIDES]
 OptionalPoints = Annotated[Decimal | None, BeforeValidator(as_optional_points), DECIDES]
 Figure = Annotated[Decimal | None, BeforeValidator(as_optional_points)]  # compared or shown: moves no points
+# A figure that is 0 where it is null; None where it is absent, which `model_fields_set` tells, or cannot be read.
+FigureOrZero = Annotated[Decimal | None, BeforeValidator(as_points)]
 Time = Annotated[datetime | None, BeforeValidator(as_time)]
 FarTime = Annotated[datetime | None, BeforeValidator(as_far_time)]
 Day = Annotated[date | None, BeforeValidator(as_day)]

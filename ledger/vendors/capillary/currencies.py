@@ -11,8 +11,20 @@ from typing import Annotated, Any
 from ledger.facts import Fact
 from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted, PromotionShare
 from ledger.vendors.capillary.people import CustomerEvent
+from ledger.vendors.capillary.redemptions import totals_of
 from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import Day, DetailList, Figure, Id, List, OptionalId, OptionalPoints, Points, Shape
+from ledger.vendors.shape import (
+    Day,
+    DetailList,
+    Figure,
+    FigureOrZero,
+    Id,
+    List,
+    OptionalId,
+    OptionalPoints,
+    Points,
+    Shape,
+)
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)
@@ -124,9 +136,9 @@ class ReversedCurrency(Shape):
     program_lifetime_alternate_currencies: Figure = None
     current_event_total_alternate_currencies_returned: OptionalPoints = None
     current_event_promised_alternate_currencies_returned: Points = ZERO
-    total_alternate_currencies_reversed: OptionalPoints = None
-    total_issued_alternate_currencies_reversed: OptionalPoints = None
-    promised_alternate_currencies_reversed: Points = ZERO
+    total_alternate_currencies_reversed: Figure = None
+    total_issued_alternate_currencies_reversed: Figure = None
+    promised_alternate_currencies_reversed: FigureOrZero = None
     promotional_alternate_currencies_reversed: Annotated[tuple[Promotional, ...] | None, DetailList] = None
     current_event_promotion_alternate_currencies_returned_details: Annotated[
         tuple[Promotional, ...] | None, DetailList
@@ -149,7 +161,6 @@ def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReverse
         total = currency.total_alternate_currencies_reversed
         if total is None:
             total = currency.total_issued_alternate_currencies_reversed
-        total_promised = currency.promised_alternate_currencies_reversed
         facts.append(
             IssueReversed(
                 holder=event.holder(stamp),
@@ -161,8 +172,7 @@ def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReverse
                 ),
                 points=None if current is None else current - current_promised,
                 promised=None if current is None else current_promised,
-                points_total=None if total is None else total - total_promised,
-                promised_total=None if total is None else total_promised,
+                **totals_of(currency, total, "promised_alternate_currencies_reversed", current),
                 promotions=_shares(currency.current_event_promotion_alternate_currencies_returned_details),
                 promotions_total=_shares(currency.promotional_alternate_currencies_reversed),
                 bill=_bill(event),

@@ -17,7 +17,7 @@ from ledger.facts.accounts import (
     RedemptionReversed,
 )
 from ledger.vendors.capillary.people import CustomerEvent, bill_of
-from ledger.vendors.shape import DetailList, Figure, Id, List, OptionalId, OptionalPoints, Points, Shape
+from ledger.vendors.shape import DetailList, Figure, FigureOrZero, Id, List, OptionalId, OptionalPoints, Points, Shape
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)
@@ -75,6 +75,16 @@ def _only_programme(event: PointsRedeemed) -> EarningProgramme:
     if event.total_points_redeemed is None:
         raise ValueError("no number of points redeemed")
     return EarningProgramme(program_id=event.loyalty_program_id, points_redeemed=event.total_points_redeemed)
+
+
+# The fields that hold the total of a bill, in one event or another.
+TOTALS = frozenset(
+    {
+        "total_issued_points_reversed",
+        "total_alternate_currencies_reversed",
+        "total_issued_alternate_currencies_reversed",
+    }
+)
 
 
 class ReversedDetails(Shape):
@@ -146,8 +156,8 @@ class IssuedPointsReversed(CustomerEvent):
     loyalty_program_id: Id
     program_current_points: Figure = None
     program_lifetime_points: Figure = None
-    total_issued_points_reversed: OptionalPoints = None
-    promised_points_reversed: Points = ZERO
+    total_issued_points_reversed: Figure = None
+    promised_points_reversed: FigureOrZero = None
     current_event_promised_points_returned: Points = ZERO
     promotional_points_reversed: Annotated[list[ReturnedPromotion] | None, DetailList] = None
     current_event_regular_points_returned: Figure = None  # counts where no sum is told
@@ -162,6 +172,22 @@ class IssuedPointsReversed(CustomerEvent):
         if self.current_event_regular_points_returned is None:
             return None
         return self.current_event_regular_points_returned + self.current_event_promised_points_returned
+
+
+def totals_of(event: Shape, total: Decimal | None, promised: str, current: Decimal | None) -> dict[str, Any]:
+    """Return the totals of a bill, points and promised ones apart; `promised` names the field of the latter. Where one
+    of the two cannot be read, neither is told: the share of this return counts without them.
+
+    Raises ValueError if the share is not told (`current` is None) and a total that is told cannot be read.
+    """
+    told: Decimal | None = getattr(event, promised)
+    if told is None and promised not in event.model_fields_set:
+        told = ZERO
+    if total is None or told is None:
+        if current is None and (total is not None or event.model_fields_set & TOTALS):
+            raise ValueError("no number of points taken back")
+        return {"points_total": None, "promised_total": None}
+    return {"points_total": total - told, "promised_total": told}
 
 
 def shares_of(promotions: list[ReturnedPromotion] | None) -> tuple[PromotionShare, ...] | None:
@@ -183,8 +209,7 @@ def issued_points_reversed(event: IssuedPointsReversed, stamp: Stamp) -> list[Fa
             claim=Claim(event.program_current_points, event.program_lifetime_points),
             points=None if current is None else current - event.current_event_promised_points_returned,
             promised=None if current is None else event.current_event_promised_points_returned,
-            points_total=None if total is None else total - event.promised_points_reversed,
-            promised_total=None if total is None else event.promised_points_reversed,
+            **totals_of(event, total, "promised_points_reversed", current),
             promotions=shares_of(event.current_event_promotion_points_returned_details),
             promotions_total=shares_of(event.promotional_points_reversed),
             **bill_of(event.triggering_activity),

@@ -1,6 +1,8 @@
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from ledger.facts.accounts import Claim, Grant, Promise
 from tests.ledger.vendors.capillary_says_of_ann import fact_of, refusal_of
 
@@ -61,6 +63,15 @@ def test_a_reversal_with_totals_alone_says_nothing_of_its_own_share() -> None:
     fact = fact_of("issuedAlternateCurrenciesReversed", reversed_by(totalAlternateCurrenciesReversed=130))
 
     assert (fact.points, fact.promised, fact.points_total) == (None, None, 130)
+
+
+@pytest.mark.parametrize("total", ["totalAlternateCurrenciesReversed", "promisedAlternateCurrenciesReversed"])
+def test_a_reversal_whose_total_cannot_be_read_takes_back_its_own_share(total: str) -> None:
+    figures = {"currentEventTotalAlternateCurrenciesReturned": 30, "totalAlternateCurrenciesReversed": 130}
+
+    fact = fact_of("issuedAlternateCurrenciesReversed", reversed_by(**{**figures, total: "many"}))
+
+    assert (fact.points, fact.promised, fact.points_total, fact.promised_total) == (30, 0, None, None)
 
 
 def test_bill_zero_is_no_bill() -> None:

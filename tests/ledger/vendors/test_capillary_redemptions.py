@@ -1,5 +1,7 @@
 """Capillary's reversals of redemptions: which programme they are of."""
 
+import pytest
+
 from ledger.facts.accounts import NO_PROGRAMME
 from tests.ledger.vendors.capillary_says import fact_of, refusal_of
 
@@ -24,3 +26,20 @@ def test_a_reversal_of_nothing_that_has_a_name_is_not_recognised() -> None:
     refusal = refusal_of("redeemedPointsReversed", {**REVERSED, "triggeringActivity": {}})
 
     assert refusal == "neither a programme nor a redemption is named"
+
+
+@pytest.mark.parametrize("total", ["totalIssuedPointsReversed", "promisedPointsReversed"])
+@pytest.mark.parametrize("value", ["many", "1e300", [], True])
+def test_a_return_whose_total_cannot_be_read_takes_back_its_own_share(total: str, value: object) -> None:
+    figures = {"currentEventTotalPointsReturned": 2, "totalIssuedPointsReversed": 5, "promisedPointsReversed": 0}
+    told = {"customerIdentifiers": {"customerId": 7}, "loyaltyProgramId": 9, **figures}
+
+    fact = fact_of("issuedPointsReversed", {**told, total: value})
+
+    assert (fact.points, fact.promised, fact.points_total, fact.promised_total) == (2, 0, None, None)
+
+
+def test_a_return_that_tells_nothing_but_a_total_is_refused_if_that_cannot_be_read() -> None:
+    told = {"customerIdentifiers": {"customerId": 7}, "loyaltyProgramId": 9, "totalIssuedPointsReversed": "many"}
+
+    assert refusal_of("issuedPointsReversed", told).startswith("no number of points taken back")

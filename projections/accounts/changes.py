@@ -11,7 +11,8 @@ from hashlib import blake2b
 from msgspec import Struct
 
 from ledger.facts import Occurrence
-from ledger.facts.accounts import AccountFact, Issued, IssueReversed, PromisedConverted
+from ledger.facts.accounts import AccountFact, ExpiryMoved, Issued, IssueReversed, PromisedConverted
+from ledger.facts.adjustments import Removed
 
 NAME_BYTES = 12
 EVENT_BYTES = 8  # of a tag: the same for all versions of one event
@@ -63,6 +64,11 @@ def count(changes: Changes, fact: AccountFact, occurrence: Occurrence, account_i
             _name(kind, fact.change, account_id), Counted(first.event, first.position, account_id, ZERO)
         )
     first.points += points
+    part = _part_of(fact)
+    if part is not None:
+        of_part = _name(kind, fact.change, f"{account_id}\n{part}")
+        counted = Counted(first.event, first.position, account_id, ZERO)
+        changes.counted.setdefault(of_part, counted).points += points
     for other in fact.also:
         changes.also.setdefault(_name(kind, other), name)
 
@@ -75,6 +81,9 @@ def difference(changes: Changes, fact: AccountFact, report: Counted, account_id:
     counted: Counted | None = report if report.account_id == account_id else None
     if counted is None and fact.change is not None:
         counted = changes.counted.get(_name(type(fact).__name__, fact.change, account_id))
+    part = _part_of(fact)
+    if part is not None and fact.change is not None:
+        counted = changes.counted.get(_name(type(fact).__name__, fact.change, f"{account_id}\n{part}"))
     return (points_of(fact) - (counted.points if counted is not None else ZERO)) or None
 
 
@@ -89,6 +98,16 @@ def points_of(fact: AccountFact) -> Decimal:
         return (fact.points or ZERO) + (fact.promised or ZERO)
     points: Decimal = getattr(fact, "points", ZERO)
     return points
+
+
+def _part_of(fact: AccountFact) -> str | None:
+    """Name the part of a change that a fact tells, where one report may tell several parts to one account: compared are
+    parts, not a part with the whole. None for facts that tell a change as a whole."""
+    if isinstance(fact, Removed):
+        return fact.origin or ""
+    if isinstance(fact, ExpiryMoved):
+        return "\n".join(str(one) for one in (fact.old, fact.new, fact.origin, fact.promotion))
+    return None
 
 
 def _event(occurrence: Occurrence) -> bytes:

@@ -328,7 +328,7 @@ def take_lines(_holder: str, wallet: Wallet) -> Rows:
 
 ACCOUNTS = Projection(
     name="accounts",
-    version=8,
+    version=9,
     subject="account",
     start=Wallet,
     on={

@@ -163,6 +163,40 @@ def test_a_conversion_and_a_move_of_days_count_once() -> None:
     assert sorted(int(lot.points) for lot in account.lots.values() if lot.expires_on == on_day(30)) == [10]
 
 
+def removed(origin: str, points: str) -> Removed:
+    return Removed(points=Decimal(points), origin=origin, change="L", **about())
+
+
+def removals(*reports: Sequence[Removed]) -> list[Decimal | None]:
+    """Return by how much each part of the last report differs; every report is one event with several facts."""
+    told = [on(1, issued_fact(100))]
+    for position, parts in enumerate(reports, 2):
+        event = on(position, parts[0])
+        told += [
+            event._replace(fact=part, occurrence=event.occurrence._replace(ordinal=n)) for n, part in enumerate(parts)
+        ]
+    return [line.differs for line in wallet(*told).lines if line.again]
+
+
+def test_a_deduction_in_parts_that_two_events_report_alike_differs_in_none() -> None:
+    report = [removed("regular", "50"), removed("promotional", "10.5")]
+
+    assert removals(report, report) == [None, None]
+    assert removals(report, [removed("regular", "40"), removed("promotional", "10.5")]) == [Decimal(-10), None]
+
+
+def test_a_move_of_two_days_that_two_events_report_alike_differs_in_none() -> None:
+    moves = [replace(moved(points, on_day(day), on_day(40)), change="M") for points, day in ((10, 20), (5, 30))]
+    first, second = on(2, moves[0]), on(3, moves[0])
+    told = [
+        on(1, issued_fact(40, lapses=on_day(20))),
+        *(first._replace(fact=one, occurrence=first.occurrence._replace(ordinal=n)) for n, one in enumerate(moves)),
+        *(second._replace(fact=one, occurrence=second.occurrence._replace(ordinal=n)) for n, one in enumerate(moves)),
+    ]
+
+    assert [line.differs for line in wallet(*told).lines if line.again] == [None, None]
+
+
 def initiated(points: int, **fields: Any) -> TransferInitiated:
     return TransferInitiated(transfer="t", points=Decimal(points), programme="gold", sender=ANN, **fields)
 

@@ -202,7 +202,7 @@ def partner_membership_rows(_subject: str, membership: PartnerMembership) -> Row
         links=len(membership.intervals),
         gap=membership.gap,
         claimed_expires_on=claimed,
-        claim_differs=claimed is not None and last.until is not None and claimed != last.until,
+        claim_differs=claimed is not None and (not membership.intervals or last.until not in (None, claimed)),
         updated_at=membership.updated_at,
         last_position=membership.position,
     )
@@ -221,7 +221,7 @@ def _status(membership: PartnerMembership) -> str:
 
 PARTNER_MEMBERSHIPS = Projection(
     name="partner_memberships",
-    version=4,
+    version=5,
     subject="partner_membership",
     start=PartnerMembership,
     on={PartnerLinked: link, PartnerUpdated: update, PartnerDelinked: delink, PartnerExpiryClaimed: claim},

@@ -5,7 +5,7 @@ before is not always the one we had: then something was missed (`gap`), or the v
 (`contradiction`, trap 38). Neither stops the change, for the vendor's newest word about a tier is what holds.
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,6 +23,8 @@ from ledger.facts.tiers import (
     TierUpgraded,
 )
 from projections.projection import Projection, Rows, State, Table
+
+ONE_DAY = timedelta(days=1)
 
 
 class Interval(msgspec.Struct):
@@ -243,8 +245,17 @@ def unmerge(membership: Membership, fact: TierUnmerged, occurrence: Occurrence) 
 def claim(membership: Membership, fact: TierClaimed, occurrence: Occurrence) -> None:
     """Compare, and change nothing."""
     _know(membership, fact, occurrence)
-    interval = _current(membership)
-    membership.claim = Claim(fact.tier, fact.downgrade_on, interval is not None and interval.tier != fact.tier)
+    membership.claim = Claim(fact.tier, fact.downgrade_on, _differs(_current(membership), fact))
+
+
+def _differs(held: Interval | None, fact: TierClaimed) -> bool:
+    """Return True if a reminder names a tier that is not held, or a day on which the tier held does not end. A tier
+    that ends with a day falls on that day or the next."""
+    if held is None or held.tier != fact.tier:
+        return True
+    if held.until is None or fact.downgrade_on is None:
+        return False
+    return not held.until <= fact.downgrade_on <= held.until + ONE_DAY
 
 
 def _enter(membership: Membership, fact: TierChanged, occurrence: Occurrence, reason: str) -> None:
@@ -357,7 +368,7 @@ def _interval_row(ordinal: int, interval: Interval) -> IntervalRow:
 
 TIERS = Projection(
     name="tiers",
-    version=5,
+    version=6,
     subject="membership",
     start=Membership,
     on={

@@ -28,8 +28,10 @@ DIFFERING = """
             AND ('points', r.account_id, r.expires_on::text COLLATE "C") > ($4, $5, $6)
           ORDER BY r.account_id, r.expires_on LIMIT $3)
         UNION ALL
-        (SELECT 'tier', t.subject, '', t.customer, t.programme, NULL, t.claimed_tier, t.tier, NULL, NULL, e.recorded_at,
-                t.last_position
+        (SELECT 'tier', t.subject, '', t.customer, t.programme, NULL,
+                t.claimed_tier || CASE WHEN t.claimed_tier = t.tier THEN ' until ' || t.downgrade_on ELSE '' END,
+                t.tier || CASE WHEN t.claimed_tier = t.tier THEN ' until ' || t.until ELSE '' END,
+                NULL, NULL, e.recorded_at, t.last_position
            FROM tiers t JOIN ledger.events e ON e.ledger_id = t.ledger_id AND e.position = t.last_position
           WHERE t.ledger_id = $1 AND t.claim_differs AND e.recorded_at <= $2 AND ('tier', t.subject, '') > ($4, $5, $6)
           ORDER BY t.subject LIMIT $3)

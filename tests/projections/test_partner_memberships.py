@@ -108,5 +108,5 @@ def test_a_reminder_alone_makes_nobody_a_member() -> None:
 
     row = row_of(PARTNER_MEMBERSHIPS, told)
 
-    assert (row.status, row.links, row.gap) == ("unknown", 0, False)
+    assert (row.status, row.links, row.gap, row.claim_differs) == ("unknown", 0, False, True)
     assert rows_of(PARTNER_MEMBERSHIPS, told)["partner_membership_history"] == []

@@ -1,6 +1,8 @@
 from datetime import date
 from typing import Any
 
+import pytest
+
 from ledger.facts.merges import TierAfterMerge
 from ledger.facts.tier_memberships import TierJoined, TierLeft
 from ledger.facts.tiers import TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
@@ -106,12 +108,28 @@ def test_a_reminder_of_another_tier_is_a_difference() -> None:
     assert (row.tier, row.claimed_tier, row.claim_differs) == ("2", "3", True)
 
 
+@pytest.mark.parametrize(
+    ("day", "differs"),
+    [
+        (date(2024, 5, 11), True),
+        (date(2024, 5, 12), False),
+        (date(2024, 5, 13), False),
+        (date(2024, 5, 14), True),
+        (None, False),
+    ],
+)
+def test_a_reminder_of_another_day_than_the_tier_ends_on_is_a_difference(day: date | None, differs: bool) -> None:
+    told = [on(1, upgraded("2", until=date(2024, 5, 12))), on(5, claimed("2", downgrade_on=day))]
+
+    assert row_of(TIERS, *told).claim_differs is differs
+
+
 def test_a_reminder_alone_puts_nobody_into_a_tier() -> None:
     told = on(1, claimed("3"))
 
     row = row_of(TIERS, told)
 
-    assert (row.tier, row.reason, row.claimed_tier, row.claim_differs) == (None, None, "3", False)
+    assert (row.tier, row.reason, row.claimed_tier, row.claim_differs) == (None, None, "3", True)
     assert rows_of(TIERS, told)["tier_history"] == []
 
 

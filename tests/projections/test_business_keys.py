@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import Decimal
 from itertools import permutations
 from typing import Any
@@ -17,6 +18,7 @@ from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from projections.accounts.statement import Line
 from projections.transfers import TRANSFERS
 from tests.deliveries import capillary, issued, redeemed
+from tests.ledger.vendors import delivering
 from tests.ledger.vendors.delivering import deliver
 from tests.projections.points import (
     ANN,
@@ -241,3 +243,18 @@ def test_without_a_loyalty_event_the_reference_and_the_time_name_it() -> None:
 
     timed = "capillary:9001:Le1~20231114T221321.000000~77"
     assert names_of(json.dumps(told).encode()) == [(timed, ("capillary:9001:Le1~77",))]
+
+
+@pytest.mark.parametrize("created_at", [156474848484, 4070944800000, 1700000001000])
+def test_a_second_report_has_the_name_of_the_first_also_where_their_time_cannot_be_true(
+    created_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = json.loads(capillary("pointsExpired", "e1", 1, 1, pointsExpired=3, loyaltyEventId=""))
+    told |= {"refId": "9001_Le1", "createdAt": created_at}
+
+    first = names_of(json.dumps(told).encode())
+    monkeypatch.setattr(delivering, "RECORDED_AT", delivering.RECORDED_AT + timedelta(hours=1))
+    second = names_of(json.dumps({**told, "eventId": "e2"}).encode())
+
+    assert len(first) == 1
+    assert first == second

@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ledger.vendors.shape import List, OptionalId, Shape, Text, as_id, as_text, squeeze
+from ledger.vendors.shape import List, OptionalId, Shape, Text, as_id, as_text, as_time, squeeze
 from ledger.vendors.vendor import Stamp
+
+TIME_IN_NAMES = "%Y%m%dT%H%M%S.%f"
 
 
 class CustomerIdentifiers(Shape):
@@ -70,6 +72,7 @@ class Envelope(Shape):
     ref_id: OptionalId = None
     loyalty_event_id: OptionalId = None
     api_request_id: OptionalId = None
+    created_at: OptionalId = None
 
     def change(self, stamp: Stamp, *parts: str | None, own: str | None = None) -> dict[str, Any]:
         """Return `change` and `also` of a fact: the business key by which reports of one change count once.
@@ -77,8 +80,10 @@ class Envelope(Shape):
         `own` is the change's own id, where the vendor gives one (redemptionId). Else the loyalty event id names it;
         without that, the reference (organisation and loyalty event id) or the request id, each with the time. `parts`
         tell apart changes of one loyalty event: programme, unit, bill.
+
+        The time is the vendor's own, also where it cannot be true: the recorded time differs from report to report.
         """
-        at = f"{stamp.occurred_at:%Y%m%dT%H%M%S.%f}"
+        at = _vendor_time(self.created_at) or f"{stamp.occurred_at:{TIME_IN_NAMES}}"
         if self.loyalty_event_id:
             names = [self.loyalty_event_id]
         elif self.ref_id:
@@ -89,6 +94,14 @@ class Envelope(Shape):
         told = [stamp.ref("~".join((name, *(part for part in parts if part)))) for name in names]
         told = told if own is None else [own, *(name for name in told[:1] if name != own)]
         return {"change": told[0], "also": tuple(told[1:])} if told else {}
+
+
+def _vendor_time(created_at: str | None) -> str | None:
+    """Write the vendor's time for a name: as it stands where it is no time that can be true."""
+    if created_at is None:
+        return None
+    time = as_time(created_at)
+    return created_at if time is None else f"{time:{TIME_IN_NAMES}}"
 
 
 class CustomerEvent(Shape):

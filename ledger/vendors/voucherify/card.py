@@ -4,7 +4,9 @@ A card is the account: its holder may be another than the customer who acts. Its
 """
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from ledger.facts.accounts import Claim
 from ledger.facts.coupons import code_ref
@@ -39,10 +41,16 @@ class Gift(SnakeShape):
     balance: Figure = None
 
 
+def _is_null(value: Any) -> bool:
+    return value is None
+
+
 class Uses(SnakeShape):
-    """How often a voucher may be redeemed, and how often it was. No quantity (null) means: without limit."""
+    """How often a voucher may be redeemed, and how often it was. A quantity of null means: without limit. One that is
+    absent or cannot be read says nothing."""
 
     quantity: Count = None
+    unlimited: Annotated[bool, Field(validation_alias="quantity"), BeforeValidator(_is_null)] = False
     redeemed_quantity: Count = None
 
 
@@ -91,7 +99,7 @@ class Voucher(SnakeShape):
             **ends(self.expiration_date),
             **self._discount(),
             "quantity": uses.quantity if uses else None,
-            "unlimited": uses is not None and "quantity" in uses.model_fields_set and uses.quantity is None,
+            "unlimited": uses is not None and uses.unlimited,
             "redeemed_count": uses.redeemed_quantity if uses else None,
             "balance": money(self.gift.balance) if self.gift else None,
         }

@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import pytest
+
 from ledger.facts.accounts import (
     Claim,
     Expired,
@@ -13,7 +15,7 @@ from ledger.facts.accounts import (
     TransferSent,
     TransferSettled,
 )
-from ledger.facts.coupons import CouponIssued
+from ledger.facts.coupons import CouponIssued, CouponRedeemed
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
 from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionRolledBack
 from tests.ledger.vendors.delivering import sample
@@ -197,3 +199,14 @@ def test_the_account_belongs_to_the_holder_and_not_to_the_customer_who_acted() -
 def test_no_fact_holds_a_name() -> None:
     for name in ("redemption.succeeded", "customer.reward_redemptions.created", "customer.loyalty.tier.joined"):
         assert "Ada" not in str(facts(name))
+
+
+@pytest.mark.parametrize(("quantity", "unlimited"), [(None, True), ("many", False), ([], False), (3, False)])
+def test_a_coupon_is_without_limit_only_where_its_quantity_is_null(quantity: object, unlimited: bool) -> None:
+    document = sample("voucherify/redemption.succeeded-2")
+    document["data"]["voucher"]["redemption"]["quantity"] = quantity
+
+    [fact] = told(document).facts
+
+    assert isinstance(fact, CouponRedeemed)
+    assert (fact.unlimited, fact.quantity) == (unlimited, 3 if quantity == 3 else None)

@@ -123,7 +123,7 @@ def link(membership: PartnerMembership, fact: PartnerLinked, occurrence: Occurre
     if interval is None:
         interval = Interval(linked_at=occurrence.occurred_at)
         membership.intervals.append(interval)
-    else:
+    elif interval.linked_at != occurrence.occurred_at:  # else a second report of the same link
         membership.gap = True
     _detail(membership, interval, fact, occurrence)
 

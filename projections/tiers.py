@@ -263,6 +263,10 @@ def _enter(membership: Membership, fact: TierChanged, occurrence: Occurrence, re
     if _announces(membership, fact, fact.tier):
         return
     left = _current(membership)
+    if left is not None and (left.tier, left.since, left.reason) == (fact.tier, occurrence.occurred_at, reason):
+        left.until = left.until or fact.until  # a second report of the same change
+        left.last_position = max(left.last_position, occurrence.position)
+        return
     interval = Interval(
         tier=fact.tier,
         reason=reason,

@@ -86,6 +86,15 @@ def test_a_link_while_linked_goes_on_with_what_is_told_now() -> None:
     assert (row.linked_at, row.until, row.links, row.gap) == (day(1), date(2026, 1, 1), 1, True)
 
 
+def test_a_link_that_two_events_report_alike_leaves_no_gap() -> None:
+    told = on(1, linked(until=date(2025, 1, 1)))
+    again = told._replace(occurrence=told.occurrence._replace(position=2, tag=bytes(16)))
+
+    row = row_of(PARTNER_MEMBERSHIPS, told, again)
+
+    assert (row.links, row.gap, row.until) == (1, False, date(2025, 1, 1))
+
+
 def test_a_reminder_changes_nothing() -> None:
     claimed = PartnerExpiryClaimed(**WHO, expires_on=date(2025, 1, 1))
 

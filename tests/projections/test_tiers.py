@@ -92,6 +92,16 @@ def test_an_upgrade_from_a_tier_into_itself_is_taken_and_flagged() -> None:
     assert (row.until, row.until_unreadable) == (None, True)
 
 
+def test_an_upgrade_that_two_events_report_alike_is_one_stay_without_a_gap() -> None:
+    told = on(1, upgraded("2", "1"))
+    again = told._replace(occurrence=told.occurrence._replace(position=2, tag=bytes(16)))
+
+    row = row_of(TIERS, told, again)
+
+    assert (row.tier, row.gap) == ("2", False)
+    assert len(rows_of(TIERS, told, again)["tier_history"]) == 1
+
+
 def test_a_reminder_changes_no_tier() -> None:
     told = [on(1, upgraded("2")), on(5, claimed("2", downgrade_on=date(2024, 2, 1)))]
 

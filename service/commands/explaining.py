@@ -20,6 +20,7 @@ from service.answers import encode, plain
 from service.commands.screen import AsJson, Data, InLedger, show, show_json
 from service.erasure import is_known
 from service.place import Place, ask
+from service.window.account_views import is_account
 from service.window.explaining import explained_account
 from service.window.reading import Reader, Times, candidates, only, resolved
 from service.window.steps import STEPS_MAX
@@ -82,6 +83,8 @@ async def explained(read: Reader, ref: str, times: Times) -> dict[str, Any]:
         return await explainable(read, name)
     found: dict[str, dict[str, Any]] = {}
     for kind in ("accounts", *PATHS):
+        if kind == "accounts" and not await is_account(read, ref.partition("/lots/")[0]):
+            continue  # a holder alone is a customer, of whom more can be explained
         try:
             found[kind] = await explained(read, f"{kind}/{ref}", times)
         except NotFound:

@@ -55,6 +55,11 @@ async def find_account(read: Reader, name: str) -> Mapping[str, Any]:
     return dict(rows[0])
 
 
+async def is_account(read: Reader, name: str) -> bool:
+    """Return True if a name is an account's own id, not its holder's."""
+    return bool(await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, await candidates(read, name)))
+
+
 def heir_of(row: Mapping[str, Any]) -> str:
     """Return the id of the account that holds an account's points now: its own, or the survivor's after a merge."""
     return account_id_of(row["holder"], row["programme"], row["unit"])

@@ -26,15 +26,15 @@ def config() -> Config:
     return settings
 
 
-async def upgrade(dsn: str, bind: Bind | None) -> str:
-    """Do what `migrations.upgrade` says."""
+async def upgrade(dsn: str, bind: Bind | None, to: str = "head") -> str:
+    """Do what `migrations.upgrade` says, up to the revision `to`."""
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, timeout=60), poolclass=NullPool
     )
     try:
         async with engine.begin() as connection:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ONE_MIGRATOR_AT_A_TIME})
-            await connection.run_sync(_upgrade, bind)
+            await connection.run_sync(_upgrade, bind, to)
     finally:
         await engine.dispose()
     return head()
@@ -46,10 +46,10 @@ def become_owner(connection: Connection) -> None:
         connection.execute(text("SET LOCAL ROLE loyalty_owner"))
 
 
-def _upgrade(connection: Connection, bind: Bind | None) -> None:
+def _upgrade(connection: Connection, bind: Bind | None, to: str) -> None:
     settings = config()
     settings.attributes["connection"] = connection
     settings.attributes["bind"] = bind
     become_owner(connection)
     if MigrationContext.configure(connection, opts={"version_table_schema": "public"}).get_current_revision() != head():
-        command.upgrade(settings, "head")
+        command.upgrade(settings, to)

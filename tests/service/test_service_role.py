@@ -1,5 +1,7 @@
 """What the database role of the service can write, and what becomes of it: refused, without effect, or found."""
 
+import secrets
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -7,13 +9,15 @@ import pytest
 import migrations
 from ledger import heads, registry
 from ledger.append import append
-from ledger.bindings import BOUND, bind
+from ledger.bindings import bind
 from ledger.database import Connection, connect
 from ledger.errors import BadCredentials, ConnectionUnknown, MasterKeyWrong
 from ledger.registry import Ledger
 from ledger.sealing import MasterKey
 from ledger.signer import Signer
+from migrations import upgrading
 from service.auditing.verifying import verify_ledger
+from service.embedded import EmbeddedPostgres
 from tests.deliveries import VAULT, delivery, issued
 from tests.service.house import MASTER_KEY, serving
 
@@ -156,22 +160,42 @@ async def test_a_revoked_key_and_a_disabled_connection_stay_bound(connection: Co
         await registry.find_key(connection, MASTER_KEY, key)
 
 
-async def test_rows_of_an_earlier_version_are_bound_by_the_migration(
-    connection: Connection, dsn: str, ledger: Ledger
-) -> None:
+@pytest.fixture
+async def earlier(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """A database as it was before rows were bound."""
+    name = f"t_{secrets.token_hex(8)}"
+    maker = await connect(postgres.dsn())
+    await maker.execute(f"CREATE DATABASE {name}")
+    await upgrading.upgrade(postgres.dsn(name), None, to="0009")
+    yield postgres.dsn(name)
+    await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await maker.close()
+
+
+async def test_rows_of_an_earlier_version_are_bound_by_the_migration(earlier: str) -> None:
     """They carried no MAC, and their secrets were encrypted for no row in particular."""
-    key = await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
-    inbound = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
-    for table in BOUND:
-        await connection.execute(f"ALTER TABLE ledger.{table} DROP COLUMN mac")
-    sealed = [MASTER_KEY.seal(inbound.secrets[0])]
-    await connection.execute("UPDATE ledger.connections SET secrets = $1", sealed)
-    await connection.execute("UPDATE public.alembic_version SET version_num = '0009'")
+    connection = await connect(earlier)
+    key, inbound = f"ll_feedfeedfeed_{'s' * 43}", "c" * 32
+    await registry.create_ledger(connection, "acme")
+    await connection.execute(
+        "INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes) "
+        "VALUES (1, 'feedfeedfeed', sha256(repeat('s', 43)::bytea), '{read}')"
+    )
+    await connection.execute(
+        "INSERT INTO ledger.connections (ledger_id, connection_id, source, scheme, header, secrets) "
+        "VALUES (1, $1, 'capillary', 'header', 'x-secret', $2)",
+        inbound,
+        [MASTER_KEY.seal(b"a secret")],
+    )
 
+    with pytest.raises(LookupError):
+        await migrations.upgrade(earlier)
     with pytest.raises(MasterKeyWrong):
-        await migrations.upgrade(dsn, lambda table, row: bind(MasterKey(bytes(32)), table, row))
-    await migrations.upgrade(dsn, lambda table, row: bind(MASTER_KEY, table, row))
+        await migrations.upgrade(earlier, lambda table, row: bind(MasterKey(bytes(32)), table, row))
+    await migrations.upgrade(earlier, lambda table, row: bind(MASTER_KEY, table, row))
 
-    found = await registry.find_connection(connection, MASTER_KEY, inbound.connection_id)
-    assert found.secrets == inbound.secrets
-    assert (await registry.find_key(connection, MASTER_KEY, key)).scopes == {"read"}
+    found = await registry.find_connection(connection, MASTER_KEY, inbound)
+    access = await registry.find_key(connection, MASTER_KEY, key)
+    await connection.close()
+    assert found.secrets == (b"a secret",)
+    assert access.scopes == {"read"}

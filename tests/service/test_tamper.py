@@ -101,6 +101,7 @@ async def scene(dsn: str, postgres: EmbeddedPostgres, tmp_path: Path) -> AsyncIt
         "secrets": [],
         "created_at": datetime.now(UTC),
         "disabled_at": None,
+        "label": "",
     }
     await connection.execute(registry.CREATE_CONNECTION, *row.values(), mac_of(MASTER_KEY, "connections", row))
     signer = Signer(tmp_path / "signer", site="logs.example")

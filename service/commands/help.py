@@ -14,22 +14,23 @@ def plain_types(command: Any) -> Any:
         _name(parameter, typer.Context(command))
     help_option = command.get_help_option(typer.Context(command))
     if help_option is not None:
-        help_option.metavar = ""
+        help_option.display_type_rich = lambda ctx: ""  # noqa: ARG005
     for one in getattr(command, "commands", {}).values():
         plain_types(one)
     return command
 
 
 def _name(parameter: Any, context: Any) -> None:
-    if parameter.metavar is not None:
-        return
+    """Name the values that a parameter takes."""
     if parameter.param_type_name == "argument":
-        parameter.metavar = parameter.name.upper()
+        parameter.metavar = parameter.metavar or parameter.name.upper()
+    elif parameter.metavar is not None:
         return
     label = str(parameter.display_type(context)).strip("<>")
     if label == "bool":
-        parameter.metavar = ""
+        name = ""
     elif label.endswith(" range"):
-        parameter.metavar = NAMES.get(label.removesuffix(" range"), "NUMBER")
+        name = NAMES.get(label.removesuffix(" range"), "NUMBER")
     else:
-        parameter.metavar = NAMES.get(label, label if "|" in label else label.upper())
+        name = NAMES.get(label, label if "|" in label else label.upper())
+    parameter.display_type_rich = lambda ctx: name  # noqa: ARG005

@@ -1,6 +1,7 @@
 """Every command with `--json`: standard output is one whole document or nothing, and the exit code says which."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,7 +46,9 @@ WORKS = (
     ("policy list", "--ledger=json"),
     ("trial-balance", "--ledger=json"),
     ("liability", "--ledger=json"),
-    ("close", "2023-05", "--ledger=json"),
+    ("close", "2023-05", "--ledger=json", "--yes"),
+    ("period show", "2023-05", "--ledger=json"),
+    ("periods", "--ledger=json"),
     ("reopen", "2023-05", "--ledger=json"),
     ("attest", "--ledger=json"),
     ("seal", "--ledger=json"),
@@ -113,6 +116,15 @@ def test_every_command_has_json_and_is_tried_here() -> None:
 
     assert without <= {"liability"}
     assert {one[0] for one in WORKS} | REFUSED.keys() | RUN_LONG == commands.keys()
+
+
+@pytest.mark.parametrize("words", [*leaves(), "ledger", ""])
+def test_the_help_of_a_command_names_values_for_people(words: str) -> None:
+    run = loyalty(*words.split(), "--help")
+
+    assert run.code == 0
+    assert "Usage: loyalty" in run.out
+    assert not re.search("<(str|bool|int|list|float|path|file|dir)", run.out), run.out
 
 
 def test_every_command_that_works_prints_one_document(served: Served, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from ledger.decimals import plain
 from ledger.facts import Told
 from ledger.identify import KEY_BYTES
 from ledger.interpret import Event, interpret_all
@@ -165,10 +164,10 @@ def _differing(
 
 
 def _plain(value: Any) -> Any:
-    """Make values comparable, whatever their spelling: 10000 and 1E+4 are one number; a list is a list, however it is
-    kept."""
+    """Make values comparable as they stand in the database: 10000 and 1E+4 are one number there, while 10 and 10.0 are
+    not; a list is a list, however it is kept."""
     if isinstance(value, Decimal):
-        return plain(value)
+        return format(value + 0, "f")  # + 0: a negative zero is stored as zero
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 

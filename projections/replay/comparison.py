@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -293,7 +294,9 @@ def places(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Compare values, whatever their spelling: 10000 and 1E+4 are one number; true and 1 are not."""
+    """Compare values as a digest does: 10000 and 1E+4 are one number, while 4 and 4.000, or true and 1, are not."""
+    if isinstance(one, Decimal) and isinstance(other, Decimal):
+        return format(one, "f") == format(other, "f")
     return bool(one == other) and type(one) is type(other)
 
 

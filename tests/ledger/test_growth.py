@@ -21,7 +21,9 @@ from service.statements.columns import as_number
 
 SHORT, LONG = 16_000, 128_000
 TIMES_AT_MOST = 32  # linear is 8, quadratic 64
-ALWAYS_FREE_SECONDS = 0.02
+ALWAYS_FREE_SECONDS = (
+    0.06  # a body nested too deep costs 0.03 at any size: the parser gives up after some thousand levels
+)
 
 UNITS = {
     "quotes": b'"',

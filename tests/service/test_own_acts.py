@@ -46,7 +46,7 @@ async def test_a_merge_is_undone_and_each_has_their_own_again(dsn: str) -> None:
         assert (status, done["survivor"]) == (200, "capillary:9001:2")
         # Bob spent 30 of her 100 while they were one. She has the rest, the 7 and 1 from then, and the 5 told late.
         assert (ann["available"], bob["available"]) == ("83", "40")
-        assert (ann["merged"], bob["merged"]) == ("22", "-22")
+        assert (ann["merged"], bob["merged"]) == ("-22", "22")
         assert customer["customers"][0]["merged_into"] is None
         assert [line["kind"] for line in statement["items"]][-2:] == ["MergedAway", "Unmerged"]
         assert (await rebuild(dsn)).differing == {}

@@ -83,7 +83,7 @@ class Envelope(Shape):
 
         The time is the vendor's own, also where it cannot be true: the recorded time differs from report to report.
         """
-        at = _vendor_time(self.created_at) or f"{stamp.occurred_at:{TIME_IN_NAMES}}"
+        at = self.vendor_time(stamp)
         if self.loyalty_event_id:
             names = [self.loyalty_event_id]
         elif self.ref_id:
@@ -94,6 +94,10 @@ class Envelope(Shape):
         told = [stamp.ref("~".join((name, *(part for part in parts if part)))) for name in names]
         told = told if own is None else [own, *(name for name in told[:1] if name != own)]
         return {"change": told[0], "also": tuple(told[1:])} if told else {}
+
+    def vendor_time(self, stamp: Stamp) -> str:
+        """Return the vendor's time as names hold it; the event's own where the vendor gives none."""
+        return _vendor_time(self.created_at) or f"{stamp.occurred_at:{TIME_IN_NAMES}}"
 
 
 def _vendor_time(created_at: str | None) -> str | None:

@@ -205,9 +205,13 @@ def _errors(steps: Sequence[ErroredStep]) -> tuple[str, ...]:
 
 
 def _redemption(event: CustomerEvent, reward: str, stamp: Stamp) -> str:
-    """Name the redemption by reward, customer and event. Requests are no names: one may give several rewards, and their
-    ids repeat (trap 39)."""
-    return stamp.ref(f"{reward}~{event.customer_identifiers.customer_id}~{event.envelope.event_id or stamp.tag}")
+    """Return the redemption's name: reward, customer, and the request with its time, so that two reports of it under
+    several event ids are one. The time is there because ids of requests repeat (trap 39); without a request the event
+    names it."""
+    envelope = event.envelope
+    request = envelope.api_request_id and f"{envelope.api_request_id}~{envelope.vendor_time(stamp)}"
+    named_by = request or envelope.event_id or stamp.tag
+    return stamp.ref(f"{reward}~{event.customer_identifiers.customer_id}~{named_by}")
 
 
 KINDS: dict[str, Kind[Any]] = {

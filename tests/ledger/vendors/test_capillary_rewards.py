@@ -16,13 +16,29 @@ def test_a_reward_that_is_issued_moves_no_points() -> None:
 
     assert facts == [
         RewardRedemptionCompleted(
-            reward_redemption="capillary:1:5~7~e1",
+            reward_redemption="capillary:1:5~7~r1~20240517T120000.000000",
             reward="capillary:1:5",
             customer="capillary:1:7",
             points=Decimal(10),
             request="r1",
         )
     ]
+
+
+def test_a_redemption_reported_under_two_event_ids_is_one() -> None:
+    failed = {"requestId": "r1", "erroredSteps": [{"name": "ISSUE", "rewards": [{"id": 5, "points": 10}]}]}
+
+    for kind, data in (("rewardIssued", issued()), ("issueRewardFailure", failed)):
+        reports = [fact_of(kind, data, eventId=event_id, apiRequestId="r1") for event_id in ("e1", "e2", None)]
+
+        assert len({fact.subject for fact in reports}) == 1
+
+
+def test_a_request_id_that_is_used_again_names_another_redemption() -> None:
+    first = fact_of("rewardIssued", issued(), eventId="e1", apiRequestId="rohan_test", createdAt=1715940000000)
+    second = fact_of("rewardIssued", issued(), eventId="e2", apiRequestId="rohan_test", createdAt=1715950000000)
+
+    assert first.subject != second.subject
 
 
 def test_a_coupon_of_a_reward_is_known_by_series_and_code() -> None:

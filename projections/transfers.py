@@ -42,6 +42,7 @@ class Transfer(State):
     reported: Decimal | None = None  # what a later report of one half says instead
     reported_position: int | None = None
     counted_position: int | None = None  # of the report that it contradicts
+    others_named: bool = False  # a later report of one half names another sender or receiver
     named_before: list[str] = []
     position: int = 0
 
@@ -56,7 +57,7 @@ class TransferRow(NamedTuple):
     unit: str
     points: Decimal  # as sent, or as received where only that was told
     points_received: Decimal | None
-    differs: bool  # other points arrived than were sent, or the halves name other people
+    differs: bool  # other points arrived than were sent, or the reports name other people
     reported: Decimal | None  # other points that a second report of one half gives; they do not count
     initiated_at: datetime | None
     received_at: datetime | None
@@ -100,6 +101,7 @@ def initiate(transfer: Transfer, fact: TransferInitiated, occurrence: Occurrence
         transfer.programme = fact.programme
         transfer.sent = _half(transfer.sent, fact, occurrence)
     else:  # a later report names those whom the first did not
+        transfer.others_named |= _names_others(fact, transfer.sender, transfer.sent_to)
         transfer.sender = transfer.sender or fact.sender
         transfer.receiver = transfer.receiver or fact.receiver
         transfer.sent_to = transfer.sent_to or fact.receiver
@@ -116,6 +118,7 @@ def receive(transfer: Transfer, fact: TransferCompleted, occurrence: Occurrence)
             transfer.programme = fact.programme
         transfer.received = _half(transfer.received, fact, occurrence)
     else:
+        transfer.others_named |= _names_others(fact, transfer.received_from, transfer.receiver)
         transfer.receiver = transfer.receiver or fact.receiver
         transfer.sender = transfer.sender or fact.sender
         transfer.received_from = transfer.received_from or fact.sender
@@ -129,6 +132,12 @@ def _counts(transfer: Transfer, half: Half | None, fact: TransferFact, occurrenc
         transfer.reported, transfer.reported_position = fact.points, occurrence.position
         transfer.counted_position = half.position
     return False
+
+
+def _names_others(fact: TransferFact, sender: str | None, receiver: str | None) -> bool:
+    """Return True if a report names another sender or receiver than the report of the same half that counts."""
+    people = ((fact.sender, sender), (fact.receiver, receiver))
+    return any(told is not None and known is not None and told != known for told, known in people)
 
 
 def _half(half: Half | None, fact: TransferFact, occurrence: Occurrence) -> Half:
@@ -146,7 +155,10 @@ def _know(transfer: Transfer, fact: TransferFact, occurrence: Occurrence) -> Non
 
 
 def _differs(transfer: Transfer) -> bool:
-    """Return True if both halves were told and disagree: on the points, the sender or the receiver."""
+    """Return True if both halves were told and disagree on the points, the sender or the receiver, or if two reports of
+    one half disagree on the sender or the receiver."""
+    if transfer.others_named:
+        return True
     if transfer.sent is None or transfer.received is None:
         return False
     people = ((transfer.sender, transfer.received_from), (transfer.receiver, transfer.sent_to))
@@ -188,7 +200,7 @@ def _status(transfer: Transfer) -> str:
 
 TRANSFERS = Projection(
     name="transfers",
-    version=6,
+    version=7,
     subject="transfer",
     start=Transfer,
     on={TransferInitiated: initiate, TransferCompleted: receive},

@@ -47,6 +47,8 @@ def _cause_of_half(row: Any) -> tuple[Decimal, str]:
         told.append(f"It was sent to {row['sent_to']} and received by {row['receiver']}.")
     if row["received_from"] is not None and row["received_from"] != row["sender"]:
         told.append(f"It was sent by {row['sender']} and received as from {row['received_from']}.")
+    if not told:
+        told = ["A second report of one half names another sender or receiver. The first report counts."]
     return points - received or points, " ".join(told)
 
 

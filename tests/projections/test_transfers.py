@@ -71,3 +71,14 @@ def test_points_received_from_another_than_sent_them_are_a_difference() -> None:
 
 def test_a_half_that_names_only_its_own_side_does_not_differ() -> None:
     assert not row_of(TRANSFERS, on(1, sent()), on(2, arrived(sender=None))).differs
+
+
+def test_a_second_report_that_names_another_receiver_is_a_difference() -> None:
+    to_carol = TransferInitiated(
+        transfer="capillary:1:t1", points=Decimal(10), programme="9", sender=SENDER, receiver="capillary:1:carol"
+    )
+
+    row = row_of(TRANSFERS, on(1, sent()), on(2, to_carol), on(3, arrived()))
+
+    assert (row.status, row.points, row.points_received, row.differs) == ("completed", Decimal(10), Decimal(10), True)
+    assert (row.receiver, row.sent_to) == (RECEIVER, RECEIVER)

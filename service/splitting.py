@@ -30,7 +30,8 @@ BLANKS = b" \t\r\n"
 
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 # From one bracket to the next, over whole strings; it stops at a string that does not end.
-_TO_BRACKET = re.compile(rb'(?:[^"\[{\]}]++|"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+")*+')
+# The string is one atomic group: Python before 3.11.5 keeps what a possessive repeat matched of a failed alternative.
+_TO_BRACKET = re.compile(rb'(?:[^"\[{\]}]++|(?>"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"))*+')
 _END_OF_STRING = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"')
 _END_OF_VALUE = re.compile(rb"[,\]\n]")
 _OPENERS = {b"}"[0]: b"{"[0], b"]"[0]: b"["[0]}

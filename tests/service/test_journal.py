@@ -194,7 +194,7 @@ async def test_a_closing_shows_what_is_open_and_then_needs_a_yes(dsn: str) -> No
 async def test_terms_are_listed_as_they_were_set_and_a_missing_currency_is_named(dsn: str) -> None:
     async with serving(dsn, "acme"):
         said = ("--ledger", "acme", "--programme", PROGRAMME, "--effective-from", "2026-01-01")
-        zone = ("--time-zone", "Asia/Kolkata", "--ratio", "0.5")
+        zone = ("--time-zone", "Asia/Kolkata", "--ratio", "0.5", "--new-programme")
 
         refused, _, sentence = await loyalty(dsn, "terms", "set", *said, *zone)
         code, _, wrong = await loyalty(dsn, "terms", "set", *said, *zone, "--currency", "INR")

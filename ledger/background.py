@@ -7,11 +7,11 @@ error (`Session.close`), so a task that is cancelled always ends.
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ledger.database import Connection, connected
+from ledger.failures import failure
 
 REPEAT_SECONDS = 60.0  # between two log lines about the same fault that lasts
 STOP_SECONDS_MAX = 5.0
@@ -44,13 +44,6 @@ class LogThrottle:
             self._log.info("%s works again", subject)
 
 
-def describe(error: BaseException) -> str:
-    """Return the type of an error and where it was raised. Its text is left out: it may quote personal values."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" in {frames[-1].name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"
-
-
 async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
     """Cancel tasks and wait for their end, at most STOP_SECONDS_MAX; log what does not end by then or fails."""
     for task in tasks:
@@ -61,7 +54,7 @@ async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
             _log.error("a task does not stop: %s", task.get_name())
         for task in ended:
             if not task.cancelled() and (error := task.exception()) is not None:
-                _log.error("a task ended by itself: %s", describe(error))
+                _log.error("a task ended by itself: %s", failure(error))
 
 
 async def keep_connected(
@@ -90,7 +83,7 @@ async def keep_connected(
                 finally:
                     healthy.cancel()
         except Exception as error:
-            faults.error(subject, "%s waits: %s", subject, describe(error))
+            faults.error(subject, "%s waits: %s", subject, failure(error))
             await asyncio.sleep(retry_seconds)
         else:
             faults.recovered(subject)

@@ -1,4 +1,4 @@
-"""Name a failure of pure code: which exception, and where in this software. Never what it says, which may be personal.
+"""Name a failure: which exception, and where in this software. Never what it says, which may be personal.
 
 Reading an event and folding a subject are pure, and may fail on content that nobody has foreseen. Such a failure costs
 the one event or subject; its name tells the operator what to report.

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ledger.background import LogThrottle, describe, keep_connected
+from ledger.background import LogThrottle, keep_connected
 from ledger.database import CONNECTION_LOST, Connection, connect, enter_generation
 from ledger.errors import RebuildDue
+from ledger.failures import failure
 from ledger.read import tail
 from ledger.registry import Ledger, all_ledgers
 from projections import advance, generations, promotion, store
@@ -209,7 +210,7 @@ class Projector:
                 raise
             seconds = min(RETRY_SECONDS_MAX, 2 * self._pauses[key].seconds if key in self._pauses else RETRY_SECONDS)
             self._pauses[key] = Pause(time.monotonic() + seconds, seconds)
-            _log.error("projections of ledger %s wait %g s: %s", ledger_id, seconds, describe(error))
+            _log.error("projections of ledger %s wait %g s: %s", ledger_id, seconds, failure(error))
             if is_lost:
                 raise
             return False

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import traceback
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -15,6 +14,7 @@ from ledger import clock
 from ledger.background import LogThrottle, cancel_all
 from ledger.database import CONNECTION_LOST, connect
 from ledger.errors import LedgerError, RebuildDue, RoleTooPowerful
+from ledger.failures import failure
 from ledger.reading import BODY_BYTES_MAX
 from ledger.sealing import MasterKey
 from ledger.signer import Signer
@@ -149,9 +149,7 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         response.headers["Retry-After"] = "5"
     except Exception as error:
         # What an exception says may quote a value of the request, so only its type and where it was raised are told.
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__} in {where.name}:{where.lineno}"
-        _log.error("a request failed: %s: %s", request.match_info.route.resource, what)
+        _log.error("a request failed: %s: %s", request.match_info.route.resource, failure(error))
         response = problem_of(500, "This should not happen; the log says more.")
         if await _is_rebuild_due(request):  # rows of another version lack what is asked of them
             response = problem(RebuildDue())

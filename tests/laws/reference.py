@@ -272,11 +272,14 @@ class Model:
                 point.where = "expired" if point.where == "open" else point.where
 
     def move(self, count: int, old: int, new: int) -> None:
-        """Points of the old day, else of no day, else points that we have not seen; no balance changes (trap 7)."""
+        """Points of the old day, else of no day, else points that we have not seen; no balance changes (trap 7).
+
+        The move names no promotion, so lots of none are moved first.
+        """
         here = [*self.standing("open"), *self.standing("lapsed")] if old != new else []
         dated = [point for point in here if point.lot.day == old]
         undated = [point for point in here if point.lot.day == NEVER]
-        dated.sort(key=lambda point: (point.lot.origin != "regular", point.lot.place()))
+        dated.sort(key=lambda p: (p.lot.promotion is not None, p.lot.origin != "regular", p.lot.place()))
         undated.sort(key=lambda point: (not point.lot.asserted, point.lot.place()))
         moving = [*dated, *undated][:count]
         for lot in dict.fromkeys(point.lot for point in moving):

@@ -19,7 +19,7 @@ async def upgrade(dsn: str, bind: Bind | None = None) -> str:
     """Bring the schema `ledger` of the database at `dsn` to the newest revision, one migrator at a time; name it.
 
     `bind` takes a table of configuration and a row that an earlier version wrote, and returns the columns that bind it
-    to the master key; see ledger/bindings.py. Without it, such rows are not migrated: raises LookupError.
+    to the master key; see ledger/store/row_macs.py. Without it, such rows are not migrated: raises LookupError.
     """
     from migrations import upgrading
 

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from ledger.facts import Occurrence
 from ledger.facts.badges import BadgeEarned
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 CUSTOMER_LEVEL = "CUSTOMER"  # the vendor's word for a count of this customer's, not of all customers'
 

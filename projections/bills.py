@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from ledger.facts import Occurrence
 from ledger.facts.bills import BillAdded, BillFact, BillUpdated
-from projections.naming import named_before
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
+from projections.previous_owners import named_before
 
 
 class Bill(State):

@@ -10,7 +10,7 @@ import msgspec
 
 from ledger.facts import Occurrence
 from ledger.facts.cards import CardUpdated
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 
 class Card(State):

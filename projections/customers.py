@@ -20,7 +20,7 @@ from ledger.facts.customers import (
     CustomersUnmerged,
     CustomerUpdated,
 )
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 DELETED = "deleted"  # the label, in lower case, by which a source says that it has forgotten a customer
 

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from projections.terms import Terms, end_of, programme_of
+from projections.programme_terms import Terms, end_of, programme_of
 
 EXPIRED = "expired"
 ONE_TICK = timedelta(microseconds=1)  # a time stated as the end still belongs to it

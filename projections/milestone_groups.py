@@ -18,7 +18,7 @@ from ledger.facts.milestones import (
     MilestoneGroupUnAchieved,
     TargetStanding,
 )
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 
 class MilestoneGroup(State):

@@ -20,7 +20,7 @@ from ledger.facts.milestones import (
     MilestoneRedefined,
     MilestoneStarted,
 )
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 
 class Milestone(State):

@@ -19,8 +19,8 @@ from ledger.facts.order_items import (
     OrderItemFulfilled,
     OrderItemRefunded,
 )
-from projections.naming import named_before
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
+from projections.previous_owners import named_before
 
 NOTHING = Decimal(0)
 

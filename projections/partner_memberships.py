@@ -18,7 +18,7 @@ from ledger.facts.partner_memberships import (
     PartnerMembershipFact,
     PartnerUpdated,
 )
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 
 class Interval(msgspec.Struct):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ledger.facts import Occurrence
 from ledger.facts.periods import PeriodClosed, PeriodReopened
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 
 class Period(State):

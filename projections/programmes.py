@@ -15,9 +15,9 @@ from ledger.database import Connection
 from ledger.facts import Occurrence, Told
 from ledger.facts.fact import unquoted
 from ledger.facts.terms import ProgrammeTermsSet
-from projections.projection import Projection, Rows, State, Table
-from projections.store import decoded
-from projections.terms import NO_TERMS, Terms
+from projections.definition import Projection, Rows, State, Table
+from projections.engine.store import decoded
+from projections.programme_terms import NO_TERMS, Terms
 
 ACCOUNTS_PER_READ = 2_000
 

@@ -20,7 +20,7 @@ from ledger.facts.promotions import (
     PromotionIssued,
     PromotionRedeemed,
 )
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 ZERO = Decimal(0)
 

@@ -14,7 +14,7 @@ from ledger.facts.redemption_records import (
     RedemptionRecordFact,
     RedemptionRecordUpdated,
 )
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 
 class RedemptionRecord(State):

@@ -19,8 +19,8 @@ from ledger.facts.requests import (
     RequestOpened,
     RequestRejected,
 )
-from projections.naming import named_before
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
+from projections.previous_owners import named_before
 
 # Our word for each state. Decisions follow "pending" and "other", whatever the time.
 STATES: dict[type[RequestFact], str] = {

@@ -20,8 +20,8 @@ from ledger.facts.reward_redemptions import (
     RewardRedemptionPending,
     RewardRedemptionRolledBack,
 )
-from projections.naming import named_before
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
+from projections.previous_owners import named_before
 
 STAGES = {"created": 1, "pending": 2, "completed": 3, "failed": 3, "rolled_back": 4}
 

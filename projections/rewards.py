@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from ledger.facts import Occurrence
 from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardFact, RewardText, RewardUpdated
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 
 class Standing(Struct, kw_only=True):

@@ -22,7 +22,7 @@ from ledger.facts.streaks import (
     StreakStarted,
     StreakUnEnrolled,
 )
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 
 class Level(Struct):

@@ -22,7 +22,7 @@ from ledger.facts.tiers import (
     TierRenewed,
     TierUpgraded,
 )
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
 
 ONE_DAY = timedelta(days=1)
 

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from ledger.facts import Occurrence
 from ledger.facts.transfers import TransferCompleted, TransferFact, TransferInitiated
-from projections.naming import named_before
-from projections.projection import Projection, Rows, State, Table
+from projections.definition import Projection, Rows, State, Table
+from projections.previous_owners import named_before
 
 EVENT_BYTES = 8  # of a tag: the same for all versions of one event
 

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ledger.errors import KeyWrong
-from ledger.notes import VerifierKey
-from ledger.signer import read_seeds
+from ledger.transparency.signed_notes import VerifierKey
+from ledger.transparency.signer import read_seeds
 
 
 class WitnessAddress(NamedTuple):

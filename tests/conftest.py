@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, settings
 
 import migrations
 from ledger.database import connect
-from ledger.registry import Ledger, create_ledger
-from projections import generations
-from service.embedded import EmbeddedPostgres
+from ledger.store.registry import Ledger, create_ledger
+from projections.engine import generations
+from service.embedded.server import EmbeddedPostgres
 
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 # The suite draws the same examples each time, so that it is red for a change only; "deep" draws new ones.

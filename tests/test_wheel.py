@@ -76,7 +76,9 @@ def test_both_commands_run_from_the_wheel_in_an_empty_folder(built: tuple[Path, 
     # What we depend on is that of this environment; its link to the checkout is not followed from here.
     (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
-    where = "import loyalty_verify, service.demo, migrations as m; print(m.head(), m.__file__, loyalty_verify.__file__)"
+    where = (
+        "import loyalty_verify, service.cli.demo, migrations as m; print(m.head(), m.__file__, loyalty_verify.__file__)"
+    )
     assert run(python, "-c", where, cwd=empty).count(str(packages)) == 2
     assert "Take webhooks in" in run(environment / "bin/loyalty", "serve", "--help", cwd=empty)
     assert "loyalty-verify" in run(environment / "bin/loyalty-verify", "--help", cwd=empty)

@@ -22,7 +22,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def alias(self) -> str | None:
-        """Another name under which the subject may be told of; None if there is none. See projections/joined.py."""
+        """Another name of the subject; None if there is none. See projections/engine/groups.py."""
         return None
 
     @property

@@ -35,9 +35,9 @@ class ProgrammeTermsSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     existing_lots: bool = False  # lots earned before `effective_from` take their day from this version, too
     points_to_currency: Decimal | None = None  # what one point is worth
     currency: str | None = None
-    reversal_after_expiry: str = "lapse"  # or "original", "grace": see projections/terms.py
+    reversal_after_expiry: str = "lapse"  # or "original", "grace": see projections/programme_terms.py
     reversal_grace_days: int = 0
-    transfer_grace_days: int | None = None  # None: projections/terms.py has the default
+    transfer_grace_days: int | None = None  # None: projections/programme_terms.py has the default
     by: str | None = None
 
     @property

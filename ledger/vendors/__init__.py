@@ -3,7 +3,7 @@
 from ledger.vendors.ascenda import ASCENDA
 from ledger.vendors.capillary import CAPILLARY
 from ledger.vendors.fabric import FABRIC
-from ledger.vendors.own import OWN
+from ledger.vendors.internal import OWN
 from ledger.vendors.vendor import Vendor
 from ledger.vendors.voucherify import VOUCHERIFY
 

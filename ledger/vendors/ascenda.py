@@ -15,10 +15,10 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderItemFailed, OrderItemFulfilled
-from ledger.reading import Document
-from ledger.vendors.personal import ANYWHERE, GENERAL, Personal
-from ledger.vendors.reach import at, id_at
-from ledger.vendors.shape import Count, Id, List, OptionalId, Points, SnakeShape, Text, Time, as_time, squeeze
+from ledger.parsing import Document
+from ledger.vendors.fields import Count, Id, List, OptionalId, Points, SnakeShape, Text, Time, as_time, squeeze
+from ledger.vendors.json_path import at, id_at
+from ledger.vendors.personal_fields import ANYWHERE, GENERAL, Personal
 from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Stamp, Vendor
 
 KIND_CHARACTERS_MAX = 100

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ledger.vendors.shape import as_day, as_far_time, squeeze
+from ledger.vendors.fields import as_day, as_far_time, squeeze
 
 DAY_CHARACTERS = 10  # "2026-01-31"
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

@@ -14,10 +14,10 @@ from ledger.facts.redemption_records import (
     RedemptionRecordFact,
     RedemptionRecordUpdated,
 )
-from ledger.reading import Document
-from ledger.vendors.personal import UNKNOWN
-from ledger.vendors.reach import at, id_at
-from ledger.vendors.shape import Id, SnakeShape, Text, as_time, squeeze
+from ledger.parsing import Document
+from ledger.vendors.fields import Id, SnakeShape, Text, as_time, squeeze
+from ledger.vendors.json_path import at, id_at
+from ledger.vendors.personal_fields import UNKNOWN
 from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Stamp, Vendor
 
 KIND_CHARACTERS_MAX = 100

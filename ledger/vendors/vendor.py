@@ -7,10 +7,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from ledger.facts import Fact
 from ledger.facts.fact import quoted
-from ledger.reading import Document
-from ledger.vendors.personal import Personal
-from ledger.vendors.repair import SOUND, Damage
-from ledger.vendors.shape import Shape
+from ledger.parsing import Document
+from ledger.vendors.fields import Shape
+from ledger.vendors.key_repair import SOUND, Damage
+from ledger.vendors.personal_fields import Personal
 
 S = TypeVar("S", bound=Shape)
 
@@ -67,7 +67,7 @@ class Vendor:
     kinds: Mapping[str, Kind[Any]]
     personal: Personal
     scheme: (
-        str  # how its deliveries are authenticated unless the operator says otherwise: see service/authentication.py
+        str  # how its deliveries are authenticated unless the operator says otherwise: see service/api/webhook_auth.py
     )
     header: str  # the header that carries the secret or the signature
     damage: Damage = SOUND

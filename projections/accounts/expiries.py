@@ -21,7 +21,7 @@ from projections.accounts.lots import (
     settle,
     take,
 )
-from projections.terms import Day
+from projections.programme_terms import Day
 
 EARLY_GRACE = timedelta(days=1)  # a day may end earlier where the vendor is than where its programme says
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from msgspec import Struct, field
 
 from ledger.facts import Occurrence
-from projections.terms import ProgrammeTerms, end_of
+from projections.programme_terms import ProgrammeTerms, end_of
 
 ZERO = Decimal(0)
 NO_DAY = date.max.toordinal()

@@ -10,8 +10,8 @@ from ledger.facts.accounts import AccountFact, Claim, account_id_of
 from projections.accounts import changes, statement
 from projections.accounts.changes import Changes, Counted
 from projections.accounts.lots import ZERO, Account, pass_time
-from projections.projection import State
-from projections.terms import NO_TERMS, Terms, programme_of
+from projections.definition import State
+from projections.programme_terms import NO_TERMS, Terms, programme_of
 
 
 class Wallet(State, dict=True):

@@ -9,7 +9,7 @@ import msgspec
 from ledger.decimals import normalized
 from ledger.facts.accounts import AccountFact
 from projections.accounts.lots import Posting
-from projections.projection import Table
+from projections.definition import Table
 
 
 class Line(NamedTuple):

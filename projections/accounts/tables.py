@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from projections.accounts import drift
 from projections.accounts.lots import OF_PROMISES, ZERO, Account, Adjustment, Lot, Pending, Reminder
-from projections.projection import Table
-from projections.terms import programme_of
+from projections.definition import Table
+from projections.programme_terms import programme_of
 
 
 class AccountRow(NamedTuple):

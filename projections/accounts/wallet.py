@@ -58,7 +58,7 @@ from projections.accounts.state import (
     write_line,
     write_report,
 )
-from projections.projection import Projection, Rows
+from projections.definition import Projection, Rows
 
 
 class Effect(NamedTuple):

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from projections.accounts.lots import ZERO, Posting
-from service.answers import plain
+from service.formatting import plain
 
 STEPS_SHOWN_MAX = 3
 ADJUSTMENTS = frozenset({"AdjustmentMade", "AdjustmentReversed"})

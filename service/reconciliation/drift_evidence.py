@@ -13,8 +13,8 @@ import msgspec
 
 from ledger.database import Connection
 from ledger.errors import Unreadable
-from ledger.reading import read
-from ledger.vendors.shape import squeeze
+from ledger.parsing import read
+from ledger.vendors.fields import squeeze
 from projections.accounts.lots import Posting
 from service.reconciliation.drift_causes import Evidence, Line, Lot, Transfer, Unread, positions_of
 

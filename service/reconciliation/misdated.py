@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ledger.interpret import CLOCK_AHEAD_MAX
+from ledger.intake.interpret import CLOCK_AHEAD_MAX
 from service.reconciliation.lists import Item, day_and_time, from_sql
 
 # Facts that stand where they were recorded belong to subjects that are noted as such, which an index finds.

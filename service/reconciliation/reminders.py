@@ -6,7 +6,7 @@ were at that time. The matter closes when a later reminder of the day agrees, or
 
 from typing import Any
 
-from service.answers import plain
+from service.formatting import plain
 from service.reconciliation.lists import Item, from_sql
 
 DIFFERING = """

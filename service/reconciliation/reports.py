@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from service.answers import plain
+from service.formatting import plain
 from service.reconciliation.lists import Item, from_sql
 
 DIFFERING = """

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from ledger.database import Connection
-from ledger.interpret import Event
-from ledger.read import FirstConflict, bodies, first_conflicts_after, twins_without_bodies
-from projections.conflicts import DEFAULT_POLICY, Policies, policies_of, winners
+from ledger.intake.interpret import Event
+from ledger.store.read import FirstConflict, bodies, first_conflicts_after, twins_without_bodies
+from projections.engine.conflicts import DEFAULT_POLICY, Policies, policies_of, winners
+from service.api.events import shown_payload
 from service.reconciliation.lists import COUNTED_MAX, PAGE_ITEMS, Asked, Item, Key, OpenList, Totals, from_sql
-from service.window.events import shown_payload
 
 CONTENTS_SHOWN_MAX = 20
 POSITIONS_SHOWN_MAX = 100

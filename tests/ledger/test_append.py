@@ -8,12 +8,12 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from ledger import read
-from ledger.append import append
 from ledger.database import Connection, connect
 from ledger.errors import LedgerUnknown
-from ledger.registry import Ledger, create_ledger
-from tests.deliveries import VAULT, delivery, issued, sample
+from ledger.store import read
+from ledger.store.append import append
+from ledger.store.registry import Ledger, create_ledger
+from tests.support.payloads import VAULT, delivery, issued, sample
 
 CLIENTS = 8
 EVENTS_PER_CLIENT = 1_000

@@ -5,12 +5,12 @@ import base64
 import pytest
 from standardwebhooks import Webhook
 
-from ledger import registry
 from ledger.credentials import SCHEMES, check_header, check_secret, make_secret, standard_key
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
-from ledger.registry import Ledger
-from ledger.sealing import MasterKey
+from ledger.privacy.encryption import MasterKey
+from ledger.store import registry
+from ledger.store.registry import Ledger
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 KEY = bytes(range(200, 232))

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.facts import decode, encode, kind_of
-from ledger.identify import Delivery, Origin, identify
-from ledger.personal import restore
+from ledger.intake.identify import Delivery, Origin, identify
+from ledger.privacy.redaction import restore
 from ledger.vendors import VENDORS
-from ledger.vendors.repairs import repairs
-from tests.ledger.vendors.delivering import deliver
-from tests.ledger.vendors.golden import samples
-from tests.mutations import CANARY, damaged, muddled, planted, written
+from ledger.vendors.repair_report import repairs
+from tests.support.golden import samples
+from tests.support.interpretation import deliver
+from tests.support.mutations import CANARY, damaged, muddled, planted, written
 
 SAMPLES = [sample for sample in samples() if sample.parent.name in VENDORS]
 RANDOMS = st.integers(0, 2**32).map(Random)

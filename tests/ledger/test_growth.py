@@ -9,14 +9,14 @@ import pytest
 
 from ledger.decimals import parse_decimal
 from ledger.errors import Unreadable
-from ledger.identify import Origin, identify
-from ledger.reading import as_known, read
+from ledger.intake.identify import Origin, identify
+from ledger.parsing import as_known, read
 from ledger.vendors.capillary import CAPILLARY
 from ledger.vendors.capillary.envelope import as_id_or_none
 from ledger.vendors.ends import as_end
-from ledger.vendors.repairs import repairs
-from ledger.vendors.shape import POINTS_MAX, as_day, as_far_time, as_id, as_points, as_text, as_time
-from service.mending import mend
+from ledger.vendors.fields import POINTS_MAX, as_day, as_far_time, as_id, as_points, as_text, as_time
+from ledger.vendors.repair_report import repairs
+from service.importing.json_repair import mend
 from service.statements.columns import as_number
 
 SHORT, LONG = 16_000, 128_000

@@ -6,17 +6,17 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ledger import registry
-from ledger.append import append
 from ledger.database import connect, open_pool
-from ledger.registry import Ledger
-from ledger.sealing import MasterKey
-from ledger.vault import Vault
-from projections import generations
-from projections.projector import catch_up
-from service.app import MAY_CHANGE
-from service.roles import DOES
-from tests.deliveries import VAULT, delivery, issued
+from ledger.privacy.encryption import MasterKey
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from service.database_roles import DOES
+from service.server.app import MAY_CHANGE
+from tests.support.payloads import VAULT, delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 COMMITTED = Path(__file__).with_name("guards.txt")

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from proofbundle import checkpoint as oracle
 from proofbundle.tlogproof import parse_tlog_proof, verify_tlog_proof
 
-from ledger.checkpoints import Checkpoint, ProofFile
 from ledger.errors import KeyWrong, NoteWrong
 from ledger.merkle import carry_out, inclusion_plan, leaf_hash, root_of, tiles_of
-from ledger.notes import COSIGNATURE, Note, SigningKey, VerifierKey, cosigned_at, read_note, verify
+from ledger.transparency.checkpoints import Checkpoint, ProofFile
+from ledger.transparency.signed_notes import COSIGNATURE, Note, SigningKey, VerifierKey, cosigned_at, read_note, verify
 
 # The example of C2SP signed-note.
 SALVATORE = """\

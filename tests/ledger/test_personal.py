@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.identify import pseudonym
-from ledger.personal import MARKED, Cut, cut, cut_unreadable, restore
-from ledger.reading import read
-from ledger.searching import REMEMBERED_BYTES_MAX, memory_of
-from ledger.vendors.personal import GENERAL, UNKNOWN, Personal, nobody
+from ledger.intake.identify import pseudonym
+from ledger.parsing import read
+from ledger.privacy.detection import REMEMBERED_BYTES_MAX, memory_of
+from ledger.privacy.redaction import MARKED, Cut, cut, cut_unreadable, restore
+from ledger.vendors.personal_fields import GENERAL, UNKNOWN, Personal, nobody
 from ledger.vendors.personal_values import is_personal_value
-from tests.deliveries import SAMPLES
+from tests.support.payloads import SAMPLES
 
 PERSONAL = Personal(
     {**GENERAL, "value": frozenset({"customFields"}), "na me": frozenset()},

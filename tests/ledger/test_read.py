@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from ledger import interpret as interpreting
-from ledger import read
-from ledger.append import append
 from ledger.database import Connection
-from ledger.identify import open_document
-from ledger.interpret import interpret, interpret_all
-from ledger.registry import Ledger
-from tests.deliveries import VAULT, delivery, issued, sample, samples
+from ledger.intake import interpret as interpreting
+from ledger.intake.identify import open_document
+from ledger.intake.interpret import interpret, interpret_all
+from ledger.store import read
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from tests.support.payloads import VAULT, delivery, issued, sample, samples
 
 
 def of_members(count: int) -> bytes:

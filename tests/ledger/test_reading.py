@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from ledger.errors import Unreadable
-from ledger.identify import UNREADABLE
-from ledger.reading import (
+from ledger.intake.identify import UNREADABLE
+from ledger.parsing import (
     BODY_BYTES_MAX,
     DEPTH_MAX,
     NUMBER_CHARACTERS_MAX,
@@ -17,9 +17,9 @@ from ledger.reading import (
     read_again,
 )
 from ledger.vendors import VENDORS
-from tests.deliveries import delivery, samples
-from tests.ledger.vendors.delivering import deliver
-from tests.poison import TOO_MANY, filled, lists, poison, structures
+from tests.support.interpretation import deliver
+from tests.support.payloads import delivery, samples
+from tests.support.poison import TOO_MANY, filled, lists, poison, structures
 
 POISON = list(poison())
 

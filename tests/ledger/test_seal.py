@@ -10,17 +10,18 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ledger import heads, read, tiles
-from ledger.append import append
-from ledger.checkpoints import Checkpoint
 from ledger.database import Connection, connect
 from ledger.errors import EventsChanged, HeadForgotten, HeadInconsistent, KeyWrong, SignerUnknown
 from ledger.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
-from ledger.notes import read_note, verify
-from ledger.registry import Ledger
-from ledger.seal import load_frontier, seal_all, seal_block
-from ledger.signer import Signer, read_seeds
-from tests.deliveries import VAULT, delivery, issued
+from ledger.store import read
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from ledger.transparency import tiles, tree_heads
+from ledger.transparency.checkpoints import Checkpoint
+from ledger.transparency.signed_notes import read_note, verify
+from ledger.transparency.signer import Signer, read_seeds
+from ledger.transparency.tree import load_frontier, seal_all, seal_block
+from tests.support.payloads import VAULT, delivery, issued
 
 KILLS = 6
 # Seals and signs without end, as fast as it can.
@@ -28,9 +29,9 @@ SEALER = """
 import asyncio, sys
 from pathlib import Path
 from ledger.database import connect
-from ledger.heads import sign_head
-from ledger.registry import find_ledger
-from ledger.signer import Signer
+from ledger.transparency.tree_heads import sign_head
+from ledger.store.registry import find_ledger
+from ledger.transparency.signer import Signer
 
 async def main():
     connection = await connect(sys.argv[1])
@@ -73,21 +74,21 @@ async def meddle(connection: Connection, statement: str, *arguments: object) -> 
 async def test_a_checkpoint_is_over_every_event_at_once(connection: Connection, ledger: Ledger, signer: Signer) -> None:
     await append_events(connection, ledger, 600)
 
-    signed = await heads.sign_head(connection, signer, ledger)
+    signed = await tree_heads.sign_head(connection, signer, ledger)
 
     leaves = await leaves_of(connection, ledger)
     note = read_note(signed.note)
     assert Checkpoint.read(note.text) == ("logs.example/acme", 600, root_of(leaves))
-    [key] = await heads.log_keys(connection, ledger.ledger_id)
+    [key] = await tree_heads.log_keys(connection, ledger.ledger_id)
     assert verify(note, [key.key]) == [key.key]
     assert key.key.name == "logs.example/acme"
     assert await tiles.full_tiles(connection, ledger.ledger_id, 0) == 2
 
 
 async def test_an_empty_ledger_has_a_head_too(connection: Connection, ledger: Ledger, signer: Signer) -> None:
-    empty = await heads.sign_head(connection, signer, ledger)
+    empty = await tree_heads.sign_head(connection, signer, ledger)
     await append_events(connection, ledger, 1)
-    one = await heads.sign_head(connection, signer, ledger)
+    one = await tree_heads.sign_head(connection, signer, ledger)
 
     assert Checkpoint.read(read_note(empty.note).text) == ("logs.example/acme", 0, root_of([]))
     assert one.size == 1
@@ -99,7 +100,7 @@ async def test_every_event_and_every_older_checkpoint_is_proven(
     sizes = []
     for number, count in enumerate((255, 1, 44, 300)):
         await append_events(connection, ledger, count, f"{number}-")
-        sizes.append((await heads.sign_head(connection, signer, ledger)).size)
+        sizes.append((await tree_heads.sign_head(connection, signer, ledger)).size)
 
     leaves = await leaves_of(connection, ledger)
     assert sizes == [255, 256, 300, 600]
@@ -118,12 +119,12 @@ async def test_the_role_of_the_service_may_seal(connection: Connection, ledger: 
     await append_events(connection, ledger, 300)
     await connection.execute("SET ROLE loyalty_service")
 
-    await heads.sign_head(connection, signer, ledger)
-    signed = await heads.sign_head(connection, signer, ledger)
-    await heads.note_problem(connection, ledger.ledger_id, EventsChanged("told"))
+    await tree_heads.sign_head(connection, signer, ledger)
+    signed = await tree_heads.sign_head(connection, signer, ledger)
+    await tree_heads.note_problem(connection, ledger.ledger_id, EventsChanged("told"))
 
     assert signed.size == 300
-    problem = await heads.problem_of(connection, ledger.ledger_id)
+    problem = await tree_heads.problem_of(connection, ledger.ledger_id)
     assert problem is not None
     assert problem.kind == "EventsChanged"
 
@@ -167,7 +168,7 @@ async def test_a_sealer_may_be_killed_at_any_moment(
         os.kill(sealer.pid, signal.SIGKILL)
         await sealer.wait()
 
-    signed = await heads.sign_head(connection, signer, ledger)
+    signed = await tree_heads.sign_head(connection, signer, ledger)
 
     leaves = await leaves_of(connection, ledger)
     assert (signed.size, signed.root) == (len(leaves), root_of(leaves))
@@ -184,59 +185,59 @@ async def test_sealing_stops_at_an_event_that_was_changed_or_removed(
     await meddle(connection, "UPDATE ledger.events SET entry = entry || ' '::bytea WHERE position = 7")
 
     with pytest.raises(EventsChanged, match="position 7 does not have its hash"):
-        await heads.sign_head(connection, signer, ledger)
+        await tree_heads.sign_head(connection, signer, ledger)
     await meddle(connection, "DELETE FROM ledger.events WHERE position = 7")
     with pytest.raises(EventsChanged, match="1 missing"):
         await seal_block(connection, ledger.ledger_id, await load_frontier(connection, ledger.ledger_id))
 
-    assert await heads.latest_checkpoint(connection, ledger.ledger_id) is None
+    assert await tree_heads.latest_checkpoint(connection, ledger.ledger_id) is None
 
 
 async def test_an_old_copy_of_the_database_is_noticed_and_not_signed(
     connection: Connection, ledger: Ledger, signer: Signer
 ) -> None:
     await append_events(connection, ledger, 200)
-    await heads.sign_head(connection, signer, ledger)
+    await tree_heads.sign_head(connection, signer, ledger)
     await meddle(connection, "DELETE FROM ledger.events WHERE position > 150")
     await meddle(connection, "DELETE FROM ledger.checkpoints")
 
     with pytest.raises(HeadInconsistent, match="150 events, and a head of 200"):
-        await heads.sign_head(connection, signer, ledger)
+        await tree_heads.sign_head(connection, signer, ledger)
     await append_events(connection, ledger, 100, "afterwards")  # and it goes on, beyond where it was
     with pytest.raises(HeadInconsistent, match="first 200 events are not those"):
-        await heads.sign_head(connection, signer, ledger)
+        await tree_heads.sign_head(connection, signer, ledger)
 
 
 async def test_a_ledger_rewritten_with_all_its_hashes_is_noticed_and_not_signed(
     connection: Connection, ledger: Ledger, signer: Signer
 ) -> None:
     await append_events(connection, ledger, 300)
-    await heads.sign_head(connection, signer, ledger)
+    await tree_heads.sign_head(connection, signer, ledger)
     rewrite = "UPDATE ledger.events SET entry = $1, leaf_hash = sha256('\\x00'::bytea || $1) WHERE position = 5"
     await meddle(connection, rewrite, b"{}")
     await meddle(connection, "DELETE FROM ledger.tiles")
     await meddle(connection, "DELETE FROM ledger.checkpoints")
 
     with pytest.raises(HeadInconsistent, match="first 300 events are not those"):
-        await heads.sign_head(connection, signer, ledger)
+        await tree_heads.sign_head(connection, signer, ledger)
 
 
 async def test_a_checkpoint_that_was_edited_is_noticed(connection: Connection, ledger: Ledger, signer: Signer) -> None:
     await append_events(connection, ledger, 3)
-    await heads.sign_head(connection, signer, ledger)
+    await tree_heads.sign_head(connection, signer, ledger)
     await meddle(connection, "UPDATE ledger.checkpoints SET size = 2")
 
     with pytest.raises(HeadInconsistent, match="was changed"):
-        await heads.sign_head(connection, signer, ledger)
+        await tree_heads.sign_head(connection, signer, ledger)
 
 
 async def test_what_was_adopted_is_another_log(connection: Connection, ledger: Ledger, signer: Signer) -> None:
     await append_events(connection, ledger, 200)
-    first = await heads.sign_head(connection, signer, ledger)
+    first = await tree_heads.sign_head(connection, signer, ledger)
     await meddle(connection, "DELETE FROM ledger.events WHERE position > 150")
 
-    adopted = await heads.sign_head(connection, signer, ledger, adopt=True)
-    again = await heads.sign_head(connection, signer, ledger)
+    adopted = await tree_heads.sign_head(connection, signer, ledger, adopt=True)
+    again = await tree_heads.sign_head(connection, signer, ledger)
 
     origins = [Checkpoint.read(read_note(one.note).text).origin for one in (first, adopted, again)]
     assert origins == ["logs.example/acme", "logs.example/acme/2", "logs.example/acme/2"]
@@ -247,14 +248,14 @@ async def test_a_ledger_that_was_moved_goes_on_as_the_same_log(
     connection: Connection, ledger: Ledger, signer: Signer
 ) -> None:
     await append_events(connection, ledger, 300)
-    await heads.sign_head(connection, signer, ledger)
-    [before] = await heads.log_keys(connection, ledger.ledger_id)
+    await tree_heads.sign_head(connection, signer, ledger)
+    [before] = await tree_heads.log_keys(connection, ledger.ledger_id)
     for table in ("logs", "log_keys", "tiles", "checkpoints"):  # as another database is, that has its events only
         await connection.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER ALL")
         await connection.execute(f"DELETE FROM ledger.{table}")  # noqa: S608
     await append_events(connection, ledger, 1, "later")
 
-    moved = await heads.sign_head(connection, Signer(signer.folder, site="elsewhere.example"), ledger)
+    moved = await tree_heads.sign_head(connection, Signer(signer.folder, site="elsewhere.example"), ledger)
 
     assert Checkpoint.read(read_note(moved.note).text)[:2] == ("logs.example/acme", 301)
     assert verify(read_note(moved.note), [before.key]) == [before.key]
@@ -264,19 +265,19 @@ async def test_a_signer_without_memory_does_not_take_the_databases_word(
     connection: Connection, ledger: Ledger, signer: Signer, tmp_path: Path
 ) -> None:
     await append_events(connection, ledger, 3)
-    await heads.sign_head(connection, signer, ledger)
+    await tree_heads.sign_head(connection, signer, ledger)
     newcomer = Signer(tmp_path / "elsewhere", given=signer.seeds())
     stranger = Signer(tmp_path / "nowhere")
 
     with pytest.raises(HeadForgotten):
-        await heads.sign_head(connection, newcomer, ledger)
-    adopted = await heads.sign_head(connection, newcomer, ledger, adopt=True)
+        await tree_heads.sign_head(connection, newcomer, ledger)
+    adopted = await tree_heads.sign_head(connection, newcomer, ledger, adopt=True)
     assert adopted.log == 1  # it continues what was signed, so it is the same log
-    assert await heads.sign_head(connection, newcomer, ledger)
+    assert await tree_heads.sign_head(connection, newcomer, ledger)
     (tmp_path / "nowhere").mkdir()
     (tmp_path / "nowhere/acme.checkpoint").write_bytes(adopted.note)
     with pytest.raises(SignerUnknown):
-        await heads.sign_head(connection, stranger, ledger)
+        await tree_heads.sign_head(connection, stranger, ledger)
     assert stranger.seeds() == []
 
 
@@ -284,13 +285,13 @@ async def test_a_key_is_rotated_while_the_old_one_goes_on_until_it_is_retired(
     connection: Connection, ledger: Ledger, signer: Signer
 ) -> None:
     await append_events(connection, ledger, 3)
-    first = await heads.sign_head(connection, signer, ledger)
+    first = await tree_heads.sign_head(connection, signer, ledger)
     signer.add_key()
-    both = await heads.sign_head(connection, signer, ledger)
+    both = await tree_heads.sign_head(connection, signer, ledger)
     signer.drop_key(signer.seeds()[0])
-    last = await heads.sign_head(connection, signer, ledger)
+    last = await tree_heads.sign_head(connection, signer, ledger)
 
-    old, new = [one.key for one in await heads.log_keys(connection, ledger.ledger_id)]
+    old, new = [one.key for one in await tree_heads.log_keys(connection, ledger.ledger_id)]
     assert verify(read_note(first.note), [old]) == [old]
     assert verify(read_note(both.note), [old, new]) == [old, new]
     assert verify(read_note(last.note), [old, new]) == [new]
@@ -320,7 +321,7 @@ async def test_what_was_sealed_and_signed_stays(
     connection: Connection, ledger: Ledger, signer: Signer, table: str
 ) -> None:
     await append_events(connection, ledger, 300)
-    await heads.sign_head(connection, signer, ledger)
+    await tree_heads.sign_head(connection, signer, ledger)
 
     for statement in ("UPDATE ledger.{} SET ledger_id = 2", "DELETE FROM ledger.{}", "TRUNCATE ledger.{}"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):

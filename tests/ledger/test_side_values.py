@@ -17,13 +17,13 @@ import pytest
 
 from ledger.decimals import plain
 from ledger.facts import decode, encode
-from ledger.identify import Origin, identify
-from ledger.interpret import Event, interpret
-from ledger.reading import read
+from ledger.intake.identify import Origin, identify
+from ledger.intake.interpret import Event, interpret
+from ledger.parsing import read
 from ledger.vendors import VENDORS
-from tests.ledger.vendors.delivering import RECORDED_AT
-from tests.ledger.vendors.golden import samples
-from tests.mutations import written
+from tests.support.golden import samples
+from tests.support.interpretation import RECORDED_AT
+from tests.support.mutations import written
 
 SAMPLES = [sample for sample in samples() if sample.parent.name in VENDORS]
 PLACES_PER_SAMPLE = int(os.environ.get("LOYALTY_MUTATED_PLACES", "4"))  # of all; 10000 takes every one

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.database import Connection, connect
-from ledger.identify import Delivery
-from ledger.personal import Part, Piece
-from ledger.registry import Ledger
-from ledger.sealing import KeyedHash, MasterKey
-from ledger.vault import Vault
+from ledger.intake.identify import Delivery
+from ledger.privacy.encryption import KeyedHash, MasterKey
+from ledger.privacy.redaction import Part, Piece
+from ledger.privacy.vault import Vault
+from ledger.store.registry import Ledger
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from proofbundle import checkpoint as oracle
 
-from ledger.checkpoints import Checkpoint
 from ledger.errors import KeyWrong
 from ledger.merkle import carry_out, consistency_plan, leaf_hash, root_of, tiles_of
-from ledger.notes import Note, Signature, SigningKey, read_note, read_signatures, verify
-from ledger.witness import Reply, Request, Witness
-from service.witnessing import BODY_BYTES_MAX
+from ledger.transparency.checkpoints import Checkpoint
+from ledger.transparency.signed_notes import Note, Signature, SigningKey, read_note, read_signatures, verify
+from ledger.transparency.witness import Reply, Request, Witness
+from service.api.witness_app import BODY_BYTES_MAX
 
 NOW = 1_700_000_000
 KEY = SigningKey("logs.example/acme", bytes(range(32)))

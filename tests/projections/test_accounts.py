@@ -13,7 +13,7 @@ from ledger.facts.adjustments import Removed
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.merges import HolderMerged, HolderMergedAway, ProgrammeClaim
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
-from tests.projections.points import (
+from tests.support.account_facts import (
     ANN,
     about,
     account,
@@ -34,7 +34,7 @@ from tests.projections.points import (
     settled,
     wallet,
 )
-from tests.projections.telling import on
+from tests.support.fold_helpers import on
 
 # ---- the vendor's worked example (§4.2): 100 and 150 earned, 110 spent, both bills returned, 500 earned -------------
 

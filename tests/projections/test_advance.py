@@ -6,18 +6,18 @@ from typing import Any, cast
 
 import pytest
 
-from ledger.append import append
 from ledger.background import LogThrottle
 from ledger.database import Connection, connect
 from ledger.facts.accounts import Redeemed
-from ledger.read import events_after
-from ledger.registry import Ledger
-from projections import advance, projector, store
+from ledger.store.append import append
+from ledger.store.read import events_after
+from ledger.store.registry import Ledger
 from projections.accounts import ACCOUNTS
-from projections.digest import digest
-from projections.projector import Projector, catch_up
-from projections.replay import rebuild
-from tests.deliveries import VAULT, delivery, issued, redeemed
+from projections.engine import advance, store, worker
+from projections.engine.digest import digest
+from projections.engine.worker import Projector, catch_up
+from projections.rebuild import rebuild
+from tests.support.payloads import VAULT, delivery, issued, redeemed
 
 OF_ANOTHER_VERSION = """
     UPDATE projections.generations SET shapes = jsonb_set(shapes, '{facts and states}', '"another"')
@@ -142,8 +142,8 @@ def test_a_fault_that_lasts_is_logged_once_until_it_is_another(caplog: pytest.Lo
 async def test_a_generation_that_waits_for_a_rebuild_is_named_once_however_often_it_is_looked_at(
     connection: Connection, dsn: str, ledger: Ledger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(projector, "CARE_SECONDS", 0.0)
-    monkeypatch.setattr(projector, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "CARE_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.0)
     await connection.execute(OF_ANOTHER_VERSION)
     await tell(connection, ledger, issued("a", 0, 1, 10))
     projecting, own = Projector(dsn), await connect(dsn)
@@ -151,7 +151,7 @@ async def test_a_generation_that_waits_for_a_rebuild_is_named_once_however_often
     for _ in range(5):
         await projecting._advance_all(own)
 
-    [said] = [record.message for record in caplog.records if record.name == "projections.projector"]
+    [said] = [record.message for record in caplog.records if record.name == "projections.engine.worker"]
     assert said == "generation 1 stays as it is: another version made it; rebuild"
     await projecting._leave(*projecting._connections)
     await own.close()

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 from ledger.facts.badges import BadgeEarned, EarnLimit
 from projections.badges import BADGES
-from tests.projections.telling import day, on, row_of, rows_of
+from tests.support.fold_helpers import day, on, row_of, rows_of
 
 
 def earned(earn: str, *counts: tuple[str, int | None]) -> BadgeEarned:

@@ -3,7 +3,7 @@ from typing import Any
 
 from ledger.facts.bills import BillAdded, BillUpdated
 from projections.bills import BILLS
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 BILL = "capillary:1:500"
 

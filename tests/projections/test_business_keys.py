@@ -17,10 +17,8 @@ from ledger.facts.merges import HolderMergedAway
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from projections.accounts.statement import Line
 from projections.transfers import TRANSFERS
-from tests.deliveries import capillary, issued, redeemed
-from tests.ledger.vendors import delivering
-from tests.ledger.vendors.delivering import deliver
-from tests.projections.points import (
+from tests.support import interpretation
+from tests.support.account_facts import (
     ANN,
     about,
     converted,
@@ -37,9 +35,11 @@ from tests.projections.points import (
     settled,
     wallet,
 )
-from tests.projections.points import issued as issued_fact
-from tests.projections.points import redeemed as redeemed_fact
-from tests.projections.telling import on, row_of
+from tests.support.account_facts import issued as issued_fact
+from tests.support.account_facts import redeemed as redeemed_fact
+from tests.support.fold_helpers import on, row_of
+from tests.support.interpretation import deliver
+from tests.support.payloads import capillary, issued, redeemed
 
 
 def lines(*facts: Fact) -> Sequence[Line]:
@@ -253,7 +253,7 @@ def test_a_second_report_has_the_name_of_the_first_also_where_their_time_cannot_
     told |= {"refId": "9001_Le1", "createdAt": created_at}
 
     first = names_of(json.dumps(told).encode())
-    monkeypatch.setattr(delivering, "RECORDED_AT", delivering.RECORDED_AT + timedelta(hours=1))
+    monkeypatch.setattr(interpretation, "RECORDED_AT", interpretation.RECORDED_AT + timedelta(hours=1))
     second = names_of(json.dumps({**told, "eventId": "e2"}).encode())
 
     assert len(first) == 1

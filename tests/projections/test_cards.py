@@ -2,7 +2,7 @@ from typing import Any
 
 from ledger.facts.cards import CardUpdated
 from projections.cards import CARDS
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 
 def updated(**more: Any) -> CardUpdated:

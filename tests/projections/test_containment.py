@@ -12,34 +12,35 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from ledger import facts, read
-from ledger.append import append
+from ledger import facts
 from ledger.database import Connection, connect
 from ledger.facts import Fact, Occurrence
 from ledger.facts.accounts import Redeemed
 from ledger.facts.merges import HolderMerged
-from ledger.interpret import interpret
-from ledger.registry import Ledger, create_ledger
+from ledger.intake.interpret import interpret
+from ledger.store import read
+from ledger.store.append import append
+from ledger.store.registry import Ledger, create_ledger
 from ledger.vendors.capillary import CAPILLARY
-from ledger.vendors.repairs import repairs
+from ledger.vendors.repair_report import repairs
 from ledger.vendors.vendor import Identity, Kind, Member
-from projections import states
 from projections.accounts import ACCOUNTS
-from projections.as_of import AsOf, fold_known, known_of
-from projections.books import books, snapshot
-from projections.digest import digest
-from projections.explain import account_steps
-from projections.projection import fold_soundly
-from projections.projector import catch_up
-from projections.replay import rebuild
-from projections.replay.checking import check
-from projections.replay.planning import plan
-from projections.replay.reading_again import read_again
-from projections.replay.scope import EVERYTHING
-from tests.deliveries import PROGRAMME, VAULT, adjusted, delivery, expired, issued, merged, redeemed
-from tests.laws.test_terms import terms_set
-from tests.ledger.vendors.delivering import deliver
-from tests.service.house import serving
+from projections.definition import fold_soundly
+from projections.engine import snapshots
+from projections.engine.digest import digest
+from projections.engine.worker import catch_up
+from projections.queries.account_history import books, snapshot
+from projections.queries.as_of import AsOf, fold_known, known_of
+from projections.queries.explain import account_steps
+from projections.rebuild import rebuild
+from projections.rebuild.estimate import plan
+from projections.rebuild.recheck_events import read_again
+from projections.rebuild.scope import EVERYTHING
+from projections.rebuild.verify_rows import check
+from tests.properties.test_terms import terms_set
+from tests.support.client import serving
+from tests.support.interpretation import deliver
+from tests.support.payloads import PROGRAMME, VAULT, adjusted, delivery, expired, issued, merged, redeemed
 
 POISONED = "capillary:9001:2"
 TERMS = {"effective_from": "2020-01-01", "time_zone": "UTC", "expiry": {"rule": "never"}}
@@ -220,7 +221,7 @@ def in_states(error: type[BaseException]) -> ExitStack:
         def encode(self, _state: Any) -> bytes:
             return fail(error)  # type: ignore[no-any-return]
 
-    return injected(replaced(states, "_ENCODER", Failing()), replaced(states, "FACTS_PER_STATE", 1))
+    return injected(replaced(snapshots, "_ENCODER", Failing()), replaced(snapshots, "FACTS_PER_STATE", 1))
 
 
 def in_stored_facts(error: type[BaseException]) -> ExitStack:
@@ -414,7 +415,7 @@ async def test_the_event_s_own_page_and_an_account_s_page_answer(dsn: str) -> No
 
 
 async def test_a_fault_in_the_report_of_repairs_is_told_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.vendors.repairs.readers", lambda _shapes: fail())
+    monkeypatch.setattr("ledger.vendors.repair_report.readers", lambda _shapes: fail())
 
     [told] = repairs(CAPILLARY, "pointsIssued", b'{"eventName": "pointsIssued"}')
 

@@ -9,7 +9,7 @@ import pytest
 
 from ledger.facts.coupons import CouponIssued, CouponRedeemed, CouponRedemptionReversed
 from projections.coupons import COUPONS
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 COUPON = "voucherify:-:v_1"
 

@@ -10,7 +10,7 @@ from ledger.facts.customers import (
     Subscription,
 )
 from projections.customers import CUSTOMERS
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 ANN = "capillary:1:ann"
 BOB = "capillary:1:bob"

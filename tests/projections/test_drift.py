@@ -10,8 +10,8 @@ from ledger.facts import Fact
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
 from ledger.facts.merges import HolderMerged, HolderMergedAway
 from projections.accounts import ACCOUNTS
-from tests.projections.points import ANN, about, account, days, issued, lots, on_day, redeemed, returned, wallet
-from tests.projections.telling import day, on, rows_of
+from tests.support.account_facts import ANN, about, account, days, issued, lots, on_day, redeemed, returned, wallet
+from tests.support.fold_helpers import day, on, rows_of
 
 BOB = "capillary:1:bob"
 

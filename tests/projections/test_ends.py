@@ -7,7 +7,7 @@ import pytest
 
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
 from projections.ends import Zones, as_at
-from projections.terms import NO_TERMS, Terms
+from projections.programme_terms import NO_TERMS, Terms
 
 NOWHERE = Zones(NO_TERMS)
 LAST_DAY = date(2026, 1, 31)

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
-from ledger.append import append
 from ledger.database import Connection, connect
 from ledger.errors import GenerationUnknown, NotPromoted, RebuildDue
-from ledger.registry import Ledger
-from projections import catalogue, generations, promotion, replay, retrying
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections import rebuild, registry
 from projections.accounts import ACCOUNTS
-from projections.digest import digest
-from projections.parked import WAITS_FOR_REBUILD, list_parked
-from projections.projection import Projection
-from projections.projector import catch_up
-from projections.replay.scope import Scope
-from tests.deliveries import VAULT, delivery, issued, merged, redeemed, sample
+from projections.definition import Projection
+from projections.engine import generations, promotion, retry
+from projections.engine.digest import digest
+from projections.engine.parked import WAITS_FOR_REBUILD, list_parked
+from projections.engine.worker import catch_up
+from projections.rebuild.scope import Scope
+from tests.support.payloads import VAULT, delivery, issued, merged, redeemed, sample
 
 BALANCES = "SELECT available::int FROM accounts ORDER BY account_id"
 
@@ -49,7 +50,7 @@ async def test_a_rebuilt_generation_waits_follows_and_is_promoted(
 ) -> None:
     await tell(connection, ledger, issued("a", 0, 1, 10))
     await catch_up(connection, ledger.ledger_id)
-    report = await replay.rebuild(dsn, to_promote=False)
+    report = await rebuild.rebuild(dsn, to_promote=False)
     assert await states(connection) == {1: "active", 2: "ready"}
     await tell(connection, ledger, issued("b", 1, 1, 5))
     await catch_up(connection, ledger.ledger_id)
@@ -67,7 +68,7 @@ async def test_who_reads_the_retired_generation_goes_on_reading_it_whole(
     await tell(connection, ledger, issued("a", 0, 1, 10))
     await catch_up(connection, ledger.ledger_id)
 
-    await replay.rebuild(dsn)
+    await rebuild.rebuild(dsn)
 
     assert await connection.fetchval("SELECT current_schema()") == "generation_1"
     assert await balances(connection) == [10]
@@ -78,7 +79,7 @@ async def test_a_rollback_shows_what_came_after_the_promotion_too(
 ) -> None:
     await tell(connection, ledger, issued("a", 0, 1, 10))
     await catch_up(connection, ledger.ledger_id)
-    await replay.rebuild(dsn)
+    await rebuild.rebuild(dsn)
     async with reading(dsn) as second:
         await tell(second, ledger, issued("b", 1, 1, 5))
         await catch_up(second, ledger.ledger_id)
@@ -93,8 +94,8 @@ async def test_a_rollback_shows_what_came_after_the_promotion_too(
 async def test_only_one_retired_generation_is_kept_and_one_that_is_read_stays_until_it_is_left(
     connection: Connection, dsn: str, ledger: Ledger
 ) -> None:
-    await replay.rebuild(dsn)
-    await replay.rebuild(dsn)
+    await rebuild.rebuild(dsn)
+    await rebuild.rebuild(dsn)
     assert await states(connection) == {1: "dropping", 2: "retired", 3: "active"}
 
     await connection.close()
@@ -105,7 +106,7 @@ async def test_only_one_retired_generation_is_kept_and_one_that_is_read_stays_un
 
 
 async def test_the_active_generation_cannot_be_dropped_and_another_can(connection: Connection, dsn: str) -> None:
-    report = await replay.rebuild(dsn, to_promote=False)
+    report = await rebuild.rebuild(dsn, to_promote=False)
 
     with pytest.raises(NotPromoted, match="is active"):
         await promotion.drop(connection, 1)
@@ -134,7 +135,7 @@ async def test_a_row_that_was_edited_keeps_the_rebuilt_generation_from_being_pro
     await catch_up(connection, ledger.ledger_id)
     await connection.execute("UPDATE accounts SET available = 99")
 
-    report = await replay.rebuild(dsn)
+    report = await rebuild.rebuild(dsn)
 
     assert (report.promoted, report.differing) == (False, {"acme": ["accounts"]})
     assert report.refused is not None
@@ -151,7 +152,7 @@ async def test_a_declared_difference_does_not_keep_it_from_being_promoted(
     await catch_up(connection, ledger.ledger_id)
     await connection.execute("UPDATE accounts SET available = 99")
 
-    report = await replay.rebuild(dsn, expect=["accounts.available"])
+    report = await rebuild.rebuild(dsn, expect=["accounts.available"])
 
     assert (report.promoted, report.comparison and report.comparison.expected) == (True, 1)
 
@@ -164,7 +165,7 @@ async def test_a_rebuild_of_one_projection_leaves_the_rows_of_the_others_as_they
     await connection.execute("UPDATE accounts SET available = 99")
     await connection.execute("DELETE FROM badges")
 
-    report = await replay.rebuild(dsn, scope=Scope(projections=("badges",)), force=True)
+    report = await rebuild.rebuild(dsn, scope=Scope(projections=("badges",)), force=True)
 
     assert report.differing == {"acme": ["badges"]}
     async with reading(dsn) as fresh:
@@ -177,7 +178,7 @@ async def test_a_rebuild_from_facts_gives_the_same_rows(connection: Connection, 
     await catch_up(connection, ledger.ledger_id)
     before = await digest(connection, ledger.ledger_id)
 
-    report = await replay.rebuild(dsn, source="facts")
+    report = await rebuild.rebuild(dsn, source="facts")
 
     assert report.promoted
     async with reading(dsn) as fresh:
@@ -189,7 +190,7 @@ class Raised:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         newer: Projection = dataclasses.replace(ACCOUNTS, version=ACCOUNTS.version + 1)
-        every = tuple(newer if one is ACCOUNTS else one for one in catalogue.PROJECTIONS)
+        every = tuple(newer if one is ACCOUNTS else one for one in registry.PROJECTIONS)
         patch.setattr(generations, "PROJECTIONS", every)
 
 
@@ -212,12 +213,12 @@ async def test_rows_of_another_version_stay_as_they_are_and_their_subjects_wait_
             ("capillary:9001:1", 2, "Issued"), ("capillary:9001:2", 3, "Issued"),
         ]  # fmt: skip
         assert {one.reason for one in waiting} == {WAITS_FOR_REBUILD}
-        report = await replay.rebuild(dsn)
+        report = await rebuild.rebuild(dsn)
         assert (report.promoted, report.comparison and report.comparison.unexpected) == (True, 0)
         async with reading(dsn) as fresh:
             assert await balances(fresh) == [15, 7]
 
-    assert (await retrying.retry(connection, ledger.ledger_id)).tried == 2
+    assert (await retry.retry(connection, ledger.ledger_id)).tried == 2
     assert await balances(connection) == [15, 7]
 
 
@@ -242,8 +243,8 @@ async def test_what_another_version_left_behind_is_replaced_uncompared_by_a_rebu
     await tell(connection, ledger, issued("b", 5, 1, 10))
 
     with pytest.raises(RebuildDue):
-        await replay.rebuild(dsn, source="facts")
-    report = await replay.rebuild(dsn)
+        await rebuild.rebuild(dsn, source="facts")
+    report = await rebuild.rebuild(dsn)
 
     assert report.promoted
     assert report.comparison is not None
@@ -265,11 +266,11 @@ async def test_a_rebuild_that_was_killed_is_gone_on_with_and_one_of_another_vers
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            await replay.rebuild(dsn, progress=die)
+            await rebuild.rebuild(dsn, progress=die)
     assert await states(connection) == {1: "active", 2: "filling"}
     await connection.execute("UPDATE projections.generations SET versions = '{}' WHERE generation = 2")
 
-    report: Any = await replay.rebuild(dsn)
+    report: Any = await rebuild.rebuild(dsn)
 
     assert (report.generation, report.promoted, report.differing) == (3, True, {})
     assert await states(connection) == {1: "retired", 3: "active"}
@@ -280,17 +281,17 @@ async def test_a_generation_that_a_killed_rebuild_left_uncompared_is_taken_up_by
 ) -> None:
     await tell(connection, ledger, issued("a", 0, 1, 10))
     await catch_up(connection, ledger.ledger_id)
-    left, _ = await replay.build(dsn)
+    left, _ = await rebuild.build(dsn)
 
-    report = await replay.rebuild(dsn)
+    report = await rebuild.rebuild(dsn)
 
     assert (report.generation, report.promoted) == (left.generation, True)
     assert await states(connection) == {1: "retired", 2: "active"}
 
 
 async def test_what_was_made_ready_before_the_promoted_one_is_dropped(connection: Connection, dsn: str) -> None:
-    await replay.rebuild(dsn, to_promote=False)
-    await replay.rebuild(dsn, to_promote=False)
+    await rebuild.rebuild(dsn, to_promote=False)
+    await rebuild.rebuild(dsn, to_promote=False)
 
     await promotion.promote(dsn, 3)
 

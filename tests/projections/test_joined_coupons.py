@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from ledger.append import append
 from ledger.database import Connection
-from ledger.registry import Ledger
-from projections.digest import digest
-from projections.projector import catch_up
-from projections.replay import rebuild
-from tests.deliveries import ORG, START, VAULT, capillary, delivery
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections.engine.digest import digest
+from projections.engine.worker import catch_up
+from projections.rebuild import rebuild
+from tests.support.payloads import ORG, START, VAULT, capillary, delivery
 
 ROWS = "SELECT subject, status, redeemed_count, incomplete, customer, series FROM coupons ORDER BY subject"
 LINKS = "SELECT subject, root FROM links WHERE subject_kind = 'coupon' ORDER BY subject"

@@ -11,7 +11,7 @@ from ledger.facts.milestones import (
     MilestoneStarted,
 )
 from projections.milestones import MILESTONES
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 ANN: dict[str, Any] = {"customer": "capillary:1:ann", "target": "5", "period": "Q3"}
 

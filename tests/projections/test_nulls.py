@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from ledger.facts import Fact, Told
-from projections.catalogue import BY_SUBJECT
-from projections.projection import Projection, fold
-from tests.ledger.vendors.delivering import deliver
-from tests.ledger.vendors.golden import samples
-from tests.projections.telling import on
+from projections.definition import Projection, fold
+from projections.registry import BY_SUBJECT
+from tests.support.fold_helpers import on
+from tests.support.golden import samples
+from tests.support.interpretation import deliver
 
 # What a fact says by leaving it out.
 MEANT = {

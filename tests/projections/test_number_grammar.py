@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from ledger.facts import Told
-from ledger.identify import Origin, identify
-from ledger.interpret import Event, interpret
+from ledger.intake.identify import Origin, identify
+from ledger.intake.interpret import Event, interpret
 from ledger.vendors import VENDORS
-from ledger.vendors.repairs import NOT_LISTED, repairs
-from projections.catalogue import BY_SUBJECT
-from projections.projection import fold_soundly, key_of
-from service.answers import encode
+from ledger.vendors.repair_report import NOT_LISTED, repairs
+from projections.definition import fold_soundly, key_of
+from projections.registry import BY_SUBJECT
+from service.formatting import encode
 from tests.ledger.test_side_values import Place, Sample, places, with_value
-from tests.ledger.vendors.delivering import RECORDED_AT
-from tests.ledger.vendors.golden import samples
-from tests.mutations import written
+from tests.support.golden import samples
+from tests.support.interpretation import RECORDED_AT
+from tests.support.mutations import written
 
 SAMPLES = [sample for sample in samples() if sample.parent.name in VENDORS]
 VALUES_PER_SAMPLE = int(os.environ.get("LOYALTY_GRAMMAR_VALUES", "12"))

@@ -3,7 +3,7 @@ from typing import Any
 
 from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderItemFailed, OrderItemFulfilled
 from projections.order_items import ORDER_ITEMS
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 
 def item(told: type[OrderItemFact], points_paid: int = 2000, **more: Any) -> OrderItemFact:

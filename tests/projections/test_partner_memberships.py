@@ -3,7 +3,7 @@ from typing import Any
 
 from ledger.facts.partner_memberships import PartnerDelinked, PartnerExpiryClaimed, PartnerLinked, PartnerUpdated
 from projections.partner_memberships import PARTNER_MEMBERSHIPS
-from tests.projections.telling import day, on, row_of, rows_of
+from tests.support.fold_helpers import day, on, row_of, rows_of
 
 WHO: dict[str, Any] = {"customer": "capillary:1:ann", "programme": "9", "partner_programme": "45"}
 

@@ -10,13 +10,13 @@ from multiprocessing.connection import Connection as Pipe
 
 import asyncpg
 
-from ledger.append import append
 from ledger.database import Connection, connect
-from ledger.registry import Ledger, create_ledger
-from projections import advance, store
-from projections.digest import digest
-from projections.projector import catch_up
-from tests.deliveries import VAULT, delivery, issued, redeemed
+from ledger.store.append import append
+from ledger.store.registry import Ledger, create_ledger
+from projections.engine import advance, store
+from projections.engine.digest import digest
+from projections.engine.worker import catch_up
+from tests.support.payloads import VAULT, delivery, issued, redeemed
 
 SECONDS_PAUSED = 2.0
 

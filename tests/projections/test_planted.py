@@ -4,20 +4,21 @@ from typing import Any, cast
 
 import pytest
 
-from ledger.append import append
 from ledger.database import Connection
 from ledger.facts.accounts import Redeemed
-from ledger.registry import Ledger
+from ledger.store.append import append
+from ledger.store.registry import Ledger
 from ledger.vendors import SOURCES
-from projections import generations, replay
+from projections import rebuild
 from projections.accounts import ACCOUNTS
-from projections.projector import catch_up
-from projections.replay import comparison, cutting
-from projections.replay.checking import check
-from projections.replay.planning import plan
-from projections.replay.reading_again import read_again
-from projections.replay.scope import EVERYTHING
-from tests.deliveries import VAULT, delivery, issued, merged, redeemed
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from projections.rebuild import compare_rows, partition
+from projections.rebuild.estimate import plan
+from projections.rebuild.recheck_events import read_again
+from projections.rebuild.scope import EVERYTHING
+from projections.rebuild.verify_rows import check
+from tests.support.payloads import VAULT, delivery, issued, merged, redeemed
 
 HISTORY = [
     *(issued(f"i{number}", number, number, 10 + number, bill=f"B{number}") for number in range(1, 30)),
@@ -46,7 +47,7 @@ async def told(connection: Connection, ledger: Ledger) -> Ledger:
 
 
 async def test_without_a_difference_nothing_is_found(connection: Connection, dsn: str, told: Ledger) -> None:
-    report = await replay.rebuild(dsn, to_promote=False)
+    report = await rebuild.rebuild(dsn, to_promote=False)
     everything = await check(connection, told)
     sample = await check(connection, told, sample=5)
 
@@ -62,7 +63,7 @@ async def test_what_is_planted_is_found_by_a_rebuild_and_by_verification(
     assert (await connection.execute(PLANTED[planted].format(OF_SEVEN))).split()[-1] != "0"
 
     checked = await check(connection, told)
-    report = await replay.rebuild(dsn)
+    report = await rebuild.rebuild(dsn)
 
     assert checked.wrong
     assert not report.promoted
@@ -75,16 +76,16 @@ async def test_what_is_planted_is_found_by_a_rebuild_and_by_verification(
 async def test_a_rebuilt_generation_is_compared_range_by_range_like_a_live_one(
     connection: Connection, dsn: str, told: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutting, "FACTS_PER_PART", 8)
-    monkeypatch.setattr(comparison, "SUBJECTS_LISTED_MAX", 1)
-    assert (await replay.rebuild(dsn)).promoted
+    monkeypatch.setattr(partition, "FACTS_PER_PART", 8)
+    monkeypatch.setattr(compare_rows, "SUBJECTS_LISTED_MAX", 1)
+    assert (await rebuild.rebuild(dsn)).promoted
     schema = await generations.active_schema(connection)
     async with connection.transaction(), generations.in_schema(connection, schema):
-        assert len(await cutting.bounds(connection, told.ledger_id)) > 3
+        assert len(await partition.bounds(connection, told.ledger_id)) > 3
         for number in (1, 7, 29):
             await connection.execute("UPDATE accounts SET available = 0 WHERE subject = $1", f"capillary:9001:{number}")
 
-    found = (await replay.rebuild(dsn)).comparison
+    found = (await rebuild.rebuild(dsn)).comparison
 
     assert found is not None
     assert (found.unexpected, dict(found.places), len(found.subjects)) == (3, {"accounts.available": 3}, 1)
@@ -95,7 +96,7 @@ async def test_a_difference_is_told_with_old_and_new_and_the_facts_behind_it(
 ) -> None:
     await connection.execute(PLANTED["a row edited"].format(OF_SEVEN))
 
-    comparison = (await replay.rebuild(dsn)).comparison
+    comparison = (await rebuild.rebuild(dsn)).comparison
 
     assert comparison is not None
     [one] = comparison.subjects
@@ -123,7 +124,7 @@ async def test_a_changed_rule_is_found_before_during_and_after_a_rebuild(
 
     planned = await plan(connection, told, EVERYTHING, "ledger", 1)
     checked = await check(connection, told)
-    report = await replay.rebuild(dsn, to_promote=False)
+    report = await rebuild.rebuild(dsn, to_promote=False)
 
     assert planned.places["accounts.available"] == 1
     assert {one.subject for one in checked.wrong} == {"capillary:9001:3"}

@@ -10,7 +10,7 @@ from ledger.facts.promotions import (
     PromotionRedeemed,
 )
 from projections.promotions import PROMOTIONS
-from tests.projections.telling import day, on, row_of, rows_of
+from tests.support.fold_helpers import day, on, row_of, rows_of
 
 ANN: dict[str, Any] = {"customer": "capillary:1:ann", "promotion": "7"}
 

@@ -18,9 +18,9 @@ from ledger.facts.promises import PromiseKept, PromiseMade
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
 from projections.accounts import ACCOUNTS
 from projections.accounts.lots import Account
-from projections.projection import fold
-from projections.terms import Terms, period_end
-from tests.projections.points import about, account, given_back, issued, lots, redeemed, returned, sent, settled
+from projections.definition import fold
+from projections.programme_terms import Terms, period_end
+from tests.support.account_facts import about, account, given_back, issued, lots, redeemed, returned, sent, settled
 
 # ---- Capillary: points awarded on two line items, 40 and 60; 50 redeemed; the rest expires --------------------------
 

@@ -9,28 +9,29 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.append import append
+from benchmarks.history import history
+from benchmarks.simulation import Mix
 from ledger.database import Connection, connect
-from ledger.registry import Ledger
-from projections import generations, replay
-from projections.codecs import decode_numeric, decode_time, encode_numeric, encode_time, hasten
-from projections.digest import Digest, digest
-from projections.projector import catch_up
-from projections.replay import cutting, filling
-from projections.replay.filling import Source, fill
-from service.settling import settle_by
-from tests.bench.history import history
-from tests.bench.world import Mix
-from tests.deliveries import VAULT, delivery, issued, redeemed
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections import rebuild
+from projections.engine import generations
+from projections.engine.binary_codecs import decode_numeric, decode_time, encode_numeric, encode_time, hasten
+from projections.engine.digest import Digest, digest
+from projections.engine.worker import catch_up
+from projections.rebuild import partition, pipeline
+from projections.rebuild.pipeline import Source, fill
+from service.operations.conflict_policy import settle_by
+from tests.support.payloads import VAULT, delivery, issued, redeemed
 
 DELIVERIES = 400
 
 
 @pytest.fixture
 def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "EVENTS_PER_PART", 50)
-    monkeypatch.setattr(cutting, "FACTS_PER_PART", 40)
-    monkeypatch.setattr(filling, "ALONE_MAX", 0)
+    monkeypatch.setattr(partition, "EVENTS_PER_PART", 50)
+    monkeypatch.setattr(partition, "FACTS_PER_PART", 40)
+    monkeypatch.setattr(pipeline, "ALONE_MAX", 0)
 
 
 async def told(connection: Connection, ledger: Ledger) -> Digest:
@@ -119,11 +120,11 @@ async def test_other_software_does_not_go_on_with_what_broke_off(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await replay.build(dsn, workers=1, progress=break_off)
+        await rebuild.build(dsn, workers=1, progress=break_off)
     [left] = [one for one in await generations.listed(connection) if one.state == "filling"]
-    monkeypatch.setattr(filling, "software", lambda: "another")
+    monkeypatch.setattr(pipeline, "software", lambda: "another")
     seen: list[tuple[str, int]] = []
-    built, _ = await replay.build(dsn, workers=1, progress=lambda stage, done, _of: seen.append((stage, done)))
+    built, _ = await rebuild.build(dsn, workers=1, progress=lambda stage, done, _of: seen.append((stage, done)))
 
     assert built.generation != left.generation
     assert seen[0] == ("facts of events", 0)

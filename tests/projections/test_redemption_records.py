@@ -5,7 +5,7 @@ from ledger.facts.redemption_records import (
     RedemptionRecordUpdated,
 )
 from projections.redemption_records import REDEMPTION_RECORDS
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 
 def record(told: type[RedemptionRecordFact], status: str | None = None) -> RedemptionRecordFact:

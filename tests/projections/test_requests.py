@@ -8,7 +8,7 @@ from ledger.facts.requests import (
     RequestRejected,
 )
 from projections.requests import REQUESTS
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 REQUEST = "capillary:0:r1"
 

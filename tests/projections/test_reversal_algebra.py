@@ -14,7 +14,7 @@ from ledger.facts import Fact
 from ledger.facts.accounts import NO_PROGRAMME
 from projections.accounts import ACCOUNTS
 from projections.accounts.lots import Account
-from tests.projections.points import (
+from tests.support.account_facts import (
     ANN,
     account,
     converted,

@@ -10,7 +10,7 @@ from ledger.facts.reward_redemptions import (
     RewardRedemptionRolledBack,
 )
 from projections.reward_redemptions import REWARD_REDEMPTIONS
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 
 def redemption(told: type[RewardRedemptionFact], **more: Any) -> RewardRedemptionFact:

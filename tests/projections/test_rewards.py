@@ -3,7 +3,7 @@ from typing import Any
 
 from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardText, RewardUpdated
 from projections.rewards import REWARDS
-from tests.projections.telling import day, on, row_of, rows_of
+from tests.support.fold_helpers import day, on, row_of, rows_of
 
 REWARD = "capillary:1:5"
 

@@ -6,17 +6,17 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.append import append
 from ledger.database import Connection, connect
 from ledger.decimals import normalized, plain
-from ledger.registry import Ledger
-from projections.projector import catch_up
-from projections.replay import rebuild
-from projections.replay.checking import check
-from projections.replay.planning import plan
-from projections.replay.scope import EVERYTHING
-from service.commands.screen import in_words
-from tests.deliveries import VAULT, delivery, issued, redeemed, returned
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections.engine.worker import catch_up
+from projections.rebuild import rebuild
+from projections.rebuild.estimate import plan
+from projections.rebuild.scope import EVERYTHING
+from projections.rebuild.verify_rows import check
+from service.cli.console import in_words
+from tests.support.payloads import VAULT, delivery, issued, redeemed, returned
 
 FIGURES = ("10000", "20000", "5000000", "1E+7", "0.000001", "3011.50", "999999999999", "100.10", "0.5", "1E+12")
 SPELT_1E4 = "UPDATE accounts SET available = available + 1 WHERE subject = $1"

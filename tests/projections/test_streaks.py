@@ -10,7 +10,7 @@ from ledger.facts.streaks import (
     StreakUnEnrolled,
 )
 from projections.streaks import STREAKS
-from tests.projections.telling import day, on, row_of, rows_of
+from tests.support.fold_helpers import day, on, row_of, rows_of
 
 ANN: dict[str, Any] = {"customer": "capillary:1:ann", "target": "5", "period": "Cycle 1"}
 

@@ -13,11 +13,11 @@ from ledger.facts import Fact
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
 from projections.accounts import ACCOUNTS
 from projections.accounts.lots import Account
-from projections.projection import fold
-from projections.states import decode_state, encode_state
-from projections.terms import ProgrammeTerms, Terms, end_of, period_end
-from tests.projections.points import days, expired, given_back, issued, lots, on_day, received, redeemed
-from tests.projections.telling import day
+from projections.definition import fold
+from projections.engine.snapshots import decode_state, encode_state
+from projections.programme_terms import ProgrammeTerms, Terms, end_of, period_end
+from tests.support.account_facts import days, expired, given_back, issued, lots, on_day, received, redeemed
+from tests.support.fold_helpers import day
 
 GOLD = "capillary:1:gold"
 

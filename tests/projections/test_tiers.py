@@ -7,8 +7,8 @@ from ledger.facts.merges import TierAfterMerge
 from ledger.facts.tier_memberships import TierJoined, TierLeft
 from ledger.facts.tiers import TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
 from projections.tiers import TIERS
-from tests.ledger.vendors.delivering import deliver, sample
-from tests.projections.telling import day, on, row_of, rows_of
+from tests.support.fold_helpers import day, on, row_of, rows_of
+from tests.support.interpretation import deliver, sample
 
 WHO: dict[str, Any] = {"customer": "capillary:1:ann", "programme": "9"}
 

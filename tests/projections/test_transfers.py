@@ -2,7 +2,7 @@ from decimal import Decimal
 
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from projections.transfers import TRANSFERS
-from tests.projections.telling import day, on, row_of
+from tests.support.fold_helpers import day, on, row_of
 
 SENDER, RECEIVER = "capillary:1:ann", "capillary:1:bob"
 

@@ -7,15 +7,16 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from ledger.append import append
 from ledger.database import Connection, connect
-from ledger.registry import Ledger
+from ledger.store.append import append
+from ledger.store.registry import Ledger
 from ledger.vendors import SOURCES, VENDORS
-from projections import generations, replay
-from projections.projector import catch_up
-from projections.replay.planning import plan
-from projections.replay.scope import EVERYTHING
-from tests.deliveries import VAULT, delivery, issued, merged, redeemed, sample
+from projections import rebuild
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from projections.rebuild.estimate import plan
+from projections.rebuild.scope import EVERYTHING
+from tests.support.payloads import VAULT, delivery, issued, merged, redeemed, sample
 
 
 async def tell(connection: Connection, ledger: Ledger, *bodies: bytes) -> None:
@@ -28,7 +29,7 @@ def older(*kinds: str) -> Iterator[None]:
     capillary = VENDORS["capillary"]
     reduced = dataclasses.replace(capillary, kinds={k: v for k, v in capillary.kinds.items() if k not in kinds})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ledger.interpret.SOURCES", {**SOURCES, "capillary": reduced})
+        patch.setattr("ledger.intake.interpret.SOURCES", {**SOURCES, "capillary": reduced})
         yield
 
 
@@ -58,7 +59,7 @@ async def test_a_new_projection_and_newly_read_kinds_are_promoted_by_themselves(
 ) -> None:
     await old_data(connection, ledger)
 
-    report = await replay.rebuild(dsn)
+    report = await rebuild.rebuild(dsn)
 
     assert report.comparison is not None
     assert (report.promoted, report.refused, report.comparison.unexpected) == (True, None, 0)
@@ -79,7 +80,7 @@ async def test_a_difference_that_no_newly_read_event_explains_is_unexpected_stil
     await old_data(connection, ledger)
     await connection.execute("UPDATE accounts SET available = 8 WHERE account_id LIKE '%:2:%'")
 
-    report = await replay.rebuild(dsn)
+    report = await rebuild.rebuild(dsn)
 
     assert not report.promoted
     assert report.comparison is not None
@@ -94,7 +95,7 @@ async def test_a_fact_that_was_lost_is_unexpected_even_if_its_subject_has_newly_
     await old_data(connection, ledger)
     await connection.execute("UPDATE facts SET body = '{}' WHERE subject = 'capillary:9001:1'")
 
-    report = await replay.rebuild(dsn)
+    report = await rebuild.rebuild(dsn)
 
     assert not report.promoted
 
@@ -106,7 +107,7 @@ async def test_a_merge_that_is_newly_read_changes_both_customers_as_expected(
         await tell(connection, ledger, issued("a", 0, 1, 10), issued("b", 1, 2, 7), merged("c", 2, 1, 2))
         await catch_up(connection, ledger.ledger_id)
 
-    report = await replay.rebuild(dsn)
+    report = await rebuild.rebuild(dsn)
 
     assert report.comparison is not None
     assert (report.promoted, report.comparison.unexpected) == (True, 0)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.watchdog import Watchdog, watching
+from tests.support.watchdog import Watchdog, watching
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
 
-from tests import deliveries as d
+from tests.support import payloads as d
 
 DAY = 86_400
 OPERATIONS_MAX = 14

@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from ledger import registry
 from ledger.database import connect
-from projections.digest import digest
-from projections.replay import rebuild
-from tests.deliveries import issued, merged, redeemed
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from ledger.store import registry
+from projections.engine.digest import digest
+from projections.rebuild import rebuild
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import issued, merged, redeemed
 
 PARK = "INSERT INTO subjects VALUES ($1, 'account', $2, false, 'x', 4)"
 ANN, BOB = "capillary:9001:1", "capillary:9001:2"

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ledger import registry
 from ledger.errors import LedgerError
-from ledger.registry import KEY
-from service.admission import ADMISSIONS, Admission
-from service.answers import decode_cursor, read_int, read_time
-from service.app import ROUTES
-from service.house import _password
-from service.window.tlog import takes_gzip
-from tests.deliveries import sample
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from ledger.store import registry
+from ledger.store.registry import KEY
+from service.api.admission import ADMISSIONS, Admission
+from service.api.context import _password
+from service.api.tlog import takes_gzip
+from service.formatting import decode_cursor, read_int, read_time
+from service.server.app import ROUTES
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import sample
 
 NO_KEY_OF_OURS = f"ll_{'0' * 12}_{'A' * 43}"
 SECONDS_MAX = 5.0

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ledger import read
 from ledger.database import Connection
 from ledger.errors import LedgerBusy, LedgerUnavailable
-from ledger.identify import Delivery
-from ledger.personal import Part
-from ledger.registry import Ledger, create_ledger
-from service.appender import (
+from ledger.intake.identify import Delivery
+from ledger.privacy.redaction import Part
+from ledger.store import read
+from ledger.store.registry import Ledger, create_ledger
+from service.background.appender import (
     LEDGER_SHARE,
     PERSONS_PER_COMMIT_MAX,
     WAITING_BYTES_MAX,
@@ -20,7 +20,7 @@ from service.appender import (
     Queue,
     Waiting,
 )
-from tests.deliveries import VAULT, delivery, issued
+from tests.support.payloads import VAULT, delivery, issued
 
 SENDERS = 30
 ROUNDS = 4
@@ -66,7 +66,7 @@ async def test_a_sender_alone_is_answered_after_each_commit(connection: Connecti
 async def test_a_ledger_whose_lock_is_held_holds_up_no_other_ledger(
     connection: Connection, dsn: str, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.appender.LOCK_SECONDS_MAX", 1.0)
+    monkeypatch.setattr("service.background.appender.LOCK_SECONDS_MAX", 1.0)
     other = await create_ledger(connection, "other")
     async with appending(dsn) as (appender, _), connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(1819239276, $1)", ledger.ledger_id)

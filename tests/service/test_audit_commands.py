@@ -10,8 +10,8 @@ from typing import Any
 import loyalty_verify
 import pytest
 
-from service.embedded import EmbeddedPostgres
-from service.roles import DOES
+from service.database_roles import DOES
+from service.embedded.server import EmbeddedPostgres
 from tests.service.test_cli import ISSUED, loyalty, refusal
 
 CHECKS = {

@@ -4,11 +4,11 @@ import asyncio
 
 import asyncpg
 
-from ledger import registry
 from ledger.database import connect
+from ledger.store import registry
 from service.settings import Settings
-from tests.deliveries import issued
-from tests.service.house import MASTER_KEY, serving
+from tests.support.client import MASTER_KEY, serving
+from tests.support.payloads import issued
 
 WAIT_SECONDS_MAX = 30.0
 ATTESTED = "SELECT position FROM ledger.events WHERE kind = 'attested' ORDER BY position"

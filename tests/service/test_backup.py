@@ -11,23 +11,24 @@ import asyncpg
 import pytest
 
 import migrations
-from ledger.append import append
 from ledger.database import connect
-from ledger.heads import sign_head
-from ledger.registry import create_ledger
-from ledger.sealing import MasterKey
-from ledger.signer import Signer
-from ledger.vault import Vault
-from projections import generations, replay
-from projections.digest import digest
-from projections.projector import catch_up
-from service.auditing.verifying import verify_ledger
-from service.embedded import EmbeddedPostgres
-from service.embedded_cluster import WHEEL_BINARIES
-from service.embedded_user import wheel_folder
-from service.roles import apply_roles, create_roles
-from tests.deliveries import delivery, issued, sample
+from ledger.privacy.encryption import MasterKey
+from ledger.privacy.vault import Vault
+from ledger.store.append import append
+from ledger.store.registry import create_ledger
+from ledger.transparency.signer import Signer
+from ledger.transparency.tree_heads import sign_head
+from projections import rebuild
+from projections.engine import generations
+from projections.engine.digest import digest
+from projections.engine.worker import catch_up
+from service.audit.verify_ledger import verify_ledger
+from service.database_roles import apply_roles, create_roles
+from service.embedded.cluster import WHEEL_BINARIES
+from service.embedded.server import EmbeddedPostgres
+from service.embedded.system_user import wheel_folder
 from tests.service.test_cli import ROOT, clean_environment
+from tests.support.payloads import delivery, issued, sample
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 TEST_BINARIES = os.environ.get("LOYALTY_TEST_POSTGRES")
@@ -48,7 +49,7 @@ def cli(dsn: str, *arguments: str) -> None:
     """Run a command of ours on a database."""
     key = base64.b64encode(bytes(range(32))).decode()
     environment = clean_environment() | {"DATABASE_URL": dsn, "LOYALTY_MASTER_KEY": key}
-    command = [sys.executable, "-m", "service.cli", *arguments]
+    command = [sys.executable, "-m", "service.cli.main", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -83,7 +84,7 @@ async def test_a_backup_by_the_role_for_it_restores_to_a_ledger_that_verifies(tm
         await append(web, vault, ledger.ledger_id, [delivery(issued("a", 0, 1, 10)), delivery(issued("b", 1, 2, 5))])
         await append(web, vault, ledger.ledger_id, [delivery(sample("capillary", "customerAdded"))])
         await catch_up(web, ledger.ledger_id)
-        await replay.rebuild(login_dsn(owner, "web"))  # so that there are two generations, one of them retired
+        await rebuild.rebuild(login_dsn(owner, "web"))  # so that there are two generations, one of them retired
         await sign_head(web, signer, ledger)
         before = await digest(web, ledger.ledger_id)
         await web.close()

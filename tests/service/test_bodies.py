@@ -8,18 +8,18 @@ import zlib
 
 import pytest
 
-from ledger import registry
 from ledger.errors import CodingUnknown, DeliveryTooLarge
-from ledger.reading import BODY_BYTES_MAX
-from service import bodies
-from service.bodies import BodyBudget
-from service.codings import decoded
-from service.house import HOUSE
-from service.importing import zstd
+from ledger.parsing import BODY_BYTES_MAX
+from ledger.store import registry
+from service.api import bodies
+from service.api.bodies import BodyBudget
+from service.api.content_codings import decoded
+from service.api.context import HOUSE
+from service.importing.deliveries import zstd
 from service.settings import Settings
-from tests.deliveries import sample
-from tests.service.house import Neighbour, serving, until
 from tests.service.test_admission import KEYED, all_scopes, port_of
+from tests.support.client import Neighbour, serving, until
+from tests.support.payloads import sample
 
 ISSUED = sample("capillary", "pointsIssued")
 MARK = b"\xef\xbb\xbf"
@@ -174,7 +174,7 @@ async def test_large_unfinished_bodies_share_one_budget_and_small_ones_need_none
 async def test_refused_deliveries_are_told_once_a_minute_with_their_reasons(
     dsn: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.refusals.SECONDS_PER_LINE", 0.5)
+    monkeypatch.setattr("service.api.refusals.SECONDS_PER_LINE", 0.5)
     async with serving(dsn, "acme") as [acme]:
         of = acme.inbound["capillary"]
         for _ in range(20):
@@ -183,12 +183,14 @@ async def test_refused_deliveries_are_told_once_a_minute_with_their_reasons(
         await acme.client.post(f"/v1/hooks/{'0' * 32}", data=b"{}")
         await until(lambda: "too_large" in caplog.text)
 
-        lines = [record.getMessage() for record in caplog.records if record.name == "service.refusals"]
+        lines = [record.getMessage() for record in caplog.records if record.name == "service.api.refusals"]
         assert lines[0] == f"connection {of.connection_id}: a delivery was refused: credentials"
         assert len(lines) < 10
         assert "example" not in caplog.text
         assert "a-wrong-secret" not in caplog.text
-        assert all(record.levelno == logging.WARNING for record in caplog.records if record.name == "service.refusals")
+        assert all(
+            record.levelno == logging.WARNING for record in caplog.records if record.name == "service.api.refusals"
+        )
 
 
 async def test_a_list_that_is_read_slowly_as_csv_holds_no_connection_to_the_database(
@@ -200,7 +202,7 @@ async def test_a_list_that_is_read_slowly_as_csv_holds_no_connection_to_the_data
         begun.set()
         await go_on.wait()
 
-    monkeypatch.setattr("service.window.reconciliation.send", wait_for_the_reader)
+    monkeypatch.setattr("service.api.reconciliation.send", wait_for_the_reader)
     async with serving(dsn, "acme", settings=Settings(pool_size=1)) as [acme]:
         bearer = {"Authorization": f"Bearer {acme.key}"}
         path = "/v1/reconciliation/drift?format=csv&limit=5000"

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from ledger.append import append
 from ledger.database import Connection, connect
-from ledger.registry import Ledger
-from projections.as_of import position_at
-from projections.replay import rebuild
-from service.terms import set_terms
-from tests.deliveries import VAULT, delivery, issued, merged, received, redeemed, returned, sample, sent
-from tests.service.house import Neighbour, serving
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections.queries.as_of import position_at
+from projections.rebuild import rebuild
+from service.operations.programme_terms import set_terms
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import VAULT, delivery, issued, merged, received, redeemed, returned, sample, sent
 
 DAY = 86_400
 FIRST = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # tests.deliveries.START

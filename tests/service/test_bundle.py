@@ -14,23 +14,23 @@ import loyalty_verify
 import pytest
 from hypothesis import given, settings
 
-from ledger import heads
-from ledger.append import append
 from ledger.errors import RequestInvalid, SubjectUnknown
-from ledger.kept import read_kept
-from ledger.personal import MARKER
-from ledger.read import event_at
-from ledger.registry import Ledger, create_ledger
-from ledger.sealing import MasterKey
-from ledger.signer import Signer
-from ledger.vault import Vault
-from projections.projector import catch_up
-from service.auditing.attesting import attest, latest
-from service.auditing.bundle import Scope, write_bundle
-from service.auditing.verifying import verify_ledger
-from service.erasure import erase
-from tests.deliveries import capillary, delivery, issued, merged, redeemed, samples
-from tests.laws.histories import histories
+from ledger.privacy.encryption import MasterKey
+from ledger.privacy.redaction import MARKER
+from ledger.privacy.vault import Vault
+from ledger.store.append import append
+from ledger.store.read import event_at
+from ledger.store.registry import Ledger, create_ledger
+from ledger.transparency import tree_heads
+from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.signer import Signer
+from projections.engine.worker import catch_up
+from service.audit.attestation import attest, latest
+from service.audit.bundle import Scope, write_bundle
+from service.audit.verify_ledger import verify_ledger
+from service.operations.erase import erase
+from tests.properties.histories import histories
+from tests.support.payloads import capillary, delivery, issued, merged, redeemed, samples
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 VERIFIER = Path(loyalty_verify.__file__)
@@ -73,7 +73,7 @@ async def test_every_sample_in_a_bundle_is_verified_by_a_process_of_its_own(
     await attest(connection, Vault(MASTER_KEY), ledger)
 
     (tmp_path / "bundle.tar").write_bytes(await bundle(dsn, signer, ledger))
-    [key] = [one.key.write() for one in await heads.log_keys(connection, ledger.ledger_id)]
+    [key] = [one.key.write() for one in await tree_heads.log_keys(connection, ledger.ledger_id)]
     command = [sys.executable, "-I", str(VERIFIER), str(tmp_path / "bundle.tar"), "--key", key, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)  # noqa: ASYNC221
 
@@ -104,7 +104,7 @@ async def test_a_customer_and_a_range_are_proven_to_be_parts_of_the_same_tree(
     dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledger: Ledger, signer: Signer
 ) -> None:
     await tell(connection, ledger, [issued(f"e{n}", n, n % 3, 10) for n in range(300)])
-    kept = (await heads.sign_head(connection, signer, ledger)).note
+    kept = (await tree_heads.sign_head(connection, signer, ledger)).note
     await tell(connection, ledger, [redeemed("r1", 400, 1, 40), merged("m1", 500, 2, 1)])
 
     of_customer = verified(await bundle(dsn, signer, ledger, Scope("capillary:9001:1"), kept), kept)
@@ -210,7 +210,7 @@ async def test_a_live_check_says_whether_the_signers_memory_was_there(
     dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledger: Ledger, signer: Signer, tmp_path: Path
 ) -> None:
     await tell(connection, ledger, [issued("e1", 0, 1, 10)])
-    await heads.sign_head(connection, signer, ledger)
+    await tree_heads.sign_head(connection, signer, ledger)
 
     beside = await found_live(dsn, connection, ledger, signer)
     elsewhere = await found_live(dsn, connection, ledger, Signer(tmp_path / "elsewhere"))
@@ -243,7 +243,7 @@ async def test_a_checkpoint_that_somebody_kept_has_a_line_of_its_own(
     says: str | None,
 ) -> None:
     await tell(connection, ledger, [issued("e1", 0, 1, 10)])
-    kept = (await heads.sign_head(connection, signer, ledger)).note.replace(old, new, 1)
+    kept = (await tree_heads.sign_head(connection, signer, ledger)).note.replace(old, new, 1)
     await tell(connection, ledger, [issued("e2", 0, 1, 10)])
 
     live = await found_live(dsn, connection, ledger, signer, kept)

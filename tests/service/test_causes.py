@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from ledger.append import append
-from tests.deliveries import (
+from ledger.store.append import append
+from tests.service.test_reconciliation import LATER, chosen, listed
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import (
     VAULT,
     capillary,
     delivery,
@@ -18,8 +20,6 @@ from tests.deliveries import (
     sample,
     sent,
 )
-from tests.service.house import Neighbour, serving
-from tests.service.test_reconciliation import LATER, chosen, listed
 
 DAY = 86_400
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console
 
-from service.cli import main
-from service.commands import screen
-from service.demo import samples
+from service.cli import console
+from service.cli.demo import samples
+from service.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS_MAX = 60
@@ -95,7 +95,7 @@ class Served(NamedTuple):
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service on a free port; give its process and URL."""
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data", str(folder)]
+    command = [sys.executable, "-m", "service.cli.main", "serve", "--port", "0", "--data", str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -338,7 +338,7 @@ def test_a_command_that_is_not_understood_ends_with_two() -> None:
 
 
 def test_a_process_of_its_own_tells_a_mistake_without_a_traceback() -> None:
-    command = [sys.executable, "-m", "service.cli", "import", "--connection=none", "none"]
+    command = [sys.executable, "-m", "service.cli.main", "import", "--connection=none", "none"]
     environment = clean_environment() | {"DATABASE_URL": "postgresql://127.0.0.1:1/loyalty"}
 
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -397,7 +397,17 @@ def test_a_command_in_the_wrong_folder_makes_no_database(tmp_path: Path, argumen
 
 
 def test_a_service_that_stops_leaves_the_address_of_another(served: Served) -> None:
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--no-project", "--data", served.folder]
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli.main",
+        "serve",
+        "--port",
+        "0",
+        "--no-project",
+        "--data",
+        served.folder,
+    ]
     process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     second = process.stdout.readline().split()[-1]
@@ -481,8 +491,8 @@ def test_an_id_is_printed_in_one_piece_however_narrow_the_terminal_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connection_id = "4f" * 16
-    monkeypatch.setattr(screen, "OUT", Console(width=40))
+    monkeypatch.setattr(console, "OUT", Console(width=40))
 
-    screen.show_table(("connection_id", "source", "kind"), [(connection_id, "voucherify", "customer.loyalty.updated")])
+    console.show_table(("connection_id", "source", "kind"), [(connection_id, "voucherify", "customer.loyalty.updated")])
 
     assert connection_id in capsys.readouterr().out.split()

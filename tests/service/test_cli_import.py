@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from service.importing import zstd
-from tests.deliveries import issued, sample
+from service.importing.deliveries import zstd
 from tests.service.test_cli import ROOT, SAMPLES, Served, clean_environment, loyalty, refusal, serving
+from tests.support.payloads import issued, sample
 
 MARK = b"\xef\xbb\xbf"
 NOTHING = {"conflicts": 0, "unreadable": 0, "too_long": [], "unreadable_lines": []}
@@ -196,7 +196,7 @@ def test_no_process_is_started_for_a_small_file(served: Served, monkeypatch: pyt
 
 
 def test_a_large_file_is_imported_by_workers(served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("service.commands.files.LARGE_BYTES", 100)
+    monkeypatch.setattr("service.cli.files.LARGE_BYTES", 100)
     file = tmp_path / "large.ndjson.zst"
     file.write_bytes(zstd.compress(b"".join(b'{"large": %d}\n' % number for number in range(50))))
     connection = served.connection()["connection_id"]
@@ -208,7 +208,7 @@ def test_a_large_file_is_imported_by_workers(served: Served, monkeypatch: pytest
 
 def test_an_interrupted_import_says_what_is_stored_and_how_to_go_on(served: Served) -> None:
     connection = served.connection()["connection_id"]
-    command = (sys.executable, "-m", "service.cli", "import", "-", f"--connection={connection}", "--json")
+    command = (sys.executable, "-m", "service.cli.main", "import", "-", f"--connection={connection}", "--json")
     lines = [json.dumps({"interrupted": n}).encode() + b"\n" for n in range(2_500)]
     process = subprocess.Popen(
         [*command, "--data", served.folder], cwd=ROOT, env=clean_environment(),

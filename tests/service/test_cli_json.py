@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from service.cli import COMMANDS, command_for
-from tests.deliveries import issued
+from service.cli.main import COMMANDS, command_for
 from tests.service.test_cli import ROOT, SAMPLES, Served, clean_environment, loyalty, serving
+from tests.support.payloads import issued
 
 CUSTOMER = "capillary:150956:87884897"
 PROGRAMME = "capillary:150956:838"
@@ -215,7 +215,7 @@ def test_a_statement_that_cannot_be_read_to_its_end_prints_no_half_document(serv
 def test_what_runs_for_long_prints_one_document_when_it_is_ready(served: Served, tmp_path: Path, words: str) -> None:
     place = ["--folder", str(tmp_path)] if words.startswith("witness") else ["--data", served.folder]
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", *words.split(), "--json", *place],
+        [sys.executable, "-m", "service.cli.main", *words.split(), "--json", *place],
         cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert process.stdout is not None

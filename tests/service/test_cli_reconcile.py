@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from ledger.append import append
-from ledger.registry import Ledger
-from tests.deliveries import VAULT, delivery, issued, redeemed
+from ledger.store.append import append
+from ledger.store.registry import Ledger
 from tests.service.test_cli import Run, loyalty
+from tests.support.payloads import VAULT, delivery, issued, redeemed
 
 ANN = "capillary:9001:1:77:points"
 CHAIN = (

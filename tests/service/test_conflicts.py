@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from ledger import registry
-from ledger.append import append
 from ledger.database import connect
-from projections.projector import catch_up
-from projections.replay import rebuild
+from ledger.store import registry
+from ledger.store.append import append
+from projections.engine.worker import catch_up
+from projections.rebuild import rebuild
 from service.reconciliation.lists import Asked
 from service.reconciliation.unread import CONFLICTS, read_conflicts
-from tests.deliveries import VAULT, capillary, delivery, issued
-from tests.service.house import MASTER_KEY, Neighbour, serving
 from tests.service.test_periods import close
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import VAULT, capillary, delivery, issued
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 

@@ -1,7 +1,7 @@
 """What callers are told of a coupon: one thing under all its names, used, given back, used again."""
 
-from tests.deliveries import ORG, capillary, sample
-from tests.service.house import serving
+from tests.support.client import serving
+from tests.support.payloads import ORG, capillary, sample
 
 COUPON = "/v1/coupons/voucherify:-:v_Wn3RkB7xHc5TzQe9LmYd1VpJs8GfA2oU"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from service.demo import QUESTIONS, samples
+from service.cli.demo import QUESTIONS, samples
 from tests.service.test_cli import ROOT, clean_environment, loyalty
 
 FOLDERS = {"capillary", "voucherify", "ascenda", "fabric"}
@@ -58,7 +58,7 @@ def test_a_second_run_appends_nothing_and_keeps_the_key(folder: Path) -> None:
 
 async def test_what_it_suggests_to_ask_is_answered_until_it_is_stopped(folder: Path) -> None:
     demo = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service.cli", "demo", "--port", "0", "--data", str(folder),
+        sys.executable, "-m", "service.cli.main", "demo", "--port", "0", "--data", str(folder),
         cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE,
     )  # fmt: skip
     assert demo.stdout is not None

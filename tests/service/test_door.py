@@ -11,15 +11,15 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from standardwebhooks import Webhook
 
-from ledger import registry
 from ledger.credentials import make_secret
 from ledger.database import connect
 from ledger.errors import BadCredentials
-from ledger.reading import BODY_BYTES_MAX, without_white_space
-from ledger.registry import InboundConnection, Ledger
-from service.authentication import authenticate
-from tests.deliveries import sample
-from tests.service.house import MASTER_KEY, serving
+from ledger.parsing import BODY_BYTES_MAX, without_white_space
+from ledger.store import registry
+from ledger.store.registry import InboundConnection, Ledger
+from service.api.webhook_auth import authenticate
+from tests.support.client import MASTER_KEY, serving
+from tests.support.payloads import sample
 
 NOW = 1_800_000_000.0
 

@@ -15,8 +15,8 @@ import asyncpg
 import pytest
 
 from ledger.errors import EmbeddedPostgresFailed
-from service.embedded import EmbeddedPostgres
-from service.embedded_cluster import Cluster, unfinished
+from service.embedded.cluster import Cluster, unfinished
+from service.embedded.server import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"shared_buffers": "16MB"}
@@ -24,7 +24,7 @@ DEATH_SECONDS_MAX = 20
 USER_OF_THE_FOLDER = f"""
 import sys
 from pathlib import Path
-from service.embedded import EmbeddedPostgres
+from service.embedded.server import EmbeddedPostgres
 
 with EmbeddedPostgres.start(Path(sys.argv[1]), settings={SMALL!r}):
     print("in", flush=True)

@@ -1,7 +1,7 @@
 """A coupon, a tier and a membership past their end are answered as expired, wherever they are shown."""
 
-from tests.deliveries import START, capillary
-from tests.service.house import serving
+from tests.support.client import serving
+from tests.support.payloads import START, capillary
 
 DAY = 86_400_000
 ENDS = START + 30 * DAY

@@ -8,10 +8,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from ledger.errors import LedgerUnavailable
-from ledger.reading import BODY_BYTES_MAX
-from service.large import BYTES_AT_ONCE_MAX, WAITING_PER_LEDGER_MAX, LargeBodies
-from tests.service.house import serving
-from tests.watchdog import Watchdog
+from ledger.parsing import BODY_BYTES_MAX
+from service.api.large_bodies import BYTES_AT_ONCE_MAX, WAITING_PER_LEDGER_MAX, LargeBodies
+from tests.support.client import serving
+from tests.support.watchdog import Watchdog
 
 
 def event(unit: bytes, joined: bytes, size: int, head: bytes = b"[", tail: bytes = b"]") -> bytes:

@@ -4,15 +4,15 @@ import json
 import re
 from typing import Any
 
-from projections.catalogue import PROJECTIONS
-from projections.explain import name_of_rule
-from projections.sentences import SENTENCES
-from service.answers import encode
-from service.commands.explaining import explained, told
-from service.window.reading import Reader, Times
-from tests.deliveries import capillary, expired, issued, redeemed, sample
-from tests.service.house import Neighbour, serving
+from projections.queries.explain import name_of_rule
+from projections.queries.fact_sentences import SENTENCES
+from projections.registry import PROJECTIONS
+from service.api.requests import Reader, Times
+from service.cli.explain import explained, told
+from service.formatting import encode
 from tests.service.test_both_times import ANN, DAY, FIRST, noon
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import capillary, expired, issued, redeemed, sample
 
 WORDS = """\
 Account capillary:9001:1:77:points at 2023-12-14 22:13:20Z: 130 points available.

@@ -11,23 +11,24 @@ import asyncpg
 import pytest
 
 import migrations
-from ledger import heads, read
-from ledger.append import append
-from ledger.checkpoints import write_hash
 from ledger.database import Connection, connect
 from ledger.errors import ExportWrong, MasterKeyWrong
-from ledger.identify import Origin, identify
-from ledger.kept import read_kept
-from ledger.registry import Ledger, create_ledger
-from ledger.sealing import MasterKey
-from ledger.signer import Signer
-from ledger.vault import Vault
-from projections import generations
-from projections.digest import digest
-from projections.projector import catch_up
-from service.embedded import EmbeddedPostgres
-from service.exported import compare, restore, write_export, written
-from tests.deliveries import delivery, issued, sample, samples
+from ledger.intake.identify import Origin, identify
+from ledger.privacy.encryption import MasterKey
+from ledger.privacy.vault import Vault
+from ledger.store import read
+from ledger.store.append import append
+from ledger.store.registry import Ledger, create_ledger
+from ledger.transparency import tree_heads
+from ledger.transparency.checkpoints import write_hash
+from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.signer import Signer
+from projections.engine import generations
+from projections.engine.digest import digest
+from projections.engine.worker import catch_up
+from service.embedded.server import EmbeddedPostgres
+from service.importing.exported_ledger import compare, restore, write_export, written
+from tests.support.payloads import delivery, issued, sample, samples
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 OTHER_KEY = MasterKey(bytes(32))
@@ -254,9 +255,9 @@ async def test_a_ledger_that_is_put_back_is_compared_with_checkpoints_that_were_
 ) -> None:
     signer = Signer(tmp_path / "signer", site="logs.example")
     await fill(connection, ledger)
-    first = await heads.sign_head(connection, signer, ledger)
+    first = await tree_heads.sign_head(connection, signer, ledger)
     await append(connection, Vault(MASTER_KEY), ledger.ledger_id, [delivery(issued("later", 0, 1, 10))])
-    second = await heads.sign_head(connection, signer, ledger)
+    second = await tree_heads.sign_head(connection, signer, ledger)
     restored = await restore(
         connection, io.BytesIO(await exported(connection, ledger)), "copy", MASTER_KEY, MASTER_KEY, quiet
     )

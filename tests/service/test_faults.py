@@ -26,21 +26,22 @@ import pytest
 from aiohttp import web
 
 import migrations
-from ledger import registry
-from ledger.append import append
+from benchmarks.history import history
+from benchmarks.simulation import Mix
 from ledger.database import connect
 from ledger.errors import LedgerError
-from projections import generations, promotion, replay
-from projections.digest import digest
-from projections.projector import catch_up
-from projections.replay import cutting, filling
-from service.app import make_app
-from service.embedded import EmbeddedPostgres
+from ledger.store import registry
+from ledger.store.append import append
+from projections import rebuild
+from projections.engine import generations, promotion
+from projections.engine.digest import digest
+from projections.engine.worker import catch_up
+from projections.rebuild import partition, pipeline
+from service.embedded.server import EmbeddedPostgres
+from service.server.app import make_app
 from service.settings import Settings
-from tests.bench.history import history
-from tests.bench.world import Mix
-from tests.deliveries import VAULT, delivery, issued
-from tests.service.house import MASTER_KEY
+from tests.support.client import MASTER_KEY
+from tests.support.payloads import VAULT, delivery, issued
 
 KILLS = 40
 PAUSE_SECONDS_MAX = 0.5
@@ -53,7 +54,7 @@ LOST = (OSError, *DRIVER, LedgerError, TimeoutError)
 
 def rebuild_for_ever(dsn: str, told: str) -> None:
     """Rebuild, promote, and now and then go back, in small parts, by two workers or alone, whatever fails."""
-    cutting.EVENTS_PER_PART = cutting.FACTS_PER_PART = 40
+    partition.EVENTS_PER_PART = partition.FACTS_PER_PART = 40
     rounds = random.SystemRandom().randrange(4)
 
     def tell(_stage: str, _done: int, _of: int) -> None:
@@ -62,10 +63,10 @@ def rebuild_for_ever(dsn: str, told: str) -> None:
 
     while True:
         rounds += 1
-        filling.ALONE_MAX = 0 if rounds % 2 else 1_000_000
+        pipeline.ALONE_MAX = 0 if rounds % 2 else 1_000_000
         try:
             source: Any = "facts" if rounds % 4 < 2 else "ledger"
-            report = asyncio.run(replay.rebuild(dsn, source=source, workers=2, progress=tell))
+            report = asyncio.run(rebuild.rebuild(dsn, source=source, workers=2, progress=tell))
             assert report.differing == {}, report.differing
             with Path(f"{told}.promoted").open("a") as file:
                 file.write(f"{report.generation}\n")
@@ -229,7 +230,7 @@ async def test_forty_kills_leave_whole_generations_and_the_rows_of_a_clean_rebui
 
         assert _wrong(tmp_path) == []
         print("answers", _answers(tmp_path), "promoted", _read(tmp_path, "rebuild.promoted").split())
-        clean = await replay.rebuild(dsn)
+        clean = await rebuild.rebuild(dsn)
         assert (clean.differing, clean.promoted) == ({}, True)
         connection = await connect(dsn)
         assert (await digest(connection, still, untimed=True)).digest == expected

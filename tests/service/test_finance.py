@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from service.terms import set_terms
-from tests.deliveries import VAULT, issued, merged, received, redeemed, redemption_reversed, returned, sent
-from tests.service.house import Neighbour, serving
+from service.operations.programme_terms import set_terms
 from tests.service.test_both_times import DAY, HISTORY, LATER, noon
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import VAULT, issued, merged, received, redeemed, redemption_reversed, returned, sent
 
 PROGRAMME = "capillary:9001:77"
 

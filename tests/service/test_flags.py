@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from ledger.database import Connection
-from ledger.registry import Ledger
-from projections.catalogue import PROJECTIONS
+from ledger.store.registry import Ledger
+from projections.registry import PROJECTIONS
 from service.reconciliation.catalogue import LISTS
 from service.reconciliation.flags import FLAGS, STATEMENTS
-from tests.deliveries import capillary, issued, redeemed, sample
-from tests.service.house import Neighbour, serving
 from tests.service.test_reconciliation import LATER, plan_of
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import capillary, issued, redeemed, sample
 
 # True or false, and nothing that somebody should look at.
 NO_FLAGS = {

@@ -12,16 +12,16 @@ import asyncpg
 import loyalty_verify
 import pytest
 
-from ledger import heads
-from ledger.registry import Ledger
-from ledger.signer import Signer
-from ledger.vault import Vault
-from projections.digest import digested_tables
-from service.auditing.attesting import attest
-from service.auditing.bundle import Scope
-from tests.deliveries import issued, merged, redeemed, samples
+from ledger.privacy.vault import Vault
+from ledger.store.registry import Ledger
+from ledger.transparency import tree_heads
+from ledger.transparency.signer import Signer
+from projections.engine.digest import digested_tables
+from service.audit.attestation import attest
+from service.audit.bundle import Scope
 from tests.service.test_bundle import MASTER_KEY, bundle, tell, verified, wrong
 from tests.service.test_hostile_bundles import members_of, packed
+from tests.support.payloads import issued, merged, redeemed, samples
 
 MUTATIONS = 250  # of each kind, of each of three bundles
 OF_THE_BUNDLE = {"made_at", "customer", "parked", "subject_kinds"}  # in the manifest: nothing is shown by them
@@ -39,10 +39,10 @@ async def bundles(
     await tell(
         connection, ledger, [issued(f"e{n}", n, n % 3, 10, bill=f"b{n}", lapses="2099-12-31") for n in range(60)]
     )
-    kept = (await heads.sign_head(connection, signer, ledger)).note
+    kept = (await tree_heads.sign_head(connection, signer, ledger)).note
     await tell(connection, ledger, [redeemed("r1", 400, 1, 40, "r1"), merged("m1", 500, 2, 0)])
     await attest(connection, Vault(MASTER_KEY), ledger)
-    [key] = [one.key.write() for one in await heads.log_keys(connection, ledger.ledger_id)]
+    [key] = [one.key.write() for one in await tree_heads.log_keys(connection, ledger.ledger_id)]
     scopes = {"whole": Scope(), "customer": Scope("capillary:9001:1"), "range": Scope(positions=(3, 90))}
     return {name: (await bundle(dsn, signer, ledger, scope, kept), kept, key) for name, scope in scopes.items()}
 

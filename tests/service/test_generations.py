@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-from ledger import registry
 from ledger.database import connect
-from tests.deliveries import issued
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from ledger.store import registry
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import issued
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 

@@ -17,11 +17,11 @@ import loyalty_verify
 import pytest
 
 from ledger.facts.accounts import Redeemed
-from ledger.registry import Ledger
-from ledger.signer import Signer
+from ledger.store.registry import Ledger
+from ledger.transparency.signer import Signer
 from projections.accounts import ACCOUNTS
-from tests.deliveries import issued, redeemed
 from tests.service.test_bundle import bundle, tell, verified, wrong
+from tests.support.payloads import issued, redeemed
 
 VERIFIER = Path(loyalty_verify.__file__)
 

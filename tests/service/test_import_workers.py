@@ -5,17 +5,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from ledger import read, registry
-from ledger.append import append
 from ledger.database import Connection
 from ledger.errors import LedgerError, LedgerUnavailable
-from ledger.registry import InboundConnection, Ledger, create_ledger
-from ledger.sealing import MasterKey
-from ledger.vault import Vault
-from service.import_workers import Task, import_by_workers
-from service.importing import LINES_PER_BLOCK_MAX, Summary, import_lines
-from service.splitting import Line
-from tests.deliveries import delivery, issued
+from ledger.privacy.encryption import MasterKey
+from ledger.privacy.vault import Vault
+from ledger.store import read, registry
+from ledger.store.append import append
+from ledger.store.registry import InboundConnection, Ledger, create_ledger
+from service.importing.deliveries import LINES_PER_BLOCK_MAX, Summary, import_lines
+from service.importing.split import Line
+from service.importing.worker_pool import Task, import_by_workers
+from tests.support.payloads import delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 LINES = 2 * LINES_PER_BLOCK_MAX + 17

@@ -4,12 +4,12 @@ import json
 import re
 from typing import Any
 
-from ledger import registry
 from ledger.database import Connection
-from ledger.registry import SCOPES
-from projections import replay
-from tests.deliveries import issued, merged, redeemed, samples
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from ledger.store import registry
+from ledger.store.registry import SCOPES
+from projections import rebuild
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import issued, merged, redeemed, samples
 
 ZEBRA, QUOKKA = "zebra", "quokka"
 QUERIES: dict[str, list[dict[str, str]]] = {
@@ -49,7 +49,7 @@ async def quokka_lives_here(connection: Connection, zebra: Neighbour, quokka: Ne
         await zebra.deliver(body)
     for one in (zebra, quokka):
         await one.ask_now("/v1/projections")
-    assert (await replay.rebuild(zebra.dsn, expect=("accounts",), to_promote=False)).comparison is not None
+    assert (await rebuild.rebuild(zebra.dsn, expect=("accounts",), to_promote=False)).comparison is not None
     # As if quokka's rows had come out otherwise, in a rebuild that was made for quokka alone.
     await connection.execute(
         """UPDATE projections.generations SET scope = '{"ledgers": ["quokka"]}',

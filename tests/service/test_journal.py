@@ -13,14 +13,14 @@ import pytest
 from beancount import loader
 from beancount.core.data import Balance, Transaction
 
-from projections.movements import Ask
-from service.closing import close_period, liability
-from service.journal import to_beancount, to_csv, to_ndjson
-from service.liability import Liability
-from service.terms import set_terms
-from tests.deliveries import VAULT, issued, merged, received, redeemed, returned, sent
-from tests.service.house import Neighbour, serving
+from projections.queries.roll_forward import Ask
+from service.finance.export_formats import to_beancount, to_csv, to_ndjson
+from service.finance.liability import Liability
+from service.finance.periods import close_period, liability
+from service.operations.programme_terms import set_terms
 from tests.service.test_finance import PROGRAMME
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import VAULT, issued, merged, received, redeemed, returned, sent
 
 DAY = 86_400
 HISTORY = (
@@ -117,7 +117,7 @@ async def loyalty(dsn: str, *arguments: str) -> tuple[int | None, str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "service.cli",
+        "service.cli.main",
         *arguments,
         env=environment,
         stdout=asyncio.subprocess.PIPE,

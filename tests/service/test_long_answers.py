@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from ledger.append import append
-from service.window import orders, periods, subjects
-from tests.deliveries import VAULT, capillary, delivery, issued, redeemed, sample
-from tests.service.house import Neighbour, serving
+from ledger.store.append import append
+from service.api import orders, periods, subjects
 from tests.service.test_periods import close
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import VAULT, capillary, delivery, issued, redeemed, sample
 
 DAY = 86_400
 

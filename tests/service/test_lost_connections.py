@@ -11,11 +11,11 @@ import pytest
 
 import migrations
 from ledger.database import Session, connect
-from service.embedded import EmbeddedPostgres
+from service.embedded.server import EmbeddedPostgres
 from service.settings import Settings
-from tests.deliveries import SAMPLES
-from tests.proxy import Proxy, proxied
-from tests.service.house import Neighbour, serving
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import SAMPLES
+from tests.support.proxy import Proxy, proxied
 
 BODY = (SAMPLES / "capillary" / "pointsIssued.json").read_bytes()
 ANSWER_SECONDS_MAX = 5.5  # promised are 5

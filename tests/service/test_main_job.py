@@ -3,8 +3,8 @@
 import asyncpg
 import pytest
 
-from tests.deliveries import SAMPLES, sample, samples
-from tests.service.house import serving
+from tests.support.client import serving
+from tests.support.payloads import SAMPLES, sample, samples
 
 ACCOUNT = "/v1/accounts/capillary:150956:87884897:838:points"
 

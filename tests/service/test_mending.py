@@ -5,12 +5,12 @@ import json
 import pytest
 
 from ledger.database import Connection
-from ledger.registry import Ledger, create_connection
-from ledger.sealing import MasterKey
-from service.importing import Summary, import_lines
-from service.mending import MARKDOWN_ESCAPE, MISSING_BRACE, TRAILING_COMMA, mend
-from service.splitting import Line
-from tests.deliveries import VAULT, sample
+from ledger.privacy.encryption import MasterKey
+from ledger.store.registry import Ledger, create_connection
+from service.importing.deliveries import Summary, import_lines
+from service.importing.json_repair import MARKDOWN_ESCAPE, MISSING_BRACE, TRAILING_COMMA, mend
+from service.importing.split import Line
+from tests.support.payloads import VAULT, sample
 
 # As Fabric's documents print a payload (004), and Ascenda's one of theirs (000), shortened.
 FABRIC = (

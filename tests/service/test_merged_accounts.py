@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.deliveries import issued, merged, sample
-from tests.service.house import serving
+from tests.support.client import serving
+from tests.support.payloads import issued, merged, sample
 
 
 @pytest.mark.parametrize(("victim", "survivor"), [(4, 5), (5, 4)])

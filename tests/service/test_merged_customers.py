@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from projections.replay import rebuild
-from tests.deliveries import ORG, PROGRAMME, START, capillary, issued
-from tests.service.house import serving
+from projections.rebuild import rebuild
 from tests.service.test_own_acts import WORDS, act
+from tests.support.client import serving
+from tests.support.payloads import ORG, PROGRAMME, START, capillary, issued
 
 VICTIM, SURVIVOR, FIRST = (f"capillary:{ORG}:{customer}" for customer in (4, 5, 1))
 MERGED_AT = "2023-11-14T23:13:20Z"

@@ -2,10 +2,10 @@
 
 import json
 
-from projections.replay import rebuild
-from tests.deliveries import capillary, issued, merged, received, redeemed, sample, sent
-from tests.service.house import Neighbour, serving
+from projections.rebuild import rebuild
 from tests.service.test_own_acts import WORDS, act
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import capillary, issued, merged, received, redeemed, sample, sent
 
 DAY = 86_400
 ANN, BOB = "/v1/customers/capillary:9001:1", "/v1/customers/capillary:9001:2"

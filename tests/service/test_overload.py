@@ -6,9 +6,9 @@ import time
 import orjson
 
 from ledger.database import connect
-from service.overload import WAIT_SECONDS_MAX
-from tests.deliveries import SAMPLES
-from tests.service.house import serving
+from service.api.overload import WAIT_SECONDS_MAX
+from tests.support.client import serving
+from tests.support.payloads import SAMPLES
 
 BODY = (SAMPLES / "capillary" / "pointsIssued.json").read_bytes()
 HOLD_APPENDS = "SELECT pg_advisory_xact_lock(1819239276, $1)"

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from ledger import registry
 from ledger.database import connect
 from ledger.errors import RequestInvalid
-from ledger.registry import Ledger
-from ledger.vendors.own import KINDS
-from projections.replay import rebuild
-from service import acts
-from tests.deliveries import VAULT, issued, merged, redeemed, sample
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from ledger.store import registry
+from ledger.store.registry import Ledger
+from ledger.vendors.internal import KINDS
+from projections.rebuild import rebuild
+from service.operations import record
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import VAULT, issued, merged, redeemed, sample
 
 ANN, BOB = "/v1/accounts/capillary:9001:1:77:points", "/v1/accounts/capillary:9001:2:77:points"
 WORDS = {"author": "a clerk", "reason": "two people after all"}
@@ -101,4 +101,4 @@ async def test_a_refund_is_due_until_it_is_posted_and_is_posted_once(dsn: str) -
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_an_act_that_nobody_could_read_is_refused_before_it_is_appended(kind: str) -> None:
     with pytest.raises(RequestInvalid):
-        acts.act(VAULT, Ledger(1, "acme"), kind, customer=[], period=2023, programme=None)
+        record.act(VAULT, Ledger(1, "acme"), kind, customer=[], period=2023, programme=None)

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from ledger import registry
-from projections.replay import rebuild
-from tests.deliveries import issued, merged, redeemed
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from ledger.store import registry
+from projections.rebuild import rebuild
 from tests.service.test_finance import moved
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import issued, merged, redeemed
 
 DAY = 86_400
 NOVEMBER = {"from": "2023-11-01", "to": "2023-11-30", "by": "month"}

@@ -8,18 +8,18 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from ledger import registry
-from ledger.append import append
 from ledger.database import connect
-from ledger.registry import Ledger
-from ledger.vault import Vault
-from projections.digest import digest
-from service.embedded_cluster import WHEEL_BINARIES
-from service.embedded_user import wheel_folder
-from service.erasure import erase_requested
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections.engine.digest import digest
+from service.embedded.cluster import WHEEL_BINARIES
+from service.embedded.system_user import wheel_folder
+from service.operations.erase import erase_requested
 from service.settings import Settings
-from tests.deliveries import SAMPLES, VAULT, capillary, delivery, issued, merged, sample
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import SAMPLES, VAULT, capillary, delivery, issued, merged, sample
 
 # Written down from the samples by hand: keys that name a person, or what belongs to one.
 PERSONAL_KEYS = {

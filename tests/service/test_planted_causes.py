@@ -9,14 +9,14 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ledger.append import append
 from ledger.database import Connection
-from ledger.registry import Ledger
-from projections.projector import catch_up
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections.engine.worker import catch_up
 from service.reconciliation.catalogue import LISTS
 from service.reconciliation.lists import Asked, Item
-from tests.deliveries import START, VAULT, delivery
 from tests.service.planting import FAULTS, Story, story
+from tests.support.payloads import START, VAULT, delivery
 
 HISTORIES = int(os.environ.get("LOYALTY_PLANTED_HISTORIES", 5 * len(FAULTS)))
 SEED = int(os.environ.get("LOYALTY_PLANTED_SEED", 1))

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from tests.deliveries import activity, capillary, issued, received, redeemed, sent
-from tests.service.house import Neighbour, serving
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import activity, capillary, issued, received, redeemed, sent
 
 ANN = "/v1/accounts/capillary:9001:1:77:points"
 

@@ -5,17 +5,17 @@ from random import Random
 
 import pytest
 
-from ledger.append import append
 from ledger.database import Connection
-from ledger.registry import Ledger
+from ledger.store.append import append
+from ledger.store.registry import Ledger
 from ledger.vendors import VENDORS
-from projections.projector import catch_up
-from tests.deliveries import VAULT, capillary, delivery, issued
-from tests.ledger.vendors.golden import samples
-from tests.mutations import damaged, muddled, planted, written
-from tests.poison import poison
-from tests.service.house import serving
+from projections.engine.worker import catch_up
 from tests.service.test_adjustments import ACCOUNT, WORDS, key_of, post
+from tests.support.client import serving
+from tests.support.golden import samples
+from tests.support.mutations import damaged, muddled, planted, written
+from tests.support.payloads import VAULT, capillary, delivery, issued
+from tests.support.poison import poison
 
 SAMPLES = [sample for sample in samples() if sample.parent.name in VENDORS]
 PARKED = "SELECT subject, parked FROM subjects WHERE parked IS NOT NULL"

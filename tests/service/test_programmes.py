@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from ledger import registry
 from ledger.database import connect
-from tests.deliveries import issued, redeemed
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from ledger.store import registry
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import issued, redeemed
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 TERMS: dict[str, Any] = {

@@ -8,14 +8,14 @@ import signal
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from ledger import registry
 from ledger.database import connect
-from projections import advance
-from service.app import make_app
-from service.projecting import beside
+from ledger.store import registry
+from projections.engine import advance
+from service.server.app import make_app
+from service.server.projector_process import beside
 from service.settings import Settings
-from tests.deliveries import issued
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import issued
 
 
 async def test_rows_follow_beside_the_door_and_go_on_when_the_projector_is_killed(dsn: str) -> None:

@@ -12,20 +12,20 @@ import asyncpg
 import pytest
 
 import migrations
-from ledger.append import append
+from benchmarks.history import history
+from benchmarks.simulation import Mix, Sent
 from ledger.database import connect
 from ledger.errors import LedgerUnavailable
-from ledger.registry import create_ledger
-from projections import advance, generations, projector, states
-from projections.digest import digest
-from projections.memory import Memory
-from projections.projector import Projector, catch_up
-from projections.replay import rebuild
-from service.embedded import EmbeddedPostgres
-from tests.bench.history import history
-from tests.bench.world import Mix, Sent
-from tests.deliveries import VAULT, delivery
+from ledger.store.append import append
+from ledger.store.registry import create_ledger
+from projections.engine import advance, generations, snapshots, worker
+from projections.engine.cache import Memory
+from projections.engine.digest import digest
+from projections.engine.worker import Projector, catch_up
+from projections.rebuild import rebuild
+from service.embedded.server import EmbeddedPostgres
 from tests.service.test_faults import SMALL, Scene
+from tests.support.payloads import VAULT, delivery
 
 ROUNDS = 24
 EVENTS_PER_ROUND = 60
@@ -38,8 +38,8 @@ def project_for_ever(dsn: str) -> None:
     """Project in small batches, remembering little, and giving up soon what stands still."""
     advance.EVENTS_PER_BATCH_MIN, advance.EVENTS_PER_BATCH_MAX = 10, 40
     advance.bound_pauses.__defaults__ = (PAUSE_SECONDS_MAX,)
-    states.FACTS_PER_STATE = 7
-    projector.RETRY_SECONDS = 0.1
+    snapshots.FACTS_PER_STATE = 7
+    worker.RETRY_SECONDS = 0.1
     Memory.__init__.__defaults__ = (60,)
     asyncio.run(Projector(dsn).run())
 

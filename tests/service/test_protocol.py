@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 
 from ledger.errors import BadCredentials
-from service import protocol
-from service.app import explain_errors
-from service.bodies import BodyBudget, read_body
-from service.protocol import TOO_MANY, Connections, Runner
-from tests.service.house import until
+from service.api.bodies import BodyBudget, read_body
+from service.server import protocol
+from service.server.app import explain_errors
+from service.server.protocol import TOO_MANY, Connections, Runner
+from tests.support.client import until
 
 SECRET = b"ann@example.com"
 MALFORMED = [

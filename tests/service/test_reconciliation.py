@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from ledger.database import Connection, connect
-from ledger.registry import Ledger
+from ledger.store.registry import Ledger
+from service.operations.programme_terms import set_terms
 from service.reconciliation.catalogue import LISTS
+from service.reconciliation.documents import cell_of
 from service.reconciliation.lists import Asked
-from service.reconciliation.showing import cell_of
 from service.reconciliation.silence import SILENCE, silence
-from service.terms import set_terms
-from tests.deliveries import (
+from tests.support.client import Neighbour, serving
+from tests.support.payloads import (
     ORG,
     PROGRAMME,
     START,
@@ -30,7 +31,6 @@ from tests.deliveries import (
     sample,
     sent,
 )
-from tests.service.house import Neighbour, serving
 
 ANN = "capillary:9001:1:77:points"
 LATER = "2030-01-01T00:00:00Z"  # long after the histories told here

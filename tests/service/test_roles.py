@@ -6,14 +6,14 @@ import asyncpg
 import pytest
 
 import migrations
-from ledger.append import append
 from ledger.database import connect
 from ledger.errors import RoleTooPowerful
-from ledger.registry import Ledger
-from projections.projector import catch_up
-from service.app import check_role
-from service.roles import DOES, apply_roles
-from tests.deliveries import VAULT, delivery, issued
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections.engine.worker import catch_up
+from service.database_roles import DOES, apply_roles
+from service.server.app import check_role
+from tests.support.payloads import VAULT, delivery, issued
 
 
 async def login(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str, grants: str, which: str = "") -> str:

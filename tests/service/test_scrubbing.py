@@ -3,18 +3,18 @@
 import shutil
 from pathlib import Path
 
-from ledger.append import append
 from ledger.database import connect
-from ledger.registry import create_ledger
-from ledger.vault import Vault
-from projections import generations
-from projections.projector import catch_up
-from service.embedded import EmbeddedPostgres
-from service.erasure import erase
-from service.place import Place
-from service.scrubbing import scrub
+from ledger.privacy.vault import Vault
+from ledger.store.append import append
+from ledger.store.registry import create_ledger
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from service.background.erased_key_scrubber import scrub
+from service.embedded.server import EmbeddedPostgres
+from service.environment import Place
+from service.operations.erase import erase
 from service.settings import Settings
-from tests.deliveries import capillary, delivery
+from tests.support.payloads import capillary, delivery
 
 SMALL = {"shared_buffers": "16MB"}
 OF_ANN = "SELECT wrapped FROM ledger.personal_keys WHERE subject = 'capillary:9001:1'"

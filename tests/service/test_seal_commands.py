@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger.checkpoints import Checkpoint
 from ledger.merkle import root_of
-from ledger.notes import VerifierKey, read_note, verify
-from service.embedded import EmbeddedPostgres
+from ledger.transparency.checkpoints import Checkpoint
+from ledger.transparency.signed_notes import VerifierKey, read_note, verify
+from service.embedded.server import EmbeddedPostgres
 from tests.service.test_cli import ISSUED, ROOT, clean_environment, loyalty, refusal
 
 
@@ -38,7 +38,7 @@ def _fill(place: tuple[str, str]) -> None:
 @contextmanager
 def a_witness(folder: Path, log: str) -> Iterator[tuple[str, str]]:
     """Run a witness that knows one log; give its key and its URL."""
-    command = [sys.executable, "-m", "service.cli", "witness", "--name", "witness.example/w1"]
+    command = [sys.executable, "-m", "service.cli.main", "witness", "--name", "witness.example/w1"]
     command += ["--folder", str(folder), "--log", log, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=clean_environment()) as process:
         assert process.stdout

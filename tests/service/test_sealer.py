@@ -11,22 +11,24 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from ledger import clock, heads, registry
-from ledger.append import append
-from ledger.checkpoints import Checkpoint
+from ledger import clock
 from ledger.database import Connection
 from ledger.errors import SignerUnknown
 from ledger.merkle import root_of
-from ledger.notes import Note, read_note, verify
-from ledger.registry import Ledger
-from ledger.signer import Signer
-from ledger.witness import Request, Witness
-from service import sealer
-from service.app import make_app
+from ledger.store import registry
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from ledger.transparency import tree_heads
+from ledger.transparency.checkpoints import Checkpoint
+from ledger.transparency.signed_notes import Note, read_note, verify
+from ledger.transparency.signer import Signer
+from ledger.transparency.witness import Request, Witness
+from service.api.witness_app import make_witness_app
+from service.background import sealer
+from service.server.app import make_app
 from service.settings import Settings
-from service.witnessing import make_witness_app
-from tests.deliveries import VAULT, delivery, issued
-from tests.service.house import MASTER_KEY
+from tests.support.client import MASTER_KEY
+from tests.support.payloads import VAULT, delivery, issued
 
 WAIT_SECONDS_MAX = 30.0
 
@@ -60,7 +62,7 @@ async def until(look: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def size_of(connection: Connection, ledger: Ledger) -> int:
-    signed = await heads.latest_checkpoint(connection, ledger.ledger_id)
+    signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
     return 0 if signed is None else signed.size
 
 
@@ -157,7 +159,7 @@ async def test_an_old_event_that_was_changed_is_found_without_asking_and_signing
         await connection.execute(change, entry + b" ")
 
         async def problem() -> Any:
-            return await heads.problem_of(connection, ledger.ledger_id)
+            return await tree_heads.problem_of(connection, ledger.ledger_id)
 
         found = await until(problem)
         assert found.detail.endswith("(position 300 does not have its hash)")
@@ -165,7 +167,7 @@ async def test_an_old_event_that_was_changed_is_found_without_asking_and_signing
         restoring = await connection.fetchval("SELECT clock_timestamp()")
         await connection.execute(change, entry)
         await until_size(connection, ledger, 601)
-        signed = await heads.latest_checkpoint(connection, ledger.ledger_id)
+        signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
         assert signed is not None
         assert signed.signed_at > restoring
         await connection.execute("ALTER TABLE ledger.tiles DISABLE TRIGGER ALL")
@@ -252,12 +254,12 @@ async def test_a_ledger_that_nobody_else_seals_has_a_problem_without_its_signer(
 ) -> None:
     monkeypatch.setattr(sealer, "SIGNED_ELSEWHERE_SECONDS", 0.2)
     await append_events(connection, ledger, 1)
-    await heads.sign_head(connection, Signer(tmp_path / "lost", site="logs.example"), ledger)
+    await tree_heads.sign_head(connection, Signer(tmp_path / "lost", site="logs.example"), ledger)
     await append_events(connection, ledger, 1, "later")
     async with sealing(dsn, tmp_path, checkpoint_seconds=0):
 
         async def problem() -> Any:
-            return await heads.problem_of(connection, ledger.ledger_id)
+            return await tree_heads.problem_of(connection, ledger.ledger_id)
 
         assert (await until(problem)).kind == "HeadForgotten"
 
@@ -284,7 +286,7 @@ async def test_of_two_signers_that_begin_at_once_one_signs(
     monkeypatch.setattr(Signer, "sign", sign_late)
 
     with pytest.raises(SignerUnknown):
-        await heads.sign_head(connection, other, ledger)
+        await tree_heads.sign_head(connection, other, ledger)
 
     assert await connection.fetchval("SELECT count(*) FROM ledger.checkpoints") == 0
 
@@ -326,7 +328,7 @@ async def test_an_old_copy_is_told_by_the_witness_that_has_seen_more(
 ) -> None:
     await append_events(connection, ledger, 5)
     old = Signer(tmp_path / "old", site="logs.example")
-    await heads.sign_head(connection, old, ledger)
+    await tree_heads.sign_head(connection, old, ledger)
     [log] = old.keys("logs.example/acme")
     async with a_witness(tmp_path / "witness") as (witness, url):
         witness.trust(log.public)

@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 
 import migrations
-from ledger import heads, registry
-from ledger.append import append
-from ledger.bindings import bind
 from ledger.database import Connection, connect
 from ledger.errors import BadCredentials, ConnectionUnknown, MasterKeyWrong
-from ledger.registry import Ledger
-from ledger.sealing import MasterKey
-from ledger.signer import Signer
+from ledger.privacy.encryption import MasterKey
+from ledger.store import registry
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from ledger.store.row_macs import bind
+from ledger.transparency import tree_heads
+from ledger.transparency.signer import Signer
 from migrations import upgrading
-from service.auditing.verifying import verify_ledger
-from service.embedded import EmbeddedPostgres
-from tests.deliveries import VAULT, delivery, issued
-from tests.service.house import MASTER_KEY, serving
+from service.audit.verify_ledger import verify_ledger
+from service.embedded.server import EmbeddedPostgres
+from tests.support.client import MASTER_KEY, serving
+from tests.support.payloads import VAULT, delivery, issued
 
 GUARDS = Path(__file__).parents[1] / "ledger/guards.txt"
 SECRET = "chosen-by-the-attacker"
@@ -80,7 +81,7 @@ async def configured(connection: Connection, ledger: Ledger, signer: Signer) -> 
     await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
     for source in ("capillary", "fabric"):
         await registry.create_connection(connection, MASTER_KEY, ledger, source=source)
-    await heads.sign_head(connection, signer, ledger)
+    await tree_heads.sign_head(connection, signer, ledger)
 
 
 async def found_wrong(connection: Connection, dsn: str, ledger: Ledger, signer: Signer) -> list[str]:

@@ -8,12 +8,12 @@ from aiohttp import web
 
 from ledger.database import Connection, connect
 from ledger.errors import LedgerReadsTooMany
-from service.app import make_app
-from service.protocol import Runner
+from service.api.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, Shares
+from service.server.app import make_app
+from service.server.protocol import Runner
 from service.settings import Settings
-from service.shares import HEAVY_MAX, HEAVY_WAITING_MAX, Shares
-from tests.deliveries import issued
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import issued
 
 LIABILITY = "/v1/liability"
 TEN_YEARS = {"from": "2019-01-01", "to": "2029-01-01"}

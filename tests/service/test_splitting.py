@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.reading import BODY_BYTES_MAX
-from service import splitting
-from service.demo import samples
-from service.splitting import Deliveries, Line
-from tests.deliveries import sample
+from ledger.parsing import BODY_BYTES_MAX
+from service.cli.demo import samples
+from service.importing import split
+from service.importing.split import Deliveries, Line
+from tests.support.payloads import sample
 
 LONGEST = b'"' + b"x" * (BODY_BYTES_MAX - 2) + b'"'
 MARK = b"\xef\xbb\xbf"
@@ -148,7 +148,7 @@ def test_a_file_in_utf_16_is_read_as_utf_8(encoding: str) -> None:
 def test_an_array_longer_than_a_delivery_is_never_held_whole(
     monkeypatch: pytest.MonkeyPatch, separator: bytes, read_bytes: int
 ) -> None:
-    monkeypatch.setattr(splitting, "PIECE_BYTES_MAX", read_bytes)
+    monkeypatch.setattr(split, "PIECE_BYTES_MAX", read_bytes)
     told = [json.dumps({"n": n, "said": '\\"]}{[,' * (n % 7)}).encode() for n in range(300)]
 
     assert bodies(b"[" + separator.join(told) + b"]") == told

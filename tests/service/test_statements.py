@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.append import append
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
-from ledger.registry import Ledger
-from projections.projector import catch_up
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections.engine.worker import catch_up
 from service.statements.columns import BadLine, Layout, Record, as_number, read_records
-from service.statements.comparing import Compared, Finding, Rules, compare
-from service.statements.matching import Entry, Pair, match
-from tests.deliveries import VAULT, delivery, issued, redeemed
+from service.statements.compare import Compared, Finding, Rules, compare
+from service.statements.match import Entry, Pair, match
+from tests.support.payloads import VAULT, delivery, issued, redeemed
 
 ZONE = ZoneInfo("UTC")
 NONE: Mapping[str, str] = MappingProxyType({})

@@ -18,23 +18,24 @@ import asyncpg
 import loyalty_verify
 import pytest
 
-from ledger import heads, registry, tiles
-from ledger.append import append
-from ledger.bindings import mac_of
 from ledger.database import connect
 from ledger.errors import LedgerError, Unsealable
-from ledger.heads import Signed
 from ledger.merkle import leaf_hash
-from ledger.registry import Ledger
-from ledger.sealing import MasterKey
-from ledger.signer import Signer
-from ledger.vault import Vault
-from ledger.witness import Request, Witness
-from projections.projector import catch_up
-from service.auditing.bundle import Scope, write_bundle
-from service.auditing.verifying import verify_ledger
-from service.embedded import EmbeddedPostgres
-from tests.deliveries import delivery, issued
+from ledger.privacy.encryption import MasterKey
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from ledger.store.row_macs import mac_of
+from ledger.transparency import tiles, tree_heads
+from ledger.transparency.signer import Signer
+from ledger.transparency.tree_heads import Signed
+from ledger.transparency.witness import Request, Witness
+from projections.engine.worker import catch_up
+from service.audit.bundle import Scope, write_bundle
+from service.audit.verify_ledger import verify_ledger
+from service.embedded.server import EmbeddedPostgres
+from tests.support.payloads import delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 DOCUMENT = Path(__file__).parents[2] / "docs" / "auditors.md"
@@ -110,8 +111,8 @@ async def scene(dsn: str, postgres: EmbeddedPostgres, tmp_path: Path) -> AsyncIt
     await back_up(postgres, dsn)  # a copy needs the database for itself
     connection = await connect(dsn)
     await tell(connection, ledger, BODIES[280:KEPT])
-    signed = await heads.sign_head(connection, signer, ledger)
-    [key] = [one.key for one in await heads.log_keys(connection, ledger.ledger_id)]
+    signed = await tree_heads.sign_head(connection, signer, ledger)
+    [key] = [one.key for one in await tree_heads.log_keys(connection, ledger.ledger_id)]
     witness = Witness(tmp_path / "witness", "witness.example")
     witness.trust(key)
     assert witness.add_checkpoint(Request(0, [], signed.note).write(), NOW).status == 200
@@ -265,7 +266,7 @@ async def look_up_another(scene: Scene) -> Scene:
 
 
 async def take_out_the_newest_checkpoint(scene: Scene) -> Scene:
-    await heads.sign_head(scene.connection, scene.signer, scene.ledger)
+    await tree_heads.sign_head(scene.connection, scene.signer, scene.ledger)
     await scene.connection.execute("DELETE FROM ledger.checkpoints WHERE checkpoint = 2")
     return scene
 
@@ -320,7 +321,7 @@ async def sign_with_another_key(scene: Scene) -> Scene:
     await scene.connection.execute("DELETE FROM ledger.checkpoints")
     await scene.connection.execute("DELETE FROM ledger.log_keys")
     (scene.folder / "accomplice").mkdir()  # without the log's key in it, so that another is made
-    await heads.sign_head(scene.connection, scene.accomplice(), scene.ledger, adopt=True)
+    await tree_heads.sign_head(scene.connection, scene.accomplice(), scene.ledger, adopt=True)
     return scene
 
 
@@ -329,7 +330,7 @@ async def rewrite_everything_and_sign(scene: Scene) -> Scene:
     await rewrite(scene, [*BODIES[:100], *BODIES[101:]])
     await scene.connection.execute("DELETE FROM ledger.checkpoints")
     scene.signer.forget(scene.ledger.name)
-    await heads.sign_head(scene.connection, scene.signer, scene.ledger, adopt=True)
+    await tree_heads.sign_head(scene.connection, scene.signer, scene.ledger, adopt=True)
     return scene
 
 
@@ -415,7 +416,7 @@ async def witness_of_the_stored_checkpoint(scene: Scene) -> bool:
 async def memory(scene: Scene) -> bool:
     """The signer itself is asked to sign the next head."""
     try:
-        await heads.sign_head(scene.connection, scene.signer, scene.ledger)
+        await tree_heads.sign_head(scene.connection, scene.signer, scene.ledger)
     except Unsealable:
         return True
     return False
@@ -425,7 +426,7 @@ async def cover_up(scene: Scene) -> Signed:
     """Remove what was signed before, and sign what is there."""
     await scene.connection.execute("ALTER TABLE ledger.checkpoints DISABLE TRIGGER ALL")
     await scene.connection.execute("DELETE FROM ledger.checkpoints")
-    return await heads.sign_head(scene.connection, scene.accomplice(), scene.ledger, adopt=True)
+    return await tree_heads.sign_head(scene.connection, scene.accomplice(), scene.ledger, adopt=True)
 
 
 async def project_anew(scene: Scene) -> None:

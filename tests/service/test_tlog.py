@@ -10,13 +10,14 @@ from proofbundle import checkpoint as oracle_of_notes
 from proofbundle import merkle as oracle
 from proofbundle.tlogproof import verify_tlog_proof
 
-from ledger import heads, public_logs, read, registry, tiles
-from ledger.access import accesses_after
-from ledger.append import append
 from ledger.database import Connection
-from ledger.signer import Signer
-from tests.deliveries import VAULT, delivery, issued
-from tests.service.house import MASTER_KEY, Neighbour, serving
+from ledger.privacy.access_log import accesses_after
+from ledger.store import read, registry
+from ledger.store.append import append
+from ledger.transparency import public_logs, tiles, tree_heads
+from ledger.transparency.signer import Signer
+from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.payloads import VAULT, delivery, issued
 
 EVENTS = 600
 
@@ -50,7 +51,7 @@ async def sealed(dsn: str, connection: Connection, tmp_path: Any) -> AsyncIterat
     signer = Signer(tmp_path / "signer", site="logs.example")
     async with serving(dsn, "acme", "other") as [acme, _]:
         await append_events(connection, acme, EVENTS)
-        await heads.sign_head(connection, signer, acme.ledger)
+        await tree_heads.sign_head(connection, signer, acme.ledger)
         token = await public_logs.publish(connection, MASTER_KEY, acme.ledger)
         [key] = signer.keys("logs.example/acme")
         yield Sealed(acme, signer, Reader(acme, f"/v1/logs/{token}", key.public.write()))

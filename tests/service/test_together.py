@@ -7,11 +7,11 @@ import asyncpg
 import pytest
 
 from ledger.database import Connection
-from projections import generations
-from service.readers import Readers
-from service.together import Together
-from tests.deliveries import issued
-from tests.service.house import serving
+from projections.engine import generations
+from service.queries.batch_loader import Together
+from service.queries.reader_pool import Readers
+from tests.support.client import serving
+from tests.support.payloads import issued
 
 NAMES = "SELECT name, $1::int AS ledger_id, statement_timestamp() AS asked_at FROM unnest($2::text[]) name"
 KNOWN = f"{NAMES} WHERE name <> 'nobody'"

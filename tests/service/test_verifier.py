@@ -21,16 +21,16 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from ledger import heads
-from ledger.kept import read_kept
-from ledger.registry import Ledger, create_ledger
-from ledger.signer import Signer
-from service.auditing.bundle import Scope
-from service.commands.seals import email_of
-from service.liability import trial_balance
-from tests.deliveries import issued, redeemed, samples
+from ledger.store.registry import Ledger, create_ledger
+from ledger.transparency import tree_heads
+from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.signer import Signer
+from service.audit.bundle import Scope
+from service.cli.seals import email_of
+from service.finance.liability import trial_balance
 from tests.service.test_bundle import bundle, found_live, tell, wrong
 from tests.service.test_hostile_bundles import members_of, packed
+from tests.support.payloads import issued, redeemed, samples
 
 VERIFIER = Path(loyalty_verify.__file__)
 
@@ -142,10 +142,10 @@ async def scene(dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledg
     notes = []
     for number in range(3):
         await tell(connection, ledger, [issued(f"e{number}", number, 1, 10), redeemed(f"r{number}", number, 1, 3)])
-        notes.append((await heads.sign_head(connection, signer, ledger)).note)
-    signed = await heads.latest_checkpoint(connection, ledger.ledger_id)
+        notes.append((await tree_heads.sign_head(connection, signer, ledger)).note)
+    signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
     assert signed is not None
-    keys = [one.key.write() for one in await heads.log_keys(connection, ledger.ledger_id)]
+    keys = [one.key.write() for one in await tree_heads.log_keys(connection, ledger.ledger_id)]
     email = email_of(ledger, signed, signed.note.decode(), keys)
     content = await bundle(dsn, signer, ledger)
     (tmp_path / "acme.tar").write_bytes(content)
@@ -268,7 +268,7 @@ async def test_what_was_kept_is_taken_in_every_form_in_which_it_was_handed_out(
     signer = Signer(scene.folder / "signer", site="logs.example")
     other = await create_ledger(connection, "other")
     await tell(connection, other, [issued("o", 1, 1, 10)])
-    foreign = (await heads.sign_head(connection, signer, other)).note
+    foreign = (await tree_heads.sign_head(connection, signer, other)).note
     forms = kept_files(scene) | {"an anchor of two ledgers": foreign + b"\n" + scene.notes[0] + b"\n"}
 
     for name, content in forms.items():

@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from ledger import registry
 from ledger.database import connect
-from service.house import HOUSE
-from tests.deliveries import sample
-from tests.service.house import MASTER_KEY, serving
+from ledger.store import registry
+from service.api.context import HOUSE
+from tests.support.client import MASTER_KEY, serving
+from tests.support.payloads import sample
 
 ACCOUNT = "/v1/accounts/capillary:150956:87884897:838:points"
 PATHS = [

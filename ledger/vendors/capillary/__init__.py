@@ -32,8 +32,8 @@ from ledger.vendors.capillary.envelope import (
     Opener,
     unwrapped,
 )
-from ledger.vendors.capillary.personal import PERSONAL
-from ledger.vendors.repair import Damage, vocabulary
+from ledger.vendors.capillary.pii import PERSONAL
+from ledger.vendors.key_repair import Damage, vocabulary
 from ledger.vendors.vendor import Kind, Vendor
 
 KINDS: dict[str, Kind[Any]] = {

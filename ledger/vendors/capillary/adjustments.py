@@ -13,9 +13,9 @@ from ledger.facts import Fact
 from ledger.facts.accounts import ExpiryMoved, TransferReceived, TransferSent, TransferSettled
 from ledger.facts.adjustments import Removed
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
+from ledger.vendors.capillary.enums import OrNothing
 from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, Envelope, holder
-from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import Day, Id, List, OptionalId, Points, Shape, Text
+from ledger.vendors.fields import Day, Id, List, OptionalId, Points, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.badges import BadgeEarned, EarnLimit
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.shape import Figure, Id, List, Shape, Text, Time, as_count
+from ledger.vendors.fields import Figure, Id, List, Shape, Text, Time, as_count
 from ledger.vendors.vendor import Kind, Stamp
 
 

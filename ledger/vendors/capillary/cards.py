@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.facts.cards import CardUpdated
-from ledger.vendors.capillary.words import word
-from ledger.vendors.shape import Id, List, Shape, Text
+from ledger.vendors.capillary.enums import word
+from ledger.vendors.fields import Id, List, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 # Labels beyond these are the brand's own.

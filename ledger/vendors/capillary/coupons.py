@@ -12,8 +12,8 @@ from ledger.facts import Fact
 from ledger.facts.coupons import CouponIssued, CouponRedeemed, code_ref
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.ends import End, ends
+from ledger.vendors.fields import Figure, List, OptionalId, Shape, SnakeShape, Text, Time
 from ledger.vendors.leniency import of_each
-from ledger.vendors.shape import Figure, List, OptionalId, Shape, SnakeShape, Text, Time
 from ledger.vendors.vendor import Kind, Stamp
 
 

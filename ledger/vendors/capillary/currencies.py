@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted, PromotionShare
+from ledger.vendors.capillary.enums import OrNothing
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.redemptions import totals_of
-from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import (
+from ledger.vendors.fields import (
     Day,
     DetailList,
     Figure,

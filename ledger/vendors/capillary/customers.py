@@ -11,10 +11,10 @@ from pydantic import Field
 
 from ledger.facts import Fact
 from ledger.facts.customers import CustomerAdded, CustomerSubscribed, CustomerUpdated, Subscription
+from ledger.vendors.capillary.enums import OrNothing, word
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.capillary.places import Entered
-from ledger.vendors.capillary.words import OrNothing, word
-from ledger.vendors.shape import List, OptionalId, Shape, Text
+from ledger.vendors.capillary.stores import Entered
+from ledger.vendors.fields import List, OptionalId, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 LOYALTY_TYPES = frozenset({"LOYALTY", "NON_LOYALTY"})

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from ledger.reading import Document
-from ledger.vendors.repair import repair_keys
-from ledger.vendors.shape import OptionalId, Shape, Text, Time, as_id, as_time, squeeze
+from ledger.parsing import Document
+from ledger.vendors.fields import OptionalId, Shape, Text, Time, as_id, as_time, squeeze
+from ledger.vendors.key_repair import repair_keys
 from ledger.vendors.vendor import NO_ORG, Identity, Member
 
 # What headings and older pages call an event, in lower case without blanks, and what its body calls it.

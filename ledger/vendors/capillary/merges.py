@@ -16,7 +16,7 @@ from ledger.facts.merges import (
 )
 from ledger.vendors.capillary.customers import customer_of
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.shape import Figure, Id, List, OptionalId, Shape
+from ledger.vendors.fields import Figure, Id, List, OptionalId, Shape
 from ledger.vendors.vendor import Kind, Stamp
 
 

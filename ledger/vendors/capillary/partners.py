@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.facts.partner_memberships import PartnerDelinked, PartnerExpiryClaimed, PartnerLinked, PartnerUpdated
+from ledger.vendors.capillary.enums import OrNothing, word
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.capillary.words import OrNothing, word
-from ledger.vendors.shape import Day, Id, OptionalId, Shape, Text
+from ledger.vendors.fields import Day, Id, OptionalId, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 PARTNER_TYPES = frozenset({"SUPPLEMENTARY", "EXTERNAL"})

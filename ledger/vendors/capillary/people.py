@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ledger.vendors.shape import List, OptionalId, Shape, Text, as_id, as_text, as_time, squeeze
+from ledger.vendors.fields import List, OptionalId, Shape, Text, as_id, as_text, as_time, squeeze
 from ledger.vendors.vendor import Stamp
 
 TIME_IN_NAMES = "%Y%m%dT%H%M%S.%f"

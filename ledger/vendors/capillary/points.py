@@ -19,7 +19,7 @@ from ledger.facts.accounts import (
     PromisedConverted,
 )
 from ledger.vendors.capillary.people import Activity, CustomerEvent, bill_of
-from ledger.vendors.shape import Day, Figure, Id, List, OptionalId, OptionalPoints, Points, Shape, Text
+from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, OptionalPoints, Points, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)

@@ -18,7 +18,7 @@ from ledger.facts.promotions import (
     PromotionRedeemed,
 )
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.shape import Day, Figure, Id, List, OptionalId, Shape, Text, Time
+from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Shape, Text, Time
 from ledger.vendors.vendor import Kind, Stamp
 
 UNLIMITED = Decimal(-1)

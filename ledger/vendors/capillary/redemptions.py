@@ -17,7 +17,7 @@ from ledger.facts.accounts import (
     RedemptionReversed,
 )
 from ledger.vendors.capillary.people import CustomerEvent, bill_of
-from ledger.vendors.shape import DetailList, Figure, FigureOrZero, Id, List, OptionalId, OptionalPoints, Points, Shape
+from ledger.vendors.fields import DetailList, Figure, FigureOrZero, Id, List, OptionalId, OptionalPoints, Points, Shape
 from ledger.vendors.vendor import Kind, Stamp
 
 ZERO = Decimal(0)

@@ -18,10 +18,10 @@ from ledger.facts.requests import (
     RequestOpened,
     RequestRejected,
 )
+from ledger.vendors.capillary.enums import OrNothing
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.capillary.places import EnteredBy
-from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import Figure, List, OptionalId, Shape, SnakeShape, Text, Time, squeeze
+from ledger.vendors.capillary.stores import EnteredBy
+from ledger.vendors.fields import Figure, List, OptionalId, Shape, SnakeShape, Text, Time, squeeze
 from ledger.vendors.vendor import Kind, Stamp
 
 # The vendor's states, in lower case and without blanks; a state beyond these is told as it stands.

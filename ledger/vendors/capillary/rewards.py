@@ -12,10 +12,10 @@ from ledger.facts import Fact
 from ledger.facts.coupons import CouponIssued, code_ref
 from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionFailed
 from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardText, RewardUpdated
+from ledger.vendors.capillary.enums import OrNothing
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.capillary.words import OrNothing
 from ledger.vendors.ends import End, ends
-from ledger.vendors.shape import Count, FarTime, Figure, Id, List, OptionalId, Shape, Text
+from ledger.vendors.fields import Count, FarTime, Figure, Id, List, OptionalId, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 

@@ -21,8 +21,8 @@ from ledger.facts.streaks import (
 )
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.targets import TargetDetails
+from ledger.vendors.fields import Count, Figure, List, OptionalId, Shape, Text, Time
 from ledger.vendors.leniency import DECIDES
-from ledger.vendors.shape import Count, Figure, List, OptionalId, Shape, Text, Time
 from ledger.vendors.vendor import Kind, Stamp
 
 

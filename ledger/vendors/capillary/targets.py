@@ -21,9 +21,9 @@ from ledger.facts.milestones import (
     MilestoneStarted,
     TargetStanding,
 )
+from ledger.vendors.capillary.enums import OrNothing
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.capillary.words import OrNothing
-from ledger.vendors.shape import Day, Figure, Id, List, OptionalId, Shape, Text
+from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Shape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.tiers import TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.shape import Id, List, OptionalId, Shape, Text, as_day, as_text
+from ledger.vendors.fields import Id, List, OptionalId, Shape, Text, as_day, as_text
 from ledger.vendors.vendor import Kind, Stamp
 
 

@@ -11,10 +11,10 @@ from pydantic import BeforeValidator
 from ledger.decimals import parse_decimal
 from ledger.facts import Fact
 from ledger.facts.bills import BillAdded, BillUpdated
+from ledger.vendors.capillary.enums import OrNothing, word
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.capillary.places import Entered
-from ledger.vendors.capillary.words import OrNothing, word
-from ledger.vendors.shape import Id, OptionalId, Text, as_id, number_text
+from ledger.vendors.capillary.stores import Entered
+from ledger.vendors.fields import Id, OptionalId, Text, as_id, number_text
 from ledger.vendors.vendor import Kind, Stamp
 
 AMOUNT_MAX = Decimal(10) ** 15

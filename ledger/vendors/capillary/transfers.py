@@ -7,7 +7,7 @@ from ledger.facts.accounts import Claim, TransferReceived, TransferSent, Transfe
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, holder
 from ledger.vendors.capillary.redemptions import ZERO, EarningProgramme
-from ledger.vendors.shape import Figure, Id, List, Points
+from ledger.vendors.fields import Figure, Id, List, Points
 from ledger.vendors.vendor import Kind, Stamp
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from ledger.vendors.vendor import Kind, Vendor
 from ledger.vendors.voucherify import pending, points, publications, redemptions, rewards, tiers
 from ledger.vendors.voucherify.envelope import open_delivery
-from ledger.vendors.voucherify.personal import PERSONAL
+from ledger.vendors.voucherify.pii import PERSONAL
 
 KINDS: dict[str, Kind[Any]] = {
     **points.KINDS,

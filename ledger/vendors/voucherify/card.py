@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from ledger.facts.accounts import Claim
 from ledger.facts.coupons import code_ref
 from ledger.vendors.ends import End, ends
-from ledger.vendors.shape import Count, DecidingId, Figure, OptionalId, OptionalPoints, SnakeShape, Text, Time
+from ledger.vendors.fields import Count, DecidingId, Figure, OptionalId, OptionalPoints, SnakeShape, Text, Time
 from ledger.vendors.vendor import Stamp
 
 NO_PROGRAMME = "-"  # a card outside any campaign

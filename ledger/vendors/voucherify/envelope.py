@@ -11,15 +11,15 @@ ledgers; within one, their cards, customers and rewards never meet by id.
 from functools import partial
 from typing import Any, NamedTuple
 
-from ledger.reading import Document
-from ledger.vendors.reach import at, id_at
-from ledger.vendors.shape import as_time
+from ledger.parsing import Document
+from ledger.vendors.fields import as_time
+from ledger.vendors.json_path import at, id_at
 from ledger.vendors.vendor import NO_ORG, Identity, Member
 from ledger.vendors.voucherify.names import canonical_name
 
 KIND_CHARACTERS_MAX = 100
 
-# Stored as an event's kind when nothing named it: see ledger/identify.py. A later reading may know better.
+# Stored as an event's kind when nothing named it: see ledger/intake/identify.py. A later reading may know better.
 NAMELESS = frozenset({"unknown", "unreadable"})
 
 # Who was concerned and which campaign it was, as they stood at sending: edited between two sendings of one event.

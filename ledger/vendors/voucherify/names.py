@@ -8,7 +8,7 @@ stand in ALIASES, each as some page of the vendor has it.
 from collections.abc import Iterable
 from functools import cache
 
-from ledger.vendors.shape import squeeze
+from ledger.vendors.fields import squeeze
 
 NAME_CHARACTERS_MAX = 200
 PREFIX = "events"

@@ -9,7 +9,7 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.accounts import Claim
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseMade
-from ledger.vendors.shape import Day, Figure, Id, OptionalId, Points, SnakeShape
+from ledger.vendors.fields import Day, Figure, Id, OptionalId, Points, SnakeShape
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import CardEvent
 from ledger.vendors.voucherify.points import Trigger

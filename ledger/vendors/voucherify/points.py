@@ -38,7 +38,7 @@ from ledger.facts.accounts import (
 from ledger.facts.adjustments import Removed
 from ledger.facts.promises import PromiseKept
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
-from ledger.vendors.shape import Day, DetailList, Figure, Id, OptionalId, OptionalPoints, SnakeShape, Text
+from ledger.vendors.fields import Day, DetailList, Figure, Id, OptionalId, OptionalPoints, SnakeShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import Balance, CardEvent, Named, Order, Voucher, account, bill
 

@@ -3,8 +3,8 @@
 from typing import Annotated, Any
 
 from ledger.facts import Fact
+from ledger.vendors.fields import List, OptionalId, SnakeShape
 from ledger.vendors.leniency import of_each
-from ledger.vendors.shape import List, OptionalId, SnakeShape
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import Named, Voucher
 from ledger.vendors.voucherify.rewards import coupon_issued

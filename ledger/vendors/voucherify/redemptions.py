@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.accounts import Redeemed, RedemptionReversed
 from ledger.facts.coupons import CouponRedeemed, CouponRedemptionReversed
-from ledger.vendors.shape import Figure, Id, OptionalId, SnakeShape, Time
+from ledger.vendors.fields import Figure, Id, OptionalId, SnakeShape, Time
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import Named, Order, Voucher, account, bill, money, owner_of
 

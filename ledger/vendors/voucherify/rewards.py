@@ -13,7 +13,7 @@ from ledger.facts.reward_redemptions import (
     RewardRedemptionPending,
     RewardRedemptionRolledBack,
 )
-from ledger.vendors.shape import Figure, Id, OptionalId, SnakeShape, Text
+from ledger.vendors.fields import Figure, Id, OptionalId, SnakeShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 from ledger.vendors.voucherify.card import CardEvent, Voucher
 

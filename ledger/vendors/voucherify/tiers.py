@@ -6,7 +6,7 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.tier_memberships import TierJoined, TierLeft
 from ledger.facts.tiers import TierChanged, TierDowngraded, TierRenewed, TierUpgraded
-from ledger.vendors.shape import Day, Id, OptionalId, SnakeShape, Text
+from ledger.vendors.fields import Day, Id, OptionalId, SnakeShape, Text
 from ledger.vendors.vendor import Kind, Stamp
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.order_items import OrderItemCancelled, OrderItemFailed, OrderItemFulfilled
-from tests.ledger.vendors.delivering import Delivered, deliver, sample
+from tests.support.interpretation import Delivered, deliver, sample
 
 
 def told(document: Any) -> Delivered:

@@ -6,7 +6,7 @@ import pytest
 from ledger.facts.accounts import TransferReceived, TransferSent, TransferSettled
 from ledger.facts.adjustments import Removed
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
-from tests.ledger.vendors.capillary_says_of_ann import fact_of, facts_of, refusal_of
+from tests.support.capillary_customer_events import fact_of, facts_of, refusal_of
 
 
 def deducted(total: str, *split: tuple[int, str], **more: Any) -> dict[str, Any]:

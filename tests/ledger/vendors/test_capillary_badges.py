@@ -1,6 +1,6 @@
 from decimal import Decimal
 
-from tests.ledger.vendors.capillary_says_of_ann import fact_of, refusal_of
+from tests.support.capillary_customer_events import fact_of, refusal_of
 
 
 def test_a_badge_is_earned_by_its_earn_id_and_the_counts_are_kept() -> None:

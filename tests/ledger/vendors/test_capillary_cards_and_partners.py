@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ledger.facts import encode
-from tests.ledger.vendors.capillary_says import fact_of, refusal_of
+from tests.support.capillary_events import fact_of, refusal_of
 
 
 def test_a_broken_status_of_a_card_is_mended_and_a_brands_own_label_kept() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ledger.facts.accounts import Claim, Grant, Promise
-from tests.ledger.vendors.capillary_says_of_ann import fact_of, refusal_of
+from tests.support.capillary_customer_events import fact_of, refusal_of
 
 
 def issued(**currency: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from ledger.facts import encode
 from ledger.facts.customers import CustomersMerged, Subscription
 from ledger.facts.merges import HolderMerged, HolderMergedAway, TierAfterMerge, TierMergedAway
-from tests.ledger.vendors.capillary_says import SAID_AT, SAID_AT_MILLISECONDS, fact_of, facts_of, refusal_of
+from tests.support.capillary_events import SAID_AT, SAID_AT_MILLISECONDS, fact_of, facts_of, refusal_of
 
 ANN, BOB = "capillary:1:10", "capillary:1:20"
 

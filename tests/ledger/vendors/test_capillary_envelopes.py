@@ -5,9 +5,9 @@ import hashlib
 import pytest
 
 from ledger.facts.accounts import TransferSent
-from ledger.vendors.shape import ID_BEGINNING_BYTES, ID_BYTES_MAX, as_id
-from tests.ledger.vendors.capillary_says import SAID_AT_MILLISECONDS, fact_of, facts_of
-from tests.ledger.vendors.delivering import deliver, sample
+from ledger.vendors.fields import ID_BEGINNING_BYTES, ID_BYTES_MAX, as_id
+from tests.support.capillary_events import SAID_AT_MILLISECONDS, fact_of, facts_of
+from tests.support.interpretation import deliver, sample
 
 SENT = {
     "customerIdentifiers": {"customerId": 5},

@@ -4,7 +4,7 @@ import pytest
 
 from ledger.vendors.capillary import KINDS
 from ledger.vendors.capillary.envelope import ALIASES
-from tests.ledger.vendors.delivering import deliver
+from tests.support.interpretation import deliver
 
 
 @pytest.mark.parametrize(

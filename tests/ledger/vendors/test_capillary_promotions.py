@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ledger.facts.promotions import EarnedPromotionRevoked, Limit
-from tests.ledger.vendors.capillary_says_of_ann import fact_of, facts_of, refusal_of
+from tests.support.capillary_customer_events import fact_of, facts_of, refusal_of
 
 
 def limited(*maxima: int | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.facts.accounts import NO_PROGRAMME
-from tests.ledger.vendors.capillary_says import fact_of, refusal_of
+from tests.support.capillary_events import fact_of, refusal_of
 
 REVERSED = {
     "customerIdentifiers": {"customerId": 7},

@@ -14,7 +14,7 @@ from ledger.facts.requests import (
     RequestOpened,
     RequestRejected,
 )
-from tests.ledger.vendors.capillary_says import SAID_AT, SAID_AT_MILLISECONDS, fact_of, facts_of, meaning_of, refusal_of
+from tests.support.capillary_events import SAID_AT, SAID_AT_MILLISECONDS, fact_of, facts_of, meaning_of, refusal_of
 
 
 def workflow(state: str = "AdminTask", body: Any = None, **more: Any) -> Any:

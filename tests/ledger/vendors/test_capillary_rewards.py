@@ -4,7 +4,7 @@ from typing import Any
 
 from ledger.facts.coupons import CouponIssued
 from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionFailed
-from tests.ledger.vendors.capillary_says_of_ann import fact_of, facts_of
+from tests.support.capillary_customer_events import fact_of, facts_of
 
 
 def issued(**more: Any) -> dict[str, Any]:

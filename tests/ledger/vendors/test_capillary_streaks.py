@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.ledger.vendors.capillary_says_of_ann import fact_of, facts_of, refusal_of
+from tests.support.capillary_customer_events import fact_of, facts_of, refusal_of
 
 TARGET = {"id": 5, "name": "Visit often", "targetPeriodId": 61}
 

@@ -8,7 +8,7 @@ from ledger.facts.milestones import (
     MilestoneLowered,
     MilestoneRaised,
 )
-from tests.ledger.vendors.capillary_says_of_ann import fact_of, facts_of, refusal_of
+from tests.support.capillary_customer_events import fact_of, facts_of, refusal_of
 
 
 def told(

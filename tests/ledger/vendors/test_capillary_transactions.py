@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.ledger.vendors.capillary_says import fact_of, refusal_of
+from tests.support.capillary_events import fact_of, refusal_of
 
 
 def bill(**more: Any) -> Any:

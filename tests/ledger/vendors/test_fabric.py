@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from ledger.facts.redemption_records import RedemptionRecordDeleted, RedemptionRecordUpdated
-from tests.ledger.vendors.delivering import deliver, sample
+from tests.support.interpretation import deliver, sample
 
 KINDS = [
     f"offers.redemption.{of}.{verb}" for of in ("coupon", "promotion") for verb in ("created", "updated", "deleted")

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from ledger.vendors import SOURCES
-from tests.ledger.vendors.delivering import deliver
-from tests.ledger.vendors.golden import facts_file, golden, samples
+from tests.support.golden import facts_file, golden, samples
+from tests.support.interpretation import deliver
 
 SAMPLES = list(samples())
 PAIRS = [sample for sample in SAMPLES if facts_file(sample).exists()]

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from ledger.identify import Origin, identify
+from ledger.intake.identify import Origin, identify
 from ledger.vendors import VENDORS
-from ledger.vendors import repairs as rules
-from ledger.vendors.repairs import Repair, repairs
-from tests.deliveries import sample
-from tests.ledger.vendors.golden import samples
+from ledger.vendors import repair_report as rules
+from ledger.vendors.repair_report import Repair, repairs
+from tests.support.golden import samples
+from tests.support.payloads import sample
 
 SPOILT_KEYS = {
     *("or gId", " timeStamp", "timeSta mp", "loyaltyProgram Details", "apiRequestId ", "apiRe questId", "e ventName"),

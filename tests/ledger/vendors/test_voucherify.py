@@ -5,16 +5,8 @@ from typing import Any
 import pytest
 
 from ledger.facts.coupons import CouponRedemptionReversed
-from tests.ledger.vendors.delivering import sample
-from tests.ledger.vendors.voucherify_deliveries import (
-    CARD,
-    CREATED,
-    REWARDED,
-    bare,
-    enveloped,
-    facts,
-    told,
-)
+from tests.support.interpretation import sample
+from tests.support.voucherify_events import CARD, CREATED, REWARDED, bare, enveloped, facts, told
 
 
 @pytest.mark.parametrize("spelling", [REWARDED, "EVENTS.CUSTOMER.REWARDED.LOYALTY_POINTS", f" {REWARDED}"])

@@ -18,16 +18,8 @@ from ledger.facts.accounts import (
 from ledger.facts.coupons import CouponIssued, CouponRedeemed
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
 from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionRolledBack
-from tests.ledger.vendors.delivering import sample
-from tests.ledger.vendors.voucherify_deliveries import (
-    CARD,
-    CREATED,
-    REWARDED,
-    account_fact,
-    bare,
-    facts,
-    told,
-)
+from tests.support.interpretation import sample
+from tests.support.voucherify_events import CARD, CREATED, REWARDED, account_fact, bare, facts, told
 
 
 def test_points_rewarded_are_what_the_balance_says_and_not_what_the_stale_card_does() -> None:

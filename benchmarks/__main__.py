@@ -1,0 +1,71 @@
+"""`scripts/bench [BENCHMARK] [--events N] [--runs N] [--json FILE]`: all of them unless told which."""
+
+import argparse
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import uvloop
+from rich.console import Console
+
+from benchmarks import as_of, figures, import_file, interpret, latency, lists, over_http, rebuild, seal, views
+from benchmarks.figures import Figure
+
+RUNS = 3
+WIDTH = 120
+
+
+class Benchmark(NamedTuple):
+    title: str
+    measure: Callable[..., Awaitable[list[Figure]]]  # (events, runs); of a rebuild also (source, workers)
+    events: int  # unless told otherwise
+
+
+BENCHMARKS = {
+    "ingest": Benchmark("HTTP ingest, 32 connections", over_http.ingest, 5_000),
+    "import": Benchmark("import, blocks of 1,000", import_file.import_history, 15_000),
+    "understand": Benchmark("identify and interpret, one core", interpret.understand, 20_000),
+    "advance": Benchmark("advance", views.advance, 15_000),
+    "rebuild": Benchmark("rebuild", rebuild.replay, 100_000),
+    "seal": Benchmark("seal, and what it costs", seal.seal, 5_000),
+    "lag": Benchmark("lag, 1,000 deliveries a second over HTTP", latency.lag, 10_000),
+    "reading": Benchmark("GET /v1/accounts/{id}, 200 a second, while everything is rebuilt", latency.reading, 50_000),
+    "get": Benchmark("GET /v1/accounts/{id}, 32 connections", over_http.get_accounts, 10_000),
+    "know": Benchmark("GET an account with 1,000 facts, 1 connection", as_of.know, 5_000),
+    "finance": Benchmark("liability of a whole ledger", as_of.finance, 50_000),
+    "lists": Benchmark("reconciliation over many accounts (--events: accounts), 1 connection", lists.lists, 1_000_000),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="How fast it is here, beside its limits.")
+    parser.add_argument("benchmark", nargs="?", choices=BENCHMARKS, help="one of them; all unless given")
+    parser.add_argument("--events", type=int, help="how many, for each run")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"of each, taken alternately ({RUNS})")
+    parser.add_argument("--from", dest="source", choices=["ledger", "facts"], help="of a rebuild: only from there")
+    parser.add_argument("--workers", type=int, default=2, help="of a rebuild (2)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    chosen = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+
+    console = Console(width=WIDTH)
+    console.print(" · ".join(f"{name} {value}" for name, value in figures.machine().items()))
+    measured: dict[str, list[Figure]] = {}
+    for name in [chosen.benchmark] if chosen.benchmark else BENCHMARKS:
+        benchmark = BENCHMARKS[name]
+        with console.status(f"{benchmark.title} …"):
+            more = (chosen.source, chosen.workers) if name == "rebuild" else ()
+            events = chosen.events or benchmark.events
+            measured[benchmark.title] = uvloop.run(_measure(benchmark, events, chosen.runs, *more))
+        figures.show(console, benchmark.title, measured[benchmark.title])
+    if chosen.json:
+        figures.write(chosen.json, measured)
+
+
+async def _measure(benchmark: Benchmark, *arguments: object) -> list[Figure]:
+    return await benchmark.measure(*arguments)
+
+
+if __name__ == "__main__":
+    main()

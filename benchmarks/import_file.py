@@ -1,0 +1,142 @@
+"""Import in blocks, by one process, by workers and by two commands, against COPY of the same bytes."""
+
+import asyncio
+import hashlib
+import multiprocessing
+import time
+from collections import defaultdict
+from multiprocessing.synchronize import Barrier
+
+import uvloop
+
+from benchmarks.environment import BLOCK, Book, Place, Watch, a_history, new_book, opened
+from benchmarks.figures import Figure
+from benchmarks.servers import MASTER_KEY
+from ledger.database import Connection, connect
+from ledger.privacy.vault import Vault
+from ledger.store.registry import InboundConnection
+from service.gc_tuning import keep_what_is_loaded
+from service.importing.deliveries import Summary, import_lines
+from service.importing.split import Line
+from service.importing.worker_pool import Task, import_by_workers
+
+PROCESSES = 2
+COLUMNS = ("ledger_id", "position", "event_key", "payload")
+CREATE = """
+    CREATE TABLE bare (ledger_id int, position bigint, event_key bytea, payload bytea)
+      WITH (toast_tuple_target = 8160);
+    ALTER TABLE bare ALTER payload SET STORAGE EXTERNAL;
+"""
+KEYS = "ALTER TABLE bare ADD PRIMARY KEY (ledger_id, position), ADD UNIQUE (ledger_id, event_key)"
+
+Lines = dict[str, list[Line]]
+
+
+async def import_history(events: int, runs: int) -> list[Figure]:
+    """Import deliveries as `loyalty import` does, and COPY the same bodies."""
+    measured: dict[str, list[float]] = {
+        "COPY without an index": [],
+        "COPY with the same two keys": [],
+        "import by one process": [],
+        f"import by {PROCESSES} workers": [],
+        f"import by {PROCESSES} commands at once": [],
+    }
+    keep_what_is_loaded()  # as `loyalty import` does
+    async with opened() as place:
+        for run in range(runs):
+            lines = lines_of(events, run + 1)
+            rates = (
+                await _copy(place.connection, lines, keys=False),
+                await _copy(place.connection, lines, keys=True),
+                await _import(place, lines, await new_book(place, f"one-{run}")),
+                await _import_by_workers(place, lines, await new_book(place, f"workers-{run}")),
+                _import_by_several(place, events, run, await new_book(place, f"several-{run}")),
+            )
+            for name, rate in zip(measured, rates, strict=True):
+                measured[name].append(rate)
+    limit = "COPY with the same two keys"
+    return [
+        Figure(name, "deliveries", events, rates, limit if name.startswith("import") else None)
+        for name, rates in measured.items()
+    ]
+
+
+def lines_of(events: int, seed: int) -> Lines:
+    """Give a history as one file a source, since a file is imported over one connection."""
+    files: Lines = defaultdict(list)
+    for source, body in a_history(events, seed):
+        files[source].append(Line(len(files[source]) + 1, body))
+    return dict(files)
+
+
+async def _copy(connection: Connection, files: Lines, *, keys: bool) -> float:
+    bodies = [line.body for lines in files.values() for line in lines]
+    records = [(1, n, hashlib.sha256(b"%d" % n).digest()[:16], body) for n, body in enumerate(bodies, 1)]
+    await connection.execute("DROP TABLE IF EXISTS bare")
+    await connection.execute(CREATE)
+    if keys:
+        await connection.execute(KEYS)
+    await connection.reload_schema_state()
+    with Watch() as watch:
+        for start in range(0, len(records), BLOCK):
+            await connection.copy_records_to_table("bare", records=records[start : start + BLOCK], columns=COLUMNS)
+    return len(records) / watch.seconds
+
+
+async def _import(place: Place, files: Lines, book: Book) -> float:
+    with Watch() as watch:
+        for source, lines in files.items():
+            await import_lines(place.connection, book.vault, book.inbound[source], iter(lines), lambda _: None)
+    return sum(map(len, files.values())) / watch.seconds
+
+
+async def _import_by_workers(place: Place, files: Lines, book: Book) -> float:
+    """Import as `loyalty import --workers 2` does; timed from the first block to the last, without the start."""
+    lines, seconds = 0, 0.0
+    for source, of_source in files.items():
+        told: list[tuple[float, int]] = []
+
+        def tell(summary: Summary, told: list[tuple[float, int]] = told) -> None:
+            told.append((time.perf_counter(), summary.lines))
+
+        task = Task(place.dsn, MASTER_KEY, book.inbound[source], mending=False)
+        await asyncio.to_thread(import_by_workers, task, iter(of_source), tell, PROCESSES)
+        lines += told[-1][1] - told[0][1]
+        seconds += told[-1][0] - told[0][0]
+    return lines / seconds
+
+
+def _import_by_several(place: Place, events: int, run: int, book: Book) -> float:
+    """Let each process import a part of its own into the same ledger, at the same time."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(PROCESSES + 1)
+    seeds = [1_000 * (run + 1) + n for n in range(PROCESSES)]
+    part = events // PROCESSES
+    processes = [
+        context.Process(target=_import_part, args=(place.dsn, book.inbound, part, seed, barrier)) for seed in seeds
+    ]
+    for process in processes:
+        process.start()
+    barrier.wait(120)
+    begun = time.perf_counter()
+    barrier.wait(600)
+    taken = time.perf_counter() - begun
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    return part * PROCESSES / taken
+
+
+def _import_part(dsn: str, inbound: dict[str, InboundConnection], events: int, seed: int, barrier: Barrier) -> None:
+    async def run() -> None:
+        keep_what_is_loaded()
+        files = lines_of(events, seed)
+        vault = Vault(MASTER_KEY)
+        connection = await connect(dsn)
+        await asyncio.to_thread(barrier.wait, 120)
+        for source, lines in files.items():
+            await import_lines(connection, vault, inbound[source], iter(lines), lambda _: None)
+        await asyncio.to_thread(barrier.wait, 600)
+        await connection.close()
+
+    uvloop.run(run())

@@ -1,0 +1,64 @@
+"""What one core does with bodies, without a database: name what comes in, and say what is stored means, beside orjson
+parsing the same bodies."""
+
+import gc
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import orjson
+
+from benchmarks.environment import Watch, a_history
+from benchmarks.figures import Figure
+from benchmarks.payload_templates import SOURCES
+from ledger.intake.identify import Delivery, Origin, identify
+from ledger.intake.interpret import Event, interpret
+
+RECORDED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+ORIGINS = {source: Origin("bench", "connection", source, None, b"mask") for source in SOURCES}
+
+
+async def understand(events: int, runs: int) -> list[Figure]:
+    """Identify deliveries, and interpret the events in them."""
+    parsed, named, understood, count = list[float](), list[float](), list[float](), 0
+    for run in range(runs):
+        sent = a_history(events, seed=run + 1)
+        deliveries: list[Delivery] = []
+        stored: list[Event] = []
+        gc.freeze()
+        parsed.append(_rate(lambda: [orjson.loads(body) for _, body in sent], len(sent)))  # noqa: B023
+        named.append(_rate(lambda: deliveries.extend(identify(ORIGINS[one], body) for one, body in sent), len(sent)))  # noqa: B023
+        stored.extend(event for delivery in deliveries for event in _stored(delivery))
+        gc.freeze()
+        understood.append(_rate(lambda: [interpret(event) for event in stored], len(stored)))  # noqa: B023
+        gc.unfreeze()
+        count = len(stored)
+    limit = "bodies parsed by orjson"
+    return [
+        Figure(limit, "bodies", events, parsed),
+        Figure("deliveries identified", "deliveries", events, named, limit),
+        Figure("events interpreted", "events", count, understood, limit),
+    ]
+
+
+def _rate(work: Callable[[], object], size: int) -> float:
+    with Watch() as watch:
+        work()
+    return size / watch.seconds
+
+
+def _stored(delivery: Delivery) -> list[Event]:
+    return [
+        Event(
+            position=1,
+            source=draft.source,
+            org=draft.org,
+            kind=draft.kind,
+            event_key=draft.event_key,
+            content=draft.content,
+            occurred_at=draft.occurred_at,
+            recorded_at=RECORDED_AT,
+            ordinal=draft.ordinal,
+            payload=delivery.payload,
+        )
+        for draft in delivery.drafts
+    ]

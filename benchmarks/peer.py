@@ -1,0 +1,117 @@
+"""The peer of a rebuild: the library `eventsourcing`, one balance projection by its own ProjectionRunner.
+
+Written as its documentation shows: a materialised view that records each event's effect and its tracking id in one
+transaction. Its store and its view are in a database of their own on the same server.
+"""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from eventsourcing.application import Application
+from eventsourcing.dispatch import singledispatchmethod
+from eventsourcing.domain import Aggregate, DomainEvent, event
+from eventsourcing.persistence import Tracking
+from eventsourcing.postgres import PostgresDatastore, PostgresTrackingRecorder
+from eventsourcing.projection import Projection, ProjectionRunner
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL
+
+from benchmarks.environment import Watch
+
+DATABASE = "peer"
+EVENTS_PER_ACCOUNT = 10
+ACCOUNTS_PER_SAVE = 50
+SECONDS_MAX = 600.0
+
+
+class Account(Aggregate):
+    class Credited(Aggregate.Event):
+        points: Decimal
+
+    def __init__(self) -> None:
+        self.balance = Decimal(0)
+
+    @event(Credited)
+    def credit(self, points: Decimal) -> None:
+        self.balance += points
+
+
+class Accounts(Application[UUID]):
+    pass
+
+
+class Balances(PostgresTrackingRecorder):
+    def __init__(self, datastore: PostgresDatastore, **more: Any) -> None:
+        super().__init__(datastore, **more)
+        self.sql_create_statements.append(
+            SQL("CREATE TABLE IF NOT EXISTS balances (account_id uuid PRIMARY KEY, balance numeric NOT NULL)").format()
+        )
+
+    def add(self, account_id: UUID, points: Decimal, tracking: Tracking) -> None:
+        with self.datastore.transaction(commit=True) as cursor:
+            self._insert_tracking(cursor, tracking)
+            cursor.execute(
+                "INSERT INTO balances VALUES (%s, %s) ON CONFLICT (account_id) "
+                "DO UPDATE SET balance = balances.balance + excluded.balance",
+                (account_id, points),
+            )
+
+    def skip(self, tracking: Tracking) -> None:
+        with self.datastore.transaction(commit=True) as cursor:
+            self._insert_tracking(cursor, tracking)
+
+
+class BalanceProjection(Projection[Balances]):
+    name = "balances"
+
+    @singledispatchmethod
+    def process_event(self, _event: DomainEvent, tracking: Tracking) -> None:
+        self.view.skip(tracking)
+
+    @process_event.register
+    def _(self, event: Account.Credited, tracking: Tracking) -> None:
+        self.view.add(event.originator_id, event.points, tracking)
+
+
+def rebuild_by_peer(dsn: str, events: int) -> float:
+    """Store events as the library does, project all of them from nothing, and give how many that is a second."""
+    with psycopg.connect(dsn, autocommit=True) as administrator:
+        administrator.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        administrator.execute(f"CREATE DATABASE {DATABASE}")
+    return _project(environment(dsn), events)
+
+
+def environment(dsn: str) -> dict[str, str]:
+    """Say where the library stores."""
+    told = conninfo_to_dict(dsn)
+    return {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": DATABASE,
+        "POSTGRES_HOST": str(told["host"]),
+        "POSTGRES_PORT": str(told["port"]),
+        "POSTGRES_USER": str(told["user"]),
+        "POSTGRES_PASSWORD": str(told["password"]),
+    }
+
+
+def _project(env: dict[str, str], events: int) -> float:
+    accounts = Accounts(env=env)
+    stored = last = 0
+    while stored < events:
+        told = [Account() for _ in range(ACCOUNTS_PER_SAVE)]
+        for account in told:
+            for points in range(1, EVENTS_PER_ACCOUNT):
+                account.credit(Decimal(points))
+        last = max(recording.notification.id for recording in accounts.save(*told))
+        stored += len(told) * EVENTS_PER_ACCOUNT
+    accounts.close()
+    with (
+        Watch() as watch,
+        ProjectionRunner(
+            application_class=Accounts, projection_class=BalanceProjection, view_class=Balances, env=env
+        ) as runner,
+    ):
+        runner.wait(last, timeout=SECONDS_MAX)
+    return stored / watch.seconds

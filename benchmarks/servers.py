@@ -1,0 +1,123 @@
+"""The servers that are measured, each in a process of its own: ours, and the least that could do the same work."""
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import uvloop
+from aiohttp import web
+
+from ledger.database import connect
+from ledger.privacy.encryption import MasterKey
+from ledger.store.registry import Access, InboundConnection
+from ledger.transparency.signer import Signer
+from projections.engine import generations
+from service.api.webhook_auth import authenticate
+from service.formatting import answer
+from service.gc_tuning import keep_what_is_loaded
+from service.queries.reader_pool import Readers
+from service.server.app import make_app
+from service.server.projector_process import beside
+from service.server.protocol import Runner
+from service.settings import Settings
+
+MASTER_KEY = MasterKey(bytes(32))
+ONE_ROW = "SELECT account_id, available, promised, debt FROM accounts WHERE ledger_id = $1 AND account_id = $2"
+CANNED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Canned(asyncio.Protocol):
+    """Answers whatever comes with the same bytes: what the load client can do at most."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, _data: bytes) -> None:
+        self._transport.write(CANNED)
+
+
+async def canned() -> int:
+    server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    return port
+
+
+async def house(dsn: str, data: Path, project: bool, seal: bool = False) -> int:
+    """Run the whole service, with or without its projector beside it and its sealer in it, which signs every second."""
+    settings = Settings(data=data, database_url=None, checkpoint_seconds=1)
+    app = make_app(dsn, settings, MASTER_KEY, project=False, signer=Signer(data / "signer") if seal else None)
+    if project:
+        app.cleanup_ctx.append(beside(dsn))
+    return await _listen(app)
+
+
+async def bare_door(inbound: dict[str, InboundConnection]) -> int:
+    """Authenticate and parse each delivery, and store nothing."""
+
+    async def receive(request: web.Request) -> web.Response:
+        body = await request.read()
+        authenticate(inbound[request.match_info["connection_id"]], request.headers, body, 0.0)
+        orjson.loads(body)
+        return answer({"ledger": "bench", "events": [{"position": 1, "outcome": "appended", "kind": ""}]})
+
+    app = web.Application()
+    app.router.add_post("/v1/hooks/{connection_id}", receive)
+    return await _listen(app)
+
+
+async def bare_window(dsn: str, access: Access) -> int:
+    """Read one row by its primary key for each request."""
+    pool = Readers(dsn, Settings().pool_size)
+    connection = await connect(dsn)
+    await pool.enter((await generations.active(connection)).generation)
+    await connection.close()
+
+    async def get(request: web.Request) -> web.Response:
+        async with pool.acquire() as connection:
+            row = await connection.fetchrow(ONE_ROW, access.ledger.ledger_id, request.match_info["id"])
+        return answer(dict(row))
+
+    app = web.Application()
+    app.router.add_get("/v1/accounts/{id}", get)
+    return await _listen(app)
+
+
+async def _listen(app: web.Application) -> int:
+    runner = Runner(app, access_log=None, auto_decompress=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port: int = runner.addresses[0][1]
+    return port
+
+
+@contextmanager
+def running(start: Callable[..., Any], *arguments: Any) -> Iterator[int]:
+    """Run one of the servers above in a process of its own; give its port."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_run, args=(theirs, start, arguments))
+    process.start()
+    theirs.close()  # so that waiting for the port ends if the process does
+    try:
+        yield ours.recv()
+    finally:
+        ours.close()
+        process.join(20)
+        process.kill()
+
+
+def _run(pipe: Pipe, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    async def serve() -> None:
+        port = await start(*arguments)
+        keep_what_is_loaded()  # as `loyalty serve` does; for those we are compared with, too
+        pipe.send(port)
+        over = asyncio.Event()
+        asyncio.get_running_loop().add_reader(pipe.fileno(), over.set)  # readable when the other end is closed
+        await over.wait()
+
+    uvloop.run(serve())

@@ -1,0 +1,78 @@
+"""From the ledger to rows, live, against reading the same input and writing the same rows bare."""
+
+from typing import Any, NamedTuple
+
+from benchmarks.environment import Watch, a_history, fill, new_book, opened
+from benchmarks.figures import Figure
+from ledger.database import Connection
+from ledger.store.read import events_between, tail
+from projections.engine.worker import catch_up
+from projections.registry import PROJECTIONS
+
+ROWS_PER_COPY = 2_000
+OWN_TABLES = ("facts", "subjects")
+PRIMARY_KEY = """
+    SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = $1::text::regclass AND contype = 'p'
+"""
+
+
+class Copied(NamedTuple):
+    """All rows of one table, to be written again."""
+
+    name: str
+    columns: list[str]
+    records: list[Any]
+
+
+async def advance(events: int, runs: int) -> list[Figure]:
+    """Advance an empty generation to the end of a ledger; the limit reads the events and writes the same rows, keys and
+    all, without working out what they mean."""
+    ours, bare, done = list[float](), list[float](), 0
+    async with opened() as place:
+        for run in range(runs):
+            book = await new_book(place, f"advance-{run}")
+            done = await fill(place, book, a_history(events, seed=run + 1))
+            with Watch() as watch:
+                await catch_up(place.connection, book.ledger.ledger_id)
+            ours.append(done / watch.seconds)
+            seconds = await _read_events(place.connection, book.ledger.ledger_id)
+            for table in await _tables(place.connection, book.ledger.ledger_id):
+                seconds += await _write(place.connection, table)
+            bare.append(done / seconds)
+    limit = "events read, the same rows written"
+    return [Figure(limit, "events", done, bare), Figure("advance", "events", done, ours, limit)]
+
+
+async def _read_events(connection: Connection, ledger_id: int) -> float:
+    last = await tail(connection, ledger_id)
+    with Watch() as watch:
+        async for _ in events_between(connection, ledger_id, 0, last):
+            pass
+    return watch.seconds
+
+
+async def _tables(connection: Connection, ledger_id: int) -> list[Copied]:
+    """Read all rows that the projections hold of a ledger."""
+    names = [*OWN_TABLES, *(table.name for projection in PROJECTIONS for table in projection.tables)]
+    tables = []
+    for name in names:
+        rows = await connection.fetch(f"SELECT * FROM {name} WHERE ledger_id = $1", ledger_id)  # noqa: S608
+        if rows:
+            tables.append(Copied(name, list(rows[0].keys()), [tuple(row) for row in rows]))
+    return tables
+
+
+async def _write(connection: Connection, table: Copied) -> float:
+    """COPY a table's rows into one like it, with its primary key."""
+    await connection.execute(f"CREATE TABLE bare (LIKE {table.name})")
+    key = await connection.fetchval(PRIMARY_KEY, table.name)
+    try:
+        with Watch() as watch:
+            await connection.execute(f"ALTER TABLE bare ADD {key}")
+            for start in range(0, len(table.records), ROWS_PER_COPY):
+                records = table.records[start : start + ROWS_PER_COPY]
+                await connection.copy_records_to_table("bare", records=records, columns=table.columns)
+    finally:
+        await connection.execute("DROP TABLE bare")
+        await connection.reload_schema_state()
+    return watch.seconds

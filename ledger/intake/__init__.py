@@ -1,0 +1,1 @@
+"""From a delivered body to events, and from events to facts."""

@@ -1,0 +1,1 @@
+"""Personal data: found, cut out, encrypted, and who looked at it."""

@@ -1,0 +1,183 @@
+"""Cut personal values out of a delivered body, and put them back. Pure: vault.py encrypts what was cut.
+
+Theory. A personal value is replaced, in the raw text, by a marker that keeps the text valid JSON; what stood there is
+kept as a piece: where the marker begins in the cut text, and the bytes that were there. So putting the pieces back
+gives the delivered bytes exactly, whatever their spacing and escapes. Which values are personal is read off the parsed
+document, see ledger/privacy/detection.py; where they stand is found by searching the text for the same keys in the
+same order, which is the order of the document: a quoted name followed by a colon cannot stand inside a string. Where
+the two do not agree (a key written with escapes), the text is read token by token instead.
+
+A body that cannot be read is cut out whole.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ledger.parsing import Document
+from ledger.privacy.detection import Found, Pseudonymise, Search
+from ledger.vendors.personal_fields import Personal
+
+MARKER = b'"<personal>"'
+MARKED = "<personal>"  # what a document holds where a value was cut out
+KEYS_REMEMBERED_MAX = 1_000
+KEY_CHARACTERS_REMEMBERED = 100
+WHOLE = -1  # the place of a piece that is the whole body
+
+
+class Piece(NamedTuple):
+    """What was cut out: `at` is where what stands in its place begins in the cut text, a marker or a pseudonym of so
+    many bytes."""
+
+    at: int
+    value: bytes
+    length: int = len(MARKER)
+
+
+class Part(NamedTuple):
+    """What one delivery holds of one person: the pieces cut out, and by what the person may be looked up."""
+
+    subject: str
+    pieces: Sequence[Piece]
+    says: bytes | None = b""  # the values by key, in whatever order they were written; None: all stand in the wrapper
+    identifiers: Sequence[tuple[str, str]] = ()  # (what it is, its value): ("email", "a@b.c")
+    says_wrapped: bytes = b""  # the same with values of the wrapper, by which variants were derived at first
+
+
+class Cut(NamedTuple):
+    """A body without its personal values, and these, by the vendor's id of whom they are about (None: nobody named)."""
+
+    payload: bytes
+    pieces: Mapping[str | None, Sequence[Piece]]
+    found: Sequence[Found]
+    told: frozenset[int] | None = None  # ids of the structures that the vendor sent; None: all, nothing is wrapped
+
+
+def cut(body: bytes, document: Document, personal: Personal, pseudonymise: Pseudonymise) -> Cut:
+    """Cut the personal values out of a body whose document is given; the document is changed to hold MARKED instead, or
+    a pseudonym where an e-mail address or telephone number serves as an id.
+
+    Nulls, empty values and those that the vendor has redacted are no values and stay.
+    """
+    if type(document.value) is not dict and type(document.value) is not list:
+        return cut_unreadable(body, "neither an object nor a list")  # a bare string may be anything
+    search = Search(personal, pseudonymise)
+    search.look_at(document.value)
+    found = search.found
+    if not found:
+        return Cut(body, {}, ())
+    spans = _spans_by_key(body, found, search.seen) if search.is_counted else None
+    spans = spans or _spans_by_token(body, document.value, found)
+    pieces: dict[str | None, list[Piece]] = {}
+    out: list[bytes] = []
+    end = length = 0
+    for one, (start, stop) in zip(found, spans, strict=True):
+        marker = MARKER if one.pseudonym is None else msgspec.json.encode(one.pseudonym)
+        one.structure[one.key] = one.pseudonym or MARKED
+        out += [body[end:start], marker]
+        length += start - end
+        pieces.setdefault(one.owner, []).append(Piece(length, body[start:stop], len(marker)))
+        length += len(marker)
+        end = stop
+    out.append(body[end:])
+    return Cut(b"".join(out), pieces, found)
+
+
+def cut_unreadable(body: bytes, reason: str) -> Cut:
+    """Cut out a body that cannot be read, whole; in its place stands why, as {"unreadable": reason, "body": marker}."""
+    payload = b'{"unreadable":' + msgspec.json.encode(reason) + b',"body":' + MARKER + b"}"
+    return Cut(payload, {None: [Piece(WHOLE, body)]}, ())
+
+
+def reason_unreadable(document: Any) -> str | None:
+    """Give why a body cannot be read, from what `cut_unreadable` left of it; None for any other document."""
+    if isinstance(document, dict) and document.keys() == {"unreadable", "body"} and document["body"] == MARKED:
+        return str(document["unreadable"])
+    return None
+
+
+def restore(payload: bytes, pieces: Sequence[Piece]) -> bytes:
+    """Put pieces back where they were; where one is missing, its person was forgotten, the marker stays."""
+    out, end = [], 0
+    for at, value, length in sorted(pieces):
+        if at == WHOLE:
+            return value
+        out += [payload[end:at], value]
+        end = at + length
+    out.append(payload[end:])
+    return b"".join(out)
+
+
+Span = tuple[int, int]
+
+
+def _spans_by_key(body: bytes, found: Sequence[Found], seen: Mapping[str, int]) -> list[Span] | None:
+    """Find where each value stands by searching the text for its key; None if some key is not written as it reads."""
+    places: dict[str, list[int]] = {}
+    for key in {one.key for one in found}:
+        pattern = _key(key) if len(key) <= KEY_CHARACTERS_REMEMBERED else _pattern(key)
+        ends = [match.end() for match in pattern.finditer(body)]
+        if len(ends) != seen.get(key):
+            return None
+        places[key] = ends
+    spans = []
+    for one in found:
+        start = places[one.key][one.nth]
+        spans.append((start, _end_of_value(body, start)))
+    return spans
+
+
+@lru_cache(KEYS_REMEMBERED_MAX)
+def _key(key: str) -> re.Pattern[bytes]:
+    """Return `_pattern` of a key, and remember it."""
+    return _pattern(key)
+
+
+def _pattern(key: str) -> re.Pattern[bytes]:
+    """Return the pattern of a key that is written as it reads, up to its value."""
+    return re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % re.escape(key.encode()))
+
+
+_SCALAR = rb'"[^"\\]*(?:\\.[^"\\]*)*"|[-+0-9.eE]+|true|false|null'
+_VALUE = re.compile(_SCALAR, re.DOTALL)
+_TOKEN = re.compile(_SCALAR + rb"|[{}\[\]:,]", re.DOTALL)
+_DEEPER = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
+
+
+def _end_of_value(body: bytes, start: int) -> int:
+    """Give where the value that begins at `start` ends."""
+    match = _VALUE.match(body, start)
+    if match:
+        return match.end()
+    depth = 0
+    for token in _TOKEN.finditer(body, start):
+        depth += _DEEPER.get(token[0], 0)
+        if depth == 0:
+            return token.end()
+    raise AssertionError("a document that was read has values that end")
+
+
+def _spans_by_token(body: bytes, document: Any, found: Sequence[Found]) -> list[Span]:
+    """Find where each value stands by reading text and document in step: the n-th colon belongs to the n-th pair."""
+    numbers = {(id(structure), key): n for n, (structure, key) in enumerate(_pairs(document))}
+    colons = [token.end() for token in _TOKEN.finditer(body) if token[0] == b":"]
+    spans = []
+    for one in found:
+        first = _TOKEN.search(body, colons[numbers[id(one.structure), one.key]])
+        assert first is not None
+        spans.append((first.start(), _end_of_value(body, first.start())))
+    return spans
+
+
+def _pairs(value: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """Give every pair of a document, in the order in which they begin in its text."""
+    if type(value) is dict:
+        for key, child in value.items():
+            yield value, key
+            yield from _pairs(child)
+    elif type(value) is list:
+        for child in value:
+            yield from _pairs(child)

@@ -1,0 +1,243 @@
+"""Sealed personal parts: under a key of each person, which the master key wraps; to forget them is to destroy that key.
+
+Invariant: a part is sealed under a key that is in the database when its event is appended. Keys are remembered here, so
+the append function is told how many erasures we knew of, and refuses if there has been one since; then the keys of the
+ledger are read anew. An entry commits to its parts by hashes keyed with the persons' keys, so that nothing can be
+guessed from it, least of all once a key is gone.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.database import Connection
+from ledger.intake.identify import Delivery
+from ledger.privacy.encryption import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
+from ledger.privacy.redaction import Part, Piece, restore
+from ledger.vendors.personal_values import normal
+
+KEYS_REMEMBERED_MAX = 50_000  # a key takes about 400 bytes; with its cipher, which is made for each use, 3 KB
+KEY_ID_BYTES = 8
+PARTS_PER_TURN = 50  # then other tasks of the event loop have their turn
+
+KEYS = "SELECT subject, key_id, wrapped FROM ledger.person_keys($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+ERASURES = "SELECT ledger.erasures_so_far($1)"
+PARTS = """
+    SELECT p.subject, p.ciphertext, k.wrapped FROM ledger.events e
+      JOIN ledger.personal p ON p.ledger_id = e.ledger_id AND p.position = e.delivery_position
+      LEFT JOIN ledger.personal_keys k
+             ON k.ledger_id = p.ledger_id AND k.subject = p.subject AND k.key_id = p.key_id
+     WHERE e.ledger_id = $1 AND e.position = $2
+     ORDER BY p.subject
+"""
+FIND = """
+    SELECT DISTINCT subject FROM ledger.personal_index WHERE ledger_id = $1 AND blind = $2 AND subject > $3
+     ORDER BY subject LIMIT $4
+"""
+
+
+class Sealed(NamedTuple):
+    """A part as it is stored. `commitment` is a hash of the pieces, keyed with the person's key; `fingerprint` one of
+    what they say, the same however it was spelt."""
+
+    subject: str
+    key_id: bytes
+    ciphertext: bytes
+    commitment: bytes
+    fingerprint: bytes
+    blinds: Sequence[bytes]
+
+
+class PersonKey(NamedTuple):
+    key_id: bytes
+    key: bytes
+    commit: bytes
+
+
+class Remembered:
+    """Keys of one ledger's persons, which take so many erasures into account; None: not asked yet."""
+
+    def __init__(self) -> None:
+        self.erasures: int | None = None
+        self.keys: dict[str, PersonKey] = {}
+
+
+class Vault:
+    """Seals for one process, and opens."""
+
+    def __init__(self, master_key: MasterKey) -> None:
+        self._master_key = master_key
+        self._remembered: dict[int, Remembered] = {}
+        self._derived_keys: dict[tuple[int, str], bytes] = {}
+        self._blinding: dict[int, KeyedHash] = {}
+
+    async def erasures(self, connection: Connection, ledger_id: int) -> int:
+        """Give the number of erasures that the remembered keys take into account."""
+        remembered = self._of(ledger_id)
+        if remembered.erasures is None:
+            remembered.erasures = await connection.fetchval(ERASURES, ledger_id)
+        assert remembered.erasures is not None
+        return remembered.erasures
+
+    def forget_keys(self, ledger_id: int) -> None:
+        """Read the keys of a ledger anew: a person has been forgotten. A task that is reading keys meanwhile remembers
+        them where nobody looks any more."""
+        self._remembered.pop(ledger_id, None)
+
+    def _of(self, ledger_id: int) -> "Remembered":
+        remembered = self._remembered.get(ledger_id)
+        if remembered is None:
+            remembered = self._remembered[ledger_id] = Remembered()
+        return remembered
+
+    async def seal(
+        self, connection: Connection, ledger_id: int, deliveries: Sequence[Delivery]
+    ) -> list[tuple[int, Sealed]]:
+        """Encrypt the parts of deliveries, each under its person's key, which is made for a person not yet known.
+
+        Returns each part with the number of its delivery, from 1, in order.
+        """
+        if sum(len(one.keys) for one in self._remembered.values()) > KEYS_REMEMBERED_MAX:
+            self._remembered.clear()
+        parts = [(n, part) for n, delivery in enumerate(deliveries, 1) for part in delivery.parts]
+        keys = await self._keys_of(connection, ledger_id, deliveries, {part.subject for _, part in parts})
+        nonces = os.urandom(NONCE_BYTES * len(parts))  # at once: each call into the kernel costs as much as the sealing
+        sealed = []
+        for at, (n, part) in enumerate(parts):
+            nonce = nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]
+            sealed.append((n, self._seal(ledger_id, part, keys[part.subject], nonce)))
+            if at % PARTS_PER_TURN == PARTS_PER_TURN - 1:
+                await asyncio.sleep(0)
+        return sealed
+
+    def _seal(self, ledger_id: int, part: Part, key: PersonKey, nonce: bytes) -> Sealed:
+        plain = _ENCODER.encode(part.pieces)
+        committing = KeyedHash(key.commit)
+        return Sealed(
+            part.subject,
+            key.key_id,
+            nonce + AESGCM(key.key).encrypt(nonce, plain, part.subject.encode()),
+            committing.digest(b"pieces" + plain),
+            b"" if part.says is None else committing.digest(b"says" + part.says),
+            [self.blind(ledger_id, what, value) for what, value in part.identifiers],
+        )
+
+    async def _keys_of(
+        self, connection: Connection, ledger_id: int, deliveries: Sequence[Delivery], subjects: Iterable[str]
+    ) -> dict[str, PersonKey]:
+        """Return the keys of persons: remembered, stored, or made now. The append function detects an erasure by
+        another task meanwhile. Keys are made in the order of subjects, so that two makers cannot deadlock.
+
+        A person who is named by nothing but redelivered events of forgotten persons gets a key that is stored nowhere:
+        the append function answers "duplicate" and keeps nothing that is encrypted under it.
+        """
+        remembered = self._of(ledger_id).keys
+        keys = {subject: remembered.get(subject) for subject in subjects}
+        found = {subject: key for subject, key in keys.items() if key is not None}
+        missing = sorted(keys.keys() - found.keys())
+        if not missing:
+            return found
+        fresh = {subject: os.urandom(KEY_BYTES) for subject in missing}
+        ids = [os.urandom(KEY_ID_BYTES) for _ in missing]
+        wrapped = []
+        for n, (subject, key) in enumerate(fresh.items(), 1):
+            wrapped.append(self._master_key.seal(key, bound_to(ledger_id, subject)))
+            if n % PARTS_PER_TURN == 0:
+                await asyncio.sleep(0)
+        columns = _columns(deliveries, frozenset(missing))
+        for n, row in enumerate(await connection.fetch(KEYS, ledger_id, missing, ids, wrapped, *columns), 1):
+            found[row["subject"]] = remembered[row["subject"]] = self._unwrap(ledger_id, *row)
+            if n % PARTS_PER_TURN == 0:
+                await asyncio.sleep(0)
+        for subject, key_id in zip(missing, ids, strict=True):
+            if subject not in found:
+                found[subject] = _person_key(key_id, fresh[subject])
+        return found
+
+    def _unwrap(self, ledger_id: int, subject: str, key_id: bytes, wrapped: bytes) -> PersonKey:
+        return _person_key(key_id, self._master_key.open(wrapped, bound_to(ledger_id, subject)))
+
+    def mask(self, ledger_id: int) -> bytes:
+        """Give the ledger's secret for naming bodies that cannot be read; see ledger/intake/identify.py."""
+        return self._derived(ledger_id, "names")
+
+    def blind(self, ledger_id: int, what: str, value: str) -> bytes:
+        """Hash an identifier so that it can be looked up by who has the master key, and guessed by nobody else."""
+        blinding = self._blinding.get(ledger_id)
+        if blinding is None:
+            blinding = self._blinding[ledger_id] = KeyedHash(self._derived(ledger_id, "blind index"))
+        return blinding.digest(f"{what}\0{normal(what, value)}".encode())
+
+    def _derived(self, ledger_id: int, purpose: str) -> bytes:
+        key = self._derived_keys.get((ledger_id, purpose))
+        if key is None:
+            key = self._master_key.derive(f"{purpose} of {ledger_id}".encode())
+            self._derived_keys[ledger_id, purpose] = key
+        return key
+
+    async def find(
+        self, connection: Connection, ledger_id: int, what: str, value: str, *, after: str = "", limit: int = 100
+    ) -> list[str]:
+        """Give the refs of customers that were named by an identifier, in order, after one of them."""
+        rows = await connection.fetch(FIND, ledger_id, self.blind(ledger_id, what, value), after, limit)
+        return [row["subject"] for row in rows]
+
+    async def reveal(self, connection: Connection, ledger_id: int, position: int, payload: bytes) -> bytes:
+        """Put the sealed parts of an event's delivery back into its payload: the delivered bytes, but for the markers
+        of persons who have been forgotten."""
+        pieces: list[Piece] = []
+        for subject, ciphertext, wrapped in await connection.fetch(PARTS, ledger_id, position):
+            if wrapped is not None:
+                key = AESGCM(self._master_key.open(wrapped, bound_to(ledger_id, subject)))
+                try:
+                    plain = key.decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], subject.encode())
+                except InvalidTag:
+                    raise AssertionError("a sealed part has been changed") from None
+                pieces += _DECODER.decode(plain)
+        return restore(payload, pieces)
+
+
+def _person_key(key_id: bytes, key: bytes) -> PersonKey:
+    return PersonKey(key_id, key, hmac.digest(key, b"commitment", "sha256"))
+
+
+def _columns(deliveries: Sequence[Delivery], subjects: frozenset[str]) -> list[list[object]]:
+    """Lay out, as arrays, which of the subjects a delivery names and which events it holds."""
+    parts: list[tuple[str, int]] = []
+    events: list[tuple[int, bytes, bytes]] = []
+    for n, delivery in enumerate(deliveries, 1):
+        named = [(part.subject, n) for part in delivery.parts if part.subject in subjects]
+        if named:
+            parts += named
+            events += [(n, draft.event_key, draft.content) for draft in delivery.drafts]
+    return [
+        [subject for subject, _ in parts],
+        [n for _, n in parts],
+        [n for n, _, _ in events],
+        [event_key for _, event_key, _ in events],
+        [content for _, _, content in events],
+    ]
+
+
+def commitment_of(sealed: Sequence[Sealed]) -> bytes | None:
+    """Give the one hash by which an entry commits to all sealed parts of its delivery, which are in the order of their
+    subjects; None without any."""
+    if not sealed:
+        return None
+    return hashlib.sha256(b"".join(part.commitment for part in sealed)).digest()
+
+
+def bound_to(ledger_id: int, subject: str) -> bytes:
+    """Say what the wrapped key of a person is for, so that it opens for nobody else."""
+    return f"{ledger_id} {subject}".encode()
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(list[Piece])

@@ -1,0 +1,145 @@
+"""Write a whole ledger down as lines of JSON, from which ledger/store/restore.py makes an equal one.
+
+First a line about the ledger, then each event with its entry as the exact text that is hashed, then what the ledger
+holds beside the events, last a line with the root of the tree over all entries: without that line the file breaks off.
+Personal parts are written sealed, as they are kept; the keys that open them only on request, wrapped as they are kept.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+import msgspec
+
+from ledger.database import Connection
+from ledger.merkle import Frontier
+from ledger.privacy.encryption import MasterKey
+from ledger.store.read import Whole, tail, wholes_between
+from ledger.store.registry import Ledger
+
+FORMAT = "loyalty-ledger-export/1"
+EVENTS_PER_READ = 1_000
+LINE_BYTES_MAX = 32 * 1024 * 1024  # the longest body, its parts sealed and in base64
+
+PARTS = """
+    SELECT position, subject, key_id, ciphertext, commitment FROM ledger.personal
+     WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position, subject
+"""
+KEYS = "SELECT subject, key_id, wrapped FROM ledger.personal_keys WHERE ledger_id = $1 ORDER BY subject"
+BLINDS = "SELECT blind, subject FROM ledger.personal_index WHERE ledger_id = $1 ORDER BY blind, subject"
+ERASURES = "SELECT erasure, subject, erased_at FROM ledger.erasures WHERE ledger_id = $1 ORDER BY erasure"
+
+
+class Begin(msgspec.Struct, frozen=True, tag_field="line", tag="ledger"):
+    """Of which ledger it is. `master_key` names the key that wraps the persons' keys, and gives nothing of it away."""
+
+    format: str
+    ledger: str
+    ledger_id: int
+    events: int
+    master_key: str
+    with_keys: bool
+
+
+class SealedPart(msgspec.Struct, frozen=True):
+    """What was cut out of a delivery of one person, sealed."""
+
+    subject: str
+    key_id: bytes
+    ciphertext: bytes
+    commitment: bytes
+
+
+class ExportedEvent(msgspec.Struct, frozen=True, tag_field="line", tag="event", omit_defaults=True):
+    """One event. What the entry says is not said again; `payload` is there where the delivered body stands."""
+
+    entry: str
+    leaf_hash: bytes
+    event_key: bytes
+    variant: bytes
+    delivery_position: int
+    payload: str | None = None
+    parts: tuple[SealedPart, ...] = ()
+
+
+class PersonsKey(msgspec.Struct, frozen=True, tag_field="line", tag="key"):
+    subject: str
+    key_id: bytes
+    wrapped: bytes
+
+
+class Blind(msgspec.Struct, frozen=True, tag_field="line", tag="blind"):
+    """By what a person may be looked up."""
+
+    blind: bytes
+    subject: str
+
+
+class Erasure(msgspec.Struct, frozen=True, tag_field="line", tag="erasure"):
+    erasure: int
+    subject: str
+    erased_at: datetime
+
+
+class End(msgspec.Struct, frozen=True, tag_field="line", tag="end"):
+    """How many events there were, and the root over their entries (ledger/merkle.py)."""
+
+    events: int
+    root: bytes
+
+
+Beside = PersonsKey | Blind | Erasure
+ExportLine = Begin | ExportedEvent | PersonsKey | Blind | Erasure | End
+
+
+async def export(
+    connection: Connection, master_key: MasterKey, ledger: Ledger, *, with_keys: bool
+) -> AsyncIterator[list[bytes]]:
+    """Give the lines of a ledger as it is now, some at a time, each with its line end; memory does not grow with it."""
+    ledger_id = ledger.ledger_id
+    last = await tail(connection, ledger_id)
+    yield [_line(Begin(FORMAT, ledger.name, ledger_id, last, master_key.name, with_keys))]
+    frontier = Frontier()
+    for after in range(0, last, EVENTS_PER_READ):
+        wholes = await wholes_between(connection, ledger_id, after, min(after + EVENTS_PER_READ, last))
+        for _ in frontier.extend(b"".join(whole.leaf_hash for whole in wholes)):
+            pass
+        parts: dict[int, list[SealedPart]] = defaultdict(list)
+        for position, *part in await connection.fetch(PARTS, ledger_id, after, after + EVENTS_PER_READ):
+            parts[position].append(SealedPart(*part))
+        yield [_line(_exported(whole, parts.get(whole.position, []))) for whole in wholes]
+    async for line in _beside(connection, ledger_id, with_keys=with_keys):
+        yield [_line(line)]
+    yield [_line(End(last, frontier.root()))]
+
+
+def _exported(whole: Whole, parts: list[SealedPart]) -> ExportedEvent:
+    return ExportedEvent(
+        entry=whole.entry.decode(),
+        leaf_hash=whole.leaf_hash,
+        event_key=whole.event_key,
+        variant=whole.variant,
+        delivery_position=whole.delivery_position,
+        payload=None if whole.payload is None else whole.payload.decode(),
+        parts=tuple(parts),
+    )
+
+
+async def _beside(connection: Connection, ledger_id: int, *, with_keys: bool) -> AsyncIterator[Beside]:
+    """Read what the ledger holds beside its events. Keys are read with what they are looked up by: both go at once."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        if with_keys:
+            async for row in connection.cursor(KEYS, ledger_id):
+                yield PersonsKey(*row)
+            async for row in connection.cursor(BLINDS, ledger_id):
+                yield Blind(*row)
+        async for row in connection.cursor(ERASURES, ledger_id):
+            yield Erasure(*row)
+
+
+def _line(line: ExportLine) -> bytes:
+    return _ENCODER.encode(line) + b"\n"
+
+
+_ENCODER = msgspec.json.Encoder()
+EXPORT_LINES = msgspec.json.Decoder(ExportLine)

@@ -1,0 +1,376 @@
+"""Ledgers, the connections that feed them and the keys that open them. Secrets are sealed, keys kept as hashes."""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from ledger import clock
+from ledger.credentials import SCHEMES, check_header, check_secret, make_secret
+from ledger.database import Connection
+from ledger.errors import BadCredentials, ConnectionUnknown, LedgerUnknown, NameTaken, RequestInvalid
+from ledger.intake.identify import Origin
+from ledger.privacy.encryption import MasterKey
+from ledger.privacy.vault import Vault
+from ledger.store.row_macs import is_bound, mac_of, secret_place
+from ledger.vendors import VENDORS
+from ledger.vendors.fields import squeeze
+from ledger.vendors.vendor import Vendor
+
+OPERATOR = "operator"  # administers what all ledgers share; `admin` of one ledger does not include it
+SCOPES = ("read", "audit", "reveal", "admin", OPERATOR)
+SECRETS_PER_CONNECTION_MAX = 4
+LABEL_CHARACTERS_MAX = 100
+KEY = re.compile(r"ll_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+CONNECTION_ID = re.compile(r"[0-9a-f]{32}")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+CREATE_LEDGER = """
+    INSERT INTO ledger.ledgers (ledger_id, name)
+    SELECT CASE WHEN $2::int IS NULL OR bool_or(ledger_id = $2) THEN coalesce(max(ledger_id), 0) + 1 ELSE $2 END, $1
+      FROM ledger.ledgers RETURNING ledger_id
+"""
+FIND_LEDGER = "SELECT ledger_id, name FROM ledger.ledgers WHERE name = $1"
+LIST_LEDGERS = "SELECT ledger_id, name FROM ledger.ledgers ORDER BY ledger_id"
+CREATE_CONNECTION = """
+    INSERT INTO ledger.connections
+           (ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label, mac)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+"""
+FIND_CONNECTION = """
+    SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.created_at,
+           c.disabled_at, c.label, c.mac
+      FROM ledger.connections c JOIN ledger.ledgers l USING (ledger_id) WHERE c.connection_id = $1
+"""
+LIST_CONNECTIONS = """
+    SELECT c.ledger_id, l.name, c.connection_id, c.source, c.kind, c.scheme, c.header, c.secrets, c.created_at,
+           c.disabled_at, c.label, c.mac
+      FROM ledger.connections c JOIN ledger.ledgers l USING (ledger_id) WHERE c.ledger_id = $1
+     ORDER BY c.created_at, c.connection_id
+"""
+SET_SECRETS = """
+    UPDATE ledger.connections SET secrets = $3 WHERE ledger_id = $1 AND connection_id = $2
+    RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label
+"""
+BIND_CONNECTION = "UPDATE ledger.connections SET mac = $3 WHERE ledger_id = $1 AND connection_id = $2"
+SET_DISABLED = """
+    UPDATE ledger.connections SET disabled_at = CASE WHEN $3 THEN coalesce(disabled_at, now()) END
+     WHERE ledger_id = $1 AND connection_id = $2
+    RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label
+"""
+CREATE_KEY = """
+    INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label, mac)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+FIND_KEY = """
+    SELECT k.ledger_id, l.name, k.key_id, k.secret_hash, k.scopes, k.created_at, k.revoked_at, k.label, k.mac
+      FROM ledger.api_keys k JOIN ledger.ledgers l USING (ledger_id) WHERE k.key_id = $1 AND k.revoked_at IS NULL
+"""
+REVOKE_KEY = """
+    UPDATE ledger.api_keys SET revoked_at = coalesce(revoked_at, now())
+     WHERE ledger_id = $1 AND key_id = $2
+    RETURNING ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label
+"""
+LIST_KEYS = """
+    SELECT ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label, mac FROM ledger.api_keys
+     WHERE ledger_id = $1 ORDER BY created_at, key_id
+"""
+BIND_KEY = "UPDATE ledger.api_keys SET mac = $3 WHERE ledger_id = $1 AND key_id = $2"
+
+_log = logging.getLogger(__name__)
+
+
+class Ledger(NamedTuple):
+    ledger_id: int
+    name: str
+
+
+class InboundConnection(NamedTuple):
+    """One configured webhook, its secrets opened."""
+
+    ledger: Ledger
+    connection_id: str
+    source: str
+    kind: str | None  # the event it names, for a vendor that sends bare objects
+    scheme: str
+    header: str
+    secrets: tuple[bytes, ...]
+    disabled_at: datetime | None
+    label: str = ""  # for people
+
+    def origin(self, vault: Vault) -> Origin:
+        """Say where its deliveries come from."""
+        mask = vault.mask(self.ledger.ledger_id)
+        return Origin(self.ledger.name, self.connection_id, self.source, self.kind, mask)
+
+
+class Key(NamedTuple):
+    """An API key as it is listed: without what opens anything."""
+
+    key_id: str
+    label: str
+    scopes: Sequence[str]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class Access(NamedTuple):
+    """What an API key opens."""
+
+    ledger: Ledger
+    key_id: str
+    scopes: frozenset[str]
+
+
+async def create_ledger(connection: Connection, name: str, wanted_id: int | None = None) -> Ledger:
+    """Make a ledger, with a certain number if that is wanted and free.
+
+    Raises NameTaken, or RequestInvalid if the name is not of [a-z0-9_-], at most 63.
+    """
+    if not NAME.fullmatch(name):
+        raise RequestInvalid(f"a ledger's name is made of a-z, 0-9, _ and -, at most 63: {name!r}")
+    try:
+        return Ledger(await connection.fetchval(CREATE_LEDGER, name, wanted_id), name)
+    except asyncpg.UniqueViolationError:
+        raise NameTaken(name) from None
+
+
+async def find_ledger(connection: Connection, name: str) -> Ledger:
+    """Find a ledger by name. Raises LedgerUnknown."""
+    row = await connection.fetchrow(FIND_LEDGER, name)
+    if row is None:
+        raise LedgerUnknown(name)
+    return Ledger(*row)
+
+
+async def all_ledgers(connection: Connection) -> list[Ledger]:
+    """List all ledgers, oldest first."""
+    return [Ledger(*row) for row in await connection.fetch(LIST_LEDGERS)]
+
+
+async def create_connection(
+    connection: Connection,
+    master_key: MasterKey,
+    ledger: Ledger,
+    *,
+    source: str,
+    kind: str | None = None,
+    scheme: str | None = None,
+    header: str | None = None,
+    secret: str | None = None,
+    label: str = "",
+) -> InboundConnection:
+    """Configure an inbound webhook. Scheme and header are the vendor's usual ones unless given.
+
+    Without a secret one is made, if the scheme lets us make it. Raises RequestInvalid for an unknown source, kind or
+    scheme, a header that cannot be used, a secret that is missing or could not authenticate, and a label too long.
+    """
+    vendor = VENDORS.get(source)
+    if vendor is None:
+        raise RequestInvalid(f"no source {source!r}; there are {', '.join(VENDORS)}")
+    scheme = scheme or vendor.scheme
+    if scheme not in SCHEMES:
+        raise RequestInvalid(f"no scheme {scheme!r}; there are {', '.join(SCHEMES)}")
+    header = check_header(scheme, header, vendor.header)
+    kind = None if kind is None else _known_kind(vendor, kind)
+    chosen = check_secret(scheme, make_secret(scheme) if secret is None else secret)
+    made = InboundConnection(ledger, secrets.token_hex(16), source, kind, scheme, header, (chosen,), None, label)
+    place = secret_place(ledger.ledger_id, made.connection_id)
+    row = {
+        "ledger_id": ledger.ledger_id,
+        "connection_id": made.connection_id,
+        "source": source,
+        "kind": kind,
+        "scheme": scheme,
+        "header": header,
+        "secrets": [master_key.seal(chosen, place)],
+        "created_at": clock.now(),
+        "disabled_at": None,
+        "label": _checked(label),
+    }
+    await connection.execute(CREATE_CONNECTION, *row.values(), mac_of(master_key, "connections", row))
+    return made
+
+
+def _known_kind(vendor: Vendor, kind: str) -> str:
+    """Return a kind in the vendor's canonical spelling. Raises RequestInvalid if the vendor has no such kind."""
+    names = {**vendor.damage.aliases, **{name.lower(): name for name in vendor.kinds}}
+    found = names.get(squeeze(kind).lower())
+    if found is None:
+        raise RequestInvalid(f"{vendor.name} has no kind {kind!r}; it has {', '.join(sorted(vendor.kinds))}")
+    return found
+
+
+async def find_connection(connection: Connection, master_key: MasterKey, connection_id: str) -> InboundConnection:
+    """Find a connection by its id. Raises ConnectionUnknown, also when it is disabled, or was made or changed in the
+    database by others."""
+    row = await connection.fetchrow(FIND_CONNECTION, connection_id)
+    if row is None or row["disabled_at"] is not None:
+        raise ConnectionUnknown(connection_id)
+    if not is_bound(master_key, "connections", row):
+        _log.error("connection %s was made or changed in the database, not by this service: refused", connection_id)
+        raise ConnectionUnknown(connection_id)
+    return _opened(row, master_key)
+
+
+async def list_connections(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[InboundConnection]:
+    """List a ledger's connections, oldest first, disabled ones too; not those that were made or changed in the database
+    by others: `bindings.check_bindings` names them. Raises MasterKeyWrong."""
+    rows = await connection.fetch(LIST_CONNECTIONS, ledger.ledger_id)
+    bound = [row for row in rows if is_bound(master_key, "connections", row)]
+    if not bound:  # with another master key none is: then their secrets cannot be opened either
+        for row in rows:
+            _opened(row, master_key)
+    return [_opened(row, master_key) for row in bound]
+
+
+async def add_secret(
+    connection: Connection, master_key: MasterKey, inbound: InboundConnection, secret: str | None = None
+) -> str:
+    """Add one more live secret to a connection, for rotation, and return it. The oldest goes beyond the limit.
+
+    Raises RequestInvalid for a secret that is missing, could not authenticate, or is live already.
+    """
+    chosen = make_secret(inbound.scheme) if secret is None else secret
+    added = check_secret(inbound.scheme, chosen)
+    if added in inbound.secrets:
+        raise RequestInvalid("the connection has this secret already; give another one")
+    await _set_secrets(connection, master_key, inbound, [*inbound.secrets, added][-SECRETS_PER_CONNECTION_MAX:])
+    return chosen
+
+
+async def drop_old_secrets(connection: Connection, master_key: MasterKey, inbound: InboundConnection) -> None:
+    """End a rotation: only the newest secret stays."""
+    await _set_secrets(connection, master_key, inbound, inbound.secrets[-1:])
+
+
+async def disable_connection(connection: Connection, master_key: MasterKey, ledger: Ledger, connection_id: str) -> None:
+    """Stop taking deliveries over a connection; nothing it brought is touched. Raises ConnectionUnknown."""
+    await _set_disabled(connection, master_key, ledger, connection_id, disabled=True)
+
+
+async def enable_connection(connection: Connection, master_key: MasterKey, connection_id: str) -> Ledger:
+    """Take deliveries again over a connection that was disabled, with the same secrets; return its ledger.
+
+    Raises ConnectionUnknown, also for one that others made or changed in the database.
+    """
+    row = await connection.fetchrow(FIND_CONNECTION, connection_id)
+    if row is None or not is_bound(master_key, "connections", row):
+        raise ConnectionUnknown(connection_id)
+    ledger = Ledger(row["ledger_id"], row["name"])
+    await _set_disabled(connection, master_key, ledger, connection_id, disabled=False)
+    return ledger
+
+
+async def _set_disabled(
+    connection: Connection, master_key: MasterKey, ledger: Ledger, connection_id: str, *, disabled: bool
+) -> None:
+    async with connection.transaction():
+        row = await connection.fetchrow(SET_DISABLED, ledger.ledger_id, connection_id, disabled)
+        if row is None:
+            raise ConnectionUnknown(connection_id)
+        mac = mac_of(master_key, "connections", row)
+        await connection.execute(BIND_CONNECTION, ledger.ledger_id, connection_id, mac)
+
+
+async def create_key(
+    connection: Connection, master_key: MasterKey, ledger: Ledger, scopes: Sequence[str], label: str = ""
+) -> str:
+    """Make an API key of a ledger and return it, this once. Raises RequestInvalid for an unknown scope or none, and for
+    a label too long."""
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        raise RequestInvalid(f"a scope is one of {', '.join(SCOPES)}: {', '.join(unknown) or 'none given'}")
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    row = {
+        "ledger_id": ledger.ledger_id,
+        "key_id": key_id,
+        "secret_hash": _hash(secret),
+        "scopes": sorted(set(scopes)),
+        "created_at": clock.now(),
+        "revoked_at": None,
+        "label": _checked(label),
+    }
+    await connection.execute(CREATE_KEY, *row.values(), mac_of(master_key, "api_keys", row))
+    return f"ll_{key_id}_{secret}"
+
+
+async def find_key(connection: Connection, master_key: MasterKey, key: str) -> Access:
+    """Return what a key opens. Raises BadCredentials, also for a key that others made or changed in the database;
+    a wrong secret takes as long as an unknown key."""
+    match = KEY.fullmatch(key)
+    if match is None:
+        raise BadCredentials
+    key_id, secret = match.groups()
+    row = await connection.fetchrow(FIND_KEY, key_id)
+    expected = row["secret_hash"] if row else bytes(32)
+    if not hmac.compare_digest(_hash(secret), expected) or row is None:
+        raise BadCredentials
+    if not is_bound(master_key, "api_keys", row):
+        _log.error("API key %s was made or changed in the database, not by this service: refused", key_id)
+        raise BadCredentials
+    return Access(Ledger(row["ledger_id"], row["name"]), key_id, frozenset(row["scopes"]))
+
+
+async def list_keys(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[Key]:
+    """List a ledger's keys, oldest first, revoked ones too; not those that others made or changed in the database."""
+    rows = await connection.fetch(LIST_KEYS, ledger.ledger_id)
+    return [
+        Key(row["key_id"], row["label"], row["scopes"], row["created_at"], row["revoked_at"])
+        for row in rows
+        if is_bound(master_key, "api_keys", row)
+    ]
+
+
+async def revoke_key(connection: Connection, master_key: MasterKey, ledger: Ledger, key_id: str) -> None:
+    """Make a key open nothing any more. Raises RequestInvalid if the ledger has no such key."""
+    async with connection.transaction():
+        row = await connection.fetchrow(REVOKE_KEY, ledger.ledger_id, key_id)
+        if row is None:
+            raise RequestInvalid(f"no key {key_id!r}")
+        await connection.execute(BIND_KEY, ledger.ledger_id, key_id, mac_of(master_key, "api_keys", row))
+
+
+async def _set_secrets(
+    connection: Connection, master_key: MasterKey, inbound: InboundConnection, kept: Sequence[bytes]
+) -> None:
+    named = inbound.ledger.ledger_id, inbound.connection_id
+    sealed = [master_key.seal(secret, secret_place(*named)) for secret in kept]
+    async with connection.transaction():
+        row = await connection.fetchrow(SET_SECRETS, *named, sealed)
+        if row is None:
+            raise ConnectionUnknown(inbound.connection_id)
+        await connection.execute(BIND_CONNECTION, *named, mac_of(master_key, "connections", row))
+
+
+def _opened(row: asyncpg.Record, master_key: MasterKey) -> InboundConnection:
+    place = secret_place(row["ledger_id"], row["connection_id"])
+    return InboundConnection(
+        Ledger(row["ledger_id"], row["name"]),
+        row["connection_id"],
+        row["source"],
+        row["kind"],
+        row["scheme"],
+        row["header"],
+        tuple(master_key.open(sealed, place) for sealed in row["secrets"]),
+        row["disabled_at"],
+        row["label"],
+    )
+
+
+def _checked(label: str) -> str:
+    """Return a label. Raises RequestInvalid if it is too long or holds what cannot be printed on a line."""
+    if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable():
+        raise RequestInvalid(f"a label is printable text of at most {LABEL_CHARACTERS_MAX} characters")
+    return label.strip()
+
+
+def _hash(secret: str) -> bytes:
+    """Hash a key's secret. It has 256 random bits, so a slow hash would gain nothing and block the loop."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

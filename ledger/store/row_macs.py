@@ -1,0 +1,77 @@
+"""Bind configured rows to the master key: who can write to the database, but has not the key, makes or changes none.
+
+Each row of a table in BOUND carries a MAC over its other columns that matter. A row whose MAC is wrong opens nothing:
+such an API key or published address is unknown, such a connection takes no delivery. `loyalty verify` names the row.
+"""
+
+import hmac
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ledger.database import Connection
+from ledger.privacy.encryption import MasterKey
+
+BOUND: Mapping[str, tuple[str, ...]] = {
+    "api_keys": ("ledger_id", "key_id", "secret_hash", "scopes", "created_at", "revoked_at"),
+    "connections": (
+        *("ledger_id", "connection_id", "source", "kind", "scheme", "header", "secrets", "created_at", "disabled_at"),
+    ),
+    "public_logs": ("ledger_id", "token", "created_at", "withdrawn_at"),
+}
+LABELLED = ("api_keys", "connections")  # their label is bound too, unless it is empty as in rows of before
+NAMED_BY = {"api_keys": "key_id", "connections": "connection_id", "public_logs": "token"}
+TITLES = {"api_keys": "API key", "connections": "connection", "public_logs": "published log"}
+ROWS = {
+    table: f"SELECT {', '.join(columns)}{', label' if table in LABELLED else ''}, mac "  # noqa: S608
+    f"FROM ledger.{table} WHERE ledger_id = $1 ORDER BY created_at"
+    for table, columns in BOUND.items()
+}
+
+
+def mac_of(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> bytes:
+    """Return the MAC of a row."""
+    said = [table, *(row[column] for column in BOUND[table])]
+    if row.get("label"):
+        said.append(row["label"])
+    return hmac.digest(master_key.derive(b"configuration"), msgspec.msgpack.encode(said), "sha256")
+
+
+def is_bound(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> bool:
+    """Return True if a row, its MAC included, is as it was written with this master key."""
+    return hmac.compare_digest(row["mac"] or b"", mac_of(master_key, table, row))
+
+
+def secret_place(ledger_id: int, connection_id: str) -> bytes:
+    """Return what a connection's encrypted secret is for, so that it decrypts in no other row."""
+    return f"connection {ledger_id} {connection_id}".encode()
+
+
+def bind(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that bind a row which an earlier version wrote. Raises MasterKeyWrong."""
+    changed: dict[str, Any] = {}
+    if table == "connections":
+        place = secret_place(row["ledger_id"], row["connection_id"])
+        changed["secrets"] = [master_key.seal(master_key.open(secret), place) for secret in row["secrets"]]
+    return {**changed, "mac": mac_of(master_key, table, {**row, **changed})}
+
+
+class Bindings(NamedTuple):
+    """How many rows of a ledger's configuration are bound, and a sentence for each that is not."""
+
+    bound: int
+    wrong: list[str]
+
+
+async def check_bindings(connection: Connection, master_key: MasterKey, ledger_id: int) -> Bindings:
+    """Check the MAC of every key, connection and published log of a ledger."""
+    bound, wrong = 0, []
+    for table, query in ROWS.items():
+        for row in await connection.fetch(query, ledger_id):
+            if is_bound(master_key, table, row):
+                bound += 1
+            else:
+                name = f"{TITLES[table]} {row[NAMED_BY[table]]}"
+                wrong.append(f"{name} was made or changed in the database, not by this service")
+    return Bindings(bound, wrong)

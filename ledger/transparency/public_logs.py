@@ -1,0 +1,70 @@
+"""Addresses at which a log is read without a key, by whoever was told them: existing verifiers send no bearer token.
+
+There is none until somebody asks for one. It shows entries, hashes and signed checkpoints: no payload and no personal
+value, but how much happened when, of which kind, and commitments to what.
+"""
+
+import secrets
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger import clock
+from ledger.database import Connection
+from ledger.errors import LogUnknown
+from ledger.privacy.encryption import MasterKey
+from ledger.store.registry import Ledger
+from ledger.store.row_macs import is_bound, mac_of
+
+TOKEN_BYTES = 18
+
+CREATE = """
+    INSERT INTO ledger.public_logs (ledger_id, token, created_at, withdrawn_at, mac) VALUES ($1, $2, $3, $4, $5)
+"""
+LIST = """
+    SELECT token, created_at FROM ledger.public_logs WHERE ledger_id = $1 AND withdrawn_at IS NULL ORDER BY created_at
+"""
+FIND = """
+    SELECT p.ledger_id, l.name, p.token, p.created_at, p.withdrawn_at, p.mac
+      FROM ledger.public_logs p JOIN ledger.ledgers l USING (ledger_id)
+     WHERE p.token = $1 AND p.withdrawn_at IS NULL
+"""
+WITHDRAW = """
+    UPDATE ledger.public_logs SET withdrawn_at = now() WHERE ledger_id = $1 AND token = $2 AND withdrawn_at IS NULL
+    RETURNING ledger_id, token, created_at, withdrawn_at
+"""
+BIND = "UPDATE ledger.public_logs SET mac = $3 WHERE ledger_id = $1 AND token = $2"
+
+
+class PublicLog(NamedTuple):
+    token: str
+    created_at: datetime
+
+
+async def publish(connection: Connection, master_key: MasterKey, ledger: Ledger) -> str:
+    """Make an address, and give its unguessable part."""
+    token = secrets.token_urlsafe(TOKEN_BYTES).replace("-", "a").replace("_", "b")
+    row = {"ledger_id": ledger.ledger_id, "token": token, "created_at": clock.now(), "withdrawn_at": None}
+    await connection.execute(CREATE, *row.values(), mac_of(master_key, "public_logs", row))
+    return token
+
+
+async def list_published(connection: Connection, ledger: Ledger) -> list[PublicLog]:
+    """List the addresses that are open."""
+    return [PublicLog(*row) for row in await connection.fetch(LIST, ledger.ledger_id)]
+
+
+async def find_published(connection: Connection, master_key: MasterKey, token: str) -> Ledger:
+    """Give the ledger that an address shows. Raises LogUnknown, also if others made the address in the database."""
+    row = await connection.fetchrow(FIND, token)
+    if row is None or not is_bound(master_key, "public_logs", row):
+        raise LogUnknown
+    return Ledger(row["ledger_id"], row["name"])
+
+
+async def withdraw(connection: Connection, master_key: MasterKey, ledger: Ledger, token: str) -> None:
+    """Close an address. Raises LogUnknown if there is none such."""
+    async with connection.transaction():
+        row = await connection.fetchrow(WITHDRAW, ledger.ledger_id, token)
+        if row is None:
+            raise LogUnknown
+        await connection.execute(BIND, ledger.ledger_id, token, mac_of(master_key, "public_logs", row))

@@ -1,0 +1,53 @@
+"""Our word that somebody changed a balance by hand, or took that back. The event's id is the adjustment's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ledger.facts import Fact
+from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
+from ledger.vendors.fields import Day, Points, StrictShape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class Reversed(StrictShape):
+    """Which adjustment of which account; author and reason are sealed, and no business of the facts."""
+
+    id: str
+    holder: str
+    programme: str
+    unit: str
+    customer: str
+    by: Text = None
+
+    def account(self) -> dict[str, Any]:
+        customer = None if self.customer == self.holder else self.customer
+        return {"holder": self.holder, "programme": self.programme, "unit": self.unit, "customer": customer}
+
+
+class Made(Reversed):
+    points: Points
+    adopted: bool = False
+    expires_on: Day = None
+
+
+def adjustment_made(event: Made, _stamp: Stamp) -> Sequence[Fact]:
+    return [
+        AdjustmentMade(
+            **event.account(),
+            points=event.points,
+            adjustment=event.id,
+            adopted=event.adopted,
+            expires_on=event.expires_on,
+            by=event.by,
+        )
+    ]
+
+
+def adjustment_reversed(event: Reversed, _stamp: Stamp) -> Sequence[Fact]:
+    return [AdjustmentReversed(**event.account(), adjustment=event.id, by=event.by)]
+
+
+KINDS: dict[str, Kind[Any]] = {
+    "adjustmentMade": Kind(Made, adjustment_made),
+    "adjustmentReversed": Kind(Reversed, adjustment_reversed),
+}

@@ -1,0 +1,24 @@
+"""Our word that a person was forgotten: the keys of what was sealed of them are destroyed."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from ledger.facts import Fact
+from ledger.facts.customers import CustomerErased
+from ledger.vendors.fields import StrictShape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class Erased(StrictShape):
+    customers: Annotated[tuple[str, ...], BeforeValidator(tuple)]
+    by: Text = None
+
+
+def customer_erased(event: Erased, _stamp: Stamp) -> Sequence[Fact]:
+    """Why is sealed with the event: under the person's own key it could be read by nobody."""
+    return [CustomerErased(customer=customer, by=event.by) for customer in event.customers]
+
+
+KINDS: dict[str, Kind[Any]] = {"customerErased": Kind(Erased, customer_erased)}

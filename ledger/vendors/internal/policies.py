@@ -1,0 +1,28 @@
+"""Our word that conflicts of one kind of event are settled otherwise from now on, and how they were until now."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ledger.facts import Fact
+from ledger.vendors.fields import StrictShape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+Policy = Literal["earliest", "latest", "both"]
+
+
+class PolicySet(StrictShape):
+    """Of which vendor's events of which kind; `before` is the policy until then."""
+
+    vendor: str
+    events: str
+    policy: Policy
+    before: Policy
+    by: Text = None
+
+
+def policy_set(_event: PolicySet, _stamp: Stamp) -> Sequence[Fact]:
+    """It chooses among the facts of other events, and makes none."""
+    return []
+
+
+KINDS: dict[str, Kind[Any]] = {"conflictPolicySet": Kind(PolicySet, policy_set)}

@@ -1,0 +1,170 @@
+"""The terms of a programme as an operator writes them: read strictly, for there is nobody to be lenient with."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ledger.facts import Fact
+from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
+from ledger.vendors.fields import Id, Shape, as_points
+from ledger.vendors.vendor import Stamp
+
+DAYS_MAX = 36_525  # a hundred years
+MONTHS_MAX = 1_200
+GRACE_DAYS_MAX = 3_653
+ENDS = ("month", "quarter", "half", "year")
+# Not the same everywhere: what the machine is set to, no place, or one with leap seconds.
+NO_ZONES = ("localtime", "Factory", "posixrules")
+NO_ZONES_IN = ("posix/", "right/")
+MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july"),
+    *("august", "september", "october", "november", "december"),
+)
+
+
+def as_zone(value: Any) -> str:
+    """Read the name of a time zone. Raises ValueError if there is none of it, or it is what a machine is set to."""
+    try:
+        zone = ZoneInfo(value).key
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise ValueError("no IANA time zone") from None
+    if zone in NO_ZONES or zone.startswith(NO_ZONES_IN):
+        raise ValueError("no IANA time zone")
+    return zone
+
+
+def as_day_or_time(value: Any) -> Any:
+    """Refuse numbers, which would be read as seconds since 1970: 20260101 is no day. Raises ValueError."""
+    if isinstance(value, int | float):
+        raise ValueError("a day, for example 2026-01-01, or a time with a zone")
+    return value
+
+
+def as_end(value: Any) -> Any:
+    """Read what a period is rounded to the end of. Raises ValueError."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or value.lower() not in (*ENDS, *MONTHS):
+        raise ValueError(f"one of {', '.join(ENDS)}, or a month")
+    return value.lower()
+
+
+class Written(BaseModel):
+    """Something that an operator wrote: what is not known is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Expiry(Written):
+    """Never, or a period: fixed after the points were earned, or sliding after the account's last activity."""
+
+    rule: Literal["never", "fixed", "sliding"]
+    days: Annotated[int, Field(ge=0, le=DAYS_MAX)] = 0
+    months: Annotated[int, Field(ge=0, le=MONTHS_MAX)] = 0
+    years: Annotated[int, Field(ge=0, le=MONTHS_MAX // 12)] = 0
+    round_to_end_of: Annotated[str | None, BeforeValidator(as_end)] = None
+    activities: tuple[Literal["earning", "spending"], ...] = ("earning", "spending")
+
+    @model_validator(mode="after")
+    def check(self) -> "Expiry":
+        given = [self.days, self.months, self.years]
+        named = {"days", "months", "years"} & self.model_fields_set
+        if self.rule == "never":
+            if any(given) or self.round_to_end_of:
+                raise ValueError("what never lapses has no period")
+        elif sum(one > 0 for one in given) > 1:
+            raise ValueError("a period of days, of months or of years")
+        elif not any(given) and (self.rule == "sliding" or not (named or self.round_to_end_of)):
+            raise ValueError("a period is needed")
+        if self.rule == "sliding" and self.round_to_end_of:
+            raise ValueError("a sliding period is not rounded")
+        if not self.activities:
+            raise ValueError("an activity is needed")
+        return self
+
+    def meant(self) -> ExpiryRule:
+        """Give the rule in the words of facts."""
+        months = self.months + 12 * self.years
+        return ExpiryRule(self.rule, self.days, months, self.round_to_end_of, tuple(sorted(set(self.activities))))
+
+
+class Worth(Written):
+    """What one point is worth."""
+
+    ratio: Annotated[Decimal, BeforeValidator(as_points), Field(ge=0)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+
+
+class Reversals(Written):
+    """What becomes of points given back whose day is over, where the vendor does not say."""
+
+    policy: Literal["lapse", "original", "grace"]
+    grace_days: Annotated[int, Field(ge=0, le=GRACE_DAYS_MAX)] = 0
+
+    @model_validator(mode="after")
+    def check(self) -> "Reversals":
+        if (self.policy == "grace") != (self.grace_days > 0):
+            raise ValueError("grace_days go with the policy grace, and only with it")
+        return self
+
+
+class Terms(Written):
+    """The terms of a programme from `effective_from` on: a day, in the programme's time zone, or a time with a zone."""
+
+    effective_from: Annotated[date | datetime, BeforeValidator(as_day_or_time)]
+    time_zone: Annotated[str, BeforeValidator(as_zone)]
+    expiry: Expiry | None = None
+    existing_lots: bool = False
+    points_to_currency: Worth | None = None
+    reversal_after_expiry: Reversals | None = None
+    transfer_grace_days: Annotated[int | None, Field(ge=0, le=GRACE_DAYS_MAX)] = None
+
+    def effective_at(self) -> datetime:
+        """Give the instant from which they hold, in UTC. Raises ValueError for a time without a zone."""
+        if not isinstance(self.effective_from, datetime):
+            return datetime.combine(self.effective_from, time(), ZoneInfo(self.time_zone)).astimezone(UTC)
+        if self.effective_from.tzinfo is None:
+            raise ValueError("effective_from is a day, or a time with a zone")
+        return self.effective_from.astimezone(UTC)
+
+    @model_validator(mode="after")
+    def check(self) -> "Terms":
+        try:
+            self.effective_at()
+        except OverflowError:
+            raise ValueError("effective_from is out of range") from None
+        return self
+
+
+class TermsSet(Shape):
+    """Our own event: an operator set terms."""
+
+    id: Id
+    programme: Id
+    terms: Terms
+    by: str | None = None
+
+
+def programme_terms_set(event: TermsSet, _stamp: Stamp) -> Sequence[Fact]:
+    terms = event.terms
+    worth, reversals = terms.points_to_currency, terms.reversal_after_expiry
+    return [
+        ProgrammeTermsSet(
+            programme=event.programme,
+            version=event.id,
+            effective_from=terms.effective_at(),
+            time_zone=terms.time_zone,
+            expiry=terms.expiry.meant() if terms.expiry else ExpiryRule(),
+            existing_lots=terms.existing_lots,
+            points_to_currency=worth.ratio if worth else None,
+            currency=worth.currency if worth else None,
+            reversal_after_expiry=reversals.policy if reversals else "lapse",
+            reversal_grace_days=reversals.grace_days if reversals else 0,
+            transfer_grace_days=terms.transfer_grace_days,
+            by=event.by,
+        )
+    ]

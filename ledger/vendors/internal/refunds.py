@@ -1,0 +1,47 @@
+"""Our word that the points of an order item that did not arrive were given back: no vendor says so."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ledger.facts import Fact
+from ledger.facts.holds import HoldRefunded
+from ledger.facts.order_items import OrderItemRefunded
+from ledger.vendors.fields import Points, StrictShape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class Posted(StrictShape):
+    """Which item of which order, and whose account the points had been taken from."""
+
+    item: str
+    order: str
+    points: Points
+    holder: str
+    programme: str
+    unit: str
+    customer: Text = None
+    reference: Text = None
+    by: Text = None
+
+
+def refund_posted(event: Posted, _stamp: Stamp) -> Sequence[Fact]:
+    return [
+        OrderItemRefunded(
+            item=event.item,
+            order=event.order,
+            customer=event.customer,
+            points=event.points,
+            posting=event.reference,
+            by=event.by,
+        ),
+        HoldRefunded(
+            holder=event.holder,
+            programme=event.programme,
+            unit=event.unit,
+            item=event.item,
+            points=event.points,
+        ),
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {"refundPosted": Kind(Posted, refund_posted)}

@@ -1,0 +1,31 @@
+"""Our word that a merge of two customers was undone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ledger.facts import Fact
+from ledger.facts.customers import CustomersUnmerged
+from ledger.facts.merges import HolderUnmerged, TierUnmerged
+from ledger.vendors.fields import StrictShape, Text
+from ledger.vendors.vendor import Kind, Stamp
+
+
+class Unmerged(StrictShape):
+    """The victim of the merge, and who had taken over; author and reason are sealed."""
+
+    customer: str
+    survivor: str
+    programmes: tuple[str, ...] = ()  # in which the customer's tier ended with the merge
+    by: Text = None
+
+
+def customers_unmerged(event: Unmerged, _stamp: Stamp) -> Sequence[Fact]:
+    return [
+        CustomersUnmerged(customer=event.customer, role="victim", other=event.survivor),
+        CustomersUnmerged(customer=event.survivor, role="survivor", other=event.customer),
+        HolderUnmerged(holder=event.customer),
+        *(TierUnmerged(customer=event.customer, programme=programme) for programme in event.programmes),
+    ]
+
+
+KINDS: dict[str, Kind[Any]] = {"customersUnmerged": Kind(Unmerged, customers_unmerged)}

@@ -1,0 +1,73 @@
+"""Undo copying damage in keys: blanks inside names that the vendor's shapes know (domain §1.2).
+
+Keys of free maps belong to whoever filled them in and stay as they are. The bytes in the ledger are never changed.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+
+from ledger.vendors.fields import Shape, squeeze
+
+FREE_MAPS = frozenset({"customFields", "metadata", "extendedFields", "traceAttributes"})
+
+
+class Damage(NamedTuple):
+    """How a vendor's documents may be spoilt: see ledger/vendors/repair_report.py."""
+
+    vocabulary: frozenset[str] = frozenset()  # names of keys in which blanks are damage
+    aliases: Mapping[str, str] = {}  # what else an event is called, in lower case, and its kind
+    words: frozenset[str] = frozenset()  # in capitals; in others, blanks may be meant
+    shapes: tuple[type[Shape], ...] = ()  # beside those of its kinds: envelopes, and what is read in two steps
+
+
+SOUND = Damage()  # a vendor whose documents nobody copied
+
+
+def repair_keys(value: Any, vocabulary: frozenset[str]) -> Any:
+    """Give the document with blanks removed from known keys; the same object where nothing was damaged.
+
+    Where the spoilt and the unspoilt key both stand, the unspoilt one wins.
+    """
+    if type(value) is dict:
+        damaged = False
+        repaired = {}
+        for key, child in value.items():
+            sound = child
+            if (type(child) is dict or type(child) is list) and key not in FREE_MAPS:
+                sound = repair_keys(child, vocabulary)
+                damaged = damaged or sound is not child
+            if " " in key and (name := squeeze(key)) in vocabulary:
+                damaged = True
+                if name in value:
+                    continue
+                key = name
+            repaired[key] = sound
+        return repaired if damaged else value
+    if type(value) is list:
+        items = [repair_keys(item, vocabulary) for item in value]
+        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    return value
+
+
+def vocabulary(shapes: Iterable[type[Shape]]) -> set[str]:
+    """Collect the names of all fields of these shapes, and of the shapes inside them."""
+    names: set[str] = set()
+    pending, seen = list(shapes), set[type[Shape]]()
+    while pending:
+        shape = pending.pop()
+        if shape in seen:
+            continue
+        seen.add(shape)
+        for name, field in shape.model_fields.items():
+            names.add(field.alias or name)
+            pending += _shapes_in(field.annotation)
+    return names
+
+
+def _shapes_in(annotation: Any) -> list[type[Shape]]:
+    if isinstance(annotation, type) and issubclass(annotation, Shape):
+        return [annotation]
+    if get_origin(annotation) in (Union, UnionType, list, tuple, dict, Annotated):
+        return [shape for part in get_args(annotation) for shape in _shapes_in(part)]
+    return []

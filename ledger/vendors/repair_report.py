@@ -1,0 +1,329 @@
+"""List what reading an event repairs: where, by which rule, what stood there, and what it is read as (domain §1.2).
+
+Nothing is recorded when an event comes in: the stored bytes never change, so what their reading repairs is worked out
+whenever somebody asks. It is always there, also for events older than a rule, and costs an arriving event nothing.
+
+Theory. A vendor's names mean the same throughout its documents, so the shapes of all its kinds together say how a value
+is read: by the name of the structure it stands in and its own, or by its own where all shapes agree. What counts as a
+repair is then asked of the reader itself: blanks without which it reads the same were damage, and a value that it reads
+as nothing was not meant as one. A new kind, and a new reader, need no line here.
+
+Personal values are markers in what is stored, so none can show here, nor what was repaired in one.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
+
+import msgspec
+from pydantic import BeforeValidator
+
+from ledger.decimals import plain
+from ledger.errors import Unreadable
+from ledger.failures import failure
+from ledger.parsing import Document, as_spelt, read, without_mark
+from ledger.privacy.redaction import MARKED
+from ledger.vendors.fields import (
+    ABSENT,
+    REDACTED,
+    Shape,
+    as_id,
+    as_optional_points,
+    as_points,
+    as_text,
+    required,
+    squeeze,
+)
+from ledger.vendors.key_repair import FREE_MAPS
+from ledger.vendors.leniency import left_out
+from ledger.vendors.vendor import Vendor
+
+MARK = "a byte order mark before the text"
+BLANK_IN_KEY = "blank in a key"
+KEY_TWICE = "a key spelt twice"  # the spoilt spelling beside the sound one, which counts
+BLANK_IN_ID = "blank in an id"
+BLANK_IN_TIME = "blank in a time"
+BLANK_IN_NUMBER = "blank in a number"
+BLANK_IN_WORD = "blank in a word"
+BLANK_IN_ADDRESS = "blank in an address"
+BLANK_AT_EDGE = "blank at the edge of a text"
+FRACTION = "a whole number spelt with a fraction or an exponent"
+REDACTED_VALUE = "redacted, counted as absent"
+NONE_SPELT_OUT = "a word for none, counted as absent"
+NO_TIME = "not a time that can be true, counted as absent"
+NAME_OF_EVENT = "another name of the event"
+ROUNDED = "more than 6 decimals, rounded"
+LEFT_OUT = "left out"  # and why
+NOT_LISTED = "the repairs cannot be listed"
+
+SHOWN_CHARACTERS_MAX = 100
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
+_NAMES_OF_EVENTS = frozenset({"eventName", "eventType", "event_type", "type"})
+
+Reader = Callable[[Any], Any]
+Readers = Mapping[tuple[str | None, str], Reader]  # by (the structure's name, None: any; the value's name)
+
+
+class Repair(NamedTuple):
+    """One thing that is read otherwise than it is spelt. `path` is a JSON pointer (RFC 6901) into the stored payload;
+    `after` is None where the value, or the key with all that stands under it, is left out."""
+
+    path: str
+    rule: str
+    before: str
+    after: str | None
+
+
+class _Place(NamedTuple):
+    """Where a value stands: its pointer, its own name and that of the structure around it, both without blanks."""
+
+    path: str
+    name: str
+    under: str
+
+
+def repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
+    """List the repairs of a stored payload in the order of its text; none where it cannot be read.
+
+    The events of one delivery share its body, so each of them lists the whole delivery's. Where our own code fails, the
+    list says so in one entry.
+    """
+    try:
+        return _repairs(vendor, kind, payload)
+    except Unreadable:
+        return []
+    except Exception as error:
+        return [Repair("", f"{NOT_LISTED}: {failure(error)}", "", None)]
+
+
+def _repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
+    document = read(payload)
+    shapes = (*(kind.shape for kind in vendor.kinds.values()), *vendor.damage.shapes)
+    search = _Search(vendor, kind, readers(shapes))
+    text = without_mark(payload)
+    mark = [] if text == payload else [Repair("", MARK, "\ufeff", None)]
+    found = [*mark, *search.look_into(document.value, as_spelt(payload), _Place("", "", ""))]
+    return found + _left_out(vendor, kind, document, {one.path for one in found if one.after is None})
+
+
+def _left_out(vendor: Vendor, kind: str, document: Document, told: Set[str]) -> list[Repair]:
+    """List the values that cannot be read, and that the event is read without. Where all of the event is unread they
+    stand in its reason, too."""
+    places: dict[str, list[str]] = {}
+    for path in _paths(document.value, ""):
+        places.setdefault(_bare(path).rpartition("/")[2], []).append(path)
+    found: dict[str, Repair] = {}
+    for member in vendor.open(document, kind) or ():
+        shape = vendor.kinds[member.kind].shape if member.kind in vendor.kinds else None
+        for one in left_out(shape, member.body) if shape is not None else ():
+            parts = [_escaped(str(part)) for part in one.path if part != "envelope"]
+            ending = "/" + "/".join(parts)
+            place = next((path for path in places.get(parts[-1], ()) if _bare(path).endswith(ending)), None)
+            if place is not None and place not in told and one.value != MARKED:
+                found[place] = Repair(place, f"{LEFT_OUT}: it {one.wrong}", _shown(one.value), None)
+    return list(found.values())
+
+
+def _paths(value: Any, path: str) -> Iterator[str]:
+    """Give the pointer of every value in a document."""
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if type(value) is dict:
+        pairs = value.items()
+    elif type(value) is list:
+        pairs = enumerate(value)
+    for key, child in pairs:
+        inner = f"{path}/{_escaped(str(key))}"
+        yield inner
+        yield from _paths(child, inner)
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def _bare(path: str) -> str:
+    return squeeze(path) if " " in path else path
+
+
+def _shown(value: Any) -> str:
+    """Write a value in short, as it may stand in a list of repairs."""
+    text = value if type(value) is str else msgspec.json.encode(value).decode()
+    return text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…"
+
+
+@cache
+def readers(shapes: tuple[type[Shape], ...]) -> Readers:
+    """Say how each value is read that these shapes name, or those inside them; a name alone says it where all agree."""
+    found: dict[tuple[str | None, str], Reader] = {}
+    by_name: dict[str, set[Reader]] = {}
+    for under, name, reader in _fields_of(shapes):
+        found.setdefault((under, name), reader)
+        by_name.setdefault(name, set()).add(_alike(reader))
+    return found | {(None, name): reader for name, (reader, *others) in by_name.items() if not others}
+
+
+def _alike(reader: Reader) -> Reader:
+    """Take an id, or points, that must be there for such that may, since they are spelt alike."""
+    if reader is required:
+        return as_id
+    return as_points if reader is as_optional_points else reader
+
+
+def _fields_of(shapes: Iterable[type[Shape]]) -> Iterator[tuple[str, str, Reader]]:
+    """Give (structure, name, reader) of every value in these shapes; the outermost structures have no name."""
+    pending = [("", shape) for shape in shapes]
+    seen = set(pending)
+    while pending:
+        under, shape = pending.pop()
+        for own_name, field in shape.model_fields.items():
+            name = field.alias or own_name
+            for leaf, reader in _leaves(field.annotation, _reader(field.metadata)):
+                if isinstance(leaf, type) and issubclass(leaf, Shape):
+                    if (name, leaf) not in seen:
+                        seen.add((name, leaf))
+                        pending.append((name, leaf))
+                elif reader is not None:
+                    yield under, name, reader
+
+
+def _leaves(annotation: Any, reader: Reader | None) -> Iterator[tuple[Any, Reader | None]]:
+    """Give the types that an annotation comes down to, each with what reads it."""
+    inside = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        yield from _leaves(inside[0], _reader(inside[1:]))
+    elif get_origin(annotation) in (Union, UnionType):
+        for part in inside:
+            yield from _leaves(part, reader)
+    elif get_origin(annotation) in (list, tuple):
+        for part in inside:
+            yield from _leaves(part, None)
+    elif annotation is not type(None) and annotation is not Ellipsis:
+        yield annotation, reader
+
+
+def _reader(metadata: Iterable[Any]) -> Reader | None:
+    return next((cast(Reader, one.func) for one in metadata if isinstance(one, BeforeValidator)), None)
+
+
+class _Search:
+    """Walks through a document and its other reading, in which numbers with a fraction are text, side by side."""
+
+    def __init__(self, vendor: Vendor, kind: str, known: Readers) -> None:
+        self._damage = vendor.damage
+        self._kind = kind
+        self._readers = known
+
+    def look_into(self, value: Any, spelt: Any, at: _Place) -> Iterator[Repair]:
+        if type(value) is dict:
+            if at.name not in FREE_MAPS:
+                yield from self._look_into_pairs(value, spelt, at)
+        elif type(value) is list:
+            for n, (item, spelt_item) in enumerate(zip(value, spelt, strict=True)):
+                yield from self.look_into(item, spelt_item, at._replace(path=f"{at.path}/{n}"))
+        elif type(value) is str:
+            yield from self._of_text(value, at)
+        elif type(value) is int:
+            yield from self._of_number(value, str(spelt), at)
+        elif type(value) is Decimal:
+            yield from self._of_fraction(value, str(spelt), at)
+
+    def _look_into_pairs(self, structure: dict[str, Any], spelt: dict[str, Any], at: _Place) -> Iterator[Repair]:
+        for key, child in structure.items():
+            path = f"{at.path}/{_escaped(key)}"
+            name = key
+            if " " in key and squeeze(key) in self._damage.vocabulary:
+                name = squeeze(key)
+                if name in structure:
+                    yield Repair(path, KEY_TWICE, key, None)
+                    continue
+                yield Repair(path, BLANK_IN_KEY, key, name)
+            yield from self.look_into(child, spelt[key], _Place(path, name, at.name))
+
+    def _reader(self, at: _Place) -> Reader | None:
+        return self._readers.get((at.under, at.name)) or self._readers.get((None, at.name))
+
+    def _of_text(self, value: str, at: _Place) -> Iterator[Repair]:
+        sound = squeeze(value)
+        if not sound:
+            return
+        if at.name in _NAMES_OF_EVENTS and value != self._kind and self._names_the_event(sound):
+            yield Repair(at.path, NAME_OF_EVENT, value, self._kind)
+        elif sound in REDACTED:
+            yield Repair(at.path, REDACTED_VALUE, value, None)
+        elif sound != value and _TIME.fullmatch(sound):
+            yield Repair(at.path, BLANK_IN_TIME, value, sound)
+        elif sound != value and _is_address(at.name, value):
+            yield Repair(at.path, BLANK_IN_ADDRESS, value, sound)
+        elif reader := self._reader(at):
+            yield from self._as_read(reader, value, at)
+
+    def _names_the_event(self, name: str) -> bool:
+        return self._damage.aliases.get(name.lower(), name).lower() == self._kind.lower()
+
+    def _as_read(self, reader: Reader, value: str, at: _Place) -> Iterator[Repair]:
+        """Ask the reader whether it takes the text for what it would be without its blanks."""
+        sound, told = squeeze(value), _told(reader, value)
+        is_word = sound.upper() in self._damage.words
+        if reader is as_text and not is_word:
+            sound = value.strip()
+        if sound != value and told is not None and (reader is as_text or told == _told(reader, sound)):
+            yield Repair(at.path, _rule(reader, told, is_word=is_word), value, sound)
+        elif isinstance(told, Decimal) and told != Decimal(sound):
+            yield Repair(at.path, ROUNDED, value, plain(told))
+        elif sound in ABSENT and told is None:
+            yield Repair(at.path, NONE_SPELT_OUT, value, None)
+        elif told is None and _reads_times(reader):
+            yield Repair(at.path, NO_TIME, value, None)
+
+    def _of_fraction(self, value: Decimal, spelt: str, at: _Place) -> Iterator[Repair]:
+        reader = self._reader(at)
+        told = _told(reader, value) if reader is not None else None
+        if isinstance(told, Decimal) and told != value:
+            yield Repair(at.path, ROUNDED, spelt, plain(told))
+
+    def _of_number(self, value: int, spelt: str, at: _Place) -> Iterator[Repair]:
+        """A whole number is repaired where it names something or says when; as a figure it may be spelt as it likes."""
+        reader = self._reader(at)
+        if reader is None:
+            return
+        told = _told(reader, value)
+        if told is None and str(value) in ABSENT:
+            yield Repair(at.path, NONE_SPELT_OUT, spelt, None)
+        elif told is None and _reads_times(reader):
+            yield Repair(at.path, NO_TIME, spelt, None)
+        elif isinstance(told, str | date) and spelt != str(value):
+            yield Repair(at.path, FRACTION, spelt, str(value))
+
+
+def _told(reader: Reader, value: Any) -> Any:
+    """Read a value; None for one that the reader refuses."""
+    try:
+        return reader(value)
+    except ValueError:
+        return None
+
+
+def _reads_times(reader: Reader) -> bool:
+    return isinstance(_told(reader, A_TIME), date)
+
+
+def _rule(reader: Reader, told: Any, *, is_word: bool) -> str:
+    if isinstance(told, date):
+        return BLANK_IN_TIME
+    if not isinstance(told, str):
+        return BLANK_IN_NUMBER
+    if reader is not as_text:
+        return BLANK_IN_ID
+    return BLANK_IN_WORD if is_word else BLANK_AT_EDGE
+
+
+def _is_address(name: str, value: str) -> bool:
+    return name.lower().endswith("url") and value.lstrip().startswith(("https://", "http://"))
+
+
+A_TIME = "2026-03-31T23:59:59Z"

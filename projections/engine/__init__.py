@@ -1,0 +1,1 @@
+"""Advance the projections: interpret, fold, compare, write."""

@@ -1,0 +1,140 @@
+"""Events that share a key but not their content: all are in the ledger, and a policy says which are folded.
+
+The policy chooses by order of occurrence, then by content, never by arrival, so that it chooses the same whatever came
+first.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+from pydantic import ValidationError
+
+from ledger.database import Connection
+from ledger.facts import Told
+from ledger.intake.identify import KEY_BYTES
+from ledger.intake.interpret import Event, interpret
+from ledger.store.read import acts_after, twins
+from ledger.vendors.internal.policies import PolicySet
+
+POLICY_SET = "conflictPolicySet"  # the kind of event that sets one
+
+NO_TIME = datetime.max.replace(tzinfo=UTC)  # a twin whose time cannot be true comes last
+
+
+class Settled(NamedTuple):
+    """Positions of events that are not folded, and the facts of those among them that had been."""
+
+    losers: frozenset[int]
+    withdrawn: Sequence[Told]
+    twins: Sequence[Sequence[Event]] = ()  # all events of each key in conflict, up to now
+    policies: Mapping[tuple[str, str], str] = {}
+
+
+def order(event: Event) -> tuple[datetime, bytes]:
+    """Order twins by occurrence, then content."""
+    return (event.occurred_at or NO_TIME, event.content)
+
+
+POLICIES: dict[str, Callable[[Sequence[Event]], list[Event]]] = {
+    "earliest": lambda events: [min(events, key=order)],
+    "latest": lambda events: [max(events, key=order)],
+    "both": list,
+}
+DEFAULT_POLICY = "earliest"
+
+# By which the facts of a generation were settled: a policy that was set later reaches it when it follows (policies.py).
+CREATE_POLICIES = """
+    CREATE TABLE IF NOT EXISTS policies (
+        ledger_id int NOT NULL, source text NOT NULL, kind text NOT NULL, policy text NOT NULL,
+        PRIMARY KEY (ledger_id, source, kind))
+"""
+TAKE_POLICY = """
+    INSERT INTO policies (ledger_id, source, kind, policy) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (ledger_id, source, kind) DO UPDATE SET policy = excluded.policy
+"""
+READ_GENERATION_POLICIES = "SELECT source, kind, policy FROM policies WHERE ledger_id = $1"
+
+Policies = Mapping[tuple[str, str], str]  # by source and kind
+
+
+async def policies_of(connection: Connection, ledger_id: int) -> Policies:
+    """Return the policies that somebody has set: for each source and kind, what the last event about it in the ledger
+    says. No table holds them, so no balance changes without an event."""
+    policies: dict[tuple[str, str], str] = {}
+    for act in await acts_after(connection, ledger_id, POLICY_SET, 0):
+        said = policy_said(act)
+        if said is not None:
+            policies[said.vendor, said.events] = said.policy
+    return policies
+
+
+def policy_said(act: Event) -> PolicySet | None:
+    """Read an event that sets a policy; None if it is not one that this system writes."""
+    try:
+        return PolicySet.model_validate(msgspec.json.decode(act.payload))
+    except (ValidationError, msgspec.DecodeError):
+        return None
+
+
+async def take_policies(connection: Connection, ledger_id: int) -> None:
+    """Settle the facts of the connection's generation, which is being filled, by the policies of the ledger."""
+    for of, policy in (await policies_of(connection, ledger_id)).items():
+        await connection.execute(TAKE_POLICY, ledger_id, *of, policy)
+
+
+async def policies_of_generation(connection: Connection, ledger_id: int) -> Policies:
+    """Give the policies by which the facts of the connection's generation were settled, default ones left out."""
+    rows = await connection.fetch(READ_GENERATION_POLICIES, ledger_id)
+    return {(row["source"], row["kind"]): row["policy"] for row in rows}
+
+
+def winners(events: Sequence[Event], policies: Policies) -> list[Event]:
+    """Choose which of the events that share a key are folded. Events that differ in personal values only have the same
+    facts, so one of them stands for all."""
+    policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
+    distinct = {event.content: event for event in reversed(events)}
+    return POLICIES[policy](list(distinct.values()))
+
+
+def withdrawals(events: Sequence[Event], policies: Policies) -> list[tuple[Event, int]]:
+    """Of all events that share a key, in order of position, give those that were folded until a later one won, with the
+    position of that one. Who has lost never wins again, for each choice is among all that were told until then."""
+    policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
+    if policy == "both":
+        return []
+    gone: list[tuple[Event, int]] = []
+    standing: Event | None = None
+    seen: set[bytes] = set()
+    for event in events:
+        if event.content in seen:
+            continue
+        seen.add(event.content)
+        [chosen] = POLICIES[policy]([event] if standing is None else [standing, event])
+        if standing is not None and chosen is event:
+            gone.append((standing, event.position))
+        standing = chosen
+    return gone
+
+
+async def settle(connection: Connection, ledger_id: int, batch: Sequence[Event]) -> Settled:
+    """Settle the conflicts that a batch brings; it must be the next one after what is folded."""
+    keys = {event.event_key[:KEY_BYTES] for event in batch if len(event.event_key) > KEY_BYTES}
+    if not keys:
+        return Settled(frozenset(), ())
+    policies = await policies_of_generation(connection, ledger_id)
+    first, last = batch[0].position, batch[-1].position
+    losers: set[int] = set()
+    withdrawn: list[Told] = []
+    groups: list[list[Event]] = []
+    for key in sorted(keys):
+        events = [event for event in await twins(connection, ledger_id, key) if event.position <= last]
+        groups.append(events)
+        chosen = {event.position for event in winners(events, policies)}
+        for event in events:
+            if event.position not in chosen:
+                losers.add(event.position)
+                if event.position < first:
+                    withdrawn += interpret(event).told
+    return Settled(frozenset(losers), withdrawn, groups, policies)

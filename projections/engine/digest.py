@@ -1,0 +1,115 @@
+"""A digest of every row, so that two copies can be compared: live and rebuilt, here and there.
+
+Positions are left out, because they alone depend on the order of arrival; so are, unless asked for, the rows of
+subjects one of whose events has a time that cannot be true: those are ordered by when we recorded them (law 5 exempts
+them). That a person was forgotten, and when, is no part of it either: it is an act of ours, and must change no digest.
+"""
+
+import hashlib
+from functools import cache
+from typing import NamedTuple
+
+from ledger.database import Connection
+from projections.definition import Table
+from projections.registry import PROJECTIONS
+
+FACTS = Table(
+    name="facts",
+    create="",
+    index=(),
+    columns=("occurred_at", "rank", "tag", "ordinal", "kind", "body"),
+    key=("occurred_at", "rank", "tag", "ordinal"),
+)
+UNTIMED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND untimed"
+
+
+class Digest(NamedTuple):
+    """SHA-256 over all rows of a ledger, in hexadecimal: of everything, and table by table."""
+
+    digest: str
+    tables: dict[str, str]
+    untimed_left_out: int  # subjects
+
+
+async def digest(connection: Connection, ledger_id: int, *, untimed: bool = False) -> Digest:
+    """Compute the digest of one ledger's rows in the generation of the connection's search_path.
+
+    `untimed` takes in the subjects that law 5 exempts: right for two copies of one ledger, wrong for two ledgers.
+    """
+    tables = {"facts": await _table(connection, ledger_id, _query("subject_kind", FACTS, untimed))}
+    for projection in PROJECTIONS:
+        for table in projection.tables:
+            query = _query(f"'{projection.subject}'", table, untimed)
+            tables[table.name] = await _table(connection, ledger_id, query)
+    whole = hashlib.sha256("".join(f"{name} {tables[name]}\n" for name in sorted(tables)).encode()).hexdigest()
+    left_out = 0 if untimed else await connection.fetchval(UNTIMED, ledger_id)
+    return Digest(whole, tables, left_out)
+
+
+async def _table(connection: Connection, ledger_id: int, query: str) -> str:
+    sha256 = hashlib.sha256()
+
+    async def take(chunk: bytes) -> None:
+        sha256.update(chunk)
+
+    await connection.copy_from_query(query, ledger_id, output=take)
+    return sha256.hexdigest()
+
+
+class DigestedTable(NamedTuple):
+    """A table as its digest sees it: the columns that count, and the read of its rows in the order of their keys."""
+
+    name: str
+    subject_kind: str | None  # None: of all kinds, named by a column
+    columns: tuple[str, ...]
+    query: str
+
+    def restricted(self, condition: str) -> str:
+        """Give the same read of those rows alone that a condition of ours picks."""
+        return self.query.replace("WHERE ledger_id = $1", f"WHERE ledger_id = $1 AND {condition}")
+
+
+@cache
+def digested_tables() -> tuple[DigestedTable, ...]:
+    """List all tables of the digest, with the subjects that law 5 exempts."""
+    facts = DigestedTable("facts", None, ("subject_kind", *_columns(FACTS)), _query("subject_kind", FACTS, True))
+    return facts, *(
+        DigestedTable(table.name, projection.subject, _columns(table), _query(f"'{projection.subject}'", table, True))
+        for projection in PROJECTIONS
+        for table in projection.tables
+    )
+
+
+def _columns(table: Table) -> tuple[str, ...]:
+    return "subject", *(name for name in table.columns if not is_position(name) and name not in OF_OWN_ACTS)
+
+
+@cache
+def _query(subject_kind: str, table: Table, untimed: bool) -> str:
+    """Compose the read of a table's rows in the order of its key; names come from our own Table values only."""
+    columns = list(_columns(table))
+    if table.name == "facts":
+        columns.insert(0, "subject_kind")
+        own = " AND kind <> ALL (ARRAY[" + ", ".join(f"'{kind}'" for kind in OWN_ACTS) + "])"
+    else:
+        own = ""
+    exempt = (
+        ""
+        if untimed
+        else " AND NOT EXISTS (SELECT FROM subjects s WHERE s.untimed AND s.ledger_id = t.ledger_id "
+        f"AND s.subject_kind = {subject_kind} AND s.subject = t.subject)"
+    )
+    order = ["subject", *table.key] if table.name != "facts" else ["subject_kind", "subject", *table.key]
+    return (
+        f"SELECT {', '.join(columns)} FROM {table.name} t WHERE ledger_id = $1{exempt}{own} "  # noqa: S608
+        f"ORDER BY {', '.join(order)}"
+    )
+
+
+def is_position(column: str) -> bool:
+    """Say whether a column holds a position."""
+    return column == "position" or column.endswith("_position")
+
+
+OWN_ACTS = ("CustomerErased",)  # facts
+OF_OWN_ACTS = frozenset({"erased_at"})  # columns

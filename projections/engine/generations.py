@@ -1,0 +1,328 @@
+"""Generations: built copies of all projection tables, each a schema of its own, facts and checkpoints included.
+
+One of them is active: readers see that one; see ledger/database.py. A rebuild fills another, which then follows the
+ledger as the active one does; to promote it is to change two states in one transaction, and nothing of it is copied or
+renamed. A generation's checkpoint lives in it, so it cannot disagree with its rows.
+
+    filling -> ready -> active <-> retired -> dropping, and gone
+"""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ledger.database import Connection, enter_generation
+from ledger.errors import GenerationUnknown, RebuildDue
+from projections.definition import Projection
+from projections.engine.conflicts import CREATE_POLICIES
+from projections.engine.retracted_facts import CREATE_WITHDRAWN, INDEX_WITHDRAWN
+from projections.engine.snapshots import CREATE_STATES, INDEX_STATES
+from projections.registry import PROJECTIONS
+
+SCHEMA_NAME = re.compile(r"generation_[0-9]{1,9}")
+KEPT = ("active", "ready", "retired")  # the states in which a generation follows the ledger
+OWN_TABLES = "facts and states"  # what is not of one projection, in `shapes`
+FILLING = 1819239291  # with the generation: an advisory lock of whoever fills it
+
+# In the order of the fold, which does not mention arrival; see projection.Key.
+CREATE_FACTS = """
+    CREATE TABLE facts (
+        ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
+        occurred_at timestamptz NOT NULL, rank smallint NOT NULL, tag bytea NOT NULL, ordinal smallint NOT NULL,
+        position bigint NOT NULL, untimed boolean NOT NULL, kind text NOT NULL, body bytea NOT NULL,
+        alias text COLLATE "C")
+"""
+INDEX_FACTS = (
+    "ALTER TABLE facts ADD PRIMARY KEY (ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal)",
+    "CREATE INDEX facts_alias ON facts (ledger_id, subject_kind, alias) WHERE alias IS NOT NULL",
+)
+
+# The subjects that are not as all others: `parked` says why a fold stopped, `untimed` that some fact stands where it
+# was recorded, so that the rows depend on arrival (law 5 exempts them).
+CREATE_SUBJECTS = """
+    CREATE TABLE subjects (
+        ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
+        untimed boolean NOT NULL, parked text, parked_position bigint)
+"""
+INDEX_SUBJECTS = (
+    "ALTER TABLE subjects ADD PRIMARY KEY (ledger_id, subject_kind, subject)",
+    "CREATE INDEX subjects_parked ON subjects (ledger_id, subject_kind, subject) WHERE parked IS NOT NULL",
+    "CREATE INDEX subjects_untimed ON subjects (ledger_id, subject_kind, subject) WHERE untimed",
+)
+
+# Subjects that are folded together; see joined.py.
+CREATE_LINKS = """
+    CREATE TABLE links (
+        ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
+        root text COLLATE "C" NOT NULL, PRIMARY KEY (ledger_id, subject_kind, subject))
+"""
+INDEX_LINKS = ("CREATE INDEX links_root ON links (ledger_id, subject_kind, root)",)
+
+# Events that gave no facts, and why.
+CREATE_UNREAD = """
+    CREATE TABLE unread (
+        ledger_id int NOT NULL, position bigint NOT NULL, source text NOT NULL, kind text NOT NULL,
+        unread text NOT NULL, reason text NOT NULL)
+"""
+INDEX_UNREAD = (
+    "ALTER TABLE unread ADD PRIMARY KEY (ledger_id, position)",
+    "CREATE INDEX unread_by_kind ON unread (ledger_id, unread, kind, position)",
+)
+
+# Whose events a ledger has seen, so that a bare vendor id can be found without naming source and organisation.
+CREATE_ORGS = """
+    CREATE TABLE orgs (ledger_id int NOT NULL, source text NOT NULL, org text NOT NULL,
+                       PRIMARY KEY (ledger_id, source, org))
+"""
+
+CREATE_CHECKPOINTS = "CREATE TABLE checkpoints (ledger_id int PRIMARY KEY, position bigint NOT NULL)"
+
+OWN = (
+    CREATE_FACTS,
+    CREATE_SUBJECTS,
+    CREATE_STATES,
+    CREATE_LINKS,
+    CREATE_UNREAD,
+    CREATE_ORGS,
+    CREATE_CHECKPOINTS,
+    CREATE_WITHDRAWN,
+    INDEX_WITHDRAWN,
+    CREATE_POLICIES,
+)
+
+REGISTER = """
+    INSERT INTO projections.generations (generation, schema_name, state, basis, versions, shapes, scope)
+    SELECT coalesce(max(generation), 0) + 1, 'generation_' || coalesce(max(generation), 0) + 1, $1, $2, $3, $4, $5
+      FROM projections.generations
+    RETURNING generation
+"""
+COLUMNS = """
+    generation, schema_name, state, basis, versions, shapes, scope, comparison,
+    created_at, ready_at, promoted_at, retired_at
+"""
+LISTED = f"SELECT {COLUMNS} FROM projections.generations ORDER BY generation"  # noqa: S608
+ONE = f"SELECT {COLUMNS} FROM projections.generations WHERE generation = $1"  # noqa: S608
+ACTIVE = f"SELECT {COLUMNS} FROM projections.generations WHERE state = 'active'"  # noqa: S608
+CURRENT = "SELECT versions, shapes FROM projections.generations WHERE schema_name = current_schema()"
+SET_READY = """
+    UPDATE projections.generations SET state = 'ready', ready_at = now() WHERE generation = $1 AND state = 'filling'
+    RETURNING true
+"""
+FIRST_IS_ACTIVE = """
+    UPDATE projections.generations SET state = 'active', ready_at = now(), promoted_at = now() WHERE generation = $1
+"""
+MAY_BE_PROJECTOR = "SELECT pg_has_role(current_user, 'loyalty_projector', 'MEMBER')"
+OPEN = "SELECT ledger.open_generation($1)"
+IS_OPEN = """
+    SELECT has_schema_privilege('loyalty_reader', $1, 'USAGE') AND has_schema_privilege('loyalty_backup', $1, 'USAGE')
+       AND bool_and(relrowsecurity) FROM pg_class
+     WHERE relnamespace = $1::text::regnamespace AND relkind = 'r'
+"""
+SET_PATH = "SELECT set_config('search_path', $1, true)"
+LOCK_GENERATIONS = "SELECT pg_advisory_xact_lock(1819239278)"
+
+
+class Generation(NamedTuple):
+    """One generation as it is registered."""
+
+    generation: int
+    schema_name: str
+    state: str
+    basis: str
+    versions: Mapping[str, int]
+    shapes: Mapping[str, str] | None
+    scope: Mapping[str, Any]  # "projections", "ledgers" that were rebuilt; what is not named is everything
+    comparison: Mapping[str, Any] | None
+    created_at: datetime
+    ready_at: datetime | None
+    promoted_at: datetime | None
+    retired_at: datetime | None
+
+
+async def ensure_live(connection: Connection) -> None:
+    """Make the first generation, empty, unless there is an active one, and let the connection see it."""
+    async with connection.transaction():
+        await connection.execute(LOCK_GENERATIONS)
+        row = await connection.fetchrow(ACTIVE)
+        made = row is None
+        if row is not None and not await connection.fetchval(IS_OPEN, row["schema_name"]):
+            await connection.execute(OPEN, row["schema_name"])  # made before there were guards
+        if made:
+            first = await create(connection)
+            await index_facts(connection, first.schema_name)
+            await index_rows(connection, first.schema_name)
+            await connection.execute(FIRST_IS_ACTIVE, first.generation)
+    if made or await connection.fetchval("SELECT current_schema() = 'pg_catalog'"):
+        await enter_generation(connection)
+
+
+async def open_all(connection: Connection) -> None:
+    """Open every generation to the roles that read, if it was made before there were such roles."""
+    for one in await listed(connection):
+        if not await connection.fetchval(IS_OPEN, one.schema_name):
+            await connection.execute(OPEN, one.schema_name)
+
+
+async def create(connection: Connection, *, basis: str = "ledger", scope: Mapping[str, Any] = {}) -> Generation:
+    """Make the tables of a new generation, without their indexes, to be filled. Call inside a transaction."""
+    if await connection.fetchval(MAY_BE_PROJECTOR):
+        await connection.execute("SET LOCAL ROLE loyalty_projector")  # whose the tables are, whoever makes them
+    await connection.execute(LOCK_GENERATIONS)
+    number = await connection.fetchval(
+        REGISTER, "filling", basis, _json(versions()), _json(dict(shapes())), _json(scope)
+    )
+    made = await find(connection, number)
+    await connection.execute(f"CREATE SCHEMA {made.schema_name}")
+    async with in_schema(connection, made.schema_name):
+        for statement in (*OWN, *(table.create for projection in PROJECTIONS for table in projection.tables)):
+            await connection.execute(statement)
+    await connection.execute(OPEN, made.schema_name)
+    return made
+
+
+async def set_ready(connection: Connection, generation: int) -> None:
+    """Say that a generation is whole: from now on every projector lets it follow the ledger."""
+    await connection.fetchval(SET_READY, generation)
+
+
+async def index_facts(connection: Connection, schema: str) -> None:
+    """Give the facts of a generation the key that puts them in the order of the fold."""
+    await _execute(connection, schema, INDEX_FACTS)
+
+
+async def index_rows(connection: Connection, schema: str) -> None:
+    """Give all other tables of a generation their keys and indexes."""
+    await _execute(connection, schema, (statement for table in index_statements() for statement in table))
+
+
+def index_statements() -> list[tuple[str, ...]]:
+    """Give what makes the keys and indexes of all tables but the facts, table by table."""
+    of_projections = [table.index for projection in PROJECTIONS for table in projection.tables]
+    return [INDEX_SUBJECTS, INDEX_STATES, INDEX_LINKS, INDEX_UNREAD, *of_projections]
+
+
+async def _execute(connection: Connection, schema: str, statements: Iterable[str]) -> None:
+    async with connection.transaction(), in_schema(connection, schema):
+        for statement in statements:
+            await connection.execute(statement)
+
+
+@asynccontextmanager
+async def in_schema(connection: Connection, schema: str) -> AsyncIterator[None]:
+    """Let unqualified names mean the tables of a generation, within a transaction."""
+    before = await connection.fetchval("SELECT current_setting('search_path')")
+    await connection.execute(SET_PATH, checked(schema))
+    yield
+    await connection.execute(SET_PATH, before)  # after an error the transaction is undone, and the path with it
+
+
+async def listed(connection: Connection) -> list[Generation]:
+    """List all generations, oldest first."""
+    return [_read(row) for row in await connection.fetch(LISTED)]
+
+
+async def find(connection: Connection, generation: int) -> Generation:
+    """Find a generation by its number. Raises GenerationUnknown."""
+    row = await connection.fetchrow(ONE, generation)
+    if row is None:
+        raise GenerationUnknown(generation)
+    return _read(row)
+
+
+async def active(connection: Connection) -> Generation:
+    """Give the generation that readers see. Raises GenerationUnknown before the first start."""
+    row = await connection.fetchrow(ACTIVE)
+    if row is None:
+        raise GenerationUnknown("none is active")
+    return _read(row)
+
+
+async def active_schema(connection: Connection) -> str:
+    """Name the schema of the active generation. Raises GenerationUnknown before the first start."""
+    return (await active(connection)).schema_name
+
+
+def _read(row: Any) -> Generation:
+    documents = ("versions", "shapes", "scope", "comparison")
+    texts = {name: row[name] and msgspec.json.decode(row[name]) for name in documents}
+    return Generation(**{**dict(row), **texts})
+
+
+async def outdated(connection: Connection) -> frozenset[str]:
+    """Name the projections whose rows, in the generation of the connection's search_path, this software must leave as
+    they are, because another version of their rules or tables made them. Their subjects wait for a rebuild; all others
+    go on. Raises RebuildDue if the tables of facts and states are another version's, so that nothing can be written."""
+    row = await connection.fetchrow(CURRENT)
+    if row is None:
+        return frozenset()  # a schema that no generation is registered for: it is being tried
+    built = msgspec.json.decode(row["shapes"]) if row["shapes"] else {}
+    if is_frozen(built):
+        raise RebuildDue
+    return frozenset(unfit(msgspec.json.decode(row["versions"]), built))
+
+
+def is_frozen(built_shapes: Mapping[str, str] | None) -> bool:
+    """Say whether another version made the tables of facts and states, so that a generation follows the ledger no more
+    and can neither be taken over from nor compared with."""
+    return (built_shapes or {}).get(OWN_TABLES) != shapes()[OWN_TABLES]
+
+
+def unfit(built_versions: Mapping[str, int], built_shapes: Mapping[str, str]) -> list[str]:
+    """Name the projections that another version of their rules or tables made."""
+    return [
+        one.name
+        for one in PROJECTIONS
+        if built_versions.get(one.name) != one.version or built_shapes.get(one.name) != shapes()[one.name]
+    ]
+
+
+async def due(connection: Connection) -> list[str]:
+    """Name the projections of the active generation for which a rebuild is due."""
+    now = await active(connection)
+    return list(versions()) if is_frozen(now.shapes) else unfit(now.versions, now.shapes or {})
+
+
+def versions() -> dict[str, int]:
+    """Give the version of every projection in this software."""
+    return {projection.name: projection.version for projection in PROJECTIONS}
+
+
+@cache
+def shapes() -> Mapping[str, str]:
+    """Give a hash of what each projection writes, and of the tables they share: two softwares that write the same
+    tables have the same shapes, even if somebody forgot to raise a version."""
+    own = _hash((*OWN, *INDEX_FACTS, *INDEX_SUBJECTS, *INDEX_STATES, *INDEX_LINKS, *INDEX_UNREAD))
+    return {OWN_TABLES: own, **{one.name: shape_of(one) for one in PROJECTIONS}}
+
+
+def shape_of(projection: Projection) -> str:
+    """Hash the tables of a projection and the fields of its state."""
+    tables = [(table.name, table.create, table.index, table.columns, table.key) for table in projection.tables]
+    return _hash((tables, _without_words(msgspec.json.schema(projection.start))))
+
+
+def _without_words(schema: Any) -> Any:
+    """Leave out what is written for people: to explain a field otherwise changes nothing that is stored."""
+    if isinstance(schema, dict):
+        return {key: _without_words(value) for key, value in schema.items() if key not in ("title", "description")}
+    return [_without_words(one) for one in schema] if isinstance(schema, list) else schema
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:16]
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def checked(schema: str) -> str:
+    """Give the name back if it is one of a generation's schemas, so that it may stand in SQL."""
+    assert SCHEMA_NAME.fullmatch(schema), schema
+    return schema

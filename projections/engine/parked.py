@@ -1,0 +1,72 @@
+"""Parked subjects: those with a fact that cannot be folded, whose rows stay as they were before it.
+
+The same holds, live and in replay, for whatever the reason is: a rule that fails on the fact, or rows that another
+version of this software made, which wait for a rebuild. Once the reason is gone they are folded again from their first
+fact.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ledger.database import Connection
+from ledger.facts import Told
+from projections.definition import Projection
+from projections.engine.groups import groups_of, subjects_of
+
+WAITS_FOR_REBUILD = "another version of this software made its rows; they stay as they are until a rebuild"
+
+# A subject that is parked already keeps its reason.
+PARK = """
+    INSERT INTO subjects (ledger_id, subject_kind, subject, untimed, parked, parked_position)
+    SELECT $1, $2, subject, false, $3, position FROM unnest($4::text[], $5::bigint[]) AS touched (subject, position)
+    ON CONFLICT (ledger_id, subject_kind, subject) DO UPDATE
+       SET parked = excluded.parked, parked_position = excluded.parked_position WHERE subjects.parked IS NULL
+"""
+PARKED = """
+    SELECT s.subject_kind, s.subject, s.parked AS reason, s.parked_position, f.kind AS fact, f.occurred_at, f.body
+      FROM subjects s
+      LEFT JOIN LATERAL (
+           SELECT kind, occurred_at, body FROM facts f
+            WHERE f.ledger_id = s.ledger_id AND f.subject_kind = s.subject_kind AND f.position = s.parked_position
+              AND f.subject IN (SELECT s.subject UNION ALL
+                                SELECT l.subject FROM links l
+                                 WHERE l.ledger_id = s.ledger_id AND l.subject_kind = s.subject_kind
+                                   AND l.root = s.subject)
+            ORDER BY f.rank, f.tag, f.ordinal LIMIT 1) f ON true
+     WHERE s.ledger_id = $1 AND s.parked IS NOT NULL AND (s.subject_kind, s.subject) > ($2, $3)
+     ORDER BY s.subject_kind, s.subject LIMIT $4
+"""
+
+
+class Parked(NamedTuple):
+    """A parked subject: why, and the fact at which it stopped, if that is still told."""
+
+    subject_kind: str
+    subject: str
+    reason: str
+    parked_position: int
+    fact: str | None
+    occurred_at: Any
+    body: bytes | None
+
+
+async def park_for_rebuild(
+    connection: Connection, ledger_id: int, projection: Projection, touched: Sequence[Told]
+) -> None:
+    """Let the subjects of facts that were written or taken away wait for a rebuild, their rows as they are."""
+    first = subjects_of(projection, touched)
+    groups = await groups_of(connection, ledger_id, projection, sorted(first))
+    root_of = groups.root_of()
+    positions: dict[str, int] = {}
+    for subject, position in first.items():
+        root = root_of.get(subject, subject)
+        positions[root] = min(positions.get(root, position), position)
+    named = (list(positions), list(positions.values()))
+    await connection.execute(PARK, ledger_id, projection.subject, WAITS_FOR_REBUILD, *named)
+
+
+async def list_parked(
+    connection: Connection, ledger_id: int, limit: int, after: tuple[str, str] = ("", "")
+) -> list[Parked]:
+    """List parked subjects after one, by kind and name, each with the fact at which it stopped."""
+    return [Parked(*row) for row in await connection.fetch(PARKED, ledger_id, *after, limit)]

@@ -1,0 +1,72 @@
+"""Facts that were folded once and no longer are: those of events that lost a conflict to a twin told later.
+
+What was known at a position holds them still: as_of.py takes back what was withdrawn only after it. They are noted by
+the twins of one event key at a time, from all of them, so that live and replay note the same.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from ledger.database import Connection
+from ledger.facts import Told, encode, kind_of
+from ledger.intake.interpret import Event, interpret
+from projections.engine.conflicts import Policies, withdrawals
+from projections.engine.store import UNWRITABLE, marked_alias
+
+CREATE_WITHDRAWN = """
+    CREATE TABLE IF NOT EXISTS withdrawn (
+        ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
+        tag bytea NOT NULL, ordinal smallint NOT NULL, occurred_at timestamptz NOT NULL, position bigint NOT NULL,
+        untimed boolean NOT NULL, kind text NOT NULL, body bytea NOT NULL,
+        until_position bigint NOT NULL,  -- of the twin that won
+        alias text COLLATE "C",
+        PRIMARY KEY (ledger_id, subject_kind, subject, tag, ordinal))
+"""
+INDEX_WITHDRAWN = "CREATE INDEX IF NOT EXISTS withdrawn_position ON withdrawn (ledger_id, position)"
+
+FORGET = "DELETE FROM withdrawn WHERE ledger_id = $1 AND position = ANY ($2)"
+COLUMNS = (
+    "ledger_id",
+    "subject_kind",
+    "subject",
+    "tag",
+    "ordinal",
+    "occurred_at",
+    "position",
+    "untimed",
+    "kind",
+    "body",
+    "until_position",
+    "alias",
+)
+
+
+async def note_withdrawn(connection: Connection, ledger_id: int, twins: Sequence[Event], policies: Policies) -> None:
+    """Write down what was withdrawn among all twins of one event key up to now, in the place of what stood for them.
+
+    Facts that PostgreSQL cannot hold were never folded, and are left out.
+    """
+    await connection.execute(FORGET, ledger_id, [event.position for event in twins])
+    for event, until in withdrawals(twins, policies):
+        records = [_record(ledger_id, one, until) for one in interpret(event).told]
+        with suppress(*UNWRITABLE):
+            async with connection.transaction():
+                await connection.copy_records_to_table("withdrawn", records=records, columns=COLUMNS)
+
+
+def _record(ledger_id: int, told: Told, until: int) -> tuple[object, ...]:
+    fact, at = told
+    return (
+        ledger_id,
+        fact.subject_kind,
+        fact.subject,
+        at.tag,
+        at.ordinal,
+        at.occurred_at,
+        at.position,
+        at.untimed,
+        kind_of(fact),
+        encode(fact),
+        until,
+        marked_alias(fact),
+    )

@@ -1,0 +1,345 @@
+"""Facts and rows, written to and read from the generation that the connection's search_path names.
+
+SQL over a projection's tables is composed here, and nowhere else, from the names in our own Table values.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from functools import cache
+from operator import is_, itemgetter
+from typing import Any, NamedTuple, TypeAlias
+
+import asyncpg
+import msgspec
+
+from ledger.database import Connection
+from ledger.facts import Fact, Occurrence, Told, decode, encode, kind_of
+from projections.definition import Key, Projection, State, Table
+
+# What PostgreSQL says of values that it cannot hold.
+UNWRITABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
+
+WRITE_ORGS = """
+    INSERT INTO orgs (ledger_id, source, org) SELECT $1::int, * FROM unnest($2::text[], $3::text[])
+    ON CONFLICT DO NOTHING
+"""
+FACT_COLUMNS = (
+    "ledger_id",
+    "subject_kind",
+    "subject",
+    "occurred_at",
+    "rank",
+    "tag",
+    "ordinal",
+    "position",
+    "untimed",
+    "kind",
+    "body",
+    "alias",
+)
+SUBJECT_COLUMNS = ("ledger_id", "subject_kind", "subject", "untimed", "parked", "parked_position")
+READ_NOTED = """
+    SELECT subject, untimed, parked FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
+"""
+DELETE_SUBJECTS = "DELETE FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)"
+READ_FACTS = """
+    SELECT subject, kind, body, occurred_at, tag, ordinal, position, untimed FROM facts
+     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
+     ORDER BY subject, occurred_at, rank, tag, ordinal
+"""
+DELETE_FACT = """
+    DELETE FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
+       AND occurred_at = $4 AND rank = $5 AND tag = $6 AND ordinal = $7
+"""
+READ_FACTS_AFTER = """
+    SELECT f.subject, f.kind, f.body, f.occurred_at, f.tag, f.ordinal, f.position, f.untimed
+      FROM unnest($3::text[], $4::timestamptz[], $5::smallint[], $6::bytea[], $7::smallint[])
+           AS asked (subject, occurred_at, rank, tag, ordinal)
+      JOIN facts f ON f.ledger_id = $1 AND f.subject_kind = $2 AND f.subject = asked.subject
+       AND (f.occurred_at, f.rank, f.tag, f.ordinal) > (asked.occurred_at, asked.rank, asked.tag, asked.ordinal)
+       AND f.position < $8
+     ORDER BY f.subject, f.occurred_at, f.rank, f.tag, f.ordinal
+"""
+CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1"
+START_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
+# Whoever writes rows, at the end of the ledger or out of turn, changes the checkpoint's row: see memory.py.
+HOLD_CHECKPOINT = "UPDATE checkpoints SET position = position WHERE ledger_id = $1 RETURNING position"
+CLAIM_CHECKPOINT = "SELECT xmin::text FROM checkpoints WHERE ledger_id = $1 AND position = $2 FOR UPDATE"
+MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $2 WHERE ledger_id = $1 RETURNING xmin::text"
+
+
+FactRow: TypeAlias = tuple[int, str, str, datetime, int, bytes, int, int, bool, str, bytes, str | None]
+
+
+class Noted(NamedTuple):
+    """What is noted of a subject that is not as others are."""
+
+    untimed: bool  # some fact of it stands where it was recorded
+    parked: str | None
+
+
+class Turn(NamedTuple):
+    """The transaction that wrote before, and the one that writes now."""
+
+    before: str
+    now: str
+
+
+async def checkpoint(connection: Connection, ledger_id: int) -> int:
+    """Give the last position that the rows reflect."""
+    return await connection.fetchval(CHECKPOINT, ledger_id) or 0
+
+
+async def hold_checkpoint(connection: Connection, ledger_id: int) -> int:
+    """Keep the checkpoint where it is until the transaction ends, and give it."""
+    await connection.execute(START_CHECKPOINT, ledger_id)
+    position: int = await connection.fetchval(HOLD_CHECKPOINT, ledger_id)
+    return position
+
+
+async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new: int) -> Turn | None:
+    """Move the checkpoint if it still is where we read it; None otherwise: whoever loses this race has written
+    nothing."""
+    if old == 0:
+        await connection.execute(START_CHECKPOINT, ledger_id)
+    before = await connection.fetchval(CLAIM_CHECKPOINT, ledger_id, old)
+    if before is None:
+        return None
+    return Turn(before, await connection.fetchval(MOVE_CHECKPOINT, ledger_id, new))
+
+
+async def write_facts(connection: Connection, ledger_id: int, told: Iterable[Told]) -> None:
+    """Write facts down."""
+    await copy_facts(connection, [fact_row(ledger_id, one) for one in told])
+
+
+def fact_row(ledger_id: int, told: Told) -> FactRow:
+    """Give a fact as the table has it."""
+    fact, (occurred_at, tag, ordinal, position, untimed) = told
+    return (
+        ledger_id,
+        fact.subject_kind,
+        fact.subject,
+        occurred_at,
+        fact.rank,
+        tag,
+        ordinal,
+        position,
+        untimed,
+        kind_of(fact),
+        encode(fact),
+        marked_alias(fact),
+    )
+
+
+def marked_alias(fact: Fact) -> str | None:
+    """Return the alias of a fact as the table has it: "~" before it if the subject is named by it alone, else "="."""
+    alias = fact.alias
+    return None if alias is None else f"{'~' if fact.alias_only else '='}{alias}"
+
+
+async def copy_facts(connection: Connection, rows: Sequence[FactRow]) -> None:
+    """Write facts down, given as rows."""
+    await connection.copy_records_to_table("facts", records=rows, columns=FACT_COLUMNS)
+
+
+async def write_orgs(connection: Connection, ledger_id: int, orgs: Iterable[tuple[str, str]]) -> None:
+    """Note whose events a ledger has seen, as (source, org); in one order, or writers would wait for each other."""
+    pairs = sorted(set(orgs))
+    await connection.execute(WRITE_ORGS, ledger_id, [source for source, _ in pairs], [org for _, org in pairs])
+
+
+async def delete_facts(connection: Connection, ledger_id: int, told: Iterable[Told]) -> None:
+    """Take facts away that were written before: those of an event that lost a conflict."""
+    keys = [
+        (ledger_id, fact.subject_kind, fact.subject, at.occurred_at, fact.rank, at.tag, at.ordinal) for fact, at in told
+    ]
+    await connection.executemany(DELETE_FACT, keys)
+
+
+async def read_facts(
+    connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
+) -> AsyncIterator[tuple[str, list[Told]]]:
+    """Read all facts of some subjects of one kind: a subject at a time, its facts in order."""
+    async for one in _read_facts(connection, READ_FACTS, ledger_id, subject_kind, subjects):
+        yield one
+
+
+async def read_facts_after(
+    connection: Connection, ledger_id: int, subject_kind: str, after: Mapping[str, Key], position: int
+) -> AsyncIterator[tuple[str, list[Told]]]:
+    """Read the facts of some subjects of one kind that come after a fact of each and were told before a position: a
+    subject at a time, in order."""
+    keys = [list(after), *([key[at] for key in after.values()] for at in range(len(Key._fields)))]
+    async for one in _read_facts(connection, READ_FACTS_AFTER, ledger_id, subject_kind, *keys, position):
+        yield one
+
+
+async def _read_facts(connection: Connection, query: str, *arguments: Any) -> AsyncIterator[tuple[str, list[Told]]]:
+    subject, told = "", list[Told]()
+    async with connection.transaction():
+        async for row in connection.cursor(query, *arguments, prefetch=5_000):
+            if row[0] != subject:
+                if told:
+                    yield subject, told
+                subject, told = row[0], []
+            told.append(told_of(row))
+    if told:
+        yield subject, told
+
+
+def told_of(row: Sequence[Any]) -> Told:
+    """Read a fact from (subject, kind, body, occurred_at, tag, ordinal, position, untimed)."""
+    subject, kind, body, occurred_at, tag, ordinal, position, untimed = row
+    return Told(decoded(kind, body, subject), Occurrence(occurred_at, tag, ordinal, position, untimed))
+
+
+class Undecodable(Fact, frozen=True, kw_only=True):
+    """A stored fact that this software cannot read back. No rule takes it, so it parks its subject, and no other."""
+
+    subject_kind = "-"
+    named: str
+
+    @property
+    def subject(self) -> str:
+        return self.named
+
+
+def decoded(kind: str, body: bytes, subject: str = "-") -> Fact:
+    """Read a stored fact back; never fails."""
+    try:
+        return decode(kind, body)
+    except Exception:
+        return Undecodable(named=subject)
+
+
+async def read_noted(
+    connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
+) -> dict[str, Noted]:
+    """Read which of some subjects of one kind are parked, or exempt from law 5."""
+    rows = await connection.fetch(READ_NOTED, ledger_id, subject_kind, subjects)
+    return {row["subject"]: Noted(row["untimed"], row["parked"]) for row in rows}
+
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+class Change(NamedTuple):
+    """What folding did to one subject. `before` holds its rows until now, {} if there are none; None where all must be
+    replaced, whatever they are."""
+
+    subject: str
+    last: Key | None
+    state: State | None  # None: none of its facts is left
+    before: Mapping[str, Sequence[Row]] | None
+    after: Mapping[str, Sequence[Row]]
+    untimed: bool = False
+    parked: str | None = None  # why the next fact cannot be folded
+    parked_position: int | None = None
+    facts: int = 0  # in the state
+    noted: bool = False  # that it is untimed is noted already
+
+
+def vanished(subject: str) -> Change:
+    """A subject none of whose facts is left."""
+    return Change(subject, None, None, None, {})
+
+
+async def write_changes(
+    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[Change]
+) -> None:
+    """Write the new rows of some subjects of one projection; only rows that differ are touched."""
+    replaced = [change.subject for change in changes if change.before is None]
+    if replaced:
+        await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, replaced)
+    await note_subjects(connection, ledger_id, projection, changes)
+    for table in projection.tables:
+        if replaced:
+            await connection.execute(_delete_subjects(table), ledger_id, replaced)
+        gone, new = _difference(table, changes)
+        if gone:
+            await connection.execute(_delete_keys(table, gone[0]), ledger_id, *zip(*gone, strict=True))
+        await copy_rows(connection, ledger_id, table, new)
+
+
+async def note_subjects(
+    connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[Change]
+) -> None:
+    """Note the subjects that are parked, or exempt from law 5, and are not noted yet."""
+    records = [
+        (ledger_id, projection.subject, change.subject, change.untimed, change.parked, change.parked_position)
+        for change in changes
+        if change.parked or (change.untimed and not change.noted)
+    ]
+    if records:
+        await connection.copy_records_to_table("subjects", records=records, columns=SUBJECT_COLUMNS)
+
+
+async def copy_rows(connection: Connection, ledger_id: int, table: Table, rows: Iterable[tuple[str, Row]]) -> None:
+    """Write rows, given as (subject, row), that a table does not hold yet."""
+    records = [(ledger_id, subject, *row) for subject, row in rows]
+    if records:
+        await connection.copy_records_to_table(
+            table.name, records=records, columns=("ledger_id", "subject", *table.columns)
+        )
+
+
+def _difference(table: Table, changes: Sequence[Change]) -> tuple[list[Row], list[tuple[str, Row]]]:
+    """Compare rows before and after by key: the keys to delete, and the rows to write."""
+    gone: list[Row] = []
+    new: list[tuple[str, Row]] = []
+    key_of = _key_of(table)
+    for change in changes:
+        after = change.after.get(table.name, ())
+        was = change.before.get(table.name, ()) if change.before else ()
+        if not was:
+            new += [(change.subject, row) for row in after]
+            continue
+        before = {key_of(row): row for row in was}
+        for row in after:
+            key = key_of(row)
+            old = before.pop(key, None)
+            if old is None:
+                new.append((change.subject, row))
+            elif not _same(old, row):
+                new.append((change.subject, row))
+                gone.append((change.subject, *key))
+        gone += [(change.subject, *key) for key in before]
+    return gone, new
+
+
+@cache
+def _key_of(table: Table) -> Callable[[Row], Row]:
+    places = [table.columns.index(column) for column in table.key]
+    return itemgetter(*places) if len(places) > 1 else lambda row: tuple(row[place] for place in places)
+
+
+def _same(old: Row, row: Row) -> bool:
+    """Compare to the last digit: 4 and 4.000 are equal, but not the same row to a digest."""
+    return all(map(is_, old, row)) or (old == row and _ENCODER.encode(old) == _ENCODER.encode(row))
+
+
+@cache
+def _delete_subjects(table: Table) -> str:
+    return f"DELETE FROM {table.name} WHERE ledger_id = $1 AND subject = ANY ($2::text[])"  # noqa: S608
+
+
+def _delete_keys(table: Table, example: Row) -> str:
+    types = tuple(_ARRAYS[type(value)] for value in example)
+    return _delete_by(table, types)
+
+
+@cache
+def _delete_by(table: Table, types: tuple[str, ...]) -> str:
+    columns = ("subject", *table.key)
+    arrays = ", ".join(f"${n}::{of}[]" for n, of in enumerate(types, 2))
+    same = " AND ".join(f"t.{column} = k.{column}" for column in columns)
+    return (
+        f"DELETE FROM {table.name} t USING unnest({arrays}) AS k ({', '.join(columns)}) "  # noqa: S608
+        f"WHERE t.ledger_id = $1 AND {same}"
+    )
+
+
+_ARRAYS = {str: "text", int: "bigint", date: "date"}
+
+_ENCODER = msgspec.json.Encoder()

@@ -1,0 +1,303 @@
+"""Keep every generation up to date: advance every ledger whenever something was appended, and tell who waits.
+
+The generation that readers see comes first. The others that are kept, one that was rebuilt and waits to be promoted and
+one that was retired, follow by a batch at a time, so that they cost readers nothing but a little lag. Woken in process
+by the appender, and by polling always: another process may have appended. Answers wait here too, so that a caller reads
+its own writes without polling of its own.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import asyncpg
+
+from ledger.background import LogThrottle, keep_connected
+from ledger.database import CONNECTION_LOST, Connection, connect, enter_generation
+from ledger.errors import RebuildDue
+from ledger.failures import failure
+from ledger.store.read import tail
+from ledger.store.registry import Ledger, all_ledgers
+from projections.engine import advance, generations, promotion, store
+from projections.engine.binary_codecs import hasten
+from projections.engine.cache import Memory
+from projections.engine.conflict_policies import follow_policies
+from projections.engine.generations import KEPT, Generation
+from projections.engine.retry import resume
+
+POLL_SECONDS = 0.1
+BATCHES_PER_LEDGER_MAX = 10  # then it is the next one's turn
+RETRY_SECONDS = 1.0
+RETRY_SECONDS_MAX = 60.0  # of a ledger that fails again and again
+STATEMENT_SECONDS_MAX = 60.0  # of any statement here: each reads or writes the facts or rows of one batch
+COLLECTING = (50_000, 10, 10)  # objects, and rounds, between two looks for garbage
+CARE_SECONDS = 5.0  # how often it looks for generations to remove, subjects that wait no more and other policies
+
+# Where each ledger's rows are, and where the ledger is: most ledgers rest, and cost no question of their own.
+REACHED = """
+    SELECT l.ledger_id, coalesce(c.position, 0) AS position, coalesce(e.position, 0) AS tail
+      FROM ledger.ledgers l
+      LEFT JOIN checkpoints c ON c.ledger_id = l.ledger_id
+      LEFT JOIN LATERAL (SELECT position FROM ledger.events WHERE ledger_id = l.ledger_id
+                          ORDER BY position DESC LIMIT 1) e ON true
+     ORDER BY l.ledger_id
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class Pause(NamedTuple):
+    """How long something that failed is left alone."""
+
+    until: float  # of time.monotonic()
+    seconds: float
+
+
+@contextlib.contextmanager
+def seldom_collecting() -> Iterator[None]:
+    """Let Python look for garbage but seldom: facts and rows come by the thousands and go without being collected, and
+    to look through all that is remembered each time costs as much again as the folding."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECTING)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+class Projector:
+    """Advances all ledgers in all kept generations of one database, on connections of its own."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._wake = asyncio.Event()
+        self._moved: dict[int, asyncio.Condition] = defaultdict(asyncio.Condition)
+        self._positions: dict[tuple[int, int], int] = defaultdict(int)  # by generation and ledger
+        self._connections: dict[int, asyncpg.Connection[asyncpg.Record]] = {}
+        self._memories: dict[int, Memory] = defaultdict(Memory)  # what each of those has folded
+        self._resting: dict[int, float] = {}  # until when a generation that could not be advanced is left alone
+        self._cared_at = 0.0
+        self._projects = False  # who only watches writes nothing
+        self._active = 0
+        self._promoted = asyncio.Condition()
+        self._read = 0  # the generation that the readers of this process see
+        self._pauses: dict[tuple[int, int], Pause] = {}  # by generation and ledger
+        self._faults = LogThrottle(_log)
+        self.pass_on: Callable[[], None] | None = None  # tells the process that projects of what was appended
+        self.moved: Callable[[], None] | None = None  # tells the process that answers that rows have moved
+
+    def wake(self) -> None:
+        """Say that something was appended, to who projects: that alone moves no rows, so who only watches looks on."""
+        if self._projects:
+            self.look()
+        if self.pass_on is not None:
+            self.pass_on()
+
+    def look(self) -> None:
+        """Say that there may be something to see, here or in the process that projects."""
+        self._wake.set()
+
+    async def wait_for(self, ledger_id: int, position: int, timeout_seconds: float) -> bool:
+        """Wait until the rows that readers of this process see reflect a position; False if they do not in time."""
+        moved = self._moved[ledger_id]
+        try:
+            async with asyncio.timeout(timeout_seconds), moved:
+                await moved.wait_for(lambda: self._positions[self._read, ledger_id] >= position)
+        except TimeoutError:
+            return False
+        return True
+
+    async def promoted(self, read: int) -> int:
+        """Wait until another generation than the one read is active, and give it."""
+        async with self._promoted:
+            await self._promoted.wait_for(lambda: self._active not in (0, read))
+            return self._active
+
+    async def readers_see(self, generation: int) -> None:
+        """Say which generation the readers of this process see, so that waits are for that one."""
+        self._read = generation
+        for moved in list(self._moved.values()):
+            async with moved:
+                moved.notify_all()
+
+    async def run(self) -> None:
+        """Advance until cancelled. What goes wrong is told and tried again: others may still be served meanwhile."""
+        self._projects = True
+        await self._for_ever(self._advance_all)
+
+    async def watch(self) -> None:
+        """Follow what another process projects, until cancelled, so that answers can wait for it."""
+        await self._for_ever(self._look_at_all)
+
+    async def _for_ever(self, step: Callable[[Connection], Awaitable[None]]) -> None:
+        async def work(connection: Connection) -> None:
+            try:
+                while True:
+                    await step(connection)
+            finally:
+                await self._leave(*self._connections)
+
+        await keep_connected(
+            "projecting",
+            self._dsn,
+            work,
+            log=_log,
+            retry_seconds=RETRY_SECONDS,
+            search_path="pg_catalog",
+            statement_seconds=STATEMENT_SECONDS_MAX,
+        )
+
+    async def _advance_all(self, connection: Connection) -> None:
+        """Advance every ledger of every kept generation by some batches, and rest when there was nothing to do."""
+        self._wake.clear()
+        kept = await self._look_for_generations(connection)
+        busy = False
+        for one in kept:
+            if self._resting.get(one.generation, 0) > time.monotonic():
+                continue
+            try:
+                busy = await self._advance_generation(one) or busy
+                self._faults.recovered(f"generation {one.generation}")
+            except RebuildDue:
+                self._stays(one.generation)
+            except Exception as error:
+                if one.state == "active":
+                    raise
+                self._faults.error(
+                    f"generation {one.generation}", "generation %s waits: %s", one.generation, type(error).__name__
+                )
+                self._resting[one.generation] = time.monotonic() + CARE_SECONDS
+                await self._leave(one.generation)
+        if not busy:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+
+    async def _advance_generation(self, generation: Generation) -> bool:
+        """Advance one generation by some batches of every ledger; say whether there was something to do."""
+        connection = await self._enter(generation)
+        if connection is None:
+            return False
+        busy = False
+        for ledger_id, position, end in await connection.fetch(REACHED):
+            await self._tell(generation.generation, ledger_id, position)  # another process may have advanced it
+            pause = self._pauses.get((generation.generation, ledger_id))
+            if position < end and (pause is None or pause.until < time.monotonic()):
+                busy = await self._advance_ledger(connection, generation, ledger_id) or busy
+        return busy
+
+    async def _advance_ledger(self, connection: Connection, generation: Generation, ledger_id: int) -> bool:
+        """Advance one ledger by some batches. One that fails is left alone for a while, ever longer, and holds no other
+        one up."""
+        key = (generation.generation, ledger_id)
+        batches, batches_max = 0, BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
+        try:
+            async with contextlib.aclosing(
+                advance.follow(connection, ledger_id, self._memories[generation.generation])
+            ) as positions:
+                async for position in positions:
+                    await self._tell(*key, position)
+                    batches += 1
+                    if batches == batches_max:
+                        break
+        except Exception as error:
+            is_lost = connection.is_closed() or isinstance(error, (RebuildDue, *CONNECTION_LOST))
+            if is_lost and not isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
+                raise
+            seconds = min(RETRY_SECONDS_MAX, 2 * self._pauses[key].seconds if key in self._pauses else RETRY_SECONDS)
+            self._pauses[key] = Pause(time.monotonic() + seconds, seconds)
+            _log.error("projections of ledger %s wait %g s: %s", ledger_id, seconds, failure(error))
+            if is_lost:
+                raise
+            return False
+        self._pauses.pop(key, None)
+        return batches > 0
+
+    async def _look_for_generations(self, connection: Connection) -> list[Generation]:
+        """List the kept generations, the active one first; leave those that are kept no more."""
+        listed = await generations.listed(connection)
+        kept = sorted((one for one in listed if one.state in KEPT), key=lambda one: KEPT.index(one.state))
+        await self._leave(*(self._connections.keys() - {one.generation for one in kept}))
+        if kept and kept[0].state == "active" and kept[0].generation != self._active:
+            async with self._promoted:
+                self._active = kept[0].generation
+                self._promoted.notify_all()
+        if self._projects and time.monotonic() > self._cared_at + CARE_SECONDS:
+            self._cared_at = time.monotonic()
+            await promotion.sweep(connection)
+            for number, one in self._connections.items():
+                if self._resting.get(number, 0) < time.monotonic():
+                    await self._care_for(number, one, await all_ledgers(connection))
+        return kept
+
+    async def _care_for(self, generation: int, connection: Connection, ledgers: Sequence[Ledger]) -> None:
+        """Fold what waits no more, and follow other policies, in one generation."""
+        try:
+            for ledger in ledgers:
+                await resume(connection, ledger.ledger_id)
+                await follow_policies(connection, ledger.ledger_id)
+        except RebuildDue:
+            self._stays(generation)
+
+    def _stays(self, generation: int) -> None:
+        """Leave a generation that another version made alone for a while."""
+        about = f"generation {generation}"
+        self._faults.error(about, "%s stays as it is: another version made it; rebuild", about)
+        self._resting[generation] = time.monotonic() + 60 * CARE_SECONDS
+
+    async def _enter(self, generation: Generation) -> "Connection | None":
+        """Give the connection of a generation; None if it was dropped in this moment."""
+        number = generation.generation
+        if number not in self._connections:
+            connection = self._connections[number] = await connect(
+                self._dsn, search_path="pg_catalog", statement_seconds=STATEMENT_SECONDS_MAX
+            )
+            if await enter_generation(connection, number) is None:
+                await self._leave(number)
+                return None
+            await advance.bound_pauses(connection)
+            await hasten(connection)
+            if self._projects:
+                await self._care_for(number, connection, await all_ledgers(connection))
+        return self._connections[number]
+
+    async def _leave(self, *numbers: int) -> None:
+        for number in numbers:
+            self._memories.pop(number, None)
+            await self._connections.pop(number).close()
+            self._positions = defaultdict(int, {at: here for at, here in self._positions.items() if at[0] != number})
+
+    async def _look_at_all(self, connection: Connection) -> None:
+        await self._look_for_generations(connection)
+        generation = await generations.find(connection, self._read or self._active)
+        watched = await self._enter(generation)
+        self._wake.clear()
+        if watched is not None:
+            for ledger_id, position, _ in await watched.fetch(REACHED):
+                await self._tell(generation.generation, ledger_id, position)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+
+    async def _tell(self, generation: int, ledger_id: int, position: int) -> None:
+        if position != self._positions[generation, ledger_id]:
+            self._positions[generation, ledger_id] = position
+            async with self._moved[ledger_id]:
+                self._moved[ledger_id].notify_all()
+            if self.moved is not None:
+                self.moved()
+
+
+async def catch_up(connection: Connection, ledger_id: int) -> int:
+    """Advance one ledger until its rows reflect all of it; give the position. Raises RebuildDue."""
+    await hasten(connection)
+    memory = Memory()
+    with seldom_collecting():
+        while (position := await store.checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
+            async for _ in advance.follow(connection, ledger_id, memory):
+                pass
+    await follow_policies(connection, ledger_id)
+    return position

@@ -1,0 +1,1 @@
+"""Questions about facts and rows at other times: as of, explain, roll-forward."""

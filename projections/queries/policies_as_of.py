@@ -1,0 +1,65 @@
+"""How conflicts stood settled at a position, where somebody has set another policy for them since.
+
+A policy settles past conflicts, too: rows and facts follow it at once, as if it had always held. What was known at a
+position went by the policy of then, which the act that changed it tells. So an answer as of a position stays the same.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.facts import Told
+from ledger.intake.identify import KEY_BYTES
+from ledger.intake.interpret import Event, interpret
+from ledger.store.read import acts_after, twins_of_kind
+from projections.engine.conflicts import (
+    DEFAULT_POLICY,
+    POLICY_SET,
+    Policies,
+    policies_of_generation,
+    policy_said,
+    winners,
+)
+
+
+class Otherwise(NamedTuple):
+    """What the rows would show as of a position and must not (`gone`), and what they must instead (`back`)."""
+
+    gone: frozenset[int] = frozenset()  # positions of events
+    back: Sequence[Told] = ()
+
+
+NOT_OTHERWISE = Otherwise()
+
+
+async def settled_otherwise(connection: Connection, ledger_id: int, position: int | None) -> Otherwise:
+    """Give what was settled otherwise as known at a position than by the policies of the connection's generation."""
+    if position is None:
+        return NOT_OTHERWISE
+    changes = await acts_after(connection, ledger_id, POLICY_SET, position)
+    if not changes:
+        return NOT_OTHERWISE
+    now = await policies_of_generation(connection, ledger_id)
+    then: dict[tuple[str, str], str] = {}
+    for act in changes:
+        said = policy_said(act)
+        if said is not None:
+            then.setdefault((said.vendor, said.events), said.before)
+    gone: set[int] = set()
+    back: list[Told] = []
+    for of, policy in then.items():
+        if policy != now.get(of, DEFAULT_POLICY):
+            events = await twins_of_kind(connection, ledger_id, *of, position)
+            for _, same in groupby(events, lambda event: event.event_key[:KEY_BYTES]):
+                _compare(list(same), now, {of: policy}, gone, back)
+    return Otherwise(frozenset(gone), back)
+
+
+def _compare(events: Sequence[Event], now: Policies, then: Policies, gone: set[int], back: list[Told]) -> None:
+    """Compare whom both policies choose among the events of one key that were told until then."""
+    chosen_now = {event.position: event for event in winners(events, now)}
+    chosen_then = {event.position: event for event in winners(events, then)}
+    gone.update(chosen_now.keys() - chosen_then.keys())
+    for position in sorted(chosen_then.keys() - chosen_now.keys()):
+        back.extend(interpret(chosen_then[position]).told)

@@ -1,0 +1,161 @@
+"""Replay, supervised: make a generation, fill it, let it follow, compare it with the active one, promote it.
+
+What a killed rebuild has filled is gone on with if the software that comes after it would fill the same; what it would
+not is removed. Whoever fills a generation holds a lock on it, which the kernel and PostgreSQL free with the process.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from ledger.database import Connection, connect
+from ledger.errors import NotPromoted, RebuildDue, RebuildRuns
+from projections.engine import generations, promotion
+from projections.engine.generations import FILLING, LOCK_GENERATIONS, Generation, is_frozen
+from projections.rebuild.compare_rows import Comparison, compare
+from projections.rebuild.copy_unselected import take_over_the_rest
+from projections.rebuild.pipeline import Filled, Progress, Source, fill, may_go_on, quiet
+from projections.rebuild.scope import EVERYTHING, Scope
+
+TAKE_FILLING = "SELECT pg_try_advisory_lock($1, $2)"
+LEAVE_FILLING = "SELECT pg_advisory_unlock($1, $2)"
+FILLED = """
+    SELECT sum(position)::bigint, (SELECT count(*) FROM facts) FROM checkpoints
+     WHERE to_regclass('parts') IS NULL HAVING count(*) > 0
+"""  # the parts go when all are done
+MARK_DROPPING = "UPDATE projections.generations SET state = 'dropping' WHERE generation = $1"
+
+
+Begun = Callable[[int], None]  # is told the number of the generation as soon as it is known
+
+
+def no_one(_generation: int) -> None:
+    """Tell no one."""
+
+
+class Report(NamedTuple):
+    """What a rebuild did: events read, facts derived, for each ledger the tables whose rows came out otherwise, and
+    whether readers see them now; `refused` says why not."""
+
+    generation: int
+    events: int
+    facts: int
+    differing: Mapping[str, Sequence[str]]
+    promoted: bool
+    comparison: Comparison | None = None
+    refused: str | None = None
+
+
+async def rebuild(
+    dsn: str,
+    *,
+    source: Source = "ledger",
+    scope: Scope = EVERYTHING,
+    workers: int | None = None,
+    expect: Sequence[str] = (),
+    force: bool = False,
+    to_promote: bool = True,
+    progress: Progress = quiet,
+    begun: Begun = no_one,
+) -> Report:
+    """Make rows again, and facts too with `source="ledger"`, compare them, and let readers see them unless they differ
+    otherwise than expected. Raises RebuildRuns, WorkersLost."""
+    built, filled = await build(dsn, source=source, scope=scope, workers=workers, progress=progress, begun=begun)
+    comparison = await compare_with_active(dsn, built, expect)
+    report = Report(built.generation, filled.events, filled.facts, comparison.differing, False, comparison)
+    if not to_promote:
+        return report
+    try:
+        await promotion.promote(dsn, built.generation, force=force)
+    except NotPromoted as refused:
+        return report._replace(refused=str(refused))
+    return report._replace(promoted=True)
+
+
+async def compare_with_active(dsn: str, built: Generation, expect: Sequence[str] = ()) -> Comparison:
+    """Compare a generation with the active one, and note with it what was found."""
+    connection = await connect(dsn)
+    try:
+        comparison = await compare(dsn, await generations.active(connection), built, expect)
+        await promotion.keep_comparison(connection, built.generation, comparison.summary())
+    finally:
+        await connection.close()
+    return comparison
+
+
+async def build(
+    dsn: str,
+    *,
+    source: Source = "ledger",
+    scope: Scope = EVERYTHING,
+    workers: int | None = None,
+    progress: Progress = quiet,
+    begun: Begun = no_one,
+) -> tuple[Generation, Filled]:
+    """Fill a new generation, or go on with one that was not finished, and let it follow the ledger from then on.
+
+    Raises RebuildRuns if another is being filled; RebuildDue if anything is to be taken over from an active generation
+    that another version's tables make up: then everything must be rebuilt from the ledger.
+    """
+    connection = await connect(dsn)
+    try:
+        if (source == "facts" or scope != EVERYTHING) and is_frozen((await generations.active(connection)).shapes):
+            raise RebuildDue
+        async with _begun(connection, source, scope.document()) as made:
+            begun(made.generation)
+            filled = await _filled(dsn, made.schema_name)
+            if filled is None:
+                filled = await fill(dsn, made.schema_name, source=source, workers=workers, progress=progress)
+            await take_over_the_rest(dsn, made, scope)
+            await promotion.bring_up(dsn, made)
+            await generations.set_ready(connection, made.generation)
+        return await generations.find(connection, made.generation), filled
+    finally:
+        await connection.close()
+
+
+async def _filled(dsn: str, schema: str) -> Filled | None:
+    """Say what a generation was filled from, if a rebuild was killed after it had filled all of it; else None."""
+    connection = await connect(dsn, search_path=schema)
+    try:
+        row = await connection.fetchrow(FILLED)
+        return None if row is None else Filled(*row)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _begun(connection: Connection, source: Source, scope: Mapping[str, Any]) -> AsyncIterator[Generation]:
+    """Hold a generation that is to be filled: one that a killed rebuild left, if it fits, else a new one."""
+    async with connection.transaction():
+        await connection.execute(LOCK_GENERATIONS)
+        made = await _left(connection, source, scope)
+        if made is None:
+            made = await generations.create(connection, basis=source, scope=scope)
+            await connection.fetchval(TAKE_FILLING, FILLING, made.generation)
+    await promotion.sweep(connection)
+    try:
+        yield made
+    finally:
+        await connection.fetchval(LEAVE_FILLING, FILLING, made.generation)
+
+
+async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]) -> Generation | None:
+    """Find what a killed rebuild left, and mark for removal what this one cannot go on with."""
+    found = None
+    for one in await generations.listed(connection):
+        if one.state != "filling" and (one.state != "ready" or one.comparison is not None):
+            continue
+        if not await connection.fetchval(TAKE_FILLING, FILLING, one.generation):
+            raise RebuildRuns(f"generation {one.generation}")
+        fits = (one.basis, one.scope, one.versions, one.shapes) == (
+            source, scope, generations.versions(), generations.shapes(),
+        )  # fmt: skip
+        async with generations.in_schema(connection, one.schema_name):
+            fits = fits and await may_go_on(connection)
+        if fits and found is None:
+            found = one
+        else:
+            await connection.execute(MARK_DROPPING, one.generation)
+            await connection.fetchval(LEAVE_FILLING, FILLING, one.generation)
+    return found

@@ -1,0 +1,353 @@
+"""Compare two generations at the same positions: digests of ranges of subjects, then, where they differ, row by row.
+
+What is compared is what digest.py hashes: every column but positions. A digest here is two 64-bit hashes that do not
+depend on the order of rows, made by PostgreSQL; that finds accidents, and whoever wants proof takes `loyalty digest`.
+Expected is what differs for a known reason: rows of a subject that the older generation had parked for a rebuild; and
+what follows from an upgrade alone, see newly_read.py. A table or column that did not exist before cannot differ.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from ledger.database import Connection, connect
+from ledger.errors import Unavailable
+from ledger.store.registry import Ledger, all_ledgers
+from projections.definition import Table
+from projections.engine import promotion, store
+from projections.engine.digest import FACTS, is_position
+from projections.engine.generations import Generation, is_frozen
+from projections.engine.parked import WAITS_FOR_REBUILD
+from projections.rebuild import partition
+from projections.rebuild.newly_read import newly_told
+from projections.registry import PROJECTIONS
+
+SUBJECTS_LISTED_MAX = 1_000
+POSITIONS_TOLD = 20
+TRIES_MAX = 200
+
+PARKED = Table(name="subjects", create="", index=(), columns=("parked",), key=())
+COLUMNS_OF = """
+    SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
+"""
+WAITING = """
+    SELECT subject FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3) AND parked = $4
+"""
+TOLD = """
+    SELECT position, kind, occurred_at FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
+     ORDER BY position
+"""
+
+
+class Difference(NamedTuple):
+    """One place where two generations differ. Without a column the whole row is in one of them only; without a subject
+    the whole column is."""
+
+    ledger: str
+    projection: str
+    table: str
+    subject_kind: str
+    subject: str
+    key: Mapping[str, Any]
+    column: str | None
+    old: Any
+    new: Any
+    expected: bool
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What differs between two generations; `places` counts all, `subjects` explains the first of them."""
+
+    old: int | None
+    new: int | None
+    positions: dict[str, int] = field(default_factory=dict)  # by ledger
+    rows: Counter[str] = field(default_factory=Counter)  # compared, by table
+    differing: dict[str, list[str]] = field(default_factory=dict)  # tables, by ledger
+    places: Counter[str] = field(default_factory=Counter)  # by table and column, "accounts.available"
+    expected: int = 0
+    unexpected: int = 0
+    subjects: list[dict[str, Any]] = field(default_factory=list)
+    new_tables: list[str] = field(default_factory=list)  # that the old one does not have
+    frozen: bool = False  # the old one is of another version's tables and has followed nothing: not compared
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether the next subject will be kept with what explains it."""
+        return len(self.subjects) < SUBJECTS_LISTED_MAX
+
+    def take(self, found: Sequence[Difference], explanation: Mapping[str, Any]) -> None:
+        """Count the differences of one subject, and keep them with what explains them while there is room."""
+        for one in found:
+            self.places[f"{one.table}.{one.column or '(row)'}"] += 1
+            self.expected += one.expected
+            self.unexpected += not one.expected
+            tables = self.differing.setdefault(one.ledger, [])
+            if one.table not in tables:
+                tables.append(one.table)
+        if self.has_room:
+            first = found[0]
+            places = [
+                {"table": one.table, "key": one.key, "column": one.column, "old": one.old, "new": one.new,
+                 "expected": one.expected}
+                for one in found
+            ]  # fmt: skip
+            about = {"ledger": first.ledger, "projection": first.projection, "subject": first.subject}
+            self.subjects.append({**about, "differences": places, **explanation})
+
+    def summary(self) -> dict[str, Any]:
+        """Give what is kept with a generation: everything but the subjects."""
+        return {
+            "with": self.old,
+            "positions": self.positions,
+            "rows": sum(self.rows.values()),
+            "differing": self.differing,
+            "places": dict(self.places),
+            "expected": self.expected,
+            "unexpected": self.unexpected,
+            "new_tables": self.new_tables,
+            "frozen": self.frozen,
+        }
+
+
+IsExpected = Callable[[str, str, str | None], bool]  # whether a difference in (projection, table, column) was declared
+
+
+class Compared(NamedTuple):
+    """A table and its columns that are compared; `subject_kind` is "" where a column tells it."""
+
+    subject_kind: str
+    table: Table
+    columns: Sequence[str]
+
+
+class Two(NamedTuple):
+    """The same ledger in two generations, each in a snapshot at the same position."""
+
+    ledger: Ledger
+    old: Connection
+    new: Connection
+    new_kinds: Collection[str]  # of subjects: those of projections that the old one does not have
+
+
+async def compare(dsn: str, old: Generation, new: Generation, expect: Collection[str] = ()) -> Comparison:
+    """Compare all rows of two generations. `expect` names projections, tables or columns that may differ: "accounts",
+    "accounts.lifetime"."""
+    comparison = Comparison(old.generation, new.generation, frozen=is_frozen(old.shapes))
+    if comparison.frozen:
+        return comparison
+    connection = await connect(dsn)
+    try:
+        for ledger in await all_ledgers(connection):
+            async with _side_by_side(dsn, old, new, ledger) as two:
+                comparison.positions[ledger.name] = await store.checkpoint(two.old, ledger.ledger_id)
+                await _compare_ledger(two, comparison, expectation(expect))
+    finally:
+        await connection.close()
+    return comparison
+
+
+def expectation(expect: Collection[str]) -> IsExpected:
+    """Declare that what is named may differ: projections, tables or columns."""
+    named = frozenset(expect)
+
+    def is_expected(projection: str, table: str, column: str | None) -> bool:
+        whole = {projection, table}
+        return bool(named & (whole | {f"{one}.{column}" for one in whole}))
+
+    return is_expected
+
+
+@asynccontextmanager
+async def _side_by_side(dsn: str, old: Generation, new: Generation, ledger: Ledger) -> AsyncIterator[Two]:
+    """Open snapshots of two generations at the same position of a ledger, while both go on following it."""
+    ours = await connect(dsn, search_path=old.schema_name)
+    theirs = await connect(dsn, search_path=new.schema_name)
+    try:
+        for _ in range(TRIES_MAX):
+            async with ours.transaction(isolation="repeatable_read", readonly=True):
+                position = await store.checkpoint(ours, ledger.ledger_id)
+                await promotion.bring_to(theirs, ledger.ledger_id, position)
+                async with theirs.transaction(isolation="repeatable_read", readonly=True):
+                    reached = await store.checkpoint(theirs, ledger.ledger_id)
+                    if reached == position:
+                        kinds = {one.subject for one in PROJECTIONS if one.name not in old.versions}
+                        yield Two(ledger, ours, theirs, kinds)
+                        return
+            await promotion.bring_to(ours, ledger.ledger_id, reached)
+        raise Unavailable("the two generations were never found at the same position")
+    finally:
+        await ours.close()
+        await theirs.close()
+
+
+async def _compare_ledger(two: Two, comparison: Comparison, is_expected: IsExpected) -> None:
+    bounds = await partition.bounds(two.old, two.ledger.ledger_id)
+    for projection, of_projection in groupby(tables(), key=itemgetter(0)):
+        compared = [
+            Compared(subject_kind, table, await _common_columns(two, comparison, projection, table, is_expected))
+            for _, subject_kind, table in of_projection
+        ]
+        await _compare_projection(two, comparison, projection, compared, bounds, is_expected)
+
+
+async def _compare_projection(
+    two: Two,
+    comparison: Comparison,
+    projection: str,
+    compared: Sequence[Compared],
+    bounds: Sequence[str],
+    is_expected: IsExpected,
+) -> None:
+    """Compare the tables of a projection by digests, then row by row in one range of subjects after the other, so that
+    memory does not grow with how much differs."""
+    differing: dict[int, list[Compared]] = defaultdict(list)
+    for one in compared:
+        if len(one.columns) > 1:  # else one of the two has no such table; its columns were told
+            was, now = [await _ranges(side, two.ledger.ledger_id, one, bounds) for side in (two.old, two.new)]
+            comparison.rows[one.table.name] += sum(row[0] for row in was.values())
+            for number in was.keys() | now.keys():
+                if was.get(number) != now.get(number):
+                    differing[number].append(one)
+    for number in sorted(differing):
+        low, high = ("", *bounds)[number], (*bounds, None)[number]
+        found: dict[tuple[str, str], list[Difference]] = defaultdict(list)
+        for one in differing[number]:
+            old, new = [await _rows(side, two.ledger.ledger_id, one, low, high) for side in (two.old, two.new)]
+            for place in places(old, new, one.columns):
+                kind = place.pop("subject_kind", one.subject_kind)
+                expected = is_expected(projection, one.table.name, place["column"])
+                difference = Difference(two.ledger.name, projection, one.table.name, kind, expected=expected, **place)
+                found[kind, difference.subject].append(difference)
+        await _take(two, comparison, found)
+
+
+async def _take(two: Two, comparison: Comparison, found: Mapping[tuple[str, str], Sequence[Difference]]) -> None:
+    """Count the differences of some subjects. Those that waited for the rebuild, and those that only newly read events
+    have changed, were to differ."""
+    waiting, newly_read = set[tuple[str, str]](), set[tuple[str, str]]()
+    for kind, of_kind in groupby(sorted(found), key=itemgetter(0)):
+        subjects = [subject for _, subject in of_kind]
+        stale = await two.old.fetch(WAITING, two.ledger.ledger_id, kind, subjects, WAITS_FOR_REBUILD)
+        waiting.update((kind, row["subject"]) for row in stale)
+        newly = await newly_told(
+            two.old, two.new, two.ledger.ledger_id, kind, subjects, is_new_kind=kind in two.new_kinds
+        )
+        newly_read.update((kind, subject) for subject in newly)
+    for (kind, subject), differences in found.items():
+        if (kind, subject) in waiting:
+            differences = [one._replace(expected=True) for one in differences]
+        elif (kind, subject) in newly_read:  # but not that a fold of them fails
+            differences = [one._replace(expected=one.expected or one.table != PARKED.name) for one in differences]
+        comparison.take(differences, await _explanation(two, kind, subject) if comparison.has_room else {})
+
+
+def tables() -> list[tuple[str, str, Table]]:
+    """List what is compared, as (projection, kind of subject, table); the kind is "" where a column tells it."""
+    of_projections = [(one.name, one.subject, table) for one in PROJECTIONS for table in one.tables]
+    return [("facts", "", FACTS), ("parked", "", PARKED), *of_projections]
+
+
+async def _common_columns(
+    two: Two, comparison: Comparison, projection: str, table: Table, is_expected: IsExpected
+) -> list[str]:
+    """Give the columns that both generations have, positions aside; those that one has alone are differences."""
+    old, new = [{row[0] for row in await one.fetch(COLUMNS_OF, table.name)} for one in (two.old, two.new)]
+    common = old & new
+    leading = ["subject_kind", "subject"] if "subject_kind" in common else ["subject"]
+    if table is PARKED or table is FACTS:
+        return [*leading, *table.columns]
+    if not old:
+        if table.name not in comparison.new_tables:
+            comparison.new_tables.append(table.name)
+        return leading
+    for column in sorted(old ^ new):
+        was, now = ("there", None) if column in old else (None, "there")
+        expected = column in new or is_expected(projection, table.name, column)
+        one = Difference(two.ledger.name, projection, table.name, "", "", {}, column, was, now, expected)
+        comparison.take([one], {})
+    return [*leading, *(name for name in table.columns if name in common and not is_position(name))]
+
+
+def places(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Compare rows by key; columns lead with what names the subject."""
+    found: list[dict[str, Any]] = []
+    for key in sorted(old.keys() | new.keys(), key=repr):
+        before, after = old.get(key), new.get(key)
+        about: dict[str, Any] = {"key": dict(key), "subject": dict(key)["subject"]}
+        if "subject_kind" in columns:
+            about["subject_kind"] = dict(key)["subject_kind"]
+        if before is None or after is None:
+            found.append({**about, "column": None, "old": _shown(before), "new": _shown(after)})
+            continue
+        found += [
+            {**about, "column": column, "old": before[column], "new": after[column]}
+            for column in columns
+            if not _same(before[column], after[column])
+        ]
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare values as a digest does: 10000 and 1E+4 are one number, while 4 and 4.000, or true and 1, are not."""
+    if isinstance(one, Decimal) and isinstance(other, Decimal):
+        return format(one, "f") == format(other, "f")
+    return bool(one == other) and type(one) is type(other)
+
+
+def _shown(row: Any) -> dict[str, Any] | None:
+    return None if row is None else {name: value for name, value in row.items() if name != "subject_kind"}
+
+
+async def _ranges(
+    connection: Connection, ledger_id: int, compared: Compared, bounds: Sequence[str]
+) -> dict[int, tuple[int, int, int]]:
+    """Digest a table by ranges of subjects: how many rows, and two hashes of them all."""
+    _, table, columns = compared
+    row = f"ROW({', '.join(columns)})::text"
+    query = (
+        f'SELECT width_bucket(subject COLLATE "C", $2::text[]), count(*), '  # noqa: S608
+        f"bit_xor(hashtextextended({row}, 1)), bit_xor(hashtextextended({row}, 2)) "
+        f"FROM {table.name} WHERE ledger_id = $1{_only(table)} GROUP BY 1"
+    )
+    if not bounds:
+        query = query.replace('width_bucket(subject COLLATE "C", $2::text[])', "0 * cardinality($2::text[])")
+    return {one[0]: tuple(one)[1:] for one in await connection.fetch(query, ledger_id, bounds)}
+
+
+async def _rows(
+    connection: Connection, ledger_id: int, compared: Compared, low: str, high: str | None
+) -> dict[Any, dict[str, Any]]:
+    """Read the rows of a range of subjects by key."""
+    _, table, columns = compared
+    query = (
+        f"SELECT {', '.join(columns)} FROM {table.name} "  # noqa: S608
+        f'WHERE ledger_id = $1{_only(table)} AND subject COLLATE "C" >= $2 '
+        f'AND ($3::text IS NULL OR subject COLLATE "C" < $3)'
+    )
+    leading = [name for name in ("subject_kind", "subject") if name in columns]
+    named = [*leading, *(name for name in table.key if name in columns)]
+    rows = [dict(row) for row in await connection.fetch(query, ledger_id, low, high)]
+    return {tuple((name, row[name]) for name in named): row for row in rows}
+
+
+def _only(table: Table) -> str:
+    return " AND parked IS NOT NULL" if table is PARKED else ""
+
+
+async def _explanation(two: Two, subject_kind: str, subject: str) -> dict[str, Any]:
+    """Tell of the facts of a subject: how many, those that one generation has alone, and the last of them."""
+    old, new = [await one.fetch(TOLD, two.ledger.ledger_id, subject_kind, subject) for one in (two.old, two.new)]
+    before, after = ({(row["position"], row["kind"]) for row in rows} for rows in (old, new))
+    last = [dict(row) for row in (new or old)[-POSITIONS_TOLD:]]
+    return {
+        "facts": {"old": len(old), "new": len(new)},
+        "facts_only_in_old": [{"position": at, "kind": kind} for at, kind in sorted(before - after)][:POSITIONS_TOLD],
+        "facts_only_in_new": [{"position": at, "kind": kind} for at, kind in sorted(after - before)][:POSITIONS_TOLD],
+        "last_facts": last,
+    }

@@ -1,0 +1,42 @@
+"""Take the facts of the active generation over into a new one, up to where the active one was when that began.
+
+What the active generation gets meanwhile has later positions, and comes when the new one follows the ledger.
+"""
+
+from ledger.database import Connection
+from projections.engine import generations
+from projections.engine.generations import checked
+from projections.rebuild.work_items import Subjects, Work
+
+COLUMNS = "ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal, position, untimed, kind, body, alias"
+
+
+async def take_over(connection: Connection, work: Work) -> int:
+    """Copy the facts of some subjects, of which the generation holds none yet; give how many."""
+    assert isinstance(work, Subjects)
+    active = checked(await generations.active_schema(connection))
+    done: str = await connection.execute(
+        f"INSERT INTO facts ({COLUMNS}) SELECT {COLUMNS} FROM {active}.facts "  # noqa: S608
+        "WHERE ledger_id = $1 AND subject_kind = $2 AND subject >= $3 AND ($4::text IS NULL OR subject < $4) "
+        "AND position <= $5 ORDER BY ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal",
+        work.ledger_id, work.subject_kind, work.low, work.high, work.last,
+    )  # fmt: skip
+    return int(done.rpartition(" ")[2])
+
+
+async def take_over_the_rest(connection: Connection, schema: str) -> None:
+    """Copy where the active generation is, what it could not read, and whose events it has seen; one snapshot of it.
+    Call inside a transaction."""
+    active = checked(schema)
+    await connection.execute(f"INSERT INTO checkpoints SELECT ledger_id, position FROM {active}.checkpoints")  # noqa: S608
+    await connection.execute(
+        "INSERT INTO unread (ledger_id, position, source, kind, unread, reason) "  # noqa: S608
+        f"SELECT u.ledger_id, u.position, u.source, u.kind, u.unread, u.reason FROM {active}.unread u "
+        "JOIN checkpoints c ON c.ledger_id = u.ledger_id AND u.position <= c.position"
+    )
+    await connection.execute(
+        f"INSERT INTO withdrawn SELECT w.* FROM {active}.withdrawn w "  # noqa: S608
+        "JOIN checkpoints c ON c.ledger_id = w.ledger_id AND w.until_position <= c.position"
+    )
+    await connection.execute(f"INSERT INTO policies SELECT ledger_id, source, kind, policy FROM {active}.policies")  # noqa: S608
+    await connection.execute(f"INSERT INTO orgs SELECT ledger_id, source, org FROM {active}.orgs")  # noqa: S608

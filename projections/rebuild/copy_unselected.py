@@ -1,0 +1,66 @@
+"""Take over from the active generation, row by row as it stands, what a rebuild was not asked to make again.
+
+It is done in one snapshot of the active generation, to which the new one is brought first, so that both halves of the
+new one stand at one position.
+"""
+
+from collections.abc import Sequence
+
+from ledger.database import Connection, connect
+from ledger.errors import RebuildDue
+from ledger.store.registry import all_ledgers
+from projections.definition import Projection
+from projections.engine import generations, promotion, store
+from projections.engine.generations import Generation, checked
+from projections.rebuild.scope import Scope
+from projections.registry import PROJECTIONS
+
+
+async def take_over_the_rest(dsn: str, made: Generation, scope: Scope) -> None:
+    """Put the active rows in the place of the new ones, outside of a scope. Raises RebuildDue if another version made
+    them, so that they must be made again too."""
+    if not scope.projections and not scope.ledgers:
+        return
+    connection = await connect(dsn, search_path=made.schema_name)
+    try:
+        active = await generations.active(connection)
+        unfit = set(generations.unfit(active.versions, active.shapes or {}))
+        if unfit - set(scope.projections) or (unfit and scope.ledgers):
+            raise RebuildDue(", ".join(sorted(unfit)))
+        async with connection.transaction(isolation="repeatable_read"):
+            for ledger in await all_ledgers(connection):
+                async with generations.in_schema(connection, active.schema_name):
+                    position = await store.checkpoint(connection, ledger.ledger_id)
+                await promotion.bring_to(connection, ledger.ledger_id, position)
+                whole = bool(scope.ledgers) and ledger.name not in scope.ledgers
+                for projection in PROJECTIONS:
+                    if whole or (scope.projections and projection.name not in scope.projections):
+                        await _copy(connection, checked(active.schema_name), ledger.ledger_id, projection)
+                if whole:
+                    await _replace(connection, checked(active.schema_name), ledger.ledger_id, "facts", FACT_COLUMNS, "")
+    finally:
+        await connection.close()
+
+
+FACT_COLUMNS = store.FACT_COLUMNS
+SUBJECT_COLUMNS = store.SUBJECT_COLUMNS
+
+
+async def _copy(connection: Connection, schema: str, ledger_id: int, projection: Projection) -> None:
+    """Take over the rows and states of one projection."""
+    of_kind = f" AND subject_kind = '{projection.subject}'"
+    await _replace(connection, schema, ledger_id, "subjects", SUBJECT_COLUMNS, of_kind)
+    for table in projection.tables:
+        await _replace(connection, schema, ledger_id, table.name, ("ledger_id", "subject", *table.columns), "")
+
+
+async def _replace(
+    connection: Connection, schema: str, ledger_id: int, table: str, columns: Sequence[str], also: str
+) -> None:
+    """Replace a ledger's rows of one table; names come from our own Table values only."""
+    named = ", ".join(columns)
+    await connection.execute(f"DELETE FROM {table} WHERE ledger_id = $1{also}", ledger_id)  # noqa: S608
+    await connection.execute(
+        f"INSERT INTO {table} ({named}) SELECT {named} FROM {schema}.{table} WHERE ledger_id = $1{also}",  # noqa: S608
+        ledger_id,
+    )

@@ -1,0 +1,83 @@
+"""Replay, first half: the facts of a stretch of the ledger, written in the order of the fold.
+
+The key of a generation's facts is made when all are there. Sorting each stretch before it is written keeps what is
+folded together close together, so that reading one range of subjects touches few pages.
+"""
+
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+
+from ledger.database import Connection
+from ledger.intake.identify import KEY_BYTES
+from ledger.intake.interpret import Event, Meaning, interpret_all
+from ledger.store.read import conflicting_keys, event_at, events_between, twins
+from projections.engine import advance, store
+from projections.engine.conflicts import policies_of_generation, winners
+from projections.engine.retracted_facts import note_withdrawn
+from projections.rebuild.work_items import Contested, Events, Work
+
+EVENTS_PER_READ = 2_000
+
+_fold_order = itemgetter(1, 2, 3, 4, 5, 6)  # of a FactRow
+_position = itemgetter(7)
+
+
+async def derive(connection: Connection, work: Work) -> int:
+    """Derive the facts of some events of a ledger, of which the generation holds none yet; give how many."""
+    assert isinstance(work, Events | Contested)
+    rows: list[store.FactRow] = []
+    unread: list[tuple[Event, Meaning]] = []
+    orgs: set[tuple[str, str]] = set()
+    if isinstance(work, Events):
+        contested = await conflicting_keys(connection, work.ledger_id, work.last)
+        async for events in events_between(connection, work.ledger_id, work.after, work.upto, EVENTS_PER_READ):
+            plain = [event for event in events if event.event_key[:KEY_BYTES] not in contested]
+            orgs.update((event.source, event.org) for event in plain)
+            _understand(work.ledger_id, plain, plain, rows, unread)
+    else:
+        policies = await policies_of_generation(connection, work.ledger_id)
+        for key in sorted(await conflicting_keys(connection, work.ledger_id, work.last)):
+            group = [event for event in await twins(connection, work.ledger_id, key) if event.position <= work.last]
+            orgs.update((event.source, event.org) for event in group)
+            _understand(work.ledger_id, group, winners(group, policies), rows, unread)
+            await note_withdrawn(connection, work.ledger_id, group, policies)
+    await advance.write_unread(connection, work.ledger_id, unread)
+    rows.sort(key=_fold_order)
+    refused = await _copy(connection, work.ledger_id, rows)
+    await store.write_orgs(connection, work.ledger_id, orgs)  # last, since others may wait for the same
+    return len(rows) - refused
+
+
+def _understand(
+    ledger_id: int,
+    events: Sequence[Event],
+    folded: Iterable[Event],
+    rows: list[store.FactRow],
+    unread: list[tuple[Event, Meaning]],
+) -> None:
+    """Interpret events, and collect the facts of those that are folded."""
+    chosen = {event.position for event in folded}
+    for event, meaning in zip(events, interpret_all(events), strict=True):
+        if event.position in chosen:
+            rows += [store.fact_row(ledger_id, one) for one in meaning.told]
+        if meaning.unread:
+            unread.append((event, meaning))
+
+
+async def _copy(connection: Connection, ledger_id: int, rows: Sequence[store.FactRow]) -> int:
+    """Write facts; an event whose facts PostgreSQL refuses is noted, as live: see advance.apply. Give how many facts
+    were refused."""
+    try:
+        async with connection.transaction():
+            await store.copy_facts(connection, rows)
+    except advance.UNWRITABLE as error:
+        positions = sorted({_position(row) for row in rows})
+        if len(positions) == 1:
+            event = await event_at(connection, ledger_id, positions[0])
+            await advance.write_unread(connection, ledger_id, [(event, advance.unwritable(error))])
+            return len(rows)
+        middle = positions[len(positions) // 2]
+        first = [row for row in rows if _position(row) < middle]
+        second = [row for row in rows if _position(row) >= middle]
+        return await _copy(connection, ledger_id, first) + await _copy(connection, ledger_id, second)
+    return 0

@@ -1,0 +1,93 @@
+"""Say what a rebuild by this software would change, and about how long it takes, from a sample of every kind."""
+
+import os
+import time
+from collections import Counter
+from typing import Any, NamedTuple
+
+from ledger.database import Connection
+from ledger.intake.interpret import interpret
+from ledger.store.read import event_at
+from ledger.store.registry import Ledger
+from projections.rebuild.scope import Scope
+from projections.rebuild.verify_rows import check
+from projections.registry import PROJECTIONS
+
+EVENTS_PER_KIND = 50
+SUBJECTS_PER_KIND = 200
+WRITING = 2.0  # writing facts, rows and their keys costs about as much again as deriving and folding
+
+KINDS = """
+    SELECT source, kind, count(*) AS events, min(position) AS first, max(position) AS last FROM ledger.events
+     WHERE ledger_id = $1 GROUP BY source, kind ORDER BY source, kind
+"""
+OF_KIND = """
+    SELECT position FROM ledger.events WHERE ledger_id = $1 AND kind = $2 AND source = $3
+     ORDER BY hashint8extended(position, 1) LIMIT $4
+"""
+FACTS = "SELECT count(*) FROM facts WHERE ledger_id = $1"
+NOT_THERE = (
+    "SELECT name FROM unnest($1::text[]) WITH ORDINALITY AS t (name, n) WHERE to_regclass(name) IS NULL ORDER BY n"
+)
+UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
+
+
+class Plan(NamedTuple):
+    """What would change, as far as a sample shows: events by kind, places by column."""
+
+    ledger: str
+    events: int
+    facts: int
+    subjects_sampled: int
+    events_sampled: int  # by kind; those whose facts were derived again besides are not counted twice
+    kinds: list[dict[str, Any]]
+    places: dict[str, int]  # sampled places that differ, "accounts.available"
+    new_tables: list[str]
+    examples: list[dict[str, Any]]
+    seconds: float
+
+
+async def plan(connection: Connection, ledger: Ledger, scope: Scope, source: str, workers: int | None) -> Plan:
+    """Read a sample of every kind of event and of every kind of subject through the code as it is now."""
+    kinds = await connection.fetch(KINDS, ledger.ledger_id)
+    events = sum(row["events"] for row in kinds)
+    facts: int = await connection.fetchval(FACTS, ledger.ledger_id)
+    begun = time.perf_counter()
+    told = [await _kind(connection, ledger, row) for row in kinds]
+    per_event = (time.perf_counter() - begun) / max(1, sum(one["sampled"] for one in told))
+    begun = time.perf_counter()
+    checked = await check(connection, ledger, sample=SUBJECTS_PER_KIND, plan=True)
+    per_fact = (time.perf_counter() - begun) / max(1, checked.facts + checked.events)
+    wrong = [one for one in checked.wrong if not scope.projections or one.projection in (*scope.projections, "facts")]
+    cost = facts * per_fact + (events * per_event if source == "ledger" else 0)
+    return Plan(
+        ledger.name,
+        events,
+        facts,
+        checked.subjects,
+        sum(one["sampled"] for one in told),
+        told,
+        dict(Counter(f"{one.table}.{one.column or '(row)'}" for one in wrong)),
+        await _new_tables(connection),
+        [one._asdict() for one in wrong[:100]],
+        round(WRITING * cost / (workers or os.cpu_count() or 1), 1),
+    )
+
+
+async def _new_tables(connection: Connection) -> list[str]:
+    """Name the tables that the generation of the connection does not have."""
+    names = [table.name for projection in PROJECTIONS for table in projection.tables]
+    return [row[0] for row in await connection.fetch(NOT_THERE, names)]
+
+
+async def _kind(connection: Connection, ledger: Ledger, row: Any) -> dict[str, Any]:
+    """Read a sample of one kind of event."""
+    rows = await connection.fetch(OF_KIND, ledger.ledger_id, row["kind"], row["source"], EVENTS_PER_KIND)
+    positions = [one["position"] for one in rows]
+    before = {one[0] for one in await connection.fetch(UNREAD, ledger.ledger_id, positions)}
+    now = {at for at in positions if interpret(await event_at(connection, ledger.ledger_id, at)).unread}
+    return {
+        "source": row["source"], "kind": row["kind"], "events": row["events"], "sampled": len(positions),
+        "unread_before": len(before), "unread_now": len(now),
+        "no_longer_read": sorted(now - before)[:5], "read_now": sorted(before - now)[:5],
+    }  # fmt: skip

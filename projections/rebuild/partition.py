@@ -1,0 +1,81 @@
+"""Cut the work of a rebuild into parts: stretches of positions, and ranges of subjects of about as many facts each.
+
+Where a range of subjects ends is drawn from a sample of the facts: it need not be exact, only cover everything once.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+
+from ledger.database import Connection
+from ledger.store.read import conflicting_keys
+from projections.engine.generations import checked
+from projections.rebuild.work_items import Contested, Events, Subjects, Work
+from projections.registry import BY_SUBJECT
+
+EVENTS_PER_PART = 20_000
+FACTS_PER_PART = 10_000
+PAGES_SAMPLED = 5_000
+
+Sized = list[tuple[int, Work]]  # with about how much there is to do
+
+
+async def cut_events(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> Sized:
+    """Cut the events of ledgers, given with their last positions."""
+    works: Sized = []
+    for ledger_id, last in ledgers:
+        for after in range(0, last, EVENTS_PER_PART):
+            upto = min(after + EVENTS_PER_PART, last)
+            works.append((upto - after, Events(ledger_id, after, upto, last)))
+        contested = await conflicting_keys(connection, ledger_id, last)
+        if contested:
+            works.append((2 * len(contested), Contested(ledger_id, last)))
+    return works
+
+
+async def cut_subjects(connection: Connection, ledgers: Sequence[tuple[int, int]], schema: str | None = None) -> Sized:
+    """Cut the subjects that have facts, in the generation of the connection or in another one."""
+    facts = f"{checked(schema)}.facts" if schema else "facts"
+    percent, drawn = await _drawn(connection, facts)
+    sample = defaultdict[tuple[int, str], list[str]](list)
+    for ledger_id, subject_kind, subject in drawn:
+        sample[ledger_id, subject_kind].append(subject)
+    last_of = dict(ledgers)
+    kinds = await connection.fetch(_kinds(facts), list(last_of), list(BY_SUBJECT))
+    works: Sized = []
+    for ledger_id, subject_kind in kinds:
+        subjects = sample[ledger_id, subject_kind]
+        for low, high in pairwise(["", *_cuts(subjects, percent), None]):
+            assert low is not None
+            size = int(min(100 / percent * len(subjects), FACTS_PER_PART)) or 1
+            works.append((size, Subjects(ledger_id, subject_kind, low, high, last_of[ledger_id])))
+    return works
+
+
+async def bounds(connection: Connection, ledger_id: int) -> list[str]:
+    """Give subjects that cut all of a ledger's, whatever their kind, into ranges of about FACTS_PER_PART facts, in the
+    generation of the connection. Nothing but facts is looked at: a rebuilt generation holds no states of subjects."""
+    percent, drawn = await _drawn(connection, "facts")
+    return _cuts([subject for of, _, subject in drawn if of == ledger_id], percent)
+
+
+async def _drawn(connection: Connection, facts: str) -> tuple[float, list[tuple[int, str, str]]]:
+    """Draw a sample of the facts, as (ledger, kind of subject, subject), and say how many percent of them it holds."""
+    pages: float = await connection.fetchval("SELECT pg_relation_size($1::text::regclass) / 8192.0", facts)
+    percent = min(100.0, 100 * PAGES_SAMPLED / max(pages, 1))
+    query = f"SELECT ledger_id, subject_kind, subject FROM {facts} TABLESAMPLE SYSTEM ($1)"  # noqa: S608
+    return percent, [tuple(row) for row in await connection.fetch(query, percent)]
+
+
+def _cuts(subjects: list[str], percent: float) -> list[str]:
+    """Say before which subjects to cut, given so many percent of the facts' subjects."""
+    per_part = max(1, int(FACTS_PER_PART * percent / 100))
+    return sorted({*sorted(subjects)[per_part::per_part]})
+
+
+def _kinds(facts: str) -> str:
+    """Find which kinds of subjects ledgers have facts of, by one look into the key for each."""
+    return (
+        "SELECT l.ledger_id, k.kind FROM unnest($1::int[]) l (ledger_id), unnest($2::text[]) k (kind), "  # noqa: S608
+        f"LATERAL (SELECT FROM {facts} f WHERE f.ledger_id = l.ledger_id AND f.subject_kind = k.kind LIMIT 1) one"
+    )

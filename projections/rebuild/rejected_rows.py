@@ -1,0 +1,86 @@
+"""Subjects whose rows PostgreSQL refused during a rebuild: live, the event at fault would have been left out.
+
+Live, that is the first event in the ledger with which the rows are refused (advance.apply). So the same is looked for
+here, in the finished generation: by folding the subject from ever fewer of its facts.
+"""
+
+from collections.abc import Sequence
+
+from ledger.database import Connection
+from ledger.facts import Told
+from ledger.intake.interpret import interpret
+from ledger.store.read import event_at
+from projections.definition import Projection
+from projections.engine import advance, store
+from projections.engine.fold_subjects import anew, read_group
+from projections.engine.groups import groups_of
+from projections.programme_terms import NO_TERMS
+from projections.programmes import read_terms
+from projections.registry import BY_SUBJECT
+
+CREATE_REFUSED = """
+    CREATE TABLE IF NOT EXISTS refused (ledger_id int NOT NULL, subject_kind text NOT NULL, subject text NOT NULL)
+"""
+REFUSE = "INSERT INTO refused (ledger_id, subject_kind, subject) VALUES ($1, $2, $3)"
+REFUSED = "SELECT ledger_id, subject_kind, subject FROM refused ORDER BY ledger_id, subject_kind, subject"
+SETTLED = "DELETE FROM refused WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3"
+
+
+async def settle_refused(connection: Connection) -> None:
+    """Leave out the events at fault, and write the rows of every subject that was refused."""
+    for ledger_id, subject_kind, subject in await connection.fetch(REFUSED):
+        projection = BY_SUBJECT[subject_kind]
+        async with connection.transaction():
+            while True:
+                groups = await groups_of(connection, ledger_id, projection, [subject])
+                members = groups.members.get(subject, [subject])
+                facts = await read_group(connection, ledger_id, projection, members)
+                error = await _refusal(connection, ledger_id, projection, subject, facts)
+                if error is None:
+                    break
+                position = await _first_refused(connection, ledger_id, projection, subject, facts)
+                await _leave_out(connection, ledger_id, position, error)
+            await connection.execute(SETTLED, ledger_id, subject_kind, subject)
+
+
+async def _leave_out(connection: Connection, ledger_id: int, position: int, error: Exception) -> None:
+    """Take the facts of an event away, and fold whatever else they are about again."""
+    event = await event_at(connection, ledger_id, position)
+    told = interpret(event).told
+    await store.delete_facts(connection, ledger_id, told)
+    await advance.write_unread(connection, ledger_id, [(event, advance.unwritable(error))])
+    refused = {(row["subject_kind"], row["subject"]) for row in await connection.fetch(REFUSED)}
+    await advance.refold(
+        connection, ledger_id, [one for one in told if (one.fact.subject_kind, one.fact.subject) not in refused]
+    )
+
+
+async def _refusal(
+    connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[Told]
+) -> Exception | None:
+    """Write the rows that facts of a subject come to, or say why PostgreSQL refuses them."""
+    terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
+    change = anew(projection, subject, facts, None, terms) if facts else store.vanished(subject)
+    try:
+        async with connection.transaction():
+            await store.write_changes(connection, ledger_id, projection, [change])
+    except advance.UNWRITABLE as refusal:
+        error: Exception = refusal
+        return error
+    return None
+
+
+async def _first_refused(
+    connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[Told]
+) -> int:
+    """Find the position from which on the rows of a subject are refused; `facts` are all of them, in order."""
+    positions = sorted({one.occurrence.position for one in facts})
+    good, bad = -1, len(positions) - 1
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        upto = [one for one in facts if one.occurrence.position <= positions[middle]]
+        if await _refusal(connection, ledger_id, projection, subject, upto):
+            bad = middle
+        else:
+            good = middle
+    return positions[bad]

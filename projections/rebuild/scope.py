@@ -1,0 +1,31 @@
+"""What a rebuild makes again: everything, or some projections, or some ledgers; the rest is taken over as it is."""
+
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.errors import RequestInvalid
+from ledger.store.registry import find_ledger
+from projections.registry import PROJECTIONS
+
+
+class Scope(NamedTuple):
+    """What is to be made again, by name; what is named nowhere is everything. The rest is taken over as it is."""
+
+    projections: tuple[str, ...] = ()
+    ledgers: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, list[str]]:
+        return {name: list(value) for name, value in self._asdict().items() if value}
+
+
+EVERYTHING = Scope()
+
+
+async def check_scope(connection: Connection, scope: Scope) -> None:
+    """Raise RequestInvalid for a projection, LedgerUnknown for a ledger, that is not there."""
+    known = {projection.name for projection in PROJECTIONS}
+    for name in scope.projections:
+        if name not in known:
+            raise RequestInvalid(f"{name} is no projection; there are {', '.join(sorted(known))}")
+    for name in scope.ledgers:
+        await find_ledger(connection, name)

@@ -1,0 +1,324 @@
+"""Check the rows that readers see without writing anything: fold subjects from their facts, derive facts from events.
+
+All of it is read in one snapshot, so it may run beside everything else. A sample takes subjects of every kind and
+events from all over the ledger; all takes all. Rows of subjects that nothing is told about are found either way.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ledger.database import Connection
+from ledger.facts import Told
+from ledger.intake.identify import KEY_BYTES
+from ledger.intake.interpret import Event, interpret_all
+from ledger.store.read import conflicting_keys, events_between, twins
+from ledger.store.registry import Ledger
+from projections.definition import Projection, Table
+from projections.engine import store
+from projections.engine.advance import UNWRITABLE_REASON
+from projections.engine.conflicts import policies_of_generation, winners
+from projections.engine.digest import is_position
+from projections.engine.fold_subjects import anew, read_group
+from projections.engine.generations import outdated
+from projections.engine.groups import groups_of
+from projections.programme_terms import NO_TERMS
+from projections.programmes import read_terms
+from projections.registry import PROJECTIONS
+
+SUBJECTS_PER_READ = 200
+EVENTS_PER_READ = 1_000
+STRETCHES = 20  # that a sample of the events is read in
+
+SUBJECTS = """
+    SELECT DISTINCT subject COLLATE "C" AS subject FROM facts
+     WHERE ledger_id = $1 AND subject_kind = $2 AND subject > $3 ORDER BY 1 LIMIT $4
+"""
+SAMPLE = """
+    SELECT subject FROM (SELECT DISTINCT subject FROM facts WHERE ledger_id = $1 AND subject_kind = $2) s
+     ORDER BY hashtextextended(subject, $3) LIMIT $4
+"""
+FACTS_OF = """
+    SELECT position, subject_kind, subject, kind, tag, ordinal, body FROM facts
+     WHERE ledger_id = $1 AND position > $2 AND position <= $3
+"""
+COUNTS = "SELECT (position - 1) / $2::bigint, count(*) FROM facts WHERE ledger_id = $1 GROUP BY 1"
+LOOK_UP = """
+    SELECT k.n, f.kind, f.body, f.position
+      FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::smallint[], $6::bytea[], $7::smallint[])
+           WITH ORDINALITY AS k (subject_kind, subject, occurred_at, rank, tag, ordinal, n)
+      JOIN facts f ON f.ledger_id = $1 AND f.subject_kind = k.subject_kind AND f.subject = k.subject
+           AND f.occurred_at = k.occurred_at AND f.rank = k.rank AND f.tag = k.tag AND f.ordinal = k.ordinal
+"""
+UNREAD_OF = """
+    SELECT position FROM unread
+     WHERE ledger_id = $1 AND position = ANY ($2) AND ($3::text IS NULL OR starts_with(reason, $3))
+"""
+COLUMNS_OF = """
+    SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
+"""
+
+
+class Wrong(NamedTuple):
+    """One place where what is stored is not what it is made of. Without a column the whole row or fact is meant."""
+
+    ledger: str
+    projection: str  # or "facts"
+    subject: str
+    table: str
+    key: Mapping[str, Any]
+    column: str | None
+    stored: Any
+    folded: Any
+    positions: Sequence[int]
+
+
+class Checked(NamedTuple):
+    """What was checked, and what was found."""
+
+    subjects: int
+    facts: int
+    events: int
+    wrong: Sequence[Wrong]
+
+
+async def check(
+    connection: Connection, ledger: Ledger, *, sample: int | None = None, seed: int = 0, plan: bool = False
+) -> Checked:
+    """Check a ledger's facts and rows in the generation of the connection: `sample` subjects of each kind and as many
+    events, or all. Projections that wait for a rebuild are left out unless that is planned. Raises RebuildDue."""
+    unfit = frozenset[str]() if plan else await outdated(connection)
+    wrong: list[Wrong] = []
+    subjects = facts = 0
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        last = await store.checkpoint(connection, ledger.ledger_id)
+        events = await _check_facts(connection, ledger, last, sample, wrong, plan=plan)
+        for projection in PROJECTIONS:
+            if projection.name not in unfit:
+                wrong += await _strangers(connection, ledger, projection)
+                async for some in _subjects(connection, ledger, projection, sample, seed):
+                    subjects += len(some)
+                    facts += await _check_subjects(connection, ledger, projection, some, wrong)
+    distinct = {(one.table, one.subject, repr(one.key), one.column): one for one in wrong}
+    return Checked(subjects, facts, events, list(distinct.values()))
+
+
+async def _subjects(
+    connection: Connection, ledger: Ledger, projection: Projection, sample: int | None, seed: int
+) -> AsyncIterator[list[str]]:
+    """Name the subjects to check, some at a time."""
+    if sample is not None:
+        rows = await connection.fetch(SAMPLE, ledger.ledger_id, projection.subject, seed, sample)
+        names = [row["subject"] for row in rows]
+        for start in range(0, len(names), SUBJECTS_PER_READ):
+            yield names[start : start + SUBJECTS_PER_READ]
+        return
+    after = ""
+    while rows := await connection.fetch(SUBJECTS, ledger.ledger_id, projection.subject, after, SUBJECTS_PER_READ):
+        yield [row["subject"] for row in rows]
+        after = rows[-1]["subject"]
+
+
+async def _check_subjects(
+    connection: Connection, ledger: Ledger, projection: Projection, subjects: Sequence[str], wrong: list[Wrong]
+) -> int:
+    """Fold some subjects from their facts, and compare with the stored rows; give the number of facts."""
+    groups = await groups_of(connection, ledger.ledger_id, projection, subjects)
+    root_of = groups.root_of()
+    terms = await read_terms(connection, ledger.ledger_id) if projection.under is not None else NO_TERMS
+    facts = {root: await read_group(connection, ledger.ledger_id, projection, members)
+             for root, members in groups.members.items()}  # fmt: skip
+    alone = [subject for subject in subjects if subject not in root_of]
+    async for subject, told in store.read_facts(connection, ledger.ledger_id, projection.subject, alone):
+        facts[subject] = told
+    folded = {root: anew(projection, root, told, {}, terms) for root, told in facts.items()}
+    members = sorted({*facts, *root_of})
+    for table in projection.tables:
+        stored = await _stored(connection, ledger.ledger_id, table, members)
+        made: dict[Any, dict[str, Any]] = {}
+        for root, change in folded.items():
+            for row in change.after.get(table.name, ()):
+                values = dict(zip(table.columns, row, strict=True))
+                made[root, *(_plain(values[name]) for name in table.key)] = values
+        for key in sorted(stored.keys() | made.keys(), key=repr):
+            names = dict(zip(("subject", *table.key), key, strict=True))
+            positions = [one.occurrence.position for one in facts.get(key[0], ())][-20:]
+            for column, was, now in _differing(stored.get(key), made.get(key), table):
+                wrong.append(
+                    Wrong(ledger.name, projection.name, key[0], table.name, names, column, was, now, positions)
+                )
+    return sum(len(told) for told in facts.values())
+
+
+def _differing(
+    stored: Mapping[str, Any] | None, made: Mapping[str, Any] | None, table: Table
+) -> list[tuple[str | None, Any, Any]]:
+    if stored is None or made is None:
+        return [(None, stored and dict(stored), made)]
+    return [
+        (name, stored.get(name), made[name])
+        for name in table.columns
+        if not is_position(name) and (name not in stored or _plain(stored[name]) != _plain(made[name]))
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Make values comparable as they stand in the database: 10000 and 1E+4 are one number there, while 10 and 10.0 are
+    not; a list is a list, however it is kept."""
+    if isinstance(value, Decimal):
+        return format(value + 0, "f")  # + 0: a negative zero is stored as zero
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+async def _stored(
+    connection: Connection, ledger_id: int, table: Table, subjects: Sequence[str]
+) -> dict[Any, dict[str, Any]]:
+    there = {row[0] for row in await connection.fetch(COLUMNS_OF, table.name)}
+    columns = [name for name in table.columns if name in there]
+    if not columns:
+        return {}  # planned: the table is new
+    query = (
+        f"SELECT subject, {', '.join(columns)} FROM {table.name} "  # noqa: S608
+        "WHERE ledger_id = $1 AND subject = ANY ($2::text[])"
+    )
+    rows = await connection.fetch(query, ledger_id, subjects)
+    return {
+        (row["subject"], *(_plain(row[name]) for name in table.key if name in there)): {
+            name: row[name] for name in columns
+        }
+        for row in rows
+    }
+
+
+async def _strangers(connection: Connection, ledger: Ledger, projection: Projection) -> list[Wrong]:
+    """Find rows of subjects that nothing is told about."""
+    found = []
+    for table in projection.tables:
+        if not await connection.fetch(COLUMNS_OF, table.name):
+            continue
+        query = (
+            f"SELECT DISTINCT subject FROM {table.name} t WHERE ledger_id = $1 "  # noqa: S608
+            "AND NOT EXISTS (SELECT FROM facts f WHERE f.ledger_id = $1 AND f.subject_kind = $2 "
+            "AND f.subject = t.subject) "
+            "AND NOT EXISTS (SELECT FROM links l WHERE l.ledger_id = $1 AND l.subject_kind = $2 AND l.root = t.subject)"
+        )
+        for row in await connection.fetch(query, ledger.ledger_id, projection.subject):
+            subject = row["subject"]
+            found.append(
+                Wrong(ledger.name, projection.name, subject, table.name, {"subject": subject}, None, "there", None, ())
+            )
+    return found
+
+
+async def _check_facts(
+    connection: Connection, ledger: Ledger, last: int, sample: int | None, wrong: list[Wrong], *, plan: bool
+) -> int:
+    """Derive the facts of events again, and compare with the stored ones; give how many events.
+
+    Each derived fact is looked up by its key; a block that holds more facts than were found is read as a whole.
+    """
+    folded = await folded_twins(connection, ledger, last)
+    found: Counter[int] = Counter()
+    checked = 0
+    for after, upto in _stretches(last, sample):
+        async for events in events_between(connection, ledger.ledger_id, after, upto, EVENTS_PER_READ):
+            told = [one for one in events if is_folded(one, folded)]
+            derived = await _derived(connection, ledger, told, UNWRITABLE_REASON if plan else None)
+            found.update(await _look_up(connection, ledger, derived, wrong))
+            checked += len(events)
+    if sample is None:
+        for block, count in await connection.fetch(COUNTS, ledger.ledger_id, EVENTS_PER_READ):
+            if count > found[block]:
+                after = block * EVENTS_PER_READ
+                async for events in events_between(connection, ledger.ledger_id, after, after + EVENTS_PER_READ):
+                    derived = await _derived(connection, ledger, [one for one in events if is_folded(one, folded)])
+                    wrong += await _unaccounted(connection, ledger, events, derived)
+    return checked
+
+
+async def folded_twins(connection: Connection, ledger: Ledger, last: int) -> dict[bytes, set[int]]:
+    """Say, for each event key that several contents share, which positions are folded."""
+    policies = await policies_of_generation(connection, ledger.ledger_id)
+    folded = {}
+    for key in await conflicting_keys(connection, ledger.ledger_id, last):
+        group = [event for event in await twins(connection, ledger.ledger_id, key) if event.position <= last]
+        folded[key] = {event.position for event in winners(group, policies)}
+    return folded
+
+
+def is_folded(event: Event, folded: Mapping[bytes, set[int]]) -> bool:
+    """Say whether an event is folded: it is in no conflict, or has won it."""
+    key = event.event_key[:KEY_BYTES]
+    return key not in folded or event.position in folded[key]
+
+
+def _stretches(last: int, sample: int | None) -> list[tuple[int, int]]:
+    """Cut out of a ledger what a sample of its events reads, spread evenly; or all of it."""
+    if sample is None or sample >= last:
+        return [(0, last)] if last else []
+    length = -(-sample // STRETCHES)
+    starts = {round(number * (last - length) / (STRETCHES - 1)) for number in range(STRETCHES)}
+    return [(start, start + length) for start in sorted(starts)]
+
+
+async def _derived(
+    connection: Connection, ledger: Ledger, events: Sequence[Event], reason: str | None = None
+) -> list[Told]:
+    """Derive the facts of some events, but of those noted as unread; if a reason is given, noted with that reason."""
+    positions = [event.position for event in events]
+    refused = {row[0] for row in await connection.fetch(UNREAD_OF, ledger.ledger_id, positions, reason)}
+    return [
+        one
+        for event, meaning in zip(events, interpret_all(events), strict=True)
+        if event.position not in refused
+        for one in meaning.told
+    ]
+
+
+async def _look_up(connection: Connection, ledger: Ledger, derived: Sequence[Told], wrong: list[Wrong]) -> list[int]:
+    """Look derived facts up; give the block of each one that is there."""
+    rows = [store.fact_row(ledger.ledger_id, one) for one in derived]
+    columns = [[row[place] for row in rows] for place in range(1, 7)]
+    stored = {row["n"]: row for row in await connection.fetch(LOOK_UP, ledger.ledger_id, *columns)}
+    for n, row in enumerate(rows, 1):
+        now = {"kind": row[9], "body": row[10].decode(), "position": row[7]}
+        is_there = n in stored
+        was = (
+            {"kind": stored[n]["kind"], "body": stored[n]["body"].decode(), "position": stored[n]["position"]}
+            if is_there
+            else None
+        )
+        if was != now and not (was is not None and _says_the_same(was, now)):
+            wrong.append(_wrong_fact(ledger, row[1], row[2], row[7], row[6], was, now))
+    return [(row["position"] - 1) // EVENTS_PER_READ for row in stored.values()]
+
+
+def _says_the_same(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Compare two facts by what they say: a number may have been spelt otherwise by an earlier version."""
+    if (stored["kind"], stored["position"]) != (made["kind"], made["position"]):
+        return False
+    return store.decoded(stored["kind"], stored["body"].encode()) == store.decoded(made["kind"], made["body"].encode())
+
+
+async def _unaccounted(
+    connection: Connection, ledger: Ledger, events: Sequence[Event], derived: Sequence[Told]
+) -> list[Wrong]:
+    """Find the facts of a block of events that no event of it gives."""
+    given = {(one.fact.subject_kind, one.fact.subject, one.occurrence.tag, one.occurrence.ordinal) for one in derived}
+    rows = await connection.fetch(FACTS_OF, ledger.ledger_id, events[0].position - 1, events[-1].position)
+    return [
+        _wrong_fact(
+            ledger, row["subject_kind"], row["subject"], row["position"], row["ordinal"],
+            {"kind": row["kind"], "body": row["body"].decode(), "position": row["position"]}, None,
+        )
+        for row in rows
+        if (row["subject_kind"], row["subject"], row["tag"], row["ordinal"]) not in given
+    ]  # fmt: skip
+
+
+def _wrong_fact(
+    ledger: Ledger, subject_kind: str, subject: str, position: int, ordinal: int, was: Any, now: Any
+) -> Wrong:
+    key = {"position": position, "subject_kind": subject_kind, "ordinal": ordinal}
+    return Wrong(ledger.name, "facts", subject, "facts", key, None, was, now, (position,))

@@ -1,0 +1,151 @@
+"""Processes that do parts side by side, each on a connection and an event loop of its own.
+
+Invariant: no worker outlives whoever employs it. Each holds the reading end of one pipe whose other end only the
+employer has; when that is closed, by leaving or by being killed, the worker is gone at once, and PostgreSQL undoes the
+part that it was at.
+"""
+
+import asyncio
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection as Pipe
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import uvloop
+
+from ledger.database import Connection, connect
+from ledger.errors import WorkersLost
+from projections.engine.binary_codecs import hasten
+from projections.rebuild import work_items
+from projections.rebuild.work_items import Part, Task
+
+NICE = 10  # who reads and delivers comes first, where processors are few
+WITHOUT_PROGRESS_MAX = 3  # times that workers may die in a row with nothing done
+
+SETTINGS = """
+    SELECT set_config('synchronous_commit', 'off', false), set_config('maintenance_work_mem', '64MB', false),
+           set_config('work_mem', '32MB', false)
+"""
+
+Done = Callable[[int], None]  # (size of the part that was done)
+
+
+class Desk(NamedTuple):
+    """What a worker works with."""
+
+    runner: asyncio.Runner
+    connection: Connection
+    tasks: dict[str, Task]
+
+
+class Crew:
+    """Workers on one generation. With one, it is the employer who works."""
+
+    def __init__(self, dsn: str, schema: str, tasks: dict[str, Task], workers: int) -> None:
+        self._dsn, self._schema, self._tasks, self._workers = dsn, schema, tasks, workers
+        self._connection: Connection | None = None
+        self._pool: ProcessPoolExecutor | None = None
+        self._lifeline: Pipe | None = None
+
+    async def __aenter__(self) -> Self:
+        self._connection = await open_connection(self._dsn, self._schema)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._dismiss()
+        assert self._connection is not None
+        await self._connection.close()
+
+    async def do(self, stage: str, done: Done) -> None:
+        """Do all parts of a stage that are not done; a worker that dies is replaced, and its part done again.
+
+        Raises WorkersLost if they die again and again, and whatever a part raises.
+        """
+        assert self._connection is not None
+        lost = 0
+        while todo := await work_items.undone(self._connection, stage):
+            if self._workers <= 1:
+                for part in todo:
+                    await work_items.do(self._connection, stage, part.number, self._tasks[stage])
+                    done(part.size)
+                continue
+            try:
+                await self._share_out(stage, todo, done)
+            except BrokenProcessPool:
+                self._dismiss()
+                lost = lost + 1 if len(await work_items.undone(self._connection, stage)) == len(todo) else 0
+                if lost == WITHOUT_PROGRESS_MAX:
+                    raise WorkersLost(stage) from None
+
+    async def _share_out(self, stage: str, todo: Sequence[Part], done: Done) -> None:
+        pool = self._pool or self._employ()
+        loop = asyncio.get_running_loop()
+        futures = {loop.run_in_executor(pool, _do, stage, part.number): part for part in todo}
+        try:
+            waiting = set(futures)
+            while waiting:
+                finished, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                    done(futures[future].size)
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _employ(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        theirs, self._lifeline = context.Pipe(duplex=False)
+        arguments = (theirs, self._dsn, self._schema, self._tasks)
+        self._pool = ProcessPoolExecutor(self._workers, context, initializer=_begin, initargs=arguments)
+        return self._pool
+
+    def _dismiss(self) -> None:
+        if self._lifeline is not None:
+            self._lifeline.close()
+            self._lifeline = None
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+async def open_connection(dsn: str, schema: str) -> Connection:
+    """Connect for filling a generation: a commit need not be on disk at once, since a lost part is done again."""
+    connection = await connect(dsn, search_path=schema)
+    await connection.execute(SETTINGS)
+    await hasten(connection)
+    return connection
+
+
+_desk: Desk | None = None  # of this process, if it is a worker
+
+
+def _begin(lifeline: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> None:
+    """Set a worker up; Ctrl-C is for its employer."""
+    global _desk
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICE)
+    threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    _desk = Desk(runner, runner.run(open_connection(dsn, schema)), tasks)
+    gc.freeze()
+    gc.disable()
+
+
+def _leave_with(lifeline: Pipe) -> None:
+    lifeline.poll(None)
+    os._exit(1)
+
+
+def _do(stage: str, number: int) -> None:
+    assert _desk is not None
+    _desk.runner.run(work_items.do(_desk.connection, stage, number, _desk.tasks[stage]))
+    gc.collect()

@@ -1,0 +1,172 @@
+"""Accounts, their lots and their statement: now, at a time, and as we knew it at a position.
+
+For a time after the account's last fact the stored rows answer; for an earlier time, or an earlier knowledge, the facts
+are folded on the spot: account_views.py.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from ledger.errors import SubjectUnknown
+from service.api.admission import PAGE, TIMES, get
+from service.api.explain_steps import EXPLAIN, explains, steps_asked
+from service.api.requests import Reader, asks_known, caller, happened, limit_of, reach, reached, reader, times_of
+from service.formatting import answer, decode_cursor, encode_cursor, page
+from service.queries.accounts import (
+    OPEN_LOTS,
+    View,
+    find_account,
+    known_view,
+    lapses_since,
+    shown_account,
+    shown_line,
+    shown_lot,
+    view_of,
+)
+from service.queries.batch_loader import Together
+from service.queries.explain_account import explained_account
+
+# All of an answer in one statement: each round trip would cost as much again.
+ACCOUNT_NOW = """
+    SELECT a.*, ARRAY(SELECT l FROM lots l
+                       WHERE l.ledger_id = a.ledger_id AND l.account_id = a.account_id AND l.remaining > 0
+                       ORDER BY l.expires_on NULLS LAST, l.earned_at, l.lot_id) AS open_lots,
+           (SELECT s.parked_position FROM subjects s
+             WHERE s.ledger_id = a.ledger_id AND s.subject_kind = 'account' AND s.subject = a.subject
+               AND s.parked IS NOT NULL) AS parked_position,
+           (SELECT position FROM checkpoints c WHERE c.ledger_id = $1) AS as_of_position,
+           (SELECT max(position) FROM ledger.events e WHERE e.ledger_id = $1) AS tail
+      FROM accounts a
+     WHERE a.ledger_id = $1 AND a.account_id = ANY ($2::text[])
+"""
+NOW = web.AppKey("accounts as they are now", Together)
+LOTS = """
+    SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2 AND lot_id > $3 ORDER BY lot_id LIMIT $4
+"""
+STATEMENT = """
+    SELECT * FROM statement WHERE ledger_id = $1 AND account_id = $2 AND line > $3 AND occurred_at <= $5
+     ORDER BY line LIMIT $4
+"""
+
+
+# Facts of an account's holder, and of those merged into them, that stand where they were recorded.
+UNTIMED = """
+    SELECT DISTINCT f.position FROM facts f
+     WHERE f.ledger_id = $1 AND f.subject_kind = 'account' AND f.untimed AND f.position = ANY ($3)
+       AND EXISTS (SELECT FROM subjects s
+                    WHERE s.ledger_id = $1 AND s.subject_kind = 'account' AND s.subject = $2 AND s.untimed)
+       AND f.subject IN (SELECT $2 UNION ALL SELECT subject FROM links
+                          WHERE ledger_id = $1 AND subject_kind = 'account' AND root = $2)
+"""
+
+
+async def get_account(request: web.Request) -> web.Response:
+    """GET /v1/accounts/{id}: what is available at ?at= (default now), as known at ?as_of_position= or ?known_at=
+    (default all). With ?explain=true, why: every step to it."""
+    name = request.match_info["id"]
+    if explains(request) or asks_known(request):
+        async with reader(request) as read:
+            times = await times_of(read, request)
+            if explains(request):
+                shown = await explained_account(read, name, times, steps_asked(request))
+            else:
+                shown = shown_account(await known_view(read, name, times))
+            return answer({**shown, **await reach(read, times)})
+    access = await caller(request)
+    times = happened(request.query)
+    row = await request.app[NOW].ask(access.ledger.ledger_id, name)
+    if row is None:  # a bare id, or another spelling
+        async with reader(request) as read:
+            found = await find_account(read, name)
+        row = await request.app[NOW].ask(access.ledger.ledger_id, found["account_id"])
+    if row is None:  # merged away in this moment
+        raise SubjectUnknown(name)
+    account = dict(row)
+    beside = ("open_lots", "as_of_position", "tail", "parked_position")
+    lots, position, tail, parked_position = (account.pop(name) for name in beside)
+    view = View(account, lots, times.at)
+    if account["last_at"] > times.at:  # the stored rows know more than is asked for
+        async with reader(request) as read:
+            view = await known_view(read, account["account_id"], times)
+    matters = open_matters(view.row, parked_position)
+    return answer({**shown_account(view), "open_matters": matters, **reached(position, tail, times)})
+
+
+def open_matters(row: Mapping[str, Any], parked_position: int | None) -> list[str]:
+    """Name what should be looked at before the figures are relied on; see /v1/reconciliation. "parked": they are as
+    before the event at that position, which cannot be folded."""
+    matters = {
+        "drift": bool(row["drift"]) or bool(row["missing"]),
+        "incomplete": row["incomplete"],
+        "contested": row["contested"],
+        "expired early": bool(row["expired_early"]),
+        f"parked at position {parked_position}": parked_position is not None,
+    }
+    return [name for name, is_open in matters.items() if is_open]
+
+
+async def get_lots(request: web.Request) -> web.Response:
+    """GET /v1/accounts/{id}/lots: every lot, used ones too, by id, with its state at ?at=, as known at
+    ?as_of_position= or ?known_at=."""
+    async with reader(request) as read:
+        times = await times_of(read, request)
+        after = (decode_cursor(request.query.get("cursor"), str) or [""])[0]
+        limit = limit_of(request)
+        view = await view_of(read, request.match_info["id"], times)
+        if view.lines is not None:
+            rows = sorted((lot for lot in view.lots if lot["lot_id"] > after), key=lambda lot: lot["lot_id"])[:limit]
+        else:
+            rows = await read.connection.fetch(LOTS, read.ledger.ledger_id, view.row["account_id"], after, limit)
+        cursor = encode_cursor(rows[-1]["lot_id"]) if len(rows) == limit else None
+        return page([shown_lot(row, times.at) for row in rows], cursor, **await reach(read, times))
+
+
+async def get_lot(request: web.Request) -> web.Response:
+    """GET /v1/accounts/{id}/lots/{lot}: one lot as of both times; with ?explain=true, every step that touched it."""
+    name, lot = request.match_info["id"], request.match_info["lot"]
+    async with reader(request) as read:
+        times = await times_of(read, request)
+        explained = await explained_account(read, name, times, steps_asked(request), lot)
+        shown = explained if explains(request) else explained["lot"]
+        return answer({**shown, **await reach(read, times)})
+
+
+async def get_statement(request: web.Request) -> web.Response:
+    """GET /v1/accounts/{id}/statement: one line a fact or lapse up to ?at=, oldest first, with the balance after it; as
+    known at ?as_of_position= or ?known_at=."""
+    async with reader(request) as read:
+        times = await times_of(read, request)
+        after = (decode_cursor(request.query.get("cursor"), int) or [0])[0]
+        limit = limit_of(request)
+        view = await view_of(read, request.match_info["id"], times)
+        account_id = view.row["account_id"]
+        if view.lines is not None:
+            rows = [line._asdict() for line in view.lines if line.line > after][:limit]
+        else:
+            rows = await read.connection.fetch(STATEMENT, read.ledger.ledger_id, account_id, after, limit, times.at)
+        lines = await _marked(read, view.row["subject"], [shown_line(row) for row in rows])
+        cursor = encode_cursor(rows[-1]["line"]) if len(rows) == limit else None
+        if cursor is None:
+            lots = view.lots
+            if view.lines is None:
+                lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, [account_id])
+            lines += lapses_since(view.row, lots, times.at)
+        return page(lines, cursor, **await reach(read, times))
+
+
+async def _marked(read: Reader, root: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mark the lines of events without a time of their own: they stand at the time at which they were received."""
+    positions = [line["position"] for line in lines if line["position"] is not None]
+    rows = await read.connection.fetch(UNTIMED, read.ledger.ledger_id, root, positions)
+    untimed = {row["position"] for row in rows}
+    return [{**line, "untimed": True} if line["position"] in untimed else line for line in lines]
+
+
+ROUTES = [
+    get("/v1/accounts/{id}", get_account, *TIMES, *EXPLAIN),
+    get("/v1/accounts/{id}/lots", get_lots, *TIMES, *PAGE),
+    get("/v1/accounts/{id}/lots/{lot}", get_lot, *TIMES, *EXPLAIN),
+    get("/v1/accounts/{id}/statement", get_statement, *TIMES, *PAGE),
+]

@@ -1,0 +1,135 @@
+"""Adjustments of an account over HTTP: who may makes and reverses them, who reads lists them."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from aiohttp import web
+
+from ledger.errors import NotAwaited, RequestInvalid
+from ledger.store.read import tail
+from ledger.vendors.fields import as_points
+from service.api.admission import PAGE, change, get
+from service.api.context import HOUSE
+from service.api.requests import Reader, body_of, limit_of, reach, reader
+from service.formatting import answer, decode_cursor, encode_cursor, page
+from service.operations.adjust import Adjusted, Words, adjust, reverse
+from service.queries.accounts import find_account
+
+ADJUSTMENTS = """
+    SELECT adjustment, account_id AS account, points, adopted, made_at, made_by, reversed_at, reversed_by,
+           position, nullif(reversal_position, 0) AS reversal_position
+      FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment > $3 ORDER BY adjustment LIMIT $4
+"""
+
+
+async def post_adjustment(request: web.Request) -> web.Response:
+    """POST /v1/accounts/{id}/adjustments with {"points": "-20"} or {"adopt": true}, and author and reason, which are
+    sealed. Scope admin. An Idempotency-Key, or "adjustment" in the body, names it: asked for again, it is made once.
+
+    201 {"adjustment", "account", "points", "position", "outcome"}; 200 if it had been made before; 409 where nothing is
+    to be adopted; 422 if its id stands for another adjustment.
+    """
+    asked = await body_of(request)
+    points = _points(asked)
+    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or text_of(asked, "adjustment") or None
+    expires_on = _day(asked.get("expires_on"))
+    if expires_on is not None and (points is None or points < 0):
+        raise RequestInvalid("expires_on is for points that are added")
+    async with reader(request, "admin") as read:
+        await _await_all(request, read)
+        account = await find_account(read, request.match_info["id"])
+        done = await adjust(
+            read.connection,
+            request.app[HOUSE].vault,
+            read.ledger,
+            account["account_id"],
+            points,
+            words_of(read, asked),
+            adjustment=name,
+            expires_on=expires_on,
+        )
+        return _answer(request, done)
+
+
+async def post_reversal(request: web.Request) -> web.Response:
+    """POST /v1/accounts/{id}/adjustments/{adjustment}/reversal with author and reason: take it back, once. Scope admin.
+
+    201, or 200 if it had been taken back before.
+    """
+    asked = await body_of(request)
+    async with reader(request, "admin") as read:
+        await _await_all(request, read)
+        account = await find_account(read, request.match_info["id"])
+        vault, adjustment = request.app[HOUSE].vault, request.match_info["adjustment"]
+        done = await reverse(
+            read.connection, vault, read.ledger, account["account_id"], adjustment, words_of(read, asked)
+        )
+        return _answer(request, done)
+
+
+async def list_adjustments(request: web.Request) -> web.Response:
+    """GET /v1/accounts/{id}/adjustments: all that were made, by id, those taken back included. Author and reason stand
+    sealed in the event at `position`."""
+    after = decode_cursor(request.query.get("cursor"), str) or [""]
+    limit = limit_of(request)
+    async with reader(request) as read:
+        account = await find_account(read, request.match_info["id"])
+        rows = await read.connection.fetch(ADJUSTMENTS, read.ledger.ledger_id, account["account_id"], after[0], limit)
+        cursor = encode_cursor(rows[-1]["adjustment"]) if len(rows) == limit else None
+        return page([dict(row) for row in rows], cursor, **await reach(read))
+
+
+async def _await_all(request: web.Request, read: Reader) -> None:
+    """Wait until the rows reflect the ledger: a claim is adopted as it stands. Raises NotAwaited."""
+    house, ledger_id = request.app[HOUSE], read.ledger.ledger_id
+    position = await tail(read.connection, ledger_id)
+    if position and not await house.projector.wait_for(ledger_id, position, house.settings.wait_seconds_max):
+        raise NotAwaited(f"position {position} within {house.settings.wait_seconds_max:g} s")
+
+
+def _answer(request: web.Request, done: Adjusted) -> web.Response:
+    request.app[HOUSE].projector.wake()
+    return answer(done._asdict(), 201 if done.outcome == "appended" else 200)
+
+
+def words_of(read: Reader, asked: dict[str, Any]) -> Words:
+    """Read who asks and why, and note with which key."""
+    return Words(f"key {read.key_id}", text_of(asked, "author"), text_of(asked, "reason"))
+
+
+def text_of(asked: dict[str, Any], name: str) -> str:
+    """Read a text of a body, empty if it is not there. Raises RequestInvalid."""
+    text = asked.get(name, "")
+    if not isinstance(text, str):
+        raise RequestInvalid(f"{name} is a text")
+    return text
+
+
+def _points(asked: dict[str, Any]) -> Decimal | None:
+    """Read how many points, None to adopt the claim. Raises RequestInvalid."""
+    adopt = asked.get("adopt", False)
+    if not isinstance(adopt, bool) or adopt is ("points" in asked):
+        raise RequestInvalid('either "points" or "adopt": true')
+    if adopt:
+        return None
+    try:
+        return as_points(asked["points"])
+    except ValueError as wrong:
+        raise RequestInvalid(f'points is a whole number, or a text such as "-12.5": {wrong}') from None
+
+
+def _day(text: object) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:
+        raise RequestInvalid("expires_on is a day, for example 2026-12-31") from None
+
+
+ROUTES = [
+    change("POST", "/v1/accounts/{id}/adjustments", post_adjustment),
+    get("/v1/accounts/{id}/adjustments", list_adjustments, *PAGE),
+    change("POST", "/v1/accounts/{id}/adjustments/{adjustment}/reversal", post_reversal),
+]

@@ -1,0 +1,67 @@
+"""Read the body of a request: with a deadline for all of it, and a limit for all that are unfinished together.
+
+A sender that trickles holds what it has sent so far. A small body is never refused for that: its memory is bounded by
+the number of connections. What exceeds BYTES_FREE shares one budget in the process, and is refused with 503 when that
+is used up.
+"""
+
+import asyncio
+
+from aiohttp import web
+
+from ledger.errors import DeliveryTooLarge, LedgerUnavailable, RequestInvalid
+from ledger.parsing import BODY_BYTES_MAX
+
+BODY_SECONDS_MAX = 10.0  # for the whole of a body
+BYTES_FREE = 64 * 1024  # of each body; the largest published delivery has 13 KB
+UNFINISHED_BYTES_MAX = 64 * 1024 * 1024  # of all bodies together, beyond what is free
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+EXPECTS_CONTINUE = web.RequestKey("the client waits before it sends the body", bool)
+
+
+class BodyBudget:
+    """How many bytes of unfinished bodies a process may hold."""
+
+    def __init__(self, bytes_max: int = UNFINISHED_BYTES_MAX) -> None:
+        self._left = bytes_max
+
+    def take(self, size: int) -> None:
+        """Take bytes out of the budget. Raises LedgerUnavailable if that many are not left."""
+        if size > self._left:
+            raise LedgerUnavailable("too many large bodies are unfinished")
+        self._left -= size
+
+    def give_back(self, size: int) -> None:
+        """Give bytes back."""
+        self._left += size
+
+
+async def read_body(request: web.Request, budget: BodyBudget) -> bytes:
+    """Read the whole body of a request, of at most BODY_BYTES_MAX bytes within BODY_SECONDS_MAX.
+
+    Raises DeliveryTooLarge, LedgerUnavailable if too much is unfinished, HTTPRequestTimeout if it is too slow, and
+    RequestInvalid if it breaks off.
+    """
+    if (request.content_length or 0) > BODY_BYTES_MAX:
+        raise DeliveryTooLarge(f"at most {BODY_BYTES_MAX} bytes")
+    body = bytearray()
+    taken = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            if request.get(EXPECTS_CONTINUE) and request.transport is not None:
+                request.transport.write(CONTINUE)
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > BODY_BYTES_MAX:
+                    raise DeliveryTooLarge(f"at most {BODY_BYTES_MAX} bytes")
+                beyond = max(0, len(body) - BYTES_FREE)
+                budget.take(beyond - taken)
+                taken = beyond
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(reason="The body did not come in time") from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise RequestInvalid("the body broke off") from None
+    finally:
+        budget.give_back(taken)
+    return bytes(body)

@@ -1,0 +1,82 @@
+"""The claims of an account beside our balance, one after the other: which disagreed first, and by how much."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from ledger.errors import RequestInvalid
+from service.api.admission import PAGE, get
+from service.api.requests import limit_of, reach, reader
+from service.formatting import decode_cursor, encode_cursor, page
+from service.queries.accounts import find_account
+
+LINES_PER_READ_MAX = 10_000
+
+LINES = """
+    SELECT line, occurred_at, kind, claimed, balance, drift, reference, postings, position FROM statement
+     WHERE ledger_id = $1 AND account_id = $2 AND line > $3 ORDER BY line LIMIT $4
+"""
+ZERO = Decimal(0)
+
+
+async def list_claims(request: web.Request) -> web.Response:
+    """GET /v1/accounts/{id}/claims: each claim of the vendor's in order, our balance after its event, the drift, and
+    `missing`: the points of events that never arrived between this claim and the one before."""
+    cursor = decode_cursor(request.query.get("cursor"), int, str, str, bool) or [0, "0", "0", False]
+    limit = limit_of(request)
+    async with reader(request) as read:
+        account = await find_account(read, request.match_info["id"])
+        line, drift, unseen, claimed_before = cursor[0], _points(cursor[1]), _points(cursor[2]), cursor[3]
+        items: list[dict[str, Any]] = []
+        rows = await read.connection.fetch(
+            LINES, read.ledger.ledger_id, account["account_id"], line, LINES_PER_READ_MAX
+        )
+        for row in rows:
+            line = row["line"]
+            unseen += asserted(row["postings"])
+            if row["claimed"] is None:
+                continue
+            missing = row["drift"] - drift + unseen if claimed_before else row["drift"]
+            items.append(
+                {
+                    "line": line,
+                    "occurred_at": row["occurred_at"],
+                    "kind": row["kind"],
+                    "position": row["position"],
+                    "reference": row["reference"],
+                    "claimed": row["claimed"],
+                    "balance": row["balance"],
+                    "drift": row["drift"],
+                    "missing": missing,
+                }
+            )
+            drift, unseen, claimed_before = row["drift"], ZERO, True
+            if len(items) == limit:
+                break
+        more = len(items) == limit or len(rows) == LINES_PER_READ_MAX
+        following = encode_cursor(line, str(drift), str(unseen), claimed_before) if more else None
+        return page(items, following, **await reach(read))
+
+
+def _points(text: str) -> Decimal:
+    try:
+        points = Decimal(text)
+    except InvalidOperation:
+        raise RequestInvalid("cursor") from None
+    if not points.is_finite():
+        raise RequestInvalid("cursor")
+    return points
+
+
+def asserted(postings: str) -> Decimal:
+    """Give the points that a line asserted as history we have not seen."""
+    return sum(
+        (Decimal(points) for source, target, points, _ in orjson.loads(postings) if (source, target) == ASSERTION), ZERO
+    )
+
+
+ASSERTION = ("unseen", "available")
+
+ROUTES = [get("/v1/accounts/{id}/claims", list_claims, *PAGE)]

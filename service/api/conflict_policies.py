@@ -1,0 +1,39 @@
+"""Policies: which of the events that share a key but not what they say is folded."""
+
+from aiohttp import web
+
+from projections.engine.conflicts import DEFAULT_POLICY, POLICIES, policies_of
+from service.api.admission import change, get
+from service.api.context import HOUSE
+from service.api.requests import body_of, reader
+from service.formatting import answer, page
+from service.operations.conflict_policy import settle_by
+
+
+async def list_policies(request: web.Request) -> web.Response:
+    """GET /v1/reconciliation/policies: how conflicts are settled, where not by the default."""
+    async with reader(request) as read:
+        policies = await policies_of(read.connection, read.ledger.ledger_id)
+        items = [{"source": source, "kind": kind, "policy": policy} for (source, kind), policy in policies.items()]
+        return page(items, None, default=DEFAULT_POLICY, policies=list(POLICIES))
+
+
+async def put_policy(request: web.Request) -> web.Response:
+    """PUT /v1/reconciliation/policies/{source}/{kind} with {"policy": "earliest" | "latest" | "both"}: settle all
+    conflicts of a kind so, past ones too; the rows follow at once. What was known as of a position before stays as it
+    was. Scope admin."""
+    source, kind = request.match_info["source"], request.match_info["kind"]
+    asked = await body_of(request)
+    async with reader(request, "admin") as read:
+        policy = str(asked.get("policy", ""))
+        house = request.app[HOUSE]
+        by = f"key {read.key_id}"
+        done = await settle_by(read.connection, house.vault, read.ledger, source, kind, policy, by=by)
+        house.projector.wake()
+        return answer(done._asdict())
+
+
+ROUTES = [
+    get("/v1/reconciliation/policies", list_policies),
+    change("PUT", "/v1/reconciliation/policies/{source}/{kind}", put_policy),
+]

@@ -1,0 +1,157 @@
+"""What every request handler needs, made once: the pool, the appender, the projector, and what is cached of callers."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from aiohttp import web
+
+from ledger.errors import BadCredentials, ConnectionUnknown, NotAwaited, RequestInvalid, ScopeMissing
+from ledger.privacy.encryption import MasterKey
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from ledger.store.read import tail
+from ledger.store.registry import Access, InboundConnection
+from projections.engine import store
+from projections.engine.worker import Projector
+from service.api.bodies import BodyBudget
+from service.api.large_bodies import LargeBodies
+from service.api.overload import Overload
+from service.api.refusals import Refusals
+from service.api.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, Shares
+from service.background.appender import Appender
+from service.formatting import read_int
+from service.queries.reader_pool import Readers
+from service.settings import Settings
+
+CALLER_SECONDS = 5.0  # how long a revoked key or a dropped secret may still open the door
+CALLERS_MAX = 10_000
+LOOK_UP_SECONDS_MAX = 5.0  # then a caller is answered 503
+LOOK_SECONDS = 60.0  # in which one key's reads of tiles are one look
+
+V = TypeVar("V")
+
+
+class Briefly(Generic[V]):
+    """Remembers what was looked up for CALLER_SECONDS; failures are not remembered."""
+
+    def __init__(self, look_up: Callable[[str], Awaitable[V]]) -> None:
+        self._look_up = look_up
+        self._known: dict[str, tuple[float, V]] = {}
+
+    async def get(self, key: str) -> V:
+        """Give what stands for a key. Raises what the look-up raises."""
+        known = self._known.get(key)
+        now = time.monotonic()
+        if known is not None and now < known[0]:
+            return known[1]
+        async with asyncio.timeout(LOOK_UP_SECONDS_MAX):
+            value = await self._look_up(key)
+        if len(self._known) >= CALLERS_MAX:
+            self._known.clear()
+        self._known[key] = (now + CALLER_SECONDS, value)
+        return value
+
+
+def check_scopes(access: Access, scope: str, *or_scopes: str) -> None:
+    """Raise ScopeMissing unless a key carries one of the scopes, or admin, which does not stand for operator."""
+    enough = {scope, *or_scopes} if scope == registry.OPERATOR else {scope, *or_scopes, "admin"}
+    if not access.scopes & enough:
+        raise ScopeMissing(" or ".join((scope, *or_scopes)))
+
+
+class House:
+    """The door's and the window's common room."""
+
+    def __init__(
+        self,
+        dsn: str,
+        settings: Settings,
+        pool: Readers,
+        reading: Readers,
+        master_key: MasterKey,
+        vault: Vault,
+        appender: Appender,
+        projector: Projector,
+    ) -> None:
+        self.dsn = dsn
+        self.settings = settings
+        self.pool = pool  # may do what the service may; for callers who only read there is `reading`
+        self.reading = reading
+        self.master_key = master_key
+        self.vault = vault
+        self.appender = appender
+        self.projector = projector
+        self.reads = Shares(max(1, settings.pool_size // 2), WAITING_MAX)
+        self.heavy_reads = Shares(HEAVY_MAX, HEAVY_WAITING_MAX)
+        self.rebuilding: asyncio.Task[Any] | None = None  # the rebuild that a caller asked this process for
+        self.bodies = BodyBudget()
+        self.overload = Overload()
+        self.refusals = Refusals()
+        self.large = LargeBodies()
+        self.inbound = Briefly(self._find_connection)
+        self.keys = Briefly(self._find_key)
+        self._looks: dict[str, float] = {}  # of each key that reads tiles, until when that is one look
+
+    async def _find_connection(self, connection_id: str) -> InboundConnection:
+        if not registry.CONNECTION_ID.fullmatch(connection_id):  # no connection of the pool is needed to know that
+            raise ConnectionUnknown
+        async with self.pool.acquire() as connection:
+            return await registry.find_connection(connection, self.master_key, connection_id)
+
+    async def _find_key(self, key: str) -> Access:
+        if not registry.KEY.fullmatch(key):  # no connection of the pool is needed to know that
+            raise BadCredentials
+        async with self.pool.acquire() as connection:
+            return await registry.find_key(connection, self.master_key, key)
+
+    async def caller(self, request: web.Request, scope: str, *or_scopes: str, basic: bool = False) -> Access:
+        """Return what the key of a request opens; it must carry one of the scopes, see `check_scopes`.
+
+        With `basic` it may also be the password of HTTP Basic. Raises BadCredentials or ScopeMissing.
+        """
+        kind, _, key = request.headers.get("Authorization", "").partition(" ")
+        if basic and kind.lower() == "basic":
+            key = _password(key)
+        elif kind.lower() != "bearer":
+            raise BadCredentials
+        access = await self.keys.get(key.strip())
+        check_scopes(access, scope, *or_scopes)
+        return access
+
+    def looks_anew(self, key_id: str) -> bool:
+        """Say whether a key that reads a tile now has not done so for a while."""
+        now = time.monotonic()
+        if now < self._looks.get(key_id, 0.0):
+            return False
+        if len(self._looks) >= CALLERS_MAX:
+            self._looks.clear()
+        self._looks[key_id] = now + LOOK_SECONDS
+        return True
+
+    async def await_position(self, request: web.Request, ledger_id: int) -> None:
+        """Wait for ?min_position=, at most wait_seconds_max. Raises NotAwaited, or RequestInvalid beyond the ledger."""
+        position = read_int(request.query.get("min_position"), "min_position", least=0, most=2**62)
+        if position is None:
+            return
+        async with self.pool.acquire() as connection:
+            if await store.checkpoint(connection, ledger_id) >= position:
+                return
+            last = await tail(connection, ledger_id)
+        if position > last:  # waiting would not help
+            raise RequestInvalid(f"the ledger has come to position {last}, not {position}")
+        if not await self.projector.wait_for(ledger_id, position, self.settings.wait_seconds_max):
+            raise NotAwaited(f"position {position} within {self.settings.wait_seconds_max:g} s")
+
+
+def _password(credentials: str) -> str:
+    """Return the password of HTTP Basic. Raises BadCredentials."""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        raise BadCredentials from None
+
+
+HOUSE = web.AppKey("house", House)

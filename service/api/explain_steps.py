@@ -1,0 +1,75 @@
+"""What every explanation shares: which steps are asked for, and the cause of each: a fact, and the event it is of."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ledger.errors import RequestInvalid
+from ledger.facts import Fact, Told, kind_of
+from ledger.store.read import heads_after
+from projections.queries.explain import Stuck
+from service.api.requests import Reader
+from service.formatting import read_flag, read_int
+
+STEPS_MAX = 1_000
+EXPLAIN = ("explain", "after_step", "limit")  # the parameters of a path that explains
+
+Page = tuple[int, int]  # steps after this one, at most so many
+
+
+def explains(request: web.Request) -> bool:
+    """Return True for ?explain=true. Raises RequestInvalid for another word, and for its parameters without it."""
+    asked = read_flag(request.query.get("explain"), "explain")
+    if not asked and ("after_step" in request.query or "limit" in request.query):
+        raise RequestInvalid("`after_step` and `limit` need `explain=true` on this path")
+    return asked
+
+
+def steps_asked(request: web.Request) -> Page:
+    """Read ?after_step= and ?limit=, from the first step and STEPS_MAX unless they are given."""
+    after = read_int(request.query.get("after_step"), "after_step", least=0, most=2**31)
+    return after or 0, read_int(request.query.get("limit"), "limit", least=1, most=STEPS_MAX) or STEPS_MAX
+
+
+def said(fact: Fact) -> dict[str, Any]:
+    """Show what a fact says; what it leaves open is left out."""
+    fields = msgspec.to_builtins(fact, builtin_types=(Decimal, datetime, date))
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+async def events_of(read: Reader, told: Sequence[Told]) -> dict[int, dict[str, Any]]:
+    """Say of which kind and source the events of some facts are, and when we wrote them down."""
+    positions = sorted({one.occurrence.position for one in told})
+    heads = await heads_after(read.connection, read.ledger.ledger_id, 0, len(positions), positions=positions)
+    return {
+        head.position: {
+            "position": head.position,
+            "kind": head.kind,
+            "source": head.source,
+            "recorded_at": head.recorded_at,
+        }
+        for head in heads
+    }
+
+
+def cause_of(told: Told | None, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Show the fact of a step and its event; none where time passed, or what a source claims was taken over."""
+    if told is None:
+        return {"event": None, "fact": None, "says": {}}
+    fact, occurrence = told
+    return {
+        "event": events.get(occurrence.position),
+        "fact": kind_of(fact),
+        "says": said(fact),
+        **({"untimed": True} if occurrence.untimed else {}),
+    }
+
+
+def shown_stuck(number: int, one: Stuck, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Show the fact that could not be folded, and why."""
+    occurred_at = one.told.occurrence.occurred_at
+    return {"step": number, "occurred_at": occurred_at, **cause_of(one.told, events), "stuck": one.reason}

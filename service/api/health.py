@@ -1,0 +1,82 @@
+"""How we are: alive, able to append, and how far the projections reach."""
+
+import asyncio
+
+from aiohttp import web
+
+import migrations
+from ledger import clock
+from ledger.database import CONNECTION_LOST
+from ledger.errors import LedgerUnavailable
+from projections.engine import generations
+from service.api.admission import get, keyless
+from service.api.context import HOUSE
+from service.api.requests import reader
+from service.formatting import answer
+from service.queries.generations import generation_of_ledger
+
+READY_SECONDS_MAX = 2.0
+
+SCHEMA_VERSION = "SELECT version_num FROM public.alembic_version"
+REACH = """
+    SELECT e.tail, coalesce(c.position, 0) AS position, e.recorded_at AS tail_recorded_at,
+           coalesce(extract(epoch FROM clock_timestamp() - next.recorded_at), 0)::float8 AS seconds_behind
+      FROM (SELECT max(position) AS tail, max(recorded_at) AS recorded_at FROM
+              (SELECT position, recorded_at FROM ledger.events WHERE ledger_id = $1
+                ORDER BY position DESC LIMIT 1) last) e
+      LEFT JOIN checkpoints c ON c.ledger_id = $1
+      LEFT JOIN ledger.events next ON next.ledger_id = $1 AND next.position = coalesce(c.position, 0) + 1
+"""
+
+
+async def live(_request: web.Request) -> web.Response:
+    """GET /live: the process answers. Never asks the database, so that its outage is not made two."""
+    return answer({"status": "live"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """GET /ready: the database answers and is at our schema. 503 otherwise."""
+    house = request.app[HOUSE]
+    try:
+        async with asyncio.timeout(READY_SECONDS_MAX), house.pool.acquire() as connection:
+            version = await connection.fetchval(SCHEMA_VERSION)
+    except CONNECTION_LOST as error:
+        raise LedgerUnavailable(type(error).__name__) from None
+    if version != migrations.head():
+        raise LedgerUnavailable("another schema")
+    told = clock.CLOCK.problem()
+    return answer({"status": "ready", "schema": version, **({} if told is None else {"clock": told})})
+
+
+async def projections_of(request: web.Request) -> web.Response:
+    """GET /v1/projections: how far each projection reaches, in events and seconds, and the generations there are."""
+    async with reader(request) as read:
+        row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
+        assert row is not None
+        listed = await generations.listed(read.connection)
+        due = await generations.due(read.connection)
+        tail = row["tail"] or 0
+        reached = {
+            "position": row["position"],
+            "events_behind": tail - row["position"],
+            "seconds_behind": round(max(0.0, row["seconds_behind"]), 3),
+        }
+        return answer(
+            {
+                "as_of_position": row["position"],
+                "ledger_position": tail,
+                "items": [
+                    {"name": name, "version": version, "rebuild_due": name in due, **reached}
+                    for name, version in generations.versions().items()
+                ],
+                "next": None,
+                "generations": [generation_of_ledger(one, read.ledger.name) for one in listed],
+            }
+        )
+
+
+ROUTES = [
+    keyless("/live", live),
+    keyless("/ready", ready),
+    get("/v1/projections", projections_of),
+]

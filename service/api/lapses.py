@@ -1,0 +1,101 @@
+"""What lapses when: of one account lot by lot, of a programme day by day. Arithmetic on what is held; no job runs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from ledger import clock
+from ledger.errors import RequestInvalid
+from projections.programmes import read_terms
+from service.api.admission import PAGE, TIMES, get
+from service.api.programmes import find_programme
+from service.api.requests import Reader, limit_of, reach, reader, times_of
+from service.formatting import answer, decode_cursor, encode_cursor, page
+from service.queries.accounts import OPEN_LOTS, view_of
+
+DAYS_MAX = 3_660
+DAYS_DEFAULT = 366
+
+# By the index lots_lapses. Lots past their day are those whose expiry the vendor has not reported.
+LAPSES = """
+    SELECT expires_on, unit, sum(remaining) AS points, count(*) AS lots, count(DISTINCT account_id) AS accounts
+      FROM lots
+     WHERE ledger_id = $1 AND programme = $2 AND remaining > 0 AND expires_on BETWEEN $3 AND $4
+       AND (expires_on, unit) > ($5, $6)
+     GROUP BY expires_on, unit ORDER BY expires_on, unit LIMIT $7
+"""
+
+
+async def get_account_lapses(request: web.Request) -> web.Response:
+    """GET /v1/accounts/{id}/lapses: of what is available at ?at= (default now), as known at ?as_of_position= or
+    ?known_at=, what lapses on which day if nobody spends it; last what lapses on no day."""
+    async with reader(request) as read:
+        times = await times_of(read, request)
+        view = await view_of(read, request.match_info["id"], times)
+        account = view.row["account_id"]
+        lots: Sequence[Mapping[str, Any]] = view.lots
+        if view.lines is None:
+            lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, [account])
+        live = [lot for lot in lots if lot["remaining"] and (lot["lapses_at"] is None or lot["lapses_at"] > times.at)]
+        items = [_day(list(same)) for _, same in groupby(live, key=lambda lot: lot["expires_on"])]
+        return answer({"account": account, "at": times.at, "items": items, "next": None, **await reach(read, times)})
+
+
+def _day(lots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "expires_on": lots[0]["expires_on"],
+        "lapses_at": lots[0]["lapses_at"],
+        "points": sum((lot["remaining"] for lot in lots), Decimal(0)),
+        "lots": [{"id": lot["lot_id"], "points": lot["remaining"], "rule": lot["rule"]} for lot in lots],
+    }
+
+
+async def get_programme_lapses(request: web.Request) -> web.Response:
+    """GET /v1/programmes/{id}/lapses?from=2026-01-01&until=2026-12-31: points, lots and accounts for each day and unit
+    of what is held now. From today in the programme's time zone, for a year, unless said otherwise; days that are over
+    show what the vendor has not reported as expired."""
+    async with reader(request) as read:
+        programme = await find_programme(read, request.match_info["id"])
+        first, last = await _days(read, request, programme)
+        after = decode_cursor(request.query.get("cursor"), str, str) or [first.isoformat(), ""]
+        limit = limit_of(request)
+        since = _day_of(after[0], "cursor")
+        rows = await read.connection.fetch(
+            LAPSES, read.ledger.ledger_id, programme, first, last, since, after[1], limit
+        )
+        cursor = encode_cursor(rows[-1]["expires_on"].isoformat(), rows[-1]["unit"]) if len(rows) == limit else None
+        beside = {"programme": programme, "from": first, "until": last}
+        return page([dict(row) for row in rows], cursor, **beside, **await reach(read))
+
+
+async def _days(read: Reader, request: web.Request, programme: str) -> tuple[date, date]:
+    now = clock.now()
+    terms = await read_terms(read.connection, read.ledger.ledger_id)
+    first = _read_day(request, "from") or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()
+    last = _read_day(request, "until") or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)
+    if not timedelta() <= last - first <= timedelta(DAYS_MAX):
+        raise RequestInvalid(f"until is a day from `from` on, at most {DAYS_MAX} days later")
+    return first, last
+
+
+def _read_day(request: web.Request, name: str) -> date | None:
+    text = request.query.get(name)
+    return None if text is None else _day_of(text, name)
+
+
+def _day_of(text: str, name: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise RequestInvalid(f"{name} is a day, for example 2026-03-31") from None
+
+
+ROUTES = [
+    get("/v1/accounts/{id}/lapses", get_account_lapses, *TIMES),
+    get("/v1/programmes/{id}/lapses", get_programme_lapses, "from", "until", *PAGE),
+]

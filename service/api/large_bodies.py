@@ -1,0 +1,52 @@
+"""Work on large bodies on a thread of its own, so that it does not hold the event loop.
+
+The largest body may take most of a second to be read and searched for personal values. On another thread that time is
+shared: the interpreter changes threads every few milliseconds, so the loop goes on answering. Most bodies are small,
+and are worked on at once, which is quicker.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import ParamSpec, TypeVar
+
+from ledger.errors import LedgerReadsTooMany, LedgerUnavailable
+from service.api.request_shares import Shares
+
+BYTES_AT_ONCE_MAX = 32 * 1024  # the worst body of this size takes about 25 ms
+WAITING_PER_LEDGER_MAX = 32  # each may hold a body of 1 MiB
+WAIT_SECONDS_MAX = 5.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LargeBodies:
+    """One thread, which ledgers take turns at: the large bodies of one do not hold up those of another."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "large-bodies")
+        self._of_ledger = Shares(1, WAITING_PER_LEDGER_MAX, WAIT_SECONDS_MAX)
+        self._turn = asyncio.Lock()  # first come, first served: each ledger waits with one body at most
+
+    async def work_on(
+        self, ledger_id: int, body: bytes, work: Callable[P, T], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        """Call `work` with the arguments, on the thread if the body is large.
+
+        Raises what `work` raises, and LedgerUnavailable if too many large bodies of the ledger wait.
+        """
+        if len(body) <= BYTES_AT_ONCE_MAX:
+            return work(*arguments, **named)
+        async with AsyncExitStack() as places:
+            try:
+                await places.enter_async_context(self._of_ledger.take(ledger_id))
+            except LedgerReadsTooMany:
+                raise LedgerUnavailable("too many large bodies wait") from None
+            await places.enter_async_context(self._turn)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*arguments, **named))
+
+    def close(self) -> None:
+        """End the thread when its work is done."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,80 @@
+"""Orders: their items together, since a vendor tells of items only."""
+
+from decimal import Decimal
+
+from aiohttp import web
+
+from projections.order_items import ORDER_ITEMS
+from projections.queries.as_of import known_of
+from service.api.adjustments import text_of, words_of
+from service.api.admission import TIMES, change, get
+from service.api.context import HOUSE
+from service.api.requests import body_of, candidates, only, reach, reader, times_of
+from service.api.subjects import first_row, shown, subjects_then
+from service.formatting import answer
+from service.operations.refund import post_refund
+
+ITEMS_MAX = 1_000
+ITEM = "SELECT subject FROM order_items WHERE ledger_id = $1 AND subject = ANY ($2)"
+ITEMS = """
+    SELECT * FROM order_items WHERE ledger_id = $1 AND order_id = ANY ($2) ORDER BY order_id, subject LIMIT $3
+"""
+
+
+async def get_order(request: web.Request) -> web.Response:
+    """GET /v1/orders/{id}: the items of an order, what was paid in points and what is due back. An order of more than
+    ITEMS_MAX items is cut, and says "truncated": true.
+
+    As of ?at=, as known at ?as_of_position= or ?known_at=.
+    """
+    name = request.match_info["id"]
+    async with reader(request) as read:
+        times = await times_of(read, request)
+        refs = await candidates(read, name)
+        most = None if times.given else ITEMS_MAX + 1
+        found = await read.connection.fetch(ITEMS, read.ledger.ledger_id, refs, most)
+        rows = [shown(row) for row in found]
+        if times.given:
+            items = {row["id"] for row in rows}
+            for ref in refs:
+                items.update(await subjects_then(read, ORDER_ITEMS, ref, times))
+            groups = await known_of(read.connection, read.ledger.ledger_id, ORDER_ITEMS, sorted(items), times.as_of)
+            known_rows = [row for known in groups for row in [first_row(ORDER_ITEMS, known)] if row]
+            rows = [row for row in known_rows if row["order_id"] in refs]
+        too_long = len(rows) > ITEMS_MAX
+        rows = rows[:ITEMS_MAX]
+        order = only(sorted({row["order_id"] for row in rows}), name)
+        return answer(
+            {
+                "id": order,
+                "customer": next((row["customer"] for row in rows if row["customer"]), None),
+                "points_paid": sum((row["points_paid"] for row in rows), Decimal(0)),
+                "refund_due": sum((row["refund_due"] for row in rows), Decimal(0)),
+                "items": rows,
+                **({"truncated": True} if too_long else {}),
+                **await reach(read, times),
+            }
+        )
+
+
+async def post_item_refund(request: web.Request) -> web.Response:
+    """POST /v1/order-items/{id}/refund with author, reason and perhaps {"reference"}: say that the points due back for
+    an item that did not arrive were given back. Scope admin. 400 where nothing is due."""
+    asked = await body_of(request)
+    house = request.app[HOUSE]
+    async with reader(request, "admin") as read:
+        name = request.match_info["id"]
+        refs = await candidates(read, name)
+        rows = await read.connection.fetch(ITEM, read.ledger.ledger_id, refs)
+        item = only(sorted(row["subject"] for row in rows), name)
+        words = words_of(read, asked)
+        reference = text_of(asked, "reference")
+        done = await post_refund(read.connection, house.vault, read.ledger, item, words, reference=reference)
+        house.projector.wake()
+        return answer(done._asdict())
+
+
+ROUTES = [
+    get("/v1/orders/{id}", get_order, *TIMES),
+    change("POST", "/v1/order-items/{id}/refund", post_item_refund),
+]

@@ -1,0 +1,171 @@
+"""Proofs about a ledger: its newest checkpoint, that an event is in it, and that it continues an older one."""
+
+from aiohttp import web
+
+from ledger import clock
+from ledger.database import Connection
+from ledger.errors import NotSealedYet, PositionUnknown, RequestInvalid
+from ledger.store import read
+from ledger.store.registry import Ledger
+from ledger.transparency import tiles, tree_heads
+from ledger.transparency.checkpoints import ProofFile
+from ledger.transparency.tree_heads import Signed
+from service.api.admission import get
+from service.api.requests import reader
+from service.formatting import answer, read_int
+
+SIZE_MAX = 2**53
+
+COSIGNATURES = "SELECT line FROM ledger.cosignatures WHERE ledger_id = $1 AND checkpoint = $2 ORDER BY witness"
+COSIGNED = """
+    SELECT witness, cosigned_at, collected_at FROM ledger.cosignatures
+     WHERE ledger_id = $1 AND checkpoint = $2 ORDER BY witness
+"""
+
+
+async def prove_inclusion(request: web.Request) -> web.Response:
+    """GET /v1/ledger/proofs/inclusion?position=&size=: that an event is in the tree of a size, the newest if none is
+    given: leaf index, leaf hash, and the hashes from its sibling up, in hexadecimal."""
+    async with reader(request, "read", "audit") as read_of:
+        signed = await newest(read_of.connection, read_of.ledger)
+        ledger_id = read_of.ledger.ledger_id
+        size = read_int(request.query.get("size"), "size", least=1, most=SIZE_MAX) or signed.size
+        position = read_int(request.query.get("position"), "position", least=1, most=SIZE_MAX)
+        if position is None:
+            raise RequestInvalid("position is needed")
+        if size > signed.size:
+            raise NotSealedYet(f"size {size}; sealed is {signed.size}")
+        if position > size:
+            raise PositionUnknown(f"position {position} in the tree of {size}")
+        leaf = await read.leaf_hashes(read_of.connection, ledger_id, position - 1, position)
+        return answer(
+            {
+                "position": position,
+                "index": position - 1,
+                "size": size,
+                "leaf_hash": leaf,
+                "proof": await tiles.inclusion(read_of.connection, ledger_id, position - 1, size),
+                "root": await tiles.root(read_of.connection, ledger_id, size),
+            }
+        )
+
+
+async def prove_consistency(request: web.Request) -> web.Response:
+    """GET /v1/ledger/proofs/consistency?from=&to=: that the tree of one size is the beginning of that of another, the
+    newest if none is given, in hexadecimal."""
+    async with reader(request, "read", "audit") as read_of:
+        signed = await newest(read_of.connection, read_of.ledger)
+        ledger_id = read_of.ledger.ledger_id
+        old = read_int(request.query.get("from"), "from", least=0, most=SIZE_MAX)
+        size = read_int(request.query.get("to"), "to", least=0, most=SIZE_MAX)
+        size = signed.size if size is None else size
+        if old is None or old > size:
+            raise RequestInvalid("from is needed, and is not more than to")
+        if size > signed.size:
+            raise NotSealedYet(f"size {size}; sealed is {signed.size}")
+        return answer(
+            {
+                "from": old,
+                "to": size,
+                "proof": await tiles.consistency(read_of.connection, ledger_id, old, size),
+                "from_root": await tiles.root(read_of.connection, ledger_id, old),
+                "to_root": await tiles.root(read_of.connection, ledger_id, size),
+            }
+        )
+
+
+async def prove_event(request: web.Request) -> web.Response:
+    """GET /v1/ledger/events/{position}/proof: a .tlog-proof file that convinces without us; the entry is its extra."""
+    position = read_int(request.match_info["position"], "position", least=1, most=SIZE_MAX)
+    assert position is not None
+    async with reader(request, "read", "audit") as read_of:
+        connection, ledger = read_of.connection, read_of.ledger
+        if position > await read.tail(connection, ledger.ledger_id):
+            raise PositionUnknown(position)
+        signed = await newest(connection, ledger)
+        if position > signed.size:
+            raise NotSealedYet(f"position {position}; sealed is {signed.size}")
+        [entry] = await read.entries_between(connection, ledger.ledger_id, position - 1, position)
+        proof = await tiles.inclusion(connection, ledger.ledger_id, position - 1, signed.size)
+        note = await cosigned_note(connection, ledger, signed)
+    name = f"{ledger.name}-{position}.tlog-proof"
+    return web.Response(
+        body=ProofFile(position - 1, proof, note, entry).write(),
+        content_type="text/plain",
+        charset="utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+async def tell_checkpoint(request: web.Request) -> web.Response:
+    """GET /v1/ledger/checkpoint: the newest checkpoint, who cosigned it, how far it is behind, and what the matter is
+    if nothing is signed."""
+    async with reader(request, "read", "audit") as read_of:
+        connection, ledger = read_of.connection, read_of.ledger
+        signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
+        tail = await read.tail(connection, ledger.ledger_id)
+        problem = await tree_heads.problem_of(connection, ledger.ledger_id)
+        told = None if problem is None else problem._asdict()
+        if signed is None:
+            nothing = {"size": 0, "unsealed_events": tail, "checkpoint": None}
+            return answer({**nothing, "problem": told, "clock": clock.CLOCK.problem()})
+        note = await cosigned_note(connection, ledger, signed)
+        cosigned = await connection.fetch(COSIGNED, ledger.ledger_id, signed.checkpoint)
+        return answer(
+            {
+                "origin": signed.note.decode().split("\n", 1)[0],
+                "size": signed.size,
+                "root": signed.root,
+                "signed_at": signed.signed_at,
+                "unsealed_events": tail - signed.size,
+                "checkpoint": note.decode(),
+                "cosigned": [dict(row) for row in cosigned],
+                "problem": told,
+                "clock": clock.CLOCK.problem(),
+            }
+        )
+
+
+async def list_keys(request: web.Request) -> web.Response:
+    """GET /v1/ledger/keys: every public key that ever signed for the ledger's log, and which sign now."""
+    async with reader(request, "read", "audit") as read_of:
+        ledger_id = read_of.ledger.ledger_id
+        signed = await tree_heads.latest_checkpoint(read_of.connection, ledger_id)
+        keys = await tree_heads.log_keys(read_of.connection, ledger_id)
+        now = set() if signed is None else tree_heads.signers(signed)
+        items = [
+            {
+                "key": one.key.write(),
+                "origin": one.key.name,
+                "key_id": one.key.key_id,
+                "added_at": one.added_at,
+                "signs_now": (one.key.name, one.key.key_id) in now,
+            }
+            for one in keys
+        ]
+        return answer({"items": items, "next": None})
+
+
+async def cosigned_note(connection: Connection, ledger: Ledger, signed: Signed) -> bytes:
+    """Give a checkpoint as it was signed, and below it the cosignatures that were collected."""
+    rows = await connection.fetch(COSIGNATURES, ledger.ledger_id, signed.checkpoint)
+    return signed.note + "".join(row["line"] for row in rows).encode()
+
+
+async def newest(connection: Connection, ledger: Ledger) -> Signed:
+    """Give the newest checkpoint. Raises NotSealedYet before the first."""
+    signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
+    if signed is None:
+        raise NotSealedYet
+    return signed
+
+
+PROVING_SCOPES = ("read", "audit")
+
+ROUTES = [
+    get("/v1/ledger/checkpoint", tell_checkpoint, "why", scopes=PROVING_SCOPES),
+    get("/v1/ledger/keys", list_keys, "why", scopes=PROVING_SCOPES),
+    get("/v1/ledger/proofs/inclusion", prove_inclusion, "position", "size", "why", scopes=PROVING_SCOPES),
+    get("/v1/ledger/proofs/consistency", prove_consistency, "from", "to", "why", scopes=PROVING_SCOPES),
+    get("/v1/ledger/events/{position:[0-9]{1,16}}/proof", prove_event, "why", scopes=PROVING_SCOPES),
+]

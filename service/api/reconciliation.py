@@ -1,0 +1,126 @@
+"""What someone should look at: lists of open matters over HTTP, as JSON page by page or as one CSV file."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from ledger import clock
+from ledger.errors import RequestInvalid
+from service.api.admission import PAGE, get
+from service.api.context import HOUSE
+from service.api.requests import Reader, caller, limit_of, reach, reader
+from service.formatting import answer, decode_cursor, encode_cursor, page, read_int, read_time
+from service.reconciliation import catalogue
+from service.reconciliation.documents import csv_pages, shown_item
+from service.reconciliation.lists import Asked, Item, Key, OpenList
+from service.server.protocol import send
+
+GRACE_HOURS_MAX = 24 * 3_650
+COUNTS = """
+    SELECT source, kind, count(*) AS events FROM unread WHERE ledger_id = $1 AND unread = $2
+     GROUP BY source, kind ORDER BY source, kind
+"""
+UNREAD = {"quarantine": "quarantined", "unrecognised": "unrecognised"}
+
+
+async def get_summary(request: web.Request) -> web.Response:
+    """GET /v1/reconciliation: how many matters are open in each list, and how many points are at stake, at ?at=
+    (default now) with ?grace_hours= instead of each list's own grace."""
+    at, grace = _time_of(request)
+    async with reader(request, heavy=True) as read:
+        totals = await catalogue.totals_of(read.connection, read.ledger.ledger_id, at, grace)
+        lists = [{**one, "href": f"/v1/reconciliation/{one['list']}"} for one in catalogue.shown_totals(totals)]
+        return answer(
+            {"at": at, "open": sum(one.items for one in totals.values()), "lists": lists, **await reach(read)}
+        )
+
+
+def list_handler(one: OpenList) -> Any:
+    """Make the handler of GET /v1/reconciliation/<name>: ?at=, ?grace_hours=, ?limit=, ?cursor=; with ?format=csv, or
+    Accept: text/csv, all that follows as one file."""
+
+    async def get_list(request: web.Request) -> web.StreamResponse:
+        at, grace = _time_of(request)
+        try:
+            after = one.key_of(decode_cursor(request.query.get("cursor")))
+        except ValueError:
+            raise RequestInvalid("cursor") from None
+        if _wants_csv(request):
+            return await _export(request, one, at, grace, after)
+        limit = limit_of(request)
+        async with reader(request) as read:
+            asked = Asked(read.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit, after)
+            items, following = await one.read(read.connection, asked)
+            shown = [shown_item(item, at) for item in items]
+            return page(
+                shown,
+                None if following is None else _cursor(following),
+                **await _counts(read, one),
+                **await reach(read),
+            )
+
+    return get_list
+
+
+async def _export(
+    request: web.Request, one: OpenList, at: datetime, grace: timedelta | None, after: Key
+) -> web.StreamResponse:
+    """Send a list as CSV, page by page. No connection to the database is held while a page is sent, so that a client
+    that reads slowly keeps nobody else waiting; one that hardly reads at all is cut off."""
+    items_max = read_int(request.query.get("limit"), "limit", least=1, most=2**31)
+    house = request.app[HOUSE]
+    ledger = (await caller(request)).ledger
+
+    async def read_page(asked: Asked) -> tuple[list[Item], Key | None]:
+        async with house.reading.acquire() as connection:
+            await connection.confine(ledger.ledger_id)
+            return await one.read(connection, asked)
+
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/csv; charset=utf-8; header=present",
+            "Content-Disposition": f'attachment; filename="{ledger.name}-{one.name}.csv"',
+        }
+    )
+    asked = Asked(ledger.ledger_id, at, catalogue.opened_by(one, at, grace), 0, after)
+    async with house.heavy_reads.take(ledger.ledger_id):
+        await response.prepare(request)
+        async for lines in csv_pages(read_page, one, asked, items_max):
+            await send(request, response, lines)
+        await response.write_eof()
+    return response
+
+
+async def _counts(read: Reader, one: OpenList) -> dict[str, Any]:
+    """Say of what sources and kinds the events are that nobody reads."""
+    if one.name not in UNREAD:
+        return {}
+    rows = await read.connection.fetch(COUNTS, read.ledger.ledger_id, UNREAD[one.name])
+    return {"counts": [dict(row) for row in rows]}
+
+
+def _time_of(request: web.Request) -> tuple[datetime, timedelta | None]:
+    at = read_time(request.query.get("at"), "at") or clock.now()
+    hours = read_int(request.query.get("grace_hours"), "grace_hours", least=0, most=GRACE_HOURS_MAX)
+    return at, None if hours is None else timedelta(hours=hours)
+
+
+def _wants_csv(request: web.Request) -> bool:
+    wanted = request.query.get("format")
+    if wanted not in (None, "json", "csv"):
+        raise RequestInvalid("format is json or csv")
+    return wanted == "csv" or (wanted is None and request.headers.get("Accept", "").startswith("text/csv"))
+
+
+def _cursor(key: tuple[Any, ...]) -> str:
+    return encode_cursor(*(part.isoformat() if isinstance(part, date) else part for part in key))
+
+
+ROUTES = [
+    get("/v1/reconciliation", get_summary, "at", "grace_hours"),
+    *(
+        get(f"/v1/reconciliation/{name}", list_handler(one), "at", "grace_hours", "format", *PAGE)
+        for name, one in catalogue.LISTS.items()
+    ),
+]

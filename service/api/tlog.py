@@ -1,0 +1,106 @@
+"""The log of a ledger in the field's own format, C2SP tlog-tiles, so that existing verifiers read it.
+
+Two ways lead to the same files: /v1/ledger/tlog/ for callers with a key of scope read or audit, sent as a bearer token
+or as the password of HTTP Basic, which fits into a URL; and /v1/logs/{token}/, for whoever was told such an address.
+What is immutable says so to caches; the checkpoint is not. Leaves count from 0 here: leaf i is position i + 1.
+Who reads with a key of scope audit is written down; the tiles that they read within a minute as one look.
+"""
+
+import gzip
+import re
+
+from aiohttp import web
+
+from ledger import merkle
+from ledger.errors import NotFound
+from ledger.merkle import TILE_WIDTH, TileName
+from ledger.store import read
+from ledger.store.registry import Ledger
+from ledger.transparency import tiles
+from ledger.transparency.public_logs import find_published
+from service.api.admission import ACCESS, get, keyless
+from service.api.context import HOUSE
+from service.api.proofs import cosigned_note, newest
+from service.api.requests import note_look
+
+GZIP_LEVEL = 1
+FOR_EVER = "max-age=31536000, immutable"
+BRIEFLY = "no-cache"
+
+_TILE = re.compile(
+    r"(?P<level>entries|0|[1-9]|[1-5][0-9]|6[0-3])/(?P<groups>(?:x[0-9]{3}/){0,5}[0-9]{3})"
+    r"(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
+)
+
+
+async def show_checkpoint(request: web.Request) -> web.Response:
+    """GET …/checkpoint: the newest signed checkpoint, with what witnesses said of it."""
+    ledger = await _ledger_of(request, "checkpoint")
+    async with request.app[HOUSE].pool.acquire() as connection:
+        signed = await newest(connection, ledger)
+        body = await cosigned_note(connection, ledger, signed)
+    headers = {"Cache-Control": BRIEFLY}
+    return web.Response(body=body, content_type="text/plain", charset="utf-8", headers=headers)
+
+
+async def show_tile(request: web.Request) -> web.Response:
+    """GET …/tile/{level}/{number}[.p/{width}]: hashes of the tree; …/tile/entries/{number}[.p/{width}]: entries."""
+    ledger = await _ledger_of(request, "tiles")
+    match = _TILE.fullmatch(request.match_info["path"])
+    if match is None or int(match["width"] or 0) >= TILE_WIDTH:
+        raise NotFound
+    number = int(match["groups"].replace("/", "").replace("x", ""))
+    if match["groups"] != tiles.path_of("0", number).removeprefix("tile/0/"):
+        raise NotFound
+    entries = match["level"] == "entries"
+    name = TileName(0 if entries else int(match["level"]), number, int(match["width"] or TILE_WIDTH))
+    async with request.app[HOUSE].pool.acquire() as connection:
+        signed = await newest(connection, ledger)
+        first = name.number * TILE_WIDTH
+        if first + name.width > signed.size >> merkle.TILE_LEVELS * name.level:
+            raise NotFound
+        if entries:
+            found = await read.entries_between(connection, ledger.ledger_id, first, first + name.width)
+            return _immutable(request, tiles.bundle(found), compress=True)
+        return _immutable(request, await tiles.tile(connection, ledger.ledger_id, name), compress=False)
+
+
+async def _ledger_of(request: web.Request, what: str) -> Ledger:
+    """Return whose log a request is for; a look with scope audit is written down. Raises LedgerUnknown."""
+    house = request.app[HOUSE]
+    if "token" in request.match_info:
+        async with house.pool.acquire() as connection:
+            return await find_published(connection, house.master_key, request.match_info["token"])
+    access = request[ACCESS]
+    if "audit" in access.scopes and (what != "tiles" or house.looks_anew(access.key_id)):
+        async with house.pool.acquire() as connection:
+            await note_look(connection, access, request, f"the log's {what}")
+    return access.ledger
+
+
+def _immutable(request: web.Request, body: bytes, *, compress: bool) -> web.Response:
+    headers = {"Cache-Control": ("public, " if "token" in request.match_info else "private, ") + FOR_EVER}
+    if compress:
+        headers["Vary"] = "Accept-Encoding"
+        if takes_gzip(request.headers.get("Accept-Encoding", "")):
+            body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, content_type="application/octet-stream", headers=headers)
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Return True if an Accept-Encoding names gzip, and not with the weight 0."""
+    for one in accepted.split(","):
+        coding, _, weight = one.partition(";")
+        if coding.strip().lower() == "gzip":
+            name, _, value = weight.partition("=")
+            return name.strip().lower() != "q" or value.strip().strip("0.") != ""
+    return False
+
+
+ROUTES = [
+    get("/v1/ledger/tlog/checkpoint", show_checkpoint, "why", scopes=("read", "audit"), basic=True),
+    get("/v1/ledger/tlog/tile/{path:.+}", show_tile, "why", scopes=("read", "audit"), basic=True),
+    keyless("/v1/logs/{token}/checkpoint", show_checkpoint),
+    keyless("/v1/logs/{token}/tile/{path:.+}", show_tile),
+]

@@ -1,0 +1,135 @@
+"""Authenticate a delivery by its raw bytes (domain §2). Comparisons take constant time; any live secret will do.
+
+A scheme is a function (secrets, header name, headers, body, now) -> whether it is right. A header that is missing or
+given twice is never right: intermediaries disagree on which one counts. A stored secret that could not be created
+today, such as an empty one, is never right either.
+
+A stranger needs nothing but a connection's URL to have a body hashed here, so the cost is linear in the body, a few
+milliseconds for the largest.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from multidict import CIMultiDictProxy
+
+from ledger.credentials import is_usable, standard_key
+from ledger.errors import BadCredentials
+from ledger.parsing import without_white_space
+from ledger.store.registry import InboundConnection
+
+STANDARD_WEBHOOKS_TOLERANCE_SECONDS = 300
+
+_STAMP = re.compile(r"[0-9]{1,12}")
+_SIGNATURE = re.compile(r"[0-9A-Fa-f]{64}")
+
+Headers = CIMultiDictProxy[str]
+
+
+def authenticate(inbound: InboundConnection, headers: Headers, body: bytes, now: float) -> None:
+    """Check a delivery against a connection's scheme and secrets; `now` in seconds since 1970.
+
+    Raises BadCredentials.
+    """
+    secrets = [secret for secret in inbound.secrets if is_usable(inbound.scheme, secret)]
+    if not SCHEMES[inbound.scheme](secrets, inbound.header, headers, body, now):
+        raise BadCredentials
+
+
+def admit(inbound: InboundConnection, headers: Headers, now: float) -> None:
+    """Check what the headers alone tell, so that a stranger's body is not read.
+
+    That is all of it where a header carries the secret. Raises BadCredentials.
+    """
+    secrets = [secret for secret in inbound.secrets if is_usable(inbound.scheme, secret)]
+    if not secrets or not BEFORE_THE_BODY[inbound.scheme](secrets, inbound.header, headers, now):
+        raise BadCredentials
+
+
+def by_header(secrets: Sequence[bytes], header: str, headers: Headers, _body: bytes, _now: float) -> bool:
+    """The header carries the secret itself."""
+    given = _only(headers, header)
+    return given is not None and _any_equal(secrets, given.encode("utf-8", "surrogateescape"))
+
+
+def by_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, body: bytes, _now: float) -> bool:
+    """Hexadecimal HMAC-SHA256 of the raw body, else of the JSON document without white space.
+
+    Voucherify signs what JSON.stringify returns, without a time stamp. So the second form is tried only for a body that
+    is JSON itself, and only white space between tokens may be added to a captured delivery: such a copy has the same
+    event key.
+    """
+    if not _signed_by_voucherify(secrets, header, headers, _now):
+        return False
+    signature = headers[header].strip().lower().encode("utf-8", "surrogateescape")
+    if _any_equal((_hmac_hex(secret, body) for secret in secrets), signature):
+        return True
+    compact = without_white_space(body)
+    if compact is None or compact == body:
+        return False
+    return _any_equal((_hmac_hex(secret, compact) for secret in secrets), signature)
+
+
+def by_standard_webhooks(secrets: Sequence[bytes], header: str, headers: Headers, body: bytes, now: float) -> bool:
+    """Standard Webhooks 1.0.0: `v1,` and base64 of HMAC-SHA256 over "id.timestamp.body", several separated by blanks.
+
+    A time stamp more than STANDARD_WEBHOOKS_TOLERANCE_SECONDS away is refused, and so is an id with a dot: with one,
+    the signature of a captured delivery would also fit another id, time stamp and body.
+    """
+    if not _signed_by_standard_webhooks(secrets, header, headers, now):
+        return False
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode("utf-8", "surrogateescape") + body
+    keys = [standard_key(secret.decode()) or b"" for secret in secrets]
+    expected = [base64.b64encode(hmac.digest(key, signed, "sha256")) for key in keys if key]
+    parts = headers[header].split(" ")
+    given = [part[3:].encode("utf-8", "surrogateescape") for part in parts if part.startswith("v1,")]
+    return any(_any_equal(expected, signature) for signature in given)
+
+
+def _carries_the_secret(secrets: Sequence[bytes], header: str, headers: Headers, now: float) -> bool:
+    return by_header(secrets, header, headers, b"", now)
+
+
+def _signed_by_voucherify(_secrets: Sequence[bytes], header: str, headers: Headers, _now: float) -> bool:
+    given = _only(headers, header)
+    return given is not None and _SIGNATURE.fullmatch(given.strip()) is not None
+
+
+def _signed_by_standard_webhooks(_secrets: Sequence[bytes], header: str, headers: Headers, now: float) -> bool:
+    identifier, stamp, signatures = (_only(headers, name) for name in ("webhook-id", "webhook-timestamp", header))
+    if not identifier or "." in identifier or stamp is None or signatures is None:
+        return False
+    return _STAMP.fullmatch(stamp) is not None and abs(now - int(stamp)) <= STANDARD_WEBHOOKS_TOLERANCE_SECONDS
+
+
+def _only(headers: Headers, name: str) -> str | None:
+    values = headers.getall(name, ())
+    return values[0] if len(values) == 1 else None
+
+
+def _any_equal(expected: Iterable[bytes], given: bytes) -> bool:
+    """Compare with every one, so that the time taken does not tell which fits."""
+    found = False
+    for one in expected:
+        found |= hmac.compare_digest(one, given)
+    return found
+
+
+def _hmac_hex(secret: bytes, body: bytes) -> bytes:
+    return hmac.digest(secret, body, hashlib.sha256).hex().encode()
+
+
+Scheme = Callable[[Sequence[bytes], str, Headers, bytes, float], bool]
+SCHEMES: Mapping[str, Scheme] = {
+    "header": by_header,
+    "voucherify": by_voucherify,
+    "standard-webhooks": by_standard_webhooks,
+}
+BEFORE_THE_BODY: Mapping[str, Callable[[Sequence[bytes], str, Headers, float], bool]] = {
+    "header": _carries_the_secret,
+    "voucherify": _signed_by_voucherify,
+    "standard-webhooks": _signed_by_standard_webhooks,
+}

@@ -1,0 +1,176 @@
+"""Attest: write into the ledger what its views come to at a position, so that they cannot be changed unseen either.
+
+An attestation is an event like any other, sealed with the next checkpoint. It holds the digest of every table, the sum
+of all postings, and by which rules. Whoever replays the events up to its position by these rules must come to the same.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+import ledger as truth
+import projections as views
+from ledger.database import Connection, connect
+from ledger.errors import LedgerError
+from ledger.privacy.vault import Vault
+from ledger.store.read import event_at
+from ledger.store.registry import Ledger
+from ledger.vendors.internal import SOURCE
+from projections.engine import generations, store
+from projections.engine.digest import digest, digested_tables
+from projections.engine.promotion import drop
+from projections.engine.worker import catch_up
+from projections.rebuild import LEAVE_FILLING, TAKE_FILLING
+from projections.rebuild.pipeline import fill
+from service.formatting import plain
+from service.operations.record import append_act
+
+KIND = "attested"
+RULES_OF_THE_TRUTH = ("facts", "vendors", "intake", "parsing.py", "privacy/redaction.py")
+
+# Every posting counts twice: from one class to another, so a ledger's classes sum to zero.
+TRIAL_BALANCE = """
+    SELECT a.unit, p.class, sum(p.points) AS points
+      FROM statement s
+      JOIN accounts a ON a.ledger_id = s.ledger_id AND a.account_id = s.account_id
+      CROSS JOIN LATERAL jsonb_array_elements(s.postings::jsonb) posting
+      CROSS JOIN LATERAL (VALUES (posting->>0, -(posting->>2)::numeric), (posting->>1, (posting->>2)::numeric))
+                         p (class, points)
+     WHERE s.ledger_id = $1
+     GROUP BY a.unit, p.class HAVING sum(p.points) <> 0 ORDER BY a.unit, p.class
+"""
+LATEST = """
+    SELECT position FROM ledger.events WHERE ledger_id = $1 AND source = $2 AND kind = $3 ORDER BY position DESC LIMIT 1
+"""
+TOLD_SINCE = """
+    SELECT EXISTS (SELECT FROM ledger.events WHERE ledger_id = $1 AND position > $2 AND position <= $3
+                      AND NOT (source = $4 AND kind = $5))
+"""
+SET_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, $2)"
+
+
+class Attestation(NamedTuple):
+    """What was attested, and at which position of the ledger that stands."""
+
+    position: int  # the views were as of this position
+    stands_at: int
+    digests: Mapping[str, str]
+    columns: Mapping[str, Sequence[str]]  # what the cells are that the digests are of
+    trial_balance: Mapping[str, Mapping[str, str]]
+    rules: Mapping[str, Any]
+
+
+class Compared(NamedTuple):
+    """How an attestation fares: tables that come out otherwise, by replay or as they stand; None where neither could be
+    done: told since, and no replay asked for, or attested by other rules."""
+
+    attestation: Attestation
+    differing: list[str] | None
+    why_not: str | None = None
+
+
+async def attest(connection: Connection, vault: Vault, ledger: Ledger) -> Attestation:
+    """Bring the views up to date, and append what they come to. Call it outside of a transaction."""
+    await generations.ensure_live(connection)
+    await catch_up(connection, ledger.ledger_id)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        said = await _come_to(connection, ledger.ledger_id)
+    stands_at = await append_act(connection, vault, ledger, KIND, **said)
+    return Attestation(stands_at=stands_at, **said)
+
+
+async def _come_to(connection: Connection, ledger_id: int) -> dict[str, Any]:
+    """Say what the views of the connection's generation come to now."""
+    return {
+        "position": await store.checkpoint(connection, ledger_id),
+        "digests": (await digest(connection, ledger_id, untimed=True)).tables,
+        "columns": {table.name: list(table.columns) for table in digested_tables()},
+        "trial_balance": await trial_balance(connection, ledger_id),
+        "rules": {"projections": generations.versions(), "code": code_of_rules()},
+    }
+
+
+async def trial_balance(connection: Connection, ledger_id: int) -> dict[str, dict[str, str]]:
+    """Add up all postings, by unit and class; classes at zero are left out."""
+    sums: dict[str, dict[str, str]] = {}
+    for unit, name, points in await connection.fetch(TRIAL_BALANCE, ledger_id):
+        sums.setdefault(unit, {})[name] = plain(Decimal(points))
+    return sums
+
+
+async def latest(connection: Connection, ledger_id: int, last: int) -> Attestation | None:
+    """Read the last attestation up to a position; None if there is none."""
+    stands_at = await connection.fetchval(LATEST, ledger_id, SOURCE, KIND)
+    if stands_at is None or stands_at > last:
+        return None
+    said = msgspec.json.decode((await event_at(connection, ledger_id, stands_at)).payload)
+    return Attestation(
+        said["position"],
+        stands_at,
+        said["digests"],
+        said.get("columns") or {},
+        said["trial_balance"],
+        dict(said.get("rules") or {}),
+    )
+
+
+async def compare(connection: Connection, dsn: str, ledger: Ledger, found: Attestation, *, replay: bool) -> Compared:
+    """Compare an attestation with the views: those that stand, if nothing was told since; with `replay`, those that its
+    position comes to again. Other rules give other rows, and prove nothing."""
+    if found.rules.get("code") != code_of_rules():
+        return Compared(found, None, "it was made by other rules than this version's")
+    if replay:
+        now = await _replayed(connection, dsn, ledger, found.position)
+    else:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            reached = await store.checkpoint(connection, ledger.ledger_id)
+            since = (ledger.ledger_id, found.position, reached, SOURCE, KIND)
+            if reached < found.position or await connection.fetchval(TOLD_SINCE, *since):
+                return Compared(found, None, "more was told since; a replay up to its position would tell")
+            now = await _come_to(connection, ledger.ledger_id)
+    differing = [name for name in now["digests"] if found.digests.get(name) != now["digests"][name]]
+    if found.trial_balance != now["trial_balance"]:
+        differing.append("trial balance")
+    return Compared(found, differing)
+
+
+async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: int) -> dict[str, Any]:
+    """Derive one ledger's views up to a position again, in a generation that is dropped afterwards."""
+    async with connection.transaction():
+        scope = {"ledgers": [ledger.name], "attested": position}  # no rebuild is ever of this, so none goes on with it
+        made = await generations.create(connection, scope=scope)
+        await connection.fetchval(TAKE_FILLING, generations.FILLING, made.generation)
+        async with generations.in_schema(connection, made.schema_name):
+            await connection.execute(SET_CHECKPOINT, ledger.ledger_id, position)
+    try:
+        await fill(dsn, made.schema_name, workers=1)
+        derived = await connect(dsn, search_path=made.schema_name)
+        try:
+            return await _come_to(derived, ledger.ledger_id)
+        finally:
+            await derived.close()
+    finally:
+        await connection.fetchval(LEAVE_FILLING, generations.FILLING, made.generation)
+        await drop(connection, made.generation)
+
+
+@cache
+def code_of_rules() -> str:
+    """Hash the code that says what events mean and what facts come to: the version of the rules."""
+    sha256 = hashlib.sha256()
+    for package, names in ((truth, RULES_OF_THE_TRUTH), (views, (".",))):
+        root = Path(package.__file__ or "").parent
+        if not root.is_dir():
+            raise LedgerError("the code of the rules cannot be read")
+        for path in sorted(path for name in names for path in _files(root / name)):
+            sha256.update(f"{path.relative_to(root.parent)}\n".encode() + path.read_bytes())
+    return sha256.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]

@@ -1,0 +1,244 @@
+"""An audit bundle: one archive that an auditor takes away and verifies with tools that we did not write.
+
+It is the log in the layout of C2SP tlog-tiles (of a part of it: entries with their proofs), the payloads that the
+entries are hashes of, the facts and rows that we made of them, and the key. The rows are of one snapshot, and the
+checkpoint is signed after it was taken, so every fact in the bundle is of an event in the signed tree. Nothing in it is
+personal: payloads hold markers in the place of personal values, and facts and rows never hold any.
+
+The bytes of a table's rows are those that its digest is of (projections/engine/digest.py): so an attested digest can be
+checked by who has only the bundle. verify/loyalty_verify.py is the verifier, which shares no line with this.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+
+from ledger import clock
+from ledger.database import Connection, connect
+from ledger.errors import RequestInvalid
+from ledger.merkle import TILE_WIDTH
+from ledger.store.registry import Ledger
+from ledger.transparency import tiles, tree_heads
+from ledger.transparency.checkpoints import Checkpoint, ProofFile, write_hash
+from ledger.transparency.kept_checkpoints import Kept, newest_of
+from ledger.transparency.signed_notes import read_note
+from ledger.transparency.signer import Signer
+from ledger.transparency.tree_heads import Signed
+from projections.engine import store
+from projections.engine.digest import digested_tables
+from projections.engine.worker import catch_up
+from service.api.proofs import cosigned_note
+from service.audit.archive import Archive, Chunks
+from service.audit.customer import Part, customer_part
+
+FORMAT = "loyalty-audit-bundle/1"
+EVENTS_PER_READ = 64
+EVENTS_PER_PART_MAX = 100_000
+
+EVENTS = """
+    SELECT position, entry, payload FROM ledger.events
+     WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position
+"""
+# Of a part, each event carries its body, which may stand with an event that is not in the part.
+CHOSEN_EVENTS = """
+    SELECT e.position, e.entry,
+           coalesce(e.payload, (SELECT body.payload FROM ledger.events body
+                                 WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
+      FROM ledger.events e WHERE e.ledger_id = $1 AND e.position = ANY ($2) ORDER BY e.position
+"""
+
+PARKED = """
+    SELECT subject FROM subjects WHERE ledger_id = $1 AND subject_kind = 'account' AND parked IS NOT NULL
+     ORDER BY subject COLLATE "C" LIMIT 1000
+"""
+
+
+class Written(NamedTuple):
+    """What a bundle holds: how many events, of a tree of which size, and up to where the rows reach."""
+
+    events: int
+    size: int
+    rows_position: int
+
+
+class Scope(NamedTuple):
+    """What a bundle is of: the whole ledger, one customer, or a range of positions, both ends included."""
+
+    customer: str | None = None
+    positions: tuple[int, int] | None = None
+
+    def name(self) -> str:
+        return "customer" if self.customer else "range" if self.positions else "ledger"
+
+
+async def write_bundle(
+    dsn: str, signer: Signer, ledger: Ledger, file: BinaryIO, scope: Scope, older: list[Kept] | None = None
+) -> Written:
+    """Write a bundle, which takes memory for some megabytes whatever its size, and sign a checkpoint for it. The newest
+    of `older`, checkpoints that the auditor holds, adds to a part the proof that the tree continues it.
+
+    Raises SubjectUnknown, RequestInvalid for a range or an older checkpoint beyond the ledger, NoteWrong for one of
+    another log, or Unsealable.
+    """
+    reader, writer = await connect(dsn), await connect(dsn)
+    try:
+        await catch_up(writer, ledger.ledger_id)
+        async with reader.transaction(isolation="repeatable_read", readonly=True):
+            reached = await store.checkpoint(reader, ledger.ledger_id)
+            part = await _part(reader, ledger, scope, reached)
+            signed = await tree_heads.sign_head(writer, signer, ledger)
+            archive = Archive(file)
+            held = None if older is None else newest_of(older, read_note(signed.note).text.partition("\n")[0]).head
+            signed = signed._replace(note=await cosigned_note(writer, ledger, signed))
+            parked = [row["subject"] for row in await reader.fetch(PARKED, ledger.ledger_id)]
+            _begin(archive, ledger, signed, scope, reached, parked)
+            archive.add("keys", await _keys(writer, ledger, signed))
+            if part is None:
+                await _write_log(writer, archive, ledger, signed)
+            else:
+                await _write_part(writer, archive, ledger, signed, part.positions, held)
+            await _write_rows(reader, archive, ledger, part)
+            archive.finish()
+            return Written(signed.size if part is None else len(part.positions), signed.size, reached)
+    finally:
+        await reader.close()
+        await writer.close()
+
+
+async def _part(reader: Connection, ledger: Ledger, scope: Scope, reached: int) -> Part | None:
+    """Say which events and rows a part holds; None for all of the ledger."""
+    if scope.positions is not None:
+        first, last = scope.positions
+        if not 1 <= first <= last <= reached:
+            raise RequestInvalid(f"a range of positions from 1 to {reached}")
+        part = Part(range(first, last + 1), None)
+    elif scope.customer is not None:
+        part = await customer_part(reader, ledger, scope.customer)
+    else:
+        return None
+    if len(part.positions) > EVENTS_PER_PART_MAX:
+        raise RequestInvalid(f"a part of more than {EVENTS_PER_PART_MAX:,} events; take the whole ledger")
+    return part
+
+
+def _begin(archive: Archive, ledger: Ledger, signed: Signed, scope: Scope, reached: int, parked: Sequence[str]) -> None:
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "ledger": ledger.name,
+        "scope": scope.name(),
+        "customer": scope.customer,
+        "range": scope.positions,
+        "size": signed.size,
+        "rows_position": reached,
+        "parked": parked,  # holders whose rows end before a fact that cannot be folded
+        "made_at": clock.now().isoformat(),
+        "tables": {table.name: table.columns for table in digested_tables() if _is_in(table.name, scope)},
+        "subject_kinds": {table.name: table.subject_kind for table in digested_tables() if table.subject_kind},
+    }
+    archive.add("manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    archive.add("checkpoint", signed.note)
+
+
+def _is_in(table: str, scope: Scope) -> bool:
+    """A range holds no rows but facts: a row is of all that was ever told of its subject."""
+    return scope.positions is None or table == "facts"
+
+
+async def _keys(connection: Connection, ledger: Ledger, signed: Signed) -> bytes:
+    """Write the public keys of the log, a line each."""
+    keys = [one.key.write() for one in await tree_heads.log_keys(connection, ledger.ledger_id) if one.log == signed.log]
+    return "".join(f"{key}\n" for key in keys).encode()
+
+
+async def _write_log(connection: Connection, archive: Archive, ledger: Ledger, signed: Signed) -> None:
+    """Write all entries, payloads and tiles."""
+    payloads = Chunks(archive, "payloads")
+    bundled: list[bytes] = []
+    number = 0
+    async for position, entry, payload in _events(connection, ledger.ledger_id, signed.size):
+        bundled.append(entry)
+        if payload is not None:
+            payloads.add(_record(position, payload))
+        if len(bundled) == TILE_WIDTH or position == signed.size:
+            archive.add(tiles.path_of("entries", number, len(bundled)), tiles.bundle(bundled))
+            number += 1
+            bundled.clear()
+    payloads.finish()
+    for name in tiles.names_of(signed.size):
+        path = tiles.path_of(str(name.level), name.number, name.width)
+        archive.add(path, await tiles.tile(connection, ledger.ledger_id, name))
+
+
+async def _events(connection: Connection, ledger_id: int, size: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
+    for after in range(0, size, EVENTS_PER_READ):
+        for row in await connection.fetch(EVENTS, ledger_id, after, min(after + EVENTS_PER_READ, size)):
+            yield row["position"], row["entry"], row["payload"]
+
+
+async def _write_part(
+    connection: Connection,
+    archive: Archive,
+    ledger: Ledger,
+    signed: Signed,
+    positions: Sequence[int],
+    older: Checkpoint | None,
+) -> None:
+    """Write some entries with a proof and a payload each."""
+    if older is not None:
+        if older.size > signed.size:
+            raise RequestInvalid(f"the older checkpoint is of {older.size} events, and there are {signed.size}")
+        proof = await tiles.consistency(connection, ledger.ledger_id, older.size, signed.size)
+        archive.add(f"consistency/{older.size}", "".join(f"{write_hash(one)}\n" for one in proof).encode())
+    payloads = Chunks(archive, "payloads")
+    for begin in range(0, len(positions), EVENTS_PER_READ):
+        chosen = list(positions[begin : begin + EVENTS_PER_READ])
+        for row in await connection.fetch(CHOSEN_EVENTS, ledger.ledger_id, chosen):
+            position = row["position"]
+            proof = await tiles.inclusion(connection, ledger.ledger_id, position - 1, signed.size)
+            archive.add(f"entries/{position}", row["entry"])
+            archive.add(f"proofs/{position}.tlog-proof", ProofFile(position - 1, proof, signed.note).write())
+            payloads.add(_record(position, row["payload"]))
+    payloads.finish()
+
+
+def _record(position: int, payload: bytes) -> bytes:
+    return position.to_bytes(8, "big") + len(payload).to_bytes(4, "big") + payload
+
+
+async def _write_rows(connection: Connection, archive: Archive, ledger: Ledger, part: Part | None) -> None:
+    """Write facts and rows, as COPY gives them."""
+    for table in digested_tables():
+        chunks = Chunks(archive, f"rows/{table.name}")
+        if part is None:
+            await connection.copy_from_query(table.query, ledger.ledger_id, output=_lines_into(chunks))
+        elif part.subjects is None:
+            if table.name == "facts":
+                last = part.positions[-1]
+                query = table.restricted("position BETWEEN $2 AND $3")
+                await connection.copy_from_query(
+                    query, ledger.ledger_id, part.positions[0], last, output=_lines_into(chunks)
+                )
+        else:
+            for kind, subjects in part.subjects.items():
+                if table.subject_kind in (None, kind):
+                    only = "subject = ANY ($2)" + (" AND subject_kind = $3" if table.subject_kind is None else "")
+                    more = (kind,) if table.subject_kind is None else ()
+                    await connection.copy_from_query(
+                        table.restricted(only), ledger.ledger_id, subjects, *more, output=_lines_into(chunks)
+                    )
+        chunks.finish()
+
+
+def _lines_into(chunks: Chunks) -> Any:
+    """Give what takes COPY's output and adds it to a member line by line."""
+    rest = b""
+
+    async def take(data: bytes) -> None:
+        nonlocal rest
+        whole, newline, after = (rest + data).rpartition(b"\n")
+        rest = after
+        if newline:
+            chunks.add(whole + newline)
+
+    return take

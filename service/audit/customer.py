@@ -1,0 +1,58 @@
+"""Which events and rows tell of one customer: what an audit bundle of a customer holds.
+
+A customer's subjects are those of every projection whose first table names them, with all that was joined to them by
+merges; the events are those that gave facts about these subjects.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.errors import SubjectUnknown
+from ledger.store.registry import Ledger
+from projections.definition import Projection
+from projections.engine.groups import groups_of
+from projections.registry import PROJECTIONS
+
+POSITIONS = """
+    SELECT DISTINCT f.position FROM facts f
+      JOIN unnest($2::text[], $3::text[]) AS s (subject_kind, subject)
+        ON f.subject_kind = s.subject_kind AND f.subject = s.subject
+     WHERE f.ledger_id = $1 ORDER BY f.position
+"""
+
+
+class Part(NamedTuple):
+    """Some events, in order, and whose facts and rows go with them: subjects by kind; None where the facts are those of
+    the events, and there are no rows."""
+
+    positions: Sequence[int]
+    subjects: Mapping[str, Sequence[str]] | None
+
+
+async def customer_part(connection: Connection, ledger: Ledger, customer: str) -> Part:
+    """Find what tells of a customer, by ref. Raises SubjectUnknown."""
+    subjects = {
+        projection.subject: found
+        for projection in PROJECTIONS
+        if projection.customers and (found := await _subjects(connection, ledger, projection, customer))
+    }
+    if not subjects:
+        raise SubjectUnknown(customer)
+    kinds = [kind for kind, found in subjects.items() for _ in found]
+    names = [name for found in subjects.values() for name in found]
+    rows = await connection.fetch(POSITIONS, ledger.ledger_id, kinds, names)
+    return Part([row["position"] for row in rows], subjects)
+
+
+async def _subjects(connection: Connection, ledger: Ledger, projection: Projection, customer: str) -> list[str]:
+    rows = await connection.fetch(_query(projection), ledger.ledger_id, customer)
+    found = {row["subject"] for row in rows}
+    groups = await groups_of(connection, ledger.ledger_id, projection, sorted(found | {customer}))
+    return sorted(found.union(*groups.members.values()))
+
+
+def _query(projection: Projection) -> str:
+    """Compose the look-up of a customer in a projection's first table; names come from our own values only."""
+    named = " OR ".join(f"{column} = $2" for column in projection.customers)
+    return f"SELECT DISTINCT subject FROM {projection.tables[0].name} WHERE ledger_id = $1 AND ({named})"  # noqa: S608

@@ -1,0 +1,113 @@
+"""Check stored events against their entries: every column that one names, the hash of the payload, the sealed parts.
+
+An entry is what was hashed into the tree; the columns beside it are copies, by which the ledger is searched and folded.
+Whoever changes a column and not the entry leaves the tree as it is: so each is compared. Nothing is believed because it
+was stored: hashes of payloads are made here and now.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from ledger.database import Connection
+from ledger.errors import EventsChanged
+from ledger.intake.identify import KEY_BYTES, text_of
+from ledger.merkle import leaf_hash
+from ledger.privacy.encryption import MasterKey
+from ledger.store.registry import Ledger
+from service.audit.parts import Delivered, Parts
+
+EVENTS_PER_BLOCK = 2_048
+
+BLOCK = """
+    SELECT e.position, e.connection_id AS connection, e.source, e.org, e.kind, e.event_key, e.content, e.variant,
+           e.occurred_at, e.recorded_at, e.ordinal, e.entry, e.leaf_hash, e.delivery_position,
+           (e.payload IS NULL) = (e.delivery_position = e.position) AS elsewhere,
+           encode(sha256(coalesce(e.payload, (SELECT body.payload FROM ledger.events body
+                                               WHERE body.ledger_id = e.ledger_id
+                                                 AND body.position = e.delivery_position))), 'hex') AS payload_sha256
+      FROM ledger.events e
+     WHERE e.ledger_id = $1 AND e.position > $2 AND e.position <= $3
+     ORDER BY e.position
+"""
+
+
+class Entries:
+    """Reads a ledger's events in order and checks each; gives their leaf hashes, block by block."""
+
+    def __init__(self, connection: Connection, master_key: MasterKey | None, ledger: Ledger) -> None:
+        self._connection = connection
+        self._ledger = ledger
+        self.wrong: list[str] = []  # what is not as its entry says, the first few
+        self.events = 0
+        self.variants_not_derived = 0
+        self.parts = Parts(connection, master_key, ledger)
+
+    async def leaves(self, last: int) -> AsyncIterator[bytes]:
+        """Give the leaf hashes of the positions up to `last`, one after another in one string for each block.
+
+        Raises EventsChanged if positions are missing: no tree can then be made.
+        """
+        recorded = None
+        for after in range(0, last, EVENTS_PER_BLOCK):
+            upto = min(after + EVENTS_PER_BLOCK, last)
+            rows = await self._connection.fetch(BLOCK, self._ledger.ledger_id, after, upto)
+            if len(rows) != upto - after:
+                raise EventsChanged(f"{upto - after - len(rows)} missing of positions {after + 1} to {upto}")
+            parts = await self.parts.of(row["delivery_position"] for row in rows)
+            leaves = []
+            for row in rows:
+                leaves.append(leaf_hash(row["entry"]))
+                differing = self._differing(row, parts.get(row["delivery_position"]))
+                if leaves[-1] != row["leaf_hash"]:
+                    differing.append("leaf_hash")
+                if recorded is not None and row["recorded_at"] < recorded:
+                    differing.append("recorded_at goes backwards")
+                recorded = row["recorded_at"]
+                if differing:
+                    self.wrong.append(f"position {row['position']}: {', '.join(differing)}")
+            self.events += len(rows)
+            yield b"".join(leaves)
+
+    def _differing(self, row: Mapping[str, Any], delivered: Delivered | None) -> list[str]:
+        """Name what of an event is not as its entry says."""
+        try:
+            says = msgspec.json.decode(row["entry"], type=dict[str, Any])
+        except msgspec.DecodeError:
+            return ["the entry is no JSON"]
+        key = row["event_key"]
+        stored = {
+            "ledger": self._ledger.name,
+            "position": row["position"],
+            "connection": row["connection"],
+            "source": row["source"],
+            "org": row["org"],
+            "kind": row["kind"],
+            "event_key": key[:KEY_BYTES].hex(),
+            "content": row["content"].hex(),
+            "occurred_at": None if row["occurred_at"] is None else text_of(row["occurred_at"]),
+            "recorded_at": text_of(row["recorded_at"]),
+            "ordinal": row["ordinal"],
+            "payload_sha256": row["payload_sha256"],
+            "personal": None if delivered is None else delivered.commitment,
+        }
+        differing = [name for name, value in stored.items() if says.get(name) != value]
+        if len(key) > KEY_BYTES and key[KEY_BYTES:] != row["variant"]:
+            differing.append("the key of the conflict")
+        variants = self._variants(row["content"], delivered)
+        if not variants:
+            self.variants_not_derived += 1
+        elif row["variant"] not in variants:
+            differing.append("variant")
+        if row["elsewhere"]:
+            differing.append("where its body stands")
+        return differing
+
+    def _variants(self, content: bytes, delivered: Delivered | None) -> list[bytes]:
+        """The variants that an event may have, derived as ledger/store/append.py does; none if keys are missing."""
+        if delivered is None:
+            return [content]
+        said = delivered.fingerprints or ()
+        return [sha256(content + one).digest()[:KEY_BYTES] if one else content for one in said]

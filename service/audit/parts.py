@@ -1,0 +1,191 @@
+"""Check what was sealed of persons: open each part, put it back into its body, and read the body as the door once did.
+
+What comes out must be what stands there: the commitment in the entry, the variant by which a redelivery is told from a
+conflict, and by what a person may be looked up. None of it can be derived without a person's key. A part without one is
+of a person who was forgotten, or of a ledger whose events were made elsewhere and copied without keys; anything else is
+a key that somebody destroyed. A body that today's rules cut otherwise than the door did is counted, and not judged.
+"""
+
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ledger.database import Connection
+from ledger.errors import MasterKeyWrong
+from ledger.intake.identify import Delivery, Origin, identify
+from ledger.privacy.encryption import NONCE_BYTES, MasterKey
+from ledger.privacy.redaction import MARKED, Piece, restore
+from ledger.privacy.vault import Vault, bound_to
+from ledger.store.registry import Ledger
+from service.audit.lookups import Lookups
+
+PARTS = """
+    SELECT p.position, p.subject, p.ciphertext, p.commitment, k.wrapped,
+           k.wrapped IS NULL AND EXISTS (SELECT FROM ledger.erasures f
+                                          WHERE f.ledger_id = p.ledger_id AND f.subject = p.subject) AS forgotten
+      FROM ledger.personal p
+      LEFT JOIN ledger.personal_keys k
+             ON k.ledger_id = p.ledger_id AND k.subject = p.subject AND k.key_id = p.key_id
+     WHERE p.ledger_id = $1 AND p.position = ANY ($2)
+     ORDER BY p.position, p.subject COLLATE "C"
+"""
+BODIES = """
+    SELECT e.position, e.connection_id, e.source, e.kind, e.payload, c.connection_id IS NOT NULL AS connected,
+           c.kind AS connection_kind,
+           e.recorded_at < (SELECT created_at FROM ledger.ledgers WHERE ledger_id = e.ledger_id) AS before_the_ledger
+      FROM ledger.events e
+      LEFT JOIN ledger.connections c ON c.ledger_id = e.ledger_id AND c.connection_id = e.connection_id
+     WHERE e.ledger_id = $1 AND e.position = ANY ($2)
+"""
+OURS = "-"  # the connection of our own acts
+
+
+class Delivered(NamedTuple):
+    """What was sealed of one delivery: what its entries commit to; what names it in a variant, now and as variants were
+    derived at first, None if that cannot be told."""
+
+    commitment: str
+    fingerprints: Sequence[bytes] | None
+
+
+class Opened(NamedTuple):
+    """A part that opens to what was committed to."""
+
+    subject: str
+    pieces: Sequence[Piece]
+    committing: bytes  # the key of its hashes
+
+
+class Parts:
+    """Checks the sealed parts of one ledger, block by block in order of position."""
+
+    def __init__(self, connection: Connection, master_key: MasterKey | None, ledger: Ledger) -> None:
+        self._connection = connection
+        self._master_key = master_key
+        self._vault = None if master_key is None else Vault(master_key)
+        self._ledger = ledger
+        self.lookups = Lookups()
+        self.wrong: list[str] = []
+        self.opened = 0
+        self.forgotten = 0
+        self.without_key = 0  # of events that were made elsewhere
+        self.cut_otherwise = 0  # deliveries
+        self._keys_seen = False
+        self._last: dict[int, Delivered] = {}  # a delivery may go on in the next block
+
+    async def of(self, positions: Iterable[int]) -> dict[int, Delivered]:
+        """Check the parts of the deliveries whose bodies stand at some positions; those without parts are left out."""
+        asked = set(positions)
+        wanted = sorted(asked - self._last.keys())
+        parts: dict[int, list[asyncpg.Record]] = {}
+        for row in await self._connection.fetch(PARTS, self._ledger.ledger_id, wanted):
+            parts.setdefault(row["position"], []).append(row)
+        bodies = await self._connection.fetch(BODIES, self._ledger.ledger_id, list(parts)) if parts else []
+        body_at = {row["position"]: row for row in bodies}
+        made = {position: self._delivered(of, body_at.get(position)) for position, of in parts.items()}
+        self._last = {at: one for at, one in (self._last | made).items() if at in asked}
+        return self._last
+
+    def _delivered(self, rows: Sequence[asyncpg.Record], body: asyncpg.Record | None) -> Delivered:
+        opened = [self._open(row, body) for row in rows]
+        commitment = sha256(b"".join(row["commitment"] for row in rows)).hexdigest()
+        there = [one for one in opened if one is not None]
+        if not there or body is None or body["payload"] is None:
+            return Delivered(commitment, None)
+        read = self._read_again(there, body)
+        if read is None or len(there) < len(rows) or len(read.parts) > len(there):
+            return Delivered(commitment, None)
+        now = at_first = b""
+        for one, part in zip(there, read.parts, strict=True):
+            says = hmac.digest(one.committing, b"says" + (part.says or b""), "sha256")
+            now += says if part.says is not None else b""
+            at_first += (
+                hmac.digest(one.committing, b"says" + part.says_wrapped, "sha256") if part.says_wrapped else says
+            )
+        return Delivered(commitment, (now, at_first))
+
+    def _open(self, row: asyncpg.Record, body: asyncpg.Record | None) -> Opened | None:
+        """Open one part; count or report one that cannot be opened. None without the master key, too."""
+        self._keys_seen = self._keys_seen or row["wrapped"] is not None
+        if row["wrapped"] is None:
+            if row["forgotten"]:
+                self.forgotten += 1
+            elif self._keys_seen or body is None or _is_ours(body):
+                self.wrong.append(
+                    f"position {row['position']}: the key of a sealed part is gone, and nobody was forgotten"
+                )
+            else:
+                self.without_key += 1
+            return None
+        if self._master_key is None:
+            return None
+        opened = self._opens(self._master_key, row)
+        if opened is None:
+            self.wrong.append(f"position {row['position']}: a sealed part was changed")
+        else:
+            self.opened += 1
+        return opened
+
+    def _opens(self, master_key: MasterKey, row: Mapping[str, Any]) -> Opened | None:
+        """Open a part, and see that it is what was committed to; see ledger/privacy/vault.py for how it was sealed."""
+        subject, sealed = row["subject"], row["ciphertext"]
+        try:
+            key = master_key.open(row["wrapped"], bound_to(self._ledger.ledger_id, subject))
+            plain = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject.encode())
+            pieces = _PIECES.decode(plain)
+        except (InvalidTag, MasterKeyWrong, ValueError):
+            return None
+        committing = hmac.digest(key, b"commitment", "sha256")
+        if not hmac.compare_digest(hmac.digest(committing, b"pieces" + plain, "sha256"), row["commitment"]):
+            return None
+        return Opened(subject, pieces, committing)
+
+    def _read_again(self, there: Sequence[Opened], body: asyncpg.Record) -> Delivery | None:
+        """Put what was cut out back, and read the body as the door did; None where today's rules cut it otherwise."""
+        assert self._vault is not None
+        ledger_id, name = self._ledger.ledger_id, self._ledger.name
+        whole = restore(body["payload"], sorted(piece for one in there for piece in one.pieces))
+        subjects = {one.subject for one in there}
+        for kind in (body["connection_kind"], *(() if body["connected"] else (body["kind"],))):
+            origin = Origin(name, body["connection_id"], body["source"], kind, self._vault.mask(ledger_id))
+            read = identify(origin, whole)
+            if read.payload != body["payload"] or not subjects <= {part.subject for part in read.parts}:
+                continue
+            for part in read.parts:
+                if part.subject in subjects:
+                    known = [(what, value) for what, value in part.identifiers if value != MARKED]
+                    self.lookups.derive((self._vault.blind(ledger_id, *one), part.subject) for one in known)
+            return read
+        self.cut_otherwise += 1
+        return None
+
+    async def check_lookups(self) -> list[str]:
+        """Compare, at the end, by what persons may be looked up with what was sealed of them."""
+        return await self.lookups.compare(
+            self._connection, self._ledger.ledger_id, judge_more=not self.cut_otherwise and not self.without_key
+        )
+
+    def says(self) -> str:
+        """Say what became of the parts."""
+        told = f"{self.opened:,} sealed parts open, {self.forgotten:,} of forgotten persons"
+        if self.without_key:
+            told += f", {self.without_key:,} without a key, of events that were made elsewhere and copied without keys"
+        if self.cut_otherwise:
+            told += f", {self.cut_otherwise:,} deliveries cut by other rules than today's, not read again"
+        return told
+
+
+def _is_ours(body: Mapping[str, Any]) -> bool:
+    """Say whether an event was taken in by this ledger, and not copied from another."""
+    if body["connection_id"] == OURS:
+        return not body["before_the_ledger"]
+    return bool(body["connected"])
+
+
+_PIECES = msgspec.msgpack.Decoder(list[Piece])

@@ -1,0 +1,207 @@
+"""Check what was signed: the checkpoints in the database, the head that the signer remembers, and one that was kept.
+
+Each gives a head that the tree must have had. The signer's memory lies outside the database, so it also shows when the
+newest checkpoints, or all of them, were taken out of it. It is read first, the checkpoints after it: what is signed
+meanwhile then only adds to them. A head is remembered a moment before it is written down, so that moment is waited for.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.errors import KeyWrong, NoteWrong
+from ledger.store.registry import Ledger
+from ledger.transparency.checkpoints import Checkpoint
+from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.signed_notes import VerifierKey, read_note, verify
+from ledger.transparency.signer import Signer
+from ledger.transparency.tree_heads import Signed
+
+TRIES_MAX = 5
+RETRY_SECONDS = 0.2
+CLOCK_IS_OFF_AT_MOST = timedelta(minutes=5)
+
+CHECKPOINTS = """
+    SELECT checkpoint, log, size, root, note, signed_at FROM ledger.checkpoints WHERE ledger_id = $1 ORDER BY checkpoint
+"""
+ORIGINS = "SELECT log, origin FROM ledger.logs WHERE ledger_id = $1"
+KEYS = "SELECT log, key, added_at FROM ledger.log_keys WHERE ledger_id = $1 ORDER BY log, added_at, key"
+RECORDED = "SELECT position, recorded_at FROM ledger.events WHERE ledger_id = $1 AND position = ANY ($2)"
+
+
+class Wanted(NamedTuple):
+    """A head that the tree must have had."""
+
+    size: int
+    root: bytes
+    whose: str
+
+
+class Key(NamedTuple):
+    """A key as it is stored; None where it cannot be read."""
+
+    log: int
+    text: str
+    key: VerifierKey | None
+    added_at: datetime
+
+
+class Signatures:
+    """What was signed for one ledger; `wrong` and `says` by the name of the check, `wanted` for who builds the tree."""
+
+    def __init__(self, connection: Connection, ledger: Ledger) -> None:
+        self._connection = connection
+        self._ledger = ledger
+        self._origins: Mapping[int, str] = {}
+        self._keys: Sequence[Key] = ()
+        self._signed: Sequence[Signed] = ()
+        self.wrong: dict[str, list[str]] = {}
+        self.says: dict[str, str] = {}
+        self.wanted: list[Wanted] = []
+
+    async def check(self, signer: Signer, older: bytes | None) -> None:
+        """Check all of it. `older` is a checkpoint that somebody kept."""
+        remembered = signer.remembered(self._ledger.name)
+        await self._read()
+        self._check_checkpoints()
+        self.wrong["times"] = [*self._key_times(), *await self._checkpoint_times()]
+        self.says["times"] = "checkpoints and keys are as old as what they belong to"
+        await self._check_memory(signer, remembered)
+        if older is not None:
+            self._check_older(older)
+
+    async def _read(self) -> None:
+        ledger_id = self._ledger.ledger_id
+        self._origins = {row["log"]: row["origin"] for row in await self._connection.fetch(ORIGINS, ledger_id)}
+        self._keys = [
+            Key(row["log"], row["key"], _key(row["key"]), row["added_at"])
+            for row in await self._connection.fetch(KEYS, ledger_id)
+        ]
+        self._signed = [Signed(*row) for row in await self._connection.fetch(CHECKPOINTS, ledger_id)]
+
+    def _keys_of(self, log: int) -> list[VerifierKey]:
+        return [one.key for one in self._keys if one.log == log and one.key is not None]
+
+    def _check_checkpoints(self) -> None:
+        """Check each checkpoint in the database; those of the newest log are heads of this very tree."""
+        newest = max((one.log for one in self._signed), default=0)
+        wrong = [f"a key of log {one.log} cannot be read: {one.text[:80]}" for one in self._keys if one.key is None]
+        largest: dict[int, int] = {}
+        for one in self._signed:
+            try:
+                note = read_note(one.note)
+                verify(note, self._keys_of(one.log))
+                if Checkpoint.read(note.text) != (self._origins.get(one.log), one.size, one.root):
+                    raise NoteWrong("it is not what its columns say")
+            except NoteWrong as error:
+                wrong.append(f"checkpoint {one.checkpoint}: {error}")
+                continue
+            if one.size < largest.get(one.log, 0):
+                wrong.append(f"checkpoint {one.checkpoint} is smaller than one before it")
+            largest[one.log] = one.size
+            if one.log == newest:  # an older log was given up, by a person, because the ledger did not continue it
+                self.wanted.append(Wanted(one.size, one.root, f"checkpoint {one.checkpoint}"))
+        given_up = f"; {newest - 1} logs were given up before" if newest > 1 else ""
+        self.wrong["signatures"] = wrong
+        self.says["signatures"] = f"{len(self._signed):,} checkpoints are signed by the log's keys{given_up}"
+
+    def _key_times(self) -> Iterator[str]:
+        """A key was written down with the first checkpoint that it signed, or before."""
+        for one in self._keys:
+            signed = (checkpoint for checkpoint in self._signed if checkpoint.log == one.log and _by(checkpoint, one))
+            first = next(signed, None)
+            if first is not None and one.added_at > first.signed_at + CLOCK_IS_OFF_AT_MOST:
+                yield f"a key of log {one.log} is said to be younger than its checkpoint {first.checkpoint}"
+
+    async def _checkpoint_times(self) -> list[str]:
+        """A checkpoint was signed after its last event was recorded, and after the checkpoint before it."""
+        sizes = [one.size for one in self._signed]
+        rows = await self._connection.fetch(RECORDED, self._ledger.ledger_id, sizes)
+        recorded = {row["position"]: row["recorded_at"] for row in rows}
+        wrong, before = [], None
+        for one in self._signed:
+            since = [at for at in (recorded.get(one.size), before) if at is not None]
+            if since and one.signed_at < max(since) - CLOCK_IS_OFF_AT_MOST:
+                wrong.append(f"checkpoint {one.checkpoint} is said to be older than what it covers")
+            before = one.signed_at
+        return wrong
+
+    async def _check_memory(self, signer: Signer, remembered: bytes | None) -> None:
+        """See that what the signer signed last is in the database, signed by a key that the database knows."""
+        if remembered is None:
+            self.says["signer"] = (
+                f"nothing outside the database was compared: no head of this ledger is remembered in {signer.folder}"
+            )
+            self.wrong["signer"] = []
+            return
+        try:
+            note = read_note(remembered)
+            head = Checkpoint.read(note.text)
+        except NoteWrong as error:
+            self.wrong["signer"] = [f"what it remembers cannot be read: {error}"]
+            return
+        self.wanted.append(Wanted(head.size, head.root, "the signer's memory"))
+        for _ in range(TRIES_MAX):
+            if self._has(head):
+                break
+            await asyncio.sleep(RETRY_SECONDS)
+            await self._read()
+        logs = [log for log, origin in self._origins.items() if origin == head.origin]
+        wrong = []
+        if not logs:
+            wrong.append(f"it signed for {head.origin}, and the database knows no such log")
+        elif not self._has(head):
+            wrong.append(
+                f"it signed a head of {head.size:,} events that is not among the checkpoints: taken out, or "
+                "the service was killed at that moment; then `loyalty seal` mends it"
+            )
+        else:
+            try:
+                verify(note, [key for log in logs for key in self._keys_of(log)])
+            except NoteWrong as error:
+                wrong.append(f"by the keys in the database, what it remembers is no head: {error}")
+        self.wrong["signer"] = wrong
+        self.says["signer"] = f"the head of {head.size:,} events that the signer remembers is among the checkpoints"
+
+    def _has(self, head: Checkpoint) -> bool:
+        """Say whether a head is among the checkpoints, or a larger one of its log: another signer was quicker then."""
+        of_log = [one for one in self._signed if self._origins.get(one.log) == head.origin]
+        return any(one.size > head.size or (one.size, one.root) == (head.size, head.root) for one in of_log)
+
+    def _check_older(self, older: bytes) -> None:
+        """Check that the checkpoints that somebody kept are of this ledger. Whether the tree had them, `heads` says."""
+        self.wrong["older checkpoint"] = wrong = list[str]()
+        try:
+            found = read_kept(older)
+            ours = [one for one in found if one.head.origin in self._origins.values()]
+            if not ours:
+                origins = " and ".join(sorted({one.head.origin for one in found}))
+                raise NoteWrong(f"it is of {origins[:200]}, and this ledger is {' and '.join(self._origins.values())}")
+            for one in ours:
+                logs = [log for log, origin in self._origins.items() if origin == one.head.origin]
+                verify(one.note, [key for log in logs for key in self._keys_of(log)])
+        except NoteWrong as error:
+            wrong.append(str(error))
+            return
+        self.wanted += [Wanted(one.head.size, one.head.root, "the older checkpoint") for one in ours]
+        newest = max(ours, key=lambda one: one.head.size).head
+        also = f", and {len(ours) - 1} before it" if len(ours) > 1 else ""
+        self.says["older checkpoint"] = (
+            f"it is of {newest.size:,} events of {newest.origin}, signed by a key of that log{also}"
+        )
+
+
+def _key(text: str) -> VerifierKey | None:
+    try:
+        return VerifierKey.read(text)
+    except KeyWrong:
+        return None
+
+
+def _by(signed: Signed, one: Key) -> bool:
+    try:
+        return one.key is not None and any(one.key.made(signature) for signature in read_note(signed.note).signatures)
+    except NoteWrong:
+        return False

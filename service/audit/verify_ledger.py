@@ -1,0 +1,184 @@
+"""Verify a live ledger: everything that an auditor can check from a bundle, and what only the database can show.
+
+Theory. The entries are hashed again, in order, into a tree that grows beside the stored one. Each stored tile is
+compared when it is full, each signed head when the tree has its size: that of a checkpoint, of what the signer
+remembers outside the database, and of a checkpoint that somebody kept. So one pass over the events answers for all
+heads at once, and takes memory for one block and the right edge of the tree.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.errors import EventsChanged
+from ledger.merkle import HASH_BYTES, TILE_LEVELS, Frontier, Tile
+from ledger.privacy.encryption import MasterKey
+from ledger.store.registry import Ledger
+from ledger.store.row_macs import check_bindings
+from ledger.transparency import tiles
+from ledger.transparency.signer import Signer
+from service.audit import attestation
+from service.audit.entries import Entries
+from service.audit.erasures import untold_erasures
+from service.audit.signatures import Signatures, Wanted
+
+NAMED_MAX = 3  # of what is wrong, so many are named and the rest is counted
+
+COUNT = "SELECT count(*), min(position), max(position) FROM ledger.events WHERE ledger_id = $1"
+TILES = """
+    SELECT level, number, hashes, root FROM ledger.tiles
+     WHERE ledger_id = $1 AND (level, number) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
+"""
+TILES_KEPT = "SELECT level, count(*) FROM ledger.tiles WHERE ledger_id = $1 GROUP BY level"
+# Lists that number for themselves: a gap is a row that was taken out.
+GAPS = """
+    SELECT 'erasures' AS listed FROM ledger.erasures WHERE ledger_id = $1 HAVING count(*) <> coalesce(max(erasure), 0)
+    UNION ALL
+    SELECT 'looks' FROM ledger.access WHERE ledger_id = $1 HAVING count(*) <> coalesce(max(access), 0)
+    UNION ALL
+    SELECT 'checkpoints' FROM ledger.checkpoints WHERE ledger_id = $1
+    HAVING count(*) <> coalesce(max(checkpoint), 0)
+    UNION ALL
+    SELECT 'sealed parts of no delivery'
+     WHERE EXISTS (SELECT FROM ledger.personal p LEFT JOIN ledger.events e
+                       ON e.ledger_id = p.ledger_id AND e.position = p.position AND e.payload IS NOT NULL
+                    WHERE p.ledger_id = $1 AND e.position IS NULL)
+"""
+
+
+class Finding(NamedTuple):
+    """One check: whether it holds, and what was looked at or is wrong."""
+
+    check: str
+    holds: bool
+    says: str
+
+
+class Verifier:
+    """Verifies one ledger; one use."""
+
+    def __init__(self, connection: Connection, dsn: str, ledger: Ledger) -> None:
+        self._connection = connection
+        self._dsn = dsn
+        self._ledger = ledger
+        self.findings: list[Finding] = []
+        self._wrong_heads: list[str] = []
+        self._wrong_tiles: list[str] = []
+
+    async def run(
+        self, signer: Signer, master_key: MasterKey | None, older: bytes | None, *, replay: bool
+    ) -> list[Finding]:
+        """Make every check. With `replay`, the last attestation is derived again from the events up to it."""
+        signatures = Signatures(self._connection, self._ledger)
+        await signatures.check(signer, older)  # before events are counted: each head is of events that are there
+        last = await self._check_positions()
+        for check, wrong in signatures.wrong.items():
+            self._found(check, wrong, signatures.says.get(check, ""))
+        await self._check_entries(master_key, last, signatures.wanted)
+        gaps = [row["listed"] for row in await self._connection.fetch(GAPS, self._ledger.ledger_id)]
+        self._found("lists", gaps, "erasures, looks and checkpoints are numbered without a gap")
+        untold = await untold_erasures(self._connection, self._ledger.ledger_id)
+        self._found("erasures", untold, "each destroyed key was told of by an event at that time")
+        if master_key is not None:
+            bindings = await check_bindings(self._connection, master_key, self._ledger.ledger_id)
+            self._found(
+                "configuration", bindings.wrong, "keys, connections and published logs are as this service wrote them"
+            )
+        await self._check_attestation(last, replay=replay)
+        return self.findings
+
+    def _found(self, check: str, wrong: Sequence[str], right: str) -> None:
+        more = f", and {len(wrong) - NAMED_MAX} more" if len(wrong) > NAMED_MAX else ""
+        self.findings.append(Finding(check, not wrong, "; ".join(wrong[:NAMED_MAX]) + more if wrong else right))
+
+    async def _check_positions(self) -> int:
+        """See that positions are 1, 2, 3 …; give the last."""
+        row = await self._connection.fetchrow(COUNT, self._ledger.ledger_id)
+        assert row is not None
+        count, first, last = row[0], row[1] or 1, row[2] or 0
+        wrong = [] if (first, last) == (1, count) else [f"{count} events at positions {first} to {last}"]
+        self._found("positions", wrong, f"{count:,} events, positions without a gap")
+        return int(last)
+
+    async def _check_entries(self, master_key: MasterKey | None, last: int, wanted: Sequence[Wanted]) -> None:
+        """Hash all entries into a tree, and compare tiles and heads with it on the way."""
+        entries = Entries(self._connection, master_key, self._ledger)
+        frontier = Frontier()
+        due = sorted(wanted, key=lambda one: one.size, reverse=True)
+        grown = 0
+        try:
+            self._compare_heads(due, frontier, 0)
+            async for leaves in entries.leaves(last):
+                done = 0
+                while done < len(leaves):
+                    upto = len(leaves)
+                    if due and due[-1].size * HASH_BYTES < grown * HASH_BYTES + upto:
+                        upto = (due[-1].size - grown) * HASH_BYTES
+                    await self._compare_tiles(list(frontier.extend(leaves[done:upto])))
+                    self._compare_heads(due, frontier, grown + upto // HASH_BYTES)
+                    done = upto
+                grown += len(leaves) // HASH_BYTES
+        except EventsChanged as error:
+            entries.wrong.append(str(error))
+        self._wrong_heads += [f"{one.whose} is of {one.size} events, and there are {grown}" for one in due]
+        await self._count_tiles(grown)
+        parts = entries.parts
+        more = (
+            f"; the variants of {entries.variants_not_derived:,} cannot be told" if entries.variants_not_derived else ""
+        )
+        self._found("entries", entries.wrong, f"{entries.events:,} events are as their entries say{more}")
+        self._found("sealed parts", parts.wrong, parts.says())
+        if master_key is not None and grown == last:
+            self._found("look-ups", await parts.check_lookups(), "persons are looked up by what their sealed parts say")
+        self._found("tiles", self._wrong_tiles, "every stored tile is made of the entries")
+        self._found("heads", self._wrong_heads, f"{len(wanted):,} signed heads are of this very history")
+
+    def _compare_heads(self, due: list[Wanted], frontier: Frontier, size: int) -> None:
+        while due and due[-1].size <= size:
+            one = due.pop()
+            if one.size == size and frontier.root() != one.root:
+                self._wrong_heads.append(f"{one.whose}, of {one.size} events, is of another history")
+
+    async def _compare_tiles(self, made: Sequence[Tile]) -> None:
+        if not made:
+            return
+        columns = [one.level for one in made], [one.number for one in made]
+        rows = await self._connection.fetch(TILES, self._ledger.ledger_id, *columns)
+        stored = {(row["level"], row["number"]): (row["hashes"], row["root"]) for row in rows}
+        for one in made:
+            found = stored.get((one.level, one.number))
+            if found is not None and found != (one.hashes, one.root):
+                self._wrong_tiles.append(f"tile {one.number} of level {one.level} is not made of the entries")
+
+    async def _count_tiles(self, size: int) -> None:
+        """See that no tile is stored beyond the tree, or missing before the last: the sealer keeps them in order."""
+        for row in await self._connection.fetch(TILES_KEPT, self._ledger.ledger_id):
+            kept = await tiles.full_tiles(self._connection, self._ledger.ledger_id, row["level"])
+            if row["count"] != kept or kept > size >> TILE_LEVELS * (row["level"] + 1):
+                self._wrong_tiles.append(f"level {row['level']} has {row['count']} tiles up to number {kept - 1}")
+
+    async def _check_attestation(self, last: int, *, replay: bool) -> None:
+        found = await attestation.latest(self._connection, self._ledger.ledger_id, last)
+        if found is None:
+            self.findings.append(Finding("attestation", True, "nothing was attested yet"))
+            return
+        compared = await attestation.compare(self._connection, self._dsn, self._ledger, found, replay=replay)
+        where = f"the views at position {found.position}"
+        if compared.differing is None:
+            self.findings.append(Finding("attestation", True, f"{where} were not compared: {compared.why_not}"))
+        else:
+            self._found("attestation", compared.differing, f"{where} are as attested, {len(found.digests)} tables")
+
+
+async def verify_ledger(
+    connection: Connection,
+    dsn: str,
+    ledger: Ledger,
+    signer: Signer,
+    *,
+    master_key: MasterKey | None = None,
+    older: bytes | None = None,
+    replay: bool = False,
+) -> list[Finding]:
+    """Verify a ledger; give what each check found. With the master key, sealed parts are opened, too."""
+    return await Verifier(connection, dsn, ledger).run(signer, master_key, older, replay=replay)

@@ -1,0 +1,207 @@
+"""Group commit: requests put deliveries on queues, and a few lanes append what is there, one transaction a batch.
+
+Each ledger has a queue of its own. A lane takes a ledger's next batch, appends it, and puts the ledger back behind the
+others that wait; no ledger is served by two lanes at once. So deliveries of one ledger that wait, for its lock, for a
+large commit or for each other, hold up one lane at most and no other ledger.
+
+A request is answered only after the commit that holds its events (invariant 1). While one commit is under way the next
+batch gathers by itself, and nothing waits beyond that: to wait for more would leave the database idle while deliveries
+are read, and the reading idle while the database writes.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import asyncpg
+
+from ledger.database import Session, connect
+from ledger.errors import LedgerBusy, LedgerError, LedgerUnavailable
+from ledger.intake.identify import Delivery
+from ledger.privacy.vault import Vault
+from ledger.store.append import Appended, append
+
+LANES = 4  # database connections
+EVENTS_PER_COMMIT_MAX = 500
+BYTES_PER_COMMIT_MAX = 8 * 1024 * 1024
+PERSONS_PER_COMMIT_MAX = 1_000  # a delivery that names more is committed alone, so that no other fails with it
+WAITING_DELIVERIES_MAX = 10_000
+WAITING_BYTES_MAX = 64 * 1024 * 1024  # of bodies, in the whole process
+LEDGER_SHARE = 2  # one ledger may use up a half of both
+COMMIT_SECONDS_MAX = 4.5  # then its deliveries are answered 503
+CHECK_SECONDS = 2.0  # between two checks of a connection
+CHECK_SECONDS_MAX = 1.0
+LOCK_SECONDS_MAX = 4.0  # less than a commit may take: PostgreSQL gives up waiting by itself, and the connection stays
+
+_log = logging.getLogger(__name__)
+
+
+class Waiting(NamedTuple):
+    """One delivery on a queue, and who waits for its outcome."""
+
+    delivery: Delivery
+    outcome: "asyncio.Future[list[Appended]]"
+
+
+class Queue:
+    """What waits of one ledger."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Waiting] = deque()
+        self.size = 0  # in bytes
+
+    def put(self, waiting: Waiting) -> None:
+        """Put a delivery behind those that wait."""
+        self.waiting.append(waiting)
+        self.size += len(waiting.delivery.payload)
+
+    def take_batch(self) -> list[Waiting]:
+        """Take the next delivery, and all that wait behind it up to the limits of a commit."""
+        batch: list[Waiting] = []
+        events = size = persons = 0
+        while self.waiting:
+            delivery = self.waiting[0].delivery
+            if batch and persons + len(delivery.parts) > PERSONS_PER_COMMIT_MAX:
+                break
+            batch.append(self.waiting.popleft())
+            events += len(delivery.drafts)
+            size += len(delivery.payload)
+            persons += len(delivery.parts)
+            if events >= EVENTS_PER_COMMIT_MAX or size >= BYTES_PER_COMMIT_MAX or persons >= PERSONS_PER_COMMIT_MAX:
+                break
+        self.size -= size
+        return batch
+
+
+class Lane:
+    """One connection to append over, made when it is needed."""
+
+    def __init__(self, dsn: str, vault: Vault) -> None:
+        self._dsn = dsn
+        self._vault = vault
+        self._connection: Session | None = None
+
+    async def append(self, ledger_id: int, deliveries: list[Delivery]) -> list[list[Appended]]:
+        """Append, and once more on a fresh connection if the first was lost: appending twice is appending once."""
+        async with asyncio.timeout(COMMIT_SECONDS_MAX):
+            for attempt in (1, 2):
+                try:
+                    return await append(await self._connected(), self._vault, ledger_id, deliveries)
+                except LedgerBusy:
+                    raise
+                except (LedgerUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    self._disconnect()
+                    if attempt == 2:
+                        raise
+                except BaseException:
+                    self._disconnect()
+                    raise
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _connected(self) -> Session:
+        """Return the connection, or another one if it is lost, silent or to a server that has become read-only."""
+        if self._connection is not None and not await self._connection.is_sound(CHECK_SECONDS, CHECK_SECONDS_MAX):
+            self._disconnect()
+        if self._connection is None:
+            self._connection = await connect(self._dsn, role="loyalty_ingest", lock_seconds_max=LOCK_SECONDS_MAX)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+class Appender:
+    """Appends for one process; `appended` is called after each commit."""
+
+    def __init__(self, dsn: str, vault: Vault, appended: Callable[[], None]) -> None:
+        self._appended = appended
+        self._lanes = [Lane(dsn, vault) for _ in range(LANES)]
+        self._queues: dict[int, Queue] = {}  # of ledgers with deliveries that wait or are being appended
+        self._due: asyncio.Queue[int] = asyncio.Queue()  # ledgers that no lane serves now
+        self._count = self._size = 0  # of all queues
+
+    async def append(self, ledger_id: int, delivery: Delivery) -> list[Appended]:
+        """Append one delivery; answer with one outcome an event once they are durable. Raises LedgerUnavailable."""
+        outcome: asyncio.Future[list[Appended]] = asyncio.get_running_loop().create_future()
+        self._put(ledger_id, Waiting(delivery, outcome))
+        return await outcome
+
+    def _put(self, ledger_id: int, waiting: Waiting) -> None:
+        size = len(waiting.delivery.payload)
+        queue = self._queues.get(ledger_id)
+        of_ledger = (0, 0) if queue is None else (len(queue.waiting), queue.size)
+        for so_far, more, most in (
+            (self._count, 1, WAITING_DELIVERIES_MAX),
+            (self._size, size, WAITING_BYTES_MAX),
+            (of_ledger[0], 1, WAITING_DELIVERIES_MAX // LEDGER_SHARE),
+            (of_ledger[1], size, WAITING_BYTES_MAX // LEDGER_SHARE),
+        ):
+            if so_far and so_far + more > most:
+                raise LedgerUnavailable("too many deliveries wait")
+        if queue is None:
+            queue = self._queues[ledger_id] = Queue()
+            self._due.put_nowait(ledger_id)
+        queue.put(waiting)
+        self._count += 1
+        self._size += size
+
+    async def run(self) -> None:
+        """Append until cancelled; what is on the queues then is appended first, see `drain`."""
+        async with asyncio.TaskGroup() as lanes:
+            for lane in self._lanes:
+                lanes.create_task(self._serve(lane))
+
+    async def drain(self) -> None:
+        """Append what is on the queues and close the connections: the last thing before the process ends."""
+        async with asyncio.TaskGroup() as lanes:
+            for lane in self._lanes:
+                lanes.create_task(self._finish(lane))
+
+    async def _finish(self, lane: Lane) -> None:
+        while not self._due.empty():
+            await self._serve_next(lane, self._due.get_nowait())
+        await lane.close()
+
+    async def _serve(self, lane: Lane) -> None:
+        while True:
+            await self._serve_next(lane, await self._due.get())
+
+    async def _serve_next(self, lane: Lane, ledger_id: int) -> None:
+        """Append a ledger's next batch. Whatever happens, the ledger's other deliveries come next."""
+        queue = self._queues[ledger_id]
+        batch = queue.take_batch()
+        self._count -= len(batch)
+        self._size -= sum(len(waiting.delivery.payload) for waiting in batch)
+        try:
+            await self._commit(lane, ledger_id, batch)
+        finally:
+            if queue.waiting:
+                self._due.put_nowait(ledger_id)
+            else:
+                del self._queues[ledger_id]
+
+    async def _commit(self, lane: Lane, ledger_id: int, batch: list[Waiting]) -> None:
+        try:
+            outcomes = await lane.append(ledger_id, [waiting.delivery for waiting in batch])
+        except BaseException as error:
+            failure = error if isinstance(error, LedgerError) else LedgerUnavailable(type(error).__name__)
+            _log.warning("%d deliveries could not be stored: %s", len(batch), type(error).__name__)
+            for waiting in batch:
+                if not waiting.outcome.done():
+                    waiting.outcome.set_exception(failure)
+            if not isinstance(error, Exception):
+                raise  # cancelled: what waits behind is appended by `drain`
+            return
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if not waiting.outcome.done():
+                waiting.outcome.set_result(outcome)
+        self._appended()

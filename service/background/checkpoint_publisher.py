@@ -1,0 +1,144 @@
+"""Hand checkpoints out of the house: to witnesses, which cosign them, and to anchors, which only keep them.
+
+The window between an event and the first copy of a checkpoint that is out of our hands is the one in which it could be
+changed unnoticed. So each checkpoint goes out at once, to all places at the same time; one that cannot be reached gets
+the next one, which covers this one too. Nothing here delays sealing.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+
+from ledger import clock, durable_files
+from ledger.database import Connection, connect
+from ledger.errors import NoteWrong
+from ledger.store.registry import Ledger
+from ledger.transparency import tiles
+from ledger.transparency.checkpoints import read_size
+from ledger.transparency.signed_notes import COSIGNATURE, Note, cosigned_at, read_note, read_signatures, verify
+from ledger.transparency.tree_heads import Signed
+from ledger.transparency.witness import Request
+from service.settings import Settings, WitnessAddress
+
+REQUEST_SECONDS_MAX = 15.0
+TRIES_MAX = 3
+REPLY_BYTES_MAX = 65_536
+
+COSIGNED_SIZE = """
+    SELECT coalesce(max(c.size), 0) FROM ledger.cosignatures s JOIN ledger.checkpoints c USING (ledger_id, checkpoint)
+     WHERE s.ledger_id = $1 AND s.witness = $2 AND c.log = $3
+"""
+ADD_COSIGNATURE = """
+    INSERT INTO ledger.cosignatures (ledger_id, checkpoint, witness, line, cosigned_at) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT DO NOTHING
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Publishes checkpoints in the background; of each ledger one at a time, the newest next."""
+
+    def __init__(self, dsn: str, settings: Settings) -> None:
+        self._dsn = dsn
+        self._witnesses = settings.witness_addresses()
+        self._anchors = settings.anchor_addresses()
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._next: dict[int, tuple[Ledger, Signed]] = {}
+
+    def publish(self, ledger: Ledger, signed: Signed) -> None:
+        """Hand out a checkpoint, now or after the one that is on its way."""
+        if not self._witnesses and not self._anchors:
+            return
+        self._next[ledger.ledger_id] = (ledger, signed)
+        if ledger.ledger_id not in self._running:
+            task = asyncio.create_task(self._publish_all(ledger.ledger_id))
+            self._running[ledger.ledger_id] = task
+            task.add_done_callback(lambda _: self._running.pop(ledger.ledger_id, None))
+
+    async def close(self) -> None:
+        """Break off what is on its way."""
+        for task in list(self._running.values()):
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _publish_all(self, ledger_id: int) -> None:
+        while ledger_id in self._next:
+            ledger, signed = self._next.pop(ledger_id)
+            try:
+                await hand_out(self._dsn, ledger, signed, self._witnesses, self._anchors)
+            except Exception as error:
+                _log.warning("checkpoint %s of %s: %s", signed.checkpoint, ledger.name, type(error).__name__)
+
+
+async def hand_out(
+    dsn: str, ledger: Ledger, signed: Signed, witnesses: list[WitnessAddress], anchors: list[str]
+) -> dict[str, str]:
+    """Hand a checkpoint to all places at once; say of each what became of it, "done" or why not."""
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS_MAX)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        work = {witness.key.name: _ask_witness(session, dsn, ledger, signed, witness) for witness in witnesses}
+        work |= {anchor: _anchor(session, ledger, signed, anchor) for anchor in anchors}
+        results = await asyncio.gather(*work.values(), return_exceptions=True)
+    told = {}
+    for place, result in zip(work, results, strict=True):
+        if isinstance(result, asyncio.CancelledError):
+            raise result
+        told[place] = "done"
+        if isinstance(result, BaseException):
+            told[place] = str(result) if isinstance(result, NoteWrong) else type(result).__name__
+            _log.warning("checkpoint %s of %s to %s: %s", signed.checkpoint, ledger.name, place, told[place])
+    return told
+
+
+async def _ask_witness(
+    session: aiohttp.ClientSession, dsn: str, ledger: Ledger, signed: Signed, witness: WitnessAddress
+) -> None:
+    """Have a witness cosign, and keep the cosignature. Raises NoteWrong if it does not, or wrongly."""
+    connection = await connect(dsn)
+    try:
+        old = await connection.fetchval(COSIGNED_SIZE, ledger.ledger_id, witness.key.name, signed.log)
+        for _ in range(TRIES_MAX):
+            if old > signed.size:
+                raise NoteWrong(f"it has cosigned {old} events, and this ledger has {signed.size}: an old copy?")
+            proof = await tiles.consistency(connection, ledger.ledger_id, old, signed.size)
+            body = Request(old, proof, signed.note).write()
+            async with session.post(f"{witness.url}/add-checkpoint", data=body) as response:
+                text = (await response.content.read(REPLY_BYTES_MAX)).decode("utf-8", "replace")
+                if response.status == 200:
+                    await _keep(connection, ledger, signed, witness, text)
+                    return
+                if response.status != 409 or response.content_type != "text/x.tlog.size":
+                    raise NoteWrong(f"it answers {response.status}")
+                told = read_size(text.strip())
+                if told == old:
+                    raise NoteWrong(f"it has cosigned other {old} events")
+                old = told
+        raise NoteWrong("others ask it about this log all the time")
+    finally:
+        await connection.close(timeout=5)
+
+
+async def _keep(connection: Connection, ledger: Ledger, signed: Signed, witness: WitnessAddress, lines: str) -> None:
+    text = read_note(signed.note).text
+    signatures = [one for one in read_signatures(lines) if witness.key.made(one)]
+    verify(Note(text, signatures), [witness.key])
+    at = clock.now()
+    if witness.key.kind == COSIGNATURE:
+        at = datetime.fromtimestamp(cosigned_at(signatures[0]), UTC)
+    key = (ledger.ledger_id, signed.checkpoint, witness.key.name)
+    await connection.execute(ADD_COSIGNATURE, *key, signatures[0].line(), at)
+
+
+async def _anchor(session: aiohttp.ClientSession, ledger: Ledger, signed: Signed, anchor: str) -> None:
+    """Leave a checkpoint in a file, behind those before it and an empty line, or POST it. Raises NoteWrong."""
+    if not anchor.startswith(("http://", "https://")):
+        await asyncio.to_thread(durable_files.append, Path(anchor), signed.note + b"\n")
+        return
+    headers = {"Content-Type": "text/plain; charset=utf-8", "Loyalty-Ledger": ledger.name}
+    async with session.post(anchor, data=signed.note, headers=headers) as response:
+        if response.status >= 300:
+            raise NoteWrong(f"it answers {response.status}")

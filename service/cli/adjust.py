@@ -1,0 +1,150 @@
+"""loyalty adjust: change a balance by hand, adopt what the vendor claims, or take an adjustment back."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from ledger import clock
+from ledger.database import Connection
+from ledger.errors import RequestInvalid
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from ledger.vendors.fields import as_points
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from service.api.requests import Reader, Times
+from service.cli.console import AsJson, Data, InLedger, Yes, confirm, note, show, show_json
+from service.environment import Place, ask
+from service.formatting import plain
+from service.operations.adjust import Words, adjust, reverse
+from service.queries.accounts import find_account, known_view, shown_account
+
+MADE = "SELECT points FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment = $3"
+DRIFT = "SELECT drift FROM accounts WHERE ledger_id = $1 AND account_id = $2"
+
+
+class Wanted(NamedTuple):
+    """What is asked for: `points` None adopts the vendor's claim, unless an adjustment is taken back."""
+
+    points: Decimal | None
+    take_back: str | None
+    adjustment: str | None
+    expires_on: date | None
+    allow_debt: bool
+    dry_run: bool
+    yes: bool
+
+
+def adjust_account(
+    ledger: InLedger,
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id, whole or bare.", show_default=False)],
+    author: Annotated[str, typer.Option(help="Who asks for it; sealed.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; sealed.", show_default=False)],
+    points: Annotated[str | None, typer.Option(help="Add so many, or take -12.5 away.", show_default=False)] = None,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take the vendor's claim for true.")] = False,
+    take_back: Annotated[str | None, typer.Option("--reverse", help="Take this adjustment back.")] = None,
+    adjustment: Annotated[str | None, typer.Option("--id", help="It is made once under this id.")] = None,
+    expires_on: Annotated[str | None, typer.Option(help="The last day of points added, 2026-12-31.")] = None,
+    allow_debt: Annotated[bool, typer.Option("--allow-debt", help="Take away more than is available.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the balance before and after.")] = False,
+    yes: Yes = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a balance by an event of ours: --points, --adopt, or --reverse ADJUSTMENT.
+
+    Shows the balance before and after, and asks on a terminal. The event stays in the ledger for ever; --reverse takes
+    its effect back.
+    """
+    if (points is not None) + adopt + (take_back is not None) != 1:
+        raise typer.BadParameter("one of --points, --adopt and --reverse")
+    words = Words("operator", author, reason)
+    last_day = None if expires_on is None else _day(expires_on)
+    wanted = Wanted(
+        None if points is None else _points(points), take_back, adjustment, last_day, allow_debt, dry_run, yes
+    )
+
+    async def work(place: Place, connection: Connection) -> dict[str, Any]:
+        found = await registry.find_ledger(connection, ledger)
+        await generations.ensure_live(connection)
+        await catch_up(connection, found.ledger_id)
+        read = Reader(connection, found, "operator", Vault(place.master_key).mask(found.ledger_id))
+        return await _adjust(read, Vault(place.master_key), account, wanted, words)
+
+    done = ask(data, work)
+    figures = {name: plain(done[name]) for name in ("points", "before", "after")}
+    if as_json:
+        show_json({**done, **figures})
+        return
+    balances = "{account}: {points}; {before} before, {after} after".format_map(done | figures)
+    if dry_run:
+        show(f"{balances}. Dry run: nothing is changed.")
+    else:
+        again = " It had been made before." if done["outcome"] == "duplicate" else ""
+        show(f"{balances}; adjustment {done['adjustment']} at position {done['position']}.{again}")
+
+
+async def _adjust(read: Reader, vault: Vault, name: str, wanted: Wanted, words: Words) -> dict[str, Any]:
+    """Show the change, ask, and make it; return what was done, with the balance before and after."""
+    connection, ledger = read.connection, read.ledger
+    account_id = (await find_account(read, name))["account_id"]
+    words.check()
+    before = await _available(read, account_id)
+    change = await _change(read, account_id, wanted)
+    if change is not None:
+        after = before + change
+        if after < 0 and change < 0 and not wanted.allow_debt:
+            raise RequestInvalid(
+                f"{plain(before)} points are available, so taking {plain(-change)} away leaves a debt of "
+                f"{plain(-after)}; --allow-debt does it"
+            )
+        if wanted.dry_run:
+            return {"account": account_id, "points": change, "before": before, "after": after, "dry_run": True}
+        note(f"{account_id}: {plain(before)} before, {plain(after)} after.")
+        confirm(f"Change it by {plain(change)}?", yes=wanted.yes)
+    elif wanted.dry_run:
+        raise RequestInvalid("an adjustment of this id was made before, or there is none to take back")
+    if wanted.take_back is not None:
+        done = await reverse(connection, vault, ledger, account_id, wanted.take_back, words)
+    else:
+        done = await adjust(
+            connection, vault, ledger, account_id, wanted.points, words,
+            adjustment=wanted.adjustment, expires_on=wanted.expires_on,
+        )  # fmt: skip
+    await catch_up(connection, ledger.ledger_id)
+    return {**done._asdict(), "before": before, "after": await _available(read, account_id)}
+
+
+async def _change(read: Reader, account_id: str, wanted: Wanted) -> Decimal | None:
+    """Return by how much the balance would change; None if what is asked for was made before, or cannot be made."""
+    connection, ledger_id = read.connection, read.ledger.ledger_id
+    made = await connection.fetchval(MADE, ledger_id, account_id, wanted.take_back or wanted.adjustment)
+    if wanted.take_back is not None:
+        return None if made is None else -made
+    if made is not None:
+        return None
+    drift = await connection.fetchval(DRIFT, ledger_id, account_id) if wanted.points is None else None
+    return wanted.points if wanted.points is not None else drift
+
+
+async def _available(read: Reader, account_id: str) -> Decimal:
+    """Return what is available now, lapses of today included; below zero it is a debt."""
+    view = await known_view(read, account_id, Times(clock.now(), None, False))
+    available: Decimal = shown_account(view)["available"]
+    return available
+
+
+def _points(text: str) -> Decimal:
+    try:
+        return as_points(text)
+    except ValueError as wrong:
+        raise RequestInvalid(f"points: {wrong}") from None
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise RequestInvalid("expires-on is a day, for example 2026-12-31") from None

@@ -1,0 +1,145 @@
+"""loyalty verify, attest, audit bundle: what an auditor is shown, and what shows it to ourselves."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from ledger.database import Connection
+from ledger.errors import RequestInvalid
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from ledger.transparency.kept_checkpoints import read_kept
+from projections.engine import generations
+from service.audit.attestation import Attestation, attest
+from service.audit.bundle import Scope, Written, write_bundle
+from service.audit.verify_ledger import Finding, verify_ledger
+from service.cli.console import OUT, AsJson, Data, InLedger, note, show, show_json
+from service.cli.exit_codes import FOUND
+from service.cli.plan import verify_projections
+from service.environment import Place, ask
+
+audit = typer.Typer(help="Audits: what an auditor takes away.", no_args_is_help=True)
+
+Older = Annotated[
+    Path | None,
+    typer.Option(
+        "--older", help="What was kept: a checkpoint, an e-mail, an anchor's file.", exists=True, dir_okay=False
+    ),
+]
+
+
+def verify_ledgers(
+    ledger: Annotated[str | None, typer.Option("--ledger", help="This ledger only.")] = None,
+    older: Older = None,
+    replay: Annotated[
+        bool, typer.Option(help="Derive what was attested last again, from the events up to it.")
+    ] = False,
+    projections: Annotated[bool, typer.Option("--projections", help="Check rows and facts instead.")] = False,
+    sample: Annotated[int | None, typer.Option(min=1, help="With it: subjects of each kind, and events.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="With it: every subject and every event.")] = False,
+    seed: Annotated[int, typer.Option(help="With it: which sample is taken.")] = 0,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify ledgers against what was signed, sealed and attested; with --projections, rows against facts and events.
+
+    Changes nothing. Ends with 1 if anything does not hold.
+    """
+    if projections:
+        verify_projections(sample=sample, everything=everything, seed=seed, ledger=ledger, data=data, as_json=as_json)
+        return
+    if older is not None and ledger is None:
+        raise typer.BadParameter("it is needed with --older", param_hint="--ledger")
+
+    async def work(place: Place, connection: Connection) -> dict[str, list[Finding]]:
+        await generations.ensure_live(connection)
+        kept = None if older is None else older.read_bytes()
+        found = await registry.all_ledgers(connection) if ledger is None else []
+        chosen = found if ledger is None else [await registry.find_ledger(connection, ledger)]
+        return {
+            one.name: await verify_ledger(
+                connection, place.dsn, one, place.signer, master_key=place.master_key, older=kept, replay=replay
+            )
+            for one in chosen
+        }
+
+    found = ask(data, work)
+    verified = all(finding.holds for findings in found.values() for finding in findings)
+    if as_json:
+        ledgers = {name: [finding._asdict() for finding in findings] for name, findings in found.items()}
+        show_json({"verified": verified, "ledgers": ledgers})
+    else:
+        for name, findings in found.items():
+            show(f"{name}:")
+            for finding in findings:
+                mark = ("  ok    ", "green") if finding.holds else ("  WRONG ", "bold red")
+                OUT.print(Text.assemble(mark, f"{finding.check}: {finding.says}"), soft_wrap=True)
+    if not verified:
+        raise typer.Exit(FOUND)
+
+
+def attest_views(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """Write into the ledger what its views come to: a digest of each table, all postings added up, by which rules."""
+
+    async def work(place: Place, connection: Connection) -> Attestation:
+        chosen = await registry.find_ledger(connection, ledger)
+        return await attest(connection, Vault(place.master_key), chosen)
+
+    attested = ask(data, work)
+    if as_json:
+        show_json(attested._asdict())
+    else:
+        show(f"Attested {len(attested.digests)} tables as of position {attested.position}, at {attested.stands_at}.")
+
+
+@audit.command("bundle")
+def make_bundle(
+    ledger: InLedger,
+    output: Annotated[Path, typer.Option("--output", help="The file to write.", dir_okay=False, show_default=False)],
+    customer: Annotated[str | None, typer.Option("--customer", help="What tells of source:org:id only.")] = None,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="Positions from here, with --to.")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="Up to here, included.")] = None,
+    older: Older = None,
+    attested: Annotated[bool, typer.Option("--attest", help="Attest the views first.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write all that an auditor needs into one file: `loyalty-verify` checks it without us. Signs a checkpoint.
+
+    With --customer or --from and --to it holds a part, each event with a proof; --older, a checkpoint that the auditor
+    kept, then adds the proof that nothing before it was changed. Nothing personal is in it.
+    """
+    if (first is None) != (last is None) or (customer is not None and first is not None):
+        raise typer.BadParameter("either --customer, or both --from and --to")
+    scope = Scope(customer, None if first is None or last is None else (first, last))
+
+    async def work(place: Place, connection: Connection) -> Written:
+        await generations.ensure_live(connection)
+        chosen = await registry.find_ledger(connection, ledger)
+        kept = None if older is None else read_kept(older.read_bytes())
+        if attested:
+            await attest(connection, Vault(place.master_key), chosen)
+        made = output.with_name(f"{output.name}.part")  # so that what was cut off is never taken for a bundle
+        try:
+            with made.open("xb") as file:
+                written = await write_bundle(place.dsn, place.signer, chosen, file, scope, kept)
+                file.flush()
+                os.fsync(file.fileno())
+            made.replace(output)
+        except FileExistsError:
+            raise RequestInvalid(f"{made} is there already: another command writes it, or was cut off") from None
+        except BaseException:
+            made.unlink(missing_ok=True)
+            raise
+        return written
+
+    written = ask(data, work)
+    told: dict[str, Any] = {"file": str(output), "bytes": output.stat().st_size, **written._asdict()}
+    if as_json:
+        show_json(told)
+    else:
+        show(f"Wrote {output}: {written.events:,} events of a tree of {written.size:,}, {told['bytes']:,} bytes.")
+        note("Check it with `loyalty-verify`, on any machine: verify/README.md.")

@@ -1,0 +1,101 @@
+"""loyalty demo: see it work in a minute."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+import uvloop
+
+from ledger.database import connect
+from service.cli import demo
+from service.cli.console import AsJson, note, show, show_json, show_table
+from service.cli.demo import QUESTIONS, Demo, Sent, Summary
+from service.cli.serve import warn
+from service.environment import Place, open_place, settings_of
+from service.server import run
+
+
+def show_demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the summary.")] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0 takes a free one; else LOYALTY_PORT, else 8080.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data folder; else LOYALTY_DATA, else ./data.", show_default=False, file_okay=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start the service with an embedded PostgreSQL, send it every sample, show what became of them, go on serving.
+
+    What it makes stays in the data folder. DATABASE_URL is not used.
+    """
+    settings = settings_of(data if data is not None else settings_of(None).data)
+    note(f"Starting PostgreSQL in {settings.data.resolve()}")
+    with open_place(settings, may_make=True) as place:
+        uvloop.run(_demonstrate(place, settings.port if port is None else port, once=once, as_json=as_json))
+
+
+async def _demonstrate(place: Place, port: int, *, once: bool, as_json: bool) -> None:
+    await place.prepare()
+    await run.check_setup(place)
+    await warn(place, sealing=False)
+    async with place.connection() as connection:
+        made = await demo.prepare(place, connection)
+    async with demo.listening_somewhere(place, port) as url:
+        if port and urlsplit(url).port != port:
+            note(f"Another program listens on port {port}, so this takes a free one.")
+        note(f"Sending every sample to {url}")
+        sent = await demo.send(url, made)
+        live = await connect(place.dsn)
+        try:
+            summary = await demo.sum_up(live, made.ledger, sent)
+        finally:
+            await live.close()
+        if as_json:
+            _show_as_json(sent, summary, None if once else url, made)
+        else:
+            _show_summary(sent, summary)
+            if once:
+                show("\nTo ask it yourself, run it without --once, or `loyalty serve`.")
+            else:
+                _show_questions(url, made)
+        if not once:
+            stop = run.stop_asked()
+            (note if as_json else show)("Serving until Ctrl-C.")
+            await stop.wait()
+
+
+def _show_summary(sent: Sequence[Sent], summary: Summary) -> None:
+    counts = {
+        "samples sent": [one.samples for one in sent],
+        "events appended": [one.outcomes["appended"] for one in sent],
+        "duplicates": [one.outcomes["duplicate"] for one in sent],
+        "conflicts": [one.outcomes["conflict"] for one in sent],
+        "recognised": [len(one.positions) - summary.unread[one.source].total() for one in sent],
+        "unrecognised": [summary.unread[one.source]["unrecognised"] for one in sent],
+        "quarantined": [summary.unread[one.source]["quarantined"] for one in sent],
+    }
+    rows = [(name, *numbers, sum(numbers)) for name, numbers in counts.items()]
+    show_table(("", *(one.source for one in sent), "all"), rows, title="What was sent")
+    show_table(("projection", "holds"), summary.subjects.items(), title="What it came to")
+    if summary.parked:
+        show(f"{summary.parked} subjects are parked: see /v1/reconciliation/parked")
+
+
+def _show_as_json(sent: Sequence[Sent], summary: Summary, url: str | None, made: Demo) -> None:
+    sources = {
+        one.source: {"samples": one.samples, **dict(one.outcomes), **dict(summary.unread[one.source])} for one in sent
+    }
+    service = {} if url is None else {"url": url, "key": made.key}
+    show_json({"sources": sources, "projections": dict(summary.subjects), "parked": summary.parked, **service})
+    sys.stdout.flush()
+
+
+def _show_questions(url: str, made: Demo) -> None:
+    show(f"\nURL  {url}\nkey  {made.key}\n\nTry:")
+    for question in QUESTIONS:
+        show(f"  curl -s -H 'Authorization: Bearer {made.key}' '{url}{question}'")

@@ -1,0 +1,218 @@
+"""loyalty explain: why an account, a lot, a tier, a coupon, an order item is what it is, in words for people."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from ledger.database import Connection
+from ledger.errors import NotFound, RequestInvalid
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from projections.accounts import ACCOUNTS
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from projections.registry import PROJECTIONS
+from service.api.explain_steps import STEPS_MAX
+from service.api.requests import Reader, Times, candidates, only, resolved
+from service.api.subjects import explained_subject, rows_of_customer
+from service.cli.console import AsJson, Data, InLedger, show, show_json
+from service.environment import Place, ask
+from service.formatting import encode, plain
+from service.operations.erase import is_known
+from service.queries.accounts import is_account
+from service.queries.explain_account import explained_account
+
+OPERATOR = "operator"
+EXPLAINABLE_MAX = 100  # of each kind
+PATHS = {projection.path: projection for projection in PROJECTIONS if projection.path}
+
+At = Annotated[str | None, typer.Option("--at", help="When it happened: a time with a zone; now by default.")]
+AsOfPosition = Annotated[int | None, typer.Option(help="As known at this position; all by default.")]
+KnownAt = Annotated[str | None, typer.Option("--known-at", help="As known at this time, instead of a position.")]
+
+
+def explain(
+    ref: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF",
+            help="As in the HTTP interface, such as accounts/ID, accounts/ID/lots/LOT, coupons/ID; or an ID alone.",
+            show_default=False,
+        ),
+    ],
+    ledger: InLedger,
+    at: At = None,
+    as_of_position: AsOfPosition = None,
+    known_at: KnownAt = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why something is what it is: every fact in order, the rule it was folded by, and the state after it."""
+    given = {"at": at, "as_of_position": as_of_position, "known_at": known_at}
+    query = {name: str(value) for name, value in given.items() if value is not None}
+
+    async def work(place: Place, connection: Connection) -> dict[str, Any]:
+        found = await registry.find_ledger(connection, ledger)
+        await generations.ensure_live(connection)
+        await catch_up(connection, found.ledger_id)
+        read = Reader(connection, found, OPERATOR, Vault(place.master_key).mask(found.ledger_id))
+        return await explained(read, ref, await resolved(read, query))
+
+    answer = ask(data, work)
+    if as_json:
+        show_json(orjson.loads(encode(answer)))
+    else:
+        for line in told(answer):
+            show(line)
+
+
+async def explained(read: Reader, ref: str, times: Times) -> dict[str, Any]:
+    """Find what a ref names and explain it. Raises SubjectUnknown, or RequestInvalid where it stands for several."""
+    path, _, name = ref.partition("/")
+    page = (0, STEPS_MAX)
+    if path == "accounts":
+        account, _, lot = name.partition("/lots/")
+        return await explained_account(read, account, times, page, lot or None)
+    if path in PATHS:
+        return await explained_subject(read, PATHS[path], await candidates(read, name), name, times, page)
+    if path == "customers" and name:
+        return await explainable(read, name)
+    found: dict[str, dict[str, Any]] = {}
+    for kind in ("accounts", *PATHS):
+        if kind == "accounts" and not await is_account(read, ref.partition("/lots/")[0]):
+            continue  # a holder alone is a customer, of whom more can be explained
+        try:
+            found[kind] = await explained(read, f"{kind}/{ref}", times)
+        except NotFound:
+            continue
+    if len(found) > 1:
+        raise RequestInvalid(f"{ref} stands for several: {', '.join(f'{kind}/{ref}' for kind in found)}")
+    if not found:
+        return await explainable(read, ref)
+    return found.popitem()[1]
+
+
+async def explainable(read: Reader, name: str) -> dict[str, Any]:
+    """List what can be explained of a customer, as refs. Raises SubjectUnknown if nothing was told of one."""
+    found: dict[str, list[str]] = {}
+    for customer in await candidates(read, name):
+        refs = []
+        for projection in PROJECTIONS:
+            path = "accounts" if projection is ACCOUNTS else projection.path
+            if path and projection.customers:
+                rows = await rows_of_customer(read, projection, customer)
+                refs += [f"{path}/{row.get('account_id', row['id'])}" for row in rows[:EXPLAINABLE_MAX]]
+        if refs or await is_known(read.connection, read.ledger, customer):
+            found[customer] = refs
+    customer = only(list(found), name)
+    return {"customer": customer, "explainable": found[customer]}
+
+
+def told(answer: Mapping[str, Any]) -> Iterator[str]:
+    """Word an explanation, line by line."""
+    if "explainable" in answer:
+        yield f"Customer {answer['customer']}. " + (
+            "A customer as a whole is not explained; these are:" if answer["explainable"] else "Nothing to explain."
+        )
+        yield from (f"    loyalty explain {ref}" for ref in answer["explainable"])
+        return
+    yield from _head(answer)
+    for step in answer["steps"]:
+        yield ""
+        yield _cause(step)
+        if "stuck" in step:
+            yield f"    cannot be folded, so all after it waits: {step['stuck']}"
+            continue
+        yield f"    {step['rule']['says']}"
+        yield from _line(step) if "postings" in step else _row(step)
+    if answer["next_step"] is not None:
+        yield ""
+        yield f"There is more than {STEPS_MAX:,} steps; the HTTP interface pages through all of them."
+
+
+def _head(answer: Mapping[str, Any]) -> Iterator[str]:
+    if "lot" in answer:
+        lot = answer["lot"]
+        lapses = f"lapses after {lot['expires_on']}" if lot["expires_on"] else "never lapses"
+        left = f"{_said(lot['remaining'])} of {_said(lot['points'])} points left"
+        yield f"Lot {lot['id']}: {left}; {lapses}; {lot['state']}."
+    elif "account" in answer:
+        account = answer["account"]
+        available = f"{_said(account['available'])} {account['unit']} available"
+        yield f"Account {account['id']} at {_said(account['at'])}: {available}."
+        claimed = account["claimed"]
+        if claimed is not None:
+            yield f"The source last claimed {_said(claimed)}; drift {_said(account['drift'])}."
+    else:
+        state = {name: value for name, value in answer.items() if not isinstance(value, list | dict)}
+        del state["id"], state["next_step"]
+        yield f"{answer['id']}: {_fields(state)}"
+
+
+def _cause(step: Mapping[str, Any]) -> str:
+    event = step.get("event")
+    when = _said(step["occurred_at"])
+    if step.get("untimed"):
+        when = f"(time not given; received {_said(event['recorded_at'] if event else step['occurred_at'])})"
+    what = f"{when}  {step.get('kind') or step['fact']}"
+    return f"{what}, told at position {event['position']} by {event['source']} {event['kind']}" if event else what
+
+
+def _line(step: Mapping[str, Any]) -> Iterator[str]:
+    """Word what a line did to the balance: first what it brought to light, then what it did with it."""
+    claimed = "" if step["claimed"] is None else f"; claimed {_said(step['claimed'])}, drift {_said(step['drift'])}"
+    points, unseen = step["points"], _moved(step, "unseen", "available")
+    expired = _moved(step, "lapsed", "expired")
+    if unseen:
+        before = step["balance"] - points
+        yield f"    {_signed(unseen)} that no event had told before makes {_said(before + unseen)}"
+        points -= unseen
+    if expired:
+        yield f"    {_said(expired)} of them had lapsed here already, which changes no balance now"
+    yield f"    {_signed(points)} makes {_said(step['balance'])}{claimed}"
+    for lot in step["lots"]:
+        lapses = f"lapses after {lot['expires_on']}" if lot["expires_on"] else "without a day"
+        left = f"{_said(lot['remaining'])} of {_said(lot['points'])} left"
+        yield f"    lot {lot['id']} ({lot['origin']}, {lapses}): {_changes(step, lot)}, {left}"
+
+
+def _moved(step: Mapping[str, Any], source: str, target: str) -> Decimal:
+    """Sum what a step moved from one class to another by lots."""
+    return sum((one[2] for one in step["postings"] if one[0] == source and one[1] == target and one[3]), Decimal(0))
+
+
+def _changes(step: Mapping[str, Any], lot: Mapping[str, Any]) -> str:
+    """Word what became of a lot in a step: what came into it and what went out, apart."""
+    postings = [one for one in step["postings"] if one[3] == lot["id"]]
+    came = sum((one[2] for one in postings if one[1] == "available"), Decimal(0))
+    went = sum((one[2] for one in postings if one[0] == "available"), Decimal(0))
+    expired = sum((one[2] for one in postings if one[:2] == ["lapsed", "expired"]), Decimal(0))
+    if came and went:
+        return f"{_signed(came)} -{_said(went)}"
+    return f"{_said(expired)} expired" if expired and not lot["change"] else _signed(lot["change"])
+
+
+def _row(step: Mapping[str, Any]) -> Iterator[str]:
+    for name, change in step["changed"].items():
+        before = "" if change["before"] is None else f" (was {_said(change['before'])})"
+        yield f"    {name}: {_said(change['after'])}{before}"
+
+
+def _fields(state: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_said(value)}" for name, value in state.items() if value is not None)
+
+
+def _signed(points: Decimal) -> str:
+    return f"+{plain(points)}" if points >= 0 else plain(points)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%SZ")
+    return str(value)

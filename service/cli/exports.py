@@ -1,0 +1,109 @@
+"""loyalty export, and `loyalty import --exported`: a whole ledger out, and an equal one back in."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.database import Connection
+from ledger.errors import ExportWrong
+from ledger.privacy.encryption import MasterKey
+from ledger.store import registry
+from ledger.transparency.checkpoints import write_hash
+from ledger.transparency.kept_checkpoints import read_kept
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from service.cli.console import AsJson, Data, InLedger, note, progress_bar, show, show_json
+from service.environment import Place, ask
+from service.importing.deliveries import is_damage, open_file
+from service.importing.exported_ledger import Restored, compare, restore, write_export, written
+
+
+def export_ledger(
+    ledger: InLedger,
+    output: Annotated[
+        Path, typer.Option(help="Where to; .gz and .zst are packed; - is standard output.", show_default=False)
+    ] = Path("-"),
+    with_keys: Annotated[
+        bool, typer.Option("--with-keys", help="Persons' keys too, wrapped by the master key, which is not written.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a ledger as lines of JSON, from which `loyalty import --exported` makes an equal one, hash for hash.
+
+    Personal values are written sealed. Without --with-keys nobody can ever open them from this file.
+    """
+
+    if as_json and str(output) == "-":
+        raise typer.BadParameter(
+            "it needs --output FILE: the export itself goes to standard output", param_hint="--json"
+        )
+
+    async def work(place: Place, connection: Connection) -> int:
+        found = await registry.find_ledger(connection, ledger)
+        with progress_bar() as progress, written(output) as file:
+            task = progress.add_task("", total=None)
+
+            def tell(lines: int, _of: int) -> None:
+                progress.update(task, description=f"{lines:,} lines")
+
+            return await write_export(connection, place.master_key, found, file, with_keys=with_keys, tell=tell)
+
+    lines = ask(data, work)
+    if as_json:
+        show_json({"ledger": ledger, "file": str(output), "lines": lines})
+    note(f"Wrote {lines:,} lines of the ledger {ledger}.")
+
+
+def import_exported(
+    file: Path,
+    ledger: str,
+    exporter_key: Path | None,
+    checkpoint: Path | None,
+    *,
+    advance: bool,
+    data: Path | None,
+    as_json: AsJson,
+) -> None:
+    """Make a ledger equal to an exported one, and compare it with a checkpoint that was kept.
+
+    Needs the database's owner, not the role of the service.
+    """
+    kept = None if checkpoint is None else read_kept(checkpoint.read_bytes())
+    exporter = MasterKey.from_text(exporter_key.read_text().strip()) if exporter_key else None
+
+    async def work(place: Place, connection: Connection) -> tuple[Restored, str | None]:
+        key = exporter or place.master_key
+        with progress_bar() as progress, ExitStack() as opened:
+            task = progress.add_task("", total=None)
+
+            def tell(done: int, of: int) -> None:
+                progress.update(task, completed=done, total=of, description=f"{done:,} events")
+
+            raw = opened.enter_context(file.open("rb"))
+            restored = await restore(connection, open_file(file, raw), ledger, key, place.master_key, tell)
+            if advance:
+                await generations.ensure_live(connection)
+                await catch_up(connection, restored.ledger.ledger_id)
+        return restored, None if kept is None else await compare(connection, restored, kept)
+
+    try:
+        restored, compared = ask(data, work, may_make=True)
+    except Exception as error:
+        if is_damage(error):
+            raise ExportWrong("it is damaged or breaks off") from error
+        raise
+    root, written = restored.root.hex(), write_hash(restored.root)
+    if as_json:
+        told = {"ledger": restored.ledger.name, "events": restored.events, "root": root, "root_base64": written}
+        show_json({**told, "checkpoint": compared})
+    else:
+        show(f"The ledger {restored.ledger.name} holds the {restored.events:,} events of the export, hash for hash.")
+        show(f"The root over these {restored.events:,} events is {root}, in a checkpoint written {written}.")
+        show(
+            f"Compared: {compared}."
+            if compared
+            else "Nothing was compared with it: --checkpoint FILE takes a checkpoint of this ledger that was kept."
+        )

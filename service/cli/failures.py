@@ -1,0 +1,45 @@
+"""What went wrong, as one sentence for a person, and how the command ends. Loaded only if something goes wrong."""
+
+import asyncpg
+from pydantic import ValidationError
+
+from ledger.errors import ExportWrong, FileDamaged, KeyWrong, LedgerError, NoteWrong, NotPromoted, Refused, Unsealable
+from service.cli.exit_codes import FOUND, NOT_ASKED, USAGE
+
+FOUND_ERRORS = (FileDamaged, NotPromoted, ExportWrong, NoteWrong, Unsealable)
+USAGE_ERRORS = (Refused, KeyWrong)
+WRONG_PATHS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+
+def explain(error: Exception) -> str | None:
+    """Say in a sentence what went wrong; None for what we did not foresee, which deserves its traceback."""
+    match error:
+        case LedgerError():
+            return str(error)
+        case ValidationError():  # only settings are validated outside of a ledger
+            wrong = (f"{_variable(part['loc'])}: {part['msg']}" for part in error.errors(include_input=False))
+            return f"The settings are wrong: {'; '.join(wrong)}"
+        case asyncpg.PostgresError():  # its details may quote rows
+            return f"The database refuses: {error.message or type(error).__name__}"
+        case asyncpg.InterfaceError():
+            return f"The database cannot be asked: {error}"
+        case TimeoutError():
+            return "The database or the network did not answer in time"
+        case OSError():
+            named = f": {error.filename}" if error.filename is not None else ""
+            return f"{error.strerror or str(error) or type(error).__name__}{named}"
+    return None
+
+
+def code_of(error: Exception) -> int:
+    """Return the exit code for an error: what was found is told from what is refused, and from what cannot be asked."""
+    if isinstance(error, FOUND_ERRORS):
+        return FOUND
+    if isinstance(error, USAGE_ERRORS) or (isinstance(error, WRONG_PATHS) and error.filename is not None):
+        return USAGE
+    return NOT_ASKED
+
+
+def _variable(location: tuple[str | int, ...]) -> str:
+    name = "_".join(str(part) for part in location).upper()
+    return name if name == "DATABASE_URL" else f"LOYALTY_{name}"

@@ -1,0 +1,278 @@
+"""loyalty import: history in, from files of deliveries."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, NamedTuple
+
+import typer
+import uvloop
+from rich.progress import Progress
+
+from ledger.errors import FileDamaged
+from ledger.intake.identify import UNKNOWN
+from ledger.parsing import BODY_BYTES_MAX
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from ledger.store.registry import InboundConnection
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from service.cli.console import AsJson, Data, note, progress_bar, show_json, show_table
+from service.cli.exit_codes import FOUND
+from service.cli.exports import import_exported
+from service.environment import Place, open_place, settings_of
+from service.gc_tuning import keep_what_is_loaded
+from service.importing import worker_pool
+from service.importing.deliveries import LINES_NAMED_MAX, Summary, import_lines, is_damage, open_file
+from service.importing.preview import preview
+from service.importing.split import Deliveries, Line
+
+LARGE_BYTES = 32 * 1024 * 1024  # to start processes takes longer than to import what is smaller
+UNKNOWN_SAID = "of no known kind: stored, but not interpreted until this software reads them"
+
+Lines = Iterator[Line]
+Tell = Callable[[Summary], None]
+
+
+class Options(NamedTuple):
+    """How a file is imported."""
+
+    mending: bool
+    quarantine: bool
+    dry_run: bool
+    workers: int | None
+
+
+def import_file(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="NDJSON, documents over several lines or an array; also .gz or .zst; - is standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    connection_id: Annotated[
+        str | None, typer.Option("--connection", help="As if it came in here.", show_default=False)
+    ] = None,
+    exported: Annotated[
+        Path | None,
+        typer.Option(help="Instead: what `loyalty export` wrote.", show_default=False),
+    ] = None,
+    ledger: Annotated[str | None, typer.Option(help="The ledger that --exported makes.", show_default=False)] = None,
+    exporter_key: Annotated[
+        Path | None, typer.Option(help="Its master key, where ours is another: a file as master.key.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="With --exported: a checkpoint that was kept, to compare with.", exists=True, dir_okay=False),
+    ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Repair deliveries that are not JSON: trailing commas, markdown, a lost brace."),
+    ] = False,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Store deliveries that cannot be read, too, and quarantine them.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count kinds, unreadable deliveries and duplicates; store nothing.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Processes for a large file; without it, all cores if its size is known."),
+    ] = None,
+    advance: Annotated[bool, typer.Option(help="Bring the projections up to date afterwards.")] = True,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Append the deliveries of a file. Run it again if it broke off: what is stored already is not appended again.
+
+    Positions follow the file, and webhooks go on coming in between. Ends with 1 if a delivery cannot be read or is
+    longer than 1 MiB; all others are stored.
+
+    With --exported and --ledger, makes a ledger equal to an exported one: positions, entries and hashes.
+    """
+    if exported is not None:
+        if ledger is None or file is not None or connection_id is not None:
+            raise typer.BadParameter("--exported takes --ledger, and neither a file nor a connection")
+        if repair or quarantine or dry_run:
+            raise typer.BadParameter("--exported takes neither --repair nor --quarantine nor --dry-run")
+        import_exported(exported, ledger, exporter_key, checkpoint, advance=advance, data=data, as_json=as_json)
+        return
+    if file is None or connection_id is None:
+        raise typer.BadParameter("a file and --connection say what is imported, or --exported and --ledger")
+    options = Options(repair, quarantine, dry_run, workers)
+    summary, marks = _import_deliveries(file, connection_id, options, data, advance=advance and not dry_run)
+    _show_summary(summary, marks, options, as_json=as_json)
+    if summary.too_long or (summary.unreadable and not quarantine):
+        raise typer.Exit(FOUND)
+
+
+def _import_deliveries(
+    file: Path, connection_id: str, options: Options, data: Path | None, *, advance: bool
+) -> tuple[Summary, int]:
+    """Import a file; return what became of it, and how many byte order marks were skipped."""
+    with open_place(settings_of(data)) as place, progress_bar() as progress, ExitStack() as opened:
+        inbound = uvloop.run(_find(place, connection_id))
+        raw, size = _open(file, opened)
+        deliveries = Deliveries(open_file(file, raw))
+        tell = Teller(progress, raw, size)
+        try:
+            summary = _import(place, inbound, deliveries, tell, options, size)
+            if advance:
+                progress.add_task("bringing the projections up to date", total=None)
+                uvloop.run(_catch_up(place, inbound))
+        except KeyboardInterrupt:
+            progress.stop()
+            note(_interrupted(tell.last, options))
+            raise
+        except Exception as error:
+            if is_damage(error):
+                done = "nothing is stored" if options.dry_run else "what came before is appended"
+                raise FileDamaged(f"{file}; {done}") from error
+            raise
+        return summary, deliveries.marks
+
+
+async def _find(place: Place, connection_id: str) -> InboundConnection:
+    async with place.connection() as connection:
+        return await registry.find_connection(connection, place.master_key, connection_id)
+
+
+class Teller:
+    """Shows how far a file has been imported, by its bytes where its size is known; remembers the last summary."""
+
+    def __init__(self, progress: Progress, raw: BinaryIO, size: int | None) -> None:
+        self.last = Summary()
+        self._progress, self._raw, self._size = progress, raw, size
+        self._task = progress.add_task("", total=size)
+
+    def __call__(self, summary: Summary) -> None:
+        self.last = summary
+        done = self._raw.tell() if self._size else None
+        self._progress.update(self._task, completed=done, description=f"{summary.lines:,} deliveries")
+
+
+def _interrupted(last: Summary, options: Options) -> str:
+    if options.dry_run:
+        return "Interrupted; a dry run stores nothing."
+    return (
+        f"Interrupted after {last.lines:,} deliveries: {last.appended:,} events are appended, {last.duplicates:,} were "
+        "stored before. Run the same command again to go on: what is stored is not appended again."
+    )
+
+
+def _import(
+    place: Place, inbound: InboundConnection, deliveries: Deliveries, tell: Tell, options: Options, size: int | None
+) -> Summary:
+    keep_what_is_loaded()
+    lines = iter(deliveries)
+    known_large = size is not None and size >= LARGE_BYTES
+    workers = options.workers or ((os.cpu_count() or 1) if known_large else 1)
+    if workers > 1 and not options.dry_run:
+        lines, is_large = _look_ahead(lines)
+        if is_large:
+            task = worker_pool.Task(place.dsn, place.master_key, inbound, options.mending, options.quarantine)
+            return worker_pool.import_by_workers(task, lines, tell, workers)
+    work = preview if options.dry_run else import_lines
+
+    async def alone() -> Summary:
+        async with place.connection() as connection:
+            return await work(
+                connection, Vault(place.master_key), inbound, lines, tell,
+                mending=options.mending, quarantine=options.quarantine,
+            )  # fmt: skip
+
+    return uvloop.run(alone())
+
+
+def _look_ahead(lines: Lines) -> tuple[Lines, bool]:
+    """Return all deliveries, and True if they are so many that it pays to start processes."""
+    held: list[Line] = []
+    size = 0
+    try:
+        for line in lines:
+            held.append(line)
+            size += len(line.body or b"")
+            if size >= LARGE_BYTES:
+                return chain(held, lines), True
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        return chain(held, _raising(error)), False
+    return iter(held), False
+
+
+def _raising(error: Exception) -> Lines:
+    raise error
+    yield
+
+
+async def _catch_up(place: Place, inbound: InboundConnection) -> None:
+    async with place.connection() as connection:
+        await generations.ensure_live(connection)
+        await catch_up(connection, inbound.ledger.ledger_id)
+
+
+def _open(file: Path, opened: ExitStack) -> tuple[BinaryIO, int | None]:
+    """Open a file, or standard input, whose size is not known."""
+    if str(file) == "-":
+        return sys.stdin.buffer, None
+    raw = opened.enter_context(file.open("rb"))
+    return raw, file.stat().st_size
+
+
+def _show_summary(summary: Summary, marks: int, options: Options, *, as_json: bool) -> None:
+    told: dict[str, Any] = {
+        "lines": summary.lines,
+        "appended": summary.appended,
+        "duplicates": summary.duplicates,
+        "conflicts": summary.conflicts,
+        "unreadable": summary.unreadable,
+        "too_long": summary.too_long,
+    }
+    places = summary.mended_places + Counter({"byte order mark": marks})
+    if as_json:
+        told |= {"kinds": dict(sorted(summary.kinds.items())), "unreadable_lines": summary.unreadable_lines}
+        if options.mending or marks:
+            told["repaired"] = {"lines": summary.mended_lines, "places": places}
+        if options.dry_run:
+            told["dry_run"] = True
+        show_json(told)
+    else:
+        if options.dry_run:
+            show_table(("kind", "events"), sorted(summary.kinds.items()))
+        show_table(tuple(told), [[*list(told.values())[:-1], len(summary.too_long)]])
+    _note_repairs(summary, places, options)
+    _note_unread(summary, options)
+    if options.dry_run:
+        note("Dry run: nothing is stored.")
+
+
+def _note_repairs(summary: Summary, places: Counter[str], options: Options) -> None:
+    listed = ", ".join(f"{rule} {count:,}" for rule, count in sorted(places.items()))
+    if options.mending:
+        note(f"Repaired: {summary.mended_lines:,}{listed and f' ({listed})'}. What is stored is the repaired text.")
+    elif places:
+        note(f"Skipped: {listed}.")
+
+
+def _note_unread(summary: Summary, options: Options) -> None:
+    if summary.unreadable:
+        fate = "quarantined" if options.quarantine else "not stored"
+        more = " and more" if summary.unreadable > len(summary.unreadable_lines) else ""
+        note(f"Not readable, and {fate}: {summary.unreadable:,}, at {_named(summary.unreadable_lines)}{more}.")
+        if not options.quarantine:
+            note("`--repair` repairs common damage; `--quarantine` stores what cannot be read.")
+    if summary.kinds[UNKNOWN]:
+        note(f"{summary.kinds[UNKNOWN]:,} events are {UNKNOWN_SAID}. Is it the right connection?")
+    if summary.too_long:
+        more = " and more" if len(summary.too_long) > LINES_NAMED_MAX else ""
+        note(f"Longer than {BODY_BYTES_MAX:,} bytes, and not stored: {_named(summary.too_long)}{more}.")
+
+
+def _named(numbers: Sequence[int]) -> str:
+    return f"line {', '.join(str(number) for number in numbers[:LINES_NAMED_MAX])}"

@@ -1,0 +1,300 @@
+"""loyalty trial-balance, liability, close, reopen, periods: what finance asks, and what it decides."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from ledger import clock
+from ledger.database import Connection
+from ledger.errors import RequestInvalid
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from ledger.store.registry import Ledger
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from projections.queries.roll_forward import NAMES
+from service.api.finance import asked, read_period
+from service.api.periods import PERIODS, shown_period
+from service.api.requests import Reader, resolved
+from service.cli.console import AsJson, Data, note, show, show_json, show_table
+from service.cli.exit_codes import FOUND
+from service.cli.explain import OPERATOR, AsOfPosition, At, KnownAt
+from service.environment import Place, ask
+from service.finance.export_formats import FORMATS, to_beancount, to_csv, to_ndjson
+from service.finance.liability import Liability, shown_row, trial_balance, unbalanced
+from service.finance.periods import close_period, liability, reopen_period
+from service.formatting import encode, plain
+from service.reconciliation.catalogue import LISTS, totals_of
+from service.reconciliation.lists import Totals
+
+LedgerName = Annotated[str | None, typer.Option("--ledger", help="The ledger's name; not needed if there is one only.")]
+PeriodName = Annotated[str, typer.Argument(metavar="PERIOD", help="A month, such as 2026-03.", show_default=False)]
+ABOUT = ("programme", "unit", "from", "to", "vintage")
+AFTER = ("closing", "value", "currency")
+AUTHOR_CHARACTERS_MAX = 100
+PERIODS_MAX = 10_000
+BEFORE_CLOSING = ("drift", "conflicts", "quarantine", "unrecognised", "parked")  # lists that a closing should look at
+
+ACCOUNTS = """
+    SELECT concat(split_part(account_id, ':', 1), ':', split_part(account_id, ':', 2), ':', programme) AS programme,
+           unit, count(*) AS accounts
+      FROM accounts WHERE ledger_id = $1 GROUP BY 1, 2
+"""
+
+
+def show_trial_balance(
+    ledger: LedgerName = None,
+    at: At = None,
+    as_of_position: AsOfPosition = None,
+    known_at: KnownAt = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sum every class of all accounts by programme and unit. Ends with 1 unless each sum is zero."""
+    query = _given(at=at, as_of_position=as_of_position, known_at=known_at)
+
+    async def work(_place: Place, connection: Connection) -> dict[str, Any]:
+        read = await _reader(connection, ledger)
+        times = await resolved(read, query)
+        balance = await trial_balance(connection, read.ledger.ledger_id, times.at, times.position)
+        sums = balance.sums()
+        wrong = balance.differing or await unbalanced(connection, read.ledger.ledger_id)
+        return {
+            "at": times.at,
+            "balanced": not any(one.sum for one in sums) and not wrong,
+            "accounts": balance.accounts,
+            "accounts_differing": balance.differing[:100],
+            "items": [{**one._asdict(), "sum": one.sum} for one in sums],
+        }
+
+    found = ask(data, work)
+    if as_json:
+        show_json(orjson.loads(encode(found)))
+    else:
+        rows = [
+            (item["programme"], item["unit"], name, plain(points))
+            for item in found["items"]
+            for name, points in [*item["classes"].items(), ("sum", item["sum"])]
+        ]
+        show_table(("programme", "unit", "class", "points"), rows)
+        note(f"{found['accounts']:,} accounts; {'balanced' if found['balanced'] else 'NOT balanced'}.")
+    if not found["balanced"]:
+        raise typer.Exit(FOUND)
+
+
+def show_liability(
+    ledger: LedgerName = None,
+    first: Annotated[str | None, typer.Option("--from", help="The first day; that of the month by default.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last day, in it; today by default.")] = None,
+    by: Annotated[str, typer.Option(help="day or month.")] = "month",
+    programme: Annotated[str | None, typer.Option(help="Of this programme only.")] = None,
+    unit: Annotated[str | None, typer.Option(help="Of this unit only.")] = None,
+    vintage: Annotated[str | None, typer.Option(help="Of points earned in this month only.")] = None,
+    as_of_position: AsOfPosition = None,
+    known_at: KnownAt = None,
+    form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "table",
+    output: Annotated[Path | None, typer.Option(help="The file to write; standard output by default.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Roll the points outstanding forward, by vintage: as a table, or for a spreadsheet, a warehouse, beancount.
+
+    Closed months are as known when they were closed. Ends with 1 if the closing is not the sum of the accounts.
+    """
+    if form not in FORMATS:
+        raise RequestInvalid(f"a format is one of {', '.join(FORMATS)}")
+    query = _given(as_of_position=as_of_position, known_at=known_at)
+    days = {"from": first, "to": last, "by": by, "programme": programme, "unit": unit, "vintage": vintage}
+
+    async def work(_place: Place, connection: Connection) -> tuple[Ledger, Liability, dict[tuple[str, str], int]]:
+        read = await _reader(connection, ledger)
+        times = await resolved(read, query)
+        wanted = await asked(read, _given(**days), times)
+        rows = await connection.fetch(ACCOUNTS, read.ledger.ledger_id)
+        counts = {(row["programme"], row["unit"]): row["accounts"] for row in rows}
+        return read.ledger, await liability(connection, read.ledger.ledger_id, wanted, times.position), counts
+
+    found, done, counts = ask(data, work)
+    if as_json:
+        show_json(_shown(done))
+    elif form == "table":
+        _show_table(done, counts)
+    else:
+        files = {"csv": to_csv(done.rows), "ndjson": to_ndjson(done.rows), "beancount": to_beancount(found.name, done)}
+        _write(files[form], output)
+    for tie in done.ties:
+        if tie.difference:
+            note(f"{tie.programme} {tie.unit}: {plain(tie.closing)} is not the accounts' {plain(tie.accounts)}.")
+    if any(tie.difference for tie in done.ties):
+        raise typer.Exit(FOUND)
+
+
+def _shown(done: Liability) -> dict[str, Any]:
+    return {
+        "items": [shown_row(row) for row in done.rows],
+        "totals": [shown_row(row) for row in done.totals],
+        "ties": not any(tie.difference for tie in done.ties),
+        "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
+    }
+
+
+def _show_table(done: Liability, counts: Mapping[tuple[str, str], int]) -> None:
+    """Print every movement that is not zero anywhere, the totals, and what the closing is the sum of."""
+    rows = [shown_row(row) for row in done.rows]
+    totals = [{**shown_row(row), "vintage": "total"} for row in done.totals]
+    moved = [name for name in NAMES if any(row[name] for row in rows)]
+    columns = (*ABOUT, "opening", *moved, *AFTER)
+    show_table(columns, ([_cell(row[name]) for name in columns] for row in [*rows, *totals]))
+    for tie in done.ties:
+        if not tie.difference:
+            count = counts.get((tie.programme, tie.unit), 0)
+            note(f"{tie.programme} {tie.unit}: closing {plain(tie.closing)} = sum of {count:,} accounts.")
+
+
+def close(
+    period: PeriodName,
+    ledger: LedgerName = None,
+    author: Annotated[
+        str, typer.Option(help="Who closes: a role or staff number. It stands in the ledger in the clear, so no name.")
+    ] = OPERATOR,
+    yes: Annotated[bool, typer.Option("--yes", help="Close although something is open, without asking.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close a month: from now on it is answered as it is known now, and what comes late shows in the next.
+
+    Shows first what is open. If anything is, it asks on a terminal; elsewhere it needs --yes.
+    """
+    read_period(period)
+
+    async def work(_place: Place, connection: Connection) -> dict[str, Totals]:
+        read = await _reader(connection, ledger)
+        return await totals_of(connection, read.ledger.ledger_id, clock.now(), None)
+
+    totals = {name: one for name, one in ask(data, work).items() if one.items and name in BEFORE_CLOSING}
+    if totals and not as_json:
+        note(f"Open before {period} is closed:")
+        for name, one in totals.items():
+            points = ", ".join(f"{plain(points)} {unit}" for unit, points in one.points.items())
+            note(f"    {name}: {one.items:,}{f', {points}' if points else ''} ({LISTS[name].says})")
+    if totals and not yes:
+        if not sys.stdin.isatty() or as_json:
+            raise RequestInvalid(
+                f"{len(totals)} lists are not empty ({', '.join(totals)}): give `--yes` to close all the same"
+            )
+        typer.confirm(f"Close {period} all the same?", abort=True)
+    _act(close_period, period, ledger, data, as_json, "Closed", author)
+
+
+def reopen(
+    period: PeriodName,
+    ledger: LedgerName = None,
+    author: Annotated[str, typer.Option(help="Who opens it: a role or staff number, no name.")] = OPERATOR,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open the last closed month again."""
+    _act(reopen_period, period, ledger, data, as_json, "Opened", author)
+
+
+def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_json: bool, done: str, by: str) -> None:
+    read_period(period)
+    if not by.strip() or len(by) > AUTHOR_CHARACTERS_MAX:
+        raise RequestInvalid(f"`--author` is a text of 1 to {AUTHOR_CHARACTERS_MAX} characters")
+
+    async def work(place: Place, connection: Connection) -> tuple[Ledger, int]:
+        read = await _reader(connection, ledger)
+        position = await work_on(connection, Vault(place.master_key), read.ledger, period, by=by.strip())
+        await catch_up(connection, read.ledger.ledger_id)
+        return read.ledger, position
+
+    found, position = ask(data, work)
+    if as_json:
+        show_json({"ledger": found.name, "period": period, "position": position, "by": by.strip()})
+    elif done == "Closed":
+        show(
+            f"Closed {period} of {found.name} by {by.strip()}, at position {position}. It is answered as known now; "
+            f"what comes late shows as prior-period items in the next month. See `loyalty period show {period}`."
+        )
+    else:
+        show(f"Opened {period} of {found.name} again by {by.strip()}, at position {position}.")
+
+
+def list_closed(ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
+    """List the months that were ever closed."""
+
+    async def work(_place: Place, connection: Connection) -> list[dict[str, Any]]:
+        read = await _reader(connection, ledger)
+        return [dict(row) for row in await connection.fetch(PERIODS, read.ledger.ledger_id, "", PERIODS_MAX)]
+
+    rows = ask(data, work)
+    columns = ("period", "status", "known_position", "closed_at", "closed_by", "reopenings")
+    if as_json:
+        show_json(orjson.loads(encode(rows)))
+    else:
+        show_table(columns, ([_cell(row[name]) for name in columns] for row in rows))
+
+
+periods = typer.Typer(help="One month: its figures, and what was told of it late.", no_args_is_help=True)
+
+
+@periods.command("show")
+def show_one(period: PeriodName, ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Show a month: totals, prior-period items that came into it, and what was told of it since it was closed."""
+    read_period(period)
+
+    async def work(_place: Place, connection: Connection) -> dict[str, Any]:
+        return await shown_period(await _reader(connection, ledger), period)
+
+    found = ask(data, work)
+    if as_json:
+        show_json(orjson.loads(encode(found)))
+        return
+    closed = f", closed by {found['closed_by']} as known at position {found['known_position']}"
+    show(f"{found['period']}: {found['status']}{closed if found['status'] == 'closed' else ''}.")
+    columns = ("programme", "unit", "opening", *(name for name in NAMES if any(row[name] for row in found["totals"])))
+    columns = (*columns, *AFTER)
+    show_table(columns, ([_cell(row[name]) for name in columns] for row in found["totals"]))
+    for name, title in (("prior_period_items", "Prior-period items"), ("later_items", "Told since it was closed")):
+        of = ("account", "amount", "unit", "first_position")
+        rows = [[_cell(item[column]) for column in of] for item in found[name]]
+        if rows:
+            show_table(of, rows, title=title)
+
+
+async def _reader(connection: Connection, name: str | None) -> Reader:
+    """Give a reader of a ledger whose rows reflect all of it; the only ledger unless one is named."""
+    await generations.ensure_live(connection)
+    if name is None:
+        every = await registry.all_ledgers(connection)
+        if len(every) != 1:
+            raise RequestInvalid(f"--ledger is one of {', '.join(one.name for one in every) or 'none yet'}")
+        [found] = every
+    else:
+        found = await registry.find_ledger(connection, name)
+    await catch_up(connection, found.ledger_id)
+    return Reader(connection, found, OPERATOR)
+
+
+def _given(**options: object) -> Mapping[str, str]:
+    return {name: str(value) for name, value in options.items() if value is not None}
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return plain(value) if isinstance(value, Decimal) else str(value)
+
+
+def _write(lines: Iterator[str], output: Path | None) -> None:
+    if output is None:
+        for line in lines:
+            sys.stdout.write(f"{line}\n")
+        return
+    with output.open("w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)

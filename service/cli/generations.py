@@ -1,0 +1,236 @@
+"""loyalty rebuild, generations, promote, rollback, drop: make the views again, and decide which of them readers see."""
+
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.progress import TimeRemainingColumn
+
+from ledger.database import Connection
+from ledger.errors import NotPromoted, SubjectUnknown
+from ledger.store import registry
+from projections import rebuild
+from projections.engine import generations, promotion, store
+from projections.engine.generations import Generation
+from projections.engine.retry import refold_subjects
+from projections.rebuild.compare_rows import Comparison
+from projections.rebuild.pipeline import Source
+from projections.rebuild.scope import Scope, check_scope
+from projections.registry import BY_SUBJECT
+from service.cli.console import AsJson, Data, RateColumn, in_words, note, progress_bar, show, show_json, show_table
+from service.cli.exit_codes import FOUND
+from service.cli.plan import show_plan
+from service.environment import Place, ask, open_place, settings_of
+from service.queries.generations import generation_document
+
+SUBJECTS_SHOWN_MAX = 20
+
+Expect = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--expect", help="A projection, or projection.column, that may differ. Repeat it.", show_default=False
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Promote whatever the comparison found.")]
+
+
+def rebuild_views(
+    projection: Annotated[
+        list[str] | None, typer.Option(help="Make only this one again. Repeat it.", show_default=False)
+    ] = None,
+    source: Annotated[Source, typer.Option("--from", help="ledger: facts too; facts: rows only.")] = "ledger",
+    ledger: Annotated[str | None, typer.Option(help="Make only this ledger again.", show_default=False)] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(help="Only fold this subject of --ledger again, in place; kind:ref or ref.", show_default=False),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors unless told.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would change and how long it takes.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare, and leave it at that unless --promote.")] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="Let readers see it; so it is without --compare.")] = False,
+    expect: Expect = None,
+    force: Force = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make every row again beside the live ones, compare them, and let readers see them if nothing unexpected differs.
+
+    Nobody needs to stop. Ends with 1 if something unexpected differs; the new generation is kept then, for `promote
+    --force` or `drop`.
+    """
+    scope = Scope(tuple(projection or ()), (ledger,) if ledger else ())
+    if plan:
+        show_plan(scope, source, workers, data, as_json=as_json)
+        return
+    if subject is not None:
+        if ledger is None:
+            raise typer.BadParameter("it is needed with --subject", param_hint="--ledger")
+        _fold_again(subject, ledger, data, as_json=as_json)
+        return
+
+    async def work(place: Place) -> rebuild.Report:
+        async with place.connection() as connection:
+            await generations.ensure_live(connection)
+            await check_scope(connection, scope)
+        with progress_bar(RateColumn(), TimeRemainingColumn()) as progress:
+            task = progress.add_task("", total=None)
+
+            def tell(stage: str, done: int, of: int) -> None:
+                if progress.tasks[0].description != stage:
+                    progress.reset(task, total=of or None, description=stage)
+                progress.update(task, completed=done)
+
+            return await rebuild.rebuild(
+                place.dsn, source=source, scope=scope, workers=workers, expect=expect or (), force=force,
+                to_promote=promote or not compare, progress=tell,
+            )  # fmt: skip
+
+    with open_place(settings_of(data)) as place:
+        report = uvloop.run(work(place))
+    _show_report(report, as_json=as_json)
+    if report.refused or (not report.promoted and report.comparison and report.comparison.unexpected):
+        raise typer.Exit(FOUND)
+
+
+def _show_report(report: rebuild.Report, *, as_json: bool) -> None:
+    comparison = report.comparison
+    assert comparison is not None
+    if as_json:
+        document = {**report._asdict(), "comparison": {**comparison.summary(), "subjects": comparison.subjects}}
+        show_json(document)
+        return
+    show(f"Rebuilt from {report.events:,} events, which gave {report.facts:,} facts: generation {report.generation}.")
+    show_comparison(comparison)
+    if report.promoted:
+        back = "" if comparison.frozen else "; `loyalty rollback` goes back to the one before"
+        show(f"Readers see generation {report.generation} now{back}.")
+    elif report.refused:
+        show(f"Not promoted: {report.refused}. `loyalty promote {report.generation} --force` does it all the same.")
+    else:
+        show(f"Generation {report.generation} follows the ledger until `loyalty promote` or `loyalty drop`.")
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Show what differs: places by column, then the first subjects with what explains them."""
+    if comparison.frozen:
+        show("Not compared: the tables of the generation before are another version's, and followed nothing since.")
+        return
+    for ledger, tables in comparison.differing.items():
+        show(f"In {ledger} these tables came out otherwise than they were: {', '.join(tables)}.")
+    if comparison.new_tables:
+        show(f"New tables, compared with nothing: {', '.join(comparison.new_tables)}.")
+    if not comparison.differing:
+        show(f"Every row came out as it was: {sum(comparison.rows.values()):,} compared.")
+        return
+    show(f"Expected differences: {comparison.expected:,}; unexpected: {comparison.unexpected:,}.")
+    show_table(("column", "places"), sorted(comparison.places.items()))
+    for one in comparison.subjects[:SUBJECTS_SHOWN_MAX]:
+        show(f"{one['ledger']} {one['projection']} {one['subject']}")
+        for place in one["differences"][:SUBJECTS_SHOWN_MAX]:
+            column = place["column"] or "the whole row"
+            expected = ", expected" if place["expected"] else ""
+            show(f"  {place['table']} {column}: {in_words(place['old'])} -> {in_words(place['new'])}{expected}")
+        for side in ("facts_only_in_old", "facts_only_in_new"):
+            for fact in one.get(side, ()):
+                show(f"  {side.replace('_', ' ')}: {fact['kind']} at position {fact['position']}")
+        last = [str(fact["position"]) for fact in one.get("last_facts", ())]
+        show(f"  its facts stand at positions {', '.join(last) or '-'}")
+    if len(comparison.subjects) > SUBJECTS_SHOWN_MAX:
+        note(f"{len(comparison.subjects) - SUBJECTS_SHOWN_MAX:,} more subjects with --json.")
+
+
+def _fold_again(subject: str, ledger: str, data: Data, *, as_json: bool) -> None:
+    """Fold one subject of a ledger again from its facts, where readers see it."""
+
+    async def work(_place: Place, connection: Connection) -> list[str]:
+        one = await registry.find_ledger(connection, ledger)
+        kind, _, rest = subject.partition(":")
+        wanted = [(kind, rest)] if kind in BY_SUBJECT else [(each, subject) for each in BY_SUBJECT]
+        done = []
+        async with connection.transaction():
+            await store.hold_checkpoint(connection, one.ledger_id)
+            for subject_kind, ref in wanted:
+                if await connection.fetchval(IS_TOLD, one.ledger_id, subject_kind, ref):
+                    await refold_subjects(connection, one.ledger_id, subject_kind, [ref])
+                    done.append(f"{one.name} {subject_kind} {ref}")
+        return done
+
+    done = ask(data, work)
+    if not done:
+        raise SubjectUnknown(f"{subject}; kinds are {', '.join(sorted(BY_SUBJECT))}")
+    if as_json:
+        show_json({"folded": done})
+    else:
+        for name in done:
+            show(f"Folded again: {name}")
+
+
+IS_TOLD = "SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3)"
+
+
+def list_generations(data: Data = None, as_json: AsJson = False) -> None:
+    """List the built copies of the views: which one readers see, which others follow the ledger."""
+
+    async def work(_place: Place, connection: Connection) -> list[Generation]:
+        await generations.ensure_live(connection)
+        return await generations.listed(connection)
+
+    listed = ask(data, work)
+    if as_json:
+        show_json([generation_document(one) for one in listed])
+        return
+    columns = ("generation", "state", "basis", "created_at", "promoted_at", "unexpected")
+    rows = [{**one._asdict(), "unexpected": (one.comparison or {}).get("unexpected")} for one in listed]
+    show_table(columns, ([row[column] for column in columns] for row in rows))
+
+
+def promote_generation(
+    generation: Annotated[int | None, typer.Argument(help="The newest that is ready unless told.")] = None,
+    expect: Expect = None,
+    force: Force = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let readers see a generation that is ready. With --expect it is compared again first."""
+
+    async def work(place: Place, connection: Connection) -> Generation:
+        ready = [one.generation for one in await generations.listed(connection) if one.state == "ready"]
+        if generation is None and not ready:
+            raise NotPromoted("none is ready")
+        chosen = await generations.find(connection, ready[-1] if generation is None else generation)
+        if expect and chosen.state == "ready":
+            await rebuild.compare_with_active(place.dsn, chosen, expect)
+        return await promotion.promote(place.dsn, chosen.generation, force=force)
+
+    _show_active(ask(data, work), as_json=as_json)
+
+
+def roll_back(data: Data = None, as_json: AsJson = False) -> None:
+    """Let readers see the generation that was active before, at once: it has been following the ledger."""
+
+    async def work(place: Place, _connection: Connection) -> Generation:
+        return await promotion.roll_back(place.dsn)
+
+    _show_active(ask(data, work), as_json=as_json)
+
+
+def drop_generation(
+    generation: Annotated[int, typer.Argument(show_default=False)], data: Data = None, as_json: AsJson = False
+) -> None:
+    """Remove a generation that is not active; if a reader still uses it, as soon as that one has changed over."""
+
+    async def work(_place: Place, connection: Connection) -> bool:
+        return await promotion.drop(connection, generation)
+
+    gone = ask(data, work)
+    if as_json:
+        show_json({"generation": generation, "dropped": gone})
+    else:
+        show(f"Generation {generation} is gone." if gone else f"Generation {generation} goes when nobody reads it.")
+
+
+def _show_active(active: Generation, *, as_json: bool) -> None:
+    if as_json:
+        show_json(generation_document(active))
+    else:
+        show(f"Readers see generation {active.generation} now.")

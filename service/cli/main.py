@@ -1,0 +1,138 @@
+"""The command `loyalty`: its commands, and the one place that turns an error into a line for a person.
+
+Only the module of the command that is run is imported, so that `loyalty --help` and short commands start quickly.
+How commands end: exit_codes.py.
+"""
+
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import typer
+
+
+class Entry(NamedTuple):
+    """A command, or a group of commands: where it is, and what it does in a few words."""
+
+    module: str
+    name: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Entry("demonstration", "show_demo", "Start a service, send it every sample, and show the results."),
+    "serve": Entry("serve", "serve", "Receive webhooks and answer requests until SIGTERM or Ctrl-C."),
+    "project": Entry("serve", "project", "Keep the projections up to date, beside `loyalty serve --no-project`."),
+    "migrate": Entry("serve", "migrate", "Bring the ledger's schema to this version."),
+    "ledger": Entry("ledgers", "ledgers", "Ledgers: a log for each tenant."),
+    "connection": Entry("ledgers", "connections", "Connections: the webhooks that feed a ledger."),
+    "key": Entry("ledgers", "keys", "Keys: what opens a ledger's HTTP interface."),
+    "import": Entry("files", "import_file", "Append the deliveries of a file, or restore an exported ledger."),
+    "export": Entry("exports", "export_ledger", "Write a ledger as lines of JSON, to be imported elsewhere."),
+    "rebuild": Entry("generations", "rebuild_views", "Build all projections again, compare, and promote them."),
+    "generations": Entry("generations", "list_generations", "List the built copies of the projections."),
+    "promote": Entry("generations", "promote_generation", "Let readers see a generation that is ready."),
+    "rollback": Entry("generations", "roll_back", "Let readers see the generation that was active before."),
+    "drop": Entry("generations", "drop_generation", "Remove a generation that is not active."),
+    "events": Entry("plan", "events", "Events: check that this version reads them."),
+    "parked": Entry("parked", "parked", "Parked subjects: those with a fact that cannot be folded."),
+    "digest": Entry("history", "show_digest", "Print a hash of every projected row, positions aside."),
+    "reconcile": Entry("reconcile", "reconcile", "Show what is open between the vendors' word and ours."),
+    "adjust": Entry("adjust", "adjust_account", "Change a balance by an event of ours."),
+    "explain": Entry("explain", "explain", "Explain a balance, a lot, a tier, a coupon, step by step."),
+    "trial-balance": Entry("finance", "show_trial_balance", "Sum every class of all accounts."),
+    "liability": Entry("finance", "show_liability", "Roll the points outstanding forward, by vintage."),
+    "close": Entry("finance", "close", "Close a month."),
+    "reopen": Entry("finance", "reopen", "Open the last closed month again."),
+    "periods": Entry("finance", "list_closed", "List the months that were ever closed."),
+    "period": Entry("finance", "periods", "Periods: one month, its figures, and what was told of it late."),
+    "vendors": Entry("vendors", "show_vendors", "List every kind of event that is read."),
+    "erase": Entry("people", "erase_customer", "Forget a customer: destroy the keys of their personal data."),
+    "unmerge": Entry("people", "unmerge_customer", "Undo the merge of a customer into another."),
+    "policy": Entry("people", "policies", "Policies: which of the events that share a key is folded."),
+    "verify": Entry("audit", "verify_ledgers", "Verify ledgers against what was signed, or rows against facts."),
+    "attest": Entry("audit", "attest_views", "Write a digest of the projections into the ledger."),
+    "audit": Entry("audit", "audit", "Audits: what an auditor takes away."),
+    "seal": Entry("seals", "seal", "Sign the head of a ledger's tree now; and the keys that sign."),
+    "checkpoint": Entry("seals", "checkpoint", "Checkpoints: what was signed."),
+    "log": Entry("seals", "log", "Logs: addresses at which others read a ledger's log without a key."),
+    "witness": Entry("witnesses", "witness", "Cosign checkpoints of logs, without a database."),
+    "roles": Entry("roles", "roles", "Roles: what each may do in PostgreSQL."),
+    "terms": Entry("terms", "terms", "Terms of programmes: time zone, expiry, what a point is worth."),
+}
+
+
+def main() -> None:
+    """Run the command line. SIGTERM stops a command in order, as Ctrl-C does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while modules are loaded Ctrl-C ends the process without a traceback
+    signal.signal(signal.SIGTERM, _interrupt)
+    command = command_for(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        command(prog_name="loyalty")
+    except Exception as error:
+        sys.exit(_fail(error))
+
+
+def command_for(arguments: Sequence[str]) -> Any:
+    """Load the command that the arguments name; without one, a table of all commands, to show their help."""
+    import typer
+
+    from service.cli import help as help_pages
+
+    app = typer.Typer(
+        name="loyalty",
+        help="An append-only ledger of loyalty events of several vendors, and what they come to.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    wanted = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    for name, entry in COMMANDS.items():
+        if name == wanted:
+            _add(app, name, entry)
+        elif wanted is None:
+            app.command(name, help=entry.summary)(_nothing)
+    app.callback()(_nothing)  # a group, even if it has one command only
+    return help_pages.plain_types(typer.main.get_command(app))
+
+
+def _add(app: "typer.Typer", name: str, entry: Entry) -> None:
+    import typer
+
+    loaded = getattr(importlib.import_module(f"service.cli.{entry.module}"), entry.name)
+    if isinstance(loaded, typer.Typer):
+        app.add_typer(loaded, name=name)
+    else:
+        app.command(name)(loaded)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _fail(error: Exception) -> int:
+    """Print what went wrong as one line, or the traceback of a fault; return how the command ends."""
+    from rich.text import Text
+
+    from service.cli import failures
+    from service.cli.console import ERR
+
+    sentence = failures.explain(error)
+    if sentence is None:
+        sys.excepthook(type(error), error, error.__traceback__)
+    else:
+        ERR.print(Text.assemble(("error: ", "red"), " ".join(sentence.split())), soft_wrap=True)
+    return failures.code_of(error)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()

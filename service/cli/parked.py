@@ -1,0 +1,65 @@
+"""loyalty parked list, retry: subjects whose fold stopped at a fact, and another try after a fix."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ledger.database import Connection
+from ledger.store import registry
+from projections.engine import retry
+from projections.engine.parked import list_parked
+from projections.engine.store import decoded
+from service.api.explain_steps import said
+from service.cli.console import AsJson, Data, InLedger, show, show_json, show_table
+from service.cli.exit_codes import FOUND
+from service.environment import Place, ask
+
+LISTED_MAX = 1_000
+
+parked = typer.Typer(help="Parked subjects: those with a fact that cannot be folded.", no_args_is_help=True)
+
+
+@parked.command("list")
+def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """List parked subjects, the error, and the fact at which each stopped."""
+
+    async def work(_place: Place, connection: Connection) -> list[dict[str, Any]]:
+        found = await registry.find_ledger(connection, ledger)
+        listed = await list_parked(connection, found.ledger_id, LISTED_MAX)
+        return [
+            {
+                **one._asdict(),
+                "body": said(decoded(one.fact, one.body)) if one.fact is not None and one.body is not None else None,
+            }
+            for one in listed
+        ]
+
+    listed = ask(data, work)
+    if as_json:
+        show_json(listed)
+    else:
+        columns = ("subject_kind", "subject", "parked_position", "fact", "reason")
+        show_table(columns, ([one[column] for column in columns] for one in listed))
+
+
+@parked.command("retry")
+def retry_all(
+    ledger: InLedger,
+    kind: Annotated[str | None, typer.Option(help="Of this kind of subject only.", show_default=False)] = None,
+    subject: Annotated[str | None, typer.Option(help="This subject only.", show_default=False)] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fold parked subjects again from their first fact. Ends with 1 if some stopped once more."""
+
+    async def work(_place: Place, connection: Connection) -> retry.Retried:
+        found = await registry.find_ledger(connection, ledger)
+        return await retry.retry(connection, found.ledger_id, subject_kind=kind, subject=subject)
+
+    done = ask(data, work)
+    if as_json:
+        show_json(done._asdict())
+    else:
+        show(f"Tried {done.tried:,} again; {done.still_parked:,} are parked still.")
+    if done.still_parked:
+        raise typer.Exit(FOUND)

@@ -1,0 +1,127 @@
+"""loyalty rebuild --plan, events check, verify: what would change, what can be read, whether the rows are right."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ledger.database import Connection
+from ledger.store import registry
+from ledger.store.registry import Ledger
+from projections.rebuild import estimate, recheck_events
+from projections.rebuild.estimate import Plan
+from projections.rebuild.recheck_events import Reading
+from projections.rebuild.scope import Scope, check_scope
+from projections.rebuild.verify_rows import Checked, check
+from service.cli.console import AsJson, Data, in_words, progress_bar, show, show_json, show_table
+from service.cli.exit_codes import FOUND
+from service.environment import Place, ask
+
+SHOWN_MAX = 20
+SAMPLE = 200
+
+events = typer.Typer(help="The events of the ledger.", no_args_is_help=True)
+OfLedger = Annotated[str | None, typer.Option("--ledger", help="Of this ledger only.", show_default=False)]
+
+
+async def _chosen(connection: Connection, ledger: str | None) -> list[Ledger]:
+    if ledger is None:
+        return await registry.all_ledgers(connection)
+    return [await registry.find_ledger(connection, ledger)]
+
+
+def show_plan(scope: Scope, source: str, workers: int | None, data: Data, *, as_json: bool) -> None:
+    """Say from a sample what a rebuild would change, and how long it takes."""
+
+    async def work(_place: Place, connection: Connection) -> list[Plan]:
+        await check_scope(connection, scope)
+        chosen = await registry.all_ledgers(connection)
+        named = [one for one in chosen if not scope.ledgers or one.name in scope.ledgers]
+        return [await estimate.plan(connection, one, scope, source, workers) for one in named]
+
+    plans = ask(data, work)
+    if as_json:
+        show_json([one._asdict() for one in plans])
+        return
+    for one in plans:
+        show(
+            f"{one.ledger}: {one.events:,} events, {one.facts:,} facts; about {one.seconds:,} s. "
+            f"Sampled: {one.subjects_sampled:,} subjects, {one.events_sampled:,} events."
+        )
+        if one.new_tables:
+            show(f"New tables: {', '.join(one.new_tables)}.")
+        changed = [kind for kind in one.kinds if kind["no_longer_read"] or kind["read_now"]]
+        if changed:
+            columns = ("source", "kind", "events", "sampled", "unread_before", "unread_now")
+            show_table(columns, ([kind[name] for name in columns] for kind in changed))
+        if one.places:
+            show_table(("column", "sampled places that differ"), sorted(one.places.items()))
+        elif not changed and not one.new_tables:
+            show("No sampled row would change.")
+
+
+@events.command("check")
+def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Read every event through the vendors' shapes as they are now, write nothing, and list what cannot be read.
+
+    Ends with 1 if an event that gave facts gives none now.
+    """
+
+    async def work(_place: Place, connection: Connection) -> dict[str, Reading]:
+        found = {}
+        with progress_bar() as progress:
+            task = progress.add_task("", total=None)
+            for one in await _chosen(connection, ledger):
+
+                def tell(done: int, of: int, name: str = one.name) -> None:
+                    progress.update(task, completed=done, total=of, description=f"{name}: events")
+
+                found[one.name] = await recheck_events.read_again(connection, one, tell)
+        return found
+
+    found = ask(data, work)
+    if as_json:
+        show_json({name: recheck_events.document(one) for name, one in found.items()})
+    else:
+        for name, one in found.items():
+            show(f"{name}: {one.events:,} events give {one.facts:,} facts; {one.gained:,} can be read that could not.")
+            columns = ("source", "kind", "unread", "reason", "events", "gave_facts", "positions")
+            if one.unread:
+                show_table(columns, one.unread)
+            if one.lost:
+                show(f"{one.lost:,} events gave facts and give none now.")
+    if any(one.lost for one in found.values()):
+        raise typer.Exit(FOUND)
+
+
+def verify_projections(
+    *, sample: int | None, everything: bool, seed: int, ledger: str | None, data: Data, as_json: bool
+) -> None:
+    """Fold subjects from their facts, derive facts from the events, and compare with what is stored; write nothing.
+
+    Ends with 0 if all of it is equal, with 1 if not.
+    """
+
+    async def work(_place: Place, connection: Connection) -> dict[str, Checked]:
+        size = None if everything else sample or SAMPLE
+        chosen = await _chosen(connection, ledger)
+        return {one.name: await check(connection, one, sample=size, seed=seed) for one in chosen}
+
+    found = ask(data, work)
+    if as_json:
+        show_json({name: _document(one) for name, one in found.items()})
+    else:
+        for name, one in found.items():
+            show(
+                f"{name}: {one.subjects:,} subjects and {one.events:,} events checked, {len(one.wrong):,} differences."
+            )
+            for wrong in one.wrong[:SHOWN_MAX]:
+                place = f"{wrong.table}.{wrong.column or '(row)'}"
+                was, made = in_words(wrong.stored), in_words(wrong.folded)
+                show(f"  {wrong.projection} {wrong.subject} {place}: stored {was}, made {made}")
+                show(f"    its facts stand at positions {', '.join(map(str, wrong.positions)) or '-'}")
+    if any(one.wrong for one in found.values()):
+        raise typer.Exit(FOUND)
+
+
+def _document(checked: Checked) -> dict[str, Any]:
+    return {**checked._asdict(), "wrong": [one._asdict() for one in checked.wrong]}

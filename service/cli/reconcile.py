@@ -1,0 +1,233 @@
+"""loyalty reconcile: what is open, for people, for pipelines and as files; and a statement of others beside ours."""
+
+import asyncio
+import io
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+
+from ledger import clock
+from ledger.database import Connection
+from ledger.errors import RequestInvalid
+from ledger.store import registry
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from service.cli.console import AsJson, Data, InLedger, note, show, show_table
+from service.cli.exit_codes import FOUND
+from service.environment import Place, ask
+from service.formatting import encode, plain
+from service.importing.deliveries import open_file
+from service.importing.split import as_utf8
+from service.reconciliation.catalogue import LISTS, opened_by, shown_totals, totals_of
+from service.reconciliation.documents import csv_line, csv_pages
+from service.reconciliation.lists import Asked, Item, Key, Totals
+from service.statements.columns import read_records
+from service.statements.compare import DAYS_DEFAULT, Compared, Finding, Rules, compare
+
+ALL = "all"
+STATEMENT = "statement"
+FINDINGS_SHOWN_MAX = 50
+COPY_BYTES = 1024 * 1024
+FOUND_COLUMNS = ("finding", "account", "line", "day", "theirs", "ours", "difference", "reference", "kind", "note")
+
+
+def reconcile(
+    ledger: InLedger,
+    fail_on: Annotated[str, typer.Option(help=f"End with 1 if one of these is open: {', '.join(LISTS)}; all.")] = "",
+    as_csv: Annotated[str | None, typer.Option("--csv", help="Print this list, or the statement, as CSV.")] = None,
+    at: Annotated[str | None, typer.Option(help="As if it were this time, with a zone.")] = None,
+    grace_hours: Annotated[int | None, typer.Option(min=0, help="Instead of each list's own grace.")] = None,
+    statement: Annotated[
+        Path | None, typer.Option(help="A CSV file of balances or entries, also .gz; - is standard input.")
+    ] = None,
+    columns: Annotated[str, typer.Option(help="Which is what: account=Member No,balance=Points.")] = "",
+    days: Annotated[int, typer.Option(min=0, max=31, help="How far apart entries may lie.")] = DAYS_DEFAULT,
+    tolerance: Annotated[str, typer.Option(help="A difference that is none.")] = "0",
+    zone: Annotated[str, typer.Option(help="The time zone of its days.")] = "UTC",
+    date_format: Annotated[str | None, typer.Option(help="Such as %d/%m/%Y, where a date could be two.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is open between the vendors' word and ours, or what differs from a statement of theirs.
+
+    Ends with 1 where something is open that --fail-on names, with 2 where it is not understood.
+    """
+    if as_csv is not None and as_json:
+        raise typer.BadParameter("--csv and --json exclude each other")
+    failing = _lists_of(fail_on, statement is not None)
+    time = _time_of(at)
+    if statement is None:
+        if as_csv is not None and as_csv not in LISTS:
+            raise typer.BadParameter(f"no list {as_csv!r}; there are {', '.join(LISTS)}")
+        grace = None if grace_hours is None else timedelta(hours=grace_hours)
+        totals = _show_lists(data, ledger, time, grace, as_csv, as_json=as_json)
+        is_open = any(totals[name].items for name in failing)
+    else:
+        rules = Rules(time, days, _number_of(tolerance))
+        read = (_columns_of(columns), _zone_of(zone), date_format)
+        compared = _show_statement(data, ledger, statement, read, rules, as_csv=as_csv is not None, as_json=as_json)
+        is_open = bool(failing) and bool(compared.findings)
+    if is_open:
+        raise typer.Exit(FOUND)
+
+
+def _show_lists(
+    data: Path | None, ledger: str, at: datetime, grace: timedelta | None, as_csv: str | None, *, as_json: bool
+) -> Mapping[str, Totals]:
+    async def work(_place: Place, connection: Connection) -> Mapping[str, Totals]:
+        found = await registry.find_ledger(connection, ledger)
+        await generations.ensure_live(connection)
+        await catch_up(connection, found.ledger_id)
+        if as_csv is not None:
+            one = LISTS[as_csv]
+            asked = Asked(found.ledger_id, at, opened_by(one, at, grace), 0, one.start)
+
+            async def read_page(asked: Asked) -> tuple[list[Item], Key | None]:
+                return await one.read(connection, asked)
+
+            async for lines in csv_pages(read_page, one, asked):
+                _write(lines)
+        return await totals_of(connection, found.ledger_id, at, grace)
+
+    totals = ask(data, work)
+    if as_csv is None and as_json:
+        _write(encode({"ledger": ledger, "at": at, "lists": shown_totals(totals)}))
+    elif as_csv is None:
+        rows = [
+            (name, f"{one.items:,}{' or more' if one.more else ''}", _points_of(one), LISTS[name].says)
+            for name, one in totals.items()
+        ]
+        show_table(("list", "open", "points", "what it is"), rows)
+    return totals
+
+
+def _show_statement(
+    data: Path | None,
+    ledger: str,
+    statement: Path,
+    read: tuple[Mapping[str, str], ZoneInfo, str | None],
+    rules: Rules,
+    *,
+    as_csv: bool,
+    as_json: bool,
+) -> Compared:
+    compared = Compared()
+    shown: list[Finding] = []
+
+    def take(finding: Finding) -> None:
+        if as_csv:
+            _write(csv_line([getattr(finding, column) for column in (*FOUND_COLUMNS, "position")]))
+        elif as_json:
+            held.write("," * bool(sum(compared.findings.values()) > 1) + encode(finding._asdict()).decode())
+        elif len(shown) < FINDINGS_SHOWN_MAX:
+            shown.append(finding)
+
+    async def work(_place: Place, connection: Connection) -> None:
+        found = await registry.find_ledger(connection, ledger)
+        await generations.ensure_live(connection)
+        await catch_up(connection, found.ledger_id)
+        if as_csv:
+            _write(csv_line((*FOUND_COLUMNS, "position")))
+        with ExitStack() as opened:
+            standard = str(statement) == "-"
+            raw = sys.stdin.buffer if standard else opened.enter_context(statement.open("rb"))
+            file = as_utf8(open_file(statement, raw))
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+            async for finding in compare(connection, found.ledger_id, read_records(text, *read), rules, compared):
+                take(finding)
+                await asyncio.sleep(0)
+            text.detach()
+
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as held:  # JSON is printed once it is whole
+        ask(data, work)
+        if as_json:
+            held.seek(0)
+            _write(b'{"findings":[')
+            while block := held.read(COPY_BYTES):
+                sys.stdout.write(block)
+            _write(b'],"summary":' + encode(_summary_of(compared)) + b"}\n")
+    if not as_csv and not as_json:
+        show_table(FOUND_COLUMNS, [[_cell(getattr(one, name)) for name in FOUND_COLUMNS] for one in shown])
+        _say(compared, len(shown))
+    return compared
+
+
+def _summary_of(compared: Compared) -> dict[str, Any]:
+    return {
+        "of": compared.of,
+        "lines": compared.lines,
+        "matched": compared.matched,
+        "matched_by": compared.matched_by,
+        "findings": compared.findings,
+    }
+
+
+def _say(compared: Compared, shown: int) -> None:
+    found = sum(compared.findings.values())
+    if found > shown:
+        note(f"{found - shown:,} more; --csv statement or --json gives all.")
+    by = ", ".join(f"{name} {count:,}" for name, count in compared.matched_by.items())
+    told = ", ".join(f"{name} {count:,}" for name, count in sorted(compared.findings.items())) or "nothing else"
+    show(f"{compared.lines:,} lines of {compared.of}: {compared.matched:,} agree{by and f' ({by})'}; {told}.")
+
+
+def _cell(value: Any) -> object:
+    return plain(value) if isinstance(value, Decimal) else value
+
+
+def _points_of(totals: Totals) -> str:
+    return ", ".join(f"{plain(points)} {unit}" for unit, points in sorted(totals.points.items()))
+
+
+def _lists_of(text: str, with_statement: bool) -> set[str]:
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    known = {*LISTS, ALL, *({STATEMENT} if with_statement else ())}
+    unknown = sorted(names - known)
+    if unknown:
+        raise typer.BadParameter(f"no list {unknown[0]!r}; there are {', '.join(LISTS)}; all", param_hint="--fail-on")
+    return set(LISTS) if ALL in names else names
+
+
+def _time_of(text: str | None) -> datetime:
+    if text is None:
+        return clock.now()
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("a time as in 2026-03-31T23:59:59Z", param_hint="--at") from None
+    if time.tzinfo is None:
+        raise typer.BadParameter("a time needs a zone, for example Z", param_hint="--at")
+    return time
+
+
+def _columns_of(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if any(not sign for _, sign, _ in pairs):
+        raise typer.BadParameter("as in account=Member No,balance=Points", param_hint="--columns")
+    return {what.strip(): column.strip() for what, _, column in pairs}
+
+
+def _zone_of(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise typer.BadParameter(f"no time zone {name!r}", param_hint="--zone") from None
+
+
+def _number_of(text: str) -> Decimal:
+    try:
+        return abs(Decimal(text))
+    except ArithmeticError:
+        raise RequestInvalid("tolerance is a number") from None
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.write(line.decode())

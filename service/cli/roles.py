@@ -1,0 +1,60 @@
+"""loyalty roles: who may do what in the database, applied as often as one likes."""
+
+from typing import Annotated
+
+import typer
+import uvloop
+
+from ledger.database import Connection, connect
+from service.cli.console import AsJson, Data, note, show_done, show_json, show_table
+from service.database_roles import Applied, apply_roles, create_roles
+from service.environment import Place, ask, open_place, settings_of
+
+roles = typer.Typer(help="Roles: what each may do in PostgreSQL.", no_args_is_help=True)
+
+
+@roles.command("create")
+def create(data: Data = None, as_json: AsJson = False) -> None:
+    """Make the roles alone, in a cluster into which a backup is to be restored; then restore, then `roles apply`.
+
+    Needs the right to create roles, and a database, which may be empty.
+    """
+
+    async def work(place: Place) -> list[str]:
+        connection = await connect(place.dsn)
+        try:
+            return await create_roles(connection)
+        finally:
+            await connection.close()
+
+    with open_place(settings_of(data), may_make=True) as place:
+        made = uvloop.run(work(place))
+    show_done({"roles": made}, f"There are the roles {', '.join(made)}.", as_json=as_json)
+
+
+@roles.command("apply")
+def apply(
+    only_ours: Annotated[
+        bool, typer.Option("--only-ours", help="Let only members of these roles connect; others may now.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the roles, grant each what it needs, and hand the ledger over to loyalty_owner, which nobody logs in as.
+
+    Needs the database's owner, with the right to create roles; the hand-over needs a superuser or a member of
+    loyalty_owner. Running it again changes nothing. Temporary tables are for nobody but who owns the database.
+    """
+
+    async def work(_place: Place, connection: Connection) -> Applied:
+        return await apply_roles(connection, only_ours=only_ours)
+
+    done = ask(data, work)
+    if as_json:
+        show_json(done._asdict())
+        return
+    show_table(("role", "does", "members"), done.roles)
+    if done.owner != "loyalty_owner":
+        note(f"The ledger stays with {done.owner}, who may not give it to loyalty_owner: {done.kept_because}.")
+    if done.open_to_all:
+        note("Any role of this PostgreSQL may connect to the database, and see nothing in it: --only-ours ends that.")

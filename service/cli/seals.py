@@ -1,0 +1,234 @@
+"""loyalty seal, checkpoint, log: sign the head of a ledger, show what was signed, and let others read the log."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ledger.database import Connection
+from ledger.errors import KeyWrong, NotSealedYet, Unsealable
+from ledger.store import registry
+from ledger.store.registry import Ledger
+from ledger.transparency import public_logs, tree_heads
+from ledger.transparency.kept_checkpoints import SCISSORS_CLOSE, SCISSORS_OPEN
+from ledger.transparency.tree_heads import Signed
+from service.api.proofs import cosigned_note
+from service.background.checkpoint_publisher import hand_out
+from service.cli.console import AsJson, Data, InLedger, note, note_guess, show, show_done, show_json, show_table
+from service.environment import Place, ask
+
+seal = typer.Typer(help="Seal a ledger: sign the head of its tree, now. And the keys that sign.")
+checkpoint = typer.Typer(help="Checkpoints: what was signed.", no_args_is_help=True)
+log = typer.Typer(help="Logs: addresses at which others read a ledger's log without a key.", no_args_is_help=True)
+
+
+@seal.callback(invoke_without_command=True)
+def seal_ledger(
+    context: typer.Context,
+    ledger: Annotated[str | None, typer.Option("--ledger", help="The ledger's name.")] = None,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Sign what is there, whatever was signed before; a new log begins if need be."),
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a checkpoint over all of a ledger at once, have witnesses cosign it, and leave it at the anchors.
+
+    Ends with 1, and signs nothing, if the ledger does not continue what was signed before.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if ledger is None:
+        raise typer.BadParameter("it is needed", param_hint="--ledger")
+
+    async def work(place: Place, connection: Connection) -> tuple[Signed, dict[str, str], bytes]:
+        chosen = await registry.find_ledger(connection, ledger)
+        try:
+            signed = await tree_heads.sign_head(connection, place.signer, chosen, adopt=adopt)
+        except Unsealable as error:
+            await tree_heads.note_problem(connection, chosen.ledger_id, error)
+            raise
+        witnesses, anchors = place.settings.witness_addresses(), place.settings.anchor_addresses()
+        told = await hand_out(place.dsn, chosen, signed, witnesses, anchors)
+        return signed, told, await cosigned_note(connection, chosen, signed)
+
+    signed, told, text = ask(data, work)
+    if as_json:
+        show_json({**_shown(signed), "handed_out": told, "note": text.decode()})
+    else:
+        show(text.decode().rstrip("\n"))
+        for place, result in told.items():
+            note(f"{place}: {result}")
+
+
+@seal.command("keys")
+def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """List every public key that ever signed for a ledger's log, as verifiers take them, and those that will."""
+
+    async def work(place: Place, connection: Connection) -> list[dict[str, Any]]:
+        chosen = await registry.find_ledger(connection, ledger)
+        signed = await tree_heads.latest_checkpoint(connection, chosen.ledger_id)
+        now = set() if signed is None else tree_heads.signers(signed)
+        listed: list[dict[str, Any]] = [
+            {
+                "key": one.key.write(),
+                "key_id": one.key.key_id.hex(),
+                "added_at": one.added_at.isoformat(),
+                "signs_now": (one.key.name, one.key.key_id) in now,
+                "state": "signs" if (one.key.name, one.key.key_id) in now else "retired",
+            }
+            for one in await tree_heads.log_keys(connection, chosen.ledger_id)
+        ]
+        for key in await tree_heads.pending_keys(connection, place.signer, chosen):
+            shown = {"key": key.write(), "key_id": key.key_id.hex(), "added_at": None}
+            listed.append({**shown, "signs_now": False, "state": "pending"})
+        return listed
+
+    found = ask(data, work)
+    if as_json:
+        show_json(found)
+    else:
+        columns = ("key", "added_at", "state")
+        show_table(columns, [tuple(one[column] or "-" for column in columns) for one in found])
+        if any(one["state"] == "pending" for one in found):
+            note("A pending key signs from the next checkpoint on: `loyalty seal` signs one at once.")
+
+
+@seal.command("rotate")
+def rotate_key(data: Data = None, as_json: AsJson = False) -> None:
+    """Make a further signing key. Both sign until `loyalty seal retire`: hand the new one on meanwhile."""
+
+    async def work(place: Place, _connection: Connection) -> int:
+        place.signer.add_key()
+        return len(place.signer.seeds())
+
+    keys = ask(data, work)
+    done = (
+        "Made a further key. It signs beside the old ones from the next checkpoint on; `loyalty seal keys --ledger "
+        "LEDGER` shows it as pending until then."
+    )
+    show_done({"signing_keys": keys}, done, as_json=as_json)
+
+
+@seal.command("retire")
+def retire_key(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Eight hexadecimal digits.", show_default=False)],
+    ledger: InLedger,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Destroy a signing key, named by its id in a ledger's log; it goes for all ledgers. What it signed is verified by
+    it for ever."""
+
+    async def work(place: Place, connection: Connection) -> None:
+        chosen = await tree_heads.log_of(connection, place.signer, await registry.find_ledger(connection, ledger))
+        for seed, key in zip(place.signer.seeds(), place.signer.keys(chosen.origin), strict=True):
+            if key.public.key_id.hex() == key_id:
+                place.signer.drop_key(seed)
+                return
+        raise KeyWrong(f"no key here has the id {key_id}")
+
+    ask(data, work)
+    show_done({"key_id": key_id, "retired": True}, f"Key {key_id} signs no more.", as_json=as_json)
+
+
+@checkpoint.command("show")
+def show_checkpoint(
+    ledger: InLedger,
+    format_: Annotated[str, typer.Option("--format", help="note, or email: a text to send to an auditor.")] = "note",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the newest checkpoint, with what witnesses said of it."""
+    if format_ not in ("note", "email"):
+        raise typer.BadParameter("it is note or email", param_hint="--format")
+
+    async def work(_place: Place, connection: Connection) -> tuple[Ledger, Signed, bytes, list[str]]:
+        chosen = await registry.find_ledger(connection, ledger)
+        signed = await tree_heads.latest_checkpoint(connection, chosen.ledger_id)
+        if signed is None:
+            raise NotSealedYet
+        keys = [one.key.write() for one in await tree_heads.log_keys(connection, chosen.ledger_id)]
+        return chosen, signed, await cosigned_note(connection, chosen, signed), keys
+
+    chosen, signed, text, keys = ask(data, work)
+    if as_json:
+        show_json({**_shown(signed), "note": text.decode(), "keys": keys})
+    elif format_ == "note":
+        show(text.decode().rstrip("\n"))
+    else:
+        show(email_of(chosen, signed, text.decode(), keys))
+
+
+def email_of(ledger: Ledger, signed: Signed, text: str, keys: Sequence[str]) -> str:
+    """Write an e-mail, headers first, that an auditor only needs to keep."""
+    now = tuple(f"{name}+{key_id.hex()}+" for name, key_id in tree_heads.signers(signed))
+    signing = [key for key in keys if key.startswith(now)]
+    retired = [key for key in keys if key not in signing]
+    before = f"\n\nKeys that signed before, and sign no more:\n{chr(10).join(retired)}" if retired else ""
+    return (
+        f"Subject: Checkpoint of ledger {ledger.name}: {signed.size} events\n"
+        f"Content-Type: text/plain; charset=utf-8\n\n"
+        f"Please keep this. It says what the ledger {ledger.name} held at {signed.signed_at:%Y-%m-%d %H:%M:%S} UTC;\n"
+        f"whoever shows you the ledger later can be held to it. `loyalty-verify BUNDLE --older FILE` takes this\n"
+        f"e-mail as a file, or what stands between the two lines.\n\n"
+        f"{SCISSORS_OPEN}\n{text}{SCISSORS_CLOSE}\n\n"
+        f"Keys that signed it:\n{chr(10).join(signing)}{before}"
+    )
+
+
+def _shown(signed: Signed) -> dict[str, Any]:
+    return {"size": signed.size, "root": signed.root.hex(), "signed_at": signed.signed_at.isoformat()}
+
+
+@log.command("publish")
+def publish_log(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """Make an address at which whoever knows it reads the log: entries, hashes and checkpoints, no payload."""
+
+    async def work(place: Place, connection: Connection) -> str:
+        found = await registry.find_ledger(connection, ledger)
+        token = await public_logs.publish(connection, place.master_key, found)
+        note_guess(place)
+        return f"{place.url()}/v1/logs/{token}"
+
+    url = ask(data, work)
+    if as_json:
+        show_json({"url": url, "ledger": ledger})
+    else:
+        show(url)
+
+
+@log.command("list")
+def list_logs(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """List the addresses that are open."""
+
+    async def work(place: Place, connection: Connection) -> list[dict[str, str]]:
+        found = await public_logs.list_published(connection, await registry.find_ledger(connection, ledger))
+        return [
+            {"url": f"{place.url()}/v1/logs/{one.token}", "since": one.created_at.isoformat(), "token": one.token}
+            for one in found
+        ]
+
+    found = ask(data, work)
+    if as_json:
+        show_json(found)
+    else:
+        show_table(("url", "since"), [(one["url"], one["since"]) for one in found])
+
+
+@log.command("withdraw", context_settings={"ignore_unknown_options": True})
+def withdraw_log(
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The end of the address.", show_default=False)],
+    ledger: InLedger,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close an address."""
+
+    async def work(place: Place, connection: Connection) -> None:
+        found = await registry.find_ledger(connection, ledger)
+        await public_logs.withdraw(connection, place.master_key, found, token)
+
+    ask(data, work)
+    show_done({"token": token, "withdrawn": True}, "The address is closed.", as_json=as_json)

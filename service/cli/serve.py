@@ -1,0 +1,83 @@
+"""loyalty serve, project, migrate: what runs for long, and what must run before it."""
+
+import sys
+from typing import Annotated
+
+import typer
+import uvloop
+
+from service.cli.console import AsJson, Data, note, show_done, show_json
+from service.environment import Place, open_place, settings_of
+from service.gc_tuning import keep_what_is_loaded
+from service.postgres_versions import check_version
+from service.server import run
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Listen here; else LOYALTY_HOST, else 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0 takes a free one; else LOYALTY_PORT, else 8080.")
+    ] = None,
+    project: Annotated[bool, typer.Option(help="Keep the projections up to date, in a process beside it.")] = True,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take webhooks in and answer questions until SIGTERM or Ctrl-C."""
+    settings = settings_of(data)
+
+    async def work(place: Place) -> None:
+        await place.prepare()
+        await run.check_setup(place)
+        await warn(place, sealing=project)
+        if place.embedded:
+            note(f"Runs on {place}: whoever owns that folder can change the ledger.")
+        chosen = settings.port if port is None else port
+        stop = run.stop_asked()
+        async with run.listening(place, host or settings.host, chosen, project=project) as url:
+            keep_what_is_loaded()
+            show_done({"url": url}, f"Listening on {url}", as_json=as_json)
+            sys.stdout.flush()
+            await stop.wait()
+            run.exit_at_last()
+            note("Stopping: requests under way are finished first.")
+
+    with open_place(settings, may_make=True) as place:
+        uvloop.run(work(place))
+
+
+async def warn(place: Place, *, sealing: bool) -> None:
+    """Tell an operator what should be otherwise, before a service begins.
+
+    Raises SetupWrong if the server is too old.
+    """
+    async with place.connection() as connection:
+        told = await check_version(connection, embedded=place.embedded)
+    if told is not None:
+        note(told)
+    if sealing and place.settings.seal and not place.embedded and place.settings.signer is None:
+        note(
+            f"Checkpoints are signed from the folder {place.signer.folder.resolve()}. It must last, and all that sign "
+            "must share it: set LOYALTY_SIGNER to such a folder."
+        )
+
+
+def project(data: Data = None, as_json: AsJson = False) -> None:
+    """Keep the projections up to date until SIGTERM or Ctrl-C; beside `loyalty serve --no-project`."""
+    with open_place(settings_of(data)) as place:
+
+        async def ready() -> None:
+            await warn(place, sealing=True)
+            if as_json:
+                show_json({"projecting": str(place)})
+                sys.stdout.flush()
+            note(f"Projecting from {place}")
+
+        uvloop.run(run.project(place, ready))
+
+
+def migrate(data: Data = None, as_json: AsJson = False) -> None:
+    """Bring the ledger's schema to this version. Needs the database's owner, not the role of the service."""
+    with open_place(settings_of(data), may_make=True) as place:
+        schema = uvloop.run(place.migrate())
+        done = f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {schema}."
+        show_done({"database": str(place), "schema": schema}, done, as_json=as_json)

@@ -1,0 +1,139 @@
+"""loyalty terms: what an operator says of a programme where its vendor says nothing."""
+
+from datetime import datetime, time
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+from ledger.database import Connection
+from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.privacy.vault import Vault
+from ledger.store import registry
+from ledger.store.registry import Ledger
+from projections.engine import generations
+from projections.engine.worker import catch_up
+from service.api.programmes import find_programme
+from service.api.requests import Reader
+from service.cli.console import AsJson, Data, InLedger, show, show_json, show_table
+from service.environment import Place, ask
+from service.operations.programme_terms import PROGRAMMES, VERSIONS, Set, set_terms
+
+PROGRAMMES_MAX = 10_000
+NAMED_MAX = 20
+
+terms = typer.Typer(help="Terms of programmes: time zone, expiry, what a point is worth.", no_args_is_help=True)
+
+
+@terms.command("set")
+def set_one(
+    ledger: InLedger,
+    programme: Annotated[str, typer.Option(help="Its id, whole or bare.", show_default=False)],
+    effective_from: Annotated[str, typer.Option(help="From this day on, in the time zone; or a time with a zone.")],
+    time_zone: Annotated[str, typer.Option(help="IANA name, such as Asia/Kolkata.")],
+    expiry: Annotated[str, typer.Option(help="never, fixed or sliding.")] = "never",
+    days: Annotated[int | None, typer.Option(help="The period, in days; 0 is the day of earning.")] = None,
+    months: Annotated[int | None, typer.Option(help="The period, in months.")] = None,
+    years: Annotated[int | None, typer.Option(help="The period, in years.")] = None,
+    round_to_end_of: Annotated[str | None, typer.Option(help="month, quarter, half, year, or a month.")] = None,
+    ratio: Annotated[str | None, typer.Option(help="What a point is worth, with --currency.")] = None,
+    currency: Annotated[str | None, typer.Option(help="Three letters, such as INR.")] = None,
+    reversal: Annotated[
+        str, typer.Option(help="Points given back after their day: lapse, original or grace.")
+    ] = "lapse",
+    reversal_grace_days: Annotated[int, typer.Option(help="With --reversal grace.")] = 0,
+    transfer_grace_days: Annotated[int | None, typer.Option(help="How long half a transfer may be missing.")] = None,
+    existing_lots: Annotated[bool, typer.Option("--existing-lots", help="Change lots earned before, too.")] = False,
+    new_programme: Annotated[
+        bool, typer.Option("--new-programme", help="Nothing was told of it yet; source:org:programme.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set the terms of a programme from a day on, all of them; what the vendor states always wins."""
+    period = {"days": days, "months": months, "years": years}
+    period = {name: length for name, length in period.items() if length is not None}
+    said: dict[str, Any] = {
+        "effective_from": effective_from,
+        "time_zone": time_zone,
+        "expiry": {"rule": expiry, "round_to_end_of": round_to_end_of, **period},
+        "existing_lots": existing_lots,
+        "points_to_currency": None if ratio is None and currency is None else {"ratio": ratio, "currency": currency},
+        "reversal_after_expiry": {"policy": reversal, "grace_days": reversal_grace_days},
+        "transfer_grace_days": transfer_grace_days,
+    }
+
+    async def work(place: Place, connection: Connection) -> Set:
+        found = await registry.find_ledger(connection, ledger)
+        await generations.ensure_live(connection)
+        vault = Vault(place.master_key)
+        await catch_up(connection, found.ledger_id)
+        name = programme if new_programme else await _known(connection, found, programme)
+        done = await set_terms(connection, vault, found, name, said, by="operator")
+        await catch_up(connection, found.ledger_id)
+        return done
+
+    done = ask(data, work)
+    if as_json:
+        show_json(done._asdict())
+    else:
+        show(f"Set the terms of {done.programme}; the act stands at position {done.position}.")
+
+
+async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
+    """Return the id of a programme that has events or terms. Raises RequestInvalid, which names the known ones."""
+    try:
+        return await find_programme(Reader(connection, ledger, "operator"), name)
+    except SubjectUnknown:
+        rows = await connection.fetch(PROGRAMMES, ledger.ledger_id, "", NAMED_MAX)
+        there = ", ".join(row["id"] for row in rows) or "none"
+        raise RequestInvalid(
+            f"nothing is known of the programme {name}; known are: {there}. --new-programme sets terms before the "
+            "first event"
+        ) from None
+
+
+@terms.command("list")
+def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+    """List the programmes of a ledger, and every version of their terms."""
+
+    async def work(_place: Place, connection: Connection) -> list[tuple[object, ...]]:
+        found = await registry.find_ledger(connection, ledger)
+        await generations.ensure_live(connection)
+        await catch_up(connection, found.ledger_id)
+        programmes = await connection.fetch(PROGRAMMES, found.ledger_id, "", PROGRAMMES_MAX)
+        ids = [row["id"] for row in programmes]
+        versions = await connection.fetch(VERSIONS, found.ledger_id, ids)
+        told = {row["subject"] for row in versions}
+        rows = [(one, None, None, None, None, None) for one in ids if one not in told]
+        return sorted(
+            [*rows, *((row["subject"], *_words(row)) for row in versions)], key=lambda row: (row[0], str(row[1]))
+        )
+
+    rows = ask(data, work)
+    columns = ("programme", "from", "time zone", "points lapse", "a point is worth", "set by")
+    if as_json:
+        names = ("programme", "effective_from", "time_zone", "expiry", "worth", "set_by")
+        show_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        show_table(columns, [(row[0], _set_as(row[1], row[2]), *row[2:]) for row in rows])
+
+
+def _words(row: Any) -> tuple[object, ...]:
+    """Say a version in a few words."""
+    expiry = row["expiry"]
+    if expiry != "never":
+        months, days, until = row["expiry_months"], row["expiry_days"], row["expiry_until"]
+        since = "activity" if expiry == "sliding" else "earning"
+        periods = [f"{months} months after {since}"] if months else [f"{days} days after {since}"] if days else []
+        expiry = ", ".join([*periods, *([f"to the end of {until}"] if until else [])])
+    worth = None if row["currency"] is None else f"{row['points_to_currency']:f} {row['currency']}"
+    return (row["effective_from"].isoformat(), row["time_zone"], expiry, worth, row["set_by"])
+
+
+def _set_as(effective_from: Any, zone: Any) -> str | None:
+    """Write the beginning of a version as it was set: a day in its own time zone, or a time if it begins within one."""
+    if effective_from is None:
+        return None
+    there = datetime.fromisoformat(effective_from).astimezone(ZoneInfo(zone))
+    return there.date().isoformat() if there.time() == time() else there.isoformat()

@@ -1,0 +1,103 @@
+"""loyalty vendors: what we read, of what subjects, and what of it is personal; told by the samples shipped with it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.errors import RequestInvalid
+from ledger.intake.identify import Origin, identify, pseudonym
+from ledger.intake.interpret import Event, Meaning, interpret
+from ledger.parsing import read
+from ledger.privacy.redaction import cut
+from ledger.vendors import VENDORS
+from ledger.vendors.fields import squeeze
+from service.cli.console import AsJson, show_json, show_table
+from service.cli.demo import samples
+
+COLUMNS = ("source", "kind", "shape", "subject_kinds", "personal_keys", "sample")
+ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)  # what a sample means does not depend on when it would be recorded
+
+
+@dataclass(slots=True)
+class Example:
+    """What the samples of one kind show; the first of them by name."""
+
+    sample: str
+    subject_kinds: set[str] = field(default_factory=set)
+    personal_keys: set[str] = field(default_factory=set)
+
+
+def show_vendors(
+    source: Annotated[str | None, typer.Option(help="Of this vendor only.")] = None, as_json: AsJson = False
+) -> None:
+    """List every kind of event that we read: its shape, the subjects it tells of, what of it is personal, a sample."""
+    if source is not None and source not in VENDORS:
+        raise RequestInvalid(f"no source {source!r}; there are {', '.join(VENDORS)}")
+    examples = _examples()
+    found = [
+        {
+            "source": name,
+            "kind": kind,
+            "shape": reading.shape.__name__,
+            "subject_kinds": sorted(example.subject_kinds) if example else [],
+            "personal_keys": sorted(example.personal_keys) if example else [],
+            "sample": example.sample if example else None,
+        }
+        for name, vendor in VENDORS.items()
+        if source in (None, name)
+        for kind, reading in vendor.kinds.items()
+        for example in [examples.get((name, kind))]
+    ]
+    if as_json:
+        show_json(found)
+    else:
+        cells = ([row[column] for column in COLUMNS] for row in found)
+        show_table(COLUMNS, ([_cell(cell) for cell in row] for row in cells))
+
+
+def _cell(value: object) -> object:
+    return ", ".join(value) if isinstance(value, list) else value
+
+
+def _examples() -> dict[tuple[str, str], Example]:
+    """Read every sample, and put together by source and kind what it shows."""
+    found: dict[tuple[str, str], Example] = {}
+    for sample in samples():
+        personal_keys = _personal_keys(sample)
+        for kind, meaning in _events(sample):
+            example = found.setdefault((sample.parent.name, kind), Example(sample.name))
+            example.subject_kinds |= {told.fact.subject_kind for told in meaning.told}
+            example.personal_keys |= personal_keys
+    return found
+
+
+def _personal_keys(sample: Path) -> set[str]:
+    """Name the keys under which the door would cut something out of a sample."""
+    body = sample.read_bytes()
+    personal = VENDORS[sample.parent.name].personal
+    return {squeeze(found.key) for found in cut(body, read(body), personal, partial(pseudonym, b"")).found}
+
+
+def _events(sample: Path) -> Iterator[tuple[str, Meaning]]:
+    """Give the kind of each event in a sample, and what it means."""
+    source = sample.parent.name
+    delivery = identify(Origin("", "", source, None, b""), sample.read_bytes())
+    for draft in delivery.drafts:
+        event = Event(
+            position=1,
+            source=source,
+            org=draft.org,
+            kind=draft.kind,
+            event_key=draft.event_key,
+            content=draft.content,
+            occurred_at=draft.occurred_at,
+            recorded_at=ANY_TIME,
+            ordinal=draft.ordinal,
+            payload=delivery.payload,
+        )
+        yield draft.kind, interpret(event)

@@ -1,0 +1,56 @@
+"""loyalty witness: a small witness to run elsewhere, in other hands, without a database."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from aiohttp import web
+
+from ledger.transparency.signed_notes import VerifierKey
+from ledger.transparency.witness import Witness
+from service.api.witness_app import make_witness_app
+from service.cli.console import AsJson, note, show_done
+from service.environment import url_of
+from service.server.protocol import Runner
+from service.server.run import stop_asked
+
+
+def witness(
+    name: Annotated[str, typer.Option(help="Its name, such as witness.example.com/w1.", show_default=False)],
+    folder: Annotated[Path, typer.Option(help="Its key, and the last checkpoint of each log.", file_okay=False)] = Path(
+        "witness"
+    ),
+    log: Annotated[
+        list[str] | None, typer.Option(help="The public key of a log to cosign from now on; may be given again.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Listen here.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8081,
+    as_json: AsJson = False,
+) -> None:
+    """Cosign checkpoints of the logs it knows, each only if it continues the last one, until SIGTERM or Ctrl-C.
+
+    The logs stay known: give a key once. Of a log that has changed its key, give the new one too.
+    """
+    made = Witness(folder, name)
+    for key in log or ():
+        made.trust(VerifierKey.read(key))
+
+    async def work() -> None:
+        runner = Runner(make_witness_app(made), access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+            stop = stop_asked()
+            url = url_of(host, runner.addresses[0][1])
+            key = made.key.write()
+            show_done({"key": key, "url": url}, f"{key}\nListening on {url}", as_json=as_json)
+            sys.stdout.flush()
+            if not made.logs():
+                note("It knows no log yet; start it with --log KEY.")
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+
+    uvloop.run(work())

@@ -1,0 +1,1 @@
+"""The PostgreSQL server in the data folder."""

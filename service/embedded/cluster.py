@@ -1,0 +1,146 @@
+"""The files and programs of one embedded PostgreSQL: where they are, how they are made, how they are run.
+
+A cluster is made beside its place and moved there when it is whole, so that a crash leaves all or nothing. The password
+outside of it is the marker that there was one: if the cluster goes missing, no empty one takes its place.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ledger.errors import EmbeddedPostgresFailed
+from service.embedded.system_user import ServerUser, let_read_wheel, let_through, own_folder, server_user, wheel_folder
+
+DATA_FOLDER = "postgres"
+PASSWORD_FILE = "postgres.password"  # noqa: S105  # its name
+SUPERUSER = "loyalty"
+PORT = 5432  # no port is opened; the number is part of the socket's name
+PROGRAM_WAIT_SECONDS = 90  # more than pg_ctl waits for the server
+WHEEL_BINARIES = Path("pginstall18", "bin")
+PLAIN_SOCKET_FOLDER = re.compile(r"[\w./-]{1,76}", re.ASCII)  # a socket's path may have about 100 bytes, and no commas
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where everything is, and as whom its server runs (None: as we do)."""
+
+    folder: Path
+    data: Path
+    password: Path
+    sockets: Path
+    wheel: bool
+    binaries: Path
+    user: ServerUser | None
+
+    @property
+    def pid_file(self) -> Path:
+        return self.data / "postmaster.pid"
+
+    @classmethod
+    def at(cls, folder: Path, binaries: Path | None) -> Self:
+        data = folder / DATA_FOLDER
+        sockets = folder / "socket"
+        if not PLAIN_SOCKET_FOLDER.fullmatch(str(sockets)):
+            # Not TMPDIR: two processes may see two of them, and have to meet. A squatter's is refused.
+            sockets = Path("/tmp", f"loyalty-ledger-{hashlib.sha256(bytes(folder)).hexdigest()[:24]}")  # noqa: S108
+        return cls(
+            folder=folder,
+            data=data,
+            password=folder / PASSWORD_FILE,
+            sockets=sockets,
+            wheel=binaries is None,
+            binaries=binaries or wheel_folder() / WHEEL_BINARIES,
+            user=server_user(data),
+        )
+
+    def ask(self, program: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a client program as ourselves, as the superuser of the database."""
+        to = ("-h", str(self.sockets), "-p", str(PORT), "-U", SUPERUSER)
+        return self._run(program, *to, *arguments, text=text, password=self.password.read_text(), user=None)
+
+    def serve(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a program as the server's user; relative paths start in the data folder."""
+        return self._run(program, *arguments, text="", password="", user=self.user)
+
+    def _run(
+        self, program: str, *arguments: str, text: str, password: str, user: ServerUser | None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.binaries / program, *arguments],
+            # Nothing of our environment: neither its secrets nor its PGPORT. The folder as the working directory keeps
+            # its name out of pg_ctl's shell command. A session of its own keeps Ctrl-C away from the server.
+            env={"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": password},
+            cwd=self.folder,
+            start_new_session=True,
+            umask=0o077,
+            user=user and user.uid,
+            group=user and user.gid,
+            extra_groups=user and [],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PROGRAM_WAIT_SECONDS,
+        )
+
+
+def is_there(folder: Path) -> bool:
+    """Return True if a folder holds a cluster, or held one that has gone missing."""
+    return (folder / DATA_FOLDER).exists() or (folder / PASSWORD_FILE).exists()
+
+
+def make(cluster: Cluster) -> None:
+    """Make a new cluster. Raises EmbeddedPostgresFailed if there was one before."""
+    if cluster.password.exists():
+        raise EmbeddedPostgresFailed(f"{cluster.data} is missing, but {cluster.password} says that it held a ledger")
+    open_files(cluster)
+    data, password = unfinished(cluster.data), unfinished(cluster.password)
+    shutil.rmtree(data, ignore_errors=True)
+    own_folder(data, cluster.user)
+    password.unlink(missing_ok=True)
+    with open(password, "x", opener=private) as file:
+        file.write(secrets.token_urlsafe(32))
+        os.fsync(file)
+    if cluster.user:
+        os.chown(password, *cluster.user)
+
+    made = cluster.serve(
+        "initdb", f"--pgdata={data.name}", f"--username={SUPERUSER}", f"--pwfile={password.name}",
+        "--auth-local=scram-sha-256", "--auth-host=reject", "--encoding=UTF8", "--no-locale", "--data-checksums",
+    )  # fmt: skip
+    if made.returncode != 0:
+        raise EmbeddedPostgresFailed(made.stderr.strip())
+    data.rename(cluster.data)
+    finish(cluster)
+
+
+def finish(cluster: Cluster) -> None:
+    """Set the marker, and keep both moves through a power failure."""
+    if not unfinished(cluster.password).exists():
+        raise EmbeddedPostgresFailed(f"{cluster.password} is missing: it belongs to {cluster.data}")
+    unfinished(cluster.password).rename(cluster.password)
+    folder = os.open(cluster.folder, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def open_files(cluster: Cluster) -> None:
+    """Let the server's user reach its files."""
+    if cluster.user:
+        let_through(cluster.folder, cluster.binaries)
+        if cluster.wheel:
+            let_read_wheel()
+
+
+def private(path: Path | str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)

@@ -1,0 +1,167 @@
+"""Where the data is: an embedded PostgreSQL in a data folder, or the database that DATABASE_URL names.
+
+What is said on the command line comes before the environment: with `--data`, DATABASE_URL is not looked at.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+import uvloop
+
+import migrations
+from ledger import clock
+from ledger.database import Connection, connect
+from ledger.errors import SchemaOutdated, SetupWrong, Unavailable
+from ledger.privacy.encryption import MasterKey
+from ledger.store.row_macs import bind
+from ledger.transparency.signer import Signer, read_seeds
+from service.embedded.server import EmbeddedPostgres
+from service.postgres_versions import check_version
+from service.schema import check_schema
+from service.service_urls import add, listening_at, remove
+from service.settings import Settings
+
+T = TypeVar("T")
+
+
+class Place:
+    """An opened database, with what belongs to it."""
+
+    def __init__(
+        self, dsn: str, settings: Settings, *, embedded: bool, postgres: EmbeddedPostgres | None = None
+    ) -> None:
+        self.dsn = dsn
+        self.settings = settings
+        self.embedded = embedded
+        self.postgres = postgres
+
+    @cached_property
+    def master_key(self) -> MasterKey:
+        """The configured master key, else the one in the data folder, where one is made if there is none.
+
+        Raises MasterKeyWrong.
+        """
+        if self.settings.master_key is not None:
+            return MasterKey.from_text(self.settings.master_key)
+        self.settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return MasterKey.from_file(self.settings.data / "master.key")
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Who signs checkpoints, and remembers the last ones. Raises KeyWrong."""
+        given = self.settings.signing_key
+        folder = self.settings.signer or self.settings.data / "signer"
+        site = self.settings.log_origin or (self.settings.public_url and urlsplit(self.settings.public_url).hostname)
+        return Signer(folder, [] if given is None else read_seeds(given), site)
+
+    async def migrate(self) -> str:
+        """Bring the schema to the newest revision; name it. Raises Unavailable."""
+        await self._check_reach()
+        return await migrations.upgrade(self.dsn, lambda table, row: bind(self.master_key, table, row))
+
+    async def prepare(self) -> None:
+        """See to it that the database is at our schema: the embedded one is migrated, any other is its owner's affair.
+
+        Raises SchemaOutdated, or Unavailable if the database is not there.
+        """
+        await self._check_reach()
+        try:
+            await check_schema(self.dsn)
+        except SchemaOutdated:
+            if not self.embedded:
+                raise
+            await self.migrate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend one connection to the prepared database."""
+        await self.prepare()
+        connection = await connect(self.dsn)
+        try:
+            await clock.CLOCK.compare(connection)
+            yield connection
+        finally:
+            await connection.close()
+
+    async def _check_reach(self) -> None:
+        """Connect once, so that a wrong address is told in a sentence that names it."""
+        try:
+            connection = await connect(self.dsn)
+            try:
+                await check_version(connection, embedded=self.embedded)
+            finally:
+                await connection.close()
+        except (ValueError, asyncpg.ClientConfigurationError):
+            raise SetupWrong("DATABASE_URL cannot be read as postgresql://user:password@host:port/database") from None
+        except OSError as error:
+            raise Unavailable(f"{self}: {error.strerror or type(error).__name__}") from error
+
+    @cached_property
+    def running_url(self) -> str | None:
+        """How the service is reached: publicly, else where one that runs on this data folder listens, if one does."""
+        if self.settings.public_url:
+            return self.settings.public_url.rstrip("/")
+        return listening_at(self.settings.data) if self.embedded else None
+
+    def url(self) -> str:
+        """Return how the service is reached, or would be if it ran with these settings."""
+        return self.running_url or url_of(self.settings.host, self.settings.port)
+
+    @contextmanager
+    def announced(self, url: str) -> Iterator[None]:
+        """Note in the data folder where the service listens, for other commands to tell, as long as it does."""
+        if not self.embedded:
+            yield
+            return
+        add(self.settings.data, url)
+        try:
+            yield
+        finally:
+            remove(self.settings.data, url)
+
+    def __str__(self) -> str:
+        """Name the database without its password."""
+        if self.embedded:
+            return f"the embedded PostgreSQL in {self.settings.data}"
+        parts = urlsplit(self.dsn)
+        return f"database {parts.path.lstrip('/')} on {parts.hostname or 'this machine'}"
+
+
+def settings_of(data: Path | None) -> Settings:
+    """Read the settings; a data folder named on the command line means its embedded database."""
+    settings = Settings()
+    return settings if data is None else settings.model_copy(update={"data": data, "database_url": None})
+
+
+@contextmanager
+def open_place(settings: Settings, *, may_make: bool = False) -> Iterator[Place]:
+    """Open the database that the settings name. An embedded one is started if nobody else has; that blocks.
+
+    Raises EmbeddedPostgresFailed, or NoData if there is none in the folder and the command is not one that makes one.
+    """
+    if settings.database_url:
+        yield Place(settings.database_url.replace("postgres://", "postgresql://", 1), settings, embedded=False)
+    else:
+        with EmbeddedPostgres.start(settings.data, may_make=may_make) as postgres:
+            yield Place(postgres.dsn(), settings, embedded=True, postgres=postgres)
+
+
+def url_of(host: str, port: int) -> str:
+    """Write the address of the service."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def ask(data: Path | None, work: Callable[[Place, Connection], Coroutine[Any, Any, T]], *, may_make: bool = False) -> T:
+    """Do one piece of work on one connection to the database that `--data` or the environment names."""
+
+    async def connected(place: Place) -> T:
+        async with place.connection() as connection:
+            return await work(place, connection)
+
+    with open_place(settings_of(data), may_make=may_make) as place:
+        return uvloop.run(connected(place))

@@ -1,0 +1,1 @@
+"""Liability, trial balance and the closing of months."""

@@ -1,0 +1,180 @@
+"""The roll-forward as files for other tools: CSV, NDJSON whose every line has the same flat columns, and a journal for
+beancount. Points are exact decimals in plain notation, days ISO 8601. Pure.
+
+In the journal each programme and unit is a commodity, and each vintage a liability of so many points; what moved them
+is equity, for points are no money. Balance assertions hold the closings, those of the accounts' own balances too.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from projections.accounts.lots import ZERO
+from projections.queries.roll_forward import NAMES, STATES, TAKEN, Key, Row, Tie
+from service.finance.liability import Liability, month_of, shown_row
+from service.formatting import encode, plain
+
+NO_ROW = Row(Key("", "", date.min, None), date.min, ZERO, dict.fromkeys(NAMES, ZERO), ZERO, dict.fromkeys(STATES, ZERO))
+WITHOUT_VINTAGE = "Without-Vintage"
+COMMODITY_CHARACTERS_MAX = 20  # of 24; a number may follow
+
+
+def to_csv(rows: Sequence[Row]) -> Iterator[str]:
+    """Write rows as CSV with a heading; nothing where there is no value."""
+    if rows:
+        yield csv_heading()
+    yield from map(csv_row, rows)
+
+
+def csv_heading() -> str:
+    """Write the names of the columns, as `shown_row` has them."""
+    return _csv_line(shown_row(NO_ROW))
+
+
+def csv_row(row: Row) -> str:
+    """Write one row; nothing where there is no value."""
+    return _csv_line("" if value is None else _text(value) for value in shown_row(row).values())
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(list(cells))
+    return line.getvalue()
+
+
+def _text(value: Any) -> str:
+    return plain(value) if isinstance(value, Decimal) else str(value)
+
+
+def to_ndjson(rows: Sequence[Row]) -> Iterator[str]:
+    """Write rows as a JSON object a line: all values are strings, or null."""
+    for row in rows:
+        yield encode(shown_row(row)).decode().rstrip("\n")
+
+
+class Names(NamedTuple):
+    """How the journal names one programme and unit."""
+
+    account: str
+    commodity: str
+
+
+def to_beancount(ledger: str, done: Liability) -> Iterator[str]:
+    """Write a roll-forward as a journal that `bean-check` accepts."""
+    names = _names(done.rows)
+    yield f'option "title" "Points outstanding of {ledger}"'
+    yield ";; Amounts are points. A liability is negative, as beancount has it."
+    yield ""
+    first = min((row.key.period for row in done.rows), default=None)
+    if first is None:
+        return
+    yield from _openings(done.rows, names, first)
+    for row in done.rows:
+        yield from _entry(row, names[row.key.programme, row.key.unit], first)
+    yield from _prices(done.totals, names)
+    yield from _assertions(done, names)
+
+
+def _openings(rows: Sequence[Row], names: dict[tuple[str, str], Names], first: date) -> Iterator[str]:
+    """Declare commodities and open accounts."""
+    accounts = {}
+    for row in rows:
+        name = names[row.key.programme, row.key.unit]
+        accounts[f"Liabilities:Points:{name.account}"] = name.commodity
+        accounts[_liability(row, name)] = name.commodity
+        accounts[f"Equity:Opening:{name.account}"] = name.commodity
+        for movement, points in row.movements.items():
+            if points:
+                accounts[_equity(movement, name)] = name.commodity
+    for (programme, unit), name in names.items():
+        yield f"{first} commodity {name.commodity}"
+        yield f'  programme: "{_quoted(programme)}"'
+        yield f'  unit: "{_quoted(unit)}"'
+    for account, commodity in sorted(accounts.items()):
+        yield f"{first} open {account} {commodity}"
+    yield ""
+
+
+def _entry(row: Row, name: Names, first: date) -> Iterator[str]:
+    """Write what moved in a row, and what was there before the first."""
+    liability = _liability(row, name)
+    vintage = month_of(row.key.vintage) or "without vintage"
+    if row.key.period == first and row.opening:
+        yield f'{first} * "Opening" "{vintage}"'
+        yield f"  {liability}  {plain(-row.opening)} {name.commodity}"
+        yield f"  Equity:Opening:{name.account}  {plain(row.opening)} {name.commodity}"
+        yield ""
+    effects = {movement: -points if movement in TAKEN else points for movement, points in row.movements.items()}
+    if any(effects.values()):
+        yield f'{row.last_day} * "Movements" "{vintage}"'
+        yield f"  {liability}  {plain(-sum(effects.values(), ZERO))} {name.commodity}"
+        for movement, points in effects.items():
+            if points:
+                yield f"  {_equity(movement, name)}  {plain(points)} {name.commodity}"
+        yield ""
+
+
+def _prices(rows: Sequence[Row], names: dict[tuple[str, str], Names]) -> Iterator[str]:
+    for row in rows:
+        if row.worth is not None:
+            commodity = names[row.key.programme, row.key.unit].commodity
+            yield f"{row.last_day} price {commodity} {plain(row.worth.ratio)} {row.worth.currency}"
+
+
+def _assertions(done: Liability, names: dict[tuple[str, str], Names]) -> Iterator[str]:
+    """Assert every closing at the beginning of the day after, and at the end the sum of the accounts' balances."""
+    for row in done.rows:
+        name = names[row.key.programme, row.key.unit]
+        yield _balance(row.last_day, _liability(row, name), row.closing, name)
+    last = max(row.last_day for row in done.rows)
+    for tie in done.ties:
+        if (tie.programme, tie.unit) in names and _is_whole(done, tie):
+            name = names[tie.programme, tie.unit]
+            yield _balance(last, f"Liabilities:Points:{name.account}", tie.accounts, name)
+
+
+def _is_whole(done: Liability, tie: Tie) -> bool:
+    """Say whether all vintages are there, so that their sum is that of the accounts."""
+    last = max(row.last_day for row in done.rows)
+    rows = [row for row in done.rows if (row.key.programme, row.key.unit) == (tie.programme, tie.unit)]
+    return sum((row.closing for row in rows if row.last_day == last), ZERO) == tie.closing
+
+
+def _balance(day: date, account: str, points: Decimal, name: Names) -> str:
+    return f"{day + timedelta(days=1)} balance {account}  {plain(-points)} ~ 0 {name.commodity}"
+
+
+def _liability(row: Row, name: Names) -> str:
+    return f"Liabilities:Points:{name.account}:{month_of(row.key.vintage) or WITHOUT_VINTAGE}"
+
+
+def _equity(movement: str, name: Names) -> str:
+    return f"Equity:{movement.replace('_', '-').capitalize()}:{name.account}"
+
+
+def _names(rows: Sequence[Row]) -> dict[tuple[str, str], Names]:
+    """Name programmes and units in the letters that beancount knows, no two of them the same."""
+    names: dict[tuple[str, str], Names] = {}
+    for of in sorted({(row.key.programme, row.key.unit) for row in rows}):
+        programme, unit = of
+        number = len(names) + 1
+        account = ":".join(re.sub(r"[^A-Za-z0-9-]+", "-", part.capitalize()).strip("-") or "X" for part in of)
+        last = programme.rpartition(":")[2]
+        commodity = re.sub(r"[^A-Z0-9]+", "-", f"P-{last}-{unit}".upper())[:COMMODITY_CHARACTERS_MAX].strip("-")
+        if any(account == one.account for one in names.values()):
+            account = f"{account}-{number}"
+        if any(commodity == one.commodity for one in names.values()):
+            commodity = f"{commodity}-{number}"
+        names[of] = Names(account, commodity)
+    return names
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+FORMATS = ("table", "csv", "ndjson", "beancount")

@@ -1,0 +1,84 @@
+"""Work out trial balance and liability of a ledger from its books: streamed, from one snapshot of the database."""
+
+import asyncio
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ledger.database import Connection
+from projections.accounts import ACCOUNTS
+from projections.queries.account_history import books, snapshot
+from projections.queries.as_of import terms_known
+from projections.queries.roll_forward import NAMES, STATES, Ask, RollForward, Row, Tie
+from projections.queries.trial_balance import TrialBalance
+
+# Accounts whose columns do not sum to zero: none, or a rule is wrong. Promised points are no part of it.
+UNBALANCED = """
+    SELECT count(*) FROM accounts
+     WHERE ledger_id = $1 AND available + redeemed + expired + lapsed + reversed + sent + in_transit + held
+           <> issued + converted + opening + unseen + received + merged + adjusted
+"""
+
+
+class Liability(NamedTuple):
+    """A roll-forward: its rows by vintage, the same without vintages, and the ties to the accounts."""
+
+    rows: list[Row]
+    totals: list[Row]
+    ties: list[Tie]
+
+
+async def trial_balance(connection: Connection, ledger_id: int, at: datetime, position: int | None) -> TrialBalance:
+    """Add up all accounts of a ledger as of a time, as known at a position."""
+    balance = TrialBalance(at)
+    async with snapshot(connection):
+        async for book in books(connection, ledger_id, position):
+            for _ in balance.adding(book):
+                await asyncio.sleep(0)
+    return balance
+
+
+async def unbalanced(connection: Connection, ledger_id: int) -> int:
+    """Count the accounts whose rows, as they stand now, do not sum to zero."""
+    count: int = await connection.fetchval(UNBALANCED, ledger_id)
+    return count
+
+
+async def roll_forward(connection: Connection, ledger_id: int, ask: Ask, position: int | None) -> RollForward:
+    """Roll the points outstanding forward over some days, as known at a position."""
+    async with snapshot(connection):
+        terms = await terms_known(connection, ledger_id, ACCOUNTS, position)
+        rolled = RollForward(ask, terms)
+        async for book in books(connection, ledger_id, position):
+            for _ in rolled.adding(book):
+                await asyncio.sleep(0)
+    return rolled
+
+
+def shown_row(row: Row) -> dict[str, Any]:
+    """Show a row flat: what it is about, the roll-forward, states beginning with "state_", and what it is worth by the
+    ratio in force on the last day."""
+    worth = row.worth
+    return {
+        "programme": row.key.programme,
+        "unit": row.key.unit,
+        "from": row.key.period,
+        "to": row.last_day,
+        "vintage": month_of(row.key.vintage),
+        "opening": row.opening,
+        **{name: row.movements[name] for name in NAMES},
+        "closing": row.closing,
+        **{f"state_{name}": row.states[name] for name in STATES},
+        "value": None if worth is None else value_of(row.closing, worth.ratio),
+        "currency": None if worth is None else worth.currency,
+    }
+
+
+def value_of(points: Decimal, ratio: Decimal) -> Decimal:
+    """Say what points are worth, exactly."""
+    return points * ratio
+
+
+def month_of(day: date | None) -> str | None:
+    """Write the month of a day, "2026-03"."""
+    return None if day is None else f"{day:%Y-%m}"

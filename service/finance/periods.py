@@ -1,0 +1,312 @@
+"""Close accounting periods: a closed month is answered as it was known when it was closed, and never changes again.
+
+What is told of it later is no part of it: the first period after it shows the sum as `prior_period`, so that each
+opening is the closing before it, and later_items() names the accounts. Closing is an act of ours in the ledger; so is
+opening the last closed month again.
+"""
+
+import asyncio
+from calendar import monthrange
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ledger import clock
+from ledger.database import Connection
+from ledger.errors import PeriodNotClosable
+from ledger.privacy.vault import Vault
+from ledger.store.append import append
+from ledger.store.registry import Ledger
+from projections.accounts import ACCOUNTS
+from projections.accounts.lots import ZERO
+from projections.engine import store
+from projections.programme_terms import Terms
+from projections.queries.account_history import Book, Line, books_of, lapse, snapshot, told_of_since
+from projections.queries.as_of import terms_known
+from projections.queries.roll_forward import (
+    BEFORE,
+    Ask,
+    Closings,
+    Key,
+    Kind,
+    RollForward,
+    Row,
+    Tie,
+    last_instant,
+    order_of,
+    totals,
+)
+from service.finance.liability import Liability, roll_forward
+from service.formatting import plain
+from service.operations.record import act
+
+CLOSED = """
+    SELECT subject, first_day, last_day, known_position FROM periods
+     WHERE ledger_id = $1 AND status = 'closed' ORDER BY last_day
+"""
+PERIOD = "SELECT * FROM periods WHERE ledger_id = $1 AND subject = $2"
+ITEMS_MAX = 10_000
+
+
+class Closing(NamedTuple):
+    """A closed period."""
+
+    period: str
+    first_day: date
+    last_day: date
+    known_position: int
+
+
+class Item(NamedTuple):
+    """What was told of a closed period after it was closed: by how much an account's balance at its end is another, and
+    the lines of events told since; a lapse that comes of them has no line here."""
+
+    account: str
+    programme: str
+    unit: str
+    amount: Decimal
+    first_position: int | None
+    lines: Sequence[Mapping[str, Any]]
+
+
+async def closings(connection: Connection, ledger_id: int) -> list[Closing]:
+    """List the closed periods, in order."""
+    return [Closing(*row) for row in await connection.fetch(CLOSED, ledger_id)]
+
+
+class Stretch(NamedTuple):
+    """Days that are known as of one position, and what the stretch before them was closed with; None without one."""
+
+    rolled: RollForward
+    carried: Mapping[Kind, Closings] | None
+
+
+class Page(NamedTuple):
+    """Some rows of a roll-forward, in order; the totals of the periods that begin among them; whether more follow."""
+
+    rows: list[Row]
+    totals: list[Row]
+    more: bool
+
+
+class Forward(NamedTuple):
+    """A roll-forward over stretches of days, whose rows are made when they are asked for."""
+
+    stretches: Sequence[Stretch]
+
+    @property
+    def ties(self) -> list[Tie]:
+        return self.stretches[-1].rolled.ties()
+
+    def rows(self, since: Key | None = None) -> Iterator[Row | None]:
+        """Yield the rows in order, from the period of a key on. None is yielded between periods."""
+        kinds = {kind for rolled, carried in self.stretches for kind in (*rolled.kinds(), *(carried or ()))}
+        for kind in sorted(kinds):
+            if since is not None and kind < (since.programme, since.unit):
+                continue
+            first = since.period if since is not None and kind == (since.programme, since.unit) else BEFORE
+            for rolled, carried in self.stretches:
+                yield from rolled.rows_of(kind, first, None if carried is None else carried.get(kind, {}))
+
+    async def page(self, after: Key | None, limit: int) -> Page:
+        """Make the rows after a key, at most `limit`. Others on the event loop have their turn between periods."""
+        page: list[Row] = []
+        of_totals: list[Row] = []
+        told = None if after is None else after.without_vintage  # its total stands on an earlier page
+        more = False
+        for row in self.rows(after):
+            if row is None:
+                await asyncio.sleep(0)
+                continue
+            if after is not None and order_of(row.key) <= order_of(after):
+                continue
+            group = row.key.without_vintage
+            if len(page) == limit:
+                more = True
+                if group == told or group != page[-1].key.without_vintage:
+                    break
+            else:
+                page.append(row)
+            if group != told:
+                of_totals.append(row)
+        return Page(page, totals(of_totals), more)
+
+
+async def liability(
+    connection: Connection, ledger_id: int, ask: Ask, position: int | None, *, now: int | None = None
+) -> Liability:
+    """Give all rows of a roll-forward; see `forward`."""
+    done = await forward(connection, ledger_id, ask, position, now=now)
+    rows: list[Row] = []
+    for row in done.rows():
+        if row is None:
+            await asyncio.sleep(0)
+        else:
+            rows.append(row)
+    return Liability(rows, totals(rows), done.ties)
+
+
+async def forward(
+    connection: Connection, ledger_id: int, ask: Ask, position: int | None, *, now: int | None = None
+) -> Forward:
+    """Roll the points outstanding forward: closed days as known when they were closed, others as known now, or at
+    the position `now`. With another `position` all days are as known at it, closed or not."""
+    if position is not None:
+        return Forward([Stretch(await roll_forward(connection, ledger_id, ask, position), None)])
+    closed = await closings(connection, ledger_id)
+    last = closed_on_eve(closed, ask.first)
+    carried: dict[Kind, Closings] | None = None
+    if last is not None:
+        eve = ask._replace(first=last.last_day, last=last.last_day)
+        carried = _closings_of(await roll_forward(connection, ledger_id, eve, last.known_position))
+    stretches = []
+    for first, last_day, known in segments(ask, closed, now):
+        rolled = await roll_forward(connection, ledger_id, ask._replace(first=first, last=last_day), known)
+        stretches.append(Stretch(rolled, carried))
+        carried = _closings_of(rolled)
+    return Forward(stretches)
+
+
+def _closings_of(rolled: RollForward) -> dict[Kind, Closings]:
+    return {kind: rolled.closings(kind) for kind in rolled.kinds()}
+
+
+def closed_on_eve(closed: Sequence[Closing], first: date) -> Closing | None:
+    """Give the period that was closed up to the day before: only the day after it shows what was told of it since. On
+    any later day that is part of the opening, like all that moved in between."""
+    return next((one for one in closed if one.last_day.toordinal() + 1 == first.toordinal()), None)
+
+
+def segments(ask: Ask, closed: Sequence[Closing], now: int | None) -> list[tuple[date, date, int | None]]:
+    """Cut days into stretches: each up to the end of a closed period as known at its closing, the rest as known now."""
+    found: list[tuple[date, date, int | None]] = []
+    first = ask.first
+    for one in closed:
+        if one.last_day >= first and first <= ask.last:
+            last = min(one.last_day, ask.last)
+            found.append((first, last, one.known_position))
+            first = date.fromordinal(last.toordinal() + 1)
+    if first <= ask.last:
+        found.append((first, ask.last, now))
+    return found
+
+
+async def close_period(connection: Connection, vault: Vault, ledger: Ledger, period: str, *, by: str) -> int:
+    """Close a month ("2026-03") as the rows know it now; give the position of the act.
+
+    Raises PeriodNotClosable while it is not over, when it is closed, or when a later one is.
+    """
+    first, last = days_of(period)
+    ledger_id = ledger.ledger_id
+    for one in await closings(connection, ledger_id):
+        if one.last_day >= first:
+            raise PeriodNotClosable(f"{one.period} is closed")
+    known = await store.checkpoint(connection, ledger_id)
+    done = await liability(connection, ledger_id, Ask(first, last, monthly=True), None, now=known)
+    terms = await terms_known(connection, ledger_id, ACCOUNTS, known)
+    now = clock.now()
+    zones = {"UTC", *(terms.zone(row.key.programme, now) for row in done.totals)}
+    if any(last_instant(last, zone) >= now for zone in zones):
+        raise PeriodNotClosable(f"{period} is not over")
+    row = await connection.fetchrow(PERIOD, ledger_id, period)
+    said = {
+        "period": period,
+        "first_day": first.isoformat(),
+        "last_day": last.isoformat(),
+        "known_position": known,
+        "totals": [
+            {
+                "programme": total.key.programme,
+                "unit": total.key.unit,
+                "opening": plain(total.opening),
+                "closing": plain(total.closing),
+            }
+            for total in done.totals
+        ],
+        "by": by,
+    }
+    return await _append(connection, vault, ledger, "periodClosed", period, row, said)
+
+
+async def reopen_period(connection: Connection, vault: Vault, ledger: Ledger, period: str, *, by: str) -> int:
+    """Open the last closed month again; give the position of the act. Raises PeriodNotClosable if it is not that."""
+    closed = await closings(connection, ledger.ledger_id)
+    if not closed or closed[-1].period != period:
+        raise PeriodNotClosable(f"{period} is not the last closed period")
+    row = await connection.fetchrow(PERIOD, ledger.ledger_id, period)
+    return await _append(connection, vault, ledger, "periodReopened", period, row, {"period": period, "by": by})
+
+
+async def _append(
+    connection: Connection, vault: Vault, ledger: Ledger, kind: str, period: str, row: Any, said: Mapping[str, Any]
+) -> int:
+    """Append an act of which there is one for each time the period was open: who is second meets a conflict."""
+    times = row["reopenings"] if row is not None else 0
+    delivery = act(vault, ledger, kind, f"{kind}-{period}-{times}", **said)
+    [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
+    return appended.position
+
+
+async def later_items(
+    connection: Connection, ledger_id: int, last: date, known: int, now: int | None = None
+) -> AsyncGenerator[Item, None]:
+    """Give the accounts whose balance at the end of a day is another by now, or as known at a later position, than was
+    known at a position."""
+    terms = await terms_known(connection, ledger_id, ACCOUNTS, now)
+    async with snapshot(connection):
+        async for holders in told_of_since(connection, ledger_id, known):
+            then = [book async for book in books_of(connection, ledger_id, holders, known)]
+            later = [book async for book in books_of(connection, ledger_id, holders, now)]
+            for item in _items(then, later, last, known, terms):
+                yield item
+
+
+def _items(then: Sequence[Book], later: Sequence[Book], last: date, known: int, terms: Terms) -> list[Item]:
+    before = {account: balance for book in then for account, balance in _balances(book, last, terms).items()}
+    after = {account: balance for book in later for account, balance in _balances(book, last, terms).items()}
+    accounts = {id_: one for book in [*then, *later] for id_, one in book.accounts.items()}
+    items = []
+    for account_id in sorted(before.keys() | after.keys()):
+        amount = after.get(account_id, ZERO) - before.get(account_id, ZERO)
+        account = accounts[account_id]
+        programme = account.programme_ref
+        end = _end(last, programme, terms)
+        told = [
+            line
+            for book in later
+            for line in book.lines
+            if line.account_id == account_id and (line.position or 0) > known and line.occurred_at <= end
+        ]
+        if amount:
+            first = min((line.position for line in told if line.position), default=None)
+            items.append(Item(account_id, programme, account.unit, amount, first, [_shown(line) for line in told]))
+    return items
+
+
+def _shown(line: Line) -> dict[str, Any]:
+    shown = ("position", "occurred_at", "kind", "points", "reference")
+    return {name: getattr(line, name) for name in shown}
+
+
+def _balances(book: Book, last: date, terms: Terms) -> dict[str, Decimal]:
+    """Give each account's balance at the end of a day."""
+    ends = {id_: _end(last, one.programme_ref, terms) for id_, one in book.accounts.items()}
+    lapses = lapse(book, max(ends.values())) if ends else []
+    return {
+        line.account_id: line.balance for line in [*book.lines, *lapses] if line.occurred_at <= ends[line.account_id]
+    }
+
+
+def _end(last: date, programme: str, terms: Terms) -> datetime:
+    return last_instant(last, terms.zone(programme, datetime(last.year, last.month, last.day, 12, tzinfo=UTC)))
+
+
+def days_of(period: str) -> tuple[date, date]:
+    """Give the first and last day of a month, "2026-03"."""
+    first = date(int(period[:4]), int(period[5:]), 1)
+    return first, _last_day(first)
+
+
+def _last_day(day: date) -> date:
+    return day.replace(day=monthrange(day.year, day.month)[1])

@@ -1,0 +1,167 @@
+"""Import history: the deliveries of a file are appended in blocks, the same way as webhooks.
+
+A delivery that is stored already is a duplicate and changes nothing, so an import that broke off is resumed by running
+it again. How a file is split into deliveries: splitting.py.
+
+A delivery that cannot be read is counted and not stored: the ledger is append-only, and what was stored by mistake
+stays. On request (`quarantine`) it is stored as it is and quarantined. On request (`mending`) it is repaired first by
+the rules of mending.py; then the repaired text is appended, because no vendor sent the other.
+"""
+
+import asyncio
+import gzip
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from ledger.database import Connection
+from ledger.intake.identify import UNREADABLE, Delivery, Origin, identify
+from ledger.privacy.vault import Vault
+from ledger.store.append import Appended, append
+from ledger.store.registry import InboundConnection
+from service.importing.json_repair import mend
+from service.importing.split import Line, unpacked
+
+if sys.version_info >= (3, 14):
+    from compression import zstd as zstd
+else:
+    from backports import zstd as zstd
+
+LINES_PER_BLOCK_MAX = 1_000
+EVENTS_PER_BLOCK_MAX = 4_000
+PERSONS_PER_BLOCK_MAX = 10_000
+BYTES_PER_BLOCK_MAX = 16 * 1024 * 1024
+
+
+LINES_NAMED_MAX = 10
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of a file: deliveries, and the events that they hold. Unreadable deliveries are stored only with
+    `quarantine`."""
+
+    lines: int = 0  # deliveries that were read, unreadable ones included
+    appended: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    unreadable: int = 0
+    unreadable_lines: list[int] = field(default_factory=list)  # the first of them
+    too_long: list[int] = field(default_factory=list)  # the numbers of lines that could not be stored
+    kinds: Counter[str] = field(default_factory=Counter)  # of the events, unreadable ones aside
+    mended_lines: int = 0
+    mended_places: Counter[str] = field(default_factory=Counter)  # by rule
+
+    def add(self, other: "Summary") -> None:
+        """Add what became of other lines."""
+        self.lines += other.lines
+        self.appended += other.appended
+        self.duplicates += other.duplicates
+        self.conflicts += other.conflicts
+        self.unreadable += other.unreadable
+        self.unreadable_lines = (self.unreadable_lines + other.unreadable_lines)[:LINES_NAMED_MAX]
+        self.too_long += other.too_long
+        self.kinds += other.kinds
+        self.mended_lines += other.mended_lines
+        self.mended_places += other.mended_places
+
+
+def open_file(path: Path, raw: BinaryIO) -> BinaryIO:
+    """Unpack an opened file by its ending."""
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(raw))
+    if path.suffix == ".zst":
+        return cast(BinaryIO, zstd.open(raw))
+    return raw
+
+
+def is_damage(error: Exception) -> bool:
+    """Say whether an error means that a packed file is broken or breaks off."""
+    return isinstance(error, EOFError | gzip.BadGzipFile | zlib.error | zstd.ZstdError)
+
+
+async def import_lines(
+    connection: Connection,
+    vault: Vault,
+    inbound: InboundConnection,
+    lines: Iterator[Line],
+    tell: Callable[[Summary], None],
+    *,
+    mending: bool = False,
+    quarantine: bool = False,
+) -> Summary:
+    """Append the deliveries, and report the state after each block. `mending` repairs those that are not JSON;
+    `quarantine` stores those that cannot be read.
+
+    While the database writes one block, the next is read and identified. Raises LedgerUnavailable: what was appended
+    until then stays.
+    """
+    summary = Summary()
+    given = mended(lines, summary) if mending else lines
+    blocks = identified(inbound.origin(vault), given, summary, quarantine=quarantine)
+    block = next(blocks, None)
+    while block is not None:
+        writing = append(connection, vault, inbound.ledger.ledger_id, block)
+        outcomes, following = await asyncio.gather(writing, asyncio.to_thread(next, blocks, None))
+        count(summary, block, outcomes)
+        tell(summary)
+        block = following
+    return summary
+
+
+def mended(lines: Iterator[Line], summary: Summary) -> Iterator[Line]:
+    """Repair the deliveries that are not JSON, and count the repairs."""
+    for line in lines:
+        sound = mend(line.body) if line.body is not None else None
+        if sound is None:
+            yield line
+            continue
+        summary.mended_lines += 1
+        summary.mended_places.update(sound.places)
+        yield from unpacked(Line(line.number, sound.text))
+
+
+def identified(
+    origin: Origin, lines: Iterator[Line], summary: Summary, *, quarantine: bool = False
+) -> Iterator[list[Delivery]]:
+    """Identify deliveries, and cut them into blocks that are neither too many nor too large. Those that cannot be read
+    are counted, and left out unless `quarantine` is set."""
+    block: list[Delivery] = []
+    events = size = persons = 0
+    for number, body in lines:
+        if body is None:
+            summary.too_long.append(number)
+            continue
+        delivery = identify(origin, body)
+        if delivery.drafts[0].kind == UNREADABLE:
+            summary.unreadable += 1
+            summary.unreadable_lines = [*summary.unreadable_lines, number][:LINES_NAMED_MAX]
+            if not quarantine:
+                summary.lines += 1
+                continue
+        else:
+            summary.kinds.update(draft.kind for draft in delivery.drafts)
+        block.append(delivery)
+        events += len(delivery.drafts)
+        size += len(body)
+        persons += len(delivery.parts)
+        is_large = events >= EVENTS_PER_BLOCK_MAX or size >= BYTES_PER_BLOCK_MAX or persons >= PERSONS_PER_BLOCK_MAX
+        if len(block) == LINES_PER_BLOCK_MAX or is_large:
+            yield block
+            block = []
+            events = size = persons = 0
+    if block:
+        yield block
+
+
+def count(summary: Summary, block: Sequence[Delivery], appended: Sequence[Sequence[Appended]]) -> None:
+    """Add up what became of a block."""
+    outcomes = [one.outcome for delivered in appended for one in delivered]
+    summary.lines += len(block)
+    summary.appended += outcomes.count("appended")
+    summary.duplicates += outcomes.count("duplicate")
+    summary.conflicts += outcomes.count("conflict")

@@ -1,0 +1,153 @@
+"""Exported ledgers as files: written whole or not at all, packed by their ending, and read back block by block."""
+
+import gzip
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import msgspec
+
+from ledger.database import Connection
+from ledger.errors import ExportWrong
+from ledger.merkle import Frontier
+from ledger.privacy.encryption import MasterKey
+from ledger.store import read
+from ledger.store.export import EXPORT_LINES, LINE_BYTES_MAX, Begin, End, ExportedEvent, ExportLine, export
+from ledger.store.registry import Ledger
+from ledger.store.restore import EVENTS_PER_BLOCK, Restoring, ledger_for
+from ledger.transparency.kept_checkpoints import Kept
+from service.importing.deliveries import zstd
+
+LINES_BESIDE_PER_BLOCK = 1_000
+GZIP_LEVEL = 6
+
+Tell = Callable[[int, int], None]  # (events done, of how many)
+
+
+class Restored(NamedTuple):
+    """What was put back. `root` is that of the tree over all entries: a signed checkpoint must have the same."""
+
+    ledger: Ledger
+    events: int
+    root: bytes
+
+
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that is there only once it is whole; "-" is standard output."""
+    if str(path) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as raw:
+            with _packed(path, raw) as file:
+                yield file
+            raw.flush()
+            os.fsync(raw.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _packed(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
+    if path.suffix == ".gz":
+        with gzip.open(raw, "wb", GZIP_LEVEL) as file:
+            yield cast(BinaryIO, file)
+    elif path.suffix == ".zst":
+        with zstd.open(raw, "wb") as file:
+            yield cast(BinaryIO, file)
+    else:
+        yield raw
+
+
+async def write_export(
+    connection: Connection, master_key: MasterKey, ledger: Ledger, file: BinaryIO, *, with_keys: bool, tell: Tell
+) -> int:
+    """Write a ledger to a file; give how many lines that took."""
+    lines = 0
+    async for block in export(connection, master_key, ledger, with_keys=with_keys):
+        file.writelines(block)
+        lines += len(block)
+        tell(lines, 0)
+    return lines
+
+
+async def restore(
+    connection: Connection, file: BinaryIO, name: str, exporter_key: MasterKey, master_key: MasterKey, tell: Tell
+) -> Restored:
+    """Make the ledger `name` equal to an exported one; what is there of it already is held against the file.
+
+    Raises ExportWrong, MasterKeyWrong.
+    """
+    lines = _lines(file)
+    begin = next(lines, None)
+    if not isinstance(begin, Begin):
+        raise ExportWrong("it does not begin as one")
+    restoring = Restoring(connection, begin, await ledger_for(connection, begin, name))
+    events, beside, end = list[ExportedEvent](), [], None
+    for line in lines:
+        if end is not None or isinstance(line, Begin):
+            raise ExportWrong("it goes on after its end")
+        if isinstance(line, ExportedEvent):
+            events.append(line)
+            if len(events) == EVENTS_PER_BLOCK:
+                await restoring.put(events)
+                events.clear()
+                tell(restoring.position, begin.events)
+            continue
+        if events:
+            await restoring.put(events)
+            events.clear()
+        if isinstance(line, End):
+            end = line
+        else:
+            beside.append(line)
+        if beside and (end is not None or len(beside) == LINES_BESIDE_PER_BLOCK):
+            await restoring.put_beside(beside, exporter_key, master_key)
+            beside.clear()
+    if end is None:
+        raise ExportWrong("it breaks off")
+    await restoring.finish(end, master_key)
+    return Restored(restoring.ledger, end.events, end.root)
+
+
+async def compare(connection: Connection, restored: Restored, kept: Sequence[Kept]) -> str:
+    """Compare a restored ledger with checkpoints of it that were kept; return what was found, as a sentence.
+
+    Raises ExportWrong if they are of several logs, of more events, or of another history.
+    """
+    origins = sorted({one.head.origin for one in kept})
+    if len(origins) > 1:
+        raise ExportWrong(f"the checkpoints are of several logs, {', '.join(origins)[:200]}: give those of this ledger")
+    ledger_id, due = restored.ledger.ledger_id, sorted({(one.head.size, one.head.root) for one in kept}, reverse=True)
+    if due[0][0] > restored.events:
+        raise ExportWrong(f"the checkpoint is of {due[0][0]:,} events, the export of {restored.events:,}: it is older")
+    frontier, newest, count = Frontier(), due[0][0], len(due)
+    while due:
+        size, root = due.pop()
+        while frontier.size < size:
+            leaves = await read.leaf_hashes(
+                connection, ledger_id, frontier.size, min(size, frontier.size + EVENTS_PER_BLOCK)
+            )
+            for _ in frontier.extend(leaves):
+                pass
+        if frontier.root() != root:
+            raise ExportWrong(f"the checkpoint of {size:,} events is of another history than the ledger now put back")
+    also = f", and {count - 1} before it" if count > 1 else ""
+    return f"the checkpoint of {newest:,} events of {origins[0]} is of this history{also}"
+
+
+def _lines(file: BinaryIO) -> Iterator[ExportLine]:
+    number = 0
+    while line := file.readline(LINE_BYTES_MAX):
+        number += 1
+        try:
+            yield EXPORT_LINES.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # what is wrong may quote the line
+            raise ExportWrong(f"line {number} is no line of an export") from None

@@ -1,0 +1,65 @@
+"""What an import would do: the deliveries of a file are identified and looked up, and nothing is stored.
+
+Outcomes are those of the append, with one exception: of two events that differ in personal values only, the append
+says that they are in conflict, and the preview that one is a duplicate. To tell would take keys of the persons, and
+those are stored.
+"""
+
+from collections.abc import Callable, Iterator
+
+from ledger.database import Connection
+from ledger.intake.identify import Delivery
+from ledger.privacy.vault import Vault
+from ledger.store.registry import InboundConnection
+from service.importing.deliveries import Summary, identified, mended
+from service.importing.split import Line
+
+EVENTS_REMEMBERED_MAX = 2_000_000  # to find duplicates within the file; about 200 bytes each
+
+KNOWN = """
+    SELECT k.n, e.content FROM unnest($2::bytea[]) WITH ORDINALITY AS k (event_key, n)
+      JOIN ledger.events e ON e.ledger_id = $1
+           AND e.event_key BETWEEN k.event_key AND k.event_key || decode(repeat('ff', 16), 'hex')
+"""  # an event in conflict stands under its key and what it says
+
+
+async def preview(
+    connection: Connection,
+    vault: Vault,
+    inbound: InboundConnection,
+    lines: Iterator[Line],
+    tell: Callable[[Summary], None],
+    *,
+    mending: bool = False,
+    quarantine: bool = False,
+) -> Summary:
+    """Count what an import would append, and what is a duplicate of stored events or of earlier ones in the file."""
+    summary = Summary()
+    given = mended(lines, summary) if mending else lines
+    seen: dict[bytes, set[bytes]] = {}
+    for block in identified(inbound.origin(vault), given, summary, quarantine=quarantine):
+        await _count(connection, inbound.ledger.ledger_id, block, seen, summary)
+        tell(summary)
+    return summary
+
+
+async def _count(
+    connection: Connection, ledger_id: int, block: list[Delivery], seen: dict[bytes, set[bytes]], summary: Summary
+) -> None:
+    """Add to the summary what would become of a block, and remember its events."""
+    drafts = [draft for delivery in block for draft in delivery.drafts]
+    rows = await connection.fetch(KNOWN, ledger_id, [draft.event_key for draft in drafts])
+    stored: dict[int, set[bytes]] = {}
+    for row in rows:
+        stored.setdefault(row["n"], set()).add(row["content"])
+    summary.lines += len(block)
+    for number, draft in enumerate(drafts, 1):
+        known = stored.get(number, set()) | seen.get(draft.event_key, set())
+        if draft.content in known:
+            summary.duplicates += 1
+        elif known:
+            summary.conflicts += 1
+        else:
+            summary.appended += 1
+        if draft.event_key in seen or len(seen) < EVENTS_REMEMBERED_MAX:
+            seen.setdefault(draft.event_key, set()).add(draft.content)

@@ -1,0 +1,347 @@
+"""Split an import file into deliveries, whatever way it holds them; `--repair` is not needed for that.
+
+A file may hold one delivery a line, documents that are printed over several lines, an array of deliveries, or a mixture
+of these. Byte order marks and blank lines are skipped. Positions follow the file.
+
+Theory of operation. A line that is JSON is a delivery. Where brackets stay open at the end of a line, lines are added
+until they are closed; `Nesting` notices at once where one document cannot go on, for example because a new object
+begins where only a key may stand. Then the first line alone is damaged, and reading goes on behind it. So a damaged
+line costs itself, and a damaged document costs itself. An array is never held whole: its elements are deliveries.
+Memory is bounded: what is longer than a delivery may be is skipped.
+"""
+
+import codecs
+import io
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import msgspec
+
+from ledger.parsing import BODY_BYTES_MAX, DEPTH_MAX
+from service.importing.json_repair import is_json, mend
+
+UTF8_MARK = codecs.BOM_UTF8
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+READ_BYTES = 64 * 1024
+ARRAYS_NESTED_MAX = 2
+PIECE_BYTES_MAX = BODY_BYTES_MAX + len(UTF8_MARK) + len(b"\r\n")
+BLANKS = b" \t\r\n"
+
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+# From one bracket to the next, over whole strings; it stops at a string that does not end.
+# The string is one atomic group: Python before 3.11.5 keeps what a possessive repeat matched of a failed alternative.
+_TO_BRACKET = re.compile(rb'(?:[^"\[{\]}]++|(?>"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"))*+')
+_END_OF_STRING = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"')
+_END_OF_VALUE = re.compile(rb"[,\]\n]")
+_OPENERS = {b"}"[0]: b"{"[0], b"]"[0]: b"["[0]}
+
+
+class Line(NamedTuple):
+    """One delivery, and the line on which it begins; `body` is None where it is longer than a delivery may be."""
+
+    number: int  # from 1
+    body: bytes | None
+
+
+class Piece(NamedTuple):
+    """A line with its end, or the next PIECE_BYTES_MAX bytes of a longer one."""
+
+    number: int
+    text: bytes
+
+
+class Nesting:
+    """The brackets that are open in a growing text; a bracket before the text may be taken for open."""
+
+    def __init__(self, start: int = 0, opened: bytes = b"") -> None:
+        self.at = start
+        self.is_broken = False  # at `at`, no JSON text goes on like this
+        self._stack = bytearray(opened)
+        self._begun = bool(opened)
+        self._in_string = False
+
+    @property
+    def depth(self) -> int:
+        return len(self._stack)
+
+    @property
+    def is_closed(self) -> bool:
+        """Return True if the first bracket was closed; `at` is the place behind it."""
+        return self._begun and not self._stack
+
+    def go_on(self, text: bytes | bytearray) -> None:
+        """Read on from `at` to the end of the text, or to where the brackets are closed or broken."""
+        while not self.is_broken and not self.is_closed and self.at < len(text):
+            if self._in_string:
+                self._pass_string(text)
+                if self._in_string:
+                    return
+            passed = _TO_BRACKET.match(text, self.at)
+            assert passed is not None  # it matches nothing at least
+            self.at = passed.end()
+            if self.at == len(text):
+                return
+            byte = text[self.at]
+            if byte == b'"'[0]:
+                self._in_string = True
+            elif byte in _OPENERS:
+                self.is_broken = self._stack[-1:] != bytes([_OPENERS[byte]])
+                del self._stack[-1:]
+            else:
+                self.is_broken = self._begun and not self._may_open(text)
+                self._stack.append(byte)
+                self._begun = True
+            self.at += not self.is_broken
+
+    def _pass_string(self, text: bytes | bytearray) -> None:
+        """Go to the end of a string. It never goes over the end of a line."""
+        end = _END_OF_STRING.match(text, self.at)
+        if end is not None:
+            self.at, self._in_string = end.end(), False
+            return
+        line_end = text.find(b"\n", self.at)
+        if line_end >= 0:
+            self.at, self.is_broken = line_end, True
+            return
+        whole = bytes(text[self.at :]).rstrip(b"\\")
+        self.at = len(text) - (len(text) - self.at - len(whole)) % 2  # an escape may be cut in two
+
+    def _may_open(self, text: bytes | bytearray) -> bool:
+        """Return True if a value may begin here: after a colon in an object, after a comma or first in an array."""
+        before = self.at - 1
+        while before >= 0 and text[before] in b" \t\r\n\\":  # a backslash is what markdown puts before a bracket
+            before -= 1
+        last = text[before : before + 1] if before >= 0 else self._stack[-1:]
+        return last in ((b":",) if self._stack[-1] == b"{"[0] else (b",", b"["))
+
+
+class Deliveries:
+    """The deliveries of a file, in its order; iterate over it once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.marks = 0  # byte order marks that were skipped
+        self._file = file
+        self._pieces = self._read_pieces()
+        self._back: list[Piece] = []
+
+    def __iter__(self) -> Iterator[Line]:
+        while (piece := self._take()) is not None:
+            number, text = piece
+            line = text.strip(BLANKS)
+            if not line:
+                continue
+            if line[:1] == b"{" and len(text) <= BODY_BYTES_MAX and is_json(line):  # nearly all are such
+                yield Line(number, text.rstrip(b"\r\n"))
+            elif line[:1] == b"[" and not (_ends(text) and is_json(line)) and self._opens_array(piece):
+                yield from self._elements(piece)
+            elif not _ends(text) or len(text.rstrip(b"\r\n")) > BODY_BYTES_MAX:
+                self._skip_line(text)
+                yield Line(number, None)
+            elif is_json(line):
+                yield from unpacked(Line(number, text.rstrip(b"\r\n")))
+            elif line[:1] in (b"{", b"[", b'"'):
+                yield from self._document(piece)
+            else:
+                yield self._garbage(piece)
+
+    def _document(self, first: Piece) -> Iterator[Line]:
+        """Add lines until the brackets of the first line are closed; if that gives no document, the line is damaged."""
+        taken = [first]
+        text = bytearray(first.text)
+        nesting = Nesting(opened=b"" if first.text.lstrip(BLANKS)[:1] in (b"{", b"[") else b"{")
+        nesting.go_on(text)
+        while not (nesting.is_closed or nesting.is_broken or nesting.depth > DEPTH_MAX or len(text) > BODY_BYTES_MAX):
+            piece = self._take()
+            if piece is None:
+                break
+            taken.append(piece)
+            text += piece.text
+            nesting.go_on(text)
+        if not nesting.is_closed:
+            self._back += reversed(taken[1:])
+            yield self._damaged(first)
+            return
+        body, rest = bytes(text[: nesting.at]).strip(BLANKS), bytes(text[nesting.at :]).lstrip(BLANKS)
+        following = rest.removeprefix(UTF8_MARK)
+        if following[:1] in (b"{", b"[") and is_json(body):  # another one begins on the same line
+            self.marks += following != rest
+            self._back.append(Piece(taken[-1].number, following))
+            yield Line(first.number, body)
+            return
+        body = bytes(text).strip(BLANKS)
+        one = len(taken) == 1 or is_json(body) or mend(body) is not None or not any(map(_stands_alone, taken[1:]))
+        if one and len(body) <= BODY_BYTES_MAX:
+            yield from unpacked(Line(first.number, first.text.rstrip(b"\r\n") if len(taken) == 1 else body))
+            return
+        self._back += reversed(taken[1:])
+        yield self._damaged(first)
+
+    def _damaged(self, first: Piece) -> Line:
+        """Take a line that begins no document, with what follows it up to where the next delivery may begin."""
+        text = first.text
+        indent = _indent(text)
+        while (piece := self._take()) is not None:
+            begins = piece.text.lstrip(BLANKS)[:1] in (b"{", b"[") and _indent(piece.text) <= indent
+            if begins or _stands_alone(piece) or len(text) + len(piece.text) > BODY_BYTES_MAX:
+                self._back.append(piece)
+                break
+            text += piece.text
+        return Line(first.number, text.rstrip(BLANKS))
+
+    def _garbage(self, first: Piece) -> Line:
+        """Take lines that begin no document as one delivery: better one in quarantine than one for each line."""
+        text = first.text
+        while (piece := self._take()) is not None:
+            line = piece.text.strip(BLANKS)
+            if line[:1] in (b"{", b"[", b'"') or is_json(line) or len(text) + len(piece.text) > BODY_BYTES_MAX:
+                self._back.append(piece)
+                break
+            text += piece.text
+        return Line(first.number, text.rstrip(BLANKS))
+
+    def _opens_array(self, first: Piece) -> bool:
+        """Return True if what follows the opening bracket is an object or an array."""
+        seen: list[Piece] = []
+        inside = first.text.lstrip(BLANKS)[1:].lstrip(BLANKS)
+        while not inside and (piece := self._take()) is not None:
+            seen.append(piece)
+            inside = piece.text.strip(BLANKS)
+        self._back += reversed(seen)
+        return inside[:1] in (b"{", b"[")
+
+    def _elements(self, first: Piece) -> Iterator[Line]:
+        """Read the elements of an array; each is a delivery. A damaged element ends where the next one begins."""
+        number, text, at = first.number, first.text, first.text.index(b"[") + 1
+        while True:
+            while at < len(text) and text[at] in BLANKS + b",":
+                at += 1
+            if at == len(text):
+                piece = self._take()
+                if piece is None:
+                    return
+                number, text, at = piece.number, piece.text, 0
+            elif text[at] == b"]"[0]:
+                self._back.append(Piece(number, text[at + 1 :]))
+                return
+            elif text[at] in b"{[":
+                line, number, text, at = self._element(number, text, at)
+                yield from unpacked(line)
+            else:
+                end = _END_OF_VALUE.search(text, at + 1)
+                until = len(text) if end is None else end.start()
+                body = text[at:until].strip(BLANKS)
+                yield Line(number, body if len(body) <= BODY_BYTES_MAX else None)
+                at = until
+
+    def _element(self, number: int, text: bytes, at: int) -> tuple[Line, int, bytes, int]:
+        """Read one element; return it, and where to read on: the number of the line, its text, and the place in it."""
+        begun, is_long = number, False
+        nesting = Nesting(at)
+        nesting.go_on(text)
+        held = bytearray()
+        while not nesting.is_closed and not nesting.is_broken:
+            if not held:
+                held += text[at:]
+                nesting.at -= at
+                at = 0
+            piece = self._take()
+            if piece is None:
+                nesting.at = len(held)
+                break
+            if nesting.at > BODY_BYTES_MAX:  # it is too long to be kept, but its end must be found
+                is_long = True
+                held[: nesting.at] = bytes(held[: nesting.at]).rstrip(BLANKS)[-1:]
+                nesting.at = 1
+            number = piece.number
+            held += piece.text
+            nesting.go_on(held)
+        text = bytes(held) or text
+        end = nesting.at
+        if nesting.is_broken and text[end] not in b"{[":  # a string that does not end, or a bracket too many
+            stop = text.find(b"\n", end)
+            end = len(text) if stop < 0 else stop
+        body = text[at:end].strip(BLANKS).rstrip(b"," + BLANKS)
+        return Line(begun, None if is_long or len(body) > BODY_BYTES_MAX else body), number, text, end
+
+    def _take(self) -> Piece | None:
+        return self._back.pop() if self._back else next(self._pieces, None)
+
+    def _skip_line(self, text: bytes) -> None:
+        while not _ends(text) and (piece := self._take()) is not None:
+            text = piece.text
+
+    def _read_pieces(self) -> Iterator[Piece]:
+        """Read the file piece by piece, without byte order marks; the last line gets an end if it has none."""
+        file, number, is_new = as_utf8(self._file), 1, True
+        while text := file.readline(PIECE_BYTES_MAX):
+            is_last = not _ends(text) and len(text) < PIECE_BYTES_MAX
+            if is_new and text.startswith(UTF8_MARK):
+                self.marks += 1
+                text = text.removeprefix(UTF8_MARK)
+            yield Piece(number, text + b"\n" if is_last else text)
+            is_new = _ends(text)
+            number += is_new
+
+
+def unpacked(line: Line, levels: int = ARRAYS_NESTED_MAX) -> Iterator[Line]:
+    """Yield the elements of an array of objects as deliveries of their own, and any other line as it is."""
+    if line.body is None or line.body.lstrip(BLANKS)[:1] != b"[" or not levels:
+        yield line
+        return
+    try:
+        elements = [bytes(one) for one in _ELEMENTS.decode(line.body)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        elements = [line.body]
+    if all(one[:1] in (b"{", b"[") for one in elements) and elements != [line.body]:
+        for one in elements:
+            yield from unpacked(Line(line.number, one), levels - 1)
+    else:
+        yield line
+
+
+def as_utf8(file: BinaryIO) -> BinaryIO:
+    """Return a file whose text is UTF-8: the same, unless its byte order mark says that it is UTF-16."""
+    peeked = file if hasattr(file, "peek") else io.BufferedReader(cast(io.RawIOBase, file))
+    start: bytes = peeked.peek(2)[:2]
+    if start not in UTF16:
+        return peeked
+    return cast(BinaryIO, io.BufferedReader(_FromUtf16(peeked)))
+
+
+class _FromUtf16(io.RawIOBase):
+    """A file in UTF-16, read as UTF-8."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-16")("replace")
+        self._text = UTF8_MARK
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        is_end = False
+        while not self._text and not is_end:
+            chunk = self._file.read(READ_BYTES)
+            is_end = not chunk
+            self._text = self._decoder.decode(chunk, is_end).encode()
+        size = min(len(buffer), len(self._text))
+        buffer[:size], self._text = self._text[:size], self._text[size:]
+        return size
+
+
+def _ends(text: bytes) -> bool:
+    return text.endswith(b"\n")
+
+
+def _indent(text: bytes) -> int:
+    return len(text) - len(text.lstrip(b" \t"))
+
+
+def _stands_alone(piece: Piece) -> bool:
+    """Return True if a line is a document of its own, as it is or repaired."""
+    line = piece.text.strip(BLANKS)
+    if line[:1] == b"{":
+        return is_json(line) or mend(line) is not None
+    return line[:1] == b'"' and line[-1:] == b"}" and mend(line) is not None

@@ -1,0 +1,1 @@
+"""Changes that an operator makes: each records an internal event."""

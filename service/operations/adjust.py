@@ -1,0 +1,181 @@
+"""Adjust a balance, or take an adjustment back: by an event of ours, and by nothing else.
+
+An adjustment has an id, and is made once however often it is asked for: whoever does not know whether it was made asks
+again with the same id. Author and reason are sealed with the customer; that it was done, and by which key, stays.
+"""
+
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from ledger import clock
+from ledger.database import Connection
+from ledger.decimals import plain
+from ledger.errors import AdjustmentDiffers, NothingToAdopt, RequestInvalid, SubjectUnknown
+from ledger.facts.accounts import account_id_of
+from ledger.facts.fact import quoted
+from ledger.privacy.vault import Vault
+from ledger.store.append import append
+from ledger.store.read import twins
+from ledger.store.registry import Ledger
+from ledger.vendors.fields import LATEST_DAY
+from projections.accounts import ACCOUNTS
+from projections.programme_terms import programme_of
+from projections.queries.as_of import terms_known
+from service.operations.record import act, key_of
+
+ID = re.compile(r"[A-Za-z0-9._~:+-]{1,200}")
+TEXT_CHARACTERS_MAX = 500
+
+LOCK = "SELECT pg_advisory_xact_lock(1819239276, $1)"  # the one that ledger.append takes
+ACCOUNT = """
+    SELECT account_id, programme, unit, customer, claimed, drift, missing FROM accounts
+     WHERE ledger_id = $1 AND account_id = $2
+"""
+NOW_HELD_BY = "SELECT account_id FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment = $3"
+
+
+class Words(NamedTuple):
+    """Who does it and why. `by` is the key; author and reason are a person's words, and sealed."""
+
+    by: str
+    author: str
+    reason: str
+
+    def check(self) -> None:
+        """Raise RequestInvalid if nobody says who, or why."""
+        for name in ("author", "reason"):
+            text = getattr(self, name)
+            if not text.strip() or len(text) > TEXT_CHARACTERS_MAX:
+                raise RequestInvalid(f"{name} is needed, at most {TEXT_CHARACTERS_MAX} characters")
+
+
+class Adjusted(NamedTuple):
+    """What became of an adjustment or its reversal: "appended", or "duplicate" where it had been made before."""
+
+    adjustment: str
+    account: str
+    points: Decimal
+    position: int
+    outcome: str
+
+
+async def adjust(
+    connection: Connection,
+    vault: Vault,
+    ledger: Ledger,
+    account_id: str,
+    points: Decimal | None,
+    words: Words,
+    *,
+    adjustment: str | None = None,
+    expires_on: date | None = None,
+) -> Adjusted:
+    """Add points to an account, or take them away; `points` None adopts the vendor's claim, as it is projected now.
+    `expires_on`, of points that are added, is today or later where the programme is.
+
+    Raises SubjectUnknown, RequestInvalid, NothingToAdopt, or AdjustmentDiffers if the id stands for another adjustment.
+    """
+    words.check()
+    adjustment = _checked_id(adjustment or secrets.token_hex(16))
+    if points == 0:
+        raise RequestInvalid("points is not 0")
+    async with connection.transaction():
+        await connection.execute(LOCK, ledger.ledger_id)
+        row = await connection.fetchrow(ACCOUNT, ledger.ledger_id, account_id)
+        if row is None:
+            raise SubjectUnknown(account_id)
+        body = {
+            "holder": account_id.removesuffix(f":{quoted(row['programme'])}:{quoted(row['unit'])}"),
+            "programme": row["programme"],
+            "unit": row["unit"],
+            "customer": row["customer"],
+            "points": plain(row["drift"] if points is None else points),
+            "adopted": points is None,
+            "expires_on": expires_on and expires_on.isoformat(),
+            "claimed": None if row["claimed"] is None else plain(row["claimed"]),
+            **_said(words),
+        }
+        made = await _made(connection, vault, ledger, adjustment)
+        if made is not None:
+            return _again(made, body)
+        if points is None and not row["drift"] and not row["missing"]:
+            raise NothingToAdopt(account_id)
+        if expires_on is not None:
+            await _check_day(connection, ledger, row, expires_on)
+        delivery = act(vault, ledger, "adjustmentMade", adjustment, **body)
+        [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
+    return Adjusted(adjustment, account_id, Decimal(body["points"]), *appended)
+
+
+async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[str, Any], day: date) -> None:
+    """Raise RequestInvalid for a last day that is over in the programme's time zone, or so far off that it is none."""
+    now = clock.now()
+    terms = await terms_known(connection, ledger.ledger_id, ACCOUNTS, None)
+    zone = terms.zone(programme_of(account["account_id"], account["programme"]), now)
+    if not now.astimezone(ZoneInfo(zone)).date() <= day < LATEST_DAY:
+        raise RequestInvalid(f"expires_on is a day from today on, before {LATEST_DAY}")
+
+
+async def reverse(
+    connection: Connection, vault: Vault, ledger: Ledger, account_id: str, adjustment: str, words: Words
+) -> Adjusted:
+    """Take an adjustment of an account back; the account that holds its points after a merge may be named, too.
+
+    Raises SubjectUnknown or RequestInvalid.
+    """
+    words.check()
+    async with connection.transaction():
+        await connection.execute(LOCK, ledger.ledger_id)
+        made = await _made(connection, vault, ledger, _checked_id(adjustment))
+        if made is None or not await _is_of(connection, ledger, made, account_id):
+            raise SubjectUnknown(adjustment)
+        where = {name: made[name] for name in ("holder", "programme", "unit", "customer")}
+        delivery = act(vault, ledger, "adjustmentReversed", adjustment, **where, **_said(words))
+        before = await twins(connection, ledger.ledger_id, delivery.drafts[0].event_key)
+        if before:
+            return Adjusted(adjustment, account_id, -Decimal(made["points"]), before[0].position, "duplicate")
+        [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
+    return Adjusted(adjustment, account_id, -Decimal(made["points"]), *appended)
+
+
+async def _made(connection: Connection, vault: Vault, ledger: Ledger, adjustment: str) -> dict[str, Any] | None:
+    """Read what was written when an adjustment was made, its position included; None if it never was."""
+    events = await twins(connection, ledger.ledger_id, key_of(vault, ledger, "adjustmentMade", adjustment))
+    return {**orjson.loads(events[0].payload), "position": events[0].position} if events else None
+
+
+def _again(made: Mapping[str, Any], body: Mapping[str, Any]) -> Adjusted:
+    """Answer with what was made under this id, if that is what is asked for again. What the claim was may differ."""
+    names = ["holder", "programme", "unit", "adopted", "expires_on"]
+    if not made["adopted"]:
+        names.append("points")
+    if any(made[name] != body[name] for name in names):
+        raise AdjustmentDiffers(made["id"])
+    return Adjusted(made["id"], _account_of(made), Decimal(made["points"]), made["position"], "duplicate")
+
+
+async def _is_of(connection: Connection, ledger: Ledger, made: Mapping[str, Any], account_id: str) -> bool:
+    if account_id == _account_of(made):
+        return True
+    return await connection.fetchval(NOW_HELD_BY, ledger.ledger_id, account_id, made["id"]) is not None
+
+
+def _account_of(made: Mapping[str, Any]) -> str:
+    return account_id_of(made["holder"], made["programme"], made["unit"])
+
+
+def _said(words: Words) -> dict[str, str]:
+    return {"by": words.by, "author": words.author.strip(), "reason": words.reason.strip()}
+
+
+def _checked_id(adjustment: str) -> str:
+    if not ID.fullmatch(adjustment):
+        raise RequestInvalid("an adjustment's id is made of letters, digits and ._~:+-, at most 200")
+    return adjustment

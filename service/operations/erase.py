@@ -1,0 +1,113 @@
+"""Forget a person: destroy the keys of what was sealed of them, and append that it was done.
+
+Nothing else changes: payloads, facts, balances, hashes and proofs stay as they are. Customers that were merged are one
+person, so all of them are forgotten together. What a vendor sends of the person afterwards is sealed under a new key.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ledger.background import keep_connected
+from ledger.database import Connection, is_entered_active
+from ledger.errors import SubjectUnknown
+from ledger.privacy.vault import Vault
+from ledger.store.registry import Ledger, all_ledgers
+from projections.accounts import ACCOUNTS, Wallet
+from projections.engine.groups import components, groups_of
+from projections.queries.as_of import AsOf, fold_known, known_of
+from service.operations.record import append_act
+
+LOOK_SECONDS = 2.0
+CUSTOMERS_PER_LOOK = 100
+
+FORGET = "SELECT ledger.forget($1, $2)"
+KNOWN = """
+    SELECT EXISTS (SELECT FROM ledger.personal_keys WHERE ledger_id = $1 AND subject = ANY ($2))
+        OR EXISTS (SELECT FROM ledger.erasures WHERE ledger_id = $1 AND subject = ANY ($2))
+        OR EXISTS (SELECT FROM customers WHERE ledger_id = $1 AND subject = ANY ($2))
+        OR EXISTS (SELECT FROM accounts WHERE ledger_id = $1 AND customer = ANY ($2))
+"""
+TO_ERASE = """
+    SELECT subject, deletion_request FROM customers
+     WHERE ledger_id = $1 AND deletion_approved_at IS NOT NULL
+       AND EXISTS (SELECT FROM ledger.personal_keys k WHERE k.ledger_id = $1 AND k.subject = customers.subject)
+     LIMIT $2
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class Erasure(NamedTuple):
+    """What an erasure did. `position` is where the act stands in the ledger; None when nothing was left to forget."""
+
+    customers: Sequence[str]
+    destroyed: int
+    position: int | None
+
+
+async def erase(
+    connection: Connection, vault: Vault, ledger: Ledger, customer: str, *, by: str, reason: str
+) -> Erasure:
+    """Forget a customer, by ref. Where nothing is left to forget, nothing is appended.
+
+    Raises SubjectUnknown if nothing was ever told about them.
+    """
+    if not await is_known(connection, ledger, customer):
+        raise SubjectUnknown(customer)
+    customers = await one_person(connection, ledger, customer)
+    async with connection.transaction():
+        destroyed = [await connection.fetchval(FORGET, ledger.ledger_id, one) for one in customers]
+        vault.forget_keys(ledger.ledger_id)
+        if not any(destroyed):
+            return Erasure(customers, 0, None)
+        position = await append_act(
+            connection, vault, ledger, "customerErased", customers=customers, by=by, reason=reason
+        )
+    return Erasure(customers, sum(destroyed), position)
+
+
+async def is_known(connection: Connection, ledger: Ledger, customer: str) -> bool:
+    """Say whether anything was ever told about a customer, or kept of them."""
+    known: bool = await connection.fetchval(KNOWN, ledger.ledger_id, [customer])
+    return known
+
+
+async def one_person(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
+    """Name all customers who are this person by merges."""
+    groups = await groups_of(connection, ledger.ledger_id, ACCOUNTS, [customer])
+    if not groups.members:
+        return [customer]
+    people = []
+    for known in await known_of(connection, ledger.ledger_id, ACCOUNTS, [customer], AsOf()):
+        standing = fold_known(ACCOUNTS, known)
+        if standing.parked is None:  # a merge may have been undone: then they are two again
+            wallet = standing.state
+            assert isinstance(wallet, Wallet)
+            people += [one for one in components(wallet.survivors.items()).values() if customer in one]
+        else:
+            people += map(list, groups.members.values())
+    return sorted({customer}.union(*people))
+
+
+async def erase_on_request(dsn: str, vault: Vault) -> None:
+    """Forget every customer whose deletion a vendor reports as approved, as long as the service runs: what is sealed of
+    them later, too, such as the vendor's own word that it has deleted them."""
+
+    async def look(connection: Connection) -> None:
+        while await is_entered_active(connection):  # after a promotion a new connection reads the new rows
+            for ledger in await all_ledgers(connection):
+                await erase_requested(connection, vault, ledger)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    await keep_connected("erasing on request", dsn, look, log=_log, retry_seconds=LOOK_SECONDS, statement_seconds=30.0)
+
+
+async def erase_requested(connection: Connection, vault: Vault, ledger: Ledger) -> int:
+    """Forget the customers of one ledger who are to be forgotten; give how many."""
+    rows = await connection.fetch(TO_ERASE, ledger.ledger_id, CUSTOMERS_PER_LOOK)
+    for row in rows:
+        by = row["deletion_request"]
+        await erase(connection, vault, ledger, row["subject"], by=by, reason="approved request")
+    return len(rows)

@@ -1,0 +1,76 @@
+"""Say that the points of an order item that did not arrive were given back: by an event of ours, once."""
+
+import re
+from decimal import Decimal
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.decimals import plain
+from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.facts import decode
+from ledger.facts.holds import HoldRefundDue
+from ledger.privacy.vault import Vault
+from ledger.store.registry import Ledger
+from service.operations.adjust import Words
+from service.operations.record import append_act
+
+REFERENCE = re.compile(r"[A-Za-z0-9._~:+/-]{1,200}")
+
+ITEM = "SELECT order_id, customer, refund, refund_due FROM order_items WHERE ledger_id = $1 AND subject = $2"
+DUE = """
+    SELECT kind, body FROM facts
+     WHERE ledger_id = $1 AND subject_kind = 'account' AND subject = $2 AND kind = 'HoldRefundDue'
+"""
+
+
+class Refunded(NamedTuple):
+    """How many points of which item were given back, and where the act stands in the ledger."""
+
+    item: str
+    points: Decimal
+    position: int
+
+
+async def post_refund(
+    connection: Connection, vault: Vault, ledger: Ledger, item: str, words: Words, *, reference: str = ""
+) -> Refunded:
+    """Say that what is due for an item, as projected now, was given back; `reference` names the payment.
+
+    Raises SubjectUnknown, or RequestInvalid if nothing is due or nobody says who asks and why.
+    """
+    words.check()
+    if reference and not REFERENCE.fullmatch(reference):  # no place for names: it is not sealed
+        raise RequestInvalid("reference is an id of letters, digits and . _ ~ : + / -, at most 200")
+    row = await connection.fetchrow(ITEM, ledger.ledger_id, item)
+    if row is None:
+        raise SubjectUnknown(item)
+    due = await _due(connection, ledger, row["customer"], item)
+    if row["refund"] != "due" or due is None:
+        raise RequestInvalid(f"no refund is due for {item}")
+    points: Decimal = row["refund_due"]
+    position = await append_act(
+        connection,
+        vault,
+        ledger,
+        "refundPosted",
+        item=item,
+        order=row["order_id"],
+        points=plain(points),
+        holder=due.holder,
+        programme=due.programme,
+        unit=due.unit,
+        customer=row["customer"],
+        reference=reference or None,
+        by=words.by,
+        author=words.author,
+        reason=words.reason,
+    )
+    return Refunded(item, points, position)
+
+
+async def _due(connection: Connection, ledger: Ledger, holder: str | None, item: str) -> HoldRefundDue | None:
+    for row in await connection.fetch(DUE, ledger.ledger_id, holder):
+        fact = decode(row["kind"], row["body"])
+        if isinstance(fact, HoldRefundDue) and fact.item == item:
+            return fact
+    return None

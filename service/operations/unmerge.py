@@ -1,0 +1,52 @@
+"""Undo a merge of two customers: by an event of ours, from which the views follow."""
+
+from typing import NamedTuple
+
+from ledger.database import Connection
+from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.privacy.vault import Vault
+from ledger.store.registry import Ledger
+from service.operations.adjust import Words
+from service.operations.record import append_act
+
+MERGED_INTO = "SELECT merged_into FROM customers WHERE ledger_id = $1 AND subject = $2"
+
+ENDED_TIERS = """
+    SELECT programme FROM tiers WHERE ledger_id = $1 AND customer = $2 AND merged_into = $3 ORDER BY programme
+"""
+
+
+class Parted(NamedTuple):
+    """Who was merged into whom until now, and where the act stands in the ledger."""
+
+    customer: str
+    survivor: str
+    position: int
+
+
+async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer: str, words: Words) -> Parted:
+    """Undo the merge of a customer into another, as projected now: what is left of the customer's points goes back.
+
+    Raises SubjectUnknown, or RequestInvalid if the customer is merged into nobody or nobody says who asks and why.
+    """
+    words.check()
+    row = await connection.fetchrow(MERGED_INTO, ledger.ledger_id, customer)
+    if row is None:
+        raise SubjectUnknown(customer)
+    survivor = row["merged_into"]
+    if survivor is None:
+        raise RequestInvalid(f"{customer} is merged into nobody")
+    ended = await connection.fetch(ENDED_TIERS, ledger.ledger_id, customer, survivor)
+    position = await append_act(
+        connection,
+        vault,
+        ledger,
+        "customersUnmerged",
+        customer=customer,
+        survivor=survivor,
+        programmes=[row["programme"] for row in ended],
+        by=words.by,
+        author=words.author,
+        reason=words.reason,
+    )
+    return Parted(customer, survivor, position)

@@ -1,0 +1,227 @@
+"""One account as of both times: from stored rows where they know no more than is asked for, else folded on the spot.
+
+What may be spent is arithmetic on lots and a time: a lot counts until its day is over, whether or not anything runs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import orjson
+
+from ledger.errors import SubjectUnknown
+from ledger.facts.accounts import account_id_of, holder_of
+from projections.accounts import ACCOUNTS
+from projections.accounts.statement import Line
+from projections.queries.as_of import AsOf, Known, fold_known, known_of
+from service.api.requests import Reader, Times, candidates, only
+from service.api.subjects import shown
+
+ACCOUNT = "SELECT * FROM accounts WHERE ledger_id = $1 AND account_id = ANY ($2)"
+OPEN_LOTS = """
+    SELECT * FROM lots WHERE ledger_id = $1 AND account_id = ANY ($2) AND remaining > 0
+     ORDER BY account_id, expires_on NULLS LAST, earned_at, lot_id
+"""
+ACCOUNTS_OF = """
+    SELECT a.account_id, a.holder, a.programme, a.unit FROM unnest($2::text[]) AS asked (holder)
+      JOIN accounts a ON a.ledger_id = $1 AND a.account_id > asked.holder || ':' AND a.account_id < asked.holder || ';'
+"""
+CHANGED = "account "  # before the holder, as an event names what it changed
+COLONS_OF_A_REF = 2  # source:org:id
+ZERO = Decimal(0)
+
+
+class View(NamedTuple):
+    """One account as of a time: its row, and its lots with something remaining, or all, in the order of use."""
+
+    row: Mapping[str, Any]
+    lots: Sequence[Mapping[str, Any]]
+    at: datetime
+    lines: Sequence[Line] | None = None  # of its statement, where all was folded on the spot
+    parked: Mapping[str, Any] | None = None  # why a fact could not be folded, where it was
+
+
+async def find_account(read: Reader, name: str) -> Mapping[str, Any]:
+    """Find an account's row by its id, or by its holder where that has one account: the survivor's, if the holder was
+    merged away. Raises SubjectUnknown or RequestInvalid."""
+    refs = await candidates(read, name.removeprefix(CHANGED))
+    rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, refs)
+    if not rows:
+        holders = [ref for ref in refs if ref.count(":") == COLONS_OF_A_REF]
+        own = await read.connection.fetch(ACCOUNTS_OF, read.ledger.ledger_id, holders)
+        rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, sorted({heir_of(row) for row in own}))
+    only([row["account_id"] for row in rows], name)
+    return dict(rows[0])
+
+
+async def is_account(read: Reader, name: str) -> bool:
+    """Return True if a name is an account's own id, not its holder's."""
+    return bool(await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, await candidates(read, name)))
+
+
+def heir_of(row: Mapping[str, Any]) -> str:
+    """Return the id of the account that holds an account's points now: its own, or the survivor's after a merge."""
+    return account_id_of(row["holder"], row["programme"], row["unit"])
+
+
+async def view_of(read: Reader, name: str, times: Times) -> View:
+    """Give an account as of both times: its stored row without lots where nothing told of it is left out, else all of
+    it folded on the spot. Raises SubjectUnknown."""
+    if times.position is None:
+        account = await find_account(read, name)
+        if account["last_at"] <= times.at:
+            return View(account, (), times.at)
+        name = account["account_id"]
+    return await known_view(read, name, times)
+
+
+async def known_view(read: Reader, name: str, times: Times) -> View:
+    """Fold what had happened to an account by a time, as known at a position. Raises SubjectUnknown."""
+    _, view = await account_known(read, name, times)
+    return view
+
+
+async def account_known(read: Reader, name: str, times: Times) -> tuple[Known, View]:
+    """Find what was known of the holder of an account, and the account as it comes of it. Raises SubjectUnknown."""
+    refs = await candidates(read, name.removeprefix(CHANGED))
+    holders = {ref: ref if ref.count(":") == COLONS_OF_A_REF else holder_of(ref) for ref in refs}
+    as_of = AsOf(times.at, times.position)
+    groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
+    found = {
+        account_id: (group, view)
+        for group in groups
+        for account_id, view in views_of(group, times.at).items()
+        if account_id in holders
+    }
+    if not found:  # a holder, of whom there may be one account
+        views = {id_: (group, view) for group in groups for id_, view in views_of(group, times.at).items()}
+        heirs = {heir_of(view.row) for id_, (_, view) in views.items() if holder_of(id_) in holders}
+        found = {id_: views[id_] for id_ in heirs if id_ in views}
+    if not found:
+        raise SubjectUnknown(name, "nothing was known of it then")
+    return found[only(sorted(found), name)]
+
+
+def views_of(known: Known, at: datetime) -> dict[str, View]:
+    """Fold what was known of one holder, and of those merged with it, and give each account by its id."""
+    folded = fold_known(ACCOUNTS, known)
+    lines = [Line(*row) for row in folded.rows["statement"]]
+    views = {}
+    for row in _dicts("accounts", folded.rows["accounts"], known.root):
+        account_id = row["account_id"]
+        lots = [lot for lot in _dicts("lots", folded.rows["lots"], known.root) if lot["account_id"] == account_id]
+        lots.sort(key=lambda lot: (lot["expires_on"] is None, lot["expires_on"], lot["earned_at"], lot["lot_id"]))
+        views[account_id] = View(
+            row,
+            lots,
+            at,
+            [line for line in lines if line.account_id == account_id],
+            {"parked": folded.parked, "parked_position": folded.parked_position} if folded.parked else None,
+        )
+    return views
+
+
+def _dicts(table: str, rows: Iterable[tuple[Any, ...]], subject: str) -> list[dict[str, Any]]:
+    """Give folded rows as the table would."""
+    columns = next(one.columns for one in ACCOUNTS.tables if one.name == table)
+    return [{"ledger_id": 0, "subject": subject, **dict(zip(columns, row, strict=True))} for row in rows]
+
+
+def shown_account(view: View) -> dict[str, Any]:
+    """Show an account: what lapsed since its last fact is taken off what was available then."""
+    row, at = view.row, view.at
+    live = [lot for lot in view.lots if lot["lapses_at"] is None or lot["lapses_at"] > at]
+    lapsed = sum((lot["remaining"] for lot in lapsed_since(row, view.lots, at)), ZERO)
+    available = row["available"] - lapsed
+    dated = [lot for lot in live if lot["lapses_at"] is not None and lot["remaining"]]
+    next_day = min((lot["expires_on"] for lot in dated), default=None)
+    columns = shown({**row, "ledger_id": 0})
+    del columns["id"], columns["account_id"]
+    return {
+        "id": row["account_id"],
+        **columns,
+        "at": at,
+        "available": available,
+        "spendable": max(available, ZERO),
+        "lapsed": row["lapsed"] + lapsed,
+        "next_lapse": next_day
+        and {
+            "expires_on": next_day,
+            "points": sum((lot["remaining"] for lot in dated if lot["expires_on"] == next_day), ZERO),
+        },
+        "lots": [shown_lot(lot, at) for lot in live if lot["remaining"]],
+        **({"parked": view.parked} if view.parked else {}),
+    }
+
+
+def lapsed_since(
+    account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], at: datetime
+) -> list[Mapping[str, Any]]:
+    """Give the lots whose day has ended since the account's last fact, up to `at`."""
+    return [
+        lot
+        for lot in lots
+        if lot["lapses_at"] is not None and account["last_at"] < lot["lapses_at"] <= at and lot["remaining"]
+    ]
+
+
+def lapses_since(account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], at: datetime) -> list[dict[str, Any]]:
+    """Give the statement's lines for lots that have lapsed since its last line: no event tells of them."""
+    lines = []
+    balance = account["available"]
+    for lot in lapsed_since(account, lots, at):
+        balance -= lot["remaining"]
+        lines.append(
+            {
+                "line": None,
+                "occurred_at": lot["lapses_at"],
+                "kind": "Lapsed",
+                "points": -lot["remaining"],
+                "balance": balance,
+                "promised": account["promised"],
+                "reference": None,
+                "postings": [["available", "lapsed", lot["remaining"], lot["lot_id"]]],
+                "position": None,
+                "again": False,
+                "counted_position": None,
+            }
+        )
+    return lines
+
+
+def shown_lot(lot: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """Show a lot; its state at a time is open, lapsed or used."""
+    columns = {key: value for key, value in dict(lot).items() if key not in ("ledger_id", "subject", "account_id")}
+    lapsed = lot["lapses_at"] is not None and lot["lapses_at"] <= at
+    state = "used" if not lot["remaining"] else "lapsed" if lapsed else "open"
+    return {"id": columns.pop("lot_id"), **columns, "state": state}
+
+
+def shown_line(line: Mapping[str, Any]) -> dict[str, Any]:
+    columns = {key: value for key, value in dict(line).items() if key not in ("ledger_id", "subject", "account_id")}
+    return {**columns, "postings": orjson.loads(columns["postings"])}
+
+
+async def shown_account_rows(
+    read: Reader, customer: str, rows: Sequence[dict[str, Any]], times: Times
+) -> list[dict[str, Any]]:
+    """Show the accounts of a customer, given as stored rows, as of both times: those that were theirs then."""
+    if times.position is None and all(row["last_at"] <= times.at for row in rows):
+        ids = [row["account_id"] for row in rows]
+        lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, ids)
+        return [
+            shown_account(
+                View(
+                    {**row, "subject": row["id"], "ledger_id": 0},
+                    [lot for lot in lots if lot["account_id"] == row["account_id"]],
+                    times.at,
+                )
+            )
+            for row in rows
+        ]
+    holders = sorted({customer, *(holder_of(row["account_id"]) for row in rows)})
+    as_of = AsOf(times.at, times.position)
+    groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, holders, as_of)
+    views = [view for group in groups for view in views_of(group, times.at).values()]
+    return [shown_account(view) for view in views if view.row["customer"] == customer]

@@ -1,0 +1,90 @@
+"""Why an account, or a lot of it, is what it is: line by line of the statement, with the lots that each touched."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from ledger.errors import SubjectUnknown
+from projections.queries.explain import Applied, LineStep, Stuck, account_steps
+from projections.queries.fact_sentences import WITHOUT_FACT
+from service.api.explain_steps import Page, cause_of, events_of, shown_stuck
+from service.api.requests import Reader, Times
+from service.queries.accounts import View, account_known, lapses_since, shown_account, shown_lot
+
+LAPSED = Applied("account.lapsed", WITHOUT_FACT["Lapsed"])
+
+
+async def explained_account(
+    read: Reader, name: str, times: Times, page: Page, lot: str | None = None
+) -> dict[str, Any]:
+    """Explain an account, or one of its lots, as of both times. Raises SubjectUnknown.
+
+    {"account", "steps", "next_step"}: a step for each line of the statement, and for each lapse up to the time.
+    """
+    known, view = await account_known(read, name, times)
+    steps = _numbered(account_steps(known, view.row["account_id"]), lot)
+    taken = list(islice((one for one in steps if one[0] > page[0]), page[1] + 1))
+    more = taken[page[1] - 1][0] if len(taken) > page[1] else None
+    taken = taken[: page[1]]
+    events = await events_of(read, [one.told for _, one in taken if one.told is not None])
+    shown_steps = [_shown_step(number, one, events) for number, one in taken]
+    if more is None:
+        lapses = lapses_since(view.row, view.lots, times.at)
+        shown_steps += [_shown_lapse(line, view) for line in lapses if lot in (None, line["postings"][0][3])]
+    shown = {"account": shown_account(view)} if lot is None else {"lot": _lot_of(view, lot, times)}
+    return {**shown, "steps": shown_steps, "next_step": more}
+
+
+def _numbered(steps: Iterable[LineStep | Stuck], lot: str | None) -> Iterator[tuple[int, LineStep | Stuck]]:
+    """Number steps as the statement does; with a lot, give those that touched it."""
+    number = 0
+    for one in steps:
+        number = one.line.line if isinstance(one, LineStep) else number + 1
+        if lot is None or isinstance(one, Stuck) or any(touched.row["lot_id"] == lot for touched in one.lots):
+            yield number, one
+
+
+def _lot_of(view: View, lot: str, times: Times) -> dict[str, Any]:
+    for row in view.lots:
+        if row["lot_id"] == lot:
+            return shown_lot(row, times.at)
+    raise SubjectUnknown(lot, "the account has no such lot")
+
+
+def _shown_step(number: int, one: LineStep | Stuck, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    if isinstance(one, Stuck):
+        return shown_stuck(number, one, events)
+    line = one.line
+    return {
+        "step": number,
+        "occurred_at": line.occurred_at,
+        "kind": line.kind,
+        **cause_of(one.told, events),
+        "rule": one.rule._asdict(),
+        "points": line.points,
+        "balance": line.balance,
+        "promised": line.promised,
+        "claimed": line.claimed,
+        "drift": line.drift,
+        "counted_position": line.counted_position,
+        "postings": [list(posting) for posting in one.postings],
+        "lots": [{"change": lot.change, **shown_lot(lot.row, line.occurred_at)} for lot in one.lots],
+    }
+
+
+def _shown_lapse(line: Mapping[str, Any], view: View) -> dict[str, Any]:
+    """Show a lapse after the last fact, of which the fold knows nothing yet."""
+    [(_, _, points, lot_id)] = line["postings"]
+    lots = [lot for lot in view.lots if lot["lot_id"] == lot_id]
+    return {
+        "step": None,
+        "occurred_at": line["occurred_at"],
+        "kind": line["kind"],
+        **cause_of(None, {}),
+        "rule": LAPSED._asdict(),
+        **{name: line[name] for name in ("points", "balance", "promised", "postings")},
+        "claimed": None,
+        "drift": None,
+        "counted_position": None,
+        "lots": [{"change": -points, **shown_lot(lot, line["occurred_at"])} for lot in lots],
+    }

@@ -1,0 +1,76 @@
+"""How an open matter looks: in JSON, and as a line of CSV that a spreadsheet opens without running anything."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from service.formatting import plain
+from service.reconciliation.lists import PAGE_ITEMS, Asked, Item, Key, OpenList
+
+ReadPage = Callable[[Asked], Awaitable[tuple[list[Item], Key | None]]]
+
+COLUMNS = ("id", "amount", "unit", "position", "since", "age_seconds", "cause")
+DANGEROUS = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a cell a spreadsheet takes these for a formula
+
+
+def shown_item(item: Item, at: datetime) -> dict[str, Any]:
+    """Show an item; its age is that at the asked time, in whole seconds."""
+    return {
+        "id": item.id,
+        "amount": item.amount,
+        "unit": item.unit,
+        "position": item.position,
+        "since": item.since,
+        "age_seconds": None if item.since is None else int((at - item.since).total_seconds()),
+        "cause": item.cause,
+        **item.details,
+    }
+
+
+async def csv_pages(
+    read_page: ReadPage, one: OpenList, asked: Asked, items_max: int | None = None
+) -> AsyncIterator[bytes]:
+    """Write a list as CSV, some lines at a time: everything after a key, or so many items."""
+    columns = (*COLUMNS, *(column for column in one.columns if column not in COLUMNS))
+    yield csv_line(columns)
+    left, after = items_max, asked.after
+    while left is None or left > 0:
+        limit = PAGE_ITEMS if left is None else min(PAGE_ITEMS, left)
+        items, following = await read_page(asked._replace(after=after, limit=limit))
+        shown = (shown_item(item, asked.at) for item in items)
+        yield b"".join(csv_line([row.get(column) for column in columns]) for row in shown)
+        if following is None:
+            return
+        left, after = None if left is None else left - len(items), following
+
+
+def csv_line(cells: Iterable[Any]) -> bytes:
+    """Write one line as RFC 4180 says."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow([cell_of(cell) for cell in cells])
+    return line.getvalue().encode()
+
+
+def cell_of(value: Any) -> str:
+    """Write one cell: exact points, times in UTC, several values with blanks between; text is never a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, bool | int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = " ".join(cell_of(one) for one in value)
+    if isinstance(value, Mapping):
+        value = " ".join(f"{name} {cell_of(one)}" for name, one in value.items())
+    text = str(value)
+    return f"'{text}" if text.startswith(DANGEROUS) else text

@@ -1,0 +1,1 @@
+"""The HTTP server: the application, its protocol limits, start and stop."""

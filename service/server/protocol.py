@@ -1,0 +1,220 @@
+"""The web server's answers to what is no HTTP: a problem document, and a line in the log, that quote none of it.
+
+aiohttp quotes the bytes that it could not parse, in its answer and in its log; in a request line or a header that went
+wrong there may stand anything: a secret, an e-mail address.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from service.api.bodies import EXPECTS_CONTINUE
+from service.formatting import encode, problem_of
+
+_log = logging.getLogger(__name__)
+
+CONNECTIONS_PER_ADDRESS_MAX = 256
+ANSWER_SECONDS_MIN = 10.0
+ANSWER_BYTES_PER_SECOND_MIN = 16 * 1024
+CLOSE_SECONDS_MAX = 10.0  # from the last answer to the end of a connection that is not kept
+
+Network = IPv4Network | IPv6Network
+
+DETAILS = {400: "This is no HTTP request that we understand."}
+DETAIL = "This should not happen; the log says more."
+TOO_MANY_DETAIL = "This address has too many connections."
+
+
+def _too_many() -> bytes:
+    """Return the whole answer to an address with too many connections; nothing of its request is read."""
+    body = encode({"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": TOO_MANY_DETAIL})
+    head = (
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+TOO_MANY = _too_many()
+
+
+class Protocol(RequestHandler):
+    """One connection."""
+
+    __slots__ = ("_address",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, unless its address has too many."""
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._address: str | None = address
+        if self._connections().enter(address):
+            super().connection_made(transport)
+            return
+        self._address = None
+        self._force_close = True  # whatever it sends is not read
+        transport.write(TOO_MANY)  # type: ignore[attr-defined]  # a server's transport writes
+        transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget a connection."""
+        if self._address is not None:
+            self._connections().leave(self._address)
+            self._address = None
+            super().connection_lost(exc)
+
+    def _connections(self) -> "Connections":
+        assert isinstance(self._manager, Server)
+        return self._manager.budget
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer, and cut off a client that does not take it."""
+        size = len(resp.body) if isinstance(resp, web.Response) and isinstance(resp.body, bytes) else 0
+        try:
+            async with asyncio.timeout(answer_seconds(size)):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            self.abort()
+            return resp, True
+
+    async def start(self) -> None:
+        """Answer the requests of a connection, one after the other, and close it within CLOSE_SECONDS_MAX."""
+        transport = self.transport
+        try:
+            await super().start()
+        finally:
+            if transport is not None and self._manager is not None:  # the connection is not lost yet
+                self._loop.call_later(CLOSE_SECONDS_MAX, transport.abort)
+
+    def abort(self) -> None:
+        """Close the connection without waiting until what was written is taken."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  # it may quote the request
+    ) -> web.StreamResponse:
+        """Answer what went wrong before or beside our handlers; the connection is closed then."""
+        level = logging.INFO if status < 500 else logging.ERROR
+        _log.log(level, "a request was answered %d: %s", status, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has been begun")
+        response = problem_of(status, DETAILS.get(status, DETAIL))
+        response.force_close()
+        return response
+
+    def log_exception(self, *_: Any, **told: Any) -> None:
+        """Say what kind of error it was; what it says may quote the request."""
+        _log.error("a connection failed: %s", type(told.get("exc_info")).__name__)
+
+
+class Connections:
+    """How many connections each address has. An address beyond the limit is refused before it has sent anything."""
+
+    def __init__(self, per_address_max: int, exempt: Sequence[Network] = ()) -> None:
+        self._per_address_max = per_address_max
+        self._exempt = exempt
+        self._open: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Count a connection of an address; return False if it has too many already."""
+        if self._open[address] >= self._per_address_max and not self._is_exempt(address):
+            return False
+        self._open[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count a connection that was entered as closed."""
+        self._open[address] -= 1
+        if self._open[address] <= 0:
+            del self._open[address]
+
+    def _is_exempt(self, address: str) -> bool:
+        """Return True for a proxy, behind which many clients have one address, and for a Unix socket."""
+        try:
+            parsed = ip_address(address.partition("%")[0])
+        except ValueError:
+            return True
+        return any(parsed in network for network in self._exempt)
+
+
+class Server(web.Server):
+    """Makes our protocol for each connection."""
+
+    budget: Connections
+
+    def __call__(self) -> RequestHandler:
+        return Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Runs an application with our protocol."""
+
+    def __init__(self, app: web.Application, *, connections: Connections | None = None, **settings: Any) -> None:
+        super().__init__(app, **settings)
+        self._connections = connections or Connections(CONNECTIONS_PER_ADDRESS_MAX)
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        assert made.request_factory is not None
+        factory = _without_expectation(made.request_factory)
+        server = Server(
+            made.request_handler,
+            request_factory=factory,
+            handler_cancellation=True,  # of a client that has left: see app._handled
+            loop=made._loop,
+            **made._kwargs,
+        )
+        server.budget = self._connections
+        return server
+
+
+def _without_expectation(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Make requests without their Expect header.
+
+    aiohttp tells a client to send its body before it asks any handler, and quotes an expectation that it does not
+    know. Here the body is asked for when it is read, once the key was checked: service/api/bodies.py. Other
+    expectations are refused in service/server/app.py without a word of them.
+    """
+
+    def made(message: RawRequestMessage, *others: Any) -> web.BaseRequest:
+        expected = message.headers.get("Expect")
+        if expected is None:
+            return make(message, *others)
+        headers = CIMultiDict(message.headers)
+        del headers["Expect"]
+        request = make(message._replace(headers=CIMultiDictProxy(headers)), *others)
+        request[EXPECTS_CONTINUE] = expected.strip().lower() == "100-continue"
+        return request
+
+    return made
+
+
+async def send(request: web.BaseRequest, response: web.StreamResponse, part: bytes) -> None:
+    """Send a part of a streamed answer. Raises ConnectionError, and cuts the client off, if it does not take it."""
+    try:
+        async with asyncio.timeout(answer_seconds(len(part))):
+            await response.write(part)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the client does not read") from None
+
+
+def answer_seconds(size: int) -> float:
+    """Return how long a client may take to receive so many bytes."""
+    return ANSWER_SECONDS_MIN + size / ANSWER_BYTES_PER_SECOND_MIN

@@ -1,0 +1,164 @@
+"""Run the house: listen, stop in order. Requests are finished first, then what they appended, then the projector."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import http_parser, web
+
+from ledger import clock
+from ledger.background import LogThrottle, cancel_all
+from ledger.credentials import is_usable
+from ledger.database import CONNECTION_LOST
+from ledger.errors import MasterKeyWrong, SetupWrong, Unavailable
+from ledger.privacy.vault import Vault
+from ledger.store.registry import all_ledgers, list_connections
+from ledger.store.row_macs import check_bindings
+from projections.engine import generations
+from projections.engine.worker import Projector
+from service.background.attestation_schedule import attest_on_schedule
+from service.background.erased_key_scrubber import scrub_after_erasures
+from service.background.sealer import Sealer
+from service.environment import Place, url_of
+from service.server.app import check_role, make_app
+from service.server.projector_process import beside
+from service.server.protocol import Connections, Runner
+
+RETRY_SECONDS = 1.0
+KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
+LINGERING_SECONDS = 1.0  # how long the rest of a refused body is read
+EXIT_SECONDS_MAX = 29.0
+SHUTDOWN_SECONDS_MAX = 12.0  # for requests under way; more than the longest wait for ?min_position=
+
+_log = logging.getLogger(__name__)
+
+
+async def check_setup(place: Place) -> None:
+    """See that a service may run here.
+
+    Raises SetupWrong without aiohttp's C parser, RoleTooPowerful if our role could change the ledger (embedded, it
+    can), MasterKeyWrong if the connections' secrets cannot be opened.
+    """
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise SetupWrong("aiohttp came without its C parser; the one in Python has let requests be smuggled")
+    if not place.embedded:
+        await check_role(place.dsn)
+    async with place.connection() as connection:
+        ledgers = await all_ledgers(connection)
+        checked = [await check_bindings(connection, place.master_key, ledger.ledger_id) for ledger in ledgers]
+        if any(one.wrong for one in checked) and not any(one.bound for one in checked):
+            raise MasterKeyWrong
+        for wrong in (sentence for one in checked for sentence in one.wrong):
+            _log.error("%s: it is refused", wrong)
+        for ledger in ledgers:
+            for inbound in await list_connections(connection, place.master_key, ledger):
+                if inbound.disabled_at is None and not any(is_usable(inbound.scheme, one) for one in inbound.secrets):
+                    _log.warning("no delivery can be authenticated over connection %s: rotate", inbound.connection_id)
+
+
+@asynccontextmanager
+async def listening(place: Place, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
+    """Run the service and give its URL, with `project` beside a process that projects; port 0 takes a free one.
+
+    Raises OSError if it cannot listen there.
+    """
+    signer = place.signer if project and place.settings.seal else None
+    app = make_app(place.dsn, place.settings, place.master_key, project=False, signer=signer)
+    if project:
+        app.cleanup_ctx.append(beside(place.dsn))
+    runner = Runner(
+        app,
+        connections=Connections(place.settings.connections_per_address, place.settings.proxy_networks()),
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=LINGERING_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS_MAX,
+        auto_decompress=False,  # signatures are over the bytes as they came
+    )
+    await runner.setup()
+    supervision = asyncio.create_task(place.postgres.supervise()) if place.postgres else None
+    scrubbing = asyncio.create_task(scrub_after_erasures(place.dsn, place.settings.data)) if place.embedded else None
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else error
+            raise OSError(error.errno, f"Cannot listen on port {port} of {host}: {reason}") from error
+        url = url_of(host, runner.addresses[0][1])
+        with place.announced(url):
+            yield url
+    finally:
+        for task in (supervision, scrubbing):
+            if task is not None:
+                task.cancel()
+        await runner.cleanup()
+
+
+def stop_asked() -> asyncio.Event:
+    """Give what SIGTERM or SIGINT sets from now on; ask for it before saying that the service is up."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def project(place: Place, ready: Callable[[], Awaitable[None]]) -> None:
+    """Run the projector and the sealer alone until SIGTERM or SIGINT; wait for a database that is not there yet.
+
+    Calls `ready` once it begins.
+    """
+    stopping = asyncio.create_task(stop_asked().wait())
+    preparing = asyncio.create_task(_prepared(place))
+    await asyncio.wait((preparing, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if stopping.done():
+        preparing.cancel()
+        await asyncio.wait([preparing])
+        return
+    preparing.result()
+    await ready()
+    running = [asyncio.create_task(Projector(place.dsn).run()), asyncio.create_task(clock.follow(place.dsn))]
+    if place.settings.seal:
+        running.append(asyncio.create_task(Sealer(place.dsn, place.signer, place.settings).run()))
+    if place.settings.attest_hours:
+        vault = Vault(place.master_key)
+        running.append(asyncio.create_task(attest_on_schedule(place.dsn, vault, place.settings.attest_hours)))
+    await asyncio.wait((*running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    last = exit_at_last()
+    failed = [task for task in running if task.done()]  # none of them returns, so this is what one died of
+    stopping.cancel()
+    await cancel_all([task for task in running if not task.done()])
+    last.cancel()
+    for task in failed:
+        task.result()
+
+
+def exit_at_last() -> threading.Timer:
+    """End the process EXIT_SECONDS_MAX from now, whatever hangs then, unless what is returned is cancelled before."""
+
+    def end() -> None:
+        _log.error("stopping takes longer than %g s: the process is ended as it is", EXIT_SECONDS_MAX)
+        os._exit(1)
+
+    timer = threading.Timer(EXIT_SECONDS_MAX, end)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+async def _prepared(place: Place) -> None:
+    """Return once the database is there and has a generation. Raises SetupWrong if waiting would not help."""
+    faults = LogThrottle(_log)
+    while True:
+        try:
+            async with place.connection() as connection:
+                await generations.ensure_live(connection)
+            return
+        except (Unavailable, *CONNECTION_LOST) as error:
+            why = str(error) if isinstance(error, Unavailable) else type(error).__name__
+            faults.error("the database", "waiting for the database: %s", why)
+            await asyncio.sleep(RETRY_SECONDS)

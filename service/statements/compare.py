@@ -1,0 +1,298 @@
+"""Compare a statement with the ledger: what differs, what only they have, what only we have. Each record counts once.
+
+A balance is compared with ours at its own time, else at the asked one. Entries are compared with the lines of our
+statement that changed a balance, openings aside, which no vendor lists.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from ledger.database import Connection
+from service.statements import match
+from service.statements.columns import BadLine, Layout, Record
+from service.statements.match import Entry
+from service.statements.staging import Name, Shelf, Shelved
+
+ACCOUNTS_PER_READ = 500
+DAYS_DEFAULT = 3
+
+ORGS = "SELECT source, org FROM orgs WHERE ledger_id = $1 ORDER BY source, org LIMIT 1000"
+BY_ID = "SELECT account_id FROM accounts WHERE ledger_id = $1 AND account_id = ANY ($2)"
+BY_CUSTOMER = """
+    SELECT account_id, customer, programme, unit FROM accounts WHERE ledger_id = $1 AND customer = ANY ($2)
+     ORDER BY account_id
+"""
+
+# The last line of the statement by then; lots that have lapsed since an account's last line have no line yet.
+BALANCES = """
+    SELECT coalesce(line.balance, 0) - coalesce(lapsed.points, 0) AS balance
+      FROM unnest($2::text[], $3::timestamptz[]) WITH ORDINALITY AS asked (account_id, at, n)
+      JOIN accounts a ON a.ledger_id = $1 AND a.account_id = asked.account_id
+      LEFT JOIN LATERAL (SELECT s.balance FROM statement s
+                          WHERE s.ledger_id = $1 AND s.account_id = asked.account_id AND s.occurred_at <= asked.at
+                          ORDER BY s.line DESC LIMIT 1) line ON true
+      LEFT JOIN LATERAL (SELECT sum(l.remaining) AS points FROM lots l
+                          WHERE l.ledger_id = $1 AND l.account_id = asked.account_id AND l.remaining > 0
+                            AND l.lapses_at > a.last_at AND l.lapses_at <= asked.at) lapsed ON true
+     ORDER BY asked.n
+"""
+OTHERS = """
+    SELECT account_id FROM accounts
+     WHERE ledger_id = $1 AND account_id > $2 AND programme = ANY ($3) ORDER BY account_id LIMIT $4
+"""
+PROGRAMMES = "SELECT DISTINCT programme FROM accounts WHERE ledger_id = $1 AND account_id = ANY ($2)"
+ENTRIES = """
+    SELECT line, occurred_at, points, reference, kind, position FROM statement
+     WHERE ledger_id = $1 AND account_id = $2 AND occurred_at >= $3 AND occurred_at <= $4
+       AND points <> 0 AND kind <> 'Opening'
+     ORDER BY line
+"""
+
+
+class Finding(NamedTuple):
+    """Something that does not agree. `finding` is differs, only-theirs, only-ours, unknown-account or bad-line."""
+
+    finding: str
+    account: str | None
+    line: int | None
+    day: date | None
+    theirs: Decimal | None
+    ours: Decimal | None
+    difference: Decimal | None  # theirs minus ours
+    reference: str | None
+    kind: str | None
+    position: int | None
+    note: str | None
+
+
+@dataclass(slots=True)
+class Compared:
+    """What became of a statement so far."""
+
+    of: str = ""
+    lines: int = 0
+    matched: int = 0
+    findings: dict[str, int] = field(default_factory=dict)
+    matched_by: dict[str, int] = field(default_factory=dict)
+
+    def count(self, finding: Finding) -> Finding:
+        self.findings[finding.finding] = self.findings.get(finding.finding, 0) + 1
+        return finding
+
+    def agree(self, by: str) -> None:
+        self.matched += 1
+        self.matched_by[by] = self.matched_by.get(by, 0) + 1
+
+
+class Rules(NamedTuple):
+    """How to compare: at what time a balance without one; how many days entries may lie apart; what is small enough."""
+
+    at: datetime
+    days: int = DAYS_DEFAULT
+    tolerance: Decimal = Decimal(0)
+
+
+async def compare(
+    connection: Connection, ledger_id: int, read: Iterable[Layout | Record | BadLine], rules: Rules, compared: Compared
+) -> AsyncIterator[Finding]:
+    """Compare a statement as it was read with a ledger; `compared` is brought up to date on the way."""
+    layout: Layout | None = None
+    with Shelf() as shelf:
+        for one in read:
+            if isinstance(one, Layout):
+                layout, compared.of = one, one.of
+                continue
+            compared.lines += 1
+            if isinstance(one, BadLine):
+                yield compared.count(_finding("bad-line", line=one.line, note=one.reason))
+            else:
+                shelf.put(one)
+        assert layout is not None
+        async for finding in _find_accounts(connection, ledger_id, shelf):
+            yield compared.count(finding)
+        if layout.of == "balances":
+            async for finding in _compare_balances(connection, ledger_id, shelf, rules, compared):
+                yield compared.count(finding)
+        else:
+            async for finding in _compare_entries(connection, ledger_id, shelf, rules, layout.zone, compared):
+                yield compared.count(finding)
+
+
+def _finding(finding: str, account: str | None = None, **fields: object) -> Finding:
+    return Finding(finding, account, *(fields.get(name) for name in Finding._fields[2:]))  # type: ignore[arg-type]
+
+
+async def _find_accounts(connection: Connection, ledger_id: int, shelf: Shelf) -> AsyncIterator[Finding]:
+    """Find the account that each name stands for; one that stands for none, or for several, is named by its lines."""
+    orgs = [f"{row['source']}:{row['org']}:" for row in await connection.fetch(ORGS, ledger_id)]
+    for names in shelf.names():
+        found = await _resolve(connection, ledger_id, names, orgs)
+        shelf.resolve([(name, account_id) for name, account_id in found.items()])
+    for line in shelf.unresolved():
+        yield _finding("unknown-account", line=line, note="it names no account of ours, or several")
+
+
+async def _resolve(
+    connection: Connection, ledger_id: int, names: Sequence[Name], orgs: Sequence[str]
+) -> Mapping[Name, str]:
+    """Try each name as it stands, and as a bare id of every organisation; give those that stand for one account."""
+    prefixes = ("", *orgs)
+    ids = {f"{prefix}{text}" for name in names for text in _ids_of(name) for prefix in prefixes}
+    known = {row["account_id"] for row in await connection.fetch(BY_ID, ledger_id, sorted(ids))}
+    customers = {f"{prefix}{name.customer}" for name in names if name.customer for prefix in prefixes}
+    held: dict[str, list[tuple[str, str, str]]] = {}
+    for row in await connection.fetch(BY_CUSTOMER, ledger_id, sorted(customers)):
+        held.setdefault(row["customer"], []).append((row["account_id"], row["programme"], row["unit"]))
+    found = {}
+    for name in names:
+        fits = {f"{prefix}{text}" for text in _ids_of(name) for prefix in prefixes} & known
+        if not fits and name.customer:
+            fits = {
+                account_id
+                for prefix in prefixes
+                for account_id, programme, unit in held.get(f"{prefix}{name.customer}", ())
+                if unit == name.unit and name.programme in (None, programme)
+            }
+        if len(fits) == 1:
+            found[name] = fits.pop()
+    return found
+
+
+def _ids_of(name: Name) -> list[str]:
+    """Write what an account may be called: its id, or its holder's with programme and unit."""
+    holder = name.account
+    if holder is None:
+        return []
+    whole = [f"{holder}:{name.programme}:{name.unit}"] if name.programme else []
+    return [holder, *whole]
+
+
+async def _compare_balances(
+    connection: Connection, ledger_id: int, shelf: Shelf, rules: Rules, compared: Compared
+) -> AsyncIterator[Finding]:
+    programmes: set[str] = set()
+    waiting: list[tuple[str, Shelved]] = []
+    last: tuple[str, datetime] | None = None
+    for account_id, lines in shelf.by_account():
+        seen: set[datetime] = set()
+        for line in lines:
+            at = line.at or rules.at
+            if at in seen:
+                note = "the same account and time a second time"
+                yield _finding("only-theirs", account_id, line=line.line, theirs=line.points, note=note)
+                continue
+            seen.add(at)
+            waiting.append((account_id, line))
+            last = (account_id, at)
+        if len(waiting) >= ACCOUNTS_PER_READ:
+            async for finding in _compare_some(connection, ledger_id, waiting, rules, compared, programmes):
+                yield finding
+            waiting = []
+    async for finding in _compare_some(connection, ledger_id, waiting, rules, compared, programmes):
+        yield finding
+    at = last[1] if last is not None else rules.at
+    async for finding in _only_ours(connection, ledger_id, shelf, at, sorted(programmes)):
+        yield finding
+
+
+async def _compare_some(
+    connection: Connection,
+    ledger_id: int,
+    some: Sequence[tuple[str, Shelved]],
+    rules: Rules,
+    compared: Compared,
+    programmes: set[str],
+) -> AsyncIterator[Finding]:
+    ids = [account_id for account_id, _ in some]
+    programmes |= {row["programme"] for row in await connection.fetch(PROGRAMMES, ledger_id, ids)}
+    ours = await connection.fetch(BALANCES, ledger_id, ids, [line.at or rules.at for _, line in some])
+    for (account_id, line), row in zip(some, ours, strict=True):
+        difference = line.points - row["balance"]
+        if abs(difference) <= rules.tolerance:
+            compared.agree("balance")
+            continue
+        day = None if line.at is None else line.at.date()
+        yield _finding(
+            "differs",
+            account_id,
+            line=line.line,
+            day=day,
+            theirs=line.points,
+            ours=row["balance"],
+            difference=difference,
+        )
+
+
+async def _only_ours(
+    connection: Connection, ledger_id: int, shelf: Shelf, at: datetime, programmes: Sequence[str]
+) -> AsyncIterator[Finding]:
+    """Give our accounts with points in the statement's programmes that it does not name."""
+    after = ""
+    while True:
+        rows = await connection.fetch(OTHERS, ledger_id, after, programmes, ACCOUNTS_PER_READ)
+        ids = [row["account_id"] for row in rows if not shelf.has(row["account_id"])]
+        balances = await connection.fetch(BALANCES, ledger_id, ids, [at] * len(ids))
+        for account_id, row in zip(ids, balances, strict=True):
+            if row["balance"]:
+                yield _finding("only-ours", account_id, ours=row["balance"], difference=-row["balance"])
+        if len(rows) < ACCOUNTS_PER_READ:
+            return
+        after = rows[-1]["account_id"]
+
+
+async def _compare_entries(
+    connection: Connection, ledger_id: int, shelf: Shelf, rules: Rules, zone: ZoneInfo, compared: Compared
+) -> AsyncIterator[Finding]:
+    """Match account by account. Ours beyond the statement's days may be matched, but are no leftovers."""
+    days = shelf.days()
+    if days is None:
+        return
+    first, last = days
+    apart = timedelta(days=rules.days)
+    since = datetime.combine(first - apart, time.min, zone)
+    until = datetime.combine(last + apart, time.max, zone)
+    for account_id, lines in shelf.by_account():
+        rows = await connection.fetch(ENTRIES, ledger_id, account_id, since, until)
+        ours = [
+            Entry(
+                row["line"],
+                row["occurred_at"].astimezone(zone).date(),
+                row["points"],
+                row["reference"],
+                row["kind"],
+                row["position"],
+            )
+            for row in rows
+        ]
+        theirs = [Entry(line.line, line.day or first, line.points, line.reference) for line in lines]
+        for pair in match.match(theirs, ours, rules.days):
+            finding = _of_pair(account_id, pair.theirs, pair.ours, rules)
+            if finding is None:
+                compared.agree(pair.by)
+            elif pair.theirs is not None or first <= (finding.day or first) <= last:
+                yield finding
+
+
+def _of_pair(account_id: str, theirs: Entry | None, ours: Entry | None, rules: Rules) -> Finding | None:
+    one = theirs or ours
+    assert one is not None
+    difference = (theirs.points if theirs else Decimal(0)) - (ours.points if ours else Decimal(0))
+    if theirs and ours and abs(difference) <= rules.tolerance:
+        return None
+    return Finding(
+        finding="differs" if theirs and ours else "only-theirs" if theirs else "only-ours",
+        account=account_id,
+        line=theirs.number if theirs else None,
+        day=one.day,
+        theirs=theirs.points if theirs else None,
+        ours=ours.points if ours else None,
+        difference=difference,
+        reference=ours.reference if ours else None,
+        kind=ours.kind if ours else None,
+        position=ours.position if ours else None,
+        note=None,
+    )

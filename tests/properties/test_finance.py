@@ -1,0 +1,85 @@
+"""Law 7 for finance: every roll-forward ties to the accounts, and every vintage to the lots that were earned in it."""
+
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import given
+
+from projections.programme_terms import NO_TERMS
+from projections.queries.account_history import Book, folded
+from projections.queries.as_of import Known
+from projections.queries.roll_forward import BEFORE, NAMES, TAKEN, Ask, RollForward, Row
+from projections.queries.trial_balance import TrialBalance
+from tests.properties.histories import histories
+from tests.properties.test_conservation import wallets
+
+FIRST, LAST = date(2023, 11, 16), date(2024, 2, 3)
+
+
+def books_of(history: list[bytes]) -> list[Book]:
+    return [folded(Known("", facts)) for facts in wallets(history)]
+
+
+def rolled(history: list[bytes], ask: Ask) -> RollForward:
+    forward = RollForward(ask, NO_TERMS)
+    for book in books_of(history):
+        forward.add(book)
+    return forward
+
+
+def closing_of(row: Row) -> Decimal:
+    return row.opening + sum(-points if name in TAKEN else points for name, points in row.movements.items())
+
+
+@given(history=histories())
+def test_every_roll_forward_ties_to_the_accounts(history: list[bytes]) -> None:
+    for ask in (Ask(FIRST, LAST), Ask(FIRST, LAST, monthly=True), Ask(date(2023, 11, 14), date(2023, 11, 18))):
+        forward = rolled(history, ask)
+
+        assert [tie.difference for tie in forward.ties()] == [0] * len(forward.ties())
+        for row in forward.rows():
+            assert closing_of(row) == row.closing
+            assert row.states["available"] - row.states["debt"] == row.closing
+            assert set(row.movements) == set(NAMES)
+        for row in forward.rows():
+            before = [
+                one
+                for one in forward.rows()
+                if one.key._replace(period=BEFORE) == row.key._replace(period=BEFORE)
+                and one.key.period < row.key.period
+            ]
+            if before:
+                assert before[-1].closing == row.opening or row.key.period - before[-1].last_day > timedelta(days=1)
+
+
+@given(history=histories())
+def test_every_vintage_closes_with_what_remains_in_its_lots(history: list[bytes]) -> None:
+    last = date(2100, 1, 1)
+    remaining: dict[tuple[str, date | None], Decimal] = defaultdict(Decimal)
+    forward = RollForward(Ask(last, last), NO_TERMS)
+    for book in books_of(history):
+        forward.add(book)
+        for lot in book.lots.values():
+            if lot.lapses_at is None or lot.lapses_at.date() > last:
+                remaining["points", lot.earned_at.date().replace(day=1)] += lot.remaining
+        for account in book.accounts.values():
+            remaining[account.unit, None] -= account.debt
+
+    closings: dict[tuple[str, date | None], Decimal] = defaultdict(Decimal)
+    for row in forward.rows():
+        closings[row.key.unit, row.key.vintage] += row.closing
+    assert {of: points for of, points in closings.items() if points} == {
+        of: points for of, points in remaining.items() if points
+    }
+
+
+@given(history=histories())
+def test_the_trial_balance_is_zero_at_every_time(history: list[bytes]) -> None:
+    for days in (0, 2, 4, 8, 40, 400):
+        balance = TrialBalance(datetime(2023, 11, 14, tzinfo=UTC) + timedelta(days=days))
+        for book in books_of(history):
+            balance.add(book)
+
+        assert all(sums.sum == 0 for sums in balance.sums())
+        assert balance.differing == []

@@ -1,0 +1,84 @@
+"""Undoing a merge: both get back what they had; whatever happened in between, both accounts still balance."""
+
+from hypothesis import Phase, assume, given, settings
+from hypothesis import strategies as st
+
+from ledger.facts import Fact, Told
+from ledger.facts.accounts import Issued
+from ledger.facts.merges import HolderMergedAway, HolderUnmerged
+from projections.accounts import ACCOUNTS, Wallet
+from projections.accounts.lots import ZERO
+from projections.definition import fold
+from tests.properties.reference import Model
+from tests.properties.test_conservation import check
+from tests.properties.test_reference import HOLDERS, PROGRAMME, STEPS_OF, Pair, Step, steps
+from tests.properties.test_undoing import again, figures
+
+EXAMPLES_MIN = 100
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+VICTIM, SURVIVOR = HOLDERS
+
+# Each with redemptions and bills of their own: what two share under one name stays together.
+apart = steps.filter(lambda step: step.kind not in ("merge", "arrive")).map(
+    lambda step: step._replace(name=step.name + 4 * step.holder)
+)
+
+
+def tell(pair: Pair, wallet: Wallet, fact: Fact) -> Wallet:
+    pair.number += 1
+    told: Wallet = fold(ACCOUNTS, [Told(fact, pair.occurrence())], wallet)
+    return told
+
+
+@settings(max_examples=max(EXAMPLES_MIN, settings().max_examples), phases=PHASES)
+@given(history=st.lists(apart, min_size=5, max_size=25))
+def test_a_merge_undone_at_once_gives_both_back_what_they_had(history: list[Step]) -> None:
+    pair = Pair()
+    for step in history:
+        pair.tell(step)
+    wallet = again(pair.wallet)
+    assume(len(wallet.accounts) == 2)
+    # What is owed is paid when two become one, and a conversion that awaits its promise is nobody's any more.
+    assume(not any(account.debt or account.awaited for account in wallet.accounts.values()))
+    for holder in HOLDERS:  # time passes for both
+        wallet = tell(pair, wallet, Issued(holder=holder, programme=PROGRAMME))
+    before = {name: figures(account, account) for name, account in again(wallet).accounts.items()}
+
+    merged = tell(pair, again(wallet), HolderMergedAway(holder=VICTIM, survivor=SURVIVOR))
+    parted = tell(pair, merged, HolderUnmerged(holder=VICTIM))
+
+    for name, account in parted.accounts.items():
+        check(account)
+        assert account.classes.get("merged", ZERO) == 0
+        assert figures(account, wallet.accounts[name]) == before[name]
+
+
+@settings(max_examples=max(EXAMPLES_MIN, settings().max_examples), phases=PHASES)
+@given(history=st.lists(steps, min_size=20, max_size=40), after=st.lists(steps, min_size=1, max_size=10))
+def test_whatever_happened_in_between_both_accounts_balance_after_a_merge_is_undone(
+    history: list[Step], after: list[Step]
+) -> None:
+    pair = Pair()
+    for step in history:
+        pair.tell(step)
+    assume(pair.survivor is not None)
+    wallet = again(pair.wallet)
+    for holder in HOLDERS:  # time passes for both
+        wallet = tell(pair, wallet, Issued(holder=holder, programme=PROGRAMME))
+    held = sum((account.available for account in wallet.accounts.values()), ZERO)
+
+    for holder in HOLDERS:
+        wallet = tell(pair, wallet, HolderUnmerged(holder=holder))
+
+    for account in wallet.accounts.values():
+        check(account)
+    assert sum((account.available for account in wallet.accounts.values()), ZERO) == held
+    assert sum((account.classes.get("merged", ZERO) for account in wallet.accounts.values()), ZERO) == 0
+    for step in after:  # to the engine alone: the model knows no way back
+        told = Pair()
+        told.now, told.number = pair.now, pair.number
+        fact = STEPS_OF[step.kind](told, Model(), step)
+        if fact is not None:
+            wallet = tell(pair, wallet, fact)
+    for account in wallet.accounts.values():
+        check(account)

@@ -1,0 +1,104 @@
+"""The service over a fresh database, as a vendor and as a caller of ours meet it."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from ledger.database import Connection, connect
+from ledger.privacy.encryption import MasterKey
+from ledger.store import registry
+from ledger.store.registry import InboundConnection, Ledger
+from service.server.app import make_app
+from service.server.protocol import Connections, Runner
+from service.settings import Settings
+
+UNTIL_SECONDS_MAX = 30
+CONNECTIONS_MAX = 10_000
+MASTER_KEY = MasterKey(bytes(range(32)))
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Wait until something is so, which nothing tells of."""
+    async with asyncio.timeout(UNTIL_SECONDS_MAX):
+        while not done():  # noqa: ASYNC110  # there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
+class Served(TestServer):
+    """A server that runs an application as the service does."""
+
+    async def _make_runner(self, **settings: Any) -> Runner:
+        unlimited = Connections(CONNECTIONS_MAX)
+        return Runner(self.app, connections=unlimited, auto_decompress=False, lingering_time=0.5, **settings)
+
+
+class Neighbour:
+    """One ledger's vendor and caller: delivers webhooks and asks."""
+
+    def __init__(self, client: "TestClient[Any, Any]", ledger: Ledger, key: str) -> None:
+        self.client = client
+        self.ledger = ledger
+        self.key = key
+        self.dsn = ""
+        self.inbound: dict[str, InboundConnection] = {}
+
+    async def deliver(self, body: bytes, source: str = "capillary", **headers: str) -> tuple[int, Any]:
+        """POST a body over the connection of a source, with its secret unless headers are given."""
+        inbound = self.inbound[source]
+        given = headers or {inbound.header: inbound.secrets[0].decode()}
+        response = await self.client.post(f"/v1/hooks/{inbound.connection_id}", data=io.BytesIO(body), headers=given)
+        return response.status, await response.json()
+
+    async def ask(self, path: str, *, key: str | None = None, **query: str) -> tuple[int, Any]:
+        """GET a path with the ledger's key."""
+        bearer = {"Authorization": f"Bearer {self.key if key is None else key}"}
+        response = await self.client.get(path, params=query, headers=bearer)
+        return response.status, await response.json()
+
+    async def ask_now(self, path: str, **query: str) -> Any:
+        """GET a path once everything appended is projected; it must be there."""
+        _, projections = await self.ask("/v1/projections")
+        status, body = await self.ask(path, min_position=str(projections["ledger_position"]), **query)
+        assert status == 200, body
+        return body
+
+    async def comes_to(self, position: int) -> None:
+        """Wait until the projections reflect a position that the ledger may not have come to yet."""
+        async with asyncio.timeout(UNTIL_SECONDS_MAX):
+            while (await self.ask("/v1/projections"))[1]["as_of_position"] < position:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Connection]:
+        """Lend a connection to the database that is served."""
+        connection = await connect(self.dsn)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def serving(dsn: str, *names: str, settings: Settings | None = None) -> AsyncIterator[list[Neighbour]]:
+    """Serve a database with a ledger of each name; each has a key to read and a header connection per source."""
+    async with TestClient(Served(make_app(dsn, settings or Settings(), MASTER_KEY))) as client:
+        connection = await connect(dsn)
+        neighbours = []
+        for name in names:
+            ledger = await registry.create_ledger(connection, name)
+            neighbour = Neighbour(client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"]))
+            for source in ("capillary", "ascenda", "fabric"):
+                neighbour.inbound[source] = await registry.create_connection(
+                    connection, MASTER_KEY, ledger, source=source
+                )
+            neighbour.inbound["voucherify"] = await registry.create_connection(
+                connection, MASTER_KEY, ledger, source="voucherify", scheme="header", header="x-secret"
+            )
+            neighbour.dsn = dsn
+            neighbours.append(neighbour)
+        await connection.close()
+        yield neighbours

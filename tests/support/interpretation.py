@@ -1,0 +1,56 @@
+"""Deliver a body as a vendor would, without a ledger: name its events and say what each of them means."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ledger.facts import Fact
+from ledger.intake.identify import Draft, Origin, identify
+from ledger.intake.interpret import Event, Meaning, interpret
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+RECORDED_AT = datetime(2028, 1, 1, tzinfo=UTC)  # stands in where a vendor's time cannot be true
+
+
+class Delivered(NamedTuple):
+    """One event as it would be stored, and what it means."""
+
+    draft: Draft
+    meaning: Meaning
+
+    @property
+    def facts(self) -> list[Fact]:
+        """Give its facts; the test fails where it has none because it was not read."""
+        assert self.meaning.unread is None, f"{self.meaning.unread}: {self.meaning.reason}"
+        return [fact for fact, _ in self.meaning.told]
+
+
+def deliver(source: str, body: Any, kind: str | None = None) -> list[Delivered]:
+    """Deliver bytes, or a document that is written down first; `kind` is the event that the connection names."""
+    payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    delivery = identify(Origin("ledger", "connection", source, kind, b"mask"), payload)
+    return [
+        Delivered(draft, interpret(_event(draft, n, delivery.payload))) for n, draft in enumerate(delivery.drafts, 1)
+    ]
+
+
+def sample(name: str) -> Any:
+    """Load a sample ("ascenda/order_item.fulfillment.failed") as a document that a test may change."""
+    return msgspec.json.decode((SAMPLES / f"{name}.json").read_bytes())
+
+
+def _event(draft: Draft, position: int, payload: bytes) -> Event:
+    return Event(
+        position=position,
+        source=draft.source,
+        org=draft.org,
+        kind=draft.kind,
+        event_key=draft.event_key,
+        content=draft.content,
+        occurred_at=draft.occurred_at,
+        recorded_at=RECORDED_AT,
+        ordinal=draft.ordinal,
+        payload=payload,
+    )

@@ -18,7 +18,7 @@ from ledger.store import registry
 from ledger.store.append import append
 from projections.engine.worker import catch_up
 from projections.queries.account_history import LINE_ROWS, ROWS_PER_FETCH, snapshot
-from projections.queries.roll_forward import Ask
+from projections.queries.roll_forward import RollForwardQuery
 from service.finance.liability import roll_forward
 from tests.support.payloads import issued, redeemed
 
@@ -85,7 +85,7 @@ async def finance(events: int, runs: int) -> list[Figure]:
         told = await fill(place, book, a_history(events))
         await catch_up(place.connection, book.ledger.ledger_id)
         lines = await place.connection.fetchval(LINES, book.ledger.ledger_id)
-        ask = Ask(date(2025, 1, 1), date(2026, 12, 31), monthly=True)
+        ask = RollForwardQuery(date(2025, 1, 1), date(2026, 12, 31), monthly=True)
         for _ in range(runs):
             begun = time.perf_counter()
             await _read_lines(place.connection, book.ledger.ledger_id)

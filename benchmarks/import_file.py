@@ -15,9 +15,9 @@ from benchmarks.servers import MASTER_KEY
 from ledger.database import Connection, connect
 from ledger.privacy.vault import Vault
 from ledger.store.registry import InboundConnection
-from service.gc_tuning import keep_what_is_loaded
-from service.importing.deliveries import Summary, import_lines
-from service.importing.split import Line
+from service.gc_tuning import freeze_loaded_objects
+from service.importing.deliveries import ImportSummary, import_lines
+from service.importing.split import DeliveryLine
 from service.importing.worker_pool import Task, import_by_workers
 
 PROCESSES = 2
@@ -29,7 +29,7 @@ CREATE = """
 """
 KEYS = "ALTER TABLE bare ADD PRIMARY KEY (ledger_id, position), ADD UNIQUE (ledger_id, event_key)"
 
-Lines = dict[str, list[Line]]
+Lines = dict[str, list[DeliveryLine]]
 
 
 async def import_history(events: int, runs: int) -> list[Figure]:
@@ -41,7 +41,7 @@ async def import_history(events: int, runs: int) -> list[Figure]:
         f"import by {PROCESSES} workers": [],
         f"import by {PROCESSES} commands at once": [],
     }
-    keep_what_is_loaded()  # as `loyalty import` does
+    freeze_loaded_objects()  # as `loyalty import` does
     async with opened() as place:
         for run in range(runs):
             lines = lines_of(events, run + 1)
@@ -65,7 +65,7 @@ def lines_of(events: int, seed: int) -> Lines:
     """Give a history as one file a source, since a file is imported over one connection."""
     files: Lines = defaultdict(list)
     for source, body in a_history(events, seed):
-        files[source].append(Line(len(files[source]) + 1, body))
+        files[source].append(DeliveryLine(len(files[source]) + 1, body))
     return dict(files)
 
 
@@ -96,7 +96,7 @@ async def _import_by_workers(place: Place, files: Lines, book: Book) -> float:
     for source, of_source in files.items():
         told: list[tuple[float, int]] = []
 
-        def tell(summary: Summary, told: list[tuple[float, int]] = told) -> None:
+        def tell(summary: ImportSummary, told: list[tuple[float, int]] = told) -> None:
             told.append((time.perf_counter(), summary.lines))
 
         task = Task(place.dsn, MASTER_KEY, book.inbound[source], mending=False)
@@ -129,7 +129,7 @@ def _import_by_several(place: Place, events: int, run: int, book: Book) -> float
 
 def _import_part(dsn: str, inbound: dict[str, InboundConnection], events: int, seed: int, barrier: Barrier) -> None:
     async def run() -> None:
-        keep_what_is_loaded()
+        freeze_loaded_objects()
         files = lines_of(events, seed)
         vault = Vault(MASTER_KEY)
         connection = await connect(dsn)

@@ -20,7 +20,7 @@ from projections.definition import Table
 from projections.engine import generations, promotion
 from projections.engine.generations import Generation
 from projections.rebuild import pipeline
-from projections.rebuild.pipeline import Filled, Source
+from projections.rebuild.pipeline import FillResult, Source
 from projections.rebuild.worker_pool import open_connection
 from projections.registry import PROJECTIONS
 
@@ -40,7 +40,7 @@ async def replay(events: int, runs: int, source: Source | None = None, workers: 
     """Rebuild a ledger of so many events from its events and from its facts, or from one of them."""
     sources: Sequence[Source] = [source] if source else ["ledger", "facts"]
     rates, limits, peaks = (defaultdict[str, list[float]](list) for _ in range(3))
-    peer, filled = list[float](), Filled(0, 0)
+    peer, filled = list[float](), FillResult(0, 0)
     async with opened() as place:
         await load(place, events, workers)
         made, _ = await _fill(place, "ledger", workers)
@@ -66,7 +66,7 @@ def _figures(
     limits: dict[str, list[float]],
     peaks: dict[str, list[float]],
     peer: list[float],
-    filled: Filled,
+    filled: FillResult,
     workers: int,
 ) -> Iterable[Figure]:
     library = "peer: eventsourcing, one balance"
@@ -81,7 +81,7 @@ def _figures(
             yield Figure(f"{name}, beside the peer", UNIT[one], size, rates[one], library)
 
 
-async def _fill(place: Place, source: Source, workers: int) -> tuple[Generation, Filled]:
+async def _fill(place: Place, source: Source, workers: int) -> tuple[Generation, FillResult]:
     """Fill a new generation."""
     async with place.connection.transaction():
         made = await generations.create(place.connection, basis=source)

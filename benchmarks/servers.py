@@ -14,13 +14,13 @@ from aiohttp import web
 
 from ledger.database import connect
 from ledger.privacy.encryption import MasterKey
-from ledger.store.registry import Access, InboundConnection
+from ledger.store.registry import ApiAccess, InboundConnection
 from ledger.transparency.signer import Signer
 from projections.engine import generations
 from service.api.webhook_auth import authenticate
-from service.formatting import answer
-from service.gc_tuning import keep_what_is_loaded
-from service.queries.reader_pool import Readers
+from service.formatting import json_response
+from service.gc_tuning import freeze_loaded_objects
+from service.queries.reader_pool import ReaderPool
 from service.server.app import make_app
 from service.server.projector_process import beside
 from service.server.protocol import Runner
@@ -63,16 +63,16 @@ async def bare_door(inbound: dict[str, InboundConnection]) -> int:
         body = await request.read()
         authenticate(inbound[request.match_info["connection_id"]], request.headers, body, 0.0)
         orjson.loads(body)
-        return answer({"ledger": "bench", "events": [{"position": 1, "outcome": "appended", "kind": ""}]})
+        return json_response({"ledger": "bench", "events": [{"position": 1, "outcome": "appended", "kind": ""}]})
 
     app = web.Application()
     app.router.add_post("/v1/hooks/{connection_id}", receive)
     return await _listen(app)
 
 
-async def bare_window(dsn: str, access: Access) -> int:
+async def bare_window(dsn: str, access: ApiAccess) -> int:
     """Read one row by its primary key for each request."""
-    pool = Readers(dsn, Settings().pool_size)
+    pool = ReaderPool(dsn, Settings().pool_size)
     connection = await connect(dsn)
     await pool.enter((await generations.active(connection)).generation)
     await connection.close()
@@ -80,7 +80,7 @@ async def bare_window(dsn: str, access: Access) -> int:
     async def get(request: web.Request) -> web.Response:
         async with pool.acquire() as connection:
             row = await connection.fetchrow(ONE_ROW, access.ledger.ledger_id, request.match_info["id"])
-        return answer(dict(row))
+        return json_response(dict(row))
 
     app = web.Application()
     app.router.add_get("/v1/accounts/{id}", get)
@@ -114,7 +114,7 @@ def running(start: Callable[..., Any], *arguments: Any) -> Iterator[int]:
 def _run(pipe: Pipe, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     async def serve() -> None:
         port = await start(*arguments)
-        keep_what_is_loaded()  # as `loyalty serve` does; for those we are compared with, too
+        freeze_loaded_objects()  # as `loyalty serve` does; for those we are compared with, too
         pipe.send(port)
         over = asyncio.Event()
         asyncio.get_running_loop().add_reader(pipe.fileno(), over.set)  # readable when the other end is closed

@@ -58,7 +58,7 @@ class Document(NamedTuple):
         )
 
 
-def read(body: bytes) -> Document:
+def parse_json(body: bytes) -> Document:
     """Parse one JSON text of at most STORED_BYTES_MAX bytes; who takes deliveries in holds them to BODY_BYTES_MAX.
 
     Raises Unreadable, with a reason free of the body's content, if it is not JSON or not UTF-8, repeats a key, nests
@@ -80,7 +80,7 @@ def read(body: bytes) -> Document:
     return Document(document, compact)
 
 
-def read_again(body: bytes) -> Document:
+def reparse_json(body: bytes) -> Document:
     """Parse a body that `read` has accepted before, so that nothing but its values is asked for any more: that takes a
     third of the time. Raises Unreadable if it is not JSON."""
     return Document(_parse(body), body)

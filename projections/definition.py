@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from ledger.errors import Unfoldable
-from ledger.facts import Fact, Occurrence, Told, kind_of
+from ledger.facts import Fact, Occurrence, RecordedFact, kind_of
 from ledger.failures import failure
 from projections.programme_terms import NO_TERMS, Terms
 
@@ -67,7 +67,7 @@ class Projection:
         return bool(self.joins) or self.alike is not None
 
 
-class Key(NamedTuple):
+class RowKey(NamedTuple):
     """Where a fact stands among its subject's facts: a total order that does not mention arrival."""
 
     occurred_at: Any
@@ -76,13 +76,15 @@ class Key(NamedTuple):
     ordinal: int
 
 
-def key_of(told: Told) -> Key:
+def key_of(told: RecordedFact) -> RowKey:
     """Give the place of a fact in the order of its subject's facts."""
     occurrence = told.occurrence
-    return Key(occurrence.occurred_at, told.fact.rank, occurrence.tag, occurrence.ordinal)
+    return RowKey(occurrence.occurred_at, told.fact.rank, occurrence.tag, occurrence.ordinal)
 
 
-def fold(projection: Projection, told: Iterable[Told], state: State | None = None, terms: Terms = NO_TERMS) -> Any:
+def fold(
+    projection: Projection, told: Iterable[RecordedFact], state: State | None = None, terms: Terms = NO_TERMS
+) -> Any:
     """Fold facts, which must be in order, into a state: a new one, or the one given, which is changed. A state must be
     folded under the same terms from its start; where they change it is folded again.
 
@@ -114,7 +116,7 @@ def fold(projection: Projection, told: Iterable[Told], state: State | None = Non
     return state
 
 
-class Folded(NamedTuple):
+class FoldedState(NamedTuple):
     """The state of a subject and its rows, of growing tables too; and where the fold stopped, if it did."""
 
     state: State
@@ -124,7 +126,9 @@ class Folded(NamedTuple):
     parked_position: int | None = None
 
 
-def fold_soundly(projection: Projection, subject: str, told: Sequence[Told], terms: Terms = NO_TERMS) -> Folded:
+def fold_soundly(
+    projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms = NO_TERMS
+) -> FoldedState:
     """Fold all facts of a subject from its start, or as many of them, from the first, as can be folded and shown.
 
     Nothing that a rule or a row raises gets out. Where the rows of a state cannot be made, the fact before which they
@@ -148,23 +152,25 @@ def fold_soundly(projection: Projection, subject: str, told: Sequence[Told], ter
         first = stopped if isinstance(stopped, Unfoldable) else first
         sound = _folded_or_stuck(projection, subject, told[:good], terms)
         if isinstance(sound, Unfoldable):  # not even of no fact at all
-            sound = Folded(projection.start(), {table.name: [] for table in projection.tables}, 0)
+            sound = FoldedState(projection.start(), {table.name: [] for table in projection.tables}, 0)
     return sound._replace(parked=str(first), parked_position=first.position)
 
 
-def _folded(projection: Projection, subject: str, told: Sequence[Told], terms: Terms) -> Folded:
+def _folded(projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms) -> FoldedState:
     state = fold(projection, told, None, terms)
-    return Folded(state, all_rows(projection, subject, state, told), len(told))
+    return FoldedState(state, all_rows(projection, subject, state, told), len(told))
 
 
-def _folded_or_stuck(projection: Projection, subject: str, told: Sequence[Told], terms: Terms) -> "Folded | Unfoldable":
+def _folded_or_stuck(
+    projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms
+) -> "FoldedState | Unfoldable":
     try:
         return _folded(projection, subject, told, terms)
     except Unfoldable as stuck:
         return stuck
 
 
-def all_rows(projection: Projection, subject: str, state: State, told: Sequence[Told]) -> dict[str, list[Row]]:
+def all_rows(projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]) -> dict[str, list[Row]]:
     """Give the rows that a state stands for, and take the new rows of growing tables out of it.
 
     Raises Unfoldable, at the last of the facts that were folded, if they cannot be made.
@@ -172,7 +178,7 @@ def all_rows(projection: Projection, subject: str, state: State, told: Sequence[
     return rows_of(projection, subject, state, told) | lines_of(projection, subject, state, told)
 
 
-def rows_of(projection: Projection, subject: str, state: State, told: Sequence[Told]) -> dict[str, list[Row]]:
+def rows_of(projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]) -> dict[str, list[Row]]:
     """Give the rows that a state stands for, growing tables aside. Raises Unfoldable as `all_rows` does."""
     try:
         return {name: list(rows) for name, rows in projection.rows(subject, state).items()}
@@ -180,7 +186,7 @@ def rows_of(projection: Projection, subject: str, state: State, told: Sequence[T
         raise _unshown(projection, told, error) from error
 
 
-def lines_of(projection: Projection, subject: str, state: State, told: Sequence[Told]) -> dict[str, list[Row]]:
+def lines_of(projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]) -> dict[str, list[Row]]:
     """Take the new rows of growing tables out of a state. Raises Unfoldable as `all_rows` does."""
     if projection.lines is None:
         return {}
@@ -190,7 +196,7 @@ def lines_of(projection: Projection, subject: str, state: State, told: Sequence[
         raise _unshown(projection, told, error) from error
 
 
-def _unshown(projection: Projection, told: Sequence[Told], error: Exception) -> Unfoldable:
+def _unshown(projection: Projection, told: Sequence[RecordedFact], error: Exception) -> Unfoldable:
     """Name the last fact of a state whose rows cannot be made."""
     kind = kind_of(told[-1].fact) if told else "no fact"
     position = told[-1].occurrence.position if told else 0

@@ -21,7 +21,7 @@ from ledger.facts.partner_memberships import (
 from projections.definition import Projection, Rows, State, Table
 
 
-class Interval(msgspec.Struct):
+class MembershipInterval(msgspec.Struct):
     """One time of belonging. `linked_at` is None where the link was not told, `delinked_at` while it goes on."""
 
     linked_at: datetime | None = None
@@ -40,7 +40,7 @@ class PartnerMembership(State):
     partner_name: str | None = None
     partner_type: str | None = None
     has_number: bool = False
-    intervals: list[Interval] = msgspec.field(default_factory=list)
+    intervals: list[MembershipInterval] = msgspec.field(default_factory=list)
     gap: bool = False
     claimed_expires_on: date | None = None
     updated_at: datetime | None = None
@@ -121,7 +121,7 @@ def link(membership: PartnerMembership, fact: PartnerLinked, occurrence: Occurre
     _know(membership, fact, occurrence)
     interval = _current(membership)
     if interval is None:
-        interval = Interval(linked_at=occurrence.occurred_at)
+        interval = MembershipInterval(linked_at=occurrence.occurred_at)
         membership.intervals.append(interval)
     elif interval.linked_at != occurrence.occurred_at:  # else a second report of the same link
         membership.gap = True
@@ -150,16 +150,16 @@ def claim(membership: PartnerMembership, fact: PartnerExpiryClaimed, occurrence:
     membership.claimed_expires_on = fact.expires_on or membership.claimed_expires_on
 
 
-def _current(membership: PartnerMembership) -> Interval | None:
+def _current(membership: PartnerMembership) -> MembershipInterval | None:
     """Give the interval that goes on, if any."""
     if membership.intervals and membership.intervals[-1].delinked_at is None:
         return membership.intervals[-1]
     return None
 
 
-def _assert_interval(membership: PartnerMembership) -> Interval:
+def _assert_interval(membership: PartnerMembership) -> MembershipInterval:
     membership.gap = True
-    membership.intervals.append(Interval())
+    membership.intervals.append(MembershipInterval())
     return membership.intervals[-1]
 
 
@@ -174,7 +174,7 @@ def _know(membership: PartnerMembership, fact: PartnerMembershipFact, occurrence
 
 
 def _detail(
-    membership: PartnerMembership, interval: Interval, fact: PartnerMembershipDetailed, occurrence: Occurrence
+    membership: PartnerMembership, interval: MembershipInterval, fact: PartnerMembershipDetailed, occurrence: Occurrence
 ) -> None:
     membership.has_number = membership.has_number or fact.has_number
     interval.until = fact.until or interval.until
@@ -184,7 +184,7 @@ def _detail(
 
 
 def partner_membership_rows(_subject: str, membership: PartnerMembership) -> Rows:
-    last = membership.intervals[-1] if membership.intervals else Interval()
+    last = membership.intervals[-1] if membership.intervals else MembershipInterval()
     claimed = membership.claimed_expires_on
     row = PartnerMembershipRow(
         customer=membership.customer,

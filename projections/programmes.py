@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from ledger.database import Connection
-from ledger.facts import Occurrence, Told
+from ledger.facts import Occurrence, RecordedFact
 from ledger.facts.fact import unquoted
 from ledger.facts.terms import ProgrammeTermsSet
 from projections.definition import Projection, Rows, State, Table
@@ -33,7 +33,7 @@ GOVERNED = """
 EVERY_POSITION = 2**62
 
 
-class Version(Struct):
+class TermsVersion(Struct):
     """One version of a programme's terms, and who told it when."""
 
     terms: ProgrammeTermsSet
@@ -42,7 +42,7 @@ class Version(Struct):
 
 
 class Programme(State):
-    versions: list[Version] = []  # in the order they were told
+    versions: list[TermsVersion] = []  # in the order they were told
 
 
 class ProgrammeRow(NamedTuple):
@@ -85,7 +85,7 @@ PROGRAMMES_TABLE = Table(
 
 
 def set_terms(programme: Programme, fact: ProgrammeTermsSet, occurrence: Occurrence) -> None:
-    programme.versions.append(Version(fact, occurrence.occurred_at, occurrence.position))
+    programme.versions.append(TermsVersion(fact, occurrence.occurred_at, occurrence.position))
 
 
 def programme_rows(_subject: str, programme: Programme) -> Rows:
@@ -94,7 +94,7 @@ def programme_rows(_subject: str, programme: Programme) -> Rows:
     return {"programmes": [_row(version, until) for version, until in zip(versions, [*following, None], strict=True)]}
 
 
-def _row(version: Version, until: datetime | None) -> ProgrammeRow:
+def _row(version: TermsVersion, until: datetime | None) -> ProgrammeRow:
     terms = version.terms
     return ProgrammeRow(
         version=terms.version,
@@ -139,7 +139,9 @@ async def read_terms(connection: Connection, ledger_id: int, known: int = EVERY_
     return Terms.of_facts(fact for fact in facts if isinstance(fact, ProgrammeTermsSet))
 
 
-async def governed(connection: Connection, ledger_id: int, told: Iterable[Told]) -> AsyncIterator[Sequence[str]]:
+async def governed(
+    connection: Connection, ledger_id: int, told: Iterable[RecordedFact]
+) -> AsyncIterator[Sequence[str]]:
     """Give, ACCOUNTS_PER_READ at a time, the subjects with accounts of programmes whose terms some facts set."""
     for programme in sorted({fact.subject for fact, _ in told if isinstance(fact, ProgrammeTermsSet)}):
         source, org, name = programme.split(":", 2)

@@ -33,7 +33,7 @@ STATES: dict[type[RequestFact], str] = {
 DECISIONS = frozenset({"approved", "rejected", "failed"})
 
 
-class Request(State):
+class WorkflowRequest(State):
     customer: str | None = None
     customer_ids: list[str] = msgspec.field(default_factory=list)
     request_type: str | None = None
@@ -104,7 +104,7 @@ REQUESTS_TABLE = Table(
 )
 
 
-def move(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
+def move(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) -> None:
     """Take over what the fact names, and its state unless a decision stands against it."""
     state = STATES[type(fact)]
     _know(request, fact, occurrence)
@@ -121,7 +121,7 @@ def move(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
     request.vendor_state = fact.vendor_state or request.vendor_state
 
 
-def _know(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
+def _know(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) -> None:
     request.named_before = named_before(request.named_before, request.customer, fact.customer)
     request.customer = fact.customer or request.customer
     request.customer_ids = list(fact.customer_ids) or request.customer_ids
@@ -138,7 +138,7 @@ def _know(request: Request, fact: RequestFact, occurrence: Occurrence) -> None:
     request.position = max(request.position, occurrence.position)
 
 
-def request_rows(_subject: str, request: Request) -> Rows:
+def request_rows(_subject: str, request: WorkflowRequest) -> Rows:
     row = RequestRow(
         customer=request.customer,
         customer_ids=request.customer_ids,
@@ -168,7 +168,7 @@ REQUESTS = Projection(
     name="requests",
     version=5,
     subject="request",
-    start=Request,
+    start=WorkflowRequest,
     on=dict.fromkeys(STATES, move),
     rows=request_rows,
     tables=(REQUESTS_TABLE,),

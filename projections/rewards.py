@@ -16,7 +16,7 @@ from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardFact, Rewar
 from projections.definition import Projection, Rows, State, Table
 
 
-class Standing(Struct, kw_only=True):
+class RewardState(Struct, kw_only=True):
     """How a reward stands: the fields of its facts."""
 
     programme: str | None = None
@@ -40,7 +40,7 @@ class Standing(Struct, kw_only=True):
         return next((text.name for text in self.texts if text.name), None)
 
 
-class Version(Standing, kw_only=True):
+class RewardVersion(RewardState, kw_only=True):
     """How the reward stood after one publication."""
 
     valid_from: datetime
@@ -48,7 +48,7 @@ class Version(Standing, kw_only=True):
 
 
 class Reward(State):
-    versions: list[Version] = field(default_factory=list)
+    versions: list[RewardVersion] = field(default_factory=list)
     created_at: datetime | None = None
     claimed_at: datetime | None = None
     claimed_ends_at: datetime | None = None
@@ -158,12 +158,12 @@ def create(reward: Reward, fact: RewardCreated, occurrence: Occurrence) -> None:
 
 def publish(reward: Reward, fact: RewardFact, occurrence: Occurrence) -> None:
     """Add a version: what the fact says, over what the version before it said."""
-    before = reward.versions[-1] if reward.versions else Standing()
+    before = reward.versions[-1] if reward.versions else RewardState()
     standing = {}
-    for name in Standing.__struct_fields__:
+    for name in RewardState.__struct_fields__:
         said = getattr(fact, name)
         standing[name] = getattr(before, name) if said is None or said == () else said
-    reward.versions.append(Version(**standing, valid_from=occurrence.occurred_at, position=occurrence.position))
+    reward.versions.append(RewardVersion(**standing, valid_from=occurrence.occurred_at, position=occurrence.position))
     reward.claim_differs = False  # a newer word than the reminder's
     reward.position = max(reward.position, occurrence.position)
 
@@ -210,7 +210,7 @@ def reward_rows(_subject: str, reward: Reward) -> Rows:
 
 def _row(reward: Reward) -> RewardRow:
     versions = reward.versions
-    now = versions[-1] if versions else Standing()
+    now = versions[-1] if versions else RewardState()
     return RewardRow(
         name=now.name,
         programme=now.programme,

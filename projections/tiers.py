@@ -47,7 +47,7 @@ class Interval(msgspec.Struct):
     last_position: int = 0
 
 
-class Claim(msgspec.Struct):
+class TierClaim(msgspec.Struct):
     """What the vendor said of the tier without changing it; a change of tier puts an end to it."""
 
     tier: str
@@ -68,7 +68,7 @@ class Membership(State):
     customer: str | None = None
     programme: str | None = None
     intervals: list[Interval] = msgspec.field(default_factory=list)
-    claim: Claim | None = None
+    claim: TierClaim | None = None
     merged_into: str | None = None
     announced: Announced | None = None  # the first of them
     last_position: int = 0
@@ -245,7 +245,7 @@ def unmerge(membership: Membership, fact: TierUnmerged, occurrence: Occurrence) 
 def claim(membership: Membership, fact: TierClaimed, occurrence: Occurrence) -> None:
     """Compare, and change nothing."""
     _know(membership, fact, occurrence)
-    membership.claim = Claim(fact.tier, fact.downgrade_on, _differs(_current(membership), fact))
+    membership.claim = TierClaim(fact.tier, fact.downgrade_on, _differs(_current(membership), fact))
 
 
 def _differs(held: Interval | None, fact: TierClaimed) -> bool:

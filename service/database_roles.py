@@ -75,7 +75,7 @@ OPEN_TO_ALL = """
 """
 
 
-class Applied(NamedTuple):
+class RolesApplied(NamedTuple):
     """Each role, what it does and who has it; who owns the ledger, and if that is not OWNER, why; whether any role of
     the cluster may connect."""
 
@@ -91,7 +91,7 @@ async def create_roles(connection: Connection) -> list[str]:
     return list(DOES)
 
 
-async def apply_roles(connection: Connection, *, only_ours: bool = False) -> Applied:
+async def apply_roles(connection: Connection, *, only_ours: bool = False) -> RolesApplied:
     """Make roles, grants and the hand-over to OWNER; a hand-over that is refused leaves all else done. With
     `only_ours`, nobody connects to the database from now on but its owner, superusers and members of our roles."""
     folder = Path(migrations.__file__).parent
@@ -114,4 +114,4 @@ async def apply_roles(connection: Connection, *, only_ours: bool = False) -> App
     owner: str = await connection.fetchval(OWNER_NOW)
     open_to_all: bool = await connection.fetchval(OPEN_TO_ALL)
     roles = [(role, does, members.get(role, "")) for role, does in DOES.items()]
-    return Applied(roles, owner, kept_because, open_to_all)
+    return RolesApplied(roles, owner, kept_because, open_to_all)

@@ -29,7 +29,7 @@ from service.settings import Settings
 T = TypeVar("T")
 
 
-class Place:
+class Environment:
     """An opened database, with what belongs to it."""
 
     def __init__(
@@ -139,16 +139,16 @@ def settings_of(data: Path | None) -> Settings:
 
 
 @contextmanager
-def open_place(settings: Settings, *, may_make: bool = False) -> Iterator[Place]:
+def open_environment(settings: Settings, *, may_make: bool = False) -> Iterator[Environment]:
     """Open the database that the settings name. An embedded one is started if nobody else has; that blocks.
 
     Raises EmbeddedPostgresFailed, or NoData if there is none in the folder and the command is not one that makes one.
     """
     if settings.database_url:
-        yield Place(settings.database_url.replace("postgres://", "postgresql://", 1), settings, embedded=False)
+        yield Environment(settings.database_url.replace("postgres://", "postgresql://", 1), settings, embedded=False)
     else:
         with EmbeddedPostgres.start(settings.data, may_make=may_make) as postgres:
-            yield Place(postgres.dsn(), settings, embedded=True, postgres=postgres)
+            yield Environment(postgres.dsn(), settings, embedded=True, postgres=postgres)
 
 
 def url_of(host: str, port: int) -> str:
@@ -156,12 +156,14 @@ def url_of(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def ask(data: Path | None, work: Callable[[Place, Connection], Coroutine[Any, Any, T]], *, may_make: bool = False) -> T:
+def run_with_connection(
+    data: Path | None, work: Callable[[Environment, Connection], Coroutine[Any, Any, T]], *, may_make: bool = False
+) -> T:
     """Do one piece of work on one connection to the database that `--data` or the environment names."""
 
-    async def connected(place: Place) -> T:
+    async def connected(place: Environment) -> T:
         async with place.connection() as connection:
             return await work(place, connection)
 
-    with open_place(settings_of(data), may_make=may_make) as place:
+    with open_environment(settings_of(data), may_make=may_make) as place:
         return uvloop.run(connected(place))

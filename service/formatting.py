@@ -53,17 +53,17 @@ def _encode_other(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def answer(value: Any, status: int = HTTPStatus.OK) -> web.Response:
+def json_response(value: Any, status: int = HTTPStatus.OK) -> web.Response:
     """Answer with JSON."""
     return web.Response(body=encode(value), status=status, content_type="application/json")
 
 
-def page(items: Sequence[Any], next_cursor: str | None, **beside: Any) -> web.Response:
+def page_response(items: Sequence[Any], next_cursor: str | None, **beside: Any) -> web.Response:
     """Answer with one page of a list; the next page is linked as RFC 8288 says, too."""
-    return answer({"items": items, "next": next_cursor, **beside})
+    return json_response({"items": items, "next": next_cursor, **beside})
 
 
-def problem(error: errors.LedgerError) -> web.Response:
+def problem_response(error: errors.LedgerError) -> web.Response:
     """Answer with an RFC 9457 problem document."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     response = problem_of(status, str(error), type(error).__name__)

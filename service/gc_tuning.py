@@ -8,7 +8,7 @@ import gc
 ALLOCATIONS_PER_COLLECTION = 20_000  # most are freed without it, since nothing refers back to what refers to it
 
 
-def keep_what_is_loaded() -> None:
+def freeze_loaded_objects() -> None:
     """Look no more at what is loaded now, and less often at what comes. Call it once, when a process has started."""
     gc.collect()
     gc.freeze()

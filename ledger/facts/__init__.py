@@ -30,9 +30,9 @@ from ledger.facts import (
     tiers,
     transfers,
 )
-from ledger.facts.fact import Fact, Occurrence, Told
+from ledger.facts.fact import Fact, Occurrence, RecordedFact
 
-__all__ = ["FACTS", "Fact", "Occurrence", "Told", "decode", "encode", "kind_of"]
+__all__ = ["FACTS", "Fact", "Occurrence", "RecordedFact", "decode", "encode", "kind_of"]
 
 FACTS: tuple[type[Fact], ...] = (
     *accounts.FACTS,

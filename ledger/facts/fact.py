@@ -53,7 +53,7 @@ class Occurrence(NamedTuple):
     untimed: bool = False
 
 
-class Told(NamedTuple):
+class RecordedFact(NamedTuple):
     """One fact with its occurrence."""
 
     fact: Fact

@@ -17,13 +17,13 @@ import msgspec
 from ledger.errors import Unreadable
 from ledger.facts.fact import quoted
 from ledger.failures import failure
-from ledger.parsing import Document, as_known, read
-from ledger.privacy.redaction import Cut, Part, Piece, cut, cut_unreadable
+from ledger.parsing import Document, as_known, parse_json
+from ledger.privacy.redaction import PersonalPart, RedactedBody, RedactedSpan, cut_unreadable, redact
 from ledger.vendors import SOURCES
 from ledger.vendors.personal_fields import UNKNOWN as UNKNOWN_PERSONAL
 from ledger.vendors.personal_names import kind_of_name, without_blanks
 from ledger.vendors.personal_values import kind_of_value, normal
-from ledger.vendors.vendor import NO_ORG, Identity, Member
+from ledger.vendors.vendor import NO_ORG, Identity, ParsedEvent
 
 KEY_BYTES = 16
 EVENTS_PER_DELIVERY_MAX = 1000
@@ -32,7 +32,7 @@ UNREADABLE = "unreadable"  # the kind of a body that is no JSON we accept
 UNKNOWN = "unknown"  # the kind of a readable body in no envelope that we know
 
 
-class Draft(NamedTuple):
+class NewEvent(NamedTuple):
     """An event as it will be appended, but for what only the vault and the ledger can give: the commitment to the
     personal part, position and recorded time, which stand between the head and the tail of the entry."""
 
@@ -52,8 +52,8 @@ class Delivery(NamedTuple):
     """One delivered body without its personal values, the events in it, and what was cut out, by person."""
 
     payload: bytes
-    drafts: Sequence[Draft]
-    parts: Sequence[Part]
+    drafts: Sequence[NewEvent]
+    parts: Sequence[PersonalPart]
 
 
 class Origin(NamedTuple):
@@ -88,15 +88,15 @@ def identify(origin: Origin, body: bytes) -> Delivery:
     return Delivery(taken.payload, drafts, parts)
 
 
-def _open(origin: Origin, body: bytes) -> tuple[Cut, list[Member]]:
+def _open(origin: Origin, body: bytes) -> tuple[RedactedBody, list[ParsedEvent]]:
     try:
-        document = read(body)
+        document = parse_json(body)
     except Unreadable as unreadable:
         return _unread(origin, body, str(unreadable.args[0]))
     vendor = SOURCES.get(origin.source)
-    taken = cut(body, document, vendor.personal if vendor else UNKNOWN_PERSONAL, partial(pseudonym, origin.mask))
+    taken = redact(body, document, vendor.personal if vendor else UNKNOWN_PERSONAL, partial(pseudonym, origin.mask))
     try:
-        members = open_document(origin.source, origin.kind, document)
+        members = parse_envelope(origin.source, origin.kind, document)
     except Exception:  # interpret.py tells which, as long as it fails
         members = []
     if vendor and members:
@@ -117,7 +117,7 @@ def _structures(value: Any) -> Iterator[int]:
             values += one
 
 
-def _unread(origin: Origin, body: bytes, reason: str) -> tuple[Cut, list[Member]]:
+def _unread(origin: Origin, body: bytes, reason: str) -> tuple[RedactedBody, list[ParsedEvent]]:
     """Take a body as one event that cannot be read, all of it personal."""
     return cut_unreadable(body, reason), [_by_bytes(UNREADABLE, _digest(origin, body))]
 
@@ -126,7 +126,7 @@ def _digest(origin: Origin, body: bytes) -> bytes:
     return hmac.digest(origin.mask, as_known(body), "sha256")
 
 
-def _drafts(origin: Origin, body: bytes, taken: Cut, members: Sequence[Member]) -> list[Draft]:
+def _drafts(origin: Origin, body: bytes, taken: RedactedBody, members: Sequence[ParsedEvent]) -> list[NewEvent]:
     payload_hash = hashlib.sha256(taken.payload).hexdigest()
     drafts = []
     for ordinal, member in enumerate(members):
@@ -138,7 +138,7 @@ def _drafts(origin: Origin, body: bytes, taken: Cut, members: Sequence[Member]) 
     return drafts
 
 
-def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
+def _parts(source: str, first: NewEvent, taken: RedactedBody) -> list[PersonalPart]:
     """Give what was cut out of a delivery for each person. What is about nobody named is the only person's, if there is
     one, else the event's own. Only what stands in structures that the vendor sent is a part of what the event says."""
     if not taken.pieces:
@@ -146,7 +146,7 @@ def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
     people = [owner for owner in taken.pieces if owner is not None]
     only = people[0] if len(people) == 1 else None
     subjects = {owner: _subject(source, first, owner or only) for owner in taken.pieces}
-    pieces: dict[str, list[Piece]] = {subject: [] for subject in subjects.values()}
+    pieces: dict[str, list[RedactedSpan]] = {subject: [] for subject in subjects.values()}
     values: dict[str, list[tuple[str, Any]]] = {subject: [] for subject in pieces}
     for owner, cut_out in taken.pieces.items():
         pieces[subjects[owner]] += cut_out
@@ -157,7 +157,7 @@ def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
         if taken.told is None or id(one.structure) in taken.told:
             said.setdefault(subjects[one.owner], set()).add(_CANONICAL.encode(pair))
     return [
-        Part(
+        PersonalPart(
             subject,
             sorted(pieces[subject]),
             b"\n".join(sorted(said[subject])) if subject in said else None,
@@ -168,7 +168,7 @@ def _parts(source: str, first: Draft, taken: Cut) -> list[Part]:
     ]
 
 
-def _subject(source: str, first: Draft, owner: str | None) -> str:
+def _subject(source: str, first: NewEvent, owner: str | None) -> str:
     if owner is None:
         return f"event:{first.event_key.hex()}"
     vendor = SOURCES.get(source)
@@ -197,26 +197,26 @@ def pseudonym(mask: bytes, kind: str, value: str) -> str:
     return f"{kind}-{hmac.digest(mask, f'{kind} {normal(kind, value)}'.encode(), 'sha256')[:KEY_BYTES].hex()}"
 
 
-def open_document(source: str, kind: str | None, document: Document) -> list[Member]:
+def parse_envelope(source: str, kind: str | None, document: Document) -> list[ParsedEvent]:
     """Find the events in a document of a source; none when its envelope is unknown or holds too many."""
     vendor = SOURCES.get(source)
     members = vendor.open(document, kind) if vendor else None
     return members if members and len(members) <= EVENTS_PER_DELIVERY_MAX else []
 
 
-def _by_bytes(kind: str, digest: bytes, *place: str) -> Member:
+def _by_bytes(kind: str, digest: bytes, *place: str) -> ParsedEvent:
     """Take a body, or one event of it at a place, as an event that is known by its bytes alone."""
-    return Member(kind, NO_ORG, None, {}, lambda: Identity(("body", digest.hex(), *place), digest.hex()))
+    return ParsedEvent(kind, NO_ORG, None, {}, lambda: Identity(("body", digest.hex(), *place), digest.hex()))
 
 
-def _draft(origin: Origin, member: Member, ordinal: int, payload_hash: str) -> Draft:
+def _draft(origin: Origin, member: ParsedEvent, ordinal: int, payload_hash: str) -> NewEvent:
     identity = member.identity()
     content = _hash(identity.content)
     parts = identity.parts if identity.parts[0] != "data" else (*identity.parts, content.hex())
     event_key = _hash([origin.source, member.org, member.kind, *parts])
     occurred_at = member.occurred_at
     head = _PLAIN.encode(
-        _Head(
+        _EntryHeader(
             connection=origin.connection_id,
             content=content.hex(),
             event_key=event_key.hex(),
@@ -228,7 +228,7 @@ def _draft(origin: Origin, member: Member, ordinal: int, payload_hash: str) -> D
             payload_sha256=payload_hash,
         )
     )
-    return Draft(
+    return NewEvent(
         connection_id=origin.connection_id,
         source=origin.source,
         org=member.org,
@@ -242,7 +242,7 @@ def _draft(origin: Origin, member: Member, ordinal: int, payload_hash: str) -> D
     )
 
 
-class _Head(msgspec.Struct):
+class _EntryHeader(msgspec.Struct):
     """What an entry says before what the ledger adds, in the order of the alphabet."""
 
     connection: str

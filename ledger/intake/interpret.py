@@ -8,16 +8,16 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from ledger.errors import Unreadable
-from ledger.facts import Fact, Occurrence, Told, encode
+from ledger.facts import Fact, Occurrence, RecordedFact, encode
 from ledger.facts.accounts import AccountFact
 from ledger.facts.tiers import TierFact
 from ledger.failures import failure
-from ledger.intake.identify import UNREADABLE, open_document
-from ledger.parsing import read, read_again
+from ledger.intake.identify import UNREADABLE, parse_envelope
+from ledger.parsing import parse_json, reparse_json
 from ledger.privacy.redaction import reason_unreadable
 from ledger.vendors import SOURCES
 from ledger.vendors.leniency import LeftOut, left_out, wrong_in_words
-from ledger.vendors.vendor import Kind, Member, Stamp
+from ledger.vendors.vendor import EventContext, EventType, ParsedEvent
 
 REASON_CHARACTERS_MAX = 300
 FACTS_PER_EVENT_MAX = 10_000
@@ -44,31 +44,31 @@ class Event(NamedTuple):
         return self.event_key[:8] + self.content[:8]
 
 
-class Meaning(NamedTuple):
+class Interpretation(NamedTuple):
     """The facts of an event. Without any, `unread` says whether it was "quarantined" (its body cannot be read) or
     "unrecognised" (its kind or shape is not known), and `reason` why; both are picked up by replay once code exists."""
 
-    told: Sequence[Told]
+    told: Sequence[RecordedFact]
     unread: str | None = None
     reason: str | None = None
 
 
-class Opened(NamedTuple):
+class ParsedDelivery(NamedTuple):
     """The body of a delivery, read once for all of its events of one kind."""
 
     payload: bytes
     source: str
     kind: str
-    members: Sequence[Member]
-    unread: Meaning | None = None
+    members: Sequence[ParsedEvent]
+    unread: Interpretation | None = None
 
 
-def interpret(event: Event) -> Meaning:
+def interpret(event: Event) -> Interpretation:
     """Derive the facts of one event, in the order they hold at one instant."""
     return _interpret(event, _open(event))
 
 
-def interpret_all(events: Iterable[Event]) -> Iterator[Meaning]:
+def interpret_all(events: Iterable[Event]) -> Iterator[Interpretation]:
     """Derive the facts of events, one after the other. What follows from one delivery is found by reading it once,
     where its events stand together and share one body."""
     opened = None
@@ -78,66 +78,70 @@ def interpret_all(events: Iterable[Event]) -> Iterator[Meaning]:
         yield _interpret(event, opened)
 
 
-def _open(event: Event) -> Opened:
+def _open(event: Event) -> ParsedDelivery:
     try:
-        document = (read if event.kind == UNREADABLE else read_again)(event.payload)
+        document = (parse_json if event.kind == UNREADABLE else reparse_json)(event.payload)
     except Unreadable as unreadable:
-        quarantined = Meaning((), "quarantined", str(unreadable.args[0]))
-        return Opened(event.payload, event.source, event.kind, (), quarantined)
+        quarantined = Interpretation((), "quarantined", str(unreadable.args[0]))
+        return ParsedDelivery(event.payload, event.source, event.kind, (), quarantined)
     except Exception as error:
         return _unopened(event, error)
     reason = reason_unreadable(document.value) if event.kind == UNREADABLE else None
     if reason is not None:
-        return Opened(event.payload, event.source, event.kind, (), Meaning((), "quarantined", reason))
+        return ParsedDelivery(event.payload, event.source, event.kind, (), Interpretation((), "quarantined", reason))
     try:
-        members = open_document(event.source, event.kind, document)
+        members = parse_envelope(event.source, event.kind, document)
     except Exception as error:
         return _unopened(event, error)
-    return Opened(event.payload, event.source, event.kind, members)
+    return ParsedDelivery(event.payload, event.source, event.kind, members)
 
 
-def _unopened(event: Event, error: Exception) -> Opened:
+def _unopened(event: Event, error: Exception) -> ParsedDelivery:
     """The events of a delivery in which our own code failed before it came to any of them."""
-    return Opened(event.payload, event.source, event.kind, (), Meaning((), "unrecognised", failure(error)))
+    return ParsedDelivery(
+        event.payload, event.source, event.kind, (), Interpretation((), "unrecognised", failure(error))
+    )
 
 
-def _interpret(event: Event, opened: Opened) -> Meaning:
+def _interpret(event: Event, opened: ParsedDelivery) -> Interpretation:
     if opened.unread is not None:
         return opened.unread
     members = opened.members
     if event.ordinal >= len(members):
-        return Meaning((), "unrecognised", "no envelope that we know")
+        return Interpretation((), "unrecognised", "no envelope that we know")
     member = members[event.ordinal]
     kind = SOURCES[event.source].kinds.get(member.kind)
     if kind is None:
-        return Meaning((), "unrecognised", "a kind that we do not know")
+        return Interpretation((), "unrecognised", "a kind that we do not know")
     tag = event.tag
     try:
         occurred_at, untimed, facts = _facts(kind, member, event, tag.hex())
         for fact in facts:
             _check(fact)
         if not facts and (gone := left_out(kind.shape, member.body)):
-            return Meaning((), "unrecognised", _reason(_in_words(gone)))
+            return Interpretation((), "unrecognised", _reason(_in_words(gone)))
     except ValidationError as invalid:
-        return Meaning((), "unrecognised", _shape_reason(invalid))
+        return Interpretation((), "unrecognised", _shape_reason(invalid))
     except ValueError as invalid:
-        return Meaning((), "unrecognised", _reason([str(invalid), *_in_words(left_out(kind.shape, member.body))]))
+        return Interpretation(
+            (), "unrecognised", _reason([str(invalid), *_in_words(left_out(kind.shape, member.body))])
+        )
     except Exception as error:  # a fault of ours: it costs this event, and no other
-        return Meaning((), "unrecognised", failure(error))
-    return Meaning(
+        return Interpretation((), "unrecognised", failure(error))
+    return Interpretation(
         [
-            Told(fact, Occurrence(occurred_at, tag, ordinal, event.position, untimed))
+            RecordedFact(fact, Occurrence(occurred_at, tag, ordinal, event.position, untimed))
             for ordinal, fact in enumerate(facts)
         ]
     )
 
 
-def _facts(kind: Kind[Any], member: Member, event: Event, tag: str) -> tuple[datetime, bool, Sequence[Fact]]:
+def _facts(kind: EventType[Any], member: ParsedEvent, event: Event, tag: str) -> tuple[datetime, bool, Sequence[Fact]]:
     """Return when an event happened, whether that is only when it was recorded, and its facts."""
     shape = kind.shape.model_validate(member.body)
     own_time = kind.occurred(shape) if kind.occurred else None
     occurred_at, untimed = _happened(event, own_time, member.occurred_at)
-    stamp = Stamp(event.source, member.org, occurred_at, tag)
+    stamp = EventContext(event.source, member.org, occurred_at, tag)
     facts = kind.facts(shape, stamp)
     if len(facts) > FACTS_PER_EVENT_MAX:
         raise ValueError("too many facts")

@@ -13,7 +13,7 @@ LIST = """
 """
 
 
-class Access(NamedTuple):
+class AccessRecord(NamedTuple):
     """One look: the key that was used and its label, what was shown, and the reason given."""
 
     number: int
@@ -24,11 +24,11 @@ class Access(NamedTuple):
     why: str
 
 
-async def note_access(connection: Connection, ledger_id: int, key_id: str, what: str, why: str) -> None:
+async def record_access(connection: Connection, ledger_id: int, key_id: str, what: str, why: str) -> None:
     """Write down, durably, that something sealed is about to be shown."""
     await connection.execute(WRITE, ledger_id, key_id, what, why)
 
 
-async def accesses_after(connection: Connection, ledger_id: int, after: int, limit: int) -> list[Access]:
+async def accesses_after(connection: Connection, ledger_id: int, after: int, limit: int) -> list[AccessRecord]:
     """List who looked, oldest first, after a number."""
-    return [Access(*row) for row in await connection.fetch(LIST, ledger_id, after, limit)]
+    return [AccessRecord(*row) for row in await connection.fetch(LIST, ledger_id, after, limit)]

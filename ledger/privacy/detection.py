@@ -54,7 +54,7 @@ class Form(NamedTuple):
     labelled: frozenset[str]
 
 
-class Place:
+class PersonalPath:
     """Where structures stand: the names on the way down, the forms that were met there, and the places inside."""
 
     def __init__(self, under: str, inside: frozenset[str], *, in_free: bool) -> None:
@@ -62,10 +62,10 @@ class Place:
         self.inside = inside  # of these names, only those that matter
         self.in_free = in_free
         self.forms: dict[tuple[str, ...], Form] = {}
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, PersonalPath] = {}
 
 
-class Memory:
+class FormCache:
     """What is remembered of one vendor's documents."""
 
     def __init__(self, personal: Personal) -> None:
@@ -74,18 +74,18 @@ class Memory:
         self.forget()
 
     def forget(self) -> None:
-        self.top = Place("", frozenset(), in_free=False)
+        self.top = PersonalPath("", frozenset(), in_free=False)
         self.size = 0
 
-    def place(self, around: Place, key: str) -> Place:
+    def place(self, around: PersonalPath, key: str) -> PersonalPath:
         """Give the place of what stands under a key."""
         name = without_blanks(key)
         inside = around.inside | {name} if name in self._mattering else around.inside
-        found = around.places[key] = Place(name, inside, in_free=around.in_free or name in self.personal.free)
+        found = around.places[key] = PersonalPath(name, inside, in_free=around.in_free or name in self.personal.free)
         self.size += FORM_BYTES + len(key)
         return found
 
-    def form(self, place: Place, keys: tuple[str, ...]) -> Form:
+    def form(self, place: PersonalPath, keys: tuple[str, ...]) -> Form:
         """Work out the form of a structure."""
         personal = self.personal
         candidates = {
@@ -105,12 +105,12 @@ class Memory:
 
 
 @lru_cache(VENDORS_REMEMBERED_MAX)
-def memory_of(personal: Personal) -> Memory:
+def memory_of(personal: Personal) -> FormCache:
     """Give what is remembered of a vendor's documents."""
-    return Memory(personal)
+    return FormCache(personal)
 
 
-def _candidate(personal: Personal, place: Place, key: str, name: str) -> Candidate:
+def _candidate(personal: Personal, place: PersonalPath, key: str, name: str) -> Candidate:
     where = personal.keys.get(name)
     if where is None and kind_of_name(key) is not None:
         where = ANYWHERE
@@ -145,14 +145,14 @@ class Search:
         else:
             self._look_through(document, self._memory.top, None)
 
-    def _look_through(self, items: list[Any], place: Place, owner: str | None) -> None:
+    def _look_through(self, items: list[Any], place: PersonalPath, owner: str | None) -> None:
         for item in items:
             if type(item) is dict:
                 self._look_into(item, place, owner)
             elif type(item) is list:
                 self._look_through(item, place, owner)
 
-    def _look_into(self, structure: dict[str, Any], place: Place, owner: str | None) -> None:
+    def _look_into(self, structure: dict[str, Any], place: PersonalPath, owner: str | None) -> None:
         """Search a structure, in what is about `owner`."""
         keys = tuple(structure)
         form = place.forms.get(keys) or self._memory.form(place, keys)

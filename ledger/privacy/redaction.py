@@ -28,7 +28,7 @@ KEY_CHARACTERS_REMEMBERED = 100
 WHOLE = -1  # the place of a piece that is the whole body
 
 
-class Piece(NamedTuple):
+class RedactedSpan(NamedTuple):
     """What was cut out: `at` is where what stands in its place begins in the cut text, a marker or a pseudonym of so
     many bytes."""
 
@@ -37,26 +37,26 @@ class Piece(NamedTuple):
     length: int = len(MARKER)
 
 
-class Part(NamedTuple):
+class PersonalPart(NamedTuple):
     """What one delivery holds of one person: the pieces cut out, and by what the person may be looked up."""
 
     subject: str
-    pieces: Sequence[Piece]
+    pieces: Sequence[RedactedSpan]
     says: bytes | None = b""  # the values by key, in whatever order they were written; None: all stand in the wrapper
     identifiers: Sequence[tuple[str, str]] = ()  # (what it is, its value): ("email", "a@b.c")
     says_wrapped: bytes = b""  # the same with values of the wrapper, by which variants were derived at first
 
 
-class Cut(NamedTuple):
+class RedactedBody(NamedTuple):
     """A body without its personal values, and these, by the vendor's id of whom they are about (None: nobody named)."""
 
     payload: bytes
-    pieces: Mapping[str | None, Sequence[Piece]]
+    pieces: Mapping[str | None, Sequence[RedactedSpan]]
     found: Sequence[Found]
     told: frozenset[int] | None = None  # ids of the structures that the vendor sent; None: all, nothing is wrapped
 
 
-def cut(body: bytes, document: Document, personal: Personal, pseudonymise: Pseudonymise) -> Cut:
+def redact(body: bytes, document: Document, personal: Personal, pseudonymise: Pseudonymise) -> RedactedBody:
     """Cut the personal values out of a body whose document is given; the document is changed to hold MARKED instead, or
     a pseudonym where an e-mail address or telephone number serves as an id.
 
@@ -68,10 +68,10 @@ def cut(body: bytes, document: Document, personal: Personal, pseudonymise: Pseud
     search.look_at(document.value)
     found = search.found
     if not found:
-        return Cut(body, {}, ())
+        return RedactedBody(body, {}, ())
     spans = _spans_by_key(body, found, search.seen) if search.is_counted else None
     spans = spans or _spans_by_token(body, document.value, found)
-    pieces: dict[str | None, list[Piece]] = {}
+    pieces: dict[str | None, list[RedactedSpan]] = {}
     out: list[bytes] = []
     end = length = 0
     for one, (start, stop) in zip(found, spans, strict=True):
@@ -79,17 +79,17 @@ def cut(body: bytes, document: Document, personal: Personal, pseudonymise: Pseud
         one.structure[one.key] = one.pseudonym or MARKED
         out += [body[end:start], marker]
         length += start - end
-        pieces.setdefault(one.owner, []).append(Piece(length, body[start:stop], len(marker)))
+        pieces.setdefault(one.owner, []).append(RedactedSpan(length, body[start:stop], len(marker)))
         length += len(marker)
         end = stop
     out.append(body[end:])
-    return Cut(b"".join(out), pieces, found)
+    return RedactedBody(b"".join(out), pieces, found)
 
 
-def cut_unreadable(body: bytes, reason: str) -> Cut:
+def cut_unreadable(body: bytes, reason: str) -> RedactedBody:
     """Cut out a body that cannot be read, whole; in its place stands why, as {"unreadable": reason, "body": marker}."""
     payload = b'{"unreadable":' + msgspec.json.encode(reason) + b',"body":' + MARKER + b"}"
-    return Cut(payload, {None: [Piece(WHOLE, body)]}, ())
+    return RedactedBody(payload, {None: [RedactedSpan(WHOLE, body)]}, ())
 
 
 def reason_unreadable(document: Any) -> str | None:
@@ -99,7 +99,7 @@ def reason_unreadable(document: Any) -> str | None:
     return None
 
 
-def restore(payload: bytes, pieces: Sequence[Piece]) -> bytes:
+def restore(payload: bytes, pieces: Sequence[RedactedSpan]) -> bytes:
     """Put pieces back where they were; where one is missing, its person was forgotten, the marker stays."""
     out, end = [], 0
     for at, value, length in sorted(pieces):

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ledger.database import Connection
 from ledger.intake.identify import Delivery
 from ledger.privacy.encryption import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
-from ledger.privacy.redaction import Part, Piece, restore
+from ledger.privacy.redaction import PersonalPart, RedactedSpan, restore
 from ledger.vendors.personal_values import normal
 
 KEYS_REMEMBERED_MAX = 50_000  # a key takes about 400 bytes; with its cipher, which is made for each use, 3 KB
@@ -43,7 +43,7 @@ FIND = """
 """
 
 
-class Sealed(NamedTuple):
+class EncryptedPart(NamedTuple):
     """A part as it is stored. `commitment` is a hash of the pieces, keyed with the person's key; `fingerprint` one of
     what they say, the same however it was spelt."""
 
@@ -61,7 +61,7 @@ class PersonKey(NamedTuple):
     commit: bytes
 
 
-class Remembered:
+class CachedKey:
     """Keys of one ledger's persons, which take so many erasures into account; None: not asked yet."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Vault:
 
     def __init__(self, master_key: MasterKey) -> None:
         self._master_key = master_key
-        self._remembered: dict[int, Remembered] = {}
+        self._remembered: dict[int, CachedKey] = {}
         self._derived_keys: dict[tuple[int, str], bytes] = {}
         self._blinding: dict[int, KeyedHash] = {}
 
@@ -91,15 +91,15 @@ class Vault:
         them where nobody looks any more."""
         self._remembered.pop(ledger_id, None)
 
-    def _of(self, ledger_id: int) -> "Remembered":
+    def _of(self, ledger_id: int) -> "CachedKey":
         remembered = self._remembered.get(ledger_id)
         if remembered is None:
-            remembered = self._remembered[ledger_id] = Remembered()
+            remembered = self._remembered[ledger_id] = CachedKey()
         return remembered
 
     async def seal(
         self, connection: Connection, ledger_id: int, deliveries: Sequence[Delivery]
-    ) -> list[tuple[int, Sealed]]:
+    ) -> list[tuple[int, EncryptedPart]]:
         """Encrypt the parts of deliveries, each under its person's key, which is made for a person not yet known.
 
         Returns each part with the number of its delivery, from 1, in order.
@@ -117,10 +117,10 @@ class Vault:
                 await asyncio.sleep(0)
         return sealed
 
-    def _seal(self, ledger_id: int, part: Part, key: PersonKey, nonce: bytes) -> Sealed:
+    def _seal(self, ledger_id: int, part: PersonalPart, key: PersonKey, nonce: bytes) -> EncryptedPart:
         plain = _ENCODER.encode(part.pieces)
         committing = KeyedHash(key.commit)
-        return Sealed(
+        return EncryptedPart(
             part.subject,
             key.key_id,
             nonce + AESGCM(key.key).encrypt(nonce, plain, part.subject.encode()),
@@ -192,7 +192,7 @@ class Vault:
     async def reveal(self, connection: Connection, ledger_id: int, position: int, payload: bytes) -> bytes:
         """Put the sealed parts of an event's delivery back into its payload: the delivered bytes, but for the markers
         of persons who have been forgotten."""
-        pieces: list[Piece] = []
+        pieces: list[RedactedSpan] = []
         for subject, ciphertext, wrapped in await connection.fetch(PARTS, ledger_id, position):
             if wrapped is not None:
                 key = AESGCM(self._master_key.open(wrapped, bound_to(ledger_id, subject)))
@@ -226,7 +226,7 @@ def _columns(deliveries: Sequence[Delivery], subjects: frozenset[str]) -> list[l
     ]
 
 
-def commitment_of(sealed: Sequence[Sealed]) -> bytes | None:
+def commitment_of(sealed: Sequence[EncryptedPart]) -> bytes | None:
     """Give the one hash by which an entry commits to all sealed parts of its delivery, which are in the order of their
     subjects; None without any."""
     if not sealed:
@@ -240,4 +240,4 @@ def bound_to(ledger_id: int, subject: str) -> bytes:
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Piece])
+_DECODER = msgspec.msgpack.Decoder(list[RedactedSpan])

@@ -13,7 +13,7 @@ import asyncpg
 from ledger.database import CONNECTION_LOST, Connection
 from ledger.errors import LedgerBusy, LedgerUnavailable, LedgerUnknown
 from ledger.intake.identify import KEY_BYTES, Delivery
-from ledger.privacy.vault import Sealed, Vault, commitment_of
+from ledger.privacy.vault import EncryptedPart, Vault, commitment_of
 
 APPEND = """
     SELECT position, outcome FROM ledger.append(
@@ -31,7 +31,7 @@ class Appended(NamedTuple):
     outcome: str
 
 
-class Arranged(NamedTuple):
+class AppendBatch(NamedTuple):
     """Some deliveries, their personal parts sealed, laid out as the function takes them: one array a column."""
 
     ledger_id: int
@@ -47,10 +47,10 @@ async def append(
     Raises LedgerUnknown, or LedgerUnavailable if the database cannot store now: then it may or may not have stored,
     and the same call may be made again.
     """
-    return await append_arranged(connection, vault, await arrange(connection, vault, ledger_id, deliveries))
+    return await append_arranged(connection, vault, await prepare_append(connection, vault, ledger_id, deliveries))
 
 
-async def append_arranged(connection: Connection, vault: Vault, arranged: Arranged) -> list[list[Appended]]:
+async def append_arranged(connection: Connection, vault: Vault, arranged: AppendBatch) -> list[list[Appended]]:
     """Append what was arranged before, as `append` does. Raises what that raises."""
     ledger_id, deliveries, _ = arranged
     try:
@@ -62,7 +62,7 @@ async def append_arranged(connection: Connection, vault: Vault, arranged: Arrang
                 raise LedgerBusy from None
             except asyncpg.ObjectNotInPrerequisiteStateError:  # a person has been forgotten since the keys were read
                 vault.forget_keys(ledger_id)
-                arranged = await arrange(connection, vault, ledger_id, deliveries)
+                arranged = await prepare_append(connection, vault, ledger_id, deliveries)
         else:
             raise LedgerUnavailable("keys change too fast")
     except asyncpg.ForeignKeyViolationError:
@@ -73,7 +73,9 @@ async def append_arranged(connection: Connection, vault: Vault, arranged: Arrang
     return [[next(outcomes) for _ in delivery.drafts] for delivery in deliveries]
 
 
-async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]) -> Arranged:
+async def prepare_append(
+    connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]
+) -> AppendBatch:
     """Seal the personal parts of some deliveries, and lay out what the function takes. Raises LedgerUnavailable."""
     try:
         erasures = await vault.erasures(connection, ledger_id)
@@ -82,7 +84,7 @@ async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveri
         raise LedgerBusy from None
     except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
-    by_delivery: dict[int, list[Sealed]] = {}
+    by_delivery: dict[int, list[EncryptedPart]] = {}
     for n, one in sealed:
         by_delivery.setdefault(n, []).append(one)
     events = [(n, draft, by_delivery.get(n)) for n, delivery in enumerate(deliveries, 1) for draft in delivery.drafts]
@@ -95,7 +97,7 @@ async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveri
         [draft.kind for _, draft, _ in events],
         [draft.event_key for _, draft, _ in events],
         [draft.content for _, draft, _ in events],
-        [_variant(draft.content, of) for _, draft, of in events],
+        [_full_content_hash(draft.content, of) for _, draft, of in events],
         [draft.occurred_at for _, draft, _ in events],
         [n for n, _, _ in events],
         [draft.ordinal for _, draft, _ in events],
@@ -112,10 +114,10 @@ async def arrange(connection: Connection, vault: Vault, ledger_id: int, deliveri
         [subject for _, subject, _ in blinds],
         [blind for _, _, blind in blinds],
     ]
-    return Arranged(ledger_id, deliveries, arguments)
+    return AppendBatch(ledger_id, deliveries, arguments)
 
 
-def _variant(content: bytes, sealed: Sequence[Sealed] | None) -> bytes:
+def _full_content_hash(content: bytes, sealed: Sequence[EncryptedPart] | None) -> bytes:
     """Name what an event says, its personal part included. What a capture wrapped around it is no part of it."""
     said = [part.fingerprint for part in sealed or () if part.fingerprint]
     if not said:
@@ -123,7 +125,7 @@ def _variant(content: bytes, sealed: Sequence[Sealed] | None) -> bytes:
     return hashlib.sha256(b"".join((content, *said))).digest()[:KEY_BYTES]
 
 
-def _head(entry_head: str, sealed: Sequence[Sealed] | None) -> str:
+def _head(entry_head: str, sealed: Sequence[EncryptedPart] | None) -> str:
     commitment = commitment_of(sealed or ())
     personal = "" if commitment is None else f'"personal":"{commitment.hex()}",'
     return f'{entry_head}{personal}"position":'

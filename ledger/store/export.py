@@ -14,7 +14,7 @@ import msgspec
 from ledger.database import Connection
 from ledger.merkle import Frontier
 from ledger.privacy.encryption import MasterKey
-from ledger.store.read import Whole, tail, wholes_between
+from ledger.store.read import StoredEvent, stored_events_between, tail
 from ledger.store.registry import Ledger
 
 FORMAT = "loyalty-ledger-export/1"
@@ -101,7 +101,7 @@ async def export(
     yield [_line(Begin(FORMAT, ledger.name, ledger_id, last, master_key.name, with_keys))]
     frontier = Frontier()
     for after in range(0, last, EVENTS_PER_READ):
-        wholes = await wholes_between(connection, ledger_id, after, min(after + EVENTS_PER_READ, last))
+        wholes = await stored_events_between(connection, ledger_id, after, min(after + EVENTS_PER_READ, last))
         for _ in frontier.extend(b"".join(whole.leaf_hash for whole in wholes)):
             pass
         parts: dict[int, list[SealedPart]] = defaultdict(list)
@@ -113,7 +113,7 @@ async def export(
     yield [_line(End(last, frontier.root()))]
 
 
-def _exported(whole: Whole, parts: list[SealedPart]) -> ExportedEvent:
+def _exported(whole: StoredEvent, parts: list[SealedPart]) -> ExportedEvent:
     return ExportedEvent(
         entry=whole.entry.decode(),
         leaf_hash=whole.leaf_hash,

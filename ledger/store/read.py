@@ -113,7 +113,7 @@ WHOLES = """
 """
 
 
-class Whole(NamedTuple):
+class StoredEvent(NamedTuple):
     """One event as it is kept; `payload` is None where the body stands with the first event of its delivery."""
 
     entry: bytes
@@ -135,7 +135,7 @@ class FirstConflict(NamedTuple):
     recorded_at: datetime
 
 
-class Head(NamedTuple):
+class EventHeader(NamedTuple):
     """One event without its body."""
 
     position: int
@@ -198,9 +198,9 @@ async def event_at(connection: Connection, ledger_id: int, position: int) -> Eve
     return events[0]
 
 
-async def wholes_between(connection: Connection, ledger_id: int, after: int, last: int) -> list[Whole]:
+async def stored_events_between(connection: Connection, ledger_id: int, after: int, last: int) -> list[StoredEvent]:
     """Read the events after one position and up to another as they are kept."""
-    return [Whole(*row) for row in await connection.fetch(WHOLES, ledger_id, after, last)]
+    return [StoredEvent(*row) for row in await connection.fetch(WHOLES, ledger_id, after, last)]
 
 
 async def leaf_hashes(connection: Connection, ledger_id: int, after: int, last: int) -> bytes:
@@ -225,7 +225,7 @@ async def entries_between(connection: Connection, ledger_id: int, after: int, la
     return [row["entry"] for row in await connection.fetch(ENTRIES, ledger_id, after, last)]
 
 
-async def twins(connection: Connection, ledger_id: int, event_key: bytes) -> list[Event]:
+async def events_with_key(connection: Connection, ledger_id: int, event_key: bytes) -> list[Event]:
     """Read all events that share an event key but not their content; `event_key` is its first 16 bytes."""
     after = (int.from_bytes(event_key, "big") + 1).to_bytes(len(event_key) + 1, "big")[1:]
     return [Event(*row) for row in await connection.fetch(TWINS, ledger_id, event_key, after)]
@@ -276,7 +276,7 @@ async def conflicts_of_kind(connection: Connection, ledger_id: int, source: str,
     return [row["event_key"] for row in await connection.fetch(CONFLICTS_OF_KIND, ledger_id, source, kind, last)]
 
 
-async def heads_after(
+async def event_headers_after(
     connection: Connection,
     ledger_id: int,
     position: int,
@@ -287,7 +287,7 @@ async def heads_after(
     since: datetime | None = None,
     until: datetime | None = None,
     positions: list[int] | None = None,
-) -> list[Head]:
+) -> list[EventHeader]:
     """List events after a position that fit all the filters given, without bodies."""
     rows = await connection.fetch(HEADS, ledger_id, position, kind, source, since, until, positions, limit)
-    return [Head(*row) for row in rows]
+    return [EventHeader(*row) for row in rows]

@@ -110,7 +110,7 @@ class InboundConnection(NamedTuple):
         return Origin(self.ledger.name, self.connection_id, self.source, self.kind, mask)
 
 
-class Key(NamedTuple):
+class ApiKey(NamedTuple):
     """An API key as it is listed: without what opens anything."""
 
     key_id: str
@@ -120,7 +120,7 @@ class Key(NamedTuple):
     revoked_at: datetime | None
 
 
-class Access(NamedTuple):
+class ApiAccess(NamedTuple):
     """What an API key opens."""
 
     ledger: Ledger
@@ -301,7 +301,7 @@ async def create_key(
     return f"ll_{key_id}_{secret}"
 
 
-async def find_key(connection: Connection, master_key: MasterKey, key: str) -> Access:
+async def find_key(connection: Connection, master_key: MasterKey, key: str) -> ApiAccess:
     """Return what a key opens. Raises BadCredentials, also for a key that others made or changed in the database;
     a wrong secret takes as long as an unknown key."""
     match = KEY.fullmatch(key)
@@ -315,14 +315,14 @@ async def find_key(connection: Connection, master_key: MasterKey, key: str) -> A
     if not is_bound(master_key, "api_keys", row):
         _log.error("API key %s was made or changed in the database, not by this service: refused", key_id)
         raise BadCredentials
-    return Access(Ledger(row["ledger_id"], row["name"]), key_id, frozenset(row["scopes"]))
+    return ApiAccess(Ledger(row["ledger_id"], row["name"]), key_id, frozenset(row["scopes"]))
 
 
-async def list_keys(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[Key]:
+async def list_keys(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[ApiKey]:
     """List a ledger's keys, oldest first, revoked ones too; not those that others made or changed in the database."""
     rows = await connection.fetch(LIST_KEYS, ledger.ledger_id)
     return [
-        Key(row["key_id"], row["label"], row["scopes"], row["created_at"], row["revoked_at"])
+        ApiKey(row["key_id"], row["label"], row["scopes"], row["created_at"], row["revoked_at"])
         for row in rows
         if is_bound(master_key, "api_keys", row)
     ]

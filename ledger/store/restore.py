@@ -51,7 +51,7 @@ ADD_ERASURE = """
 SEALED_POSITIONS = "SELECT DISTINCT position FROM ledger.personal WHERE ledger_id = $1 ORDER BY position"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class RestoredEntry(msgspec.Struct, frozen=True):
     """What an entry says: see ledger/intake/identify.py and the append function."""
 
     connection: str
@@ -87,7 +87,7 @@ async def ledger_for(connection: Connection, begin: Begin, name: str) -> Ledger:
     return await registry.create_ledger(connection, name, wanted_id=begin.ledger_id)
 
 
-class Restoring:
+class LedgerRestore:
     """Puts one export back, block by block."""
 
     def __init__(self, connection: Connection, begin: Begin, ledger: Ledger) -> None:
@@ -115,7 +115,7 @@ class Restoring:
                 raise ExportWrong(f"the ledger {self.ledger.name} holds other events")
             await self._write(list(zip(entries, events, strict=True))[known:])
 
-    def _checked(self, event: ExportedEvent) -> Entry:
+    def _checked(self, event: ExportedEvent) -> RestoredEntry:
         """Hold an event against everything it must agree with. Raises ExportWrong."""
         text = event.entry.encode()
         try:
@@ -144,7 +144,7 @@ class Restoring:
         self.position, self._recorded_at = position, entry.recorded_at
         return entry
 
-    async def _write(self, checked: Sequence[tuple[Entry, ExportedEvent]]) -> None:
+    async def _write(self, checked: Sequence[tuple[RestoredEntry, ExportedEvent]]) -> None:
         ledger_id = self.ledger.ledger_id
         events = [
             (
@@ -216,4 +216,4 @@ class Restoring:
             await self._connection.executemany(ADD_BLIND, blinds)
 
 
-_ENTRIES = msgspec.json.Decoder(Entry)
+_ENTRIES = msgspec.json.Decoder(RestoredEntry)

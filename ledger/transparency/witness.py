@@ -31,7 +31,7 @@ SIZE_TYPE = "text/x.tlog.size"
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
-class Request(NamedTuple):
+class WitnessRequest(NamedTuple):
     """What a log asks: to cosign `note`, given the proof that it continues the checkpoint of `old` entries."""
 
     old: int
@@ -39,7 +39,7 @@ class Request(NamedTuple):
     note: bytes
 
     @classmethod
-    def read(cls, body: bytes) -> "Request":
+    def read(cls, body: bytes) -> "WitnessRequest":
         """Read the body of add-checkpoint. Raises NoteWrong."""
         head, empty, note = body.partition(b"\n\n")
         try:
@@ -103,7 +103,7 @@ class Witness:
     def add_checkpoint(self, body: bytes, now: int) -> Reply:
         """Answer a request to cosign; `now` in seconds since 1970."""
         try:
-            request = Request.read(body)
+            request = WitnessRequest.read(body)
             note = read_note(request.note)
             head = Checkpoint.read(note.text)
         except NoteWrong as error:
@@ -127,7 +127,7 @@ class Witness:
                 reply = Reply(200, self._key.cosign(note.text, now).line())
         return reply
 
-    def _refusal(self, request: Request, head: Checkpoint, kept: bytes | None) -> Reply | None:
+    def _refusal(self, request: WitnessRequest, head: Checkpoint, kept: bytes | None) -> Reply | None:
         """Say why a checkpoint that its log has signed does not continue the last one; None if it does."""
         last = None if kept is None else Checkpoint.read(read_note(kept).text)
         size = 0 if last is None else last.size

@@ -16,10 +16,10 @@ from ledger.facts import Fact
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderItemFailed, OrderItemFulfilled
 from ledger.parsing import Document
-from ledger.vendors.fields import Count, Id, List, OptionalId, Points, SnakeShape, Text, Time, as_time, squeeze
+from ledger.vendors.fields import Count, Id, List, OptionalId, Points, SnakeModel, Text, Time, as_time, squeeze
 from ledger.vendors.json_path import at, id_at
 from ledger.vendors.personal_fields import ANYWHERE, GENERAL, Personal
-from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Stamp, Vendor
+from ledger.vendors.vendor import NO_ORG, EventContext, EventType, Identity, ParsedEvent, Vendor
 
 KIND_CHARACTERS_MAX = 100
 NO_PROGRAMME = "-"  # points are the tenant's; the programmes that Ascenda names are its partners'
@@ -32,19 +32,19 @@ OUTCOMES: dict[str, type[OrderItemFact]] = {
 }
 
 
-class ErrorLine(SnakeShape):
+class ErrorLine(SnakeModel):
     code: Text = None
     message: Text = None
 
 
-class PartnerData(SnakeShape):
+class PartnerData(SnakeModel):
     """What was ordered. The member's number and name in the partner's programme stand here too, and are not read."""
 
     loyalty_program_id: OptionalId = None
     program_name: Text = None
 
 
-class OrderItem(SnakeShape):
+class OrderItem(SnakeModel):
     id: Id
     status: Text = None
     type: Text = None
@@ -63,13 +63,13 @@ class OrderItem(SnakeShape):
         return tuple(lines or ([self.error_message] if self.error_message else []))
 
 
-class Order(SnakeShape):
+class Order(SnakeModel):
     id: Id
     user_id: OptionalId = None
     reference_id: OptionalId = None
 
 
-class Fulfilment(SnakeShape):
+class Fulfilment(SnakeModel):
     event_type: Text = None
     order_item: OrderItem
     order: Order
@@ -80,7 +80,7 @@ class Fulfilment(SnakeShape):
         return OrderItemFulfilled if name == "confirmed" else OUTCOMES.get(name)
 
 
-def fulfilment(event: Fulfilment, stamp: Stamp) -> list[Fact]:
+def fulfilment(event: Fulfilment, stamp: EventContext) -> list[Fact]:
     """Only the item's own status counts: the order is "completed" although its item failed (trap 19). What is spent or
     due is what the item cost, never what the whole order did (trap 21).
 
@@ -128,7 +128,7 @@ def item_updated_at(event: Fulfilment) -> datetime | None:
     return event.order_item.updated_at
 
 
-def open_delivery(document: Document, _kind: str | None) -> list[Member] | None:
+def open_delivery(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
     """Find the one event in a body (envelope E2)."""
     value = document.value
     if not isinstance(value, dict) or not isinstance(value.get("event_type"), str):
@@ -136,7 +136,7 @@ def open_delivery(document: Document, _kind: str | None) -> list[Member] | None:
     if not isinstance(value.get("order_item"), dict):
         return None
     kind = squeeze(value["event_type"]).lower()[:KIND_CHARACTERS_MAX]
-    return [Member(kind, NO_ORG, as_time(value.get("created_at")), value, partial(_identity, value))]
+    return [ParsedEvent(kind, NO_ORG, as_time(value.get("created_at")), value, partial(_identity, value))]
 
 
 def _identity(value: dict[str, Any]) -> Identity:
@@ -158,10 +158,10 @@ def _content(value: dict[str, Any]) -> Any:
     }
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "order_item.fulfillment.confirmed": Kind(Fulfilment, fulfilment, occurred=item_updated_at),
-    "order_item.fulfillment.failed": Kind(Fulfilment, fulfilment, occurred=item_updated_at),
-    "order_item.fulfillment.cancelled": Kind(Fulfilment, fulfilment, occurred=item_updated_at),
+KINDS: dict[str, EventType[Any]] = {
+    "order_item.fulfillment.confirmed": EventType(Fulfilment, fulfilment, occurred=item_updated_at),
+    "order_item.fulfillment.failed": EventType(Fulfilment, fulfilment, occurred=item_updated_at),
+    "order_item.fulfillment.cancelled": EventType(Fulfilment, fulfilment, occurred=item_updated_at),
 }
 
 

@@ -15,26 +15,26 @@ from ledger.facts.redemption_records import (
     RedemptionRecordUpdated,
 )
 from ledger.parsing import Document
-from ledger.vendors.fields import Id, SnakeShape, Text, as_time, squeeze
+from ledger.vendors.fields import Id, SnakeModel, Text, as_time, squeeze
 from ledger.vendors.json_path import at, id_at
 from ledger.vendors.personal_fields import UNKNOWN
-from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Stamp, Vendor
+from ledger.vendors.vendor import NO_ORG, EventContext, EventType, Identity, ParsedEvent, Vendor
 
 KIND_CHARACTERS_MAX = 100
 
 
-class Record(SnakeShape):
+class Record(SnakeModel):
     id: Id
     status: Text = None
 
 
-def record_told(of: str, told: type[RedemptionRecordFact], event: Record, stamp: Stamp) -> list[Fact]:
+def record_told(of: str, told: type[RedemptionRecordFact], event: Record, stamp: EventContext) -> list[Fact]:
     """Coupons and promotions may share an id (all published samples do), so what it is a record of is part of its
     name."""
     return [told(record=stamp.ref(f"{of}~{event.id}"), of=of, status=event.status)]
 
 
-def open_delivery(document: Document, _kind: str | None) -> list[Member] | None:
+def open_delivery(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
     """Find the events in a body (envelope E1), one member for each of `events`."""
     value = document.value
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
@@ -47,11 +47,11 @@ def open_delivery(document: Document, _kind: str | None) -> list[Member] | None:
     return [_member(kind, org, event) for event in events]
 
 
-def _member(kind: str, org: str, event: Any) -> Member:
+def _member(kind: str, org: str, event: Any) -> ParsedEvent:
     """All six published samples share the event's id and the record's (domain §1.3): both and the status name it."""
     data = at(event, "data")
     data = data if isinstance(data, dict) else {}
-    return Member(kind, org, as_time(at(event, "time")), data, partial(_identity, event, data))
+    return ParsedEvent(kind, org, as_time(at(event, "time")), data, partial(_identity, event, data))
 
 
 def _identity(event: Any, data: dict[str, Any]) -> Identity:
@@ -66,8 +66,8 @@ def _without_addresses(data: dict[str, Any]) -> dict[str, Any]:
     return {name: part for name, part in data.items() if name != "callbackUrls"}
 
 
-KINDS: dict[str, Kind[Any]] = {
-    f"offers:redemption:{of}:{verb}": Kind(Record, partial(record_told, of, told))
+KINDS: dict[str, EventType[Any]] = {
+    f"offers:redemption:{of}:{verb}": EventType(Record, partial(record_told, of, told))
     for of in ("coupon", "promotion")
     for verb, told in (
         ("created", RedemptionRecordCreated),

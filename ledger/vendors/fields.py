@@ -47,7 +47,7 @@ REDACTED = frozenset({"[emailprotected]"})  # without its blanks
 ABSENT = frozenset({"", "-1", "null", "None"}) | REDACTED
 
 
-class Shape(BaseModel):
+class VendorModel(BaseModel):
     """What we use of one vendor's structure; field names are its names in snake case."""
 
     model_config = ConfigDict(
@@ -60,13 +60,13 @@ class Shape(BaseModel):
         return lenient(cls, handler(source))
 
 
-class SnakeShape(Shape):
+class SnakeModel(VendorModel):
     """A shape of a vendor whose own names are in snake case."""
 
     model_config = ConfigDict(alias_generator=None)
 
 
-class StrictShape(SnakeShape):
+class StrictShape(SnakeModel):
     """A shape of our own events: we wrote them, so every value must be as it should."""
 
     @classmethod

@@ -7,21 +7,21 @@ from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
-from ledger.vendors.fields import Shape, squeeze
+from ledger.vendors.fields import VendorModel, squeeze
 
 FREE_MAPS = frozenset({"customFields", "metadata", "extendedFields", "traceAttributes"})
 
 
-class Damage(NamedTuple):
+class RepairRules(NamedTuple):
     """How a vendor's documents may be spoilt: see ledger/vendors/repair_report.py."""
 
     vocabulary: frozenset[str] = frozenset()  # names of keys in which blanks are damage
     aliases: Mapping[str, str] = {}  # what else an event is called, in lower case, and its kind
     words: frozenset[str] = frozenset()  # in capitals; in others, blanks may be meant
-    shapes: tuple[type[Shape], ...] = ()  # beside those of its kinds: envelopes, and what is read in two steps
+    shapes: tuple[type[VendorModel], ...] = ()  # beside those of its kinds: envelopes, and what is read in two steps
 
 
-SOUND = Damage()  # a vendor whose documents nobody copied
+NO_REPAIRS = RepairRules()  # a vendor whose documents nobody copied
 
 
 def repair_keys(value: Any, vocabulary: frozenset[str]) -> Any:
@@ -50,10 +50,10 @@ def repair_keys(value: Any, vocabulary: frozenset[str]) -> Any:
     return value
 
 
-def vocabulary(shapes: Iterable[type[Shape]]) -> set[str]:
+def vocabulary(shapes: Iterable[type[VendorModel]]) -> set[str]:
     """Collect the names of all fields of these shapes, and of the shapes inside them."""
     names: set[str] = set()
-    pending, seen = list(shapes), set[type[Shape]]()
+    pending, seen = list(shapes), set[type[VendorModel]]()
     while pending:
         shape = pending.pop()
         if shape in seen:
@@ -65,8 +65,8 @@ def vocabulary(shapes: Iterable[type[Shape]]) -> set[str]:
     return names
 
 
-def _shapes_in(annotation: Any) -> list[type[Shape]]:
-    if isinstance(annotation, type) and issubclass(annotation, Shape):
+def _shapes_in(annotation: Any) -> list[type[VendorModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, VendorModel):
         return [annotation]
     if get_origin(annotation) in (Union, UnionType, list, tuple, dict, Annotated):
         return [shape for part in get_args(annotation) for shape in _shapes_in(part)]

@@ -25,12 +25,12 @@ from pydantic import BeforeValidator
 from ledger.decimals import plain
 from ledger.errors import Unreadable
 from ledger.failures import failure
-from ledger.parsing import Document, as_spelt, read, without_mark
+from ledger.parsing import Document, as_spelt, parse_json, without_mark
 from ledger.privacy.redaction import MARKED
 from ledger.vendors.fields import (
     ABSENT,
     REDACTED,
-    Shape,
+    VendorModel,
     as_id,
     as_optional_points,
     as_points,
@@ -102,7 +102,7 @@ def repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
 
 
 def _repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
-    document = read(payload)
+    document = parse_json(payload)
     shapes = (*(kind.shape for kind in vendor.kinds.values()), *vendor.damage.shapes)
     search = _Search(vendor, kind, readers(shapes))
     text = without_mark(payload)
@@ -157,7 +157,7 @@ def _shown(value: Any) -> str:
 
 
 @cache
-def readers(shapes: tuple[type[Shape], ...]) -> Readers:
+def readers(shapes: tuple[type[VendorModel], ...]) -> Readers:
     """Say how each value is read that these shapes name, or those inside them; a name alone says it where all agree."""
     found: dict[tuple[str | None, str], Reader] = {}
     by_name: dict[str, set[Reader]] = {}
@@ -174,7 +174,7 @@ def _alike(reader: Reader) -> Reader:
     return as_points if reader is as_optional_points else reader
 
 
-def _fields_of(shapes: Iterable[type[Shape]]) -> Iterator[tuple[str, str, Reader]]:
+def _fields_of(shapes: Iterable[type[VendorModel]]) -> Iterator[tuple[str, str, Reader]]:
     """Give (structure, name, reader) of every value in these shapes; the outermost structures have no name."""
     pending = [("", shape) for shape in shapes]
     seen = set(pending)
@@ -183,7 +183,7 @@ def _fields_of(shapes: Iterable[type[Shape]]) -> Iterator[tuple[str, str, Reader
         for own_name, field in shape.model_fields.items():
             name = field.alias or own_name
             for leaf, reader in _leaves(field.annotation, _reader(field.metadata)):
-                if isinstance(leaf, type) and issubclass(leaf, Shape):
+                if isinstance(leaf, type) and issubclass(leaf, VendorModel):
                     if (name, leaf) not in seen:
                         seen.add((name, leaf))
                         pending.append((name, leaf))

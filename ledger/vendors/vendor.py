@@ -8,16 +8,16 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from ledger.facts import Fact
 from ledger.facts.fact import quoted
 from ledger.parsing import Document
-from ledger.vendors.fields import Shape
-from ledger.vendors.key_repair import SOUND, Damage
+from ledger.vendors.fields import VendorModel
+from ledger.vendors.key_repair import NO_REPAIRS, RepairRules
 from ledger.vendors.personal_fields import Personal
 
-S = TypeVar("S", bound=Shape)
+S = TypeVar("S", bound=VendorModel)
 
 NO_ORG = "-"  # written where a source names no organisation
 
 
-class Stamp(NamedTuple):
+class EventContext(NamedTuple):
     """Who says it, and when it happened: the recorded time stands in where the vendor's cannot be true."""
 
     source: str
@@ -37,7 +37,7 @@ class Identity(NamedTuple):
     content: Any  # without how and when it was dispatched
 
 
-class Member(NamedTuple):
+class ParsedEvent(NamedTuple):
     """One event found in a delivery. Its identity is worked out when it comes in and never again."""
 
     kind: str  # in the vendor's canonical spelling
@@ -48,12 +48,12 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[S]):
+class EventType(Generic[S]):
     """One kind of event: its shape, and what it means. `occurred` names the fact's own time where it is not the
     event's."""
 
     shape: type[S]
-    facts: Callable[[S, Stamp], Sequence[Fact]]
+    facts: Callable[[S, EventContext], Sequence[Fact]]
     occurred: Callable[[S], datetime | None] | None = None
 
 
@@ -63,13 +63,13 @@ class Vendor:
     gives one member an event, or None when the envelope is not one of the vendor's."""
 
     name: str
-    open: Callable[[Document, str | None], list[Member] | None]
-    kinds: Mapping[str, Kind[Any]]
+    open: Callable[[Document, str | None], list[ParsedEvent] | None]
+    kinds: Mapping[str, EventType[Any]]
     personal: Personal
     scheme: (
         str  # how its deliveries are authenticated unless the operator says otherwise: see service/api/webhook_auth.py
     )
     header: str  # the header that carries the secret or the signature
-    damage: Damage = SOUND
+    damage: RepairRules = NO_REPAIRS
     # The structure of a document that the vendor sent, where a capture wrapped it in headers and the like.
     unwrapped: Callable[[Any], Any] = lambda document: document

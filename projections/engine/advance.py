@@ -17,16 +17,16 @@ from collections.abc import AsyncGenerator, Iterable, Sequence, Set
 from typing import NamedTuple
 
 from ledger.database import Connection
-from ledger.facts import Told
-from ledger.intake.interpret import Event, Meaning, interpret_all
+from ledger.facts import RecordedFact
+from ledger.intake.interpret import Event, Interpretation, interpret_all
 from ledger.store.read import events_after
 from projections.engine import parked, snapshots, store
-from projections.engine.cache import Memory
-from projections.engine.conflicts import Settled, settle
+from projections.engine.cache import SubjectCache
+from projections.engine.conflicts import Resolution, resolve_conflicts
 from projections.engine.fold_subjects import fold_subjects
-from projections.engine.generations import outdated
-from projections.engine.groups import join
-from projections.engine.retracted_facts import note_withdrawn
+from projections.engine.generations import outdated_projections
+from projections.engine.groups import update_groups
+from projections.engine.retracted_facts import record_retracted
 from projections.programmes import governed
 from projections.registry import BY_SUBJECT
 
@@ -48,44 +48,46 @@ class Batch(NamedTuple):
     after: int
     last: int
     events: Sequence[Event]
-    meanings: Sequence[Meaning]
+    meanings: Sequence[Interpretation]
     outdated: frozenset[str] = frozenset()  # projections whose rows another version made: they wait for a rebuild
 
 
-async def bound_pauses(connection: Connection, seconds: float = PAUSE_SECONDS_MAX) -> None:
+async def set_idle_in_transaction_timeout(connection: Connection, seconds: float = PAUSE_SECONDS_MAX) -> None:
     """Let PostgreSQL undo a batch in the midst of which this process is stopped for so long, so that no other projector
     waits for it longer. When it wakes it has written nothing."""
     await connection.execute(BOUND_PAUSES, f"{int(seconds * 1000)}ms")
 
 
 async def advance(
-    connection: Connection, ledger_id: int, limit: int = EVENTS_PER_BATCH_MAX, memory: Memory | None = None
+    connection: Connection, ledger_id: int, limit: int = EVENTS_PER_BATCH_MAX, memory: SubjectCache | None = None
 ) -> int:
     """Take the next batch into the generation of the connection's search_path; give the number of events taken.
 
     `memory` is what the connection has folded before. 0 means that there was nothing to do, or that another projector
     was quicker. Raises RebuildDue.
     """
-    unfit = await outdated(connection)
+    unfit = await outdated_projections(connection)
     after = await store.checkpoint(connection, ledger_id)
-    batch = await _understand(after, await events_after(connection, ledger_id, after, limit), unfit)
+    batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), unfit)
     return len(batch.events) if batch.events and await apply(connection, ledger_id, batch, memory) else 0
 
 
-async def follow(connection: Connection, ledger_id: int, memory: Memory | None = None) -> AsyncGenerator[int, None]:
+async def advance_until_current(
+    connection: Connection, ledger_id: int, memory: SubjectCache | None = None
+) -> AsyncGenerator[int, None]:
     """Take batch after batch, and give the position reached after each; end where the ledger does, or where another
     projector was quicker. What comes next is read before a batch is written, and interpreted while PostgreSQL works.
     `memory` is what the connection has folded before. Raises RebuildDue."""
-    memory = Memory() if memory is None else memory
-    unfit = await outdated(connection)
+    memory = SubjectCache() if memory is None else memory
+    unfit = await outdated_projections(connection)
     limit = EVENTS_PER_BATCH_MIN
     after = await store.checkpoint(connection, ledger_id)
-    batch = await _understand(after, await events_after(connection, ledger_id, after, limit), unfit)
+    batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), unfit)
     while batch.events:
         limit = min(2 * limit, EVENTS_PER_BATCH_MAX)
         ahead = await events_after(connection, ledger_id, batch.last, limit)
         written, following = await asyncio.gather(
-            apply(connection, ledger_id, batch, memory), _understand(batch.last, ahead, unfit)
+            apply(connection, ledger_id, batch, memory), _interpret_batch(batch.last, ahead, unfit)
         )
         if not written:
             return
@@ -93,7 +95,7 @@ async def follow(connection: Connection, ledger_id: int, memory: Memory | None =
         batch = following
 
 
-async def _understand(after: int, events: Sequence[Event], unfit: frozenset[str] = frozenset()) -> Batch:
+async def _interpret_batch(after: int, events: Sequence[Event], unfit: frozenset[str] = frozenset()) -> Batch:
     """Interpret the events after a position. Others on the event loop get their turn in between."""
     meanings = []
     for meaning in interpret_all(events):
@@ -103,13 +105,13 @@ async def _understand(after: int, events: Sequence[Event], unfit: frozenset[str]
     return Batch(after, events[-1].position if events else after, events, meanings, unfit)
 
 
-async def apply(connection: Connection, ledger_id: int, batch: Batch, memory: Memory | None = None) -> bool:
+async def apply(connection: Connection, ledger_id: int, batch: Batch, memory: SubjectCache | None = None) -> bool:
     """Write what a batch means; False, with nothing written, if the checkpoint is no longer where it begins.
 
     An event whose meaning PostgreSQL cannot hold must not stop those behind it: the batch is halved until it stands
     alone, and it is noted as unrecognised.
     """
-    memory = Memory() if memory is None else memory
+    memory = SubjectCache() if memory is None else memory
     try:
         return await _write(connection, ledger_id, batch, memory)
     except UNWRITABLE as error:
@@ -122,19 +124,19 @@ async def apply(connection: Connection, ledger_id: int, batch: Batch, memory: Me
     return await apply(connection, ledger_id, first, memory) and await apply(connection, ledger_id, second, memory)
 
 
-def unwritable(error: Exception) -> Meaning:
+def unwritable(error: Exception) -> Interpretation:
     """Say of an event that PostgreSQL refuses what it means."""
-    return Meaning((), "unrecognised", f"{UNWRITABLE_REASON}: {type(error).__name__}")
+    return Interpretation((), "unrecognised", f"{UNWRITABLE_REASON}: {type(error).__name__}")
 
 
-async def _write(connection: Connection, ledger_id: int, batch: Batch, memory: Memory) -> bool:
+async def _write(connection: Connection, ledger_id: int, batch: Batch, memory: SubjectCache) -> bool:
     async with connection.transaction():
         turn = await store.move_checkpoint(connection, ledger_id, batch.after, batch.last)
         if turn is None:
             return False
         memory.begin(ledger_id, turn.before)
         await snapshots.write(connection, ledger_id, memory.overflow(ledger_id))
-        settled = await settle(connection, ledger_id, batch.events)
+        settled = await resolve_conflicts(connection, ledger_id, batch.events)
         told = [
             one
             for event, meaning in zip(batch.events, batch.meanings, strict=True)
@@ -143,7 +145,7 @@ async def _write(connection: Connection, ledger_id: int, batch: Batch, memory: M
         ]
         await store.delete_facts(connection, ledger_id, settled.withdrawn)
         for twins in settled.twins:
-            await note_withdrawn(connection, ledger_id, twins, settled.policies)
+            await record_retracted(connection, ledger_id, twins, settled.policies)
         await store.write_facts(connection, ledger_id, told)
         await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
         await write_unread(connection, ledger_id, zip(batch.events, batch.meanings, strict=True))
@@ -152,7 +154,7 @@ async def _write(connection: Connection, ledger_id: int, batch: Batch, memory: M
     return True
 
 
-async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tuple[Event, Meaning]]) -> None:
+async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tuple[Event, Interpretation]]) -> None:
     """Note the events that gave no facts because they could not be read or recognised."""
     records = [
         (ledger_id, event.position, event.source, event.kind, meaning.unread, meaning.reason)
@@ -166,14 +168,14 @@ async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tu
 async def _fold_all(
     connection: Connection,
     ledger_id: int,
-    told: Sequence[Told],
-    settled: Settled,
+    told: Sequence[RecordedFact],
+    settled: Resolution,
     outdated: Set[str],
-    memory: Memory,
+    memory: SubjectCache,
 ) -> None:
     """Fold each touched subject, one kind of subject after the other."""
-    new: dict[str, list[Told]] = defaultdict(list)
-    withdrawn: dict[str, list[Told]] = defaultdict(list)
+    new: dict[str, list[RecordedFact]] = defaultdict(list)
+    withdrawn: dict[str, list[RecordedFact]] = defaultdict(list)
     for one in told:
         new[one.fact.subject_kind].append(one)
     for one in settled.withdrawn:
@@ -185,27 +187,29 @@ async def _fold_all(
             await parked.park_for_rebuild(connection, ledger_id, projection, [*new[subject_kind], *gone])
             continue
         again = {one.fact.subject for one in gone}
-        again |= await join(connection, ledger_id, projection, [*new[subject_kind], *gone])
+        again |= await update_groups(connection, ledger_id, projection, [*new[subject_kind], *gone])
         await fold_subjects(connection, ledger_id, projection, new[subject_kind], again, memory)
     await _fold_governed(connection, ledger_id, [*new["programme"], *withdrawn["programme"]], memory)
 
 
-async def _fold_governed(connection: Connection, ledger_id: int, told: Sequence[Told], memory: Memory) -> None:
+async def _fold_governed(
+    connection: Connection, ledger_id: int, told: Sequence[RecordedFact], memory: SubjectCache
+) -> None:
     """Fold again the accounts of programmes whose terms changed."""
     async for subjects in governed(connection, ledger_id, told):
         await fold_subjects(connection, ledger_id, BY_SUBJECT["account"], (), frozenset(subjects), memory)
 
 
-async def refold(connection: Connection, ledger_id: int, touched: Sequence[Told]) -> None:
+async def refold(connection: Connection, ledger_id: int, touched: Sequence[RecordedFact]) -> None:
     """Fold again, from their first fact, the subjects of facts that were written or taken away out of turn. Call inside
     a transaction that holds the checkpoint."""
-    unfit = await outdated(connection)
+    unfit = await outdated_projections(connection)
     for subject_kind in sorted({one.fact.subject_kind for one in touched}):
         projection = BY_SUBJECT[subject_kind]
         facts = [one for one in touched if one.fact.subject_kind == subject_kind]
         if projection.name in unfit:
             await parked.park_for_rebuild(connection, ledger_id, projection, facts)
             continue
-        again = {one.fact.subject for one in facts} | await join(connection, ledger_id, projection, facts)
+        again = {one.fact.subject for one in facts} | await update_groups(connection, ledger_id, projection, facts)
         await fold_subjects(connection, ledger_id, projection, (), again)
-    await _fold_governed(connection, ledger_id, touched, Memory())
+    await _fold_governed(connection, ledger_id, touched, SubjectCache())

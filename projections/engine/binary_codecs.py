@@ -18,7 +18,7 @@ _HEAD = struct.Struct(">hhHH")  # groups, weight of the first, sign, digits afte
 _encoded: dict[str, bytes] = {}  # by text: 4 and 4.000 are equal, but not the same
 
 
-async def hasten(connection: Connection) -> None:
+async def register_binary_codecs(connection: Connection) -> None:
     """Let a connection use these forms."""
     await connection.set_type_codec(
         "numeric", schema="pg_catalog", encoder=encode_numeric, decoder=decode_numeric, format="binary"

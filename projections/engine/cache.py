@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from projections.definition import Key, State
-from projections.engine.snapshots import Stored, Written, encode_state_or_none
+from projections.definition import RowKey, State
+from projections.engine.snapshots import Snapshot, SnapshotWrite, encode_state_or_none
 
 ROWS_MAX = 100_000  # of all remembered subjects together; a row, with its part of the state, takes about 1.5 KB
 FACTS_WORTH_KEEPING = 8  # fewer are folded again sooner than their state is written and read
@@ -18,11 +18,11 @@ ROWS_PER_FACT = 8  # whose part of a state takes as long to write and read as a 
 
 
 @dataclass(slots=True)
-class Held:
+class CachedSubject:
     """A subject as it was last folded."""
 
     state: State
-    last: Key  # the last fact in it
+    last: RowKey  # the last fact in it
     rows: Mapping[str, Sequence[tuple[Any, ...]]]  # as the tables have them, growing ones aside
     untimed: bool
     facts: int  # in it
@@ -41,15 +41,15 @@ class Named(NamedTuple):
     subject: str
 
 
-class Memory:
+class SubjectCache:
     """What one connection has folded last, of all ledgers of its generation."""
 
     def __init__(self, rows_max: int = ROWS_MAX) -> None:
         self._rows_max = rows_max
-        self._held: dict[Named, Held] = {}  # who was folded last stands last
+        self._held: dict[Named, CachedSubject] = {}  # who was folded last stands last
         self._rows = 0
         self._turns: dict[int, str] = {}  # by ledger: which transaction wrote last, as we know
-        self._folded: dict[Named, Held] = {}  # in the batch under way
+        self._folded: dict[Named, CachedSubject] = {}  # in the batch under way
 
     def begin(self, ledger_id: int, turn: str | None) -> None:
         """Begin a batch after what the transaction `turn` wrote; forget the ledger if that was another's."""
@@ -58,7 +58,7 @@ class Memory:
             for one in [one for one in self._held if one.ledger_id == ledger_id]:
                 self._drop(one)
 
-    def overflow(self, ledger_id: int) -> list[Written]:
+    def overflow(self, ledger_id: int) -> list[SnapshotWrite]:
         """Forget those not folded for longest until no more rows are left than allowed; give the states, of this
         ledger's, that are worth writing down before."""
         written = []
@@ -67,11 +67,11 @@ class Memory:
             held = self._drop(named)
             worth = held.facts - held.stored >= max(FACTS_WORTH_KEEPING, held.weight // ROWS_PER_FACT)
             if named.ledger_id == ledger_id and worth and (encoded := encode_state_or_none(held.state)) is not None:
-                stored = Stored(held.last, held.facts, encoded)
-                written.append(Written(named.subject_kind, named.subject, stored))
+                stored = Snapshot(held.last, held.facts, encoded)
+                written.append(SnapshotWrite(named.subject_kind, named.subject, stored))
         return written
 
-    def take(self, ledger_id: int, subject_kind: str, subjects: Iterable[str]) -> dict[str, Held]:
+    def take(self, ledger_id: int, subject_kind: str, subjects: Iterable[str]) -> dict[str, CachedSubject]:
         """Take some subjects out; those not remembered are left out."""
         taken = {}
         for subject in subjects:
@@ -83,7 +83,7 @@ class Memory:
                 taken[subject] = held
         return taken
 
-    def put(self, ledger_id: int, subject_kind: str, subject: str, held: Held) -> None:
+    def put(self, ledger_id: int, subject_kind: str, subject: str, held: CachedSubject) -> None:
         """Hold a subject that was folded in the batch under way."""
         self._folded[Named(ledger_id, subject_kind, subject)] = held
 
@@ -94,7 +94,7 @@ class Memory:
         self._rows += sum(held.weight for held in self._folded.values())
         self._folded = {}
 
-    def _drop(self, named: Named) -> Held:
+    def _drop(self, named: Named) -> CachedSubject:
         held = self._held.pop(named)
         self._rows -= held.weight
         return held

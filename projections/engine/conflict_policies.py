@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import interpret
-from ledger.store.read import conflicts_of_kind, twins
+from ledger.store.read import conflicts_of_kind, events_with_key
 from ledger.vendors import SOURCES
 from projections.engine import store
 from projections.engine.advance import refold
@@ -18,19 +18,19 @@ from projections.engine.conflicts import (
     Policies,
     policies_of,
     policies_of_generation,
-    winners,
+    select_by_policy,
 )
-from projections.engine.retracted_facts import note_withdrawn
+from projections.engine.retracted_facts import record_retracted
 
 
-class Change(NamedTuple):
+class PolicyAtPosition(NamedTuple):
     """How many conflicts a policy concerns, and what the policy was before; None where none had been set."""
 
     conflicts: int
     before: str | None
 
 
-async def check_policy(connection: Connection, ledger_id: int, source: str, kind: str, policy: str) -> Change:
+async def check_policy(connection: Connection, ledger_id: int, source: str, kind: str, policy: str) -> PolicyAtPosition:
     """Say what another policy for conflicts of a kind would change; past ones are settled again too. Call it inside a
     transaction, then append the event that sets it, then call `follow_policies`.
 
@@ -44,7 +44,7 @@ async def check_policy(connection: Connection, ledger_id: int, source: str, kind
     keys = await _keys(connection, ledger_id, source, kind, reached)
     if kind not in SOURCES[source].kinds and not keys:
         raise RequestInvalid(f"{source} has no event of kind {kind}")
-    return Change(len(keys), (await policies_of(connection, ledger_id)).get((source, kind)))
+    return PolicyAtPosition(len(keys), (await policies_of(connection, ledger_id)).get((source, kind)))
 
 
 async def follow_policies(connection: Connection, ledger_id: int) -> None:
@@ -75,13 +75,13 @@ async def _settle_again(
     connection: Connection, ledger_id: int, reached: int, before: Policies, after: Policies, source: str, kind: str
 ) -> None:
     keys = await _keys(connection, ledger_id, source, kind, reached)
-    gone: list[Told] = []
-    new: list[Told] = []
+    gone: list[RecordedFact] = []
+    new: list[RecordedFact] = []
     for key in sorted(keys):
-        events = [event for event in await twins(connection, ledger_id, key) if event.position <= reached]
-        had = {event.position: event for event in winners(events, before)}
-        has = {event.position: event for event in winners(events, after)}
-        await note_withdrawn(connection, ledger_id, events, after)
+        events = [event for event in await events_with_key(connection, ledger_id, key) if event.position <= reached]
+        had = {event.position: event for event in select_by_policy(events, before)}
+        has = {event.position: event for event in select_by_policy(events, after)}
+        await record_retracted(connection, ledger_id, events, after)
         gone += [one for at in had.keys() - has.keys() for one in interpret(had[at]).told]
         new += [one for at in has.keys() - had.keys() for one in interpret(has[at]).told]
     await store.delete_facts(connection, ledger_id, [*gone, *new])  # facts may have been taken over as they are now

@@ -12,10 +12,10 @@ import msgspec
 from pydantic import ValidationError
 
 from ledger.database import Connection
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import Event, interpret
-from ledger.store.read import acts_after, twins
+from ledger.store.read import acts_after, events_with_key
 from ledger.vendors.internal.policies import PolicySet
 
 POLICY_SET = "conflictPolicySet"  # the kind of event that sets one
@@ -23,11 +23,11 @@ POLICY_SET = "conflictPolicySet"  # the kind of event that sets one
 NO_TIME = datetime.max.replace(tzinfo=UTC)  # a twin whose time cannot be true comes last
 
 
-class Settled(NamedTuple):
+class Resolution(NamedTuple):
     """Positions of events that are not folded, and the facts of those among them that had been."""
 
     losers: frozenset[int]
-    withdrawn: Sequence[Told]
+    withdrawn: Sequence[RecordedFact]
     twins: Sequence[Sequence[Event]] = ()  # all events of each key in conflict, up to now
     policies: Mapping[tuple[str, str], str] = {}
 
@@ -64,13 +64,13 @@ async def policies_of(connection: Connection, ledger_id: int) -> Policies:
     says. No table holds them, so no balance changes without an event."""
     policies: dict[tuple[str, str], str] = {}
     for act in await acts_after(connection, ledger_id, POLICY_SET, 0):
-        said = policy_said(act)
+        said = read_policy(act)
         if said is not None:
             policies[said.vendor, said.events] = said.policy
     return policies
 
 
-def policy_said(act: Event) -> PolicySet | None:
+def read_policy(act: Event) -> PolicySet | None:
     """Read an event that sets a policy; None if it is not one that this system writes."""
     try:
         return PolicySet.model_validate(msgspec.json.decode(act.payload))
@@ -90,7 +90,7 @@ async def policies_of_generation(connection: Connection, ledger_id: int) -> Poli
     return {(row["source"], row["kind"]): row["policy"] for row in rows}
 
 
-def winners(events: Sequence[Event], policies: Policies) -> list[Event]:
+def select_by_policy(events: Sequence[Event], policies: Policies) -> list[Event]:
     """Choose which of the events that share a key are folded. Events that differ in personal values only have the same
     facts, so one of them stands for all."""
     policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
@@ -118,23 +118,23 @@ def withdrawals(events: Sequence[Event], policies: Policies) -> list[tuple[Event
     return gone
 
 
-async def settle(connection: Connection, ledger_id: int, batch: Sequence[Event]) -> Settled:
+async def resolve_conflicts(connection: Connection, ledger_id: int, batch: Sequence[Event]) -> Resolution:
     """Settle the conflicts that a batch brings; it must be the next one after what is folded."""
     keys = {event.event_key[:KEY_BYTES] for event in batch if len(event.event_key) > KEY_BYTES}
     if not keys:
-        return Settled(frozenset(), ())
+        return Resolution(frozenset(), ())
     policies = await policies_of_generation(connection, ledger_id)
     first, last = batch[0].position, batch[-1].position
     losers: set[int] = set()
-    withdrawn: list[Told] = []
+    withdrawn: list[RecordedFact] = []
     groups: list[list[Event]] = []
     for key in sorted(keys):
-        events = [event for event in await twins(connection, ledger_id, key) if event.position <= last]
+        events = [event for event in await events_with_key(connection, ledger_id, key) if event.position <= last]
         groups.append(events)
-        chosen = {event.position for event in winners(events, policies)}
+        chosen = {event.position for event in select_by_policy(events, policies)}
         for event in events:
             if event.position not in chosen:
                 losers.add(event.position)
                 if event.position < first:
                     withdrawn += interpret(event).told
-    return Settled(frozenset(losers), withdrawn, groups, policies)
+    return Resolution(frozenset(losers), withdrawn, groups, policies)

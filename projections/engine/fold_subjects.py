@@ -12,89 +12,93 @@ from typing import NamedTuple
 
 from ledger.database import Connection
 from ledger.errors import Unfoldable
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from ledger.failures import failure
-from projections.definition import Key, Projection, State, all_rows, fold, fold_soundly, key_of, lines_of, rows_of
+from projections.definition import Projection, RowKey, State, all_rows, fold, fold_soundly, key_of, lines_of, rows_of
 from projections.engine import snapshots, store
-from projections.engine.cache import Held, Memory
-from projections.engine.groups import Groups, groups_of
-from projections.engine.snapshots import FIRST, Stored, Written, decode_state, encode_state_or_none
+from projections.engine.cache import CachedSubject, SubjectCache
+from projections.engine.groups import SubjectGroups, groups_of
+from projections.engine.snapshots import FIRST, Snapshot, SnapshotWrite, decode_state, encode_state_or_none
 from projections.programme_terms import NO_TERMS, Terms
 from projections.programmes import read_terms
 
 GROUPS_PER_READ = 100
 
-NOTHING_NOTED = store.Noted(untimed=False, parked=None)
+NOTHING_NOTED = store.SubjectFlags(untimed=False, parked=None)
 
 
-class Stood(NamedTuple):
+class SubjectHistory(NamedTuple):
     """Where a subject stood that is not remembered: a state of it, the facts told before that come after the state, and
     the new ones."""
 
     subject: str
-    stored: Stored | None
-    prior: Sequence[Told]
-    new: Sequence[Told]
+    stored: Snapshot | None
+    prior: Sequence[RecordedFact]
+    new: Sequence[RecordedFact]
     untimed: bool  # noted as such
 
 
-class Folded(NamedTuple):
+class FoldResult(NamedTuple):
     """What came of a subject, and the states of it on the way that are to be kept; those that were kept before stand no
     more from the fact `late` on."""
 
-    change: store.Change
-    written: Sequence[Written] = ()
-    late: Key | None = None
+    change: store.RowChange
+    written: Sequence[SnapshotWrite] = ()
+    late: RowKey | None = None
 
 
 async def fold_subjects(
     connection: Connection,
     ledger_id: int,
     projection: Projection,
-    new: Sequence[Told],
+    new: Sequence[RecordedFact],
     again: Set[str] = frozenset(),
-    memory: Memory | None = None,
+    memory: SubjectCache | None = None,
 ) -> None:
     """Fold the subjects of some new facts of one kind, which are written already, and fold again, from their first
     fact, the subjects in `again`: those that joined a group go on in it, those without a fact left vanish."""
-    memory = Memory() if memory is None else memory
+    memory = SubjectCache() if memory is None else memory
     kind = projection.subject
     touched = {one.fact.subject for one in new} | again
     terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
     groups = await groups_of(connection, ledger_id, projection, sorted(touched))
     root_of = groups.root_of()
-    by_root: dict[str, list[Told]] = defaultdict(list)
+    by_root: dict[str, list[RecordedFact]] = defaultdict(list)
     for one in new:
         subject = one.fact.subject
         by_root[root_of.get(subject, subject)].append(one)
     anew_from_first = {root_of.get(subject, subject) for subject in again}
     held = memory.take(ledger_id, kind, by_root.keys() | anew_from_first | again)
-    folded, stood_where = _forward_all(projection, by_root, held, anew_from_first, terms)
+    folded, stood_where = _fold_cached(projection, by_root, held, anew_from_first, terms)
     firsts = {root: min(map(key_of, by_root[root])) for root in stood_where}
-    async for stood in _stood(connection, ledger_id, projection, firsts, by_root, groups, anew_from_first):
-        one_more = _gone_on(projection, stood, terms)
+    async for stood in _load_histories(connection, ledger_id, projection, firsts, by_root, groups, anew_from_first):
+        one_more = _fold_forward(projection, stood, terms)
         if one_more is None:
             anew_from_first.add(stood.subject)
         else:
             folded.append(one_more)
     async for root, facts in _all_facts(connection, ledger_id, projection, anew_from_first, groups):
-        folded.append(_from_first(projection, root, facts, terms) if facts else Folded(store.vanished(root)))
-    folded += [Folded(store.vanished(subject)) for subject in again if root_of.get(subject, subject) != subject]
+        folded.append(
+            _from_first(projection, root, facts, terms) if facts else FoldResult(store.change_without_facts(root))
+        )
+    folded += [
+        FoldResult(store.change_without_facts(subject)) for subject in again if root_of.get(subject, subject) != subject
+    ]
     late = {one.change.subject: FIRST if one.change.before is None else one.late for one in folded}
     outlived = {subject: key for subject, key in late.items() if key is not None}
-    await snapshots.forget_from(connection, ledger_id, kind, outlived)
+    await snapshots.delete_from(connection, ledger_id, kind, outlived)
     await _write(connection, ledger_id, projection, folded, held, memory)
 
 
-def _forward_all(
+def _fold_cached(
     projection: Projection,
-    by_root: Mapping[str, list[Told]],
-    held: Mapping[str, Held],
+    by_root: Mapping[str, list[RecordedFact]],
+    held: Mapping[str, CachedSubject],
     anew_from_first: Set[str],
     terms: Terms,
-) -> tuple[list[Folded], list[str]]:
+) -> tuple[list[FoldResult], list[str]]:
     """Fold remembered subjects forward; name those that are not remembered, or not up to their first new fact only."""
-    folded: list[Folded] = []
+    folded: list[FoldResult] = []
     others: list[str] = []
     for root, facts in by_root.items():
         if root in anew_from_first:
@@ -105,13 +109,13 @@ def _forward_all(
         if change is None:
             others.append(root)
         else:
-            folded.append(Folded(change))
+            folded.append(FoldResult(change))
     return folded, others
 
 
 def _forward(
-    projection: Projection, subject: str, facts: Sequence[Told], was: Held, terms: Terms
-) -> store.Change | None:
+    projection: Projection, subject: str, facts: Sequence[RecordedFact], was: CachedSubject, terms: Terms
+) -> store.RowChange | None:
     """Fold new facts onto what is remembered; None if they do not all come after it, or one cannot be folded."""
     if key_of(facts[0]) <= was.last:
         return None
@@ -124,15 +128,15 @@ def _forward(
     return change._replace(facts=was.facts + len(facts), noted=was.untimed)
 
 
-async def _stood(
+async def _load_histories(
     connection: Connection,
     ledger_id: int,
     projection: Projection,
-    firsts: Mapping[str, Key],
-    by_root: Mapping[str, Sequence[Told]],
-    groups: Groups,
+    firsts: Mapping[str, RowKey],
+    by_root: Mapping[str, Sequence[RecordedFact]],
+    groups: SubjectGroups,
     anew_from_first: set[str],
-) -> AsyncIterator[Stood]:
+) -> AsyncIterator[SubjectHistory]:
     """Find where subjects stood before their first new facts; those that are parked must be folded from the first."""
     if not firsts:
         return
@@ -140,7 +144,7 @@ async def _stood(
     noted = await store.read_noted(connection, ledger_id, kind, list(firsts))
     anew_from_first |= {root for root, one in noted.items() if one.parked is not None}
     asked = {root: first for root, first in firsts.items() if root not in anew_from_first}
-    stored = await snapshots.read_before(connection, ledger_id, kind, asked)
+    stored = await snapshots.load_before(connection, ledger_id, kind, asked)
     after = {
         member: stored[root].last if root in stored else FIRST
         for root in asked
@@ -149,20 +153,20 @@ async def _stood(
     root_of = groups.root_of()
     position = min((one.occurrence.position for root in asked for one in by_root[root]), default=0)
     rest = dict.fromkeys(asked, ())
-    grouped: dict[str, list[Told]] = defaultdict(list)
+    grouped: dict[str, list[RecordedFact]] = defaultdict(list)
     async for subject, told in store.read_facts_after(connection, ledger_id, kind, after, position):
         root = root_of.get(subject, subject)
         if root in groups.members:
             grouped[root] += told
         else:
             del rest[root]
-            yield Stood(root, stored.get(root), told, by_root[root], noted.get(root, NOTHING_NOTED).untimed)
+            yield SubjectHistory(root, stored.get(root), told, by_root[root], noted.get(root, NOTHING_NOTED).untimed)
     for root in rest:
         prior = sorted(grouped[root], key=key_of) if root in grouped else ()
-        yield Stood(root, stored.get(root), prior, by_root[root], noted.get(root, NOTHING_NOTED).untimed)
+        yield SubjectHistory(root, stored.get(root), prior, by_root[root], noted.get(root, NOTHING_NOTED).untimed)
 
 
-def _gone_on(projection: Projection, stood: Stood, terms: Terms) -> Folded | None:
+def _fold_forward(projection: Projection, stood: SubjectHistory, terms: Terms) -> FoldResult | None:
     """Fold new facts into those of a subject that were told before; None if one of them cannot be folded, or so much
     would be folded twice that to replace all rows is less work."""
     subject, stored, prior, new, _ = stood
@@ -172,20 +176,20 @@ def _gone_on(projection: Projection, stood: Stood, terms: Terms) -> Folded | Non
         return None
     try:
         if facts_before == 0:
-            return _marked(projection, stood, projection.start(), new, {}, terms)
+            return _fold_with_snapshots(projection, stood, projection.start(), new, {}, terms)
         state = fold(projection, prior, _opened(projection, stored), terms)
         before = rows_of(projection, subject, state, prior)
         dropped = lines_of(projection, subject, state, prior)
         if in_order:
-            return _marked(projection, stood, state, new, before, terms)
+            return _fold_with_snapshots(projection, stood, state, new, before, terms)
         facts = sorted([*prior, *new], key=key_of)
-        folded = _marked(projection, stood, _opened(projection, stored), facts, before | dropped, terms)
+        folded = _fold_with_snapshots(projection, stood, _opened(projection, stored), facts, before | dropped, terms)
         return folded._replace(late=key_of(new[0]))
     except Unfoldable:
         return None
 
 
-def _opened(projection: Projection, stored: Stored | None) -> State:
+def _opened(projection: Projection, stored: Snapshot | None) -> State:
     """Give the state to go on from. Raises Unfoldable if what is stored cannot be read back."""
     if stored is None:
         return projection.start()
@@ -195,45 +199,45 @@ def _opened(projection: Projection, stored: Stored | None) -> State:
         raise Unfoldable(projection.name, "a stored state", failure(error), 0, 0) from error
 
 
-def _marked(
+def _fold_with_snapshots(
     projection: Projection,
-    stood: Stood,
+    stood: SubjectHistory,
     state: State,
-    facts: Sequence[Told],
+    facts: Sequence[RecordedFact],
     before: Mapping[str, Sequence[store.Row]],
     terms: Terms,
-) -> Folded:
+) -> FoldResult:
     """Fold the rest of a subject's facts, keeping states on the way."""
     in_all = (stood.stored.facts if stood.stored else 0) + len(stood.prior) + len(stood.new)
     written = _fold_keeping_states(projection, stood.subject, state, facts, in_all - len(facts), terms)
     change = changed(projection, stood.subject, state, facts, before, stood.untimed or _untimed(stood.new))
-    return Folded(change._replace(facts=in_all, noted=stood.untimed), written)
+    return FoldResult(change._replace(facts=in_all, noted=stood.untimed), written)
 
 
-def _from_first(projection: Projection, subject: str, facts: Sequence[Told], terms: Terms) -> Folded:
+def _from_first(projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms) -> FoldResult:
     """Fold all facts of a subject, or up to the one that cannot be folded, whatever rows it had."""
     try:
         state = projection.start()
         written = _fold_keeping_states(projection, subject, state, facts, 0, terms)
         change = changed(projection, subject, state, facts, None, _untimed(facts))
     except Unfoldable:
-        return Folded(anew(projection, subject, facts, None, terms))
-    return Folded(change._replace(facts=len(facts)), written)
+        return FoldResult(fold_from_start(projection, subject, facts, None, terms))
+    return FoldResult(change._replace(facts=len(facts)), written)
 
 
 def _fold_keeping_states(
-    projection: Projection, subject: str, state: State, facts: Sequence[Told], folded: int, terms: Terms
-) -> list[Written]:
+    projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact], folded: int, terms: Terms
+) -> list[SnapshotWrite]:
     """Fold facts into a state of so many; give the states on the way from which a late fact may be folded again."""
-    written: list[Written] = []
+    written: list[SnapshotWrite] = []
     step, start = snapshots.FACTS_PER_STATE, 0
     ends = [end for end in range(len(facts) - (snapshots.STATES_KEPT - 1) * step, len(facts), step) if end > 0]
     for end in [*ends, len(facts)]:
         fold(projection, facts[start:end] if ends else facts, state, terms)
         start = end
         if end < len(facts) and (encoded := encode_state_or_none(state)) is not None:
-            stored = Stored(key_of(facts[end - 1]), folded + end, encoded)
-            written.append(Written(projection.subject, subject, stored))
+            stored = Snapshot(key_of(facts[end - 1]), folded + end, encoded)
+            written.append(SnapshotWrite(projection.subject, subject, stored))
     return written
 
 
@@ -241,12 +245,12 @@ async def _write(
     connection: Connection,
     ledger_id: int,
     projection: Projection,
-    folded: Sequence[Folded],
-    held: Mapping[str, Held],
-    memory: Memory,
+    folded: Sequence[FoldResult],
+    held: Mapping[str, CachedSubject],
+    memory: SubjectCache,
 ) -> None:
     """Write rows, and the states of those that have gone far since the last one; remember what may be folded on."""
-    written: list[Written] = []
+    written: list[SnapshotWrite] = []
     for change, on_the_way, _ in folded:
         written += on_the_way
         if change.state is None or change.last is None or change.parked:
@@ -256,10 +260,10 @@ async def _write(
         due = change.facts - stored >= snapshots.FACTS_PER_STATE
         if due and (encoded := encode_state_or_none(change.state)) is not None:
             stored = change.facts
-            kept = Stored(change.last, change.facts, encoded)
-            written.append(Written(projection.subject, change.subject, kept))
+            kept = Snapshot(change.last, change.facts, encoded)
+            written.append(SnapshotWrite(projection.subject, change.subject, kept))
         rows = {name: rows for name, rows in change.after.items() if not is_line(projection, name)}
-        one = Held(change.state, change.last, rows, change.untimed, change.facts, stored)
+        one = CachedSubject(change.state, change.last, rows, change.untimed, change.facts, stored)
         memory.put(ledger_id, projection.subject, change.subject, one)
     if folded:
         await store.write_changes(connection, ledger_id, projection, [one.change for one in folded])
@@ -267,8 +271,8 @@ async def _write(
 
 
 async def _all_facts(
-    connection: Connection, ledger_id: int, projection: Projection, roots: Set[str], groups: Groups
-) -> AsyncIterator[tuple[str, list[Told]]]:
+    connection: Connection, ledger_id: int, projection: Projection, roots: Set[str], groups: SubjectGroups
+) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
     """Read all facts of some subjects, those of a group merged into one order; none for a subject without any."""
     alone = sorted(root for root in roots if root not in groups.members)
     without = set(alone)
@@ -285,12 +289,12 @@ async def _all_facts(
 
 async def read_groups(
     connection: Connection, ledger_id: int, projection: Projection, groups: Mapping[str, Sequence[str]]
-) -> AsyncIterator[tuple[str, list[Told]]]:
+) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
     """Read the facts of groups of joined subjects, given by root: each group's in one order."""
     roots = list(groups)
     for first in range(0, len(roots), GROUPS_PER_READ):
         members = {member: root for root in roots[first : first + GROUPS_PER_READ] for member in groups[root]}
-        found: dict[str, list[Told]] = {root: [] for root in members.values()}
+        found: dict[str, list[RecordedFact]] = {root: [] for root in members.values()}
         async for subject, told in store.read_facts(connection, ledger_id, projection.subject, list(members)):
             found[members[subject]] += told
         for root, facts in found.items():
@@ -299,25 +303,25 @@ async def read_groups(
 
 async def read_group(
     connection: Connection, ledger_id: int, projection: Projection, members: Sequence[str]
-) -> list[Told]:
+) -> list[RecordedFact]:
     """Read the facts of joined subjects in one order."""
     read = store.read_facts(connection, ledger_id, projection.subject, members)
     facts = [one async for _, told in read for one in told]
     return sorted(facts, key=key_of)
 
 
-def anew(
+def fold_from_start(
     projection: Projection,
     subject: str,
-    facts: Sequence[Told],
+    facts: Sequence[RecordedFact],
     before: Mapping[str, Sequence[store.Row]] | None,
     terms: Terms,
-) -> store.Change:
+) -> store.RowChange:
     """Fold all facts of a subject from its start, or up to the one that cannot be folded; `before` is {} for a subject
     that has no rows yet."""
     folded = fold_soundly(projection, subject, facts, terms)
     last = key_of(facts[folded.facts - 1]) if folded.facts else None
-    change = store.Change(subject, last, folded.state, before, folded.rows, _untimed(facts))
+    change = store.RowChange(subject, last, folded.state, before, folded.rows, _untimed(facts))
     return change._replace(parked=folded.parked, parked_position=folded.parked_position)
 
 
@@ -325,14 +329,14 @@ def changed(
     projection: Projection,
     subject: str,
     state: State,
-    facts: Sequence[Told],
+    facts: Sequence[RecordedFact],
     before: Mapping[str, Sequence[store.Row]] | None,
     untimed: bool,
-) -> store.Change:
+) -> store.RowChange:
     """Give the rows of a folded subject, and its state to go on from. Raises Unfoldable if they cannot be made."""
     after = all_rows(projection, subject, state, facts)
     last = key_of(facts[-1]) if facts else None
-    return store.Change(subject, last, state, before, after, untimed)
+    return store.RowChange(subject, last, state, before, after, untimed)
 
 
 def is_line(projection: Projection, name: str) -> bool:
@@ -340,5 +344,5 @@ def is_line(projection: Projection, name: str) -> bool:
     return projection.lines is not None and any(table.grows for table in projection.tables if table.name == name)
 
 
-def _untimed(facts: Iterable[Told]) -> bool:
+def _untimed(facts: Iterable[RecordedFact]) -> bool:
     return any(occurrence.untimed for _, occurrence in facts)

@@ -254,7 +254,7 @@ def _read(row: Any) -> Generation:
     return Generation(**{**dict(row), **texts})
 
 
-async def outdated(connection: Connection) -> frozenset[str]:
+async def outdated_projections(connection: Connection) -> frozenset[str]:
     """Name the projections whose rows, in the generation of the connection's search_path, this software must leave as
     they are, because another version of their rules or tables made them. Their subjects wait for a rebuild; all others
     go on. Raises RebuildDue if the tables of facts and states are another version's, so that nothing can be written."""
@@ -262,18 +262,18 @@ async def outdated(connection: Connection) -> frozenset[str]:
     if row is None:
         return frozenset()  # a schema that no generation is registered for: it is being tried
     built = msgspec.json.decode(row["shapes"]) if row["shapes"] else {}
-    if is_frozen(built):
+    if is_incompatible(built):
         raise RebuildDue
-    return frozenset(unfit(msgspec.json.decode(row["versions"]), built))
+    return frozenset(mismatched(msgspec.json.decode(row["versions"]), built))
 
 
-def is_frozen(built_shapes: Mapping[str, str] | None) -> bool:
+def is_incompatible(built_shapes: Mapping[str, str] | None) -> bool:
     """Say whether another version made the tables of facts and states, so that a generation follows the ledger no more
     and can neither be taken over from nor compared with."""
     return (built_shapes or {}).get(OWN_TABLES) != shapes()[OWN_TABLES]
 
 
-def unfit(built_versions: Mapping[str, int], built_shapes: Mapping[str, str]) -> list[str]:
+def mismatched(built_versions: Mapping[str, int], built_shapes: Mapping[str, str]) -> list[str]:
     """Name the projections that another version of their rules or tables made."""
     return [
         one.name
@@ -282,10 +282,10 @@ def unfit(built_versions: Mapping[str, int], built_shapes: Mapping[str, str]) ->
     ]
 
 
-async def due(connection: Connection) -> list[str]:
+async def rebuild_due(connection: Connection) -> list[str]:
     """Name the projections of the active generation for which a rebuild is due."""
     now = await active(connection)
-    return list(versions()) if is_frozen(now.shapes) else unfit(now.versions, now.shapes or {})
+    return list(versions()) if is_incompatible(now.shapes) else mismatched(now.versions, now.shapes or {})
 
 
 def versions() -> dict[str, int]:

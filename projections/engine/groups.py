@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ledger.database import Connection
-from ledger.facts import Fact, Told
+from ledger.facts import Fact, RecordedFact
 from projections.definition import Projection
 from projections.engine.store import decoded
 
@@ -49,7 +49,7 @@ ALIASES_OF = """
 """
 
 
-class Groups(NamedTuple):
+class SubjectGroups(NamedTuple):
     """The groups that some subjects are in; a subject in no group is its own root."""
 
     members: Mapping[str, Sequence[str]]  # by root
@@ -58,20 +58,24 @@ class Groups(NamedTuple):
         return {member: root for root, members in self.members.items() for member in members}
 
 
-async def groups_of(connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str]) -> Groups:
+async def groups_of(
+    connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str]
+) -> SubjectGroups:
     """Find the groups of some subjects."""
     if not projection.grouped:
-        return Groups({})
+        return SubjectGroups({})
     roots = {row["root"] for row in await connection.fetch(READ_ROOTS, ledger_id, projection.subject, subjects)}
     if not roots:
-        return Groups({})
+        return SubjectGroups({})
     members: dict[str, list[str]] = {root: [] for root in roots}
     for row in await connection.fetch(READ_MEMBERS, ledger_id, projection.subject, list(roots)):
         members[row["root"]].append(row["subject"])
-    return Groups({root: sorted(subjects) for root, subjects in members.items()})
+    return SubjectGroups({root: sorted(subjects) for root, subjects in members.items()})
 
 
-async def join(connection: Connection, ledger_id: int, projection: Projection, told: Sequence[Told]) -> set[str]:
+async def update_groups(
+    connection: Connection, ledger_id: int, projection: Projection, told: Sequence[RecordedFact]
+) -> set[str]:
     """Bring the groups up to date after facts were written or taken away.
 
     Return the subjects that must be folded again from their first fact, or have become part of another.
@@ -83,7 +87,9 @@ async def join(connection: Connection, ledger_id: int, projection: Projection, t
     return again | (await _rejoin(connection, ledger_id, projection, touched) if touched else set())
 
 
-async def rejoin(connection: Connection, ledger_id: int, projection: Projection, subjects: Iterable[str]) -> set[str]:
+async def rebuild_groups(
+    connection: Connection, ledger_id: int, projection: Projection, subjects: Iterable[str]
+) -> set[str]:
     """Bring the groups of some subjects up to date where joining facts may have been written or taken away unseen.
 
     Return the subjects, and those with them in a group before or after, that must be folded again.
@@ -119,17 +125,17 @@ async def join_all(connection: Connection, ledger_id: int, projection: Projectio
         for first in range(0, len(aliases), ALIASES_PER_READ):
             some = aliases[first : first + ALIASES_PER_READ]
             pairs += alike_pairs(projection, await _read_aliased(connection, ledger_id, projection, some))
-        await _write_links(connection, ledger_id, projection, Groups(stars(pairs)))
+        await _write_links(connection, ledger_id, projection, SubjectGroups(stars(pairs)))
 
 
 async def _regroup(
     connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str] | None
-) -> Groups:
+) -> SubjectGroups:
     """Find the groups among some subjects, or all, from their joining facts, and write them down."""
     kinds = [fact.__name__ for fact in projection.joins]
     rows = await connection.fetch(READ_JOINS, ledger_id, projection.subject, kinds, subjects)
     facts = [decoded(row["kind"], row["body"]) for row in rows]
-    groups = Groups(components(pair for fact in facts if (pair := pair_of(projection, fact))))
+    groups = SubjectGroups(components(pair for fact in facts if (pair := pair_of(projection, fact))))
     if subjects is not None:
         await connection.execute(DELETE_LINKS, ledger_id, projection.subject, subjects)
     await _write_links(connection, ledger_id, projection, groups)
@@ -184,7 +190,10 @@ async def _regroup_alike(
     if changed:
         await connection.execute(DELETE_LINKS, ledger_id, projection.subject, sorted(changed))
         await _write_links(
-            connection, ledger_id, projection, Groups(dict(group for group in differing if group in after.items()))
+            connection,
+            ledger_id,
+            projection,
+            SubjectGroups(dict(group for group in differing if group in after.items())),
         )
     return changed
 
@@ -211,7 +220,7 @@ def alike_pairs(projection: Projection, facts: Iterable[Fact]) -> list[tuple[str
     return pairs
 
 
-async def _write_links(connection: Connection, ledger_id: int, projection: Projection, groups: Groups) -> None:
+async def _write_links(connection: Connection, ledger_id: int, projection: Projection, groups: SubjectGroups) -> None:
     records = [(ledger_id, projection.subject, member, root) for member, root in groups.root_of().items()]
     if records:
         await connection.copy_records_to_table("links", records=records, columns=LINK_COLUMNS)
@@ -235,7 +244,7 @@ def stars(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return {root: sorted(members) for root, members in groups.items()}
 
 
-def subjects_of(projection: Projection, told: Iterable[Told]) -> dict[str, int]:
+def subjects_of(projection: Projection, told: Iterable[RecordedFact]) -> dict[str, int]:
     """Name the subjects that some facts touch, those joined by them too, each with the first position that does."""
     first: dict[str, int] = {}
     for one in told:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from projections.definition import Projection
 from projections.engine.groups import groups_of, subjects_of
 
@@ -51,7 +51,7 @@ class Parked(NamedTuple):
 
 
 async def park_for_rebuild(
-    connection: Connection, ledger_id: int, projection: Projection, touched: Sequence[Told]
+    connection: Connection, ledger_id: int, projection: Projection, touched: Sequence[RecordedFact]
 ) -> None:
     """Let the subjects of facts that were written or taken away wait for a rebuild, their rows as they are."""
     first = subjects_of(projection, touched)

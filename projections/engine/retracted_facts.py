@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ledger.database import Connection
-from ledger.facts import Told, encode, kind_of
+from ledger.facts import RecordedFact, encode, kind_of
 from ledger.intake.interpret import Event, interpret
 from projections.engine.conflicts import Policies, withdrawals
 from projections.engine.store import UNWRITABLE, marked_alias
@@ -41,7 +41,7 @@ COLUMNS = (
 )
 
 
-async def note_withdrawn(connection: Connection, ledger_id: int, twins: Sequence[Event], policies: Policies) -> None:
+async def record_retracted(connection: Connection, ledger_id: int, twins: Sequence[Event], policies: Policies) -> None:
     """Write down what was withdrawn among all twins of one event key up to now, in the place of what stood for them.
 
     Facts that PostgreSQL cannot hold were never folded, and are left out.
@@ -54,7 +54,7 @@ async def note_withdrawn(connection: Connection, ledger_id: int, twins: Sequence
                 await connection.copy_records_to_table("withdrawn", records=records, columns=COLUMNS)
 
 
-def _record(ledger_id: int, told: Told, until: int) -> tuple[object, ...]:
+def _record(ledger_id: int, told: RecordedFact, until: int) -> tuple[object, ...]:
     fact, at = told
     return (
         ledger_id,

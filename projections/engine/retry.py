@@ -6,8 +6,8 @@ from typing import NamedTuple
 from ledger.database import Connection
 from projections.engine import store
 from projections.engine.fold_subjects import fold_subjects
-from projections.engine.generations import outdated
-from projections.engine.groups import rejoin
+from projections.engine.generations import outdated_projections
+from projections.engine.groups import rebuild_groups
 from projections.engine.parked import WAITS_FOR_REBUILD
 from projections.registry import BY_SUBJECT
 
@@ -46,7 +46,7 @@ async def retry(
     Those of projections that another version made go on waiting. Raises RebuildDue if all are another version's.
     """
     tried = still = 0
-    kinds = [one.subject for one in BY_SUBJECT.values() if one.name in await outdated(connection)]
+    kinds = [one.subject for one in BY_SUBJECT.values() if one.name in await outdated_projections(connection)]
     after = ("", "")
     while True:
         asked = (ledger_id, subject_kind, subject, reason, kinds, *after, SUBJECTS_PER_TRY)
@@ -71,7 +71,7 @@ async def refold_subjects(connection: Connection, ledger_id: int, subject_kind: 
     """Fold subjects again from their first fact, with whom they are joined. Call inside a transaction that holds the
     checkpoint."""
     projection = BY_SUBJECT[subject_kind]
-    again = await rejoin(connection, ledger_id, projection, subjects)
+    again = await rebuild_groups(connection, ledger_id, projection, subjects)
     await fold_subjects(connection, ledger_id, projection, (), again)
 
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.database import Connection
-from projections.definition import Key, Projection, State
+from projections.definition import Projection, RowKey, State
 
 FACTS_PER_STATE = 2_000
 STATES_KEPT = 4  # of a subject, each of other FACTS_PER_STATE facts
 STATE_BYTES_MAX = 64 * 1024 * 1024  # a larger one is not kept: to fold it again is slow, but no event must fail for it
-FIRST = Key(datetime.min.replace(tzinfo=UTC), 0, b"", 0)  # before every fact
+FIRST = RowKey(datetime.min.replace(tzinfo=UTC), 0, b"", 0)  # before every fact
 
 CREATE_STATES = """
     CREATE TABLE states (
@@ -30,7 +30,7 @@ CREATE_STATES = """
 INDEX_STATES = (
     "ALTER TABLE states ADD PRIMARY KEY (ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal)",
 )
-COLUMNS = ("ledger_id", "subject_kind", "subject", *Key._fields, "facts", "state")
+COLUMNS = ("ledger_id", "subject_kind", "subject", *RowKey._fields, "facts", "state")
 
 READ_LAST = """
     SELECT asked.subject, last.* FROM unnest($3::text[], $4::timestamptz[], $5::smallint[], $6::bytea[], $7::smallint[])
@@ -56,41 +56,41 @@ REPLACE = """
 """
 
 
-class Stored(NamedTuple):
+class Snapshot(NamedTuple):
     """A state as it is kept: at its last fact, of so many."""
 
-    last: Key
+    last: RowKey
     facts: int
     state: bytes
 
 
-class Written(NamedTuple):
+class SnapshotWrite(NamedTuple):
     """A state to be kept."""
 
     subject_kind: str
     subject: str
-    stored: Stored
+    stored: Snapshot
 
 
-async def read_before(
-    connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, Key]
-) -> dict[str, Stored]:
+async def load_before(
+    connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, RowKey]
+) -> dict[str, Snapshot]:
     """Read the last states of some subjects that stand before a fact of each; those without any are left out."""
     rows = await connection.fetch(READ_LAST, ledger_id, subject_kind, *_by_column(firsts))
-    return {row[0]: Stored(Key(*row[1:5]), row[5], row[6]) for row in map(tuple, rows)}
+    return {row[0]: Snapshot(RowKey(*row[1:5]), row[5], row[6]) for row in map(tuple, rows)}
 
 
-async def forget_from(connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, Key]) -> None:
+async def delete_from(connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, RowKey]) -> None:
     """Take away the states of some subjects that stand at a fact of each or after it."""
     if firsts:
         await connection.execute(FORGET_FROM, ledger_id, subject_kind, *_by_column(firsts))
 
 
-def _by_column(keys: Mapping[str, Key]) -> list[Sequence[Any]]:
-    return [list(keys), *([key[at] for key in keys.values()] for at in range(len(Key._fields)))]
+def _by_column(keys: Mapping[str, RowKey]) -> list[Sequence[Any]]:
+    return [list(keys), *([key[at] for key in keys.values()] for at in range(len(RowKey._fields)))]
 
 
-async def write(connection: Connection, ledger_id: int, written: Iterable[Written]) -> None:
+async def write(connection: Connection, ledger_id: int, written: Iterable[SnapshotWrite]) -> None:
     """Keep some states, in the place of those of about as many facts."""
     kept = [one for one in written if len(one.stored.state) <= STATE_BYTES_MAX]
     if not kept:

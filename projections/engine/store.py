@@ -13,8 +13,8 @@ import asyncpg
 import msgspec
 
 from ledger.database import Connection
-from ledger.facts import Fact, Occurrence, Told, decode, encode, kind_of
-from projections.definition import Key, Projection, State, Table
+from ledger.facts import Fact, Occurrence, RecordedFact, decode, encode, kind_of
+from projections.definition import Projection, RowKey, State, Table
 
 # What PostgreSQL says of values that it cannot hold.
 UNWRITABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
@@ -71,14 +71,14 @@ MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $2 WHERE ledger_id = $1 RET
 FactRow: TypeAlias = tuple[int, str, str, datetime, int, bytes, int, int, bool, str, bytes, str | None]
 
 
-class Noted(NamedTuple):
+class SubjectFlags(NamedTuple):
     """What is noted of a subject that is not as others are."""
 
     untimed: bool  # some fact of it stands where it was recorded
     parked: str | None
 
 
-class Turn(NamedTuple):
+class CheckpointMove(NamedTuple):
     """The transaction that wrote before, and the one that writes now."""
 
     before: str
@@ -97,7 +97,7 @@ async def hold_checkpoint(connection: Connection, ledger_id: int) -> int:
     return position
 
 
-async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new: int) -> Turn | None:
+async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new: int) -> CheckpointMove | None:
     """Move the checkpoint if it still is where we read it; None otherwise: whoever loses this race has written
     nothing."""
     if old == 0:
@@ -105,15 +105,15 @@ async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new:
     before = await connection.fetchval(CLAIM_CHECKPOINT, ledger_id, old)
     if before is None:
         return None
-    return Turn(before, await connection.fetchval(MOVE_CHECKPOINT, ledger_id, new))
+    return CheckpointMove(before, await connection.fetchval(MOVE_CHECKPOINT, ledger_id, new))
 
 
-async def write_facts(connection: Connection, ledger_id: int, told: Iterable[Told]) -> None:
+async def write_facts(connection: Connection, ledger_id: int, told: Iterable[RecordedFact]) -> None:
     """Write facts down."""
     await copy_facts(connection, [fact_row(ledger_id, one) for one in told])
 
 
-def fact_row(ledger_id: int, told: Told) -> FactRow:
+def fact_row(ledger_id: int, told: RecordedFact) -> FactRow:
     """Give a fact as the table has it."""
     fact, (occurred_at, tag, ordinal, position, untimed) = told
     return (
@@ -149,7 +149,7 @@ async def write_orgs(connection: Connection, ledger_id: int, orgs: Iterable[tupl
     await connection.execute(WRITE_ORGS, ledger_id, [source for source, _ in pairs], [org for _, org in pairs])
 
 
-async def delete_facts(connection: Connection, ledger_id: int, told: Iterable[Told]) -> None:
+async def delete_facts(connection: Connection, ledger_id: int, told: Iterable[RecordedFact]) -> None:
     """Take facts away that were written before: those of an event that lost a conflict."""
     keys = [
         (ledger_id, fact.subject_kind, fact.subject, at.occurred_at, fact.rank, at.tag, at.ordinal) for fact, at in told
@@ -159,39 +159,41 @@ async def delete_facts(connection: Connection, ledger_id: int, told: Iterable[To
 
 async def read_facts(
     connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
-) -> AsyncIterator[tuple[str, list[Told]]]:
+) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
     """Read all facts of some subjects of one kind: a subject at a time, its facts in order."""
     async for one in _read_facts(connection, READ_FACTS, ledger_id, subject_kind, subjects):
         yield one
 
 
 async def read_facts_after(
-    connection: Connection, ledger_id: int, subject_kind: str, after: Mapping[str, Key], position: int
-) -> AsyncIterator[tuple[str, list[Told]]]:
+    connection: Connection, ledger_id: int, subject_kind: str, after: Mapping[str, RowKey], position: int
+) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
     """Read the facts of some subjects of one kind that come after a fact of each and were told before a position: a
     subject at a time, in order."""
-    keys = [list(after), *([key[at] for key in after.values()] for at in range(len(Key._fields)))]
+    keys = [list(after), *([key[at] for key in after.values()] for at in range(len(RowKey._fields)))]
     async for one in _read_facts(connection, READ_FACTS_AFTER, ledger_id, subject_kind, *keys, position):
         yield one
 
 
-async def _read_facts(connection: Connection, query: str, *arguments: Any) -> AsyncIterator[tuple[str, list[Told]]]:
-    subject, told = "", list[Told]()
+async def _read_facts(
+    connection: Connection, query: str, *arguments: Any
+) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
+    subject, told = "", list[RecordedFact]()
     async with connection.transaction():
         async for row in connection.cursor(query, *arguments, prefetch=5_000):
             if row[0] != subject:
                 if told:
                     yield subject, told
                 subject, told = row[0], []
-            told.append(told_of(row))
+            told.append(fact_of_row(row))
     if told:
         yield subject, told
 
 
-def told_of(row: Sequence[Any]) -> Told:
+def fact_of_row(row: Sequence[Any]) -> RecordedFact:
     """Read a fact from (subject, kind, body, occurred_at, tag, ordinal, position, untimed)."""
     subject, kind, body, occurred_at, tag, ordinal, position, untimed = row
-    return Told(decoded(kind, body, subject), Occurrence(occurred_at, tag, ordinal, position, untimed))
+    return RecordedFact(decoded(kind, body, subject), Occurrence(occurred_at, tag, ordinal, position, untimed))
 
 
 class Undecodable(Fact, frozen=True, kw_only=True):
@@ -215,21 +217,21 @@ def decoded(kind: str, body: bytes, subject: str = "-") -> Fact:
 
 async def read_noted(
     connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
-) -> dict[str, Noted]:
+) -> dict[str, SubjectFlags]:
     """Read which of some subjects of one kind are parked, or exempt from law 5."""
     rows = await connection.fetch(READ_NOTED, ledger_id, subject_kind, subjects)
-    return {row["subject"]: Noted(row["untimed"], row["parked"]) for row in rows}
+    return {row["subject"]: SubjectFlags(row["untimed"], row["parked"]) for row in rows}
 
 
 Row: TypeAlias = tuple[Any, ...]
 
 
-class Change(NamedTuple):
+class RowChange(NamedTuple):
     """What folding did to one subject. `before` holds its rows until now, {} if there are none; None where all must be
     replaced, whatever they are."""
 
     subject: str
-    last: Key | None
+    last: RowKey | None
     state: State | None  # None: none of its facts is left
     before: Mapping[str, Sequence[Row]] | None
     after: Mapping[str, Sequence[Row]]
@@ -240,13 +242,13 @@ class Change(NamedTuple):
     noted: bool = False  # that it is untimed is noted already
 
 
-def vanished(subject: str) -> Change:
+def change_without_facts(subject: str) -> RowChange:
     """A subject none of whose facts is left."""
-    return Change(subject, None, None, None, {})
+    return RowChange(subject, None, None, None, {})
 
 
 async def write_changes(
-    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[Change]
+    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[RowChange]
 ) -> None:
     """Write the new rows of some subjects of one projection; only rows that differ are touched."""
     replaced = [change.subject for change in changes if change.before is None]
@@ -263,7 +265,7 @@ async def write_changes(
 
 
 async def note_subjects(
-    connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[Change]
+    connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[RowChange]
 ) -> None:
     """Note the subjects that are parked, or exempt from law 5, and are not noted yet."""
     records = [
@@ -284,7 +286,7 @@ async def copy_rows(connection: Connection, ledger_id: int, table: Table, rows: 
         )
 
 
-def _difference(table: Table, changes: Sequence[Change]) -> tuple[list[Row], list[tuple[str, Row]]]:
+def _difference(table: Table, changes: Sequence[RowChange]) -> tuple[list[Row], list[tuple[str, Row]]]:
     """Compare rows before and after by key: the keys to delete, and the rows to write."""
     gone: list[Row] = []
     new: list[tuple[str, Row]] = []

@@ -24,8 +24,8 @@ from ledger.failures import failure
 from ledger.store.read import tail
 from ledger.store.registry import Ledger, all_ledgers
 from projections.engine import advance, generations, promotion, store
-from projections.engine.binary_codecs import hasten
-from projections.engine.cache import Memory
+from projections.engine.binary_codecs import register_binary_codecs
+from projections.engine.cache import SubjectCache
 from projections.engine.conflict_policies import follow_policies
 from projections.engine.generations import KEPT, Generation
 from projections.engine.retry import resume
@@ -59,7 +59,7 @@ class Pause(NamedTuple):
 
 
 @contextlib.contextmanager
-def seldom_collecting() -> Iterator[None]:
+def reduced_gc() -> Iterator[None]:
     """Let Python look for garbage but seldom: facts and rows come by the thousands and go without being collected, and
     to look through all that is remembered each time costs as much again as the folding."""
     before = gc.get_threshold()
@@ -79,7 +79,7 @@ class Projector:
         self._moved: dict[int, asyncio.Condition] = defaultdict(asyncio.Condition)
         self._positions: dict[tuple[int, int], int] = defaultdict(int)  # by generation and ledger
         self._connections: dict[int, asyncpg.Connection[asyncpg.Record]] = {}
-        self._memories: dict[int, Memory] = defaultdict(Memory)  # what each of those has folded
+        self._memories: dict[int, SubjectCache] = defaultdict(SubjectCache)  # what each of those has folded
         self._resting: dict[int, float] = {}  # until when a generation that could not be advanced is left alone
         self._cared_at = 0.0
         self._projects = False  # who only watches writes nothing
@@ -197,7 +197,7 @@ class Projector:
         batches, batches_max = 0, BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
         try:
             async with contextlib.aclosing(
-                advance.follow(connection, ledger_id, self._memories[generation.generation])
+                advance.advance_until_current(connection, ledger_id, self._memories[generation.generation])
             ) as positions:
                 async for position in positions:
                     await self._tell(*key, position)
@@ -259,8 +259,8 @@ class Projector:
             if await enter_generation(connection, number) is None:
                 await self._leave(number)
                 return None
-            await advance.bound_pauses(connection)
-            await hasten(connection)
+            await advance.set_idle_in_transaction_timeout(connection)
+            await register_binary_codecs(connection)
             if self._projects:
                 await self._care_for(number, connection, await all_ledgers(connection))
         return self._connections[number]
@@ -293,11 +293,11 @@ class Projector:
 
 async def catch_up(connection: Connection, ledger_id: int) -> int:
     """Advance one ledger until its rows reflect all of it; give the position. Raises RebuildDue."""
-    await hasten(connection)
-    memory = Memory()
-    with seldom_collecting():
+    await register_binary_codecs(connection)
+    memory = SubjectCache()
+    with reduced_gc():
         while (position := await store.checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
-            async for _ in advance.follow(connection, ledger_id, memory):
+            async for _ in advance.advance_until_current(connection, ledger_id, memory):
                 pass
     await follow_policies(connection, ledger_id)
     return position

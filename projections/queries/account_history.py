@@ -17,7 +17,7 @@ from projections.accounts import ACCOUNTS
 from projections.engine.groups import components, groups_of
 from projections.programme_terms import programme_of
 from projections.queries.as_of import AsOf, Known, fold_known, known_of
-from projections.queries.policies_as_of import settled_otherwise
+from projections.queries.policies_as_of import resolve_as_of
 
 ROWS_PER_FETCH = 500  # others on the event loop have their turn between two
 HOLDERS_PER_FOLD = 100
@@ -55,7 +55,7 @@ TERMS_SINCE = """
 """
 
 
-class Line(NamedTuple):
+class HistoryLine(NamedTuple):
     """What the books need of one line of a statement."""
 
     account_id: str
@@ -69,7 +69,7 @@ class Line(NamedTuple):
     reference: str | None
 
 
-class Lot(NamedTuple):
+class LotHistory(NamedTuple):
     """What the books need of one lot."""
 
     account_id: str
@@ -79,7 +79,7 @@ class Lot(NamedTuple):
     remaining: Decimal
 
 
-class Account(NamedTuple):
+class AccountHistory(NamedTuple):
     """What the books need of one account: its classes as its row shows them, after its last fact."""
 
     account_id: str
@@ -111,12 +111,12 @@ class Account(NamedTuple):
         return programme_of(self.account_id, self.programme)
 
 
-class Book(NamedTuple):
+class HolderHistory(NamedTuple):
     """The accounts of one holder and of those joined with it, their lots, and all lines; an account's are in order."""
 
-    accounts: Mapping[str, Account]
-    lots: Mapping[str, Lot]
-    lines: Sequence[Line]
+    accounts: Mapping[str, AccountHistory]
+    lots: Mapping[str, LotHistory]
+    lines: Sequence[HistoryLine]
 
 
 @asynccontextmanager
@@ -126,11 +126,11 @@ async def snapshot(connection: Connection) -> AsyncIterator[None]:
         yield
 
 
-async def books(connection: Connection, ledger_id: int, position: int | None) -> AsyncIterator[Book]:
+async def histories(connection: Connection, ledger_id: int, position: int | None) -> AsyncIterator[HolderHistory]:
     """Give the book of every holder, as known at a position, or of all that was told. Call inside a snapshot."""
     again: list[str] = []
     async for one in _sifted(connection, ledger_id, position):
-        if isinstance(one, Book):
+        if isinstance(one, HolderHistory):
             yield one
             continue
         again += one
@@ -142,15 +142,17 @@ async def books(connection: Connection, ledger_id: int, position: int | None) ->
         yield book
 
 
-async def told_of_since(connection: Connection, ledger_id: int, position: int) -> AsyncIterator[Sequence[str]]:
+async def changed_since(connection: Connection, ledger_id: int, position: int) -> AsyncIterator[Sequence[str]]:
     """Give the holders whose books are no longer what was known at a position, those joined then or now together. Call
     inside a snapshot."""
     async for one in _sifted(connection, ledger_id, position):
-        if not isinstance(one, Book):
+        if not isinstance(one, HolderHistory):
             yield one
 
 
-async def _sifted(connection: Connection, ledger_id: int, position: int | None) -> AsyncIterator[Book | Sequence[str]]:
+async def _sifted(
+    connection: Connection, ledger_id: int, position: int | None
+) -> AsyncIterator[HolderHistory | Sequence[str]]:
     """Give every book that stands as it was known at a position, and the holders of every one that does not."""
     changed = _Changed((), frozenset(), frozenset())
     if position is not None:
@@ -215,7 +217,7 @@ async def _settled_otherwise(
     connection: Connection, ledger_id: int, position: int, besides: Sequence[str]
 ) -> Sequence[str]:
     """Give the holders of whom something was known otherwise by the policies of then, besides some."""
-    otherwise = await settled_otherwise(connection, ledger_id, position)
+    otherwise = await resolve_as_of(connection, ledger_id, position)
     if not otherwise.gone and not otherwise.back:
         return []
     rows = await connection.fetch(HOLDERS_OF, ledger_id, sorted(otherwise.gone))
@@ -229,7 +231,12 @@ async def _members(connection: Connection, ledger_id: int, root: str) -> Sequenc
 
 
 async def _is_told_since(
-    connection: Connection, ledger_id: int, book: Book, members: Sequence[str], changed: _Changed, position: int
+    connection: Connection,
+    ledger_id: int,
+    book: HolderHistory,
+    members: Sequence[str],
+    changed: _Changed,
+    position: int,
 ) -> bool:
     """Say whether anything beyond a position has a part in a book. Each fact writes a line with its position; only a
     merge of a holder without an account does not, so joined holders' facts are looked at."""
@@ -243,7 +250,7 @@ async def _is_told_since(
 
 async def books_of(
     connection: Connection, ledger_id: int, holders: Sequence[str], position: int | None
-) -> AsyncIterator[Book]:
+) -> AsyncIterator[HolderHistory]:
     """Fold some holders, and all they were joined with then, from what was known at a position. Holders who were joined
     must be given in one call, or none but one of them."""
     if not holders:
@@ -253,20 +260,24 @@ async def books_of(
         await asyncio.sleep(0)
 
 
-def folded(known: Known) -> Book:
+def folded(known: Known) -> HolderHistory:
     """Fold one holder's facts into a book."""
     rows = fold_known(ACCOUNTS, known).rows
-    accounts = [Account(*(getattr(row, name) for name in Account._fields)) for row in rows["accounts"]]
-    lots = [Lot(*(getattr(row, name) for name in Lot._fields)) for row in rows["lots"]]
-    return _book(accounts, lots, [Line(*(getattr(line, name) for name in Line._fields)) for line in rows["statement"]])
+    accounts = [AccountHistory(*(getattr(row, name) for name in AccountHistory._fields)) for row in rows["accounts"]]
+    lots = [LotHistory(*(getattr(row, name) for name in LotHistory._fields)) for row in rows["lots"]]
+    return _book(
+        accounts,
+        lots,
+        [HistoryLine(*(getattr(line, name) for name in HistoryLine._fields)) for line in rows["statement"]],
+    )
 
 
-def _book(accounts: Sequence[Account], lots: Sequence[Lot], lines: list[Line]) -> Book:
+def _book(accounts: Sequence[AccountHistory], lots: Sequence[LotHistory], lines: list[HistoryLine]) -> HolderHistory:
     lines.sort(key=lambda line: (line.account_id, line.line))
-    return Book({one.account_id: one for one in accounts}, {lot.lot_id: lot for lot in lots}, lines)
+    return HolderHistory({one.account_id: one for one in accounts}, {lot.lot_id: lot for lot in lots}, lines)
 
 
-async def _stored(connection: Connection, ledger_id: int) -> AsyncIterator[tuple[str, Book]]:
+async def _stored(connection: Connection, ledger_id: int) -> AsyncIterator[tuple[str, HolderHistory]]:
     """Read accounts, lots and lines side by side, all in the order of their subjects."""
     accounts = _Rows(await connection.cursor(ACCOUNT_ROWS, ledger_id))
     lots = _Rows(await connection.cursor(LOT_ROWS, ledger_id))
@@ -275,9 +286,9 @@ async def _stored(connection: Connection, ledger_id: int) -> AsyncIterator[tuple
         yield (
             subject,
             _book(
-                [Account(*row) for row in await accounts.of(subject)],
-                [Lot(*row) for row in await lots.of(subject)],
-                [Line(*row) for row in await lines.of(subject)],
+                [AccountHistory(*row) for row in await accounts.of(subject)],
+                [LotHistory(*row) for row in await lots.of(subject)],
+                [HistoryLine(*row) for row in await lines.of(subject)],
             ),
         )
 
@@ -307,7 +318,7 @@ class _Rows:
         return found
 
 
-def lapse(book: Book, until: datetime) -> list[Line]:
+def lapses_until(book: HolderHistory, until: datetime) -> list[HistoryLine]:
     """Give a line for each lot that has lapsed by a time since its account's last fact: no event tells of them."""
     balances = {account.account_id: account.available for account in book.accounts.values()}
     due = [
@@ -321,5 +332,7 @@ def lapse(book: Book, until: datetime) -> list[Line]:
     for lapses_at, (account_id, lot_id, _, _, points) in sorted(due, key=lambda one: (one[0], one[1].lot_id)):
         balances[account_id] -= points
         postings = f'[["available","lapsed","{plain(points)}","{lot_id}"]]'
-        lapses.append(Line(account_id, 0, lapses_at, "Lapsed", -points, balances[account_id], postings, None, None))
+        lapses.append(
+            HistoryLine(account_id, 0, lapses_at, "Lapsed", -points, balances[account_id], postings, None, None)
+        )
     return lapses

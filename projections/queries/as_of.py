@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ledger.database import Connection
-from ledger.facts import Told
-from projections.definition import Folded, Projection, fold_soundly, key_of
+from ledger.facts import RecordedFact
+from projections.definition import FoldedState, Projection, fold_soundly, key_of
 from projections.engine import store
 from projections.engine.groups import alike_pairs, components, pair_of, stars
 from projections.programme_terms import NO_TERMS, Terms
 from projections.programmes import read_terms
-from projections.queries.policies_as_of import settled_otherwise
+from projections.queries.policies_as_of import resolve_as_of
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)
 EVERYTHING = 2**62  # a position that no ledger reaches
@@ -67,7 +67,7 @@ class Known(NamedTuple):
     """What was known of one subject, and of those joined with it: all their facts, in order."""
 
     root: str  # the smallest of the joined subjects
-    told: Sequence[Told]
+    told: Sequence[RecordedFact]
     terms: Terms = NO_TERMS  # of programmes, as they were known
 
 
@@ -88,15 +88,15 @@ async def position_at(connection: Connection, ledger_id: int, time: datetime) ->
 
 async def facts_known(
     connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str], as_of: AsOf
-) -> dict[str, list[Told]]:
+) -> dict[str, list[RecordedFact]]:
     """Read what was known of some subjects, each alone and unsorted; those of whom nothing was are left out."""
     at = ALWAYS if as_of.at is None else as_of.at
     upto = EVERYTHING if as_of.position is None else as_of.position
-    found: dict[str, list[Told]] = defaultdict(list)
-    otherwise = await settled_otherwise(connection, ledger_id, as_of.position)
+    found: dict[str, list[RecordedFact]] = defaultdict(list)
+    otherwise = await resolve_as_of(connection, ledger_id, as_of.position)
     for row in await connection.fetch(KNOWN, ledger_id, projection.subject, subjects, at, upto):
         if row["position"] not in otherwise.gone:
-            found[row[0]].append(store.told_of(row))
+            found[row[0]].append(store.fact_of_row(row))
     for one in otherwise.back:
         fact = one.fact
         if fact.subject_kind == projection.subject and fact.subject in subjects and one.occurrence.occurred_at <= at:
@@ -127,21 +127,21 @@ async def terms_known(connection: Connection, ledger_id: int, projection: Projec
     return await read_terms(connection, ledger_id, EVERYTHING if position is None else position)
 
 
-def grouped(projection: Projection, found: Mapping[str, Iterable[Told]], terms: Terms) -> list[Known]:
+def grouped(projection: Projection, found: Mapping[str, Iterable[RecordedFact]], terms: Terms) -> list[Known]:
     """Bring facts by subject together by the joins among them, each group's in the order of the fold."""
     if projection.alike is not None:
         groups = stars(alike_pairs(projection, (one.fact for told in found.values() for one in told)))
     else:
         groups = components(pair for told in found.values() for one in told if (pair := pair_of(projection, one.fact)))
     joined = {member: root for root, members in groups.items() for member in members}
-    by_root: dict[str, list[Told]] = defaultdict(list)
+    by_root: dict[str, list[RecordedFact]] = defaultdict(list)
     for subject, told in found.items():
         by_root[joined.get(subject, subject)] += told
     return [Known(root, sorted(told, key=key_of), terms) for root, told in sorted(by_root.items())]
 
 
 async def _further(
-    connection: Connection, ledger_id: int, projection: Projection, found: Mapping[str, Iterable[Told]]
+    connection: Connection, ledger_id: int, projection: Projection, found: Mapping[str, Iterable[RecordedFact]]
 ) -> set[str]:
     """Name the subjects that may be one with those of some facts, told of until then or later."""
     if projection.alike is None:
@@ -156,10 +156,10 @@ async def _further(
     return {row["subject"] for row in rows}
 
 
-def _joined_to(projection: Projection, found: Mapping[str, Iterable[Told]]) -> set[str]:
+def _joined_to(projection: Projection, found: Mapping[str, Iterable[RecordedFact]]) -> set[str]:
     return {subject for told in found.values() for one in told for subject in pair_of(projection, one.fact)}
 
 
-def fold_known(projection: Projection, known: Known) -> Folded:
+def fold_known(projection: Projection, known: Known) -> FoldedState:
     """Fold what was known, up to a fact that cannot be folded."""
     return fold_soundly(projection, known.root, known.told, known.terms)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.errors import Unfoldable
-from ledger.facts import Fact, Told
+from ledger.facts import Fact, RecordedFact
 from ledger.failures import failure
 from projections.accounts.lots import ZERO, Posting
 from projections.accounts.state import Wallet
@@ -26,7 +26,7 @@ from projections.queries.fact_sentences import EARLIER_REPORT, SENTENCES, UNPLAC
 SPENDABLE = "available"
 
 
-class Applied(NamedTuple):
+class ExplainStep(NamedTuple):
     """The rule that a fact was folded by: its public name, and what it does, in a sentence for a support agent."""
 
     name: str
@@ -44,8 +44,8 @@ class LineStep(NamedTuple):
     """One line of an account's statement, the fact that it comes from, if any, and the lots it touched."""
 
     line: Line
-    told: Told | None
-    rule: Applied
+    told: RecordedFact | None
+    rule: ExplainStep
     postings: Sequence[Posting]
     lots: Sequence[LotTouched]
 
@@ -53,22 +53,22 @@ class LineStep(NamedTuple):
 class RowStep(NamedTuple):
     """One fact about a subject, and its row afterwards, with the columns that changed and what they were before."""
 
-    told: Told
-    rule: Applied
+    told: RecordedFact
+    rule: ExplainStep
     row: Mapping[str, Any]
     before: Mapping[str, Any]
 
 
-class Stuck(NamedTuple):
+class UnfoldableStep(NamedTuple):
     """The fact that could not be folded, and why: all before it were."""
 
-    told: Told
+    told: RecordedFact
     reason: str
 
 
-def rule_of(projection: Projection, fact: Fact) -> Applied:
+def rule_of(projection: Projection, fact: Fact) -> ExplainStep:
     """Name the rule for a fact by subject and kind, such as "account.redeemed", and say what it does."""
-    return Applied(name_of_rule(projection, type(fact)), SENTENCES[type(fact)])
+    return ExplainStep(name_of_rule(projection, type(fact)), SENTENCES[type(fact)])
 
 
 def name_of_rule(projection: Projection, kind: type[Fact]) -> str:
@@ -77,25 +77,25 @@ def name_of_rule(projection: Projection, kind: type[Fact]) -> str:
     return f"{projection.subject}.{words.lstrip('_')}"
 
 
-def account_steps(known: Known, account_id: str) -> Iterator[LineStep | Stuck]:
+def account_steps(known: Known, account_id: str) -> Iterator[LineStep | UnfoldableStep]:
     """Give the lines of one account as they come of the facts of its holder, and of those merged with it."""
     wallet: Wallet = ACCOUNTS.start()  # type: ignore[assignment]
     for told in known.told:
         try:
             fold(ACCOUNTS, [told], wallet, known.terms)
         except Unfoldable as stuck:
-            yield Stuck(told, str(stuck))
+            yield UnfoldableStep(told, str(stuck))
             return
         try:
             steps = _steps_of(wallet, told, account_id)
         except Exception as error:  # a fault of ours in showing it: told here, and no other account is touched
-            yield Stuck(told, failure(error))
+            yield UnfoldableStep(told, failure(error))
             return
         yield from steps
         wallet.lines.clear()
 
 
-def _steps_of(wallet: Wallet, told: Told, account_id: str) -> list[LineStep]:
+def _steps_of(wallet: Wallet, told: RecordedFact, account_id: str) -> list[LineStep]:
     """Give the steps of one fact. Lots are read after the last; of the steps before, what came later is taken off."""
     steps = [_line_step(wallet, line, told) for line in wallet.lines if line.account_id == account_id]
     for number, step in enumerate(steps[:-1]):
@@ -131,14 +131,14 @@ COUNTED_IN = {
 }
 
 
-def _line_step(wallet: Wallet, line: Line, told: Told) -> LineStep:
+def _line_step(wallet: Wallet, line: Line, told: RecordedFact) -> LineStep:
     postings = _POSTINGS.decode(line.postings)
     says = WITHOUT_FACT.get(line.kind)
-    rule = Applied(f"account.{line.kind.lower()}", says) if says else rule_of(ACCOUNTS, told.fact)
+    rule = ExplainStep(f"account.{line.kind.lower()}", says) if says else rule_of(ACCOUNTS, told.fact)
     if line.counted_position is not None:
-        rule = Applied("account.earlier_report", f"{EARLIER_REPORT} {line.counted_position}.")
+        rule = ExplainStep("account.earlier_report", f"{EARLIER_REPORT} {line.counted_position}.")
     elif line.kind == "RedemptionReversed" and line.untied is not None and not postings:
-        rule = Applied(rule.name, UNPLACED)
+        rule = ExplainStep(rule.name, UNPLACED)
     changes: dict[str, Decimal] = {}
     for posting in postings:
         if posting.lot_id is not None:
@@ -163,7 +163,7 @@ def _lot_rows(wallet: Wallet, lot_id: str) -> Iterator[Mapping[str, Any]]:
             return
 
 
-def row_steps(projection: Projection, known: Known) -> Iterator[RowStep | Stuck]:
+def row_steps(projection: Projection, known: Known) -> Iterator[RowStep | UnfoldableStep]:
     """Give the row of a subject after each of its facts."""
     state = projection.start()
     columns = projection.tables[0].columns
@@ -173,7 +173,7 @@ def row_steps(projection: Projection, known: Known) -> Iterator[RowStep | Stuck]
             fold(projection, [told], state, known.terms)
             rows = rows_of(projection, known.root, state, [told])[projection.tables[0].name]
         except Unfoldable as stuck:
-            yield Stuck(told, str(stuck))
+            yield UnfoldableStep(told, str(stuck))
             return
         row = dict(zip(columns, rows[0], strict=True)) if rows else {}
         changed = {column: before.get(column) for column in row if row[column] != before.get(column)}

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ledger.database import Connection
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import Event, interpret
 from ledger.store.read import acts_after, twins_of_kind
@@ -18,22 +18,22 @@ from projections.engine.conflicts import (
     POLICY_SET,
     Policies,
     policies_of_generation,
-    policy_said,
-    winners,
+    read_policy,
+    select_by_policy,
 )
 
 
-class Otherwise(NamedTuple):
+class PolicyDifference(NamedTuple):
     """What the rows would show as of a position and must not (`gone`), and what they must instead (`back`)."""
 
     gone: frozenset[int] = frozenset()  # positions of events
-    back: Sequence[Told] = ()
+    back: Sequence[RecordedFact] = ()
 
 
-NOT_OTHERWISE = Otherwise()
+NOT_OTHERWISE = PolicyDifference()
 
 
-async def settled_otherwise(connection: Connection, ledger_id: int, position: int | None) -> Otherwise:
+async def resolve_as_of(connection: Connection, ledger_id: int, position: int | None) -> PolicyDifference:
     """Give what was settled otherwise as known at a position than by the policies of the connection's generation."""
     if position is None:
         return NOT_OTHERWISE
@@ -43,23 +43,23 @@ async def settled_otherwise(connection: Connection, ledger_id: int, position: in
     now = await policies_of_generation(connection, ledger_id)
     then: dict[tuple[str, str], str] = {}
     for act in changes:
-        said = policy_said(act)
+        said = read_policy(act)
         if said is not None:
             then.setdefault((said.vendor, said.events), said.before)
     gone: set[int] = set()
-    back: list[Told] = []
+    back: list[RecordedFact] = []
     for of, policy in then.items():
         if policy != now.get(of, DEFAULT_POLICY):
             events = await twins_of_kind(connection, ledger_id, *of, position)
             for _, same in groupby(events, lambda event: event.event_key[:KEY_BYTES]):
                 _compare(list(same), now, {of: policy}, gone, back)
-    return Otherwise(frozenset(gone), back)
+    return PolicyDifference(frozenset(gone), back)
 
 
-def _compare(events: Sequence[Event], now: Policies, then: Policies, gone: set[int], back: list[Told]) -> None:
+def _compare(events: Sequence[Event], now: Policies, then: Policies, gone: set[int], back: list[RecordedFact]) -> None:
     """Compare whom both policies choose among the events of one key that were told until then."""
-    chosen_now = {event.position: event for event in winners(events, now)}
-    chosen_then = {event.position: event for event in winners(events, then)}
+    chosen_now = {event.position: event for event in select_by_policy(events, now)}
+    chosen_then = {event.position: event for event in select_by_policy(events, then)}
     gone.update(chosen_now.keys() - chosen_then.keys())
     for position in sorted(chosen_then.keys() - chosen_now.keys()):
         back.extend(interpret(chosen_then[position]).told)

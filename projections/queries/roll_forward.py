@@ -19,7 +19,7 @@ import msgspec
 
 from projections.accounts.lots import OF_PROMISES, ZERO, Posting
 from projections.programme_terms import Terms, Worth
-from projections.queries.account_history import Account, Book, lapse
+from projections.queries.account_history import AccountHistory, HolderHistory, lapses_until
 
 OUTSTANDING = ("available", "debt")
 # The movement that the class on the other side of a posting means, and whether it is shown as what was taken away.
@@ -48,7 +48,7 @@ LINES_PER_STEP = 100
 BEFORE = date.min  # stands for all days before the first that is asked for
 
 
-class Ask(NamedTuple):
+class RollForwardQuery(NamedTuple):
     """Which days, both of them in; whether by month; which programme (source:org:programme), unit and vintage, None for
     all."""
 
@@ -66,7 +66,7 @@ class Ask(NamedTuple):
         return max(self.first, day.replace(day=1)) if self.monthly else day
 
 
-class Key(NamedTuple):
+class RollForwardKey(NamedTuple):
     """What a row of the roll-forward is about."""
 
     programme: str
@@ -75,7 +75,7 @@ class Key(NamedTuple):
     vintage: date | None
 
     @property
-    def without_vintage(self) -> "Key":
+    def without_vintage(self) -> "RollForwardKey":
         return self._replace(vintage=None)
 
 
@@ -84,7 +84,7 @@ class Row(NamedTuple):
     prior_period - redeemed - lapsed - reversed - transfers_out - held = closing. `states` are those at the end of the
     period, `worth` is what a point is worth then."""
 
-    key: Key
+    key: RollForwardKey
     last_day: date
     opening: Decimal
     movements: dict[str, Decimal]
@@ -93,7 +93,7 @@ class Row(NamedTuple):
     worth: Worth | None = None
 
 
-class Tie(NamedTuple):
+class TieOut(NamedTuple):
     """The roll-forward's closing of a programme and unit beside the sum of its accounts' balances."""
 
     programme: str
@@ -106,7 +106,7 @@ class Tie(NamedTuple):
         return self.closing - self.accounts
 
 
-class Sums:
+class MovementSums:
     """What moved in one period of one vintage, and how the states changed."""
 
     __slots__ = ("moved", "states")
@@ -123,21 +123,21 @@ Closings = Mapping[date | None, Decimal]  # what stands at the end, by vintage
 class RollForward:
     """Adds up books. What it remembers grows with days, vintages and programmes, not with accounts."""
 
-    def __init__(self, ask: Ask, terms: Terms) -> None:
+    def __init__(self, ask: RollForwardQuery, terms: Terms) -> None:
         self._ask = ask
         self._terms = terms
-        self._sums: dict[Kind, dict[date, dict[date | None, Sums]]] = {}
+        self._sums: dict[Kind, dict[date, dict[date | None, MovementSums]]] = {}
         self._balances: dict[Kind, Decimal] = defaultdict(Decimal)
 
-    def add(self, book: Book) -> None:
+    def add(self, book: HolderHistory) -> None:
         """Add one holder's book, and let the time pass until the last day is over."""
         for _ in self.adding(book):
             pass
 
-    def adding(self, book: Book) -> Iterator[None]:
+    def adding(self, book: HolderHistory) -> Iterator[None]:
         """Add one holder's book in steps of a bounded number of lines."""
         ends = {id_: self._end(account) for id_, account in book.accounts.items() if self._asked(account)}
-        lapses = lapse(book, max(ends.values())) if ends else []
+        lapses = lapses_until(book, max(ends.values())) if ends else []
         balances: dict[str, Decimal] = {}
         for n, line in enumerate(chain(book.lines, lapses), 1):
             if n % LINES_PER_STEP == 0:
@@ -151,16 +151,16 @@ class RollForward:
             for source, target, points, lot_id in decode_postings(line.postings):
                 lot = book.lots.get(lot_id or "")
                 vintage = self._day(programme, lot.earned_at).replace(day=1) if lot is not None else None
-                self._post(Key(programme, account.unit, period, vintage), source, target, points)
+                self._post(RollForwardKey(programme, account.unit, period, vintage), source, target, points)
         for account_id, balance in balances.items():
             account = book.accounts[account_id]
             self._balances[account.programme_ref, account.unit] += balance
 
-    def _asked(self, account: Account) -> bool:
+    def _asked(self, account: AccountHistory) -> bool:
         programme, unit = self._ask.programme, self._ask.unit
         return (programme is None or account.programme_ref == programme) and (unit is None or account.unit == unit)
 
-    def _end(self, account: Account) -> datetime:
+    def _end(self, account: AccountHistory) -> datetime:
         """Give the last instant of the last day in the account's programme."""
         noon = datetime(self._ask.last.year, self._ask.last.month, self._ask.last.day, 12, tzinfo=UTC)
         return last_instant(self._ask.last, self._terms.zone(account.programme_ref, noon))
@@ -168,7 +168,7 @@ class RollForward:
     def _day(self, programme: str, time: datetime) -> date:
         return day_in(time, self._terms.zone(programme, time))
 
-    def _post(self, key: Key, source: str, target: str, points: Decimal) -> None:
+    def _post(self, key: RollForwardKey, source: str, target: str, points: Decimal) -> None:
         for name, change in ((source, -points), (target, points)):
             if name in STATES:
                 _add(self._of(key if name == "available" else key._replace(vintage=None)).states, name, change)
@@ -186,9 +186,9 @@ class RollForward:
         if not gives:
             _add(self._of(key).moved, MOVEMENTS[target][0], -points)
 
-    def _of(self, key: Key) -> Sums:
+    def _of(self, key: RollForwardKey) -> MovementSums:
         periods = self._sums.setdefault((key.programme, key.unit), {})
-        return periods.setdefault(key.period, {}).setdefault(key.vintage, Sums())
+        return periods.setdefault(key.period, {}).setdefault(key.vintage, MovementSums())
 
     def kinds(self) -> list[Kind]:
         """List the programmes and units in which something moved or stood, in order."""
@@ -235,7 +235,7 @@ class RollForward:
         kind: Kind,
         period: date,
         last_day: date,
-        moved: Mapping[date | None, Sums],
+        moved: Mapping[date | None, MovementSums],
         openings: Mapping[date | None, Decimal],
         states: Mapping[date | None, Mapping[str, Decimal]],
         prior: Mapping[date | None, Decimal],
@@ -247,7 +247,7 @@ class RollForward:
         for vintage in sorted(standing.union(moved, prior), key=lambda one: (one is None, one or BEFORE)):
             if self._ask.vintage is not None and vintage != self._ask.vintage:
                 continue
-            sums = moved.get(vintage) or Sums()
+            sums = moved.get(vintage) or MovementSums()
             movements = {name: sums.moved.get(name, ZERO) for name in NAMES}
             opening = openings.get(vintage, ZERO)
             closing = opening + sum(movements.values(), ZERO)
@@ -258,7 +258,7 @@ class RollForward:
             if opening or closing or any(movements.values()) or any(now.values()):
                 shown = {name: -points if name in TAKEN else points for name, points in movements.items()}
                 now["debt"] = -now["debt"]
-                yield Row(Key(*kind, period, vintage), last_day, opening, shown, closing, now, worth)
+                yield Row(RollForwardKey(*kind, period, vintage), last_day, opening, shown, closing, now, worth)
 
     def _periods(self) -> list[tuple[date, date]]:
         """Give the first and last day of each period, in order."""
@@ -268,11 +268,11 @@ class RollForward:
             last_days[self._ask.period(day)] = day
         return list(last_days.items())
 
-    def ties(self) -> list[Tie]:
+    def ties(self) -> list[TieOut]:
         """Compare the closing of each programme and unit with the sum of its accounts' balances."""
         closings = {kind: sum(self.closings(kind).values(), ZERO) for kind in self._sums}
         both = sorted(closings.keys() | self._balances.keys())
-        return [Tie(*of, closings.get(of, ZERO), self._balances.get(of, ZERO)) for of in both]
+        return [TieOut(*of, closings.get(of, ZERO), self._balances.get(of, ZERO)) for of in both]
 
 
 def _add(sums: dict[str, Decimal], name: str, points: Decimal) -> None:
@@ -284,7 +284,7 @@ def _carry_on(
     openings: dict[date | None, Decimal],
     states: dict[date | None, dict[str, Decimal]],
     vintage: date | None,
-    sums: Sums,
+    sums: MovementSums,
 ) -> None:
     """Take what moved in a period into the openings and states of the next, which this changes."""
     openings[vintage] += sum(sums.moved.values(), ZERO)
@@ -294,7 +294,7 @@ def _carry_on(
 
 def totals(rows: Iterable[Row]) -> list[Row]:
     """Add up the vintages of each programme, unit and period."""
-    found: dict[Key, Row] = {}
+    found: dict[RollForwardKey, Row] = {}
     for row in rows:
         key = row.key._replace(vintage=None)
         so_far = found.get(key)
@@ -314,7 +314,7 @@ def _sum(one: Row, other: Row) -> Row:
     )
 
 
-def order_of(key: Key) -> tuple[str, str, date, bool, date]:
+def order_of(key: RollForwardKey) -> tuple[str, str, date, bool, date]:
     """Return the place of a key in the order of the rows; no vintage comes last."""
     return (key.programme, key.unit, key.period, key.vintage is None, key.vintage or BEFORE)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from projections.accounts.lots import OF_PROMISES, ZERO
 from projections.accounts.tables import PROMISES_CLASSES
-from projections.queries.account_history import Account, Book, lapse
+from projections.queries.account_history import AccountHistory, HolderHistory, lapses_until
 from projections.queries.roll_forward import LINES_PER_STEP, decode_postings
 
 # Classes that give points stand below zero here, and above zero in an account's row: so all classes sum to zero.
@@ -41,16 +41,16 @@ class TrialBalance:
         self.accounts = 0
         self.differing: list[str] = []  # accounts whose postings do not come to what their rows show
 
-    def add(self, book: Book) -> None:
+    def add(self, book: HolderHistory) -> None:
         """Add one holder's book."""
         for _ in self.adding(book):
             pass
 
-    def adding(self, book: Book) -> Iterator[None]:
+    def adding(self, book: HolderHistory) -> Iterator[None]:
         """Add one holder's book in steps of a bounded number of lines."""
         posted: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         later = {line.account_id for line in book.lines if line.occurred_at > self._at}
-        lapses = lapse(book, self._at)
+        lapses = lapses_until(book, self._at)
         lapsed: dict[str, Decimal] = defaultdict(Decimal)
         for line in lapses:
             lapsed[line.account_id] -= line.points
@@ -76,7 +76,7 @@ class TrialBalance:
         return [Sums(*of, dict(sorted(classes.items()))) for of, classes in sorted(self._sums.items())]
 
 
-def _agree(account: Account, posted: Mapping[str, Decimal], lapsed: Decimal) -> bool:
+def _agree(account: AccountHistory, posted: Mapping[str, Decimal], lapsed: Decimal) -> bool:
     """Say whether postings come to what an account's row shows, and what has lapsed since its last fact."""
     shown = {name: getattr(account, name) for name in OTHERS} | {name: -getattr(account, name) for name in GIVING}
     shown["available"] = account.available + account.debt - lapsed

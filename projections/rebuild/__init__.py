@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from ledger.database import Connection, connect
 from ledger.errors import NotPromoted, RebuildDue, RebuildRuns
 from projections.engine import generations, promotion
-from projections.engine.generations import FILLING, LOCK_GENERATIONS, Generation, is_frozen
+from projections.engine.generations import FILLING, LOCK_GENERATIONS, Generation, is_incompatible
 from projections.rebuild.compare_rows import Comparison, compare
-from projections.rebuild.copy_unselected import take_over_the_rest
-from projections.rebuild.pipeline import Filled, Progress, Source, fill, may_go_on, quiet
-from projections.rebuild.scope import EVERYTHING, Scope
+from projections.rebuild.copy_unselected import copy_unselected
+from projections.rebuild.pipeline import FillResult, Progress, Source, can_resume, fill, no_progress
+from projections.rebuild.scope import EVERYTHING, RebuildScope
 
 TAKE_FILLING = "SELECT pg_try_advisory_lock($1, $2)"
 LEAVE_FILLING = "SELECT pg_advisory_unlock($1, $2)"
@@ -50,12 +50,12 @@ async def rebuild(
     dsn: str,
     *,
     source: Source = "ledger",
-    scope: Scope = EVERYTHING,
+    scope: RebuildScope = EVERYTHING,
     workers: int | None = None,
     expect: Sequence[str] = (),
     force: bool = False,
     to_promote: bool = True,
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
     begun: Begun = no_one,
 ) -> Report:
     """Make rows again, and facts too with `source="ledger"`, compare them, and let readers see them unless they differ
@@ -87,11 +87,11 @@ async def build(
     dsn: str,
     *,
     source: Source = "ledger",
-    scope: Scope = EVERYTHING,
+    scope: RebuildScope = EVERYTHING,
     workers: int | None = None,
-    progress: Progress = quiet,
+    progress: Progress = no_progress,
     begun: Begun = no_one,
-) -> tuple[Generation, Filled]:
+) -> tuple[Generation, FillResult]:
     """Fill a new generation, or go on with one that was not finished, and let it follow the ledger from then on.
 
     Raises RebuildRuns if another is being filled; RebuildDue if anything is to be taken over from an active generation
@@ -99,14 +99,16 @@ async def build(
     """
     connection = await connect(dsn)
     try:
-        if (source == "facts" or scope != EVERYTHING) and is_frozen((await generations.active(connection)).shapes):
+        if (source == "facts" or scope != EVERYTHING) and is_incompatible(
+            (await generations.active(connection)).shapes
+        ):
             raise RebuildDue
         async with _begun(connection, source, scope.document()) as made:
             begun(made.generation)
             filled = await _filled(dsn, made.schema_name)
             if filled is None:
                 filled = await fill(dsn, made.schema_name, source=source, workers=workers, progress=progress)
-            await take_over_the_rest(dsn, made, scope)
+            await copy_unselected(dsn, made, scope)
             await promotion.bring_up(dsn, made)
             await generations.set_ready(connection, made.generation)
         return await generations.find(connection, made.generation), filled
@@ -114,12 +116,12 @@ async def build(
         await connection.close()
 
 
-async def _filled(dsn: str, schema: str) -> Filled | None:
+async def _filled(dsn: str, schema: str) -> FillResult | None:
     """Say what a generation was filled from, if a rebuild was killed after it had filled all of it; else None."""
     connection = await connect(dsn, search_path=schema)
     try:
         row = await connection.fetchrow(FILLED)
-        return None if row is None else Filled(*row)
+        return None if row is None else FillResult(*row)
     finally:
         await connection.close()
 
@@ -152,7 +154,7 @@ async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]
             source, scope, generations.versions(), generations.shapes(),
         )  # fmt: skip
         async with generations.in_schema(connection, one.schema_name):
-            fits = fits and await may_go_on(connection)
+            fits = fits and await can_resume(connection)
         if fits and found is None:
             found = one
         else:

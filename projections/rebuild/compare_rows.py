@@ -21,7 +21,7 @@ from ledger.store.registry import Ledger, all_ledgers
 from projections.definition import Table
 from projections.engine import promotion, store
 from projections.engine.digest import FACTS, is_position
-from projections.engine.generations import Generation, is_frozen
+from projections.engine.generations import Generation, is_incompatible
 from projections.engine.parked import WAITS_FOR_REBUILD
 from projections.rebuild import partition
 from projections.rebuild.newly_read import newly_told
@@ -118,7 +118,7 @@ class Comparison:
 IsExpected = Callable[[str, str, str | None], bool]  # whether a difference in (projection, table, column) was declared
 
 
-class Compared(NamedTuple):
+class RowComparison(NamedTuple):
     """A table and its columns that are compared; `subject_kind` is "" where a column tells it."""
 
     subject_kind: str
@@ -126,7 +126,7 @@ class Compared(NamedTuple):
     columns: Sequence[str]
 
 
-class Two(NamedTuple):
+class SnapshotPair(NamedTuple):
     """The same ledger in two generations, each in a snapshot at the same position."""
 
     ledger: Ledger
@@ -138,7 +138,7 @@ class Two(NamedTuple):
 async def compare(dsn: str, old: Generation, new: Generation, expect: Collection[str] = ()) -> Comparison:
     """Compare all rows of two generations. `expect` names projections, tables or columns that may differ: "accounts",
     "accounts.lifetime"."""
-    comparison = Comparison(old.generation, new.generation, frozen=is_frozen(old.shapes))
+    comparison = Comparison(old.generation, new.generation, frozen=is_incompatible(old.shapes))
     if comparison.frozen:
         return comparison
     connection = await connect(dsn)
@@ -164,7 +164,7 @@ def expectation(expect: Collection[str]) -> IsExpected:
 
 
 @asynccontextmanager
-async def _side_by_side(dsn: str, old: Generation, new: Generation, ledger: Ledger) -> AsyncIterator[Two]:
+async def _side_by_side(dsn: str, old: Generation, new: Generation, ledger: Ledger) -> AsyncIterator[SnapshotPair]:
     """Open snapshots of two generations at the same position of a ledger, while both go on following it."""
     ours = await connect(dsn, search_path=old.schema_name)
     theirs = await connect(dsn, search_path=new.schema_name)
@@ -177,7 +177,7 @@ async def _side_by_side(dsn: str, old: Generation, new: Generation, ledger: Ledg
                     reached = await store.checkpoint(theirs, ledger.ledger_id)
                     if reached == position:
                         kinds = {one.subject for one in PROJECTIONS if one.name not in old.versions}
-                        yield Two(ledger, ours, theirs, kinds)
+                        yield SnapshotPair(ledger, ours, theirs, kinds)
                         return
             await promotion.bring_to(ours, ledger.ledger_id, reached)
         raise Unavailable("the two generations were never found at the same position")
@@ -186,27 +186,27 @@ async def _side_by_side(dsn: str, old: Generation, new: Generation, ledger: Ledg
         await theirs.close()
 
 
-async def _compare_ledger(two: Two, comparison: Comparison, is_expected: IsExpected) -> None:
+async def _compare_ledger(two: SnapshotPair, comparison: Comparison, is_expected: IsExpected) -> None:
     bounds = await partition.bounds(two.old, two.ledger.ledger_id)
     for projection, of_projection in groupby(tables(), key=itemgetter(0)):
         compared = [
-            Compared(subject_kind, table, await _common_columns(two, comparison, projection, table, is_expected))
+            RowComparison(subject_kind, table, await _common_columns(two, comparison, projection, table, is_expected))
             for _, subject_kind, table in of_projection
         ]
         await _compare_projection(two, comparison, projection, compared, bounds, is_expected)
 
 
 async def _compare_projection(
-    two: Two,
+    two: SnapshotPair,
     comparison: Comparison,
     projection: str,
-    compared: Sequence[Compared],
+    compared: Sequence[RowComparison],
     bounds: Sequence[str],
     is_expected: IsExpected,
 ) -> None:
     """Compare the tables of a projection by digests, then row by row in one range of subjects after the other, so that
     memory does not grow with how much differs."""
-    differing: dict[int, list[Compared]] = defaultdict(list)
+    differing: dict[int, list[RowComparison]] = defaultdict(list)
     for one in compared:
         if len(one.columns) > 1:  # else one of the two has no such table; its columns were told
             was, now = [await _ranges(side, two.ledger.ledger_id, one, bounds) for side in (two.old, two.new)]
@@ -219,7 +219,7 @@ async def _compare_projection(
         found: dict[tuple[str, str], list[Difference]] = defaultdict(list)
         for one in differing[number]:
             old, new = [await _rows(side, two.ledger.ledger_id, one, low, high) for side in (two.old, two.new)]
-            for place in places(old, new, one.columns):
+            for place in differing_places(old, new, one.columns):
                 kind = place.pop("subject_kind", one.subject_kind)
                 expected = is_expected(projection, one.table.name, place["column"])
                 difference = Difference(two.ledger.name, projection, one.table.name, kind, expected=expected, **place)
@@ -227,7 +227,9 @@ async def _compare_projection(
         await _take(two, comparison, found)
 
 
-async def _take(two: Two, comparison: Comparison, found: Mapping[tuple[str, str], Sequence[Difference]]) -> None:
+async def _take(
+    two: SnapshotPair, comparison: Comparison, found: Mapping[tuple[str, str], Sequence[Difference]]
+) -> None:
     """Count the differences of some subjects. Those that waited for the rebuild, and those that only newly read events
     have changed, were to differ."""
     waiting, newly_read = set[tuple[str, str]](), set[tuple[str, str]]()
@@ -254,7 +256,7 @@ def tables() -> list[tuple[str, str, Table]]:
 
 
 async def _common_columns(
-    two: Two, comparison: Comparison, projection: str, table: Table, is_expected: IsExpected
+    two: SnapshotPair, comparison: Comparison, projection: str, table: Table, is_expected: IsExpected
 ) -> list[str]:
     """Give the columns that both generations have, positions aside; those that one has alone are differences."""
     old, new = [{row[0] for row in await one.fetch(COLUMNS_OF, table.name)} for one in (two.old, two.new)]
@@ -274,7 +276,7 @@ async def _common_columns(
     return [*leading, *(name for name in table.columns if name in common and not is_position(name))]
 
 
-def places(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
+def differing_places(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
     """Compare rows by key; columns lead with what names the subject."""
     found: list[dict[str, Any]] = []
     for key in sorted(old.keys() | new.keys(), key=repr):
@@ -305,7 +307,7 @@ def _shown(row: Any) -> dict[str, Any] | None:
 
 
 async def _ranges(
-    connection: Connection, ledger_id: int, compared: Compared, bounds: Sequence[str]
+    connection: Connection, ledger_id: int, compared: RowComparison, bounds: Sequence[str]
 ) -> dict[int, tuple[int, int, int]]:
     """Digest a table by ranges of subjects: how many rows, and two hashes of them all."""
     _, table, columns = compared
@@ -321,7 +323,7 @@ async def _ranges(
 
 
 async def _rows(
-    connection: Connection, ledger_id: int, compared: Compared, low: str, high: str | None
+    connection: Connection, ledger_id: int, compared: RowComparison, low: str, high: str | None
 ) -> dict[Any, dict[str, Any]]:
     """Read the rows of a range of subjects by key."""
     _, table, columns = compared
@@ -340,7 +342,7 @@ def _only(table: Table) -> str:
     return " AND parked IS NOT NULL" if table is PARKED else ""
 
 
-async def _explanation(two: Two, subject_kind: str, subject: str) -> dict[str, Any]:
+async def _explanation(two: SnapshotPair, subject_kind: str, subject: str) -> dict[str, Any]:
     """Tell of the facts of a subject: how many, those that one generation has alone, and the last of them."""
     old, new = [await one.fetch(TOLD, two.ledger.ledger_id, subject_kind, subject) for one in (two.old, two.new)]
     before, after = ({(row["position"], row["kind"]) for row in rows} for rows in (old, new))

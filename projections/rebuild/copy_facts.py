@@ -11,7 +11,7 @@ from projections.rebuild.work_items import Subjects, Work
 COLUMNS = "ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal, position, untimed, kind, body, alias"
 
 
-async def take_over(connection: Connection, work: Work) -> int:
+async def copy_facts(connection: Connection, work: Work) -> int:
     """Copy the facts of some subjects, of which the generation holds none yet; give how many."""
     assert isinstance(work, Subjects)
     active = checked(await generations.active_schema(connection))
@@ -24,7 +24,7 @@ async def take_over(connection: Connection, work: Work) -> int:
     return int(done.rpartition(" ")[2])
 
 
-async def take_over_the_rest(connection: Connection, schema: str) -> None:
+async def copy_metadata(connection: Connection, schema: str) -> None:
     """Copy where the active generation is, what it could not read, and whose events it has seen; one snapshot of it.
     Call inside a transaction."""
     active = checked(schema)

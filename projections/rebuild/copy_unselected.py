@@ -12,11 +12,11 @@ from ledger.store.registry import all_ledgers
 from projections.definition import Projection
 from projections.engine import generations, promotion, store
 from projections.engine.generations import Generation, checked
-from projections.rebuild.scope import Scope
+from projections.rebuild.scope import RebuildScope
 from projections.registry import PROJECTIONS
 
 
-async def take_over_the_rest(dsn: str, made: Generation, scope: Scope) -> None:
+async def copy_unselected(dsn: str, made: Generation, scope: RebuildScope) -> None:
     """Put the active rows in the place of the new ones, outside of a scope. Raises RebuildDue if another version made
     them, so that they must be made again too."""
     if not scope.projections and not scope.ledgers:
@@ -24,7 +24,7 @@ async def take_over_the_rest(dsn: str, made: Generation, scope: Scope) -> None:
     connection = await connect(dsn, search_path=made.schema_name)
     try:
         active = await generations.active(connection)
-        unfit = set(generations.unfit(active.versions, active.shapes or {}))
+        unfit = set(generations.mismatched(active.versions, active.shapes or {}))
         if unfit - set(scope.projections) or (unfit and scope.ledgers):
             raise RebuildDue(", ".join(sorted(unfit)))
         async with connection.transaction(isolation="repeatable_read"):

@@ -9,11 +9,11 @@ from operator import itemgetter
 
 from ledger.database import Connection
 from ledger.intake.identify import KEY_BYTES
-from ledger.intake.interpret import Event, Meaning, interpret_all
-from ledger.store.read import conflicting_keys, event_at, events_between, twins
+from ledger.intake.interpret import Event, Interpretation, interpret_all
+from ledger.store.read import conflicting_keys, event_at, events_between, events_with_key
 from projections.engine import advance, store
-from projections.engine.conflicts import policies_of_generation, winners
-from projections.engine.retracted_facts import note_withdrawn
+from projections.engine.conflicts import policies_of_generation, select_by_policy
+from projections.engine.retracted_facts import record_retracted
 from projections.rebuild.work_items import Contested, Events, Work
 
 EVENTS_PER_READ = 2_000
@@ -26,21 +26,23 @@ async def derive(connection: Connection, work: Work) -> int:
     """Derive the facts of some events of a ledger, of which the generation holds none yet; give how many."""
     assert isinstance(work, Events | Contested)
     rows: list[store.FactRow] = []
-    unread: list[tuple[Event, Meaning]] = []
+    unread: list[tuple[Event, Interpretation]] = []
     orgs: set[tuple[str, str]] = set()
     if isinstance(work, Events):
         contested = await conflicting_keys(connection, work.ledger_id, work.last)
         async for events in events_between(connection, work.ledger_id, work.after, work.upto, EVENTS_PER_READ):
             plain = [event for event in events if event.event_key[:KEY_BYTES] not in contested]
             orgs.update((event.source, event.org) for event in plain)
-            _understand(work.ledger_id, plain, plain, rows, unread)
+            _interpret_batch(work.ledger_id, plain, plain, rows, unread)
     else:
         policies = await policies_of_generation(connection, work.ledger_id)
         for key in sorted(await conflicting_keys(connection, work.ledger_id, work.last)):
-            group = [event for event in await twins(connection, work.ledger_id, key) if event.position <= work.last]
+            group = [
+                event for event in await events_with_key(connection, work.ledger_id, key) if event.position <= work.last
+            ]
             orgs.update((event.source, event.org) for event in group)
-            _understand(work.ledger_id, group, winners(group, policies), rows, unread)
-            await note_withdrawn(connection, work.ledger_id, group, policies)
+            _interpret_batch(work.ledger_id, group, select_by_policy(group, policies), rows, unread)
+            await record_retracted(connection, work.ledger_id, group, policies)
     await advance.write_unread(connection, work.ledger_id, unread)
     rows.sort(key=_fold_order)
     refused = await _copy(connection, work.ledger_id, rows)
@@ -48,12 +50,12 @@ async def derive(connection: Connection, work: Work) -> int:
     return len(rows) - refused
 
 
-def _understand(
+def _interpret_batch(
     ledger_id: int,
     events: Sequence[Event],
     folded: Iterable[Event],
     rows: list[store.FactRow],
-    unread: list[tuple[Event, Meaning]],
+    unread: list[tuple[Event, Interpretation]],
 ) -> None:
     """Interpret events, and collect the facts of those that are folded."""
     chosen = {event.position for event in folded}

@@ -9,7 +9,7 @@ from ledger.database import Connection
 from ledger.intake.interpret import interpret
 from ledger.store.read import event_at
 from ledger.store.registry import Ledger
-from projections.rebuild.scope import Scope
+from projections.rebuild.scope import RebuildScope
 from projections.rebuild.verify_rows import check
 from projections.registry import PROJECTIONS
 
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     seconds: float
 
 
-async def plan(connection: Connection, ledger: Ledger, scope: Scope, source: str, workers: int | None) -> Plan:
+async def plan(connection: Connection, ledger: Ledger, scope: RebuildScope, source: str, workers: int | None) -> Plan:
     """Read a sample of every kind of event and of every kind of subject through the code as it is now."""
     kinds = await connection.fetch(KINDS, ledger.ledger_id)
     events = sum(row["events"] for row in kinds)

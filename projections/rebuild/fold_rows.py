@@ -11,10 +11,10 @@ from operator import itemgetter
 import asyncpg
 
 from ledger.database import Connection
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from projections.definition import Projection
 from projections.engine import advance, store
-from projections.engine.fold_subjects import anew, read_groups
+from projections.engine.fold_subjects import fold_from_start, read_groups
 from projections.engine.groups import groups_of
 from projections.programme_terms import NO_TERMS
 from projections.programmes import read_terms
@@ -42,8 +42,8 @@ async def fold_range(connection: Connection, work: Work) -> int:
     roots = dict(await connection.fetch(LINKS, *bounds)) if projection.grouped else {}
     terms = await read_terms(connection, work.ledger_id) if projection.under is not None else NO_TERMS
 
-    def rows_of(subject: str, facts: Sequence[Told]) -> store.Change:
-        return anew(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not kept
+    def rows_of(subject: str, facts: Sequence[RecordedFact]) -> store.RowChange:
+        return fold_from_start(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not kept
 
     changes = [rows_of(subject, facts) for subject, facts in _told(rows) if subject not in roots]
     own_roots = sorted(subject for subject, root in roots.items() if subject == root)
@@ -55,13 +55,13 @@ async def fold_range(connection: Connection, work: Work) -> int:
     return len(rows)
 
 
-def _told(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[str, list[Told]]]:
+def _told(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[str, list[RecordedFact]]]:
     for subject, group in groupby(rows, key=itemgetter(0)):
-        yield subject, [store.told_of(row) for row in group]
+        yield subject, [store.fact_of_row(row) for row in group]
 
 
 async def _write(
-    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[store.Change]
+    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[store.RowChange]
 ) -> None:
     """Write new rows; a subject whose rows PostgreSQL refuses is left out, and noted."""
     noted = [change for change in changes if change.parked or change.untimed]

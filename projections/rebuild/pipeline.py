@@ -26,14 +26,14 @@ from projections.engine import generations
 from projections.engine.conflicts import take_policies
 from projections.engine.groups import join_all
 from projections.rebuild import work_items
-from projections.rebuild.copy_facts import take_over, take_over_the_rest
+from projections.rebuild.copy_facts import copy_facts, copy_metadata
 from projections.rebuild.derive_facts import derive
 from projections.rebuild.fold_rows import fold_range
 from projections.rebuild.indexes import make_indexes
 from projections.rebuild.partition import cut_events, cut_subjects
 from projections.rebuild.rejected_rows import CREATE_REFUSED, settle_refused
 from projections.rebuild.work_items import Statements, Task, Work
-from projections.rebuild.worker_pool import Crew
+from projections.rebuild.worker_pool import WorkerPool
 from projections.registry import PROJECTIONS
 
 ALONE_MAX = 20_000  # so few events or facts are done before another process has started
@@ -45,7 +45,7 @@ ROWS = "rows"
 INDEXES = "indexes"
 TASKS: dict[str, Task] = {
     FACTS_FROM_EVENTS: derive,
-    FACTS_TAKEN_OVER: take_over,
+    FACTS_TAKEN_OVER: copy_facts,
     FACTS_KEY: make_indexes,
     ROWS: fold_range,
     INDEXES: make_indexes,
@@ -64,20 +64,20 @@ Source = Literal["ledger", "facts"]
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
 
 
-class Filled(NamedTuple):
+class FillResult(NamedTuple):
     """What a new generation was filled from: the events it reflects, and the facts they gave."""
 
     events: int
     facts: int
 
 
-def quiet(_stage: str, _done: int, _of: int) -> None:
+def no_progress(_stage: str, _done: int, _of: int) -> None:
     """Report no progress."""
 
 
 async def fill(
-    dsn: str, schema: str, *, source: Source = "ledger", workers: int | None = None, progress: Progress = quiet
-) -> Filled:
+    dsn: str, schema: str, *, source: Source = "ledger", workers: int | None = None, progress: Progress = no_progress
+) -> FillResult:
     """Fill a generation that was just created, or go on filling it after a crash, and make its indexes.
 
     Its checkpoints are then where the ledgers ended, or with `source="facts"` where the live generation was, when it
@@ -87,7 +87,7 @@ async def fill(
     connection = await connect(dsn, search_path=schema)
     try:
         size = await _begin(connection, source)
-        crew = Crew(dsn, schema, TASKS, 1 if size <= ALONE_MAX else workers or os.cpu_count() or 1)
+        crew = WorkerPool(dsn, schema, TASKS, 1 if size <= ALONE_MAX else workers or os.cpu_count() or 1)
         async with crew:
             facts = await _fill(connection, crew, source, progress)
         await settle_refused(connection)
@@ -95,10 +95,10 @@ async def fill(
         await connection.execute(FINISH)
     finally:
         await connection.close()
-    return Filled(events, facts)
+    return FillResult(events, facts)
 
 
-async def may_go_on(connection: Connection) -> bool:
+async def can_resume(connection: Connection) -> bool:
     """Say whether this software may go on filling the connection's generation: it has begun to, or nobody has. One
     that reads events or folds facts otherwise, however little, must begin anew."""
     return not await connection.fetchval(HAS_PARTS) or await connection.fetchval(SOFTWARE) == software()
@@ -114,7 +114,7 @@ def software() -> str:
     return sha256.hexdigest()
 
 
-async def _fill(connection: Connection, crew: Crew, source: Source, progress: Progress) -> int:
+async def _fill(connection: Connection, crew: WorkerPool, source: Source, progress: Progress) -> int:
     """Do one stage after the other; give the number of facts."""
     ledgers = [(row["ledger_id"], row["position"]) for row in await connection.fetch(CHECKPOINTS)]
     if source == "ledger":
@@ -141,7 +141,7 @@ async def _begin(connection: Connection, source: Source) -> int:
         await connection.execute(CREATE_REFUSED)
         if not await connection.fetchval(CHECKPOINTS):
             if source == "facts":
-                await take_over_the_rest(connection, await generations.active_schema(connection))
+                await copy_metadata(connection, await generations.active_schema(connection))
             else:
                 for ledger in await all_ledgers(connection):
                     await take_policies(connection, ledger.ledger_id)
@@ -151,7 +151,7 @@ async def _begin(connection: Connection, source: Source) -> int:
 
 async def _do(
     connection: Connection,
-    crew: Crew,
+    crew: WorkerPool,
     stage: str,
     progress: Progress,
     cut: Callable[[], Awaitable[list[tuple[int, Work]]]],

@@ -7,12 +7,12 @@ here, in the finished generation: by folding the subject from ever fewer of its 
 from collections.abc import Sequence
 
 from ledger.database import Connection
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from ledger.intake.interpret import interpret
 from ledger.store.read import event_at
 from projections.definition import Projection
 from projections.engine import advance, store
-from projections.engine.fold_subjects import anew, read_group
+from projections.engine.fold_subjects import fold_from_start, read_group
 from projections.engine.groups import groups_of
 from projections.programme_terms import NO_TERMS
 from projections.programmes import read_terms
@@ -56,11 +56,11 @@ async def _leave_out(connection: Connection, ledger_id: int, position: int, erro
 
 
 async def _refusal(
-    connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[Told]
+    connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[RecordedFact]
 ) -> Exception | None:
     """Write the rows that facts of a subject come to, or say why PostgreSQL refuses them."""
     terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
-    change = anew(projection, subject, facts, None, terms) if facts else store.vanished(subject)
+    change = fold_from_start(projection, subject, facts, None, terms) if facts else store.change_without_facts(subject)
     try:
         async with connection.transaction():
             await store.write_changes(connection, ledger_id, projection, [change])
@@ -71,7 +71,7 @@ async def _refusal(
 
 
 async def _first_refused(
-    connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[Told]
+    connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[RecordedFact]
 ) -> int:
     """Find the position from which on the rows of a subject are refused; `facts` are all of them, in order."""
     positions = sorted({one.occurrence.position for one in facts})

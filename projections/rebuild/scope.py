@@ -8,7 +8,7 @@ from ledger.store.registry import find_ledger
 from projections.registry import PROJECTIONS
 
 
-class Scope(NamedTuple):
+class RebuildScope(NamedTuple):
     """What is to be made again, by name; what is named nowhere is everything. The rest is taken over as it is."""
 
     projections: tuple[str, ...] = ()
@@ -18,10 +18,10 @@ class Scope(NamedTuple):
         return {name: list(value) for name, value in self._asdict().items() if value}
 
 
-EVERYTHING = Scope()
+EVERYTHING = RebuildScope()
 
 
-async def check_scope(connection: Connection, scope: Scope) -> None:
+async def check_scope(connection: Connection, scope: RebuildScope) -> None:
     """Raise RequestInvalid for a projection, LedgerUnknown for a ledger, that is not there."""
     known = {projection.name for projection in PROJECTIONS}
     for name in scope.projections:

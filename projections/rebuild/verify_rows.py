@@ -10,18 +10,18 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import Event, interpret_all
-from ledger.store.read import conflicting_keys, events_between, twins
+from ledger.store.read import conflicting_keys, events_between, events_with_key
 from ledger.store.registry import Ledger
 from projections.definition import Projection, Table
 from projections.engine import store
 from projections.engine.advance import UNWRITABLE_REASON
-from projections.engine.conflicts import policies_of_generation, winners
+from projections.engine.conflicts import policies_of_generation, select_by_policy
 from projections.engine.digest import is_position
-from projections.engine.fold_subjects import anew, read_group
-from projections.engine.generations import outdated
+from projections.engine.fold_subjects import fold_from_start, read_group
+from projections.engine.generations import outdated_projections
 from projections.engine.groups import groups_of
 from projections.programme_terms import NO_TERMS
 from projections.programmes import read_terms
@@ -60,7 +60,7 @@ COLUMNS_OF = """
 """
 
 
-class Wrong(NamedTuple):
+class Mismatch(NamedTuple):
     """One place where what is stored is not what it is made of. Without a column the whole row or fact is meant."""
 
     ledger: str
@@ -80,7 +80,7 @@ class Checked(NamedTuple):
     subjects: int
     facts: int
     events: int
-    wrong: Sequence[Wrong]
+    wrong: Sequence[Mismatch]
 
 
 async def check(
@@ -88,15 +88,15 @@ async def check(
 ) -> Checked:
     """Check a ledger's facts and rows in the generation of the connection: `sample` subjects of each kind and as many
     events, or all. Projections that wait for a rebuild are left out unless that is planned. Raises RebuildDue."""
-    unfit = frozenset[str]() if plan else await outdated(connection)
-    wrong: list[Wrong] = []
+    unfit = frozenset[str]() if plan else await outdated_projections(connection)
+    wrong: list[Mismatch] = []
     subjects = facts = 0
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         last = await store.checkpoint(connection, ledger.ledger_id)
         events = await _check_facts(connection, ledger, last, sample, wrong, plan=plan)
         for projection in PROJECTIONS:
             if projection.name not in unfit:
-                wrong += await _strangers(connection, ledger, projection)
+                wrong += await _orphan_rows(connection, ledger, projection)
                 async for some in _subjects(connection, ledger, projection, sample, seed):
                     subjects += len(some)
                     facts += await _check_subjects(connection, ledger, projection, some, wrong)
@@ -121,7 +121,7 @@ async def _subjects(
 
 
 async def _check_subjects(
-    connection: Connection, ledger: Ledger, projection: Projection, subjects: Sequence[str], wrong: list[Wrong]
+    connection: Connection, ledger: Ledger, projection: Projection, subjects: Sequence[str], wrong: list[Mismatch]
 ) -> int:
     """Fold some subjects from their facts, and compare with the stored rows; give the number of facts."""
     groups = await groups_of(connection, ledger.ledger_id, projection, subjects)
@@ -132,7 +132,7 @@ async def _check_subjects(
     alone = [subject for subject in subjects if subject not in root_of]
     async for subject, told in store.read_facts(connection, ledger.ledger_id, projection.subject, alone):
         facts[subject] = told
-    folded = {root: anew(projection, root, told, {}, terms) for root, told in facts.items()}
+    folded = {root: fold_from_start(projection, root, told, {}, terms) for root, told in facts.items()}
     members = sorted({*facts, *root_of})
     for table in projection.tables:
         stored = await _stored(connection, ledger.ledger_id, table, members)
@@ -146,7 +146,7 @@ async def _check_subjects(
             positions = [one.occurrence.position for one in facts.get(key[0], ())][-20:]
             for column, was, now in _differing(stored.get(key), made.get(key), table):
                 wrong.append(
-                    Wrong(ledger.name, projection.name, key[0], table.name, names, column, was, now, positions)
+                    Mismatch(ledger.name, projection.name, key[0], table.name, names, column, was, now, positions)
                 )
     return sum(len(told) for told in facts.values())
 
@@ -191,7 +191,7 @@ async def _stored(
     }
 
 
-async def _strangers(connection: Connection, ledger: Ledger, projection: Projection) -> list[Wrong]:
+async def _orphan_rows(connection: Connection, ledger: Ledger, projection: Projection) -> list[Mismatch]:
     """Find rows of subjects that nothing is told about."""
     found = []
     for table in projection.tables:
@@ -206,13 +206,15 @@ async def _strangers(connection: Connection, ledger: Ledger, projection: Project
         for row in await connection.fetch(query, ledger.ledger_id, projection.subject):
             subject = row["subject"]
             found.append(
-                Wrong(ledger.name, projection.name, subject, table.name, {"subject": subject}, None, "there", None, ())
+                Mismatch(
+                    ledger.name, projection.name, subject, table.name, {"subject": subject}, None, "there", None, ()
+                )
             )
     return found
 
 
 async def _check_facts(
-    connection: Connection, ledger: Ledger, last: int, sample: int | None, wrong: list[Wrong], *, plan: bool
+    connection: Connection, ledger: Ledger, last: int, sample: int | None, wrong: list[Mismatch], *, plan: bool
 ) -> int:
     """Derive the facts of events again, and compare with the stored ones; give how many events.
 
@@ -242,8 +244,8 @@ async def folded_twins(connection: Connection, ledger: Ledger, last: int) -> dic
     policies = await policies_of_generation(connection, ledger.ledger_id)
     folded = {}
     for key in await conflicting_keys(connection, ledger.ledger_id, last):
-        group = [event for event in await twins(connection, ledger.ledger_id, key) if event.position <= last]
-        folded[key] = {event.position for event in winners(group, policies)}
+        group = [event for event in await events_with_key(connection, ledger.ledger_id, key) if event.position <= last]
+        folded[key] = {event.position for event in select_by_policy(group, policies)}
     return folded
 
 
@@ -264,7 +266,7 @@ def _stretches(last: int, sample: int | None) -> list[tuple[int, int]]:
 
 async def _derived(
     connection: Connection, ledger: Ledger, events: Sequence[Event], reason: str | None = None
-) -> list[Told]:
+) -> list[RecordedFact]:
     """Derive the facts of some events, but of those noted as unread; if a reason is given, noted with that reason."""
     positions = [event.position for event in events]
     refused = {row[0] for row in await connection.fetch(UNREAD_OF, ledger.ledger_id, positions, reason)}
@@ -276,7 +278,9 @@ async def _derived(
     ]
 
 
-async def _look_up(connection: Connection, ledger: Ledger, derived: Sequence[Told], wrong: list[Wrong]) -> list[int]:
+async def _look_up(
+    connection: Connection, ledger: Ledger, derived: Sequence[RecordedFact], wrong: list[Mismatch]
+) -> list[int]:
     """Look derived facts up; give the block of each one that is there."""
     rows = [store.fact_row(ledger.ledger_id, one) for one in derived]
     columns = [[row[place] for row in rows] for place in range(1, 7)]
@@ -302,8 +306,8 @@ def _says_the_same(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
 
 
 async def _unaccounted(
-    connection: Connection, ledger: Ledger, events: Sequence[Event], derived: Sequence[Told]
-) -> list[Wrong]:
+    connection: Connection, ledger: Ledger, events: Sequence[Event], derived: Sequence[RecordedFact]
+) -> list[Mismatch]:
     """Find the facts of a block of events that no event of it gives."""
     given = {(one.fact.subject_kind, one.fact.subject, one.occurrence.tag, one.occurrence.ordinal) for one in derived}
     rows = await connection.fetch(FACTS_OF, ledger.ledger_id, events[0].position - 1, events[-1].position)
@@ -319,6 +323,6 @@ async def _unaccounted(
 
 def _wrong_fact(
     ledger: Ledger, subject_kind: str, subject: str, position: int, ordinal: int, was: Any, now: Any
-) -> Wrong:
+) -> Mismatch:
     key = {"position": position, "subject_kind": subject_kind, "ordinal": ordinal}
-    return Wrong(ledger.name, "facts", subject, "facts", key, None, was, now, (position,))
+    return Mismatch(ledger.name, "facts", subject, "facts", key, None, was, now, (position,))

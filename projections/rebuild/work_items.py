@@ -64,14 +64,14 @@ Task = Callable[[Connection, Work], Awaitable[int]]
 _DECODER = msgspec.json.Decoder[Work](Work)
 
 
-class Part(NamedTuple):
+class WorkItem(NamedTuple):
     """One part of a stage, and how much of it there is to do."""
 
     number: int
     size: int
 
 
-class Totals(NamedTuple):
+class RowTotals(NamedTuple):
     """All parts of a stage: how many, their sizes, and what those that are done have counted."""
 
     parts: int
@@ -86,16 +86,16 @@ async def add(connection: Connection, stage: str, works: Sequence[tuple[int, Wor
     await connection.execute(ADD, stage, numbers, [size for size, _ in works], texts)
 
 
-async def totals(connection: Connection, stage: str) -> Totals:
+async def totals(connection: Connection, stage: str) -> RowTotals:
     """Sum up a stage; it has no parts if it has not been cut yet, or if there is nothing to do."""
     row = await connection.fetchrow(TOTALS, stage)
     assert row is not None
-    return Totals(row["parts"], row["size"], row["count"])
+    return RowTotals(row["parts"], row["size"], row["count"])
 
 
-async def undone(connection: Connection, stage: str) -> list[Part]:
+async def undone(connection: Connection, stage: str) -> list[WorkItem]:
     """Give the parts that are still to do, the largest first."""
-    return [Part(row["number"], row["size"]) for row in await connection.fetch(UNDONE, stage)]
+    return [WorkItem(row["number"], row["size"]) for row in await connection.fetch(UNDONE, stage)]
 
 
 async def do(connection: Connection, stage: str, number: int, task: Task) -> None:

@@ -22,9 +22,9 @@ import uvloop
 
 from ledger.database import Connection, connect
 from ledger.errors import WorkersLost
-from projections.engine.binary_codecs import hasten
+from projections.engine.binary_codecs import register_binary_codecs
 from projections.rebuild import work_items
-from projections.rebuild.work_items import Part, Task
+from projections.rebuild.work_items import Task, WorkItem
 
 NICE = 10  # who reads and delivers comes first, where processors are few
 WITHOUT_PROGRESS_MAX = 3  # times that workers may die in a row with nothing done
@@ -37,7 +37,7 @@ SETTINGS = """
 Done = Callable[[int], None]  # (size of the part that was done)
 
 
-class Desk(NamedTuple):
+class WorkerState(NamedTuple):
     """What a worker works with."""
 
     runner: asyncio.Runner
@@ -45,7 +45,7 @@ class Desk(NamedTuple):
     tasks: dict[str, Task]
 
 
-class Crew:
+class WorkerPool:
     """Workers on one generation. With one, it is the employer who works."""
 
     def __init__(self, dsn: str, schema: str, tasks: dict[str, Task], workers: int) -> None:
@@ -86,7 +86,7 @@ class Crew:
                 if lost == WITHOUT_PROGRESS_MAX:
                     raise WorkersLost(stage) from None
 
-    async def _share_out(self, stage: str, todo: Sequence[Part], done: Done) -> None:
+    async def _share_out(self, stage: str, todo: Sequence[WorkItem], done: Done) -> None:
         pool = self._pool or self._employ()
         loop = asyncio.get_running_loop()
         futures = {loop.run_in_executor(pool, _do, stage, part.number): part for part in todo}
@@ -121,11 +121,11 @@ async def open_connection(dsn: str, schema: str) -> Connection:
     """Connect for filling a generation: a commit need not be on disk at once, since a lost part is done again."""
     connection = await connect(dsn, search_path=schema)
     await connection.execute(SETTINGS)
-    await hasten(connection)
+    await register_binary_codecs(connection)
     return connection
 
 
-_desk: Desk | None = None  # of this process, if it is a worker
+_desk: WorkerState | None = None  # of this process, if it is a worker
 
 
 def _begin(lifeline: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> None:
@@ -135,7 +135,7 @@ def _begin(lifeline: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> Non
     os.nice(NICE)
     threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    _desk = Desk(runner, runner.run(open_connection(dsn, schema)), tasks)
+    _desk = WorkerState(runner, runner.run(open_connection(dsn, schema)), tasks)
     gc.freeze()
     gc.disable()
 

@@ -12,20 +12,30 @@ from aiohttp import web
 from ledger.errors import SubjectUnknown
 from service.api.admission import PAGE, TIMES, get
 from service.api.explain_steps import EXPLAIN, explains, steps_asked
-from service.api.requests import Reader, asks_known, caller, happened, limit_of, reach, reached, reader, times_of
-from service.formatting import answer, decode_cursor, encode_cursor, page
+from service.api.requests import (
+    QueryContext,
+    asks_known,
+    caller,
+    freshness,
+    freshness_of,
+    limit_of,
+    open_query,
+    parse_as_of,
+    parse_at,
+)
+from service.formatting import decode_cursor, encode_cursor, json_response, page_response
 from service.queries.accounts import (
     OPEN_LOTS,
     View,
+    account_json,
     find_account,
     known_view,
     lapses_since,
-    shown_account,
-    shown_line,
-    shown_lot,
+    lot_json,
+    statement_line_json,
     view_of,
 )
-from service.queries.batch_loader import Together
+from service.queries.batch_loader import BatchLoader
 from service.queries.explain_account import explained_account
 
 # All of an answer in one statement: each round trip would cost as much again.
@@ -41,7 +51,7 @@ ACCOUNT_NOW = """
       FROM accounts a
      WHERE a.ledger_id = $1 AND a.account_id = ANY ($2::text[])
 """
-NOW = web.AppKey("accounts as they are now", Together)
+NOW = web.AppKey("accounts as they are now", BatchLoader)
 LOTS = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2 AND lot_id > $3 ORDER BY lot_id LIMIT $4
 """
@@ -67,18 +77,18 @@ async def get_account(request: web.Request) -> web.Response:
     (default all). With ?explain=true, why: every step to it."""
     name = request.match_info["id"]
     if explains(request) or asks_known(request):
-        async with reader(request) as read:
-            times = await times_of(read, request)
+        async with open_query(request) as read:
+            times = await parse_as_of(read, request)
             if explains(request):
                 shown = await explained_account(read, name, times, steps_asked(request))
             else:
-                shown = shown_account(await known_view(read, name, times))
-            return answer({**shown, **await reach(read, times)})
+                shown = account_json(await known_view(read, name, times))
+            return json_response({**shown, **await freshness(read, times)})
     access = await caller(request)
-    times = happened(request.query)
+    times = parse_at(request.query)
     row = await request.app[NOW].ask(access.ledger.ledger_id, name)
     if row is None:  # a bare id, or another spelling
-        async with reader(request) as read:
+        async with open_query(request) as read:
             found = await find_account(read, name)
         row = await request.app[NOW].ask(access.ledger.ledger_id, found["account_id"])
     if row is None:  # merged away in this moment
@@ -88,10 +98,10 @@ async def get_account(request: web.Request) -> web.Response:
     lots, position, tail, parked_position = (account.pop(name) for name in beside)
     view = View(account, lots, times.at)
     if account["last_at"] > times.at:  # the stored rows know more than is asked for
-        async with reader(request) as read:
+        async with open_query(request) as read:
             view = await known_view(read, account["account_id"], times)
     matters = open_matters(view.row, parked_position)
-    return answer({**shown_account(view), "open_matters": matters, **reached(position, tail, times)})
+    return json_response({**account_json(view), "open_matters": matters, **freshness_of(position, tail, times)})
 
 
 def open_matters(row: Mapping[str, Any], parked_position: int | None) -> list[str]:
@@ -110,8 +120,8 @@ def open_matters(row: Mapping[str, Any], parked_position: int | None) -> list[st
 async def get_lots(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/lots: every lot, used ones too, by id, with its state at ?at=, as known at
     ?as_of_position= or ?known_at=."""
-    async with reader(request) as read:
-        times = await times_of(read, request)
+    async with open_query(request) as read:
+        times = await parse_as_of(read, request)
         after = (decode_cursor(request.query.get("cursor"), str) or [""])[0]
         limit = limit_of(request)
         view = await view_of(read, request.match_info["id"], times)
@@ -120,24 +130,24 @@ async def get_lots(request: web.Request) -> web.Response:
         else:
             rows = await read.connection.fetch(LOTS, read.ledger.ledger_id, view.row["account_id"], after, limit)
         cursor = encode_cursor(rows[-1]["lot_id"]) if len(rows) == limit else None
-        return page([shown_lot(row, times.at) for row in rows], cursor, **await reach(read, times))
+        return page_response([lot_json(row, times.at) for row in rows], cursor, **await freshness(read, times))
 
 
 async def get_lot(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/lots/{lot}: one lot as of both times; with ?explain=true, every step that touched it."""
     name, lot = request.match_info["id"], request.match_info["lot"]
-    async with reader(request) as read:
-        times = await times_of(read, request)
+    async with open_query(request) as read:
+        times = await parse_as_of(read, request)
         explained = await explained_account(read, name, times, steps_asked(request), lot)
         shown = explained if explains(request) else explained["lot"]
-        return answer({**shown, **await reach(read, times)})
+        return json_response({**shown, **await freshness(read, times)})
 
 
 async def get_statement(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/statement: one line a fact or lapse up to ?at=, oldest first, with the balance after it; as
     known at ?as_of_position= or ?known_at=."""
-    async with reader(request) as read:
-        times = await times_of(read, request)
+    async with open_query(request) as read:
+        times = await parse_as_of(read, request)
         after = (decode_cursor(request.query.get("cursor"), int) or [0])[0]
         limit = limit_of(request)
         view = await view_of(read, request.match_info["id"], times)
@@ -146,17 +156,17 @@ async def get_statement(request: web.Request) -> web.Response:
             rows = [line._asdict() for line in view.lines if line.line > after][:limit]
         else:
             rows = await read.connection.fetch(STATEMENT, read.ledger.ledger_id, account_id, after, limit, times.at)
-        lines = await _marked(read, view.row["subject"], [shown_line(row) for row in rows])
+        lines = await _marked(read, view.row["subject"], [statement_line_json(row) for row in rows])
         cursor = encode_cursor(rows[-1]["line"]) if len(rows) == limit else None
         if cursor is None:
             lots = view.lots
             if view.lines is None:
                 lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, [account_id])
             lines += lapses_since(view.row, lots, times.at)
-        return page(lines, cursor, **await reach(read, times))
+        return page_response(lines, cursor, **await freshness(read, times))
 
 
-async def _marked(read: Reader, root: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+async def _marked(read: QueryContext, root: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mark the lines of events without a time of their own: they stand at the time at which they were received."""
     positions = [line["position"] for line in lines if line["position"] is not None]
     rows = await read.connection.fetch(UNTIMED, read.ledger.ledger_id, root, positions)

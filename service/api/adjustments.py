@@ -10,10 +10,10 @@ from ledger.errors import NotAwaited, RequestInvalid
 from ledger.store.read import tail
 from ledger.vendors.fields import as_points
 from service.api.admission import PAGE, change, get
-from service.api.context import HOUSE
-from service.api.requests import Reader, body_of, limit_of, reach, reader
-from service.formatting import answer, decode_cursor, encode_cursor, page
-from service.operations.adjust import Adjusted, Words, adjust, reverse
+from service.api.context import APP_CONTEXT
+from service.api.requests import QueryContext, body_of, freshness, limit_of, open_query
+from service.formatting import decode_cursor, encode_cursor, json_response, page_response
+from service.operations.adjust import Adjusted, Author, adjust, reverse
 from service.queries.accounts import find_account
 
 ADJUSTMENTS = """
@@ -36,12 +36,12 @@ async def post_adjustment(request: web.Request) -> web.Response:
     expires_on = _day(asked.get("expires_on"))
     if expires_on is not None and (points is None or points < 0):
         raise RequestInvalid("expires_on is for points that are added")
-    async with reader(request, "admin") as read:
+    async with open_query(request, "admin") as read:
         await _await_all(request, read)
         account = await find_account(read, request.match_info["id"])
         done = await adjust(
             read.connection,
-            request.app[HOUSE].vault,
+            request.app[APP_CONTEXT].vault,
             read.ledger,
             account["account_id"],
             points,
@@ -58,10 +58,10 @@ async def post_reversal(request: web.Request) -> web.Response:
     201, or 200 if it had been taken back before.
     """
     asked = await body_of(request)
-    async with reader(request, "admin") as read:
+    async with open_query(request, "admin") as read:
         await _await_all(request, read)
         account = await find_account(read, request.match_info["id"])
-        vault, adjustment = request.app[HOUSE].vault, request.match_info["adjustment"]
+        vault, adjustment = request.app[APP_CONTEXT].vault, request.match_info["adjustment"]
         done = await reverse(
             read.connection, vault, read.ledger, account["account_id"], adjustment, words_of(read, asked)
         )
@@ -73,29 +73,29 @@ async def list_adjustments(request: web.Request) -> web.Response:
     sealed in the event at `position`."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
-    async with reader(request) as read:
+    async with open_query(request) as read:
         account = await find_account(read, request.match_info["id"])
         rows = await read.connection.fetch(ADJUSTMENTS, read.ledger.ledger_id, account["account_id"], after[0], limit)
         cursor = encode_cursor(rows[-1]["adjustment"]) if len(rows) == limit else None
-        return page([dict(row) for row in rows], cursor, **await reach(read))
+        return page_response([dict(row) for row in rows], cursor, **await freshness(read))
 
 
-async def _await_all(request: web.Request, read: Reader) -> None:
+async def _await_all(request: web.Request, read: QueryContext) -> None:
     """Wait until the rows reflect the ledger: a claim is adopted as it stands. Raises NotAwaited."""
-    house, ledger_id = request.app[HOUSE], read.ledger.ledger_id
+    house, ledger_id = request.app[APP_CONTEXT], read.ledger.ledger_id
     position = await tail(read.connection, ledger_id)
     if position and not await house.projector.wait_for(ledger_id, position, house.settings.wait_seconds_max):
         raise NotAwaited(f"position {position} within {house.settings.wait_seconds_max:g} s")
 
 
 def _answer(request: web.Request, done: Adjusted) -> web.Response:
-    request.app[HOUSE].projector.wake()
-    return answer(done._asdict(), 201 if done.outcome == "appended" else 200)
+    request.app[APP_CONTEXT].projector.wake()
+    return json_response(done._asdict(), 201 if done.outcome == "appended" else 200)
 
 
-def words_of(read: Reader, asked: dict[str, Any]) -> Words:
+def words_of(read: QueryContext, asked: dict[str, Any]) -> Author:
     """Read who asks and why, and note with which key."""
-    return Words(f"key {read.key_id}", text_of(asked, "author"), text_of(asked, "reason"))
+    return Author(f"key {read.key_id}", text_of(asked, "author"), text_of(asked, "reason"))
 
 
 def text_of(asked: dict[str, Any], name: str) -> str:

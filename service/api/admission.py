@@ -13,10 +13,10 @@ from typing import NamedTuple
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
-from ledger.store.registry import Access
-from service.api.context import HOUSE
+from ledger.store.registry import ApiAccess
+from service.api.context import APP_CONTEXT
 
-ACCESS = web.RequestKey("what the key of a request opens", Access)
+ACCESS = web.RequestKey("what the key of a request opens", ApiAccess)
 
 TIMES = ("at", "as_of_position", "known_at")
 PAGE = ("limit", "cursor")
@@ -47,7 +47,7 @@ def _admitting(admission: Admission, handler: Handler) -> Handler:
     @wraps(handler)
     async def admitted(request: web.Request) -> web.StreamResponse:
         if admission.scopes:
-            house = request.app[HOUSE]
+            house = request.app[APP_CONTEXT]
             request[ACCESS] = await house.caller(request, *admission.scopes, basic=admission.basic)
         check_parameters(request, admission.parameters)
         return await handler(request)

@@ -4,8 +4,8 @@ from aiohttp import web
 
 from ledger.privacy.access_log import accesses_after
 from service.api.admission import PAGE, get
-from service.api.requests import limit_of, reader
-from service.formatting import decode_cursor, encode_cursor, page
+from service.api.requests import limit_of, open_query
+from service.formatting import decode_cursor, encode_cursor, page_response
 
 
 async def list_accesses(request: web.Request) -> web.Response:
@@ -13,10 +13,10 @@ async def list_accesses(request: web.Request) -> web.Response:
     what, why. Scope audit; ?why= says what for."""
     after = decode_cursor(request.query.get("cursor"), int) or [0]
     limit = limit_of(request)
-    async with reader(request, "audit") as read:
+    async with open_query(request, "audit") as read:
         accesses = await accesses_after(read.connection, read.ledger.ledger_id, after[0], limit)
         cursor = encode_cursor(accesses[-1].number) if len(accesses) == limit else None
-        return page([access._asdict() for access in accesses], cursor)
+        return page_response([access._asdict() for access in accesses], cursor)
 
 
 ROUTES = [get("/v1/audit/access", list_accesses, "why", *PAGE, scopes=("audit",))]

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from service.api.admission import PAGE, get
-from service.api.requests import limit_of, reach, reader
-from service.formatting import decode_cursor, encode_cursor, page
+from service.api.requests import freshness, limit_of, open_query
+from service.formatting import decode_cursor, encode_cursor, page_response
 from service.queries.accounts import find_account
 
 LINES_PER_READ_MAX = 10_000
@@ -26,7 +26,7 @@ async def list_claims(request: web.Request) -> web.Response:
     `missing`: the points of events that never arrived between this claim and the one before."""
     cursor = decode_cursor(request.query.get("cursor"), int, str, str, bool) or [0, "0", "0", False]
     limit = limit_of(request)
-    async with reader(request) as read:
+    async with open_query(request) as read:
         account = await find_account(read, request.match_info["id"])
         line, drift, unseen, claimed_before = cursor[0], _points(cursor[1]), _points(cursor[2]), cursor[3]
         items: list[dict[str, Any]] = []
@@ -35,7 +35,7 @@ async def list_claims(request: web.Request) -> web.Response:
         )
         for row in rows:
             line = row["line"]
-            unseen += asserted(row["postings"])
+            unseen += asserted_points(row["postings"])
             if row["claimed"] is None:
                 continue
             missing = row["drift"] - drift + unseen if claimed_before else row["drift"]
@@ -57,7 +57,7 @@ async def list_claims(request: web.Request) -> web.Response:
                 break
         more = len(items) == limit or len(rows) == LINES_PER_READ_MAX
         following = encode_cursor(line, str(drift), str(unseen), claimed_before) if more else None
-        return page(items, following, **await reach(read))
+        return page_response(items, following, **await freshness(read))
 
 
 def _points(text: str) -> Decimal:
@@ -70,7 +70,7 @@ def _points(text: str) -> Decimal:
     return points
 
 
-def asserted(postings: str) -> Decimal:
+def asserted_points(postings: str) -> Decimal:
     """Give the points that a line asserted as history we have not seen."""
     return sum(
         (Decimal(points) for source, target, points, _ in orjson.loads(postings) if (source, target) == ASSERTION), ZERO

@@ -4,18 +4,18 @@ from aiohttp import web
 
 from projections.engine.conflicts import DEFAULT_POLICY, POLICIES, policies_of
 from service.api.admission import change, get
-from service.api.context import HOUSE
-from service.api.requests import body_of, reader
-from service.formatting import answer, page
-from service.operations.conflict_policy import settle_by
+from service.api.context import APP_CONTEXT
+from service.api.requests import body_of, open_query
+from service.formatting import json_response, page_response
+from service.operations.conflict_policy import set_conflict_policy
 
 
 async def list_policies(request: web.Request) -> web.Response:
     """GET /v1/reconciliation/policies: how conflicts are settled, where not by the default."""
-    async with reader(request) as read:
+    async with open_query(request) as read:
         policies = await policies_of(read.connection, read.ledger.ledger_id)
         items = [{"source": source, "kind": kind, "policy": policy} for (source, kind), policy in policies.items()]
-        return page(items, None, default=DEFAULT_POLICY, policies=list(POLICIES))
+        return page_response(items, None, default=DEFAULT_POLICY, policies=list(POLICIES))
 
 
 async def put_policy(request: web.Request) -> web.Response:
@@ -24,13 +24,13 @@ async def put_policy(request: web.Request) -> web.Response:
     was. Scope admin."""
     source, kind = request.match_info["source"], request.match_info["kind"]
     asked = await body_of(request)
-    async with reader(request, "admin") as read:
+    async with open_query(request, "admin") as read:
         policy = str(asked.get("policy", ""))
-        house = request.app[HOUSE]
+        house = request.app[APP_CONTEXT]
         by = f"key {read.key_id}"
-        done = await settle_by(read.connection, house.vault, read.ledger, source, kind, policy, by=by)
+        done = await set_conflict_policy(read.connection, house.vault, read.ledger, source, kind, policy, by=by)
         house.projector.wake()
-        return answer(done._asdict())
+        return json_response(done._asdict())
 
 
 ROUTES = [

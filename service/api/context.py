@@ -13,7 +13,7 @@ from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store import registry
 from ledger.store.read import tail
-from ledger.store.registry import Access, InboundConnection
+from ledger.store.registry import ApiAccess, InboundConnection
 from projections.engine import store
 from projections.engine.worker import Projector
 from service.api.bodies import BodyBudget
@@ -23,18 +23,18 @@ from service.api.refusals import Refusals
 from service.api.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, Shares
 from service.background.appender import Appender
 from service.formatting import read_int
-from service.queries.reader_pool import Readers
+from service.queries.reader_pool import ReaderPool
 from service.settings import Settings
 
 CALLER_SECONDS = 5.0  # how long a revoked key or a dropped secret may still open the door
 CALLERS_MAX = 10_000
 LOOK_UP_SECONDS_MAX = 5.0  # then a caller is answered 503
-LOOK_SECONDS = 60.0  # in which one key's reads of tiles are one look
+ACCESS_LOG_SECONDS = 60.0  # in which one key's reads of tiles are one look
 
 V = TypeVar("V")
 
 
-class Briefly(Generic[V]):
+class TtlCache(Generic[V]):
     """Remembers what was looked up for CALLER_SECONDS; failures are not remembered."""
 
     def __init__(self, look_up: Callable[[str], Awaitable[V]]) -> None:
@@ -55,22 +55,22 @@ class Briefly(Generic[V]):
         return value
 
 
-def check_scopes(access: Access, scope: str, *or_scopes: str) -> None:
+def check_scopes(access: ApiAccess, scope: str, *or_scopes: str) -> None:
     """Raise ScopeMissing unless a key carries one of the scopes, or admin, which does not stand for operator."""
     enough = {scope, *or_scopes} if scope == registry.OPERATOR else {scope, *or_scopes, "admin"}
     if not access.scopes & enough:
         raise ScopeMissing(" or ".join((scope, *or_scopes)))
 
 
-class House:
+class AppContext:
     """The door's and the window's common room."""
 
     def __init__(
         self,
         dsn: str,
         settings: Settings,
-        pool: Readers,
-        reading: Readers,
+        pool: ReaderPool,
+        reading: ReaderPool,
         master_key: MasterKey,
         vault: Vault,
         appender: Appender,
@@ -91,8 +91,8 @@ class House:
         self.overload = Overload()
         self.refusals = Refusals()
         self.large = LargeBodies()
-        self.inbound = Briefly(self._find_connection)
-        self.keys = Briefly(self._find_key)
+        self.inbound = TtlCache(self._find_connection)
+        self.keys = TtlCache(self._find_key)
         self._looks: dict[str, float] = {}  # of each key that reads tiles, until when that is one look
 
     async def _find_connection(self, connection_id: str) -> InboundConnection:
@@ -101,13 +101,13 @@ class House:
         async with self.pool.acquire() as connection:
             return await registry.find_connection(connection, self.master_key, connection_id)
 
-    async def _find_key(self, key: str) -> Access:
+    async def _find_key(self, key: str) -> ApiAccess:
         if not registry.KEY.fullmatch(key):  # no connection of the pool is needed to know that
             raise BadCredentials
         async with self.pool.acquire() as connection:
             return await registry.find_key(connection, self.master_key, key)
 
-    async def caller(self, request: web.Request, scope: str, *or_scopes: str, basic: bool = False) -> Access:
+    async def caller(self, request: web.Request, scope: str, *or_scopes: str, basic: bool = False) -> ApiAccess:
         """Return what the key of a request opens; it must carry one of the scopes, see `check_scopes`.
 
         With `basic` it may also be the password of HTTP Basic. Raises BadCredentials or ScopeMissing.
@@ -128,7 +128,7 @@ class House:
             return False
         if len(self._looks) >= CALLERS_MAX:
             self._looks.clear()
-        self._looks[key_id] = now + LOOK_SECONDS
+        self._looks[key_id] = now + ACCESS_LOG_SECONDS
         return True
 
     async def await_position(self, request: web.Request, ledger_id: int) -> None:
@@ -154,4 +154,4 @@ def _password(credentials: str) -> str:
         raise BadCredentials from None
 
 
-HOUSE = web.AppKey("house", House)
+APP_CONTEXT = web.AppKey("house", AppContext)

@@ -14,8 +14,18 @@ from projections.queries.as_of import known_of
 from projections.registry import PROJECTIONS
 from service.api.adjustments import words_of
 from service.api.admission import PAGE, TIMES, change, get
-from service.api.context import HOUSE
-from service.api.requests import Reader, Times, body_of, candidates, limit_of, only, reach, reader, times_of
+from service.api.context import APP_CONTEXT
+from service.api.requests import (
+    AsOfQuery,
+    QueryContext,
+    body_of,
+    expand_reference,
+    freshness,
+    limit_of,
+    open_query,
+    parse_as_of,
+    require_single,
+)
 from service.api.subjects import (
     ROWS_MAX,
     first_row,
@@ -25,10 +35,10 @@ from service.api.subjects import (
     with_ends,
     zones_of,
 )
-from service.formatting import answer, decode_cursor, encode_cursor, page
+from service.formatting import decode_cursor, encode_cursor, json_response, page_response
 from service.operations.erase import erase, is_known
 from service.operations.unmerge import unmerge
-from service.queries.accounts import shown_account_rows
+from service.queries.accounts import account_rows_json
 
 SUBJECTS_PER_FOLD = 500
 VICTIMS_MAX = 100
@@ -56,14 +66,14 @@ async def get_customer(request: web.Request) -> web.Response:
     404 if nothing was ever told about them.
     """
     name = request.match_info["ref"]
-    async with reader(request) as read:
-        times = await times_of(read, request)
+    async with open_query(request) as read:
+        times = await parse_as_of(read, request)
         found = []
-        for customer in await candidates(read, name):
+        for customer in await expand_reference(read, name):
             held = await held_of(read, customer, times)
             if any(held.values()):
                 found.append((customer, held))
-        customer = only([one for one, _ in found], name)
+        customer = require_single([one for one, _ in found], name)
         held = found[0][1]
         too_long = [name for name, rows in held.items() if rows and len(rows) > ROWS_MAX]
         shown = {name: rows and rows[:ROWS_MAX] for name, rows in held.items()}
@@ -71,10 +81,12 @@ async def get_customer(request: web.Request) -> web.Response:
         due = [name for name, rows in held.items() if rows is None]
         cut |= {"rebuild_due": due} if due else {}
         survivor = await _survivor(read, customer, times)
-        return answer({"customer": customer, "merged_into": survivor, **shown, **cut, **await reach(read, times)})
+        return json_response(
+            {"customer": customer, "merged_into": survivor, **shown, **cut, **await freshness(read, times)}
+        )
 
 
-async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[dict[str, Any]] | None]:
+async def held_of(read: QueryContext, customer: str, times: AsOfQuery) -> dict[str, list[dict[str, Any]] | None]:
     """Return what every projection holds about a customer, by the name of its first table: at most ROWS_MAX + 1 rows;
     None if a rebuild is due before it can be read, as for a projection that this version has added."""
     held: dict[str, list[dict[str, Any]] | None] = {}
@@ -91,7 +103,7 @@ async def held_of(read: Reader, customer: str, times: Times) -> dict[str, list[d
 
 
 async def _held_by(
-    read: Reader, projection: Projection, customer: str, victims: Sequence[str], times: Times
+    read: QueryContext, projection: Projection, customer: str, victims: Sequence[str], times: AsOfQuery
 ) -> list[dict[str, Any]]:
     """Return the rows of a customer, then those inherited from customers who were merged into them."""
     if projection is ACCOUNTS:  # a merge has moved what the victims held: theirs are the survivor's, too
@@ -100,7 +112,7 @@ async def _held_by(
         return [
             shown_account
             for holder in holders
-            for shown_account in await shown_account_rows(
+            for shown_account in await account_rows_json(
                 read, holder, await rows_of_customer(read, projection, holder), times
             )
         ]
@@ -114,13 +126,13 @@ async def _held_by(
     return rows
 
 
-async def _rows_of(read: Reader, projection: Projection, customer: str, times: Times) -> list[dict[str, Any]]:
+async def _rows_of(read: QueryContext, projection: Projection, customer: str, times: AsOfQuery) -> list[dict[str, Any]]:
     if times.given:
         return await _rows_as_of(read, projection, customer, times)
     return await rows_of_customer(read, projection, customer)
 
 
-async def _victims(read: Reader, customer: str, times: Times) -> list[str]:
+async def _victims(read: QueryContext, customer: str, times: AsOfQuery) -> list[str]:
     """Name everybody who was merged into a customer, directly or by others; VICTIMS_MAX at most."""
     found: list[str] = []
     asked = [customer]
@@ -133,7 +145,7 @@ async def _victims(read: Reader, customer: str, times: Times) -> list[str]:
     return found[:VICTIMS_MAX]
 
 
-async def _survivor(read: Reader, customer: str, times: Times) -> str | None:
+async def _survivor(read: QueryContext, customer: str, times: AsOfQuery) -> str | None:
     """Name who a customer is after all merges, as of both times; None for one who was not merged away."""
     now, passed = customer, {customer}
     while True:
@@ -145,7 +157,9 @@ async def _survivor(read: Reader, customer: str, times: Times) -> str | None:
         passed.add(now)
 
 
-async def _rows_as_of(read: Reader, projection: Projection, customer: str, times: Times) -> list[dict[str, Any]]:
+async def _rows_as_of(
+    read: QueryContext, projection: Projection, customer: str, times: AsOfQuery
+) -> list[dict[str, Any]]:
     """Fold what was known of the subjects that name a customer now, or did before, and give the rows of those that did
     then; of more than ROWS_MAX rows one more."""
     connection, ledger_id = read.connection, read.ledger.ledger_id
@@ -175,34 +189,34 @@ async def find_customers(request: web.Request) -> web.Response:
     given = [(what, request.query[what]) for what in LOOK_UPS if what in request.query]
     if len(given) != 1:
         raise RequestInvalid(f"one of {', '.join(LOOK_UPS)}")
-    async with reader(request) as read:
-        vault = request.app[HOUSE].vault
+    async with open_query(request) as read:
+        vault = request.app[APP_CONTEXT].vault
         customers = await vault.find(read.connection, read.ledger.ledger_id, *given[0], after=after[0], limit=limit)
         cursor = encode_cursor(customers[-1]) if len(customers) == limit else None
         rows = await read.connection.fetch(SURVIVORS, read.ledger.ledger_id, customers)
         survivors = {row["customer"]: row["survivor"] for row in rows}
         merged = {customer: {"merged_into": survivor} for customer, survivor in survivors.items()}
         items = [{"customer": customer, **merged.get(customer, {})} for customer in customers]
-        return page(items, cursor, **await reach(read))
+        return page_response(items, cursor, **await freshness(read))
 
 
-async def forget_customer(request: web.Request) -> web.Response:
+async def erase_customer(request: web.Request) -> web.Response:
     """POST /v1/customers/{ref}/erasure with {"reason"}: destroy the keys of what was sealed of them. Scope admin.
 
     200 {"customers", "destroyed", "position"}; position is null when nothing was left to forget; 404 if unknown, 400 if
     a bare id stands for several.
     """
     name = request.match_info["ref"]
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     asked = await body_of(request)
-    async with reader(request, "admin") as read:
+    async with open_query(request, "admin") as read:
         reason = str(asked.get("reason", ""))[:REASON_CHARACTERS_MAX]
-        known = [one for one in await candidates(read, name) if await is_known(read.connection, read.ledger, one)]
-        customer = only(known, name)
+        known = [one for one in await expand_reference(read, name) if await is_known(read.connection, read.ledger, one)]
+        customer = require_single(known, name)
         by = f"key {read.key_id}"
         done = await erase(read.connection, house.vault, read.ledger, customer, by=by, reason=reason)
         house.projector.wake()
-        return answer(done._asdict())
+        return json_response(done._asdict())
 
 
 async def unmerge_customer(request: web.Request) -> web.Response:
@@ -211,14 +225,14 @@ async def unmerge_customer(request: web.Request) -> web.Response:
     200 {"customer", "survivor", "position"}; what is left of the customer's points goes back to them.
     """
     name = request.match_info["ref"]
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     asked = await body_of(request)
-    async with reader(request, "admin") as read:
-        known = [one for one in await candidates(read, name) if await is_known(read.connection, read.ledger, one)]
-        customer = only(known, name)
+    async with open_query(request, "admin") as read:
+        known = [one for one in await expand_reference(read, name) if await is_known(read.connection, read.ledger, one)]
+        customer = require_single(known, name)
         done = await unmerge(read.connection, house.vault, read.ledger, customer, words_of(read, asked))
         house.projector.wake()
-        return answer(done._asdict())
+        return json_response(done._asdict())
 
 
 LOOK_UPS = ("email", "mobile", "external_id")
@@ -226,7 +240,7 @@ REASON_CHARACTERS_MAX = 500
 
 ROUTES = [
     get("/v1/customers", find_customers, *LOOK_UPS, *PAGE),
-    change("POST", "/v1/customers/{ref}/erasure", forget_customer),
+    change("POST", "/v1/customers/{ref}/erasure", erase_customer),
     change("POST", "/v1/customers/{ref}/unmerge", unmerge_customer),
     get("/v1/customers/{ref}", get_customer, *TIMES),
 ]

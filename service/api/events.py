@@ -9,18 +9,26 @@ from ledger.errors import PositionUnknown, RequestInvalid, Unreadable
 from ledger.facts import kind_of
 from ledger.intake.identify import UNREADABLE
 from ledger.intake.interpret import Event, interpret
-from ledger.parsing import read as read_document
+from ledger.parsing import parse_json as read_document
 from ledger.parsing import without_mark
-from ledger.privacy.access_log import note_access
+from ledger.privacy.access_log import record_access
 from ledger.store import read as ledger_read
-from ledger.store.read import Head
+from ledger.store.read import EventHeader
 from ledger.vendors import SOURCES
 from ledger.vendors.repair_report import repairs
 from service.api.admission import PAGE, get
-from service.api.context import HOUSE
-from service.api.explain_steps import said
-from service.api.requests import WHY_CHARACTERS_MAX, candidates, limit_of, reach, reader
-from service.formatting import answer, decode_cursor, encode_cursor, page, read_flag, read_int, read_time
+from service.api.context import APP_CONTEXT
+from service.api.explain_steps import fact_json
+from service.api.requests import WHY_CHARACTERS_MAX, expand_reference, freshness, limit_of, open_query
+from service.formatting import (
+    decode_cursor,
+    encode_cursor,
+    json_response,
+    page_response,
+    read_flag,
+    read_int,
+    read_time,
+)
 
 POSITIONS_OF_SUBJECT = """
     SELECT DISTINCT position FROM facts
@@ -35,13 +43,13 @@ async def list_events(request: web.Request) -> web.Response:
     limit = limit_of(request)
     cursor = decode_cursor(query.get("cursor"), int)
     after = cursor[0] if cursor else read_int(query.get("after"), "after", least=0, most=2**62) or 0
-    async with reader(request) as read:
+    async with open_query(request) as read:
         positions = None
         if "subject" in query:
-            refs = await candidates(read, query["subject"])
+            refs = await expand_reference(read, query["subject"])
             rows = await read.connection.fetch(POSITIONS_OF_SUBJECT, read.ledger.ledger_id, refs, after, limit)
             positions = [row["position"] for row in rows]
-        heads = await ledger_read.heads_after(
+        heads = await ledger_read.event_headers_after(
             read.connection,
             read.ledger.ledger_id,
             after,
@@ -54,7 +62,9 @@ async def list_events(request: web.Request) -> web.Response:
         )
         last = positions[-1] if positions else heads[-1].position if heads else after
         more = len(heads) == limit or (positions is not None and len(positions) == limit)
-        return page([shown_head(head) for head in heads], encode_cursor(last) if more else None, **await reach(read))
+        return page_response(
+            [event_header_json(head) for head in heads], encode_cursor(last) if more else None, **await freshness(read)
+        )
 
 
 async def get_event(request: web.Request) -> web.Response:
@@ -66,22 +76,22 @@ async def get_event(request: web.Request) -> web.Response:
         return await _reveal(request)
     position = read_int(request.match_info["position"], "position", least=1, most=2**62)
     assert position is not None
-    async with reader(request) as read:
+    async with open_query(request) as read:
         ledger_id = read.ledger.ledger_id
-        heads = await ledger_read.heads_after(read.connection, ledger_id, position - 1, 1)
+        heads = await ledger_read.event_headers_after(read.connection, ledger_id, position - 1, 1)
         if not heads or heads[0].position != position:
             raise PositionUnknown(position)
         event = await ledger_read.event_at(read.connection, ledger_id, position)
-        shown = await request.app[HOUSE].large.work_on(ledger_id, event.payload, shown_meaning, event)
+        shown = await request.app[APP_CONTEXT].large.work_on(ledger_id, event.payload, interpretation_json, event)
         entry = orjson.loads(heads[0].entry)
-        return answer({**shown_head(heads[0]), "entry": entry, **shown, **await reach(read)})
+        return json_response({**event_header_json(heads[0]), "entry": entry, **shown, **await freshness(read)})
 
 
-def shown_meaning(event: Event) -> dict[str, Any]:
+def interpretation_json(event: Event) -> dict[str, Any]:
     """Show what an event says and how it is read: its payload, facts, the subjects they change, and repairs."""
     meaning = interpret(event)
     return {
-        "payload": shown_payload(event.payload),
+        "payload": payload_json(event.payload),
         "facts": [
             {
                 "fact": kind_of(one.fact),
@@ -89,34 +99,34 @@ def shown_meaning(event: Event) -> dict[str, Any]:
                 "subject": one.fact.subject,
                 "occurred_at": one.occurrence.occurred_at,
                 "untimed": one.occurrence.untimed,
-                "says": said(one.fact),
+                "says": fact_json(one.fact),
             }
             for one in meaning.told
         ],
         "changed": sorted({f"{one.fact.subject_kind} {one.fact.subject}" for one in meaning.told}),
         "unread": meaning.unread,
         "reason": meaning.reason,
-        "repairs": shown_repairs(event),
+        "repairs": repairs_json(event),
     }
 
 
 async def _reveal(request: web.Request) -> web.Response:
     """Answer with the delivered bytes; where a person has been forgotten, the markers stay."""
     position = read_int(request.match_info["position"], "position", least=1, most=2**62) or 0
-    async with reader(request, "reveal") as read:
+    async with open_query(request, "reveal") as read:
         why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
         if not why:
             raise RequestInvalid("why is needed: for what these personal values are looked at")
         event = await ledger_read.event_at(read.connection, read.ledger.ledger_id, position)
-        await note_access(read.connection, read.ledger.ledger_id, read.key_id, f"event {position}", why)
-        vault = request.app[HOUSE].vault
+        await record_access(read.connection, read.ledger.ledger_id, read.key_id, f"event {position}", why)
+        vault = request.app[APP_CONTEXT].vault
         delivered = await vault.reveal(read.connection, read.ledger.ledger_id, position, event.payload)
     kind = "application/octet-stream" if event.kind == UNREADABLE else "application/json"
     disposition = f'attachment; filename="{read.ledger.name}-{position}"'
     return web.Response(body=delivered, content_type=kind, headers={"Content-Disposition": disposition})
 
 
-def shown_head(head: Head) -> dict[str, Any]:
+def event_header_json(head: EventHeader) -> dict[str, Any]:
     return {
         "position": head.position,
         "source": head.source,
@@ -133,7 +143,7 @@ def shown_head(head: Head) -> dict[str, Any]:
     }
 
 
-def shown_payload(payload: bytes) -> Any:
+def payload_json(payload: bytes) -> Any:
     """Show a payload as it stands where it is JSON that we accept, numbers of any size included, else as text."""
     try:
         read_document(payload)
@@ -142,7 +152,7 @@ def shown_payload(payload: bytes) -> Any:
     return orjson.Fragment(without_mark(payload))
 
 
-def shown_repairs(event: Event) -> list[dict[str, Any]]:
+def repairs_json(event: Event) -> list[dict[str, Any]]:
     """List what reading the payload repairs: path, rule, before, after; see ledger/vendors/repair_report.py."""
     vendor = SOURCES.get(event.source)
     return [repair._asdict() for repair in repairs(vendor, event.kind, event.payload)] if vendor else []

@@ -9,10 +9,10 @@ import msgspec
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
-from ledger.facts import Fact, Told, kind_of
-from ledger.store.read import heads_after
-from projections.queries.explain import Stuck
-from service.api.requests import Reader
+from ledger.facts import Fact, RecordedFact, kind_of
+from ledger.store.read import event_headers_after
+from projections.queries.explain import UnfoldableStep
+from service.api.requests import QueryContext
 from service.formatting import read_flag, read_int
 
 STEPS_MAX = 1_000
@@ -35,16 +35,16 @@ def steps_asked(request: web.Request) -> Page:
     return after or 0, read_int(request.query.get("limit"), "limit", least=1, most=STEPS_MAX) or STEPS_MAX
 
 
-def said(fact: Fact) -> dict[str, Any]:
+def fact_json(fact: Fact) -> dict[str, Any]:
     """Show what a fact says; what it leaves open is left out."""
     fields = msgspec.to_builtins(fact, builtin_types=(Decimal, datetime, date))
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def events_of(read: Reader, told: Sequence[Told]) -> dict[int, dict[str, Any]]:
+async def events_of(read: QueryContext, told: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:
     """Say of which kind and source the events of some facts are, and when we wrote them down."""
     positions = sorted({one.occurrence.position for one in told})
-    heads = await heads_after(read.connection, read.ledger.ledger_id, 0, len(positions), positions=positions)
+    heads = await event_headers_after(read.connection, read.ledger.ledger_id, 0, len(positions), positions=positions)
     return {
         head.position: {
             "position": head.position,
@@ -56,7 +56,7 @@ async def events_of(read: Reader, told: Sequence[Told]) -> dict[int, dict[str, A
     }
 
 
-def cause_of(told: Told | None, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def cause_of(told: RecordedFact | None, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Show the fact of a step and its event; none where time passed, or what a source claims was taken over."""
     if told is None:
         return {"event": None, "fact": None, "says": {}}
@@ -64,12 +64,12 @@ def cause_of(told: Told | None, events: Mapping[int, Mapping[str, Any]]) -> dict
     return {
         "event": events.get(occurrence.position),
         "fact": kind_of(fact),
-        "says": said(fact),
+        "says": fact_json(fact),
         **({"untimed": True} if occurrence.untimed else {}),
     }
 
 
-def shown_stuck(number: int, one: Stuck, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def unfoldable_json(number: int, one: UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Show the fact that could not be folded, and why."""
     occurred_at = one.told.occurrence.occurred_at
     return {"step": number, "occurred_at": occurred_at, **cause_of(one.told, events), "stuck": one.reason}

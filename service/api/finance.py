@@ -10,14 +10,14 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from ledger.vendors.fields import EARLIEST, LATEST_DAY
-from projections.queries.roll_forward import Ask, Key, Row, order_of
+from projections.queries.roll_forward import RollForwardKey, RollForwardQuery, Row, order_of
 from service.api.admission import PAGE, TIMES, get
 from service.api.programmes import find_programme
-from service.api.requests import Reader, Times, limit_of, reach, reader, times_of
+from service.api.requests import AsOfQuery, QueryContext, freshness, limit_of, open_query, parse_as_of
 from service.finance.export_formats import csv_heading, csv_row
-from service.finance.liability import month_of, shown_row, trial_balance, unbalanced
+from service.finance.liability import liability_row_json, month_of, trial_balance, unbalanced
 from service.finance.periods import forward
-from service.formatting import answer, decode_cursor, encode_cursor
+from service.formatting import decode_cursor, encode_cursor, json_response
 
 DAYS_MAX = 3_700  # ten years
 DIFFERING_MAX = 100
@@ -27,12 +27,12 @@ MONTH = re.compile(r"2[01][0-9]{2}-(0[1-9]|1[0-2])")  # as far as days are read 
 async def get_trial_balance(request: web.Request) -> web.Response:
     """GET /v1/trial-balance: the classes of all accounts by programme and unit, at ?at=, as known at ?as_of_position=
     or ?known_at=. "balanced" says that each sums to zero, and that every account's postings come to what it holds."""
-    async with reader(request, heavy=True) as read:
-        times = await times_of(read, request)
+    async with open_query(request, heavy=True) as read:
+        times = await parse_as_of(read, request)
         balance = await trial_balance(read.connection, read.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
         wrong_rows = await unbalanced(read.connection, read.ledger.ledger_id)
-        return answer(
+        return json_response(
             {
                 "at": times.at,
                 "balanced": not any(one.sum for one in sums) and not balance.differing and not wrong_rows,
@@ -41,7 +41,7 @@ async def get_trial_balance(request: web.Request) -> web.Response:
                 **({"truncated": True} if len(balance.differing) > DIFFERING_MAX else {}),
                 "items": [{**one._asdict(), "sum": one.sum} for one in sums],
                 "next": None,
-                **await reach(read, times),
+                **await freshness(read, times),
             }
         )
 
@@ -57,30 +57,30 @@ async def get_liability(request: web.Request) -> web.StreamResponse:
     if read_format(request) == "csv":
         return await _export(request, after)
     limit = limit_of(request)
-    async with reader(request, heavy=True) as read:
-        times = await times_of(read, request)
+    async with open_query(request, heavy=True) as read:
+        times = await parse_as_of(read, request)
         ask = await asked(read, request.query, times)
         done = await forward(read.connection, read.ledger.ledger_id, ask, times.position)
         page = await done.page(after, limit)
-        return answer(
+        return json_response(
             {
                 "from": ask.first,
                 "to": ask.last,
                 "by": "month" if ask.monthly else "day",
-                "items": [shown_row(row) for row in page.rows],
+                "items": [liability_row_json(row) for row in page.rows],
                 "next": encode_cursor(*cursor_of(page.rows[-1])) if page.more else None,
-                "totals": [shown_row(row) for row in page.totals],
+                "totals": [liability_row_json(row) for row in page.totals],
                 "ties": not any(tie.difference for tie in done.ties),
                 "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
-                **await reach(read, times),
+                **await freshness(read, times),
             }
         )
 
 
-async def _export(request: web.Request, after: Key | None) -> web.StreamResponse:
+async def _export(request: web.Request, after: RollForwardKey | None) -> web.StreamResponse:
     """Write all rows as CSV. Others on the event loop have their turn between periods."""
-    async with reader(request, heavy=True) as read:
-        times = await times_of(read, request)
+    async with open_query(request, heavy=True) as read:
+        times = await parse_as_of(read, request)
         done = await forward(
             read.connection, read.ledger.ledger_id, await asked(read, request.query, times), times.position
         )
@@ -109,7 +109,7 @@ def read_format(request: web.Request) -> str:
     return wanted
 
 
-async def asked(read: Reader, query: Mapping[str, str], times: Times) -> Ask:
+async def asked(read: QueryContext, query: Mapping[str, str], times: AsOfQuery) -> RollForwardQuery:
     """Read which days, programme, unit and vintage are asked for: this month so far unless told. Raises
     RequestInvalid."""
     last = read_day(query.get("to"), "to") or read_day(times.at.astimezone(UTC).date().isoformat(), "at")
@@ -121,7 +121,9 @@ async def asked(read: Reader, query: Mapping[str, str], times: Times) -> Ask:
     if not timedelta(0) <= last - first < timedelta(DAYS_MAX):
         raise RequestInvalid(f"from is not after to, and at most {DAYS_MAX:,} days before it")
     programme = await find_programme(read, query["programme"]) if "programme" in query else None
-    return Ask(first, last, by == "month", programme, query.get("unit"), read_month(query.get("vintage"), "vintage"))
+    return RollForwardQuery(
+        first, last, by == "month", programme, query.get("unit"), read_month(query.get("vintage"), "vintage")
+    )
 
 
 def read_day(text: str | None, name: str) -> date | None:
@@ -157,14 +159,14 @@ def cursor_of(row: Row) -> list[Any]:
     return [row.key.programme, row.key.unit, row.key.period.isoformat(), month_of(row.key.vintage) or "~"]
 
 
-def read_cursor(text: str | None) -> Key | None:
+def read_cursor(text: str | None) -> RollForwardKey | None:
     """Read what `cursor_of` gave. Raises RequestInvalid."""
     parts = decode_cursor(text, str, str, str, str)
     if parts is None:
         return None
     programme, unit, period, vintage = parts
     try:
-        return Key(
+        return RollForwardKey(
             programme, unit, date.fromisoformat(period), None if vintage == "~" else read_month(vintage, "cursor")
         )
     except ValueError:

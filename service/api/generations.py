@@ -16,11 +16,11 @@ from projections import rebuild as replay
 from projections.engine import generations, promotion, retry
 from projections.engine.generations import Generation
 from projections.rebuild.pipeline import Source
-from projections.rebuild.scope import EVERYTHING, Scope, check_scope
+from projections.rebuild.scope import EVERYTHING, RebuildScope, check_scope
 from service.api.admission import change, get
-from service.api.context import HOUSE
-from service.api.requests import body_of, reach, reader
-from service.formatting import answer
+from service.api.context import APP_CONTEXT
+from service.api.requests import body_of, freshness, open_query
+from service.formatting import json_response
 from service.queries.generations import generation_for_operator
 
 SEEN_SECONDS_MAX = 5.0
@@ -33,13 +33,13 @@ _log = logging.getLogger(__name__)
 
 async def list_generations(request: web.Request) -> web.Response:
     """GET /v1/generations: the built copies of the views, oldest first."""
-    async with reader(request, OPERATOR) as read:
+    async with open_query(request, OPERATOR) as read:
         listed = await generations.listed(read.connection)
-        return answer(
+        return json_response(
             {
                 "items": [generation_for_operator(one, read.ledger.name) for one in listed],
                 "next": None,
-                **await reach(read),
+                **await freshness(read),
             }
         )
 
@@ -50,13 +50,13 @@ async def rebuild(request: web.Request) -> web.Response:
     202 with the number of the generation as soon as it is known; GET /v1/generations says how it ends. It stays "ready"
     and waits to be promoted unless that is asked for.
     """
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     body = await body_of(request)
-    async with reader(request, OPERATOR) as read:
+    async with open_query(request, OPERATOR) as read:
         source: Source = body.get("from", "ledger")
         if source not in get_args(Source):
             raise RequestInvalid('from is "ledger" or "facts"')
-        scope = Scope(tuple(_names(body, "projections"))) if body.get("projections") else EVERYTHING
+        scope = RebuildScope(tuple(_names(body, "projections"))) if body.get("projections") else EVERYTHING
         await check_scope(read.connection, scope)
         if house.rebuilding is not None and not house.rebuilding.done():
             raise RebuildRuns
@@ -72,7 +72,7 @@ async def rebuild(request: web.Request) -> web.Response:
             raise house.rebuilding.result() or RebuildRuns()
         number = begun.result() if begun.done() else None
         told = {"generation": number, "state": "filling", "from": source, "promote": to_promote}
-        return answer(told, status=202)
+        return json_response(told, status=202)
 
 
 async def _supervised(work: Any) -> LedgerError | None:
@@ -96,38 +96,38 @@ def _names(body: dict[str, Any], field: str) -> list[str]:
 
 async def promote(request: web.Request) -> web.Response:
     """POST /v1/generations/{n}/promote {"force": false, "expect": []}: let readers see it."""
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     number = int(request.match_info["generation"])
     body = await body_of(request)
-    async with reader(request, OPERATOR) as read:
+    async with open_query(request, OPERATOR) as read:
         expect = _names(body, "expect")
         candidate = await generations.find(read.connection, number)
         if expect and candidate.state == "ready":
             await replay.compare_with_active(house.dsn, candidate, expect)
         promoted = await promotion.promote(house.dsn, number, force=body.get("force") is True)
         await _seen(request, promoted)
-        return answer(generation_for_operator(promoted, read.ledger.name))
+        return json_response(generation_for_operator(promoted, read.ledger.name))
 
 
 async def roll_back(request: web.Request) -> web.Response:
     """POST /v1/generations/rollback: let readers see the one before, which has been following the ledger."""
-    async with reader(request, OPERATOR) as read:
-        back = await promotion.roll_back(request.app[HOUSE].dsn)
+    async with open_query(request, OPERATOR) as read:
+        back = await promotion.roll_back(request.app[APP_CONTEXT].dsn)
         await _seen(request, back)
-        return answer(generation_for_operator(back, read.ledger.name))
+        return json_response(generation_for_operator(back, read.ledger.name))
 
 
 async def drop(request: web.Request) -> web.Response:
     """DELETE /v1/generations/{n}: remove one that is not active; it goes when nobody reads it."""
     number = int(request.match_info["generation"])
-    async with reader(request, OPERATOR) as read:
+    async with open_query(request, OPERATOR) as read:
         gone = await promotion.drop(read.connection, number)
-        return answer({"generation": number, "dropped": gone})
+        return json_response({"generation": number, "dropped": gone})
 
 
 async def _seen(request: web.Request, active: Generation) -> None:
     """Wait until the readers of this process see a generation, so that who promoted it sees it with the next answer."""
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     try:
         async with asyncio.timeout(SEEN_SECONDS_MAX):
             await house.reading.entered(active.generation)
@@ -138,12 +138,12 @@ async def _seen(request: web.Request, active: Generation) -> None:
 async def retry_parked(request: web.Request) -> web.Response:
     """POST /v1/reconciliation/parked/retry {"subject_kind": "...", "subject": "..."}: fold parked subjects again."""
     body = await body_of(request)
-    async with reader(request, "admin") as read:
+    async with open_query(request, "admin") as read:
         kind, subject = body.get("subject_kind"), body.get("subject")
         if not all(one is None or isinstance(one, str) for one in (kind, subject)):
             raise RequestInvalid("subject_kind and subject are texts")
         done = await retry.retry(read.connection, read.ledger.ledger_id, subject_kind=kind, subject=subject)
-        return answer({**done._asdict(), **await reach(read)})
+        return json_response({**done._asdict(), **await freshness(read)})
 
 
 ROUTES = [

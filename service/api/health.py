@@ -10,9 +10,9 @@ from ledger.database import CONNECTION_LOST
 from ledger.errors import LedgerUnavailable
 from projections.engine import generations
 from service.api.admission import get, keyless
-from service.api.context import HOUSE
-from service.api.requests import reader
-from service.formatting import answer
+from service.api.context import APP_CONTEXT
+from service.api.requests import open_query
+from service.formatting import json_response
 from service.queries.generations import generation_of_ledger
 
 READY_SECONDS_MAX = 2.0
@@ -31,12 +31,12 @@ REACH = """
 
 async def live(_request: web.Request) -> web.Response:
     """GET /live: the process answers. Never asks the database, so that its outage is not made two."""
-    return answer({"status": "live"})
+    return json_response({"status": "live"})
 
 
 async def ready(request: web.Request) -> web.Response:
     """GET /ready: the database answers and is at our schema. 503 otherwise."""
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     try:
         async with asyncio.timeout(READY_SECONDS_MAX), house.pool.acquire() as connection:
             version = await connection.fetchval(SCHEMA_VERSION)
@@ -45,23 +45,23 @@ async def ready(request: web.Request) -> web.Response:
     if version != migrations.head():
         raise LedgerUnavailable("another schema")
     told = clock.CLOCK.problem()
-    return answer({"status": "ready", "schema": version, **({} if told is None else {"clock": told})})
+    return json_response({"status": "ready", "schema": version, **({} if told is None else {"clock": told})})
 
 
 async def projections_of(request: web.Request) -> web.Response:
     """GET /v1/projections: how far each projection reaches, in events and seconds, and the generations there are."""
-    async with reader(request) as read:
+    async with open_query(request) as read:
         row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
         assert row is not None
         listed = await generations.listed(read.connection)
-        due = await generations.due(read.connection)
+        due = await generations.rebuild_due(read.connection)
         tail = row["tail"] or 0
         reached = {
             "position": row["position"],
             "events_behind": tail - row["position"],
             "seconds_behind": round(max(0.0, row["seconds_behind"]), 3),
         }
-        return answer(
+        return json_response(
             {
                 "as_of_position": row["position"],
                 "ledger_position": tail,

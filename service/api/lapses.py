@@ -14,8 +14,8 @@ from ledger.errors import RequestInvalid
 from projections.programmes import read_terms
 from service.api.admission import PAGE, TIMES, get
 from service.api.programmes import find_programme
-from service.api.requests import Reader, limit_of, reach, reader, times_of
-from service.formatting import answer, decode_cursor, encode_cursor, page
+from service.api.requests import QueryContext, freshness, limit_of, open_query, parse_as_of
+from service.formatting import decode_cursor, encode_cursor, json_response, page_response
 from service.queries.accounts import OPEN_LOTS, view_of
 
 DAYS_MAX = 3_660
@@ -34,8 +34,8 @@ LAPSES = """
 async def get_account_lapses(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/lapses: of what is available at ?at= (default now), as known at ?as_of_position= or
     ?known_at=, what lapses on which day if nobody spends it; last what lapses on no day."""
-    async with reader(request) as read:
-        times = await times_of(read, request)
+    async with open_query(request) as read:
+        times = await parse_as_of(read, request)
         view = await view_of(read, request.match_info["id"], times)
         account = view.row["account_id"]
         lots: Sequence[Mapping[str, Any]] = view.lots
@@ -43,7 +43,9 @@ async def get_account_lapses(request: web.Request) -> web.Response:
             lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, [account])
         live = [lot for lot in lots if lot["remaining"] and (lot["lapses_at"] is None or lot["lapses_at"] > times.at)]
         items = [_day(list(same)) for _, same in groupby(live, key=lambda lot: lot["expires_on"])]
-        return answer({"account": account, "at": times.at, "items": items, "next": None, **await reach(read, times)})
+        return json_response(
+            {"account": account, "at": times.at, "items": items, "next": None, **await freshness(read, times)}
+        )
 
 
 def _day(lots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -59,7 +61,7 @@ async def get_programme_lapses(request: web.Request) -> web.Response:
     """GET /v1/programmes/{id}/lapses?from=2026-01-01&until=2026-12-31: points, lots and accounts for each day and unit
     of what is held now. From today in the programme's time zone, for a year, unless said otherwise; days that are over
     show what the vendor has not reported as expired."""
-    async with reader(request) as read:
+    async with open_query(request) as read:
         programme = await find_programme(read, request.match_info["id"])
         first, last = await _days(read, request, programme)
         after = decode_cursor(request.query.get("cursor"), str, str) or [first.isoformat(), ""]
@@ -70,10 +72,10 @@ async def get_programme_lapses(request: web.Request) -> web.Response:
         )
         cursor = encode_cursor(rows[-1]["expires_on"].isoformat(), rows[-1]["unit"]) if len(rows) == limit else None
         beside = {"programme": programme, "from": first, "until": last}
-        return page([dict(row) for row in rows], cursor, **beside, **await reach(read))
+        return page_response([dict(row) for row in rows], cursor, **beside, **await freshness(read))
 
 
-async def _days(read: Reader, request: web.Request, programme: str) -> tuple[date, date]:
+async def _days(read: QueryContext, request: web.Request, programme: str) -> tuple[date, date]:
     now = clock.now()
     terms = await read_terms(read.connection, read.ledger.ledger_id)
     first = _read_day(request, "from") or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()

@@ -8,10 +8,10 @@ from projections.order_items import ORDER_ITEMS
 from projections.queries.as_of import known_of
 from service.api.adjustments import text_of, words_of
 from service.api.admission import TIMES, change, get
-from service.api.context import HOUSE
-from service.api.requests import body_of, candidates, only, reach, reader, times_of
-from service.api.subjects import first_row, shown, subjects_then
-from service.formatting import answer
+from service.api.context import APP_CONTEXT
+from service.api.requests import body_of, expand_reference, freshness, open_query, parse_as_of, require_single
+from service.api.subjects import first_row, row_json, subjects_then
+from service.formatting import json_response
 from service.operations.refund import post_refund
 
 ITEMS_MAX = 1_000
@@ -28,12 +28,12 @@ async def get_order(request: web.Request) -> web.Response:
     As of ?at=, as known at ?as_of_position= or ?known_at=.
     """
     name = request.match_info["id"]
-    async with reader(request) as read:
-        times = await times_of(read, request)
-        refs = await candidates(read, name)
+    async with open_query(request) as read:
+        times = await parse_as_of(read, request)
+        refs = await expand_reference(read, name)
         most = None if times.given else ITEMS_MAX + 1
         found = await read.connection.fetch(ITEMS, read.ledger.ledger_id, refs, most)
-        rows = [shown(row) for row in found]
+        rows = [row_json(row) for row in found]
         if times.given:
             items = {row["id"] for row in rows}
             for ref in refs:
@@ -43,8 +43,8 @@ async def get_order(request: web.Request) -> web.Response:
             rows = [row for row in known_rows if row["order_id"] in refs]
         too_long = len(rows) > ITEMS_MAX
         rows = rows[:ITEMS_MAX]
-        order = only(sorted({row["order_id"] for row in rows}), name)
-        return answer(
+        order = require_single(sorted({row["order_id"] for row in rows}), name)
+        return json_response(
             {
                 "id": order,
                 "customer": next((row["customer"] for row in rows if row["customer"]), None),
@@ -52,7 +52,7 @@ async def get_order(request: web.Request) -> web.Response:
                 "refund_due": sum((row["refund_due"] for row in rows), Decimal(0)),
                 "items": rows,
                 **({"truncated": True} if too_long else {}),
-                **await reach(read, times),
+                **await freshness(read, times),
             }
         )
 
@@ -61,17 +61,17 @@ async def post_item_refund(request: web.Request) -> web.Response:
     """POST /v1/order-items/{id}/refund with author, reason and perhaps {"reference"}: say that the points due back for
     an item that did not arrive were given back. Scope admin. 400 where nothing is due."""
     asked = await body_of(request)
-    house = request.app[HOUSE]
-    async with reader(request, "admin") as read:
+    house = request.app[APP_CONTEXT]
+    async with open_query(request, "admin") as read:
         name = request.match_info["id"]
-        refs = await candidates(read, name)
+        refs = await expand_reference(read, name)
         rows = await read.connection.fetch(ITEM, read.ledger.ledger_id, refs)
-        item = only(sorted(row["subject"] for row in rows), name)
+        item = require_single(sorted(row["subject"] for row in rows), name)
         words = words_of(read, asked)
         reference = text_of(asked, "reference")
         done = await post_refund(read.connection, house.vault, read.ledger, item, words, reference=reference)
         house.projector.wake()
-        return answer(done._asdict())
+        return json_response(done._asdict())
 
 
 ROUTES = [

@@ -7,15 +7,15 @@ from aiohttp import web
 
 from ledger.errors import SubjectUnknown
 from ledger.store.read import tail
-from projections.queries.roll_forward import Ask
+from projections.queries.roll_forward import RollForwardQuery
 from service.api.admission import PAGE, change, get
-from service.api.context import HOUSE
+from service.api.context import APP_CONTEXT
 from service.api.finance import read_period
-from service.api.requests import Reader, await_rows, limit_of, reach, reader
-from service.finance.liability import shown_row
+from service.api.requests import QueryContext, await_rows, freshness, limit_of, open_query
+from service.finance.liability import liability_row_json
 from service.finance.periods import (
     ITEMS_MAX,
-    Item,
+    PriorPeriodItem,
     close_period,
     closed_on_eve,
     closings,
@@ -24,7 +24,7 @@ from service.finance.periods import (
     liability,
     reopen_period,
 )
-from service.formatting import answer, decode_cursor, encode_cursor, page
+from service.formatting import decode_cursor, encode_cursor, json_response, page_response
 
 PERIODS = """
     SELECT subject AS period, status, first_day, last_day, known_position, closed_at, closed_by, reopenings FROM periods
@@ -44,10 +44,10 @@ async def list_periods(request: web.Request) -> web.Response:
     """GET /v1/periods: the months that were ever closed, in order."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
-    async with reader(request) as read:
+    async with open_query(request) as read:
         rows = await read.connection.fetch(PERIODS, read.ledger.ledger_id, after[0], limit)
         cursor = encode_cursor(rows[-1]["period"]) if len(rows) == limit else None
-        return page([dict(row) for row in rows], cursor, **await reach(read))
+        return page_response([dict(row) for row in rows], cursor, **await freshness(read))
 
 
 async def get_period(request: web.Request) -> web.Response:
@@ -55,16 +55,16 @@ async def get_period(request: web.Request) -> web.Response:
     closed before it after that was closed. Of a closed one also `later_items`: what was told of it since. Of more than
     ITEMS_MAX items the rest is cut, and "truncated" is true."""
     period = read_period(request.match_info["period"])
-    async with reader(request, heavy=True) as read:
-        return answer({**await shown_period(read, period), **await reach(read)})
+    async with open_query(request, heavy=True) as read:
+        return json_response({**await period_json(read, period), **await freshness(read)})
 
 
-async def shown_period(read: Reader, period: str) -> dict[str, Any]:
+async def period_json(read: QueryContext, period: str) -> dict[str, Any]:
     """Show a period with its figures and items. Raises SubjectUnknown if nothing was outstanding in it."""
     ledger_id = read.ledger.ledger_id
     row = await read.connection.fetchrow(PERIOD, ledger_id, period)
     first, last = days_of(period)
-    done = await liability(read.connection, ledger_id, Ask(first, last, monthly=True), None)
+    done = await liability(read.connection, ledger_id, RollForwardQuery(first, last, monthly=True), None)
     if row is None and not done.rows:
         raise SubjectUnknown(period, "nothing was outstanding in it")
     closed = await closings(read.connection, ledger_id)
@@ -76,8 +76,8 @@ async def shown_period(read: Reader, period: str) -> dict[str, Any]:
     return {
         **(dict(row) if row is not None else {"period": period, "status": "open"}),
         "totals_when_closed": [dict(total) for total in totals],
-        "totals": [shown_row(one) for one in done.totals],
-        "figures": [shown_row(one) for one in done.rows],
+        "totals": [liability_row_json(one) for one in done.totals],
+        "figures": [liability_row_json(one) for one in done.rows],
         "ties": not any(tie.difference for tie in done.ties),
         "prior_period_items": [item._asdict() for item in prior[:ITEMS_MAX]],
         "later_items": [item._asdict() for item in later[:ITEMS_MAX]],
@@ -85,7 +85,7 @@ async def shown_period(read: Reader, period: str) -> dict[str, Any]:
     }
 
 
-async def _items(read: Reader, last: Any, known: int, now: int | None) -> list[Item]:
+async def _items(read: QueryContext, last: Any, known: int, now: int | None) -> list[PriorPeriodItem]:
     """Collect items; one more than ITEMS_MAX where there are more than that."""
     found = []
     async with aclosing(later_items(read.connection, read.ledger.ledger_id, last, known, now)) as items:
@@ -108,12 +108,12 @@ async def post_reopen(request: web.Request) -> web.Response:
 
 async def _act(request: web.Request, work: Any) -> web.Response:
     period = read_period(request.match_info["period"])
-    house = request.app[HOUSE]
-    async with reader(request, "admin") as read:
+    house = request.app[APP_CONTEXT]
+    async with open_query(request, "admin") as read:
         await await_rows(read, request, await tail(read.connection, read.ledger.ledger_id))
         position = await work(read.connection, house.vault, read.ledger, period, by=f"key {read.key_id}")
         house.projector.wake()
-        return answer({"period": period, "position": position})
+        return json_response({"period": period, "position": position})
 
 
 ROUTES = [

@@ -7,10 +7,20 @@ from typing import Any
 from aiohttp import web
 
 from service.api.admission import PAGE, TIMES, change, get
-from service.api.context import HOUSE
-from service.api.requests import Reader, Times, body_of, candidates, limit_of, only, reach, reader, times_of
-from service.api.subjects import shown
-from service.formatting import answer, decode_cursor, encode_cursor, page
+from service.api.context import APP_CONTEXT
+from service.api.requests import (
+    AsOfQuery,
+    QueryContext,
+    body_of,
+    expand_reference,
+    freshness,
+    limit_of,
+    open_query,
+    parse_as_of,
+    require_single,
+)
+from service.api.subjects import row_json
+from service.formatting import decode_cursor, encode_cursor, json_response, page_response
 from service.operations.programme_terms import PROGRAMMES, VERSIONS, set_terms
 
 
@@ -19,26 +29,30 @@ async def list_programmes(request: web.Request) -> web.Response:
     known at ?as_of_position= or ?known_at=."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = limit_of(request)
-    async with reader(request) as read:
-        times = await times_of(read, request)
+    async with open_query(request) as read:
+        times = await parse_as_of(read, request)
         ids = [row["id"] for row in await read.connection.fetch(PROGRAMMES, read.ledger.ledger_id, after[0], limit)]
         versions = await _versions(read, ids, times)
         items = [
             {"id": one, "terms": _in_force([row for row in versions if row["subject"] == one], times.at)} for one in ids
         ]
-        return page(items, encode_cursor(ids[-1]) if len(ids) == limit else None, **await reach(read, times))
+        return page_response(
+            items, encode_cursor(ids[-1]) if len(ids) == limit else None, **await freshness(read, times)
+        )
 
 
 async def get_programme(request: web.Request) -> web.Response:
     """GET /v1/programmes/{id}: the terms in force at ?at= (default now), and all versions, as known at ?as_of_position=
     or ?known_at=."""
-    async with reader(request) as read:
-        times = await times_of(read, request)
+    async with open_query(request) as read:
+        times = await parse_as_of(read, request)
         programme = await find_programme(read, request.match_info["id"])
         versions = await _versions(read, [programme], times)
         terms = _in_force(versions, times.at)
         shown_versions = [_shown(version) for version in versions]
-        return answer({"id": programme, "terms": terms, "versions": shown_versions, **await reach(read, times)})
+        return json_response(
+            {"id": programme, "terms": terms, "versions": shown_versions, **await freshness(read, times)}
+        )
 
 
 async def post_terms(request: web.Request) -> web.Response:
@@ -49,24 +63,24 @@ async def post_terms(request: web.Request) -> web.Response:
     400 says what is wrong with them.
     """
     name = request.match_info["id"]
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     terms = await body_of(request)
-    async with reader(request, "admin") as read:
+    async with open_query(request, "admin") as read:
         programme = name if name.count(":") == 2 else await find_programme(read, name)
         by = f"key {read.key_id}"
         done = await set_terms(read.connection, house.vault, read.ledger, programme, terms, by=by)
         house.projector.wake()
-        return answer(done._asdict())
+        return json_response(done._asdict())
 
 
-async def find_programme(read: Reader, name: str) -> str:
+async def find_programme(read: QueryContext, name: str) -> str:
     """Find a programme by its id, or by the vendor's name for it. Raises SubjectUnknown, RequestInvalid for several."""
     every = await read.connection.fetch(PROGRAMMES, read.ledger.ledger_id, "", PROGRAMMES_MAX)
     known = {row["id"] for row in every}
-    return only([one for one in await candidates(read, name) if one in known], name)
+    return require_single([one for one in await expand_reference(read, name) if one in known], name)
 
 
-async def _versions(read: Reader, programmes: Sequence[str], times: Times) -> list[Mapping[str, Any]]:
+async def _versions(read: QueryContext, programmes: Sequence[str], times: AsOfQuery) -> list[Mapping[str, Any]]:
     rows = await read.connection.fetch(VERSIONS, read.ledger.ledger_id, programmes)
     return [row for row in rows if times.position is None or row["position"] <= times.position]
 
@@ -77,7 +91,7 @@ def _in_force(versions: list[Any], at: datetime) -> dict[str, Any] | None:
 
 
 def _shown(version: Mapping[str, Any]) -> dict[str, Any]:
-    columns = shown(version)
+    columns = row_json(version)
     del columns["id"]
     return columns
 

@@ -11,8 +11,8 @@ from ledger.transparency import tiles, tree_heads
 from ledger.transparency.checkpoints import ProofFile
 from ledger.transparency.tree_heads import Signed
 from service.api.admission import get
-from service.api.requests import reader
-from service.formatting import answer, read_int
+from service.api.requests import open_query
+from service.formatting import json_response, read_int
 
 SIZE_MAX = 2**53
 
@@ -26,7 +26,7 @@ COSIGNED = """
 async def prove_inclusion(request: web.Request) -> web.Response:
     """GET /v1/ledger/proofs/inclusion?position=&size=: that an event is in the tree of a size, the newest if none is
     given: leaf index, leaf hash, and the hashes from its sibling up, in hexadecimal."""
-    async with reader(request, "read", "audit") as read_of:
+    async with open_query(request, "read", "audit") as read_of:
         signed = await newest(read_of.connection, read_of.ledger)
         ledger_id = read_of.ledger.ledger_id
         size = read_int(request.query.get("size"), "size", least=1, most=SIZE_MAX) or signed.size
@@ -38,7 +38,7 @@ async def prove_inclusion(request: web.Request) -> web.Response:
         if position > size:
             raise PositionUnknown(f"position {position} in the tree of {size}")
         leaf = await read.leaf_hashes(read_of.connection, ledger_id, position - 1, position)
-        return answer(
+        return json_response(
             {
                 "position": position,
                 "index": position - 1,
@@ -53,7 +53,7 @@ async def prove_inclusion(request: web.Request) -> web.Response:
 async def prove_consistency(request: web.Request) -> web.Response:
     """GET /v1/ledger/proofs/consistency?from=&to=: that the tree of one size is the beginning of that of another, the
     newest if none is given, in hexadecimal."""
-    async with reader(request, "read", "audit") as read_of:
+    async with open_query(request, "read", "audit") as read_of:
         signed = await newest(read_of.connection, read_of.ledger)
         ledger_id = read_of.ledger.ledger_id
         old = read_int(request.query.get("from"), "from", least=0, most=SIZE_MAX)
@@ -63,7 +63,7 @@ async def prove_consistency(request: web.Request) -> web.Response:
             raise RequestInvalid("from is needed, and is not more than to")
         if size > signed.size:
             raise NotSealedYet(f"size {size}; sealed is {signed.size}")
-        return answer(
+        return json_response(
             {
                 "from": old,
                 "to": size,
@@ -78,7 +78,7 @@ async def prove_event(request: web.Request) -> web.Response:
     """GET /v1/ledger/events/{position}/proof: a .tlog-proof file that convinces without us; the entry is its extra."""
     position = read_int(request.match_info["position"], "position", least=1, most=SIZE_MAX)
     assert position is not None
-    async with reader(request, "read", "audit") as read_of:
+    async with open_query(request, "read", "audit") as read_of:
         connection, ledger = read_of.connection, read_of.ledger
         if position > await read.tail(connection, ledger.ledger_id):
             raise PositionUnknown(position)
@@ -97,10 +97,10 @@ async def prove_event(request: web.Request) -> web.Response:
     )
 
 
-async def tell_checkpoint(request: web.Request) -> web.Response:
+async def get_checkpoint(request: web.Request) -> web.Response:
     """GET /v1/ledger/checkpoint: the newest checkpoint, who cosigned it, how far it is behind, and what the matter is
     if nothing is signed."""
-    async with reader(request, "read", "audit") as read_of:
+    async with open_query(request, "read", "audit") as read_of:
         connection, ledger = read_of.connection, read_of.ledger
         signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
         tail = await read.tail(connection, ledger.ledger_id)
@@ -108,10 +108,10 @@ async def tell_checkpoint(request: web.Request) -> web.Response:
         told = None if problem is None else problem._asdict()
         if signed is None:
             nothing = {"size": 0, "unsealed_events": tail, "checkpoint": None}
-            return answer({**nothing, "problem": told, "clock": clock.CLOCK.problem()})
+            return json_response({**nothing, "problem": told, "clock": clock.CLOCK.problem()})
         note = await cosigned_note(connection, ledger, signed)
         cosigned = await connection.fetch(COSIGNED, ledger.ledger_id, signed.checkpoint)
-        return answer(
+        return json_response(
             {
                 "origin": signed.note.decode().split("\n", 1)[0],
                 "size": signed.size,
@@ -128,7 +128,7 @@ async def tell_checkpoint(request: web.Request) -> web.Response:
 
 async def list_keys(request: web.Request) -> web.Response:
     """GET /v1/ledger/keys: every public key that ever signed for the ledger's log, and which sign now."""
-    async with reader(request, "read", "audit") as read_of:
+    async with open_query(request, "read", "audit") as read_of:
         ledger_id = read_of.ledger.ledger_id
         signed = await tree_heads.latest_checkpoint(read_of.connection, ledger_id)
         keys = await tree_heads.log_keys(read_of.connection, ledger_id)
@@ -143,7 +143,7 @@ async def list_keys(request: web.Request) -> web.Response:
             }
             for one in keys
         ]
-        return answer({"items": items, "next": None})
+        return json_response({"items": items, "next": None})
 
 
 async def cosigned_note(connection: Connection, ledger: Ledger, signed: Signed) -> bytes:
@@ -163,7 +163,7 @@ async def newest(connection: Connection, ledger: Ledger) -> Signed:
 PROVING_SCOPES = ("read", "audit")
 
 ROUTES = [
-    get("/v1/ledger/checkpoint", tell_checkpoint, "why", scopes=PROVING_SCOPES),
+    get("/v1/ledger/checkpoint", get_checkpoint, "why", scopes=PROVING_SCOPES),
     get("/v1/ledger/keys", list_keys, "why", scopes=PROVING_SCOPES),
     get("/v1/ledger/proofs/inclusion", prove_inclusion, "position", "size", "why", scopes=PROVING_SCOPES),
     get("/v1/ledger/proofs/consistency", prove_consistency, "from", "to", "why", scopes=PROVING_SCOPES),

@@ -8,12 +8,12 @@ from aiohttp import web
 from ledger import clock
 from ledger.errors import RequestInvalid
 from service.api.admission import PAGE, get
-from service.api.context import HOUSE
-from service.api.requests import Reader, caller, limit_of, reach, reader
-from service.formatting import answer, decode_cursor, encode_cursor, page, read_int, read_time
+from service.api.context import APP_CONTEXT
+from service.api.requests import QueryContext, caller, freshness, limit_of, open_query
+from service.formatting import decode_cursor, encode_cursor, json_response, page_response, read_int, read_time
 from service.reconciliation import catalogue
-from service.reconciliation.documents import csv_pages, shown_item
-from service.reconciliation.lists import Asked, Item, Key, OpenList
+from service.reconciliation.documents import csv_pages, item_json
+from service.reconciliation.lists import Asked, Key, OpenItem, OpenList
 from service.server.protocol import send
 
 GRACE_HOURS_MAX = 24 * 3_650
@@ -28,11 +28,11 @@ async def get_summary(request: web.Request) -> web.Response:
     """GET /v1/reconciliation: how many matters are open in each list, and how many points are at stake, at ?at=
     (default now) with ?grace_hours= instead of each list's own grace."""
     at, grace = _time_of(request)
-    async with reader(request, heavy=True) as read:
+    async with open_query(request, heavy=True) as read:
         totals = await catalogue.totals_of(read.connection, read.ledger.ledger_id, at, grace)
-        lists = [{**one, "href": f"/v1/reconciliation/{one['list']}"} for one in catalogue.shown_totals(totals)]
-        return answer(
-            {"at": at, "open": sum(one.items for one in totals.values()), "lists": lists, **await reach(read)}
+        lists = [{**one, "href": f"/v1/reconciliation/{one['list']}"} for one in catalogue.totals_json(totals)]
+        return json_response(
+            {"at": at, "open": sum(one.items for one in totals.values()), "lists": lists, **await freshness(read)}
         )
 
 
@@ -49,15 +49,15 @@ def list_handler(one: OpenList) -> Any:
         if _wants_csv(request):
             return await _export(request, one, at, grace, after)
         limit = limit_of(request)
-        async with reader(request) as read:
+        async with open_query(request) as read:
             asked = Asked(read.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit, after)
             items, following = await one.read(read.connection, asked)
-            shown = [shown_item(item, at) for item in items]
-            return page(
+            shown = [item_json(item, at) for item in items]
+            return page_response(
                 shown,
                 None if following is None else _cursor(following),
                 **await _counts(read, one),
-                **await reach(read),
+                **await freshness(read),
             )
 
     return get_list
@@ -69,10 +69,10 @@ async def _export(
     """Send a list as CSV, page by page. No connection to the database is held while a page is sent, so that a client
     that reads slowly keeps nobody else waiting; one that hardly reads at all is cut off."""
     items_max = read_int(request.query.get("limit"), "limit", least=1, most=2**31)
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     ledger = (await caller(request)).ledger
 
-    async def read_page(asked: Asked) -> tuple[list[Item], Key | None]:
+    async def read_page(asked: Asked) -> tuple[list[OpenItem], Key | None]:
         async with house.reading.acquire() as connection:
             await connection.confine(ledger.ledger_id)
             return await one.read(connection, asked)
@@ -92,7 +92,7 @@ async def _export(
     return response
 
 
-async def _counts(read: Reader, one: OpenList) -> dict[str, Any]:
+async def _counts(read: QueryContext, one: OpenList) -> dict[str, Any]:
     """Say of what sources and kinds the events are that nobody reads."""
     if one.name not in UNREAD:
         return {}

@@ -13,13 +13,13 @@ from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid, SubjectUnknown
 from ledger.facts.fact import unquoted
 from ledger.intake.identify import pseudonym
-from ledger.privacy.access_log import note_access
-from ledger.store.registry import Access, Ledger
+from ledger.privacy.access_log import record_access
+from ledger.store.registry import ApiAccess, Ledger
 from ledger.vendors.personal_values import kind_of_value
 from projections.queries.as_of import AsOf, position_at
 from service.api.admission import ACCESS
 from service.api.bodies import read_body
-from service.api.context import HOUSE, House, check_scopes
+from service.api.context import APP_CONTEXT, AppContext, check_scopes
 from service.formatting import read_int, read_time
 
 LIMIT_DEFAULT = 100
@@ -34,7 +34,7 @@ REACH = """
 ORGS = "SELECT source, org FROM orgs WHERE ledger_id = $1 ORDER BY source, org LIMIT 1000"
 
 
-class Reader(NamedTuple):
+class QueryContext(NamedTuple):
     """One caller's view of one ledger while one request is answered."""
 
     connection: Connection
@@ -43,7 +43,7 @@ class Reader(NamedTuple):
     mask: bytes | None = None  # with which an address that serves as an id is found; None: it is not looked for
 
 
-class Times(NamedTuple):
+class AsOfQuery(NamedTuple):
     """Both times of a question: `at`, when it happened (now unless it is given), and `position`, up to which it was
     told (None: all that was)."""
 
@@ -60,21 +60,21 @@ class Times(NamedTuple):
         return self.at_given or self.position is not None
 
 
-async def caller(request: web.Request, scope: str = "read", *or_scopes: str) -> Access:
+async def caller(request: web.Request, scope: str = "read", *or_scopes: str) -> ApiAccess:
     """Check that the caller's key carries one of the scopes, and wait for ?min_position=.
 
     Raises ScopeMissing, NotAwaited, or RequestInvalid for a position beyond the ledger.
     """
     access = request[ACCESS]
     check_scopes(access, scope, *or_scopes)
-    await request.app[HOUSE].await_position(request, access.ledger.ledger_id)
+    await request.app[APP_CONTEXT].await_position(request, access.ledger.ledger_id)
     return access
 
 
 @asynccontextmanager
-async def reader(
+async def open_query(
     request: web.Request, scope: str = "read", *or_scopes: str, heavy: bool = False
-) -> AsyncIterator[Reader]:
+) -> AsyncIterator[QueryContext]:
     """Check the caller's key, which must carry one of the scopes, wait for ?min_position=, and lend a connection; who
     only reads gets one that PostgreSQL confines to the ledger of the key, whatever the statements say.
     A look with scope audit is written down first, with the reason in ?why=: any at what only that scope opens, and with
@@ -85,7 +85,7 @@ async def reader(
 
     Raises BadCredentials, ScopeMissing, NotAwaited or LedgerReadsTooMany.
     """
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     access = await caller(request, scope, *or_scopes)
     async with AsyncExitStack() as places:
         if heavy:
@@ -96,38 +96,38 @@ async def reader(
 
 @asynccontextmanager
 async def _reader(
-    house: House, request: web.Request, access: Access, scope: str, *or_scopes: str
-) -> AsyncIterator[Reader]:
+    house: AppContext, request: web.Request, access: ApiAccess, scope: str, *or_scopes: str
+) -> AsyncIterator[QueryContext]:
     if scope not in READING_SCOPES:
         async with house.pool.acquire() as connection:
-            yield Reader(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
+            yield QueryContext(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
         return
     async with house.reading.acquire() as connection:
         await connection.confine(access.ledger.ledger_id)
         if scope == "audit" or ("audit" in or_scopes and "audit" in access.scopes):
-            await note_look(connection, access, request, f"{request.method} {request.path}")
-        yield Reader(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
+            await log_access(connection, access, request, f"{request.method} {request.path}")
+        yield QueryContext(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
 
 
-async def note_look(connection: Connection, access: Access, request: web.Request, what: str) -> None:
+async def log_access(connection: Connection, access: ApiAccess, request: web.Request, what: str) -> None:
     """Write down who is about to see what, and why they say that they do."""
     why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
-    await note_access(connection, access.ledger.ledger_id, access.key_id, what, why)
+    await record_access(connection, access.ledger.ledger_id, access.key_id, what, why)
 
 
-async def times_of(read: Reader, request: web.Request) -> Times:
+async def parse_as_of(read: QueryContext, request: web.Request) -> AsOfQuery:
     """Read ?at= and, one of them, ?as_of_position= and ?known_at=: the last position recorded by that time.
 
     Rows that do not reach the position yet are awaited, so that an answer for it is the same for ever. Raises
     RequestInvalid for what the ledger has not come to, NotAwaited.
     """
-    times = await resolved(read, request.query)
+    times = await parse_as_of_params(read, request.query)
     if times.position is not None:
         await await_rows(read, request, times.position)
     return times
 
 
-async def resolved(read: Reader, query: Mapping[str, str]) -> Times:
+async def parse_as_of_params(read: QueryContext, query: Mapping[str, str]) -> AsOfQuery:
     """Read both times, without waiting for rows. Raises RequestInvalid."""
     position = read_int(query.get("as_of_position"), "as_of_position", least=0, most=2**62)
     known_at = read_time(query.get("known_at"), "known_at")
@@ -137,13 +137,13 @@ async def resolved(read: Reader, query: Mapping[str, str]) -> Times:
         position = await position_at(read.connection, read.ledger.ledger_id, known_at)
         if position is None:
             raise RequestInvalid("known_at is still to come")
-    return happened(query)._replace(position=position)
+    return parse_at(query)._replace(position=position)
 
 
-def happened(query: Mapping[str, str]) -> Times:
+def parse_at(query: Mapping[str, str]) -> AsOfQuery:
     """Read ?at= alone. Raises RequestInvalid."""
     at = read_time(query.get("at"), "at")
-    return Times(at or clock.now(), None, at is not None)
+    return AsOfQuery(at or clock.now(), None, at is not None)
 
 
 def asks_known(request: web.Request) -> bool:
@@ -151,13 +151,13 @@ def asks_known(request: web.Request) -> bool:
     return "as_of_position" in request.query or "known_at" in request.query
 
 
-async def await_rows(read: Reader, request: web.Request, position: int) -> None:
+async def await_rows(read: QueryContext, request: web.Request, position: int) -> None:
     """Wait until the rows reflect a position. Raises RequestInvalid where the ledger does not, NotAwaited."""
     row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
     assert row is not None
     if position > row["tail"]:
         raise RequestInvalid(f"the ledger has come to position {row['tail']}, not {position}")
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     seconds = house.settings.wait_seconds_max
     if position > row["as_of_position"] and not await house.projector.wait_for(
         read.ledger.ledger_id, position, seconds
@@ -165,15 +165,15 @@ async def await_rows(read: Reader, request: web.Request, position: int) -> None:
         raise NotAwaited(f"position {position} within {seconds:g} s")
 
 
-async def reach(read: Reader, times: Times | None = None) -> dict[str, int]:
+async def freshness(read: QueryContext, times: AsOfQuery | None = None) -> dict[str, int]:
     """Say which position an answer reflects, the rows' or the one that was asked for, and how many events behind the
     ledger that is."""
     row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
     assert row is not None
-    return reached(row["as_of_position"], row["tail"], times)
+    return freshness_of(row["as_of_position"], row["tail"], times)
 
 
-def reached(rows: int, tail: int, times: Times | None) -> dict[str, int]:
+def freshness_of(rows: int, tail: int, times: AsOfQuery | None) -> dict[str, int]:
     """Word how far an answer reaches; `known_position` is there when a position or ?known_at= was asked for."""
     if times is None or times.position is None:
         return {"as_of_position": rows, "events_behind": tail - rows}
@@ -184,7 +184,7 @@ def reached(rows: int, tail: int, times: Times | None) -> dict[str, int]:
     }
 
 
-async def candidates(read: Reader, name: str) -> list[str]:
+async def expand_reference(read: QueryContext, name: str) -> list[str]:
     """Give the refs that a name may stand for: itself, or a bare vendor id of any source and organisation.
 
     Voucherify's ids name no project, so whatever organisation is given with one is taken as none. An e-mail address or
@@ -204,7 +204,7 @@ def _as_stored(mask: bytes, part: str) -> str:
     return part if kind is None else pseudonym(mask, kind, unquoted(part))
 
 
-def only(found: list[str], name: str) -> str:
+def require_single(found: list[str], name: str) -> str:
     """Give the one ref found. Raises SubjectUnknown for none, RequestInvalid for several."""
     if not found:
         raise SubjectUnknown(name)
@@ -215,7 +215,7 @@ def only(found: list[str], name: str) -> str:
 
 async def body_of(request: web.Request) -> dict[str, Any]:
     """Read the JSON object of a request; {} when there is no body. Raises RequestInvalid."""
-    text = await read_body(request, request.app[HOUSE].bodies)
+    text = await read_body(request, request.app[APP_CONTEXT].bodies)
     if not text:
         return {}
     try:

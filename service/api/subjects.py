@@ -15,17 +15,34 @@ from aiohttp import web
 from ledger.facts import kind_of
 from projections.definition import Projection
 from projections.ends import Zones, as_at
-from projections.engine.groups import Groups, groups_of
+from projections.engine.groups import SubjectGroups, groups_of
 from projections.engine.store import decoded
 from projections.programmes import read_terms
 from projections.queries.as_of import EVERYTHING, Known, fold_known, known_of
-from projections.queries.explain import RowStep, Stuck, row_steps
-from projections.queries.policies_as_of import settled_otherwise
+from projections.queries.explain import RowStep, UnfoldableStep, row_steps
+from projections.queries.policies_as_of import resolve_as_of
 from projections.registry import PROJECTIONS
 from service.api.admission import TIMES, get
-from service.api.explain_steps import EXPLAIN, Page, cause_of, events_of, explains, said, shown_stuck, steps_asked
-from service.api.requests import Reader, Times, candidates, only, reach, reader, times_of
-from service.formatting import answer
+from service.api.explain_steps import (
+    EXPLAIN,
+    Page,
+    cause_of,
+    events_of,
+    explains,
+    fact_json,
+    steps_asked,
+    unfoldable_json,
+)
+from service.api.requests import (
+    AsOfQuery,
+    QueryContext,
+    expand_reference,
+    freshness,
+    open_query,
+    parse_as_of,
+    require_single,
+)
+from service.formatting import json_response
 
 HISTORY_MAX = 1_000
 ROWS_MAX = 1_000
@@ -66,7 +83,7 @@ def _named_before(projection: Projection) -> str:
     return f"SELECT subject FROM {name} WHERE ledger_id = $1 AND named_before @> ARRAY[$2::text]"  # noqa: S608
 
 
-async def subjects_then(read: Reader, projection: Projection, name: str, times: Times) -> list[str]:
+async def subjects_then(read: QueryContext, projection: Projection, name: str, times: AsOfQuery) -> list[str]:
     """Give the subjects that name a customer, or an order, no longer, but may have as of both times: before somebody
     else was named, or before a conflict was settled otherwise. One that did not is among them, too, as the case may be.
     """
@@ -77,7 +94,7 @@ async def subjects_then(read: Reader, projection: Projection, name: str, times: 
     if times.position is not None:
         gone = await connection.fetch(WITHDRAWN_OF, ledger_id, projection.subject, name, times.position)
         found.update(row["subject"] for row in gone)
-        otherwise = await settled_otherwise(connection, ledger_id, times.position)
+        otherwise = await resolve_as_of(connection, ledger_id, times.position)
         found.update(one.fact.subject for one in otherwise.back if one.fact.subject_kind == projection.subject)
     return sorted(found)
 
@@ -88,20 +105,20 @@ def _subjects_by_customer(projection: Projection) -> str:
     return f"SELECT subject FROM {projection.tables[0].name} WHERE ledger_id = $1 AND ({named})"  # noqa: S608
 
 
-async def subjects_of_customer(read: Reader, projection: Projection, customer: str) -> list[str]:
+async def subjects_of_customer(read: QueryContext, projection: Projection, customer: str) -> list[str]:
     """Give all subjects that name a customer now."""
     rows = await read.connection.fetch(_subjects_by_customer(projection), read.ledger.ledger_id, customer)
     return [row["subject"] for row in rows]
 
 
-def shown(row: Any) -> dict[str, Any]:
+def row_json(row: Any) -> dict[str, Any]:
     """Show a row: everything but the ledger's number, the subject as its id."""
     columns = dict(row)
     del columns["ledger_id"]
     return {"id": columns.pop("subject"), **columns}
 
 
-async def zones_of(read: Reader, times: Times) -> Zones:
+async def zones_of(read: QueryContext, times: AsOfQuery) -> Zones:
     """Read the time zones in which days end, as known at a position."""
     position = EVERYTHING if times.position is None else times.position
     return Zones(await read_terms(read.connection, read.ledger.ledger_id, position))
@@ -117,20 +134,20 @@ def with_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zone
     return ended
 
 
-async def rows_of_customer(read: Reader, projection: Projection, customer: str) -> list[dict[str, Any]]:
+async def rows_of_customer(read: QueryContext, projection: Projection, customer: str) -> list[dict[str, Any]]:
     """Give what a projection holds about a customer; one row more than ROWS_MAX where there are more than that."""
     rows = await read.connection.fetch(_rows_by_customer(projection), read.ledger.ledger_id, customer)
-    return [shown(row) for row in rows]
+    return [row_json(row) for row in rows]
 
 
-async def roots_of(read: Reader, projection: Projection, refs: Sequence[str]) -> tuple[list[str], Groups]:
+async def roots_of(read: QueryContext, projection: Projection, refs: Sequence[str]) -> tuple[list[str], SubjectGroups]:
     """Return the subjects under which rows of some names stand, and the groups that these are in."""
     groups = await groups_of(read.connection, read.ledger.ledger_id, projection, refs)
     root_of = groups.root_of()
     return sorted({root_of.get(ref, ref) for ref in refs}), groups
 
 
-async def history(read: Reader, subject_kind: str, subjects: Sequence[str]) -> list[dict[str, Any]]:
+async def history(read: QueryContext, subject_kind: str, subjects: Sequence[str]) -> list[dict[str, Any]]:
     """Give the facts about a subject, told under any of its names, in order, each with its cause: the position of its
     event; one more than HISTORY_MAX where there are more than that."""
     rows = await read.connection.fetch(HISTORY, read.ledger.ledger_id, subject_kind, subjects, HISTORY_MAX + 1)
@@ -140,22 +157,24 @@ async def history(read: Reader, subject_kind: str, subjects: Sequence[str]) -> l
             "fact": row["kind"],
             "position": row["position"],
             "untimed": row["untimed"],
-            "says": said(decoded(row["kind"], row["body"])),
+            "says": fact_json(decoded(row["kind"], row["body"])),
         }
         for row in rows
     ]
 
 
-async def known_subject(read: Reader, projection: Projection, refs: Sequence[str], name: str, times: Times) -> Any:
+async def known_subject(
+    read: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery
+) -> Any:
     """Show a subject as of both times, folded on the spot, as the stored rows would be. Raises SubjectUnknown."""
     groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
-    shown_groups = {known.root: shown_known(projection, known) for known in groups}
+    shown_groups = {known.root: folded_subject_json(projection, known) for known in groups}
     found = [root for root, shown_row in shown_groups.items() if shown_row]
-    shown_row = with_ends(projection, shown_groups[only(found, name)], times.at, await zones_of(read, times))
+    shown_row = with_ends(projection, shown_groups[require_single(found, name)], times.at, await zones_of(read, times))
     return cut(projection, shown_row)
 
 
-def shown_known(projection: Projection, known: Known) -> dict[str, Any]:
+def folded_subject_json(projection: Projection, known: Known) -> dict[str, Any]:
     """Fold what was known of a subject and show its rows and history; {} if that comes to no row."""
     folded = fold_known(projection, known)
     shown_row = _first_row(projection, known.root, folded.rows)
@@ -171,7 +190,7 @@ def shown_known(projection: Projection, known: Known) -> dict[str, Any]:
             "fact": kind_of(fact),
             "position": at.position,
             "untimed": at.untimed,
-            "says": said(fact),
+            "says": fact_json(fact),
         }
         for fact, at in known.told[: HISTORY_MAX + 1]
     ]
@@ -201,12 +220,12 @@ def _first_row(projection: Projection, subject: str, folded: Mapping[str, Sequen
 
 
 async def explained_subject(
-    read: Reader, projection: Projection, refs: Sequence[str], name: str, times: Times, page: Page
+    read: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery, page: Page
 ) -> dict[str, Any]:
     """Explain whatever else a projection holds, as of both times: a step for each fact. Raises SubjectUnknown."""
     groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
-    shown_groups = {known.root: (known, shown_known(projection, known)) for known in groups}
-    root = only([root for root, (_, row) in shown_groups.items() if row], name)
+    shown_groups = {known.root: (known, folded_subject_json(projection, known)) for known in groups}
+    root = require_single([root for root, (_, row) in shown_groups.items() if row], name)
     known, row = shown_groups[root]
     row.pop("history")
     row = cut(projection, with_ends(projection, row, times.at, await zones_of(read, times)))
@@ -217,9 +236,9 @@ async def explained_subject(
     return {**row, "steps": [_shown_row(number, one, events) for number, one in taken], "next_step": more}
 
 
-def _shown_row(number: int, one: RowStep | Stuck, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    if isinstance(one, Stuck):
-        return shown_stuck(number, one, events)
+def _shown_row(number: int, one: RowStep | UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    if isinstance(one, UnfoldableStep):
+        return unfoldable_json(number, one, events)
     return {
         "step": number,
         "occurred_at": one.told.occurrence.occurred_at,
@@ -240,33 +259,33 @@ def handler(projection: Projection) -> Any:
 
     async def get_one(request: web.Request) -> web.Response:
         name = request.match_info["id"]
-        async with reader(request) as read:
-            refs = await candidates(read, name)
-            times = await times_of(read, request)
+        async with open_query(request) as read:
+            refs = await expand_reference(read, name)
+            times = await parse_as_of(read, request)
             if explains(request):
                 explained = await explained_subject(read, projection, refs, name, times, steps_asked(request))
-                return answer({**explained, **await reach(read, times)})
+                return json_response({**explained, **await freshness(read, times)})
             if times.given:
                 known = await known_subject(read, projection, refs, name, times)
-                return answer({**known, **await reach(read, times)})
+                return json_response({**known, **await freshness(read, times)})
             roots, groups = await roots_of(read, projection, refs)
             rows = await read.connection.fetch(_rows_by_subject(projection, 0), read.ledger.ledger_id, roots)
-            subject = only(sorted({row["subject"] for row in rows}), name)
-            shown_row = shown(rows[0])
+            subject = require_single(sorted({row["subject"] for row in rows}), name)
+            shown_row = row_json(rows[0])
             for table in range(1, len(projection.tables)):
                 more = await read.connection.fetch(
                     _rows_by_subject(projection, table), read.ledger.ledger_id, [subject]
                 )
-                shown_row[projection.tables[table].name] = [shown(row) for row in more]
+                shown_row[projection.tables[table].name] = [row_json(row) for row in more]
             parked = await read.connection.fetchrow(PARKED, read.ledger.ledger_id, projection.subject, subject)
             members = groups.members.get(subject, [subject])
             shown_row["history"] = await history(read, projection.subject, members)
             shown_row = with_ends(projection, shown_row, times.at, await zones_of(read, times))
-            return answer(
+            return json_response(
                 {
                     **cut(projection, shown_row),
                     **({"parked": dict(parked)} if parked else {}),
-                    **await reach(read),
+                    **await freshness(read),
                 }
             )
 

@@ -19,9 +19,9 @@ from ledger.store.registry import Ledger
 from ledger.transparency import tiles
 from ledger.transparency.public_logs import find_published
 from service.api.admission import ACCESS, get, keyless
-from service.api.context import HOUSE
+from service.api.context import APP_CONTEXT
 from service.api.proofs import cosigned_note, newest
-from service.api.requests import note_look
+from service.api.requests import log_access
 
 GZIP_LEVEL = 1
 FOR_EVER = "max-age=31536000, immutable"
@@ -33,17 +33,17 @@ _TILE = re.compile(
 )
 
 
-async def show_checkpoint(request: web.Request) -> web.Response:
+async def get_checkpoint(request: web.Request) -> web.Response:
     """GET …/checkpoint: the newest signed checkpoint, with what witnesses said of it."""
     ledger = await _ledger_of(request, "checkpoint")
-    async with request.app[HOUSE].pool.acquire() as connection:
+    async with request.app[APP_CONTEXT].pool.acquire() as connection:
         signed = await newest(connection, ledger)
         body = await cosigned_note(connection, ledger, signed)
     headers = {"Cache-Control": BRIEFLY}
     return web.Response(body=body, content_type="text/plain", charset="utf-8", headers=headers)
 
 
-async def show_tile(request: web.Request) -> web.Response:
+async def get_tile(request: web.Request) -> web.Response:
     """GET …/tile/{level}/{number}[.p/{width}]: hashes of the tree; …/tile/entries/{number}[.p/{width}]: entries."""
     ledger = await _ledger_of(request, "tiles")
     match = _TILE.fullmatch(request.match_info["path"])
@@ -54,7 +54,7 @@ async def show_tile(request: web.Request) -> web.Response:
         raise NotFound
     entries = match["level"] == "entries"
     name = TileName(0 if entries else int(match["level"]), number, int(match["width"] or TILE_WIDTH))
-    async with request.app[HOUSE].pool.acquire() as connection:
+    async with request.app[APP_CONTEXT].pool.acquire() as connection:
         signed = await newest(connection, ledger)
         first = name.number * TILE_WIDTH
         if first + name.width > signed.size >> merkle.TILE_LEVELS * name.level:
@@ -67,14 +67,14 @@ async def show_tile(request: web.Request) -> web.Response:
 
 async def _ledger_of(request: web.Request, what: str) -> Ledger:
     """Return whose log a request is for; a look with scope audit is written down. Raises LedgerUnknown."""
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     if "token" in request.match_info:
         async with house.pool.acquire() as connection:
             return await find_published(connection, house.master_key, request.match_info["token"])
     access = request[ACCESS]
     if "audit" in access.scopes and (what != "tiles" or house.looks_anew(access.key_id)):
         async with house.pool.acquire() as connection:
-            await note_look(connection, access, request, f"the log's {what}")
+            await log_access(connection, access, request, f"the log's {what}")
     return access.ledger
 
 
@@ -99,8 +99,8 @@ def takes_gzip(accepted: str) -> bool:
 
 
 ROUTES = [
-    get("/v1/ledger/tlog/checkpoint", show_checkpoint, "why", scopes=("read", "audit"), basic=True),
-    get("/v1/ledger/tlog/tile/{path:.+}", show_tile, "why", scopes=("read", "audit"), basic=True),
-    keyless("/v1/logs/{token}/checkpoint", show_checkpoint),
-    keyless("/v1/logs/{token}/tile/{path:.+}", show_tile),
+    get("/v1/ledger/tlog/checkpoint", get_checkpoint, "why", scopes=("read", "audit"), basic=True),
+    get("/v1/ledger/tlog/tile/{path:.+}", get_tile, "why", scopes=("read", "audit"), basic=True),
+    keyless("/v1/logs/{token}/checkpoint", get_checkpoint),
+    keyless("/v1/logs/{token}/tile/{path:.+}", get_tile),
 ]

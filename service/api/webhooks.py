@@ -14,9 +14,9 @@ from ledger.store.registry import InboundConnection
 from service.api.admission import hook
 from service.api.bodies import read_body
 from service.api.content_codings import decoded
-from service.api.context import HOUSE
+from service.api.context import APP_CONTEXT
 from service.api.webhook_auth import admit, authenticate
-from service.formatting import answer
+from service.formatting import json_response
 
 WHITE_SPACE = b" \t\r\n"
 
@@ -28,7 +28,7 @@ async def receive(request: web.Request) -> web.Response:
     durable; 400 no body, 401 wrong credentials, 404 no such connection, 408 too slow, 413 more than BODY_BYTES_MAX, 415
     a content coding that is not decoded, 503 cannot store now.
     """
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     inbound = await house.inbound.get(request.match_info["connection_id"])
     try:
         return await _store(request, inbound)
@@ -38,7 +38,7 @@ async def receive(request: web.Request) -> web.Response:
 
 
 async def _store(request: web.Request, inbound: InboundConnection) -> web.Response:
-    house = request.app[HOUSE]
+    house = request.app[APP_CONTEXT]
     admit(inbound, request.headers, time.time())
     body = await read_body(request, house.bodies)
     authenticate(inbound, request.headers, body, time.time())
@@ -52,7 +52,7 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
             inbound.ledger.ledger_id, body, identify, inbound.origin(house.vault), body
         )
         outcomes = await house.appender.append(inbound.ledger.ledger_id, delivery)
-    return answer(
+    return json_response(
         {
             "ledger": inbound.ledger.name,
             "events": [

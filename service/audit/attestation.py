@@ -28,7 +28,7 @@ from projections.engine.worker import catch_up
 from projections.rebuild import LEAVE_FILLING, TAKE_FILLING
 from projections.rebuild.pipeline import fill
 from service.formatting import plain
-from service.operations.record import append_act
+from service.operations.record import record_event
 
 KIND = "attested"
 RULES_OF_THE_TRUTH = ("facts", "vendors", "intake", "parsing.py", "privacy/redaction.py")
@@ -65,7 +65,7 @@ class Attestation(NamedTuple):
     rules: Mapping[str, Any]
 
 
-class Compared(NamedTuple):
+class AttestationCheck(NamedTuple):
     """How an attestation fares: tables that come out otherwise, by replay or as they stand; None where neither could be
     done: told since, and no replay asked for, or attested by other rules."""
 
@@ -80,7 +80,7 @@ async def attest(connection: Connection, vault: Vault, ledger: Ledger) -> Attest
     await catch_up(connection, ledger.ledger_id)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         said = await _come_to(connection, ledger.ledger_id)
-    stands_at = await append_act(connection, vault, ledger, KIND, **said)
+    stands_at = await record_event(connection, vault, ledger, KIND, **said)
     return Attestation(stands_at=stands_at, **said)
 
 
@@ -119,11 +119,13 @@ async def latest(connection: Connection, ledger_id: int, last: int) -> Attestati
     )
 
 
-async def compare(connection: Connection, dsn: str, ledger: Ledger, found: Attestation, *, replay: bool) -> Compared:
+async def compare(
+    connection: Connection, dsn: str, ledger: Ledger, found: Attestation, *, replay: bool
+) -> AttestationCheck:
     """Compare an attestation with the views: those that stand, if nothing was told since; with `replay`, those that its
     position comes to again. Other rules give other rows, and prove nothing."""
     if found.rules.get("code") != code_of_rules():
-        return Compared(found, None, "it was made by other rules than this version's")
+        return AttestationCheck(found, None, "it was made by other rules than this version's")
     if replay:
         now = await _replayed(connection, dsn, ledger, found.position)
     else:
@@ -131,12 +133,12 @@ async def compare(connection: Connection, dsn: str, ledger: Ledger, found: Attes
             reached = await store.checkpoint(connection, ledger.ledger_id)
             since = (ledger.ledger_id, found.position, reached, SOURCE, KIND)
             if reached < found.position or await connection.fetchval(TOLD_SINCE, *since):
-                return Compared(found, None, "more was told since; a replay up to its position would tell")
+                return AttestationCheck(found, None, "more was told since; a replay up to its position would tell")
             now = await _come_to(connection, ledger.ledger_id)
     differing = [name for name in now["digests"] if found.digests.get(name) != now["digests"][name]]
     if found.trial_balance != now["trial_balance"]:
         differing.append("trial balance")
-    return Compared(found, differing)
+    return AttestationCheck(found, differing)
 
 
 async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: int) -> dict[str, Any]:

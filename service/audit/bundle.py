@@ -30,7 +30,7 @@ from projections.engine.digest import digested_tables
 from projections.engine.worker import catch_up
 from service.api.proofs import cosigned_note
 from service.audit.archive import Archive, Chunks
-from service.audit.customer import Part, customer_part
+from service.audit.customer import CustomerPart, customer_part
 
 FORMAT = "loyalty-audit-bundle/1"
 EVENTS_PER_READ = 64
@@ -54,7 +54,7 @@ PARKED = """
 """
 
 
-class Written(NamedTuple):
+class BundleFile(NamedTuple):
     """What a bundle holds: how many events, of a tree of which size, and up to where the rows reach."""
 
     events: int
@@ -62,7 +62,7 @@ class Written(NamedTuple):
     rows_position: int
 
 
-class Scope(NamedTuple):
+class BundleScope(NamedTuple):
     """What a bundle is of: the whole ledger, one customer, or a range of positions, both ends included."""
 
     customer: str | None = None
@@ -73,8 +73,8 @@ class Scope(NamedTuple):
 
 
 async def write_bundle(
-    dsn: str, signer: Signer, ledger: Ledger, file: BinaryIO, scope: Scope, older: list[Kept] | None = None
-) -> Written:
+    dsn: str, signer: Signer, ledger: Ledger, file: BinaryIO, scope: BundleScope, older: list[Kept] | None = None
+) -> BundleFile:
     """Write a bundle, which takes memory for some megabytes whatever its size, and sign a checkpoint for it. The newest
     of `older`, checkpoints that the auditor holds, adds to a part the proof that the tree continues it.
 
@@ -100,19 +100,19 @@ async def write_bundle(
                 await _write_part(writer, archive, ledger, signed, part.positions, held)
             await _write_rows(reader, archive, ledger, part)
             archive.finish()
-            return Written(signed.size if part is None else len(part.positions), signed.size, reached)
+            return BundleFile(signed.size if part is None else len(part.positions), signed.size, reached)
     finally:
         await reader.close()
         await writer.close()
 
 
-async def _part(reader: Connection, ledger: Ledger, scope: Scope, reached: int) -> Part | None:
+async def _part(reader: Connection, ledger: Ledger, scope: BundleScope, reached: int) -> CustomerPart | None:
     """Say which events and rows a part holds; None for all of the ledger."""
     if scope.positions is not None:
         first, last = scope.positions
         if not 1 <= first <= last <= reached:
             raise RequestInvalid(f"a range of positions from 1 to {reached}")
-        part = Part(range(first, last + 1), None)
+        part = CustomerPart(range(first, last + 1), None)
     elif scope.customer is not None:
         part = await customer_part(reader, ledger, scope.customer)
     else:
@@ -122,7 +122,9 @@ async def _part(reader: Connection, ledger: Ledger, scope: Scope, reached: int) 
     return part
 
 
-def _begin(archive: Archive, ledger: Ledger, signed: Signed, scope: Scope, reached: int, parked: Sequence[str]) -> None:
+def _begin(
+    archive: Archive, ledger: Ledger, signed: Signed, scope: BundleScope, reached: int, parked: Sequence[str]
+) -> None:
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "ledger": ledger.name,
@@ -140,7 +142,7 @@ def _begin(archive: Archive, ledger: Ledger, signed: Signed, scope: Scope, reach
     archive.add("checkpoint", signed.note)
 
 
-def _is_in(table: str, scope: Scope) -> bool:
+def _is_in(table: str, scope: BundleScope) -> bool:
     """A range holds no rows but facts: a row is of all that was ever told of its subject."""
     return scope.positions is None or table == "facts"
 
@@ -206,7 +208,7 @@ def _record(position: int, payload: bytes) -> bytes:
     return position.to_bytes(8, "big") + len(payload).to_bytes(4, "big") + payload
 
 
-async def _write_rows(connection: Connection, archive: Archive, ledger: Ledger, part: Part | None) -> None:
+async def _write_rows(connection: Connection, archive: Archive, ledger: Ledger, part: CustomerPart | None) -> None:
     """Write facts and rows, as COPY gives them."""
     for table in digested_tables():
         chunks = Chunks(archive, f"rows/{table.name}")

@@ -16,18 +16,18 @@ TOLD = """
 ERASURES = "SELECT erasure, subject, erased_at FROM ledger.erasures WHERE ledger_id = $1 ORDER BY erasure"
 
 
-class Told(msgspec.Struct):
+class ErasedFact(msgspec.Struct):
     """What such an event says that matters here."""
 
     customers: list[str] = []
 
 
-async def untold_erasures(connection: Connection, ledger_id: int) -> list[str]:
+async def unreported_erasures(connection: Connection, ledger_id: int) -> list[str]:
     """Name the erasures of which no event tells, at their time."""
     told: dict[str, list[datetime]] = {}
     for row in await connection.fetch(TOLD, ledger_id, SOURCE):
         try:
-            customers = msgspec.json.decode(row["payload"], type=Told).customers
+            customers = msgspec.json.decode(row["payload"], type=ErasedFact).customers
         except msgspec.DecodeError:
             continue
         for customer in customers:

@@ -20,7 +20,7 @@ from ledger.database import Connection
 from ledger.errors import MasterKeyWrong
 from ledger.intake.identify import Delivery, Origin, identify
 from ledger.privacy.encryption import NONCE_BYTES, MasterKey
-from ledger.privacy.redaction import MARKED, Piece, restore
+from ledger.privacy.redaction import MARKED, RedactedSpan, restore
 from ledger.privacy.vault import Vault, bound_to
 from ledger.store.registry import Ledger
 from service.audit.lookups import Lookups
@@ -54,11 +54,11 @@ class Delivered(NamedTuple):
     fingerprints: Sequence[bytes] | None
 
 
-class Opened(NamedTuple):
+class DecryptedPart(NamedTuple):
     """A part that opens to what was committed to."""
 
     subject: str
-    pieces: Sequence[Piece]
+    pieces: Sequence[RedactedSpan]
     committing: bytes  # the key of its hashes
 
 
@@ -110,7 +110,7 @@ class Parts:
             )
         return Delivered(commitment, (now, at_first))
 
-    def _open(self, row: asyncpg.Record, body: asyncpg.Record | None) -> Opened | None:
+    def _open(self, row: asyncpg.Record, body: asyncpg.Record | None) -> DecryptedPart | None:
         """Open one part; count or report one that cannot be opened. None without the master key, too."""
         self._keys_seen = self._keys_seen or row["wrapped"] is not None
         if row["wrapped"] is None:
@@ -132,7 +132,7 @@ class Parts:
             self.opened += 1
         return opened
 
-    def _opens(self, master_key: MasterKey, row: Mapping[str, Any]) -> Opened | None:
+    def _opens(self, master_key: MasterKey, row: Mapping[str, Any]) -> DecryptedPart | None:
         """Open a part, and see that it is what was committed to; see ledger/privacy/vault.py for how it was sealed."""
         subject, sealed = row["subject"], row["ciphertext"]
         try:
@@ -144,9 +144,9 @@ class Parts:
         committing = hmac.digest(key, b"commitment", "sha256")
         if not hmac.compare_digest(hmac.digest(committing, b"pieces" + plain, "sha256"), row["commitment"]):
             return None
-        return Opened(subject, pieces, committing)
+        return DecryptedPart(subject, pieces, committing)
 
-    def _read_again(self, there: Sequence[Opened], body: asyncpg.Record) -> Delivery | None:
+    def _read_again(self, there: Sequence[DecryptedPart], body: asyncpg.Record) -> Delivery | None:
         """Put what was cut out back, and read the body as the door did; None where today's rules cut it otherwise."""
         assert self._vault is not None
         ledger_id, name = self._ledger.ledger_id, self._ledger.name
@@ -188,4 +188,4 @@ def _is_ours(body: Mapping[str, Any]) -> bool:
     return bool(body["connected"])
 
 
-_PIECES = msgspec.msgpack.Decoder(list[Piece])
+_PIECES = msgspec.msgpack.Decoder(list[RedactedSpan])

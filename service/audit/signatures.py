@@ -31,7 +31,7 @@ KEYS = "SELECT log, key, added_at FROM ledger.log_keys WHERE ledger_id = $1 ORDE
 RECORDED = "SELECT position, recorded_at FROM ledger.events WHERE ledger_id = $1 AND position = ANY ($2)"
 
 
-class Wanted(NamedTuple):
+class RequiredSignatures(NamedTuple):
     """A head that the tree must have had."""
 
     size: int
@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
     whose: str
 
 
-class Key(NamedTuple):
+class SigningKey(NamedTuple):
     """A key as it is stored; None where it cannot be read."""
 
     log: int
@@ -55,11 +55,11 @@ class Signatures:
         self._connection = connection
         self._ledger = ledger
         self._origins: Mapping[int, str] = {}
-        self._keys: Sequence[Key] = ()
+        self._keys: Sequence[SigningKey] = ()
         self._signed: Sequence[Signed] = ()
         self.wrong: dict[str, list[str]] = {}
         self.says: dict[str, str] = {}
-        self.wanted: list[Wanted] = []
+        self.wanted: list[RequiredSignatures] = []
 
     async def check(self, signer: Signer, older: bytes | None) -> None:
         """Check all of it. `older` is a checkpoint that somebody kept."""
@@ -76,7 +76,7 @@ class Signatures:
         ledger_id = self._ledger.ledger_id
         self._origins = {row["log"]: row["origin"] for row in await self._connection.fetch(ORIGINS, ledger_id)}
         self._keys = [
-            Key(row["log"], row["key"], _key(row["key"]), row["added_at"])
+            SigningKey(row["log"], row["key"], _key(row["key"]), row["added_at"])
             for row in await self._connection.fetch(KEYS, ledger_id)
         ]
         self._signed = [Signed(*row) for row in await self._connection.fetch(CHECKPOINTS, ledger_id)]
@@ -102,7 +102,7 @@ class Signatures:
                 wrong.append(f"checkpoint {one.checkpoint} is smaller than one before it")
             largest[one.log] = one.size
             if one.log == newest:  # an older log was given up, by a person, because the ledger did not continue it
-                self.wanted.append(Wanted(one.size, one.root, f"checkpoint {one.checkpoint}"))
+                self.wanted.append(RequiredSignatures(one.size, one.root, f"checkpoint {one.checkpoint}"))
         given_up = f"; {newest - 1} logs were given up before" if newest > 1 else ""
         self.wrong["signatures"] = wrong
         self.says["signatures"] = f"{len(self._signed):,} checkpoints are signed by the log's keys{given_up}"
@@ -142,7 +142,7 @@ class Signatures:
         except NoteWrong as error:
             self.wrong["signer"] = [f"what it remembers cannot be read: {error}"]
             return
-        self.wanted.append(Wanted(head.size, head.root, "the signer's memory"))
+        self.wanted.append(RequiredSignatures(head.size, head.root, "the signer's memory"))
         for _ in range(TRIES_MAX):
             if self._has(head):
                 break
@@ -185,7 +185,7 @@ class Signatures:
         except NoteWrong as error:
             wrong.append(str(error))
             return
-        self.wanted += [Wanted(one.head.size, one.head.root, "the older checkpoint") for one in ours]
+        self.wanted += [RequiredSignatures(one.head.size, one.head.root, "the older checkpoint") for one in ours]
         newest = max(ours, key=lambda one: one.head.size).head
         also = f", and {len(ours) - 1} before it" if len(ours) > 1 else ""
         self.says["older checkpoint"] = (
@@ -200,7 +200,7 @@ def _key(text: str) -> VerifierKey | None:
         return None
 
 
-def _by(signed: Signed, one: Key) -> bool:
+def _by(signed: Signed, one: SigningKey) -> bool:
     try:
         return one.key is not None and any(one.key.made(signature) for signature in read_note(signed.note).signatures)
     except NoteWrong:

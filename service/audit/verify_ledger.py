@@ -19,8 +19,8 @@ from ledger.transparency import tiles
 from ledger.transparency.signer import Signer
 from service.audit import attestation
 from service.audit.entries import Entries
-from service.audit.erasures import untold_erasures
-from service.audit.signatures import Signatures, Wanted
+from service.audit.erasures import unreported_erasures
+from service.audit.signatures import RequiredSignatures, Signatures
 
 NAMED_MAX = 3  # of what is wrong, so many are named and the rest is counted
 
@@ -77,7 +77,7 @@ class Verifier:
         await self._check_entries(master_key, last, signatures.wanted)
         gaps = [row["listed"] for row in await self._connection.fetch(GAPS, self._ledger.ledger_id)]
         self._found("lists", gaps, "erasures, looks and checkpoints are numbered without a gap")
-        untold = await untold_erasures(self._connection, self._ledger.ledger_id)
+        untold = await unreported_erasures(self._connection, self._ledger.ledger_id)
         self._found("erasures", untold, "each destroyed key was told of by an event at that time")
         if master_key is not None:
             bindings = await check_bindings(self._connection, master_key, self._ledger.ledger_id)
@@ -100,7 +100,9 @@ class Verifier:
         self._found("positions", wrong, f"{count:,} events, positions without a gap")
         return int(last)
 
-    async def _check_entries(self, master_key: MasterKey | None, last: int, wanted: Sequence[Wanted]) -> None:
+    async def _check_entries(
+        self, master_key: MasterKey | None, last: int, wanted: Sequence[RequiredSignatures]
+    ) -> None:
         """Hash all entries into a tree, and compare tiles and heads with it on the way."""
         entries = Entries(self._connection, master_key, self._ledger)
         frontier = Frontier()
@@ -133,7 +135,7 @@ class Verifier:
         self._found("tiles", self._wrong_tiles, "every stored tile is made of the entries")
         self._found("heads", self._wrong_heads, f"{len(wanted):,} signed heads are of this very history")
 
-    def _compare_heads(self, due: list[Wanted], frontier: Frontier, size: int) -> None:
+    def _compare_heads(self, due: list[RequiredSignatures], frontier: Frontier, size: int) -> None:
         while due and due[-1].size <= size:
             one = due.pop()
             if one.size == size and frontier.root() != one.root:

@@ -20,7 +20,7 @@ from ledger.transparency import tiles
 from ledger.transparency.checkpoints import read_size
 from ledger.transparency.signed_notes import COSIGNATURE, Note, cosigned_at, read_note, read_signatures, verify
 from ledger.transparency.tree_heads import Signed
-from ledger.transparency.witness import Request
+from ledger.transparency.witness import WitnessRequest
 from service.settings import Settings, WitnessAddress
 
 REQUEST_SECONDS_MAX = 15.0
@@ -105,7 +105,7 @@ async def _ask_witness(
             if old > signed.size:
                 raise NoteWrong(f"it has cosigned {old} events, and this ledger has {signed.size}: an old copy?")
             proof = await tiles.consistency(connection, ledger.ledger_id, old, signed.size)
-            body = Request(old, proof, signed.note).write()
+            body = WitnessRequest(old, proof, signed.note).write()
             async with session.post(f"{witness.url}/add-checkpoint", data=body) as response:
                 text = (await response.content.read(REPLY_BYTES_MAX)).decode("utf-8", "replace")
                 if response.status == 200:

@@ -14,18 +14,18 @@ from ledger.store import registry
 from ledger.vendors.fields import as_points
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.api.requests import Reader, Times
+from service.api.requests import AsOfQuery, QueryContext
 from service.cli.console import AsJson, Data, InLedger, Yes, confirm, note, show, show_json
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 from service.formatting import plain
-from service.operations.adjust import Words, adjust, reverse
-from service.queries.accounts import find_account, known_view, shown_account
+from service.operations.adjust import Author, adjust, reverse
+from service.queries.accounts import account_json, find_account, known_view
 
 MADE = "SELECT points FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment = $3"
 DRIFT = "SELECT drift FROM accounts WHERE ledger_id = $1 AND account_id = $2"
 
 
-class Wanted(NamedTuple):
+class RequestedChange(NamedTuple):
     """What is asked for: `points` None adopts the vendor's claim, unless an adjustment is taken back."""
 
     points: Decimal | None
@@ -60,20 +60,20 @@ def adjust_account(
     """
     if (points is not None) + adopt + (take_back is not None) != 1:
         raise typer.BadParameter("one of --points, --adopt and --reverse")
-    words = Words("operator", author, reason)
+    words = Author("operator", author, reason)
     last_day = None if expires_on is None else _day(expires_on)
-    wanted = Wanted(
+    wanted = RequestedChange(
         None if points is None else _points(points), take_back, adjustment, last_day, allow_debt, dry_run, yes
     )
 
-    async def work(place: Place, connection: Connection) -> dict[str, Any]:
+    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_live(connection)
         await catch_up(connection, found.ledger_id)
-        read = Reader(connection, found, "operator", Vault(place.master_key).mask(found.ledger_id))
+        read = QueryContext(connection, found, "operator", Vault(place.master_key).mask(found.ledger_id))
         return await _adjust(read, Vault(place.master_key), account, wanted, words)
 
-    done = ask(data, work)
+    done = run_with_connection(data, work)
     figures = {name: plain(done[name]) for name in ("points", "before", "after")}
     if as_json:
         show_json({**done, **figures})
@@ -86,7 +86,9 @@ def adjust_account(
         show(f"{balances}; adjustment {done['adjustment']} at position {done['position']}.{again}")
 
 
-async def _adjust(read: Reader, vault: Vault, name: str, wanted: Wanted, words: Words) -> dict[str, Any]:
+async def _adjust(
+    read: QueryContext, vault: Vault, name: str, wanted: RequestedChange, words: Author
+) -> dict[str, Any]:
     """Show the change, ask, and make it; return what was done, with the balance before and after."""
     connection, ledger = read.connection, read.ledger
     account_id = (await find_account(read, name))["account_id"]
@@ -117,7 +119,7 @@ async def _adjust(read: Reader, vault: Vault, name: str, wanted: Wanted, words: 
     return {**done._asdict(), "before": before, "after": await _available(read, account_id)}
 
 
-async def _change(read: Reader, account_id: str, wanted: Wanted) -> Decimal | None:
+async def _change(read: QueryContext, account_id: str, wanted: RequestedChange) -> Decimal | None:
     """Return by how much the balance would change; None if what is asked for was made before, or cannot be made."""
     connection, ledger_id = read.connection, read.ledger.ledger_id
     made = await connection.fetchval(MADE, ledger_id, account_id, wanted.take_back or wanted.adjustment)
@@ -129,10 +131,10 @@ async def _change(read: Reader, account_id: str, wanted: Wanted) -> Decimal | No
     return wanted.points if wanted.points is not None else drift
 
 
-async def _available(read: Reader, account_id: str) -> Decimal:
+async def _available(read: QueryContext, account_id: str) -> Decimal:
     """Return what is available now, lapses of today included; below zero it is a debt."""
-    view = await known_view(read, account_id, Times(clock.now(), None, False))
-    available: Decimal = shown_account(view)["available"]
+    view = await known_view(read, account_id, AsOfQuery(clock.now(), None, False))
+    available: Decimal = account_json(view)["available"]
     return available
 
 

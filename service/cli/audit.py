@@ -14,12 +14,12 @@ from ledger.store import registry
 from ledger.transparency.kept_checkpoints import read_kept
 from projections.engine import generations
 from service.audit.attestation import Attestation, attest
-from service.audit.bundle import Scope, Written, write_bundle
+from service.audit.bundle import BundleFile, BundleScope, write_bundle
 from service.audit.verify_ledger import Finding, verify_ledger
 from service.cli.console import OUT, AsJson, Data, InLedger, note, show, show_json
 from service.cli.exit_codes import FOUND
 from service.cli.plan import verify_projections
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 
 audit = typer.Typer(help="Audits: what an auditor takes away.", no_args_is_help=True)
 
@@ -54,7 +54,7 @@ def verify_ledgers(
     if older is not None and ledger is None:
         raise typer.BadParameter("it is needed with --older", param_hint="--ledger")
 
-    async def work(place: Place, connection: Connection) -> dict[str, list[Finding]]:
+    async def work(place: Environment, connection: Connection) -> dict[str, list[Finding]]:
         await generations.ensure_live(connection)
         kept = None if older is None else older.read_bytes()
         found = await registry.all_ledgers(connection) if ledger is None else []
@@ -66,7 +66,7 @@ def verify_ledgers(
             for one in chosen
         }
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     verified = all(finding.holds for findings in found.values() for finding in findings)
     if as_json:
         ledgers = {name: [finding._asdict() for finding in findings] for name, findings in found.items()}
@@ -84,11 +84,11 @@ def verify_ledgers(
 def attest_views(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
     """Write into the ledger what its views come to: a digest of each table, all postings added up, by which rules."""
 
-    async def work(place: Place, connection: Connection) -> Attestation:
+    async def work(place: Environment, connection: Connection) -> Attestation:
         chosen = await registry.find_ledger(connection, ledger)
         return await attest(connection, Vault(place.master_key), chosen)
 
-    attested = ask(data, work)
+    attested = run_with_connection(data, work)
     if as_json:
         show_json(attested._asdict())
     else:
@@ -114,9 +114,9 @@ def make_bundle(
     """
     if (first is None) != (last is None) or (customer is not None and first is not None):
         raise typer.BadParameter("either --customer, or both --from and --to")
-    scope = Scope(customer, None if first is None or last is None else (first, last))
+    scope = BundleScope(customer, None if first is None or last is None else (first, last))
 
-    async def work(place: Place, connection: Connection) -> Written:
+    async def work(place: Environment, connection: Connection) -> BundleFile:
         await generations.ensure_live(connection)
         chosen = await registry.find_ledger(connection, ledger)
         kept = None if older is None else read_kept(older.read_bytes())
@@ -136,7 +136,7 @@ def make_bundle(
             raise
         return written
 
-    written = ask(data, work)
+    written = run_with_connection(data, work)
     told: dict[str, Any] = {"file": str(output), "bytes": output.stat().st_size, **written._asdict()}
     if as_json:
         show_json(told)

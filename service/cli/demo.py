@@ -21,7 +21,7 @@ from ledger.store.registry import InboundConnection, Ledger
 from ledger.vendors import VENDORS
 from ledger.vendors.internal import OWN
 from projections.registry import PROJECTIONS
-from service.environment import Place
+from service.environment import Environment
 from service.server.run import listening
 
 LEDGER = "demo"
@@ -60,7 +60,7 @@ class Sent(NamedTuple):
     positions: frozenset[int]
 
 
-class Summary(NamedTuple):
+class DemoSummary(NamedTuple):
     """What the projections made of everything; counts by source, and by projection."""
 
     unread: Mapping[str, Counter[str]]  # "unrecognised" and "quarantined" of each source
@@ -77,7 +77,7 @@ def samples() -> list[Path]:
     return sorted(path for path in found if path.parent.name != OWN.name)
 
 
-async def prepare(place: Place, connection: Connection) -> Demo:
+async def prepare(place: Environment, connection: Connection) -> Demo:
     """Find the ledger, its connections and its key of the run before, or make them."""
     try:
         ledger = await registry.find_ledger(connection, LEDGER)
@@ -93,7 +93,7 @@ async def prepare(place: Place, connection: Connection) -> Demo:
     return Demo(ledger, connections, await _key(place, connection, ledger))
 
 
-async def _key(place: Place, connection: Connection, ledger: Ledger) -> str:
+async def _key(place: Environment, connection: Connection, ledger: Ledger) -> str:
     """Read the kept key if it still opens the ledger, else make one and keep it."""
     file = place.settings.data / KEY_FILE
     try:
@@ -110,7 +110,7 @@ async def _key(place: Place, connection: Connection, ledger: Ledger) -> str:
 
 
 @asynccontextmanager
-async def listening_somewhere(place: Place, port: int) -> AsyncIterator[str]:
+async def listening_somewhere(place: Environment, port: int) -> AsyncIterator[str]:
     """Run the service on a port, or on a free one if another program has it; give its URL."""
     host = place.settings.host
     async with AsyncExitStack() as stack:
@@ -166,7 +166,7 @@ async def _get(session: aiohttp.ClientSession, path: str, key: str) -> Any:
         return await response.json()
 
 
-async def sum_up(connection: Connection, ledger: Ledger, sent: Iterable[Sent]) -> Summary:
+async def sum_up(connection: Connection, ledger: Ledger, sent: Iterable[Sent]) -> DemoSummary:
     """Count what became of the events that were sent, and what the ledger's projections hold."""
     unread: dict[str, Counter[str]] = {one.source: Counter() for one in sent}
     positions = [position for one in sent for position in one.positions]
@@ -176,4 +176,4 @@ async def sum_up(connection: Connection, ledger: Ledger, sent: Iterable[Sent]) -
     counts = {row["subject_kind"]: row["subjects"] for row in rows}
     subjects = {projection.name: counts.get(projection.subject, 0) for projection in PROJECTIONS}
     subjects["accounts"] = await connection.fetchval(ACCOUNTS, ledger.ledger_id)  # its subjects are the holders
-    return Summary(unread, subjects, await connection.fetchval(PARKED, ledger.ledger_id))
+    return DemoSummary(unread, subjects, await connection.fetchval(PARKED, ledger.ledger_id))

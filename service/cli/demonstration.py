@@ -12,9 +12,9 @@ import uvloop
 from ledger.database import connect
 from service.cli import demo
 from service.cli.console import AsJson, note, show, show_json, show_table
-from service.cli.demo import QUESTIONS, Demo, Sent, Summary
+from service.cli.demo import QUESTIONS, Demo, DemoSummary, Sent
 from service.cli.serve import warn
-from service.environment import Place, open_place, settings_of
+from service.environment import Environment, open_environment, settings_of
 from service.server import run
 
 
@@ -35,11 +35,11 @@ def show_demo(
     """
     settings = settings_of(data if data is not None else settings_of(None).data)
     note(f"Starting PostgreSQL in {settings.data.resolve()}")
-    with open_place(settings, may_make=True) as place:
+    with open_environment(settings, may_make=True) as place:
         uvloop.run(_demonstrate(place, settings.port if port is None else port, once=once, as_json=as_json))
 
 
-async def _demonstrate(place: Place, port: int, *, once: bool, as_json: bool) -> None:
+async def _demonstrate(place: Environment, port: int, *, once: bool, as_json: bool) -> None:
     await place.prepare()
     await run.check_setup(place)
     await warn(place, sealing=False)
@@ -69,7 +69,7 @@ async def _demonstrate(place: Place, port: int, *, once: bool, as_json: bool) ->
             await stop.wait()
 
 
-def _show_summary(sent: Sequence[Sent], summary: Summary) -> None:
+def _show_summary(sent: Sequence[Sent], summary: DemoSummary) -> None:
     counts = {
         "samples sent": [one.samples for one in sent],
         "events appended": [one.outcomes["appended"] for one in sent],
@@ -86,7 +86,7 @@ def _show_summary(sent: Sequence[Sent], summary: Summary) -> None:
         show(f"{summary.parked} subjects are parked: see /v1/reconciliation/parked")
 
 
-def _show_as_json(sent: Sequence[Sent], summary: Summary, url: str | None, made: Demo) -> None:
+def _show_as_json(sent: Sequence[Sent], summary: DemoSummary, url: str | None, made: Demo) -> None:
     sources = {
         one.source: {"samples": one.samples, **dict(one.outcomes), **dict(summary.unread[one.source])} for one in sent
     }

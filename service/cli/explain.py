@@ -17,10 +17,10 @@ from projections.engine import generations
 from projections.engine.worker import catch_up
 from projections.registry import PROJECTIONS
 from service.api.explain_steps import STEPS_MAX
-from service.api.requests import Reader, Times, candidates, only, resolved
+from service.api.requests import AsOfQuery, QueryContext, expand_reference, parse_as_of_params, require_single
 from service.api.subjects import explained_subject, rows_of_customer
 from service.cli.console import AsJson, Data, InLedger, show, show_json
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 from service.formatting import encode, plain
 from service.operations.erase import is_known
 from service.queries.accounts import is_account
@@ -55,14 +55,14 @@ def explain(
     given = {"at": at, "as_of_position": as_of_position, "known_at": known_at}
     query = {name: str(value) for name, value in given.items() if value is not None}
 
-    async def work(place: Place, connection: Connection) -> dict[str, Any]:
+    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_live(connection)
         await catch_up(connection, found.ledger_id)
-        read = Reader(connection, found, OPERATOR, Vault(place.master_key).mask(found.ledger_id))
-        return await explained(read, ref, await resolved(read, query))
+        read = QueryContext(connection, found, OPERATOR, Vault(place.master_key).mask(found.ledger_id))
+        return await explained(read, ref, await parse_as_of_params(read, query))
 
-    answer = ask(data, work)
+    answer = run_with_connection(data, work)
     if as_json:
         show_json(orjson.loads(encode(answer)))
     else:
@@ -70,7 +70,7 @@ def explain(
             show(line)
 
 
-async def explained(read: Reader, ref: str, times: Times) -> dict[str, Any]:
+async def explained(read: QueryContext, ref: str, times: AsOfQuery) -> dict[str, Any]:
     """Find what a ref names and explain it. Raises SubjectUnknown, or RequestInvalid where it stands for several."""
     path, _, name = ref.partition("/")
     page = (0, STEPS_MAX)
@@ -78,7 +78,7 @@ async def explained(read: Reader, ref: str, times: Times) -> dict[str, Any]:
         account, _, lot = name.partition("/lots/")
         return await explained_account(read, account, times, page, lot or None)
     if path in PATHS:
-        return await explained_subject(read, PATHS[path], await candidates(read, name), name, times, page)
+        return await explained_subject(read, PATHS[path], await expand_reference(read, name), name, times, page)
     if path == "customers" and name:
         return await explainable(read, name)
     found: dict[str, dict[str, Any]] = {}
@@ -96,10 +96,10 @@ async def explained(read: Reader, ref: str, times: Times) -> dict[str, Any]:
     return found.popitem()[1]
 
 
-async def explainable(read: Reader, name: str) -> dict[str, Any]:
+async def explainable(read: QueryContext, name: str) -> dict[str, Any]:
     """List what can be explained of a customer, as refs. Raises SubjectUnknown if nothing was told of one."""
     found: dict[str, list[str]] = {}
-    for customer in await candidates(read, name):
+    for customer in await expand_reference(read, name):
         refs = []
         for projection in PROJECTIONS:
             path = "accounts" if projection is ACCOUNTS else projection.path
@@ -108,7 +108,7 @@ async def explainable(read: Reader, name: str) -> dict[str, Any]:
                 refs += [f"{path}/{row.get('account_id', row['id'])}" for row in rows[:EXPLAINABLE_MAX]]
         if refs or await is_known(read.connection, read.ledger, customer):
             found[customer] = refs
-    customer = only(list(found), name)
+    customer = require_single(list(found), name)
     return {"customer": customer, "explainable": found[customer]}
 
 

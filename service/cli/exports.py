@@ -15,7 +15,7 @@ from ledger.transparency.kept_checkpoints import read_kept
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.cli.console import AsJson, Data, InLedger, note, progress_bar, show, show_json
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 from service.importing.deliveries import is_damage, open_file
 from service.importing.exported_ledger import Restored, compare, restore, write_export, written
 
@@ -41,7 +41,7 @@ def export_ledger(
             "it needs --output FILE: the export itself goes to standard output", param_hint="--json"
         )
 
-    async def work(place: Place, connection: Connection) -> int:
+    async def work(place: Environment, connection: Connection) -> int:
         found = await registry.find_ledger(connection, ledger)
         with progress_bar() as progress, written(output) as file:
             task = progress.add_task("", total=None)
@@ -51,7 +51,7 @@ def export_ledger(
 
             return await write_export(connection, place.master_key, found, file, with_keys=with_keys, tell=tell)
 
-    lines = ask(data, work)
+    lines = run_with_connection(data, work)
     if as_json:
         show_json({"ledger": ledger, "file": str(output), "lines": lines})
     note(f"Wrote {lines:,} lines of the ledger {ledger}.")
@@ -74,7 +74,7 @@ def import_exported(
     kept = None if checkpoint is None else read_kept(checkpoint.read_bytes())
     exporter = MasterKey.from_text(exporter_key.read_text().strip()) if exporter_key else None
 
-    async def work(place: Place, connection: Connection) -> tuple[Restored, str | None]:
+    async def work(place: Environment, connection: Connection) -> tuple[Restored, str | None]:
         key = exporter or place.master_key
         with progress_bar() as progress, ExitStack() as opened:
             task = progress.add_task("", total=None)
@@ -90,7 +90,7 @@ def import_exported(
         return restored, None if kept is None else await compare(connection, restored, kept)
 
     try:
-        restored, compared = ask(data, work, may_make=True)
+        restored, compared = run_with_connection(data, work, may_make=True)
     except Exception as error:
         if is_damage(error):
             raise ExportWrong("it is damaged or breaks off") from error

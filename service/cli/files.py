@@ -24,18 +24,18 @@ from projections.engine.worker import catch_up
 from service.cli.console import AsJson, Data, note, progress_bar, show_json, show_table
 from service.cli.exit_codes import FOUND
 from service.cli.exports import import_exported
-from service.environment import Place, open_place, settings_of
-from service.gc_tuning import keep_what_is_loaded
+from service.environment import Environment, open_environment, settings_of
+from service.gc_tuning import freeze_loaded_objects
 from service.importing import worker_pool
-from service.importing.deliveries import LINES_NAMED_MAX, Summary, import_lines, is_damage, open_file
+from service.importing.deliveries import LINES_NAMED_MAX, ImportSummary, import_lines, is_damage, open_file
 from service.importing.preview import preview
-from service.importing.split import Deliveries, Line
+from service.importing.split import Deliveries, DeliveryLine
 
 LARGE_BYTES = 32 * 1024 * 1024  # to start processes takes longer than to import what is smaller
 UNKNOWN_SAID = "of no known kind: stored, but not interpreted until this software reads them"
 
-Lines = Iterator[Line]
-Tell = Callable[[Summary], None]
+Lines = Iterator[DeliveryLine]
+Tell = Callable[[ImportSummary], None]
 
 
 class Options(NamedTuple):
@@ -113,13 +113,13 @@ def import_file(
 
 def _import_deliveries(
     file: Path, connection_id: str, options: Options, data: Path | None, *, advance: bool
-) -> tuple[Summary, int]:
+) -> tuple[ImportSummary, int]:
     """Import a file; return what became of it, and how many byte order marks were skipped."""
-    with open_place(settings_of(data)) as place, progress_bar() as progress, ExitStack() as opened:
+    with open_environment(settings_of(data)) as place, progress_bar() as progress, ExitStack() as opened:
         inbound = uvloop.run(_find(place, connection_id))
         raw, size = _open(file, opened)
         deliveries = Deliveries(open_file(file, raw))
-        tell = Teller(progress, raw, size)
+        tell = ProgressReporter(progress, raw, size)
         try:
             summary = _import(place, inbound, deliveries, tell, options, size)
             if advance:
@@ -137,26 +137,26 @@ def _import_deliveries(
         return summary, deliveries.marks
 
 
-async def _find(place: Place, connection_id: str) -> InboundConnection:
+async def _find(place: Environment, connection_id: str) -> InboundConnection:
     async with place.connection() as connection:
         return await registry.find_connection(connection, place.master_key, connection_id)
 
 
-class Teller:
+class ProgressReporter:
     """Shows how far a file has been imported, by its bytes where its size is known; remembers the last summary."""
 
     def __init__(self, progress: Progress, raw: BinaryIO, size: int | None) -> None:
-        self.last = Summary()
+        self.last = ImportSummary()
         self._progress, self._raw, self._size = progress, raw, size
         self._task = progress.add_task("", total=size)
 
-    def __call__(self, summary: Summary) -> None:
+    def __call__(self, summary: ImportSummary) -> None:
         self.last = summary
         done = self._raw.tell() if self._size else None
         self._progress.update(self._task, completed=done, description=f"{summary.lines:,} deliveries")
 
 
-def _interrupted(last: Summary, options: Options) -> str:
+def _interrupted(last: ImportSummary, options: Options) -> str:
     if options.dry_run:
         return "Interrupted; a dry run stores nothing."
     return (
@@ -166,9 +166,14 @@ def _interrupted(last: Summary, options: Options) -> str:
 
 
 def _import(
-    place: Place, inbound: InboundConnection, deliveries: Deliveries, tell: Tell, options: Options, size: int | None
-) -> Summary:
-    keep_what_is_loaded()
+    place: Environment,
+    inbound: InboundConnection,
+    deliveries: Deliveries,
+    tell: Tell,
+    options: Options,
+    size: int | None,
+) -> ImportSummary:
+    freeze_loaded_objects()
     lines = iter(deliveries)
     known_large = size is not None and size >= LARGE_BYTES
     workers = options.workers or ((os.cpu_count() or 1) if known_large else 1)
@@ -179,7 +184,7 @@ def _import(
             return worker_pool.import_by_workers(task, lines, tell, workers)
     work = preview if options.dry_run else import_lines
 
-    async def alone() -> Summary:
+    async def alone() -> ImportSummary:
         async with place.connection() as connection:
             return await work(
                 connection, Vault(place.master_key), inbound, lines, tell,
@@ -191,7 +196,7 @@ def _import(
 
 def _look_ahead(lines: Lines) -> tuple[Lines, bool]:
     """Return all deliveries, and True if they are so many that it pays to start processes."""
-    held: list[Line] = []
+    held: list[DeliveryLine] = []
     size = 0
     try:
         for line in lines:
@@ -211,7 +216,7 @@ def _raising(error: Exception) -> Lines:
     yield
 
 
-async def _catch_up(place: Place, inbound: InboundConnection) -> None:
+async def _catch_up(place: Environment, inbound: InboundConnection) -> None:
     async with place.connection() as connection:
         await generations.ensure_live(connection)
         await catch_up(connection, inbound.ledger.ledger_id)
@@ -225,7 +230,7 @@ def _open(file: Path, opened: ExitStack) -> tuple[BinaryIO, int | None]:
     return raw, file.stat().st_size
 
 
-def _show_summary(summary: Summary, marks: int, options: Options, *, as_json: bool) -> None:
+def _show_summary(summary: ImportSummary, marks: int, options: Options, *, as_json: bool) -> None:
     told: dict[str, Any] = {
         "lines": summary.lines,
         "appended": summary.appended,
@@ -252,7 +257,7 @@ def _show_summary(summary: Summary, marks: int, options: Options, *, as_json: bo
         note("Dry run: nothing is stored.")
 
 
-def _note_repairs(summary: Summary, places: Counter[str], options: Options) -> None:
+def _note_repairs(summary: ImportSummary, places: Counter[str], options: Options) -> None:
     listed = ", ".join(f"{rule} {count:,}" for rule, count in sorted(places.items()))
     if options.mending:
         note(f"Repaired: {summary.mended_lines:,}{listed and f' ({listed})'}. What is stored is the repaired text.")
@@ -260,7 +265,7 @@ def _note_repairs(summary: Summary, places: Counter[str], options: Options) -> N
         note(f"Skipped: {listed}.")
 
 
-def _note_unread(summary: Summary, options: Options) -> None:
+def _note_unread(summary: ImportSummary, options: Options) -> None:
     if summary.unreadable:
         fate = "quarantined" if options.quarantine else "not stored"
         more = " and more" if summary.unreadable > len(summary.unreadable_lines) else ""

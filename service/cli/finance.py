@@ -19,18 +19,18 @@ from projections.engine import generations
 from projections.engine.worker import catch_up
 from projections.queries.roll_forward import NAMES
 from service.api.finance import asked, read_period
-from service.api.periods import PERIODS, shown_period
-from service.api.requests import Reader, resolved
+from service.api.periods import PERIODS, period_json
+from service.api.requests import QueryContext, parse_as_of_params
 from service.cli.console import AsJson, Data, note, show, show_json, show_table
 from service.cli.exit_codes import FOUND
 from service.cli.explain import OPERATOR, AsOfPosition, At, KnownAt
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 from service.finance.export_formats import FORMATS, to_beancount, to_csv, to_ndjson
-from service.finance.liability import Liability, shown_row, trial_balance, unbalanced
+from service.finance.liability import Liability, liability_row_json, trial_balance, unbalanced
 from service.finance.periods import close_period, liability, reopen_period
 from service.formatting import encode, plain
 from service.reconciliation.catalogue import LISTS, totals_of
-from service.reconciliation.lists import Totals
+from service.reconciliation.lists import ListTotals
 
 LedgerName = Annotated[str | None, typer.Option("--ledger", help="The ledger's name; not needed if there is one only.")]
 PeriodName = Annotated[str, typer.Argument(metavar="PERIOD", help="A month, such as 2026-03.", show_default=False)]
@@ -58,9 +58,9 @@ def show_trial_balance(
     """Sum every class of all accounts by programme and unit. Ends with 1 unless each sum is zero."""
     query = _given(at=at, as_of_position=as_of_position, known_at=known_at)
 
-    async def work(_place: Place, connection: Connection) -> dict[str, Any]:
+    async def work(_place: Environment, connection: Connection) -> dict[str, Any]:
         read = await _reader(connection, ledger)
-        times = await resolved(read, query)
+        times = await parse_as_of_params(read, query)
         balance = await trial_balance(connection, read.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
         wrong = balance.differing or await unbalanced(connection, read.ledger.ledger_id)
@@ -72,7 +72,7 @@ def show_trial_balance(
             "items": [{**one._asdict(), "sum": one.sum} for one in sums],
         }
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     if as_json:
         show_json(orjson.loads(encode(found)))
     else:
@@ -111,15 +111,15 @@ def show_liability(
     query = _given(as_of_position=as_of_position, known_at=known_at)
     days = {"from": first, "to": last, "by": by, "programme": programme, "unit": unit, "vintage": vintage}
 
-    async def work(_place: Place, connection: Connection) -> tuple[Ledger, Liability, dict[tuple[str, str], int]]:
+    async def work(_place: Environment, connection: Connection) -> tuple[Ledger, Liability, dict[tuple[str, str], int]]:
         read = await _reader(connection, ledger)
-        times = await resolved(read, query)
+        times = await parse_as_of_params(read, query)
         wanted = await asked(read, _given(**days), times)
         rows = await connection.fetch(ACCOUNTS, read.ledger.ledger_id)
         counts = {(row["programme"], row["unit"]): row["accounts"] for row in rows}
         return read.ledger, await liability(connection, read.ledger.ledger_id, wanted, times.position), counts
 
-    found, done, counts = ask(data, work)
+    found, done, counts = run_with_connection(data, work)
     if as_json:
         show_json(_shown(done))
     elif form == "table":
@@ -136,8 +136,8 @@ def show_liability(
 
 def _shown(done: Liability) -> dict[str, Any]:
     return {
-        "items": [shown_row(row) for row in done.rows],
-        "totals": [shown_row(row) for row in done.totals],
+        "items": [liability_row_json(row) for row in done.rows],
+        "totals": [liability_row_json(row) for row in done.totals],
         "ties": not any(tie.difference for tie in done.ties),
         "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
     }
@@ -145,8 +145,8 @@ def _shown(done: Liability) -> dict[str, Any]:
 
 def _show_table(done: Liability, counts: Mapping[tuple[str, str], int]) -> None:
     """Print every movement that is not zero anywhere, the totals, and what the closing is the sum of."""
-    rows = [shown_row(row) for row in done.rows]
-    totals = [{**shown_row(row), "vintage": "total"} for row in done.totals]
+    rows = [liability_row_json(row) for row in done.rows]
+    totals = [{**liability_row_json(row), "vintage": "total"} for row in done.totals]
     moved = [name for name in NAMES if any(row[name] for row in rows)]
     columns = (*ABOUT, "opening", *moved, *AFTER)
     show_table(columns, ([_cell(row[name]) for name in columns] for row in [*rows, *totals]))
@@ -172,11 +172,13 @@ def close(
     """
     read_period(period)
 
-    async def work(_place: Place, connection: Connection) -> dict[str, Totals]:
+    async def work(_place: Environment, connection: Connection) -> dict[str, ListTotals]:
         read = await _reader(connection, ledger)
         return await totals_of(connection, read.ledger.ledger_id, clock.now(), None)
 
-    totals = {name: one for name, one in ask(data, work).items() if one.items and name in BEFORE_CLOSING}
+    totals = {
+        name: one for name, one in run_with_connection(data, work).items() if one.items and name in BEFORE_CLOSING
+    }
     if totals and not as_json:
         note(f"Open before {period} is closed:")
         for name, one in totals.items():
@@ -207,13 +209,13 @@ def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_js
     if not by.strip() or len(by) > AUTHOR_CHARACTERS_MAX:
         raise RequestInvalid(f"`--author` is a text of 1 to {AUTHOR_CHARACTERS_MAX} characters")
 
-    async def work(place: Place, connection: Connection) -> tuple[Ledger, int]:
+    async def work(place: Environment, connection: Connection) -> tuple[Ledger, int]:
         read = await _reader(connection, ledger)
         position = await work_on(connection, Vault(place.master_key), read.ledger, period, by=by.strip())
         await catch_up(connection, read.ledger.ledger_id)
         return read.ledger, position
 
-    found, position = ask(data, work)
+    found, position = run_with_connection(data, work)
     if as_json:
         show_json({"ledger": found.name, "period": period, "position": position, "by": by.strip()})
     elif done == "Closed":
@@ -228,11 +230,11 @@ def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_js
 def list_closed(ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
     """List the months that were ever closed."""
 
-    async def work(_place: Place, connection: Connection) -> list[dict[str, Any]]:
+    async def work(_place: Environment, connection: Connection) -> list[dict[str, Any]]:
         read = await _reader(connection, ledger)
         return [dict(row) for row in await connection.fetch(PERIODS, read.ledger.ledger_id, "", PERIODS_MAX)]
 
-    rows = ask(data, work)
+    rows = run_with_connection(data, work)
     columns = ("period", "status", "known_position", "closed_at", "closed_by", "reopenings")
     if as_json:
         show_json(orjson.loads(encode(rows)))
@@ -248,10 +250,10 @@ def show_one(period: PeriodName, ledger: LedgerName = None, data: Data = None, a
     """Show a month: totals, prior-period items that came into it, and what was told of it since it was closed."""
     read_period(period)
 
-    async def work(_place: Place, connection: Connection) -> dict[str, Any]:
-        return await shown_period(await _reader(connection, ledger), period)
+    async def work(_place: Environment, connection: Connection) -> dict[str, Any]:
+        return await period_json(await _reader(connection, ledger), period)
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     if as_json:
         show_json(orjson.loads(encode(found)))
         return
@@ -267,7 +269,7 @@ def show_one(period: PeriodName, ledger: LedgerName = None, data: Data = None, a
             show_table(of, rows, title=title)
 
 
-async def _reader(connection: Connection, name: str | None) -> Reader:
+async def _reader(connection: Connection, name: str | None) -> QueryContext:
     """Give a reader of a ledger whose rows reflect all of it; the only ledger unless one is named."""
     await generations.ensure_live(connection)
     if name is None:
@@ -278,7 +280,7 @@ async def _reader(connection: Connection, name: str | None) -> Reader:
     else:
         found = await registry.find_ledger(connection, name)
     await catch_up(connection, found.ledger_id)
-    return Reader(connection, found, OPERATOR)
+    return QueryContext(connection, found, OPERATOR)
 
 
 def _given(**options: object) -> Mapping[str, str]:

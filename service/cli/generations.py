@@ -15,12 +15,12 @@ from projections.engine.generations import Generation
 from projections.engine.retry import refold_subjects
 from projections.rebuild.compare_rows import Comparison
 from projections.rebuild.pipeline import Source
-from projections.rebuild.scope import Scope, check_scope
+from projections.rebuild.scope import RebuildScope, check_scope
 from projections.registry import BY_SUBJECT
 from service.cli.console import AsJson, Data, RateColumn, in_words, note, progress_bar, show, show_json, show_table
 from service.cli.exit_codes import FOUND
 from service.cli.plan import show_plan
-from service.environment import Place, ask, open_place, settings_of
+from service.environment import Environment, open_environment, run_with_connection, settings_of
 from service.queries.generations import generation_document
 
 SUBJECTS_SHOWN_MAX = 20
@@ -58,7 +58,7 @@ def rebuild_views(
     Nobody needs to stop. Ends with 1 if something unexpected differs; the new generation is kept then, for `promote
     --force` or `drop`.
     """
-    scope = Scope(tuple(projection or ()), (ledger,) if ledger else ())
+    scope = RebuildScope(tuple(projection or ()), (ledger,) if ledger else ())
     if plan:
         show_plan(scope, source, workers, data, as_json=as_json)
         return
@@ -68,7 +68,7 @@ def rebuild_views(
         _fold_again(subject, ledger, data, as_json=as_json)
         return
 
-    async def work(place: Place) -> rebuild.Report:
+    async def work(place: Environment) -> rebuild.Report:
         async with place.connection() as connection:
             await generations.ensure_live(connection)
             await check_scope(connection, scope)
@@ -85,7 +85,7 @@ def rebuild_views(
                 to_promote=promote or not compare, progress=tell,
             )  # fmt: skip
 
-    with open_place(settings_of(data)) as place:
+    with open_environment(settings_of(data)) as place:
         report = uvloop.run(work(place))
     _show_report(report, as_json=as_json)
     if report.refused or (not report.promoted and report.comparison and report.comparison.unexpected):
@@ -142,7 +142,7 @@ def show_comparison(comparison: Comparison) -> None:
 def _fold_again(subject: str, ledger: str, data: Data, *, as_json: bool) -> None:
     """Fold one subject of a ledger again from its facts, where readers see it."""
 
-    async def work(_place: Place, connection: Connection) -> list[str]:
+    async def work(_place: Environment, connection: Connection) -> list[str]:
         one = await registry.find_ledger(connection, ledger)
         kind, _, rest = subject.partition(":")
         wanted = [(kind, rest)] if kind in BY_SUBJECT else [(each, subject) for each in BY_SUBJECT]
@@ -155,7 +155,7 @@ def _fold_again(subject: str, ledger: str, data: Data, *, as_json: bool) -> None
                     done.append(f"{one.name} {subject_kind} {ref}")
         return done
 
-    done = ask(data, work)
+    done = run_with_connection(data, work)
     if not done:
         raise SubjectUnknown(f"{subject}; kinds are {', '.join(sorted(BY_SUBJECT))}")
     if as_json:
@@ -171,11 +171,11 @@ IS_TOLD = "SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_kin
 def list_generations(data: Data = None, as_json: AsJson = False) -> None:
     """List the built copies of the views: which one readers see, which others follow the ledger."""
 
-    async def work(_place: Place, connection: Connection) -> list[Generation]:
+    async def work(_place: Environment, connection: Connection) -> list[Generation]:
         await generations.ensure_live(connection)
         return await generations.listed(connection)
 
-    listed = ask(data, work)
+    listed = run_with_connection(data, work)
     if as_json:
         show_json([generation_document(one) for one in listed])
         return
@@ -193,7 +193,7 @@ def promote_generation(
 ) -> None:
     """Let readers see a generation that is ready. With --expect it is compared again first."""
 
-    async def work(place: Place, connection: Connection) -> Generation:
+    async def work(place: Environment, connection: Connection) -> Generation:
         ready = [one.generation for one in await generations.listed(connection) if one.state == "ready"]
         if generation is None and not ready:
             raise NotPromoted("none is ready")
@@ -202,16 +202,16 @@ def promote_generation(
             await rebuild.compare_with_active(place.dsn, chosen, expect)
         return await promotion.promote(place.dsn, chosen.generation, force=force)
 
-    _show_active(ask(data, work), as_json=as_json)
+    _show_active(run_with_connection(data, work), as_json=as_json)
 
 
 def roll_back(data: Data = None, as_json: AsJson = False) -> None:
     """Let readers see the generation that was active before, at once: it has been following the ledger."""
 
-    async def work(place: Place, _connection: Connection) -> Generation:
+    async def work(place: Environment, _connection: Connection) -> Generation:
         return await promotion.roll_back(place.dsn)
 
-    _show_active(ask(data, work), as_json=as_json)
+    _show_active(run_with_connection(data, work), as_json=as_json)
 
 
 def drop_generation(
@@ -219,10 +219,10 @@ def drop_generation(
 ) -> None:
     """Remove a generation that is not active; if a reader still uses it, as soon as that one has changed over."""
 
-    async def work(_place: Place, connection: Connection) -> bool:
+    async def work(_place: Environment, connection: Connection) -> bool:
         return await promotion.drop(connection, generation)
 
-    gone = ask(data, work)
+    gone = run_with_connection(data, work)
     if as_json:
         show_json({"generation": generation, "dropped": gone})
     else:

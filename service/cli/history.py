@@ -10,7 +10,7 @@ from projections.engine import generations
 from projections.engine.digest import digest
 from projections.engine.worker import catch_up
 from service.cli.console import AsJson, Data, show_json, show_table
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 
 
 def show_digest(
@@ -20,7 +20,7 @@ def show_digest(
 ) -> None:
     """Print a hash of every projected row, positions aside: equal histories give equal digests."""
 
-    async def work(_place: Place, connection: Connection) -> dict[str, dict[str, Any]]:
+    async def work(_place: Environment, connection: Connection) -> dict[str, dict[str, Any]]:
         await generations.ensure_live(connection)
         found = await registry.all_ledgers(connection) if ledger is None else []
         chosen = found if ledger is None else [await registry.find_ledger(connection, ledger)]
@@ -32,7 +32,7 @@ def show_digest(
             for one in chosen
         }
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     if as_json:
         show_json(found if ledger is None else {"ledger": ledger, **found[ledger]})
     else:

@@ -13,7 +13,7 @@ from ledger.store import registry
 from ledger.store.read import tail
 from ledger.store.registry import InboundConnection, Ledger
 from service.cli.console import AsJson, Data, InLedger, note, note_guess, show, show_done, show_json, show_table
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 
 ledgers = typer.Typer(help="Ledgers: a log for each tenant.", no_args_is_help=True)
 connections = typer.Typer(help="Connections: the webhooks that feed a ledger.", no_args_is_help=True)
@@ -58,7 +58,7 @@ def create_ledger(
     as_json: AsJson = False,
 ) -> None:
     """Make a ledger. It can neither be renamed nor removed."""
-    made = ask(data, lambda _place, connection: registry.create_ledger(connection, name), may_make=True)
+    made = run_with_connection(data, lambda _place, connection: registry.create_ledger(connection, name), may_make=True)
     if as_json:
         show_json({"ledger": made.name})
     else:
@@ -69,11 +69,11 @@ def create_ledger(
 def list_ledgers(data: Data = None, as_json: AsJson = False) -> None:
     """List the ledgers, and how many events each holds."""
 
-    async def work(_place: Place, connection: Connection) -> list[tuple[str, int]]:
+    async def work(_place: Environment, connection: Connection) -> list[tuple[str, int]]:
         found = await registry.all_ledgers(connection)
         return [(ledger.name, await tail(connection, ledger.ledger_id)) for ledger in found]
 
-    rows = ask(data, work)
+    rows = run_with_connection(data, work)
     if as_json:
         show_json([{"ledger": name, "events": events} for name, events in rows])
     else:
@@ -99,7 +99,7 @@ def create_connection(
     """
     given = _secret(secret, secret_file)
 
-    async def work(place: Place, connection: Connection) -> dict[str, Any]:
+    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
         made = await registry.create_connection(
             connection,
             place.master_key,
@@ -114,7 +114,7 @@ def create_connection(
         note_guess(place)
         return {**_shown(made), "secret": made.secrets[-1].decode(), **_address(place, made.connection_id)}
 
-    made = ask(data, work)
+    made = run_with_connection(data, work)
     _advise(made["secret"])
     if as_json:
         show_json(made)
@@ -132,7 +132,7 @@ def list_connections(
 ) -> None:
     """List connections, disabled ones too, without their secrets."""
 
-    async def work(place: Place, connection: Connection) -> list[dict[str, Any]]:
+    async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
         chosen = await _chosen(connection, ledger)
         return [
             {
@@ -145,7 +145,7 @@ def list_connections(
             for found in await registry.list_connections(connection, place.master_key, one)
         ]
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     if as_json:
         show_json(found)
     else:
@@ -157,10 +157,10 @@ def list_connections(
 def enable_connection(connection_id: ConnectionId, data: Data = None, as_json: AsJson = False) -> None:
     """Take deliveries again over a connection that was disabled, with the same secrets."""
 
-    async def work(place: Place, connection: Connection) -> None:
+    async def work(place: Environment, connection: Connection) -> None:
         await registry.enable_connection(connection, place.master_key, connection_id)
 
-    ask(data, work)
+    run_with_connection(data, work)
     done = f"Connection {connection_id} takes deliveries again; a running service knows within 5 s."
     show_done({"connection_id": connection_id, "disabled": False}, done, as_json=as_json)
 
@@ -169,11 +169,11 @@ def enable_connection(connection_id: ConnectionId, data: Data = None, as_json: A
 def disable_connection(connection_id: ConnectionId, data: Data = None, as_json: AsJson = False) -> None:
     """Take no more deliveries over a connection. What it brought stays."""
 
-    async def work(place: Place, connection: Connection) -> None:
+    async def work(place: Environment, connection: Connection) -> None:
         found = await registry.find_connection(connection, place.master_key, connection_id)
         await registry.disable_connection(connection, place.master_key, found.ledger, connection_id)
 
-    ask(data, work)
+    run_with_connection(data, work)
     done = f"Connection {connection_id} takes no more deliveries; a running service knows within 5 s."
     show_done({"connection_id": connection_id, "disabled": True}, done, as_json=as_json)
 
@@ -192,12 +192,12 @@ def rotate_secret(
     """
     given = _secret(secret, secret_file)
 
-    async def work(place: Place, connection: Connection) -> dict[str, Any]:
+    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
         found = await registry.find_connection(connection, place.master_key, connection_id)
         made = await registry.add_secret(connection, place.master_key, found, given)
         return {"connection_id": connection_id, "header": found.header, "secret": made}
 
-    made = ask(data, work)
+    made = run_with_connection(data, work)
     _advise(made["secret"])
     if as_json:
         show_json(made)
@@ -209,11 +209,11 @@ def rotate_secret(
 def settle_secret(connection_id: ConnectionId, data: Data = None, as_json: AsJson = False) -> None:
     """End a rotation: only the newest secret stays live."""
 
-    async def work(place: Place, connection: Connection) -> None:
+    async def work(place: Environment, connection: Connection) -> None:
         found = await registry.find_connection(connection, place.master_key, connection_id)
         await registry.drop_old_secrets(connection, place.master_key, found)
 
-    ask(data, work)
+    run_with_connection(data, work)
     done = f"Connection {connection_id} takes its newest secret only; a running service knows within 5 s."
     show_done({"connection_id": connection_id, "live_secrets": 1}, done, as_json=as_json)
 
@@ -232,11 +232,11 @@ def create_key(
 
     scopes = sorted(set(scope or ["read"]))
 
-    async def work(place: Place, connection: Connection) -> str:
+    async def work(place: Environment, connection: Connection) -> str:
         found = await registry.find_ledger(connection, ledger)
         return await registry.create_key(connection, place.master_key, found, scopes, label)
 
-    key = ask(data, work)
+    key = run_with_connection(data, work)
     if as_json:
         show_json({"key": key, "ledger": ledger, "scopes": scopes, "key_id": key.split("_")[1], "label": label})
     else:
@@ -251,7 +251,7 @@ def list_keys(
 ) -> None:
     """List keys, revoked ones too, without what opens anything."""
 
-    async def work(place: Place, connection: Connection) -> list[dict[str, Any]]:
+    async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
         return [
             {"key_id": key.key_id, "label": key.label, "ledger": one.name, "scopes": key.scopes,
              "created_at": key.created_at.isoformat(), "revoked_at": key.revoked_at and key.revoked_at.isoformat()}
@@ -259,7 +259,7 @@ def list_keys(
             for key in await registry.list_keys(connection, place.master_key, one)
         ]  # fmt: skip
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     if as_json:
         show_json(found)
     else:
@@ -277,10 +277,10 @@ def revoke_key(
 ) -> None:
     """Make a key open nothing any more."""
 
-    async def work(place: Place, connection: Connection) -> None:
+    async def work(place: Environment, connection: Connection) -> None:
         await registry.revoke_key(connection, place.master_key, await registry.find_ledger(connection, ledger), key_id)
 
-    ask(data, work)
+    run_with_connection(data, work)
     done = f"Key {key_id} opens nothing any more; a running service knows within 5 s."
     show_done({"key_id": key_id, "ledger": ledger, "revoked": True}, done, as_json=as_json)
 
@@ -333,6 +333,6 @@ def _shown(inbound: InboundConnection) -> dict[str, Any]:
     }
 
 
-def _address(place: Place, connection_id: str) -> dict[str, str]:
+def _address(place: Environment, connection_id: str) -> dict[str, str]:
     path = f"/v1/hooks/{connection_id}"
     return {"url": place.url() + path, "path": path}

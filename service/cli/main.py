@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import typer
 
 
-class Entry(NamedTuple):
+class Command(NamedTuple):
     """A command, or a group of commands: where it is, and what it does in a few words."""
 
     module: str
@@ -24,45 +24,45 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Entry("demonstration", "show_demo", "Start a service, send it every sample, and show the results."),
-    "serve": Entry("serve", "serve", "Receive webhooks and answer requests until SIGTERM or Ctrl-C."),
-    "project": Entry("serve", "project", "Keep the projections up to date, beside `loyalty serve --no-project`."),
-    "migrate": Entry("serve", "migrate", "Bring the ledger's schema to this version."),
-    "ledger": Entry("ledgers", "ledgers", "Ledgers: a log for each tenant."),
-    "connection": Entry("ledgers", "connections", "Connections: the webhooks that feed a ledger."),
-    "key": Entry("ledgers", "keys", "Keys: what opens a ledger's HTTP interface."),
-    "import": Entry("files", "import_file", "Append the deliveries of a file, or restore an exported ledger."),
-    "export": Entry("exports", "export_ledger", "Write a ledger as lines of JSON, to be imported elsewhere."),
-    "rebuild": Entry("generations", "rebuild_views", "Build all projections again, compare, and promote them."),
-    "generations": Entry("generations", "list_generations", "List the built copies of the projections."),
-    "promote": Entry("generations", "promote_generation", "Let readers see a generation that is ready."),
-    "rollback": Entry("generations", "roll_back", "Let readers see the generation that was active before."),
-    "drop": Entry("generations", "drop_generation", "Remove a generation that is not active."),
-    "events": Entry("plan", "events", "Events: check that this version reads them."),
-    "parked": Entry("parked", "parked", "Parked subjects: those with a fact that cannot be folded."),
-    "digest": Entry("history", "show_digest", "Print a hash of every projected row, positions aside."),
-    "reconcile": Entry("reconcile", "reconcile", "Show what is open between the vendors' word and ours."),
-    "adjust": Entry("adjust", "adjust_account", "Change a balance by an event of ours."),
-    "explain": Entry("explain", "explain", "Explain a balance, a lot, a tier, a coupon, step by step."),
-    "trial-balance": Entry("finance", "show_trial_balance", "Sum every class of all accounts."),
-    "liability": Entry("finance", "show_liability", "Roll the points outstanding forward, by vintage."),
-    "close": Entry("finance", "close", "Close a month."),
-    "reopen": Entry("finance", "reopen", "Open the last closed month again."),
-    "periods": Entry("finance", "list_closed", "List the months that were ever closed."),
-    "period": Entry("finance", "periods", "Periods: one month, its figures, and what was told of it late."),
-    "vendors": Entry("vendors", "show_vendors", "List every kind of event that is read."),
-    "erase": Entry("people", "erase_customer", "Forget a customer: destroy the keys of their personal data."),
-    "unmerge": Entry("people", "unmerge_customer", "Undo the merge of a customer into another."),
-    "policy": Entry("people", "policies", "Policies: which of the events that share a key is folded."),
-    "verify": Entry("audit", "verify_ledgers", "Verify ledgers against what was signed, or rows against facts."),
-    "attest": Entry("audit", "attest_views", "Write a digest of the projections into the ledger."),
-    "audit": Entry("audit", "audit", "Audits: what an auditor takes away."),
-    "seal": Entry("seals", "seal", "Sign the head of a ledger's tree now; and the keys that sign."),
-    "checkpoint": Entry("seals", "checkpoint", "Checkpoints: what was signed."),
-    "log": Entry("seals", "log", "Logs: addresses at which others read a ledger's log without a key."),
-    "witness": Entry("witnesses", "witness", "Cosign checkpoints of logs, without a database."),
-    "roles": Entry("roles", "roles", "Roles: what each may do in PostgreSQL."),
-    "terms": Entry("terms", "terms", "Terms of programmes: time zone, expiry, what a point is worth."),
+    "demo": Command("demonstration", "show_demo", "Start a service, send it every sample, and show the results."),
+    "serve": Command("serve", "serve", "Receive webhooks and answer requests until SIGTERM or Ctrl-C."),
+    "project": Command("serve", "project", "Keep the projections up to date, beside `loyalty serve --no-project`."),
+    "migrate": Command("serve", "migrate", "Bring the ledger's schema to this version."),
+    "ledger": Command("ledgers", "ledgers", "Ledgers: a log for each tenant."),
+    "connection": Command("ledgers", "connections", "Connections: the webhooks that feed a ledger."),
+    "key": Command("ledgers", "keys", "Keys: what opens a ledger's HTTP interface."),
+    "import": Command("files", "import_file", "Append the deliveries of a file, or restore an exported ledger."),
+    "export": Command("exports", "export_ledger", "Write a ledger as lines of JSON, to be imported elsewhere."),
+    "rebuild": Command("generations", "rebuild_views", "Build all projections again, compare, and promote them."),
+    "generations": Command("generations", "list_generations", "List the built copies of the projections."),
+    "promote": Command("generations", "promote_generation", "Let readers see a generation that is ready."),
+    "rollback": Command("generations", "roll_back", "Let readers see the generation that was active before."),
+    "drop": Command("generations", "drop_generation", "Remove a generation that is not active."),
+    "events": Command("plan", "events", "Events: check that this version reads them."),
+    "parked": Command("parked", "parked", "Parked subjects: those with a fact that cannot be folded."),
+    "digest": Command("history", "show_digest", "Print a hash of every projected row, positions aside."),
+    "reconcile": Command("reconcile", "reconcile", "Show what is open between the vendors' word and ours."),
+    "adjust": Command("adjust", "adjust_account", "Change a balance by an event of ours."),
+    "explain": Command("explain", "explain", "Explain a balance, a lot, a tier, a coupon, step by step."),
+    "trial-balance": Command("finance", "show_trial_balance", "Sum every class of all accounts."),
+    "liability": Command("finance", "show_liability", "Roll the points outstanding forward, by vintage."),
+    "close": Command("finance", "close", "Close a month."),
+    "reopen": Command("finance", "reopen", "Open the last closed month again."),
+    "periods": Command("finance", "list_closed", "List the months that were ever closed."),
+    "period": Command("finance", "periods", "Periods: one month, its figures, and what was told of it late."),
+    "vendors": Command("vendors", "show_vendors", "List every kind of event that is read."),
+    "erase": Command("people", "erase_customer", "Forget a customer: destroy the keys of their personal data."),
+    "unmerge": Command("people", "unmerge_customer", "Undo the merge of a customer into another."),
+    "policy": Command("people", "policies", "Policies: which of the events that share a key is folded."),
+    "verify": Command("audit", "verify_ledgers", "Verify ledgers against what was signed, or rows against facts."),
+    "attest": Command("audit", "attest_views", "Write a digest of the projections into the ledger."),
+    "audit": Command("audit", "audit", "Audits: what an auditor takes away."),
+    "seal": Command("seals", "seal", "Sign the head of a ledger's tree now; and the keys that sign."),
+    "checkpoint": Command("seals", "checkpoint", "Checkpoints: what was signed."),
+    "log": Command("seals", "log", "Logs: addresses at which others read a ledger's log without a key."),
+    "witness": Command("witnesses", "witness", "Cosign checkpoints of logs, without a database."),
+    "roles": Command("roles", "roles", "Roles: what each may do in PostgreSQL."),
+    "terms": Command("terms", "terms", "Terms of programmes: time zone, expiry, what a point is worth."),
 }
 
 
@@ -101,7 +101,7 @@ def command_for(arguments: Sequence[str]) -> Any:
     return help_pages.plain_types(typer.main.get_command(app))
 
 
-def _add(app: "typer.Typer", name: str, entry: Entry) -> None:
+def _add(app: "typer.Typer", name: str, entry: Command) -> None:
     import typer
 
     loaded = getattr(importlib.import_module(f"service.cli.{entry.module}"), entry.name)

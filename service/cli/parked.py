@@ -9,10 +9,10 @@ from ledger.store import registry
 from projections.engine import retry
 from projections.engine.parked import list_parked
 from projections.engine.store import decoded
-from service.api.explain_steps import said
+from service.api.explain_steps import fact_json
 from service.cli.console import AsJson, Data, InLedger, show, show_json, show_table
 from service.cli.exit_codes import FOUND
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 
 LISTED_MAX = 1_000
 
@@ -23,18 +23,20 @@ parked = typer.Typer(help="Parked subjects: those with a fact that cannot be fol
 def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
     """List parked subjects, the error, and the fact at which each stopped."""
 
-    async def work(_place: Place, connection: Connection) -> list[dict[str, Any]]:
+    async def work(_place: Environment, connection: Connection) -> list[dict[str, Any]]:
         found = await registry.find_ledger(connection, ledger)
         listed = await list_parked(connection, found.ledger_id, LISTED_MAX)
         return [
             {
                 **one._asdict(),
-                "body": said(decoded(one.fact, one.body)) if one.fact is not None and one.body is not None else None,
+                "body": fact_json(decoded(one.fact, one.body))
+                if one.fact is not None and one.body is not None
+                else None,
             }
             for one in listed
         ]
 
-    listed = ask(data, work)
+    listed = run_with_connection(data, work)
     if as_json:
         show_json(listed)
     else:
@@ -52,11 +54,11 @@ def retry_all(
 ) -> None:
     """Fold parked subjects again from their first fact. Ends with 1 if some stopped once more."""
 
-    async def work(_place: Place, connection: Connection) -> retry.Retried:
+    async def work(_place: Environment, connection: Connection) -> retry.Retried:
         found = await registry.find_ledger(connection, ledger)
         return await retry.retry(connection, found.ledger_id, subject_kind=kind, subject=subject)
 
-    done = ask(data, work)
+    done = run_with_connection(data, work)
     if as_json:
         show_json(done._asdict())
     else:

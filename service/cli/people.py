@@ -10,14 +10,14 @@ from ledger.store import registry
 from ledger.store.registry import Ledger
 from projections.engine.conflicts import DEFAULT_POLICY, POLICIES, policies_of
 from projections.engine.worker import catch_up
-from service.api.requests import Reader, candidates, only
+from service.api.requests import QueryContext, expand_reference, require_single
 from service.background.erased_key_scrubber import scrub
 from service.cli.console import AsJson, Data, InLedger, Yes, confirm, show, show_json, show_table
-from service.environment import Place, ask
-from service.operations.adjust import Words
-from service.operations.conflict_policy import Settling, settle_by
-from service.operations.erase import Erasure, erase, is_known, one_person
-from service.operations.unmerge import Parted, unmerge
+from service.environment import Environment, run_with_connection
+from service.operations.adjust import Author
+from service.operations.conflict_policy import PolicyChange, set_conflict_policy
+from service.operations.erase import ErasureResult, erase, is_known, one_person
+from service.operations.unmerge import Unmerged, unmerge
 
 policies = typer.Typer(help="Policies: which of the events that share a key is folded.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def erase_customer(
     Asks on a terminal: nobody can undo it.
     """
 
-    async def work(place: Place, connection: Connection) -> Erasure:
+    async def work(place: Environment, connection: Connection) -> ErasureResult:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
         name = await _known(place, connection, found, customer)
@@ -47,7 +47,7 @@ def erase_customer(
         await catch_up(connection, found.ledger_id)
         return done
 
-    done = ask(data, work)
+    done = run_with_connection(data, work)
     if as_json:
         show_json(done._asdict())
     elif done.position is None:
@@ -68,27 +68,27 @@ def unmerge_customer(
 ) -> None:
     """Undo the merge of a customer into another: what is left of the customer's points goes back to them."""
 
-    async def work(place: Place, connection: Connection) -> Parted:
+    async def work(place: Environment, connection: Connection) -> Unmerged:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
-        words = Words("operator", author, reason)
+        words = Author("operator", author, reason)
         name = await _known(place, connection, found, customer)
         done = await unmerge(connection, Vault(place.master_key), found, name, words)
         await catch_up(connection, found.ledger_id)
         return done
 
-    done = ask(data, work)
+    done = run_with_connection(data, work)
     if as_json:
         show_json(done._asdict())
     else:
         show(f"{done.customer} is no longer {done.survivor}; the act stands at position {done.position}.")
 
 
-async def _known(place: Place, connection: Connection, ledger: Ledger, name: str) -> str:
+async def _known(place: Environment, connection: Connection, ledger: Ledger, name: str) -> str:
     """Return the id of a known customer, given whole or bare. Raises SubjectUnknown, RequestInvalid."""
     mask = Vault(place.master_key).mask(ledger.ledger_id)
-    refs = await candidates(Reader(connection, ledger, "operator", mask), name)
-    return only([ref for ref in refs if await is_known(connection, ledger, ref)], name)
+    refs = await expand_reference(QueryContext(connection, ledger, "operator", mask), name)
+    return require_single([ref for ref in refs if await is_known(connection, ledger, ref)], name)
 
 
 @policies.command("set")
@@ -102,12 +102,12 @@ def set_one(
 ) -> None:
     """Settle all conflicts of a kind so, past ones too; the rows follow at once."""
 
-    async def work(place: Place, connection: Connection) -> Settling:
+    async def work(place: Environment, connection: Connection) -> PolicyChange:
         found = await registry.find_ledger(connection, ledger)
         vault = Vault(place.master_key)
-        return await settle_by(connection, vault, found, source, kind, policy, by="operator")
+        return await set_conflict_policy(connection, vault, found, source, kind, policy, by="operator")
 
-    done = ask(data, work)
+    done = run_with_connection(data, work)
     if as_json:
         show_json(done._asdict())
     else:
@@ -118,11 +118,11 @@ def set_one(
 def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
     """List the policies that are not the default."""
 
-    async def work(_place: Place, connection: Connection) -> list[tuple[str, str, str]]:
+    async def work(_place: Environment, connection: Connection) -> list[tuple[str, str, str]]:
         found = await registry.find_ledger(connection, ledger)
         return [(*of, policy) for of, policy in sorted((await policies_of(connection, found.ledger_id)).items())]
 
-    rows = ask(data, work)
+    rows = run_with_connection(data, work)
     if as_json:
         show_json([{"source": source, "kind": kind, "policy": policy} for source, kind, policy in rows])
     else:

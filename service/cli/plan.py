@@ -10,11 +10,11 @@ from ledger.store.registry import Ledger
 from projections.rebuild import estimate, recheck_events
 from projections.rebuild.estimate import Plan
 from projections.rebuild.recheck_events import Reading
-from projections.rebuild.scope import Scope, check_scope
+from projections.rebuild.scope import RebuildScope, check_scope
 from projections.rebuild.verify_rows import Checked, check
 from service.cli.console import AsJson, Data, in_words, progress_bar, show, show_json, show_table
 from service.cli.exit_codes import FOUND
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 
 SHOWN_MAX = 20
 SAMPLE = 200
@@ -29,16 +29,16 @@ async def _chosen(connection: Connection, ledger: str | None) -> list[Ledger]:
     return [await registry.find_ledger(connection, ledger)]
 
 
-def show_plan(scope: Scope, source: str, workers: int | None, data: Data, *, as_json: bool) -> None:
+def show_plan(scope: RebuildScope, source: str, workers: int | None, data: Data, *, as_json: bool) -> None:
     """Say from a sample what a rebuild would change, and how long it takes."""
 
-    async def work(_place: Place, connection: Connection) -> list[Plan]:
+    async def work(_place: Environment, connection: Connection) -> list[Plan]:
         await check_scope(connection, scope)
         chosen = await registry.all_ledgers(connection)
         named = [one for one in chosen if not scope.ledgers or one.name in scope.ledgers]
         return [await estimate.plan(connection, one, scope, source, workers) for one in named]
 
-    plans = ask(data, work)
+    plans = run_with_connection(data, work)
     if as_json:
         show_json([one._asdict() for one in plans])
         return
@@ -66,7 +66,7 @@ def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = F
     Ends with 1 if an event that gave facts gives none now.
     """
 
-    async def work(_place: Place, connection: Connection) -> dict[str, Reading]:
+    async def work(_place: Environment, connection: Connection) -> dict[str, Reading]:
         found = {}
         with progress_bar() as progress:
             task = progress.add_task("", total=None)
@@ -78,7 +78,7 @@ def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = F
                 found[one.name] = await recheck_events.read_again(connection, one, tell)
         return found
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     if as_json:
         show_json({name: recheck_events.document(one) for name, one in found.items()})
     else:
@@ -101,12 +101,12 @@ def verify_projections(
     Ends with 0 if all of it is equal, with 1 if not.
     """
 
-    async def work(_place: Place, connection: Connection) -> dict[str, Checked]:
+    async def work(_place: Environment, connection: Connection) -> dict[str, Checked]:
         size = None if everything else sample or SAMPLE
         chosen = await _chosen(connection, ledger)
         return {one.name: await check(connection, one, sample=size, seed=seed) for one in chosen}
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     if as_json:
         show_json({name: _document(one) for name, one in found.items()})
     else:

@@ -22,15 +22,15 @@ from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.cli.console import AsJson, Data, InLedger, note, show, show_table
 from service.cli.exit_codes import FOUND
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 from service.formatting import encode, plain
 from service.importing.deliveries import open_file
 from service.importing.split import as_utf8
-from service.reconciliation.catalogue import LISTS, opened_by, shown_totals, totals_of
+from service.reconciliation.catalogue import LISTS, opened_by, totals_json, totals_of
 from service.reconciliation.documents import csv_line, csv_pages
-from service.reconciliation.lists import Asked, Item, Key, Totals
+from service.reconciliation.lists import Asked, Key, ListTotals, OpenItem
 from service.statements.columns import read_records
-from service.statements.compare import DAYS_DEFAULT, Compared, Finding, Rules, compare
+from service.statements.compare import DAYS_DEFAULT, Rules, StatementComparison, StatementFinding, compare
 
 ALL = "all"
 STATEMENT = "statement"
@@ -81,8 +81,8 @@ def reconcile(
 
 def _show_lists(
     data: Path | None, ledger: str, at: datetime, grace: timedelta | None, as_csv: str | None, *, as_json: bool
-) -> Mapping[str, Totals]:
-    async def work(_place: Place, connection: Connection) -> Mapping[str, Totals]:
+) -> Mapping[str, ListTotals]:
+    async def work(_place: Environment, connection: Connection) -> Mapping[str, ListTotals]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_live(connection)
         await catch_up(connection, found.ledger_id)
@@ -90,16 +90,16 @@ def _show_lists(
             one = LISTS[as_csv]
             asked = Asked(found.ledger_id, at, opened_by(one, at, grace), 0, one.start)
 
-            async def read_page(asked: Asked) -> tuple[list[Item], Key | None]:
+            async def read_page(asked: Asked) -> tuple[list[OpenItem], Key | None]:
                 return await one.read(connection, asked)
 
             async for lines in csv_pages(read_page, one, asked):
                 _write(lines)
         return await totals_of(connection, found.ledger_id, at, grace)
 
-    totals = ask(data, work)
+    totals = run_with_connection(data, work)
     if as_csv is None and as_json:
-        _write(encode({"ledger": ledger, "at": at, "lists": shown_totals(totals)}))
+        _write(encode({"ledger": ledger, "at": at, "lists": totals_json(totals)}))
     elif as_csv is None:
         rows = [
             (name, f"{one.items:,}{' or more' if one.more else ''}", _points_of(one), LISTS[name].says)
@@ -118,11 +118,11 @@ def _show_statement(
     *,
     as_csv: bool,
     as_json: bool,
-) -> Compared:
-    compared = Compared()
-    shown: list[Finding] = []
+) -> StatementComparison:
+    compared = StatementComparison()
+    shown: list[StatementFinding] = []
 
-    def take(finding: Finding) -> None:
+    def take(finding: StatementFinding) -> None:
         if as_csv:
             _write(csv_line([getattr(finding, column) for column in (*FOUND_COLUMNS, "position")]))
         elif as_json:
@@ -130,7 +130,7 @@ def _show_statement(
         elif len(shown) < FINDINGS_SHOWN_MAX:
             shown.append(finding)
 
-    async def work(_place: Place, connection: Connection) -> None:
+    async def work(_place: Environment, connection: Connection) -> None:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_live(connection)
         await catch_up(connection, found.ledger_id)
@@ -147,7 +147,7 @@ def _show_statement(
             text.detach()
 
     with tempfile.TemporaryFile("w+", encoding="utf-8") as held:  # JSON is printed once it is whole
-        ask(data, work)
+        run_with_connection(data, work)
         if as_json:
             held.seek(0)
             _write(b'{"findings":[')
@@ -160,7 +160,7 @@ def _show_statement(
     return compared
 
 
-def _summary_of(compared: Compared) -> dict[str, Any]:
+def _summary_of(compared: StatementComparison) -> dict[str, Any]:
     return {
         "of": compared.of,
         "lines": compared.lines,
@@ -170,7 +170,7 @@ def _summary_of(compared: Compared) -> dict[str, Any]:
     }
 
 
-def _say(compared: Compared, shown: int) -> None:
+def _say(compared: StatementComparison, shown: int) -> None:
     found = sum(compared.findings.values())
     if found > shown:
         note(f"{found - shown:,} more; --csv statement or --json gives all.")
@@ -183,7 +183,7 @@ def _cell(value: Any) -> object:
     return plain(value) if isinstance(value, Decimal) else value
 
 
-def _points_of(totals: Totals) -> str:
+def _points_of(totals: ListTotals) -> str:
     return ", ".join(f"{plain(points)} {unit}" for unit, points in sorted(totals.points.items()))
 
 

@@ -7,8 +7,8 @@ import uvloop
 
 from ledger.database import Connection, connect
 from service.cli.console import AsJson, Data, note, show_done, show_json, show_table
-from service.database_roles import Applied, apply_roles, create_roles
-from service.environment import Place, ask, open_place, settings_of
+from service.database_roles import RolesApplied, apply_roles, create_roles
+from service.environment import Environment, open_environment, run_with_connection, settings_of
 
 roles = typer.Typer(help="Roles: what each may do in PostgreSQL.", no_args_is_help=True)
 
@@ -20,14 +20,14 @@ def create(data: Data = None, as_json: AsJson = False) -> None:
     Needs the right to create roles, and a database, which may be empty.
     """
 
-    async def work(place: Place) -> list[str]:
+    async def work(place: Environment) -> list[str]:
         connection = await connect(place.dsn)
         try:
             return await create_roles(connection)
         finally:
             await connection.close()
 
-    with open_place(settings_of(data), may_make=True) as place:
+    with open_environment(settings_of(data), may_make=True) as place:
         made = uvloop.run(work(place))
     show_done({"roles": made}, f"There are the roles {', '.join(made)}.", as_json=as_json)
 
@@ -46,10 +46,10 @@ def apply(
     loyalty_owner. Running it again changes nothing. Temporary tables are for nobody but who owns the database.
     """
 
-    async def work(_place: Place, connection: Connection) -> Applied:
+    async def work(_place: Environment, connection: Connection) -> RolesApplied:
         return await apply_roles(connection, only_ours=only_ours)
 
-    done = ask(data, work)
+    done = run_with_connection(data, work)
     if as_json:
         show_json(done._asdict())
         return

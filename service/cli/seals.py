@@ -15,7 +15,7 @@ from ledger.transparency.tree_heads import Signed
 from service.api.proofs import cosigned_note
 from service.background.checkpoint_publisher import hand_out
 from service.cli.console import AsJson, Data, InLedger, note, note_guess, show, show_done, show_json, show_table
-from service.environment import Place, ask
+from service.environment import Environment, run_with_connection
 
 seal = typer.Typer(help="Seal a ledger: sign the head of its tree, now. And the keys that sign.")
 checkpoint = typer.Typer(help="Checkpoints: what was signed.", no_args_is_help=True)
@@ -42,7 +42,7 @@ def seal_ledger(
     if ledger is None:
         raise typer.BadParameter("it is needed", param_hint="--ledger")
 
-    async def work(place: Place, connection: Connection) -> tuple[Signed, dict[str, str], bytes]:
+    async def work(place: Environment, connection: Connection) -> tuple[Signed, dict[str, str], bytes]:
         chosen = await registry.find_ledger(connection, ledger)
         try:
             signed = await tree_heads.sign_head(connection, place.signer, chosen, adopt=adopt)
@@ -53,7 +53,7 @@ def seal_ledger(
         told = await hand_out(place.dsn, chosen, signed, witnesses, anchors)
         return signed, told, await cosigned_note(connection, chosen, signed)
 
-    signed, told, text = ask(data, work)
+    signed, told, text = run_with_connection(data, work)
     if as_json:
         show_json({**_shown(signed), "handed_out": told, "note": text.decode()})
     else:
@@ -66,7 +66,7 @@ def seal_ledger(
 def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
     """List every public key that ever signed for a ledger's log, as verifiers take them, and those that will."""
 
-    async def work(place: Place, connection: Connection) -> list[dict[str, Any]]:
+    async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
         chosen = await registry.find_ledger(connection, ledger)
         signed = await tree_heads.latest_checkpoint(connection, chosen.ledger_id)
         now = set() if signed is None else tree_heads.signers(signed)
@@ -85,7 +85,7 @@ def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> N
             listed.append({**shown, "signs_now": False, "state": "pending"})
         return listed
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     if as_json:
         show_json(found)
     else:
@@ -99,11 +99,11 @@ def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> N
 def rotate_key(data: Data = None, as_json: AsJson = False) -> None:
     """Make a further signing key. Both sign until `loyalty seal retire`: hand the new one on meanwhile."""
 
-    async def work(place: Place, _connection: Connection) -> int:
+    async def work(place: Environment, _connection: Connection) -> int:
         place.signer.add_key()
         return len(place.signer.seeds())
 
-    keys = ask(data, work)
+    keys = run_with_connection(data, work)
     done = (
         "Made a further key. It signs beside the old ones from the next checkpoint on; `loyalty seal keys --ledger "
         "LEDGER` shows it as pending until then."
@@ -121,7 +121,7 @@ def retire_key(
     """Destroy a signing key, named by its id in a ledger's log; it goes for all ledgers. What it signed is verified by
     it for ever."""
 
-    async def work(place: Place, connection: Connection) -> None:
+    async def work(place: Environment, connection: Connection) -> None:
         chosen = await tree_heads.log_of(connection, place.signer, await registry.find_ledger(connection, ledger))
         for seed, key in zip(place.signer.seeds(), place.signer.keys(chosen.origin), strict=True):
             if key.public.key_id.hex() == key_id:
@@ -129,7 +129,7 @@ def retire_key(
                 return
         raise KeyWrong(f"no key here has the id {key_id}")
 
-    ask(data, work)
+    run_with_connection(data, work)
     show_done({"key_id": key_id, "retired": True}, f"Key {key_id} signs no more.", as_json=as_json)
 
 
@@ -144,7 +144,7 @@ def show_checkpoint(
     if format_ not in ("note", "email"):
         raise typer.BadParameter("it is note or email", param_hint="--format")
 
-    async def work(_place: Place, connection: Connection) -> tuple[Ledger, Signed, bytes, list[str]]:
+    async def work(_place: Environment, connection: Connection) -> tuple[Ledger, Signed, bytes, list[str]]:
         chosen = await registry.find_ledger(connection, ledger)
         signed = await tree_heads.latest_checkpoint(connection, chosen.ledger_id)
         if signed is None:
@@ -152,7 +152,7 @@ def show_checkpoint(
         keys = [one.key.write() for one in await tree_heads.log_keys(connection, chosen.ledger_id)]
         return chosen, signed, await cosigned_note(connection, chosen, signed), keys
 
-    chosen, signed, text, keys = ask(data, work)
+    chosen, signed, text, keys = run_with_connection(data, work)
     if as_json:
         show_json({**_shown(signed), "note": text.decode(), "keys": keys})
     elif format_ == "note":
@@ -186,13 +186,13 @@ def _shown(signed: Signed) -> dict[str, Any]:
 def publish_log(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
     """Make an address at which whoever knows it reads the log: entries, hashes and checkpoints, no payload."""
 
-    async def work(place: Place, connection: Connection) -> str:
+    async def work(place: Environment, connection: Connection) -> str:
         found = await registry.find_ledger(connection, ledger)
         token = await public_logs.publish(connection, place.master_key, found)
         note_guess(place)
         return f"{place.url()}/v1/logs/{token}"
 
-    url = ask(data, work)
+    url = run_with_connection(data, work)
     if as_json:
         show_json({"url": url, "ledger": ledger})
     else:
@@ -203,14 +203,14 @@ def publish_log(ledger: InLedger, data: Data = None, as_json: AsJson = False) ->
 def list_logs(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
     """List the addresses that are open."""
 
-    async def work(place: Place, connection: Connection) -> list[dict[str, str]]:
+    async def work(place: Environment, connection: Connection) -> list[dict[str, str]]:
         found = await public_logs.list_published(connection, await registry.find_ledger(connection, ledger))
         return [
             {"url": f"{place.url()}/v1/logs/{one.token}", "since": one.created_at.isoformat(), "token": one.token}
             for one in found
         ]
 
-    found = ask(data, work)
+    found = run_with_connection(data, work)
     if as_json:
         show_json(found)
     else:
@@ -226,9 +226,9 @@ def withdraw_log(
 ) -> None:
     """Close an address."""
 
-    async def work(place: Place, connection: Connection) -> None:
+    async def work(place: Environment, connection: Connection) -> None:
         found = await registry.find_ledger(connection, ledger)
         await public_logs.withdraw(connection, place.master_key, found, token)
 
-    ask(data, work)
+    run_with_connection(data, work)
     show_done({"token": token, "withdrawn": True}, "The address is closed.", as_json=as_json)

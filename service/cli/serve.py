@@ -7,8 +7,8 @@ import typer
 import uvloop
 
 from service.cli.console import AsJson, Data, note, show_done, show_json
-from service.environment import Place, open_place, settings_of
-from service.gc_tuning import keep_what_is_loaded
+from service.environment import Environment, open_environment, settings_of
+from service.gc_tuning import freeze_loaded_objects
 from service.postgres_versions import check_version
 from service.server import run
 
@@ -25,7 +25,7 @@ def serve(
     """Take webhooks in and answer questions until SIGTERM or Ctrl-C."""
     settings = settings_of(data)
 
-    async def work(place: Place) -> None:
+    async def work(place: Environment) -> None:
         await place.prepare()
         await run.check_setup(place)
         await warn(place, sealing=project)
@@ -34,18 +34,18 @@ def serve(
         chosen = settings.port if port is None else port
         stop = run.stop_asked()
         async with run.listening(place, host or settings.host, chosen, project=project) as url:
-            keep_what_is_loaded()
+            freeze_loaded_objects()
             show_done({"url": url}, f"Listening on {url}", as_json=as_json)
             sys.stdout.flush()
             await stop.wait()
             run.exit_at_last()
             note("Stopping: requests under way are finished first.")
 
-    with open_place(settings, may_make=True) as place:
+    with open_environment(settings, may_make=True) as place:
         uvloop.run(work(place))
 
 
-async def warn(place: Place, *, sealing: bool) -> None:
+async def warn(place: Environment, *, sealing: bool) -> None:
     """Tell an operator what should be otherwise, before a service begins.
 
     Raises SetupWrong if the server is too old.
@@ -63,7 +63,7 @@ async def warn(place: Place, *, sealing: bool) -> None:
 
 def project(data: Data = None, as_json: AsJson = False) -> None:
     """Keep the projections up to date until SIGTERM or Ctrl-C; beside `loyalty serve --no-project`."""
-    with open_place(settings_of(data)) as place:
+    with open_environment(settings_of(data)) as place:
 
         async def ready() -> None:
             await warn(place, sealing=True)
@@ -77,7 +77,7 @@ def project(data: Data = None, as_json: AsJson = False) -> None:
 
 def migrate(data: Data = None, as_json: AsJson = False) -> None:
     """Bring the ledger's schema to this version. Needs the database's owner, not the role of the service."""
-    with open_place(settings_of(data), may_make=True) as place:
+    with open_environment(settings_of(data), may_make=True) as place:
         schema = uvloop.run(place.migrate())
         done = f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {schema}."
         show_done({"database": str(place), "schema": schema}, done, as_json=as_json)

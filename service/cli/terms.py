@@ -14,10 +14,10 @@ from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.api.programmes import find_programme
-from service.api.requests import Reader
+from service.api.requests import QueryContext
 from service.cli.console import AsJson, Data, InLedger, show, show_json, show_table
-from service.environment import Place, ask
-from service.operations.programme_terms import PROGRAMMES, VERSIONS, Set, set_terms
+from service.environment import Environment, run_with_connection
+from service.operations.programme_terms import PROGRAMMES, VERSIONS, TermsChange, set_terms
 
 PROGRAMMES_MAX = 10_000
 NAMED_MAX = 20
@@ -63,7 +63,7 @@ def set_one(
         "transfer_grace_days": transfer_grace_days,
     }
 
-    async def work(place: Place, connection: Connection) -> Set:
+    async def work(place: Environment, connection: Connection) -> TermsChange:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_live(connection)
         vault = Vault(place.master_key)
@@ -73,7 +73,7 @@ def set_one(
         await catch_up(connection, found.ledger_id)
         return done
 
-    done = ask(data, work)
+    done = run_with_connection(data, work)
     if as_json:
         show_json(done._asdict())
     else:
@@ -83,7 +83,7 @@ def set_one(
 async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
     """Return the id of a programme that has events or terms. Raises RequestInvalid, which names the known ones."""
     try:
-        return await find_programme(Reader(connection, ledger, "operator"), name)
+        return await find_programme(QueryContext(connection, ledger, "operator"), name)
     except SubjectUnknown:
         rows = await connection.fetch(PROGRAMMES, ledger.ledger_id, "", NAMED_MAX)
         there = ", ".join(row["id"] for row in rows) or "none"
@@ -97,7 +97,7 @@ async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
 def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
     """List the programmes of a ledger, and every version of their terms."""
 
-    async def work(_place: Place, connection: Connection) -> list[tuple[object, ...]]:
+    async def work(_place: Environment, connection: Connection) -> list[tuple[object, ...]]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_live(connection)
         await catch_up(connection, found.ledger_id)
@@ -110,7 +110,7 @@ def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> No
             [*rows, *((row["subject"], *_words(row)) for row in versions)], key=lambda row: (row[0], str(row[1]))
         )
 
-    rows = ask(data, work)
+    rows = run_with_connection(data, work)
     columns = ("programme", "from", "time zone", "points lapse", "a point is worth", "set by")
     if as_json:
         names = ("programme", "effective_from", "time_zone", "expiry", "worth", "set_by")

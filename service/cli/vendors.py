@@ -11,9 +11,9 @@ import typer
 
 from ledger.errors import RequestInvalid
 from ledger.intake.identify import Origin, identify, pseudonym
-from ledger.intake.interpret import Event, Meaning, interpret
-from ledger.parsing import read
-from ledger.privacy.redaction import cut
+from ledger.intake.interpret import Event, Interpretation, interpret
+from ledger.parsing import parse_json
+from ledger.privacy.redaction import redact
 from ledger.vendors import VENDORS
 from ledger.vendors.fields import squeeze
 from service.cli.console import AsJson, show_json, show_table
@@ -80,10 +80,10 @@ def _personal_keys(sample: Path) -> set[str]:
     """Name the keys under which the door would cut something out of a sample."""
     body = sample.read_bytes()
     personal = VENDORS[sample.parent.name].personal
-    return {squeeze(found.key) for found in cut(body, read(body), personal, partial(pseudonym, b"")).found}
+    return {squeeze(found.key) for found in redact(body, parse_json(body), personal, partial(pseudonym, b"")).found}
 
 
-def _events(sample: Path) -> Iterator[tuple[str, Meaning]]:
+def _events(sample: Path) -> Iterator[tuple[str, Interpretation]]:
     """Give the kind of each event in a sample, and what it means."""
     source = sample.parent.name
     delivery = identify(Origin("", "", source, None, b""), sample.read_bytes())

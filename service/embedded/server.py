@@ -108,7 +108,7 @@ class EmbeddedPostgres:
         try:
             with locked(self._cluster.folder / "start.lock"):
                 if self._share is not None:
-                    bring_up(self._cluster, self._settings)
+                    start_server(self._cluster, self._settings)
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedPostgresFailed(error) from error
 
@@ -143,9 +143,9 @@ class EmbeddedPostgres:
 
 def enter(cluster: Cluster, settings: Mapping[str, str]) -> int:
     """Take a share in a running server that has our database."""
-    share = take(cluster.folder / "in-use.lock", fcntl.LOCK_SH)
+    share = acquire(cluster.folder / "in-use.lock", fcntl.LOCK_SH)
     try:
-        bring_up(cluster, settings)
+        start_server(cluster, settings)
     except BaseException:  # if it is still recovering, let it: that work is not done twice
         release(share)
         raise
@@ -166,14 +166,14 @@ def leave(cluster: Cluster, share: int) -> None:
     """Give up a share, and stop the server if it was the last one."""
     try:
         fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        bring_down(cluster)
+        stop_server(cluster)
     except BlockingIOError:
         log.debug("PostgreSQL stays up: another process uses it")
     finally:
         release(share)
 
 
-def bring_up(cluster: Cluster, settings: Mapping[str, str]) -> None:
+def start_server(cluster: Cluster, settings: Mapping[str, str]) -> None:
     """Return once the server takes connections."""
     if not cluster.data.exists():
         make(cluster)
@@ -182,7 +182,7 @@ def bring_up(cluster: Cluster, settings: Mapping[str, str]) -> None:
     own_folder(cluster.sockets, cluster.user)
 
     begun = time.monotonic()
-    answer = ask_for_readiness(cluster)
+    answer = wait_until_ready(cluster)
     if answer != ACCEPTING and cluster.pid_file.exists():
         log.warning("PostgreSQL was not stopped in order; its recovery may take %s s", SERVER_WAIT_SECONDS)
     while answer != ACCEPTING:
@@ -193,16 +193,16 @@ def bring_up(cluster: Cluster, settings: Mapping[str, str]) -> None:
             raise EmbeddedPostgresFailed(f"still recovering after {SERVER_WAIT_SECONDS} s; try again later")
         else:
             time.sleep(POLL_SECONDS)
-        answer = ask_for_readiness(cluster)
+        answer = wait_until_ready(cluster)
 
 
-def ask_for_readiness(cluster: Cluster) -> int:
+def wait_until_ready(cluster: Cluster) -> int:
     return cluster.ask("pg_isready").returncode
 
 
-def bring_down(cluster: Cluster) -> None:
+def stop_server(cluster: Cluster) -> None:
     """Stop the server in order. One that does not answer is left alone: its pid may be another's by now."""
-    if ask_for_readiness(cluster) == SILENT:
+    if wait_until_ready(cluster) == SILENT:
         return
     stopped = cluster.serve("pg_ctl", "stop", "-D", cluster.data.name, "-m", "fast", "-t", str(SERVER_WAIT_SECONDS))
     if stopped.returncode != 0:
@@ -215,7 +215,7 @@ def launch(cluster: Cluster, settings: Mapping[str, str], waited_seconds: float)
     """Start the server. After a crash, a failure counts only when the old server's children had time to leave."""
     crashed = cluster.pid_file.exists()
     if crashed:
-        forget_the_dead(cluster)
+        remove_stale_files(cluster)
     open_files(cluster)
     server_log = cluster.data / "server.log"
     if server_log.exists() and server_log.stat().st_size > LOG_BYTES_MAX:
@@ -248,7 +248,7 @@ def _last_words(server_log: Path) -> str:
     return (wrong or lines or [""])[-1].strip()
 
 
-def forget_the_dead(cluster: Cluster) -> None:
+def remove_stale_files(cluster: Cluster) -> None:
     """Remove the pid files of a dead server if their pid is taken.
 
     PostgreSQL does so itself when no process has the pid, and refuses to start when one has: a zombie that nobody
@@ -264,14 +264,14 @@ def forget_the_dead(cluster: Cluster) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    lock = take(path, fcntl.LOCK_EX)
+    lock = acquire(path, fcntl.LOCK_EX)
     try:
         yield
     finally:
         release(lock)
 
 
-def take(path: Path, kind: int) -> int:
+def acquire(path: Path, kind: int) -> int:
     """Lock a file and return its descriptor, which no program we start inherits. Raises EmbeddedPostgresFailed."""
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     lock = private(path, os.O_RDWR | os.O_CREAT)

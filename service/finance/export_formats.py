@@ -14,11 +14,18 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from projections.accounts.lots import ZERO
-from projections.queries.roll_forward import NAMES, STATES, TAKEN, Key, Row, Tie
-from service.finance.liability import Liability, month_of, shown_row
+from projections.queries.roll_forward import NAMES, STATES, TAKEN, RollForwardKey, Row, TieOut
+from service.finance.liability import Liability, liability_row_json, month_of
 from service.formatting import encode, plain
 
-NO_ROW = Row(Key("", "", date.min, None), date.min, ZERO, dict.fromkeys(NAMES, ZERO), ZERO, dict.fromkeys(STATES, ZERO))
+NO_ROW = Row(
+    RollForwardKey("", "", date.min, None),
+    date.min,
+    ZERO,
+    dict.fromkeys(NAMES, ZERO),
+    ZERO,
+    dict.fromkeys(STATES, ZERO),
+)
 WITHOUT_VINTAGE = "Without-Vintage"
 COMMODITY_CHARACTERS_MAX = 20  # of 24; a number may follow
 
@@ -32,12 +39,12 @@ def to_csv(rows: Sequence[Row]) -> Iterator[str]:
 
 def csv_heading() -> str:
     """Write the names of the columns, as `shown_row` has them."""
-    return _csv_line(shown_row(NO_ROW))
+    return _csv_line(liability_row_json(NO_ROW))
 
 
 def csv_row(row: Row) -> str:
     """Write one row; nothing where there is no value."""
-    return _csv_line("" if value is None else _text(value) for value in shown_row(row).values())
+    return _csv_line("" if value is None else _text(value) for value in liability_row_json(row).values())
 
 
 def _csv_line(cells: Iterable[str]) -> str:
@@ -53,7 +60,7 @@ def _text(value: Any) -> str:
 def to_ndjson(rows: Sequence[Row]) -> Iterator[str]:
     """Write rows as a JSON object a line: all values are strings, or null."""
     for row in rows:
-        yield encode(shown_row(row)).decode().rstrip("\n")
+        yield encode(liability_row_json(row)).decode().rstrip("\n")
 
 
 class Names(NamedTuple):
@@ -137,7 +144,7 @@ def _assertions(done: Liability, names: dict[tuple[str, str], Names]) -> Iterato
             yield _balance(last, f"Liabilities:Points:{name.account}", tie.accounts, name)
 
 
-def _is_whole(done: Liability, tie: Tie) -> bool:
+def _is_whole(done: Liability, tie: TieOut) -> bool:
     """Say whether all vintages are there, so that their sum is that of the accounts."""
     last = max(row.last_day for row in done.rows)
     rows = [row for row in done.rows if (row.key.programme, row.key.unit) == (tie.programme, tie.unit)]

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from ledger.database import Connection
 from projections.accounts import ACCOUNTS
-from projections.queries.account_history import books, snapshot
+from projections.queries.account_history import histories, snapshot
 from projections.queries.as_of import terms_known
-from projections.queries.roll_forward import NAMES, STATES, Ask, RollForward, Row, Tie
+from projections.queries.roll_forward import NAMES, STATES, RollForward, RollForwardQuery, Row, TieOut
 from projections.queries.trial_balance import TrialBalance
 
 # Accounts whose columns do not sum to zero: none, or a rule is wrong. Promised points are no part of it.
@@ -25,14 +25,14 @@ class Liability(NamedTuple):
 
     rows: list[Row]
     totals: list[Row]
-    ties: list[Tie]
+    ties: list[TieOut]
 
 
 async def trial_balance(connection: Connection, ledger_id: int, at: datetime, position: int | None) -> TrialBalance:
     """Add up all accounts of a ledger as of a time, as known at a position."""
     balance = TrialBalance(at)
     async with snapshot(connection):
-        async for book in books(connection, ledger_id, position):
+        async for book in histories(connection, ledger_id, position):
             for _ in balance.adding(book):
                 await asyncio.sleep(0)
     return balance
@@ -44,18 +44,20 @@ async def unbalanced(connection: Connection, ledger_id: int) -> int:
     return count
 
 
-async def roll_forward(connection: Connection, ledger_id: int, ask: Ask, position: int | None) -> RollForward:
+async def roll_forward(
+    connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None
+) -> RollForward:
     """Roll the points outstanding forward over some days, as known at a position."""
     async with snapshot(connection):
         terms = await terms_known(connection, ledger_id, ACCOUNTS, position)
         rolled = RollForward(ask, terms)
-        async for book in books(connection, ledger_id, position):
+        async for book in histories(connection, ledger_id, position):
             for _ in rolled.adding(book):
                 await asyncio.sleep(0)
     return rolled
 
 
-def shown_row(row: Row) -> dict[str, Any]:
+def liability_row_json(row: Row) -> dict[str, Any]:
     """Show a row flat: what it is about, the roll-forward, states beginning with "state_", and what it is worth by the
     ratio in force on the last day."""
     worth = row.worth

@@ -22,24 +22,31 @@ from projections.accounts import ACCOUNTS
 from projections.accounts.lots import ZERO
 from projections.engine import store
 from projections.programme_terms import Terms
-from projections.queries.account_history import Book, Line, books_of, lapse, snapshot, told_of_since
+from projections.queries.account_history import (
+    HistoryLine,
+    HolderHistory,
+    books_of,
+    changed_since,
+    lapses_until,
+    snapshot,
+)
 from projections.queries.as_of import terms_known
 from projections.queries.roll_forward import (
     BEFORE,
-    Ask,
     Closings,
-    Key,
     Kind,
     RollForward,
+    RollForwardKey,
+    RollForwardQuery,
     Row,
-    Tie,
+    TieOut,
     last_instant,
     order_of,
     totals,
 )
 from service.finance.liability import Liability, roll_forward
 from service.formatting import plain
-from service.operations.record import act
+from service.operations.record import build_event
 
 CLOSED = """
     SELECT subject, first_day, last_day, known_position FROM periods
@@ -58,7 +65,7 @@ class Closing(NamedTuple):
     known_position: int
 
 
-class Item(NamedTuple):
+class PriorPeriodItem(NamedTuple):
     """What was told of a closed period after it was closed: by how much an account's balance at its end is another, and
     the lines of events told since; a lapse that comes of them has no line here."""
 
@@ -96,10 +103,10 @@ class Forward(NamedTuple):
     stretches: Sequence[Stretch]
 
     @property
-    def ties(self) -> list[Tie]:
+    def ties(self) -> list[TieOut]:
         return self.stretches[-1].rolled.ties()
 
-    def rows(self, since: Key | None = None) -> Iterator[Row | None]:
+    def rows(self, since: RollForwardKey | None = None) -> Iterator[Row | None]:
         """Yield the rows in order, from the period of a key on. None is yielded between periods."""
         kinds = {kind for rolled, carried in self.stretches for kind in (*rolled.kinds(), *(carried or ()))}
         for kind in sorted(kinds):
@@ -109,7 +116,7 @@ class Forward(NamedTuple):
             for rolled, carried in self.stretches:
                 yield from rolled.rows_of(kind, first, None if carried is None else carried.get(kind, {}))
 
-    async def page(self, after: Key | None, limit: int) -> Page:
+    async def page(self, after: RollForwardKey | None, limit: int) -> Page:
         """Make the rows after a key, at most `limit`. Others on the event loop have their turn between periods."""
         page: list[Row] = []
         of_totals: list[Row] = []
@@ -134,7 +141,7 @@ class Forward(NamedTuple):
 
 
 async def liability(
-    connection: Connection, ledger_id: int, ask: Ask, position: int | None, *, now: int | None = None
+    connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None, *, now: int | None = None
 ) -> Liability:
     """Give all rows of a roll-forward; see `forward`."""
     done = await forward(connection, ledger_id, ask, position, now=now)
@@ -148,7 +155,7 @@ async def liability(
 
 
 async def forward(
-    connection: Connection, ledger_id: int, ask: Ask, position: int | None, *, now: int | None = None
+    connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None, *, now: int | None = None
 ) -> Forward:
     """Roll the points outstanding forward: closed days as known when they were closed, others as known now, or at
     the position `now`. With another `position` all days are as known at it, closed or not."""
@@ -178,7 +185,7 @@ def closed_on_eve(closed: Sequence[Closing], first: date) -> Closing | None:
     return next((one for one in closed if one.last_day.toordinal() + 1 == first.toordinal()), None)
 
 
-def segments(ask: Ask, closed: Sequence[Closing], now: int | None) -> list[tuple[date, date, int | None]]:
+def segments(ask: RollForwardQuery, closed: Sequence[Closing], now: int | None) -> list[tuple[date, date, int | None]]:
     """Cut days into stretches: each up to the end of a closed period as known at its closing, the rest as known now."""
     found: list[tuple[date, date, int | None]] = []
     first = ask.first
@@ -203,7 +210,7 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
         if one.last_day >= first:
             raise PeriodNotClosable(f"{one.period} is closed")
     known = await store.checkpoint(connection, ledger_id)
-    done = await liability(connection, ledger_id, Ask(first, last, monthly=True), None, now=known)
+    done = await liability(connection, ledger_id, RollForwardQuery(first, last, monthly=True), None, now=known)
     terms = await terms_known(connection, ledger_id, ACCOUNTS, known)
     now = clock.now()
     zones = {"UTC", *(terms.zone(row.key.programme, now) for row in done.totals)}
@@ -243,26 +250,28 @@ async def _append(
 ) -> int:
     """Append an act of which there is one for each time the period was open: who is second meets a conflict."""
     times = row["reopenings"] if row is not None else 0
-    delivery = act(vault, ledger, kind, f"{kind}-{period}-{times}", **said)
+    delivery = build_event(vault, ledger, kind, f"{kind}-{period}-{times}", **said)
     [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
     return appended.position
 
 
 async def later_items(
     connection: Connection, ledger_id: int, last: date, known: int, now: int | None = None
-) -> AsyncGenerator[Item, None]:
+) -> AsyncGenerator[PriorPeriodItem, None]:
     """Give the accounts whose balance at the end of a day is another by now, or as known at a later position, than was
     known at a position."""
     terms = await terms_known(connection, ledger_id, ACCOUNTS, now)
     async with snapshot(connection):
-        async for holders in told_of_since(connection, ledger_id, known):
+        async for holders in changed_since(connection, ledger_id, known):
             then = [book async for book in books_of(connection, ledger_id, holders, known)]
             later = [book async for book in books_of(connection, ledger_id, holders, now)]
             for item in _items(then, later, last, known, terms):
                 yield item
 
 
-def _items(then: Sequence[Book], later: Sequence[Book], last: date, known: int, terms: Terms) -> list[Item]:
+def _items(
+    then: Sequence[HolderHistory], later: Sequence[HolderHistory], last: date, known: int, terms: Terms
+) -> list[PriorPeriodItem]:
     before = {account: balance for book in then for account, balance in _balances(book, last, terms).items()}
     after = {account: balance for book in later for account, balance in _balances(book, last, terms).items()}
     accounts = {id_: one for book in [*then, *later] for id_, one in book.accounts.items()}
@@ -280,19 +289,21 @@ def _items(then: Sequence[Book], later: Sequence[Book], last: date, known: int, 
         ]
         if amount:
             first = min((line.position for line in told if line.position), default=None)
-            items.append(Item(account_id, programme, account.unit, amount, first, [_shown(line) for line in told]))
+            items.append(
+                PriorPeriodItem(account_id, programme, account.unit, amount, first, [_shown(line) for line in told])
+            )
     return items
 
 
-def _shown(line: Line) -> dict[str, Any]:
+def _shown(line: HistoryLine) -> dict[str, Any]:
     shown = ("position", "occurred_at", "kind", "points", "reference")
     return {name: getattr(line, name) for name in shown}
 
 
-def _balances(book: Book, last: date, terms: Terms) -> dict[str, Decimal]:
+def _balances(book: HolderHistory, last: date, terms: Terms) -> dict[str, Decimal]:
     """Give each account's balance at the end of a day."""
     ends = {id_: _end(last, one.programme_ref, terms) for id_, one in book.accounts.items()}
-    lapses = lapse(book, max(ends.values())) if ends else []
+    lapses = lapses_until(book, max(ends.values())) if ends else []
     return {
         line.account_id: line.balance for line in [*book.lines, *lapses] if line.occurred_at <= ends[line.account_id]
     }

@@ -23,8 +23,8 @@ from ledger.intake.identify import UNREADABLE, Delivery, Origin, identify
 from ledger.privacy.vault import Vault
 from ledger.store.append import Appended, append
 from ledger.store.registry import InboundConnection
-from service.importing.json_repair import mend
-from service.importing.split import Line, unpacked
+from service.importing.json_repair import repair_json
+from service.importing.split import DeliveryLine, unpacked
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -41,7 +41,7 @@ LINES_NAMED_MAX = 10
 
 
 @dataclass(slots=True)
-class Summary:
+class ImportSummary:
     """What became of a file: deliveries, and the events that they hold. Unreadable deliveries are stored only with
     `quarantine`."""
 
@@ -56,7 +56,7 @@ class Summary:
     mended_lines: int = 0
     mended_places: Counter[str] = field(default_factory=Counter)  # by rule
 
-    def add(self, other: "Summary") -> None:
+    def add(self, other: "ImportSummary") -> None:
         """Add what became of other lines."""
         self.lines += other.lines
         self.appended += other.appended
@@ -88,20 +88,20 @@ async def import_lines(
     connection: Connection,
     vault: Vault,
     inbound: InboundConnection,
-    lines: Iterator[Line],
-    tell: Callable[[Summary], None],
+    lines: Iterator[DeliveryLine],
+    tell: Callable[[ImportSummary], None],
     *,
     mending: bool = False,
     quarantine: bool = False,
-) -> Summary:
+) -> ImportSummary:
     """Append the deliveries, and report the state after each block. `mending` repairs those that are not JSON;
     `quarantine` stores those that cannot be read.
 
     While the database writes one block, the next is read and identified. Raises LedgerUnavailable: what was appended
     until then stays.
     """
-    summary = Summary()
-    given = mended(lines, summary) if mending else lines
+    summary = ImportSummary()
+    given = repaired(lines, summary) if mending else lines
     blocks = identified(inbound.origin(vault), given, summary, quarantine=quarantine)
     block = next(blocks, None)
     while block is not None:
@@ -113,20 +113,20 @@ async def import_lines(
     return summary
 
 
-def mended(lines: Iterator[Line], summary: Summary) -> Iterator[Line]:
+def repaired(lines: Iterator[DeliveryLine], summary: ImportSummary) -> Iterator[DeliveryLine]:
     """Repair the deliveries that are not JSON, and count the repairs."""
     for line in lines:
-        sound = mend(line.body) if line.body is not None else None
+        sound = repair_json(line.body) if line.body is not None else None
         if sound is None:
             yield line
             continue
         summary.mended_lines += 1
         summary.mended_places.update(sound.places)
-        yield from unpacked(Line(line.number, sound.text))
+        yield from unpacked(DeliveryLine(line.number, sound.text))
 
 
 def identified(
-    origin: Origin, lines: Iterator[Line], summary: Summary, *, quarantine: bool = False
+    origin: Origin, lines: Iterator[DeliveryLine], summary: ImportSummary, *, quarantine: bool = False
 ) -> Iterator[list[Delivery]]:
     """Identify deliveries, and cut them into blocks that are neither too many nor too large. Those that cannot be read
     are counted, and left out unless `quarantine` is set."""
@@ -158,7 +158,7 @@ def identified(
         yield block
 
 
-def count(summary: Summary, block: Sequence[Delivery], appended: Sequence[Sequence[Appended]]) -> None:
+def count(summary: ImportSummary, block: Sequence[Delivery], appended: Sequence[Sequence[Appended]]) -> None:
     """Add up what became of a block."""
     outcomes = [one.outcome for delivered in appended for one in delivered]
     summary.lines += len(block)

@@ -17,7 +17,7 @@ from ledger.privacy.encryption import MasterKey
 from ledger.store import read
 from ledger.store.export import EXPORT_LINES, LINE_BYTES_MAX, Begin, End, ExportedEvent, ExportLine, export
 from ledger.store.registry import Ledger
-from ledger.store.restore import EVENTS_PER_BLOCK, Restoring, ledger_for
+from ledger.store.restore import EVENTS_PER_BLOCK, LedgerRestore, ledger_for
 from ledger.transparency.kept_checkpoints import Kept
 from service.importing.deliveries import zstd
 
@@ -89,7 +89,7 @@ async def restore(
     begin = next(lines, None)
     if not isinstance(begin, Begin):
         raise ExportWrong("it does not begin as one")
-    restoring = Restoring(connection, begin, await ledger_for(connection, begin, name))
+    restoring = LedgerRestore(connection, begin, await ledger_for(connection, begin, name))
     events, beside, end = list[ExportedEvent](), [], None
     for line in lines:
         if end is not None or isinstance(line, Begin):

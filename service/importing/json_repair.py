@@ -22,14 +22,14 @@ _PLACE = re.compile(
 )
 
 
-class Mended(NamedTuple):
+class RepairedJson(NamedTuple):
     """A text that is JSON now, and how many places each rule mended."""
 
     text: bytes
     places: Mapping[str, int]
 
 
-def mend(text: bytes) -> Mended | None:
+def repair_json(text: bytes) -> RepairedJson | None:
     """Make a text JSON; None where it is JSON as it stands, and where these rules do not make it so."""
     if is_json(text):
         return None
@@ -50,8 +50,8 @@ def mend(text: bytes) -> Mended | None:
         mended = mended.rstrip()[:-1]
     if mended.lstrip().startswith(b'"') and is_json(b"{" + mended):
         places[MISSING_BRACE] += 1
-        return Mended(b"{" + mended, places)
-    return Mended(mended, places) if is_json(mended) else None
+        return RepairedJson(b"{" + mended, places)
+    return RepairedJson(mended, places) if is_json(mended) else None
 
 
 def is_json(text: bytes) -> bool:

@@ -11,8 +11,8 @@ from ledger.database import Connection
 from ledger.intake.identify import Delivery
 from ledger.privacy.vault import Vault
 from ledger.store.registry import InboundConnection
-from service.importing.deliveries import Summary, identified, mended
-from service.importing.split import Line
+from service.importing.deliveries import ImportSummary, identified, repaired
+from service.importing.split import DeliveryLine
 
 EVENTS_REMEMBERED_MAX = 2_000_000  # to find duplicates within the file; about 200 bytes each
 
@@ -27,15 +27,15 @@ async def preview(
     connection: Connection,
     vault: Vault,
     inbound: InboundConnection,
-    lines: Iterator[Line],
-    tell: Callable[[Summary], None],
+    lines: Iterator[DeliveryLine],
+    tell: Callable[[ImportSummary], None],
     *,
     mending: bool = False,
     quarantine: bool = False,
-) -> Summary:
+) -> ImportSummary:
     """Count what an import would append, and what is a duplicate of stored events or of earlier ones in the file."""
-    summary = Summary()
-    given = mended(lines, summary) if mending else lines
+    summary = ImportSummary()
+    given = repaired(lines, summary) if mending else lines
     seen: dict[bytes, set[bytes]] = {}
     for block in identified(inbound.origin(vault), given, summary, quarantine=quarantine):
         await _count(connection, inbound.ledger.ledger_id, block, seen, summary)
@@ -44,7 +44,7 @@ async def preview(
 
 
 async def _count(
-    connection: Connection, ledger_id: int, block: list[Delivery], seen: dict[bytes, set[bytes]], summary: Summary
+    connection: Connection, ledger_id: int, block: list[Delivery], seen: dict[bytes, set[bytes]], summary: ImportSummary
 ) -> None:
     """Add to the summary what would become of a block, and remember its events."""
     drafts = [draft for delivery in block for draft in delivery.drafts]

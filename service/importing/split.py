@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import msgspec
 
 from ledger.parsing import BODY_BYTES_MAX, DEPTH_MAX
-from service.importing.json_repair import is_json, mend
+from service.importing.json_repair import is_json, repair_json
 
 UTF8_MARK = codecs.BOM_UTF8
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -37,7 +37,7 @@ _END_OF_VALUE = re.compile(rb"[,\]\n]")
 _OPENERS = {b"}"[0]: b"{"[0], b"]"[0]: b"["[0]}
 
 
-class Line(NamedTuple):
+class DeliveryLine(NamedTuple):
     """One delivery, and the line on which it begins; `body` is None where it is longer than a delivery may be."""
 
     number: int  # from 1
@@ -125,27 +125,27 @@ class Deliveries:
         self._pieces = self._read_pieces()
         self._back: list[Piece] = []
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[DeliveryLine]:
         while (piece := self._take()) is not None:
             number, text = piece
             line = text.strip(BLANKS)
             if not line:
                 continue
             if line[:1] == b"{" and len(text) <= BODY_BYTES_MAX and is_json(line):  # nearly all are such
-                yield Line(number, text.rstrip(b"\r\n"))
+                yield DeliveryLine(number, text.rstrip(b"\r\n"))
             elif line[:1] == b"[" and not (_ends(text) and is_json(line)) and self._opens_array(piece):
                 yield from self._elements(piece)
             elif not _ends(text) or len(text.rstrip(b"\r\n")) > BODY_BYTES_MAX:
                 self._skip_line(text)
-                yield Line(number, None)
+                yield DeliveryLine(number, None)
             elif is_json(line):
-                yield from unpacked(Line(number, text.rstrip(b"\r\n")))
+                yield from unpacked(DeliveryLine(number, text.rstrip(b"\r\n")))
             elif line[:1] in (b"{", b"[", b'"'):
                 yield from self._document(piece)
             else:
                 yield self._garbage(piece)
 
-    def _document(self, first: Piece) -> Iterator[Line]:
+    def _document(self, first: Piece) -> Iterator[DeliveryLine]:
         """Add lines until the brackets of the first line are closed; if that gives no document, the line is damaged."""
         taken = [first]
         text = bytearray(first.text)
@@ -167,17 +167,19 @@ class Deliveries:
         if following[:1] in (b"{", b"[") and is_json(body):  # another one begins on the same line
             self.marks += following != rest
             self._back.append(Piece(taken[-1].number, following))
-            yield Line(first.number, body)
+            yield DeliveryLine(first.number, body)
             return
         body = bytes(text).strip(BLANKS)
-        one = len(taken) == 1 or is_json(body) or mend(body) is not None or not any(map(_stands_alone, taken[1:]))
+        one = (
+            len(taken) == 1 or is_json(body) or repair_json(body) is not None or not any(map(_stands_alone, taken[1:]))
+        )
         if one and len(body) <= BODY_BYTES_MAX:
-            yield from unpacked(Line(first.number, first.text.rstrip(b"\r\n") if len(taken) == 1 else body))
+            yield from unpacked(DeliveryLine(first.number, first.text.rstrip(b"\r\n") if len(taken) == 1 else body))
             return
         self._back += reversed(taken[1:])
         yield self._damaged(first)
 
-    def _damaged(self, first: Piece) -> Line:
+    def _damaged(self, first: Piece) -> DeliveryLine:
         """Take a line that begins no document, with what follows it up to where the next delivery may begin."""
         text = first.text
         indent = _indent(text)
@@ -187,9 +189,9 @@ class Deliveries:
                 self._back.append(piece)
                 break
             text += piece.text
-        return Line(first.number, text.rstrip(BLANKS))
+        return DeliveryLine(first.number, text.rstrip(BLANKS))
 
-    def _garbage(self, first: Piece) -> Line:
+    def _garbage(self, first: Piece) -> DeliveryLine:
         """Take lines that begin no document as one delivery: better one in quarantine than one for each line."""
         text = first.text
         while (piece := self._take()) is not None:
@@ -198,7 +200,7 @@ class Deliveries:
                 self._back.append(piece)
                 break
             text += piece.text
-        return Line(first.number, text.rstrip(BLANKS))
+        return DeliveryLine(first.number, text.rstrip(BLANKS))
 
     def _opens_array(self, first: Piece) -> bool:
         """Return True if what follows the opening bracket is an object or an array."""
@@ -210,7 +212,7 @@ class Deliveries:
         self._back += reversed(seen)
         return inside[:1] in (b"{", b"[")
 
-    def _elements(self, first: Piece) -> Iterator[Line]:
+    def _elements(self, first: Piece) -> Iterator[DeliveryLine]:
         """Read the elements of an array; each is a delivery. A damaged element ends where the next one begins."""
         number, text, at = first.number, first.text, first.text.index(b"[") + 1
         while True:
@@ -231,10 +233,10 @@ class Deliveries:
                 end = _END_OF_VALUE.search(text, at + 1)
                 until = len(text) if end is None else end.start()
                 body = text[at:until].strip(BLANKS)
-                yield Line(number, body if len(body) <= BODY_BYTES_MAX else None)
+                yield DeliveryLine(number, body if len(body) <= BODY_BYTES_MAX else None)
                 at = until
 
-    def _element(self, number: int, text: bytes, at: int) -> tuple[Line, int, bytes, int]:
+    def _element(self, number: int, text: bytes, at: int) -> tuple[DeliveryLine, int, bytes, int]:
         """Read one element; return it, and where to read on: the number of the line, its text, and the place in it."""
         begun, is_long = number, False
         nesting = Nesting(at)
@@ -262,7 +264,7 @@ class Deliveries:
             stop = text.find(b"\n", end)
             end = len(text) if stop < 0 else stop
         body = text[at:end].strip(BLANKS).rstrip(b"," + BLANKS)
-        return Line(begun, None if is_long or len(body) > BODY_BYTES_MAX else body), number, text, end
+        return DeliveryLine(begun, None if is_long or len(body) > BODY_BYTES_MAX else body), number, text, end
 
     def _take(self) -> Piece | None:
         return self._back.pop() if self._back else next(self._pieces, None)
@@ -284,7 +286,7 @@ class Deliveries:
             number += is_new
 
 
-def unpacked(line: Line, levels: int = ARRAYS_NESTED_MAX) -> Iterator[Line]:
+def unpacked(line: DeliveryLine, levels: int = ARRAYS_NESTED_MAX) -> Iterator[DeliveryLine]:
     """Yield the elements of an array of objects as deliveries of their own, and any other line as it is."""
     if line.body is None or line.body.lstrip(BLANKS)[:1] != b"[" or not levels:
         yield line
@@ -295,7 +297,7 @@ def unpacked(line: Line, levels: int = ARRAYS_NESTED_MAX) -> Iterator[Line]:
         elements = [line.body]
     if all(one[:1] in (b"{", b"[") for one in elements) and elements != [line.body]:
         for one in elements:
-            yield from unpacked(Line(line.number, one), levels - 1)
+            yield from unpacked(DeliveryLine(line.number, one), levels - 1)
     else:
         yield line
 
@@ -343,5 +345,5 @@ def _stands_alone(piece: Piece) -> bool:
     """Return True if a line is a document of its own, as it is or repaired."""
     line = piece.text.strip(BLANKS)
     if line[:1] == b"{":
-        return is_json(line) or mend(line) is not None
-    return line[:1] == b'"' and line[-1:] == b"}" and mend(line) is not None
+        return is_json(line) or repair_json(line) is not None
+    return line[:1] == b'"' and line[-1:] == b"}" and repair_json(line) is not None

@@ -20,11 +20,18 @@ from ledger.database import connect
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
-from ledger.store.append import append_arranged, arrange
+from ledger.store.append import append_arranged, prepare_append
 from ledger.store.registry import InboundConnection
-from service.gc_tuning import keep_what_is_loaded
-from service.importing.deliveries import BYTES_PER_BLOCK_MAX, LINES_PER_BLOCK_MAX, Summary, count, identified, mended
-from service.importing.split import Line
+from service.gc_tuning import freeze_loaded_objects
+from service.importing.deliveries import (
+    BYTES_PER_BLOCK_MAX,
+    LINES_PER_BLOCK_MAX,
+    ImportSummary,
+    count,
+    identified,
+    repaired,
+)
+from service.importing.split import DeliveryLine
 
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 20.0
@@ -40,12 +47,14 @@ class Task(NamedTuple):
     quarantine: bool = False
 
 
-def import_by_workers(task: Task, lines: Iterator[Line], tell: Callable[[Summary], None], workers: int) -> Summary:
+def import_by_workers(
+    task: Task, lines: Iterator[DeliveryLine], tell: Callable[[ImportSummary], None], workers: int
+) -> ImportSummary:
     """Append what the lines say, and tell after each block how it stands.
 
     Raises LedgerUnavailable: what was appended until then stays.
     """
-    summary = Summary()
+    summary = ImportSummary()
     with ExitStack() as started:
         pipes = [started.enter_context(_worker(task)) for _ in range(workers)]
         busy: deque[Pipe] = deque()
@@ -60,8 +69,8 @@ def import_by_workers(task: Task, lines: Iterator[Line], tell: Callable[[Summary
     return summary
 
 
-def _blocks_of_lines(lines: Iterator[Line], summary: Summary) -> Iterator[list[Line]]:
-    block, size = list[Line](), 0
+def _blocks_of_lines(lines: Iterator[DeliveryLine], summary: ImportSummary) -> Iterator[list[DeliveryLine]]:
+    block, size = list[DeliveryLine](), 0
     for line in lines:
         if line.body is None:
             summary.too_long.append(line.number)
@@ -75,7 +84,7 @@ def _blocks_of_lines(lines: Iterator[Line], summary: Summary) -> Iterator[list[L
         yield block
 
 
-def _take_turn(pipe: Pipe, summary: Summary, tell: Callable[[Summary], None]) -> None:
+def _take_turn(pipe: Pipe, summary: ImportSummary, tell: Callable[[ImportSummary], None]) -> None:
     """Let the worker whose block is next append it; add to the summary what became of it."""
     _receive(pipe)  # it is ready
     _send(pipe, None)
@@ -83,14 +92,14 @@ def _take_turn(pipe: Pipe, summary: Summary, tell: Callable[[Summary], None]) ->
     tell(summary)
 
 
-def _send(pipe: Pipe, block: list[Line] | None) -> None:
+def _send(pipe: Pipe, block: list[DeliveryLine] | None) -> None:
     with suppress(OSError):  # it has died: what it said last is received
         pipe.send(block)
 
 
-def _receive(pipe: Pipe) -> Summary:
+def _receive(pipe: Pipe) -> ImportSummary:
     try:
-        answer: Summary | LedgerError = pipe.recv()
+        answer: ImportSummary | LedgerError = pipe.recv()
     except (EOFError, OSError):
         raise LedgerUnavailable("a worker has died") from None
     if isinstance(answer, LedgerError):
@@ -117,7 +126,7 @@ def _worker(task: Task) -> Iterator[Pipe]:
 
 def _work(pipe: Pipe, task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us hears it too, and closes the pipe
-    keep_what_is_loaded()
+    freeze_loaded_objects()
     try:
         uvloop.run(_append_blocks(pipe, task))
     except (EOFError, OSError):  # nobody is at the other end any more
@@ -134,11 +143,11 @@ async def _append_blocks(pipe: Pipe, task: Task) -> None:
     origin, ledger_id = task.inbound.origin(vault), task.inbound.ledger.ledger_id
     connection = await connect(task.dsn)
     while True:
-        lines: list[Line] = await asyncio.to_thread(pipe.recv)
-        summary = Summary()
-        told = mended(iter(lines), summary) if task.mending else iter(lines)
+        lines: list[DeliveryLine] = await asyncio.to_thread(pipe.recv)
+        summary = ImportSummary()
+        told = repaired(iter(lines), summary) if task.mending else iter(lines)
         blocks = list(identified(origin, told, summary, quarantine=task.quarantine))
-        arranged = [await arrange(connection, vault, ledger_id, block) for block in blocks]
+        arranged = [await prepare_append(connection, vault, ledger_id, block) for block in blocks]
         pipe.send(summary)
         await asyncio.to_thread(pipe.recv)
         for one in arranged:

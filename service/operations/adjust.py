@@ -22,13 +22,13 @@ from ledger.facts.accounts import account_id_of
 from ledger.facts.fact import quoted
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
-from ledger.store.read import twins
+from ledger.store.read import events_with_key
 from ledger.store.registry import Ledger
 from ledger.vendors.fields import LATEST_DAY
 from projections.accounts import ACCOUNTS
 from projections.programme_terms import programme_of
 from projections.queries.as_of import terms_known
-from service.operations.record import act, key_of
+from service.operations.record import build_event, key_of
 
 ID = re.compile(r"[A-Za-z0-9._~:+-]{1,200}")
 TEXT_CHARACTERS_MAX = 500
@@ -41,7 +41,7 @@ ACCOUNT = """
 NOW_HELD_BY = "SELECT account_id FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment = $3"
 
 
-class Words(NamedTuple):
+class Author(NamedTuple):
     """Who does it and why. `by` is the key; author and reason are a person's words, and sealed."""
 
     by: str
@@ -72,7 +72,7 @@ async def adjust(
     ledger: Ledger,
     account_id: str,
     points: Decimal | None,
-    words: Words,
+    words: Author,
     *,
     adjustment: str | None = None,
     expires_on: date | None = None,
@@ -100,7 +100,7 @@ async def adjust(
             "adopted": points is None,
             "expires_on": expires_on and expires_on.isoformat(),
             "claimed": None if row["claimed"] is None else plain(row["claimed"]),
-            **_said(words),
+            **_reason_text(words),
         }
         made = await _made(connection, vault, ledger, adjustment)
         if made is not None:
@@ -109,7 +109,7 @@ async def adjust(
             raise NothingToAdopt(account_id)
         if expires_on is not None:
             await _check_day(connection, ledger, row, expires_on)
-        delivery = act(vault, ledger, "adjustmentMade", adjustment, **body)
+        delivery = build_event(vault, ledger, "adjustmentMade", adjustment, **body)
         [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
     return Adjusted(adjustment, account_id, Decimal(body["points"]), *appended)
 
@@ -124,7 +124,7 @@ async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[st
 
 
 async def reverse(
-    connection: Connection, vault: Vault, ledger: Ledger, account_id: str, adjustment: str, words: Words
+    connection: Connection, vault: Vault, ledger: Ledger, account_id: str, adjustment: str, words: Author
 ) -> Adjusted:
     """Take an adjustment of an account back; the account that holds its points after a merge may be named, too.
 
@@ -137,8 +137,8 @@ async def reverse(
         if made is None or not await _is_of(connection, ledger, made, account_id):
             raise SubjectUnknown(adjustment)
         where = {name: made[name] for name in ("holder", "programme", "unit", "customer")}
-        delivery = act(vault, ledger, "adjustmentReversed", adjustment, **where, **_said(words))
-        before = await twins(connection, ledger.ledger_id, delivery.drafts[0].event_key)
+        delivery = build_event(vault, ledger, "adjustmentReversed", adjustment, **where, **_reason_text(words))
+        before = await events_with_key(connection, ledger.ledger_id, delivery.drafts[0].event_key)
         if before:
             return Adjusted(adjustment, account_id, -Decimal(made["points"]), before[0].position, "duplicate")
         [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
@@ -147,7 +147,7 @@ async def reverse(
 
 async def _made(connection: Connection, vault: Vault, ledger: Ledger, adjustment: str) -> dict[str, Any] | None:
     """Read what was written when an adjustment was made, its position included; None if it never was."""
-    events = await twins(connection, ledger.ledger_id, key_of(vault, ledger, "adjustmentMade", adjustment))
+    events = await events_with_key(connection, ledger.ledger_id, key_of(vault, ledger, "adjustmentMade", adjustment))
     return {**orjson.loads(events[0].payload), "position": events[0].position} if events else None
 
 
@@ -171,7 +171,7 @@ def _account_of(made: Mapping[str, Any]) -> str:
     return account_id_of(made["holder"], made["programme"], made["unit"])
 
 
-def _said(words: Words) -> dict[str, str]:
+def _reason_text(words: Author) -> dict[str, str]:
     return {"by": words.by, "author": words.author.strip(), "reason": words.reason.strip()}
 
 

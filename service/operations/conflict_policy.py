@@ -7,10 +7,10 @@ from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger
 from projections.engine.conflict_policies import check_policy, follow_policies
 from projections.engine.conflicts import DEFAULT_POLICY, POLICY_SET
-from service.operations.record import append_act
+from service.operations.record import record_event
 
 
-class Settling(NamedTuple):
+class PolicyChange(NamedTuple):
     """How many conflicts are settled by the policy, and where the act stands in the ledger; None where the policy was
     that already."""
 
@@ -21,16 +21,16 @@ class Settling(NamedTuple):
     position: int | None
 
 
-async def settle_by(
+async def set_conflict_policy(
     connection: Connection, vault: Vault, ledger: Ledger, source: str, kind: str, policy: str, *, by: str
-) -> Settling:
+) -> PolicyChange:
     """Settle all conflicts of a kind by a policy, past ones too. Raises RequestInvalid for what is no policy, source or
     kind."""
     async with connection.transaction():
         change = await check_policy(connection, ledger.ledger_id, source, kind, policy)
         position = None
         if change.before != policy:
-            position = await append_act(
+            position = await record_event(
                 connection,
                 vault,
                 ledger,
@@ -42,4 +42,4 @@ async def settle_by(
                 by=by,
             )
             await follow_policies(connection, ledger.ledger_id)
-    return Settling(source, kind, policy, change.conflicts, position)
+    return PolicyChange(source, kind, policy, change.conflicts, position)

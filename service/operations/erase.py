@@ -17,7 +17,7 @@ from ledger.store.registry import Ledger, all_ledgers
 from projections.accounts import ACCOUNTS, Wallet
 from projections.engine.groups import components, groups_of
 from projections.queries.as_of import AsOf, fold_known, known_of
-from service.operations.record import append_act
+from service.operations.record import record_event
 
 LOOK_SECONDS = 2.0
 CUSTOMERS_PER_LOOK = 100
@@ -39,7 +39,7 @@ TO_ERASE = """
 _log = logging.getLogger(__name__)
 
 
-class Erasure(NamedTuple):
+class ErasureResult(NamedTuple):
     """What an erasure did. `position` is where the act stands in the ledger; None when nothing was left to forget."""
 
     customers: Sequence[str]
@@ -49,7 +49,7 @@ class Erasure(NamedTuple):
 
 async def erase(
     connection: Connection, vault: Vault, ledger: Ledger, customer: str, *, by: str, reason: str
-) -> Erasure:
+) -> ErasureResult:
     """Forget a customer, by ref. Where nothing is left to forget, nothing is appended.
 
     Raises SubjectUnknown if nothing was ever told about them.
@@ -61,11 +61,11 @@ async def erase(
         destroyed = [await connection.fetchval(FORGET, ledger.ledger_id, one) for one in customers]
         vault.forget_keys(ledger.ledger_id)
         if not any(destroyed):
-            return Erasure(customers, 0, None)
-        position = await append_act(
+            return ErasureResult(customers, 0, None)
+        position = await record_event(
             connection, vault, ledger, "customerErased", customers=customers, by=by, reason=reason
         )
-    return Erasure(customers, sum(destroyed), position)
+    return ErasureResult(customers, sum(destroyed), position)
 
 
 async def is_known(connection: Connection, ledger: Ledger, customer: str) -> bool:

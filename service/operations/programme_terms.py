@@ -11,7 +11,7 @@ from ledger.store.registry import Ledger
 from ledger.vendors import VENDORS
 from ledger.vendors.fields import as_id
 from ledger.vendors.internal.programme_terms import Terms
-from service.operations.record import append_act
+from service.operations.record import record_event
 
 # Programmes that have terms, or accounts: the names that accounts know, found by skipping from one to the next.
 PROGRAMMES = """
@@ -37,7 +37,7 @@ VERSIONS = (
 )
 
 
-class Set(NamedTuple):
+class TermsChange(NamedTuple):
     """Terms that were set: of which programme, as which version, and where the act stands in the ledger."""
 
     programme: str
@@ -46,7 +46,7 @@ class Set(NamedTuple):
 
 async def set_terms(
     connection: Connection, vault: Vault, ledger: Ledger, programme: str, terms: Any, *, by: str
-) -> Set:
+) -> TermsChange:
     """Set the terms of a programme (source:org:programme), whether or not anything was told of it yet.
 
     Raises RequestInvalid if the programme is named otherwise, or the terms are not ones.
@@ -61,8 +61,10 @@ async def set_terms(
         raise RequestInvalid(
             "; ".join(_sentence(terms, error) for error in invalid.errors(include_input=False))
         ) from None
-    position = await append_act(connection, vault, ledger, "programmeTermsSet", programme=programme, terms=terms, by=by)
-    return Set(programme, position)
+    position = await record_event(
+        connection, vault, ledger, "programmeTermsSet", programme=programme, terms=terms, by=by
+    )
+    return TermsChange(programme, position)
 
 
 def _sentence(terms: Any, error: Any) -> str:

@@ -23,14 +23,14 @@ from ledger.vendors.internal import SOURCE
 CONNECTION = "-"  # our own events come over no connection
 
 
-async def append_act(connection: Connection, vault: Vault, ledger: Ledger, kind: str, **said: Any) -> int:
+async def record_event(connection: Connection, vault: Vault, ledger: Ledger, kind: str, **said: Any) -> int:
     """Append an act of ours, which happens now; give its position. What it says is JSON; author and reason
     are sealed. Raises RequestInvalid where it could not be read again."""
-    [[appended]] = await append(connection, vault, ledger.ledger_id, [act(vault, ledger, kind, **said)])
+    [[appended]] = await append(connection, vault, ledger.ledger_id, [build_event(vault, ledger, kind, **said)])
     return appended.position
 
 
-def act(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, **said: Any) -> Delivery:
+def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, **said: Any) -> Delivery:
     """Write down an act of ours, which happens now. Without an identifier it is like no other.
 
     Raises RequestInvalid where it could be stored, but never be read again: for a NUL character in it, or a figure or

@@ -11,8 +11,8 @@ from ledger.facts import decode
 from ledger.facts.holds import HoldRefundDue
 from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger
-from service.operations.adjust import Words
-from service.operations.record import append_act
+from service.operations.adjust import Author
+from service.operations.record import record_event
 
 REFERENCE = re.compile(r"[A-Za-z0-9._~:+/-]{1,200}")
 
@@ -32,7 +32,7 @@ class Refunded(NamedTuple):
 
 
 async def post_refund(
-    connection: Connection, vault: Vault, ledger: Ledger, item: str, words: Words, *, reference: str = ""
+    connection: Connection, vault: Vault, ledger: Ledger, item: str, words: Author, *, reference: str = ""
 ) -> Refunded:
     """Say that what is due for an item, as projected now, was given back; `reference` names the payment.
 
@@ -48,7 +48,7 @@ async def post_refund(
     if row["refund"] != "due" or due is None:
         raise RequestInvalid(f"no refund is due for {item}")
     points: Decimal = row["refund_due"]
-    position = await append_act(
+    position = await record_event(
         connection,
         vault,
         ledger,

@@ -6,8 +6,8 @@ from ledger.database import Connection
 from ledger.errors import RequestInvalid, SubjectUnknown
 from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger
-from service.operations.adjust import Words
-from service.operations.record import append_act
+from service.operations.adjust import Author
+from service.operations.record import record_event
 
 MERGED_INTO = "SELECT merged_into FROM customers WHERE ledger_id = $1 AND subject = $2"
 
@@ -16,7 +16,7 @@ ENDED_TIERS = """
 """
 
 
-class Parted(NamedTuple):
+class Unmerged(NamedTuple):
     """Who was merged into whom until now, and where the act stands in the ledger."""
 
     customer: str
@@ -24,7 +24,7 @@ class Parted(NamedTuple):
     position: int
 
 
-async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer: str, words: Words) -> Parted:
+async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer: str, words: Author) -> Unmerged:
     """Undo the merge of a customer into another, as projected now: what is left of the customer's points goes back.
 
     Raises SubjectUnknown, or RequestInvalid if the customer is merged into nobody or nobody says who asks and why.
@@ -37,7 +37,7 @@ async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer
     if survivor is None:
         raise RequestInvalid(f"{customer} is merged into nobody")
     ended = await connection.fetch(ENDED_TIERS, ledger.ledger_id, customer, survivor)
-    position = await append_act(
+    position = await record_event(
         connection,
         vault,
         ledger,
@@ -49,4 +49,4 @@ async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer
         author=words.author,
         reason=words.reason,
     )
-    return Parted(customer, survivor, position)
+    return Unmerged(customer, survivor, position)

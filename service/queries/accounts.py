@@ -15,8 +15,8 @@ from ledger.facts.accounts import account_id_of, holder_of
 from projections.accounts import ACCOUNTS
 from projections.accounts.statement import Line
 from projections.queries.as_of import AsOf, Known, fold_known, known_of
-from service.api.requests import Reader, Times, candidates, only
-from service.api.subjects import shown
+from service.api.requests import AsOfQuery, QueryContext, expand_reference, require_single
+from service.api.subjects import row_json
 
 ACCOUNT = "SELECT * FROM accounts WHERE ledger_id = $1 AND account_id = ANY ($2)"
 OPEN_LOTS = """
@@ -42,22 +42,22 @@ class View(NamedTuple):
     parked: Mapping[str, Any] | None = None  # why a fact could not be folded, where it was
 
 
-async def find_account(read: Reader, name: str) -> Mapping[str, Any]:
+async def find_account(read: QueryContext, name: str) -> Mapping[str, Any]:
     """Find an account's row by its id, or by its holder where that has one account: the survivor's, if the holder was
     merged away. Raises SubjectUnknown or RequestInvalid."""
-    refs = await candidates(read, name.removeprefix(CHANGED))
+    refs = await expand_reference(read, name.removeprefix(CHANGED))
     rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, refs)
     if not rows:
         holders = [ref for ref in refs if ref.count(":") == COLONS_OF_A_REF]
         own = await read.connection.fetch(ACCOUNTS_OF, read.ledger.ledger_id, holders)
         rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, sorted({heir_of(row) for row in own}))
-    only([row["account_id"] for row in rows], name)
+    require_single([row["account_id"] for row in rows], name)
     return dict(rows[0])
 
 
-async def is_account(read: Reader, name: str) -> bool:
+async def is_account(read: QueryContext, name: str) -> bool:
     """Return True if a name is an account's own id, not its holder's."""
-    return bool(await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, await candidates(read, name)))
+    return bool(await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, await expand_reference(read, name)))
 
 
 def heir_of(row: Mapping[str, Any]) -> str:
@@ -65,7 +65,7 @@ def heir_of(row: Mapping[str, Any]) -> str:
     return account_id_of(row["holder"], row["programme"], row["unit"])
 
 
-async def view_of(read: Reader, name: str, times: Times) -> View:
+async def view_of(read: QueryContext, name: str, times: AsOfQuery) -> View:
     """Give an account as of both times: its stored row without lots where nothing told of it is left out, else all of
     it folded on the spot. Raises SubjectUnknown."""
     if times.position is None:
@@ -76,15 +76,15 @@ async def view_of(read: Reader, name: str, times: Times) -> View:
     return await known_view(read, name, times)
 
 
-async def known_view(read: Reader, name: str, times: Times) -> View:
+async def known_view(read: QueryContext, name: str, times: AsOfQuery) -> View:
     """Fold what had happened to an account by a time, as known at a position. Raises SubjectUnknown."""
     _, view = await account_known(read, name, times)
     return view
 
 
-async def account_known(read: Reader, name: str, times: Times) -> tuple[Known, View]:
+async def account_known(read: QueryContext, name: str, times: AsOfQuery) -> tuple[Known, View]:
     """Find what was known of the holder of an account, and the account as it comes of it. Raises SubjectUnknown."""
-    refs = await candidates(read, name.removeprefix(CHANGED))
+    refs = await expand_reference(read, name.removeprefix(CHANGED))
     holders = {ref: ref if ref.count(":") == COLONS_OF_A_REF else holder_of(ref) for ref in refs}
     as_of = AsOf(times.at, times.position)
     groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
@@ -100,7 +100,7 @@ async def account_known(read: Reader, name: str, times: Times) -> tuple[Known, V
         found = {id_: views[id_] for id_ in heirs if id_ in views}
     if not found:
         raise SubjectUnknown(name, "nothing was known of it then")
-    return found[only(sorted(found), name)]
+    return found[require_single(sorted(found), name)]
 
 
 def views_of(known: Known, at: datetime) -> dict[str, View]:
@@ -128,7 +128,7 @@ def _dicts(table: str, rows: Iterable[tuple[Any, ...]], subject: str) -> list[di
     return [{"ledger_id": 0, "subject": subject, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
-def shown_account(view: View) -> dict[str, Any]:
+def account_json(view: View) -> dict[str, Any]:
     """Show an account: what lapsed since its last fact is taken off what was available then."""
     row, at = view.row, view.at
     live = [lot for lot in view.lots if lot["lapses_at"] is None or lot["lapses_at"] > at]
@@ -136,7 +136,7 @@ def shown_account(view: View) -> dict[str, Any]:
     available = row["available"] - lapsed
     dated = [lot for lot in live if lot["lapses_at"] is not None and lot["remaining"]]
     next_day = min((lot["expires_on"] for lot in dated), default=None)
-    columns = shown({**row, "ledger_id": 0})
+    columns = row_json({**row, "ledger_id": 0})
     del columns["id"], columns["account_id"]
     return {
         "id": row["account_id"],
@@ -150,7 +150,7 @@ def shown_account(view: View) -> dict[str, Any]:
             "expires_on": next_day,
             "points": sum((lot["remaining"] for lot in dated if lot["expires_on"] == next_day), ZERO),
         },
-        "lots": [shown_lot(lot, at) for lot in live if lot["remaining"]],
+        "lots": [lot_json(lot, at) for lot in live if lot["remaining"]],
         **({"parked": view.parked} if view.parked else {}),
     }
 
@@ -190,7 +190,7 @@ def lapses_since(account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], 
     return lines
 
 
-def shown_lot(lot: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+def lot_json(lot: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     """Show a lot; its state at a time is open, lapsed or used."""
     columns = {key: value for key, value in dict(lot).items() if key not in ("ledger_id", "subject", "account_id")}
     lapsed = lot["lapses_at"] is not None and lot["lapses_at"] <= at
@@ -198,20 +198,20 @@ def shown_lot(lot: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     return {"id": columns.pop("lot_id"), **columns, "state": state}
 
 
-def shown_line(line: Mapping[str, Any]) -> dict[str, Any]:
+def statement_line_json(line: Mapping[str, Any]) -> dict[str, Any]:
     columns = {key: value for key, value in dict(line).items() if key not in ("ledger_id", "subject", "account_id")}
     return {**columns, "postings": orjson.loads(columns["postings"])}
 
 
-async def shown_account_rows(
-    read: Reader, customer: str, rows: Sequence[dict[str, Any]], times: Times
+async def account_rows_json(
+    read: QueryContext, customer: str, rows: Sequence[dict[str, Any]], times: AsOfQuery
 ) -> list[dict[str, Any]]:
     """Show the accounts of a customer, given as stored rows, as of both times: those that were theirs then."""
     if times.position is None and all(row["last_at"] <= times.at for row in rows):
         ids = [row["account_id"] for row in rows]
         lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, ids)
         return [
-            shown_account(
+            account_json(
                 View(
                     {**row, "subject": row["id"], "ledger_id": 0},
                     [lot for lot in lots if lot["account_id"] == row["account_id"]],
@@ -224,4 +224,4 @@ async def shown_account_rows(
     as_of = AsOf(times.at, times.position)
     groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, holders, as_of)
     views = [view for group in groups for view in views_of(group, times.at).values()]
-    return [shown_account(view) for view in views if view.row["customer"] == customer]
+    return [account_json(view) for view in views if view.row["customer"] == customer]

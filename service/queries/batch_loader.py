@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from service.queries.reader_pool import Readers
+from service.queries.reader_pool import ReaderPool
 
 Asked = list[tuple[str, "asyncio.Future[asyncpg.Record | None]"]]
 
 
-class Together:
+class BatchLoader:
     """Reads rows by name, ledger by ledger. The statement takes a ledger and names, and gives at most one row for each,
     with the name in the column `named`."""
 
-    def __init__(self, readers: Readers, statement: str, named: str) -> None:
+    def __init__(self, readers: ReaderPool, statement: str, named: str) -> None:
         self._readers = readers
         self._statement = statement
         self._named = named

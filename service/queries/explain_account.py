@@ -5,17 +5,17 @@ from itertools import islice
 from typing import Any
 
 from ledger.errors import SubjectUnknown
-from projections.queries.explain import Applied, LineStep, Stuck, account_steps
+from projections.queries.explain import ExplainStep, LineStep, UnfoldableStep, account_steps
 from projections.queries.fact_sentences import WITHOUT_FACT
-from service.api.explain_steps import Page, cause_of, events_of, shown_stuck
-from service.api.requests import Reader, Times
-from service.queries.accounts import View, account_known, lapses_since, shown_account, shown_lot
+from service.api.explain_steps import Page, cause_of, events_of, unfoldable_json
+from service.api.requests import AsOfQuery, QueryContext
+from service.queries.accounts import View, account_json, account_known, lapses_since, lot_json
 
-LAPSED = Applied("account.lapsed", WITHOUT_FACT["Lapsed"])
+LAPSED = ExplainStep("account.lapsed", WITHOUT_FACT["Lapsed"])
 
 
 async def explained_account(
-    read: Reader, name: str, times: Times, page: Page, lot: str | None = None
+    read: QueryContext, name: str, times: AsOfQuery, page: Page, lot: str | None = None
 ) -> dict[str, Any]:
     """Explain an account, or one of its lots, as of both times. Raises SubjectUnknown.
 
@@ -31,29 +31,31 @@ async def explained_account(
     if more is None:
         lapses = lapses_since(view.row, view.lots, times.at)
         shown_steps += [_shown_lapse(line, view) for line in lapses if lot in (None, line["postings"][0][3])]
-    shown = {"account": shown_account(view)} if lot is None else {"lot": _lot_of(view, lot, times)}
+    shown = {"account": account_json(view)} if lot is None else {"lot": _lot_of(view, lot, times)}
     return {**shown, "steps": shown_steps, "next_step": more}
 
 
-def _numbered(steps: Iterable[LineStep | Stuck], lot: str | None) -> Iterator[tuple[int, LineStep | Stuck]]:
+def _numbered(
+    steps: Iterable[LineStep | UnfoldableStep], lot: str | None
+) -> Iterator[tuple[int, LineStep | UnfoldableStep]]:
     """Number steps as the statement does; with a lot, give those that touched it."""
     number = 0
     for one in steps:
         number = one.line.line if isinstance(one, LineStep) else number + 1
-        if lot is None or isinstance(one, Stuck) or any(touched.row["lot_id"] == lot for touched in one.lots):
+        if lot is None or isinstance(one, UnfoldableStep) or any(touched.row["lot_id"] == lot for touched in one.lots):
             yield number, one
 
 
-def _lot_of(view: View, lot: str, times: Times) -> dict[str, Any]:
+def _lot_of(view: View, lot: str, times: AsOfQuery) -> dict[str, Any]:
     for row in view.lots:
         if row["lot_id"] == lot:
-            return shown_lot(row, times.at)
+            return lot_json(row, times.at)
     raise SubjectUnknown(lot, "the account has no such lot")
 
 
-def _shown_step(number: int, one: LineStep | Stuck, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    if isinstance(one, Stuck):
-        return shown_stuck(number, one, events)
+def _shown_step(number: int, one: LineStep | UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    if isinstance(one, UnfoldableStep):
+        return unfoldable_json(number, one, events)
     line = one.line
     return {
         "step": number,
@@ -68,7 +70,7 @@ def _shown_step(number: int, one: LineStep | Stuck, events: Mapping[int, Mapping
         "drift": line.drift,
         "counted_position": line.counted_position,
         "postings": [list(posting) for posting in one.postings],
-        "lots": [{"change": lot.change, **shown_lot(lot.row, line.occurred_at)} for lot in one.lots],
+        "lots": [{"change": lot.change, **lot_json(lot.row, line.occurred_at)} for lot in one.lots],
     }
 
 
@@ -86,5 +88,5 @@ def _shown_lapse(line: Mapping[str, Any], view: View) -> dict[str, Any]:
         "claimed": None,
         "drift": None,
         "counted_position": None,
-        "lots": [{"change": -points, **shown_lot(lot, line["occurred_at"])} for lot in lots],
+        "lots": [{"change": -points, **lot_json(lot, line["occurred_at"])} for lot in lots],
     }

@@ -21,7 +21,7 @@ CHECK_SECONDS_MAX = 1.0
 TRIES_MAX = 3
 
 
-class _Opened:
+class _OpenPool:
     """One pool, and how many answers are being read on it or wait to be."""
 
     def __init__(self, pool: Pool, generation: int) -> None:
@@ -31,21 +31,21 @@ class _Opened:
         self.idle = asyncio.Event()
 
 
-class Readers:
+class ReaderPool:
     """Lends connections that see the generation last entered."""
 
     def __init__(self, dsn: str, size: int, *, role: str | None = None) -> None:
         self._dsn = dsn
         self._size = size
         self._role = role
-        self._now: _Opened | None = None
+        self._now: _OpenPool | None = None
         self._changed = asyncio.Condition()
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def enter(self, generation: int) -> None:
         """Let whatever is read from now on see a generation. Raises InvalidSchemaNameError if it is gone."""
         pool = await open_pool(self._dsn, size=self._size, generation=generation, role=self._role)
-        opened = _Opened(pool, generation)
+        opened = _OpenPool(pool, generation)
         left, self._now = self._now, opened
         async with self._changed:
             self._changed.notify_all()
@@ -112,7 +112,7 @@ async def _lend(pool: Pool) -> Any:
     raise LedgerUnavailable("the database cannot be written to")
 
 
-async def _close(opened: _Opened) -> None:
+async def _close(opened: _OpenPool) -> None:
     try:
         async with asyncio.timeout(CLOSE_SECONDS_MAX):
             while opened.users:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from service.formatting import plain
-from service.reconciliation.lists import Item, from_sql
+from service.reconciliation.lists import OpenItem, from_sql
 
 EXPIRY_GRACE = timedelta(days=7)  # vendors expire by jobs that run now and then
 PROMISE_GRACE = timedelta(days=2)
@@ -32,9 +32,9 @@ UNREPORTED_IN_ALL = """
 """
 
 
-def unreported(row: Any) -> Item:
+def unreported(row: Any) -> OpenItem:
     names = ("programme", "customer", "expires_on", "origin", "bill_number")
-    return Item(
+    return OpenItem(
         id=f"{row['account_id']} {row['lot_id']}",
         amount=row["remaining"],
         unit=row["unit"],
@@ -95,8 +95,8 @@ EARLY_IN_ALL = """
 """
 
 
-def early(row: Any) -> Item:
-    return Item(
+def early(row: Any) -> OpenItem:
+    return OpenItem(
         id=row["account_id"],
         amount=row["expired_early"],
         unit=row["unit"],
@@ -138,12 +138,12 @@ OVERDUE_IN_ALL = """
 """
 
 
-def overdue(row: Any) -> Item:
+def overdue(row: Any) -> OpenItem:
     told = "no conversion was told"
     if row["converted"]:
         told = f"{plain(row['converted'])} of {plain(row['points'])} were converted"
     names = ("programme", "customer", "converts_on", "promised_at", "bill_number")
-    return Item(
+    return OpenItem(
         id=f"{row['account_id']} {row['promise_id']}",
         amount=row["remaining"],
         unit=row["unit"],
@@ -184,9 +184,9 @@ UNTIED_IN_ALL = """
 """
 
 
-def untied(row: Any) -> Item:
+def untied(row: Any) -> OpenItem:
     names = ("programme", "customer", "kind", "reference")
-    return Item(
+    return OpenItem(
         id=f"{row['account_id']} {row['line']}",
         amount=row["untied"],
         unit=row["unit"],

@@ -8,7 +8,7 @@ from ledger.database import Connection
 from service.reconciliation.balances import EARLY_EXPIRIES, EXPIRIES, PROMISES, SUMS
 from service.reconciliation.drift import DRIFT
 from service.reconciliation.flags import CONTESTED_LIST, DOUBTFUL_LIST, GAPS_LIST
-from service.reconciliation.lists import OpenList, Totals
+from service.reconciliation.lists import ListTotals, OpenList
 from service.reconciliation.misdated import MISDATED
 from service.reconciliation.obligations import REFUNDS, TRANSFERS
 from service.reconciliation.reminders import REMINDERS
@@ -51,12 +51,14 @@ def opened_by(one: OpenList, at: datetime, grace: timedelta | None) -> datetime:
     return at - (one.grace if grace is None else grace)
 
 
-async def totals_of(connection: Connection, ledger_id: int, at: datetime, grace: timedelta | None) -> dict[str, Totals]:
+async def totals_of(
+    connection: Connection, ledger_id: int, at: datetime, grace: timedelta | None
+) -> dict[str, ListTotals]:
     """Count every list."""
     return {name: await one.count(connection, ledger_id, opened_by(one, at, grace)) for name, one in LISTS.items()}
 
 
-def shown_totals(totals: Mapping[str, Totals]) -> list[dict[str, Any]]:
+def totals_json(totals: Mapping[str, ListTotals]) -> list[dict[str, Any]]:
     """Show totals list by list."""
     return [
         {"list": name, "says": LISTS[name].says, "items": one.items, "more": one.more, "points": one.points}

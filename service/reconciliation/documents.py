@@ -8,15 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 from service.formatting import plain
-from service.reconciliation.lists import PAGE_ITEMS, Asked, Item, Key, OpenList
+from service.reconciliation.lists import PAGE_ITEMS, Asked, Key, OpenItem, OpenList
 
-ReadPage = Callable[[Asked], Awaitable[tuple[list[Item], Key | None]]]
+ReadPage = Callable[[Asked], Awaitable[tuple[list[OpenItem], Key | None]]]
 
 COLUMNS = ("id", "amount", "unit", "position", "since", "age_seconds", "cause")
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a cell a spreadsheet takes these for a formula
 
 
-def shown_item(item: Item, at: datetime) -> dict[str, Any]:
+def item_json(item: OpenItem, at: datetime) -> dict[str, Any]:
     """Show an item; its age is that at the asked time, in whole seconds."""
     return {
         "id": item.id,
@@ -40,7 +40,7 @@ async def csv_pages(
     while left is None or left > 0:
         limit = PAGE_ITEMS if left is None else min(PAGE_ITEMS, left)
         items, following = await read_page(asked._replace(after=after, limit=limit))
-        shown = (shown_item(item, asked.at) for item in items)
+        shown = (item_json(item, asked.at) for item in items)
         yield b"".join(csv_line([row.get(column) for column in columns]) for row in shown)
         if following is None:
             return

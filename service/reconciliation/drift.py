@@ -6,7 +6,7 @@ from typing import Any
 from ledger.database import Connection
 from service.reconciliation.drift_causes import Evidence, cause_of_drift
 from service.reconciliation.drift_evidence import evidence_of
-from service.reconciliation.lists import Asked, Item, Key, OpenList, key_after, summing
+from service.reconciliation.lists import Asked, Key, OpenItem, OpenList, key_after, summing
 
 ACCOUNTS_PER_TURN = 20  # between two turns of the event loop
 
@@ -25,10 +25,10 @@ DRIFTING_IN_ALL = """
 """
 
 
-async def read_drift(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
+async def read_drift(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
     """Read one page of accounts in drift."""
     rows = await connection.fetch(DRIFTING, asked.ledger_id, asked.by, asked.limit + 1, *asked.after)
-    found: list[Item] = []
+    found: list[OpenItem] = []
     for first in range(0, min(len(rows), asked.limit), ACCOUNTS_PER_TURN):
         some = rows[first : min(first + ACCOUNTS_PER_TURN, asked.limit)]
         evidence = await evidence_of(connection, asked.ledger_id, some)
@@ -37,10 +37,10 @@ async def read_drift(connection: Connection, asked: Asked) -> tuple[list[Item], 
     return found, key_after(rows, asked.limit, ("account_id",))
 
 
-def drifting(row: Any, evidence: Evidence) -> Item:
+def drifting(row: Any, evidence: Evidence) -> OpenItem:
     """Show one account in drift; the amount is of the events that must have been missed."""
     names = ("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen")
-    return Item(
+    return OpenItem(
         id=row["account_id"],
         amount=row["missing"],
         unit=row["unit"],

@@ -23,7 +23,7 @@ WITHOUT_EVENT = frozenset({"Lapsed", "Opening"})
 HELD = frozenset({"available", "lapsed"})  # classes of an account in which a lot keeps points
 
 
-class Line(NamedTuple):
+class LineEvidence(NamedTuple):
     """What the evidence needs of one line of a statement."""
 
     line: int
@@ -51,7 +51,7 @@ class Line(NamedTuple):
         return self.points - unseen
 
 
-class Lot(NamedTuple):
+class LotEvidence(NamedTuple):
     """A lot as it is now."""
 
     lot_id: str
@@ -59,7 +59,7 @@ class Lot(NamedTuple):
     expires_on: Any
 
 
-class Transfer(NamedTuple):
+class TransferEvidence(NamedTuple):
     """A transfer of which one half was told."""
 
     subject: str
@@ -68,7 +68,7 @@ class Transfer(NamedTuple):
     to_us: bool  # the sender's half was told, and this customer is to receive
 
 
-class Unread(NamedTuple):
+class UnreadEvidence(NamedTuple):
     """An event that could not be read and may concern the holder."""
 
     position: int
@@ -82,24 +82,24 @@ class Evidence(NamedTuple):
     missing: Decimal
     drift: Decimal
     agreed_position: int | None
-    lines: Sequence[Line]
+    lines: Sequence[LineEvidence]
     whole: bool = True
     adopted: Set[str] = frozenset()  # adjustments by which a claim was adopted, and which stand
     withdrawn: Set[str] = frozenset()  # adjustments that were reversed
-    siblings: Sequence[tuple[str, Line]] = ()  # lines of the holder's other programmes: (programme, line)
-    lots: Sequence[Lot] = ()
-    transfers: Sequence[Transfer] = ()
+    siblings: Sequence[tuple[str, LineEvidence]] = ()  # lines of the holder's other programmes: (programme, line)
+    lots: Sequence[LotEvidence] = ()
+    transfers: Sequence[TransferEvidence] = ()
     conflicts: Set[int] = frozenset()  # positions of events that were told with several contents
-    unread: Sequence[Unread] = ()
+    unread: Sequence[UnreadEvidence] = ()
 
 
 class Step(NamedTuple):
     """By how much the vendor's balance moved away from ours between two claims, or since the last one."""
 
     amount: Decimal
-    before: Line | None  # the claim before
-    lines: Sequence[Line]  # after it, up to the claim or debit that shows the difference
-    by: Line
+    before: LineEvidence | None  # the claim before
+    lines: Sequence[LineEvidence]  # after it, up to the claim or debit that shows the difference
+    by: LineEvidence
 
     @property
     def is_claimed(self) -> bool:
@@ -136,7 +136,7 @@ def steps_of(evidence: Evidence) -> list[Step]:
     drift = unseen = adjusted = ZERO
     has_claim = before is not None and before.claimed is not None
     steps: list[Step] = []
-    since: list[Line] = []
+    since: list[LineEvidence] = []
     for line in evidence.lines[first:]:
         since.append(line)
         if line.kind in ADJUSTMENTS and line.reference in evidence.withdrawn & evidence.adopted:
@@ -213,7 +213,7 @@ def _lapsed(step: Step) -> Iterator[str]:
         yield f"{plain(step.amount)}{of or ' lapsed here'} that the vendor still counts (lapsed {days})"
 
 
-def _adjusted(step: Step, adjusted: Sequence[Line], evidence: Evidence) -> str:
+def _adjusted(step: Step, adjusted: Sequence[LineEvidence], evidence: Evidence) -> str:
     made = " and ".join(f"{_signed(line.points)} at position {line.position}" for line in adjusted)
     if any(line.claimed is not None and line.line >= step.by.line for line in evidence.lines):
         return f"An adjustment of ours ({made}) is not in the vendor's balance: take it back if it should not stay."
@@ -222,7 +222,7 @@ def _adjusted(step: Step, adjusted: Sequence[Line], evidence: Evidence) -> str:
     )
 
 
-def _adjustments(adjusted: Sequence[Line]) -> Iterator[str]:
+def _adjustments(adjusted: Sequence[LineEvidence]) -> Iterator[str]:
     for line in adjusted:
         yield f"our adjustment of {_signed(line.points)} at position {line.position} is not in the vendor's balance"
 
@@ -365,7 +365,7 @@ def _place(step: Step) -> str:
     return f"between {first} (position {step.before.position}) and {second} (position {step.by.position})"
 
 
-def _time(line: Line, *, precisely: bool = False) -> str:
+def _time(line: LineEvidence, *, precisely: bool = False) -> str:
     return f"{line.occurred_at:%Y-%m-%d %H:%M:%S.%f} UTC" if precisely else f"{line.occurred_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -373,6 +373,6 @@ def _signed(points: Decimal) -> str:
     return f"+{plain(points)}" if points > 0 else plain(points)
 
 
-def positions_of(lines: Iterable[Line]) -> list[int]:
+def positions_of(lines: Iterable[LineEvidence]) -> list[int]:
     """Give the positions of the events behind some lines."""
     return sorted({line.position for line in lines if line.position is not None})

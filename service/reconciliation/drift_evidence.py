@@ -13,10 +13,17 @@ import msgspec
 
 from ledger.database import Connection
 from ledger.errors import Unreadable
-from ledger.parsing import read
+from ledger.parsing import parse_json
 from ledger.vendors.fields import squeeze
 from projections.accounts.lots import Posting
-from service.reconciliation.drift_causes import Evidence, Line, Lot, Transfer, Unread, positions_of
+from service.reconciliation.drift_causes import (
+    Evidence,
+    LineEvidence,
+    LotEvidence,
+    TransferEvidence,
+    UnreadEvidence,
+    positions_of,
+)
 
 LINES_BEFORE = 20
 LINES_MAX = 120  # of one account
@@ -123,9 +130,9 @@ async def evidence_of(connection: Connection, ledger_id: int, accounts: Sequence
     lines = await _lines(connection, ledger_id, ids, since)
     siblings = await _siblings(connection, ledger_id, accounts, since)
     marked = await connection.fetch(ADJUSTED, ledger_id, ids)
-    lots: dict[int, list[Lot]] = defaultdict(list)
+    lots: dict[int, list[LotEvidence]] = defaultdict(list)
     for row in await connection.fetch(LOTS, ledger_id, ids, LOTS_MAX):
-        lots[row["n"] - 1].append(Lot(row["lot_id"], row["remaining"], row["expires_on"]))
+        lots[row["n"] - 1].append(LotEvidence(row["lot_id"], row["remaining"], row["expires_on"]))
     customers = sorted({row["customer"] for row in accounts})
     halves = await connection.fetch(HALVES, ledger_id, customers, TRANSFERS_MAX)
     told = positions_of(line for one in lines.values() for line in one)
@@ -154,31 +161,31 @@ async def evidence_of(connection: Connection, ledger_id: int, accounts: Sequence
 
 async def _lines(
     connection: Connection, ledger_id: int, accounts: Sequence[str], since: Sequence[datetime]
-) -> dict[int, list[Line]]:
+) -> dict[int, list[LineEvidence]]:
     """Read the lines of each account from a time on, and a few before."""
-    found: dict[int, list[Line]] = defaultdict(list)
+    found: dict[int, list[LineEvidence]] = defaultdict(list)
     for row in await connection.fetch(LINES, ledger_id, accounts, since, LINES_BEFORE, LINES_MAX):
         number, *values = row
-        line = Line(*values)
+        line = LineEvidence(*values)
         found[number - 1].append(line._replace(postings=_POSTINGS.decode(row["postings"])))
     return found
 
 
 async def _siblings(
     connection: Connection, ledger_id: int, accounts: Sequence[Mapping[str, Any]], since: Sequence[datetime]
-) -> dict[int, list[tuple[str, Line]]]:
+) -> dict[int, list[tuple[str, LineEvidence]]]:
     """Read the lines of the holder's other programmes since then, of the same unit."""
     names = ([row[name] for row in accounts] for name in ("account_id", "subject", "unit"))
     of = await connection.fetch(SIBLINGS, ledger_id, *names, SIBLINGS_MAX)
     times = [since[row["n"] - 1] for row in of]
     lines = await _lines(connection, ledger_id, [row["account_id"] for row in of], times)
-    found: dict[int, list[tuple[str, Line]]] = defaultdict(list)
+    found: dict[int, list[tuple[str, LineEvidence]]] = defaultdict(list)
     for number, row in enumerate(of):
         found[row["n"] - 1] += [(row["programme"], line) for line in lines[number]]
     return found
 
 
-def _transfers(account: Mapping[str, Any], halves: Iterable[Mapping[str, Any]]) -> Iterator[Transfer]:
+def _transfers(account: Mapping[str, Any], halves: Iterable[Mapping[str, Any]]) -> Iterator[TransferEvidence]:
     """Give the half transfers to or from an account's customer whose other half was not told."""
     customer = account["customer"]
     for half in halves:
@@ -187,12 +194,12 @@ def _transfers(account: Mapping[str, Any], halves: Iterable[Mapping[str, Any]]) 
         to_us = half["status"] == "initiated" and half["receiver"] == customer
         from_us = half["status"] == "received-only" and half["sender"] == customer
         if to_us or from_us:
-            yield Transfer(half["subject"], half["points"], half["last_position"], to_us)
+            yield TransferEvidence(half["subject"], half["points"], half["last_position"], to_us)
 
 
 async def _unread(
     connection: Connection, ledger_id: int, accounts: Sequence[Mapping[str, Any]]
-) -> dict[int, list[Unread]]:
+) -> dict[int, list[UnreadEvidence]]:
     """Find unread events between the claims of each account that may be of its holder: they name the holder or the
     customer by id, or cannot be looked into."""
     placed = [(number, row) for number, row in enumerate(accounts) if row["agreed_position"] is not None]
@@ -218,14 +225,14 @@ async def _unread(
             near[row["n"] - 1].append(row)
     readable = {one["position"] for rows in near.values() for one in rows if one["unread"] != "quarantined"}
     bodies = {row["position"]: row["body"] for row in await connection.fetch(BODIES, ledger_id, sorted(readable))}
-    unread: dict[int, list[Unread]] = defaultdict(list)
+    unread: dict[int, list[UnreadEvidence]] = defaultdict(list)
     for place, rows in near.items():
         number, account = placed[place]
         ids = {account[name].rpartition(":")[2] for name in ("subject", "customer")}
         for one in rows:
             names_holder = names_any(bodies.get(one["position"]), ids)
             if names_holder or one["unread"] == "quarantined":
-                unread[number].append(Unread(one["position"], one["kind"], names_holder))
+                unread[number].append(UnreadEvidence(one["position"], one["kind"], names_holder))
         unread[number].sort(key=lambda one: not one.names_holder)
     return unread
 
@@ -235,7 +242,7 @@ def names_any(body: bytes | None, ids: set[str]) -> bool:
     if body is None or len(body) > BODY_BYTES_MAX:
         return False
     try:
-        document = read(body).value
+        document = parse_json(body).value
     except Unreadable:
         return False
     values: list[tuple[str, Any]] = [("", document)]

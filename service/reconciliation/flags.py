@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from service.reconciliation.lists import COUNTED_MAX, Asked, Item, Key, OpenList, Totals
+from service.reconciliation.lists import COUNTED_MAX, Asked, Key, ListTotals, OpenItem, OpenList
 
 FLAG_GRACE = timedelta(days=2)  # vendors send events late and in any order
 
@@ -243,22 +243,22 @@ def _totals(flag: Flag) -> str:
     """  # noqa: S608  # composed of our own constants only
 
 
-def _item(flag: Flag, row: Any) -> Item:
+def _item(flag: Flag, row: Any) -> OpenItem:
     details = {"what": flag.table, "flag": flag.column, "customer": row["customer"]}
     amount: Decimal | None = row["amount"]
     name = (
         f"{flag.table} {row['subject']}" if row["ordinal"] == 0 else f"{flag.table} {row['subject']} {row['ordinal']}"
     )
     unit = None if amount is None else row["unit"]
-    return Item(name, amount, unit, row["position"], row["since"], row["cause"], details)
+    return OpenItem(name, amount, unit, row["position"], row["since"], row["cause"], details)
 
 
 def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
     """Make a list of flags: one after the other, each in the order of its subjects. A key is (number of the flag,
     subject, ordinal)."""
 
-    async def read(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
-        items: list[Item] = []
+    async def read(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
+        items: list[OpenItem] = []
         number, subject, ordinal = asked.after
         while number < len(flags):
             flag = flags[number]
@@ -270,7 +270,7 @@ def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
             number, subject, ordinal = number + 1, "", -1
         return items, None
 
-    async def count(connection: Connection, ledger_id: int, by: datetime) -> Totals:
+    async def count(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
         items, points = 0, dict[str, Decimal]()
         for flag in flags:
             row = await connection.fetchrow(_totals(flag), ledger_id, by, COUNTED_MAX)
@@ -278,7 +278,7 @@ def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
             items += row["items"]
             if row["points"] is not None:
                 points[row["unit"]] = points.get(row["unit"], Decimal(0)) + row["points"]
-        return Totals(items, items >= COUNTED_MAX, points)
+        return ListTotals(items, items >= COUNTED_MAX, points)
 
     return OpenList(
         name=name,

@@ -18,7 +18,7 @@ COUNTED_MAX = 100_000  # totals say "more" beyond it, so that a summary costs th
 Key = tuple[Any, ...]
 
 
-class Item(NamedTuple):
+class OpenItem(NamedTuple):
     """One open matter. `amount` is in points, None where none are at stake; above zero they are missing here."""
 
     id: str
@@ -40,7 +40,7 @@ class Asked(NamedTuple):
     after: Key
 
 
-class Totals(NamedTuple):
+class ListTotals(NamedTuple):
     """How many matters are open, and by unit how many points are at stake: without their signs, since points too many
     here do not make up for points that are missing there. `more` where not all were counted."""
 
@@ -49,8 +49,8 @@ class Totals(NamedTuple):
     points: dict[str, Decimal]
 
 
-Read = Callable[[Connection, Asked], Awaitable[tuple[list[Item], Key | None]]]
-Count = Callable[[Connection, int, datetime], Awaitable[Totals]]
+Read = Callable[[Connection, Asked], Awaitable[tuple[list[OpenItem], Key | None]]]
+Count = Callable[[Connection, int, datetime], Awaitable[ListTotals]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def from_sql(
     totals: str | None = None,
     key: tuple[str, ...],
     start: Key,
-    item: Callable[[Any], Item],
+    item: Callable[[Any], OpenItem],
     columns: tuple[str, ...],
     grace: timedelta = timedelta(0),
 ) -> OpenList:
@@ -99,7 +99,7 @@ def from_sql(
     ledger, by and how many to count at most, and gives unit, items and points at stake, without signs. Without it the
     pages are counted."""
 
-    async def read(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
+    async def read(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
         rows = await connection.fetch(page, asked.ledger_id, asked.by, asked.limit + 1, *asked.after)
         shown = rows[: asked.limit]
         return [item(row) for row in shown], key_after(rows, asked.limit, key)
@@ -114,11 +114,11 @@ def key_after(rows: Sequence[Any], limit: int, columns: Sequence[str]) -> Key | 
     return tuple(rows[limit - 1][column] for column in columns) if len(rows) > limit else None
 
 
-def filling(read: Read, key_of: Callable[[Item], Key]) -> Read:
+def filling(read: Read, key_of: Callable[[OpenItem], Key]) -> Read:
     """Make full pages of those of a reader that looks at more than it finds."""
 
-    async def read_full(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
-        found: list[Item] = []
+    async def read_full(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
+        found: list[OpenItem] = []
         following: Key | None = asked.after
         while following is not None and len(found) <= asked.limit:
             items, following = await read(connection, asked._replace(after=following))
@@ -132,11 +132,11 @@ def filling(read: Read, key_of: Callable[[Item], Key]) -> Read:
 def summing(totals: str) -> Count:
     """Count a list by a statement, as `from_sql` has it."""
 
-    async def count(connection: Connection, ledger_id: int, by: datetime) -> Totals:
+    async def count(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
         rows = await connection.fetch(totals, ledger_id, by, COUNTED_MAX)
         items = sum(row["items"] for row in rows)
         points = {row["unit"]: row["points"] for row in rows if row["unit"] is not None and row["points"] is not None}
-        return Totals(items, items >= COUNTED_MAX, points)
+        return ListTotals(items, items >= COUNTED_MAX, points)
 
     return count
 
@@ -144,7 +144,7 @@ def summing(totals: str) -> Count:
 def counting(read: Read, start: Key) -> Count:
     """Count a list by reading it."""
 
-    async def count(connection: Connection, ledger_id: int, by: datetime) -> Totals:
+    async def count(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
         items, points, after = 0, dict[str, Decimal](), start
         while items < COUNTED_MAX:
             page, following = await read(connection, Asked(ledger_id, by, by, PAGE_ITEMS, after))
@@ -155,7 +155,7 @@ def counting(read: Read, start: Key) -> Count:
             if following is None:
                 break
             after = following
-        return Totals(items, items >= COUNTED_MAX, points)
+        return ListTotals(items, items >= COUNTED_MAX, points)
 
     return count
 

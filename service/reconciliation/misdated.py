@@ -3,7 +3,7 @@
 from typing import Any
 
 from ledger.intake.interpret import CLOCK_AHEAD_MAX
-from service.reconciliation.lists import Item, day_and_time, from_sql
+from service.reconciliation.lists import OpenItem, day_and_time, from_sql
 
 # Facts that stand where they were recorded belong to subjects that are noted as such, which an index finds.
 MISDATED_EVENTS = f"""
@@ -18,9 +18,9 @@ MISDATED_EVENTS = f"""
 """  # noqa: S608
 
 
-def misdated(row: Any) -> Item:
+def misdated(row: Any) -> OpenItem:
     """Return the open matter of one event."""
-    return Item(
+    return OpenItem(
         id=str(row["position"]),
         amount=None,
         unit=None,

@@ -6,7 +6,7 @@ from typing import Any
 
 from projections.programme_terms import TRANSFER_GRACE_DAYS
 from service.formatting import plain
-from service.reconciliation.lists import Item, from_sql
+from service.reconciliation.lists import OpenItem, from_sql
 
 # Halves that name two people do not differ where one of the two was merged into the other.
 # A programme's terms may give halves more or less time than the two days that `by` has already taken off.
@@ -28,11 +28,11 @@ HALF_DONE = """
 """
 
 
-def half_done(row: Any) -> Item:
+def half_done(row: Any) -> OpenItem:
     names = ("status", "sender", "receiver", "sent_to", "received_from", "programme", "points", "points_received")
     details = {name: row[name] for name in names}
     amount, cause = _cause_of_half(row)
-    return Item(row["subject"], amount, row["unit"], row["last_position"], row["since"], cause, details)
+    return OpenItem(row["subject"], amount, row["unit"], row["last_position"], row["since"], cause, details)
 
 
 def _cause_of_half(row: Any) -> tuple[Decimal, str]:
@@ -77,14 +77,14 @@ REFUNDS_DUE_IN_ALL = """
 """
 
 
-def refund_due(row: Any) -> Item:
+def refund_due(row: Any) -> OpenItem:
     status = "was cancelled" if row["status"] == "cancelled" else "failed"
     cause = f"The item {status}: the points paid for it are to be given back."
     if row["contested"]:
         cause += " It was also told to have arrived: ask before."
     names = ("customer", "order_id", "item_type", "status", "contested", "errors")
     details = {name: row[name] for name in names}
-    return Item(row["subject"], row["refund_due"], "points", row["last_position"], row["since"], cause, details)
+    return OpenItem(row["subject"], row["refund_due"], "points", row["last_position"], row["since"], cause, details)
 
 
 REFUNDS = from_sql(

@@ -7,7 +7,7 @@ were at that time. The matter closes when a later reminder of the day agrees, or
 from typing import Any
 
 from service.formatting import plain
-from service.reconciliation.lists import Item, from_sql
+from service.reconciliation.lists import OpenItem, from_sql
 
 DIFFERING = """
     SELECT of.what, of.id, of.day, of.customer, of.programme, of.unit, of.announced, of.held, of.points, of.missing,
@@ -52,9 +52,9 @@ DIFFERING = """
 """
 
 
-def differing(row: Any) -> Item:
+def differing(row: Any) -> OpenItem:
     names = ("what", "day", "customer", "programme", "announced", "held")
-    return Item(
+    return OpenItem(
         id=f"{row['id']} {row['day']}".rstrip(),
         amount=row["points"],
         unit=row["unit"],

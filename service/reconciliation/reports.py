@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from service.formatting import plain
-from service.reconciliation.lists import Item, from_sql
+from service.reconciliation.lists import OpenItem, from_sql
 
 DIFFERING = """
     SELECT s.account_id, s.line, s.kind, s.differs, s.reference, s.occurred_at, s.position, s.counted_position, a.unit,
@@ -21,12 +21,12 @@ DIFFERING_IN_ALL = """
 """
 
 
-def differing(row: Any) -> Item:
+def differing(row: Any) -> OpenItem:
     amount: Decimal = row["differs"]
     cause = f"This report of the change gives {plain(abs(amount))} {'more' if amount > 0 else 'fewer'} points than the"
     cause += f" one at position {row['counted_position']}, which counts: ask the vendor which of them is right."
     names = ("programme", "customer", "kind", "reference", "counted_position")
-    return Item(
+    return OpenItem(
         id=f"{row['account_id']} {row['line']}",
         amount=amount,
         unit=row["unit"],

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from service.formatting import plain
-from service.reconciliation.lists import Item, from_sql
+from service.reconciliation.lists import OpenItem, from_sql
 
 REQUEST_GRACE = timedelta(days=2)
 
@@ -50,7 +50,7 @@ WITHOUT_EFFECT = """
 """
 
 
-def without_effect(row: Any) -> Item:
+def without_effect(row: Any) -> OpenItem:
     wanted = "the deletion"
     if row["points"] is not None:
         wanted = f"{plain(row['points'])} points"
@@ -59,7 +59,7 @@ def without_effect(row: Any) -> Item:
     elif row["status_wanted"] is not None:
         wanted = "the status"
     names = ("request_type", "customer", "customer_ids", "programme", "badge", "status_wanted", "reference")
-    return Item(
+    return OpenItem(
         id=row["subject"],
         amount=row["points"],
         unit=None if row["points"] is None else "points",

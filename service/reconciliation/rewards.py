@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from service.reconciliation.lists import Item, from_sql
+from service.reconciliation.lists import OpenItem, from_sql
 
 REWARD_GRACE = timedelta(days=1)
 
@@ -44,11 +44,11 @@ UNREVERSED = """
 """
 
 
-def unreversed(row: Any) -> Item:
+def unreversed(row: Any) -> OpenItem:
     cause = "The reward was not given, and the redemption that paid for it was not reversed."
     names = ("customer", "reward", "quantity", "state", "debit", "request", "errors")
     details = {name: row[name] for name in names}
-    return Item(row["subject"], row["points"], "points", row["last_position"], row["since"], cause, details)
+    return OpenItem(row["subject"], row["points"], "points", row["last_position"], row["since"], cause, details)
 
 
 REWARDS = from_sql(

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.database import Connection
-from service.reconciliation.lists import Asked, Item, Key, OpenList, counting, day_and_time, filling
+from service.reconciliation.lists import Asked, Key, OpenItem, OpenList, counting, day_and_time, filling
 
 ARRIVALS_MIN = 10
 DAYS_ACTIVE_MIN = 3
@@ -77,7 +77,7 @@ ARRIVALS = """
 """
 
 
-def silence(row: Any, at: datetime) -> Item | None:
+def silence(row: Any, at: datetime) -> OpenItem | None:
     """Judge one kind of event over one connection; None if it is not silent, or never was regular."""
     if row["arrivals"] < ARRIVALS_MIN:
         return None
@@ -96,7 +96,7 @@ def silence(row: Any, at: datetime) -> Item | None:
         cause = f"The connection was disabled here at {day_and_time(row['disabled_at'])}."
     else:
         cause = "The cause is not known: see the vendor's settings of this webhook, and its log of failed deliveries."
-    return Item(
+    return OpenItem(
         id=f"{row['connection_id']} {row['kind']}",
         amount=None,
         unit=None,
@@ -115,13 +115,13 @@ def silence(row: Any, at: datetime) -> Item | None:
     )
 
 
-def _slow(row: Any, at: datetime) -> Item | None:
+def _slow(row: Any, at: datetime) -> OpenItem | None:
     """Judge what still comes; None if it comes as often as it did."""
     found = _observed_and_expected(row["by_day"], (at - row["began_at"]) // DAY)
     if found is None:
         return None
     days, observed, expected = found
-    return Item(
+    return OpenItem(
         id=f"{row['connection_id']} {row['kind']}",
         amount=None,
         unit=None,
@@ -158,7 +158,7 @@ def _observed_and_expected(by_day: Sequence[int], age_days: int) -> tuple[int, i
     return None
 
 
-async def read_silence(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
+async def read_silence(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
     """Look at as many pairs of connection and kind as asked for; those that are silent are items."""
     rows = await connection.fetch(ARRIVALS, asked.ledger_id, *asked.after, asked.limit, asked.by)
     found = [silence(row, asked.by) for row in rows if row["connection_id"] != "-"]

@@ -7,9 +7,9 @@ from typing import Any
 from ledger.database import Connection
 from ledger.intake.interpret import Event
 from ledger.store.read import FirstConflict, bodies, first_conflicts_after, twins_without_bodies
-from projections.engine.conflicts import DEFAULT_POLICY, Policies, policies_of, winners
-from service.api.events import shown_payload
-from service.reconciliation.lists import COUNTED_MAX, PAGE_ITEMS, Asked, Item, Key, OpenList, Totals, from_sql
+from projections.engine.conflicts import DEFAULT_POLICY, Policies, policies_of, select_by_policy
+from service.api.events import payload_json
+from service.reconciliation.lists import COUNTED_MAX, PAGE_ITEMS, Asked, Key, ListTotals, OpenItem, OpenList, from_sql
 
 CONTENTS_SHOWN_MAX = 20
 POSITIONS_SHOWN_MAX = 100
@@ -26,19 +26,19 @@ QUARANTINED = UNREAD.replace("{unread}", "quarantined")
 UNRECOGNISED = UNREAD.replace("{unread}", "unrecognised")
 
 
-def quarantined(row: Any) -> Item:
+def quarantined(row: Any) -> OpenItem:
     cause = "Its body cannot be read: repair it at the sender, or by `loyalty import --repair`."
     return _unread(row, cause)
 
 
-def unrecognised(row: Any) -> Item:
+def unrecognised(row: Any) -> OpenItem:
     cause = "We do not know this kind or shape yet: the next version that does picks it up by `loyalty rebuild`."
     return _unread(row, cause)
 
 
-def _unread(row: Any, cause: str) -> Item:
+def _unread(row: Any, cause: str) -> OpenItem:
     details = {name: row[name] for name in ("source", "kind", "reason")}
-    return Item(f"event {row['position']}", None, None, row["position"], row["recorded_at"], cause, details)
+    return OpenItem(f"event {row['position']}", None, None, row["position"], row["recorded_at"], cause, details)
 
 
 QUARANTINE = from_sql(
@@ -69,8 +69,8 @@ STUCK = """
 """
 
 
-def stuck(row: Any) -> Item:
-    return Item(
+def stuck(row: Any) -> OpenItem:
+    return OpenItem(
         id=f"{row['subject_kind']} {row['subject']}",
         amount=None,
         unit=None,
@@ -92,7 +92,7 @@ PARKED = from_sql(
 )
 
 
-async def read_conflicts(connection: Connection, asked: Asked) -> tuple[list[Item], Key | None]:
+async def read_conflicts(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
     """One item a key, in order of its first conflict, with the contents told for it, the policy, and which of them is
     folded. Where somebody has set a policy for the kind, the matter is settled.
 
@@ -102,14 +102,14 @@ async def read_conflicts(connection: Connection, asked: Asked) -> tuple[list[Ite
     ledger_id = asked.ledger_id
     policies = await policies_of(connection, ledger_id)
     found = await first_conflicts_after(connection, ledger_id, asked.after[0], asked.limit + 1, asked.by)
-    items: list[Item] = []
+    items: list[OpenItem] = []
     size = 0
     for start in range(0, asked.limit, KEYS_PER_READ):
         some = found[start : min(start + KEYS_PER_READ, asked.limit)]
         twins = await twins_without_bodies(connection, ledger_id, [one.event_key for one in some])
         for first in some:
             events = twins[first.event_key]
-            folded = {event.position for event in winners(events, policies)}
+            folded = {event.position for event in select_by_policy(events, policies)}
             shown = _first_and_folded(events, folded, CONTENTS_SHOWN_MAX)
             payloads = await bodies(connection, ledger_id, [event.position for event in shown])
             items.append(
@@ -134,9 +134,9 @@ def _conflict(
     folded: Collection[int],
     shown: Sequence[tuple[Event, bytes]],
     policies: Policies,
-) -> Item:
+) -> OpenItem:
     of = (first.source, first.kind)
-    return Item(
+    return OpenItem(
         id=first.event_key.hex(),
         amount=None,
         unit=None,
@@ -157,7 +157,7 @@ def _conflict(
                     "occurred_at": event.occurred_at,
                     "recorded_at": event.recorded_at,
                     "folded": event.position in folded,
-                    "payload": shown_payload(payload),
+                    "payload": payload_json(payload),
                 }
                 for event, payload in shown
             ],
@@ -165,7 +165,7 @@ def _conflict(
     )
 
 
-async def _count_unsettled(connection: Connection, ledger_id: int, by: datetime) -> Totals:
+async def _count_unsettled(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
     """Count the keys in conflict of whose kind nobody has set a policy."""
     policies = await policies_of(connection, ledger_id)
     items, after = 0, 0
@@ -175,7 +175,7 @@ async def _count_unsettled(connection: Connection, ledger_id: int, by: datetime)
         if len(found) < PAGE_ITEMS:
             break
         after = found[-1].position
-    return Totals(items, items >= COUNTED_MAX, {})
+    return ListTotals(items, items >= COUNTED_MAX, {})
 
 
 CONFLICTS = OpenList(

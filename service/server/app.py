@@ -43,14 +43,14 @@ from service.api import (
 )
 from service.api import generations as generations_window
 from service.api.bodies import EXPECTS_CONTINUE
-from service.api.context import HOUSE, House
+from service.api.context import APP_CONTEXT, AppContext
 from service.background.appender import Appender
 from service.background.attestation_schedule import attest_on_schedule
 from service.background.sealer import Sealer
-from service.formatting import problem, problem_of
+from service.formatting import problem_of, problem_response
 from service.operations.erase import erase_on_request
-from service.queries.batch_loader import Together
-from service.queries.reader_pool import Readers
+from service.queries.batch_loader import BatchLoader
+from service.queries.reader_pool import ReaderPool
 from service.settings import Settings
 
 RETRY_SECONDS = 1.0
@@ -125,7 +125,7 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
             raise web.HTTPExpectationFailed(reason="Only 100-continue can be expected")
         response: web.StreamResponse = await _handled(request, handler)
     except LedgerError as error:
-        response = problem(error)
+        response = problem_response(error)
     except web.HTTPNotFound:
         response = problem_of(404, nothing_at(request.path))
     except web.HTTPException as refused:
@@ -138,7 +138,7 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         response = problem_of(400, "A value in the request is none that can be asked for.")
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         _log.error("a question asks for what the active generation has not: %s", request.match_info.route.resource)
-        response = problem(RebuildDue())
+        response = problem_response(RebuildDue())
     except CONNECTION_LOST as error:
         if isinstance(error, ConnectionError) and _has_left(request):
             return problem_of(400, "The client has left.")  # which nobody receives
@@ -150,7 +150,7 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         _log.error("a request failed: %s: %s", request.match_info.route.resource, failure(error))
         response = problem_of(500, "This should not happen; the log says more.")
         if await _is_rebuild_due(request):  # rows of another version lack what is asked of them
-            response = problem(RebuildDue())
+            response = problem_response(RebuildDue())
     return response
 
 
@@ -186,8 +186,8 @@ def nothing_at(path: str) -> str:
 
 async def _is_rebuild_due(request: web.Request) -> bool:
     try:
-        async with request.app[HOUSE].pool.acquire() as connection:
-            return bool(await generations.due(connection))
+        async with request.app[APP_CONTEXT].pool.acquire() as connection:
+            return bool(await generations.rebuild_due(connection))
     except (*CONNECTION_LOST, LedgerError):
         return False
 
@@ -211,7 +211,7 @@ async def check_role(dsn: str) -> None:
         await connection.close()
 
 
-async def follow_promotions(house: House) -> None:
+async def follow_promotions(house: AppContext) -> None:
     """Let readers see another generation as soon as it is promoted, for as long as the service runs."""
     while True:
         generation = await house.projector.promoted(house.reading.generation)
@@ -235,8 +235,8 @@ def make_app(
     app.on_response_prepare.append(add_headers)
 
     async def live_in(app: web.Application) -> AsyncIterator[None]:
-        pool = Readers(dsn, settings.pool_size)
-        reading = Readers(dsn, settings.pool_size, role="loyalty_reader")
+        pool = ReaderPool(dsn, settings.pool_size)
+        reading = ReaderPool(dsn, settings.pool_size, role="loyalty_reader")
         projector = Projector(dsn)
         connection = await connect(dsn)
         await clock.CLOCK.compare(connection)
@@ -248,26 +248,26 @@ def make_app(
         await connection.close()
         vault = Vault(master_key)
         appender = Appender(dsn, vault, projector.wake)
-        app[HOUSE] = House(dsn, settings, pool, reading, master_key, vault, appender, projector)
-        app[accounts.NOW] = Together(reading, accounts.ACCOUNT_NOW, named="account_id")
+        app[APP_CONTEXT] = AppContext(dsn, settings, pool, reading, master_key, vault, appender, projector)
+        app[accounts.NOW] = BatchLoader(reading, accounts.ACCOUNT_NOW, named="account_id")
         tasks = [asyncio.create_task(appender.run()), asyncio.create_task(clock.follow(dsn))]
         if settings.erase_on_request:
             tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
         if (project or signer is not None) and settings.attest_hours:
             tasks.append(asyncio.create_task(attest_on_schedule(dsn, vault, settings.attest_hours)))
         tasks.append(asyncio.create_task(projector.run() if project else projector.watch()))
-        tasks.append(asyncio.create_task(follow_promotions(app[HOUSE])))
+        tasks.append(asyncio.create_task(follow_promotions(app[APP_CONTEXT])))
         if signer is not None:
             tasks.append(asyncio.create_task(Sealer(dsn, signer, settings).run()))
         yield
         await cancel_all(tasks)
-        rebuilding = app[HOUSE].rebuilding
+        rebuilding = app[APP_CONTEXT].rebuilding
         if rebuilding is not None:
             await cancel_all([rebuilding])  # what it has filled is kept, and gone on with by the next one
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS_MAX):
                 await appender.drain()
-        app[HOUSE].large.close()
+        app[APP_CONTEXT].large.close()
         await asyncio.gather(pool.close(), reading.close())
 
     app.cleanup_ctx.append(live_in)

@@ -19,8 +19,8 @@ from functools import partial
 import uvloop
 from aiohttp import web
 
-from projections.engine.worker import Projector, seldom_collecting
-from service.api.context import HOUSE
+from projections.engine.worker import Projector, reduced_gc
+from service.api.context import APP_CONTEXT
 
 RESTART_SECONDS = 1.0
 STOP_SECONDS_MAX = 5.0  # a batch under way is undone, not waited for
@@ -34,7 +34,7 @@ def beside(dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
     """Give what an application starts and stops its projector with."""
 
     async def project(app: web.Application) -> AsyncIterator[None]:
-        supervising = asyncio.create_task(_supervise(dsn, app[HOUSE].projector))
+        supervising = asyncio.create_task(_supervise(dsn, app[APP_CONTEXT].projector))
         yield
         supervising.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -98,6 +98,6 @@ def _project(end: socket.socket, dsn: str) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await running
 
-    with seldom_collecting():
+    with reduced_gc():
         uvloop.run(work())
     os._exit(0)

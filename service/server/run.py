@@ -23,7 +23,7 @@ from projections.engine.worker import Projector
 from service.background.attestation_schedule import attest_on_schedule
 from service.background.erased_key_scrubber import scrub_after_erasures
 from service.background.sealer import Sealer
-from service.environment import Place, url_of
+from service.environment import Environment, url_of
 from service.server.app import check_role, make_app
 from service.server.projector_process import beside
 from service.server.protocol import Connections, Runner
@@ -37,7 +37,7 @@ SHUTDOWN_SECONDS_MAX = 12.0  # for requests under way; more than the longest wai
 _log = logging.getLogger(__name__)
 
 
-async def check_setup(place: Place) -> None:
+async def check_setup(place: Environment) -> None:
     """See that a service may run here.
 
     Raises SetupWrong without aiohttp's C parser, RoleTooPowerful if our role could change the ledger (embedded, it
@@ -61,7 +61,7 @@ async def check_setup(place: Place) -> None:
 
 
 @asynccontextmanager
-async def listening(place: Place, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
+async def listening(place: Environment, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
     """Run the service and give its URL, with `project` beside a process that projects; port 0 takes a free one.
 
     Raises OSError if it cannot listen there.
@@ -107,7 +107,7 @@ def stop_asked() -> asyncio.Event:
     return stop
 
 
-async def project(place: Place, ready: Callable[[], Awaitable[None]]) -> None:
+async def project(place: Environment, ready: Callable[[], Awaitable[None]]) -> None:
     """Run the projector and the sealer alone until SIGTERM or SIGINT; wait for a database that is not there yet.
 
     Calls `ready` once it begins.
@@ -150,7 +150,7 @@ def exit_at_last() -> threading.Timer:
     return timer
 
 
-async def _prepared(place: Place) -> None:
+async def _prepared(place: Environment) -> None:
     """Return once the database is there and has a generation. Raises SetupWrong if waiting would not help."""
     faults = LogThrottle(_log)
     while True:

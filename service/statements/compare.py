@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 from ledger.database import Connection
 from service.statements import match
 from service.statements.columns import BadLine, Layout, Record
-from service.statements.match import Entry
-from service.statements.staging import Name, Shelf, Shelved
+from service.statements.match import StatementEntry
+from service.statements.staging import Name, StagedLine, StagedStatement
 
 ACCOUNTS_PER_READ = 500
 DAYS_DEFAULT = 3
@@ -53,7 +53,7 @@ ENTRIES = """
 """
 
 
-class Finding(NamedTuple):
+class StatementFinding(NamedTuple):
     """Something that does not agree. `finding` is differs, only-theirs, only-ours, unknown-account or bad-line."""
 
     finding: str
@@ -70,7 +70,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(slots=True)
-class Compared:
+class StatementComparison:
     """What became of a statement so far."""
 
     of: str = ""
@@ -79,7 +79,7 @@ class Compared:
     findings: dict[str, int] = field(default_factory=dict)
     matched_by: dict[str, int] = field(default_factory=dict)
 
-    def count(self, finding: Finding) -> Finding:
+    def count(self, finding: StatementFinding) -> StatementFinding:
         self.findings[finding.finding] = self.findings.get(finding.finding, 0) + 1
         return finding
 
@@ -97,11 +97,15 @@ class Rules(NamedTuple):
 
 
 async def compare(
-    connection: Connection, ledger_id: int, read: Iterable[Layout | Record | BadLine], rules: Rules, compared: Compared
-) -> AsyncIterator[Finding]:
+    connection: Connection,
+    ledger_id: int,
+    read: Iterable[Layout | Record | BadLine],
+    rules: Rules,
+    compared: StatementComparison,
+) -> AsyncIterator[StatementFinding]:
     """Compare a statement as it was read with a ledger; `compared` is brought up to date on the way."""
     layout: Layout | None = None
-    with Shelf() as shelf:
+    with StagedStatement() as shelf:
         for one in read:
             if isinstance(one, Layout):
                 layout, compared.of = one, one.of
@@ -122,11 +126,13 @@ async def compare(
                 yield compared.count(finding)
 
 
-def _finding(finding: str, account: str | None = None, **fields: object) -> Finding:
-    return Finding(finding, account, *(fields.get(name) for name in Finding._fields[2:]))  # type: ignore[arg-type]
+def _finding(finding: str, account: str | None = None, **fields: object) -> StatementFinding:
+    return StatementFinding(finding, account, *(fields.get(name) for name in StatementFinding._fields[2:]))  # type: ignore[arg-type]
 
 
-async def _find_accounts(connection: Connection, ledger_id: int, shelf: Shelf) -> AsyncIterator[Finding]:
+async def _find_accounts(
+    connection: Connection, ledger_id: int, shelf: StagedStatement
+) -> AsyncIterator[StatementFinding]:
     """Find the account that each name stands for; one that stands for none, or for several, is named by its lines."""
     orgs = [f"{row['source']}:{row['org']}:" for row in await connection.fetch(ORGS, ledger_id)]
     for names in shelf.names():
@@ -172,10 +178,10 @@ def _ids_of(name: Name) -> list[str]:
 
 
 async def _compare_balances(
-    connection: Connection, ledger_id: int, shelf: Shelf, rules: Rules, compared: Compared
-) -> AsyncIterator[Finding]:
+    connection: Connection, ledger_id: int, shelf: StagedStatement, rules: Rules, compared: StatementComparison
+) -> AsyncIterator[StatementFinding]:
     programmes: set[str] = set()
-    waiting: list[tuple[str, Shelved]] = []
+    waiting: list[tuple[str, StagedLine]] = []
     last: tuple[str, datetime] | None = None
     for account_id, lines in shelf.by_account():
         seen: set[datetime] = set()
@@ -202,11 +208,11 @@ async def _compare_balances(
 async def _compare_some(
     connection: Connection,
     ledger_id: int,
-    some: Sequence[tuple[str, Shelved]],
+    some: Sequence[tuple[str, StagedLine]],
     rules: Rules,
-    compared: Compared,
+    compared: StatementComparison,
     programmes: set[str],
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[StatementFinding]:
     ids = [account_id for account_id, _ in some]
     programmes |= {row["programme"] for row in await connection.fetch(PROGRAMMES, ledger_id, ids)}
     ours = await connection.fetch(BALANCES, ledger_id, ids, [line.at or rules.at for _, line in some])
@@ -228,8 +234,8 @@ async def _compare_some(
 
 
 async def _only_ours(
-    connection: Connection, ledger_id: int, shelf: Shelf, at: datetime, programmes: Sequence[str]
-) -> AsyncIterator[Finding]:
+    connection: Connection, ledger_id: int, shelf: StagedStatement, at: datetime, programmes: Sequence[str]
+) -> AsyncIterator[StatementFinding]:
     """Give our accounts with points in the statement's programmes that it does not name."""
     after = ""
     while True:
@@ -245,8 +251,13 @@ async def _only_ours(
 
 
 async def _compare_entries(
-    connection: Connection, ledger_id: int, shelf: Shelf, rules: Rules, zone: ZoneInfo, compared: Compared
-) -> AsyncIterator[Finding]:
+    connection: Connection,
+    ledger_id: int,
+    shelf: StagedStatement,
+    rules: Rules,
+    zone: ZoneInfo,
+    compared: StatementComparison,
+) -> AsyncIterator[StatementFinding]:
     """Match account by account. Ours beyond the statement's days may be matched, but are no leftovers."""
     days = shelf.days()
     if days is None:
@@ -258,7 +269,7 @@ async def _compare_entries(
     for account_id, lines in shelf.by_account():
         rows = await connection.fetch(ENTRIES, ledger_id, account_id, since, until)
         ours = [
-            Entry(
+            StatementEntry(
                 row["line"],
                 row["occurred_at"].astimezone(zone).date(),
                 row["points"],
@@ -268,7 +279,7 @@ async def _compare_entries(
             )
             for row in rows
         ]
-        theirs = [Entry(line.line, line.day or first, line.points, line.reference) for line in lines]
+        theirs = [StatementEntry(line.line, line.day or first, line.points, line.reference) for line in lines]
         for pair in match.match(theirs, ours, rules.days):
             finding = _of_pair(account_id, pair.theirs, pair.ours, rules)
             if finding is None:
@@ -277,13 +288,15 @@ async def _compare_entries(
                 yield finding
 
 
-def _of_pair(account_id: str, theirs: Entry | None, ours: Entry | None, rules: Rules) -> Finding | None:
+def _of_pair(
+    account_id: str, theirs: StatementEntry | None, ours: StatementEntry | None, rules: Rules
+) -> StatementFinding | None:
     one = theirs or ours
     assert one is not None
     difference = (theirs.points if theirs else Decimal(0)) - (ours.points if ours else Decimal(0))
     if theirs and ours and abs(difference) <= rules.tolerance:
         return None
-    return Finding(
+    return StatementFinding(
         finding="differs" if theirs and ours else "only-theirs" if theirs else "only-ours",
         account=account_id,
         line=theirs.number if theirs else None,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ledger.facts.fact import unquoted
 
 
-class Entry(NamedTuple):
+class StatementEntry(NamedTuple):
     """One entry of either side; `number` is its line there."""
 
     number: int
@@ -28,18 +28,18 @@ class Entry(NamedTuple):
 class Pair(NamedTuple):
     """Two entries that are the same, and by what; one side None: a leftover of the other."""
 
-    theirs: Entry | None
-    ours: Entry | None
+    theirs: StatementEntry | None
+    ours: StatementEntry | None
     by: str  # reference, day, days; leftover
 
 
-def match(theirs: Sequence[Entry], ours: Sequence[Entry], days: int) -> list[Pair]:
+def match(theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry], days: int) -> list[Pair]:
     """Pair entries; those of ours and theirs that found nobody come last, each alone."""
     left = {entry.number: entry for entry in sorted(theirs, key=_order)}
     right = {entry.number: entry for entry in sorted(ours, key=_order)}
     pairs: list[Pair] = []
 
-    def take(one: Entry, other: Entry, by: str) -> None:
+    def take(one: StatementEntry, other: StatementEntry, by: str) -> None:
         pairs.append(Pair(one, other, by))
         del left[one.number], right[other.number]
 
@@ -54,13 +54,15 @@ def match(theirs: Sequence[Entry], ours: Sequence[Entry], days: int) -> list[Pai
     return pairs
 
 
-def _order(entry: Entry) -> tuple[date, int]:
+def _order(entry: StatementEntry) -> tuple[date, int]:
     return (entry.day, entry.number)
 
 
-def _by_reference(theirs: Sequence[Entry], ours: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
+def _by_reference(
+    theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry]
+) -> Iterator[tuple[StatementEntry, StatementEntry]]:
     """Pair what names the same thing; where several do, equal amounts first."""
-    by_name: dict[str, list[Entry]] = defaultdict(list)
+    by_name: dict[str, list[StatementEntry]] = defaultdict(list)
     for entry in ours:
         for name in names_of(entry.reference):
             by_name[name].append(entry)
@@ -85,9 +87,11 @@ def names_of(reference: str | None) -> set[str]:
     return {reference, unquoted(reference.rpartition(":")[2])}
 
 
-def _by_amount(theirs: Sequence[Entry], ours: Sequence[Entry], days: int) -> Iterator[tuple[Entry, Entry]]:
+def _by_amount(
+    theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry], days: int
+) -> Iterator[tuple[StatementEntry, StatementEntry]]:
     """Pair equal amounts that lie no further apart, the nearest first, then the earliest."""
-    by_amount: dict[Decimal, list[Entry]] = defaultdict(list)
+    by_amount: dict[Decimal, list[StatementEntry]] = defaultdict(list)
     for entry in ours:
         by_amount[entry.points].append(entry)
     near = [

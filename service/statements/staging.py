@@ -42,7 +42,7 @@ class Name(NamedTuple):
     unit: str
 
 
-class Shelved(NamedTuple):
+class StagedLine(NamedTuple):
     """One line on the shelf."""
 
     line: int
@@ -52,14 +52,14 @@ class Shelved(NamedTuple):
     reference: str | None
 
 
-class Shelf:
+class StagedStatement:
     """Holds one statement."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("")  # a file of its own, removed when it is closed
         self._database.executescript(CREATE)
 
-    def __enter__(self) -> "Shelf":
+    def __enter__(self) -> "StagedStatement":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,7 +86,7 @@ class Shelf:
         """Give the lines whose account was not found."""
         return (line for (line,) in self._database.execute(UNRESOLVED))
 
-    def by_account(self) -> Iterator[tuple[str, list[Shelved]]]:
+    def by_account(self) -> Iterator[tuple[str, list[StagedLine]]]:
         """Give the lines of one account after the other, in the order of accounts and lines."""
         rows = self._database.execute(RESOLVED)
         for account_id, group in groupby(rows, key=lambda row: row[0]):
@@ -101,9 +101,9 @@ class Shelf:
         return (date.fromisoformat(first), date.fromisoformat(last)) if first is not None else None
 
 
-def _shelved(row: Sequence[Any]) -> Shelved:
+def _shelved(row: Sequence[Any]) -> StagedLine:
     _, line, points, at, day, reference = row
-    return Shelved(
+    return StagedLine(
         line,
         Decimal(points),
         None if at is None else datetime.fromisoformat(at),

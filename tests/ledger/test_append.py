@@ -148,7 +148,7 @@ async def test_the_entry_names_the_event_and_the_leaf_hashes_the_entry(connectio
     body = issued("a", 0, 1, 10)
     await append(connection, VAULT, ledger.ledger_id, [delivery(body)])
 
-    head = (await read.heads_after(connection, ledger.ledger_id, 0, 1))[0]
+    head = (await read.event_headers_after(connection, ledger.ledger_id, 0, 1))[0]
     entry = json.loads(head.entry)
 
     assert head.leaf_hash == hashlib.sha256(b"\x00" + head.entry).digest()

@@ -10,13 +10,13 @@ import pytest
 from ledger.decimals import parse_decimal
 from ledger.errors import Unreadable
 from ledger.intake.identify import Origin, identify
-from ledger.parsing import as_known, read
+from ledger.parsing import as_known, parse_json
 from ledger.vendors.capillary import CAPILLARY
 from ledger.vendors.capillary.envelope import as_id_or_none
 from ledger.vendors.ends import as_end
 from ledger.vendors.fields import POINTS_MAX, as_day, as_far_time, as_id, as_points, as_text, as_time
 from ledger.vendors.repair_report import repairs
-from service.importing.json_repair import mend
+from service.importing.json_repair import repair_json
 from service.statements.columns import as_number
 
 SHORT, LONG = 16_000, 128_000
@@ -75,7 +75,7 @@ def assert_linear(
 
 def read_or_not(body: bytes) -> None:
     with suppress(Unreadable):
-        read(body)
+        parse_json(body)
 
 
 def named(body: bytes) -> None:
@@ -92,7 +92,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "naming": named,
     "known by its bytes": as_known,
     "repairs": lambda body: repairs(CAPILLARY, "pointsIssued", body),
-    "mending": mend,
+    "mending": repair_json,
 }
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.intake.identify import pseudonym
-from ledger.parsing import read
+from ledger.parsing import parse_json
 from ledger.privacy.detection import REMEMBERED_BYTES_MAX, memory_of
-from ledger.privacy.redaction import MARKED, Cut, cut, cut_unreadable, restore
+from ledger.privacy.redaction import MARKED, RedactedBody, cut_unreadable, redact, restore
 from ledger.vendors.personal_fields import GENERAL, UNKNOWN, Personal, nobody
 from ledger.vendors.personal_values import is_personal_value
 from tests.support.payloads import SAMPLES
@@ -41,11 +41,11 @@ def pseudonymise(kind: str, value: str) -> str:
     return pseudonym(b"mask", kind, value)
 
 
-def cut_of(body: bytes) -> Cut:
-    return cut(body, read(body), PERSONAL, pseudonymise)
+def cut_of(body: bytes) -> RedactedBody:
+    return redact(body, parse_json(body), PERSONAL, pseudonymise)
 
 
-def pieces_of(of: Cut) -> list[Any]:
+def pieces_of(of: RedactedBody) -> list[Any]:
     return [piece for pieces in of.pieces.values() for piece in pieces]
 
 
@@ -84,7 +84,7 @@ def texts(draw: st.DrawFn) -> bytes:
 
 def readable(body: bytes) -> bool:
     try:
-        read(body)
+        parse_json(body)
     except Exception:
         return False
     return True
@@ -99,15 +99,15 @@ def test_the_pieces_put_back_give_the_delivered_bytes(body: bytes) -> None:
 
 @given(body=texts().filter(readable))
 def test_what_is_left_is_the_document_with_markers(body: bytes) -> None:
-    document = read(body)
-    of = cut(body, document, PERSONAL, pseudonymise)
+    document = parse_json(body)
+    of = redact(body, document, PERSONAL, pseudonymise)
 
     if isinstance(document.value, dict | list):
-        assert read(of.payload).value == document.value
+        assert parse_json(of.payload).value == document.value
     assert all(json.loads(piece.value) == found.value for piece, found in in_order(of))
 
 
-def in_order(of: Cut) -> list[tuple[Any, Any]]:
+def in_order(of: RedactedBody) -> list[tuple[Any, Any]]:
     pieces = sorted(pieces_of(of))
     return list(zip(pieces, of.found, strict=bool(of.found)))
 
@@ -116,7 +116,7 @@ def in_order(of: Cut) -> list[tuple[Any, Any]]:
 def test_what_is_remembered_of_other_documents_changes_nothing(body: bytes) -> None:
     unlearned = replace(PERSONAL)
 
-    assert cut(body, read(body), unlearned, pseudonymise) == cut_of(body)
+    assert redact(body, parse_json(body), unlearned, pseudonymise) == cut_of(body)
 
 
 def test_what_is_remembered_of_documents_with_ever_other_keys_is_bounded() -> None:
@@ -189,7 +189,7 @@ def test_in_a_structure_that_others_fill_in_only_its_own_labels_are_kept() -> No
     personal = Personal({}, nobody, told_by=frozenset(), free=frozenset({"customFields"}))
     body = b'{"customFields": [{"name": "nick", "value": {"name": "Ada", "type": "x"}}, {"name": "age", "value": [7]}]}'
 
-    of = cut(body, read(body), personal, pseudonymise)
+    of = redact(body, parse_json(body), personal, pseudonymise)
 
     assert json.loads(of.payload) == {
         "customFields": [
@@ -203,7 +203,7 @@ def test_a_spoilt_name_of_a_structure_hides_nothing() -> None:
     personal = Personal({"id": frozenset({"instore"})}, nobody, told_by=frozenset(), free=frozenset({"customFields"}))
     body = b'{"custom Fields": {"colour": "red"}, " instore": {"id": "7"}}'
 
-    assert cut(body, read(body), personal, pseudonymise).payload == (
+    assert redact(body, parse_json(body), personal, pseudonymise).payload == (
         b'{"custom Fields": {"colour": "<personal>"}, " instore": {"id": "<personal>"}}'
     )
 
@@ -218,14 +218,16 @@ def test_a_spoilt_name_of_a_structure_hides_nothing() -> None:
 def test_a_person_is_found_however_the_name_of_the_key_is_spelt(key: str) -> None:
     body = json.dumps({"data": {key: "secret", "points": 5}}).encode()
 
-    assert json.loads(cut(body, read(body), UNKNOWN, pseudonymise).payload) == {"data": {key: MARKED, "points": 5}}
+    assert json.loads(redact(body, parse_json(body), UNKNOWN, pseudonymise).payload) == {
+        "data": {key: MARKED, "points": 5}
+    }
 
 
 def test_a_name_is_a_persons_where_it_stands_in_one() -> None:
     order = {"customer": {"name": "Ann"}, "items": [{"name": "Mug"}]}
     body = json.dumps({"order": order, "enteredBy": {"name": "Jo"}, "tier": {"name": "Gold"}}).encode()
 
-    assert json.loads(cut(body, read(body), UNKNOWN, pseudonymise).payload) == {
+    assert json.loads(redact(body, parse_json(body), UNKNOWN, pseudonymise).payload) == {
         "order": {"customer": {"name": MARKED}, "items": [{"name": "Mug"}]},
         "enteredBy": {"name": MARKED},
         "tier": {"name": "Gold"},
@@ -235,7 +237,7 @@ def test_a_name_is_a_persons_where_it_stands_in_one() -> None:
 def test_a_labelled_identifier_is_cut_where_its_label_names_a_person() -> None:
     body = b'{"identifiers":[{"key":"mobile","value":"555"},{"key":"billId","value":"B1"},{"value":"what"}]}'
 
-    assert json.loads(cut(body, read(body), UNKNOWN, pseudonymise).payload)["identifiers"] == [
+    assert json.loads(redact(body, parse_json(body), UNKNOWN, pseudonymise).payload)["identifiers"] == [
         {"key": "mobile", "value": MARKED},
         {"key": "billId", "value": "B1"},
         {"value": MARKED},
@@ -264,7 +266,7 @@ def test_a_labelled_identifier_is_cut_where_its_label_names_a_person() -> None:
 def test_a_personal_value_is_known_by_its_name_however_it_is_spelt(key: str) -> None:
     document = {"data": {key: "Ann", "points": 5}}
     for body in (json.dumps(document).encode(), json.dumps(document, ensure_ascii=False).encode()):
-        of = cut(body, read(body), UNKNOWN, pseudonymise)
+        of = redact(body, parse_json(body), UNKNOWN, pseudonymise)
 
         assert json.loads(of.payload) == {"data": {key: MARKED, "points": 5}}
         assert restore(of.payload, pieces_of(of)) == body
@@ -277,7 +279,7 @@ def test_a_personal_value_is_known_by_its_name_however_it_is_spelt(key: str) -> 
 def test_a_name_that_only_begins_like_a_personal_one_is_none(key: str) -> None:
     body = json.dumps({"data": {key: "Gold"}}).encode()
 
-    assert cut(body, read(body), UNKNOWN, pseudonymise).payload == body
+    assert redact(body, parse_json(body), UNKNOWN, pseudonymise).payload == body
 
 
 @pytest.mark.parametrize("label", ["email", "Primary E-Mail", "mobile_no", "firstName"])
@@ -286,7 +288,7 @@ def test_a_value_is_known_by_the_label_beside_it(label: str, names: tuple[str, s
     document = {"anywhere": [{names[0]: label, names[1]: "Ann"}, {names[0]: "tier", names[1]: "Gold"}]}
     body = json.dumps(document).encode()
 
-    of = cut(body, read(body), UNKNOWN, pseudonymise)
+    of = redact(body, parse_json(body), UNKNOWN, pseudonymise)
 
     assert [pair[names[1]] for pair in json.loads(of.payload)["anywhere"]] == [MARKED, "Gold"]
     assert restore(of.payload, pieces_of(of)) == body
@@ -309,7 +311,7 @@ def test_a_value_is_known_by_what_it_looks_like_wherever_it_stands(text: str) ->
     document = {"eventName": text, "deep": [{"note": [text, "x"]}], "points": 5}
     body = json.dumps(document).encode()
 
-    of = cut(body, read(body), UNKNOWN, pseudonymise)
+    of = redact(body, parse_json(body), UNKNOWN, pseudonymise)
 
     assert json.loads(of.payload) == {"eventName": MARKED, "deep": [{"note": MARKED}], "points": 5}
     assert restore(of.payload, pieces_of(of)) == body
@@ -326,7 +328,7 @@ def test_a_value_is_known_by_what_it_looks_like_wherever_it_stands(text: str) ->
 def test_ids_codes_times_and_figures_are_left_as_they_are(text: str) -> None:
     body = json.dumps({"anything": text}).encode()
 
-    assert cut(body, read(body), UNKNOWN, pseudonymise).payload == body
+    assert redact(body, parse_json(body), UNKNOWN, pseudonymise).payload == body
 
 
 def test_an_address_that_serves_as_an_id_is_replaced_by_one_pseudonym_in_all_its_spellings() -> None:

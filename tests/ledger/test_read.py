@@ -6,7 +6,7 @@ import pytest
 
 from ledger.database import Connection
 from ledger.intake import interpret as interpreting
-from ledger.intake.identify import open_document
+from ledger.intake.identify import parse_envelope
 from ledger.intake.interpret import interpret, interpret_all
 from ledger.store import read
 from ledger.store.append import append
@@ -61,9 +61,9 @@ async def test_a_delivery_is_opened_once_for_all_of_its_events(
 
     def open_counted(*arguments: object) -> object:
         opened.append("once")
-        return open_document(*arguments)  # type: ignore[arg-type]
+        return parse_envelope(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(interpreting, "open_document", open_counted)
+    monkeypatch.setattr(interpreting, "parse_envelope", open_counted)
     assert list(interpret_all(events[:30])) == one_by_one[:30]
     assert opened == ["once"]
     assert list(interpret_all(events)) == one_by_one

@@ -13,8 +13,8 @@ from ledger.parsing import (
     NUMBER_CHARACTERS_MAX,
     STORED_BYTES_MAX,
     VALUES_MAX,
-    read,
-    read_again,
+    parse_json,
+    reparse_json,
 )
 from ledger.vendors import VENDORS
 from tests.support.interpretation import deliver
@@ -26,7 +26,7 @@ POISON = list(poison())
 
 def reason(body: bytes) -> str:
     with pytest.raises(Unreadable) as refused:
-        read(body)
+        parse_json(body)
     return str(refused.value.args[0])
 
 
@@ -70,15 +70,15 @@ def test_what_cannot_be_read_is_one_event_in_quarantine(body: bytes, why: str) -
     ],
 )
 def test_a_number_is_read_exactly_and_a_whole_one_as_a_whole_one(text: str, number: int | Decimal) -> None:
-    (value,) = read(f"[{text}]".encode()).value
+    (value,) = parse_json(f"[{text}]".encode()).value
 
     assert (value, type(value)) == (number, type(number))
 
 
 @pytest.mark.parametrize("levels", [1, DEPTH_MAX - 1, DEPTH_MAX])
 def test_structures_may_stand_64_deep(levels: int) -> None:
-    read(lists(levels))
-    read(structures(levels))
+    parse_json(lists(levels))
+    parse_json(structures(levels))
 
 
 @pytest.mark.parametrize(
@@ -96,18 +96,18 @@ def test_structures_may_stand_64_deep(levels: int) -> None:
     ],
 )
 def test_what_only_looks_like_damage_is_read(body: bytes, document: Any) -> None:
-    assert read(body).value == document
+    assert parse_json(body).value == document
 
 
 def test_a_text_may_hold_any_number_of_commas_and_brackets() -> None:
     body = filled(b'["', rb"[\",{", b'"]')
 
     assert body.count(b",") > VALUES_MAX
-    assert read(body).value[0].startswith('[",{')
+    assert parse_json(body).value[0].startswith('[",{')
 
 
 def test_as_many_values_are_read_as_the_limit_allows() -> None:
-    assert len(read(b"[" + b"1," * (VALUES_MAX - 1) + b"1]").value) == VALUES_MAX
+    assert len(parse_json(b"[" + b"1," * (VALUES_MAX - 1) + b"1]").value) == VALUES_MAX
     assert reason(b"[" + b"1," * VALUES_MAX + b"1]") == TOO_MANY
 
 
@@ -124,7 +124,7 @@ def test_as_many_values_are_read_as_the_limit_allows() -> None:
 )
 @pytest.mark.parametrize("gap", [b"", b" ", b"\n\t"])
 def test_a_blank_in_a_key_is_noticed_however_it_is_spelt(key: bytes, gap: bytes, may_hold_blank: bool) -> None:
-    document = read(b'{"a": "b c", "%b"%b: [1, 2]}' % (key, gap))
+    document = parse_json(b'{"a": "b c", "%b"%b: [1, 2]}' % (key, gap))
 
     assert document.blank_in_key is may_hold_blank
 
@@ -134,8 +134,8 @@ def test_what_is_stored_is_read_again_as_it_was_read_when_it_came(source: str) -
     for body in samples(source):
         stored = delivery(body, source).payload
 
-        assert read_again(stored).value == read(stored).value
-        assert read_again(stored).blank_in_key == read(stored).blank_in_key
+        assert reparse_json(stored).value == parse_json(stored).value
+        assert reparse_json(stored).blank_in_key == parse_json(stored).blank_in_key
 
 
 def test_an_event_is_read_although_markers_made_it_longer_than_a_delivery_may_be() -> None:
@@ -161,8 +161,8 @@ LONG = ("1e19", "1e999", "1e-999", "1e131071", "1E+1000000", "1e9999999999999999
 def test_a_number_too_large_for_anything_is_read_as_its_text(number: str) -> None:
     body = b'{"points": %b, "also": [-12, 0.5, "%b"]}' % (number.encode(), number.encode())
 
-    assert read(body).value == {"points": number, "also": [-12, Decimal("0.5"), number]}
-    assert read_again(body).value == read(body).value
+    assert parse_json(body).value == {"points": number, "also": [-12, Decimal("0.5"), number]}
+    assert reparse_json(body).value == parse_json(body).value
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ledger.decimals import plain
 from ledger.facts import decode, encode
 from ledger.intake.identify import Origin, identify
 from ledger.intake.interpret import Event, interpret
-from ledger.parsing import read
+from ledger.parsing import parse_json
 from ledger.vendors import VENDORS
 from tests.support.golden import samples
 from tests.support.interpretation import RECORDED_AT
@@ -112,7 +112,7 @@ class Sample:
         self.source, self.kind = path.parent.name, None
         if golden.exists():  # the connection names the event of a bare object
             self.kind = msgspec.json.decode(golden.read_bytes())[0]["kind"]
-        self.document = read(path.read_bytes()).value
+        self.document = parse_json(path.read_bytes()).value
         self.facts = self.told(self.document)
         self._dependent: dict[Place, frozenset[bytes]] = {}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ledger.database import Connection, connect
 from ledger.intake.identify import Delivery
 from ledger.privacy.encryption import KeyedHash, MasterKey
-from ledger.privacy.redaction import Part, Piece
+from ledger.privacy.redaction import PersonalPart, RedactedSpan
 from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger
 
@@ -17,7 +17,10 @@ MASTER_KEY = MasterKey(bytes(range(32)))
 
 
 def naming(*customers: str) -> list[Delivery]:
-    return [Delivery(b"", (), [Part(f"capillary:1:{customer}", [Piece(0, b'"Ada"')])]) for customer in customers]
+    return [
+        Delivery(b"", (), [PersonalPart(f"capillary:1:{customer}", [RedactedSpan(0, b'"Ada"')])])
+        for customer in customers
+    ]
 
 
 @given(key=st.binary(max_size=64), messages=st.lists(st.binary(max_size=200), max_size=3))

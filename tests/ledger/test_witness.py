@@ -9,7 +9,7 @@ from ledger.errors import KeyWrong
 from ledger.merkle import carry_out, consistency_plan, leaf_hash, root_of, tiles_of
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.signed_notes import Note, Signature, SigningKey, read_note, read_signatures, verify
-from ledger.transparency.witness import Reply, Request, Witness
+from ledger.transparency.witness import Reply, Witness, WitnessRequest
 from service.api.witness_app import BODY_BYTES_MAX
 
 NOW = 1_700_000_000
@@ -36,7 +36,7 @@ def proof_of(old: int, size: int, leaves: list[bytes] = LEAVES) -> list[bytes]:
 
 def ask(witness: Witness, old: int, size: int, *, proof: list[bytes] | None = None, note: bytes | None = None) -> Reply:
     hashes = proof_of(old, size) if proof is None else proof
-    return witness.add_checkpoint(Request(old, hashes, note or note_of(size)).write(), NOW)
+    return witness.add_checkpoint(WitnessRequest(old, hashes, note or note_of(size)).write(), NOW)
 
 
 def test_it_cosigns_the_first_and_what_continues_it(witness: Witness) -> None:
@@ -133,7 +133,7 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 — example.com/behind-the-sofa opLqBQsREYCgu6xQkYQwJr9fo45a62DN9EdmHXnZdXNqlcVGlCum2Wks+49/V6267UEjw6QUXTS5Rovnzv++qbSzm9Q=
 """.encode()  # noqa: E501
 
-    request = Request.read(body)
+    request = WitnessRequest.read(body)
 
     assert (request.old, len(request.proof)) == (20852014, 4)
     assert Checkpoint.read(read_note(request.note).text).size == 20852163
@@ -166,5 +166,5 @@ def test_sixteen_large_signatures_of_others_fit_into_a_request() -> None:
         Signature(f"other{number}.example", b"abcd", bytes(5_000)).line().encode() for number in range(15)
     )
 
-    assert len(Request(0, [bytes(32)] * 63, note).write()) < BODY_BYTES_MAX
+    assert len(WitnessRequest(0, [bytes(32)] * 63, note).write()) < BODY_BYTES_MAX
     assert len(read_note(note).signatures) == 16

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from ledger.facts.adjustments import Removed
 from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.merges import HolderMerged, HolderMergedAway, ProgrammeClaim
@@ -358,7 +358,7 @@ def test_one_change_told_twice_counts_once() -> None:
     assert of.available == 20
 
 
-def merge(day: int, victim: str, survivor: str, claims: int | None = None) -> list[Told]:
+def merge(day: int, victim: str, survivor: str, claims: int | None = None) -> list[RecordedFact]:
     claim = () if claims is None else (ProgrammeClaim("gold", Decimal(claims)),)
     return [
         on(day, HolderMergedAway(holder=victim, survivor=survivor)),

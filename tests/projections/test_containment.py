@@ -23,13 +23,13 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger, create_ledger
 from ledger.vendors.capillary import CAPILLARY
 from ledger.vendors.repair_report import repairs
-from ledger.vendors.vendor import Identity, Kind, Member
+from ledger.vendors.vendor import EventType, Identity, ParsedEvent
 from projections.accounts import ACCOUNTS
 from projections.definition import fold_soundly
 from projections.engine import snapshots
 from projections.engine.digest import digest
 from projections.engine.worker import catch_up
-from projections.queries.account_history import books, snapshot
+from projections.queries.account_history import histories, snapshot
 from projections.queries.as_of import AsOf, fold_known, known_of
 from projections.queries.explain import account_steps
 from projections.rebuild import rebuild
@@ -107,7 +107,7 @@ def in_time(error: type[BaseException]) -> ExitStack:
 
 
 def in_shape(error: type[BaseException]) -> ExitStack:
-    kind: Kind[Any] = CAPILLARY.kinds["pointsRedeemed"]
+    kind: EventType[Any] = CAPILLARY.kinds["pointsRedeemed"]
 
     class Failing(kind.shape):  # type: ignore[name-defined, misc]
         @classmethod
@@ -135,7 +135,7 @@ def in_envelope(error: type[BaseException]) -> ExitStack:
 def in_identity(error: type[BaseException]) -> ExitStack:
     opened = CAPILLARY.open
 
-    def open_failing(document: Any, kind: str | None) -> list[Member] | None:
+    def open_failing(document: Any, kind: str | None) -> list[ParsedEvent] | None:
         members = opened(document, kind)
         if members and members[0].kind == "pointsRedeemed" and concerns(document.value):
             return [members[0]._replace(identity=lambda: fail(error))]
@@ -148,7 +148,7 @@ def in_content(error: type[BaseException]) -> ExitStack:
     """Identity is worked out, but what it gives cannot be hashed."""
     opened = CAPILLARY.open
 
-    def open_failing(document: Any, kind: str | None) -> list[Member] | None:
+    def open_failing(document: Any, kind: str | None) -> list[ParsedEvent] | None:
         members = opened(document, kind)
         if members and members[0].kind == "pointsRedeemed" and concerns(document.value):
             return [members[0]._replace(identity=lambda: Identity(("id", "1"), {"a": object()}))]
@@ -295,7 +295,7 @@ async def test_an_unforeseen_failure_costs_one_event_or_one_subject(
         assert (await read_again(again, ledger, lambda _done, _of: None)).events == 6
         await plan(again, ledger, EVERYTHING, "ledger", 1)
         async with snapshot(again):
-            assert len([book async for book in books(again, ledger.ledger_id, 5)]) == 3
+            assert len([book async for book in histories(again, ledger.ledger_id, 5)]) == 3
         for known in await known_of(again, ledger.ledger_id, ACCOUNTS, [POISONED], AsOf()):
             fold_known(ACCOUNTS, known)
             list(account_steps(known, f"{POISONED}:{PROGRAMME}:points"))

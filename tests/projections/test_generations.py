@@ -18,7 +18,7 @@ from projections.engine import generations, promotion, retry
 from projections.engine.digest import digest
 from projections.engine.parked import WAITS_FOR_REBUILD, list_parked
 from projections.engine.worker import catch_up
-from projections.rebuild.scope import Scope
+from projections.rebuild.scope import RebuildScope
 from tests.support.payloads import VAULT, delivery, issued, merged, redeemed, sample
 
 BALANCES = "SELECT available::int FROM accounts ORDER BY account_id"
@@ -165,7 +165,7 @@ async def test_a_rebuild_of_one_projection_leaves_the_rows_of_the_others_as_they
     await connection.execute("UPDATE accounts SET available = 99")
     await connection.execute("DELETE FROM badges")
 
-    report = await rebuild.rebuild(dsn, scope=Scope(projections=("badges",)), force=True)
+    report = await rebuild.rebuild(dsn, scope=RebuildScope(projections=("badges",)), force=True)
 
     assert report.differing == {"acme": ["badges"]}
     async with reading(dsn) as fresh:
@@ -202,7 +202,7 @@ async def test_rows_of_another_version_stay_as_they_are_and_their_subjects_wait_
 
     with pytest.MonkeyPatch.context() as patch:
         Raised(patch)
-        assert await generations.due(connection) == ["accounts"]
+        assert await generations.rebuild_due(connection) == ["accounts"]
         await tell(connection, ledger, issued("b", 1, 1, 5), issued("c", 2, 2, 7), sample("capillary", "badgeEarned"))
         assert await catch_up(connection, ledger.ledger_id) == 4
 
@@ -231,7 +231,7 @@ async def test_tables_of_facts_that_another_version_made_are_not_written_at_all(
     with pytest.raises(RebuildDue):
         await catch_up(connection, ledger.ledger_id)
 
-    assert set(await generations.due(connection)) == set(generations.versions())
+    assert set(await generations.rebuild_due(connection)) == set(generations.versions())
 
 
 async def test_what_another_version_left_behind_is_replaced_uncompared_by_a_rebuild_of_everything(
@@ -249,7 +249,7 @@ async def test_what_another_version_left_behind_is_replaced_uncompared_by_a_rebu
     assert report.promoted
     assert report.comparison is not None
     assert report.comparison.frozen
-    assert await generations.due(connection) == []
+    assert await generations.rebuild_due(connection) == []
     async with reading(dsn) as fresh:
         assert await balances(fresh) == [20]
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ledger.facts import Fact, Told
+from ledger.facts import Fact, RecordedFact
 from projections.definition import Projection, fold
 from projections.registry import BY_SUBJECT
 from tests.support.fold_helpers import on
@@ -43,7 +43,7 @@ def bare(fact: Fact) -> Fact:
     return type(fact)(**{field.name: getattr(fact, field.name) for field in fields if field.required})
 
 
-def row(projection: Projection, subject: str, *told: Told) -> dict[str, Any]:
+def row(projection: Projection, subject: str, *told: RecordedFact) -> dict[str, Any]:
     table = projection.tables[0]
     rows = list(projection.rows(subject, fold(projection, told))[table.name])
     return dict(zip(table.columns, rows[0], strict=True)) if rows else {}

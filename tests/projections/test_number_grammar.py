@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from ledger.intake.identify import Origin, identify
 from ledger.intake.interpret import Event, interpret
 from ledger.vendors import VENDORS
@@ -87,7 +87,7 @@ def test_no_spelling_of_a_number_is_a_fault(path: Path) -> None:
 def check(sample: Sample, place: Place, value: Any) -> None:
     body = written(with_value(sample.document, place, value))
     delivery = identify(Origin("ledger", "connection", sample.source, sample.kind, b"mask"), body)
-    told: dict[tuple[str, str], list[Told]] = defaultdict(list)
+    told: dict[tuple[str, str], list[RecordedFact]] = defaultdict(list)
     for draft in delivery.drafts:
         event = Event(
             position=1, source=draft.source, org=draft.org, kind=draft.kind, event_key=draft.event_key,

@@ -34,7 +34,7 @@ def stop_inside_the_first_batch(pipe: Pipe, dsn: str, ledger_id: int, pause_seco
 
     async def project() -> None:
         connection = await connect(dsn)
-        await advance.bound_pauses(connection, pause_seconds_max)
+        await advance.set_idle_in_transaction_timeout(connection, pause_seconds_max)
         copy_facts, stopped = store.copy_facts, list[bool]()
 
         async def copy_and_stop(connection: Connection, rows: Sequence[store.FactRow]) -> None:

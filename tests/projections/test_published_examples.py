@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.facts import Fact, Occurrence, Told
+from ledger.facts import Fact, Occurrence, RecordedFact
 from ledger.facts.accounts import Expired, Grant, Issued, IssueReversed, Redeemed, RedemptionReversed
 from ledger.facts.promises import PromiseKept, PromiseMade
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
@@ -73,7 +73,9 @@ def test_a_return_after_a_redemption_comes_to_the_published_rows(
 def february(*told: tuple[int, Fact]) -> Account:
     """Fold facts told at noon of days of February 2024."""
     history = [
-        Told(fact, Occurrence(datetime(2024, 2, day, 12, tzinfo=UTC), b"%08d%08d" % (number, number), 0, number))
+        RecordedFact(
+            fact, Occurrence(datetime(2024, 2, day, 12, tzinfo=UTC), b"%08d%08d" % (number, number), 0, number)
+        )
         for number, (day, fact) in enumerate(told, 1)
     ]
     (only,) = fold(ACCOUNTS, history).accounts.values()
@@ -147,7 +149,7 @@ def test_the_period_of_pending_points_begins_when_they_become_active() -> None:
     active = PromiseKept(promise="p", points=Decimal(10), **about())
     days = [datetime(2024, 1, day, 12, tzinfo=UTC) for day in (6, 20)]
     told = [
-        Told(fact, Occurrence(at, b"%08d%08d" % (at.day, at.day), 0, at.day))
+        RecordedFact(fact, Occurrence(at, b"%08d%08d" % (at.day, at.day), 0, at.day))
         for fact, at in zip((pending, active), days, strict=True)
     ]
 

@@ -16,12 +16,18 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections import rebuild
 from projections.engine import generations
-from projections.engine.binary_codecs import decode_numeric, decode_time, encode_numeric, encode_time, hasten
+from projections.engine.binary_codecs import (
+    decode_numeric,
+    decode_time,
+    encode_numeric,
+    encode_time,
+    register_binary_codecs,
+)
 from projections.engine.digest import Digest, digest
 from projections.engine.worker import catch_up
 from projections.rebuild import partition, pipeline
 from projections.rebuild.pipeline import Source, fill
-from service.operations.conflict_policy import settle_by
+from service.operations.conflict_policy import set_conflict_policy
 from tests.support.payloads import VAULT, delivery, issued, redeemed
 
 DELIVERIES = 400
@@ -161,7 +167,7 @@ async def test_a_policy_that_is_set_while_a_generation_is_filled_holds_in_it_too
     schema = await new_generation(connection)
 
     await fill(dsn, schema, source=source)
-    await settle_by(connection, VAULT, ledger, "capillary", "pointsIssued", "both", by="ann")
+    await set_conflict_policy(connection, VAULT, ledger, "capillary", "pointsIssued", "both", by="ann")
     fresh = await connect(dsn, search_path=schema)
     before = await fresh.fetchval("SELECT available FROM accounts ORDER BY account_id")
     await catch_up(fresh, ledger.ledger_id)
@@ -199,7 +205,7 @@ async def test_decimals_and_times_are_what_the_database_takes_them_for(connectio
     value = Decimal(text)
     time = datetime(2024, 3, 1, 12, 30, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
     written = await connection.fetchval("SELECT $1::numeric::text", value)
-    await hasten(connection)
+    await register_binary_codecs(connection)
 
     row = await connection.fetchrow("SELECT $1::numeric, $1::numeric::text, $2::timestamptz", value, time)
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from hypothesis import given
 
-from ledger.facts import Told
+from ledger.facts import RecordedFact
 from ledger.intake.interpret import Event, interpret
 from projections.accounts import ACCOUNTS, Wallet
 from projections.accounts.lots import ZERO, Account
@@ -18,7 +18,7 @@ from tests.properties.histories import histories
 from tests.support.payloads import delivery
 
 
-def wallets(history: Sequence[bytes]) -> list[list[Told]]:
+def wallets(history: Sequence[bytes]) -> list[list[RecordedFact]]:
     """Give the account facts of a history, those of one wallet together and in order."""
     told = []
     keys = set()
@@ -43,7 +43,7 @@ def wallets(history: Sequence[bytes]) -> list[list[Told]]:
         told += [one for one in interpret(event).told if one.fact.subject_kind == "account"]
     pairs = [ACCOUNTS.joins[type(one.fact)](one.fact) for one in told if type(one.fact) in ACCOUNTS.joins]
     root_of = {member: root for root, members in components(pairs).items() for member in members}
-    by_root: dict[str, list[Told]] = defaultdict(list)
+    by_root: dict[str, list[RecordedFact]] = defaultdict(list)
     for one in told:
         by_root[root_of.get(one.fact.subject, one.fact.subject)].append(one)
     return [sorted(facts, key=key_of) for facts in by_root.values()]

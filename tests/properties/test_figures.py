@@ -8,13 +8,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.facts import Fact, Told
+from ledger.facts import Fact, RecordedFact
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
 from ledger.facts.merges import HolderMergedAway
 from projections.programme_terms import NO_TERMS
-from projections.queries.account_history import Book, folded, lapse
+from projections.queries.account_history import HolderHistory, folded, lapses_until
 from projections.queries.as_of import Known
-from projections.queries.roll_forward import Ask, RollForward, last_instant
+from projections.queries.roll_forward import RollForward, RollForwardQuery, last_instant
 from projections.queries.trial_balance import TrialBalance
 from tests.properties.test_reference import HOLDERS, STEPS_OF, Pair, Step, about, steps
 
@@ -38,9 +38,9 @@ def adjusted(step: Step) -> Fact:
     return AdjustmentMade(adjustment=f"a{step.name}", points=points, **about(step))
 
 
-def book_of(history: list[Step], adjustments: set[int]) -> Book:
+def book_of(history: list[Step], adjustments: set[int]) -> HolderHistory:
     """Fold a history into the book of its holders; some steps are adjustments instead."""
-    pair, told = Pair(), list[Told]()
+    pair, told = Pair(), list[RecordedFact]()
     for number, step in enumerate(history):
         pair.now += step.days
         pair.number += 1
@@ -51,7 +51,7 @@ def book_of(history: list[Step], adjustments: set[int]) -> Book:
         else:
             fact = STEPS_OF[step.kind](pair, pair.models[step.holder], step)
         if fact is not None:
-            told.append(Told(fact, pair.occurrence()))
+            told.append(RecordedFact(fact, pair.occurrence()))
     return folded(Known(HOLDERS[0], told, NO_TERMS))
 
 
@@ -59,7 +59,7 @@ def book_of(history: list[Step], adjustments: set[int]) -> Book:
 @given(history=st.lists(steps, min_size=1, max_size=40), adjustments=st.sets(st.integers(0, 39)))
 def test_every_figure_of_accounts_is_a_movement_of_the_roll_forward(history: list[Step], adjustments: set[int]) -> None:
     book = book_of(history, adjustments)
-    roll = RollForward(Ask(date(2020, 1, 1), LAST, monthly=True), NO_TERMS)
+    roll = RollForward(RollForwardQuery(date(2020, 1, 1), LAST, monthly=True), NO_TERMS)
 
     roll.add(book)
 
@@ -70,7 +70,7 @@ def test_every_figure_of_accounts_is_a_movement_of_the_roll_forward(history: lis
         name: sum((getattr(one, figure) for one in book.accounts.values() for figure in FIGURES.get(name, (name,))), 0)
         for name in (*NAMES, *TAKEN)
     }
-    shown["lapsed"] -= sum(line.points for line in lapse(book, last_instant(LAST, "UTC")))
+    shown["lapsed"] -= sum(line.points for line in lapses_until(book, last_instant(LAST, "UTC")))
     assert {name: moved[name] for name in shown} == shown
     assert not any(tie.difference for tie in roll.ties())
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 from hypothesis import given
 
 from projections.programme_terms import NO_TERMS
-from projections.queries.account_history import Book, folded
+from projections.queries.account_history import HolderHistory, folded
 from projections.queries.as_of import Known
-from projections.queries.roll_forward import BEFORE, NAMES, TAKEN, Ask, RollForward, Row
+from projections.queries.roll_forward import BEFORE, NAMES, TAKEN, RollForward, RollForwardQuery, Row
 from projections.queries.trial_balance import TrialBalance
 from tests.properties.histories import histories
 from tests.properties.test_conservation import wallets
@@ -17,11 +17,11 @@ from tests.properties.test_conservation import wallets
 FIRST, LAST = date(2023, 11, 16), date(2024, 2, 3)
 
 
-def books_of(history: list[bytes]) -> list[Book]:
+def books_of(history: list[bytes]) -> list[HolderHistory]:
     return [folded(Known("", facts)) for facts in wallets(history)]
 
 
-def rolled(history: list[bytes], ask: Ask) -> RollForward:
+def rolled(history: list[bytes], ask: RollForwardQuery) -> RollForward:
     forward = RollForward(ask, NO_TERMS)
     for book in books_of(history):
         forward.add(book)
@@ -34,7 +34,11 @@ def closing_of(row: Row) -> Decimal:
 
 @given(history=histories())
 def test_every_roll_forward_ties_to_the_accounts(history: list[bytes]) -> None:
-    for ask in (Ask(FIRST, LAST), Ask(FIRST, LAST, monthly=True), Ask(date(2023, 11, 14), date(2023, 11, 18))):
+    for ask in (
+        RollForwardQuery(FIRST, LAST),
+        RollForwardQuery(FIRST, LAST, monthly=True),
+        RollForwardQuery(date(2023, 11, 14), date(2023, 11, 18)),
+    ):
         forward = rolled(history, ask)
 
         assert [tie.difference for tie in forward.ties()] == [0] * len(forward.ties())
@@ -57,7 +61,7 @@ def test_every_roll_forward_ties_to_the_accounts(history: list[bytes]) -> None:
 def test_every_vintage_closes_with_what_remains_in_its_lots(history: list[bytes]) -> None:
     last = date(2100, 1, 1)
     remaining: dict[tuple[str, date | None], Decimal] = defaultdict(Decimal)
-    forward = RollForward(Ask(last, last), NO_TERMS)
+    forward = RollForward(RollForwardQuery(last, last), NO_TERMS)
     for book in books_of(history):
         forward.add(book)
         for lot in book.lots.values():

@@ -14,7 +14,7 @@ import pytest
 
 from ledger.store import registry
 from projections.rebuild import rebuild
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import (
     PROGRAMME,
     activity,
@@ -90,7 +90,7 @@ def tell(
 class Asked:
     """A caller who keeps every answer as of a position, and acts now and then."""
 
-    def __init__(self, acme: Neighbour, key: str, chance: random.Random) -> None:
+    def __init__(self, acme: TenantClient, key: str, chance: random.Random) -> None:
         self.acme, self.chance, self.closed = acme, chance, 0
         self.headers = {"Authorization": f"Bearer {key}"}
         self.answers: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from projections.registry import PROJECTIONS
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import (
     START,
     expired,
@@ -112,7 +112,7 @@ async def test_a_tier_of_the_future_is_announced_and_entered_then(dsn: str) -> N
         assert (tiers[0]["announced_tier"], tiers[0]["announced_at"][:4]) == ("3", "2030")
 
 
-async def paths_of(acme: Neighbour) -> list[str]:
+async def paths_of(acme: TenantClient) -> list[str]:
     """Return a path for everything that anything was told about, and for every answer about all of it."""
     paths = {"/v1/trial-balance", "/v1/liability"}
     async with acme.database() as connection:
@@ -130,7 +130,7 @@ async def paths_of(acme: Neighbour) -> list[str]:
     return sorted(paths)
 
 
-async def same(acme: Neighbour, path: str) -> bool:
+async def same(acme: TenantClient, path: str) -> bool:
     """Return True if an answer without a time is the one as of now, the time itself aside."""
     plain = [await acme.ask(path, **query) for query in ({}, {"at": datetime.now(UTC).isoformat()})]
     return bool(bare(plain[0]) == bare(plain[1]))

@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.facts import Fact, Occurrence, Told
+from ledger.facts import Fact, Occurrence, RecordedFact
 from ledger.facts.accounts import (
     AccountFact,
     Expired,
@@ -83,21 +83,21 @@ class Pair:
         fact = STEPS_OF[step.kind](self, model, step)
         if fact is None:
             return
-        told = Told(fact, self.occurrence())
+        told = RecordedFact(fact, self.occurrence())
         assert fact.subject == holder
         if isinstance(fact, AccountFact):
-            told = Told(replace(fact, change=f"change {self.number}"), told.occurrence)
+            told = RecordedFact(replace(fact, change=f"change {self.number}"), told.occurrence)
         self.wallet = fold(ACCOUNTS, [told], self.wallet)
         self.compare(step.holder)
         if step.name == 3 and isinstance(fact, AccountFact):
             self.report_again(told, model)
             self.compare(step.holder)
 
-    def report_again(self, told: Told, model: Model) -> None:
+    def report_again(self, told: RecordedFact, model: Model) -> None:
         """Report the same change by another event: the model is told nothing."""
         self.number += 1
         model.pass_to(self.now, self.number)
-        self.wallet = fold(ACCOUNTS, [Told(told.fact, self.occurrence())], self.wallet)
+        self.wallet = fold(ACCOUNTS, [RecordedFact(told.fact, self.occurrence())], self.wallet)
 
     def occurrence(self) -> Occurrence:
         at = datetime.combine(FIRST_DAY, datetime.min.time(), UTC) + timedelta(days=self.now, seconds=self.number)

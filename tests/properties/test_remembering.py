@@ -9,7 +9,7 @@ from ledger.database import Connection
 from ledger.store.append import append
 from ledger.store.registry import Ledger, create_ledger
 from projections.engine import advance, cache, snapshots
-from projections.engine.cache import Memory
+from projections.engine.cache import SubjectCache
 from projections.engine.digest import digest
 from projections.engine.worker import catch_up
 from tests.properties.histories import histories
@@ -24,7 +24,7 @@ async def test_rows_are_the_same_however_little_is_remembered_and_whoever_else_p
 ) -> None:
     history = data.draw(histories())
     shuffled = data.draw(st.permutations(history))
-    projectors = [Memory(data.draw(st.sampled_from([0, 3, 20, 1000]))) for _ in range(2)]
+    projectors = [SubjectCache(data.draw(st.sampled_from([0, 3, 20, 1000]))) for _ in range(2)]
     number = await connection.fetchval("SELECT count(*) FROM ledger.ledgers")
     straight = await create_ledger(connection, f"straight-{number}")
     mixed = await create_ledger(connection, f"mixed-{number}")
@@ -53,7 +53,7 @@ async def test_a_late_fact_of_a_long_history_is_folded_from_the_state_before_it(
     early = await create_ledger(connection, "early")
     history = [issued(str(number), number, 1, 10) for number in range(100)]
     late = issued("late", 75, 1, 5)
-    remembered = Memory()
+    remembered = SubjectCache()
     with patch.object(snapshots, "FACTS_PER_STATE", 10):
         for start in range(0, 100, 5):
             await append(connection, VAULT, ledger.ledger_id, [delivery(one) for one in history[start : start + 5]])

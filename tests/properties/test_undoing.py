@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from ledger.facts import Fact, Told
+from ledger.facts import Fact, RecordedFact
 from ledger.facts.accounts import Grant, Issued, IssueReversed, Promise, Redeemed, RedemptionReversed
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
 from ledger.facts.promises import PromiseCancelled, PromiseMade
@@ -109,11 +109,11 @@ def test_an_act_and_its_full_reversal_leave_every_figure_as_it_was(history: list
 
     for fact in act_of(kind, Decimal(points), {"holder": holder, "programme": PROGRAMME}):
         pair.number += 1
-        wallet = fold(ACCOUNTS, [Told(fact, pair.occurrence())], wallet)
+        wallet = fold(ACCOUNTS, [RecordedFact(fact, pair.occurrence())], wallet)
 
     # Time passes before an act, too: what was over by then had lapsed without it.
     nothing = Issued(holder=holder, programme=PROGRAMME)
-    without = fold(ACCOUNTS, [Told(nothing, pair.occurrence())], again(pair.wallet))
+    without = fold(ACCOUNTS, [RecordedFact(nothing, pair.occurrence())], again(pair.wallet))
     assert figures(wallet.accounts[account_id], before) == figures(without.accounts[account_id], before)
 
 

@@ -3,7 +3,7 @@
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from ledger.facts import Fact, Told
+from ledger.facts import Fact, RecordedFact
 from ledger.facts.accounts import Issued
 from ledger.facts.merges import HolderMergedAway, HolderUnmerged
 from projections.accounts import ACCOUNTS, Wallet
@@ -26,7 +26,7 @@ apart = steps.filter(lambda step: step.kind not in ("merge", "arrive")).map(
 
 def tell(pair: Pair, wallet: Wallet, fact: Fact) -> Wallet:
     pair.number += 1
-    told: Wallet = fold(ACCOUNTS, [Told(fact, pair.occurrence())], wallet)
+    told: Wallet = fold(ACCOUNTS, [RecordedFact(fact, pair.occurrence())], wallet)
     return told
 
 

@@ -7,7 +7,7 @@ from ledger.database import connect
 from ledger.store import registry
 from projections.engine.digest import digest
 from projections.rebuild import rebuild
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed
 
 PARK = "INSERT INTO subjects VALUES ($1, 'account', $2, false, 'x', 4)"
@@ -24,20 +24,20 @@ CHAIN = (
 MISSING = issued("missing", 120, 1, 20, programCurrentPoints=980)
 
 
-async def key_of(dsn: str, acme: Neighbour, *scopes: str) -> str:
+async def key_of(dsn: str, acme: TenantClient, *scopes: str) -> str:
     connection = await connect(dsn)
     key = await registry.create_key(connection, MASTER_KEY, acme.ledger, scopes)
     await connection.close()
     return key
 
 
-async def post(acme: Neighbour, key: str, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+async def post(acme: TenantClient, key: str, path: str, body: Any, **headers: str) -> tuple[int, Any]:
     given = {"Authorization": f"Bearer {key}", **headers}
     response = await acme.client.post(path, json=body, headers=given)
     return response.status, await response.json()
 
 
-async def digest_now(dsn: str, acme: Neighbour) -> str:
+async def digest_now(dsn: str, acme: TenantClient) -> str:
     await acme.ask_now("/v1/projections")
     connection = await connect(dsn)
     found = await digest(connection, acme.ledger.ledger_id)

@@ -19,7 +19,7 @@ from service.api.context import _password
 from service.api.tlog import takes_gzip
 from service.formatting import decode_cursor, read_int, read_time
 from service.server.app import ROUTES
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import sample
 
 NO_KEY_OF_OURS = f"ll_{'0' * 12}_{'A' * 43}"
@@ -57,14 +57,14 @@ async def first_line(port: int, request: str) -> bytes:
         writer.close()
 
 
-def port_of(neighbour: Neighbour) -> int:
+def port_of(neighbour: TenantClient) -> int:
     port = neighbour.client.port
     assert port is not None
     return port
 
 
 @asynccontextmanager
-async def all_but_keys_locked(neighbour: Neighbour) -> AsyncIterator[None]:
+async def all_but_keys_locked(neighbour: TenantClient) -> AsyncIterator[None]:
     async with neighbour.database() as connection:
         transaction = connection.transaction()
         await transaction.start()
@@ -97,7 +97,7 @@ async def test_a_body_is_not_read_before_the_header_that_carries_the_secret_is_r
             assert (await first_line(port_of(acme), f"{head}{given}\r\n")).split()[1] == b"401"
 
 
-async def all_scopes(neighbour: Neighbour) -> str:
+async def all_scopes(neighbour: TenantClient) -> str:
     async with neighbour.database() as connection:
         return await registry.create_key(connection, MASTER_KEY, neighbour.ledger, registry.SCOPES)
 

@@ -9,7 +9,7 @@ import pytest
 from ledger.database import Connection
 from ledger.errors import LedgerBusy, LedgerUnavailable
 from ledger.intake.identify import Delivery
-from ledger.privacy.redaction import Part
+from ledger.privacy.redaction import PersonalPart
 from ledger.store import read
 from ledger.store.registry import Ledger, create_ledger
 from service.background.appender import (
@@ -87,7 +87,7 @@ async def test_a_ledger_whose_lock_is_held_holds_up_no_other_ledger(
 
 async def test_a_delivery_of_many_persons_is_committed_alone() -> None:
     def naming(persons: int) -> Delivery:
-        return Delivery(b"", (), [Part(f"capillary:1:{n}", []) for n in range(persons)])
+        return Delivery(b"", (), [PersonalPart(f"capillary:1:{n}", []) for n in range(persons)])
 
     queue = Queue()
     for persons in (1, 2, PERSONS_PER_COMMIT_MAX + 1, 3, 4):

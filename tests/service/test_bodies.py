@@ -14,11 +14,11 @@ from ledger.store import registry
 from service.api import bodies
 from service.api.bodies import BodyBudget
 from service.api.content_codings import decoded
-from service.api.context import HOUSE
+from service.api.context import APP_CONTEXT
 from service.importing.deliveries import zstd
 from service.settings import Settings
 from tests.service.test_admission import KEYED, all_scopes, port_of
-from tests.support.client import Neighbour, serving, until
+from tests.support.client import TenantClient, serving, until
 from tests.support.payloads import sample
 
 ISSUED = sample("capillary", "pointsIssued")
@@ -76,7 +76,7 @@ def test_a_body_of_very_many_compressed_members_is_not_decoded() -> None:
     assert decoded(members, ["gzip"], BODY_BYTES_MAX) == members
 
 
-async def deliver(acme: Neighbour, body: bytes, **headers: str) -> tuple[int, list[tuple[int, str, str]]]:
+async def deliver(acme: TenantClient, body: bytes, **headers: str) -> tuple[int, list[tuple[int, str, str]]]:
     of = acme.inbound["capillary"]
     status, told = await acme.deliver(body, **{of.header: of.secrets[0].decode()}, **headers)
     return status, [(one["position"], one["outcome"], one["kind"]) for one in told.get("events", [])]
@@ -148,7 +148,7 @@ async def test_a_body_that_trickles_is_cut_off_on_every_route(dsn: str, monkeypa
 
 async def test_large_unfinished_bodies_share_one_budget_and_small_ones_need_none(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
-        acme.client.app[HOUSE].bodies = BodyBudget(200_000)
+        acme.client.app[APP_CONTEXT].bodies = BodyBudget(200_000)
         of = acme.inbound["capillary"]
         head = f"POST /v1/hooks/{of.connection_id} HTTP/1.1\r\nHost: x\r\n{of.header}: {of.secrets[0].decode()}\r\n"
         held = []
@@ -164,7 +164,7 @@ async def test_large_unfinished_bodies_share_one_budget_and_small_ones_need_none
         small = await deliver(acme, ISSUED)
         for _, writer in held:
             writer.close()
-        await until(lambda: acme.client.app[HOUSE].bodies._left == 200_000)
+        await until(lambda: acme.client.app[APP_CONTEXT].bodies._left == 200_000)
         large = await deliver(acme, ISSUED + b" " * 200_000)
 
         assert [one.result().split()[1] for one in done] == [b"503"]
@@ -218,7 +218,7 @@ async def test_a_list_that_is_read_slowly_as_csv_holds_no_connection_to_the_data
 
 async def test_a_key_that_is_no_key_of_ours_costs_no_connection_to_the_database(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
-        await acme.client.app[HOUSE].pool.close()
+        await acme.client.app[APP_CONTEXT].pool.close()
 
         for key in ("", "x", "ll_", "ll_0_x", "ll_" + "0" * 12 + "_" + "é" * 43, acme.key + "x"):
             assert (await acme.ask("/v1/projections", key=key))[0] == 401

@@ -12,7 +12,7 @@ from ledger.store.registry import Ledger
 from projections.queries.as_of import position_at
 from projections.rebuild import rebuild
 from service.operations.programme_terms import set_terms
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import VAULT, delivery, issued, merged, received, redeemed, returned, sample, sent
 
 DAY = 86_400
@@ -149,7 +149,7 @@ async def test_coupons_tiers_and_customers_follow_both_times(dsn: str) -> None:
         assert (await acme.ask(customer, as_of_position="2"))[0] == 404
 
 
-async def answers(acme: Neighbour, paths: list[str], **times: str) -> list[Any]:
+async def answers(acme: TenantClient, paths: list[str], **times: str) -> list[Any]:
     found = []
     for path in paths:
         status, answer = await acme.ask(path, **times)

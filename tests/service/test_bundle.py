@@ -26,7 +26,7 @@ from ledger.transparency.kept_checkpoints import read_kept
 from ledger.transparency.signer import Signer
 from projections.engine.worker import catch_up
 from service.audit.attestation import attest, latest
-from service.audit.bundle import Scope, write_bundle
+from service.audit.bundle import BundleScope, write_bundle
 from service.audit.verify_ledger import verify_ledger
 from service.operations.erase import erase
 from tests.properties.histories import histories
@@ -34,7 +34,7 @@ from tests.support.payloads import capillary, delivery, issued, merged, redeemed
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 VERIFIER = Path(loyalty_verify.__file__)
-WHOLE = Scope()
+WHOLE = BundleScope()
 
 
 async def tell(connection: Any, ledger: Ledger, bodies: Sequence[bytes], source: str = "capillary") -> None:
@@ -44,7 +44,9 @@ async def tell(connection: Any, ledger: Ledger, bodies: Sequence[bytes], source:
     await catch_up(connection, ledger.ledger_id)
 
 
-async def bundle(dsn: str, signer: Signer, ledger: Ledger, scope: Scope = WHOLE, older: bytes | None = None) -> bytes:
+async def bundle(
+    dsn: str, signer: Signer, ledger: Ledger, scope: BundleScope = WHOLE, older: bytes | None = None
+) -> bytes:
     file = io.BytesIO()
     await write_bundle(dsn, signer, ledger, file, scope, None if older is None else read_kept(older))
     return file.getvalue()
@@ -107,8 +109,8 @@ async def test_a_customer_and_a_range_are_proven_to_be_parts_of_the_same_tree(
     kept = (await tree_heads.sign_head(connection, signer, ledger)).note
     await tell(connection, ledger, [redeemed("r1", 400, 1, 40), merged("m1", 500, 2, 1)])
 
-    of_customer = verified(await bundle(dsn, signer, ledger, Scope("capillary:9001:1"), kept), kept)
-    of_range = verified(await bundle(dsn, signer, ledger, Scope(positions=(250, 301)), kept), kept)
+    of_customer = verified(await bundle(dsn, signer, ledger, BundleScope("capillary:9001:1"), kept), kept)
+    of_range = verified(await bundle(dsn, signer, ledger, BundleScope(positions=(250, 301)), kept), kept)
 
     assert all(holds for holds, _ in of_customer.values()), of_customer
     assert of_customer["entries"][1].startswith("202 entries are in the signed tree")  # the merged customer's, too
@@ -124,9 +126,9 @@ async def test_what_is_not_in_the_ledger_is_in_no_bundle(
     await tell(connection, ledger, [issued("e1", 0, 1, 10)])
 
     with pytest.raises(SubjectUnknown):
-        await bundle(dsn, signer, ledger, Scope("capillary:9001:2"))
+        await bundle(dsn, signer, ledger, BundleScope("capillary:9001:2"))
     with pytest.raises(RequestInvalid):
-        await bundle(dsn, signer, ledger, Scope(positions=(1, 2)))
+        await bundle(dsn, signer, ledger, BundleScope(positions=(1, 2)))
 
 
 async def test_an_empty_ledger_can_be_bundled(dsn: str, ledger: Ledger, signer: Signer) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.store.append import append
 from tests.service.test_reconciliation import LATER, chosen, listed
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import (
     VAULT,
     capillary,
@@ -24,13 +24,13 @@ from tests.support.payloads import (
 DAY = 86_400
 
 
-async def told(acme: Neighbour, *bodies: bytes) -> None:
+async def told(acme: TenantClient, *bodies: bytes) -> None:
     for body in bodies:
         status, answer = await acme.deliver(body)
         assert status == 200, answer
 
 
-async def cause(acme: Neighbour, name: str = "drift") -> str:
+async def cause(acme: TenantClient, name: str = "drift") -> str:
     [item] = await listed(acme, name)
     return str(item["cause"])
 
@@ -159,7 +159,7 @@ async def test_what_arrives_after_its_claim_was_adopted_says_to_take_the_adjustm
         assert (await cause(acme)).startswith(f"An adjustment of ours (+20 at position {made}) is not in the vendor's")
 
 
-async def adjust_by(acme: Neighbour, connection: Any, points: int, *, adopted: bool = False) -> int:
+async def adjust_by(acme: TenantClient, connection: Any, points: int, *, adopted: bool = False) -> int:
     body = {
         "event": "adjustmentMade",
         "id": "one",

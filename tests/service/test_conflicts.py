@@ -14,13 +14,13 @@ from projections.rebuild import rebuild
 from service.reconciliation.lists import Asked
 from service.reconciliation.unread import CONFLICTS, read_conflicts
 from tests.service.test_periods import close
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import VAULT, capillary, delivery, issued
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 
 
-async def set_policy(acme: Neighbour, dsn: str, policy: str, of: str = "capillary/pointsIssued") -> tuple[int, Any]:
+async def set_policy(acme: TenantClient, dsn: str, policy: str, of: str = "capillary/pointsIssued") -> tuple[int, Any]:
     connection = await connect(dsn)
     key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin"])
     await connection.close()

@@ -7,11 +7,11 @@ from typing import Any
 from projections.queries.explain import name_of_rule
 from projections.queries.fact_sentences import SENTENCES
 from projections.registry import PROJECTIONS
-from service.api.requests import Reader, Times
+from service.api.requests import AsOfQuery, QueryContext
 from service.cli.explain import explained, told
 from service.formatting import encode
 from tests.service.test_both_times import ANN, DAY, FIRST, noon
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import capillary, expired, issued, redeemed, sample
 
 WORDS = """\
@@ -39,7 +39,7 @@ The source last claimed 180; drift 20.
     lot L1 (regular, lapses after 2023-11-30): -30, 30 of 100 left"""
 
 
-async def tell(acme: Neighbour) -> None:
+async def tell(acme: TenantClient) -> None:
     await acme.deliver(issued("a", 0, 1, 100, lapses="2023-11-30", programCurrentPoints=100))
     await acme.deliver(issued("b", 1, 1, 130))
     await acme.deliver(redeemed("c", DAY, 1, 70, programCurrentPoints=180))
@@ -131,8 +131,8 @@ async def test_an_explanation_in_words_can_be_read_by_anybody(dsn: str) -> None:
         await tell(acme)
         await acme.ask_now(ANN)
         async with acme.database() as connection:
-            read = Reader(connection, acme.ledger, "operator")
-            then = Times(FIRST.replace(month=12), None, True)
+            read = QueryContext(connection, acme.ledger, "operator")
+            then = AsOfQuery(FIRST.replace(month=12), None, True)
 
             answer = await explained(read, "capillary:9001:1:77:points", then)
             named = await explained(read, "accounts/1:77:points", then)
@@ -159,11 +159,11 @@ def test_every_rule_has_a_public_name_and_a_sentence_without_words_of_the_code()
             assert re.fullmatch(r"[a-z_]+\.[a-z_]+", name_of_rule(projection, fact))
 
 
-async def words_of(acme: Neighbour, ref: str) -> str:
+async def words_of(acme: TenantClient, ref: str) -> str:
     await acme.ask_now("/v1/projections")
     async with acme.database() as connection:
-        read = Reader(connection, acme.ledger, "operator")
-        answer: Any = await explained(read, ref, Times(FIRST.replace(year=2030), None, True))
+        read = QueryContext(connection, acme.ledger, "operator")
+        answer: Any = await explained(read, ref, AsOfQuery(FIRST.replace(year=2030), None, True))
     return "\n".join(told(answer))
 
 

@@ -64,7 +64,7 @@ async def put_back(connection: Connection, text: bytes, name: str, key: MasterKe
 async def whole(connection: Connection, ledger: Ledger) -> Any:
     """Everything of a ledger that must be equal."""
     last = await read.tail(connection, ledger.ledger_id)
-    events = await read.wholes_between(connection, ledger.ledger_id, 0, last)
+    events = await read.stored_events_between(connection, ledger.ledger_id, 0, last)
     return events, [tuple(row) for row in await connection.fetch(PARTS, ledger.ledger_id)]
 
 

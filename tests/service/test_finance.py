@@ -8,13 +8,13 @@ import pytest
 
 from service.operations.programme_terms import set_terms
 from tests.service.test_both_times import DAY, HISTORY, LATER, noon
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import VAULT, issued, merged, received, redeemed, redemption_reversed, returned, sent
 
 PROGRAMME = "capillary:9001:77"
 
 
-async def deliver(acme: Neighbour, *bodies: bytes) -> None:
+async def deliver(acme: TenantClient, *bodies: bytes) -> None:
     for body in bodies:
         status, told = await acme.deliver(body)
         assert status == 200, told

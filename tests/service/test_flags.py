@@ -12,7 +12,7 @@ from projections.registry import PROJECTIONS
 from service.reconciliation.catalogue import LISTS
 from service.reconciliation.flags import FLAGS, STATEMENTS
 from tests.service.test_reconciliation import LATER, plan_of
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import capillary, issued, redeemed, sample
 
 # True or false, and nothing that somebody should look at.
@@ -63,7 +63,7 @@ async def test_every_flag_is_read_by_an_index(connection: Connection, ledger: Le
         assert "_flagged" in plan or flag.table == "reward_redemptions", plan
 
 
-async def listed(acme: Neighbour, name: str) -> list[dict[str, Any]]:
+async def listed(acme: TenantClient, name: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = (await acme.ask_now(f"/v1/reconciliation/{name}", at=LATER))["items"]
     return items
 

@@ -18,7 +18,7 @@ from ledger.transparency import tree_heads
 from ledger.transparency.signer import Signer
 from projections.engine.digest import digested_tables
 from service.audit.attestation import attest
-from service.audit.bundle import Scope
+from service.audit.bundle import BundleScope
 from tests.service.test_bundle import MASTER_KEY, bundle, tell, verified, wrong
 from tests.service.test_hostile_bundles import members_of, packed
 from tests.support.payloads import issued, merged, redeemed, samples
@@ -43,7 +43,11 @@ async def bundles(
     await tell(connection, ledger, [redeemed("r1", 400, 1, 40, "r1"), merged("m1", 500, 2, 0)])
     await attest(connection, Vault(MASTER_KEY), ledger)
     [key] = [one.key.write() for one in await tree_heads.log_keys(connection, ledger.ledger_id)]
-    scopes = {"whole": Scope(), "customer": Scope("capillary:9001:1"), "range": Scope(positions=(3, 90))}
+    scopes = {
+        "whole": BundleScope(),
+        "customer": BundleScope("capillary:9001:1"),
+        "range": BundleScope(positions=(3, 90)),
+    }
     return {name: (await bundle(dsn, signer, ledger, scope, kept), kept, key) for name, scope in scopes.items()}
 
 

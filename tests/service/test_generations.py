@@ -5,13 +5,13 @@ from typing import Any
 
 from ledger.database import connect
 from ledger.store import registry
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 
 
-async def admin_of(dsn: str, acme: Neighbour) -> str:
+async def admin_of(dsn: str, acme: TenantClient) -> str:
     connection = await connect(dsn)
     try:
         return await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin", "operator"])
@@ -19,12 +19,12 @@ async def admin_of(dsn: str, acme: Neighbour) -> str:
         await connection.close()
 
 
-async def act(acme: Neighbour, key: str, method: str, path: str, **body: Any) -> tuple[int, Any]:
+async def act(acme: TenantClient, key: str, method: str, path: str, **body: Any) -> tuple[int, Any]:
     response = await acme.client.request(method, path, json=body, headers={"Authorization": f"Bearer {key}"})
     return response.status, await response.json()
 
 
-async def rebuilt(acme: Neighbour, key: str, **body: Any) -> dict[str, Any]:
+async def rebuilt(acme: TenantClient, key: str, **body: Any) -> dict[str, Any]:
     """Ask for a rebuild, and wait until its generation is compared."""
     before = (await act(acme, key, "GET", "/v1/generations"))[1]["items"][-1]["generation"]
     while (begun := await act(acme, key, "POST", "/v1/generations", **body))[0] == 503:  # noqa: ASYNC110

@@ -12,8 +12,8 @@ from ledger.privacy.vault import Vault
 from ledger.store import read, registry
 from ledger.store.append import append
 from ledger.store.registry import InboundConnection, Ledger, create_ledger
-from service.importing.deliveries import LINES_PER_BLOCK_MAX, Summary, import_lines
-from service.importing.split import Line
+from service.importing.deliveries import LINES_PER_BLOCK_MAX, ImportSummary, import_lines
+from service.importing.split import DeliveryLine
 from service.importing.worker_pool import Task, import_by_workers
 from tests.support.payloads import delivery, issued
 
@@ -21,12 +21,12 @@ MASTER_KEY = MasterKey(bytes(range(32)))
 LINES = 2 * LINES_PER_BLOCK_MAX + 17
 
 
-def lines(count: int = LINES) -> list[Line]:
+def lines(count: int = LINES) -> list[DeliveryLine]:
     """Points issued to a hundred customers, every tenth line told twice, one that is no JSON, one that is too long."""
     told = [n - n % 10 // 9 for n in range(count)]
     bodies: list[bytes | None] = [issued(str(n), n, n % 100, 10) for n in told]
     bodies[5:7] = [b"{,}", None]
-    return [Line(number, body) for number, body in enumerate(bodies, 1)]
+    return [DeliveryLine(number, body) for number, body in enumerate(bodies, 1)]
 
 
 async def told(connection: Connection, ledger: Ledger) -> list[tuple[int, str, bytes]]:
@@ -35,8 +35,8 @@ async def told(connection: Connection, ledger: Ledger) -> list[tuple[int, str, b
 
 
 async def import_by(
-    dsn: str, inbound: InboundConnection, workers: int, given: Sequence[Line], mending: bool = False
-) -> Summary:
+    dsn: str, inbound: InboundConnection, workers: int, given: Sequence[DeliveryLine], mending: bool = False
+) -> ImportSummary:
     task = Task(dsn, MASTER_KEY, inbound, mending, quarantine=True)
     return await asyncio.to_thread(import_by_workers, task, iter(given), lambda _: None, workers)
 
@@ -87,7 +87,9 @@ async def test_an_import_that_broke_off_is_run_again(connection: Connection, dsn
 async def test_broken_lines_are_mended_by_workers_too(connection: Connection, dsn: str, ledger: Ledger) -> None:
     inbound = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
 
-    summary = await import_by(dsn, inbound, 2, [Line(1, b'{"a": 1,}'), Line(2, b'{"b": 2}')], mending=True)
+    summary = await import_by(
+        dsn, inbound, 2, [DeliveryLine(1, b'{"a": 1,}'), DeliveryLine(2, b'{"b": 2}')], mending=True
+    )
 
     assert (summary.lines, summary.unreadable, summary.mended_lines) == (2, 0, 1)
 

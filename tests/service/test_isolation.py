@@ -8,7 +8,7 @@ from ledger.database import Connection
 from ledger.store import registry
 from ledger.store.registry import SCOPES
 from projections import rebuild
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed, samples
 
 ZEBRA, QUOKKA = "zebra", "quokka"
@@ -33,7 +33,7 @@ FILL = {
 }  # fmt: skip
 
 
-async def quokka_lives_here(connection: Connection, zebra: Neighbour, quokka: Neighbour) -> None:
+async def quokka_lives_here(connection: Connection, zebra: TenantClient, quokka: TenantClient) -> None:
     """Give quokka a history of every published kind, zebra a short one, and compare a rebuild of both."""
     for source in ("capillary", "ascenda", "fabric", "voucherify"):
         for body in samples(source):

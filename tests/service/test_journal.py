@@ -13,13 +13,13 @@ import pytest
 from beancount import loader
 from beancount.core.data import Balance, Transaction
 
-from projections.queries.roll_forward import Ask
+from projections.queries.roll_forward import RollForwardQuery
 from service.finance.export_formats import to_beancount, to_csv, to_ndjson
 from service.finance.liability import Liability
 from service.finance.periods import close_period, liability
 from service.operations.programme_terms import set_terms
 from tests.service.test_finance import PROGRAMME
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import VAULT, issued, merged, received, redeemed, returned, sent
 
 DAY = 86_400
@@ -37,7 +37,7 @@ HISTORY = (
 )
 
 
-async def tell(acme: Neighbour) -> None:
+async def tell(acme: TenantClient) -> None:
     for body in HISTORY:
         assert (await acme.deliver(body))[0] == 200
     async with acme.database() as connection:
@@ -50,9 +50,9 @@ async def tell(acme: Neighbour) -> None:
     await acme.ask_now("/v1/projections")
 
 
-async def rolled(acme: Neighbour, *, monthly: bool) -> Liability:
+async def rolled(acme: TenantClient, *, monthly: bool) -> Liability:
     await tell(acme)
-    ask = Ask(date(2023, 11, 1), date(2023, 12, 31), monthly=monthly)
+    ask = RollForwardQuery(date(2023, 11, 1), date(2023, 12, 31), monthly=monthly)
     async with acme.database() as connection:
         return await liability(connection, acme.ledger.ledger_id, ask, None)
 

@@ -7,13 +7,13 @@ import pytest
 from ledger.store.append import append
 from service.api import orders, periods, subjects
 from tests.service.test_periods import close
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import VAULT, capillary, delivery, issued, redeemed, sample
 
 DAY = 86_400
 
 
-async def tell(acme: Neighbour, *bodies: bytes) -> None:
+async def tell(acme: TenantClient, *bodies: bytes) -> None:
     async with acme.database() as connection:
         await append(connection, VAULT, acme.ledger.ledger_id, [delivery(body) for body in bodies])
 

@@ -13,7 +13,7 @@ import migrations
 from ledger.database import Session, connect
 from service.embedded.server import EmbeddedPostgres
 from service.settings import Settings
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import SAMPLES
 from tests.support.proxy import Proxy, proxied
 
@@ -24,7 +24,7 @@ SMALL = {"shared_buffers": "16MB", "max_connections": "40"}
 
 
 @pytest.fixture
-async def behind_proxy(dsn: str) -> AsyncIterator[tuple[Neighbour, Proxy]]:
+async def behind_proxy(dsn: str) -> AsyncIterator[tuple[TenantClient, Proxy]]:
     """A service with one ledger whose every connection to PostgreSQL goes through a proxy."""
     async with proxied(dsn) as (address, proxy), serving(address, "acme") as [acme]:
         yield acme, proxy
@@ -75,7 +75,7 @@ async def test_a_connection_over_tcp_is_kept_alive(dsn: str) -> None:
 
 
 async def test_webhooks_and_questions_find_new_connections_when_all_fall_silent(
-    behind_proxy: tuple[Neighbour, Proxy],
+    behind_proxy: tuple[TenantClient, Proxy],
 ) -> None:
     acme, proxy = behind_proxy
     assert (await acme.deliver(BODY))[0] == 200
@@ -94,7 +94,7 @@ async def test_webhooks_and_questions_find_new_connections_when_all_fall_silent(
 
 
 async def test_a_database_that_stays_silent_is_answered_503_within_seconds(
-    behind_proxy: tuple[Neighbour, Proxy],
+    behind_proxy: tuple[TenantClient, Proxy],
 ) -> None:
     acme, proxy = behind_proxy
     proxy.silence()
@@ -110,7 +110,7 @@ async def test_a_database_that_stays_silent_is_answered_503_within_seconds(
 
 @pytest.mark.parametrize("fault", ["cut", "refused", "truncated", "slow"])
 async def test_after_a_fault_of_the_network_everything_goes_on(
-    behind_proxy: tuple[Neighbour, Proxy], fault: str
+    behind_proxy: tuple[TenantClient, Proxy], fault: str
 ) -> None:
     acme, proxy = behind_proxy
     assert (await acme.deliver(BODY))[0] == 200
@@ -166,7 +166,9 @@ async def test_sessions_that_a_demotion_leaves_alive_are_left_at_once(tmp_path: 
             await acme.ask_now("/v1/accounts/87884897:838:points")
 
 
-async def test_a_server_that_becomes_read_only_is_left_at_once(behind_proxy: tuple[Neighbour, Proxy], dsn: str) -> None:
+async def test_a_server_that_becomes_read_only_is_left_at_once(
+    behind_proxy: tuple[TenantClient, Proxy], dsn: str
+) -> None:
     acme, _ = behind_proxy
     assert (await acme.deliver(BODY))[0] == 200
     name = dsn.split("@/")[1].split("?")[0]

@@ -7,9 +7,9 @@ import pytest
 from ledger.database import Connection
 from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger, create_connection
-from service.importing.deliveries import Summary, import_lines
-from service.importing.json_repair import MARKDOWN_ESCAPE, MISSING_BRACE, TRAILING_COMMA, mend
-from service.importing.split import Line
+from service.importing.deliveries import ImportSummary, import_lines
+from service.importing.json_repair import MARKDOWN_ESCAPE, MISSING_BRACE, TRAILING_COMMA, repair_json
+from service.importing.split import DeliveryLine
 from tests.support.payloads import VAULT, sample
 
 # As Fabric's documents print a payload (004), and Ascenda's one of theirs (000), shortened.
@@ -46,7 +46,7 @@ COMMENTED = b'{\n"order_item": {\n// Order item details\n"id": "i-1"\n}\n}'
     ],
 )
 def test_a_text_is_mended_outside_its_strings(text: bytes, mended: bytes, places: dict[str, int]) -> None:
-    assert mend(text) == (mended, places)
+    assert repair_json(text) == (mended, places)
 
 
 @pytest.mark.parametrize(
@@ -67,19 +67,19 @@ def test_a_text_is_mended_outside_its_strings(text: bytes, mended: bytes, places
     ],
 )
 def test_what_is_sound_or_cannot_be_mended_is_left_alone(text: bytes) -> None:
-    assert mend(text) is None
+    assert repair_json(text) is None
 
 
 @pytest.mark.parametrize("unit", [b",", b", ", b"\\[", b'"', b'\\"', b'"\\"', b" ", b'",'])
 def test_a_long_text_that_cannot_be_mended_takes_no_long_time(unit: bytes) -> None:
-    assert mend(b"{" + unit * 200_000) is None
+    assert repair_json(b"{" + unit * 200_000) is None
 
 
 async def imported(
     connection: Connection, ledger: Ledger, source: str, *bodies: bytes, mending: bool, quarantine: bool = True
-) -> Summary:
+) -> ImportSummary:
     inbound = await create_connection(connection, MasterKey(bytes(range(32))), ledger, source=source)
-    lines = iter([Line(number, body) for number, body in enumerate(bodies, 1)])
+    lines = iter([DeliveryLine(number, body) for number, body in enumerate(bodies, 1)])
     return await import_lines(connection, VAULT, inbound, lines, lambda _: None, mending=mending, quarantine=quarantine)
 
 

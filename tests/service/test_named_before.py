@@ -4,14 +4,14 @@ import json
 
 from projections.rebuild import rebuild
 from tests.service.test_own_acts import WORDS, act
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import capillary, issued, merged, received, redeemed, sample, sent
 
 DAY = 86_400
 ANN, BOB = "/v1/customers/capillary:9001:1", "/v1/customers/capillary:9001:2"
 
 
-async def held(acme: Neighbour, customer: str, what: str, **times: str) -> list[str]:
+async def held(acme: TenantClient, customer: str, what: str, **times: str) -> list[str]:
     return [row["id"] for row in (await acme.ask_now(customer, **times))[what]]
 
 

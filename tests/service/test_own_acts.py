@@ -11,14 +11,14 @@ from ledger.store.registry import Ledger
 from ledger.vendors.internal import KINDS
 from projections.rebuild import rebuild
 from service.operations import record
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import VAULT, issued, merged, redeemed, sample
 
 ANN, BOB = "/v1/accounts/capillary:9001:1:77:points", "/v1/accounts/capillary:9001:2:77:points"
 WORDS = {"author": "a clerk", "reason": "two people after all"}
 
 
-async def act(acme: Neighbour, dsn: str, path: str, scope: str = "admin", **said: str) -> tuple[int, Any]:
+async def act(acme: TenantClient, dsn: str, path: str, scope: str = "admin", **said: str) -> tuple[int, Any]:
     connection = await connect(dsn)
     key = await registry.create_key(connection, MASTER_KEY, acme.ledger, [scope])
     await connection.close()
@@ -101,4 +101,4 @@ async def test_a_refund_is_due_until_it_is_posted_and_is_posted_once(dsn: str) -
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_an_act_that_nobody_could_read_is_refused_before_it_is_appended(kind: str) -> None:
     with pytest.raises(RequestInvalid):
-        record.act(VAULT, Ledger(1, "acme"), kind, customer=[], period=2023, programme=None)
+        record.build_event(VAULT, Ledger(1, "acme"), kind, customer=[], period=2023, programme=None)

@@ -7,7 +7,7 @@ import pytest
 from ledger.store import registry
 from projections.rebuild import rebuild
 from tests.service.test_finance import moved
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed
 
 DAY = 86_400
@@ -16,19 +16,19 @@ DECEMBER = {"from": "2023-12-01", "to": "2023-12-31", "by": "month"}
 JANUARY = {"from": "2024-01-01", "to": "2024-01-31", "by": "month"}
 
 
-async def post(acme: Neighbour, path: str, *scopes: str) -> tuple[int, Any]:
+async def post(acme: TenantClient, path: str, *scopes: str) -> tuple[int, Any]:
     async with acme.database() as connection:
         key = await registry.create_key(connection, MASTER_KEY, acme.ledger, list(scopes) or ["admin"])
     response = await acme.client.post(path, headers={"Authorization": f"Bearer {key}"})
     return response.status, await response.json()
 
 
-async def close(acme: Neighbour, period: str) -> None:
+async def close(acme: TenantClient, period: str) -> None:
     status, done = await post(acme, f"/v1/periods/{period}/close")
     assert (status, done["period"]) == (200, period), done
 
 
-async def figures(acme: Neighbour, asked: dict[str, str]) -> list[Any]:
+async def figures(acme: TenantClient, asked: dict[str, str]) -> list[Any]:
     return (await acme.ask_now("/v1/liability", **asked))["items"]  # type: ignore[no-any-return]
 
 

@@ -18,7 +18,7 @@ from service.embedded.cluster import WHEEL_BINARIES
 from service.embedded.system_user import wheel_folder
 from service.operations.erase import erase_requested
 from service.settings import Settings
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import SAMPLES, VAULT, capillary, delivery, issued, merged, sample
 
 # Written down from the samples by hand: keys that name a person, or what belongs to one.
@@ -67,7 +67,7 @@ def dump(dsn: str) -> str:
     return done.stdout.decode()
 
 
-async def reveal(acme: Neighbour, key: str, position: int) -> bytes:
+async def reveal(acme: TenantClient, key: str, position: int) -> bytes:
     response = await acme.client.get(
         f"/v1/ledger/events/{position}",
         params={"reveal": "true", "why": "a complaint"},
@@ -186,7 +186,7 @@ def about(customer: int, identifier: str, **instore: str) -> bytes:
     )
 
 
-async def erase(acme: Neighbour, dsn: str, customer: str) -> tuple[int, Any]:
+async def erase(acme: TenantClient, dsn: str, customer: str) -> tuple[int, Any]:
     admin = {"Authorization": f"Bearer {await key_of(dsn, acme.ledger, 'admin')}"}
     response = await acme.client.post(f"/v1/customers/{customer}/erasure", json={"reason": "asked"}, headers=admin)
     return response.status, await response.json()

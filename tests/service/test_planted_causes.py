@@ -14,7 +14,7 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
 from service.reconciliation.catalogue import LISTS
-from service.reconciliation.lists import Asked, Item
+from service.reconciliation.lists import Asked, OpenItem
 from tests.service.planting import FAULTS, Story, story
 from tests.support.payloads import START, VAULT, delivery
 
@@ -27,7 +27,7 @@ PLACES = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d+)? UTC")
 UNTOLD = ("missing", "half transfer", "unread", "untold merge")
 
 
-def verdict(item: Item, name: str, of: Story) -> str:
+def verdict(item: OpenItem, name: str, of: Story) -> str:
     """Judge the cause of one open matter: "right", "not known", or "wrong"."""
     cause = item.cause
     if "cause is not known" in cause:
@@ -70,7 +70,9 @@ def _verdict_of_drift(cause: str, of: Story) -> str:
     return "wrong"
 
 
-async def planted(connection: Connection, ledger: Ledger, stories: list[Story]) -> list[tuple[Story, str, Item, str]]:
+async def planted(
+    connection: Connection, ledger: Ledger, stories: list[Story]
+) -> list[tuple[Story, str, OpenItem, str]]:
     bodies = [delivery(body) for one in stories for body in one.told]
     for first in range(0, len(bodies), 500):
         await append(connection, VAULT, ledger.ledger_id, bodies[first : first + 500])
@@ -89,7 +91,7 @@ async def planted(connection: Connection, ledger: Ledger, stories: list[Story]) 
     return found
 
 
-def _customer_of(item: Item) -> int:
+def _customer_of(item: OpenItem) -> int:
     customer = item.details.get("customer") or item.details.get("receiver") or item.details.get("sender") or ""
     return int(str(customer).rpartition(":")[2] or 0)
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import activity, capillary, issued, received, redeemed, sent
 
 ANN = "/v1/accounts/capillary:9001:1:77:points"
@@ -88,7 +88,7 @@ async def test_points_returned_from_a_promotion_leave_the_others(dsn: str) -> No
         assert [lot["remaining"] for lot in account["lots"]] == ["100"]
 
 
-async def listed(acme: Neighbour, name: str) -> list[dict[str, Any]]:
+async def listed(acme: TenantClient, name: str) -> list[dict[str, Any]]:
     """Return the items of a list of open matters, however young."""
     items: list[dict[str, Any]] = (await acme.ask_now(f"/v1/reconciliation/{name}", grace_hours="0"))["items"]
     assert json.dumps(items)

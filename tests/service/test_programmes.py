@@ -6,7 +6,7 @@ import pytest
 
 from ledger.database import connect
 from ledger.store import registry
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, redeemed
 
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
@@ -18,7 +18,7 @@ TERMS: dict[str, Any] = {
 }
 
 
-async def set_terms(acme: Neighbour, dsn: str, terms: dict[str, Any], name: str = "77") -> tuple[int, Any]:
+async def set_terms(acme: TenantClient, dsn: str, terms: dict[str, Any], name: str = "77") -> tuple[int, Any]:
     connection = await connect(dsn)
     key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin"])
     await connection.close()

@@ -14,7 +14,7 @@ from projections.engine import advance
 from service.server.app import make_app
 from service.server.projector_process import beside
 from service.settings import Settings
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued
 
 
@@ -24,7 +24,7 @@ async def test_rows_follow_beside_the_door_and_go_on_when_the_projector_is_kille
     async with TestClient(TestServer(app)) as client:
         connection = await connect(dsn)
         ledger = await registry.create_ledger(connection, "acme")
-        acme = Neighbour(client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"]))
+        acme = TenantClient(client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"]))
         acme.inbound["capillary"] = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
 
         await acme.deliver(issued("a", 0, 1, 10))

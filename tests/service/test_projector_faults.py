@@ -19,7 +19,7 @@ from ledger.errors import LedgerUnavailable
 from ledger.store.append import append
 from ledger.store.registry import create_ledger
 from projections.engine import advance, generations, snapshots, worker
-from projections.engine.cache import Memory
+from projections.engine.cache import SubjectCache
 from projections.engine.digest import digest
 from projections.engine.worker import Projector, catch_up
 from projections.rebuild import rebuild
@@ -37,10 +37,10 @@ MIX = Mix(seed=9, customers=40, late=0.2, late_by=300, duplicates=0.1, conflicts
 def project_for_ever(dsn: str) -> None:
     """Project in small batches, remembering little, and giving up soon what stands still."""
     advance.EVENTS_PER_BATCH_MIN, advance.EVENTS_PER_BATCH_MAX = 10, 40
-    advance.bound_pauses.__defaults__ = (PAUSE_SECONDS_MAX,)
+    advance.set_idle_in_transaction_timeout.__defaults__ = (PAUSE_SECONDS_MAX,)
     snapshots.FACTS_PER_STATE = 7
     worker.RETRY_SECONDS = 0.1
-    Memory.__init__.__defaults__ = (60,)
+    SubjectCache.__init__.__defaults__ = (60,)
     asyncio.run(Projector(dsn).run())
 
 

@@ -16,7 +16,7 @@ from service.reconciliation.catalogue import LISTS
 from service.reconciliation.documents import cell_of
 from service.reconciliation.lists import Asked
 from service.reconciliation.silence import SILENCE, silence
-from tests.support.client import Neighbour, serving
+from tests.support.client import TenantClient, serving
 from tests.support.payloads import (
     ORG,
     PROGRAMME,
@@ -41,7 +41,7 @@ def time(seconds: int) -> str:
     return (datetime.fromtimestamp(START / 1000, UTC) + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
 
 
-async def listed(acme: Neighbour, name: str, **query: str) -> list[dict[str, Any]]:
+async def listed(acme: TenantClient, name: str, **query: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = (await acme.ask_now(f"/v1/reconciliation/{name}", at=LATER, **query))["items"]
     return items
 

@@ -11,7 +11,7 @@ from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.background.erased_key_scrubber import scrub
 from service.embedded.server import EmbeddedPostgres
-from service.environment import Place
+from service.environment import Environment
 from service.operations.erase import erase
 from service.settings import Settings
 from tests.support.payloads import capillary, delivery
@@ -30,7 +30,7 @@ def holding(folder: Path, needles: list[bytes]) -> set[str]:
 async def test_a_copy_of_the_folder_after_an_erasure_holds_no_key_and_no_look_up_of_the_person(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with EmbeddedPostgres.start(data, settings=SMALL) as server:
-        place = Place(server.dsn(), Settings(data=data), embedded=True, postgres=server)
+        place = Environment(server.dsn(), Settings(data=data), embedded=True, postgres=server)
         await place.migrate()
         vault = Vault(place.master_key)
         connection = await connect(place.dsn)

@@ -22,7 +22,7 @@ from ledger.transparency import tree_heads
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.signed_notes import Note, read_note, verify
 from ledger.transparency.signer import Signer
-from ledger.transparency.witness import Request, Witness
+from ledger.transparency.witness import Witness, WitnessRequest
 from service.api.witness_app import make_witness_app
 from service.background import sealer
 from service.server.app import make_app
@@ -334,7 +334,7 @@ async def test_an_old_copy_is_told_by_the_witness_that_has_seen_more(
         witness.trust(log.public)
         text = Checkpoint("logs.example/acme", 9, root_of([])).write()
         seen = Note(text, [log.sign(text)]).write().encode()
-        assert witness.add_checkpoint(Request(0, [], seen).write(), 1).status == 200
+        assert witness.add_checkpoint(WitnessRequest(0, [], seen).write(), 1).status == 200
         settings = {"checkpoint_seconds": 0, "witnesses": f"{witness.key.write()} {url}"}
         (tmp_path / "signer").mkdir()
         for name in ("keys", "acme.checkpoint"):

@@ -12,7 +12,7 @@ from service.api.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, Shares
 from service.server.app import make_app
 from service.server.protocol import Runner
 from service.settings import Settings
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued
 
 LIABILITY = "/v1/liability"
@@ -122,7 +122,7 @@ async def test_a_page_of_a_long_roll_forward_is_no_larger_than_its_limit(dsn: st
     assert one["accounts"] == whole[-1]["accounts"]
 
 
-async def _all_pages(acme: Neighbour, **query: str) -> list[Any]:
+async def _all_pages(acme: TenantClient, **query: str) -> list[Any]:
     pages = []
     days = {"from": "2023-11-01", "to": "2025-03-31", "by": "month"}
     cursor: dict[str, str] = {}

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from ledger.parsing import BODY_BYTES_MAX
 from service.cli.demo import samples
 from service.importing import split
-from service.importing.split import Deliveries, Line
+from service.importing.split import Deliveries, DeliveryLine
 from tests.support.payloads import sample
 
 LONGEST = b'"' + b"x" * (BODY_BYTES_MAX - 2) + b'"'
 MARK = b"\xef\xbb\xbf"
 
 
-def lines(text: bytes) -> list[Line]:
+def lines(text: bytes) -> list[DeliveryLine]:
     return list(Deliveries(io.BytesIO(text)))
 
 
@@ -57,7 +57,7 @@ def test_a_long_file_is_read_across_its_beginning() -> None:
     text = b'{"n": 1234567}\n' * 80_000
 
     assert len(text) > BODY_BYTES_MAX
-    assert lines(text) == [Line(number, b'{"n": 1234567}') for number in range(1, 80_001)]
+    assert lines(text) == [DeliveryLine(number, b'{"n": 1234567}') for number in range(1, 80_001)]
 
 
 @pytest.mark.parametrize(

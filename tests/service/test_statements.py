@@ -17,8 +17,8 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
 from service.statements.columns import BadLine, Layout, Record, as_number, read_records
-from service.statements.compare import Compared, Finding, Rules, compare
-from service.statements.match import Entry, Pair, match
+from service.statements.compare import Rules, StatementComparison, StatementFinding, compare
+from service.statements.match import Pair, StatementEntry, match
 from tests.support.payloads import VAULT, delivery, issued, redeemed
 
 ZONE = ZoneInfo("UTC")
@@ -122,8 +122,8 @@ def test_a_bad_line_is_named_and_what_stands_in_it_is_not_repeated() -> None:
 # ---- matching -------------------------------------------------------------------------------------------------------
 
 
-def entry(number: int, day: int, points: int, reference: str | None = None) -> Entry:
-    return Entry(number, date(2026, 3, day), Decimal(points), reference)
+def entry(number: int, day: int, points: int, reference: str | None = None) -> StatementEntry:
+    return StatementEntry(number, date(2026, 3, day), Decimal(points), reference)
 
 
 def paired(pairs: list[Pair]) -> set[tuple[int | None, int | None, str]]:
@@ -185,8 +185,10 @@ async def tell(connection: Connection, ledger: Ledger, *bodies: bytes) -> None:
     await catch_up(connection, ledger.ledger_id)
 
 
-async def compared(connection: Connection, ledger: Ledger, text: str, **rules: Any) -> tuple[list[Finding], Compared]:
-    became = Compared()
+async def compared(
+    connection: Connection, ledger: Ledger, text: str, **rules: Any
+) -> tuple[list[StatementFinding], StatementComparison]:
+    became = StatementComparison()
     found = compare(
         connection,
         ledger.ledger_id,
@@ -197,7 +199,7 @@ async def compared(connection: Connection, ledger: Ledger, text: str, **rules: A
     return [one async for one in found], became
 
 
-def shown(findings: list[Finding]) -> list[tuple[Any, ...]]:
+def shown(findings: list[StatementFinding]) -> list[tuple[Any, ...]]:
     return [
         (one.finding, one.account and one.account.split(":")[2], one.line, one.theirs, one.ours) for one in findings
     ]
@@ -283,5 +285,5 @@ async def test_a_small_difference_may_be_none(connection: Connection, ledger: Le
 
     assert await compared(connection, ledger, "customer,balance\n1,5.01\n", tolerance=Decimal("0.01")) == (
         [],
-        Compared("balances", 1, 1, {}, {"balance": 1}),
+        StatementComparison("balances", 1, 1, {}, {"balance": 1}),
     )

@@ -30,9 +30,9 @@ from ledger.store.row_macs import mac_of
 from ledger.transparency import tiles, tree_heads
 from ledger.transparency.signer import Signer
 from ledger.transparency.tree_heads import Signed
-from ledger.transparency.witness import Request, Witness
+from ledger.transparency.witness import Witness, WitnessRequest
 from projections.engine.worker import catch_up
-from service.audit.bundle import Scope, write_bundle
+from service.audit.bundle import BundleScope, write_bundle
 from service.audit.verify_ledger import verify_ledger
 from service.embedded.server import EmbeddedPostgres
 from tests.support.payloads import delivery, issued
@@ -115,7 +115,7 @@ async def scene(dsn: str, postgres: EmbeddedPostgres, tmp_path: Path) -> AsyncIt
     [key] = [one.key for one in await tree_heads.log_keys(connection, ledger.ledger_id)]
     witness = Witness(tmp_path / "witness", "witness.example")
     witness.trust(key)
-    assert witness.add_checkpoint(Request(0, [], signed.note).write(), NOW).status == 200
+    assert witness.add_checkpoint(WitnessRequest(0, [], signed.note).write(), NOW).status == 200
     await tell(connection, ledger, BODIES[KEPT:])
     for table in OPENED:
         await connection.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER ALL")
@@ -377,7 +377,7 @@ async def auditor(scene: Scene) -> bool:
     try:
         await cover_up(scene)
         file = io.BytesIO()
-        await write_bundle(scene.dsn, scene.accomplice(), scene.ledger, file, Scope())
+        await write_bundle(scene.dsn, scene.accomplice(), scene.ledger, file, BundleScope())
     except LedgerError:  # not even an accomplice can make one
         return True
     return bool(wrong(scene, file.getvalue()))
@@ -405,12 +405,12 @@ async def witness(scene: Scene) -> bool:
         proof = await tiles.consistency(scene.connection, scene.ledger.ledger_id, min(KEPT, signed.size), signed.size)
     except LedgerError:
         return True
-    return scene.witness.add_checkpoint(Request(KEPT, proof, signed.note).write(), NOW).status != 200
+    return scene.witness.add_checkpoint(WitnessRequest(KEPT, proof, signed.note).write(), NOW).status != 200
 
 
 async def witness_of_the_stored_checkpoint(scene: Scene) -> bool:
     note = await scene.connection.fetchval("SELECT note FROM ledger.checkpoints")
-    return scene.witness.add_checkpoint(Request(KEPT, [], note).write(), NOW).status != 200
+    return scene.witness.add_checkpoint(WitnessRequest(KEPT, [], note).write(), NOW).status != 200
 
 
 async def memory(scene: Scene) -> bool:

@@ -16,7 +16,7 @@ from ledger.store import read, registry
 from ledger.store.append import append
 from ledger.transparency import public_logs, tiles, tree_heads
 from ledger.transparency.signer import Signer
-from tests.support.client import MASTER_KEY, Neighbour, serving
+from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import VAULT, delivery, issued
 
 EVENTS = 600
@@ -25,7 +25,7 @@ EVENTS = 600
 class Reader(NamedTuple):
     """Somebody who knows an address and a public key, and nothing else."""
 
-    neighbour: Neighbour
+    neighbour: TenantClient
     prefix: str
     key: str
     headers: dict[str, str] = {}
@@ -41,7 +41,7 @@ class Reader(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    neighbour: Neighbour
+    neighbour: TenantClient
     signer: Signer
     reader: Reader
 
@@ -57,7 +57,7 @@ async def sealed(dsn: str, connection: Connection, tmp_path: Any) -> AsyncIterat
         yield Sealed(acme, signer, Reader(acme, f"/v1/logs/{token}", key.public.write()))
 
 
-async def append_events(connection: Connection, neighbour: Neighbour, count: int, name: str = "e") -> None:
+async def append_events(connection: Connection, neighbour: TenantClient, count: int, name: str = "e") -> None:
     deliveries = [delivery(issued(f"{name}{number}", number, 1, 10)) for number in range(count)]
     await append(connection, VAULT, neighbour.ledger.ledger_id, deliveries)
 

@@ -8,8 +8,8 @@ import pytest
 
 from ledger.database import Connection
 from projections.engine import generations
-from service.queries.batch_loader import Together
-from service.queries.reader_pool import Readers
+from service.queries.batch_loader import BatchLoader
+from service.queries.reader_pool import ReaderPool
 from tests.support.client import serving
 from tests.support.payloads import issued
 
@@ -18,15 +18,15 @@ KNOWN = f"{NAMES} WHERE name <> 'nobody'"
 
 
 @pytest.fixture
-async def readers(connection: Connection, dsn: str) -> AsyncIterator[Readers]:
-    readers = Readers(dsn, 2, role="loyalty_reader")
+async def readers(connection: Connection, dsn: str) -> AsyncIterator[ReaderPool]:
+    readers = ReaderPool(dsn, 2, role="loyalty_reader")
     await readers.enter((await generations.active(connection)).generation)
     yield readers
     await readers.close()
 
 
-async def test_all_who_ask_at_once_are_answered_by_one_statement(readers: Readers) -> None:
-    together = Together(readers, KNOWN, named="name")
+async def test_all_who_ask_at_once_are_answered_by_one_statement(readers: ReaderPool) -> None:
+    together = BatchLoader(readers, KNOWN, named="name")
 
     rows = await asyncio.gather(*(together.ask(1, f"n{number % 10}") for number in range(50)))
     later = await together.ask(1, "n3")
@@ -38,8 +38,8 @@ async def test_all_who_ask_at_once_are_answered_by_one_statement(readers: Reader
     assert later["asked_at"] == max(times)
 
 
-async def test_ledgers_are_asked_one_by_one_and_who_is_not_there_gets_nothing(readers: Readers) -> None:
-    together = Together(readers, KNOWN, named="name")
+async def test_ledgers_are_asked_one_by_one_and_who_is_not_there_gets_nothing(readers: ReaderPool) -> None:
+    together = BatchLoader(readers, KNOWN, named="name")
 
     here, there, nobody = await asyncio.gather(
         together.ask(1, "ada"), together.ask(2, "ada"), together.ask(1, "nobody")
@@ -50,8 +50,8 @@ async def test_ledgers_are_asked_one_by_one_and_who_is_not_there_gets_nothing(re
     assert (here["ledger_id"], there["ledger_id"], nobody) == (1, 2, None)
 
 
-async def test_what_goes_wrong_is_told_to_all_and_the_next_is_answered(readers: Readers) -> None:
-    together = Together(readers, NAMES.replace("name,", "name, 1 / length(name),"), named="name")
+async def test_what_goes_wrong_is_told_to_all_and_the_next_is_answered(readers: ReaderPool) -> None:
+    together = BatchLoader(readers, NAMES.replace("name,", "name, 1 / length(name),"), named="name")
 
     wrong = await asyncio.gather(together.ask(1, "ada"), together.ask(1, ""), return_exceptions=True)
     gone = asyncio.create_task(together.ask(1, "ada"))

@@ -25,7 +25,7 @@ from ledger.store.registry import Ledger, create_ledger
 from ledger.transparency import tree_heads
 from ledger.transparency.kept_checkpoints import read_kept
 from ledger.transparency.signer import Signer
-from service.audit.bundle import Scope
+from service.audit.bundle import BundleScope
 from service.cli.seals import email_of
 from service.finance.liability import trial_balance
 from tests.service.test_bundle import bundle, found_live, tell, wrong
@@ -275,7 +275,7 @@ async def test_what_was_kept_is_taken_in_every_form_in_which_it_was_handed_out(
         size = 2 if "two ledgers" in name else 6
         assert wrong(scene.content, content, [scene.key]) == [], name
         assert max(one.head.size for one in read_kept(content) if one.head.origin.endswith("acme")) == size, name
-        part = await bundle(dsn, signer, ledger, Scope(positions=(1, 2)), content)
+        part = await bundle(dsn, signer, ledger, BundleScope(positions=(1, 2)), content)
         assert f"consistency/{size}" in members_of(part), name
         assert wrong(part, content, [scene.key]) == [], name
     live = await found_live(dsn, connection, ledger, signer, forms["the file of an anchor with many"])
@@ -371,7 +371,9 @@ SPANS: list[Any] = [[1, 60_000_000], [1, 10**4000], [10**30, 1], [1, True], ["1"
 async def test_numbers_in_a_small_bundle_take_no_memory(
     scene: Scene, dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", ledger: Ledger
 ) -> None:
-    part = await bundle(dsn, Signer(scene.folder / "signer", site="logs.example"), ledger, Scope(positions=(2, 4)))
+    part = await bundle(
+        dsn, Signer(scene.folder / "signer", site="logs.example"), ledger, BundleScope(positions=(2, 4))
+    )
     members = members_of(part)
     for span in SPANS:
         manifest = {**json.loads(members["manifest.json"]), "range": span}

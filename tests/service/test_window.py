@@ -9,7 +9,7 @@ import pytest
 
 from ledger.database import connect
 from ledger.store import registry
-from service.api.context import HOUSE
+from service.api.context import APP_CONTEXT
 from tests.support.client import MASTER_KEY, serving
 from tests.support.payloads import sample
 
@@ -134,7 +134,7 @@ async def test_a_position_that_does_not_come_is_not_awaited_for_ever(dsn: str) -
 
         assert (status, problem["type"]) == (400, "RequestInvalid")
         assert "the ledger has come to position 0, not 99" in problem["detail"]
-        assert time.monotonic() - begun < acme.client.app[HOUSE].settings.wait_seconds_max / 2
+        assert time.monotonic() - begun < acme.client.app[APP_CONTEXT].settings.wait_seconds_max / 2
 
 
 async def test_what_we_knew_at_a_position_and_what_held_at_a_time(dsn: str) -> None:

@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ledger.facts import Fact, Told
+from ledger.facts import Fact, RecordedFact
 from ledger.facts.accounts import (
     Claim,
     Expired,
@@ -96,12 +96,12 @@ def received(points: int, transfer: str = "t", **fields: Any) -> TransferReceive
     return TransferReceived(points=Decimal(points), transfer=transfer, **about(**fields))
 
 
-def days(*facts: Fact) -> list[Told]:
+def days(*facts: Fact) -> list[RecordedFact]:
     """Tell facts, one a day from the first."""
     return [on(number, fact) for number, fact in enumerate(facts, 1)]
 
 
-def wallet(*told: Told) -> Wallet:
+def wallet(*told: RecordedFact) -> Wallet:
     folded: Wallet = fold(ACCOUNTS, sorted(told, key=key_of))
     return folded
 

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger.facts import Fact
-from ledger.intake.interpret import Meaning
+from ledger.intake.interpret import Interpretation
 from tests.support.interpretation import deliver
 
 SAID_AT = datetime(2024, 5, 17, 12, tzinfo=UTC)
 SAID_AT_MILLISECONDS = int(SAID_AT.timestamp() * 1000)
 
 
-def meaning_of(name: str, data: dict[str, Any], **envelope: Any) -> Meaning:
+def meaning_of(name: str, data: dict[str, Any], **envelope: Any) -> Interpretation:
     """Give what an event means, said by organisation 1 unless the envelope says otherwise."""
     around = {"eventName": name, "eventId": "e1", "orgId": 1, "refId": "1_1", "createdAt": SAID_AT_MILLISECONDS}
     (delivered,) = deliver("capillary", {**around, **envelope, "data": data})

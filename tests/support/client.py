@@ -36,7 +36,7 @@ class Served(TestServer):
         return Runner(self.app, connections=unlimited, auto_decompress=False, lingering_time=0.5, **settings)
 
 
-class Neighbour:
+class TenantClient:
     """One ledger's vendor and caller: delivers webhooks and asks."""
 
     def __init__(self, client: "TestClient[Any, Any]", ledger: Ledger, key: str) -> None:
@@ -83,14 +83,16 @@ class Neighbour:
 
 
 @asynccontextmanager
-async def serving(dsn: str, *names: str, settings: Settings | None = None) -> AsyncIterator[list[Neighbour]]:
+async def serving(dsn: str, *names: str, settings: Settings | None = None) -> AsyncIterator[list[TenantClient]]:
     """Serve a database with a ledger of each name; each has a key to read and a header connection per source."""
     async with TestClient(Served(make_app(dsn, settings or Settings(), MASTER_KEY))) as client:
         connection = await connect(dsn)
         neighbours = []
         for name in names:
             ledger = await registry.create_ledger(connection, name)
-            neighbour = Neighbour(client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"]))
+            neighbour = TenantClient(
+                client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
+            )
             for source in ("capillary", "ascenda", "fabric"):
                 neighbour.inbound[source] = await registry.create_connection(
                     connection, MASTER_KEY, ledger, source=source

@@ -6,7 +6,7 @@ The fold is done twice, at once and fact by fact with the state written down in 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ledger.facts import Fact, Occurrence, Told
+from ledger.facts import Fact, Occurrence, RecordedFact
 from projections.definition import Projection, fold, key_of
 from projections.engine.snapshots import decode_state, encode_state
 
@@ -18,14 +18,14 @@ def day(number: int) -> datetime:
     return FIRST_DAY + timedelta(days=number - 1)
 
 
-def on(number: int, fact: Fact, position: int | None = None) -> Told:
+def on(number: int, fact: Fact, position: int | None = None) -> RecordedFact:
     """Tell a fact as of a day; its event stands at this position, by default the number of the day."""
-    return Told(
+    return RecordedFact(
         fact, Occurrence(day(number), b"%08d%08d" % (number, number), 0, number if position is None else position)
     )
 
 
-def rows_of(projection: Projection, *told: Told) -> dict[str, list[Any]]:
+def rows_of(projection: Projection, *told: RecordedFact) -> dict[str, list[Any]]:
     """Fold facts of one subject and give its rows by table."""
     history = sorted(told, key=key_of)
     subjects = {fact.subject for fact, _ in history}
@@ -42,7 +42,7 @@ def rows_of(projection: Projection, *told: Told) -> dict[str, list[Any]]:
     return tables
 
 
-def row_of(projection: Projection, *told: Told) -> Any:
+def row_of(projection: Projection, *told: RecordedFact) -> Any:
     """Fold facts of one subject and give the one row of its first table."""
     (row,) = rows_of(projection, *told)[projection.tables[0].name]
     return row

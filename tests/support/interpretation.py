@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.facts import Fact
-from ledger.intake.identify import Draft, Origin, identify
-from ledger.intake.interpret import Event, Meaning, interpret
+from ledger.intake.identify import NewEvent, Origin, identify
+from ledger.intake.interpret import Event, Interpretation, interpret
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 RECORDED_AT = datetime(2028, 1, 1, tzinfo=UTC)  # stands in where a vendor's time cannot be true
@@ -17,8 +17,8 @@ RECORDED_AT = datetime(2028, 1, 1, tzinfo=UTC)  # stands in where a vendor's tim
 class Delivered(NamedTuple):
     """One event as it would be stored, and what it means."""
 
-    draft: Draft
-    meaning: Meaning
+    draft: NewEvent
+    meaning: Interpretation
 
     @property
     def facts(self) -> list[Fact]:
@@ -41,7 +41,7 @@ def sample(name: str) -> Any:
     return msgspec.json.decode((SAMPLES / f"{name}.json").read_bytes())
 
 
-def _event(draft: Draft, position: int, payload: bytes) -> Event:
+def _event(draft: NewEvent, position: int, payload: bytes) -> Event:
     return Event(
         position=position,
         source=draft.source,

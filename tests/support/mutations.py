@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ledger.intake.identify import pseudonym
-from ledger.parsing import read
-from ledger.privacy.redaction import cut
+from ledger.parsing import parse_json
+from ledger.privacy.redaction import redact
 from ledger.vendors import VENDORS
 
 CANARY = "canary-"
@@ -31,8 +31,8 @@ Spot = tuple[Any, Any]  # a structure or list, and a key or index of it
 
 def planted(source: str, body: bytes) -> tuple[Any, list[str]]:
     """Read a sample, and put a canary where each personal value of it stands; give the document and the canaries."""
-    document = read(body)
-    found = cut(body, document, VENDORS[source].personal, partial(pseudonym, b"mask")).found
+    document = parse_json(body)
+    found = redact(body, document, VENDORS[source].personal, partial(pseudonym, b"mask")).found
     canaries = [f"{CANARY}{n:04}-" for n in range(len(found))]
     for one, canary in zip(found, canaries, strict=True):
         one.structure[one.key] = canary
@@ -103,7 +103,7 @@ def _spoil(where: Any, key: Any, random: Random, _spots: list[Spot]) -> None:
 def _exchange(where: Any, key: Any, random: Random, spots: list[Spot]) -> None:
     """Copy what stands elsewhere to here; a copy of its own, so that nothing comes to stand inside itself."""
     elsewhere, other = random.choice(spots)
-    where[key] = read(written(elsewhere[other])).value
+    where[key] = parse_json(written(elsewhere[other])).value
 
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")

@@ -29,14 +29,14 @@ from ledger.vendors.capillary.envelope import (
     IDENTIFIERS,
     UNREAD_KEYS,
     Around,
-    Opener,
+    EnvelopeParser,
     unwrapped,
 )
 from ledger.vendors.capillary.pii import PERSONAL
-from ledger.vendors.key_repair import Damage, vocabulary
-from ledger.vendors.vendor import Kind, Vendor
+from ledger.vendors.key_repair import RepairRules, vocabulary
+from ledger.vendors.vendor import EventType, Vendor
 
-KINDS: dict[str, Kind[Any]] = {
+KINDS: dict[str, EventType[Any]] = {
     **points.KINDS,
     **redemptions.KINDS,
     **transfers.KINDS,
@@ -57,7 +57,7 @@ KINDS: dict[str, Kind[Any]] = {
     **adjustments.KINDS,
 }
 
-DAMAGE = Damage(
+DAMAGE = RepairRules(
     vocabulary=ENVELOPE_KEYS | UNREAD_KEYS | vocabulary([*(kind.shape for kind in KINDS.values()), points.Converted]),
     aliases=ALIASES,
     words=frozenset().union(
@@ -69,7 +69,7 @@ DAMAGE = Damage(
 
 CAPILLARY = Vendor(
     name="capillary",
-    open=Opener(KINDS, DAMAGE.vocabulary),
+    open=EnvelopeParser(KINDS, DAMAGE.vocabulary),
     kinds=KINDS,
     personal=PERSONAL,
     scheme="header",

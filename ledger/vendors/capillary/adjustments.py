@@ -15,13 +15,13 @@ from ledger.facts.adjustments import Removed
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.capillary.enums import OrNothing
 from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, Envelope, holder
-from ledger.vendors.fields import Day, Id, List, OptionalId, Points, Shape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Day, Id, List, OptionalId, Points, Text, VendorModel
+from ledger.vendors.vendor import EventContext, EventType
 
 ZERO = Decimal(0)
 
 
-class ProgrammeSplit(Shape):
+class ProgrammeSplit(VendorModel):
     program_id: Id
     points: Points = ZERO
     points_type: Text = None
@@ -32,7 +32,7 @@ class ManualPointsAdjustment(CustomerEvent):
     program_points_split: Annotated[tuple[ProgrammeSplit, ...], List]
 
 
-def manual_points_adjustment(event: ManualPointsAdjustment, stamp: Stamp) -> list[Fact]:
+def manual_points_adjustment(event: ManualPointsAdjustment, stamp: EventContext) -> list[Fact]:
     """Points taken by hand, one fact for each programme and type of points. The event knows only of deductions.
 
     It names the credits it took from by ids that no other event has: so lots of the type are taken in their order.
@@ -65,11 +65,11 @@ def _origin(points_type: str | None) -> str:
     return "promotional" if "promotion" in (points_type or "").lower() else "regular"
 
 
-class Programme(Shape):
+class Programme(VendorModel):
     id: Id
 
 
-class ChangedExpiry(Shape):
+class ChangedExpiry(VendorModel):
     points: Points = ZERO
     points_awarded_ref_type: Text = None
     promotion_id: Annotated[OptionalId, Field(alias="promotionID")] = None
@@ -82,7 +82,7 @@ class PointsExpiryChange(CustomerEvent):
     updated_points_expiry_breakup: Annotated[tuple[ChangedExpiry, ...], List] = ()
 
 
-def points_expiry_change(event: PointsExpiryChange, stamp: Stamp) -> list[Fact]:
+def points_expiry_change(event: PointsExpiryChange, stamp: EventContext) -> list[Fact]:
     """Points keep their number and lapse on another day; a line whose days are equal moves nothing, as in trap 7."""
     return [
         ExpiryMoved(
@@ -101,11 +101,11 @@ def points_expiry_change(event: PointsExpiryChange, stamp: Stamp) -> list[Fact]:
     ]
 
 
-class Member(Shape):
+class Member(VendorModel):
     customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
 
 
-class PointsContributionToGroup(Shape):
+class PointsContributionToGroup(VendorModel):
     envelope: Envelope
     group_id: Id
     contributing_member: Member
@@ -114,7 +114,7 @@ class PointsContributionToGroup(Shape):
     points_contributed_to_group: Points
 
 
-def points_contribution_to_group(event: PointsContributionToGroup, stamp: Stamp) -> list[Fact]:
+def points_contribution_to_group(event: PointsContributionToGroup, stamp: EventContext) -> list[Fact]:
     """A transfer from a member's account to the group's, sent and received in one event: nothing stays in transit.
 
     The event tells both halves, so its loyalty event id, else its own, names the transfer. It is read as crediting the
@@ -148,8 +148,8 @@ def points_contribution_to_group(event: PointsContributionToGroup, stamp: Stamp)
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "manualPointsAdjustment": Kind(ManualPointsAdjustment, manual_points_adjustment),
-    "pointsExpiryChange": Kind(PointsExpiryChange, points_expiry_change),
-    "pointsContributionToGroup": Kind(PointsContributionToGroup, points_contribution_to_group),
+KINDS: dict[str, EventType[Any]] = {
+    "manualPointsAdjustment": EventType(ManualPointsAdjustment, manual_points_adjustment),
+    "pointsExpiryChange": EventType(PointsExpiryChange, points_expiry_change),
+    "pointsContributionToGroup": EventType(PointsContributionToGroup, points_contribution_to_group),
 }

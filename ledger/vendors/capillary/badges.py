@@ -8,11 +8,11 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.badges import BadgeEarned, EarnLimit
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.fields import Figure, Id, List, Shape, Text, Time, as_count
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Figure, Id, List, Text, Time, VendorModel, as_count
+from ledger.vendors.vendor import EventContext, EventType
 
 
-class EarnConstraint(Shape):
+class EarnConstraint(VendorModel):
     constraint_level: Text = None
     constraint_type: Text = None
     roll_type: Text = None
@@ -28,7 +28,7 @@ class BadgeEarnedEvent(CustomerEvent):
     earn_constraints: Annotated[tuple[EarnConstraint, ...], List] = ()
 
 
-def badge_earned(event: BadgeEarnedEvent, stamp: Stamp) -> list[Fact]:
+def badge_earned(event: BadgeEarnedEvent, stamp: EventContext) -> list[Fact]:
     """Known by `earnId`, since the same badge may be earned again. The constraints' counts are claims to compare."""
     return [
         BadgeEarned(
@@ -52,6 +52,6 @@ def badge_earned(event: BadgeEarnedEvent, stamp: Stamp) -> list[Fact]:
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "badgeEarned": Kind(BadgeEarnedEvent, badge_earned),
+KINDS: dict[str, EventType[Any]] = {
+    "badgeEarned": EventType(BadgeEarnedEvent, badge_earned),
 }

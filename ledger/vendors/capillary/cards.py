@@ -10,19 +10,19 @@ from typing import Annotated, Any
 from ledger.facts import Fact
 from ledger.facts.cards import CardUpdated
 from ledger.vendors.capillary.enums import word
-from ledger.vendors.fields import Id, List, Shape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Id, List, Text, VendorModel
+from ledger.vendors.vendor import EventContext, EventType
 
 # Labels beyond these are the brand's own.
 STATUSES = frozenset({"ACTIVE", "INACTIVE", "SUSPENDED", "EXPIRED", "DELETED", "NOT_ISSUED"})
 
 
-class CardField(Shape):
+class CardField(VendorModel):
     name: Text = None
     key: Text = None  # what the vendor calls the name in newer events
 
 
-class CardUpdatedEvent(Shape):
+class CardUpdatedEvent(VendorModel):
     card_number: Id
     current_status_label: Text = None
     previous_status_label: Text = None
@@ -30,7 +30,7 @@ class CardUpdatedEvent(Shape):
     current_custom_fields: Annotated[tuple[CardField, ...], List] | None = None
 
 
-def card_updated(event: CardUpdatedEvent, stamp: Stamp) -> list[Fact]:
+def card_updated(event: CardUpdatedEvent, stamp: EventContext) -> list[Fact]:
     told = [fields for fields in (event.current_extended_fields, event.current_custom_fields) if fields is not None]
     names = {field.name or field.key for fields in told for field in fields}
     return [
@@ -43,6 +43,6 @@ def card_updated(event: CardUpdatedEvent, stamp: Stamp) -> list[Fact]:
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "cardUpdated": Kind(CardUpdatedEvent, card_updated),
+KINDS: dict[str, EventType[Any]] = {
+    "cardUpdated": EventType(CardUpdatedEvent, card_updated),
 }

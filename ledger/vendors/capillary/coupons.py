@@ -12,12 +12,12 @@ from ledger.facts import Fact
 from ledger.facts.coupons import CouponIssued, CouponRedeemed, code_ref
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.ends import End, ends
-from ledger.vendors.fields import Figure, List, OptionalId, Shape, SnakeShape, Text, Time
+from ledger.vendors.fields import Figure, List, OptionalId, SnakeModel, Text, Time, VendorModel
 from ledger.vendors.leniency import of_each
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 
-class Series(SnakeShape):
+class Series(SnakeModel):
     id: OptionalId = None
     description: Text = None
     discount_type: Text = None
@@ -33,7 +33,7 @@ class Series(SnakeShape):
         return ends(own) or {**ends(self.valid_till), "of_series": self.valid_till is not None}
 
 
-class IssuedCoupon(SnakeShape):
+class IssuedCoupon(SnakeModel):
     id: OptionalId = None
     code: Text = None
     valid_till: End = None
@@ -41,19 +41,19 @@ class IssuedCoupon(SnakeShape):
     customer_identifiers: Annotated[CustomerIdentifiers, Field(alias="customerIdentifiers")] = CustomerIdentifiers()
 
 
-class CouponIssue(Shape):
+class CouponIssue(VendorModel):
     coupons: Annotated[list[IssuedCoupon], List]
     series_info: Annotated[Series, Field(alias="series_info")] = Series()
     customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
 
 
-def coupon_issue(event: CouponIssue, stamp: Stamp) -> list[Fact]:
+def coupon_issue(event: CouponIssue, stamp: EventContext) -> list[Fact]:
     """One fact for each coupon; the customer stands inside the coupon (trap 31). Keyed by id: codes repeat."""
     series, customer = event.series_info, event.customer_identifiers.customer_id
     return of_each(event.coupons, lambda coupon: [_issued(coupon, series, customer, stamp)])
 
 
-def _issued(coupon: IssuedCoupon, series: Series, anybody: str | None, stamp: Stamp) -> Fact:
+def _issued(coupon: IssuedCoupon, series: Series, anybody: str | None, stamp: EventContext) -> Fact:
     """Return one coupon's fact. Raises ValueError if neither its id nor its code is told."""
     customer = coupon.customer_identifiers.customer_id or anybody
     return CouponIssued(
@@ -67,7 +67,7 @@ def _issued(coupon: IssuedCoupon, series: Series, anybody: str | None, stamp: St
     )
 
 
-def coupon_ref(coupon: str | None, code: str | None, series: str | None, stamp: Stamp) -> str:
+def coupon_ref(coupon: str | None, code: str | None, series: str | None, stamp: EventContext) -> str:
     """Name a coupon. Raises ValueError if neither its id nor its code is told."""
     if coupon:
         return stamp.ref(coupon)
@@ -76,7 +76,7 @@ def coupon_ref(coupon: str | None, code: str | None, series: str | None, stamp: 
     return stamp.ref(code_ref(code, series))
 
 
-class RedeemedCoupon(Shape):
+class RedeemedCoupon(VendorModel):
     id: OptionalId = None
     code: Text = None
     valid_till: Annotated[End, Field(alias="valid_till")] = None
@@ -85,18 +85,18 @@ class RedeemedCoupon(Shape):
     series_info: Annotated[Series, Field(alias="series_info")] = Series()
 
 
-class Bill(SnakeShape):
+class Bill(SnakeModel):
     bill_id: OptionalId = None
     number: OptionalId = None
 
 
-class CouponRedeem(Shape):
+class CouponRedeem(VendorModel):
     coupon: RedeemedCoupon
     customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
     transaction: Bill = Bill()
 
 
-def coupon_redeem(event: CouponRedeem, stamp: Stamp) -> list[Fact]:
+def coupon_redeem(event: CouponRedeem, stamp: EventContext) -> list[Fact]:
     """The bill is optional: bill 0 and an empty number mean none (trap 32)."""
     coupon, customer, bill = event.coupon, event.customer_identifiers.customer_id, event.transaction
     return [
@@ -113,7 +113,7 @@ def coupon_redeem(event: CouponRedeem, stamp: Stamp) -> list[Fact]:
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "CouponIssue": Kind(CouponIssue, coupon_issue),
-    "CouponRedeem": Kind(CouponRedeem, coupon_redeem),
+KINDS: dict[str, EventType[Any]] = {
+    "CouponIssue": EventType(CouponIssue, coupon_issue),
+    "CouponRedeem": EventType(CouponRedeem, coupon_redeem),
 }

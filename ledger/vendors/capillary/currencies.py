@@ -23,34 +23,34 @@ from ledger.vendors.fields import (
     OptionalId,
     OptionalPoints,
     Points,
-    Shape,
+    VendorModel,
 )
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 ZERO = Decimal(0)
 NO_PROGRAMME = "0"  # written where a conversion names its programmes in the breakup
 NO_BILL = "0"
 
 
-class Regular(Shape):
+class Regular(VendorModel):
     alternate_currencies: Points = ZERO
     expiry_at: Day = None
 
 
-class Promotional(Shape):
+class Promotional(VendorModel):
     promotion_identifier: OptionalId = None
     promotion_alternate_currencies: Points = ZERO
     promotion_alternate_currencies_expiry_date: Day = None
 
 
-class Promised(Shape):
+class Promised(VendorModel):
     promised_alternate_currencies: Points = ZERO
     promised_alternate_currencies_conversion_date: Day = None
     is_external_trigger_based: bool = False
     promotion_identifier: OptionalId = None
 
 
-class IssuedCurrency(Shape):
+class IssuedCurrency(VendorModel):
     alternate_currency_identifier: Id
     program_current_alternate_currencies: Figure = None
     program_lifetime_alternate_currencies: Figure = None
@@ -109,7 +109,7 @@ class AlternateCurrenciesIssued(CustomerEvent):
     alternate_currencies_issued_data: Annotated[tuple[IssuedCurrency, ...], List] = ()
 
 
-def alternate_currencies_issued(event: AlternateCurrenciesIssued, stamp: Stamp) -> list[Fact]:
+def alternate_currencies_issued(event: AlternateCurrenciesIssued, stamp: EventContext) -> list[Fact]:
     """One fact for each currency: lots from the breakups, promised ones apart (trap 2)."""
     activity = event.triggering_activity
     return [
@@ -130,7 +130,7 @@ def alternate_currencies_issued(event: AlternateCurrenciesIssued, stamp: Stamp) 
     ]
 
 
-class ReversedCurrency(Shape):
+class ReversedCurrency(VendorModel):
     alternate_currency_identifier: Id
     program_current_alternate_currencies: Figure = None
     program_lifetime_alternate_currencies: Figure = None
@@ -151,7 +151,7 @@ class IssuedAlternateCurrenciesReversed(CustomerEvent):
     alternate_currencies_reversed_data: Annotated[tuple[ReversedCurrency, ...], List] = ()
 
 
-def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReversed, stamp: Stamp) -> list[Fact]:
+def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReversed, stamp: EventContext) -> list[Fact]:
     """As with points (traps 2, 4): the current event's figures where there are any, the bill's totals beside them, and
     both include the promised ones."""
     facts: list[Fact] = []
@@ -190,18 +190,18 @@ def _shares(promotions: tuple[Promotional, ...] | None) -> tuple[PromotionShare,
     return tuple(PromotionShare(one.promotion_alternate_currencies, one.promotion_identifier) for one in promotions)
 
 
-class ConvertedLine(Shape):
+class ConvertedLine(VendorModel):
     alternate_currency_identifier: Id
     alternate_currency_value: Points = ZERO
     program_id: OptionalId = None
     promotion_id: OptionalId = None
 
 
-class ConvertedEntity(Shape):
+class ConvertedEntity(VendorModel):
     bill_number: OptionalId = None
 
 
-class ConvertedBreakup(Shape):
+class ConvertedBreakup(VendorModel):
     alternate_currency_entity_details: Annotated[ConvertedEntity, OrNothing] = ConvertedEntity()
     promotional_alternate_currency_breakup: Annotated[tuple[ConvertedLine, ...], List] = ()
     non_promotional_alternate_currency_breakup: Annotated[tuple[ConvertedLine, ...], List] = ()
@@ -224,7 +224,9 @@ class PromisedToCurrentAlternateCurrency(CustomerEvent):
                     yield line, bill_number
 
 
-def promised_to_current_alternate_currency(event: PromisedToCurrentAlternateCurrency, stamp: Stamp) -> list[Fact]:
+def promised_to_current_alternate_currency(
+    event: PromisedToCurrentAlternateCurrency, stamp: EventContext
+) -> list[Fact]:
     """One fact for each currency, programme and bill of the breakup; without a breakup of the currency, its total in
     the programme at the top."""
     grants: dict[tuple[str, str, str | None], list[Grant]] = {}
@@ -263,10 +265,12 @@ def _bill(event: CustomerEvent) -> str | None:
     return None if bill == NO_BILL else bill
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "alternateCurrenciesIssued": Kind(AlternateCurrenciesIssued, alternate_currencies_issued),
-    "issuedAlternateCurrenciesReversed": Kind(IssuedAlternateCurrenciesReversed, issued_alternate_currencies_reversed),
-    "promisedToCurrentAlternateCurrencyConversion": Kind(
+KINDS: dict[str, EventType[Any]] = {
+    "alternateCurrenciesIssued": EventType(AlternateCurrenciesIssued, alternate_currencies_issued),
+    "issuedAlternateCurrenciesReversed": EventType(
+        IssuedAlternateCurrenciesReversed, issued_alternate_currencies_reversed
+    ),
+    "promisedToCurrentAlternateCurrencyConversion": EventType(
         PromisedToCurrentAlternateCurrency, promised_to_current_alternate_currency
     ),
 }

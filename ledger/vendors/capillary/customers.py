@@ -14,8 +14,8 @@ from ledger.facts.customers import CustomerAdded, CustomerSubscribed, CustomerUp
 from ledger.vendors.capillary.enums import OrNothing, word
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.capillary.stores import Entered
-from ledger.vendors.fields import List, OptionalId, Shape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import List, OptionalId, Text, VendorModel
+from ledger.vendors.vendor import EventContext, EventType
 
 LOYALTY_TYPES = frozenset({"LOYALTY", "NON_LOYALTY"})
 SOURCES = frozenset(
@@ -24,7 +24,7 @@ SOURCES = frozenset(
 )
 
 
-class Instore(Shape):
+class Instore(VendorModel):
     """How the brand's stores know the customer."""
 
     mobile: OptionalId = None
@@ -47,16 +47,16 @@ class Instore(Shape):
             yield "cardExternalId"
 
 
-class ChannelIdentifier(Shape):
+class ChannelIdentifier(VendorModel):
     identifier_value: OptionalId = None
 
 
-class ChannelAccount(Shape):
+class ChannelAccount(VendorModel):
     account_id: OptionalId = None
     identifiers: Annotated[tuple[ChannelIdentifier, ...], List] = ()
 
 
-class Channel(Shape):
+class Channel(VendorModel):
     """How another channel knows the customer."""
 
     accounts: Annotated[tuple[ChannelAccount, ...], List] = ()
@@ -103,7 +103,7 @@ class DescribedCustomer(Entered):
     loyalty_type: Text = None
     source: Text = None
 
-    def told(self, stamp: Stamp) -> dict[str, Any]:
+    def told(self, stamp: EventContext) -> dict[str, Any]:
         """Give the fields that every description of a customer has. Raises ValueError if it names nobody."""
         return {
             "customer": customer_of(self.customer_identifiers, stamp),
@@ -114,22 +114,22 @@ class DescribedCustomer(Entered):
         }
 
 
-def customer_of(identifiers: CustomerIdentifiers, stamp: Stamp) -> str:
+def customer_of(identifiers: CustomerIdentifiers, stamp: EventContext) -> str:
     """Name the customer. Raises ValueError if the event names nobody."""
     if identifiers.customer_id is None:
         raise ValueError("no customer")
     return stamp.ref(identifiers.customer_id)
 
 
-def customer_added(event: DescribedCustomer, stamp: Stamp) -> list[Fact]:
+def customer_added(event: DescribedCustomer, stamp: EventContext) -> list[Fact]:
     return [CustomerAdded(**event.told(stamp))]
 
 
-class UpdatedField(Shape):
+class UpdatedField(VendorModel):
     field_name: Text = None
 
 
-class Status(Shape):
+class Status(VendorModel):
     """The status and its label, which the brand may choose; newer deliveries carry either or both."""
 
     current_label: Text = None
@@ -143,7 +143,7 @@ class UpdatedCustomer(DescribedCustomer):
     updated_fields: Annotated[tuple[UpdatedField, ...], List] = ()
 
 
-def customer_updated(event: UpdatedCustomer, stamp: Stamp) -> list[Fact]:
+def customer_updated(event: UpdatedCustomer, stamp: EventContext) -> list[Fact]:
     """Of the fields that changed only the names are told. The label "Deleted" says that a deletion was carried out
     (trap 24). The reason for a status is free text and stays in the payload."""
     status = event.customer_status
@@ -157,18 +157,18 @@ def customer_updated(event: UpdatedCustomer, stamp: Stamp) -> list[Fact]:
     ]
 
 
-class ChannelSubscription(Shape):
+class ChannelSubscription(VendorModel):
     channel: Text = None
     current_status: Text = None
     priority: Text = None
 
 
-class SubscribedCustomer(Shape):
+class SubscribedCustomer(VendorModel):
     customer_identifiers: CustomerIdentifiers
     subscriptions: Annotated[tuple[ChannelSubscription, ...], List] = ()
 
 
-def customer_subscription(event: SubscribedCustomer, stamp: Stamp) -> list[Fact]:
+def customer_subscription(event: SubscribedCustomer, stamp: EventContext) -> list[Fact]:
     """The vendor's current documents describe this event, the seeds do not. Without a channel or status it says
     nothing."""
     subscriptions = tuple(
@@ -179,8 +179,8 @@ def customer_subscription(event: SubscribedCustomer, stamp: Stamp) -> list[Fact]
     return [CustomerSubscribed(customer=customer_of(event.customer_identifiers, stamp), subscriptions=subscriptions)]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "customerAdded": Kind(DescribedCustomer, customer_added),
-    "customerUpdated": Kind(UpdatedCustomer, customer_updated),
-    "customerSubscription": Kind(SubscribedCustomer, customer_subscription),
+KINDS: dict[str, EventType[Any]] = {
+    "customerAdded": EventType(DescribedCustomer, customer_added),
+    "customerUpdated": EventType(UpdatedCustomer, customer_updated),
+    "customerSubscription": EventType(SubscribedCustomer, customer_subscription),
 }

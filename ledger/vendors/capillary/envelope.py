@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from ledger.parsing import Document
-from ledger.vendors.fields import OptionalId, Shape, Text, Time, as_id, as_time, squeeze
+from ledger.vendors.fields import OptionalId, Text, Time, VendorModel, as_id, as_time, squeeze
 from ledger.vendors.key_repair import repair_keys
-from ledger.vendors.vendor import NO_ORG, Identity, Member
+from ledger.vendors.vendor import NO_ORG, Identity, ParsedEvent
 
 # What headings and older pages call an event, in lower case without blanks, and what its body calls it.
 ALIASES = {
@@ -51,7 +51,7 @@ ACTIONS = frozenset({"START"})  # what Capillary writes as actionType: nothing e
 IDENTIFIERS = frozenset({"BILLID", "BILLNUMBER", "REDEMPTIONID"})  # of an activity, in capitals: see people.py
 
 
-class Around(Shape):
+class Around(VendorModel):
     """The fields around `data`, by how they are read when an envelope is opened."""
 
     event_id: OptionalId = None
@@ -68,14 +68,14 @@ class Around(Shape):
 _SUBJECTS = ("cardNumber", "requestId", "requestTrackingId", "rewardId", "badgeId", "earnId")
 
 
-class Opener:
+class EnvelopeParser:
     """Finds the one event in a Capillary body. Made with the kinds' names, so that their spelling is known."""
 
     def __init__(self, kinds: Iterable[str], vocabulary: Iterable[str]) -> None:
         self._names = {name.lower(): name for name in kinds} | ALIASES
         self._vocabulary = ENVELOPE_KEYS | frozenset(vocabulary)
 
-    def __call__(self, document: Document, _kind: str | None) -> list[Member] | None:
+    def __call__(self, document: Document, _kind: str | None) -> list[ParsedEvent] | None:
         value = repair_keys(document.value, self._vocabulary) if document.blank_in_key else document.value
         envelope = _unwrap(value) if isinstance(value, dict) else None
         if envelope is None:
@@ -90,7 +90,7 @@ class Opener:
                 body[key] = envelope[key]
         if "loyaltyEventId" in data and envelope.get("loyaltyEventId") is None:  # E10
             body["envelope"] = {**envelope, "loyaltyEventId": data["loyaltyEventId"]}
-        return [Member(kind, org, as_time(envelope.get("createdAt")), body, partial(_identity, envelope, data))]
+        return [ParsedEvent(kind, org, as_time(envelope.get("createdAt")), body, partial(_identity, envelope, data))]
 
     def _canonical(self, name: str) -> str | None:
         """Return the name as the body of the event has it; None if it is no name that we know."""

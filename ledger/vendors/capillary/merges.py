@@ -16,11 +16,11 @@ from ledger.facts.merges import (
 )
 from ledger.vendors.capillary.customers import customer_of
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.fields import Figure, Id, List, OptionalId, Shape
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Figure, Id, List, OptionalId, VendorModel
+from ledger.vendors.vendor import EventContext, EventType
 
 
-class ProgrammeSummary(Shape):
+class ProgrammeSummary(VendorModel):
     loyalty_program_id: Id
     current_points: Figure = None
     lifetime_points: Figure = None
@@ -28,13 +28,13 @@ class ProgrammeSummary(Shape):
     tier_number: OptionalId = None
 
 
-class LoyaltyCustomerMerge(Shape):
+class LoyaltyCustomerMerge(VendorModel):
     survivor_customer_identifiers: CustomerIdentifiers
     victim_customer_identifiers: CustomerIdentifiers
     survivor_customer_loyalty_summary: Annotated[tuple[ProgrammeSummary, ...], List] = ()
 
 
-def loyalty_customer_merge(event: LoyaltyCustomerMerge, stamp: Stamp) -> list[Fact]:
+def loyalty_customer_merge(event: LoyaltyCustomerMerge, stamp: EventContext) -> list[Fact]:
     """Both customers and both holders are told. The survivor's summary is a claim for points, and the outcome for
     tiers: the victim's own tiers of these programmes end. Raises ValueError where a customer would merge with
     itself."""
@@ -68,6 +68,6 @@ def _claim(line: ProgrammeSummary) -> ProgrammeClaim:
     )
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "loyaltyCustomerMerge": Kind(LoyaltyCustomerMerge, loyalty_customer_merge),
+KINDS: dict[str, EventType[Any]] = {
+    "loyaltyCustomerMerge": EventType(LoyaltyCustomerMerge, loyalty_customer_merge),
 }

@@ -9,8 +9,8 @@ from ledger.facts import Fact
 from ledger.facts.partner_memberships import PartnerDelinked, PartnerExpiryClaimed, PartnerLinked, PartnerUpdated
 from ledger.vendors.capillary.enums import OrNothing, word
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.fields import Day, Id, OptionalId, Shape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Day, Id, OptionalId, Text, VendorModel
+from ledger.vendors.vendor import EventContext, EventType
 
 PARTNER_TYPES = frozenset({"SUPPLEMENTARY", "EXTERNAL"})
 
@@ -21,7 +21,7 @@ class PartnerEvent(CustomerEvent):
     partner_program_name: Text = None
     partner_program_type: Text = None
 
-    def told(self, stamp: Stamp) -> dict[str, Any]:
+    def told(self, stamp: EventContext) -> dict[str, Any]:
         """Give the fields that every fact about a partner membership has."""
         return {
             "customer": self.customer(stamp),
@@ -32,7 +32,7 @@ class PartnerEvent(CustomerEvent):
         }
 
 
-class Details(Shape):
+class Details(VendorModel):
     """Days reach far: a membership ends in 2123 (domain §1.5). The number is personal: only that it is there counts."""
 
     membership_expiry_date: Day = None
@@ -45,7 +45,7 @@ class DetailedPartnerEvent(PartnerEvent):
     update_type: Text = None
     customer_partner_program_details: Annotated[Details, OrNothing] = Details()
 
-    def detailed(self, stamp: Stamp) -> dict[str, Any]:
+    def detailed(self, stamp: EventContext) -> dict[str, Any]:
         """Give the fields of a fact that describes the membership."""
         details = self.customer_partner_program_details
         return {
@@ -57,15 +57,15 @@ class DetailedPartnerEvent(PartnerEvent):
         }
 
 
-def partner_program_linked(event: DetailedPartnerEvent, stamp: Stamp) -> list[Fact]:
+def partner_program_linked(event: DetailedPartnerEvent, stamp: EventContext) -> list[Fact]:
     return [PartnerLinked(**event.detailed(stamp))]
 
 
-def partner_program_updated(event: DetailedPartnerEvent, stamp: Stamp) -> list[Fact]:
+def partner_program_updated(event: DetailedPartnerEvent, stamp: EventContext) -> list[Fact]:
     return [PartnerUpdated(**event.detailed(stamp), update_type=event.update_type)]
 
 
-def partner_program_delinked(event: PartnerEvent, stamp: Stamp) -> list[Fact]:
+def partner_program_delinked(event: PartnerEvent, stamp: EventContext) -> list[Fact]:
     return [PartnerDelinked(**event.told(stamp))]
 
 
@@ -73,14 +73,14 @@ class ExpiryReminder(PartnerEvent):
     scheduled_expiry_date: Day = None
 
 
-def expiry_reminder(event: ExpiryReminder, stamp: Stamp) -> list[Fact]:
+def expiry_reminder(event: ExpiryReminder, stamp: EventContext) -> list[Fact]:
     """A reminder changes nothing (trap 9)."""
     return [PartnerExpiryClaimed(**event.told(stamp), expires_on=event.scheduled_expiry_date)]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "partnerProgramLinked": Kind(DetailedPartnerEvent, partner_program_linked),
-    "partnerProgramUpdated": Kind(DetailedPartnerEvent, partner_program_updated),
-    "partnerProgramDelinked": Kind(PartnerEvent, partner_program_delinked),
-    "supplementaryMembershipExpiryReminder": Kind(ExpiryReminder, expiry_reminder),
+KINDS: dict[str, EventType[Any]] = {
+    "partnerProgramLinked": EventType(DetailedPartnerEvent, partner_program_linked),
+    "partnerProgramUpdated": EventType(DetailedPartnerEvent, partner_program_updated),
+    "partnerProgramDelinked": EventType(PartnerEvent, partner_program_delinked),
+    "supplementaryMembershipExpiryReminder": EventType(ExpiryReminder, expiry_reminder),
 }

@@ -4,17 +4,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ledger.vendors.fields import List, OptionalId, Shape, Text, as_id, as_text, as_time, squeeze
-from ledger.vendors.vendor import Stamp
+from ledger.vendors.fields import List, OptionalId, Text, VendorModel, as_id, as_text, as_time, squeeze
+from ledger.vendors.vendor import EventContext
 
 TIME_IN_NAMES = "%Y%m%dT%H%M%S.%f"
 
 
-class CustomerIdentifiers(Shape):
+class CustomerIdentifiers(VendorModel):
     customer_id: OptionalId = None
 
 
-class Entity(Shape):
+class Entity(VendorModel):
     """The account holder: a user, or a group of users who share one balance."""
 
     entity_type: Text = None
@@ -41,12 +41,12 @@ def as_entity(value: Any) -> Any:
     return {**value, "isReadable": is_readable}
 
 
-class KeyValue(Shape):
+class KeyValue(VendorModel):
     key: Text = None
     value: OptionalId = None
 
 
-class Activity(Shape):
+class Activity(VendorModel):
     """What the customer or the store did that made Capillary send the event."""
 
     name: Text = None
@@ -65,7 +65,7 @@ def bill_of(activity: Activity) -> dict[str, Any]:
     return {"bill": activity.identifier("billid"), "bill_number": activity.identifier("billnumber")}
 
 
-class Envelope(Shape):
+class Envelope(VendorModel):
     """The fields around `data` that facts use."""
 
     event_id: OptionalId = None
@@ -74,7 +74,7 @@ class Envelope(Shape):
     api_request_id: OptionalId = None
     created_at: OptionalId = None
 
-    def change(self, stamp: Stamp, *parts: str | None, own: str | None = None) -> dict[str, Any]:
+    def change(self, stamp: EventContext, *parts: str | None, own: str | None = None) -> dict[str, Any]:
         """Return `change` and `also` of a fact: the business key by which reports of one change count once.
 
         `own` is the change's own id, where the vendor gives one (redemptionId). Else the loyalty event id names it;
@@ -95,7 +95,7 @@ class Envelope(Shape):
         told = told if own is None else [own, *(name for name in told[:1] if name != own)]
         return {"change": told[0], "also": tuple(told[1:])} if told else {}
 
-    def vendor_time(self, stamp: Stamp) -> str:
+    def vendor_time(self, stamp: EventContext) -> str:
         """Return the vendor's time as names hold it; the event's own where the vendor gives none."""
         return _vendor_time(self.created_at) or f"{stamp.occurred_at:{TIME_IN_NAMES}}"
 
@@ -108,7 +108,7 @@ def _vendor_time(created_at: str | None) -> str | None:
     return created_at if time is None else f"{time:{TIME_IN_NAMES}}"
 
 
-class CustomerEvent(Shape):
+class CustomerEvent(VendorModel):
     """What every event about a customer's membership carries."""
 
     envelope: Envelope
@@ -116,7 +116,7 @@ class CustomerEvent(Shape):
     entity_information: Annotated[Entity | None, BeforeValidator(as_entity)] = None
     triggering_activity: Annotated[Activity, BeforeValidator(lambda value: value or {})] = Activity()
 
-    def customer(self, stamp: Stamp) -> str:
+    def customer(self, stamp: EventContext) -> str:
         """Name the customer, or the group where the event is about one and names none of its members.
 
         Raises ValueError if the event names nobody.
@@ -129,7 +129,7 @@ class CustomerEvent(Shape):
             raise ValueError("no customer")
         return group
 
-    def holder(self, stamp: Stamp) -> str:
+    def holder(self, stamp: EventContext) -> str:
         """Name who holds the points: the customer, or the group where the entity is one.
 
         Placeholders stand in some entities (`"entityType": "entityType"`), so only a type that names a group counts.
@@ -141,7 +141,7 @@ class CustomerEvent(Shape):
         return entity.entity_id if entity and (entity.entity_type or "").upper() == "USER" else None
 
 
-def holder(stamp: Stamp, entity: Entity | None) -> str | None:
+def holder(stamp: EventContext, entity: Entity | None) -> str | None:
     """Name the group of an entity, None if it is no group. Raises ValueError if that cannot be read."""
     if entity is not None and not entity.is_readable:
         raise ValueError("entityInformation cannot be read, and it says whose account it is")

@@ -19,24 +19,24 @@ from ledger.facts.accounts import (
     PromisedConverted,
 )
 from ledger.vendors.capillary.people import Activity, CustomerEvent, bill_of
-from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, OptionalPoints, Points, Shape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, OptionalPoints, Points, Text, VendorModel
+from ledger.vendors.vendor import EventContext, EventType
 
 ZERO = Decimal(0)
 
 
-class Regular(Shape):
+class Regular(VendorModel):
     points: Points = ZERO
     expiry_at: Day = None
 
 
-class Promotional(Shape):
+class Promotional(VendorModel):
     promotion_identifier: OptionalId = None
     promotion_points: Points = ZERO
     promotion_points_expiry_date: Day = None
 
 
-class Promised(Shape):
+class Promised(VendorModel):
     promised_points: Points = ZERO
     promised_points_conversion_date: Day = None
     is_external_trigger_based: bool = False
@@ -54,7 +54,7 @@ class PointsIssued(CustomerEvent):
     promised_points_issued: Annotated[list[Promised], List] = []
 
 
-def points_issued(event: PointsIssued, stamp: Stamp) -> list[Fact]:
+def points_issued(event: PointsIssued, stamp: EventContext) -> list[Fact]:
     """Lots from the breakups. What the total has beyond them becomes one unallocated lot (trap 3); promised points are
     not in the total (trap 2)."""
     grants = [Grant(line.points, line.expiry_at) for line in event.regular_points_breakup if line.points]
@@ -111,7 +111,7 @@ class PromisedToCurrent(CustomerEvent):
     earning_activity_reference: Annotated[list[Activity], List] = []
 
 
-class Converted(Shape):
+class Converted(VendorModel):
     """One line of the breakup, whichever group of it (`nonPromotional`, a promotion) it stands in."""
 
     program_id: OptionalId = None
@@ -123,7 +123,7 @@ class Converted(Shape):
     promotion_id: OptionalId = None
 
 
-def promised_to_current(event: PromisedToCurrent, stamp: Stamp) -> list[Fact]:
+def promised_to_current(event: PromisedToCurrent, stamp: EventContext) -> list[Fact]:
     """`pointsConverted` counts; the references do not add up to it (trap 10). The programme stands at the top or, in
     newer events, in the breakup."""
     lines = [Converted.model_validate(line) for line in _lines(event.points_converted_breakup)]
@@ -180,7 +180,7 @@ class PointsExpired(CustomerEvent):
     points_expired: Points
 
 
-def points_expired(event: PointsExpired, stamp: Stamp) -> list[Fact]:
+def points_expired(event: PointsExpired, stamp: EventContext) -> list[Fact]:
     """The vendor names neither lots nor a day (trap 8): the fold takes what was due first."""
     return [
         Expired(
@@ -199,7 +199,7 @@ class PointsExpiryReminder(CustomerEvent):
     scheduled_expiry_date: Day = None
 
 
-def points_expiry_reminder(event: PointsExpiryReminder, stamp: Stamp) -> list[Fact]:
+def points_expiry_reminder(event: PointsExpiryReminder, stamp: EventContext) -> list[Fact]:
     """A reminder changes nothing: it is compared with the lots (trap 9)."""
     return [
         ExpiryClaimed(
@@ -212,7 +212,7 @@ def points_expiry_reminder(event: PointsExpiryReminder, stamp: Stamp) -> list[Fa
     ]
 
 
-class UpdatedExpiry(Shape):
+class UpdatedExpiry(VendorModel):
     program_id: Id
     promotion_identifier: OptionalId = None
     points: Points = ZERO
@@ -225,7 +225,7 @@ class SinglePointsExpiryUpdated(CustomerEvent):
     updated_points_expiry: Annotated[list[UpdatedExpiry], List] = []
 
 
-def single_points_expiry_updated(event: SinglePointsExpiryUpdated, stamp: Stamp) -> list[Fact]:
+def single_points_expiry_updated(event: SinglePointsExpiryUpdated, stamp: EventContext) -> list[Fact]:
     """One event moves lots of several programmes; a line whose days are equal moves nothing (trap 7)."""
     return [
         ExpiryMoved(
@@ -244,10 +244,10 @@ def single_points_expiry_updated(event: SinglePointsExpiryUpdated, stamp: Stamp)
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "pointsIssued": Kind(PointsIssued, points_issued),
-    "promisedToCurrentPointsConversion": Kind(PromisedToCurrent, promised_to_current),
-    "pointsExpired": Kind(PointsExpired, points_expired),
-    "pointsExpiryReminder": Kind(PointsExpiryReminder, points_expiry_reminder),
-    "singlePointsExpiryUpdated": Kind(SinglePointsExpiryUpdated, single_points_expiry_updated),
+KINDS: dict[str, EventType[Any]] = {
+    "pointsIssued": EventType(PointsIssued, points_issued),
+    "promisedToCurrentPointsConversion": EventType(PromisedToCurrent, promised_to_current),
+    "pointsExpired": EventType(PointsExpired, points_expired),
+    "pointsExpiryReminder": EventType(PointsExpiryReminder, points_expiry_reminder),
+    "singlePointsExpiryUpdated": EventType(SinglePointsExpiryUpdated, single_points_expiry_updated),
 }

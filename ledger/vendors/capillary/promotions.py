@@ -18,14 +18,14 @@ from ledger.facts.promotions import (
     PromotionRedeemed,
 )
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Shape, Text, Time
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Text, Time, VendorModel
+from ledger.vendors.vendor import EventContext, EventType
 
 UNLIMITED = Decimal(-1)
 ZERO, ONE = Decimal(0), Decimal(1)
 
 
-class Restriction(Shape):
+class Restriction(VendorModel):
     kpi: Text = None
     max_limit: Figure = None
 
@@ -42,7 +42,7 @@ class PromotionEvent(CustomerEvent):
     earn_restrictions: Annotated[tuple[Restriction, ...], List] = ()
     redemption_restrictions: Annotated[tuple[Restriction, ...], List] = ()
 
-    def told(self, stamp: Stamp) -> dict[str, Any]:
+    def told(self, stamp: EventContext) -> dict[str, Any]:
         restrictions = [*self.issue_restrictions, *self.earn_restrictions, *self.redemption_restrictions]
         return {
             "customer": self.customer(stamp),
@@ -65,7 +65,7 @@ class PromotionIssuedEvent(PromotionEvent):
     promotion_issued_expiry_date: Day = None
 
 
-def promotion_issued(event: PromotionIssuedEvent, stamp: Stamp) -> list[Fact]:
+def promotion_issued(event: PromotionIssuedEvent, stamp: EventContext) -> list[Fact]:
     return [
         PromotionIssued(
             **event.told(stamp),
@@ -83,7 +83,7 @@ class PromotionEarnedEvent(PromotionEvent):
     promotion_earned_expiry_date: Day = None
 
 
-def promotion_earned(event: PromotionEarnedEvent, stamp: Stamp) -> list[Fact]:
+def promotion_earned(event: PromotionEarnedEvent, stamp: EventContext) -> list[Fact]:
     return [
         PromotionEarned(
             **event.told(stamp),
@@ -99,12 +99,12 @@ class RevokeIssuedPromotion(PromotionEvent):
     revoked_issual_id: Id
 
 
-def revoke_issued_promotion(event: RevokeIssuedPromotion, stamp: Stamp) -> list[Fact]:
+def revoke_issued_promotion(event: RevokeIssuedPromotion, stamp: EventContext) -> list[Fact]:
     """Takes back the issual alone: what was earned from it has an event of its own (trap 36)."""
     return [IssuedPromotionRevoked(**event.told(stamp), issual=event.revoked_issual_id)]
 
 
-class RevokedEarned(Shape):
+class RevokedEarned(VendorModel):
     revoked_earned_id: Id
     promotion_earned_date: Day = None
     promotion_earned_expiry_date: Day = None
@@ -114,7 +114,7 @@ class RevokeEarnedPromotion(PromotionEvent):
     revoked_earned_promotion_details: Annotated[tuple[RevokedEarned, ...], List]
 
 
-def revoke_earned_promotion(event: RevokeEarnedPromotion, stamp: Stamp) -> list[Fact]:
+def revoke_earned_promotion(event: RevokeEarnedPromotion, stamp: EventContext) -> list[Fact]:
     """One fact for each revoked earning, whether or not it was ever told (trap 36)."""
     return [
         EarnedPromotionRevoked(
@@ -134,17 +134,17 @@ class CartPromotion(CustomerEvent):
     earn_id: OptionalId = None
     earned_time: Day = None
 
-    def told(self, stamp: Stamp) -> dict[str, Any]:
+    def told(self, stamp: EventContext) -> dict[str, Any]:
         return {"customer": self.customer(stamp), "promotion": self.promotion_id}
 
 
-def cart_promotion_issued(event: CartPromotion, stamp: Stamp) -> list[Fact]:
+def cart_promotion_issued(event: CartPromotion, stamp: EventContext) -> list[Fact]:
     if event.issue_id is None:
         raise ValueError("no issue id")
     return [PromotionIssued(**event.told(stamp), issual=event.issue_id, issued_on=event.issue_date)]
 
 
-def cart_promotion_earned(event: CartPromotion, stamp: Stamp) -> list[Fact]:
+def cart_promotion_earned(event: CartPromotion, stamp: EventContext) -> list[Fact]:
     if event.earn_id is None:
         raise ValueError("no earn id")
     return [
@@ -152,21 +152,21 @@ def cart_promotion_earned(event: CartPromotion, stamp: Stamp) -> list[Fact]:
     ]
 
 
-def cart_promotion_revoked(event: CartPromotion, stamp: Stamp) -> list[Fact]:
+def cart_promotion_revoked(event: CartPromotion, stamp: EventContext) -> list[Fact]:
     """The event names what was earned, and that alone is revoked."""
     if event.earn_id is None:
         raise ValueError("no earn id")
     return [EarnedPromotionRevoked(**event.told(stamp), earned=event.earn_id)]
 
 
-class AppliedPromotion(Shape):
+class AppliedPromotion(VendorModel):
     promotion_id: Id
     earn_id: Id
     redemption_count: Figure = ONE
     discount: Figure = ZERO
 
 
-class LineItem(Shape):
+class LineItem(VendorModel):
     applied_promotions: Annotated[tuple[AppliedPromotion, ...], List] = ()
 
 
@@ -177,7 +177,7 @@ class CartPromotionRedeemed(CustomerEvent):
     line_item_info: Annotated[tuple[LineItem, ...], List] = ()
 
 
-def cart_promotion_redeemed(event: CartPromotionRedeemed, stamp: Stamp) -> list[Fact]:
+def cart_promotion_redeemed(event: CartPromotionRedeemed, stamp: EventContext) -> list[Fact]:
     """One fact for each earned promotion that was used. The vendor does not say whether what it lists at the lines is
     part of what it lists for the cart: so the lines count only for a promotion that the cart does not name."""
     customer = event.customer(stamp)
@@ -209,13 +209,13 @@ def _by_earned(lines: Iterable[LineItem]) -> dict[str, list[AppliedPromotion]]:
     return used
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "promotionIssued": Kind(PromotionIssuedEvent, promotion_issued),
-    "promotionEarned": Kind(PromotionEarnedEvent, promotion_earned),
-    "revokeIssuedPromotion": Kind(RevokeIssuedPromotion, revoke_issued_promotion),
-    "revokeEarnedPromotion": Kind(RevokeEarnedPromotion, revoke_earned_promotion),
-    "cartPromotionIssued": Kind(CartPromotion, cart_promotion_issued),
-    "cartPromotionEarned": Kind(CartPromotion, cart_promotion_earned),
-    "cartPromotionRevoked": Kind(CartPromotion, cart_promotion_revoked),
-    "cartPromotionRedeemed": Kind(CartPromotionRedeemed, cart_promotion_redeemed),
+KINDS: dict[str, EventType[Any]] = {
+    "promotionIssued": EventType(PromotionIssuedEvent, promotion_issued),
+    "promotionEarned": EventType(PromotionEarnedEvent, promotion_earned),
+    "revokeIssuedPromotion": EventType(RevokeIssuedPromotion, revoke_issued_promotion),
+    "revokeEarnedPromotion": EventType(RevokeEarnedPromotion, revoke_earned_promotion),
+    "cartPromotionIssued": EventType(CartPromotion, cart_promotion_issued),
+    "cartPromotionEarned": EventType(CartPromotion, cart_promotion_earned),
+    "cartPromotionRevoked": EventType(CartPromotion, cart_promotion_revoked),
+    "cartPromotionRedeemed": EventType(CartPromotionRedeemed, cart_promotion_redeemed),
 }

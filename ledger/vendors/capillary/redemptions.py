@@ -17,13 +17,23 @@ from ledger.facts.accounts import (
     RedemptionReversed,
 )
 from ledger.vendors.capillary.people import CustomerEvent, bill_of
-from ledger.vendors.fields import DetailList, Figure, FigureOrZero, Id, List, OptionalId, OptionalPoints, Points, Shape
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import (
+    DetailList,
+    Figure,
+    FigureOrZero,
+    Id,
+    List,
+    OptionalId,
+    OptionalPoints,
+    Points,
+    VendorModel,
+)
+from ledger.vendors.vendor import EventContext, EventType
 
 ZERO = Decimal(0)
 
 
-class EarningProgramme(Shape):
+class EarningProgramme(VendorModel):
     program_id: Id
     points_redeemed: Points = ZERO
     program_current_points: Figure = None
@@ -37,7 +47,7 @@ class PointsRedeemed(CustomerEvent):
     redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
 
 
-def points_redeemed(event: PointsRedeemed, stamp: Stamp) -> list[Fact]:
+def points_redeemed(event: PointsRedeemed, stamp: EventContext) -> list[Fact]:
     """One debit for each earning programme (trap 12). The redemption is known by `redemptionId`, never by
     `redemptionSummaryId`, which changes on reversal (trap 6)."""
     programmes = event.redemption_from_earning_programs or [_only_programme(event)]
@@ -87,12 +97,12 @@ TOTALS = frozenset(
 )
 
 
-class ReversedDetails(Shape):
+class ReversedDetails(VendorModel):
     available: Figure = None
     expired: Figure = None
 
 
-class ReversalToProgramme(Shape):
+class ReversalToProgramme(VendorModel):
     program_id: Id
     redeemed_points_reversed: Points
     redeemed_points_reversed_details: ReversedDetails | None = None
@@ -106,7 +116,7 @@ class RedeemedPointsReversed(CustomerEvent):
     redemption_reversal_to_earning_programs: Annotated[list[ReversalToProgramme], List] = []
 
 
-def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> list[Fact]:
+def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: EventContext) -> list[Fact]:
     """Only `available` comes back to the balance; `expired` is restored and lapses at once (trap 5). Where no programme
     is named, the redemption says which (trap 6): so a reversal must name at least one of the two."""
     programmes = event.redemption_reversal_to_earning_programs
@@ -147,7 +157,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: Stamp) -> lis
     return facts
 
 
-class ReturnedPromotion(Shape):
+class ReturnedPromotion(VendorModel):
     promotion_identifier: OptionalId = None
     promotion_points: Points = ZERO
 
@@ -174,7 +184,7 @@ class IssuedPointsReversed(CustomerEvent):
         return self.current_event_regular_points_returned + self.current_event_promised_points_returned
 
 
-def totals_of(event: Shape, total: Decimal | None, promised: str, current: Decimal | None) -> dict[str, Any]:
+def totals_of(event: VendorModel, total: Decimal | None, promised: str, current: Decimal | None) -> dict[str, Any]:
     """Return the totals of a bill, points and promised ones apart; `promised` names the field of the latter. Where one
     of the two cannot be read, neither is told: the share of this return counts without them.
 
@@ -197,7 +207,7 @@ def shares_of(promotions: list[ReturnedPromotion] | None) -> tuple[PromotionShar
     return tuple(PromotionShare(one.promotion_points, one.promotion_identifier) for one in promotions)
 
 
-def issued_points_reversed(event: IssuedPointsReversed, stamp: Stamp) -> list[Fact]:
+def issued_points_reversed(event: IssuedPointsReversed, stamp: EventContext) -> list[Fact]:
     """The current event's figures say what this return takes back; the totals are the bill's so far (trap 4). Both
     totals include promised points (trap 2). What stands under a promotion is taken from that promotion's lots."""
     current, total = event.returned(), event.total_issued_points_reversed
@@ -218,8 +228,8 @@ def issued_points_reversed(event: IssuedPointsReversed, stamp: Stamp) -> list[Fa
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "pointsRedeemed": Kind(PointsRedeemed, points_redeemed),
-    "redeemedPointsReversed": Kind(RedeemedPointsReversed, redeemed_points_reversed),
-    "issuedPointsReversed": Kind(IssuedPointsReversed, issued_points_reversed),
+KINDS: dict[str, EventType[Any]] = {
+    "pointsRedeemed": EventType(PointsRedeemed, points_redeemed),
+    "redeemedPointsReversed": EventType(RedeemedPointsReversed, redeemed_points_reversed),
+    "issuedPointsReversed": EventType(IssuedPointsReversed, issued_points_reversed),
 }

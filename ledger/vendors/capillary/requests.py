@@ -21,8 +21,8 @@ from ledger.facts.requests import (
 from ledger.vendors.capillary.enums import OrNothing
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.capillary.stores import EnteredBy
-from ledger.vendors.fields import Figure, List, OptionalId, Shape, SnakeShape, Text, Time, squeeze
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Figure, List, OptionalId, SnakeModel, Text, Time, VendorModel, squeeze
+from ledger.vendors.vendor import EventContext, EventType
 
 # The vendor's states, in lower case and without blanks; a state beyond these is told as it stands.
 STATES: dict[str, type[RequestFact]] = {
@@ -38,16 +38,16 @@ def _fact_for(state: str | None) -> type[RequestFact]:
     return STATES.get(squeeze(state or "").lower(), RequestMoved)
 
 
-class Somebody(Shape):
+class Somebody(VendorModel):
     id: OptionalId = None
 
 
-class UpdatedField(Shape):
+class UpdatedField(VendorModel):
     field_name: Text = None
     previous_value: Text = None
 
 
-class RequestUpdated(Shape):
+class RequestUpdated(VendorModel):
     """The deletion of a customer comes flat, its fields beside `data` (E11), where `requestId` is a placeholder."""
 
     request_tracking_id: OptionalId = None
@@ -67,7 +67,7 @@ class RequestUpdated(Shape):
         return next((field.previous_value for field in self.updated_fields if field.field_name == "status"), None)
 
 
-def request_updated(event: RequestUpdated, stamp: Stamp) -> list[Fact]:
+def request_updated(event: RequestUpdated, stamp: EventContext) -> list[Fact]:
     request_id = event.request_tracking_id or event.request_id
     if request_id is None:
         raise ValueError("no request")
@@ -97,21 +97,21 @@ def _asks_for_deletion(event: RequestUpdated) -> bool:
     return kind == ("CUSTOMER", "DELETE")
 
 
-class Redemption(SnakeShape):
+class Redemption(SnakeModel):
     points_redeemed: Figure = None
     transaction_number: OptionalId = None
     external_reference_number: OptionalId = None
 
 
-class Root(SnakeShape):
+class Root(SnakeModel):
     redeem: Annotated[Redemption, OrNothing] = Redemption()
 
 
-class Trigger(Shape):
+class Trigger(VendorModel):
     reference_id: OptionalId = None
 
 
-class Body(Shape):
+class Body(VendorModel):
     """What is asked for. Each type of request fills in its own part; personal values are left unread."""
 
     root: Annotated[Root, OrNothing] = Root()
@@ -137,11 +137,11 @@ class Body(Shape):
                 yield customer
 
 
-class Attributes(Shape):
+class Attributes(VendorModel):
     body: Annotated[Body, OrNothing] = Body()
 
 
-class RequestWorkflowEvent(Shape):
+class RequestWorkflowEvent(VendorModel):
     request_id: OptionalId = None
     request_type: Text = None
     requester_id: OptionalId = None
@@ -152,7 +152,7 @@ class RequestWorkflowEvent(Shape):
     request_attributes: Annotated[Attributes, OrNothing] = Attributes()
 
 
-def request_workflow_event(event: RequestWorkflowEvent, stamp: Stamp) -> list[Fact]:
+def request_workflow_event(event: RequestWorkflowEvent, stamp: EventContext) -> list[Fact]:
     """The state alone decides: a request may fail with the comment "approving …" (trap 26). Customers' ids stay
     unlinked, since orgId 0 is no organisation (domain §1.3)."""
     if event.request_id is None:
@@ -178,9 +178,9 @@ def request_workflow_event(event: RequestWorkflowEvent, stamp: Stamp) -> list[Fa
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "requestUpdated": Kind(RequestUpdated, request_updated, occurred=lambda event: event.updated_at),
-    "requestWorkflowEvent": Kind(
+KINDS: dict[str, EventType[Any]] = {
+    "requestUpdated": EventType(RequestUpdated, request_updated, occurred=lambda event: event.updated_at),
+    "requestWorkflowEvent": EventType(
         RequestWorkflowEvent, request_workflow_event, occurred=lambda event: event.update_time
     ),
 }

@@ -15,21 +15,21 @@ from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardText, Rewar
 from ledger.vendors.capillary.enums import OrNothing
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.ends import End, ends
-from ledger.vendors.fields import Count, FarTime, Figure, Id, List, OptionalId, Shape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Count, FarTime, Figure, Id, List, OptionalId, Text, VendorModel
+from ledger.vendors.vendor import EventContext, EventType
 
 
-class RewardDetail(Shape):
+class RewardDetail(VendorModel):
     language_code: Text = None
     name: Text = None
     description: Text = None
 
 
-class Vendor(Shape):
+class Vendor(VendorModel):
     name: Text = None
 
 
-class CatalogueEvent(Shape):
+class CatalogueEvent(VendorModel):
     reward_id: Id
     program_id: OptionalId = None
     type: Text = None
@@ -47,7 +47,7 @@ class CatalogueEvent(Shape):
     reward_details: Annotated[tuple[RewardDetail, ...], List] = ()
     vendor_details: Annotated[Vendor, OrNothing] = Vendor()
 
-    def told(self, stamp: Stamp) -> dict[str, Any]:
+    def told(self, stamp: EventContext) -> dict[str, Any]:
         return {
             "reward": stamp.ref(self.reward_id),
             "programme": self.program_id,
@@ -70,25 +70,25 @@ class CatalogueEvent(Shape):
         }
 
 
-def reward_created(event: CatalogueEvent, stamp: Stamp) -> list[Fact]:
+def reward_created(event: CatalogueEvent, stamp: EventContext) -> list[Fact]:
     return [RewardCreated(**event.told(stamp))]
 
 
-def reward_updated(event: CatalogueEvent, stamp: Stamp) -> list[Fact]:
+def reward_updated(event: CatalogueEvent, stamp: EventContext) -> list[Fact]:
     return [RewardUpdated(**event.told(stamp))]
 
 
-def reward_expiry_reminder(event: CatalogueEvent, stamp: Stamp) -> list[Fact]:
+def reward_expiry_reminder(event: CatalogueEvent, stamp: EventContext) -> list[Fact]:
     """A reminder changes nothing: it is compared with the catalogue (trap 9)."""
     return [RewardClaimed(**event.told(stamp))]
 
 
-class IntouchReward(Shape):
+class IntouchReward(VendorModel):
     intouch_coupon_code: OptionalId = None
     code_expiry: End = None
 
 
-class VendorReward(Shape):
+class VendorReward(VendorModel):
     vendor_voucher: OptionalId = None
 
 
@@ -100,7 +100,7 @@ class RewardIssued(CustomerEvent):
     vendor_reward_details: Annotated[VendorReward, OrNothing] = VendorReward()
 
 
-def reward_issued(event: RewardIssued, stamp: Stamp) -> list[Fact]:
+def reward_issued(event: RewardIssued, stamp: EventContext) -> list[Fact]:
     """The reward was given. It moves no points: the debit comes by `pointsRedeemed`, and `intouchPoints` only says what
     the reward costs (trap 33).
 
@@ -130,7 +130,7 @@ def reward_issued(event: RewardIssued, stamp: Stamp) -> list[Fact]:
     return facts
 
 
-class FailedReward(Shape):
+class FailedReward(VendorModel):
     """A reward that was not issued. `points` is the price of one."""
 
     id: Id
@@ -141,7 +141,7 @@ class FailedReward(Shape):
         return None if self.points is None else self.points * (1 if self.qty is None else self.qty)
 
 
-class ErroredStep(Shape):
+class ErroredStep(VendorModel):
     name: Text = None
     error_code: OptionalId = None
     error_message: Text = None
@@ -159,7 +159,7 @@ class IssueRewardFailure(CustomerEvent):
     errored_steps: Annotated[tuple[ErroredStep, ...], List] = ()
 
 
-def issue_reward_failure(event: IssueRewardFailure, stamp: Stamp) -> list[Fact]:
+def issue_reward_failure(event: IssueRewardFailure, stamp: EventContext) -> list[Fact]:
     """Nothing was issued; if the points were taken, they are due back (trap 34). The event does not say whether they
     were, only which request it was. One fact for each reward that a step failed for, with the errors of all its steps;
     one without a reward where no step names any."""
@@ -204,7 +204,7 @@ def _errors(steps: Sequence[ErroredStep]) -> tuple[str, ...]:
     return tuple(line for line in (step.line() for step in steps) if line)
 
 
-def _redemption(event: CustomerEvent, reward: str, stamp: Stamp) -> str:
+def _redemption(event: CustomerEvent, reward: str, stamp: EventContext) -> str:
     """Return the redemption's name: reward, customer, and the request with its time, so that two reports of it under
     several event ids are one. The time is there because ids of requests repeat (trap 39); without a request the event
     names it."""
@@ -214,10 +214,10 @@ def _redemption(event: CustomerEvent, reward: str, stamp: Stamp) -> str:
     return stamp.ref(f"{reward}~{event.customer_identifiers.customer_id}~{named_by}")
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "rewardCreated": Kind(CatalogueEvent, reward_created),
-    "rewardUpdated": Kind(CatalogueEvent, reward_updated),
-    "rewardExpiryReminder": Kind(CatalogueEvent, reward_expiry_reminder),
-    "rewardIssued": Kind(RewardIssued, reward_issued),
-    "issueRewardFailure": Kind(IssueRewardFailure, issue_reward_failure),
+KINDS: dict[str, EventType[Any]] = {
+    "rewardCreated": EventType(CatalogueEvent, reward_created),
+    "rewardUpdated": EventType(CatalogueEvent, reward_updated),
+    "rewardExpiryReminder": EventType(CatalogueEvent, reward_expiry_reminder),
+    "rewardIssued": EventType(RewardIssued, reward_issued),
+    "issueRewardFailure": EventType(IssueRewardFailure, issue_reward_failure),
 }

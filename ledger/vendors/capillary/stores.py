@@ -8,17 +8,17 @@ from datetime import datetime
 from typing import Annotated, NamedTuple
 
 from ledger.vendors.capillary.enums import OrNothing
-from ledger.vendors.fields import OptionalId, Shape, Time
-from ledger.vendors.vendor import Stamp
+from ledger.vendors.fields import OptionalId, Time, VendorModel
+from ledger.vendors.vendor import EventContext
 
 
-class Place(Shape):
+class Place(VendorModel):
     """A store or a till. Its code is the brand's; its name is text for people and stays in the payload."""
 
     code: OptionalId = None
 
 
-class EnteredBy(Shape):
+class EnteredBy(VendorModel):
     id: OptionalId = None
     store: Annotated[Place, OrNothing] = Place()
     till: Annotated[Place, OrNothing] = Place()
@@ -33,13 +33,13 @@ class Entry(NamedTuple):
     till: str | None
 
 
-class Entered(Shape):
+class Entered(VendorModel):
     """What an event has that somebody entered somewhere."""
 
     entered_at: Time = None
     entered_by: Annotated[EnteredBy, OrNothing] = EnteredBy()
 
-    def entry(self, stamp: Stamp) -> Entry:
+    def entry(self, stamp: EventContext) -> Entry:
         """Give what facts say of the entry."""
         return Entry(
             entered_at=self.entered_at,

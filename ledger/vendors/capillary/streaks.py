@@ -21,9 +21,9 @@ from ledger.facts.streaks import (
 )
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.targets import TargetDetails
-from ledger.vendors.fields import Count, Figure, List, OptionalId, Shape, Text, Time
+from ledger.vendors.fields import Count, Figure, List, OptionalId, Text, Time, VendorModel
 from ledger.vendors.leniency import DECIDES
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 
 def as_local(value: Any) -> str | None:
@@ -37,7 +37,7 @@ def as_local(value: Any) -> str | None:
 Local = Annotated[str | None, BeforeValidator(as_local)]
 
 
-class Streak(Shape):
+class Streak(VendorModel):
     """One streak of an event; each kind of event names some of these fields."""
 
     streak_id: OptionalId = None
@@ -70,7 +70,7 @@ class StreakEvent(CustomerEvent):
     target_data: Annotated[tuple[TargetDetails, ...], List, DECIDES] = ()  # pairs with the streaks, place by place
     target_details: TargetDetails | None = None
 
-    def paired(self, streaks: Sequence[S], stamp: Stamp) -> list[tuple[S, dict[str, Any]]]:
+    def paired(self, streaks: Sequence[S], stamp: EventContext) -> list[tuple[S, dict[str, Any]]]:
         """Give each streak with its name and that of its target: the one target of all, or the one at its place.
 
         Raises ValueError if streaks and targets do not pair.
@@ -105,7 +105,7 @@ class StreakCustomerEnrolment(StreakEvent):
     streak_enrolment_data: Annotated[tuple[Enrolled, ...], List, DECIDES]
 
 
-def streak_customer_enrolment(event: StreakCustomerEnrolment, stamp: Stamp) -> list[Fact]:
+def streak_customer_enrolment(event: StreakCustomerEnrolment, stamp: EventContext) -> list[Fact]:
     return [
         StreakEnrolled(**told, **streak.defined(), value=streak.streak_value_when_enrolled)
         for streak, told in event.paired(event.streak_enrolment_data, stamp)
@@ -120,7 +120,7 @@ class StreakCustomerUnEnrolment(StreakEvent):
     streak_un_enrolment_data: Annotated[tuple[UnEnrolled, ...], List, DECIDES]
 
 
-def streak_customer_un_enrolment(event: StreakCustomerUnEnrolment, stamp: Stamp) -> list[Fact]:
+def streak_customer_un_enrolment(event: StreakCustomerUnEnrolment, stamp: EventContext) -> list[Fact]:
     return [
         StreakUnEnrolled(**told, **streak.defined(), value=streak.streak_value_when_un_enrolled)
         for streak, told in event.paired(event.streak_un_enrolment_data, stamp)
@@ -135,7 +135,7 @@ class StreakStart(StreakEvent):
     streak_start_data: Annotated[tuple[Started, ...], List, DECIDES]
 
 
-def streak_start(event: StreakStart, stamp: Stamp) -> list[Fact]:
+def streak_start(event: StreakStart, stamp: EventContext) -> list[Fact]:
     return [
         StreakStarted(**told, **streak.defined(), value=streak.user_streak_value_at_the_start)
         for streak, told in event.paired(event.streak_start_data, stamp)
@@ -152,7 +152,7 @@ class StreakEnd(StreakEvent):
     streak_end_data: Annotated[tuple[Ended, ...], List, DECIDES]
 
 
-def streak_end(event: StreakEnd, stamp: Stamp) -> list[Fact]:
+def streak_end(event: StreakEnd, stamp: EventContext) -> list[Fact]:
     return [
         StreakEnded(
             **told,
@@ -183,19 +183,19 @@ class StreakLevel(StreakEvent):
     streak_data: Annotated[tuple[Level, ...], List, DECIDES]
 
 
-def streak_level_achieved(event: StreakLevel, stamp: Stamp) -> list[Fact]:
+def streak_level_achieved(event: StreakLevel, stamp: EventContext) -> list[Fact]:
     return [StreakLevelAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, stamp)]
 
 
-def streak_level_un_achieved(event: StreakLevel, stamp: Stamp) -> list[Fact]:
+def streak_level_un_achieved(event: StreakLevel, stamp: EventContext) -> list[Fact]:
     return [StreakLevelUnAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, stamp)]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "streakCustomerEnrolment": Kind(StreakCustomerEnrolment, streak_customer_enrolment),
-    "streakStart": Kind(StreakStart, streak_start),
-    "streakLevelAchieved": Kind(StreakLevel, streak_level_achieved),
-    "streakLevelUnAchieved": Kind(StreakLevel, streak_level_un_achieved),
-    "streakEnd": Kind(StreakEnd, streak_end),
-    "streakCustomerUnEnrolment": Kind(StreakCustomerUnEnrolment, streak_customer_un_enrolment),
+KINDS: dict[str, EventType[Any]] = {
+    "streakCustomerEnrolment": EventType(StreakCustomerEnrolment, streak_customer_enrolment),
+    "streakStart": EventType(StreakStart, streak_start),
+    "streakLevelAchieved": EventType(StreakLevel, streak_level_achieved),
+    "streakLevelUnAchieved": EventType(StreakLevel, streak_level_un_achieved),
+    "streakEnd": EventType(StreakEnd, streak_end),
+    "streakCustomerUnEnrolment": EventType(StreakCustomerUnEnrolment, streak_customer_un_enrolment),
 }

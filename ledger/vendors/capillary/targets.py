@@ -23,11 +23,11 @@ from ledger.facts.milestones import (
 )
 from ledger.vendors.capillary.enums import OrNothing
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Shape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Text, VendorModel
+from ledger.vendors.vendor import EventContext, EventType
 
 
-class TargetDetails(Shape):
+class TargetDetails(VendorModel):
     id: Id
     name: Text = None
     target_group_id: OptionalId = None
@@ -49,7 +49,7 @@ class TargetEvent(CustomerEvent):
     def is_return(self) -> bool:
         return "return" in (self.triggering_activity.name or "").lower()
 
-    def told(self, stamp: Stamp) -> dict[str, Any]:
+    def told(self, stamp: EventContext) -> dict[str, Any]:
         """Give the fields that every fact about a milestone has."""
         details = self.target_details
         return {
@@ -64,7 +64,7 @@ class TargetEvent(CustomerEvent):
             "defined": self.defined_target_value,
         }
 
-    def moved(self, stamp: Stamp) -> dict[str, Any]:
+    def moved(self, stamp: EventContext) -> dict[str, Any]:
         """Give the fields of a fact that moves the value, the difference with the sign of its activity (trap 27)."""
         size = self.current_event_target_value
         delta = None if size is None else -abs(size) if self.is_return else abs(size)
@@ -76,26 +76,26 @@ class TargetEvent(CustomerEvent):
         }
 
 
-def target_achieved_value_updated(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+def target_achieved_value_updated(event: TargetEvent, stamp: EventContext) -> list[Fact]:
     moved = event.moved(stamp)
     return [MilestoneLowered(**moved) if event.is_return else MilestoneRaised(**moved)]
 
 
-def target_value_achieved(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+def target_value_achieved(event: TargetEvent, stamp: EventContext) -> list[Fact]:
     """The achieved value may exceed the defined one (trap 29)."""
     return [MilestoneAchieved(**event.moved(stamp))]
 
 
-def target_value_updated(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+def target_value_updated(event: TargetEvent, stamp: EventContext) -> list[Fact]:
     """The customer's target was set anew: what was defined before stays with the facts that said so (trap 29)."""
     return [MilestoneRedefined(**event.told(stamp))]
 
 
-def target_period_started(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+def target_period_started(event: TargetEvent, stamp: EventContext) -> list[Fact]:
     return [MilestoneStarted(**event.told(stamp))]
 
 
-def target_period_completed(event: TargetEvent, stamp: Stamp) -> list[Fact]:
+def target_period_completed(event: TargetEvent, stamp: EventContext) -> list[Fact]:
     return [MilestoneCompleted(**event.told(stamp))]
 
 
@@ -112,7 +112,7 @@ class TargetCustomerEnrolment(CustomerEvent):
     default_target_value: Figure = None
 
 
-def target_customer_enrolment(event: TargetCustomerEnrolment, stamp: Stamp) -> list[Fact]:
+def target_customer_enrolment(event: TargetCustomerEnrolment, stamp: EventContext) -> list[Fact]:
     return [
         MilestoneEnrolled(
             customer=event.customer(stamp),
@@ -128,7 +128,7 @@ def target_customer_enrolment(event: TargetCustomerEnrolment, stamp: Stamp) -> l
     ]
 
 
-class UnifiedTarget(Shape):
+class UnifiedTarget(VendorModel):
     target_id: Id
     target_name: Text = None
     target_period_id: OptionalId = None
@@ -137,13 +137,13 @@ class UnifiedTarget(Shape):
     defined_target_value: Figure = None
 
 
-class Condition(Shape):
+class Condition(VendorModel):
     combination_type: Text = None
     aggregation: Text = None
     threshold_value: Figure = None
 
 
-class UnifiedGroup(Shape):
+class UnifiedGroup(VendorModel):
     target_group_id: Id
     target_group_name: Text = None
     unified_targets_achievement_condition: Annotated[Condition, OrNothing] = Condition()
@@ -154,7 +154,7 @@ class UnifiedTargets(CustomerEvent):
     target_data: Annotated[tuple[UnifiedTarget, ...], List] = ()
     transaction_id: OptionalId = None
 
-    def group(self, stamp: Stamp) -> dict[str, Any]:
+    def group(self, stamp: EventContext) -> dict[str, Any]:
         """Give the fields of a fact about the group. Its period is its targets', if they agree on one."""
         group = self.unified_target_group_details
         condition = group.unified_targets_achievement_condition
@@ -179,7 +179,7 @@ class UnifiedTargets(CustomerEvent):
             "transaction": self.transaction_id,
         }
 
-    def milestone(self, target: UnifiedTarget, stamp: Stamp) -> dict[str, Any]:
+    def milestone(self, target: UnifiedTarget, stamp: EventContext) -> dict[str, Any]:
         """Give the fields of a fact about one of the group's targets. How much this event moved it is not told."""
         group = self.unified_target_group_details
         return {
@@ -197,25 +197,25 @@ class UnifiedTargets(CustomerEvent):
         }
 
 
-def unified_targets_achieved(event: UnifiedTargets, stamp: Stamp) -> list[Fact]:
+def unified_targets_achieved(event: UnifiedTargets, stamp: EventContext) -> list[Fact]:
     """The group's condition is met; each target's value is told with it."""
     raised = [MilestoneRaised(**event.milestone(target, stamp)) for target in event.target_data]
     return [MilestoneGroupAchieved(**event.group(stamp)), *raised]
 
 
-def unified_targets_un_achieved(event: UnifiedTargets, stamp: Stamp) -> list[Fact]:
+def unified_targets_un_achieved(event: UnifiedTargets, stamp: EventContext) -> list[Fact]:
     """The group's condition is no longer met, although the event still names TransactionAdd (trap 29)."""
     lowered = [MilestoneLowered(**event.milestone(target, stamp)) for target in event.target_data]
     return [MilestoneGroupUnAchieved(**event.group(stamp)), *lowered]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "targetAchievedValueUpdated": Kind(TargetEvent, target_achieved_value_updated),
-    "targetValueAchieved": Kind(TargetEvent, target_value_achieved),
-    "targetValueUpdated": Kind(TargetEvent, target_value_updated),
-    "targetPeriodStarted": Kind(TargetEvent, target_period_started),
-    "targetPeriodCompleted": Kind(TargetEvent, target_period_completed),
-    "targetCustomerEnrolment": Kind(TargetCustomerEnrolment, target_customer_enrolment),
-    "unifiedTargetsAchieved": Kind(UnifiedTargets, unified_targets_achieved),
-    "unifiedTargetsUnAchieved": Kind(UnifiedTargets, unified_targets_un_achieved),
+KINDS: dict[str, EventType[Any]] = {
+    "targetAchievedValueUpdated": EventType(TargetEvent, target_achieved_value_updated),
+    "targetValueAchieved": EventType(TargetEvent, target_value_achieved),
+    "targetValueUpdated": EventType(TargetEvent, target_value_updated),
+    "targetPeriodStarted": EventType(TargetEvent, target_period_started),
+    "targetPeriodCompleted": EventType(TargetEvent, target_period_completed),
+    "targetCustomerEnrolment": EventType(TargetCustomerEnrolment, target_customer_enrolment),
+    "unifiedTargetsAchieved": EventType(UnifiedTargets, unified_targets_achieved),
+    "unifiedTargetsUnAchieved": EventType(UnifiedTargets, unified_targets_un_achieved),
 }

@@ -11,16 +11,16 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.tiers import TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.fields import Id, List, OptionalId, Shape, Text, as_day, as_text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Id, List, OptionalId, Text, VendorModel, as_day, as_text
+from ledger.vendors.vendor import EventContext, EventType
 
 
-class Tier(Shape):
+class Tier(VendorModel):
     tier_number: OptionalId = None
     tier_name: Text = None
 
 
-class Programme(Shape):
+class Programme(VendorModel):
     tiers: Annotated[list[Tier], List] = []
 
 
@@ -35,7 +35,7 @@ class TierEvent(CustomerEvent):
         names = {tier.tier_name for tier in self.loyalty_program_details.tiers if tier.tier_number == number}
         return names.pop() if len(names) == 1 else None
 
-    def told(self, stamp: Stamp, number: str) -> dict[str, Any]:
+    def told(self, stamp: EventContext, number: str) -> dict[str, Any]:
         """Give the fields that every change of tier has. A day that cannot be read is none, and flagged (§1.5)."""
         until = as_day(self.tier_expiry_date)
         return {
@@ -54,7 +54,7 @@ class TierUpgradedEvent(TierEvent):
     upgrade_type: Text = None
 
 
-def tier_upgraded(event: TierUpgradedEvent, stamp: Stamp) -> list[Fact]:
+def tier_upgraded(event: TierUpgradedEvent, stamp: EventContext) -> list[Fact]:
     told = event.told(stamp, event.upgraded_tier_number)
     return [TierUpgraded(**told, previous=event.previous_tier_number, note=as_text(event.upgrade_type))]
 
@@ -64,7 +64,7 @@ class TierDowngradedEvent(TierEvent):
     previous_tier_number: OptionalId = None
 
 
-def tier_downgraded(event: TierDowngradedEvent, stamp: Stamp) -> list[Fact]:
+def tier_downgraded(event: TierDowngradedEvent, stamp: EventContext) -> list[Fact]:
     return [TierDowngraded(**event.told(stamp, event.downgraded_tier_number), previous=event.previous_tier_number)]
 
 
@@ -73,7 +73,7 @@ class TierRenewedEvent(TierEvent):
     renew_type: Text = None
 
 
-def tier_renewed(event: TierRenewedEvent, stamp: Stamp) -> list[Fact]:
+def tier_renewed(event: TierRenewedEvent, stamp: EventContext) -> list[Fact]:
     return [TierRenewed(**event.told(stamp, event.current_tier_number), note=as_text(event.renew_type))]
 
 
@@ -82,7 +82,7 @@ class TierDowngradeReminder(TierEvent):
     scheduled_downgrade_date: Text = None
 
 
-def tier_downgrade_reminder(event: TierDowngradeReminder, stamp: Stamp) -> list[Fact]:
+def tier_downgrade_reminder(event: TierDowngradeReminder, stamp: EventContext) -> list[Fact]:
     """A reminder changes nothing: it claims the current tier and the day it will end (trap 9)."""
     number = event.current_tier_number
     return [
@@ -96,9 +96,9 @@ def tier_downgrade_reminder(event: TierDowngradeReminder, stamp: Stamp) -> list[
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "tierUpgraded": Kind(TierUpgradedEvent, tier_upgraded),
-    "tierRenewed": Kind(TierRenewedEvent, tier_renewed),
-    "tierDowngraded": Kind(TierDowngradedEvent, tier_downgraded),
-    "tierDowngradeReminder": Kind(TierDowngradeReminder, tier_downgrade_reminder),
+KINDS: dict[str, EventType[Any]] = {
+    "tierUpgraded": EventType(TierUpgradedEvent, tier_upgraded),
+    "tierRenewed": EventType(TierRenewedEvent, tier_renewed),
+    "tierDowngraded": EventType(TierDowngradedEvent, tier_downgraded),
+    "tierDowngradeReminder": EventType(TierDowngradeReminder, tier_downgrade_reminder),
 }

@@ -15,7 +15,7 @@ from ledger.vendors.capillary.enums import OrNothing, word
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.capillary.stores import Entered
 from ledger.vendors.fields import Id, OptionalId, Text, as_id, number_text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 AMOUNT_MAX = Decimal(10) ** 15
 AMOUNT_PLACES_MAX = 30
@@ -63,7 +63,7 @@ class Transaction(Entered):
     line_item_count: OptionalCount = None
     delivery_status: Text = None
 
-    def told(self, stamp: Stamp) -> dict[str, Any]:
+    def told(self, stamp: EventContext) -> dict[str, Any]:
         """Give the fields of a fact about the bill.
 
         A gross amount of 0 beside a net amount is what the vendor writes for "not given": no discount makes something
@@ -87,15 +87,15 @@ class Transaction(Entered):
         }
 
 
-def transaction_added(event: Transaction, stamp: Stamp) -> list[Fact]:
+def transaction_added(event: Transaction, stamp: EventContext) -> list[Fact]:
     return [BillAdded(**event.told(stamp))]
 
 
-def transaction_updated(event: Transaction, stamp: Stamp) -> list[Fact]:
+def transaction_updated(event: Transaction, stamp: EventContext) -> list[Fact]:
     return [BillUpdated(**event.told(stamp))]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "transactionAdded": Kind(Transaction, transaction_added),
-    "transactionUpdated": Kind(Transaction, transaction_updated),
+KINDS: dict[str, EventType[Any]] = {
+    "transactionAdded": EventType(Transaction, transaction_added),
+    "transactionUpdated": EventType(Transaction, transaction_updated),
 }

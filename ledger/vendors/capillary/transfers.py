@@ -8,7 +8,7 @@ from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, holder
 from ledger.vendors.capillary.redemptions import ZERO, EarningProgramme
 from ledger.vendors.fields import Figure, Id, List, Points
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 
 class PointsTransferredInitiated(CustomerEvent):
@@ -19,7 +19,7 @@ class PointsTransferredInitiated(CustomerEvent):
     redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
 
 
-def points_transferred_initiated(event: PointsTransferredInitiated, stamp: Stamp) -> list[Fact]:
+def points_transferred_initiated(event: PointsTransferredInitiated, stamp: EventContext) -> list[Fact]:
     """The sender's half. Its fields are named like a redemption's; each earning programme pays its share (trap 11)."""
     transfer = _transfer(event, stamp)
     sender = event.holder(stamp)
@@ -62,7 +62,7 @@ class PointsTransferredReceived(CustomerEvent):
     transfer_initiating_entity_information: Entity | None = None
 
 
-def points_transferred_received(event: PointsTransferredReceived, stamp: Stamp) -> list[Fact]:
+def points_transferred_received(event: PointsTransferredReceived, stamp: EventContext) -> list[Fact]:
     """The receiver's half; it carries no balance (trap 11). It also settles what the sender has in transit."""
     transfer = _transfer(event, stamp)
     receiver = event.holder(stamp)
@@ -98,18 +98,18 @@ def points_transferred_received(event: PointsTransferredReceived, stamp: Stamp) 
     return facts
 
 
-def _change(event: CustomerEvent, transfer: str, stamp: Stamp) -> dict[str, Any]:
+def _change(event: CustomerEvent, transfer: str, stamp: EventContext) -> dict[str, Any]:
     """Return the business key of one half of a transfer; the kind of the fact says which half."""
     named = event.envelope.loyalty_event_id or event.envelope.api_request_id
     return event.envelope.change(stamp, own=transfer if named else None)
 
 
-def _transfer(event: CustomerEvent, stamp: Stamp) -> str:
+def _transfer(event: CustomerEvent, stamp: EventContext) -> str:
     """Name the transfer: both halves carry the same loyaltyEventId."""
     return stamp.ref(event.envelope.loyalty_event_id or event.envelope.api_request_id or stamp.tag)
 
 
-def _other(entity: Entity | None, identifiers: CustomerIdentifiers, stamp: Stamp) -> str | None:
+def _other(entity: Entity | None, identifiers: CustomerIdentifiers, stamp: EventContext) -> str | None:
     """Name the other side of a transfer, None if the event does not say."""
     group = holder(stamp, entity)
     if group is not None:
@@ -118,7 +118,7 @@ def _other(entity: Entity | None, identifiers: CustomerIdentifiers, stamp: Stamp
     return stamp.ref(customer) if customer else None
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "pointsTransferredInitiated": Kind(PointsTransferredInitiated, points_transferred_initiated),
-    "pointsTransferredReceived": Kind(PointsTransferredReceived, points_transferred_received),
+KINDS: dict[str, EventType[Any]] = {
+    "pointsTransferredInitiated": EventType(PointsTransferredInitiated, points_transferred_initiated),
+    "pointsTransferredReceived": EventType(PointsTransferredReceived, points_transferred_received),
 }

@@ -14,11 +14,11 @@ from ledger.vendors.fields import as_time
 from ledger.vendors.internal import adjustments, attestations, erasures, periods, policies, refunds, unmerges
 from ledger.vendors.internal.programme_terms import TermsSet, programme_terms_set
 from ledger.vendors.personal_fields import ANYWHERE, GENERAL, Personal
-from ledger.vendors.vendor import NO_ORG, Identity, Kind, Member, Vendor
+from ledger.vendors.vendor import NO_ORG, EventType, Identity, ParsedEvent, Vendor
 
 SOURCE = "loyalty"
 
-KINDS: dict[str, Kind[Any]] = {
+KINDS: dict[str, EventType[Any]] = {
     **erasures.KINDS,
     **adjustments.KINDS,
     **refunds.KINDS,
@@ -26,16 +26,16 @@ KINDS: dict[str, Kind[Any]] = {
     **periods.KINDS,
     **attestations.KINDS,
     **policies.KINDS,
-    "programmeTermsSet": Kind(TermsSet, programme_terms_set),
+    "programmeTermsSet": EventType(TermsSet, programme_terms_set),
 }
 
 
-def open_own(document: Document, _kind: str | None) -> list[Member] | None:
+def open_own(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
     body = document.value
     if not isinstance(body, dict) or not isinstance(body.get("event"), str) or not isinstance(body.get("id"), str):
         return None
     occurred_at: datetime | None = as_time(body.get("at"))
-    return [Member(body["event"], NO_ORG, occurred_at, body, partial(_identity, body))]
+    return [ParsedEvent(body["event"], NO_ORG, occurred_at, body, partial(_identity, body))]
 
 
 def _identity(body: dict[str, Any]) -> Identity:

@@ -6,7 +6,7 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
 from ledger.vendors.fields import Day, Points, StrictShape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 
 class Reversed(StrictShape):
@@ -30,7 +30,7 @@ class Made(Reversed):
     expires_on: Day = None
 
 
-def adjustment_made(event: Made, _stamp: Stamp) -> Sequence[Fact]:
+def adjustment_made(event: Made, _stamp: EventContext) -> Sequence[Fact]:
     return [
         AdjustmentMade(
             **event.account(),
@@ -43,11 +43,11 @@ def adjustment_made(event: Made, _stamp: Stamp) -> Sequence[Fact]:
     ]
 
 
-def adjustment_reversed(event: Reversed, _stamp: Stamp) -> Sequence[Fact]:
+def adjustment_reversed(event: Reversed, _stamp: EventContext) -> Sequence[Fact]:
     return [AdjustmentReversed(**event.account(), adjustment=event.id, by=event.by)]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "adjustmentMade": Kind(Made, adjustment_made),
-    "adjustmentReversed": Kind(Reversed, adjustment_reversed),
+KINDS: dict[str, EventType[Any]] = {
+    "adjustmentMade": EventType(Made, adjustment_made),
+    "adjustmentReversed": EventType(Reversed, adjustment_reversed),
 }

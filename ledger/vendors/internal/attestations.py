@@ -5,7 +5,7 @@ from typing import Any
 
 from ledger.facts import Fact
 from ledger.vendors.fields import StrictShape
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 
 class Rules(StrictShape):
@@ -24,9 +24,9 @@ class Attested(StrictShape):
     rules: Rules
 
 
-def attested(_event: Attested, _stamp: Stamp) -> Sequence[Fact]:
+def attested(_event: Attested, _stamp: EventContext) -> Sequence[Fact]:
     """It says what is, and makes nothing so."""
     return []
 
 
-KINDS: dict[str, Kind[Any]] = {"attested": Kind(Attested, attested)}
+KINDS: dict[str, EventType[Any]] = {"attested": EventType(Attested, attested)}

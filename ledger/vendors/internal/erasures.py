@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.customers import CustomerErased
 from ledger.vendors.fields import StrictShape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 
 class Erased(StrictShape):
@@ -16,9 +16,9 @@ class Erased(StrictShape):
     by: Text = None
 
 
-def customer_erased(event: Erased, _stamp: Stamp) -> Sequence[Fact]:
+def customer_erased(event: Erased, _stamp: EventContext) -> Sequence[Fact]:
     """Why is sealed with the event: under the person's own key it could be read by nobody."""
     return [CustomerErased(customer=customer, by=event.by) for customer in event.customers]
 
 
-KINDS: dict[str, Kind[Any]] = {"customerErased": Kind(Erased, customer_erased)}
+KINDS: dict[str, EventType[Any]] = {"customerErased": EventType(Erased, customer_erased)}

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from ledger.facts import Fact
 from ledger.facts.periods import PeriodClosed, PeriodReopened, PeriodTotal
 from ledger.vendors.fields import Day, Points, StrictShape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 TOTALS_MAX = 10_000
 
@@ -34,7 +34,7 @@ class Reopened(StrictShape):
     by: Text = None
 
 
-def period_closed(event: Closed, _stamp: Stamp) -> Sequence[Fact]:
+def period_closed(event: Closed, _stamp: EventContext) -> Sequence[Fact]:
     if event.first_day is None or event.last_day is None:
         raise ValueError("a period has a first and a last day")
     totals = tuple(PeriodTotal(total.programme, total.unit, total.opening, total.closing) for total in event.totals)
@@ -50,11 +50,11 @@ def period_closed(event: Closed, _stamp: Stamp) -> Sequence[Fact]:
     ]
 
 
-def period_reopened(event: Reopened, _stamp: Stamp) -> Sequence[Fact]:
+def period_reopened(event: Reopened, _stamp: EventContext) -> Sequence[Fact]:
     return [PeriodReopened(period=event.period, by=event.by)]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "periodClosed": Kind(Closed, period_closed),
-    "periodReopened": Kind(Reopened, period_reopened),
+KINDS: dict[str, EventType[Any]] = {
+    "periodClosed": EventType(Closed, period_closed),
+    "periodReopened": EventType(Reopened, period_reopened),
 }

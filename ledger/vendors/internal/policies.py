@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from ledger.facts import Fact
 from ledger.vendors.fields import StrictShape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 Policy = Literal["earliest", "latest", "both"]
 
@@ -20,9 +20,9 @@ class PolicySet(StrictShape):
     by: Text = None
 
 
-def policy_set(_event: PolicySet, _stamp: Stamp) -> Sequence[Fact]:
+def policy_set(_event: PolicySet, _stamp: EventContext) -> Sequence[Fact]:
     """It chooses among the facts of other events, and makes none."""
     return []
 
 
-KINDS: dict[str, Kind[Any]] = {"conflictPolicySet": Kind(PolicySet, policy_set)}
+KINDS: dict[str, EventType[Any]] = {"conflictPolicySet": EventType(PolicySet, policy_set)}

@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from ledger.facts import Fact
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
-from ledger.vendors.fields import Id, Shape, as_points
-from ledger.vendors.vendor import Stamp
+from ledger.vendors.fields import Id, VendorModel, as_points
+from ledger.vendors.vendor import EventContext
 
 DAYS_MAX = 36_525  # a hundred years
 MONTHS_MAX = 1_200
@@ -140,7 +140,7 @@ class Terms(Written):
         return self
 
 
-class TermsSet(Shape):
+class TermsSet(VendorModel):
     """Our own event: an operator set terms."""
 
     id: Id
@@ -149,7 +149,7 @@ class TermsSet(Shape):
     by: str | None = None
 
 
-def programme_terms_set(event: TermsSet, _stamp: Stamp) -> Sequence[Fact]:
+def programme_terms_set(event: TermsSet, _stamp: EventContext) -> Sequence[Fact]:
     terms = event.terms
     worth, reversals = terms.points_to_currency, terms.reversal_after_expiry
     return [

@@ -7,7 +7,7 @@ from ledger.facts import Fact
 from ledger.facts.holds import HoldRefunded
 from ledger.facts.order_items import OrderItemRefunded
 from ledger.vendors.fields import Points, StrictShape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 
 class Posted(StrictShape):
@@ -24,7 +24,7 @@ class Posted(StrictShape):
     by: Text = None
 
 
-def refund_posted(event: Posted, _stamp: Stamp) -> Sequence[Fact]:
+def refund_posted(event: Posted, _stamp: EventContext) -> Sequence[Fact]:
     return [
         OrderItemRefunded(
             item=event.item,
@@ -44,4 +44,4 @@ def refund_posted(event: Posted, _stamp: Stamp) -> Sequence[Fact]:
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {"refundPosted": Kind(Posted, refund_posted)}
+KINDS: dict[str, EventType[Any]] = {"refundPosted": EventType(Posted, refund_posted)}

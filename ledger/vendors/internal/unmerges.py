@@ -7,7 +7,7 @@ from ledger.facts import Fact
 from ledger.facts.customers import CustomersUnmerged
 from ledger.facts.merges import HolderUnmerged, TierUnmerged
 from ledger.vendors.fields import StrictShape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 
 
 class Unmerged(StrictShape):
@@ -19,7 +19,7 @@ class Unmerged(StrictShape):
     by: Text = None
 
 
-def customers_unmerged(event: Unmerged, _stamp: Stamp) -> Sequence[Fact]:
+def customers_unmerged(event: Unmerged, _stamp: EventContext) -> Sequence[Fact]:
     return [
         CustomersUnmerged(customer=event.customer, role="victim", other=event.survivor),
         CustomersUnmerged(customer=event.survivor, role="survivor", other=event.customer),
@@ -28,4 +28,4 @@ def customers_unmerged(event: Unmerged, _stamp: Stamp) -> Sequence[Fact]:
     ]
 
 
-KINDS: dict[str, Kind[Any]] = {"customersUnmerged": Kind(Unmerged, customers_unmerged)}
+KINDS: dict[str, EventType[Any]] = {"customersUnmerged": EventType(Unmerged, customers_unmerged)}

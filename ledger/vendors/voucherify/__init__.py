@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from ledger.vendors.vendor import Kind, Vendor
+from ledger.vendors.vendor import EventType, Vendor
 from ledger.vendors.voucherify import pending, points, publications, redemptions, rewards, tiers
 from ledger.vendors.voucherify.envelope import open_delivery
 from ledger.vendors.voucherify.pii import PERSONAL
 
-KINDS: dict[str, Kind[Any]] = {
+KINDS: dict[str, EventType[Any]] = {
     **points.KINDS,
     **pending.KINDS,
     **redemptions.KINDS,

@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field
 from ledger.facts.accounts import Claim
 from ledger.facts.coupons import code_ref
 from ledger.vendors.ends import End, ends
-from ledger.vendors.fields import Count, DecidingId, Figure, OptionalId, OptionalPoints, SnakeShape, Text, Time
-from ledger.vendors.vendor import Stamp
+from ledger.vendors.fields import Count, DecidingId, Figure, OptionalId, OptionalPoints, SnakeModel, Text, Time
+from ledger.vendors.vendor import EventContext
 
 NO_PROGRAMME = "-"  # a card outside any campaign
 LOYALTY_CARD = "LOYALTY_CARD"
@@ -20,21 +20,21 @@ GIFT_VOUCHER = "GIFT_VOUCHER"
 MINOR_UNITS = 100  # Voucherify writes all money times 100
 
 
-class Holdings(SnakeShape):
+class Holdings(SnakeModel):
     """A card as it stands: `points` is all it ever got, `balance` what can be spent."""
 
     points: Figure = None
     balance: Figure = None
 
 
-class Discount(SnakeShape):
+class Discount(SnakeModel):
     type: Text = None
     percent_off: Figure = None
     amount_off: Figure = None
     unit_off: Figure = None
 
 
-class Gift(SnakeShape):
+class Gift(SnakeModel):
     """The money of a gift voucher: `amount` is all it ever got, `balance` what is left."""
 
     amount: Figure = None
@@ -45,7 +45,7 @@ def _is_null(value: Any) -> bool:
     return value is None
 
 
-class Uses(SnakeShape):
+class Uses(SnakeModel):
     """How often a voucher may be redeemed, and how often it was. A quantity of null means: without limit. One that is
     absent or cannot be read says nothing."""
 
@@ -54,7 +54,7 @@ class Uses(SnakeShape):
     redeemed_quantity: Count = None
 
 
-class Voucher(SnakeShape):
+class Voucher(SnakeModel):
     """A voucher of any kind: loyalty card, coupon, gift card."""
 
     id: OptionalId = None
@@ -78,13 +78,13 @@ class Voucher(SnakeShape):
     def is_gift(self) -> bool:
         return self.type == GIFT_VOUCHER if self.type else self.gift is not None
 
-    def card_ref(self, stamp: Stamp) -> str:
+    def card_ref(self, stamp: EventContext) -> str:
         """Name a loyalty card. Raises ValueError without its id."""
         if self.id is None:
             raise ValueError("a loyalty card without its id")
         return stamp.ref(self.id)
 
-    def coupon(self, stamp: Stamp) -> dict[str, Any]:
+    def coupon(self, stamp: EventContext) -> dict[str, Any]:
         """Return what a voucher that holds no points tells of itself, as fields of a coupon's fact.
 
         It is named by its id, else by its code, which is unique in a project. Raises ValueError without both.
@@ -127,13 +127,13 @@ def money(minor_units: Decimal | None) -> Decimal | None:
     return None if minor_units is None else minor_units / MINOR_UNITS
 
 
-class Named(SnakeShape):
+class Named(SnakeModel):
     """A thing of which only the id is used. Its name and e-mail are personal and are not read."""
 
     id: OptionalId = None
 
 
-class Balance(SnakeShape):
+class Balance(SnakeModel):
     """What an event changed: `points` by how much, `total` all the card ever got, `balance` what can be spent."""
 
     points: OptionalPoints = None
@@ -145,12 +145,12 @@ class Balance(SnakeShape):
         return Claim(available=self.balance, lifetime=self.total) if told else None
 
 
-class Order(SnakeShape):
+class Order(SnakeModel):
     id: OptionalId = None
     source_id: OptionalId = None  # the merchant's own number
 
 
-class CardEvent(SnakeShape):
+class CardEvent(SnakeModel):
     """An event about one loyalty card."""
 
     voucher: Voucher
@@ -159,7 +159,7 @@ class CardEvent(SnakeShape):
     campaign: Named | None = None
     order: Order | None = None
 
-    def account(self, stamp: Stamp) -> dict[str, Any]:
+    def account(self, stamp: EventContext) -> dict[str, Any]:
         """Give the fields that name the account of a fact."""
         return account(stamp, self.voucher, self.campaign, self.holder, self.customer)
 
@@ -168,7 +168,7 @@ class CardEvent(SnakeShape):
 
 
 def account(
-    stamp: Stamp, voucher: Voucher, campaign: Named | None, holder: Named | None, customer: Named | None
+    stamp: EventContext, voucher: Voucher, campaign: Named | None, holder: Named | None, customer: Named | None
 ) -> dict[str, Any]:
     """Name a card's account: the card, its campaign, and whose it is, as far as the event says."""
     owner = owner_of(voucher, holder, customer)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ledger.parsing import Document
 from ledger.vendors.fields import as_time
 from ledger.vendors.json_path import at, id_at
-from ledger.vendors.vendor import NO_ORG, Identity, Member
+from ledger.vendors.vendor import NO_ORG, Identity, ParsedEvent
 from ledger.vendors.voucherify.names import canonical_name
 
 KIND_CHARACTERS_MAX = 100
@@ -87,7 +87,7 @@ NAMINGS: dict[str, Naming] = {
 NAMES = tuple(NAMINGS)
 
 
-def open_delivery(document: Document, kind: str | None) -> list[Member] | None:
+def open_delivery(document: Document, kind: str | None) -> list[ParsedEvent] | None:
     """Find the one event in a body. `kind` is what the connection names, for bare objects."""
     value = document.value
     if not isinstance(value, dict):
@@ -112,11 +112,11 @@ def _known(kind: str | None) -> str | None:
     return kind if kind in NAMINGS else None
 
 
-def _member(kind: str, data: dict[str, Any], event: dict[str, Any]) -> Member:
+def _member(kind: str, data: dict[str, Any], event: dict[str, Any]) -> ParsedEvent:
     naming = NAMINGS.get(kind, Naming((), ()))
     times = (*(at(data, path) for path in naming.times), event.get("created_at"))
     occurred_at = next((time for time in map(as_time, times) if time is not None), None)
-    return Member(kind, NO_ORG, occurred_at, data, partial(_identity, naming, data))
+    return ParsedEvent(kind, NO_ORG, occurred_at, data, partial(_identity, naming, data))
 
 
 def _identity(naming: Naming, data: dict[str, Any]) -> Identity:

@@ -9,17 +9,17 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.accounts import Claim
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseMade
-from ledger.vendors.fields import Day, Figure, Id, OptionalId, Points, SnakeShape
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Day, Figure, Id, OptionalId, Points, SnakeModel
+from ledger.vendors.vendor import EventContext, EventType
 from ledger.vendors.voucherify.card import CardEvent
 from ledger.vendors.voucherify.points import Trigger
 
 
-class PendingDetails(SnakeShape):
+class PendingDetails(SnakeModel):
     event: Trigger | None = None
 
 
-class PendingPoints(SnakeShape):
+class PendingPoints(SnakeModel):
     """The promise as it stands after the event; as it stood before it, where it was cancelled."""
 
     id: Id
@@ -29,7 +29,7 @@ class PendingPoints(SnakeShape):
     details: PendingDetails | None = None
 
 
-class PendingBalance(SnakeShape):
+class PendingBalance(SnakeModel):
     """`total` is all that is promised on the card after the event."""
 
     total: Figure = None
@@ -39,7 +39,7 @@ class PendingPointsTold(CardEvent):
     pending_points: PendingPoints
     voucher_pending_points_balance: PendingBalance | None = None
 
-    def told(self, stamp: Stamp, verb: str) -> dict[str, Any]:
+    def told(self, stamp: EventContext, verb: str) -> dict[str, Any]:
         """Give the fields that every fact about the promise has."""
         promise = stamp.ref(self.pending_points.id)
         balance = self.voucher_pending_points_balance
@@ -55,27 +55,27 @@ class PendingPointsTold(CardEvent):
         return self.pending_points.activates_at
 
 
-def promise_made(event: PendingPointsTold, stamp: Stamp) -> list[Fact]:
+def promise_made(event: PendingPointsTold, stamp: EventContext) -> list[Fact]:
     details = event.pending_points.details
     activity = details.event.type if details and details.event else None
     return [PromiseMade(**event.told(stamp, "made"), **event.bill(), converts_on=event.day(), activity=activity)]
 
 
-def promise_changed(event: PendingPointsTold, stamp: Stamp) -> list[Fact]:
+def promise_changed(event: PendingPointsTold, stamp: EventContext) -> list[Fact]:
     """`pending_points.points` is the new number, the balance beside it the difference; a promise may change often."""
     verb = f"changed~{event.pending_points.updated_at or stamp.tag}"
     return [PromiseChanged(**event.told(stamp, verb), converts_on=event.day())]
 
 
-def promise_cancelled(event: PendingPointsTold, stamp: Stamp) -> list[Fact]:
+def promise_cancelled(event: PendingPointsTold, stamp: EventContext) -> list[Fact]:
     return [PromiseCancelled(**event.told(stamp, "cancelled"))]
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "voucher.loyalty_card.pending_points.added": Kind(PendingPointsTold, promise_made),
-    "voucher.loyalty_card.pending_points.updated": Kind(PendingPointsTold, promise_changed),
-    "voucher.loyalty_card.pending_points.canceled": Kind(PendingPointsTold, promise_cancelled),
-    "customer.voucher.loyalty_card.pending_points.added": Kind(PendingPointsTold, promise_made),
-    "customer.voucher.loyalty_card.pending_points.updated": Kind(PendingPointsTold, promise_changed),
-    "customer.voucher.loyalty_card.pending_points.canceled": Kind(PendingPointsTold, promise_cancelled),
+KINDS: dict[str, EventType[Any]] = {
+    "voucher.loyalty_card.pending_points.added": EventType(PendingPointsTold, promise_made),
+    "voucher.loyalty_card.pending_points.updated": EventType(PendingPointsTold, promise_changed),
+    "voucher.loyalty_card.pending_points.canceled": EventType(PendingPointsTold, promise_cancelled),
+    "customer.voucher.loyalty_card.pending_points.added": EventType(PendingPointsTold, promise_made),
+    "customer.voucher.loyalty_card.pending_points.updated": EventType(PendingPointsTold, promise_changed),
+    "customer.voucher.loyalty_card.pending_points.canceled": EventType(PendingPointsTold, promise_cancelled),
 }

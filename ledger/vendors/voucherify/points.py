@@ -38,19 +38,19 @@ from ledger.facts.accounts import (
 from ledger.facts.adjustments import Removed
 from ledger.facts.promises import PromiseKept
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
-from ledger.vendors.fields import Day, DetailList, Figure, Id, OptionalId, OptionalPoints, SnakeShape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Day, DetailList, Figure, Id, OptionalId, OptionalPoints, SnakeModel, Text
+from ledger.vendors.vendor import EventContext, EventType
 from ledger.vendors.voucherify.card import Balance, CardEvent, Named, Order, Voucher, account, bill
 
 
-class Trigger(SnakeShape):
+class Trigger(SnakeModel):
     """The customer's event that made an earning rule give points."""
 
     id: OptionalId = None
     type: Text = None
 
 
-def earned_change(trigger: Trigger | None, earning_rule: Named | None, stamp: Stamp) -> str | None:
+def earned_change(trigger: Trigger | None, earning_rule: Named | None, stamp: EventContext) -> str | None:
     """Name points earned: an earning rule gives a card points once for one event. None where either is not told."""
     if trigger is None or earning_rule is None or trigger.id is None or earning_rule.id is None:
         return None
@@ -63,7 +63,7 @@ class PointsRewarded(CardEvent):
     event: Trigger | None = None
 
 
-def points_rewarded(event: PointsRewarded, stamp: Stamp) -> list[Fact]:
+def points_rewarded(event: PointsRewarded, stamp: EventContext) -> list[Fact]:
     """`balance` says what was earned and what the card holds now; the card beside it is stale (trap 15). The day the
     points will lapse is not told."""
     return [
@@ -86,7 +86,7 @@ def _grants(points: Decimal | None, origin: str = "regular") -> tuple[Grant, ...
     return (Grant(points, origin=origin),) if points else ()
 
 
-class Details(SnakeShape):
+class Details(SnakeModel):
     """What stands behind a transaction; each part only where it applies."""
 
     balance: Balance | None = None
@@ -100,18 +100,18 @@ class Details(SnakeShape):
     destination_voucher: Voucher | None = None
 
 
-class BucketPoints(SnakeShape):
+class BucketPoints(SnakeModel):
     total_points: OptionalPoints = None
 
 
-class ExpiredBucket(SnakeShape):
+class ExpiredBucket(SnakeModel):
     """Points of one card that were to lapse on one day; its id is in no other event."""
 
     bucket: BucketPoints | None = None
     expires_at: Day = None
 
 
-class Transaction(SnakeShape):
+class Transaction(SnakeModel):
     id: Id
     type: Text = None
     related_transaction_id: OptionalId = None
@@ -158,7 +158,7 @@ class TransactionTold(CardEvent):
         identifier: str = part.id
         return identifier
 
-    def told(self, stamp: Stamp) -> dict[str, Any]:
+    def told(self, stamp: EventContext) -> dict[str, Any]:
         """Give the fields that every fact about the card has; the transaction names the change, until a type knows of
         a better name."""
         balance: Balance | None = self.part("balance")
@@ -168,7 +168,7 @@ class TransactionTold(CardEvent):
             "change": stamp.ref(self.transaction.id),
         }
 
-    def told_as(self, change: str, stamp: Stamp) -> dict[str, Any]:
+    def told_as(self, change: str, stamp: EventContext) -> dict[str, Any]:
         """Return the fields that every fact about the card has, under a better name of the change."""
         told = self.told(stamp)
         return {**told, "change": change, "also": (told["change"],)}
@@ -177,7 +177,7 @@ class TransactionTold(CardEvent):
         return bill(self.part("order"))
 
 
-def transaction_told(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def transaction_told(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """Read a transaction by its type. Raises ValueError for a type that is not in TYPES."""
     read = TYPES.get(event.transaction.type or "")
     if read is None:
@@ -185,7 +185,7 @@ def transaction_told(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     return read(event, stamp)
 
 
-def accrual(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def accrual(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """Points were earned by a rule."""
     trigger: Trigger | None = event.part("event")
     told = event.told(stamp)
@@ -196,17 +196,17 @@ def accrual(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     return [Issued(**told, **event.bill(), grants=_grants(event.difference()), activity=activity)]
 
 
-def addition(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def addition(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """An operator or another system added points."""
     return [Issued(**event.told(stamp), **event.bill(), grants=_grants(event.difference(), "manual"))]
 
 
-def removal(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def removal(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """An operator or another system took points away."""
     return [Removed(**event.told(stamp), points=event.moved())]
 
 
-def redemption(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def redemption(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """Points were spent; the redemption names the change, so that a reward redemption told before this is replaced,
     not added to (trap 17)."""
     name = stamp.ref(event.id_of("redemption"))
@@ -214,13 +214,13 @@ def redemption(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     return [Redeemed(**event.told_as(name, stamp), points=event.moved(), redemption=name, bill_number=number)]
 
 
-def refund(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def refund(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """A redemption was rolled back; the rollback names the change."""
     told = event.told_as(stamp.ref(event.id_of("rollback")), stamp)
     return [RedemptionReversed(**told, points=event.moved(), redemption=stamp.ref(event.id_of("redemption")))]
 
 
-def expiration(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def expiration(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """Points lapsed. The buckets say on which days, but were never named when the points were credited."""
     buckets = tuple(
         Bucket(one.bucket.total_points, one.expires_at)
@@ -230,7 +230,7 @@ def expiration(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     return [Expired(**event.told(stamp), points=event.moved(), buckets=buckets)]
 
 
-def transfer_out(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def transfer_out(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """Points went to another card. The transaction on the receiving card, which this one names as related, names the
     transfer; where it does not, the halves cannot be matched."""
     transaction, receiver = event.transaction, event.part("destination_voucher")
@@ -249,7 +249,7 @@ def transfer_out(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     ]
 
 
-def transfer_in(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def transfer_in(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """Points came from another card, and so are no longer on their way from there."""
     sender: Voucher | None = event.part("source_voucher")
     transfer = stamp.ref(event.transaction.id)
@@ -277,14 +277,14 @@ def transfer_in(event: TransactionTold, stamp: Stamp) -> list[Fact]:
     return facts
 
 
-def activation(event: TransactionTold, stamp: Stamp) -> list[Fact]:
+def activation(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     """Promised points became spendable: all that were promised under that name, as `balance` says."""
     promise = stamp.ref(event.id_of("pending_points"))
     told = event.told_as(f"{promise}~kept", stamp)
     return [PromiseKept(**told, promise=promise, points=event.moved())]
 
 
-TYPES: dict[str, Callable[[TransactionTold, Stamp], list[Fact]]] = {
+TYPES: dict[str, Callable[[TransactionTold, EventContext], list[Fact]]] = {
     "POINTS_ACCRUAL": accrual,
     "POINTS_ADDITION": addition,
     "POINTS_REMOVAL": removal,
@@ -296,13 +296,13 @@ TYPES: dict[str, Callable[[TransactionTold, Stamp], list[Fact]]] = {
     "PENDING_POINTS_ACTIVATION": activation,
 }
 
-KINDS: dict[str, Kind[Any]] = {
-    "customer.rewarded.loyalty_points": Kind(PointsRewarded, points_rewarded),
-    "voucher.loyalty_card.transaction.created": Kind(TransactionTold, transaction_told),
-    "voucher.loyalty_card.points_added": Kind(TransactionTold, transaction_told),
-    "voucher.loyalty_card.points_expired": Kind(TransactionTold, transaction_told),
-    "voucher.loyalty_card.pending_points.activated": Kind(TransactionTold, transaction_told),
-    "customer.voucher.loyalty_card.points_added": Kind(TransactionTold, transaction_told),
-    "customer.voucher.loyalty_card.points_expired": Kind(TransactionTold, transaction_told),
-    "customer.voucher.loyalty_card.pending_points.activated": Kind(TransactionTold, transaction_told),
+KINDS: dict[str, EventType[Any]] = {
+    "customer.rewarded.loyalty_points": EventType(PointsRewarded, points_rewarded),
+    "voucher.loyalty_card.transaction.created": EventType(TransactionTold, transaction_told),
+    "voucher.loyalty_card.points_added": EventType(TransactionTold, transaction_told),
+    "voucher.loyalty_card.points_expired": EventType(TransactionTold, transaction_told),
+    "voucher.loyalty_card.pending_points.activated": EventType(TransactionTold, transaction_told),
+    "customer.voucher.loyalty_card.points_added": EventType(TransactionTold, transaction_told),
+    "customer.voucher.loyalty_card.points_expired": EventType(TransactionTold, transaction_told),
+    "customer.voucher.loyalty_card.pending_points.activated": EventType(TransactionTold, transaction_told),
 }

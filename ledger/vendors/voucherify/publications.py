@@ -3,20 +3,20 @@
 from typing import Annotated, Any
 
 from ledger.facts import Fact
-from ledger.vendors.fields import List, OptionalId, SnakeShape
+from ledger.vendors.fields import List, OptionalId, SnakeModel
 from ledger.vendors.leniency import of_each
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.vendor import EventContext, EventType
 from ledger.vendors.voucherify.card import Named, Voucher
 from ledger.vendors.voucherify.rewards import coupon_issued
 
 
-class Publication(SnakeShape):
+class Publication(SnakeModel):
     id: OptionalId = None
     customer_id: OptionalId = None
     voucher: Voucher | None = None
 
 
-class Published(SnakeShape):
+class Published(SnakeModel):
     """A publication of one voucher, or of several: `voucher` and `publication.voucher` are then one of `vouchers`."""
 
     publication: Publication | None = None
@@ -37,7 +37,7 @@ class Published(SnakeShape):
         return told or (owner.id if owner else None)
 
 
-def published(event: Published, stamp: Stamp) -> list[Fact]:
+def published(event: Published, stamp: EventContext) -> list[Fact]:
     """One fact for each coupon or gift voucher. Raises ValueError if no voucher is told."""
     vouchers = event.published()
     if not vouchers:
@@ -46,8 +46,8 @@ def published(event: Published, stamp: Stamp) -> list[Fact]:
     return of_each(issued, lambda one: [coupon_issued(one, event.customer_id(), stamp)])
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "publication.succeeded": Kind(Published, published),
-    "customer.publication.succeeded": Kind(Published, published),
-    "voucher.published": Kind(Published, published),
+KINDS: dict[str, EventType[Any]] = {
+    "publication.succeeded": EventType(Published, published),
+    "customer.publication.succeeded": EventType(Published, published),
+    "voucher.published": EventType(Published, published),
 }

@@ -11,8 +11,8 @@ from pydantic import BeforeValidator
 from ledger.facts import Fact
 from ledger.facts.accounts import Redeemed, RedemptionReversed
 from ledger.facts.coupons import CouponRedeemed, CouponRedemptionReversed
-from ledger.vendors.fields import Figure, Id, OptionalId, SnakeShape, Time
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Figure, Id, OptionalId, SnakeModel, Time
+from ledger.vendors.vendor import EventContext, EventType
 from ledger.vendors.voucherify.card import Named, Order, Voucher, account, bill, money, owner_of
 
 
@@ -24,7 +24,7 @@ def _id_of(value: Any) -> Any:
 RedemptionId = Annotated[OptionalId, BeforeValidator(_id_of)]
 
 
-class Redemption(SnakeShape):
+class Redemption(SnakeModel):
     """`amount` is the number of points spent, negative where they are given back (trap 18)."""
 
     id: Id
@@ -35,7 +35,7 @@ class Redemption(SnakeShape):
     order: Order | None = None
 
 
-class RedemptionTold(SnakeShape):
+class RedemptionTold(SnakeModel):
     """A redemption of a voucher of any kind, or of a promotion, which has no voucher."""
 
     redemption: Redemption
@@ -45,7 +45,7 @@ class RedemptionTold(SnakeShape):
     campaign: Named | None = None
     order: Order | None = None
 
-    def user_of_coupon(self, stamp: Stamp) -> str | None:
+    def user_of_coupon(self, stamp: EventContext) -> str | None:
         """Name who used a coupon, else whose it is."""
         redemption: Redemption | None = self.redemption
         user = (self.customer and self.customer.id) or (redemption.customer_id if redemption else None)
@@ -59,7 +59,7 @@ class RedemptionTold(SnakeShape):
         return money(abs(moved.amount))
 
 
-def redemption_succeeded(event: RedemptionTold, stamp: Stamp) -> list[Fact]:
+def redemption_succeeded(event: RedemptionTold, stamp: EventContext) -> list[Fact]:
     """A loyalty card spends points, a coupon is used, a gift voucher spends money. A promotion is none of them."""
     voucher, redemption = event.voucher, event.redemption
     if voucher is None:
@@ -96,7 +96,7 @@ class RollbackTold(RedemptionTold):
     redemption_rollback: Redemption
 
 
-def rollback_succeeded(event: RollbackTold, stamp: Stamp) -> list[Fact]:
+def rollback_succeeded(event: RollbackTold, stamp: EventContext) -> list[Fact]:
     """Points come back in full or in part, as the rollback's amount says (trap 18). A coupon may be used again, the
     money of a gift voucher comes back. Raises ValueError if nothing says which redemption was rolled back."""
     voucher, rollback = event.voucher, event.redemption_rollback
@@ -132,7 +132,7 @@ class CustomerRewarded(RedemptionTold):
     redemption: Redemption | None = None  # type: ignore[assignment]  # a reward may come of another event
 
 
-def customer_rewarded(event: CustomerRewarded, stamp: Stamp) -> list[Fact]:
+def customer_rewarded(event: CustomerRewarded, stamp: EventContext) -> list[Fact]:
     """A reward was given, for points or for another reason. Where points were spent, this tells of the redemption.
     Points that were the reward itself are left to points added: no transaction is named here, so they would count
     twice."""
@@ -141,10 +141,10 @@ def customer_rewarded(event: CustomerRewarded, stamp: Stamp) -> list[Fact]:
     return redemption_succeeded(event, stamp)
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "redemption.succeeded": Kind(RedemptionTold, redemption_succeeded),
-    "redemption.rollback.succeeded": Kind(RollbackTold, rollback_succeeded),
-    "customer.redemption.succeeded": Kind(RedemptionTold, redemption_succeeded),
-    "customer.redemption.rollback.succeeded": Kind(RollbackTold, rollback_succeeded),
-    "customer.rewarded": Kind(CustomerRewarded, customer_rewarded),
+KINDS: dict[str, EventType[Any]] = {
+    "redemption.succeeded": EventType(RedemptionTold, redemption_succeeded),
+    "redemption.rollback.succeeded": EventType(RollbackTold, rollback_succeeded),
+    "customer.redemption.succeeded": EventType(RedemptionTold, redemption_succeeded),
+    "customer.redemption.rollback.succeeded": EventType(RollbackTold, rollback_succeeded),
+    "customer.rewarded": EventType(CustomerRewarded, customer_rewarded),
 }

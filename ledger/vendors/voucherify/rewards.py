@@ -13,40 +13,40 @@ from ledger.facts.reward_redemptions import (
     RewardRedemptionPending,
     RewardRedemptionRolledBack,
 )
-from ledger.vendors.fields import Figure, Id, OptionalId, SnakeShape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Figure, Id, OptionalId, SnakeModel, Text
+from ledger.vendors.vendor import EventContext, EventType
 from ledger.vendors.voucherify.card import CardEvent, Voucher
 
 
-class RewardRedemption(SnakeShape):
+class RewardRedemption(SnakeModel):
     id: Id
     customer_id: OptionalId = None
 
 
-class Reward(SnakeShape):
+class Reward(SnakeModel):
     id: OptionalId = None
     name: Text = None
     voucher: Voucher | None = None  # what was issued; stands again in the event's publication
 
 
-class Publication(SnakeShape):
+class Publication(SnakeModel):
     voucher: Voucher | None = None
 
 
-class Cost(SnakeShape):
+class Cost(SnakeModel):
     points: Figure = None
 
 
-class Parameters(SnakeShape):
+class Parameters(SnakeModel):
     loyalty: Cost | None = None
 
 
-class RewardAssignment(SnakeShape):
+class RewardAssignment(SnakeModel):
     reward_id: OptionalId = None
     parameters: Parameters | None = None
 
 
-class Source(SnakeShape):
+class Source(SnakeModel):
     id: OptionalId = None
     type: Text = None
 
@@ -62,7 +62,7 @@ class RewardRedemptionTold(CardEvent):
         parameters = self.reward_assignment.parameters if self.reward_assignment else None
         return parameters.loyalty.points if parameters and parameters.loyalty else None
 
-    def debit(self, stamp: Stamp) -> str | None:
+    def debit(self, stamp: EventContext) -> str | None:
         """Name the redemption that paid, None where the reward came of something else."""
         source = self.source
         return stamp.ref(source.id) if source and source.id and source.type == "redemption" else None
@@ -78,7 +78,7 @@ class RewardRedemptionTold(CardEvent):
         issued = rewarded or (self.publication.voucher if self.publication else None)
         return issued if issued and not issued.is_card else None
 
-    def told(self, told: type[RewardRedemptionFact], stamp: Stamp) -> RewardRedemptionFact:
+    def told(self, told: type[RewardRedemptionFact], stamp: EventContext) -> RewardRedemptionFact:
         reward, coupon, customer = self.reward_id(), self.coupon(), self.reward_redemption.customer_id
         return told(
             reward_redemption=stamp.ref(self.reward_redemption.id),
@@ -92,20 +92,20 @@ class RewardRedemptionTold(CardEvent):
         )
 
 
-def reward_created(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
+def reward_created(event: RewardRedemptionTold, stamp: EventContext) -> list[Fact]:
     return [event.told(RewardRedemptionCreated, stamp)]
 
 
-def reward_pending(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
+def reward_pending(event: RewardRedemptionTold, stamp: EventContext) -> list[Fact]:
     return [event.told(RewardRedemptionPending, stamp)]
 
 
-def reward_rolled_back(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
+def reward_rolled_back(event: RewardRedemptionTold, stamp: EventContext) -> list[Fact]:
     """The points come back by the redemption's own rollback, whose name is not told here."""
     return [event.told(RewardRedemptionRolledBack, stamp)]
 
 
-def reward_completed(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
+def reward_completed(event: RewardRedemptionTold, stamp: EventContext) -> list[Fact]:
     """The points were spent by the redemption that is the source, and the redemption names the change: told of it as
     well, we count it once (trap 17). One coupon was issued, however often the event repeats it."""
     facts: list[Fact] = [event.told(RewardRedemptionCompleted, stamp)]
@@ -119,16 +119,16 @@ def reward_completed(event: RewardRedemptionTold, stamp: Stamp) -> list[Fact]:
     return facts
 
 
-def coupon_issued(coupon: Voucher, customer_id: str | None, stamp: Stamp) -> CouponIssued:
+def coupon_issued(coupon: Voucher, customer_id: str | None, stamp: EventContext) -> CouponIssued:
     customer = coupon.holder_id or customer_id
     return CouponIssued(
         **coupon.coupon(stamp), customer=stamp.ref(customer) if customer else None, issued_at=coupon.created_at
     )
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "customer.reward_redemptions.created": Kind(RewardRedemptionTold, reward_created),
-    "customer.reward_redemptions.pending": Kind(RewardRedemptionTold, reward_pending),
-    "customer.reward_redemptions.completed": Kind(RewardRedemptionTold, reward_completed),
-    "customer.reward_redemptions.rolledback": Kind(RewardRedemptionTold, reward_rolled_back),
+KINDS: dict[str, EventType[Any]] = {
+    "customer.reward_redemptions.created": EventType(RewardRedemptionTold, reward_created),
+    "customer.reward_redemptions.pending": EventType(RewardRedemptionTold, reward_pending),
+    "customer.reward_redemptions.completed": EventType(RewardRedemptionTold, reward_completed),
+    "customer.reward_redemptions.rolledback": EventType(RewardRedemptionTold, reward_rolled_back),
 }

@@ -6,31 +6,31 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.tier_memberships import TierJoined, TierLeft
 from ledger.facts.tiers import TierChanged, TierDowngraded, TierRenewed, TierUpgraded
-from ledger.vendors.fields import Day, Id, OptionalId, SnakeShape, Text
-from ledger.vendors.vendor import Kind, Stamp
+from ledger.vendors.fields import Day, Id, OptionalId, SnakeModel, Text
+from ledger.vendors.vendor import EventContext, EventType
 
 
-class Identified(SnakeShape):
+class Identified(SnakeModel):
     id: Id
 
 
-class Expiration(SnakeShape):
+class Expiration(SnakeModel):
     """How long the customer stays in the tier; without an end where tiers do not expire."""
 
     expiration_date: Day = None
 
 
-class Tier(SnakeShape):
+class Tier(SnakeModel):
     id: Id
     name: Text = None
     expiration: Expiration | None = None
 
 
-class TierEvent(SnakeShape):
+class TierEvent(SnakeModel):
     customer: Identified
     campaign: Identified
 
-    def membership(self, tier: Tier, stamp: Stamp) -> dict[str, Any]:
+    def membership(self, tier: Tier, stamp: EventContext) -> dict[str, Any]:
         return {
             "customer": stamp.ref(self.customer.id),
             "programme": self.campaign.id,
@@ -42,23 +42,23 @@ class TierEvent(SnakeShape):
 class TierTold(TierEvent):
     loyalty_tier: Tier
 
-    def entered(self, told: type[TierChanged], stamp: Stamp) -> TierChanged:
+    def entered(self, told: type[TierChanged], stamp: EventContext) -> TierChanged:
         return told(**self.membership(self.loyalty_tier, stamp), until=_until(self.loyalty_tier))
 
 
-def tier_joined(event: TierTold, stamp: Stamp) -> list[Fact]:
+def tier_joined(event: TierTold, stamp: EventContext) -> list[Fact]:
     return [event.entered(TierJoined, stamp)]
 
 
-def tier_prolonged(event: TierTold, stamp: Stamp) -> list[Fact]:
+def tier_prolonged(event: TierTold, stamp: EventContext) -> list[Fact]:
     return [event.entered(TierRenewed, stamp)]
 
 
-def tier_left(event: TierTold, stamp: Stamp) -> list[Fact]:
+def tier_left(event: TierTold, stamp: EventContext) -> list[Fact]:
     return [TierLeft(**event.membership(event.loyalty_tier, stamp))]
 
 
-class TierLeftBehind(SnakeShape):
+class TierLeftBehind(SnakeModel):
     id: OptionalId = None
 
 
@@ -66,17 +66,17 @@ class TierMoved(TierEvent):
     loyalty_tier_from: TierLeftBehind | None = None
     loyalty_tier_to: Tier
 
-    def moved(self, told: type[TierChanged], stamp: Stamp) -> TierChanged:
+    def moved(self, told: type[TierChanged], stamp: EventContext) -> TierChanged:
         tier = self.loyalty_tier_to
         previous = self.loyalty_tier_from.id if self.loyalty_tier_from else None
         return told(**self.membership(tier, stamp), until=_until(tier), previous=previous)
 
 
-def tier_upgraded(event: TierMoved, stamp: Stamp) -> list[Fact]:
+def tier_upgraded(event: TierMoved, stamp: EventContext) -> list[Fact]:
     return [event.moved(TierUpgraded, stamp)]
 
 
-def tier_downgraded(event: TierMoved, stamp: Stamp) -> list[Fact]:
+def tier_downgraded(event: TierMoved, stamp: EventContext) -> list[Fact]:
     return [event.moved(TierDowngraded, stamp)]
 
 
@@ -84,10 +84,10 @@ def _until(tier: Tier) -> date | None:
     return tier.expiration.expiration_date if tier.expiration else None
 
 
-KINDS: dict[str, Kind[Any]] = {
-    "customer.loyalty.tier.joined": Kind(TierTold, tier_joined),
-    "customer.loyalty.tier.left": Kind(TierTold, tier_left),
-    "customer.loyalty.tier.prolonged": Kind(TierTold, tier_prolonged),
-    "customer.loyalty.tier.upgraded": Kind(TierMoved, tier_upgraded),
-    "customer.loyalty.tier.downgraded": Kind(TierMoved, tier_downgraded),
+KINDS: dict[str, EventType[Any]] = {
+    "customer.loyalty.tier.joined": EventType(TierTold, tier_joined),
+    "customer.loyalty.tier.left": EventType(TierTold, tier_left),
+    "customer.loyalty.tier.prolonged": EventType(TierTold, tier_prolonged),
+    "customer.loyalty.tier.upgraded": EventType(TierMoved, tier_upgraded),
+    "customer.loyalty.tier.downgraded": EventType(TierMoved, tier_downgraded),
 }

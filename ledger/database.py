@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from ledger.locks import GENERATION_READERS
+
 CONNECT_SECONDS_MAX = 5.0
 CLOSE_SECONDS_MAX = 2.0
 STATEMENT_SECONDS_MAX = 600.0  # of work in batches: an index of a large table takes minutes
@@ -27,7 +29,6 @@ KEEPALIVE = {
     (socket.IPPROTO_TCP, "TCP_KEEPCNT"): 3,
     (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"): 10_000,  # milliseconds
 }
-GENERATION_IN_USE = 1819239290  # with the generation: a shared advisory lock of every session that reads it
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -205,9 +206,9 @@ async def enter_generation(connection: Connection, generation: int | None = None
     while True:
         try:
             if generation is None:
-                row = await connection.fetchrow(ENTER_ACTIVE, GENERATION_IN_USE)
+                row = await connection.fetchrow(ENTER_ACTIVE, GENERATION_READERS)
             else:
-                row = await connection.fetchrow(ENTER, GENERATION_IN_USE, generation)
+                row = await connection.fetchrow(ENTER, GENERATION_READERS, generation)
         except NONE_TO_SEE:
             return None
         if row is None:
@@ -215,7 +216,7 @@ async def enter_generation(connection: Connection, generation: int | None = None
         entered: int = row["generation"]
         if await connection.fetchval(NAMED, entered):
             return entered
-        await connection.fetchval(LEAVE, GENERATION_IN_USE, entered)  # dropped in this moment
+        await connection.fetchval(LEAVE, GENERATION_READERS, entered)  # dropped in this moment
 
 
 async def is_entered_active(connection: Connection) -> bool:

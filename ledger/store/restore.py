@@ -22,6 +22,7 @@ import msgspec
 from ledger.database import Connection
 from ledger.errors import ExportWrong, MasterKeyWrong
 from ledger.intake.identify import KEY_BYTES, Origin, identify
+from ledger.locks import APPENDS
 from ledger.merkle import Frontier, leaf_hash
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.redaction import MARKED
@@ -32,7 +33,7 @@ from ledger.store.registry import Ledger
 
 EVENTS_PER_BLOCK = 1_000
 
-LOCK = "SELECT pg_advisory_xact_lock(1819239276, $1)"  # the same as ledger.append takes
+LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
 EVENT_COLUMNS = (
     *("ledger_id", "position", "connection_id", "source", "org", "kind", "event_key", "content", "variant"),
     *("occurred_at", "recorded_at", "delivery_position", "ordinal", "payload", "entry", "leaf_hash"),
@@ -106,7 +107,7 @@ class LedgerRestore:
         """
         ledger_id = self.ledger.ledger_id
         async with self._connection.transaction():
-            await self._connection.execute(LOCK, ledger_id)
+            await self._connection.execute(LOCK, APPENDS, ledger_id)
             there, after = await read.tail(self._connection, ledger_id), self.position
             entries = [self._checked(event) for event in events]
             known = max(0, min(there, self.position) - after)

@@ -24,6 +24,7 @@ from ledger.errors import (
     Unavailable,
     Unsealable,
 )
+from ledger.locks import CHECKPOINTS
 from ledger.merkle import TILE_WIDTH, Frontier, verify_consistency
 from ledger.store import read
 from ledger.store.registry import Ledger
@@ -56,7 +57,7 @@ ADD_CHECKPOINT = """
     RETURNING checkpoint, log, size, root, note, signed_at
 """
 # The database's clock may be set back, times here never are: they tell whether a problem or a checkpoint came last.
-LOCK = "SELECT pg_advisory_xact_lock(1819239280, $1)"
+LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
 PROBLEM = """
     SELECT kind, detail, at FROM ledger.seal_problems p WHERE ledger_id = $1
        AND at > coalesce((SELECT signed_at FROM ledger.checkpoints WHERE ledger_id = $1
@@ -149,7 +150,7 @@ async def _sign_head(
     head = Checkpoint(log.origin, size, root)
     note = await asyncio.to_thread(signer.sign, ledger.name, head, after=remembered)
     async with connection.transaction():
-        await connection.execute(LOCK, ledger_id)
+        await connection.execute(LOCK, CHECKPOINTS, ledger_id)
         await _check_keys(connection, signer, ledger_id, log, adopt=adopt)  # another signer may have begun meanwhile
         for key in signer.keys(log.origin):
             await connection.execute(ADD_KEY, ledger_id, log.log, key.public.write())
@@ -284,7 +285,7 @@ async def note_problem(connection: Connection, ledger_id: int, error: Unsealable
     """Write down why nothing was signed, unless that is what was written last."""
     kind, detail = type(error).__name__, str(error)
     async with connection.transaction():
-        await connection.execute(LOCK, ledger_id)
+        await connection.execute(LOCK, CHECKPOINTS, ledger_id)
         known = await problem_of(connection, ledger_id)
         if known is None or (known.kind, known.detail) != (kind, detail):
             await connection.execute(ADD_PROBLEM, ledger_id, kind, detail)

@@ -19,6 +19,7 @@ import msgspec
 
 from ledger.database import Connection, enter_generation
 from ledger.errors import GenerationUnknown, RebuildDue
+from ledger.locks import GENERATIONS
 from projections.definition import Projection
 from projections.engine.conflicts import CREATE_POLICIES
 from projections.engine.retracted_facts import CREATE_WITHDRAWN, INDEX_WITHDRAWN
@@ -28,7 +29,6 @@ from projections.registry import PROJECTIONS
 SCHEMA_NAME = re.compile(r"generation_[0-9]{1,9}")
 KEPT = ("active", "ready", "retired")  # the states in which a generation follows the ledger
 OWN_TABLES = "facts and states"  # what is not of one projection, in `shapes`
-FILLING = 1819239291  # with the generation: an advisory lock of whoever fills it
 
 # In the order of the fold, which does not mention arrival; see projection.Key.
 CREATE_FACTS = """
@@ -125,7 +125,7 @@ IS_OPEN = """
      WHERE relnamespace = $1::text::regnamespace AND relkind = 'r'
 """
 SET_PATH = "SELECT set_config('search_path', $1, true)"
-LOCK_GENERATIONS = "SELECT pg_advisory_xact_lock(1819239278)"
+LOCK_GENERATIONS = "SELECT pg_advisory_xact_lock($1)"
 
 
 class Generation(NamedTuple):
@@ -148,7 +148,7 @@ class Generation(NamedTuple):
 async def ensure_live(connection: Connection) -> None:
     """Make the first generation, empty, unless there is an active one, and let the connection see it."""
     async with connection.transaction():
-        await connection.execute(LOCK_GENERATIONS)
+        await connection.execute(LOCK_GENERATIONS, GENERATIONS)
         row = await connection.fetchrow(ACTIVE)
         made = row is None
         if row is not None and not await connection.fetchval(IS_OPEN, row["schema_name"]):
@@ -173,7 +173,7 @@ async def create(connection: Connection, *, basis: str = "ledger", scope: Mappin
     """Make the tables of a new generation, without their indexes, to be filled. Call inside a transaction."""
     if await connection.fetchval(MAY_BE_PROJECTOR):
         await connection.execute("SET LOCAL ROLE loyalty_projector")  # whose the tables are, whoever makes them
-    await connection.execute(LOCK_GENERATIONS)
+    await connection.execute(LOCK_GENERATIONS, GENERATIONS)
     number = await connection.fetchval(
         REGISTER, "filling", basis, _json(versions()), _json(dict(shapes())), _json(scope)
     )

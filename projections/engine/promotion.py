@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ledger.database import GENERATION_IN_USE, Connection, connect
+from ledger.database import Connection, connect
 from ledger.errors import GenerationUnknown, NotPromoted, RebuildRuns
+from ledger.locks import GENERATION_FILLING, GENERATION_READERS, GENERATIONS
 from ledger.store.registry import Ledger, all_ledgers
 from projections.engine import advance, generations, store
 from projections.engine.conflict_policies import follow_policies
-from projections.engine.generations import FILLING, LOCK_GENERATIONS, Generation, in_schema
+from projections.engine.generations import LOCK_GENERATIONS, Generation, in_schema
 from projections.engine.retry import resume
 
 DROP_WAIT_SECONDS = 10.0
@@ -94,7 +95,7 @@ async def _switch(dsn: str, connection: Connection, candidate: Generation, state
     await bring_up(dsn, candidate)
     async with connection.transaction():
         await connection.execute(LOCK_WAIT)
-        await connection.execute(LOCK_GENERATIONS)
+        await connection.execute(LOCK_GENERATIONS, GENERATIONS)
         candidate = await generations.find(connection, candidate.generation)
         if candidate.state not in states:
             raise NotPromoted(f"generation {candidate.generation} is {candidate.state} by now")
@@ -147,11 +148,11 @@ async def drop(connection: Connection, generation: int) -> bool:
     Raises GenerationUnknown, NotPromoted for the active one, RebuildRuns for one that is being filled.
     """
     async with connection.transaction():
-        await connection.execute(LOCK_GENERATIONS)
+        await connection.execute(LOCK_GENERATIONS, GENERATIONS)
         found = await generations.find(connection, generation)
         if found.state == "active":
             raise NotPromoted(f"generation {generation} is active: promote another, or roll back, first")
-        if not await connection.fetchval(NOBODY_FILLS, FILLING, generation):
+        if not await connection.fetchval(NOBODY_FILLS, GENERATION_FILLING, generation):
             raise RebuildRuns(generation)
         await connection.execute(MARK_DROPPING, generation)
     deadline = time.monotonic() + DROP_WAIT_SECONDS
@@ -173,8 +174,8 @@ async def sweep(connection: Connection) -> list[int]:
 
 async def _remove(connection: Connection, generation: Generation) -> bool:
     async with connection.transaction():
-        await connection.execute(LOCK_GENERATIONS)
-        if not await connection.fetchval(NOBODY_READS, GENERATION_IN_USE, generation.generation):
+        await connection.execute(LOCK_GENERATIONS, GENERATIONS)
+        if not await connection.fetchval(NOBODY_READS, GENERATION_READERS, generation.generation):
             return False
         try:
             if (await generations.find(connection, generation.generation)).state != "dropping":

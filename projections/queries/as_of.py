@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ledger.database import Connection
 from ledger.facts import RecordedFact
+from ledger.locks import APPENDS
 from projections.definition import FoldedState, Projection, fold_soundly, key_of
 from projections.engine import store
 from projections.engine.groups import alike_pairs, components, pair_of, stars
@@ -53,7 +54,7 @@ TAIL_IS_PAST = """
                     false)
 """
 IS_TO_COME = "SELECT $1::timestamptz >= clock_timestamp()"
-WAIT_FOR_APPENDS = "SELECT pg_advisory_xact_lock_shared(1819239276, $1)"  # the ledger's lock, see ledger.append
+WAIT_FOR_APPENDS = "SELECT pg_advisory_xact_lock_shared($1, $2)"
 
 
 class AsOf(NamedTuple):
@@ -81,7 +82,7 @@ async def position_at(connection: Connection, ledger_id: int, time: datetime) ->
         if await connection.fetchval(IS_TO_COME, time):
             return None
         async with connection.transaction():
-            await connection.execute(WAIT_FOR_APPENDS, ledger_id)
+            await connection.execute(WAIT_FOR_APPENDS, APPENDS, ledger_id)
     position: int = await connection.fetchval(POSITION_AT, ledger_id, time)
     return position
 

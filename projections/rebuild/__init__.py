@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from ledger.database import Connection, connect
 from ledger.errors import NotPromoted, RebuildDue, RebuildRuns
+from ledger.locks import GENERATION_FILLING, GENERATIONS
 from projections.engine import generations, promotion
-from projections.engine.generations import FILLING, LOCK_GENERATIONS, Generation, is_incompatible
+from projections.engine.generations import LOCK_GENERATIONS, Generation, is_incompatible
 from projections.rebuild.compare_rows import Comparison, compare
 from projections.rebuild.copy_unselected import copy_unselected
 from projections.rebuild.pipeline import FillResult, Progress, Source, can_resume, fill, no_progress
@@ -130,16 +131,16 @@ async def _filled(dsn: str, schema: str) -> FillResult | None:
 async def _begun(connection: Connection, source: Source, scope: Mapping[str, Any]) -> AsyncIterator[Generation]:
     """Hold a generation that is to be filled: one that a killed rebuild left, if it fits, else a new one."""
     async with connection.transaction():
-        await connection.execute(LOCK_GENERATIONS)
+        await connection.execute(LOCK_GENERATIONS, GENERATIONS)
         made = await _left(connection, source, scope)
         if made is None:
             made = await generations.create(connection, basis=source, scope=scope)
-            await connection.fetchval(TAKE_FILLING, FILLING, made.generation)
+            await connection.fetchval(TAKE_FILLING, GENERATION_FILLING, made.generation)
     await promotion.sweep(connection)
     try:
         yield made
     finally:
-        await connection.fetchval(LEAVE_FILLING, FILLING, made.generation)
+        await connection.fetchval(LEAVE_FILLING, GENERATION_FILLING, made.generation)
 
 
 async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]) -> Generation | None:
@@ -148,7 +149,7 @@ async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]
     for one in await generations.listed(connection):
         if one.state != "filling" and (one.state != "ready" or one.comparison is not None):
             continue
-        if not await connection.fetchval(TAKE_FILLING, FILLING, one.generation):
+        if not await connection.fetchval(TAKE_FILLING, GENERATION_FILLING, one.generation):
             raise RebuildRuns(f"generation {one.generation}")
         fits = (one.basis, one.scope, one.versions, one.shapes) == (
             source, scope, generations.versions(), generations.shapes(),
@@ -159,5 +160,5 @@ async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]
             found = one
         else:
             await connection.execute(MARK_DROPPING, one.generation)
-            await connection.fetchval(LEAVE_FILLING, FILLING, one.generation)
+            await connection.fetchval(LEAVE_FILLING, GENERATION_FILLING, one.generation)
     return found

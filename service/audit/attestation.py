@@ -17,6 +17,7 @@ import ledger as truth
 import projections as views
 from ledger.database import Connection, connect
 from ledger.errors import LedgerError
+from ledger.locks import GENERATION_FILLING
 from ledger.privacy.vault import Vault
 from ledger.store.read import event_at
 from ledger.store.registry import Ledger
@@ -146,7 +147,7 @@ async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: 
     async with connection.transaction():
         scope = {"ledgers": [ledger.name], "attested": position}  # no rebuild is ever of this, so none goes on with it
         made = await generations.create(connection, scope=scope)
-        await connection.fetchval(TAKE_FILLING, generations.FILLING, made.generation)
+        await connection.fetchval(TAKE_FILLING, GENERATION_FILLING, made.generation)
         async with generations.in_schema(connection, made.schema_name):
             await connection.execute(SET_CHECKPOINT, ledger.ledger_id, position)
     try:
@@ -157,7 +158,7 @@ async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: 
         finally:
             await derived.close()
     finally:
-        await connection.fetchval(LEAVE_FILLING, generations.FILLING, made.generation)
+        await connection.fetchval(LEAVE_FILLING, GENERATION_FILLING, made.generation)
         await drop(connection, made.generation)
 
 

@@ -20,6 +20,7 @@ from ledger.decimals import plain
 from ledger.errors import AdjustmentDiffers, NothingToAdopt, RequestInvalid, SubjectUnknown
 from ledger.facts.accounts import account_id_of
 from ledger.facts.fact import quoted
+from ledger.locks import APPENDS
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
 from ledger.store.read import events_with_key
@@ -33,7 +34,7 @@ from service.operations.record import build_event, key_of
 ID = re.compile(r"[A-Za-z0-9._~:+-]{1,200}")
 TEXT_CHARACTERS_MAX = 500
 
-LOCK = "SELECT pg_advisory_xact_lock(1819239276, $1)"  # the one that ledger.append takes
+LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
 ACCOUNT = """
     SELECT account_id, programme, unit, customer, claimed, drift, missing FROM accounts
      WHERE ledger_id = $1 AND account_id = $2
@@ -87,7 +88,7 @@ async def adjust(
     if points == 0:
         raise RequestInvalid("points is not 0")
     async with connection.transaction():
-        await connection.execute(LOCK, ledger.ledger_id)
+        await connection.execute(LOCK, APPENDS, ledger.ledger_id)
         row = await connection.fetchrow(ACCOUNT, ledger.ledger_id, account_id)
         if row is None:
             raise SubjectUnknown(account_id)
@@ -132,7 +133,7 @@ async def reverse(
     """
     words.check()
     async with connection.transaction():
-        await connection.execute(LOCK, ledger.ledger_id)
+        await connection.execute(LOCK, APPENDS, ledger.ledger_id)
         made = await _made(connection, vault, ledger, _checked_id(adjustment))
         if made is None or not await _is_of(connection, ledger, made, account_id):
             raise SubjectUnknown(adjustment)

@@ -9,6 +9,7 @@ import pytest
 from ledger.database import Connection
 from ledger.errors import LedgerBusy, LedgerUnavailable
 from ledger.intake.identify import Delivery
+from ledger.locks import APPENDS
 from ledger.privacy.redaction import PersonalPart
 from ledger.store import read
 from ledger.store.registry import Ledger, create_ledger
@@ -69,7 +70,7 @@ async def test_a_ledger_whose_lock_is_held_holds_up_no_other_ledger(
     monkeypatch.setattr("service.background.appender.LOCK_SECONDS_MAX", 1.0)
     other = await create_ledger(connection, "other")
     async with appending(dsn) as (appender, _), connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(1819239276, $1)", ledger.ledger_id)
+        await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", APPENDS, ledger.ledger_id)
         held = [
             asyncio.create_task(appender.append(ledger.ledger_id, delivery(issued(f"{n}", n, 1, 1)))) for n in (1, 2)
         ]

@@ -6,12 +6,13 @@ import time
 import orjson
 
 from ledger.database import connect
+from ledger.locks import APPENDS
 from service.api.overload import WAIT_SECONDS_MAX
 from tests.support.client import serving
 from tests.support.payloads import SAMPLES
 
 BODY = (SAMPLES / "capillary" / "pointsIssued.json").read_bytes()
-HOLD_APPENDS = "SELECT pg_advisory_xact_lock(1819239276, $1)"
+HOLD_APPENDS = "SELECT pg_advisory_xact_lock($1, $2)"
 
 
 async def test_a_ledger_that_cannot_store_refuses_at_once_and_no_other_ledger_does(dsn: str) -> None:
@@ -19,7 +20,7 @@ async def test_a_ledger_that_cannot_store_refuses_at_once_and_no_other_ledger_do
         assert (await acme.deliver(BODY))[0] == 200
         holder = await connect(dsn)
         async with holder.transaction():
-            await holder.execute(HOLD_APPENDS, acme.ledger.ledger_id)
+            await holder.execute(HOLD_APPENDS, APPENDS, acme.ledger.ledger_id)
             first = asyncio.create_task(acme.deliver(other(1)))
             await asyncio.sleep(WAIT_SECONDS_MAX + 0.2)
             began = time.monotonic()

@@ -16,8 +16,8 @@ from ledger.facts.coupons import (
     CouponIssued,
     CouponRedeemed,
     CouponRedemptionReversed,
-    by_code,
-    one_coupon,
+    is_named_by_code,
+    match_coupons,
 )
 from projections.definition import Projection, Rows, State, Table
 from projections.previous_owners import named_before
@@ -170,7 +170,7 @@ def _know(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> None:
     coupon.balance = coupon.balance if fact.balance is None else fact.balance
     if fact.valid_until is not None or fact.valid_through is not None:
         validity = Validity(fact.valid_until, fact.valid_through)
-        if fact.of_series or by_code(fact.coupon):
+        if fact.of_series or is_named_by_code(fact.coupon):
             coupon.other_validity = validity
         else:
             coupon.own_validity = validity
@@ -236,6 +236,6 @@ COUPONS = Projection(
     on={CouponIssued: issue, CouponRedeemed: redeem, CouponRedemptionReversed: reverse},
     rows=coupon_rows,
     tables=(COUPONS_TABLE,),
-    alike=one_coupon,
+    alike=match_coupons,
     path="coupons",
 )

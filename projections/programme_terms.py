@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from ledger.facts.fact import quoted
+from ledger.facts.fact import quote_id
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
 from ledger.vendors.internal.programme_terms import MONTHS
 
@@ -215,4 +215,4 @@ NO_TERMS = Terms({})
 def programme_of(holder: str, programme: str) -> str:
     """Name a programme (source:org:programme) by an account's holder (source:org:id) and the vendor's name for it."""
     source, org, _ = holder.split(":", 2)
-    return f"{source}:{org}:{quoted(programme)}"
+    return f"{source}:{org}:{quote_id(programme)}"

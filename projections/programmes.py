@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ledger.database import Connection
 from ledger.facts import Occurrence, RecordedFact
-from ledger.facts.fact import unquoted
+from ledger.facts.fact import unquote_id
 from ledger.facts.terms import ProgrammeTermsSet
 from projections.definition import Projection, Rows, State, Table
 from projections.engine.store import decoded
@@ -147,7 +147,7 @@ async def governed(
         source, org, name = programme.split(":", 2)
         last, beyond = f"{source}:{org}:", f"{source}:{org};"
         while True:
-            rows = await connection.fetch(GOVERNED, ledger_id, unquoted(name), last, beyond, ACCOUNTS_PER_READ)
+            rows = await connection.fetch(GOVERNED, ledger_id, unquote_id(name), last, beyond, ACCOUNTS_PER_READ)
             if not rows:
                 break
             last = rows[-1]["account_id"]

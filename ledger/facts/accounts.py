@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from ledger.facts.fact import Fact, quoted
+from ledger.facts.fact import Fact, quote_id
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,7 +50,7 @@ class Promise(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def account_id_of(holder: str, programme: str, unit: str) -> str:
     """Name an account."""
-    return f"{holder}:{quoted(programme)}:{quoted(unit)}"
+    return f"{holder}:{quote_id(programme)}:{quote_id(unit)}"
 
 
 def holder_of(account_id: str) -> str:

@@ -54,7 +54,7 @@ class CouponFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def alias_only(self) -> bool:
-        return by_code(self.coupon)
+        return is_named_by_code(self.coupon)
 
 
 class CouponIssued(CouponFact, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,7 +80,7 @@ class CouponRedemptionReversed(CouponFact, frozen=True, kw_only=True, omit_defau
     amount: Decimal | None = None  # money given back to a gift voucher; None: all that the redemption took
 
 
-def by_code(subject: str) -> bool:
+def is_named_by_code(subject: str) -> bool:
     """Return True if a coupon is named by its code, because no id was told."""
     return NAMED_BY_CODE in subject
 
@@ -90,7 +90,7 @@ def code_ref(code: str, series: str | None) -> str:
     return f"code~{series or NO_SERIES}~{code}"
 
 
-def one_coupon(facts: Iterable[CouponFact]) -> Iterator[tuple[str, str]]:
+def match_coupons(facts: Iterable[CouponFact]) -> Iterator[tuple[str, str]]:
     """Yield pairs of names that mean one coupon, among facts that share an alias.
 
     A name by code means the coupon whose facts tell an id, the same code and the same series. If its series is not
@@ -103,8 +103,8 @@ def one_coupon(facts: Iterable[CouponFact]) -> Iterator[tuple[str, str]]:
     for fact in facts:
         series[fact.subject] |= {fact.series} if fact.series else set()
         customers[fact.subject] |= {fact.customer} if fact.customer else set()
-    by_id = [name for name in series if not by_code(name)]
-    for name in filter(by_code, series):
+    by_id = [name for name in series if not is_named_by_code(name)]
+    for name in filter(is_named_by_code, series):
         if not by_id:
             with_series = [one for one in series if series[one]]
             if not series[name] and len(with_series) == 1:

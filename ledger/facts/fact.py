@@ -31,12 +31,12 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return False
 
 
-def quoted(identifier: str) -> str:
+def quote_id(identifier: str) -> str:
     """Write an id so that it may stand between colons: ids made of several can then not be taken for others."""
     return identifier.replace("%", "%25").replace(":", "%3A") if ":" in identifier or "%" in identifier else identifier
 
 
-def unquoted(identifier: str) -> str:
+def unquote_id(identifier: str) -> str:
     """Read back what `quoted` wrote."""
     return identifier.replace("%3A", ":").replace("%25", "%")
 

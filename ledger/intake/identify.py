@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.errors import Unreadable
-from ledger.facts.fact import quoted
+from ledger.facts.fact import quote_id
 from ledger.failures import failure
 from ledger.parsing import Document, as_known, parse_json
 from ledger.privacy.redaction import PersonalPart, RedactedBody, RedactedSpan, cut_unreadable, redact
 from ledger.vendors import SOURCES
-from ledger.vendors.personal_fields import UNKNOWN as UNKNOWN_PERSONAL
-from ledger.vendors.personal_names import kind_of_name, without_blanks
-from ledger.vendors.personal_values import kind_of_value, normal
+from ledger.vendors.personal_fields import UNKNOWN_VENDOR as UNKNOWN_PERSONAL
+from ledger.vendors.personal_names import identifier_kind_of_name, without_blanks
+from ledger.vendors.personal_values import identifier_kind_of_value, normalize_identifier
 from ledger.vendors.vendor import NO_ORG, Identity, ParsedEvent
 
 KEY_BYTES = 16
@@ -172,7 +172,7 @@ def _subject(source: str, first: NewEvent, owner: str | None) -> str:
     if owner is None:
         return f"event:{first.event_key.hex()}"
     vendor = SOURCES.get(source)
-    return owner if vendor and vendor.personal.by_ref else f"{source}:{quoted(first.org)}:{quoted(owner)}"
+    return owner if vendor and vendor.personal.person_is_ref else f"{source}:{quote_id(first.org)}:{quote_id(owner)}"
 
 
 def _identifiers(key: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -181,7 +181,11 @@ def _identifiers(key: str, value: Any) -> Iterator[tuple[str, str]]:
         for item in value:
             yield from _identifiers(key, item)
     elif type(value) in (str, int):
-        kind = EXTERNAL_IDS.get(key) or kind_of_name(key) or (kind_of_value(value) if type(value) is str else None)
+        kind = (
+            EXTERNAL_IDS.get(key)
+            or identifier_kind_of_name(key)
+            or (identifier_kind_of_value(value) if type(value) is str else None)
+        )
         if kind:
             yield kind, str(value)
 
@@ -194,13 +198,14 @@ def pseudonym(mask: bytes, kind: str, value: str) -> str:
 
     It is the same for every spelling of the value in one ledger, and gives nothing away without the master key.
     """
-    return f"{kind}-{hmac.digest(mask, f'{kind} {normal(kind, value)}'.encode(), 'sha256')[:KEY_BYTES].hex()}"
+    text = f"{kind} {normalize_identifier(kind, value)}"
+    return f"{kind}-{hmac.digest(mask, text.encode(), 'sha256')[:KEY_BYTES].hex()}"
 
 
 def parse_envelope(source: str, kind: str | None, document: Document) -> list[ParsedEvent]:
     """Find the events in a document of a source; none when its envelope is unknown or holds too many."""
     vendor = SOURCES.get(source)
-    members = vendor.open(document, kind) if vendor else None
+    members = vendor.parse_envelope(document, kind) if vendor else None
     return members if members and len(members) <= EVENTS_PER_DELIVERY_MAX else []
 
 

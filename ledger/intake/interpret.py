@@ -16,7 +16,7 @@ from ledger.intake.identify import UNREADABLE, parse_envelope
 from ledger.parsing import parse_json, reparse_json
 from ledger.privacy.redaction import reason_unreadable
 from ledger.vendors import SOURCES
-from ledger.vendors.leniency import LeftOut, left_out, wrong_in_words
+from ledger.vendors.leniency import UnreadableValue, describe_error, unreadable_values
 from ledger.vendors.vendor import EventContext, EventType, ParsedEvent
 
 REASON_CHARACTERS_MAX = 300
@@ -118,13 +118,13 @@ def _interpret(event: Event, opened: ParsedDelivery) -> Interpretation:
         occurred_at, untimed, facts = _facts(kind, member, event, tag.hex())
         for fact in facts:
             _check(fact)
-        if not facts and (gone := left_out(kind.shape, member.body)):
+        if not facts and (gone := unreadable_values(kind.model, member.body)):
             return Interpretation((), "unrecognised", _reason(_in_words(gone)))
     except ValidationError as invalid:
         return Interpretation((), "unrecognised", _shape_reason(invalid))
     except ValueError as invalid:
         return Interpretation(
-            (), "unrecognised", _reason([str(invalid), *_in_words(left_out(kind.shape, member.body))])
+            (), "unrecognised", _reason([str(invalid), *_in_words(unreadable_values(kind.model, member.body))])
         )
     except Exception as error:  # a fault of ours: it costs this event, and no other
         return Interpretation((), "unrecognised", failure(error))
@@ -138,7 +138,7 @@ def _interpret(event: Event, opened: ParsedDelivery) -> Interpretation:
 
 def _facts(kind: EventType[Any], member: ParsedEvent, event: Event, tag: str) -> tuple[datetime, bool, Sequence[Fact]]:
     """Return when an event happened, whether that is only when it was recorded, and its facts."""
-    shape = kind.shape.model_validate(member.body)
+    shape = kind.model.model_validate(member.body)
     own_time = kind.occurred(shape) if kind.occurred else None
     occurred_at, untimed = _happened(event, own_time, member.occurred_at)
     stamp = EventContext(event.source, member.org, occurred_at, tag)
@@ -174,11 +174,11 @@ def _check(fact: Fact) -> None:
 def _shape_reason(invalid: ValidationError) -> str:
     """Say what is wrong where: "totalPointsIssued is not a number", and never with what: a value may be personal."""
     errors = invalid.errors(include_input=False, include_url=False)
-    return _reason([f"{_path(error['loc'])} {wrong_in_words(error)}" for error in errors])
+    return _reason([f"{_path(error['loc'])} {describe_error(error)}" for error in errors])
 
 
-def _in_words(gone: Iterable[LeftOut]) -> list[str]:
-    return [f"{_path(one.path)} {one.wrong}" for one in gone]
+def _in_words(gone: Iterable[UnreadableValue]) -> list[str]:
+    return [f"{_path(one.path)} {one.problem}" for one in gone]
 
 
 def _path(parts: Iterable[str | int]) -> str:

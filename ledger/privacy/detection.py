@@ -15,9 +15,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ledger.vendors.fields import ABSENT, squeeze
-from ledger.vendors.personal_fields import ANYWHERE, LABELS, VALUES, Personal
-from ledger.vendors.personal_names import is_id_name, kind_of_name, without_blanks
-from ledger.vendors.personal_values import is_personal_value, kind_of_value
+from ledger.vendors.personal_fields import ANYWHERE, LABELS, VALUES, PersonalFields
+from ledger.vendors.personal_names import identifier_kind_of_name, is_id_name, without_blanks
+from ledger.vendors.personal_values import identifier_kind_of_value, is_personal_value
 
 REMEMBERED_BYTES_MAX = 4 * 1024 * 1024  # of one vendor's forms and places
 FORM_BYTES = 400  # of a form or a place, keys aside
@@ -68,7 +68,7 @@ class PersonalPath:
 class FormCache:
     """What is remembered of one vendor's documents."""
 
-    def __init__(self, personal: Personal) -> None:
+    def __init__(self, personal: PersonalFields) -> None:
         self.personal = personal
         self._mattering = frozenset[str]().union(*personal.keys.values())
         self.forget()
@@ -81,7 +81,9 @@ class FormCache:
         """Give the place of what stands under a key."""
         name = without_blanks(key)
         inside = around.inside | {name} if name in self._mattering else around.inside
-        found = around.places[key] = PersonalPath(name, inside, in_free=around.in_free or name in self.personal.free)
+        found = around.places[key] = PersonalPath(
+            name, inside, in_free=around.in_free or name in self.personal.free_structures
+        )
         self.size += FORM_BYTES + len(key)
         return found
 
@@ -95,26 +97,28 @@ class FormCache:
         }
         labels = tuple(key for key in keys if without_blanks(key) in LABELS)
         labelled = frozenset(key for key in keys if labels and without_blanks(key) in VALUES)
-        form = place.forms[keys] = Form(not personal.told_by.isdisjoint(keys), candidates, labels, labelled)
+        form = place.forms[keys] = Form(not personal.person_keys.isdisjoint(keys), candidates, labels, labelled)
         self.size += FORM_BYTES + sum(KEY_BYTES + len(key) for key in keys)
         return form
 
     def is_named(self, key: str, name: str) -> bool:
         """Return True if a key is one of the vendor's personal keys, or names what is personal wherever it stands."""
-        return name in self.personal.keys or kind_of_name(key) is not None
+        return name in self.personal.keys or identifier_kind_of_name(key) is not None
 
 
 @lru_cache(VENDORS_REMEMBERED_MAX)
-def memory_of(personal: Personal) -> FormCache:
+def memory_of(personal: PersonalFields) -> FormCache:
     """Give what is remembered of a vendor's documents."""
     return FormCache(personal)
 
 
-def _candidate(personal: Personal, place: PersonalPath, key: str, name: str) -> Candidate:
+def _candidate(personal: PersonalFields, place: PersonalPath, key: str, name: str) -> Candidate:
     where = personal.keys.get(name)
-    if where is None and kind_of_name(key) is not None:
+    if where is None and identifier_kind_of_name(key) is not None:
         where = ANYWHERE
-    is_label = name in LABELS and place.under in personal.free  # deeper inside, it is a part of somebody's value
+    is_label = (
+        name in LABELS and place.under in personal.free_structures
+    )  # deeper inside, it is a part of somebody's value
     return Candidate(
         is_named=where is not None,
         is_meant=where is not None and (where is ANYWHERE or not where.isdisjoint(place.inside)),
@@ -128,7 +132,7 @@ Pseudonymise = Callable[[str, str], str]  # (what it is, "email" or "mobile"; th
 class Search:
     """Looks for personal values in one document, and counts how often each personal key occurs."""
 
-    def __init__(self, personal: Personal, pseudonymise: Pseudonymise) -> None:
+    def __init__(self, personal: PersonalFields, pseudonymise: Pseudonymise) -> None:
         self._memory = memory_of(personal)
         self._personal = personal
         self._pseudonymise = pseudonymise
@@ -178,7 +182,7 @@ class Search:
             self.seen[key] = nth + 1
         if not candidate.is_meant and (not candidate.is_free or type(value) is dict):
             return False
-        if not _is_value(value) or self._personal.spared(structure):
+        if not _is_value(value) or self._personal.is_exempt(structure):
             return False
         self.found.append(Found(structure, key, nth, value, owner))
         self._count_inside(value)
@@ -189,7 +193,7 @@ class Search:
         if key in form.labelled and _is_value(value) and _is_labelled_personal(structure, form.labels):
             self._note(Found(structure, key, -1, value, owner))
         elif is_personal_value(value):
-            kind = kind_of_value(value)
+            kind = identifier_kind_of_value(value)
             if not is_id_name(key):
                 self._note(Found(structure, key, -1, value, owner))
             elif kind is not None:
@@ -209,7 +213,7 @@ class Search:
 
     def _as_pseudonym(self, person: str | None) -> str | None:
         """Return the id under which a person is known: the vendor's, or the pseudonym that takes its place."""
-        kind = None if person is None else kind_of_value(person)
+        kind = None if person is None else identifier_kind_of_value(person)
         return person if person is None or kind is None else self._pseudonymise(kind, person)
 
     def _count_inside(self, value: Any) -> None:
@@ -227,7 +231,7 @@ class Search:
 def _is_labelled_personal(structure: Mapping[str, Any], labels: tuple[str, ...]) -> bool:
     """Return True if a label of a structure names what is personal."""
     named = (structure[label] for label in labels)
-    return any(type(name) is str and kind_of_name(name) is not None for name in named)
+    return any(type(name) is str and identifier_kind_of_name(name) is not None for name in named)
 
 
 def _is_value(value: Any) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 
 from ledger.parsing import Document
 from ledger.privacy.detection import Found, Pseudonymise, Search
-from ledger.vendors.personal_fields import Personal
+from ledger.vendors.personal_fields import PersonalFields
 
 MARKER = b'"<personal>"'
 MARKED = "<personal>"  # what a document holds where a value was cut out
@@ -56,7 +56,7 @@ class RedactedBody(NamedTuple):
     told: frozenset[int] | None = None  # ids of the structures that the vendor sent; None: all, nothing is wrapped
 
 
-def redact(body: bytes, document: Document, personal: Personal, pseudonymise: Pseudonymise) -> RedactedBody:
+def redact(body: bytes, document: Document, personal: PersonalFields, pseudonymise: Pseudonymise) -> RedactedBody:
     """Cut the personal values out of a body whose document is given; the document is changed to hold MARKED instead, or
     a pseudonym where an e-mail address or telephone number serves as an id.
 

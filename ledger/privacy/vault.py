@@ -21,7 +21,7 @@ from ledger.database import Connection
 from ledger.intake.identify import Delivery
 from ledger.privacy.encryption import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
 from ledger.privacy.redaction import PersonalPart, RedactedSpan, restore
-from ledger.vendors.personal_values import normal
+from ledger.vendors.personal_values import normalize_identifier
 
 KEYS_REMEMBERED_MAX = 50_000  # a key takes about 400 bytes; with its cipher, which is made for each use, 3 KB
 KEY_ID_BYTES = 8
@@ -173,7 +173,7 @@ class Vault:
         blinding = self._blinding.get(ledger_id)
         if blinding is None:
             blinding = self._blinding[ledger_id] = KeyedHash(self._derived(ledger_id, "blind index"))
-        return blinding.digest(f"{what}\0{normal(what, value)}".encode())
+        return blinding.digest(f"{what}\0{normalize_identifier(what, value)}".encode())
 
     def _derived(self, ledger_id: int, purpose: str) -> bytes:
         key = self._derived_keys.get((ledger_id, purpose))

@@ -200,7 +200,7 @@ async def create_connection(
 
 def _known_kind(vendor: Vendor, kind: str) -> str:
     """Return a kind in the vendor's canonical spelling. Raises RequestInvalid if the vendor has no such kind."""
-    names = {**vendor.damage.aliases, **{name.lower(): name for name in vendor.kinds}}
+    names = {**vendor.repair_rules.event_aliases, **{name.lower(): name for name in vendor.kinds}}
     found = names.get(squeeze(kind).lower())
     if found is None:
         raise RequestInvalid(f"{vendor.name} has no kind {kind!r}; it has {', '.join(sorted(vendor.kinds))}")

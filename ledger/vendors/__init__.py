@@ -3,11 +3,11 @@
 from ledger.vendors.ascenda import ASCENDA
 from ledger.vendors.capillary import CAPILLARY
 from ledger.vendors.fabric import FABRIC
-from ledger.vendors.internal import OWN
+from ledger.vendors.internal import INTERNAL
 from ledger.vendors.vendor import Vendor
 from ledger.vendors.voucherify import VOUCHERIFY
 
 VENDORS: dict[str, Vendor] = {vendor.name: vendor for vendor in (CAPILLARY, VOUCHERIFY, ASCENDA, FABRIC)}
 
 # Whatever an event in the ledger may come from: our own acts too, which no connection brings.
-SOURCES: dict[str, Vendor] = {**VENDORS, OWN.name: OWN}
+SOURCES: dict[str, Vendor] = {**VENDORS, INTERNAL.name: INTERNAL}

@@ -17,8 +17,8 @@ from ledger.facts.holds import HoldCaptured, HoldRefundDue
 from ledger.facts.order_items import OrderItemCancelled, OrderItemFact, OrderItemFailed, OrderItemFulfilled
 from ledger.parsing import Document
 from ledger.vendors.fields import Count, Id, List, OptionalId, Points, SnakeModel, Text, Time, as_time, squeeze
-from ledger.vendors.json_path import at, id_at
-from ledger.vendors.personal_fields import ANYWHERE, GENERAL, Personal
+from ledger.vendors.json_path import id_at, value_at
+from ledger.vendors.personal_fields import ANYWHERE, COMMON_KEYS, PersonalFields
 from ledger.vendors.vendor import NO_ORG, EventContext, EventType, Identity, ParsedEvent, Vendor
 
 KIND_CHARACTERS_MAX = 100
@@ -80,7 +80,7 @@ class Fulfilment(SnakeModel):
         return OrderItemFulfilled if name == "confirmed" else OUTCOMES.get(name)
 
 
-def fulfilment(event: Fulfilment, stamp: EventContext) -> list[Fact]:
+def fulfilment(event: Fulfilment, context: EventContext) -> list[Fact]:
     """Only the item's own status counts: the order is "completed" although its item failed (trap 19). What is spent or
     due is what the item cost, never what the whole order did (trap 21).
 
@@ -90,10 +90,10 @@ def fulfilment(event: Fulfilment, stamp: EventContext) -> list[Fact]:
     outcome = OUTCOMES.get(squeeze(item.status or "").lower())
     if outcome is None:
         raise ValueError("a status of an order item that we do not know")
-    customer = stamp.ref(order.user_id) if order.user_id else None
+    customer = context.ref(order.user_id) if order.user_id else None
     told = outcome(
-        item=stamp.ref(item.id),
-        order=stamp.ref(order.id),
+        item=context.ref(item.id),
+        order=context.ref(order.id),
         customer=customer,
         item_type=item.type,
         description=item.description,
@@ -104,10 +104,10 @@ def fulfilment(event: Fulfilment, stamp: EventContext) -> list[Fact]:
         partner_programme=item.data.loyalty_program_id or item.data.program_name,
         errors=item.error_lines(),
     )
-    return [told, *_hold(told, customer)]
+    return [told, *_hold_facts(told, customer)]
 
 
-def _hold(told: OrderItemFact, customer: str | None) -> list[Fact]:
+def _hold_facts(told: OrderItemFact, customer: str | None) -> list[Fact]:
     """Say what became of the points. An item's points are spent once and due back once, however often it is told."""
     if customer is None or told.points_paid <= 0:
         return []
@@ -128,7 +128,7 @@ def item_updated_at(event: Fulfilment) -> datetime | None:
     return event.order_item.updated_at
 
 
-def open_delivery(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
+def parse_envelope(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
     """Find the one event in a body (envelope E2)."""
     value = document.value
     if not isinstance(value, dict) or not isinstance(value.get("event_type"), str):
@@ -153,8 +153,8 @@ def _content(value: dict[str, Any]) -> Any:
     """What is said of the item. When it was sent, how the whole order stands by then and who receives it are not."""
     return {
         "order_item": {name: part for name, part in value["order_item"].items() if name != "data"},
-        "order": at(value, "order.id"),
-        "user": at(value, "order.user_id"),
+        "order": value_at(value, "order.id"),
+        "user": value_at(value, "order.user_id"),
     }
 
 
@@ -171,15 +171,15 @@ def person(_key: str, structure: Mapping[str, Any]) -> str | None:
 
 
 # The membership number is the member's in the partner's programme; the recipient goes whole, company and address too.
-PERSONAL = Personal(
-    keys={**GENERAL, "number": frozenset({"membership"}), "recipient": ANYWHERE, "company_name": ANYWHERE},
+PERSONAL = PersonalFields(
+    keys={**COMMON_KEYS, "number": frozenset({"membership"}), "recipient": ANYWHERE, "company_name": ANYWHERE},
     person=person,
-    told_by=frozenset({"order"}),
+    person_keys=frozenset({"order"}),
 )
 
 ASCENDA = Vendor(
     name="ascenda",
-    open=open_delivery,
+    parse_envelope=parse_envelope,
     kinds=KINDS,
     personal=PERSONAL,
     scheme="header",

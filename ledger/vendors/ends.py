@@ -24,7 +24,7 @@ def as_end(value: Any) -> datetime | date | None:
 End = Annotated[datetime | date | None, BeforeValidator(as_end)]
 
 
-def ends(end: datetime | date | None) -> dict[str, Any]:
+def end_fields(end: datetime | date | None) -> dict[str, Any]:
     """Return the fields of a fact that say when something ends: `valid_until` for a time, `valid_through` for a day."""
     if end is None:
         return {}

@@ -16,8 +16,8 @@ from ledger.facts.redemption_records import (
 )
 from ledger.parsing import Document
 from ledger.vendors.fields import Id, SnakeModel, Text, as_time, squeeze
-from ledger.vendors.json_path import at, id_at
-from ledger.vendors.personal_fields import UNKNOWN
+from ledger.vendors.json_path import id_at, value_at
+from ledger.vendors.personal_fields import UNKNOWN_VENDOR
 from ledger.vendors.vendor import NO_ORG, EventContext, EventType, Identity, ParsedEvent, Vendor
 
 KIND_CHARACTERS_MAX = 100
@@ -28,13 +28,13 @@ class Record(SnakeModel):
     status: Text = None
 
 
-def record_told(of: str, told: type[RedemptionRecordFact], event: Record, stamp: EventContext) -> list[Fact]:
+def record_facts(of: str, told: type[RedemptionRecordFact], event: Record, context: EventContext) -> list[Fact]:
     """Coupons and promotions may share an id (all published samples do), so what it is a record of is part of its
     name."""
-    return [told(record=stamp.ref(f"{of}~{event.id}"), of=of, status=event.status)]
+    return [told(record=context.ref(f"{of}~{event.id}"), of=of, status=event.status)]
 
 
-def open_delivery(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
+def parse_envelope(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
     """Find the events in a body (envelope E1), one member for each of `events`."""
     value = document.value
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
@@ -44,14 +44,14 @@ def open_delivery(document: Document, _kind: str | None) -> list[ParsedEvent] | 
         return None
     kind = squeeze(value["type"]).lower()[:KIND_CHARACTERS_MAX]
     org = id_at(value, "tenantid") or NO_ORG
-    return [_member(kind, org, event) for event in events]
+    return [_parsed_event(kind, org, event) for event in events]
 
 
-def _member(kind: str, org: str, event: Any) -> ParsedEvent:
+def _parsed_event(kind: str, org: str, event: Any) -> ParsedEvent:
     """All six published samples share the event's id and the record's (domain §1.3): both and the status name it."""
-    data = at(event, "data")
+    data = value_at(event, "data")
     data = data if isinstance(data, dict) else {}
-    return ParsedEvent(kind, org, as_time(at(event, "time")), data, partial(_identity, event, data))
+    return ParsedEvent(kind, org, as_time(value_at(event, "time")), data, partial(_identity, event, data))
 
 
 def _identity(event: Any, data: dict[str, Any]) -> Identity:
@@ -59,7 +59,7 @@ def _identity(event: Any, data: dict[str, Any]) -> Identity:
     if event_id is None:
         return Identity(("data",), event)
     parts = ("id", event_id, id_at(data, "id") or "", id_at(data, "status") or "")
-    return Identity(parts, (at(event, "time"), _without_addresses(data)))
+    return Identity(parts, (value_at(event, "time"), _without_addresses(data)))
 
 
 def _without_addresses(data: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _without_addresses(data: dict[str, Any]) -> dict[str, Any]:
 
 
 KINDS: dict[str, EventType[Any]] = {
-    f"offers:redemption:{of}:{verb}": EventType(Record, partial(record_told, of, told))
+    f"offers:redemption:{of}:{verb}": EventType(Record, partial(record_facts, of, told))
     for of in ("coupon", "promotion")
     for verb, told in (
         ("created", RedemptionRecordCreated),
@@ -78,9 +78,9 @@ KINDS: dict[str, EventType[Any]] = {
 
 FABRIC = Vendor(
     name="fabric",
-    open=open_delivery,
+    parse_envelope=parse_envelope,
     kinds=KINDS,
-    personal=UNKNOWN,  # its deliveries name nobody
+    personal=UNKNOWN_VENDOR,  # its deliveries name nobody
     scheme="header",
     header="x-webhook-secret",
 )

@@ -22,19 +22,19 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
 from ledger.decimals import NUMBER_CHARACTERS_MAX, parse_decimal, plain
-from ledger.vendors.leniency import DECIDES, lenient
+from ledger.vendors.leniency import STRICT, make_lenient
 
 WHOLE_POINTS_MAX = 10**12
 POINTS_MAX = Decimal(WHOLE_POINTS_MAX)
 POINTS_PLACES_MAX = 6
 ID_BYTES_MAX = 255  # ids make up the keys of rows, several of them one key, and an index holds no longer ones
-ID_BEGINNING_BYTES = 128  # kept of a longer id, before its hash
+ID_PREFIX_BYTES = 128  # kept of a longer id, before its hash
 COUNT_MAX = 10**9
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 LATEST_DAY = date(2200, 1, 1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-VALUES_REMEMBERED_MAX = 10_000  # figures and days, most of which come again and again
+VALUES_CACHED_MAX = 10_000  # figures and days, most of which come again and again
 
 INTEGER_BITS_MAX = 4 * NUMBER_CHARACTERS_MAX  # so many digits have fewer bits
 TIME_CHARACTERS_MAX = 100
@@ -57,7 +57,7 @@ class VendorModel(BaseModel):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Let what may be missing be unreadable."""
-        return lenient(cls, handler(source))
+        return make_lenient(cls, handler(source))
 
 
 class SnakeModel(VendorModel):
@@ -66,7 +66,7 @@ class SnakeModel(VendorModel):
     model_config = ConfigDict(alias_generator=None)
 
 
-class StrictShape(SnakeModel):
+class StrictModel(SnakeModel):
     """A shape of our own events: we wrote them, so every value must be as it should."""
 
     @classmethod
@@ -103,7 +103,7 @@ def as_id(value: Any) -> str | None:
 
 
 def _shortened(text: str) -> str:
-    beginning = text.encode()[:ID_BEGINNING_BYTES].decode(errors="ignore")
+    beginning = text.encode()[:ID_PREFIX_BYTES].decode(errors="ignore")
     return f"{beginning}~{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -132,7 +132,7 @@ def number_text(value: str | Decimal | int) -> str:
     return text
 
 
-@lru_cache(VALUES_REMEMBERED_MAX)
+@lru_cache(VALUES_CACHED_MAX)
 def _points(text: str) -> Decimal:
     return parse_decimal(text, largest=POINTS_MAX, places=POINTS_PLACES_MAX)
 
@@ -182,7 +182,7 @@ def as_day(value: Any) -> date | None:
     return None
 
 
-@lru_cache(VALUES_REMEMBERED_MAX)
+@lru_cache(VALUES_CACHED_MAX)
 def _day(value: str | int) -> date | None:
     if isinstance(value, str):
         try:
@@ -229,14 +229,14 @@ def as_optional_points(value: Any) -> Decimal | None:
     return None if value is None or (type(value) is str and not value.strip()) else as_points(value)
 
 
-def _list_or_none(value: Any, read: Callable[[Any], Any]) -> Any:
+def _parse_list_or_none(value: Any, read: Callable[[Any], Any]) -> Any:
     try:
         return None if value is None else read(as_list(value))
     except ValidationError:
         return None
 
 
-def required(value: Any) -> str:
+def as_required_id(value: Any) -> str:
     """Refuse an id that is absent."""
     text = as_id(value)
     if text is None:
@@ -244,11 +244,11 @@ def required(value: Any) -> str:
     return text
 
 
-Id = Annotated[str, BeforeValidator(required)]
+Id = Annotated[str, BeforeValidator(as_required_id)]
 OptionalId = Annotated[str | None, BeforeValidator(as_id)]
-DecidingId = Annotated[str | None, BeforeValidator(as_id), DECIDES]
-Points = Annotated[Decimal, BeforeValidator(as_points), DECIDES]
-OptionalPoints = Annotated[Decimal | None, BeforeValidator(as_optional_points), DECIDES]
+StrictOptionalId = Annotated[str | None, BeforeValidator(as_id), STRICT]
+Points = Annotated[Decimal, BeforeValidator(as_points), STRICT]
+OptionalPoints = Annotated[Decimal | None, BeforeValidator(as_optional_points), STRICT]
 Figure = Annotated[Decimal | None, BeforeValidator(as_optional_points)]  # compared or shown: moves no points
 # A figure that is 0 where it is null; None where it is absent, which `model_fields_set` tells, or cannot be read.
 FigureOrZero = Annotated[Decimal | None, BeforeValidator(as_points)]
@@ -259,4 +259,4 @@ Text = Annotated[str | None, BeforeValidator(as_text)]
 Count = Annotated[int | None, BeforeValidator(as_count)]
 List = BeforeValidator(as_list)
 # A list that details figures which stand elsewhere: None where it is missing or cannot be read.
-DetailList = WrapValidator(_list_or_none)
+DetailList = WrapValidator(_parse_list_or_none)

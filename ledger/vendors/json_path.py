@@ -5,7 +5,7 @@ from typing import Any
 from ledger.vendors.fields import as_id
 
 
-def at(document: Any, path: str) -> Any:
+def value_at(document: Any, path: str) -> Any:
     """Find what stands at a dotted path ("order_item.id"), None where the path breaks off."""
     for name in path.split("."):
         if not isinstance(document, dict):
@@ -17,6 +17,6 @@ def at(document: Any, path: str) -> Any:
 def id_at(document: Any, path: str) -> str | None:
     """Find the id at a dotted path, None where there is none or something that is no id."""
     try:
-        return as_id(at(document, path))
+        return as_id(value_at(document, path))
     except ValueError:
         return None

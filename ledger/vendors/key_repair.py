@@ -15,16 +15,18 @@ FREE_MAPS = frozenset({"customFields", "metadata", "extendedFields", "traceAttri
 class RepairRules(NamedTuple):
     """How a vendor's documents may be spoilt: see ledger/vendors/repair_report.py."""
 
-    vocabulary: frozenset[str] = frozenset()  # names of keys in which blanks are damage
-    aliases: Mapping[str, str] = {}  # what else an event is called, in lower case, and its kind
-    words: frozenset[str] = frozenset()  # in capitals; in others, blanks may be meant
-    shapes: tuple[type[VendorModel], ...] = ()  # beside those of its kinds: envelopes, and what is read in two steps
+    known_keys: frozenset[str] = frozenset()  # names of keys in which blanks are damage
+    event_aliases: Mapping[str, str] = {}  # what else an event is called, in lower case, and its kind
+    known_words: frozenset[str] = frozenset()  # in capitals; in others, blanks may be meant
+    other_models: tuple[
+        type[VendorModel], ...
+    ] = ()  # beside those of its kinds: envelopes, and what is read in two steps
 
 
 NO_REPAIRS = RepairRules()  # a vendor whose documents nobody copied
 
 
-def repair_keys(value: Any, vocabulary: frozenset[str]) -> Any:
+def repair_keys(value: Any, known_keys: frozenset[str]) -> Any:
     """Give the document with blanks removed from known keys; the same object where nothing was damaged.
 
     Where the spoilt and the unspoilt key both stand, the unspoilt one wins.
@@ -35,9 +37,9 @@ def repair_keys(value: Any, vocabulary: frozenset[str]) -> Any:
         for key, child in value.items():
             sound = child
             if (type(child) is dict or type(child) is list) and key not in FREE_MAPS:
-                sound = repair_keys(child, vocabulary)
+                sound = repair_keys(child, known_keys)
                 damaged = damaged or sound is not child
-            if " " in key and (name := squeeze(key)) in vocabulary:
+            if " " in key and (name := squeeze(key)) in known_keys:
                 damaged = True
                 if name in value:
                     continue
@@ -45,29 +47,29 @@ def repair_keys(value: Any, vocabulary: frozenset[str]) -> Any:
             repaired[key] = sound
         return repaired if damaged else value
     if type(value) is list:
-        items = [repair_keys(item, vocabulary) for item in value]
+        items = [repair_keys(item, known_keys) for item in value]
         return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
     return value
 
 
-def vocabulary(shapes: Iterable[type[VendorModel]]) -> set[str]:
+def field_names(models: Iterable[type[VendorModel]]) -> set[str]:
     """Collect the names of all fields of these shapes, and of the shapes inside them."""
     names: set[str] = set()
-    pending, seen = list(shapes), set[type[VendorModel]]()
+    pending, seen = list(models), set[type[VendorModel]]()
     while pending:
-        shape = pending.pop()
-        if shape in seen:
+        model = pending.pop()
+        if model in seen:
             continue
-        seen.add(shape)
-        for name, field in shape.model_fields.items():
+        seen.add(model)
+        for name, field in model.model_fields.items():
             names.add(field.alias or name)
-            pending += _shapes_in(field.annotation)
+            pending += _models_in(field.annotation)
     return names
 
 
-def _shapes_in(annotation: Any) -> list[type[VendorModel]]:
+def _models_in(annotation: Any) -> list[type[VendorModel]]:
     if isinstance(annotation, type) and issubclass(annotation, VendorModel):
         return [annotation]
     if get_origin(annotation) in (Union, UnionType, list, tuple, dict, Annotated):
-        return [shape for part in get_args(annotation) for shape in _shapes_in(part)]
+        return [model for part in get_args(annotation) for model in _models_in(part)]
     return []

@@ -18,32 +18,32 @@ from pydantic_core import CoreSchema, SchemaValidator, ValidationError
 T = TypeVar("T")
 F = TypeVar("F")
 
-LEFT_OUT_MAX = 100  # values that are listed of one event
+UNREADABLE_VALUES_MAX = 100  # values that are listed of one event
 ABSENT = "is absent"
 
 
-class _Decides:
+class _Strict:
     """Marks a field that may be missing and, where it is not, must be read."""
 
 
-DECIDES: Final = _Decides()
+STRICT: Final = _Strict()
 
 
-class LeftOut(NamedTuple):
+class UnreadableValue(NamedTuple):
     """One value that could not be read: where it stands in the body, and what is wrong with it, in words."""
 
     path: tuple[str | int, ...]
-    wrong: str
+    problem: str
     value: Any
 
 
-def lenient(shape: type[BaseModel], schema: CoreSchema) -> CoreSchema:
+def make_lenient(model: type[BaseModel], schema: CoreSchema) -> CoreSchema:
     """Return the schema of a shape in which side values may be unreadable."""
     fields = schema.get("schema", {}).get("fields") if schema["type"] == "model" else None
     if not fields:
         return schema
-    for name, info in shape.__pydantic_fields__.items():
-        if any(mark is DECIDES for mark in info.metadata):
+    for name, info in model.__pydantic_fields__.items():
+        if any(mark is STRICT for mark in info.metadata):
             continue
         field = fields[name]["schema"]
         _omit_items(field)
@@ -63,22 +63,22 @@ def _omit_items(schema: Any) -> None:
         schema["items_schema"] = [{"type": "default", "schema": items, "on_error": "omit"}]
 
 
-def left_out(shape: type[BaseModel], body: Mapping[str, Any]) -> list[LeftOut]:
+def unreadable_values(model: type[BaseModel], body: Mapping[str, Any]) -> list[UnreadableValue]:
     """List what of a body cannot be read by a shape and is left out of it. None of it is missing or null."""
     try:
-        _strict(shape).validate_python(body)
+        _strict_validator(model).validate_python(body)
     except ValidationError as invalid:
         return [
-            LeftOut(error["loc"], wrong_in_words(error), error["input"])
-            for error in invalid.errors(include_url=False)[:LEFT_OUT_MAX]
-            if error["type"] != "missing" and error["input"] is not None and wrong_in_words(error) != ABSENT
+            UnreadableValue(error["loc"], describe_error(error), error["input"])
+            for error in invalid.errors(include_url=False)[:UNREADABLE_VALUES_MAX]
+            if error["type"] != "missing" and error["input"] is not None and describe_error(error) != ABSENT
         ]
     except Exception:  # a fault of ours: it is told where the event is read
         return []
     return []
 
 
-def of_each(items: Iterable[T], facts: Callable[[T], Sequence[F]]) -> list[F]:
+def facts_of_each(items: Iterable[T], facts: Callable[[T], Sequence[F]]) -> list[F]:
     """Return the facts of each thing in a list; one that says too little (ValueError) costs no other its facts.
 
     Raises its ValueError if there are none at all.
@@ -96,9 +96,9 @@ def of_each(items: Iterable[T], facts: Callable[[T], Sequence[F]]) -> list[F]:
 
 
 @cache
-def _strict(shape: type[BaseModel]) -> SchemaValidator:
+def _strict_validator(model: type[BaseModel]) -> SchemaValidator:
     """Make a validator of a shape that leaves nothing out."""
-    return SchemaValidator(_without_leniency(shape.__pydantic_core_schema__))
+    return SchemaValidator(_without_leniency(model.__pydantic_core_schema__))
 
 
 def _without_leniency(schema: Any) -> Any:
@@ -115,17 +115,17 @@ def _without_leniency(schema: Any) -> Any:
     return {key: part if key == "default" else _without_leniency(part) for key, part in kept.items()}
 
 
-def wrong_in_words(error: Mapping[str, Any]) -> str:
+def describe_error(error: Mapping[str, Any]) -> str:
     """Say what is wrong with a value, as a predicate ("is not a number"), from what pydantic says of it. Nothing of the
     value itself is in it: our own validators quote none, and of pydantic's messages only the kind is used."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "missing":
         return ABSENT
-    return f"is not {_WANTED.get(error['type'], 'of the type that it must be')}"
+    return f"is not {_EXPECTED_TYPES.get(error['type'], 'of the type that it must be')}"
 
 
-_WANTED = {
+_EXPECTED_TYPES = {
     "model_type": "a structure",
     "model_attributes_type": "a structure",
     "dict_type": "a structure",

@@ -5,27 +5,33 @@ from dataclasses import dataclass
 from typing import Any
 
 ANYWHERE: frozenset[str] = frozenset()
-Where = frozenset[str]  # names of structures that a key must stand in, at any depth, to be personal; ANYWHERE: none
+Structures = frozenset[
+    str
+]  # names of structures that a key must stand in, at any depth, to be personal; ANYWHERE: none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Personal:
+class PersonalFields:
     """What is personal in a vendor's documents, and of whom."""
 
-    keys: Mapping[str, Where]
+    keys: Mapping[str, Structures]
     # (the key it stands under, a structure) -> the vendor's id of whom it is about, None: of whom what is around it is.
     person: Callable[[str, Mapping[str, Any]], str | None]
-    told_by: frozenset[str]  # keys of which one at least stands in a structure for which `person` gives anybody
-    free: frozenset[str] = frozenset()  # structures that others fill in: every value in them is personal, its label not
-    spared: Callable[[Mapping[str, Any]], bool] = lambda _structure: False  # a structure whose values are not, for once
-    by_ref: bool = False  # `person` gives refs, not ids of this source
+    person_keys: frozenset[str]  # keys of which one at least stands in a structure for which `person` gives anybody
+    free_structures: frozenset[str] = (
+        frozenset()
+    )  # structures that others fill in: every value in them is personal, its label not
+    is_exempt: Callable[[Mapping[str, Any]], bool] = lambda _structure: (
+        False
+    )  # a structure whose values are not, for once
+    person_is_ref: bool = False  # `person` gives refs, not ids of this source
 
 
 LABELS = frozenset({"name", "fieldName", "key", "label", "type"})  # of values in a free structure
 VALUES = frozenset({"value", "values", "fieldValue", "val"})  # what a label beside it names
 
 # Obvious in any payload, whoever sends it and however it spells its names: word by word.
-OBVIOUS = (
+COMMON_NAMES = (
     *("email", "e mail", "email id", "email address", "customer email", "member email", "user email", "contact email"),
     *("mobile", "mobile no", "mobile number", "mobile phone", "customer mobile", "member mobile", "cell phone"),
     *("phone", "phone no", "phone number", "telephone", "telephone number", "msisdn", "whatsapp", "whatsapp number"),
@@ -41,7 +47,7 @@ OBVIOUS = (
     *("membership number", "membership no"),
 )
 # Whose names are people's, in any payload.
-PEOPLE = frozenset(
+PERSON_STRUCTURES = frozenset(
     (
         *("customer", "member", "user", "holder", "contact", "recipient", "beneficiary", "cardholder", "guest"),
         *("enteredBy", "entered_by", "createdBy", "created_by", "updatedBy", "updated_by", "approvedBy", "approved_by"),
@@ -58,24 +64,27 @@ def spellings(words: str) -> set[str]:
     return forms | {form[0].upper() + form[1:] for form in forms} | {form.upper() for form in forms}
 
 
-GENERAL: dict[str, Where] = {
-    **dict.fromkeys((form for words in OBVIOUS for form in sorted(spellings(words))), ANYWHERE),
-    "name": PEOPLE,
-    "Name": PEOPLE,
+COMMON_KEYS: dict[str, Structures] = {
+    **dict.fromkeys((form for words in COMMON_NAMES for form in sorted(spellings(words))), ANYWHERE),
+    "name": PERSON_STRUCTURES,
+    "Name": PERSON_STRUCTURES,
 }
 
 
-def nobody(_key: str, _structure: Mapping[str, Any]) -> None:
+def no_person(_key: str, _structure: Mapping[str, Any]) -> None:
     """Say that a structure is about nobody in particular."""
 
 
-def is_labelled_otherwise(structure: Mapping[str, Any]) -> bool:
+def has_impersonal_label(structure: Mapping[str, Any]) -> bool:
     """Say whether a labelled value is of something else than a person: {"key": "billId", "value": …}."""
     label = next((structure[name] for name in sorted(LABELS) if isinstance(structure.get(name), str)), None)
-    return "value" in structure and label is not None and label not in GENERAL
+    return "value" in structure and label is not None and label not in COMMON_KEYS
 
 
 # For a source or envelope that we do not know.
-UNKNOWN = Personal(
-    {**GENERAL, "value": frozenset({"identifiers"})}, nobody, told_by=frozenset(), spared=is_labelled_otherwise
+UNKNOWN_VENDOR = PersonalFields(
+    {**COMMON_KEYS, "value": frozenset({"identifiers"})},
+    no_person,
+    person_keys=frozenset(),
+    is_exempt=has_impersonal_label,
 )

@@ -13,7 +13,7 @@ BLANKS = re.compile(
     r"[\s\u00a0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ufeff\uffa0]+"
 )
 KEY_CHARACTERS_MAX = 200  # a longer key, blanks aside, names nothing
-NAMES_REMEMBERED_MAX = 10_000
+NAMES_CACHED_MAX = 10_000
 
 EMAILS = ("mail", "email", "emailid", "emailaddress", "mailid", "mailaddress", "contactemail")
 PHONES = (
@@ -84,7 +84,7 @@ def without_blanks(key: str) -> str:
     return key if key.isalnum() else BLANKS.sub("", key)
 
 
-def kind_of_name(key: str) -> str | None:
+def identifier_kind_of_name(key: str) -> str | None:
     """Return what a personal value of this name may be looked up as, "email" or "mobile"; "" for another personal
     value; None if the name is of none."""
     return None if len(key) > KEY_CHARACTERS_MAX else _kind_of(key)
@@ -92,14 +92,14 @@ def kind_of_name(key: str) -> str | None:
 
 def is_id_name(key: str) -> bool:
     """Return True if a name is that of an id, a code or a reference."""
-    return _plain(key[-KEY_CHARACTERS_MAX:]).endswith(ID_ENDINGS)
+    return _letters_and_digits(key[-KEY_CHARACTERS_MAX:]).endswith(ID_ENDINGS)
 
 
-@lru_cache(NAMES_REMEMBERED_MAX)
+@lru_cache(NAMES_CACHED_MAX)
 def _kind_of(key: str) -> str | None:
-    name = _plain(key)
+    name = _letters_and_digits(key)
     for _ in range(PREFIXES_MAX + 1):
-        for form in (name, name.rstrip("0123456789"), *_singular(name.rstrip("0123456789"))):
+        for form in (name, name.rstrip("0123456789"), *_singular_forms(name.rstrip("0123456789"))):
             if form in KINDS:
                 return KINDS[form]
         prefix = next((one for one in PREFIXES if name.startswith(one) and name != one), None)
@@ -109,9 +109,9 @@ def _kind_of(key: str) -> str | None:
     return None
 
 
-def _plain(key: str) -> str:
+def _letters_and_digits(key: str) -> str:
     return "".join(letter for letter in unicodedata.normalize("NFKC", key).casefold() if letter.isalnum())
 
 
-def _singular(name: str) -> tuple[str, ...]:
+def _singular_forms(name: str) -> tuple[str, ...]:
     return (name.removesuffix("s"), name.removesuffix("es")) if name.endswith("s") else ()

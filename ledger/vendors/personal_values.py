@@ -17,38 +17,40 @@ _AT = re.compile(r"@|%40")
 _PHONE = re.compile(r"(?<![\w.])(?:\+|%2[Bb])[1-9](?:[ ().\-\u00a0]{0,2}[0-9]){8,14}(?![0-9])")
 _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
 _CARD = re.compile(r"[0-9](?:[ -]?[0-9]){12,18}(?![\w-])")
-_IBANS = {
+_IBAN_COUNTRIES = {
     15: "NO", 16: "BE", 18: "DK FI FO GL NL", 19: "MK SI", 20: "AT BA EE KZ LT LU XK", 21: "CH CR HR LI LV",
     22: "BG BH DE GB GE IE ME RS", 23: "AE GI IL IQ TL", 24: "AD CZ ES MD PK RO SA SE SK TN VA VG", 25: "PT ST",
     26: "IS TR", 27: "FR GR IT MC MR SM", 28: "AL AZ BY CY DO GT HU LB PL SV", 29: "BR EG PS QA UA", 30: "JO KW MU",
     31: "MT SC", 32: "LC",
 }  # fmt: skip
-IBAN_LENGTHS = {country: length for length, countries in _IBANS.items() for country in countries.split()}
-_BRANDS = re.compile(
+IBAN_LENGTHS = {country: length for length, countries in _IBAN_COUNTRIES.items() for country in countries.split()}
+_CARD_BRANDS = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}"
     r"|3(?:0[0-5]|[68]\d)\d{11}|(?:6011|64[4-9]\d|65\d\d|35(?:2[89]|[3-8]\d))\d{12}|62\d{14,17}"
 )
 CHARACTERS_MIN = 6  # of an address or a telephone number
 CARD_DIGITS_MIN = 13
 IBAN_DIGITS_MIN = 7  # an IBAN has more characters than a card has digits
-_NO_DIGITS = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x39)
+_BYTES_EXCEPT_DIGITS = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x39)
 
 
 def is_personal_value(text: str) -> bool:
     """Return True if a text holds an e-mail address, a telephone number, an IBAN or the number of a payment card."""
     if len(text) < CHARACTERS_MIN:
         return False
-    if ("@" in text or "%" in text) and _holds_email(text):
+    if ("@" in text or "%" in text) and _contains_email(text):
         return True
     if ("+" in text or "%" in text) and _PHONE.search(text) is not None:
         return True
     if len(text) < CARD_DIGITS_MIN:
         return False
-    digits = len(text.encode("ascii", "ignore").translate(None, _NO_DIGITS))
-    return digits >= IBAN_DIGITS_MIN and (_holds_iban(text) or (digits >= CARD_DIGITS_MIN and _holds_card(text)))
+    digits = len(text.encode("ascii", "ignore").translate(None, _BYTES_EXCEPT_DIGITS))
+    return digits >= IBAN_DIGITS_MIN and (
+        _contains_iban(text) or (digits >= CARD_DIGITS_MIN and _contains_card_number(text))
+    )
 
 
-def kind_of_value(text: str) -> str | None:
+def identifier_kind_of_value(text: str) -> str | None:
     """Return "email" or "mobile" if a text is nothing but an e-mail address or a telephone number; else None."""
     text = text.strip()
     if len(text) > TEXT_CHARACTERS_MAX:
@@ -60,7 +62,7 @@ def kind_of_value(text: str) -> str | None:
     return "email" if is_email else None
 
 
-def normal(what: str, value: str) -> str:
+def normalize_identifier(what: str, value: str) -> str:
     """Write an identifier in the one way it is looked up: e-mail in lower case, a telephone number by its digits."""
     if what == "mobile":
         if value.isdecimal():
@@ -69,7 +71,7 @@ def normal(what: str, value: str) -> str:
     return value.strip().lower()
 
 
-def _holds_email(text: str) -> bool:
+def _contains_email(text: str) -> bool:
     return any(
         _BEFORE_AT.match(text, at.start() - 1, at.start()) and _DOMAIN.match(text, at.end())
         for at in _AT.finditer(text)
@@ -77,7 +79,7 @@ def _holds_email(text: str) -> bool:
     )
 
 
-def _holds_iban(text: str) -> bool:
+def _contains_iban(text: str) -> bool:
     return any(
         _is_iban(found[0].replace(" ", ""))
         for found in _IBAN.finditer(text)
@@ -91,16 +93,16 @@ def _is_iban(text: str) -> bool:
     return int("".join(str(int(letter, 36)) for letter in text[4:] + text[:4])) % 97 == 1
 
 
-def _holds_card(text: str) -> bool:
+def _contains_card_number(text: str) -> bool:
     return any(
-        _is_card(found[0].replace(" ", "").replace("-", ""))
+        _is_card_number(found[0].replace(" ", "").replace("-", ""))
         for found in _CARD.finditer(text)
         if not found.start() or not (text[found.start() - 1].isalnum() or text[found.start() - 1] in "_.+-")
     )
 
 
-def _is_card(digits: str) -> bool:
-    if not _BRANDS.fullmatch(digits):
+def _is_card_number(digits: str) -> bool:
+    if not _CARD_BRANDS.fullmatch(digits):
         return False
     doubled = [int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(reversed(digits))]
     return sum(number - 9 if number > 9 else number for number in doubled) % 10 == 0

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ledger.facts import Fact
-from ledger.facts.fact import quoted
+from ledger.facts.fact import quote_id
 from ledger.parsing import Document
 from ledger.vendors.fields import VendorModel
 from ledger.vendors.key_repair import NO_REPAIRS, RepairRules
-from ledger.vendors.personal_fields import Personal
+from ledger.vendors.personal_fields import PersonalFields
 
-S = TypeVar("S", bound=VendorModel)
+M = TypeVar("M", bound=VendorModel)
 
 NO_ORG = "-"  # written where a source names no organisation
 
@@ -27,7 +27,7 @@ class EventContext(NamedTuple):
 
     def ref(self, identifier: str) -> str:
         """Name a thing of this source and organisation."""
-        return f"{self.source}:{quoted(self.org)}:{quoted(identifier)}"
+        return f"{self.source}:{quote_id(self.org)}:{quote_id(identifier)}"
 
 
 class Identity(NamedTuple):
@@ -48,13 +48,13 @@ class ParsedEvent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class EventType(Generic[S]):
+class EventType(Generic[M]):
     """One kind of event: its shape, and what it means. `occurred` names the fact's own time where it is not the
     event's."""
 
-    shape: type[S]
-    facts: Callable[[S, EventContext], Sequence[Fact]]
-    occurred: Callable[[S], datetime | None] | None = None
+    model: type[M]
+    facts: Callable[[M, EventContext], Sequence[Fact]]
+    occurred: Callable[[M], datetime | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class Vendor:
     gives one member an event, or None when the envelope is not one of the vendor's."""
 
     name: str
-    open: Callable[[Document, str | None], list[ParsedEvent] | None]
+    parse_envelope: Callable[[Document, str | None], list[ParsedEvent] | None]
     kinds: Mapping[str, EventType[Any]]
-    personal: Personal
+    personal: PersonalFields
     scheme: (
         str  # how its deliveries are authenticated unless the operator says otherwise: see service/api/webhook_auth.py
     )
     header: str  # the header that carries the secret or the signature
-    damage: RepairRules = NO_REPAIRS
+    repair_rules: RepairRules = NO_REPAIRS
     # The structure of a document that the vendor sent, where a capture wrapped it in headers and the like.
     unwrapped: Callable[[Any], Any] = lambda document: document

@@ -16,7 +16,7 @@ from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import Event, interpret
 from ledger.store.read import acts_after, events_with_key
-from ledger.vendors.internal.policies import PolicySet
+from ledger.vendors.internal.policies import PolicySetPayload
 
 POLICY_SET = "conflictPolicySet"  # the kind of event that sets one
 
@@ -70,10 +70,10 @@ async def policies_of(connection: Connection, ledger_id: int) -> Policies:
     return policies
 
 
-def read_policy(act: Event) -> PolicySet | None:
+def read_policy(act: Event) -> PolicySetPayload | None:
     """Read an event that sets a policy; None if it is not one that this system writes."""
     try:
-        return PolicySet.model_validate(msgspec.json.decode(act.payload))
+        return PolicySetPayload.model_validate(msgspec.json.decode(act.payload))
     except (ValidationError, msgspec.DecodeError):
         return None
 

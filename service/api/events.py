@@ -15,7 +15,7 @@ from ledger.privacy.access_log import record_access
 from ledger.store import read as ledger_read
 from ledger.store.read import EventHeader
 from ledger.vendors import SOURCES
-from ledger.vendors.repair_report import repairs
+from ledger.vendors.repair_report import list_repairs
 from service.api.admission import PAGE, get
 from service.api.context import APP_CONTEXT
 from service.api.explain_steps import fact_json
@@ -155,7 +155,7 @@ def payload_json(payload: bytes) -> Any:
 def repairs_json(event: Event) -> list[dict[str, Any]]:
     """List what reading the payload repairs: path, rule, before, after; see ledger/vendors/repair_report.py."""
     vendor = SOURCES.get(event.source)
-    return [repair._asdict() for repair in repairs(vendor, event.kind, event.payload)] if vendor else []
+    return [repair._asdict() for repair in list_repairs(vendor, event.kind, event.payload)] if vendor else []
 
 
 ROUTES = [

@@ -11,11 +11,11 @@ from aiohttp import web
 from ledger import clock
 from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid, SubjectUnknown
-from ledger.facts.fact import unquoted
+from ledger.facts.fact import unquote_id
 from ledger.intake.identify import pseudonym
 from ledger.privacy.access_log import record_access
 from ledger.store.registry import ApiAccess, Ledger
-from ledger.vendors.personal_values import kind_of_value
+from ledger.vendors.personal_values import identifier_kind_of_value
 from projections.queries.as_of import AsOf, position_at
 from service.api.admission import ACCESS
 from service.api.bodies import read_body
@@ -200,8 +200,8 @@ async def expand_reference(read: QueryContext, name: str) -> list[str]:
 
 
 def _as_stored(mask: bytes, part: str) -> str:
-    kind = kind_of_value(unquoted(part))
-    return part if kind is None else pseudonym(mask, kind, unquoted(part))
+    kind = identifier_kind_of_value(unquote_id(part))
+    return part if kind is None else pseudonym(mask, kind, unquote_id(part))
 
 
 def require_single(found: list[str], name: str) -> str:

@@ -19,7 +19,7 @@ from ledger.errors import BadCredentials, LedgerUnavailable, LedgerUnknown
 from ledger.store import registry
 from ledger.store.registry import InboundConnection, Ledger
 from ledger.vendors import VENDORS
-from ledger.vendors.internal import OWN
+from ledger.vendors.internal import INTERNAL
 from projections.registry import PROJECTIONS
 from service.environment import Environment
 from service.server.run import listening
@@ -74,7 +74,7 @@ def samples() -> list[Path]:
     packaged = Path(__file__).parents[1] / "samples"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "tests" / "samples"
     found = (path for path in folder.glob("*/*.json") if not path.name.endswith(".facts.json"))
-    return sorted(path for path in found if path.parent.name != OWN.name)
+    return sorted(path for path in found if path.parent.name != INTERNAL.name)
 
 
 async def prepare(place: Environment, connection: Connection) -> Demo:

@@ -43,7 +43,7 @@ def show_vendors(
         {
             "source": name,
             "kind": kind,
-            "shape": reading.shape.__name__,
+            "shape": reading.model.__name__,
             "subject_kinds": sorted(example.subject_kinds) if example else [],
             "personal_keys": sorted(example.personal_keys) if example else [],
             "sample": example.sample if example else None,

@@ -19,7 +19,7 @@ from ledger.database import Connection
 from ledger.decimals import plain
 from ledger.errors import AdjustmentDiffers, NothingToAdopt, RequestInvalid, SubjectUnknown
 from ledger.facts.accounts import account_id_of
-from ledger.facts.fact import quoted
+from ledger.facts.fact import quote_id
 from ledger.locks import APPENDS
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
@@ -93,7 +93,7 @@ async def adjust(
         if row is None:
             raise SubjectUnknown(account_id)
         body = {
-            "holder": account_id.removesuffix(f":{quoted(row['programme'])}:{quoted(row['unit'])}"),
+            "holder": account_id.removesuffix(f":{quote_id(row['programme'])}:{quote_id(row['unit'])}"),
             "programme": row["programme"],
             "unit": row["unit"],
             "customer": row["customer"],

@@ -10,7 +10,7 @@ from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger
 from ledger.vendors import VENDORS
 from ledger.vendors.fields import as_id
-from ledger.vendors.internal.programme_terms import Terms
+from ledger.vendors.internal.programme_terms import TermsInput
 from service.operations.record import record_event
 
 # Programmes that have terms, or accounts: the names that accounts know, found by skipping from one to the next.
@@ -56,7 +56,7 @@ async def set_terms(
     if not named:
         raise RequestInvalid(f"a programme is named source:org:programme, the source being one of {', '.join(VENDORS)}")
     try:
-        Terms.model_validate(terms)
+        TermsInput.model_validate(terms)
     except ValidationError as invalid:
         raise RequestInvalid(
             "; ".join(_sentence(terms, error) for error in invalid.errors(include_input=False))

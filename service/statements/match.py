@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from ledger.facts.fact import unquoted
+from ledger.facts.fact import unquote_id
 
 
 class StatementEntry(NamedTuple):
@@ -84,7 +84,7 @@ def names_of(reference: str | None) -> set[str]:
     """Give what a reference of ours may be called by others: whole, or by the vendor's own id."""
     if not reference:
         return set()
-    return {reference, unquoted(reference.rpartition(":")[2])}
+    return {reference, unquote_id(reference.rpartition(":")[2])}
 
 
 def _by_amount(

@@ -11,7 +11,7 @@ from ledger.facts import decode, encode, kind_of
 from ledger.intake.identify import Delivery, Origin, identify
 from ledger.privacy.redaction import restore
 from ledger.vendors import VENDORS
-from ledger.vendors.repair_report import repairs
+from ledger.vendors.repair_report import list_repairs
 from tests.support.golden import samples
 from tests.support.interpretation import deliver
 from tests.support.mutations import CANARY, damaged, muddled, planted, written
@@ -38,7 +38,7 @@ def check(source: str, body: bytes) -> list[bytes]:
         for fact, _ in meaning.told:
             assert decode(kind_of(fact), encode(fact)) == fact
             encoded.append(encode(fact))
-        repairs(VENDORS[source], draft.kind, of.payload)
+        list_repairs(VENDORS[source], draft.kind, of.payload)
     return encoded
 
 

@@ -15,7 +15,7 @@ from ledger.vendors.capillary import CAPILLARY
 from ledger.vendors.capillary.envelope import as_id_or_none
 from ledger.vendors.ends import as_end
 from ledger.vendors.fields import POINTS_MAX, as_day, as_far_time, as_id, as_points, as_text, as_time
-from ledger.vendors.repair_report import repairs
+from ledger.vendors.repair_report import list_repairs
 from service.importing.json_repair import repair_json
 from service.statements.columns import as_number
 
@@ -91,7 +91,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "reading": read_or_not,
     "naming": named,
     "known by its bytes": as_known,
-    "repairs": lambda body: repairs(CAPILLARY, "pointsIssued", body),
+    "repairs": lambda body: list_repairs(CAPILLARY, "pointsIssued", body),
     "mending": repair_json,
 }
 

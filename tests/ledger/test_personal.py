@@ -13,14 +13,14 @@ from ledger.intake.identify import pseudonym
 from ledger.parsing import parse_json
 from ledger.privacy.detection import REMEMBERED_BYTES_MAX, memory_of
 from ledger.privacy.redaction import MARKED, RedactedBody, cut_unreadable, redact, restore
-from ledger.vendors.personal_fields import GENERAL, UNKNOWN, Personal, nobody
+from ledger.vendors.personal_fields import COMMON_KEYS, UNKNOWN_VENDOR, PersonalFields, no_person
 from ledger.vendors.personal_values import is_personal_value
 from tests.support.payloads import SAMPLES
 
-PERSONAL = Personal(
-    {**GENERAL, "value": frozenset({"customFields"}), "na me": frozenset()},
+PERSONAL = PersonalFields(
+    {**COMMON_KEYS, "value": frozenset({"customFields"}), "na me": frozenset()},
     lambda _key, structure: str(structure["customerId"]) if "customerId" in structure else None,
-    told_by=frozenset({"customerId"}),
+    person_keys=frozenset({"customerId"}),
 )
 KEYS = st.sampled_from(
     ["email", "mobile", "address", "value", "customFields", "other", "customerId", "a b", "", 'q"q', "ü"]
@@ -186,7 +186,7 @@ def test_an_unreadable_body_is_cut_out_whole() -> None:
 
 
 def test_in_a_structure_that_others_fill_in_only_its_own_labels_are_kept() -> None:
-    personal = Personal({}, nobody, told_by=frozenset(), free=frozenset({"customFields"}))
+    personal = PersonalFields({}, no_person, person_keys=frozenset(), free_structures=frozenset({"customFields"}))
     body = b'{"customFields": [{"name": "nick", "value": {"name": "Ada", "type": "x"}}, {"name": "age", "value": [7]}]}'
 
     of = redact(body, parse_json(body), personal, pseudonymise)
@@ -200,7 +200,9 @@ def test_in_a_structure_that_others_fill_in_only_its_own_labels_are_kept() -> No
 
 
 def test_a_spoilt_name_of_a_structure_hides_nothing() -> None:
-    personal = Personal({"id": frozenset({"instore"})}, nobody, told_by=frozenset(), free=frozenset({"customFields"}))
+    personal = PersonalFields(
+        {"id": frozenset({"instore"})}, no_person, person_keys=frozenset(), free_structures=frozenset({"customFields"})
+    )
     body = b'{"custom Fields": {"colour": "red"}, " instore": {"id": "7"}}'
 
     assert redact(body, parse_json(body), personal, pseudonymise).payload == (
@@ -218,7 +220,7 @@ def test_a_spoilt_name_of_a_structure_hides_nothing() -> None:
 def test_a_person_is_found_however_the_name_of_the_key_is_spelt(key: str) -> None:
     body = json.dumps({"data": {key: "secret", "points": 5}}).encode()
 
-    assert json.loads(redact(body, parse_json(body), UNKNOWN, pseudonymise).payload) == {
+    assert json.loads(redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise).payload) == {
         "data": {key: MARKED, "points": 5}
     }
 
@@ -227,7 +229,7 @@ def test_a_name_is_a_persons_where_it_stands_in_one() -> None:
     order = {"customer": {"name": "Ann"}, "items": [{"name": "Mug"}]}
     body = json.dumps({"order": order, "enteredBy": {"name": "Jo"}, "tier": {"name": "Gold"}}).encode()
 
-    assert json.loads(redact(body, parse_json(body), UNKNOWN, pseudonymise).payload) == {
+    assert json.loads(redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise).payload) == {
         "order": {"customer": {"name": MARKED}, "items": [{"name": "Mug"}]},
         "enteredBy": {"name": MARKED},
         "tier": {"name": "Gold"},
@@ -237,7 +239,7 @@ def test_a_name_is_a_persons_where_it_stands_in_one() -> None:
 def test_a_labelled_identifier_is_cut_where_its_label_names_a_person() -> None:
     body = b'{"identifiers":[{"key":"mobile","value":"555"},{"key":"billId","value":"B1"},{"value":"what"}]}'
 
-    assert json.loads(redact(body, parse_json(body), UNKNOWN, pseudonymise).payload)["identifiers"] == [
+    assert json.loads(redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise).payload)["identifiers"] == [
         {"key": "mobile", "value": MARKED},
         {"key": "billId", "value": "B1"},
         {"value": MARKED},
@@ -266,7 +268,7 @@ def test_a_labelled_identifier_is_cut_where_its_label_names_a_person() -> None:
 def test_a_personal_value_is_known_by_its_name_however_it_is_spelt(key: str) -> None:
     document = {"data": {key: "Ann", "points": 5}}
     for body in (json.dumps(document).encode(), json.dumps(document, ensure_ascii=False).encode()):
-        of = redact(body, parse_json(body), UNKNOWN, pseudonymise)
+        of = redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise)
 
         assert json.loads(of.payload) == {"data": {key: MARKED, "points": 5}}
         assert restore(of.payload, pieces_of(of)) == body
@@ -279,7 +281,7 @@ def test_a_personal_value_is_known_by_its_name_however_it_is_spelt(key: str) -> 
 def test_a_name_that_only_begins_like_a_personal_one_is_none(key: str) -> None:
     body = json.dumps({"data": {key: "Gold"}}).encode()
 
-    assert redact(body, parse_json(body), UNKNOWN, pseudonymise).payload == body
+    assert redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise).payload == body
 
 
 @pytest.mark.parametrize("label", ["email", "Primary E-Mail", "mobile_no", "firstName"])
@@ -288,7 +290,7 @@ def test_a_value_is_known_by_the_label_beside_it(label: str, names: tuple[str, s
     document = {"anywhere": [{names[0]: label, names[1]: "Ann"}, {names[0]: "tier", names[1]: "Gold"}]}
     body = json.dumps(document).encode()
 
-    of = redact(body, parse_json(body), UNKNOWN, pseudonymise)
+    of = redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise)
 
     assert [pair[names[1]] for pair in json.loads(of.payload)["anywhere"]] == [MARKED, "Gold"]
     assert restore(of.payload, pieces_of(of)) == body
@@ -311,7 +313,7 @@ def test_a_value_is_known_by_what_it_looks_like_wherever_it_stands(text: str) ->
     document = {"eventName": text, "deep": [{"note": [text, "x"]}], "points": 5}
     body = json.dumps(document).encode()
 
-    of = redact(body, parse_json(body), UNKNOWN, pseudonymise)
+    of = redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise)
 
     assert json.loads(of.payload) == {"eventName": MARKED, "deep": [{"note": MARKED}], "points": 5}
     assert restore(of.payload, pieces_of(of)) == body
@@ -328,7 +330,7 @@ def test_a_value_is_known_by_what_it_looks_like_wherever_it_stands(text: str) ->
 def test_ids_codes_times_and_figures_are_left_as_they_are(text: str) -> None:
     body = json.dumps({"anything": text}).encode()
 
-    assert redact(body, parse_json(body), UNKNOWN, pseudonymise).payload == body
+    assert redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise).payload == body
 
 
 def test_an_address_that_serves_as_an_id_is_replaced_by_one_pseudonym_in_all_its_spellings() -> None:

@@ -22,7 +22,7 @@ from ledger.store import read
 from ledger.store.append import append
 from ledger.store.registry import Ledger, create_ledger
 from ledger.vendors.capillary import CAPILLARY
-from ledger.vendors.repair_report import repairs
+from ledger.vendors.repair_report import list_repairs
 from ledger.vendors.vendor import EventType, Identity, ParsedEvent
 from projections.accounts import ACCOUNTS
 from projections.definition import fold_soundly
@@ -96,7 +96,7 @@ def injected(*managers: Any) -> ExitStack:
 
 def in_facts(error: type[BaseException]) -> ExitStack:
     kind = CAPILLARY.kinds["pointsRedeemed"]
-    failing = replace(kind, facts=lambda event, stamp: fail(error) if concerns(event) else kind.facts(event, stamp))
+    failing = replace(kind, facts=lambda event, context: fail(error) if concerns(event) else kind.facts(event, context))
     return injected(exchanged(CAPILLARY.kinds, "pointsRedeemed", failing))
 
 
@@ -106,55 +106,55 @@ def in_time(error: type[BaseException]) -> ExitStack:
     return injected(exchanged(CAPILLARY.kinds, "pointsRedeemed", failing))
 
 
-def in_shape(error: type[BaseException]) -> ExitStack:
+def in_model(error: type[BaseException]) -> ExitStack:
     kind: EventType[Any] = CAPILLARY.kinds["pointsRedeemed"]
 
-    class Failing(kind.shape):  # type: ignore[name-defined, misc]
+    class Failing(kind.model):  # type: ignore[name-defined, misc]
         @classmethod
         def model_validate(cls, body: Any, **how: Any) -> Any:
-            return fail(error) if concerns(body) else kind.shape.model_validate(body, **how)
+            return fail(error) if concerns(body) else kind.model.model_validate(body, **how)
 
-    return injected(exchanged(CAPILLARY.kinds, "pointsRedeemed", replace(kind, shape=Failing)))
+    return injected(exchanged(CAPILLARY.kinds, "pointsRedeemed", replace(kind, model=Failing)))
 
 
 def in_envelope(error: type[BaseException]) -> ExitStack:
-    opened = CAPILLARY.open
+    parse = CAPILLARY.parse_envelope
     return injected(
         replaced(
             CAPILLARY,
-            "open",
+            "parse_envelope",
             lambda document, kind: (
                 fail(error)
                 if concerns(document.value) and document.value["eventName"] == "pointsRedeemed"
-                else opened(document, kind)
+                else parse(document, kind)
             ),
         )
     )
 
 
 def in_identity(error: type[BaseException]) -> ExitStack:
-    opened = CAPILLARY.open
+    parse = CAPILLARY.parse_envelope
 
-    def open_failing(document: Any, kind: str | None) -> list[ParsedEvent] | None:
-        members = opened(document, kind)
+    def failing(document: Any, kind: str | None) -> list[ParsedEvent] | None:
+        members = parse(document, kind)
         if members and members[0].kind == "pointsRedeemed" and concerns(document.value):
             return [members[0]._replace(identity=lambda: fail(error))]
         return members
 
-    return injected(replaced(CAPILLARY, "open", open_failing))
+    return injected(replaced(CAPILLARY, "parse_envelope", failing))
 
 
 def in_content(error: type[BaseException]) -> ExitStack:
     """Identity is worked out, but what it gives cannot be hashed."""
-    opened = CAPILLARY.open
+    parse = CAPILLARY.parse_envelope
 
-    def open_failing(document: Any, kind: str | None) -> list[ParsedEvent] | None:
-        members = opened(document, kind)
+    def failing(document: Any, kind: str | None) -> list[ParsedEvent] | None:
+        members = parse(document, kind)
         if members and members[0].kind == "pointsRedeemed" and concerns(document.value):
             return [members[0]._replace(identity=lambda: Identity(("id", "1"), {"a": object()}))]
         return members
 
-    return injected(replaced(CAPILLARY, "open", open_failing))
+    return injected(replaced(CAPILLARY, "parse_envelope", failing))
 
 
 def in_persons(error: type[BaseException]) -> ExitStack:
@@ -176,7 +176,9 @@ class Nameless(Fact, frozen=True, kw_only=True):
 
 def in_subject(error: type[BaseException]) -> ExitStack:
     kind = CAPILLARY.kinds["pointsRedeemed"]
-    failing = replace(kind, facts=lambda event, stamp: [Nameless()] if concerns(event) else kind.facts(event, stamp))
+    failing = replace(
+        kind, facts=lambda event, context: [Nameless()] if concerns(event) else kind.facts(event, context)
+    )
     return injected(exchanged(CAPILLARY.kinds, "pointsRedeemed", failing))
 
 
@@ -237,7 +239,7 @@ def in_stored_facts(error: type[BaseException]) -> ExitStack:
 BOUNDARIES = {
     "its facts": Boundary(in_facts, "event"),
     "its time": Boundary(in_time, "event"),
-    "its shape": Boundary(in_shape, "event"),
+    "its shape": Boundary(in_model, "event"),
     "its envelope": Boundary(in_envelope, "event"),
     "its identity": Boundary(in_identity, "nothing"),
     "its content": Boundary(in_content, "nothing"),
@@ -300,7 +302,7 @@ async def test_an_unforeseen_failure_costs_one_event_or_one_subject(
             fold_known(ACCOUNTS, known)
             list(account_steps(known, f"{POISONED}:{PROGRAMME}:points"))
         event = await read.event_at(again, ledger.ledger_id, 5)
-        repairs(CAPILLARY, event.kind, event.payload)
+        list_repairs(CAPILLARY, event.kind, event.payload)
         meaning = interpret(event)
         await _names_the_failure(again, ledger, boundary, meaning.reason)
         await again.close()
@@ -417,6 +419,6 @@ async def test_the_event_s_own_page_and_an_account_s_page_answer(dsn: str) -> No
 async def test_a_fault_in_the_report_of_repairs_is_told_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ledger.vendors.repair_report.readers", lambda _shapes: fail())
 
-    [told] = repairs(CAPILLARY, "pointsIssued", b'{"eventName": "pointsIssued"}')
+    [told] = list_repairs(CAPILLARY, "pointsIssued", b'{"eventName": "pointsIssued"}')
 
     assert told.rule.startswith("the repairs cannot be listed: Unforeseen")

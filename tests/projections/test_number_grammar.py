@@ -15,7 +15,7 @@ from ledger.facts import RecordedFact
 from ledger.intake.identify import Origin, identify
 from ledger.intake.interpret import Event, interpret
 from ledger.vendors import VENDORS
-from ledger.vendors.repair_report import NOT_LISTED, repairs
+from ledger.vendors.repair_report import NOT_LISTED, list_repairs
 from projections.definition import fold_soundly, key_of
 from projections.registry import BY_SUBJECT
 from service.formatting import encode
@@ -96,7 +96,9 @@ def check(sample: Sample, place: Place, value: Any) -> None:
         )  # fmt: skip
         meaning = interpret(event)
         assert CONTAINED not in (meaning.reason or ""), (place, value)
-        assert not any(NOT_LISTED in one.rule for one in repairs(VENDORS[sample.source], draft.kind, delivery.payload))
+        assert not any(
+            NOT_LISTED in one.rule for one in list_repairs(VENDORS[sample.source], draft.kind, delivery.payload)
+        )
         for one in meaning.told:
             told[one.fact.subject_kind, one.fact.subject].append(one)
     for (subject_kind, subject), facts in told.items():

@@ -27,13 +27,13 @@ from ledger.vendors.capillary.envelope import (
     ALIASES,
     ENVELOPE_KEYS,
     IDENTIFIERS,
-    UNREAD_KEYS,
-    Around,
+    UNUSED_KEYS,
     EnvelopeParser,
-    unwrapped,
+    OuterFields,
+    unwrap_capture,
 )
 from ledger.vendors.capillary.pii import PERSONAL
-from ledger.vendors.key_repair import RepairRules, vocabulary
+from ledger.vendors.key_repair import RepairRules, field_names
 from ledger.vendors.vendor import EventType, Vendor
 
 KINDS: dict[str, EventType[Any]] = {
@@ -57,23 +57,25 @@ KINDS: dict[str, EventType[Any]] = {
     **adjustments.KINDS,
 }
 
-DAMAGE = RepairRules(
-    vocabulary=ENVELOPE_KEYS | UNREAD_KEYS | vocabulary([*(kind.shape for kind in KINDS.values()), points.Converted]),
-    aliases=ALIASES,
-    words=frozenset().union(
+REPAIR_RULES = RepairRules(
+    known_keys=ENVELOPE_KEYS
+    | UNUSED_KEYS
+    | field_names([*(event_type.model for event_type in KINDS.values()), points.ConvertedLine]),
+    event_aliases=ALIASES,
+    known_words=frozenset().union(
         *(ACTIONS, IDENTIFIERS, cards.STATUSES, customers.LOYALTY_TYPES, customers.SOURCES),
         *(partners.PARTNER_TYPES, transactions.BILL_TYPES, transactions.DELIVERY_STATUSES),
     ),
-    shapes=(Around, points.Converted),
+    other_models=(OuterFields, points.ConvertedLine),
 )
 
 CAPILLARY = Vendor(
     name="capillary",
-    open=EnvelopeParser(KINDS, DAMAGE.vocabulary),
+    parse_envelope=EnvelopeParser(KINDS, REPAIR_RULES.known_keys),
     kinds=KINDS,
     personal=PERSONAL,
     scheme="header",
     header="x-webhook-secret",
-    damage=DAMAGE,
-    unwrapped=unwrapped,
+    repair_rules=REPAIR_RULES,
+    unwrapped=unwrap_capture,
 )

@@ -13,7 +13,7 @@ from ledger.facts import Fact
 from ledger.facts.accounts import ExpiryMoved, TransferReceived, TransferSent, TransferSettled
 from ledger.facts.adjustments import Removed
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
-from ledger.vendors.capillary.enums import OrNothing
+from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, Envelope, holder
 from ledger.vendors.fields import Day, Id, List, OptionalId, Points, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
@@ -32,7 +32,7 @@ class ManualPointsAdjustment(CustomerEvent):
     program_points_split: Annotated[tuple[ProgrammeSplit, ...], List]
 
 
-def manual_points_adjustment(event: ManualPointsAdjustment, stamp: EventContext) -> list[Fact]:
+def manual_points_adjustment(event: ManualPointsAdjustment, context: EventContext) -> list[Fact]:
     """Points taken by hand, one fact for each programme and type of points. The event knows only of deductions.
 
     It names the credits it took from by ids that no other event has: so lots of the type are taken in their order.
@@ -50,12 +50,12 @@ def manual_points_adjustment(event: ManualPointsAdjustment, stamp: EventContext)
         split[line.program_id, origin] = split.get((line.program_id, origin), ZERO) + line.points
     return [
         Removed(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=programme,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             points=points,
             origin=origin,
-            **event.envelope.change(stamp),
+            **event.envelope.change(context),
         )
         for (programme, origin), points in split.items()
     ]
@@ -82,19 +82,19 @@ class PointsExpiryChange(CustomerEvent):
     updated_points_expiry_breakup: Annotated[tuple[ChangedExpiry, ...], List] = ()
 
 
-def points_expiry_change(event: PointsExpiryChange, stamp: EventContext) -> list[Fact]:
+def points_expiry_change(event: PointsExpiryChange, context: EventContext) -> list[Fact]:
     """Points keep their number and lapse on another day; a line whose days are equal moves nothing, as in trap 7."""
     return [
         ExpiryMoved(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=event.loyalty_program_details.id,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             points=line.points,
             old=line.points_previous_expiry_date,
             new=line.new_expiry_date,
             origin=_origin(line.points_awarded_ref_type),
             promotion=line.promotion_id,
-            **event.envelope.change(stamp),
+            **event.envelope.change(context),
         )
         for line in event.updated_points_expiry_breakup
         if line.points and line.points_previous_expiry_date != line.new_expiry_date
@@ -109,12 +109,12 @@ class PointsContributionToGroup(VendorModel):
     envelope: Envelope
     group_id: Id
     contributing_member: Member
-    primary_member: Annotated[Member, OrNothing] = Member()
+    primary_member: Annotated[Member, EmptyIfNull] = Member()
     loyalty_program_id: Id
     points_contributed_to_group: Points
 
 
-def points_contribution_to_group(event: PointsContributionToGroup, stamp: EventContext) -> list[Fact]:
+def points_contribution_to_group(event: PointsContributionToGroup, context: EventContext) -> list[Fact]:
     """A transfer from a member's account to the group's, sent and received in one event: nothing stays in transit.
 
     The event tells both halves, so its loyalty event id, else its own, names the transfer. It is read as crediting the
@@ -123,20 +123,20 @@ def points_contribution_to_group(event: PointsContributionToGroup, stamp: EventC
     member = event.contributing_member.customer_identifiers.customer_id
     if member is None:
         raise ValueError("no customer")
-    sender = stamp.ref(member)
-    group = holder(stamp, Entity(entity_type="GROUP", entity_id=event.group_id)) or sender
+    sender = context.ref(member)
+    group = holder(context, Entity(entity_type="GROUP", entity_id=event.group_id)) or sender
     primary = event.primary_member.customer_identifiers.customer_id
     envelope = event.envelope
     named = envelope.loyalty_event_id or envelope.event_id
-    transfer = stamp.ref(named or stamp.tag)
-    change = envelope.change(stamp, own=transfer if named else None)
+    transfer = context.ref(named or context.tag)
+    change = envelope.change(context, own=transfer if named else None)
     programme, points = event.loyalty_program_id, event.points_contributed_to_group
     return [
         TransferSent(holder=sender, programme=programme, points=points, transfer=transfer, receiver=group, **change),
         TransferReceived(
             holder=group,
             programme=programme,
-            customer=stamp.ref(primary) if primary else None,
+            customer=context.ref(primary) if primary else None,
             points=points,
             transfer=transfer,
             sender=sender,

@@ -28,11 +28,11 @@ class BadgeEarnedEvent(CustomerEvent):
     earn_constraints: Annotated[tuple[EarnConstraint, ...], List] = ()
 
 
-def badge_earned(event: BadgeEarnedEvent, stamp: EventContext) -> list[Fact]:
+def badge_earned(event: BadgeEarnedEvent, context: EventContext) -> list[Fact]:
     """Known by `earnId`, since the same badge may be earned again. The constraints' counts are claims to compare."""
     return [
         BadgeEarned(
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             badge=event.badge_id,
             earn=event.earn_id,
             earned_at=event.earned_on,

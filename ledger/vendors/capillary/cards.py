@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.facts.cards import CardUpdated
-from ledger.vendors.capillary.enums import word
+from ledger.vendors.capillary.enums import enum_value
 from ledger.vendors.fields import Id, List, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
 
@@ -30,14 +30,14 @@ class CardUpdatedEvent(VendorModel):
     current_custom_fields: Annotated[tuple[CardField, ...], List] | None = None
 
 
-def card_updated(event: CardUpdatedEvent, stamp: EventContext) -> list[Fact]:
+def card_updated(event: CardUpdatedEvent, context: EventContext) -> list[Fact]:
     told = [fields for fields in (event.current_extended_fields, event.current_custom_fields) if fields is not None]
     names = {field.name or field.key for fields in told for field in fields}
     return [
         CardUpdated(
-            card=stamp.ref(event.card_number),
-            status=word(event.current_status_label, STATUSES),
-            previous_status=word(event.previous_status_label, STATUSES),
+            card=context.ref(event.card_number),
+            status=enum_value(event.current_status_label, STATUSES),
+            previous_status=enum_value(event.previous_status_label, STATUSES),
             fields=tuple(sorted(name for name in names if name)) if told else None,
         )
     ]

@@ -11,9 +11,9 @@ from pydantic import Field
 from ledger.facts import Fact
 from ledger.facts.coupons import CouponIssued, CouponRedeemed, code_ref
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.ends import End, ends
+from ledger.vendors.ends import End, end_fields
 from ledger.vendors.fields import Figure, List, OptionalId, SnakeModel, Text, Time, VendorModel
-from ledger.vendors.leniency import of_each
+from ledger.vendors.leniency import facts_of_each
 from ledger.vendors.vendor import EventContext, EventType
 
 
@@ -30,7 +30,7 @@ class Series(SnakeModel):
 
     def ends(self, own: datetime | date | None) -> dict[str, Any]:
         """Return when a coupon ends: its own end, else that of its series, which may be another."""
-        return ends(own) or {**ends(self.valid_till), "of_series": self.valid_till is not None}
+        return end_fields(own) or {**end_fields(self.valid_till), "of_series": self.valid_till is not None}
 
 
 class IssuedCoupon(SnakeModel):
@@ -47,33 +47,33 @@ class CouponIssue(VendorModel):
     customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
 
 
-def coupon_issue(event: CouponIssue, stamp: EventContext) -> list[Fact]:
+def coupon_issue(event: CouponIssue, context: EventContext) -> list[Fact]:
     """One fact for each coupon; the customer stands inside the coupon (trap 31). Keyed by id: codes repeat."""
     series, customer = event.series_info, event.customer_identifiers.customer_id
-    return of_each(event.coupons, lambda coupon: [_issued(coupon, series, customer, stamp)])
+    return facts_of_each(event.coupons, lambda coupon: [_issued(coupon, series, customer, context)])
 
 
-def _issued(coupon: IssuedCoupon, series: Series, anybody: str | None, stamp: EventContext) -> Fact:
+def _issued(coupon: IssuedCoupon, series: Series, anybody: str | None, context: EventContext) -> Fact:
     """Return one coupon's fact. Raises ValueError if neither its id nor its code is told."""
     customer = coupon.customer_identifiers.customer_id or anybody
     return CouponIssued(
-        coupon=coupon_ref(coupon.id, coupon.code, series.id, stamp),
+        coupon=coupon_ref(coupon.id, coupon.code, series.id, context),
         code=coupon.code,
         **series.told(),
         **series.ends(coupon.valid_till),
-        customer=stamp.ref(customer) if customer else None,
+        customer=context.ref(customer) if customer else None,
         issued_at=coupon.issued_on,
         description=series.description,
     )
 
 
-def coupon_ref(coupon: str | None, code: str | None, series: str | None, stamp: EventContext) -> str:
+def coupon_ref(coupon: str | None, code: str | None, series: str | None, context: EventContext) -> str:
     """Name a coupon. Raises ValueError if neither its id nor its code is told."""
     if coupon:
-        return stamp.ref(coupon)
+        return context.ref(coupon)
     if not code:
         raise ValueError("a coupon without id and code")
-    return stamp.ref(code_ref(code, series))
+    return context.ref(code_ref(code, series))
 
 
 class RedeemedCoupon(VendorModel):
@@ -96,17 +96,17 @@ class CouponRedeem(VendorModel):
     transaction: Bill = Bill()
 
 
-def coupon_redeem(event: CouponRedeem, stamp: EventContext) -> list[Fact]:
+def coupon_redeem(event: CouponRedeem, context: EventContext) -> list[Fact]:
     """The bill is optional: bill 0 and an empty number mean none (trap 32)."""
     coupon, customer, bill = event.coupon, event.customer_identifiers.customer_id, event.transaction
     return [
         CouponRedeemed(
-            coupon=coupon_ref(coupon.id, coupon.code, coupon.series_info.id, stamp),
+            coupon=coupon_ref(coupon.id, coupon.code, coupon.series_info.id, context),
             code=coupon.code,
             **coupon.series_info.told(),
             **coupon.series_info.ends(coupon.valid_till),
-            customer=stamp.ref(customer) if customer else None,
-            redemption=coupon.redemption_id or stamp.tag,
+            customer=context.ref(customer) if customer else None,
+            redemption=coupon.redemption_id or context.tag,
             redeemed_at=coupon.redemption_date,
             bill=bill.number or (bill.bill_id if bill.bill_id != "0" else None),
         )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted, PromotionShare
-from ledger.vendors.capillary.enums import OrNothing
+from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.redemptions import totals_of
 from ledger.vendors.fields import (
@@ -109,22 +109,22 @@ class AlternateCurrenciesIssued(CustomerEvent):
     alternate_currencies_issued_data: Annotated[tuple[IssuedCurrency, ...], List] = ()
 
 
-def alternate_currencies_issued(event: AlternateCurrenciesIssued, stamp: EventContext) -> list[Fact]:
+def alternate_currencies_issued(event: AlternateCurrenciesIssued, context: EventContext) -> list[Fact]:
     """One fact for each currency: lots from the breakups, promised ones apart (trap 2)."""
     activity = event.triggering_activity
     return [
         Issued(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=event.loyalty_program_id,
             unit=currency.alternate_currency_identifier,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             claim=currency.claim(),
             grants=tuple(currency.grants()),
             promises=tuple(currency.promises()),
             activity=activity.name,
             bill=_bill(event),
             bill_number=activity.identifier("billnumber"),
-            **event.envelope.change(stamp, *_parts(event, currency.alternate_currency_identifier)),
+            **event.envelope.change(context, *_parts(event, currency.alternate_currency_identifier)),
         )
         for currency in event.alternate_currencies or event.alternate_currencies_issued_data
     ]
@@ -151,7 +151,7 @@ class IssuedAlternateCurrenciesReversed(CustomerEvent):
     alternate_currencies_reversed_data: Annotated[tuple[ReversedCurrency, ...], List] = ()
 
 
-def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReversed, stamp: EventContext) -> list[Fact]:
+def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReversed, context: EventContext) -> list[Fact]:
     """As with points (traps 2, 4): the current event's figures where there are any, the bill's totals beside them, and
     both include the promised ones."""
     facts: list[Fact] = []
@@ -163,10 +163,10 @@ def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReverse
             total = currency.total_issued_alternate_currencies_reversed
         facts.append(
             IssueReversed(
-                holder=event.holder(stamp),
+                holder=event.holder(context),
                 programme=event.loyalty_program_id,
                 unit=currency.alternate_currency_identifier,
-                customer=event.customer(stamp),
+                customer=event.customer(context),
                 claim=Claim(
                     currency.program_current_alternate_currencies, currency.program_lifetime_alternate_currencies
                 ),
@@ -177,7 +177,7 @@ def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReverse
                 promotions_total=_shares(currency.promotional_alternate_currencies_reversed),
                 bill=_bill(event),
                 bill_number=event.triggering_activity.identifier("billnumber"),
-                **event.envelope.change(stamp, *_parts(event, currency.alternate_currency_identifier)),
+                **event.envelope.change(context, *_parts(event, currency.alternate_currency_identifier)),
             )
         )
     return facts
@@ -202,7 +202,7 @@ class ConvertedEntity(VendorModel):
 
 
 class ConvertedBreakup(VendorModel):
-    alternate_currency_entity_details: Annotated[ConvertedEntity, OrNothing] = ConvertedEntity()
+    alternate_currency_entity_details: Annotated[ConvertedEntity, EmptyIfNull] = ConvertedEntity()
     promotional_alternate_currency_breakup: Annotated[tuple[ConvertedLine, ...], List] = ()
     non_promotional_alternate_currency_breakup: Annotated[tuple[ConvertedLine, ...], List] = ()
 
@@ -225,7 +225,7 @@ class PromisedToCurrentAlternateCurrency(CustomerEvent):
 
 
 def promised_to_current_alternate_currency(
-    event: PromisedToCurrentAlternateCurrency, stamp: EventContext
+    event: PromisedToCurrentAlternateCurrency, context: EventContext
 ) -> list[Fact]:
     """One fact for each currency, programme and bill of the breakup; without a breakup of the currency, its total in
     the programme at the top."""
@@ -240,13 +240,13 @@ def promised_to_current_alternate_currency(
             grants.setdefault((programme, unit, bill_number), []).append(grant)
     return [
         PromisedConverted(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=programme,
             unit=unit,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             grants=tuple(granted),
             bill_number=bill_number,
-            **event.envelope.change(stamp, programme, unit, bill_number),
+            **event.envelope.change(context, programme, unit, bill_number),
         )
         for (programme, unit, bill_number), granted in grants.items()
     ]

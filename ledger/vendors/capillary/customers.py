@@ -11,9 +11,9 @@ from pydantic import Field
 
 from ledger.facts import Fact
 from ledger.facts.customers import CustomerAdded, CustomerSubscribed, CustomerUpdated, Subscription
-from ledger.vendors.capillary.enums import OrNothing, word
+from ledger.vendors.capillary.enums import EmptyIfNull, enum_value
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.capillary.stores import Entered
+from ledger.vendors.capillary.stores import EnteredEvent
 from ledger.vendors.fields import List, OptionalId, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
 
@@ -75,18 +75,18 @@ class Identifiers(CustomerIdentifiers):
     """Everything by which a customer may be named. The vendor spells one channel "toabao" (domain §1.3)."""
 
     loyalty_type: Text = None
-    instore: Annotated[Instore, OrNothing] = Instore()
-    ecommerce: Annotated[Channel, OrNothing] = NO_CHANNEL
-    facebook: Annotated[Channel, OrNothing] = NO_CHANNEL
-    jd: Annotated[Channel, OrNothing] = NO_CHANNEL
-    line: Annotated[Channel, OrNothing] = NO_CHANNEL
-    martjack: Annotated[Channel, OrNothing] = NO_CHANNEL
-    taobao: Annotated[Channel, OrNothing] = NO_CHANNEL
-    tmall: Annotated[Channel, OrNothing] = NO_CHANNEL
-    toabao: Annotated[Channel, OrNothing] = NO_CHANNEL
-    web_engage: Annotated[Channel, OrNothing, Field(alias="web_engage")] = NO_CHANNEL
-    website: Annotated[Channel, OrNothing] = NO_CHANNEL
-    wechat: Annotated[Channel, OrNothing] = NO_CHANNEL
+    instore: Annotated[Instore, EmptyIfNull] = Instore()
+    ecommerce: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
+    facebook: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
+    jd: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
+    line: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
+    martjack: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
+    taobao: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
+    tmall: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
+    toabao: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
+    web_engage: Annotated[Channel, EmptyIfNull, Field(alias="web_engage")] = NO_CHANNEL
+    website: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
+    wechat: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
 
     def kinds(self) -> tuple[str, ...]:
         """Name the kinds of identifiers that are there, sorted."""
@@ -98,31 +98,31 @@ class Identifiers(CustomerIdentifiers):
         return tuple(sorted(channels.union(self.instore.kinds())))
 
 
-class DescribedCustomer(Entered):
+class DescribedCustomer(EnteredEvent):
     customer_identifiers: Identifiers
     loyalty_type: Text = None
     source: Text = None
 
-    def told(self, stamp: EventContext) -> dict[str, Any]:
+    def told(self, context: EventContext) -> dict[str, Any]:
         """Give the fields that every description of a customer has. Raises ValueError if it names nobody."""
         return {
-            "customer": customer_of(self.customer_identifiers, stamp),
-            "loyalty_type": word(self.loyalty_type or self.customer_identifiers.loyalty_type, LOYALTY_TYPES),
-            "source": word(self.source, SOURCES),
+            "customer": customer_of(self.customer_identifiers, context),
+            "loyalty_type": enum_value(self.loyalty_type or self.customer_identifiers.loyalty_type, LOYALTY_TYPES),
+            "source": enum_value(self.source, SOURCES),
             "identifiers": self.customer_identifiers.kinds(),
-            **self.entry(stamp)._asdict(),
+            **self.entry(context)._asdict(),
         }
 
 
-def customer_of(identifiers: CustomerIdentifiers, stamp: EventContext) -> str:
+def customer_of(identifiers: CustomerIdentifiers, context: EventContext) -> str:
     """Name the customer. Raises ValueError if the event names nobody."""
     if identifiers.customer_id is None:
         raise ValueError("no customer")
-    return stamp.ref(identifiers.customer_id)
+    return context.ref(identifiers.customer_id)
 
 
-def customer_added(event: DescribedCustomer, stamp: EventContext) -> list[Fact]:
-    return [CustomerAdded(**event.told(stamp))]
+def customer_added(event: DescribedCustomer, context: EventContext) -> list[Fact]:
+    return [CustomerAdded(**event.told(context))]
 
 
 class UpdatedField(VendorModel):
@@ -139,17 +139,17 @@ class Status(VendorModel):
 
 
 class UpdatedCustomer(DescribedCustomer):
-    customer_status: Annotated[Status, OrNothing] = Status()
+    customer_status: Annotated[Status, EmptyIfNull] = Status()
     updated_fields: Annotated[tuple[UpdatedField, ...], List] = ()
 
 
-def customer_updated(event: UpdatedCustomer, stamp: EventContext) -> list[Fact]:
+def customer_updated(event: UpdatedCustomer, context: EventContext) -> list[Fact]:
     """Of the fields that changed only the names are told. The label "Deleted" says that a deletion was carried out
     (trap 24). The reason for a status is free text and stays in the payload."""
     status = event.customer_status
     return [
         CustomerUpdated(
-            **event.told(stamp),
+            **event.told(context),
             status=status.current_label or status.current_status,
             previous_status=status.previous_label or status.previous_status,
             fields=tuple(field.field_name for field in event.updated_fields if field.field_name),
@@ -168,7 +168,7 @@ class SubscribedCustomer(VendorModel):
     subscriptions: Annotated[tuple[ChannelSubscription, ...], List] = ()
 
 
-def customer_subscription(event: SubscribedCustomer, stamp: EventContext) -> list[Fact]:
+def customer_subscription(event: SubscribedCustomer, context: EventContext) -> list[Fact]:
     """The vendor's current documents describe this event, the seeds do not. Without a channel or status it says
     nothing."""
     subscriptions = tuple(
@@ -176,7 +176,7 @@ def customer_subscription(event: SubscribedCustomer, stamp: EventContext) -> lis
         for line in event.subscriptions
         if line.channel and line.current_status
     )
-    return [CustomerSubscribed(customer=customer_of(event.customer_identifiers, stamp), subscriptions=subscriptions)]
+    return [CustomerSubscribed(customer=customer_of(event.customer_identifiers, context), subscriptions=subscriptions)]
 
 
 KINDS: dict[str, EventType[Any]] = {

@@ -8,10 +8,10 @@ from pydantic import BeforeValidator
 from ledger.vendors.fields import as_text, squeeze
 
 # A structure that may be missing or null, read as one that says nothing.
-OrNothing = BeforeValidator(lambda value: {} if value is None else value)
+EmptyIfNull = BeforeValidator(lambda value: {} if value is None else value)
 
 
-def word(value: Any, known: Set[str]) -> str | None:
+def enum_value(value: Any, known: Set[str]) -> str | None:
     """Give the known word, in capitals, that stands there whatever its case and blanks; None for nothing.
 
     A word that is not known is somebody's label: it is only trimmed, for its inner blanks may be meant.

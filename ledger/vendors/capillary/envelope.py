@@ -34,7 +34,7 @@ ALIASES = {
     "revokeissuedloyaltypromotion": "revokeIssuedPromotion",
     "revokeearnedloyaltypromotion": "revokeEarnedPromotion",
 }
-HEADING = "event"  # ends many headings, and few names
+HEADING_SUFFIX = "event"  # ends many headings, and few names
 KIND_CHARACTERS_MAX = 100
 
 # The keys of the envelopes; the shapes add theirs. Blanks inside these, and only these, are copying damage.
@@ -45,13 +45,13 @@ ENVELOPE_KEYS = frozenset(
         *("requestType", "requestBaseType", "status", "comments", "customerId"),
     )
 )
-UNREAD_KEYS = frozenset({"thumbnailId", "vendorRedemptionDetails"})  # of no shape, yet known to have been spoilt
+UNUSED_KEYS = frozenset({"thumbnailId", "vendorRedemptionDetails"})  # of no shape, yet known to have been spoilt
 
 ACTIONS = frozenset({"START"})  # what Capillary writes as actionType: nothing else was ever seen
 IDENTIFIERS = frozenset({"BILLID", "BILLNUMBER", "REDEMPTIONID"})  # of an activity, in capitals: see people.py
 
 
-class Around(VendorModel):
+class OuterFields(VendorModel):
     """The fields around `data`, by how they are read when an envelope is opened."""
 
     event_id: OptionalId = None
@@ -65,19 +65,19 @@ class Around(VendorModel):
 
 
 # Where an event without an id of its own says whom or what it is about, and so does one whose id is shared.
-_SUBJECTS = ("cardNumber", "requestId", "requestTrackingId", "rewardId", "badgeId", "earnId")
+_SUBJECT_KEYS = ("cardNumber", "requestId", "requestTrackingId", "rewardId", "badgeId", "earnId")
 
 
 class EnvelopeParser:
     """Finds the one event in a Capillary body. Made with the kinds' names, so that their spelling is known."""
 
-    def __init__(self, kinds: Iterable[str], vocabulary: Iterable[str]) -> None:
+    def __init__(self, kinds: Iterable[str], known_keys: Iterable[str]) -> None:
         self._names = {name.lower(): name for name in kinds} | ALIASES
-        self._vocabulary = ENVELOPE_KEYS | frozenset(vocabulary)
+        self._known_keys = ENVELOPE_KEYS | frozenset(known_keys)
 
     def __call__(self, document: Document, _kind: str | None) -> list[ParsedEvent] | None:
-        value = repair_keys(document.value, self._vocabulary) if document.blank_in_key else document.value
-        envelope = _unwrap(value) if isinstance(value, dict) else None
+        value = repair_keys(document.value, self._known_keys) if document.blank_in_key else document.value
+        envelope = _flatten(value) if isinstance(value, dict) else None
         if envelope is None:
             return None
         name = squeeze(str(envelope["eventName"]))
@@ -85,7 +85,7 @@ class EnvelopeParser:
         data = envelope["data"]
         org = as_id_or_none(envelope.get("orgId")) or NO_ORG
         body = {**data, "envelope": envelope}
-        for key in _BESIDE:  # what is null in `data` may stand beside it
+        for key in _OUTER_KEYS:  # what is null in `data` may stand beside it
             if key in envelope and body.get(key) is None:
                 body[key] = envelope[key]
         if "loyaltyEventId" in data and envelope.get("loyaltyEventId") is None:  # E10
@@ -95,10 +95,10 @@ class EnvelopeParser:
     def _canonical(self, name: str) -> str | None:
         """Return the name as the body of the event has it; None if it is no name that we know."""
         spelt = name.lower()
-        return self._names.get(spelt) or self._names.get(spelt.removesuffix(HEADING))
+        return self._names.get(spelt) or self._names.get(spelt.removesuffix(HEADING_SUFFIX))
 
 
-def _unwrap(document: dict[str, Any]) -> dict[str, Any] | None:
+def _flatten(document: dict[str, Any]) -> dict[str, Any] | None:
     """Find the flat event inside its envelope: eventName, data, createdAt, orgId, refId, eventId.
 
     None if this is no Capillary envelope.
@@ -111,43 +111,43 @@ def _unwrap(document: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if isinstance(document.get("data"), dict):
         if "eventName" in document:  # E6, E10, E11
-            beside = {key: document[key] for key in _BESIDE if key in document}
+            beside = {key: document[key] for key in _OUTER_KEYS if key in document}
             return {**document, "data": {**beside, **document["data"]}} if beside else document
         inner = document["data"]  # E9
         if "eventName" not in inner:
             return None
-        return _unwrap(inner) if isinstance(inner.get("data"), dict) else {**inner, "data": inner}
+        return _flatten(inner) if isinstance(inner.get("data"), dict) else {**inner, "data": inner}
     event = document.get("event")
     if isinstance(event, dict) and isinstance(event.get("body"), dict):  # E7
-        return _unwrap(event["body"])
+        return _flatten(event["body"])
     if isinstance(document.get("body"), dict):  # E8
-        return _unwrap(document["body"])
+        return _flatten(document["body"])
     return None
 
 
-def unwrapped(document: Any) -> Any:
+def unwrap_capture(document: Any) -> Any:
     """Give the event without the capture around it (E7, E8): its headers differ with each delivery."""
     if not isinstance(document, dict) or isinstance(document.get("data"), dict) or "attributes" in document:
         return document
     event = document.get("event")
     inner = event.get("body") if isinstance(event, dict) else document.get("body")
-    return unwrapped(inner) if isinstance(inner, dict) else document
+    return unwrap_capture(inner) if isinstance(inner, dict) else document
 
 
-_BESIDE = ("requestTrackingId", "requestType", "requestBaseType", "status", "comments", "customerId")
+_OUTER_KEYS = ("requestTrackingId", "requestType", "requestBaseType", "status", "comments", "customerId")
 
 
 def _identity(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> Identity:
-    return Identity(_parts(envelope, data), (envelope.get("createdAt"), data))
+    return Identity(_identity_parts(envelope, data), (envelope.get("createdAt"), data))
 
 
-def _parts(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, ...]:
+def _identity_parts(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the event by the vendor's id, or where it gives none by (refId, createdAt), and by whom it is about.
 
     The published samples share ids between events of several kinds and customers, so an id alone would lose events.
     """
     event_id = as_id_or_none(envelope.get("eventId"))
-    about = _about(data)
+    about = _subject_id(data)
     if event_id:
         return ("id", event_id, about)
     reference = as_id_or_none(envelope.get("refId"))
@@ -157,13 +157,13 @@ def _parts(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, .
     return ("data", str(created_at), about)  # the content's hash is added where the key is made
 
 
-def _about(data: Mapping[str, Any]) -> str:
+def _subject_id(data: Mapping[str, Any]) -> str:
     identifiers = data.get("customerIdentifiers") or data.get("victimCustomerIdentifiers")
     if isinstance(identifiers, dict):
         customer = as_id_or_none(identifiers.get("customerId"))
         if customer:
             return customer
-    for key in ("customerId", *_SUBJECTS):
+    for key in ("customerId", *_SUBJECT_KEYS):
         identifier = as_id_or_none(data.get(key))
         if identifier:
             return identifier

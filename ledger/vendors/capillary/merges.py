@@ -34,12 +34,12 @@ class LoyaltyCustomerMerge(VendorModel):
     survivor_customer_loyalty_summary: Annotated[tuple[ProgrammeSummary, ...], List] = ()
 
 
-def loyalty_customer_merge(event: LoyaltyCustomerMerge, stamp: EventContext) -> list[Fact]:
+def loyalty_customer_merge(event: LoyaltyCustomerMerge, context: EventContext) -> list[Fact]:
     """Both customers and both holders are told. The survivor's summary is a claim for points, and the outcome for
     tiers: the victim's own tiers of these programmes end. Raises ValueError where a customer would merge with
     itself."""
-    survivor = customer_of(event.survivor_customer_identifiers, stamp)
-    victim = customer_of(event.victim_customer_identifiers, stamp)
+    survivor = customer_of(event.survivor_customer_identifiers, context)
+    victim = customer_of(event.victim_customer_identifiers, context)
     if survivor == victim:
         raise ValueError("a customer merged with itself")
     summary = event.survivor_customer_loyalty_summary

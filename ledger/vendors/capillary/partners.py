@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.facts.partner_memberships import PartnerDelinked, PartnerExpiryClaimed, PartnerLinked, PartnerUpdated
-from ledger.vendors.capillary.enums import OrNothing, word
+from ledger.vendors.capillary.enums import EmptyIfNull, enum_value
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.fields import Day, Id, OptionalId, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
@@ -21,18 +21,18 @@ class PartnerEvent(CustomerEvent):
     partner_program_name: Text = None
     partner_program_type: Text = None
 
-    def told(self, stamp: EventContext) -> dict[str, Any]:
+    def told(self, context: EventContext) -> dict[str, Any]:
         """Give the fields that every fact about a partner membership has."""
         return {
-            "customer": self.customer(stamp),
+            "customer": self.customer(context),
             "programme": self.loyalty_program_id,
             "partner_programme": self.partner_program_id,
             "partner_name": self.partner_program_name,
-            "partner_type": word(self.partner_program_type, PARTNER_TYPES),
+            "partner_type": enum_value(self.partner_program_type, PARTNER_TYPES),
         }
 
 
-class Details(VendorModel):
+class PartnerDetails(VendorModel):
     """Days reach far: a membership ends in 2123 (domain §1.5). The number is personal: only that it is there counts."""
 
     membership_expiry_date: Day = None
@@ -43,13 +43,13 @@ class Details(VendorModel):
 
 class DetailedPartnerEvent(PartnerEvent):
     update_type: Text = None
-    customer_partner_program_details: Annotated[Details, OrNothing] = Details()
+    customer_partner_program_details: Annotated[PartnerDetails, EmptyIfNull] = PartnerDetails()
 
-    def detailed(self, stamp: EventContext) -> dict[str, Any]:
+    def detailed(self, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact that describes the membership."""
         details = self.customer_partner_program_details
         return {
-            **self.told(stamp),
+            **self.told(context),
             "until": details.membership_expiry_date,
             "tier": details.partner_tier_number,
             "tier_until": details.partner_tier_expiry_date,
@@ -57,25 +57,25 @@ class DetailedPartnerEvent(PartnerEvent):
         }
 
 
-def partner_program_linked(event: DetailedPartnerEvent, stamp: EventContext) -> list[Fact]:
-    return [PartnerLinked(**event.detailed(stamp))]
+def partner_program_linked(event: DetailedPartnerEvent, context: EventContext) -> list[Fact]:
+    return [PartnerLinked(**event.detailed(context))]
 
 
-def partner_program_updated(event: DetailedPartnerEvent, stamp: EventContext) -> list[Fact]:
-    return [PartnerUpdated(**event.detailed(stamp), update_type=event.update_type)]
+def partner_program_updated(event: DetailedPartnerEvent, context: EventContext) -> list[Fact]:
+    return [PartnerUpdated(**event.detailed(context), update_type=event.update_type)]
 
 
-def partner_program_delinked(event: PartnerEvent, stamp: EventContext) -> list[Fact]:
-    return [PartnerDelinked(**event.told(stamp))]
+def partner_program_delinked(event: PartnerEvent, context: EventContext) -> list[Fact]:
+    return [PartnerDelinked(**event.told(context))]
 
 
 class ExpiryReminder(PartnerEvent):
     scheduled_expiry_date: Day = None
 
 
-def expiry_reminder(event: ExpiryReminder, stamp: EventContext) -> list[Fact]:
+def expiry_reminder(event: ExpiryReminder, context: EventContext) -> list[Fact]:
     """A reminder changes nothing (trap 9)."""
-    return [PartnerExpiryClaimed(**event.told(stamp), expires_on=event.scheduled_expiry_date)]
+    return [PartnerExpiryClaimed(**event.told(context), expires_on=event.scheduled_expiry_date)]
 
 
 KINDS: dict[str, EventType[Any]] = {

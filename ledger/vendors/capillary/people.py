@@ -74,7 +74,7 @@ class Envelope(VendorModel):
     api_request_id: OptionalId = None
     created_at: OptionalId = None
 
-    def change(self, stamp: EventContext, *parts: str | None, own: str | None = None) -> dict[str, Any]:
+    def change(self, context: EventContext, *parts: str | None, own: str | None = None) -> dict[str, Any]:
         """Return `change` and `also` of a fact: the business key by which reports of one change count once.
 
         `own` is the change's own id, where the vendor gives one (redemptionId). Else the loyalty event id names it;
@@ -83,21 +83,21 @@ class Envelope(VendorModel):
 
         The time is the vendor's own, also where it cannot be true: the recorded time differs from report to report.
         """
-        at = self.vendor_time(stamp)
+        at = self.vendor_time(context)
         if self.loyalty_event_id:
             names = [self.loyalty_event_id]
         elif self.ref_id:
-            bare = self.ref_id.removeprefix(f"{stamp.org}_")
+            bare = self.ref_id.removeprefix(f"{context.org}_")
             names = [f"{bare}~{at}", bare]
         else:
             names = [f"{self.api_request_id}~{at}"] if self.api_request_id else []
-        told = [stamp.ref("~".join((name, *(part for part in parts if part)))) for name in names]
+        told = [context.ref("~".join((name, *(part for part in parts if part)))) for name in names]
         told = told if own is None else [own, *(name for name in told[:1] if name != own)]
         return {"change": told[0], "also": tuple(told[1:])} if told else {}
 
-    def vendor_time(self, stamp: EventContext) -> str:
+    def vendor_time(self, context: EventContext) -> str:
         """Return the vendor's time as names hold it; the event's own where the vendor gives none."""
-        return _vendor_time(self.created_at) or f"{stamp.occurred_at:{TIME_IN_NAMES}}"
+        return _vendor_time(self.created_at) or f"{context.occurred_at:{TIME_IN_NAMES}}"
 
 
 def _vendor_time(created_at: str | None) -> str | None:
@@ -116,35 +116,35 @@ class CustomerEvent(VendorModel):
     entity_information: Annotated[Entity | None, BeforeValidator(as_entity)] = None
     triggering_activity: Annotated[Activity, BeforeValidator(lambda value: value or {})] = Activity()
 
-    def customer(self, stamp: EventContext) -> str:
+    def customer(self, context: EventContext) -> str:
         """Name the customer, or the group where the event is about one and names none of its members.
 
         Raises ValueError if the event names nobody.
         """
         customer = self.customer_identifiers.customer_id or self._user()
         if customer is not None:
-            return stamp.ref(customer)
-        group = holder(stamp, self.entity_information)
+            return context.ref(customer)
+        group = holder(context, self.entity_information)
         if group is None:
             raise ValueError("no customer")
         return group
 
-    def holder(self, stamp: EventContext) -> str:
+    def holder(self, context: EventContext) -> str:
         """Name who holds the points: the customer, or the group where the entity is one.
 
         Placeholders stand in some entities (`"entityType": "entityType"`), so only a type that names a group counts.
         """
-        return holder(stamp, self.entity_information) or self.customer(stamp)
+        return holder(context, self.entity_information) or self.customer(context)
 
     def _user(self) -> str | None:
         entity = self.entity_information
         return entity.entity_id if entity and (entity.entity_type or "").upper() == "USER" else None
 
 
-def holder(stamp: EventContext, entity: Entity | None) -> str | None:
+def holder(context: EventContext, entity: Entity | None) -> str | None:
     """Name the group of an entity, None if it is no group. Raises ValueError if that cannot be read."""
     if entity is not None and not entity.is_readable:
         raise ValueError("entityInformation cannot be read, and it says whose account it is")
     if entity is None or entity.entity_id is None or not entity.is_group:
         return None
-    return stamp.ref(f"group~{entity.entity_id}")
+    return context.ref(f"group~{entity.entity_id}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.vendors.json_path import id_at
-from ledger.vendors.personal_fields import ANYWHERE, GENERAL, PEOPLE, Personal
+from ledger.vendors.personal_fields import ANYWHERE, COMMON_KEYS, PERSON_STRUCTURES, PersonalFields
 
 CHANNELS = frozenset(
     (
@@ -17,7 +17,7 @@ CHANNELS = frozenset(
         *("facebook", "website", "ecommerce", "taobao", "toabao", "mobile_app", "mobileApp", "instagram", "whatsapp"),
     )
 )
-FREE = frozenset(
+FREE_STRUCTURES = frozenset(
     (
         *("customFields", "extendedFields", "currentCustomFields", "previousCustomFields", "currentExtendedFields"),
         *("previousExtendedFields", "updatedFields"),
@@ -31,18 +31,18 @@ def person(_key: str, structure: Mapping[str, Any]) -> str | None:
     return id_at(structure, "customerId") or id_at(structure, "customerIdentifiers.customerId")
 
 
-PERSONAL = Personal(
+PERSONAL = PersonalFields(
     keys={
-        **GENERAL,
+        **COMMON_KEYS,
         **dict.fromkeys(("externalId", "external_id", "cardnumber", "cardNumber", "card_number"), CHANNELS),
         **dict.fromkeys(("cardNumbers", "cardexternalid", "cardExternalId", "cardExternalIds"), CHANNELS),
         **dict.fromkeys(("vendorId", "userId", "unionId", "openId"), CHANNELS),
         **dict.fromkeys(("identifierValue", "identifier_value", "accountId", "username"), ANYWHERE),
         **dict.fromkeys(("comments", "comment", "notes", "redemptionNotes", "customerName"), ANYWHERE),
-        "name": PEOPLE,
+        "name": PERSON_STRUCTURES,
     },
     person=person,
-    told_by=frozenset({"customerId", "customerIdentifiers"}),
-    free=FREE,
-    spared=lambda structure: str(structure.get("fieldName")) in STATUS_FIELDS,  # whatever stands there
+    person_keys=frozenset({"customerId", "customerIdentifiers"}),
+    free_structures=FREE_STRUCTURES,
+    is_exempt=lambda structure: str(structure.get("fieldName")) in STATUS_FIELDS,  # whatever stands there
 )

@@ -25,18 +25,18 @@ from ledger.vendors.vendor import EventContext, EventType
 ZERO = Decimal(0)
 
 
-class Regular(VendorModel):
+class RegularLine(VendorModel):
     points: Points = ZERO
     expiry_at: Day = None
 
 
-class Promotional(VendorModel):
+class PromotionalLine(VendorModel):
     promotion_identifier: OptionalId = None
     promotion_points: Points = ZERO
     promotion_points_expiry_date: Day = None
 
 
-class Promised(VendorModel):
+class PromisedLine(VendorModel):
     promised_points: Points = ZERO
     promised_points_conversion_date: Day = None
     is_external_trigger_based: bool = False
@@ -49,12 +49,12 @@ class PointsIssued(CustomerEvent):
     program_lifetime_points: Figure = None
     total_points_issued: OptionalPoints = None
     regular_points_issued: Figure = None  # counts where no total is told
-    regular_points_breakup: Annotated[list[Regular], List] = []
-    promotional_points_issued: Annotated[list[Promotional], List] = []
-    promised_points_issued: Annotated[list[Promised], List] = []
+    regular_points_breakup: Annotated[list[RegularLine], List] = []
+    promotional_points_issued: Annotated[list[PromotionalLine], List] = []
+    promised_points_issued: Annotated[list[PromisedLine], List] = []
 
 
-def points_issued(event: PointsIssued, stamp: EventContext) -> list[Fact]:
+def points_issued(event: PointsIssued, context: EventContext) -> list[Fact]:
     """Lots from the breakups. What the total has beyond them becomes one unallocated lot (trap 3); promised points are
     not in the total (trap 2)."""
     grants = [Grant(line.points, line.expiry_at) for line in event.regular_points_breakup if line.points]
@@ -74,9 +74,9 @@ def points_issued(event: PointsIssued, stamp: EventContext) -> list[Fact]:
         grants.append(Grant(total - allocated, None, "unallocated"))
     return [
         Issued(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=event.loyalty_program_id,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             claim=Claim(event.program_current_points, event.program_lifetime_points),
             grants=tuple(grants),
             promises=tuple(
@@ -92,7 +92,7 @@ def points_issued(event: PointsIssued, stamp: EventContext) -> list[Fact]:
             activity=event.triggering_activity.name,
             untied=min(ZERO, total - allocated) or None,
             **bill_of(event.triggering_activity),
-            **event.envelope.change(stamp, event.loyalty_program_id, *_issue_parts(event.triggering_activity)),
+            **event.envelope.change(context, event.loyalty_program_id, *_issue_parts(event.triggering_activity)),
         )
     ]
 
@@ -111,7 +111,7 @@ class PromisedToCurrent(CustomerEvent):
     earning_activity_reference: Annotated[list[Activity], List] = []
 
 
-class Converted(VendorModel):
+class ConvertedLine(VendorModel):
     """One line of the breakup, whichever group of it (`nonPromotional`, a promotion) it stands in."""
 
     program_id: OptionalId = None
@@ -123,10 +123,10 @@ class Converted(VendorModel):
     promotion_id: OptionalId = None
 
 
-def promised_to_current(event: PromisedToCurrent, stamp: EventContext) -> list[Fact]:
+def promised_to_current(event: PromisedToCurrent, context: EventContext) -> list[Fact]:
     """`pointsConverted` counts; the references do not add up to it (trap 10). The programme stands at the top or, in
     newer events, in the breakup."""
-    lines = [Converted.model_validate(line) for line in _lines(event.points_converted_breakup)]
+    lines = [ConvertedLine.model_validate(line) for line in _lines(event.points_converted_breakup)]
     programmes = {line.program_id for line in lines if line.program_id}
     programme = event.loyalty_program_id or (programmes.pop() if len(programmes) == 1 else None)
     if programme is None:
@@ -150,14 +150,14 @@ def promised_to_current(event: PromisedToCurrent, stamp: EventContext) -> list[F
     references = event.earning_activity_reference
     return [
         PromisedConverted(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=programme,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             claim=Claim(event.program_current_points, event.program_lifetime_points),
             grants=tuple(grants),
             untied=untied,
             bill_number=references[0].identifier("billnumber") if len(references) == 1 else None,
-            **event.envelope.change(stamp, programme),
+            **event.envelope.change(context, programme),
         )
     ]
 
@@ -180,15 +180,15 @@ class PointsExpired(CustomerEvent):
     points_expired: Points
 
 
-def points_expired(event: PointsExpired, stamp: EventContext) -> list[Fact]:
+def points_expired(event: PointsExpired, context: EventContext) -> list[Fact]:
     """The vendor names neither lots nor a day (trap 8): the fold takes what was due first."""
     return [
         Expired(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=event.loyalty_program_id,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             points=event.points_expired,
-            **event.envelope.change(stamp, event.loyalty_program_id),
+            **event.envelope.change(context, event.loyalty_program_id),
         )
     ]
 
@@ -199,13 +199,13 @@ class PointsExpiryReminder(CustomerEvent):
     scheduled_expiry_date: Day = None
 
 
-def points_expiry_reminder(event: PointsExpiryReminder, stamp: EventContext) -> list[Fact]:
+def points_expiry_reminder(event: PointsExpiryReminder, context: EventContext) -> list[Fact]:
     """A reminder changes nothing: it is compared with the lots (trap 9)."""
     return [
         ExpiryClaimed(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=event.loyalty_program_id,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             points=event.points_scheduled_for_expiry,
             expires_on=event.scheduled_expiry_date,
         )
@@ -225,19 +225,19 @@ class SinglePointsExpiryUpdated(CustomerEvent):
     updated_points_expiry: Annotated[list[UpdatedExpiry], List] = []
 
 
-def single_points_expiry_updated(event: SinglePointsExpiryUpdated, stamp: EventContext) -> list[Fact]:
+def single_points_expiry_updated(event: SinglePointsExpiryUpdated, context: EventContext) -> list[Fact]:
     """One event moves lots of several programmes; a line whose days are equal moves nothing (trap 7)."""
     return [
         ExpiryMoved(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=line.program_id,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             points=line.points,
             old=line.old_expiry_date,
             new=line.new_expiry_date,
             origin="promotional" if "promotion" in (line.points_type or "").lower() else "regular",
             promotion=line.promotion_identifier,
-            **event.envelope.change(stamp),
+            **event.envelope.change(context),
         )
         for line in event.updated_points_expiry
         if line.points and line.old_expiry_date != line.new_expiry_date

@@ -42,10 +42,10 @@ class PromotionEvent(CustomerEvent):
     earn_restrictions: Annotated[tuple[Restriction, ...], List] = ()
     redemption_restrictions: Annotated[tuple[Restriction, ...], List] = ()
 
-    def told(self, stamp: EventContext) -> dict[str, Any]:
+    def told(self, context: EventContext) -> dict[str, Any]:
         restrictions = [*self.issue_restrictions, *self.earn_restrictions, *self.redemption_restrictions]
         return {
-            "customer": self.customer(stamp),
+            "customer": self.customer(context),
             "promotion": self.promotion_id,
             "programme": self.loyalty_program_id,
             "name": self.promotion_name,
@@ -65,10 +65,10 @@ class PromotionIssuedEvent(PromotionEvent):
     promotion_issued_expiry_date: Day = None
 
 
-def promotion_issued(event: PromotionIssuedEvent, stamp: EventContext) -> list[Fact]:
+def promotion_issued(event: PromotionIssuedEvent, context: EventContext) -> list[Fact]:
     return [
         PromotionIssued(
-            **event.told(stamp),
+            **event.told(context),
             issual=event.issual_id,
             issued_on=event.promotion_issued_date,
             expires_on=event.promotion_issued_expiry_date,
@@ -83,10 +83,10 @@ class PromotionEarnedEvent(PromotionEvent):
     promotion_earned_expiry_date: Day = None
 
 
-def promotion_earned(event: PromotionEarnedEvent, stamp: EventContext) -> list[Fact]:
+def promotion_earned(event: PromotionEarnedEvent, context: EventContext) -> list[Fact]:
     return [
         PromotionEarned(
-            **event.told(stamp),
+            **event.told(context),
             earned=event.earned_id,
             issual=event.issual_id,
             earned_on=event.promotion_earned_date,
@@ -99,26 +99,26 @@ class RevokeIssuedPromotion(PromotionEvent):
     revoked_issual_id: Id
 
 
-def revoke_issued_promotion(event: RevokeIssuedPromotion, stamp: EventContext) -> list[Fact]:
+def revoke_issued_promotion(event: RevokeIssuedPromotion, context: EventContext) -> list[Fact]:
     """Takes back the issual alone: what was earned from it has an event of its own (trap 36)."""
-    return [IssuedPromotionRevoked(**event.told(stamp), issual=event.revoked_issual_id)]
+    return [IssuedPromotionRevoked(**event.told(context), issual=event.revoked_issual_id)]
 
 
-class RevokedEarned(VendorModel):
+class RevokedEarning(VendorModel):
     revoked_earned_id: Id
     promotion_earned_date: Day = None
     promotion_earned_expiry_date: Day = None
 
 
 class RevokeEarnedPromotion(PromotionEvent):
-    revoked_earned_promotion_details: Annotated[tuple[RevokedEarned, ...], List]
+    revoked_earned_promotion_details: Annotated[tuple[RevokedEarning, ...], List]
 
 
-def revoke_earned_promotion(event: RevokeEarnedPromotion, stamp: EventContext) -> list[Fact]:
+def revoke_earned_promotion(event: RevokeEarnedPromotion, context: EventContext) -> list[Fact]:
     """One fact for each revoked earning, whether or not it was ever told (trap 36)."""
     return [
         EarnedPromotionRevoked(
-            **event.told(stamp),
+            **event.told(context),
             earned=revoked.revoked_earned_id,
             earned_on=revoked.promotion_earned_date,
             expires_on=revoked.promotion_earned_expiry_date,
@@ -134,29 +134,29 @@ class CartPromotion(CustomerEvent):
     earn_id: OptionalId = None
     earned_time: Day = None
 
-    def told(self, stamp: EventContext) -> dict[str, Any]:
-        return {"customer": self.customer(stamp), "promotion": self.promotion_id}
+    def told(self, context: EventContext) -> dict[str, Any]:
+        return {"customer": self.customer(context), "promotion": self.promotion_id}
 
 
-def cart_promotion_issued(event: CartPromotion, stamp: EventContext) -> list[Fact]:
+def cart_promotion_issued(event: CartPromotion, context: EventContext) -> list[Fact]:
     if event.issue_id is None:
         raise ValueError("no issue id")
-    return [PromotionIssued(**event.told(stamp), issual=event.issue_id, issued_on=event.issue_date)]
+    return [PromotionIssued(**event.told(context), issual=event.issue_id, issued_on=event.issue_date)]
 
 
-def cart_promotion_earned(event: CartPromotion, stamp: EventContext) -> list[Fact]:
+def cart_promotion_earned(event: CartPromotion, context: EventContext) -> list[Fact]:
     if event.earn_id is None:
         raise ValueError("no earn id")
     return [
-        PromotionEarned(**event.told(stamp), earned=event.earn_id, issual=event.issue_id, earned_on=event.earned_time)
+        PromotionEarned(**event.told(context), earned=event.earn_id, issual=event.issue_id, earned_on=event.earned_time)
     ]
 
 
-def cart_promotion_revoked(event: CartPromotion, stamp: EventContext) -> list[Fact]:
+def cart_promotion_revoked(event: CartPromotion, context: EventContext) -> list[Fact]:
     """The event names what was earned, and that alone is revoked."""
     if event.earn_id is None:
         raise ValueError("no earn id")
-    return [EarnedPromotionRevoked(**event.told(stamp), earned=event.earn_id)]
+    return [EarnedPromotionRevoked(**event.told(context), earned=event.earn_id)]
 
 
 class AppliedPromotion(VendorModel):
@@ -177,15 +177,15 @@ class CartPromotionRedeemed(CustomerEvent):
     line_item_info: Annotated[tuple[LineItem, ...], List] = ()
 
 
-def cart_promotion_redeemed(event: CartPromotionRedeemed, stamp: EventContext) -> list[Fact]:
+def cart_promotion_redeemed(event: CartPromotionRedeemed, context: EventContext) -> list[Fact]:
     """One fact for each earned promotion that was used. The vendor does not say whether what it lists at the lines is
     part of what it lists for the cart: so the lines count only for a promotion that the cart does not name."""
-    customer = event.customer(stamp)
-    transaction = event.transaction_identifier or event.envelope.event_id or stamp.tag
+    customer = event.customer(context)
+    transaction = event.transaction_identifier or event.envelope.event_id or context.tag
     used: dict[str, list[AppliedPromotion]] = {}
     for applied in event.applied_promotions:
         used.setdefault(applied.earn_id, []).append(applied)
-    for earned, lines in _by_earned(event.line_item_info).items():
+    for earned, lines in _group_by_earning(event.line_item_info).items():
         used.setdefault(earned, lines)
     return [
         PromotionRedeemed(
@@ -201,7 +201,7 @@ def cart_promotion_redeemed(event: CartPromotionRedeemed, stamp: EventContext) -
     ]
 
 
-def _by_earned(lines: Iterable[LineItem]) -> dict[str, list[AppliedPromotion]]:
+def _group_by_earning(lines: Iterable[LineItem]) -> dict[str, list[AppliedPromotion]]:
     used: dict[str, list[AppliedPromotion]] = {}
     for line in lines:
         for applied in line.applied_promotions:

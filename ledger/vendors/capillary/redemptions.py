@@ -47,39 +47,39 @@ class PointsRedeemed(CustomerEvent):
     redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
 
 
-def points_redeemed(event: PointsRedeemed, stamp: EventContext) -> list[Fact]:
+def points_redeemed(event: PointsRedeemed, context: EventContext) -> list[Fact]:
     """One debit for each earning programme (trap 12). The redemption is known by `redemptionId`, never by
     `redemptionSummaryId`, which changes on reversal (trap 6)."""
-    programmes = event.redemption_from_earning_programs or [_only_programme(event)]
+    programmes = event.redemption_from_earning_programs or [_single_programme(event)]
     activity = event.triggering_activity
     own = activity.identifier("redemptionid")
-    redemption = own or event.envelope.loyalty_event_id or stamp.tag
+    redemption = own or event.envelope.loyalty_event_id or context.tag
     bill_number = event.redemption_bill_number or activity.identifier("billnumber") or activity.identifier("billid")
-    untied = untied_of(event.total_points_redeemed, (programme.points_redeemed for programme in programmes))
+    untied = untied_points(event.total_points_redeemed, (programme.points_redeemed for programme in programmes))
     return [
         Redeemed(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=programme.program_id,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             claim=Claim(programme.program_current_points),
             points=programme.points_redeemed,
-            redemption=stamp.ref(redemption),
+            redemption=context.ref(redemption),
             request=event.envelope.api_request_id,
             bill_number=bill_number,
             value=event.redeemed_points_currency_value if len(programmes) == 1 else None,
             untied=None if place else untied,
-            **event.envelope.change(stamp, own=stamp.ref(own) if own else None),
+            **event.envelope.change(context, own=context.ref(own) if own else None),
         )
         for place, programme in enumerate(programmes)
     ]
 
 
-def untied_of(total: Decimal | None, parts: Iterable[Decimal]) -> Decimal | None:
+def untied_points(total: Decimal | None, parts: Iterable[Decimal]) -> Decimal | None:
     """Return by how much a sum that the vendor states exceeds its parts; None if it does not, or none is told."""
     return None if total is None else (total - sum(parts, ZERO)) or None
 
 
-def _only_programme(event: PointsRedeemed) -> EarningProgramme:
+def _single_programme(event: PointsRedeemed) -> EarningProgramme:
     if event.loyalty_program_id is None:
         raise ValueError("no programme")
     if event.total_points_redeemed is None:
@@ -116,7 +116,7 @@ class RedeemedPointsReversed(CustomerEvent):
     redemption_reversal_to_earning_programs: Annotated[list[ReversalToProgramme], List] = []
 
 
-def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: EventContext) -> list[Fact]:
+def redeemed_points_reversed(event: RedeemedPointsReversed, context: EventContext) -> list[Fact]:
     """Only `available` comes back to the balance; `expired` is restored and lapses at once (trap 5). Where no programme
     is named, the redemption says which (trap 6): so a reversal must name at least one of the two."""
     programmes = event.redemption_reversal_to_earning_programs
@@ -134,7 +134,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: EventContext)
             )
         ]
     facts: list[Fact] = []
-    untied = untied_of(event.redeemed_points_reversed, (one.redeemed_points_reversed for one in programmes))
+    untied = untied_points(event.redeemed_points_reversed, (one.redeemed_points_reversed for one in programmes))
     for programme in programmes:
         details = programme.redeemed_points_reversed_details
         if details is None:  # one programme's are the event's
@@ -142,16 +142,16 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, stamp: EventContext)
         details = details or ReversedDetails()
         facts.append(
             RedemptionReversed(
-                holder=event.holder(stamp),
+                holder=event.holder(context),
                 programme=programme.program_id,
-                customer=event.customer(stamp),
+                customer=event.customer(context),
                 claim=Claim(programme.program_current_points),
                 points=programme.redeemed_points_reversed,
-                redemption=stamp.ref(redemption or stamp.tag),
+                redemption=context.ref(redemption or context.tag),
                 available=details.available,
                 expired=details.expired,
                 untied=None if facts else untied,
-                **event.envelope.change(stamp, redemption),
+                **event.envelope.change(context, redemption),
             )
         )
     return facts
@@ -207,15 +207,15 @@ def shares_of(promotions: list[ReturnedPromotion] | None) -> tuple[PromotionShar
     return tuple(PromotionShare(one.promotion_points, one.promotion_identifier) for one in promotions)
 
 
-def issued_points_reversed(event: IssuedPointsReversed, stamp: EventContext) -> list[Fact]:
+def issued_points_reversed(event: IssuedPointsReversed, context: EventContext) -> list[Fact]:
     """The current event's figures say what this return takes back; the totals are the bill's so far (trap 4). Both
     totals include promised points (trap 2). What stands under a promotion is taken from that promotion's lots."""
     current, total = event.returned(), event.total_issued_points_reversed
     return [
         IssueReversed(
-            holder=event.holder(stamp),
+            holder=event.holder(context),
             programme=event.loyalty_program_id,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             claim=Claim(event.program_current_points, event.program_lifetime_points),
             points=None if current is None else current - event.current_event_promised_points_returned,
             promised=None if current is None else event.current_event_promised_points_returned,
@@ -223,7 +223,7 @@ def issued_points_reversed(event: IssuedPointsReversed, stamp: EventContext) -> 
             promotions=shares_of(event.current_event_promotion_points_returned_details),
             promotions_total=shares_of(event.promotional_points_reversed),
             **bill_of(event.triggering_activity),
-            **event.envelope.change(stamp, event.loyalty_program_id, *bill_of(event.triggering_activity).values()),
+            **event.envelope.change(context, event.loyalty_program_id, *bill_of(event.triggering_activity).values()),
         )
     ]
 

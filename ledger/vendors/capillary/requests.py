@@ -18,7 +18,7 @@ from ledger.facts.requests import (
     RequestOpened,
     RequestRejected,
 )
-from ledger.vendors.capillary.enums import OrNothing
+from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerIdentifiers
 from ledger.vendors.capillary.stores import EnteredBy
 from ledger.vendors.fields import Figure, List, OptionalId, SnakeModel, Text, Time, VendorModel, squeeze
@@ -56,10 +56,10 @@ class RequestUpdated(VendorModel):
     request_base_type: Text = None
     status: Text = None
     updated_at: Time = None
-    created_by: Annotated[EnteredBy, OrNothing] = EnteredBy()
-    updated_by: Annotated[Somebody, OrNothing] = Somebody()
+    created_by: Annotated[EnteredBy, EmptyIfNull] = EnteredBy()
+    updated_by: Annotated[Somebody, EmptyIfNull] = Somebody()
     customer_id: OptionalId = None
-    customer_identifiers: Annotated[CustomerIdentifiers, OrNothing] = CustomerIdentifiers()
+    customer_identifiers: Annotated[CustomerIdentifiers, EmptyIfNull] = CustomerIdentifiers()
     updated_fields: Annotated[tuple[UpdatedField, ...], List] = ()
 
     def state_before(self) -> str | None:
@@ -67,13 +67,13 @@ class RequestUpdated(VendorModel):
         return next((field.previous_value for field in self.updated_fields if field.field_name == "status"), None)
 
 
-def request_updated(event: RequestUpdated, stamp: EventContext) -> list[Fact]:
+def request_updated(event: RequestUpdated, context: EventContext) -> list[Fact]:
     request_id = event.request_tracking_id or event.request_id
     if request_id is None:
         raise ValueError("no request")
-    request = stamp.ref(request_id)
+    request = context.ref(request_id)
     customer_id = event.customer_identifiers.customer_id or event.customer_id
-    customer = stamp.ref(customer_id) if customer_id else None
+    customer = context.ref(customer_id) if customer_id else None
     fact = _fact_for(event.status)
     facts: list[Fact] = [
         fact(
@@ -104,7 +104,7 @@ class Redemption(SnakeModel):
 
 
 class Root(SnakeModel):
-    redeem: Annotated[Redemption, OrNothing] = Redemption()
+    redeem: Annotated[Redemption, EmptyIfNull] = Redemption()
 
 
 class Trigger(VendorModel):
@@ -114,7 +114,7 @@ class Trigger(VendorModel):
 class Body(VendorModel):
     """What is asked for. Each type of request fills in its own part; personal values are left unread."""
 
-    root: Annotated[Root, OrNothing] = Root()
+    root: Annotated[Root, EmptyIfNull] = Root()
     points: Figure = None
     program_id: OptionalId = None
     reference_id: OptionalId = None
@@ -123,7 +123,7 @@ class Body(VendorModel):
     customer_id: OptionalId = None
     customers: Annotated[tuple[OptionalId, ...], List] = ()
     badge_meta_id: OptionalId = None
-    triggered_by: Annotated[Trigger, OrNothing] = Trigger()
+    triggered_by: Annotated[Trigger, EmptyIfNull] = Trigger()
     label: Text = None
 
     def customer_ids(self) -> Iterator[str]:
@@ -138,7 +138,7 @@ class Body(VendorModel):
 
 
 class Attributes(VendorModel):
-    body: Annotated[Body, OrNothing] = Body()
+    body: Annotated[Body, EmptyIfNull] = Body()
 
 
 class RequestWorkflowEvent(VendorModel):
@@ -149,10 +149,10 @@ class RequestWorkflowEvent(VendorModel):
     current_request_state: Text = None
     previous_request_state: Text = None
     update_time: Time = None
-    request_attributes: Annotated[Attributes, OrNothing] = Attributes()
+    request_attributes: Annotated[Attributes, EmptyIfNull] = Attributes()
 
 
-def request_workflow_event(event: RequestWorkflowEvent, stamp: EventContext) -> list[Fact]:
+def request_workflow_event(event: RequestWorkflowEvent, context: EventContext) -> list[Fact]:
     """The state alone decides: a request may fail with the comment "approving …" (trap 26). Customers' ids stay
     unlinked, since orgId 0 is no organisation (domain §1.3)."""
     if event.request_id is None:
@@ -161,7 +161,7 @@ def request_workflow_event(event: RequestWorkflowEvent, stamp: EventContext) -> 
     redemption = body.root.redeem
     return [
         _fact_for(event.current_request_state)(
-            request=stamp.ref(event.request_id),
+            request=context.ref(event.request_id),
             request_type=event.request_type,
             vendor_state=event.current_request_state,
             vendor_state_before=event.previous_request_state,

@@ -12,9 +12,9 @@ from ledger.facts import Fact
 from ledger.facts.coupons import CouponIssued, code_ref
 from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionFailed
 from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardText, RewardUpdated
-from ledger.vendors.capillary.enums import OrNothing
+from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.ends import End, ends
+from ledger.vendors.ends import End, end_fields
 from ledger.vendors.fields import Count, FarTime, Figure, Id, List, OptionalId, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
 
@@ -45,11 +45,11 @@ class CatalogueEvent(VendorModel):
     label: Text = None
     categories: Annotated[tuple[OptionalId, ...], List] = ()
     reward_details: Annotated[tuple[RewardDetail, ...], List] = ()
-    vendor_details: Annotated[Vendor, OrNothing] = Vendor()
+    vendor_details: Annotated[Vendor, EmptyIfNull] = Vendor()
 
-    def told(self, stamp: EventContext) -> dict[str, Any]:
+    def told(self, context: EventContext) -> dict[str, Any]:
         return {
-            "reward": stamp.ref(self.reward_id),
+            "reward": context.ref(self.reward_id),
             "programme": self.program_id,
             "reward_type": self.type,
             "redemption_type": self.redemption_type,
@@ -70,17 +70,17 @@ class CatalogueEvent(VendorModel):
         }
 
 
-def reward_created(event: CatalogueEvent, stamp: EventContext) -> list[Fact]:
-    return [RewardCreated(**event.told(stamp))]
+def reward_created(event: CatalogueEvent, context: EventContext) -> list[Fact]:
+    return [RewardCreated(**event.told(context))]
 
 
-def reward_updated(event: CatalogueEvent, stamp: EventContext) -> list[Fact]:
-    return [RewardUpdated(**event.told(stamp))]
+def reward_updated(event: CatalogueEvent, context: EventContext) -> list[Fact]:
+    return [RewardUpdated(**event.told(context))]
 
 
-def reward_expiry_reminder(event: CatalogueEvent, stamp: EventContext) -> list[Fact]:
+def reward_expiry_reminder(event: CatalogueEvent, context: EventContext) -> list[Fact]:
     """A reminder changes nothing: it is compared with the catalogue (trap 9)."""
-    return [RewardClaimed(**event.told(stamp))]
+    return [RewardClaimed(**event.told(context))]
 
 
 class IntouchReward(VendorModel):
@@ -96,11 +96,11 @@ class RewardIssued(CustomerEvent):
     reward_id: Id
     intouch_points: Figure = None
     intouch_series_id: OptionalId = None
-    intouch_reward_details: Annotated[IntouchReward, OrNothing] = IntouchReward()
-    vendor_reward_details: Annotated[VendorReward, OrNothing] = VendorReward()
+    intouch_reward_details: Annotated[IntouchReward, EmptyIfNull] = IntouchReward()
+    vendor_reward_details: Annotated[VendorReward, EmptyIfNull] = VendorReward()
 
 
-def reward_issued(event: RewardIssued, stamp: EventContext) -> list[Fact]:
+def reward_issued(event: RewardIssued, context: EventContext) -> list[Fact]:
     """The reward was given. It moves no points: the debit comes by `pointsRedeemed`, and `intouchPoints` only says what
     the reward costs (trap 33).
 
@@ -108,14 +108,14 @@ def reward_issued(event: RewardIssued, stamp: EventContext) -> list[Fact]:
     (trap 31): so the coupon is named by series and code, and is the same that `CouponIssue` and `CouponRedeem` name by
     its id. `vendorVoucher` repeats the code; alone it is a voucher of somebody else's, which is not ours to follow.
     """
-    customer = event.customer(stamp)
+    customer = event.customer(context)
     details = event.intouch_reward_details
     code, series = details.intouch_coupon_code, event.intouch_series_id
-    coupon = stamp.ref(code_ref(code, series)) if code else None
+    coupon = context.ref(code_ref(code, series)) if code else None
     facts: list[Fact] = [
         RewardRedemptionCompleted(
-            reward_redemption=_redemption(event, event.reward_id, stamp),
-            reward=stamp.ref(event.reward_id),
+            reward_redemption=_redemption(event, event.reward_id, context),
+            reward=context.ref(event.reward_id),
             customer=customer,
             points=event.intouch_points,
             coupon=coupon,
@@ -125,7 +125,7 @@ def reward_issued(event: RewardIssued, stamp: EventContext) -> list[Fact]:
     ]
     if coupon:
         facts.append(
-            CouponIssued(coupon=coupon, code=code, series=series, customer=customer, **ends(details.code_expiry))
+            CouponIssued(coupon=coupon, code=code, series=series, customer=customer, **end_fields(details.code_expiry))
         )
     return facts
 
@@ -159,18 +159,18 @@ class IssueRewardFailure(CustomerEvent):
     errored_steps: Annotated[tuple[ErroredStep, ...], List] = ()
 
 
-def issue_reward_failure(event: IssueRewardFailure, stamp: EventContext) -> list[Fact]:
+def issue_reward_failure(event: IssueRewardFailure, context: EventContext) -> list[Fact]:
     """Nothing was issued; if the points were taken, they are due back (trap 34). The event does not say whether they
     were, only which request it was. One fact for each reward that a step failed for, with the errors of all its steps;
     one without a reward where no step names any."""
     steps = event.errored_steps
     rewards = list(dict.fromkeys(reward.id for step in steps for reward in step.rewards))
-    customer = event.customer(stamp)
+    customer = event.customer(context)
     request = event.request_id or event.envelope.api_request_id
     if not rewards:
         return [
             RewardRedemptionFailed(
-                reward_redemption=_redemption(event, "-", stamp),
+                reward_redemption=_redemption(event, "-", context),
                 customer=customer,
                 points=event.total_points,
                 request=request,
@@ -179,8 +179,8 @@ def issue_reward_failure(event: IssueRewardFailure, stamp: EventContext) -> list
         ]
     return [
         RewardRedemptionFailed(
-            reward_redemption=_redemption(event, reward, stamp),
-            reward=stamp.ref(reward),
+            reward_redemption=_redemption(event, reward, context),
+            reward=context.ref(reward),
             customer=customer,
             **_cost(steps, reward),
             request=request,
@@ -204,14 +204,14 @@ def _errors(steps: Sequence[ErroredStep]) -> tuple[str, ...]:
     return tuple(line for line in (step.line() for step in steps) if line)
 
 
-def _redemption(event: CustomerEvent, reward: str, stamp: EventContext) -> str:
+def _redemption(event: CustomerEvent, reward: str, context: EventContext) -> str:
     """Return the redemption's name: reward, customer, and the request with its time, so that two reports of it under
     several event ids are one. The time is there because ids of requests repeat (trap 39); without a request the event
     names it."""
     envelope = event.envelope
-    request = envelope.api_request_id and f"{envelope.api_request_id}~{envelope.vendor_time(stamp)}"
-    named_by = request or envelope.event_id or stamp.tag
-    return stamp.ref(f"{reward}~{event.customer_identifiers.customer_id}~{named_by}")
+    request = envelope.api_request_id and f"{envelope.api_request_id}~{envelope.vendor_time(context)}"
+    named_by = request or envelope.event_id or context.tag
+    return context.ref(f"{reward}~{event.customer_identifiers.customer_id}~{named_by}")
 
 
 KINDS: dict[str, EventType[Any]] = {

@@ -7,12 +7,12 @@
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
-from ledger.vendors.capillary.enums import OrNothing
+from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.fields import OptionalId, Time, VendorModel
 from ledger.vendors.vendor import EventContext
 
 
-class Place(VendorModel):
+class StoreOrTill(VendorModel):
     """A store or a till. Its code is the brand's; its name is text for people and stays in the payload."""
 
     code: OptionalId = None
@@ -20,8 +20,8 @@ class Place(VendorModel):
 
 class EnteredBy(VendorModel):
     id: OptionalId = None
-    store: Annotated[Place, OrNothing] = Place()
-    till: Annotated[Place, OrNothing] = Place()
+    store: Annotated[StoreOrTill, EmptyIfNull] = StoreOrTill()
+    till: Annotated[StoreOrTill, EmptyIfNull] = StoreOrTill()
 
 
 class Entry(NamedTuple):
@@ -33,17 +33,17 @@ class Entry(NamedTuple):
     till: str | None
 
 
-class Entered(VendorModel):
+class EnteredEvent(VendorModel):
     """What an event has that somebody entered somewhere."""
 
     entered_at: Time = None
-    entered_by: Annotated[EnteredBy, OrNothing] = EnteredBy()
+    entered_by: Annotated[EnteredBy, EmptyIfNull] = EnteredBy()
 
-    def entry(self, stamp: EventContext) -> Entry:
+    def entry(self, context: EventContext) -> Entry:
         """Give what facts say of the entry."""
         return Entry(
             entered_at=self.entered_at,
-            entered_in_future=self.entered_at is not None and self.entered_at > stamp.occurred_at,
+            entered_in_future=self.entered_at is not None and self.entered_at > context.occurred_at,
             store=self.entered_by.store.code,
             till=self.entered_by.till.code,
         )

@@ -22,11 +22,11 @@ from ledger.facts.streaks import (
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.capillary.targets import TargetDetails
 from ledger.vendors.fields import Count, Figure, List, OptionalId, Text, Time, VendorModel
-from ledger.vendors.leniency import DECIDES
+from ledger.vendors.leniency import STRICT
 from ledger.vendors.vendor import EventContext, EventType
 
 
-def as_local(value: Any) -> str | None:
+def as_local_time(value: Any) -> str | None:
     """Read a day and time that names no zone, as ISO 8601 without one; None if it is missing or unreadable."""
     try:
         return datetime.fromisoformat(value.strip()).isoformat() if type(value) is str else None
@@ -34,7 +34,7 @@ def as_local(value: Any) -> str | None:
         return None
 
 
-Local = Annotated[str | None, BeforeValidator(as_local)]
+LocalTime = Annotated[str | None, BeforeValidator(as_local_time)]
 
 
 class Streak(VendorModel):
@@ -45,8 +45,8 @@ class Streak(VendorModel):
     streak_name: Text = None
     number_of_level: Count = None
     level_values: Annotated[tuple[Text, ...], List] = ()
-    start_date: Local = None
-    end_date: Local = None
+    start_date: LocalTime = None
+    end_date: LocalTime = None
 
     def told(self) -> dict[str, Any]:
         return {"streak": self.streak_id, "user_streak": self.user_streak_id, "name": self.streak_name}
@@ -61,16 +61,16 @@ class Streak(VendorModel):
         }
 
 
-S = TypeVar("S", bound=Streak)
+AnyStreak = TypeVar("AnyStreak", bound=Streak)
 
 
 class StreakEvent(CustomerEvent):
     """What every event about streaks carries: the targets they belong to, in a list or alone."""
 
-    target_data: Annotated[tuple[TargetDetails, ...], List, DECIDES] = ()  # pairs with the streaks, place by place
+    target_data: Annotated[tuple[TargetDetails, ...], List, STRICT] = ()  # pairs with the streaks, place by place
     target_details: TargetDetails | None = None
 
-    def paired(self, streaks: Sequence[S], stamp: EventContext) -> list[tuple[S, dict[str, Any]]]:
+    def paired(self, streaks: Sequence[AnyStreak], context: EventContext) -> list[tuple[AnyStreak, dict[str, Any]]]:
         """Give each streak with its name and that of its target: the one target of all, or the one at its place.
 
         Raises ValueError if streaks and targets do not pair.
@@ -80,7 +80,7 @@ class StreakEvent(CustomerEvent):
             targets = targets * len(streaks)
         if len(targets) != len(streaks):
             raise ValueError("streaks and targets do not pair")
-        customer = self.customer(stamp)
+        customer = self.customer(context)
         return [
             (
                 streak,
@@ -97,62 +97,62 @@ class StreakEvent(CustomerEvent):
         ]
 
 
-class Enrolled(Streak):
+class EnrolledStreak(Streak):
     streak_value_when_enrolled: Figure = None
 
 
 class StreakCustomerEnrolment(StreakEvent):
-    streak_enrolment_data: Annotated[tuple[Enrolled, ...], List, DECIDES]
+    streak_enrolment_data: Annotated[tuple[EnrolledStreak, ...], List, STRICT]
 
 
-def streak_customer_enrolment(event: StreakCustomerEnrolment, stamp: EventContext) -> list[Fact]:
+def streak_customer_enrolment(event: StreakCustomerEnrolment, context: EventContext) -> list[Fact]:
     return [
         StreakEnrolled(**told, **streak.defined(), value=streak.streak_value_when_enrolled)
-        for streak, told in event.paired(event.streak_enrolment_data, stamp)
+        for streak, told in event.paired(event.streak_enrolment_data, context)
     ]
 
 
-class UnEnrolled(Streak):
+class UnEnrolledStreak(Streak):
     streak_value_when_un_enrolled: Figure = None
 
 
 class StreakCustomerUnEnrolment(StreakEvent):
-    streak_un_enrolment_data: Annotated[tuple[UnEnrolled, ...], List, DECIDES]
+    streak_un_enrolment_data: Annotated[tuple[UnEnrolledStreak, ...], List, STRICT]
 
 
-def streak_customer_un_enrolment(event: StreakCustomerUnEnrolment, stamp: EventContext) -> list[Fact]:
+def streak_customer_un_enrolment(event: StreakCustomerUnEnrolment, context: EventContext) -> list[Fact]:
     return [
         StreakUnEnrolled(**told, **streak.defined(), value=streak.streak_value_when_un_enrolled)
-        for streak, told in event.paired(event.streak_un_enrolment_data, stamp)
+        for streak, told in event.paired(event.streak_un_enrolment_data, context)
     ]
 
 
-class Started(Streak):
+class StartedStreak(Streak):
     user_streak_value_at_the_start: Figure = None
 
 
 class StreakStart(StreakEvent):
-    streak_start_data: Annotated[tuple[Started, ...], List, DECIDES]
+    streak_start_data: Annotated[tuple[StartedStreak, ...], List, STRICT]
 
 
-def streak_start(event: StreakStart, stamp: EventContext) -> list[Fact]:
+def streak_start(event: StreakStart, context: EventContext) -> list[Fact]:
     return [
         StreakStarted(**told, **streak.defined(), value=streak.user_streak_value_at_the_start)
-        for streak, told in event.paired(event.streak_start_data, stamp)
+        for streak, told in event.paired(event.streak_start_data, context)
     ]
 
 
-class Ended(Streak):
+class EndedStreak(Streak):
     number_of_levels_achieved_by_the_user: Count = None
     levels_achieved_by_the_user: Annotated[tuple[Text, ...], List] = ()
     user_streak_value_by_the_end: Figure = None
 
 
 class StreakEnd(StreakEvent):
-    streak_end_data: Annotated[tuple[Ended, ...], List, DECIDES]
+    streak_end_data: Annotated[tuple[EndedStreak, ...], List, STRICT]
 
 
-def streak_end(event: StreakEnd, stamp: EventContext) -> list[Fact]:
+def streak_end(event: StreakEnd, context: EventContext) -> list[Fact]:
     return [
         StreakEnded(
             **told,
@@ -161,11 +161,11 @@ def streak_end(event: StreakEnd, stamp: EventContext) -> list[Fact]:
             levels_achieved=tuple(level for level in streak.levels_achieved_by_the_user if level),
             levels_achieved_count=streak.number_of_levels_achieved_by_the_user,
         )
-        for streak, told in event.paired(event.streak_end_data, stamp)
+        for streak, told in event.paired(event.streak_end_data, context)
     ]
 
 
-class Level(Streak):
+class StreakLevel(Streak):
     streak_level_name: Text = None
     user_current_streak_value: Figure = None
     streak_level_achieved_date: Time = None
@@ -179,23 +179,25 @@ class Level(Streak):
         }
 
 
-class StreakLevel(StreakEvent):
-    streak_data: Annotated[tuple[Level, ...], List, DECIDES]
+class StreakLevelEvent(StreakEvent):
+    streak_data: Annotated[tuple[StreakLevel, ...], List, STRICT]
 
 
-def streak_level_achieved(event: StreakLevel, stamp: EventContext) -> list[Fact]:
-    return [StreakLevelAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, stamp)]
+def streak_level_achieved(event: StreakLevelEvent, context: EventContext) -> list[Fact]:
+    return [StreakLevelAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, context)]
 
 
-def streak_level_un_achieved(event: StreakLevel, stamp: EventContext) -> list[Fact]:
-    return [StreakLevelUnAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, stamp)]
+def streak_level_un_achieved(event: StreakLevelEvent, context: EventContext) -> list[Fact]:
+    return [
+        StreakLevelUnAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, context)
+    ]
 
 
 KINDS: dict[str, EventType[Any]] = {
     "streakCustomerEnrolment": EventType(StreakCustomerEnrolment, streak_customer_enrolment),
     "streakStart": EventType(StreakStart, streak_start),
-    "streakLevelAchieved": EventType(StreakLevel, streak_level_achieved),
-    "streakLevelUnAchieved": EventType(StreakLevel, streak_level_un_achieved),
+    "streakLevelAchieved": EventType(StreakLevelEvent, streak_level_achieved),
+    "streakLevelUnAchieved": EventType(StreakLevelEvent, streak_level_un_achieved),
     "streakEnd": EventType(StreakEnd, streak_end),
     "streakCustomerUnEnrolment": EventType(StreakCustomerUnEnrolment, streak_customer_un_enrolment),
 }

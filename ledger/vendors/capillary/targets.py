@@ -21,7 +21,7 @@ from ledger.facts.milestones import (
     MilestoneStarted,
     TargetStanding,
 )
-from ledger.vendors.capillary.enums import OrNothing
+from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
@@ -49,11 +49,11 @@ class TargetEvent(CustomerEvent):
     def is_return(self) -> bool:
         return "return" in (self.triggering_activity.name or "").lower()
 
-    def told(self, stamp: EventContext) -> dict[str, Any]:
+    def told(self, context: EventContext) -> dict[str, Any]:
         """Give the fields that every fact about a milestone has."""
         details = self.target_details
         return {
-            "customer": self.customer(stamp),
+            "customer": self.customer(context),
             "target": details.id,
             "period": details.target_period_id,
             "target_name": details.name,
@@ -64,39 +64,39 @@ class TargetEvent(CustomerEvent):
             "defined": self.defined_target_value,
         }
 
-    def moved(self, stamp: EventContext) -> dict[str, Any]:
+    def moved(self, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact that moves the value, the difference with the sign of its activity (trap 27)."""
         size = self.current_event_target_value
         delta = None if size is None else -abs(size) if self.is_return else abs(size)
         return {
-            **self.told(stamp),
+            **self.told(context),
             "delta": delta,
             "activity": self.triggering_activity.name,
             "transaction": self.transaction_id,
         }
 
 
-def target_achieved_value_updated(event: TargetEvent, stamp: EventContext) -> list[Fact]:
-    moved = event.moved(stamp)
+def target_achieved_value_updated(event: TargetEvent, context: EventContext) -> list[Fact]:
+    moved = event.moved(context)
     return [MilestoneLowered(**moved) if event.is_return else MilestoneRaised(**moved)]
 
 
-def target_value_achieved(event: TargetEvent, stamp: EventContext) -> list[Fact]:
+def target_value_achieved(event: TargetEvent, context: EventContext) -> list[Fact]:
     """The achieved value may exceed the defined one (trap 29)."""
-    return [MilestoneAchieved(**event.moved(stamp))]
+    return [MilestoneAchieved(**event.moved(context))]
 
 
-def target_value_updated(event: TargetEvent, stamp: EventContext) -> list[Fact]:
+def target_value_updated(event: TargetEvent, context: EventContext) -> list[Fact]:
     """The customer's target was set anew: what was defined before stays with the facts that said so (trap 29)."""
-    return [MilestoneRedefined(**event.told(stamp))]
+    return [MilestoneRedefined(**event.told(context))]
 
 
-def target_period_started(event: TargetEvent, stamp: EventContext) -> list[Fact]:
-    return [MilestoneStarted(**event.told(stamp))]
+def target_period_started(event: TargetEvent, context: EventContext) -> list[Fact]:
+    return [MilestoneStarted(**event.told(context))]
 
 
-def target_period_completed(event: TargetEvent, stamp: EventContext) -> list[Fact]:
-    return [MilestoneCompleted(**event.told(stamp))]
+def target_period_completed(event: TargetEvent, context: EventContext) -> list[Fact]:
+    return [MilestoneCompleted(**event.told(context))]
 
 
 class TargetCustomerEnrolment(CustomerEvent):
@@ -112,10 +112,10 @@ class TargetCustomerEnrolment(CustomerEvent):
     default_target_value: Figure = None
 
 
-def target_customer_enrolment(event: TargetCustomerEnrolment, stamp: EventContext) -> list[Fact]:
+def target_customer_enrolment(event: TargetCustomerEnrolment, context: EventContext) -> list[Fact]:
     return [
         MilestoneEnrolled(
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             target=event.target_id,
             period=event.target_period_id,
             target_name=event.target_name,
@@ -146,7 +146,7 @@ class Condition(VendorModel):
 class UnifiedGroup(VendorModel):
     target_group_id: Id
     target_group_name: Text = None
-    unified_targets_achievement_condition: Annotated[Condition, OrNothing] = Condition()
+    unified_targets_achievement_condition: Annotated[Condition, EmptyIfNull] = Condition()
 
 
 class UnifiedTargets(CustomerEvent):
@@ -154,14 +154,14 @@ class UnifiedTargets(CustomerEvent):
     target_data: Annotated[tuple[UnifiedTarget, ...], List] = ()
     transaction_id: OptionalId = None
 
-    def group(self, stamp: EventContext) -> dict[str, Any]:
+    def group(self, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact about the group. Its period is its targets', if they agree on one."""
         group = self.unified_target_group_details
         condition = group.unified_targets_achievement_condition
         periods = {(target.target_period_id, target.target_period_name) for target in self.target_data}
         period, period_name = periods.pop() if len(periods) == 1 else (None, None)
         return {
-            "customer": self.customer(stamp),
+            "customer": self.customer(context),
             "target_group": group.target_group_id,
             "period": period,
             "name": group.target_group_name,
@@ -179,11 +179,11 @@ class UnifiedTargets(CustomerEvent):
             "transaction": self.transaction_id,
         }
 
-    def milestone(self, target: UnifiedTarget, stamp: EventContext) -> dict[str, Any]:
+    def milestone(self, target: UnifiedTarget, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact about one of the group's targets. How much this event moved it is not told."""
         group = self.unified_target_group_details
         return {
-            "customer": self.customer(stamp),
+            "customer": self.customer(context),
             "target": target.target_id,
             "period": target.target_period_id,
             "target_name": target.target_name,
@@ -197,16 +197,16 @@ class UnifiedTargets(CustomerEvent):
         }
 
 
-def unified_targets_achieved(event: UnifiedTargets, stamp: EventContext) -> list[Fact]:
+def unified_targets_achieved(event: UnifiedTargets, context: EventContext) -> list[Fact]:
     """The group's condition is met; each target's value is told with it."""
-    raised = [MilestoneRaised(**event.milestone(target, stamp)) for target in event.target_data]
-    return [MilestoneGroupAchieved(**event.group(stamp)), *raised]
+    raised = [MilestoneRaised(**event.milestone(target, context)) for target in event.target_data]
+    return [MilestoneGroupAchieved(**event.group(context)), *raised]
 
 
-def unified_targets_un_achieved(event: UnifiedTargets, stamp: EventContext) -> list[Fact]:
+def unified_targets_un_achieved(event: UnifiedTargets, context: EventContext) -> list[Fact]:
     """The group's condition is no longer met, although the event still names TransactionAdd (trap 29)."""
-    lowered = [MilestoneLowered(**event.milestone(target, stamp)) for target in event.target_data]
-    return [MilestoneGroupUnAchieved(**event.group(stamp)), *lowered]
+    lowered = [MilestoneLowered(**event.milestone(target, context)) for target in event.target_data]
+    return [MilestoneGroupUnAchieved(**event.group(context)), *lowered]
 
 
 KINDS: dict[str, EventType[Any]] = {

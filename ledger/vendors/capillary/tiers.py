@@ -35,11 +35,11 @@ class TierEvent(CustomerEvent):
         names = {tier.tier_name for tier in self.loyalty_program_details.tiers if tier.tier_number == number}
         return names.pop() if len(names) == 1 else None
 
-    def told(self, stamp: EventContext, number: str) -> dict[str, Any]:
+    def told(self, context: EventContext, number: str) -> dict[str, Any]:
         """Give the fields that every change of tier has. A day that cannot be read is none, and flagged (§1.5)."""
         until = as_day(self.tier_expiry_date)
         return {
-            "customer": self.customer(stamp),
+            "customer": self.customer(context),
             "programme": self.loyalty_program_id,
             "tier": number,
             "tier_name": self.name_of(number),
@@ -54,8 +54,8 @@ class TierUpgradedEvent(TierEvent):
     upgrade_type: Text = None
 
 
-def tier_upgraded(event: TierUpgradedEvent, stamp: EventContext) -> list[Fact]:
-    told = event.told(stamp, event.upgraded_tier_number)
+def tier_upgraded(event: TierUpgradedEvent, context: EventContext) -> list[Fact]:
+    told = event.told(context, event.upgraded_tier_number)
     return [TierUpgraded(**told, previous=event.previous_tier_number, note=as_text(event.upgrade_type))]
 
 
@@ -64,8 +64,8 @@ class TierDowngradedEvent(TierEvent):
     previous_tier_number: OptionalId = None
 
 
-def tier_downgraded(event: TierDowngradedEvent, stamp: EventContext) -> list[Fact]:
-    return [TierDowngraded(**event.told(stamp, event.downgraded_tier_number), previous=event.previous_tier_number)]
+def tier_downgraded(event: TierDowngradedEvent, context: EventContext) -> list[Fact]:
+    return [TierDowngraded(**event.told(context, event.downgraded_tier_number), previous=event.previous_tier_number)]
 
 
 class TierRenewedEvent(TierEvent):
@@ -73,8 +73,8 @@ class TierRenewedEvent(TierEvent):
     renew_type: Text = None
 
 
-def tier_renewed(event: TierRenewedEvent, stamp: EventContext) -> list[Fact]:
-    return [TierRenewed(**event.told(stamp, event.current_tier_number), note=as_text(event.renew_type))]
+def tier_renewed(event: TierRenewedEvent, context: EventContext) -> list[Fact]:
+    return [TierRenewed(**event.told(context, event.current_tier_number), note=as_text(event.renew_type))]
 
 
 class TierDowngradeReminder(TierEvent):
@@ -82,12 +82,12 @@ class TierDowngradeReminder(TierEvent):
     scheduled_downgrade_date: Text = None
 
 
-def tier_downgrade_reminder(event: TierDowngradeReminder, stamp: EventContext) -> list[Fact]:
+def tier_downgrade_reminder(event: TierDowngradeReminder, context: EventContext) -> list[Fact]:
     """A reminder changes nothing: it claims the current tier and the day it will end (trap 9)."""
     number = event.current_tier_number
     return [
         TierClaimed(
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             programme=event.loyalty_program_id,
             tier=number,
             tier_name=event.name_of(number),

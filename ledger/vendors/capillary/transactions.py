@@ -11,9 +11,9 @@ from pydantic import BeforeValidator
 from ledger.decimals import parse_decimal
 from ledger.facts import Fact
 from ledger.facts.bills import BillAdded, BillUpdated
-from ledger.vendors.capillary.enums import OrNothing, word
+from ledger.vendors.capillary.enums import EmptyIfNull, enum_value
 from ledger.vendors.capillary.people import CustomerIdentifiers
-from ledger.vendors.capillary.stores import Entered
+from ledger.vendors.capillary.stores import EnteredEvent
 from ledger.vendors.fields import Id, OptionalId, Text, as_id, number_text
 from ledger.vendors.vendor import EventContext, EventType
 
@@ -51,9 +51,9 @@ OptionalAmount = Annotated[Decimal | None, BeforeValidator(as_amount)]
 OptionalCount = Annotated[int | None, BeforeValidator(as_count)]
 
 
-class Transaction(Entered):
+class Transaction(EnteredEvent):
     transaction_id: Id
-    customer_identifiers: Annotated[CustomerIdentifiers, OrNothing] = CustomerIdentifiers()
+    customer_identifiers: Annotated[CustomerIdentifiers, EmptyIfNull] = CustomerIdentifiers()
     bill_number: OptionalId = None
     bill_type: Text = None
     amount: OptionalAmount = None
@@ -63,19 +63,19 @@ class Transaction(Entered):
     line_item_count: OptionalCount = None
     delivery_status: Text = None
 
-    def told(self, stamp: EventContext) -> dict[str, Any]:
+    def told(self, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact about the bill.
 
         A gross amount of 0 beside a net amount is what the vendor writes for "not given": no discount makes something
         of nothing. Read as a figure, it would wipe out the one that an earlier event told.
         """
         customer = self.customer_identifiers.customer_id
-        delivery_status = word(self.delivery_status, DELIVERY_STATUSES)
+        delivery_status = enum_value(self.delivery_status, DELIVERY_STATUSES)
         return {
-            "bill": stamp.ref(self.transaction_id),
-            "customer": stamp.ref(customer) if customer else None,
+            "bill": context.ref(self.transaction_id),
+            "customer": context.ref(customer) if customer else None,
             "number": self.bill_number,
-            "bill_type": word(self.bill_type, BILL_TYPES),
+            "bill_type": enum_value(self.bill_type, BILL_TYPES),
             "amount": self.amount,
             "gross_amount": None if self.gross_amount == 0 and self.amount else self.gross_amount,
             "discount": self.discount,
@@ -83,16 +83,16 @@ class Transaction(Entered):
             "line_item_count": self.line_item_count,
             "delivery_status": delivery_status,
             "delivery_status_unknown": delivery_status is not None and delivery_status not in DELIVERY_STATUSES,
-            **self.entry(stamp)._asdict(),
+            **self.entry(context)._asdict(),
         }
 
 
-def transaction_added(event: Transaction, stamp: EventContext) -> list[Fact]:
-    return [BillAdded(**event.told(stamp))]
+def transaction_added(event: Transaction, context: EventContext) -> list[Fact]:
+    return [BillAdded(**event.told(context))]
 
 
-def transaction_updated(event: Transaction, stamp: EventContext) -> list[Fact]:
-    return [BillUpdated(**event.told(stamp))]
+def transaction_updated(event: Transaction, context: EventContext) -> list[Fact]:
+    return [BillUpdated(**event.told(context))]
 
 
 KINDS: dict[str, EventType[Any]] = {

@@ -19,11 +19,13 @@ class PointsTransferredInitiated(CustomerEvent):
     redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
 
 
-def points_transferred_initiated(event: PointsTransferredInitiated, stamp: EventContext) -> list[Fact]:
+def points_transferred_initiated(event: PointsTransferredInitiated, context: EventContext) -> list[Fact]:
     """The sender's half. Its fields are named like a redemption's; each earning programme pays its share (trap 11)."""
-    transfer = _transfer(event, stamp)
-    sender = event.holder(stamp)
-    receiver = _other(event.transfer_receiving_entity_information, event.transfer_receiving_customer_identifiers, stamp)
+    transfer = _transfer(event, context)
+    sender = event.holder(context)
+    receiver = _other_party(
+        event.transfer_receiving_entity_information, event.transfer_receiving_customer_identifiers, context
+    )
     programmes, total = event.redemption_from_earning_programs, event.total_points_transferred
     if total is None:
         if not programmes:
@@ -34,12 +36,12 @@ def points_transferred_initiated(event: PointsTransferredInitiated, stamp: Event
         TransferSent(
             holder=sender,
             programme=programme.program_id,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             claim=Claim(programme.program_current_points),
             points=programme.points_redeemed,
             transfer=transfer,
             receiver=receiver,
-            **_change(event, transfer, stamp),
+            **_change(event, transfer, context),
         )
         for programme in programmes
     ]
@@ -62,20 +64,22 @@ class PointsTransferredReceived(CustomerEvent):
     transfer_initiating_entity_information: Entity | None = None
 
 
-def points_transferred_received(event: PointsTransferredReceived, stamp: EventContext) -> list[Fact]:
+def points_transferred_received(event: PointsTransferredReceived, context: EventContext) -> list[Fact]:
     """The receiver's half; it carries no balance (trap 11). It also settles what the sender has in transit."""
-    transfer = _transfer(event, stamp)
-    receiver = event.holder(stamp)
-    sender = _other(event.transfer_initiating_entity_information, event.transfer_initiating_customer_identifiers, stamp)
+    transfer = _transfer(event, context)
+    receiver = event.holder(context)
+    sender = _other_party(
+        event.transfer_initiating_entity_information, event.transfer_initiating_customer_identifiers, context
+    )
     facts: list[Fact] = [
         TransferReceived(
             holder=receiver,
             programme=event.loyalty_program_id,
-            customer=event.customer(stamp),
+            customer=event.customer(context),
             points=event.total_points_transferred,
             transfer=transfer,
             sender=sender,
-            **_change(event, transfer, stamp),
+            **_change(event, transfer, context),
         ),
         TransferCompleted(
             transfer=transfer,
@@ -92,30 +96,30 @@ def points_transferred_received(event: PointsTransferredReceived, stamp: EventCo
                 programme=event.loyalty_program_id,
                 points=event.total_points_transferred,
                 transfer=transfer,
-                **_change(event, transfer, stamp),
+                **_change(event, transfer, context),
             )
         )
     return facts
 
 
-def _change(event: CustomerEvent, transfer: str, stamp: EventContext) -> dict[str, Any]:
+def _change(event: CustomerEvent, transfer: str, context: EventContext) -> dict[str, Any]:
     """Return the business key of one half of a transfer; the kind of the fact says which half."""
     named = event.envelope.loyalty_event_id or event.envelope.api_request_id
-    return event.envelope.change(stamp, own=transfer if named else None)
+    return event.envelope.change(context, own=transfer if named else None)
 
 
-def _transfer(event: CustomerEvent, stamp: EventContext) -> str:
+def _transfer(event: CustomerEvent, context: EventContext) -> str:
     """Name the transfer: both halves carry the same loyaltyEventId."""
-    return stamp.ref(event.envelope.loyalty_event_id or event.envelope.api_request_id or stamp.tag)
+    return context.ref(event.envelope.loyalty_event_id or event.envelope.api_request_id or context.tag)
 
 
-def _other(entity: Entity | None, identifiers: CustomerIdentifiers, stamp: EventContext) -> str | None:
+def _other_party(entity: Entity | None, identifiers: CustomerIdentifiers, context: EventContext) -> str | None:
     """Name the other side of a transfer, None if the event does not say."""
-    group = holder(stamp, entity)
+    group = holder(context, entity)
     if group is not None:
         return group
     customer = identifiers.customer_id or (entity.entity_id if entity else None)
-    return stamp.ref(customer) if customer else None
+    return context.ref(customer) if customer else None
 
 
 KINDS: dict[str, EventType[Any]] = {

@@ -12,8 +12,8 @@ from typing import Any
 from ledger.parsing import Document
 from ledger.vendors.fields import as_time
 from ledger.vendors.internal import adjustments, attestations, erasures, periods, policies, refunds, unmerges
-from ledger.vendors.internal.programme_terms import TermsSet, programme_terms_set
-from ledger.vendors.personal_fields import ANYWHERE, GENERAL, Personal
+from ledger.vendors.internal.programme_terms import TermsSetPayload, programme_terms_set
+from ledger.vendors.personal_fields import ANYWHERE, COMMON_KEYS, PersonalFields
 from ledger.vendors.vendor import NO_ORG, EventType, Identity, ParsedEvent, Vendor
 
 SOURCE = "loyalty"
@@ -26,11 +26,11 @@ KINDS: dict[str, EventType[Any]] = {
     **periods.KINDS,
     **attestations.KINDS,
     **policies.KINDS,
-    "programmeTermsSet": EventType(TermsSet, programme_terms_set),
+    "programmeTermsSet": EventType(TermsSetPayload, programme_terms_set),
 }
 
 
-def open_own(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
+def parse_internal(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
     body = document.value
     if not isinstance(body, dict) or not isinstance(body.get("event"), str) or not isinstance(body.get("id"), str):
         return None
@@ -48,12 +48,15 @@ def customer_of(_key: str, structure: Mapping[str, Any]) -> str | None:
     return customer if isinstance(customer, str) else None
 
 
-OWN = Vendor(
+INTERNAL = Vendor(
     name=SOURCE,
-    open=open_own,
+    parse_envelope=parse_internal,
     kinds=KINDS,
-    personal=Personal(
-        {**GENERAL, "author": ANYWHERE, "reason": ANYWHERE}, customer_of, told_by=frozenset({"customer"}), by_ref=True
+    personal=PersonalFields(
+        {**COMMON_KEYS, "author": ANYWHERE, "reason": ANYWHERE},
+        customer_of,
+        person_keys=frozenset({"customer"}),
+        person_is_ref=True,
     ),
     scheme="none",
     header="",

@@ -5,11 +5,11 @@ from typing import Any
 
 from ledger.facts import Fact
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
-from ledger.vendors.fields import Day, Points, StrictShape, Text
+from ledger.vendors.fields import Day, Points, StrictModel, Text
 from ledger.vendors.vendor import EventContext, EventType
 
 
-class Reversed(StrictShape):
+class AdjustmentReversedPayload(StrictModel):
     """Which adjustment of which account; author and reason are sealed, and no business of the facts."""
 
     id: str
@@ -24,13 +24,13 @@ class Reversed(StrictShape):
         return {"holder": self.holder, "programme": self.programme, "unit": self.unit, "customer": customer}
 
 
-class Made(Reversed):
+class AdjustmentMadePayload(AdjustmentReversedPayload):
     points: Points
     adopted: bool = False
     expires_on: Day = None
 
 
-def adjustment_made(event: Made, _stamp: EventContext) -> Sequence[Fact]:
+def adjustment_made(event: AdjustmentMadePayload, _context: EventContext) -> Sequence[Fact]:
     return [
         AdjustmentMade(
             **event.account(),
@@ -43,11 +43,11 @@ def adjustment_made(event: Made, _stamp: EventContext) -> Sequence[Fact]:
     ]
 
 
-def adjustment_reversed(event: Reversed, _stamp: EventContext) -> Sequence[Fact]:
+def adjustment_reversed(event: AdjustmentReversedPayload, _context: EventContext) -> Sequence[Fact]:
     return [AdjustmentReversed(**event.account(), adjustment=event.id, by=event.by)]
 
 
 KINDS: dict[str, EventType[Any]] = {
-    "adjustmentMade": EventType(Made, adjustment_made),
-    "adjustmentReversed": EventType(Reversed, adjustment_reversed),
+    "adjustmentMade": EventType(AdjustmentMadePayload, adjustment_made),
+    "adjustmentReversed": EventType(AdjustmentReversedPayload, adjustment_reversed),
 }

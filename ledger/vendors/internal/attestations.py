@@ -4,29 +4,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.facts import Fact
-from ledger.vendors.fields import StrictShape
+from ledger.vendors.fields import StrictModel
 from ledger.vendors.vendor import EventContext, EventType
 
 
-class Rules(StrictShape):
+class RuleVersions(StrictModel):
     """By which rules: the version of each projection, and a hash of the code that reads and folds."""
 
     projections: Mapping[str, int]
     code: str
 
 
-class Attested(StrictShape):
+class AttestationPayload(StrictModel):
     """The digest of every table, and the sum of all postings by unit and class, over the events up to a position."""
 
     position: int
     digests: Mapping[str, str]
     trial_balance: Mapping[str, Mapping[str, str]]
-    rules: Rules
+    rules: RuleVersions
 
 
-def attested(_event: Attested, _stamp: EventContext) -> Sequence[Fact]:
+def attested(_event: AttestationPayload, _context: EventContext) -> Sequence[Fact]:
     """It says what is, and makes nothing so."""
     return []
 
 
-KINDS: dict[str, EventType[Any]] = {"attested": EventType(Attested, attested)}
+KINDS: dict[str, EventType[Any]] = {"attested": EventType(AttestationPayload, attested)}

@@ -7,18 +7,18 @@ from pydantic import BeforeValidator
 
 from ledger.facts import Fact
 from ledger.facts.customers import CustomerErased
-from ledger.vendors.fields import StrictShape, Text
+from ledger.vendors.fields import StrictModel, Text
 from ledger.vendors.vendor import EventContext, EventType
 
 
-class Erased(StrictShape):
+class ErasurePayload(StrictModel):
     customers: Annotated[tuple[str, ...], BeforeValidator(tuple)]
     by: Text = None
 
 
-def customer_erased(event: Erased, _stamp: EventContext) -> Sequence[Fact]:
+def customer_erased(event: ErasurePayload, _context: EventContext) -> Sequence[Fact]:
     """Why is sealed with the event: under the person's own key it could be read by nobody."""
     return [CustomerErased(customer=customer, by=event.by) for customer in event.customers]
 
 
-KINDS: dict[str, EventType[Any]] = {"customerErased": EventType(Erased, customer_erased)}
+KINDS: dict[str, EventType[Any]] = {"customerErased": EventType(ErasurePayload, customer_erased)}

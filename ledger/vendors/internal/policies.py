@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ledger.facts import Fact
-from ledger.vendors.fields import StrictShape, Text
+from ledger.vendors.fields import StrictModel, Text
 from ledger.vendors.vendor import EventContext, EventType
 
 Policy = Literal["earliest", "latest", "both"]
 
 
-class PolicySet(StrictShape):
+class PolicySetPayload(StrictModel):
     """Of which vendor's events of which kind; `before` is the policy until then."""
 
     vendor: str
@@ -20,9 +20,9 @@ class PolicySet(StrictShape):
     by: Text = None
 
 
-def policy_set(_event: PolicySet, _stamp: EventContext) -> Sequence[Fact]:
+def policy_set(_event: PolicySetPayload, _context: EventContext) -> Sequence[Fact]:
     """It chooses among the facts of other events, and makes none."""
     return []
 
 
-KINDS: dict[str, EventType[Any]] = {"conflictPolicySet": EventType(PolicySet, policy_set)}
+KINDS: dict[str, EventType[Any]] = {"conflictPolicySet": EventType(PolicySetPayload, policy_set)}

@@ -16,10 +16,10 @@ from ledger.vendors.vendor import EventContext
 DAYS_MAX = 36_525  # a hundred years
 MONTHS_MAX = 1_200
 GRACE_DAYS_MAX = 3_653
-ENDS = ("month", "quarter", "half", "year")
+ROUNDING_PERIODS = ("month", "quarter", "half", "year")
 # Not the same everywhere: what the machine is set to, no place, or one with leap seconds.
-NO_ZONES = ("localtime", "Factory", "posixrules")
-NO_ZONES_IN = ("posix/", "right/")
+EXCLUDED_ZONES = ("localtime", "Factory", "posixrules")
+EXCLUDED_ZONE_PREFIXES = ("posix/", "right/")
 MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july"),
     *("august", "september", "october", "november", "december"),
@@ -32,7 +32,7 @@ def as_zone(value: Any) -> str:
         zone = ZoneInfo(value).key
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
         raise ValueError("no IANA time zone") from None
-    if zone in NO_ZONES or zone.startswith(NO_ZONES_IN):
+    if zone in EXCLUDED_ZONES or zone.startswith(EXCLUDED_ZONE_PREFIXES):
         raise ValueError("no IANA time zone")
     return zone
 
@@ -44,33 +44,33 @@ def as_day_or_time(value: Any) -> Any:
     return value
 
 
-def as_end(value: Any) -> Any:
+def as_rounding_period(value: Any) -> Any:
     """Read what a period is rounded to the end of. Raises ValueError."""
     if value is None:
         return None
-    if not isinstance(value, str) or value.lower() not in (*ENDS, *MONTHS):
-        raise ValueError(f"one of {', '.join(ENDS)}, or a month")
+    if not isinstance(value, str) or value.lower() not in (*ROUNDING_PERIODS, *MONTHS):
+        raise ValueError(f"one of {', '.join(ROUNDING_PERIODS)}, or a month")
     return value.lower()
 
 
-class Written(BaseModel):
+class OperatorInput(BaseModel):
     """Something that an operator wrote: what is not known is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Expiry(Written):
+class ExpiryInput(OperatorInput):
     """Never, or a period: fixed after the points were earned, or sliding after the account's last activity."""
 
     rule: Literal["never", "fixed", "sliding"]
     days: Annotated[int, Field(ge=0, le=DAYS_MAX)] = 0
     months: Annotated[int, Field(ge=0, le=MONTHS_MAX)] = 0
     years: Annotated[int, Field(ge=0, le=MONTHS_MAX // 12)] = 0
-    round_to_end_of: Annotated[str | None, BeforeValidator(as_end)] = None
+    round_to_end_of: Annotated[str | None, BeforeValidator(as_rounding_period)] = None
     activities: tuple[Literal["earning", "spending"], ...] = ("earning", "spending")
 
     @model_validator(mode="after")
-    def check(self) -> "Expiry":
+    def check(self) -> "ExpiryInput":
         given = [self.days, self.months, self.years]
         named = {"days", "months", "years"} & self.model_fields_set
         if self.rule == "never":
@@ -86,41 +86,41 @@ class Expiry(Written):
             raise ValueError("an activity is needed")
         return self
 
-    def meant(self) -> ExpiryRule:
+    def to_rule(self) -> ExpiryRule:
         """Give the rule in the words of facts."""
         months = self.months + 12 * self.years
         return ExpiryRule(self.rule, self.days, months, self.round_to_end_of, tuple(sorted(set(self.activities))))
 
 
-class Worth(Written):
+class PointValueInput(OperatorInput):
     """What one point is worth."""
 
     ratio: Annotated[Decimal, BeforeValidator(as_points), Field(ge=0)]
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
 
 
-class Reversals(Written):
+class ReversalInput(OperatorInput):
     """What becomes of points given back whose day is over, where the vendor does not say."""
 
     policy: Literal["lapse", "original", "grace"]
     grace_days: Annotated[int, Field(ge=0, le=GRACE_DAYS_MAX)] = 0
 
     @model_validator(mode="after")
-    def check(self) -> "Reversals":
+    def check(self) -> "ReversalInput":
         if (self.policy == "grace") != (self.grace_days > 0):
             raise ValueError("grace_days go with the policy grace, and only with it")
         return self
 
 
-class Terms(Written):
+class TermsInput(OperatorInput):
     """The terms of a programme from `effective_from` on: a day, in the programme's time zone, or a time with a zone."""
 
     effective_from: Annotated[date | datetime, BeforeValidator(as_day_or_time)]
     time_zone: Annotated[str, BeforeValidator(as_zone)]
-    expiry: Expiry | None = None
+    expiry: ExpiryInput | None = None
     existing_lots: bool = False
-    points_to_currency: Worth | None = None
-    reversal_after_expiry: Reversals | None = None
+    points_to_currency: PointValueInput | None = None
+    reversal_after_expiry: ReversalInput | None = None
     transfer_grace_days: Annotated[int | None, Field(ge=0, le=GRACE_DAYS_MAX)] = None
 
     def effective_at(self) -> datetime:
@@ -132,7 +132,7 @@ class Terms(Written):
         return self.effective_from.astimezone(UTC)
 
     @model_validator(mode="after")
-    def check(self) -> "Terms":
+    def check(self) -> "TermsInput":
         try:
             self.effective_at()
         except OverflowError:
@@ -140,16 +140,16 @@ class Terms(Written):
         return self
 
 
-class TermsSet(VendorModel):
+class TermsSetPayload(VendorModel):
     """Our own event: an operator set terms."""
 
     id: Id
     programme: Id
-    terms: Terms
+    terms: TermsInput
     by: str | None = None
 
 
-def programme_terms_set(event: TermsSet, _stamp: EventContext) -> Sequence[Fact]:
+def programme_terms_set(event: TermsSetPayload, _context: EventContext) -> Sequence[Fact]:
     terms = event.terms
     worth, reversals = terms.points_to_currency, terms.reversal_after_expiry
     return [
@@ -158,7 +158,7 @@ def programme_terms_set(event: TermsSet, _stamp: EventContext) -> Sequence[Fact]
             version=event.id,
             effective_from=terms.effective_at(),
             time_zone=terms.time_zone,
-            expiry=terms.expiry.meant() if terms.expiry else ExpiryRule(),
+            expiry=terms.expiry.to_rule() if terms.expiry else ExpiryRule(),
             existing_lots=terms.existing_lots,
             points_to_currency=worth.ratio if worth else None,
             currency=worth.currency if worth else None,

@@ -6,11 +6,11 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.holds import HoldRefunded
 from ledger.facts.order_items import OrderItemRefunded
-from ledger.vendors.fields import Points, StrictShape, Text
+from ledger.vendors.fields import Points, StrictModel, Text
 from ledger.vendors.vendor import EventContext, EventType
 
 
-class Posted(StrictShape):
+class RefundPayload(StrictModel):
     """Which item of which order, and whose account the points had been taken from."""
 
     item: str
@@ -24,7 +24,7 @@ class Posted(StrictShape):
     by: Text = None
 
 
-def refund_posted(event: Posted, _stamp: EventContext) -> Sequence[Fact]:
+def refund_posted(event: RefundPayload, _context: EventContext) -> Sequence[Fact]:
     return [
         OrderItemRefunded(
             item=event.item,
@@ -44,4 +44,4 @@ def refund_posted(event: Posted, _stamp: EventContext) -> Sequence[Fact]:
     ]
 
 
-KINDS: dict[str, EventType[Any]] = {"refundPosted": EventType(Posted, refund_posted)}
+KINDS: dict[str, EventType[Any]] = {"refundPosted": EventType(RefundPayload, refund_posted)}

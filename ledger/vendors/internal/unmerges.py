@@ -6,11 +6,11 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.customers import CustomersUnmerged
 from ledger.facts.merges import HolderUnmerged, TierUnmerged
-from ledger.vendors.fields import StrictShape, Text
+from ledger.vendors.fields import StrictModel, Text
 from ledger.vendors.vendor import EventContext, EventType
 
 
-class Unmerged(StrictShape):
+class UnmergePayload(StrictModel):
     """The victim of the merge, and who had taken over; author and reason are sealed."""
 
     customer: str
@@ -19,7 +19,7 @@ class Unmerged(StrictShape):
     by: Text = None
 
 
-def customers_unmerged(event: Unmerged, _stamp: EventContext) -> Sequence[Fact]:
+def customers_unmerged(event: UnmergePayload, _context: EventContext) -> Sequence[Fact]:
     return [
         CustomersUnmerged(customer=event.customer, role="victim", other=event.survivor),
         CustomersUnmerged(customer=event.survivor, role="survivor", other=event.customer),
@@ -28,4 +28,4 @@ def customers_unmerged(event: Unmerged, _stamp: EventContext) -> Sequence[Fact]:
     ]
 
 
-KINDS: dict[str, EventType[Any]] = {"customersUnmerged": EventType(Unmerged, customers_unmerged)}
+KINDS: dict[str, EventType[Any]] = {"customersUnmerged": EventType(UnmergePayload, customers_unmerged)}

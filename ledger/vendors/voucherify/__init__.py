@@ -4,7 +4,7 @@ from typing import Any
 
 from ledger.vendors.vendor import EventType, Vendor
 from ledger.vendors.voucherify import pending, points, publications, redemptions, rewards, tiers
-from ledger.vendors.voucherify.envelope import open_delivery
+from ledger.vendors.voucherify.envelope import parse_envelope
 from ledger.vendors.voucherify.pii import PERSONAL
 
 KINDS: dict[str, EventType[Any]] = {
@@ -18,7 +18,7 @@ KINDS: dict[str, EventType[Any]] = {
 
 VOUCHERIFY = Vendor(
     name="voucherify",
-    open=open_delivery,
+    parse_envelope=parse_envelope,
     kinds=KINDS,
     personal=PERSONAL,
     scheme="voucherify",

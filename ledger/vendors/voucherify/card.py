@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field
 
 from ledger.facts.accounts import Claim
 from ledger.facts.coupons import code_ref
-from ledger.vendors.ends import End, ends
-from ledger.vendors.fields import Count, DecidingId, Figure, OptionalId, OptionalPoints, SnakeModel, Text, Time
+from ledger.vendors.ends import End, end_fields
+from ledger.vendors.fields import Count, Figure, OptionalId, OptionalPoints, SnakeModel, StrictOptionalId, Text, Time
 from ledger.vendors.vendor import EventContext
 
 NO_PROGRAMME = "-"  # a card outside any campaign
@@ -20,7 +20,7 @@ GIFT_VOUCHER = "GIFT_VOUCHER"
 MINOR_UNITS = 100  # Voucherify writes all money times 100
 
 
-class Holdings(SnakeModel):
+class LoyaltyCard(SnakeModel):
     """A card as it stands: `points` is all it ever got, `balance` what can be spent."""
 
     points: Figure = None
@@ -45,7 +45,7 @@ def _is_null(value: Any) -> bool:
     return value is None
 
 
-class Uses(SnakeModel):
+class RedemptionCount(SnakeModel):
     """How often a voucher may be redeemed, and how often it was. A quantity of null means: without limit. One that is
     absent or cannot be read says nothing."""
 
@@ -60,12 +60,12 @@ class Voucher(SnakeModel):
     id: OptionalId = None
     code: Text = None
     type: Text = None
-    campaign_id: DecidingId = None  # the programme of a card
+    campaign_id: StrictOptionalId = None  # the programme of a card
     holder_id: OptionalId = None
-    loyalty_card: Holdings | None = None
+    loyalty_card: LoyaltyCard | None = None
     discount: Discount | None = None
     gift: Gift | None = None
-    redemption: Uses | None = None
+    redemption: RedemptionCount | None = None
     created_at: Time = None
     expiration_date: End = None
 
@@ -78,13 +78,13 @@ class Voucher(SnakeModel):
     def is_gift(self) -> bool:
         return self.type == GIFT_VOUCHER if self.type else self.gift is not None
 
-    def card_ref(self, stamp: EventContext) -> str:
+    def card_ref(self, context: EventContext) -> str:
         """Name a loyalty card. Raises ValueError without its id."""
         if self.id is None:
             raise ValueError("a loyalty card without its id")
-        return stamp.ref(self.id)
+        return context.ref(self.id)
 
-    def coupon(self, stamp: EventContext) -> dict[str, Any]:
+    def coupon(self, context: EventContext) -> dict[str, Any]:
         """Return what a voucher that holds no points tells of itself, as fields of a coupon's fact.
 
         It is named by its id, else by its code, which is unique in a project. Raises ValueError without both.
@@ -93,25 +93,25 @@ class Voucher(SnakeModel):
             raise ValueError("a voucher without id and code")
         uses = self.redemption
         return {
-            "coupon": stamp.ref(self.id or code_ref(self.code or "", self.campaign_id)),
+            "coupon": context.ref(self.id or code_ref(self.code or "", self.campaign_id)),
             "code": self.code,
             "series": self.campaign_id,
-            **ends(self.expiration_date),
+            **end_fields(self.expiration_date),
             **self._discount(),
             "quantity": uses.quantity if uses else None,
             "unlimited": uses is not None and uses.unlimited,
             "redeemed_count": uses.redeemed_quantity if uses else None,
-            "balance": money(self.gift.balance) if self.gift else None,
+            "balance": whole_units(self.gift.balance) if self.gift else None,
         }
 
     def _discount(self) -> dict[str, Any]:
         """Return the percentage, the money in whole units of currency, or the number of things taken off."""
         if self.is_gift:
-            return {"discount_type": "GIFT", "discount_value": money(self.gift.amount) if self.gift else None}
+            return {"discount_type": "GIFT", "discount_value": whole_units(self.gift.amount) if self.gift else None}
         discount = self.discount
         if discount is None:
             return {}
-        value = money(discount.amount_off)
+        value = whole_units(discount.amount_off)
         if value is None:
             value = discount.unit_off if discount.percent_off is None else discount.percent_off
         return {"discount_type": discount.type, "discount_value": value}
@@ -122,12 +122,12 @@ class Voucher(SnakeModel):
         return Claim(available=card.balance, lifetime=card.points) if card else None
 
 
-def money(minor_units: Decimal | None) -> Decimal | None:
+def whole_units(minor_units: Decimal | None) -> Decimal | None:
     """Return an amount of money in whole units of its currency."""
     return None if minor_units is None else minor_units / MINOR_UNITS
 
 
-class Named(SnakeModel):
+class Reference(SnakeModel):
     """A thing of which only the id is used. Its name and e-mail are personal and are not read."""
 
     id: OptionalId = None
@@ -154,36 +154,40 @@ class CardEvent(SnakeModel):
     """An event about one loyalty card."""
 
     voucher: Voucher
-    customer: Named | None = None
-    holder: Named | None = None
-    campaign: Named | None = None
+    customer: Reference | None = None
+    holder: Reference | None = None
+    campaign: Reference | None = None
     order: Order | None = None
 
-    def account(self, stamp: EventContext) -> dict[str, Any]:
+    def account(self, context: EventContext) -> dict[str, Any]:
         """Give the fields that name the account of a fact."""
-        return account(stamp, self.voucher, self.campaign, self.holder, self.customer)
+        return account_fields(context, self.voucher, self.campaign, self.holder, self.customer)
 
     def bill(self) -> dict[str, Any]:
-        return bill(self.order)
+        return bill_fields(self.order)
 
 
-def account(
-    stamp: EventContext, voucher: Voucher, campaign: Named | None, holder: Named | None, customer: Named | None
+def account_fields(
+    context: EventContext,
+    voucher: Voucher,
+    campaign: Reference | None,
+    holder: Reference | None,
+    customer: Reference | None,
 ) -> dict[str, Any]:
     """Name a card's account: the card, its campaign, and whose it is, as far as the event says."""
     owner = owner_of(voucher, holder, customer)
     return {
-        "holder": voucher.card_ref(stamp),
+        "holder": voucher.card_ref(context),
         "programme": voucher.campaign_id or (campaign and campaign.id) or NO_PROGRAMME,
-        "customer": stamp.ref(owner) if owner else None,
+        "customer": context.ref(owner) if owner else None,
     }
 
 
-def owner_of(voucher: Voucher, holder: Named | None, customer: Named | None) -> str | None:
+def owner_of(voucher: Voucher, holder: Reference | None, customer: Reference | None) -> str | None:
     """Return the id of the customer whose voucher it is, as far as the event says."""
     return (holder.id if holder else None) or voucher.holder_id or (customer.id if customer else None)
 
 
-def bill(order: Order | None) -> dict[str, Any]:
+def bill_fields(order: Order | None) -> dict[str, Any]:
     """Name the order behind a change: Voucherify's id, and the merchant's number where there is one."""
     return {"bill": order.id, "bill_number": order.source_id} if order else {}

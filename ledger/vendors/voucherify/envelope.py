@@ -13,46 +13,48 @@ from typing import Any, NamedTuple
 
 from ledger.parsing import Document
 from ledger.vendors.fields import as_time
-from ledger.vendors.json_path import at, id_at
+from ledger.vendors.json_path import id_at, value_at
 from ledger.vendors.vendor import NO_ORG, Identity, ParsedEvent
 from ledger.vendors.voucherify.names import canonical_name
 
 KIND_CHARACTERS_MAX = 100
 
 # Stored as an event's kind when nothing named it: see ledger/intake/identify.py. A later reading may know better.
-NAMELESS = frozenset({"unknown", "unreadable"})
+UNNAMED_KINDS = frozenset({"unknown", "unreadable"})
 
 # Who was concerned and which campaign it was, as they stood at sending: edited between two sendings of one event.
-CIRCUMSTANCES = frozenset({"customer", "holder", "campaign"})
+MUTABLE_KEYS = frozenset({"customer", "holder", "campaign"})
 
 
-class Naming(NamedTuple):
+class IdentityPaths(NamedTuple):
     """Where a kind's data object has what names the event, the first of which must be there, and when it happened."""
 
     ids: tuple[str, ...]
     times: tuple[str, ...]
 
 
-TRANSACTION = Naming(("transaction.id",), ("transaction.created_at",))
-REWARD_REDEMPTION = Naming(
+TRANSACTION = IdentityPaths(("transaction.id",), ("transaction.created_at",))
+REWARD_REDEMPTION = IdentityPaths(
     ("reward_redemption.id", "reward_redemption.state"),
     ("reward_redemption.updated_at", "reward_redemption.created_at"),
 )
-REDEMPTION = Naming(("redemption.id",), ("redemption.date",))
-ROLLBACK = Naming(("redemption_rollback.id",), ("redemption_rollback.date",))
-PROMISE_MADE = Naming(("pending_points.id",), ("pending_points.created_at",))
-PROMISE_CHANGED = Naming(("pending_points.id", "pending_points.updated_at"), ("pending_points.updated_at",))
-PROMISE_CANCELLED = Naming(("pending_points.id",), ("voucher.updated_at",))  # it has no time of its own
-PUBLICATION = Naming(("publication.id",), ("publication.created_at",))
-PUBLISHED = Naming(("publication.id", "voucher.id"), ("publication.created_at", "created_at"))
-TIER = Naming(("customer.id", "campaign.id", "loyalty_tier.id", "created_at"), ("created_at",))
-TIER_MOVE = Naming(
+REDEMPTION = IdentityPaths(("redemption.id",), ("redemption.date",))
+ROLLBACK = IdentityPaths(("redemption_rollback.id",), ("redemption_rollback.date",))
+PROMISE_MADE = IdentityPaths(("pending_points.id",), ("pending_points.created_at",))
+PROMISE_CHANGED = IdentityPaths(("pending_points.id", "pending_points.updated_at"), ("pending_points.updated_at",))
+PROMISE_CANCELLED = IdentityPaths(("pending_points.id",), ("voucher.updated_at",))  # it has no time of its own
+PUBLICATION = IdentityPaths(("publication.id",), ("publication.created_at",))
+PUBLISHED = IdentityPaths(("publication.id", "voucher.id"), ("publication.created_at", "created_at"))
+TIER = IdentityPaths(("customer.id", "campaign.id", "loyalty_tier.id", "created_at"), ("created_at",))
+TIER_MOVE = IdentityPaths(
     ("customer.id", "campaign.id", "loyalty_tier_from.id", "loyalty_tier_to.id", "created_at"), ("created_at",)
 )
 
-NAMINGS: dict[str, Naming] = {
-    "customer.rewarded.loyalty_points": Naming(("event.id", "earning_rule.id", "voucher.id"), ("event.created_at",)),
-    "customer.rewarded": Naming(("redemption.id", "voucher.id", "customer.id"), ("redemption.date",)),
+IDENTITY_PATHS: dict[str, IdentityPaths] = {
+    "customer.rewarded.loyalty_points": IdentityPaths(
+        ("event.id", "earning_rule.id", "voucher.id"), ("event.created_at",)
+    ),
+    "customer.rewarded": IdentityPaths(("redemption.id", "voucher.id", "customer.id"), ("redemption.date",)),
     "customer.reward_redemptions.created": REWARD_REDEMPTION,
     "customer.reward_redemptions.pending": REWARD_REDEMPTION,
     "customer.reward_redemptions.completed": REWARD_REDEMPTION,
@@ -84,87 +86,89 @@ NAMINGS: dict[str, Naming] = {
     "customer.loyalty.tier.downgraded": TIER_MOVE,
 }
 
-NAMES = tuple(NAMINGS)
+KIND_NAMES = tuple(IDENTITY_PATHS)
 
 
-def open_delivery(document: Document, kind: str | None) -> list[ParsedEvent] | None:
+def parse_envelope(document: Document, kind: str | None) -> list[ParsedEvent] | None:
     """Find the one event in a body. `kind` is what the connection names, for bare objects."""
     value = document.value
     if not isinstance(value, dict):
         return None
     data, event = value.get("data"), value.get("event")
     if isinstance(data, dict) and isinstance(event, dict):
-        named = _canonical(event.get("type")) or _known(_canonical(value.get("type"))) or infer(data)
-        return [_member(named, data, event)] if named else None
-    named = _canonical(kind) or infer(value)
-    return [_member(named, value, {})] if named else None
+        named = (
+            _canonical_kind(event.get("type")) or _known_kind(_canonical_kind(value.get("type"))) or infer_kind(data)
+        )
+        return [_parsed_event(named, data, event)] if named else None
+    named = _canonical_kind(kind) or infer_kind(value)
+    return [_parsed_event(named, value, {})] if named else None
 
 
-def _canonical(kind: Any) -> str | None:
+def _canonical_kind(kind: Any) -> str | None:
     """Spell an event's name as the table of kinds does; None where it names none."""
-    if not isinstance(kind, str) or kind in NAMELESS:
+    if not isinstance(kind, str) or kind in UNNAMED_KINDS:
         return None
-    return canonical_name(kind, NAMES)[:KIND_CHARACTERS_MAX] or None
+    return canonical_name(kind, KIND_NAMES)[:KIND_CHARACTERS_MAX] or None
 
 
-def _known(kind: str | None) -> str | None:
+def _known_kind(kind: str | None) -> str | None:
     """Of a distribution's `type`, which is the operator's own text, only a name of an event says anything."""
-    return kind if kind in NAMINGS else None
+    return kind if kind in IDENTITY_PATHS else None
 
 
-def _member(kind: str, data: dict[str, Any], event: dict[str, Any]) -> ParsedEvent:
-    naming = NAMINGS.get(kind, Naming((), ()))
-    times = (*(at(data, path) for path in naming.times), event.get("created_at"))
+def _parsed_event(kind: str, data: dict[str, Any], event: dict[str, Any]) -> ParsedEvent:
+    naming = IDENTITY_PATHS.get(kind, IdentityPaths((), ()))
+    times = (*(value_at(data, path) for path in naming.times), event.get("created_at"))
     occurred_at = next((time for time in map(as_time, times) if time is not None), None)
     return ParsedEvent(kind, NO_ORG, occurred_at, data, partial(_identity, naming, data))
 
 
-def _identity(naming: Naming, data: dict[str, Any]) -> Identity:
+def _identity(naming: IdentityPaths, data: dict[str, Any]) -> Identity:
     ids = [id_at(data, path) for path in naming.ids]
     if not ids or ids[0] is None:
         return Identity(("data",), data)
-    return Identity(("id", *(identifier or "" for identifier in ids)), _without_circumstances(data))
+    return Identity(("id", *(identifier or "" for identifier in ids)), _without_mutable_keys(data))
 
 
-def _without_circumstances(value: Any) -> Any:
+def _without_mutable_keys(value: Any) -> Any:
     """Leave out what may differ between two sendings of one event, at every depth."""
     if type(value) is list:
-        return [_without_circumstances(part) for part in value]
+        return [_without_mutable_keys(part) for part in value]
     if type(value) is not dict:
         return value
     return {
-        name: _without_circumstances(part) if type(part) is dict or type(part) is list else part
+        name: _without_mutable_keys(part) if type(part) is dict or type(part) is list else part
         for name, part in value.items()
-        if name not in CIRCUMSTANCES
+        if name not in MUTABLE_KEYS
     }
 
 
-def infer(data: dict[str, Any]) -> str | None:
+def infer_kind(data: dict[str, Any]) -> str | None:
     """Name the event of a bare data object by its keys, None where several events look alike.
 
     Pending points added, updated and cancelled look alike, and so do a tier joined, prolonged and left, or upgraded and
     downgraded: their connections must name the event. An event told both about the voucher and about the customer is
     taken as the voucher's.
     """
-    if _of_a_failure(data) or _of_a_gift_card(data):
+    if _is_failure(data) or _is_gift_card(data):
         return None
     told = {name for name, part in data.items() if part is not None}
-    for sign in SIGNS:
+    for sign in KEY_PATTERNS:
         if sign.told <= told and sign.named <= data.keys() and not sign.barred & data.keys():
             return sign.kind
-    state = str(at(data, "reward_redemption.state")).lower().replace("_", "")
-    return _known(f"customer.reward_redemptions.{state}")
+    state = str(value_at(data, "reward_redemption.state")).lower().replace("_", "")
+    return _known_kind(f"customer.reward_redemptions.{state}")
 
 
-def _of_a_failure(data: dict[str, Any]) -> bool:
-    return "FAILED" in (at(data, "redemption.status"), at(data, "redemption_rollback.status"))
+def _is_failure(data: dict[str, Any]) -> bool:
+    return "FAILED" in (value_at(data, "redemption.status"), value_at(data, "redemption_rollback.status"))
 
 
-def _of_a_gift_card(data: dict[str, Any]) -> bool:
-    return str(at(data, "transaction.type")).startswith("CREDITS")
+def _is_gift_card(data: dict[str, Any]) -> bool:
+    return str(value_at(data, "transaction.type")).startswith("CREDITS")
 
 
-class Sign(NamedTuple):
+class KeyPattern(NamedTuple):
     """What tells an event: keys that hold something, keys that are there, if null, and keys that are not."""
 
     kind: str
@@ -173,17 +177,19 @@ class Sign(NamedTuple):
     barred: frozenset[str] = frozenset()
 
 
-SIGNS: tuple[Sign, ...] = (  # first match wins
-    Sign(
+KEY_PATTERNS: tuple[KeyPattern, ...] = (  # first match wins
+    KeyPattern(
         "customer.rewarded.loyalty_points",
         told=frozenset({"balance", "earning_rule"}),
         barred=frozenset({"transaction", "pending_points"}),
     ),
-    Sign("voucher.loyalty_card.pending_points.activated", told=frozenset({"transaction", "pending_points"})),
-    Sign("voucher.loyalty_card.points_expired", told=frozenset({"transaction"}), named=frozenset({"buckets"})),
-    Sign("voucher.loyalty_card.transaction.created", told=frozenset({"transaction"}), named=frozenset({"holder"})),
-    Sign("voucher.loyalty_card.points_added", told=frozenset({"transaction", "balance"})),
-    Sign("redemption.rollback.succeeded", told=frozenset({"redemption_rollback"})),
-    Sign("customer.rewarded", told=frozenset({"redemption"}), named=frozenset({"referral_tier"})),
-    Sign("redemption.succeeded", told=frozenset({"redemption"}), named=frozenset({"promotion_tier"})),
+    KeyPattern("voucher.loyalty_card.pending_points.activated", told=frozenset({"transaction", "pending_points"})),
+    KeyPattern("voucher.loyalty_card.points_expired", told=frozenset({"transaction"}), named=frozenset({"buckets"})),
+    KeyPattern(
+        "voucher.loyalty_card.transaction.created", told=frozenset({"transaction"}), named=frozenset({"holder"})
+    ),
+    KeyPattern("voucher.loyalty_card.points_added", told=frozenset({"transaction", "balance"})),
+    KeyPattern("redemption.rollback.succeeded", told=frozenset({"redemption_rollback"})),
+    KeyPattern("customer.rewarded", told=frozenset({"redemption"}), named=frozenset({"referral_tier"})),
+    KeyPattern("redemption.succeeded", told=frozenset({"redemption"}), named=frozenset({"promotion_tier"})),
 )

@@ -14,7 +14,7 @@ NAME_CHARACTERS_MAX = 200
 PREFIX = "events"
 
 # Spelt wrongly in a list of a member's activities and in the enumerations of the OpenAPI files.
-MISSPELT = {"succceeded": "succeeded", "pointsaded": "pointsadded", "balanceaded": "balanceadded"}
+MISSPELLINGS = {"succceeded": "succeeded", "pointsaded": "pointsadded", "balanceaded": "balanceadded"}
 VARIANTS = {"cancelled": "canceled"}
 
 _CARD = ("transaction created", "points added", "points expired")
@@ -72,6 +72,6 @@ def _table(known: tuple[str, ...]) -> dict[str, str]:
 
 def _letters(name: str) -> str:
     letters = "".join(filter(str.isalpha, name[:NAME_CHARACTERS_MAX].lower())).removeprefix(PREFIX)
-    for wrong, right in (MISSPELT | VARIANTS).items():
+    for wrong, right in (MISSPELLINGS | VARIANTS).items():
         letters = letters.replace(wrong, right)
     return letters

@@ -35,16 +35,16 @@ class PendingBalance(SnakeModel):
     total: Figure = None
 
 
-class PendingPointsTold(CardEvent):
+class PendingPointsEvent(CardEvent):
     pending_points: PendingPoints
     voucher_pending_points_balance: PendingBalance | None = None
 
-    def told(self, stamp: EventContext, verb: str) -> dict[str, Any]:
+    def told(self, context: EventContext, verb: str) -> dict[str, Any]:
         """Give the fields that every fact about the promise has."""
-        promise = stamp.ref(self.pending_points.id)
+        promise = context.ref(self.pending_points.id)
         balance = self.voucher_pending_points_balance
         return {
-            **self.account(stamp),
+            **self.account(context),
             "claim": Claim(promised=balance.total) if balance and balance.total is not None else None,
             "change": f"{promise}~{verb}",
             "promise": promise,
@@ -55,27 +55,27 @@ class PendingPointsTold(CardEvent):
         return self.pending_points.activates_at
 
 
-def promise_made(event: PendingPointsTold, stamp: EventContext) -> list[Fact]:
+def promise_made(event: PendingPointsEvent, context: EventContext) -> list[Fact]:
     details = event.pending_points.details
     activity = details.event.type if details and details.event else None
-    return [PromiseMade(**event.told(stamp, "made"), **event.bill(), converts_on=event.day(), activity=activity)]
+    return [PromiseMade(**event.told(context, "made"), **event.bill(), converts_on=event.day(), activity=activity)]
 
 
-def promise_changed(event: PendingPointsTold, stamp: EventContext) -> list[Fact]:
+def promise_changed(event: PendingPointsEvent, context: EventContext) -> list[Fact]:
     """`pending_points.points` is the new number, the balance beside it the difference; a promise may change often."""
-    verb = f"changed~{event.pending_points.updated_at or stamp.tag}"
-    return [PromiseChanged(**event.told(stamp, verb), converts_on=event.day())]
+    verb = f"changed~{event.pending_points.updated_at or context.tag}"
+    return [PromiseChanged(**event.told(context, verb), converts_on=event.day())]
 
 
-def promise_cancelled(event: PendingPointsTold, stamp: EventContext) -> list[Fact]:
-    return [PromiseCancelled(**event.told(stamp, "cancelled"))]
+def promise_cancelled(event: PendingPointsEvent, context: EventContext) -> list[Fact]:
+    return [PromiseCancelled(**event.told(context, "cancelled"))]
 
 
 KINDS: dict[str, EventType[Any]] = {
-    "voucher.loyalty_card.pending_points.added": EventType(PendingPointsTold, promise_made),
-    "voucher.loyalty_card.pending_points.updated": EventType(PendingPointsTold, promise_changed),
-    "voucher.loyalty_card.pending_points.canceled": EventType(PendingPointsTold, promise_cancelled),
-    "customer.voucher.loyalty_card.pending_points.added": EventType(PendingPointsTold, promise_made),
-    "customer.voucher.loyalty_card.pending_points.updated": EventType(PendingPointsTold, promise_changed),
-    "customer.voucher.loyalty_card.pending_points.canceled": EventType(PendingPointsTold, promise_cancelled),
+    "voucher.loyalty_card.pending_points.added": EventType(PendingPointsEvent, promise_made),
+    "voucher.loyalty_card.pending_points.updated": EventType(PendingPointsEvent, promise_changed),
+    "voucher.loyalty_card.pending_points.canceled": EventType(PendingPointsEvent, promise_cancelled),
+    "customer.voucher.loyalty_card.pending_points.added": EventType(PendingPointsEvent, promise_made),
+    "customer.voucher.loyalty_card.pending_points.updated": EventType(PendingPointsEvent, promise_changed),
+    "customer.voucher.loyalty_card.pending_points.canceled": EventType(PendingPointsEvent, promise_cancelled),
 }

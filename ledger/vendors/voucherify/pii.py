@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.vendors.json_path import id_at
-from ledger.vendors.personal_fields import ANYWHERE, GENERAL, Personal
+from ledger.vendors.personal_fields import ANYWHERE, COMMON_KEYS, PersonalFields
 
 CUSTOMERS = frozenset({"customer", "holder"})
 
@@ -19,12 +19,12 @@ def person(key: str, structure: Mapping[str, Any]) -> str | None:
     return id_at(structure, "customer.id") or id_at(structure, "holder.id")
 
 
-PERSONAL = Personal(
+PERSONAL = PersonalFields(
     keys={
-        **GENERAL,
+        **COMMON_KEYS,
         **dict.fromkeys(("name", "source_id", "description", "metadata", "avatar", "assets"), CUSTOMERS),
         "tracking_id": ANYWHERE,
     },
     person=person,
-    told_by=CUSTOMERS | {"id"},
+    person_keys=CUSTOMERS | {"id"},
 )

@@ -40,7 +40,7 @@ from ledger.facts.promises import PromiseKept
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.fields import Day, DetailList, Figure, Id, OptionalId, OptionalPoints, SnakeModel, Text
 from ledger.vendors.vendor import EventContext, EventType
-from ledger.vendors.voucherify.card import Balance, CardEvent, Named, Order, Voucher, account, bill
+from ledger.vendors.voucherify.card import Balance, CardEvent, Order, Reference, Voucher, account_fields, bill_fields
 
 
 class Trigger(SnakeModel):
@@ -50,35 +50,35 @@ class Trigger(SnakeModel):
     type: Text = None
 
 
-def earned_change(trigger: Trigger | None, earning_rule: Named | None, stamp: EventContext) -> str | None:
+def earning_key(trigger: Trigger | None, earning_rule: Reference | None, context: EventContext) -> str | None:
     """Name points earned: an earning rule gives a card points once for one event. None where either is not told."""
     if trigger is None or earning_rule is None or trigger.id is None or earning_rule.id is None:
         return None
-    return stamp.ref(f"{trigger.id}~{earning_rule.id}")
+    return context.ref(f"{trigger.id}~{earning_rule.id}")
 
 
-class PointsRewarded(CardEvent):
+class PointsRewardedEvent(CardEvent):
     balance: Balance
-    earning_rule: Named | None = None
+    earning_rule: Reference | None = None
     event: Trigger | None = None
 
 
-def points_rewarded(event: PointsRewarded, stamp: EventContext) -> list[Fact]:
+def points_rewarded(event: PointsRewardedEvent, context: EventContext) -> list[Fact]:
     """`balance` says what was earned and what the card holds now; the card beside it is stale (trap 15). The day the
     points will lapse is not told."""
     return [
         Issued(
-            **event.account(stamp),
+            **event.account(context),
             **event.bill(),
-            grants=_grants(event.balance.points),
+            grants=_single_grant(event.balance.points),
             claim=event.balance.claim(),
             activity=event.event.type if event.event else None,
-            change=earned_change(event.event, event.earning_rule, stamp),
+            change=earning_key(event.event, event.earning_rule, context),
         )
     ]
 
 
-def _grants(points: Decimal | None, origin: str = "regular") -> tuple[Grant, ...]:
+def _single_grant(points: Decimal | None, origin: str = "regular") -> tuple[Grant, ...]:
     """Make the one lot of points that were credited. Raises ValueError if nothing says how many, or if they are
     fewer than none."""
     if points is None or points < 0:
@@ -86,16 +86,16 @@ def _grants(points: Decimal | None, origin: str = "regular") -> tuple[Grant, ...
     return (Grant(points, origin=origin),) if points else ()
 
 
-class Details(SnakeModel):
+class TransactionDetails(SnakeModel):
     """What stands behind a transaction; each part only where it applies."""
 
     balance: Balance | None = None
     order: Order | None = None
     event: Trigger | None = None
-    earning_rule: Named | None = None
-    redemption: Named | None = None
-    rollback: Named | None = None
-    pending_points: Named | None = None
+    earning_rule: Reference | None = None
+    redemption: Reference | None = None
+    rollback: Reference | None = None
+    pending_points: Reference | None = None
     source_voucher: Voucher | None = None
     destination_voucher: Voucher | None = None
 
@@ -115,19 +115,19 @@ class Transaction(SnakeModel):
     id: Id
     type: Text = None
     related_transaction_id: OptionalId = None
-    details: Details | None = None
+    details: TransactionDetails | None = None
 
 
-class TransactionTold(CardEvent):
+class TransactionEvent(CardEvent):
     """An event that tells of a transaction. What its `details` leave out may stand beside it."""
 
     transaction: Transaction
     balance: Balance | None = None
     event: Trigger | None = None
-    earning_rule: Named | None = None
-    redemption: Named | None = None
-    rollback: Named | None = None
-    pending_points: Named | None = None
+    earning_rule: Reference | None = None
+    redemption: Reference | None = None
+    rollback: Reference | None = None
+    pending_points: Reference | None = None
     source_voucher: Voucher | None = None
     destination_voucher: Voucher | None = None
     points: Figure = None  # in points expired
@@ -158,85 +158,85 @@ class TransactionTold(CardEvent):
         identifier: str = part.id
         return identifier
 
-    def told(self, stamp: EventContext) -> dict[str, Any]:
+    def told(self, context: EventContext) -> dict[str, Any]:
         """Give the fields that every fact about the card has; the transaction names the change, until a type knows of
         a better name."""
         balance: Balance | None = self.part("balance")
         return {
-            **self.account(stamp),
+            **self.account(context),
             "claim": balance.claim() if balance else None,
-            "change": stamp.ref(self.transaction.id),
+            "change": context.ref(self.transaction.id),
         }
 
-    def told_as(self, change: str, stamp: EventContext) -> dict[str, Any]:
+    def told_as(self, change: str, context: EventContext) -> dict[str, Any]:
         """Return the fields that every fact about the card has, under a better name of the change."""
-        told = self.told(stamp)
+        told = self.told(context)
         return {**told, "change": change, "also": (told["change"],)}
 
     def bill(self) -> dict[str, Any]:
-        return bill(self.part("order"))
+        return bill_fields(self.part("order"))
 
 
-def transaction_told(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def transaction_facts(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Read a transaction by its type. Raises ValueError for a type that is not in TYPES."""
-    read = TYPES.get(event.transaction.type or "")
+    read = FACTS_BY_TYPE.get(event.transaction.type or "")
     if read is None:
         raise ValueError("a type of transaction that we do not know")
-    return read(event, stamp)
+    return read(event, context)
 
 
-def accrual(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def accrual(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Points were earned by a rule."""
     trigger: Trigger | None = event.part("event")
-    told = event.told(stamp)
-    earned = earned_change(trigger, event.part("earning_rule"), stamp)
+    told = event.told(context)
+    earned = earning_key(trigger, event.part("earning_rule"), context)
     if earned is not None:  # points added that leave out the trigger name the transaction alone
-        told = event.told_as(earned, stamp)
+        told = event.told_as(earned, context)
     activity = trigger.type if trigger else None
-    return [Issued(**told, **event.bill(), grants=_grants(event.difference()), activity=activity)]
+    return [Issued(**told, **event.bill(), grants=_single_grant(event.difference()), activity=activity)]
 
 
-def addition(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def addition(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """An operator or another system added points."""
-    return [Issued(**event.told(stamp), **event.bill(), grants=_grants(event.difference(), "manual"))]
+    return [Issued(**event.told(context), **event.bill(), grants=_single_grant(event.difference(), "manual"))]
 
 
-def removal(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def removal(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """An operator or another system took points away."""
-    return [Removed(**event.told(stamp), points=event.moved())]
+    return [Removed(**event.told(context), points=event.moved())]
 
 
-def redemption(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def redemption(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Points were spent; the redemption names the change, so that a reward redemption told before this is replaced,
     not added to (trap 17)."""
-    name = stamp.ref(event.id_of("redemption"))
+    name = context.ref(event.id_of("redemption"))
     number = event.bill().get("bill_number") or event.bill().get("bill")
-    return [Redeemed(**event.told_as(name, stamp), points=event.moved(), redemption=name, bill_number=number)]
+    return [Redeemed(**event.told_as(name, context), points=event.moved(), redemption=name, bill_number=number)]
 
 
-def refund(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def refund(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """A redemption was rolled back; the rollback names the change."""
-    told = event.told_as(stamp.ref(event.id_of("rollback")), stamp)
-    return [RedemptionReversed(**told, points=event.moved(), redemption=stamp.ref(event.id_of("redemption")))]
+    told = event.told_as(context.ref(event.id_of("rollback")), context)
+    return [RedemptionReversed(**told, points=event.moved(), redemption=context.ref(event.id_of("redemption")))]
 
 
-def expiration(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def expiration(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Points lapsed. The buckets say on which days, but were never named when the points were credited."""
     buckets = tuple(
         Bucket(one.bucket.total_points, one.expires_at)
         for one in event.buckets or ()
         if one.bucket and one.bucket.total_points and one.bucket.total_points > 0
     )
-    return [Expired(**event.told(stamp), points=event.moved(), buckets=buckets)]
+    return [Expired(**event.told(context), points=event.moved(), buckets=buckets)]
 
 
-def transfer_out(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def transfer_out(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Points went to another card. The transaction on the receiving card, which this one names as related, names the
     transfer; where it does not, the halves cannot be matched."""
     transaction, receiver = event.transaction, event.part("destination_voucher")
-    transfer = stamp.ref(transaction.related_transaction_id or transaction.id)
-    to = receiver.card_ref(stamp) if receiver else None
-    told = event.told(stamp)
+    transfer = context.ref(transaction.related_transaction_id or transaction.id)
+    to = receiver.card_ref(context) if receiver else None
+    told = event.told(context)
     return [
         TransferSent(**told, points=event.moved(), transfer=transfer, receiver=to),
         TransferInitiated(
@@ -249,12 +249,12 @@ def transfer_out(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     ]
 
 
-def transfer_in(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def transfer_in(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Points came from another card, and so are no longer on their way from there."""
     sender: Voucher | None = event.part("source_voucher")
-    transfer = stamp.ref(event.transaction.id)
-    told = event.told(stamp)
-    source = sender.card_ref(stamp) if sender else None
+    transfer = context.ref(event.transaction.id)
+    told = event.told(context)
+    source = sender.card_ref(context) if sender else None
     facts: list[Fact] = [
         TransferReceived(**told, points=event.moved(), transfer=transfer, sender=source),
         TransferCompleted(
@@ -268,7 +268,7 @@ def transfer_in(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     if sender is not None:
         facts.append(
             TransferSettled(
-                **account(stamp, sender, None, None, None),
+                **account_fields(context, sender, None, None, None),
                 points=event.moved(),
                 transfer=transfer,
                 change=told["change"],
@@ -277,14 +277,14 @@ def transfer_in(event: TransactionTold, stamp: EventContext) -> list[Fact]:
     return facts
 
 
-def activation(event: TransactionTold, stamp: EventContext) -> list[Fact]:
+def activation(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Promised points became spendable: all that were promised under that name, as `balance` says."""
-    promise = stamp.ref(event.id_of("pending_points"))
-    told = event.told_as(f"{promise}~kept", stamp)
+    promise = context.ref(event.id_of("pending_points"))
+    told = event.told_as(f"{promise}~kept", context)
     return [PromiseKept(**told, promise=promise, points=event.moved())]
 
 
-TYPES: dict[str, Callable[[TransactionTold, EventContext], list[Fact]]] = {
+FACTS_BY_TYPE: dict[str, Callable[[TransactionEvent, EventContext], list[Fact]]] = {
     "POINTS_ACCRUAL": accrual,
     "POINTS_ADDITION": addition,
     "POINTS_REMOVAL": removal,
@@ -297,12 +297,12 @@ TYPES: dict[str, Callable[[TransactionTold, EventContext], list[Fact]]] = {
 }
 
 KINDS: dict[str, EventType[Any]] = {
-    "customer.rewarded.loyalty_points": EventType(PointsRewarded, points_rewarded),
-    "voucher.loyalty_card.transaction.created": EventType(TransactionTold, transaction_told),
-    "voucher.loyalty_card.points_added": EventType(TransactionTold, transaction_told),
-    "voucher.loyalty_card.points_expired": EventType(TransactionTold, transaction_told),
-    "voucher.loyalty_card.pending_points.activated": EventType(TransactionTold, transaction_told),
-    "customer.voucher.loyalty_card.points_added": EventType(TransactionTold, transaction_told),
-    "customer.voucher.loyalty_card.points_expired": EventType(TransactionTold, transaction_told),
-    "customer.voucher.loyalty_card.pending_points.activated": EventType(TransactionTold, transaction_told),
+    "customer.rewarded.loyalty_points": EventType(PointsRewardedEvent, points_rewarded),
+    "voucher.loyalty_card.transaction.created": EventType(TransactionEvent, transaction_facts),
+    "voucher.loyalty_card.points_added": EventType(TransactionEvent, transaction_facts),
+    "voucher.loyalty_card.points_expired": EventType(TransactionEvent, transaction_facts),
+    "voucher.loyalty_card.pending_points.activated": EventType(TransactionEvent, transaction_facts),
+    "customer.voucher.loyalty_card.points_added": EventType(TransactionEvent, transaction_facts),
+    "customer.voucher.loyalty_card.points_expired": EventType(TransactionEvent, transaction_facts),
+    "customer.voucher.loyalty_card.pending_points.activated": EventType(TransactionEvent, transaction_facts),
 }

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.vendors.fields import List, OptionalId, SnakeModel
-from ledger.vendors.leniency import of_each
+from ledger.vendors.leniency import facts_of_each
 from ledger.vendors.vendor import EventContext, EventType
-from ledger.vendors.voucherify.card import Named, Voucher
+from ledger.vendors.voucherify.card import Reference, Voucher
 from ledger.vendors.voucherify.rewards import coupon_issued
 
 
@@ -16,14 +16,14 @@ class Publication(SnakeModel):
     voucher: Voucher | None = None
 
 
-class Published(SnakeModel):
+class PublicationEvent(SnakeModel):
     """A publication of one voucher, or of several: `voucher` and `publication.voucher` are then one of `vouchers`."""
 
     publication: Publication | None = None
     voucher: Voucher | None = None
     vouchers: Annotated[tuple[Voucher, ...], List] = ()
-    customer: Named | None = None
-    holder: Named | None = None
+    customer: Reference | None = None
+    holder: Reference | None = None
 
     def published(self) -> list[Voucher]:
         inside = self.publication.voucher if self.publication else None
@@ -37,17 +37,17 @@ class Published(SnakeModel):
         return told or (owner.id if owner else None)
 
 
-def published(event: Published, stamp: EventContext) -> list[Fact]:
+def publication_facts(event: PublicationEvent, context: EventContext) -> list[Fact]:
     """One fact for each coupon or gift voucher. Raises ValueError if no voucher is told."""
     vouchers = event.published()
     if not vouchers:
         raise ValueError("a publication without a voucher")
     issued = [one for one in vouchers if not one.is_card]
-    return of_each(issued, lambda one: [coupon_issued(one, event.customer_id(), stamp)])
+    return facts_of_each(issued, lambda one: [coupon_issued(one, event.customer_id(), context)])
 
 
 KINDS: dict[str, EventType[Any]] = {
-    "publication.succeeded": EventType(Published, published),
-    "customer.publication.succeeded": EventType(Published, published),
-    "voucher.published": EventType(Published, published),
+    "publication.succeeded": EventType(PublicationEvent, publication_facts),
+    "customer.publication.succeeded": EventType(PublicationEvent, publication_facts),
+    "voucher.published": EventType(PublicationEvent, publication_facts),
 }

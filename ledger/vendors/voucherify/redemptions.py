@@ -13,15 +13,15 @@ from ledger.facts.accounts import Redeemed, RedemptionReversed
 from ledger.facts.coupons import CouponRedeemed, CouponRedemptionReversed
 from ledger.vendors.fields import Figure, Id, OptionalId, SnakeModel, Time
 from ledger.vendors.vendor import EventContext, EventType
-from ledger.vendors.voucherify.card import Named, Order, Voucher, account, bill, money, owner_of
+from ledger.vendors.voucherify.card import Order, Reference, Voucher, account_fields, bill_fields, owner_of, whole_units
 
 
-def _id_of(value: Any) -> Any:
+def _nested_id(value: Any) -> Any:
     """Read the id of a redemption that stands there as its id, or whole."""
     return value.get("id") if isinstance(value, dict) else value
 
 
-RedemptionId = Annotated[OptionalId, BeforeValidator(_id_of)]
+RedemptionId = Annotated[OptionalId, BeforeValidator(_nested_id)]
 
 
 class Redemption(SnakeModel):
@@ -35,42 +35,42 @@ class Redemption(SnakeModel):
     order: Order | None = None
 
 
-class RedemptionTold(SnakeModel):
+class RedemptionEvent(SnakeModel):
     """A redemption of a voucher of any kind, or of a promotion, which has no voucher."""
 
     redemption: Redemption
     voucher: Voucher | None = None
-    customer: Named | None = None
-    holder: Named | None = None
-    campaign: Named | None = None
+    customer: Reference | None = None
+    holder: Reference | None = None
+    campaign: Reference | None = None
     order: Order | None = None
 
-    def user_of_coupon(self, stamp: EventContext) -> str | None:
+    def user_of_coupon(self, context: EventContext) -> str | None:
         """Name who used a coupon, else whose it is."""
         redemption: Redemption | None = self.redemption
         user = (self.customer and self.customer.id) or (redemption.customer_id if redemption else None)
         owner = user or (owner_of(self.voucher, self.holder, self.customer) if self.voucher else None)
-        return stamp.ref(owner) if owner else None
+        return context.ref(owner) if owner else None
 
     def money_moved(self, moved: Redemption) -> Decimal | None:
         """Return the money taken from a gift voucher, or given back to it; None for a coupon."""
         if self.voucher is None or not self.voucher.is_gift or moved.amount is None:
             return None
-        return money(abs(moved.amount))
+        return whole_units(abs(moved.amount))
 
 
-def redemption_succeeded(event: RedemptionTold, stamp: EventContext) -> list[Fact]:
+def redemption_succeeded(event: RedemptionEvent, context: EventContext) -> list[Fact]:
     """A loyalty card spends points, a coupon is used, a gift voucher spends money. A promotion is none of them."""
     voucher, redemption = event.voucher, event.redemption
     if voucher is None:
         return []
-    number = bill(event.order or redemption.order)
-    name = stamp.ref(redemption.id)
+    number = bill_fields(event.order or redemption.order)
+    name = context.ref(redemption.id)
     if not voucher.is_card:
         return [
             CouponRedeemed(
-                **voucher.coupon(stamp),
-                customer=event.user_of_coupon(stamp),
+                **voucher.coupon(context),
+                customer=event.user_of_coupon(context),
                 redemption=name,
                 redeemed_at=redemption.date,
                 amount=event.money_moved(redemption),
@@ -81,7 +81,7 @@ def redemption_succeeded(event: RedemptionTold, stamp: EventContext) -> list[Fac
         raise ValueError("no number of points spent")
     return [
         Redeemed(
-            **account(stamp, voucher, event.campaign, event.holder, event.customer),
+            **account_fields(context, voucher, event.campaign, event.holder, event.customer),
             claim=voucher.claim(),
             change=name,
             points=abs(redemption.amount),
@@ -91,12 +91,12 @@ def redemption_succeeded(event: RedemptionTold, stamp: EventContext) -> list[Fac
     ]
 
 
-class RollbackTold(RedemptionTold):
+class RollbackEvent(RedemptionEvent):
     redemption: Redemption | None = None  # type: ignore[assignment]  # the rollback names it as well
     redemption_rollback: Redemption
 
 
-def rollback_succeeded(event: RollbackTold, stamp: EventContext) -> list[Fact]:
+def rollback_succeeded(event: RollbackEvent, context: EventContext) -> list[Fact]:
     """Points come back in full or in part, as the rollback's amount says (trap 18). A coupon may be used again, the
     money of a gift voucher comes back. Raises ValueError if nothing says which redemption was rolled back."""
     voucher, rollback = event.voucher, event.redemption_rollback
@@ -108,10 +108,10 @@ def rollback_succeeded(event: RollbackTold, stamp: EventContext) -> list[Fact]:
     if not voucher.is_card:
         return [
             CouponRedemptionReversed(
-                **voucher.coupon(stamp),
-                customer=event.user_of_coupon(stamp),
-                redemption=stamp.ref(redemption),
-                reversal=stamp.ref(rollback.id),
+                **voucher.coupon(context),
+                customer=event.user_of_coupon(context),
+                redemption=context.ref(redemption),
+                reversal=context.ref(rollback.id),
                 amount=event.money_moved(rollback),
             )
         ]
@@ -119,32 +119,32 @@ def rollback_succeeded(event: RollbackTold, stamp: EventContext) -> list[Fact]:
         raise ValueError("no number of points given back")
     return [
         RedemptionReversed(
-            **account(stamp, voucher, event.campaign, event.holder, event.customer),
+            **account_fields(context, voucher, event.campaign, event.holder, event.customer),
             claim=voucher.claim(),
-            change=stamp.ref(rollback.id),
+            change=context.ref(rollback.id),
             points=abs(rollback.amount),
-            redemption=stamp.ref(redemption),
+            redemption=context.ref(redemption),
         )
     ]
 
 
-class CustomerRewarded(RedemptionTold):
+class CustomerRewardedEvent(RedemptionEvent):
     redemption: Redemption | None = None  # type: ignore[assignment]  # a reward may come of another event
 
 
-def customer_rewarded(event: CustomerRewarded, stamp: EventContext) -> list[Fact]:
+def customer_rewarded(event: CustomerRewardedEvent, context: EventContext) -> list[Fact]:
     """A reward was given, for points or for another reason. Where points were spent, this tells of the redemption.
     Points that were the reward itself are left to points added: no transaction is named here, so they would count
     twice."""
     if event.redemption is None or event.voucher is None or not event.voucher.is_card:
         return []
-    return redemption_succeeded(event, stamp)
+    return redemption_succeeded(event, context)
 
 
 KINDS: dict[str, EventType[Any]] = {
-    "redemption.succeeded": EventType(RedemptionTold, redemption_succeeded),
-    "redemption.rollback.succeeded": EventType(RollbackTold, rollback_succeeded),
-    "customer.redemption.succeeded": EventType(RedemptionTold, redemption_succeeded),
-    "customer.redemption.rollback.succeeded": EventType(RollbackTold, rollback_succeeded),
-    "customer.rewarded": EventType(CustomerRewarded, customer_rewarded),
+    "redemption.succeeded": EventType(RedemptionEvent, redemption_succeeded),
+    "redemption.rollback.succeeded": EventType(RollbackEvent, rollback_succeeded),
+    "customer.redemption.succeeded": EventType(RedemptionEvent, redemption_succeeded),
+    "customer.redemption.rollback.succeeded": EventType(RollbackEvent, rollback_succeeded),
+    "customer.rewarded": EventType(CustomerRewardedEvent, customer_rewarded),
 }

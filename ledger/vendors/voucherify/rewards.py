@@ -51,7 +51,7 @@ class Source(SnakeModel):
     type: Text = None
 
 
-class RewardRedemptionTold(CardEvent):
+class RewardRedemptionEvent(CardEvent):
     reward_redemption: RewardRedemption
     reward: Reward | None = None
     reward_assignment: RewardAssignment | None = None
@@ -62,10 +62,10 @@ class RewardRedemptionTold(CardEvent):
         parameters = self.reward_assignment.parameters if self.reward_assignment else None
         return parameters.loyalty.points if parameters and parameters.loyalty else None
 
-    def debit(self, stamp: EventContext) -> str | None:
+    def debit(self, context: EventContext) -> str | None:
         """Name the redemption that paid, None where the reward came of something else."""
         source = self.source
-        return stamp.ref(source.id) if source and source.id and source.type == "redemption" else None
+        return context.ref(source.id) if source and source.id and source.type == "redemption" else None
 
     def reward_id(self) -> str | None:
         assigned = self.reward_assignment.reward_id if self.reward_assignment else None
@@ -78,57 +78,57 @@ class RewardRedemptionTold(CardEvent):
         issued = rewarded or (self.publication.voucher if self.publication else None)
         return issued if issued and not issued.is_card else None
 
-    def told(self, told: type[RewardRedemptionFact], stamp: EventContext) -> RewardRedemptionFact:
+    def told(self, told: type[RewardRedemptionFact], context: EventContext) -> RewardRedemptionFact:
         reward, coupon, customer = self.reward_id(), self.coupon(), self.reward_redemption.customer_id
         return told(
-            reward_redemption=stamp.ref(self.reward_redemption.id),
-            reward=stamp.ref(reward) if reward else None,
+            reward_redemption=context.ref(self.reward_redemption.id),
+            reward=context.ref(reward) if reward else None,
             reward_name=self.reward.name if self.reward else None,
-            customer=stamp.ref(customer) if customer else self.account(stamp)["customer"],
+            customer=context.ref(customer) if customer else self.account(context)["customer"],
             points=self.cost(),
-            coupon=coupon.coupon(stamp)["coupon"] if coupon else None,
+            coupon=coupon.coupon(context)["coupon"] if coupon else None,
             coupon_code=coupon.code if coupon else None,
-            debit=self.debit(stamp),
+            debit=self.debit(context),
         )
 
 
-def reward_created(event: RewardRedemptionTold, stamp: EventContext) -> list[Fact]:
-    return [event.told(RewardRedemptionCreated, stamp)]
+def reward_created(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
+    return [event.told(RewardRedemptionCreated, context)]
 
 
-def reward_pending(event: RewardRedemptionTold, stamp: EventContext) -> list[Fact]:
-    return [event.told(RewardRedemptionPending, stamp)]
+def reward_pending(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
+    return [event.told(RewardRedemptionPending, context)]
 
 
-def reward_rolled_back(event: RewardRedemptionTold, stamp: EventContext) -> list[Fact]:
+def reward_rolled_back(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
     """The points come back by the redemption's own rollback, whose name is not told here."""
-    return [event.told(RewardRedemptionRolledBack, stamp)]
+    return [event.told(RewardRedemptionRolledBack, context)]
 
 
-def reward_completed(event: RewardRedemptionTold, stamp: EventContext) -> list[Fact]:
+def reward_completed(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
     """The points were spent by the redemption that is the source, and the redemption names the change: told of it as
     well, we count it once (trap 17). One coupon was issued, however often the event repeats it."""
-    facts: list[Fact] = [event.told(RewardRedemptionCompleted, stamp)]
-    cost, debit, coupon = event.cost(), event.debit(stamp), event.coupon()
+    facts: list[Fact] = [event.told(RewardRedemptionCompleted, context)]
+    cost, debit, coupon = event.cost(), event.debit(context), event.coupon()
     if cost and debit:
         facts.append(
-            Redeemed(**event.account(stamp), claim=event.voucher.claim(), change=debit, points=cost, redemption=debit)
+            Redeemed(**event.account(context), claim=event.voucher.claim(), change=debit, points=cost, redemption=debit)
         )
     if coupon:
-        facts.append(coupon_issued(coupon, event.reward_redemption.customer_id, stamp))
+        facts.append(coupon_issued(coupon, event.reward_redemption.customer_id, context))
     return facts
 
 
-def coupon_issued(coupon: Voucher, customer_id: str | None, stamp: EventContext) -> CouponIssued:
+def coupon_issued(coupon: Voucher, customer_id: str | None, context: EventContext) -> CouponIssued:
     customer = coupon.holder_id or customer_id
     return CouponIssued(
-        **coupon.coupon(stamp), customer=stamp.ref(customer) if customer else None, issued_at=coupon.created_at
+        **coupon.coupon(context), customer=context.ref(customer) if customer else None, issued_at=coupon.created_at
     )
 
 
 KINDS: dict[str, EventType[Any]] = {
-    "customer.reward_redemptions.created": EventType(RewardRedemptionTold, reward_created),
-    "customer.reward_redemptions.pending": EventType(RewardRedemptionTold, reward_pending),
-    "customer.reward_redemptions.completed": EventType(RewardRedemptionTold, reward_completed),
-    "customer.reward_redemptions.rolledback": EventType(RewardRedemptionTold, reward_rolled_back),
+    "customer.reward_redemptions.created": EventType(RewardRedemptionEvent, reward_created),
+    "customer.reward_redemptions.pending": EventType(RewardRedemptionEvent, reward_pending),
+    "customer.reward_redemptions.completed": EventType(RewardRedemptionEvent, reward_completed),
+    "customer.reward_redemptions.rolledback": EventType(RewardRedemptionEvent, reward_rolled_back),
 }

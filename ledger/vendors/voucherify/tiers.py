@@ -10,7 +10,7 @@ from ledger.vendors.fields import Day, Id, OptionalId, SnakeModel, Text
 from ledger.vendors.vendor import EventContext, EventType
 
 
-class Identified(SnakeModel):
+class RequiredReference(SnakeModel):
     id: Id
 
 
@@ -26,58 +26,58 @@ class Tier(SnakeModel):
     expiration: Expiration | None = None
 
 
-class TierEvent(SnakeModel):
-    customer: Identified
-    campaign: Identified
+class MembershipEvent(SnakeModel):
+    customer: RequiredReference
+    campaign: RequiredReference
 
-    def membership(self, tier: Tier, stamp: EventContext) -> dict[str, Any]:
+    def membership(self, tier: Tier, context: EventContext) -> dict[str, Any]:
         return {
-            "customer": stamp.ref(self.customer.id),
+            "customer": context.ref(self.customer.id),
             "programme": self.campaign.id,
             "tier": tier.id,
             "tier_name": tier.name,
         }
 
 
-class TierTold(TierEvent):
+class TierEvent(MembershipEvent):
     loyalty_tier: Tier
 
-    def entered(self, told: type[TierChanged], stamp: EventContext) -> TierChanged:
-        return told(**self.membership(self.loyalty_tier, stamp), until=_until(self.loyalty_tier))
+    def entered(self, told: type[TierChanged], context: EventContext) -> TierChanged:
+        return told(**self.membership(self.loyalty_tier, context), until=_until(self.loyalty_tier))
 
 
-def tier_joined(event: TierTold, stamp: EventContext) -> list[Fact]:
-    return [event.entered(TierJoined, stamp)]
+def tier_joined(event: TierEvent, context: EventContext) -> list[Fact]:
+    return [event.entered(TierJoined, context)]
 
 
-def tier_prolonged(event: TierTold, stamp: EventContext) -> list[Fact]:
-    return [event.entered(TierRenewed, stamp)]
+def tier_prolonged(event: TierEvent, context: EventContext) -> list[Fact]:
+    return [event.entered(TierRenewed, context)]
 
 
-def tier_left(event: TierTold, stamp: EventContext) -> list[Fact]:
-    return [TierLeft(**event.membership(event.loyalty_tier, stamp))]
+def tier_left(event: TierEvent, context: EventContext) -> list[Fact]:
+    return [TierLeft(**event.membership(event.loyalty_tier, context))]
 
 
-class TierLeftBehind(SnakeModel):
+class PreviousTier(SnakeModel):
     id: OptionalId = None
 
 
-class TierMoved(TierEvent):
-    loyalty_tier_from: TierLeftBehind | None = None
+class TierChangeEvent(MembershipEvent):
+    loyalty_tier_from: PreviousTier | None = None
     loyalty_tier_to: Tier
 
-    def moved(self, told: type[TierChanged], stamp: EventContext) -> TierChanged:
+    def moved(self, told: type[TierChanged], context: EventContext) -> TierChanged:
         tier = self.loyalty_tier_to
         previous = self.loyalty_tier_from.id if self.loyalty_tier_from else None
-        return told(**self.membership(tier, stamp), until=_until(tier), previous=previous)
+        return told(**self.membership(tier, context), until=_until(tier), previous=previous)
 
 
-def tier_upgraded(event: TierMoved, stamp: EventContext) -> list[Fact]:
-    return [event.moved(TierUpgraded, stamp)]
+def tier_upgraded(event: TierChangeEvent, context: EventContext) -> list[Fact]:
+    return [event.moved(TierUpgraded, context)]
 
 
-def tier_downgraded(event: TierMoved, stamp: EventContext) -> list[Fact]:
-    return [event.moved(TierDowngraded, stamp)]
+def tier_downgraded(event: TierChangeEvent, context: EventContext) -> list[Fact]:
+    return [event.moved(TierDowngraded, context)]
 
 
 def _until(tier: Tier) -> date | None:
@@ -85,9 +85,9 @@ def _until(tier: Tier) -> date | None:
 
 
 KINDS: dict[str, EventType[Any]] = {
-    "customer.loyalty.tier.joined": EventType(TierTold, tier_joined),
-    "customer.loyalty.tier.left": EventType(TierTold, tier_left),
-    "customer.loyalty.tier.prolonged": EventType(TierTold, tier_prolonged),
-    "customer.loyalty.tier.upgraded": EventType(TierMoved, tier_upgraded),
-    "customer.loyalty.tier.downgraded": EventType(TierMoved, tier_downgraded),
+    "customer.loyalty.tier.joined": EventType(TierEvent, tier_joined),
+    "customer.loyalty.tier.left": EventType(TierEvent, tier_left),
+    "customer.loyalty.tier.prolonged": EventType(TierEvent, tier_prolonged),
+    "customer.loyalty.tier.upgraded": EventType(TierChangeEvent, tier_upgraded),
+    "customer.loyalty.tier.downgraded": EventType(TierChangeEvent, tier_downgraded),
 }

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from ledger.facts.accounts import TransferSent
-from ledger.vendors.fields import ID_BEGINNING_BYTES, ID_BYTES_MAX, as_id
+from ledger.vendors.fields import ID_BYTES_MAX, ID_PREFIX_BYTES, as_id
 from tests.support.capillary_events import SAID_AT_MILLISECONDS, fact_of, facts_of
 from tests.support.interpretation import deliver, sample
 
@@ -79,7 +79,7 @@ def test_of_an_id_too_long_for_a_key_its_beginning_and_its_hash_are_the_id() -> 
     shortened = as_id(longer)
 
     assert as_id(longest) == longest
-    assert shortened == f"{'ä' * (ID_BEGINNING_BYTES // 2)}~{hashlib.sha256(longer.encode()).hexdigest()}"
+    assert shortened == f"{'ä' * (ID_PREFIX_BYTES // 2)}~{hashlib.sha256(longer.encode()).hexdigest()}"
     assert len(shortened.encode()) <= ID_BYTES_MAX
     assert as_id(longer + "x") != shortened
 

@@ -9,7 +9,7 @@ import pytest
 from ledger.intake.identify import Origin, identify
 from ledger.vendors import VENDORS
 from ledger.vendors import repair_report as rules
-from ledger.vendors.repair_report import Repair, repairs
+from ledger.vendors.repair_report import Repair, list_repairs
 from tests.support.golden import samples
 from tests.support.payloads import sample
 
@@ -26,7 +26,7 @@ ALL = [path for path in samples() if path.parent.name in VENDORS]
 def told(source: str, body: bytes) -> list[Repair]:
     """List the repairs of a delivery's first event, from what would be stored of it."""
     delivery = identify(Origin("ledger", "connection", source, None, b"mask"), body)
-    return repairs(VENDORS[source], delivery.drafts[0].kind, delivery.payload)
+    return list_repairs(VENDORS[source], delivery.drafts[0].kind, delivery.payload)
 
 
 def of(name: str) -> list[Repair]:
@@ -136,21 +136,19 @@ def test_ids_and_times_spelt_with_a_fraction_are_found_and_points_are_not() -> N
 
 def test_a_time_that_cannot_be_true_is_read_as_none() -> None:
     assert [one for one in of("capillary/pointsExpired") if one.path == "/createdAt"] == [
-        ("/createdAt", rules.NO_TIME, "156474848484", None)
+        ("/createdAt", rules.IMPOSSIBLE_TIME, "156474848484", None)
     ]
 
 
 def test_words_for_none_and_redacted_values_count_as_absent() -> None:
-    assert set(everywhere(rules.NONE_SPELT_OUT)) == {("-1", None), ("null", None)}
+    assert set(everywhere(rules.WORD_FOR_NONE)) == {("-1", None), ("null", None)}
     assert set(everywhere(rules.REDACTED_VALUE)) == {("[email protected]", None), (" [email protected]", None)}
 
 
 def test_another_spelling_of_an_event_s_name_is_found() -> None:
-    assert everywhere(rules.NAME_OF_EVENT) == [
-        ("issuedalternateCurrenciesReversed", "issuedAlternateCurrenciesReversed")
-    ]
+    assert everywhere(rules.EVENT_ALIAS) == [("issuedalternateCurrenciesReversed", "issuedAlternateCurrenciesReversed")]
     assert told("capillary", b'{"eventName": "points TransferInitiated", "data": {}}') == [
-        ("/eventName", rules.NAME_OF_EVENT, "points TransferInitiated", "pointsTransferredInitiated")
+        ("/eventName", rules.EVENT_ALIAS, "points TransferInitiated", "pointsTransferredInitiated")
     ]
 
 

@@ -417,7 +417,7 @@ async def test_the_event_s_own_page_and_an_account_s_page_answer(dsn: str) -> No
 
 
 async def test_a_fault_in_the_report_of_repairs_is_told_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.vendors.repair_report.readers", lambda _shapes: fail())
+    monkeypatch.setattr("ledger.vendors.repair_report.field_parsers", lambda _models: fail())
 
     [told] = list_repairs(CAPILLARY, "pointsIssued", b'{"eventName": "pointsIssued"}')
 

@@ -74,7 +74,7 @@ class Fulfilment(SnakeModel):
     order_item: OrderItem
     order: Order
 
-    def named_outcome(self) -> type[OrderItemFact] | None:
+    def outcome_in_name(self) -> type[OrderItemFact] | None:
         """Return the outcome that the event's name says; None if it says none."""
         name = squeeze(self.event_type or "").lower().rpartition(".")[2]
         return OrderItemFulfilled if name == "confirmed" else OUTCOMES.get(name)
@@ -91,7 +91,7 @@ def fulfilment(event: Fulfilment, context: EventContext) -> list[Fact]:
     if outcome is None:
         raise ValueError("a status of an order item that we do not know")
     customer = context.ref(order.user_id) if order.user_id else None
-    told = outcome(
+    item_fact = outcome(
         item=context.ref(item.id),
         order=context.ref(order.id),
         customer=customer,
@@ -99,26 +99,26 @@ def fulfilment(event: Fulfilment, context: EventContext) -> list[Fact]:
         description=item.description,
         points_paid=item.points_paid,
         quantity=item.quantity,
-        contradicted=event.named_outcome() not in (None, outcome),
+        contradicted=event.outcome_in_name() not in (None, outcome),
         reference=order.reference_id,
         partner_programme=item.data.loyalty_program_id or item.data.program_name,
         errors=item.error_lines(),
     )
-    return [told, *_hold_facts(told, customer)]
+    return [item_fact, *_hold_facts(item_fact, customer)]
 
 
-def _hold_facts(told: OrderItemFact, customer: str | None) -> list[Fact]:
+def _hold_facts(item_fact: OrderItemFact, customer: str | None) -> list[Fact]:
     """Say what became of the points. An item's points are spent once and due back once, however often it is told."""
-    if customer is None or told.points_paid <= 0:
+    if customer is None or item_fact.points_paid <= 0:
         return []
-    captured = isinstance(told, OrderItemFulfilled)
+    captured = isinstance(item_fact, OrderItemFulfilled)
     return [
         (HoldCaptured if captured else HoldRefundDue)(
             holder=customer,
             programme=NO_PROGRAMME,
-            points=told.points_paid,
-            item=told.item,
-            change=f"{told.item}~{'captured' if captured else 'refund'}",
+            points=item_fact.points_paid,
+            item=item_fact.item,
+            change=f"{item_fact.item}~{'captured' if captured else 'refund'}",
         )
     ]
 

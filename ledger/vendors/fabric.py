@@ -28,10 +28,12 @@ class Record(SnakeModel):
     status: Text = None
 
 
-def record_facts(of: str, told: type[RedemptionRecordFact], event: Record, context: EventContext) -> list[Fact]:
+def record_facts(
+    record_kind: str, fact_type: type[RedemptionRecordFact], event: Record, context: EventContext
+) -> list[Fact]:
     """Coupons and promotions may share an id (all published samples do), so what it is a record of is part of its
     name."""
-    return [told(record=context.ref(f"{of}~{event.id}"), of=of, status=event.status)]
+    return [fact_type(record=context.ref(f"{record_kind}~{event.id}"), of=record_kind, status=event.status)]
 
 
 def parse_envelope(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
@@ -67,9 +69,9 @@ def _without_addresses(data: dict[str, Any]) -> dict[str, Any]:
 
 
 KINDS: dict[str, EventType[Any]] = {
-    f"offers:redemption:{of}:{verb}": EventType(Record, partial(record_facts, of, told))
-    for of in ("coupon", "promotion")
-    for verb, told in (
+    f"offers:redemption:{record_kind}:{verb}": EventType(Record, partial(record_facts, record_kind, fact_type))
+    for record_kind in ("coupon", "promotion")
+    for verb, fact_type in (
         ("created", RedemptionRecordCreated),
         ("updated", RedemptionRecordUpdated),
         ("deleted", RedemptionRecordDeleted),

@@ -35,16 +35,16 @@ def repair_keys(value: Any, known_keys: frozenset[str]) -> Any:
         damaged = False
         repaired = {}
         for key, child in value.items():
-            sound = child
+            repaired_child = child
             if (type(child) is dict or type(child) is list) and key not in FREE_MAPS:
-                sound = repair_keys(child, known_keys)
-                damaged = damaged or sound is not child
+                repaired_child = repair_keys(child, known_keys)
+                damaged = damaged or repaired_child is not child
             if " " in key and (name := squeeze(key)) in known_keys:
                 damaged = True
                 if name in value:
                     continue
                 key = name
-            repaired[key] = sound
+            repaired[key] = repaired_child
         return repaired if damaged else value
     if type(value) is list:
         items = [repair_keys(item, known_keys) for item in value]

@@ -43,7 +43,7 @@ def make_lenient(model: type[BaseModel], schema: CoreSchema) -> CoreSchema:
     if not fields:
         return schema
     for name, info in model.__pydantic_fields__.items():
-        if any(mark is STRICT for mark in info.metadata):
+        if any(annotation is STRICT for annotation in info.metadata):
             continue
         field = fields[name]["schema"]
         _omit_items(field)
@@ -84,14 +84,14 @@ def facts_of_each(items: Iterable[T], facts: Callable[[T], Sequence[F]]) -> list
     Raises its ValueError if there are none at all.
     """
     found: list[F] = []
-    wrong: ValueError | None = None
+    first_error: ValueError | None = None
     for item in items:
         try:
             found += facts(item)
         except ValueError as error:
-            wrong = wrong or error
-    if wrong is not None and not found:
-        raise wrong
+            first_error = first_error or error
+    if first_error is not None and not found:
+        raise first_error
     return found
 
 
@@ -109,8 +109,8 @@ def _without_leniency(schema: Any) -> Any:
     if schema.get("on_error") == "omit":
         return _without_leniency(schema["schema"])
     if schema.get("type") == "model":  # which pydantic would read by its own, lenient validator
-        named = {"ref": schema["ref"]} if "ref" in schema else {}
-        return {**_without_leniency(schema["schema"]), **named}
+        reference = {"ref": schema["ref"]} if "ref" in schema else {}
+        return {**_without_leniency(schema["schema"]), **reference}
     kept = {key: part for key, part in schema.items() if key != "on_error"}
     return {key: part if key == "default" else _without_leniency(part) for key, part in kept.items()}
 

@@ -102,7 +102,7 @@ def _kind_of(key: str) -> str | None:
         for form in (name, name.rstrip("0123456789"), *_singular_forms(name.rstrip("0123456789"))):
             if form in KINDS:
                 return KINDS[form]
-        prefix = next((one for one in PREFIXES if name.startswith(one) and name != one), None)
+        prefix = next((word for word in PREFIXES if name.startswith(word) and name != word), None)
         if prefix is None:
             return None
         name = name.removeprefix(prefix)

@@ -62,9 +62,9 @@ def identifier_kind_of_value(text: str) -> str | None:
     return "email" if is_email else None
 
 
-def normalize_identifier(what: str, value: str) -> str:
+def normalize_identifier(kind: str, value: str) -> str:
     """Write an identifier in the one way it is looked up: e-mail in lower case, a telephone number by its digits."""
-    if what == "mobile":
+    if kind == "mobile":
         if value.isdecimal():
             return value
         return "".join(letter for letter in value if letter.isdigit())

@@ -5,8 +5,8 @@ whenever somebody asks. It is always there, also for events older than a rule, a
 
 Theory. A vendor's names mean the same throughout its documents, so the shapes of all its kinds together say how a value
 is read: by the name of the structure it stands in and its own, or by its own where all shapes agree. What counts as a
-repair is then asked of the reader itself: blanks without which it reads the same were damage, and a value that it reads
-as nothing was not meant as one. A new kind, and a new reader, need no line here.
+repair is then asked of the parser itself: blanks without which it reads the same were damage, and a value that it reads
+as nothing was not meant as one. A new kind, and a new parser, need no line here.
 
 Personal values are markers in what is stored, so none can show here, nor what was repaired in one.
 """
@@ -104,29 +104,34 @@ def list_repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
 def _list_repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
     document = parse_json(payload)
     models = (*(event_type.model for event_type in vendor.kinds.values()), *vendor.repair_rules.other_models)
-    search = _RepairFinder(vendor, kind, field_parsers(models))
+    finder = _RepairFinder(vendor, kind, field_parsers(models))
     text = without_mark(payload)
-    mark = [] if text == payload else [Repair("", BYTE_ORDER_MARK, "\ufeff", None)]
-    found = [*mark, *search.look_into(document.value, as_spelt(payload), _Location("", "", ""))]
-    return found + _list_unreadable(vendor, kind, document, {one.path for one in found if one.after is None})
+    byte_order_mark = [] if text == payload else [Repair("", BYTE_ORDER_MARK, "\ufeff", None)]
+    found = [*byte_order_mark, *finder.find(document.value, as_spelt(payload), _Location("", "", ""))]
+    omitted = {repair.path for repair in found if repair.after is None}
+    return found + _list_unreadable(vendor, kind, document, omitted)
 
 
-def _list_unreadable(vendor: Vendor, kind: str, document: Document, told: Set[str]) -> list[Repair]:
+def _list_unreadable(vendor: Vendor, kind: str, document: Document, omitted: Set[str]) -> list[Repair]:
     """List the values that cannot be read, and that the event is read without. Where all of the event is unread they
     stand in its reason, too."""
-    places: dict[str, list[str]] = {}
-    for path in _paths(document.value, ""):
-        places.setdefault(_without_blanks(path).rpartition("/")[2], []).append(path)
+    paths_by_name: dict[str, list[str]] = {}
+    for pointer in _paths(document.value, ""):
+        paths_by_name.setdefault(_without_blanks(pointer).rpartition("/")[2], []).append(pointer)
     found: dict[str, Repair] = {}
-    for member in vendor.parse_envelope(document, kind) or ():
-        model = vendor.kinds[member.kind].model if member.kind in vendor.kinds else None
-        for one in unreadable_values(model, member.body) if model is not None else ():
-            parts = [_escape(str(part)) for part in one.path if part != "envelope"]
-            ending = "/" + "/".join(parts)
-            place = next((path for path in places.get(parts[-1], ()) if _without_blanks(path).endswith(ending)), None)
-            if place is not None and place not in told and one.value != MARKED:
-                found[place] = Repair(place, f"{LEFT_OUT}: it {one.problem}", _shorten(one.value), None)
+    for event in vendor.parse_envelope(document, kind) or ():
+        model = vendor.kinds[event.kind].model if event.kind in vendor.kinds else None
+        for unreadable in unreadable_values(model, event.body) if model is not None else ():
+            parts = [_escape(str(part)) for part in unreadable.path if part != "envelope"]
+            path = _find_path(paths_by_name.get(parts[-1], ()), "/" + "/".join(parts))
+            if path is not None and path not in omitted and unreadable.value != MARKED:
+                found[path] = Repair(path, f"{LEFT_OUT}: it {unreadable.problem}", _shorten(unreadable.value), None)
     return list(found.values())
+
+
+def _find_path(paths: Iterable[str], ending: str) -> str | None:
+    """Return the first path that ends with `ending`, blanks aside."""
+    return next((path for path in paths if _without_blanks(path).endswith(ending)), None)
 
 
 def _paths(value: Any, path: str) -> Iterator[str]:
@@ -160,164 +165,166 @@ def _shorten(value: Any) -> str:
 def field_parsers(models: tuple[type[VendorModel], ...]) -> FieldParsers:
     """Say how each value is read that these shapes name, or those inside them; a name alone says it where all agree."""
     found: dict[tuple[str | None, str], FieldParser] = {}
-    by_name: dict[str, set[FieldParser]] = {}
-    for under, name, reader in _fields_of(models):
-        found.setdefault((under, name), reader)
-        by_name.setdefault(name, set()).add(_optional_form(reader))
-    return found | {(None, name): reader for name, (reader, *others) in by_name.items() if not others}
+    parsers_by_name: dict[str, set[FieldParser]] = {}
+    for under, name, parser in _fields_of(models):
+        found.setdefault((under, name), parser)
+        parsers_by_name.setdefault(name, set()).add(_optional_form(parser))
+    return found | {(None, name): parser for name, (parser, *others) in parsers_by_name.items() if not others}
 
 
-def _optional_form(reader: FieldParser) -> FieldParser:
+def _optional_form(parser: FieldParser) -> FieldParser:
     """Take an id, or points, that must be there for such that may, since they are spelt alike."""
-    if reader is as_required_id:
+    if parser is as_required_id:
         return as_id
-    return as_points if reader is as_optional_points else reader
+    return as_points if parser is as_optional_points else parser
 
 
 def _fields_of(models: Iterable[type[VendorModel]]) -> Iterator[tuple[str, str, FieldParser]]:
-    """Give (structure, name, reader) of every value in these shapes; the outermost structures have no name."""
+    """Give (structure, name, parser) of every value in these shapes; the outermost structures have no name."""
     pending = [("", model) for model in models]
     seen = set(pending)
     while pending:
         under, model = pending.pop()
-        for own_name, field in model.model_fields.items():
-            name = field.alias or own_name
-            for leaf, reader in _leaf_types(field.annotation, _field_parser(field.metadata)):
+        for field_name, field in model.model_fields.items():
+            name = field.alias or field_name
+            for leaf, parser in _leaf_types(field.annotation, _field_parser(field.metadata)):
                 if isinstance(leaf, type) and issubclass(leaf, VendorModel):
                     if (name, leaf) not in seen:
                         seen.add((name, leaf))
                         pending.append((name, leaf))
-                elif reader is not None:
-                    yield under, name, reader
+                elif parser is not None:
+                    yield under, name, parser
 
 
-def _leaf_types(annotation: Any, reader: FieldParser | None) -> Iterator[tuple[Any, FieldParser | None]]:
+def _leaf_types(annotation: Any, parser: FieldParser | None) -> Iterator[tuple[Any, FieldParser | None]]:
     """Give the types that an annotation comes down to, each with what reads it."""
-    inside = get_args(annotation)
+    arguments = get_args(annotation)
     if get_origin(annotation) is Annotated:
-        yield from _leaf_types(inside[0], _field_parser(inside[1:]))
+        yield from _leaf_types(arguments[0], _field_parser(arguments[1:]))
     elif get_origin(annotation) in (Union, UnionType):
-        for part in inside:
-            yield from _leaf_types(part, reader)
+        for part in arguments:
+            yield from _leaf_types(part, parser)
     elif get_origin(annotation) in (list, tuple):
-        for part in inside:
+        for part in arguments:
             yield from _leaf_types(part, None)
     elif annotation is not type(None) and annotation is not Ellipsis:
-        yield annotation, reader
+        yield annotation, parser
 
 
 def _field_parser(metadata: Iterable[Any]) -> FieldParser | None:
-    return next((cast(FieldParser, one.func) for one in metadata if isinstance(one, BeforeValidator)), None)
+    return next(
+        (cast(FieldParser, validator.func) for validator in metadata if isinstance(validator, BeforeValidator)), None
+    )
 
 
 class _RepairFinder:
     """Walks through a document and its other reading, in which numbers with a fraction are text, side by side."""
 
-    def __init__(self, vendor: Vendor, kind: str, known: FieldParsers) -> None:
+    def __init__(self, vendor: Vendor, kind: str, parsers: FieldParsers) -> None:
         self._rules = vendor.repair_rules
         self._kind = kind
-        self._readers = known
+        self._parsers = parsers
 
-    def look_into(self, value: Any, spelt: Any, at: _Location) -> Iterator[Repair]:
+    def find(self, value: Any, spelling: Any, location: _Location) -> Iterator[Repair]:
         if type(value) is dict:
-            if at.name not in FREE_MAPS:
-                yield from self._look_into_pairs(value, spelt, at)
+            if location.name not in FREE_MAPS:
+                yield from self._find_in_object(value, spelling, location)
         elif type(value) is list:
-            for n, (item, spelt_item) in enumerate(zip(value, spelt, strict=True)):
-                yield from self.look_into(item, spelt_item, at._replace(path=f"{at.path}/{n}"))
+            for index, (item, spelt_item) in enumerate(zip(value, spelling, strict=True)):
+                yield from self.find(item, spelt_item, location._replace(path=f"{location.path}/{index}"))
         elif type(value) is str:
-            yield from self._of_text(value, at)
+            yield from self._find_in_text(value, location)
         elif type(value) is int:
-            yield from self._of_number(value, str(spelt), at)
+            yield from self._find_in_integer(value, str(spelling), location)
         elif type(value) is Decimal:
-            yield from self._of_fraction(value, str(spelt), at)
+            yield from self._find_in_fraction(value, str(spelling), location)
 
-    def _look_into_pairs(self, structure: dict[str, Any], spelt: dict[str, Any], at: _Location) -> Iterator[Repair]:
-        for key, child in structure.items():
-            path = f"{at.path}/{_escape(key)}"
+    def _find_in_object(self, value: dict[str, Any], spelling: dict[str, Any], location: _Location) -> Iterator[Repair]:
+        for key, child in value.items():
+            path = f"{location.path}/{_escape(key)}"
             name = key
             if " " in key and squeeze(key) in self._rules.known_keys:
                 name = squeeze(key)
-                if name in structure:
+                if name in value:
                     yield Repair(path, KEY_TWICE, key, None)
                     continue
                 yield Repair(path, BLANK_IN_KEY, key, name)
-            yield from self.look_into(child, spelt[key], _Location(path, name, at.name))
+            yield from self.find(child, spelling[key], _Location(path, name, location.name))
 
-    def _reader(self, at: _Location) -> FieldParser | None:
-        return self._readers.get((at.under, at.name)) or self._readers.get((None, at.name))
+    def _parser(self, location: _Location) -> FieldParser | None:
+        return self._parsers.get((location.under, location.name)) or self._parsers.get((None, location.name))
 
-    def _of_text(self, value: str, at: _Location) -> Iterator[Repair]:
-        sound = squeeze(value)
-        if not sound:
+    def _find_in_text(self, value: str, location: _Location) -> Iterator[Repair]:
+        repaired = squeeze(value)
+        if not repaired:
             return
-        if at.name in _EVENT_NAME_KEYS and value != self._kind and self._names_the_event(sound):
-            yield Repair(at.path, EVENT_ALIAS, value, self._kind)
-        elif sound in REDACTED:
-            yield Repair(at.path, REDACTED_VALUE, value, None)
-        elif sound != value and _TIME_FORMAT.fullmatch(sound):
-            yield Repair(at.path, BLANK_IN_TIME, value, sound)
-        elif sound != value and _is_web_address(at.name, value):
-            yield Repair(at.path, BLANK_IN_ADDRESS, value, sound)
-        elif reader := self._reader(at):
-            yield from self._as_read(reader, value, at)
+        if location.name in _EVENT_NAME_KEYS and value != self._kind and self._is_event_alias(repaired):
+            yield Repair(location.path, EVENT_ALIAS, value, self._kind)
+        elif repaired in REDACTED:
+            yield Repair(location.path, REDACTED_VALUE, value, None)
+        elif repaired != value and _TIME_FORMAT.fullmatch(repaired):
+            yield Repair(location.path, BLANK_IN_TIME, value, repaired)
+        elif repaired != value and _is_web_address(location.name, value):
+            yield Repair(location.path, BLANK_IN_ADDRESS, value, repaired)
+        elif parser := self._parser(location):
+            yield from self._find_by_parsing(parser, value, location)
 
-    def _names_the_event(self, name: str) -> bool:
+    def _is_event_alias(self, name: str) -> bool:
         return self._rules.event_aliases.get(name.lower(), name).lower() == self._kind.lower()
 
-    def _as_read(self, reader: FieldParser, value: str, at: _Location) -> Iterator[Repair]:
-        """Ask the reader whether it takes the text for what it would be without its blanks."""
-        sound, told = squeeze(value), _parse(reader, value)
-        is_word = sound.upper() in self._rules.known_words
-        if reader is as_text and not is_word:
-            sound = value.strip()
-        if sound != value and told is not None and (reader is as_text or told == _parse(reader, sound)):
-            yield Repair(at.path, _blank_rule(reader, told, is_word=is_word), value, sound)
-        elif isinstance(told, Decimal) and told != Decimal(sound):
-            yield Repair(at.path, ROUNDED, value, plain(told))
-        elif sound in ABSENT and told is None:
-            yield Repair(at.path, WORD_FOR_NONE, value, None)
-        elif told is None and _parses_times(reader):
-            yield Repair(at.path, IMPOSSIBLE_TIME, value, None)
+    def _find_by_parsing(self, parser: FieldParser, value: str, location: _Location) -> Iterator[Repair]:
+        """Ask the parser whether it takes the text for what it would be without its blanks."""
+        repaired, parsed = squeeze(value), _parse(parser, value)
+        is_word = repaired.upper() in self._rules.known_words
+        if parser is as_text and not is_word:
+            repaired = value.strip()
+        if repaired != value and parsed is not None and (parser is as_text or parsed == _parse(parser, repaired)):
+            yield Repair(location.path, _blank_rule(parser, parsed, is_word=is_word), value, repaired)
+        elif isinstance(parsed, Decimal) and parsed != Decimal(repaired):
+            yield Repair(location.path, ROUNDED, value, plain(parsed))
+        elif repaired in ABSENT and parsed is None:
+            yield Repair(location.path, WORD_FOR_NONE, value, None)
+        elif parsed is None and _parses_times(parser):
+            yield Repair(location.path, IMPOSSIBLE_TIME, value, None)
 
-    def _of_fraction(self, value: Decimal, spelt: str, at: _Location) -> Iterator[Repair]:
-        reader = self._reader(at)
-        told = _parse(reader, value) if reader is not None else None
-        if isinstance(told, Decimal) and told != value:
-            yield Repair(at.path, ROUNDED, spelt, plain(told))
+    def _find_in_fraction(self, value: Decimal, spelling: str, location: _Location) -> Iterator[Repair]:
+        parser = self._parser(location)
+        parsed = _parse(parser, value) if parser is not None else None
+        if isinstance(parsed, Decimal) and parsed != value:
+            yield Repair(location.path, ROUNDED, spelling, plain(parsed))
 
-    def _of_number(self, value: int, spelt: str, at: _Location) -> Iterator[Repair]:
+    def _find_in_integer(self, value: int, spelling: str, location: _Location) -> Iterator[Repair]:
         """A whole number is repaired where it names something or says when; as a figure it may be spelt as it likes."""
-        reader = self._reader(at)
-        if reader is None:
+        parser = self._parser(location)
+        if parser is None:
             return
-        told = _parse(reader, value)
-        if told is None and str(value) in ABSENT:
-            yield Repair(at.path, WORD_FOR_NONE, spelt, None)
-        elif told is None and _parses_times(reader):
-            yield Repair(at.path, IMPOSSIBLE_TIME, spelt, None)
-        elif isinstance(told, str | date) and spelt != str(value):
-            yield Repair(at.path, FRACTION, spelt, str(value))
+        parsed = _parse(parser, value)
+        if parsed is None and str(value) in ABSENT:
+            yield Repair(location.path, WORD_FOR_NONE, spelling, None)
+        elif parsed is None and _parses_times(parser):
+            yield Repair(location.path, IMPOSSIBLE_TIME, spelling, None)
+        elif isinstance(parsed, str | date) and spelling != str(value):
+            yield Repair(location.path, FRACTION, spelling, str(value))
 
 
-def _parse(reader: FieldParser, value: Any) -> Any:
-    """Read a value; None for one that the reader refuses."""
+def _parse(parser: FieldParser, value: Any) -> Any:
+    """Read a value; None for one that the parser refuses."""
     try:
-        return reader(value)
+        return parser(value)
     except ValueError:
         return None
 
 
-def _parses_times(reader: FieldParser) -> bool:
-    return isinstance(_parse(reader, _SAMPLE_TIME), date)
+def _parses_times(parser: FieldParser) -> bool:
+    return isinstance(_parse(parser, _SAMPLE_TIME), date)
 
 
-def _blank_rule(reader: FieldParser, told: Any, *, is_word: bool) -> str:
-    if isinstance(told, date):
+def _blank_rule(parser: FieldParser, parsed: Any, *, is_word: bool) -> str:
+    if isinstance(parsed, date):
         return BLANK_IN_TIME
-    if not isinstance(told, str):
+    if not isinstance(parsed, str):
         return BLANK_IN_NUMBER
-    if reader is not as_text:
+    if parser is not as_text:
         return BLANK_IN_ID
     return BLANK_IN_WORD if is_word else BLANK_AT_EDGE
 

@@ -14,7 +14,7 @@ from ledger.facts.accounts import ExpiryMoved, TransferReceived, TransferSent, T
 from ledger.facts.adjustments import Removed
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 from ledger.vendors.capillary.enums import EmptyIfNull
-from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, Envelope, holder
+from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, Envelope, group_holder
 from ledger.vendors.fields import Day, Id, List, OptionalId, Points, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
 
@@ -55,7 +55,7 @@ def manual_points_adjustment(event: ManualPointsAdjustment, context: EventContex
             customer=event.customer(context),
             points=points,
             origin=origin,
-            **event.envelope.change(context),
+            **event.envelope.change_fields(context),
         )
         for (programme, origin), points in split.items()
     ]
@@ -94,7 +94,7 @@ def points_expiry_change(event: PointsExpiryChange, context: EventContext) -> li
             new=line.new_expiry_date,
             origin=_origin(line.points_awarded_ref_type),
             promotion=line.promotion_id,
-            **event.envelope.change(context),
+            **event.envelope.change_fields(context),
         )
         for line in event.updated_points_expiry_breakup
         if line.points and line.points_previous_expiry_date != line.new_expiry_date
@@ -124,12 +124,12 @@ def points_contribution_to_group(event: PointsContributionToGroup, context: Even
     if member is None:
         raise ValueError("no customer")
     sender = context.ref(member)
-    group = holder(context, Entity(entity_type="GROUP", entity_id=event.group_id)) or sender
+    group = group_holder(context, Entity(entity_type="GROUP", entity_id=event.group_id)) or sender
     primary = event.primary_member.customer_identifiers.customer_id
     envelope = event.envelope
-    named = envelope.loyalty_event_id or envelope.event_id
-    transfer = context.ref(named or context.tag)
-    change = envelope.change(context, own=transfer if named else None)
+    vendor_id = envelope.loyalty_event_id or envelope.event_id
+    transfer = context.ref(vendor_id or context.tag)
+    change = envelope.change_fields(context, change_id=transfer if vendor_id else None)
     programme, points = event.loyalty_program_id, event.points_contributed_to_group
     return [
         TransferSent(holder=sender, programme=programme, points=points, transfer=transfer, receiver=group, **change),

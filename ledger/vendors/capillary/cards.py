@@ -31,14 +31,14 @@ class CardUpdatedEvent(VendorModel):
 
 
 def card_updated(event: CardUpdatedEvent, context: EventContext) -> list[Fact]:
-    told = [fields for fields in (event.current_extended_fields, event.current_custom_fields) if fields is not None]
-    names = {field.name or field.key for fields in told for field in fields}
+    reported = [fields for fields in (event.current_extended_fields, event.current_custom_fields) if fields is not None]
+    names = {field.name or field.key for fields in reported for field in fields}
     return [
         CardUpdated(
             card=context.ref(event.card_number),
             status=enum_value(event.current_status_label, STATUSES),
             previous_status=enum_value(event.previous_status_label, STATUSES),
-            fields=tuple(sorted(name for name in names if name)) if told else None,
+            fields=tuple(sorted(name for name in names if name)) if reported else None,
         )
     ]
 

@@ -24,13 +24,13 @@ class Series(SnakeModel):
     discount_value: Figure = None
     valid_till: End = None
 
-    def told(self) -> dict[str, Any]:
+    def fact_fields(self) -> dict[str, Any]:
         """Return the fields of a fact that the series tells."""
         return {"series": self.id, "discount_type": self.discount_type, "discount_value": self.discount_value}
 
-    def ends(self, own: datetime | date | None) -> dict[str, Any]:
+    def end_fields(self, coupon_end: datetime | date | None) -> dict[str, Any]:
         """Return when a coupon ends: its own end, else that of its series, which may be another."""
-        return end_fields(own) or {**end_fields(self.valid_till), "of_series": self.valid_till is not None}
+        return end_fields(coupon_end) or {**end_fields(self.valid_till), "of_series": self.valid_till is not None}
 
 
 class IssuedCoupon(SnakeModel):
@@ -53,14 +53,14 @@ def coupon_issue(event: CouponIssue, context: EventContext) -> list[Fact]:
     return facts_of_each(event.coupons, lambda coupon: [_issued(coupon, series, customer, context)])
 
 
-def _issued(coupon: IssuedCoupon, series: Series, anybody: str | None, context: EventContext) -> Fact:
+def _issued(coupon: IssuedCoupon, series: Series, event_customer: str | None, context: EventContext) -> Fact:
     """Return one coupon's fact. Raises ValueError if neither its id nor its code is told."""
-    customer = coupon.customer_identifiers.customer_id or anybody
+    customer = coupon.customer_identifiers.customer_id or event_customer
     return CouponIssued(
         coupon=coupon_ref(coupon.id, coupon.code, series.id, context),
         code=coupon.code,
-        **series.told(),
-        **series.ends(coupon.valid_till),
+        **series.fact_fields(),
+        **series.end_fields(coupon.valid_till),
         customer=context.ref(customer) if customer else None,
         issued_at=coupon.issued_on,
         description=series.description,
@@ -103,8 +103,8 @@ def coupon_redeem(event: CouponRedeem, context: EventContext) -> list[Fact]:
         CouponRedeemed(
             coupon=coupon_ref(coupon.id, coupon.code, coupon.series_info.id, context),
             code=coupon.code,
-            **coupon.series_info.told(),
-            **coupon.series_info.ends(coupon.valid_till),
+            **coupon.series_info.fact_fields(),
+            **coupon.series_info.end_fields(coupon.valid_till),
             customer=context.ref(customer) if customer else None,
             redemption=coupon.redemption_id or context.tag,
             redeemed_at=coupon.redemption_date,

@@ -12,7 +12,7 @@ from ledger.facts import Fact
 from ledger.facts.accounts import Claim, Grant, Issued, IssueReversed, Promise, PromisedConverted, PromotionShare
 from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent
-from ledger.vendors.capillary.redemptions import totals_of
+from ledger.vendors.capillary.redemptions import bill_totals
 from ledger.vendors.fields import (
     Day,
     DetailList,
@@ -32,18 +32,18 @@ NO_PROGRAMME = "0"  # written where a conversion names its programmes in the bre
 NO_BILL = "0"
 
 
-class Regular(VendorModel):
+class RegularLine(VendorModel):
     alternate_currencies: Points = ZERO
     expiry_at: Day = None
 
 
-class Promotional(VendorModel):
+class PromotionalLine(VendorModel):
     promotion_identifier: OptionalId = None
     promotion_alternate_currencies: Points = ZERO
     promotion_alternate_currencies_expiry_date: Day = None
 
 
-class Promised(VendorModel):
+class PromisedLine(VendorModel):
     promised_alternate_currencies: Points = ZERO
     promised_alternate_currencies_conversion_date: Day = None
     is_external_trigger_based: bool = False
@@ -55,9 +55,9 @@ class IssuedCurrency(VendorModel):
     program_current_alternate_currencies: Figure = None
     program_lifetime_alternate_currencies: Figure = None
     total_alternate_currencies_issued: OptionalPoints = None
-    regular_alternate_currencies_breakup: Annotated[tuple[Regular, ...], List] = ()
-    promotional_alternate_currencies_issued: Annotated[tuple[Promotional, ...], List] = ()
-    promised_alternate_currencies_issued: Annotated[tuple[Promised, ...], List] = ()
+    regular_alternate_currencies_breakup: Annotated[tuple[RegularLine, ...], List] = ()
+    promotional_alternate_currencies_issued: Annotated[tuple[PromotionalLine, ...], List] = ()
+    promised_alternate_currencies_issued: Annotated[tuple[PromisedLine, ...], List] = ()
 
     def grants(self) -> list[Grant]:
         """Give the lots of the breakup, and one more of what the total has beyond them and the promised ones.
@@ -122,9 +122,9 @@ def alternate_currencies_issued(event: AlternateCurrenciesIssued, context: Event
             grants=tuple(currency.grants()),
             promises=tuple(currency.promises()),
             activity=activity.name,
-            bill=_bill(event),
+            bill=_bill_id(event),
             bill_number=activity.identifier("billnumber"),
-            **event.envelope.change(context, *_parts(event, currency.alternate_currency_identifier)),
+            **event.envelope.change_fields(context, *_change_parts(event, currency.alternate_currency_identifier)),
         )
         for currency in event.alternate_currencies or event.alternate_currencies_issued_data
     ]
@@ -139,9 +139,9 @@ class ReversedCurrency(VendorModel):
     total_alternate_currencies_reversed: Figure = None
     total_issued_alternate_currencies_reversed: Figure = None
     promised_alternate_currencies_reversed: FigureOrZero = None
-    promotional_alternate_currencies_reversed: Annotated[tuple[Promotional, ...] | None, DetailList] = None
+    promotional_alternate_currencies_reversed: Annotated[tuple[PromotionalLine, ...] | None, DetailList] = None
     current_event_promotion_alternate_currencies_returned_details: Annotated[
-        tuple[Promotional, ...] | None, DetailList
+        tuple[PromotionalLine, ...] | None, DetailList
     ] = None
 
 
@@ -172,22 +172,22 @@ def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReverse
                 ),
                 points=None if current is None else current - current_promised,
                 promised=None if current is None else current_promised,
-                **totals_of(currency, total, "promised_alternate_currencies_reversed", current),
-                promotions=_shares(currency.current_event_promotion_alternate_currencies_returned_details),
-                promotions_total=_shares(currency.promotional_alternate_currencies_reversed),
-                bill=_bill(event),
+                **bill_totals(currency, total, "promised_alternate_currencies_reversed", current),
+                promotions=_promotion_shares(currency.current_event_promotion_alternate_currencies_returned_details),
+                promotions_total=_promotion_shares(currency.promotional_alternate_currencies_reversed),
+                bill=_bill_id(event),
                 bill_number=event.triggering_activity.identifier("billnumber"),
-                **event.envelope.change(context, *_parts(event, currency.alternate_currency_identifier)),
+                **event.envelope.change_fields(context, *_change_parts(event, currency.alternate_currency_identifier)),
             )
         )
     return facts
 
 
-def _shares(promotions: tuple[Promotional, ...] | None) -> tuple[PromotionShare, ...] | None:
+def _promotion_shares(promotions: tuple[PromotionalLine, ...] | None) -> tuple[PromotionShare, ...] | None:
     """Return the shares of promotions, None where the vendor does not say."""
-    if promotions is None or any(one.promotion_alternate_currencies < 0 for one in promotions):
+    if promotions is None or any(line.promotion_alternate_currencies < 0 for line in promotions):
         return None
-    return tuple(PromotionShare(one.promotion_alternate_currencies, one.promotion_identifier) for one in promotions)
+    return tuple(PromotionShare(line.promotion_alternate_currencies, line.promotion_identifier) for line in promotions)
 
 
 class ConvertedLine(VendorModel):
@@ -246,20 +246,22 @@ def promised_to_current_alternate_currency(
             customer=event.customer(context),
             grants=tuple(granted),
             bill_number=bill_number,
-            **event.envelope.change(context, programme, unit, bill_number),
+            **event.envelope.change_fields(context, programme, unit, bill_number),
         )
         for (programme, unit, bill_number), granted in grants.items()
     ]
 
 
-def _parts(event: AlternateCurrenciesIssued | IssuedAlternateCurrenciesReversed, unit: str) -> tuple[str | None, ...]:
+def _change_parts(
+    event: AlternateCurrenciesIssued | IssuedAlternateCurrenciesReversed, unit: str
+) -> tuple[str | None, ...]:
     """Return what tells apart the changes of one loyalty event: programme, currency, bill and its line."""
     activity = event.triggering_activity
     lines = tuple(activity.identifier(name) for name in ("billlineitemid", "lineitemid"))
-    return (event.loyalty_program_id, unit, _bill(event), activity.identifier("billnumber"), *lines)
+    return (event.loyalty_program_id, unit, _bill_id(event), activity.identifier("billnumber"), *lines)
 
 
-def _bill(event: CustomerEvent) -> str | None:
+def _bill_id(event: CustomerEvent) -> str | None:
     """Name the bill; bill 0 means none (trap 32)."""
     bill = event.triggering_activity.identifier("billid")
     return None if bill == NO_BILL else bill

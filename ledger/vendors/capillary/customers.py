@@ -61,7 +61,7 @@ class Channel(VendorModel):
 
     accounts: Annotated[tuple[ChannelAccount, ...], List] = ()
 
-    def names_somebody(self) -> bool:
+    def has_identifier(self) -> bool:
         return any(
             account.account_id or any(identifier.identifier_value for identifier in account.identifiers)
             for account in self.accounts
@@ -93,7 +93,7 @@ class Identifiers(CustomerIdentifiers):
         channels = {
             "taobao" if name == "toabao" else name
             for name, value in self
-            if isinstance(value, Channel) and value.names_somebody()
+            if isinstance(value, Channel) and value.has_identifier()
         }
         return tuple(sorted(channels.union(self.instore.kinds())))
 
@@ -103,7 +103,7 @@ class DescribedCustomer(EnteredEvent):
     loyalty_type: Text = None
     source: Text = None
 
-    def told(self, context: EventContext) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext) -> dict[str, Any]:
         """Give the fields that every description of a customer has. Raises ValueError if it names nobody."""
         return {
             "customer": customer_of(self.customer_identifiers, context),
@@ -122,7 +122,7 @@ def customer_of(identifiers: CustomerIdentifiers, context: EventContext) -> str:
 
 
 def customer_added(event: DescribedCustomer, context: EventContext) -> list[Fact]:
-    return [CustomerAdded(**event.told(context))]
+    return [CustomerAdded(**event.fact_fields(context))]
 
 
 class UpdatedField(VendorModel):
@@ -149,7 +149,7 @@ def customer_updated(event: UpdatedCustomer, context: EventContext) -> list[Fact
     status = event.customer_status
     return [
         CustomerUpdated(
-            **event.told(context),
+            **event.fact_fields(context),
             status=status.current_label or status.current_status,
             previous_status=status.previous_label or status.previous_status,
             fields=tuple(field.field_name for field in event.updated_fields if field.field_name),

@@ -21,7 +21,7 @@ class PartnerEvent(CustomerEvent):
     partner_program_name: Text = None
     partner_program_type: Text = None
 
-    def told(self, context: EventContext) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext) -> dict[str, Any]:
         """Give the fields that every fact about a partner membership has."""
         return {
             "customer": self.customer(context),
@@ -45,11 +45,11 @@ class DetailedPartnerEvent(PartnerEvent):
     update_type: Text = None
     customer_partner_program_details: Annotated[PartnerDetails, EmptyIfNull] = PartnerDetails()
 
-    def detailed(self, context: EventContext) -> dict[str, Any]:
+    def detail_fields(self, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact that describes the membership."""
         details = self.customer_partner_program_details
         return {
-            **self.told(context),
+            **self.fact_fields(context),
             "until": details.membership_expiry_date,
             "tier": details.partner_tier_number,
             "tier_until": details.partner_tier_expiry_date,
@@ -58,15 +58,15 @@ class DetailedPartnerEvent(PartnerEvent):
 
 
 def partner_program_linked(event: DetailedPartnerEvent, context: EventContext) -> list[Fact]:
-    return [PartnerLinked(**event.detailed(context))]
+    return [PartnerLinked(**event.detail_fields(context))]
 
 
 def partner_program_updated(event: DetailedPartnerEvent, context: EventContext) -> list[Fact]:
-    return [PartnerUpdated(**event.detailed(context), update_type=event.update_type)]
+    return [PartnerUpdated(**event.detail_fields(context), update_type=event.update_type)]
 
 
 def partner_program_delinked(event: PartnerEvent, context: EventContext) -> list[Fact]:
-    return [PartnerDelinked(**event.told(context))]
+    return [PartnerDelinked(**event.fact_fields(context))]
 
 
 class ExpiryReminder(PartnerEvent):
@@ -75,7 +75,7 @@ class ExpiryReminder(PartnerEvent):
 
 def expiry_reminder(event: ExpiryReminder, context: EventContext) -> list[Fact]:
     """A reminder changes nothing (trap 9)."""
-    return [PartnerExpiryClaimed(**event.told(context), expires_on=event.scheduled_expiry_date)]
+    return [PartnerExpiryClaimed(**event.fact_fields(context), expires_on=event.scheduled_expiry_date)]
 
 
 KINDS: dict[str, EventType[Any]] = {

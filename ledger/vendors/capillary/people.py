@@ -60,7 +60,7 @@ class Activity(VendorModel):
         return None
 
 
-def bill_of(activity: Activity) -> dict[str, Any]:
+def bill_fields(activity: Activity) -> dict[str, Any]:
     """Name the bill of an activity, by id and number, as facts do."""
     return {"bill": activity.identifier("billid"), "bill_number": activity.identifier("billnumber")}
 
@@ -74,7 +74,7 @@ class Envelope(VendorModel):
     api_request_id: OptionalId = None
     created_at: OptionalId = None
 
-    def change(self, context: EventContext, *parts: str | None, own: str | None = None) -> dict[str, Any]:
+    def change_fields(self, context: EventContext, *parts: str | None, change_id: str | None = None) -> dict[str, Any]:
         """Return `change` and `also` of a fact: the business key by which reports of one change count once.
 
         `own` is the change's own id, where the vendor gives one (redemptionId). Else the loyalty event id names it;
@@ -83,17 +83,18 @@ class Envelope(VendorModel):
 
         The time is the vendor's own, also where it cannot be true: the recorded time differs from report to report.
         """
-        at = self.vendor_time(context)
+        time = self.vendor_time(context)
         if self.loyalty_event_id:
             names = [self.loyalty_event_id]
         elif self.ref_id:
             bare = self.ref_id.removeprefix(f"{context.org}_")
-            names = [f"{bare}~{at}", bare]
+            names = [f"{bare}~{time}", bare]
         else:
-            names = [f"{self.api_request_id}~{at}"] if self.api_request_id else []
-        told = [context.ref("~".join((name, *(part for part in parts if part)))) for name in names]
-        told = told if own is None else [own, *(name for name in told[:1] if name != own)]
-        return {"change": told[0], "also": tuple(told[1:])} if told else {}
+            names = [f"{self.api_request_id}~{time}"] if self.api_request_id else []
+        keys = [context.ref("~".join((name, *(part for part in parts if part)))) for name in names]
+        if change_id is not None:
+            keys = [change_id, *(key for key in keys[:1] if key != change_id)]
+        return {"change": keys[0], "also": tuple(keys[1:])} if keys else {}
 
     def vendor_time(self, context: EventContext) -> str:
         """Return the vendor's time as names hold it; the event's own where the vendor gives none."""
@@ -124,7 +125,7 @@ class CustomerEvent(VendorModel):
         customer = self.customer_identifiers.customer_id or self._user()
         if customer is not None:
             return context.ref(customer)
-        group = holder(context, self.entity_information)
+        group = group_holder(context, self.entity_information)
         if group is None:
             raise ValueError("no customer")
         return group
@@ -134,14 +135,14 @@ class CustomerEvent(VendorModel):
 
         Placeholders stand in some entities (`"entityType": "entityType"`), so only a type that names a group counts.
         """
-        return holder(context, self.entity_information) or self.customer(context)
+        return group_holder(context, self.entity_information) or self.customer(context)
 
     def _user(self) -> str | None:
         entity = self.entity_information
         return entity.entity_id if entity and (entity.entity_type or "").upper() == "USER" else None
 
 
-def holder(context: EventContext, entity: Entity | None) -> str | None:
+def group_holder(context: EventContext, entity: Entity | None) -> str | None:
     """Name the group of an entity, None if it is no group. Raises ValueError if that cannot be read."""
     if entity is not None and not entity.is_readable:
         raise ValueError("entityInformation cannot be read, and it says whose account it is")

@@ -18,7 +18,7 @@ from ledger.facts.accounts import (
     Promise,
     PromisedConverted,
 )
-from ledger.vendors.capillary.people import Activity, CustomerEvent, bill_of
+from ledger.vendors.capillary.people import Activity, CustomerEvent, bill_fields
 from ledger.vendors.fields import Day, Figure, Id, List, OptionalId, OptionalPoints, Points, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
 
@@ -91,8 +91,8 @@ def points_issued(event: PointsIssued, context: EventContext) -> list[Fact]:
             ),
             activity=event.triggering_activity.name,
             untied=min(ZERO, total - allocated) or None,
-            **bill_of(event.triggering_activity),
-            **event.envelope.change(context, event.loyalty_program_id, *_issue_parts(event.triggering_activity)),
+            **bill_fields(event.triggering_activity),
+            **event.envelope.change_fields(context, event.loyalty_program_id, *_issue_parts(event.triggering_activity)),
         )
     ]
 
@@ -157,7 +157,7 @@ def promised_to_current(event: PromisedToCurrent, context: EventContext) -> list
             grants=tuple(grants),
             untied=untied,
             bill_number=references[0].identifier("billnumber") if len(references) == 1 else None,
-            **event.envelope.change(context, programme),
+            **event.envelope.change_fields(context, programme),
         )
     ]
 
@@ -188,7 +188,7 @@ def points_expired(event: PointsExpired, context: EventContext) -> list[Fact]:
             programme=event.loyalty_program_id,
             customer=event.customer(context),
             points=event.points_expired,
-            **event.envelope.change(context, event.loyalty_program_id),
+            **event.envelope.change_fields(context, event.loyalty_program_id),
         )
     ]
 
@@ -237,7 +237,7 @@ def single_points_expiry_updated(event: SinglePointsExpiryUpdated, context: Even
             new=line.new_expiry_date,
             origin="promotional" if "promotion" in (line.points_type or "").lower() else "regular",
             promotion=line.promotion_identifier,
-            **event.envelope.change(context),
+            **event.envelope.change_fields(context),
         )
         for line in event.updated_points_expiry
         if line.points and line.old_expiry_date != line.new_expiry_date

@@ -42,7 +42,7 @@ class PromotionEvent(CustomerEvent):
     earn_restrictions: Annotated[tuple[Restriction, ...], List] = ()
     redemption_restrictions: Annotated[tuple[Restriction, ...], List] = ()
 
-    def told(self, context: EventContext) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext) -> dict[str, Any]:
         restrictions = [*self.issue_restrictions, *self.earn_restrictions, *self.redemption_restrictions]
         return {
             "customer": self.customer(context),
@@ -68,7 +68,7 @@ class PromotionIssuedEvent(PromotionEvent):
 def promotion_issued(event: PromotionIssuedEvent, context: EventContext) -> list[Fact]:
     return [
         PromotionIssued(
-            **event.told(context),
+            **event.fact_fields(context),
             issual=event.issual_id,
             issued_on=event.promotion_issued_date,
             expires_on=event.promotion_issued_expiry_date,
@@ -86,7 +86,7 @@ class PromotionEarnedEvent(PromotionEvent):
 def promotion_earned(event: PromotionEarnedEvent, context: EventContext) -> list[Fact]:
     return [
         PromotionEarned(
-            **event.told(context),
+            **event.fact_fields(context),
             earned=event.earned_id,
             issual=event.issual_id,
             earned_on=event.promotion_earned_date,
@@ -101,7 +101,7 @@ class RevokeIssuedPromotion(PromotionEvent):
 
 def revoke_issued_promotion(event: RevokeIssuedPromotion, context: EventContext) -> list[Fact]:
     """Takes back the issual alone: what was earned from it has an event of its own (trap 36)."""
-    return [IssuedPromotionRevoked(**event.told(context), issual=event.revoked_issual_id)]
+    return [IssuedPromotionRevoked(**event.fact_fields(context), issual=event.revoked_issual_id)]
 
 
 class RevokedEarning(VendorModel):
@@ -118,7 +118,7 @@ def revoke_earned_promotion(event: RevokeEarnedPromotion, context: EventContext)
     """One fact for each revoked earning, whether or not it was ever told (trap 36)."""
     return [
         EarnedPromotionRevoked(
-            **event.told(context),
+            **event.fact_fields(context),
             earned=revoked.revoked_earned_id,
             earned_on=revoked.promotion_earned_date,
             expires_on=revoked.promotion_earned_expiry_date,
@@ -134,21 +134,23 @@ class CartPromotion(CustomerEvent):
     earn_id: OptionalId = None
     earned_time: Day = None
 
-    def told(self, context: EventContext) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext) -> dict[str, Any]:
         return {"customer": self.customer(context), "promotion": self.promotion_id}
 
 
 def cart_promotion_issued(event: CartPromotion, context: EventContext) -> list[Fact]:
     if event.issue_id is None:
         raise ValueError("no issue id")
-    return [PromotionIssued(**event.told(context), issual=event.issue_id, issued_on=event.issue_date)]
+    return [PromotionIssued(**event.fact_fields(context), issual=event.issue_id, issued_on=event.issue_date)]
 
 
 def cart_promotion_earned(event: CartPromotion, context: EventContext) -> list[Fact]:
     if event.earn_id is None:
         raise ValueError("no earn id")
     return [
-        PromotionEarned(**event.told(context), earned=event.earn_id, issual=event.issue_id, earned_on=event.earned_time)
+        PromotionEarned(
+            **event.fact_fields(context), earned=event.earn_id, issual=event.issue_id, earned_on=event.earned_time
+        )
     ]
 
 
@@ -156,7 +158,7 @@ def cart_promotion_revoked(event: CartPromotion, context: EventContext) -> list[
     """The event names what was earned, and that alone is revoked."""
     if event.earn_id is None:
         raise ValueError("no earn id")
-    return [EarnedPromotionRevoked(**event.told(context), earned=event.earn_id)]
+    return [EarnedPromotionRevoked(**event.fact_fields(context), earned=event.earn_id)]
 
 
 class AppliedPromotion(VendorModel):
@@ -190,14 +192,14 @@ def cart_promotion_redeemed(event: CartPromotionRedeemed, context: EventContext)
     return [
         PromotionRedeemed(
             customer=customer,
-            promotion=applied[0].promotion_id,
+            promotion=uses[0].promotion_id,
             earned=earned,
             redemption=f"{transaction}~{earned}",
             redeemed_at=event.redemption_date_time,
-            uses=sum((each.redemption_count or ZERO for each in applied), ZERO),
-            discount=sum((each.discount or ZERO for each in applied), ZERO),
+            uses=sum((use.redemption_count or ZERO for use in uses), ZERO),
+            discount=sum((use.discount or ZERO for use in uses), ZERO),
         )
-        for earned, applied in used.items()
+        for earned, uses in used.items()
     ]
 
 

@@ -16,7 +16,7 @@ from ledger.facts.accounts import (
     Redeemed,
     RedemptionReversed,
 )
-from ledger.vendors.capillary.people import CustomerEvent, bill_of
+from ledger.vendors.capillary.people import CustomerEvent, bill_fields
 from ledger.vendors.fields import (
     DetailList,
     Figure,
@@ -52,8 +52,8 @@ def points_redeemed(event: PointsRedeemed, context: EventContext) -> list[Fact]:
     `redemptionSummaryId`, which changes on reversal (trap 6)."""
     programmes = event.redemption_from_earning_programs or [_single_programme(event)]
     activity = event.triggering_activity
-    own = activity.identifier("redemptionid")
-    redemption = own or event.envelope.loyalty_event_id or context.tag
+    redemption_id = activity.identifier("redemptionid")
+    redemption = redemption_id or event.envelope.loyalty_event_id or context.tag
     bill_number = event.redemption_bill_number or activity.identifier("billnumber") or activity.identifier("billid")
     untied = untied_points(event.total_points_redeemed, (programme.points_redeemed for programme in programmes))
     return [
@@ -67,10 +67,10 @@ def points_redeemed(event: PointsRedeemed, context: EventContext) -> list[Fact]:
             request=event.envelope.api_request_id,
             bill_number=bill_number,
             value=event.redeemed_points_currency_value if len(programmes) == 1 else None,
-            untied=None if place else untied,
-            **event.envelope.change(context, own=context.ref(own) if own else None),
+            untied=None if index else untied,
+            **event.envelope.change_fields(context, change_id=context.ref(redemption_id) if redemption_id else None),
         )
-        for place, programme in enumerate(programmes)
+        for index, programme in enumerate(programmes)
     ]
 
 
@@ -134,7 +134,9 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, context: EventContex
             )
         ]
     facts: list[Fact] = []
-    untied = untied_points(event.redeemed_points_reversed, (one.redeemed_points_reversed for one in programmes))
+    untied = untied_points(
+        event.redeemed_points_reversed, (programme.redeemed_points_reversed for programme in programmes)
+    )
     for programme in programmes:
         details = programme.redeemed_points_reversed_details
         if details is None:  # one programme's are the event's
@@ -151,7 +153,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, context: EventContex
                 available=details.available,
                 expired=details.expired,
                 untied=None if facts else untied,
-                **event.envelope.change(context, redemption),
+                **event.envelope.change_fields(context, redemption),
             )
         )
     return facts
@@ -184,27 +186,29 @@ class IssuedPointsReversed(CustomerEvent):
         return self.current_event_regular_points_returned + self.current_event_promised_points_returned
 
 
-def totals_of(event: VendorModel, total: Decimal | None, promised: str, current: Decimal | None) -> dict[str, Any]:
+def bill_totals(
+    event: VendorModel, total: Decimal | None, promised_field: str, current: Decimal | None
+) -> dict[str, Any]:
     """Return the totals of a bill, points and promised ones apart; `promised` names the field of the latter. Where one
     of the two cannot be read, neither is told: the share of this return counts without them.
 
     Raises ValueError if the share is not told (`current` is None) and a total that is told cannot be read.
     """
-    told: Decimal | None = getattr(event, promised)
-    if told is None and promised not in event.model_fields_set:
-        told = ZERO
-    if total is None or told is None:
+    promised_total: Decimal | None = getattr(event, promised_field)
+    if promised_total is None and promised_field not in event.model_fields_set:
+        promised_total = ZERO
+    if total is None or promised_total is None:
         if current is None and (total is not None or event.model_fields_set & TOTALS):
             raise ValueError("no number of points taken back")
         return {"points_total": None, "promised_total": None}
-    return {"points_total": total - told, "promised_total": told}
+    return {"points_total": total - promised_total, "promised_total": promised_total}
 
 
-def shares_of(promotions: list[ReturnedPromotion] | None) -> tuple[PromotionShare, ...] | None:
+def promotion_shares(promotions: list[ReturnedPromotion] | None) -> tuple[PromotionShare, ...] | None:
     """Return the shares of promotions, None where the vendor does not say."""
-    if promotions is None or any(one.promotion_points < 0 for one in promotions):
+    if promotions is None or any(line.promotion_points < 0 for line in promotions):
         return None
-    return tuple(PromotionShare(one.promotion_points, one.promotion_identifier) for one in promotions)
+    return tuple(PromotionShare(line.promotion_points, line.promotion_identifier) for line in promotions)
 
 
 def issued_points_reversed(event: IssuedPointsReversed, context: EventContext) -> list[Fact]:
@@ -219,11 +223,13 @@ def issued_points_reversed(event: IssuedPointsReversed, context: EventContext) -
             claim=Claim(event.program_current_points, event.program_lifetime_points),
             points=None if current is None else current - event.current_event_promised_points_returned,
             promised=None if current is None else event.current_event_promised_points_returned,
-            **totals_of(event, total, "promised_points_reversed", current),
-            promotions=shares_of(event.current_event_promotion_points_returned_details),
-            promotions_total=shares_of(event.promotional_points_reversed),
-            **bill_of(event.triggering_activity),
-            **event.envelope.change(context, event.loyalty_program_id, *bill_of(event.triggering_activity).values()),
+            **bill_totals(event, total, "promised_points_reversed", current),
+            promotions=promotion_shares(event.current_event_promotion_points_returned_details),
+            promotions_total=promotion_shares(event.promotional_points_reversed),
+            **bill_fields(event.triggering_activity),
+            **event.envelope.change_fields(
+                context, event.loyalty_program_id, *bill_fields(event.triggering_activity).values()
+            ),
         )
     ]
 

@@ -34,11 +34,11 @@ STATES: dict[str, type[RequestFact]] = {
 }
 
 
-def _fact_for(state: str | None) -> type[RequestFact]:
+def _fact_type(state: str | None) -> type[RequestFact]:
     return STATES.get(squeeze(state or "").lower(), RequestMoved)
 
 
-class Somebody(VendorModel):
+class StaffMember(VendorModel):
     id: OptionalId = None
 
 
@@ -57,12 +57,12 @@ class RequestUpdated(VendorModel):
     status: Text = None
     updated_at: Time = None
     created_by: Annotated[EnteredBy, EmptyIfNull] = EnteredBy()
-    updated_by: Annotated[Somebody, EmptyIfNull] = Somebody()
+    updated_by: Annotated[StaffMember, EmptyIfNull] = StaffMember()
     customer_id: OptionalId = None
     customer_identifiers: Annotated[CustomerIdentifiers, EmptyIfNull] = CustomerIdentifiers()
     updated_fields: Annotated[tuple[UpdatedField, ...], List] = ()
 
-    def state_before(self) -> str | None:
+    def previous_state(self) -> str | None:
         """Give what the status was, where the event says that it changed."""
         return next((field.previous_value for field in self.updated_fields if field.field_name == "status"), None)
 
@@ -74,27 +74,27 @@ def request_updated(event: RequestUpdated, context: EventContext) -> list[Fact]:
     request = context.ref(request_id)
     customer_id = event.customer_identifiers.customer_id or event.customer_id
     customer = context.ref(customer_id) if customer_id else None
-    fact = _fact_for(event.status)
+    fact_type = _fact_type(event.status)
     facts: list[Fact] = [
-        fact(
+        fact_type(
             request=request,
             request_type=event.request_type,
             base_type=event.request_base_type,
             vendor_state=event.status,
-            vendor_state_before=event.state_before(),
+            vendor_state_before=event.previous_state(),
             customer=customer,
             maker=event.created_by.id,
-            checker=None if fact is RequestOpened else event.updated_by.id,
+            checker=None if fact_type is RequestOpened else event.updated_by.id,
         )
     ]
-    if customer and fact is RequestApproved and _asks_for_deletion(event):
+    if customer and fact_type is RequestApproved and _asks_for_deletion(event):
         facts.append(CustomerDeletionApproved(customer=customer, request=request))
     return facts
 
 
 def _asks_for_deletion(event: RequestUpdated) -> bool:
-    kind = (squeeze(event.request_type or "").upper(), squeeze(event.request_base_type or "").upper())
-    return kind == ("CUSTOMER", "DELETE")
+    request_type = (squeeze(event.request_type or "").upper(), squeeze(event.request_base_type or "").upper())
+    return request_type == ("CUSTOMER", "DELETE")
 
 
 class Redemption(SnakeModel):
@@ -160,7 +160,7 @@ def request_workflow_event(event: RequestWorkflowEvent, context: EventContext) -
     body = event.request_attributes.body
     redemption = body.root.redeem
     return [
-        _fact_for(event.current_request_state)(
+        _fact_type(event.current_request_state)(
             request=context.ref(event.request_id),
             request_type=event.request_type,
             vendor_state=event.current_request_state,

@@ -47,7 +47,7 @@ class CatalogueEvent(VendorModel):
     reward_details: Annotated[tuple[RewardDetail, ...], List] = ()
     vendor_details: Annotated[Vendor, EmptyIfNull] = Vendor()
 
-    def told(self, context: EventContext) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext) -> dict[str, Any]:
         return {
             "reward": context.ref(self.reward_id),
             "programme": self.program_id,
@@ -71,16 +71,16 @@ class CatalogueEvent(VendorModel):
 
 
 def reward_created(event: CatalogueEvent, context: EventContext) -> list[Fact]:
-    return [RewardCreated(**event.told(context))]
+    return [RewardCreated(**event.fact_fields(context))]
 
 
 def reward_updated(event: CatalogueEvent, context: EventContext) -> list[Fact]:
-    return [RewardUpdated(**event.told(context))]
+    return [RewardUpdated(**event.fact_fields(context))]
 
 
 def reward_expiry_reminder(event: CatalogueEvent, context: EventContext) -> list[Fact]:
     """A reminder changes nothing: it is compared with the catalogue (trap 9)."""
-    return [RewardClaimed(**event.told(context))]
+    return [RewardClaimed(**event.fact_fields(context))]
 
 
 class IntouchReward(VendorModel):
@@ -114,7 +114,7 @@ def reward_issued(event: RewardIssued, context: EventContext) -> list[Fact]:
     coupon = context.ref(code_ref(code, series)) if code else None
     facts: list[Fact] = [
         RewardRedemptionCompleted(
-            reward_redemption=_redemption(event, event.reward_id, context),
+            reward_redemption=_redemption_ref(event, event.reward_id, context),
             reward=context.ref(event.reward_id),
             customer=customer,
             points=event.intouch_points,
@@ -147,7 +147,7 @@ class ErroredStep(VendorModel):
     error_message: Text = None
     rewards: Annotated[tuple[FailedReward, ...], List] = ()
 
-    def line(self) -> str:
+    def error_line(self) -> str:
         """Give the step, its error's code and the vendor's words: "ISSUE_REWARD 730: …"."""
         head = " ".join(part for part in (self.name, self.error_code) if part)
         return ": ".join(part for part in (head, self.error_message) if part)
@@ -170,7 +170,7 @@ def issue_reward_failure(event: IssueRewardFailure, context: EventContext) -> li
     if not rewards:
         return [
             RewardRedemptionFailed(
-                reward_redemption=_redemption(event, "-", context),
+                reward_redemption=_redemption_ref(event, "-", context),
                 customer=customer,
                 points=event.total_points,
                 request=request,
@@ -179,10 +179,10 @@ def issue_reward_failure(event: IssueRewardFailure, context: EventContext) -> li
         ]
     return [
         RewardRedemptionFailed(
-            reward_redemption=_redemption(event, reward, context),
+            reward_redemption=_redemption_ref(event, reward, context),
             reward=context.ref(reward),
             customer=customer,
-            **_cost(steps, reward),
+            **_cost_fields(steps, reward),
             request=request,
             errors=_errors([step for step in steps if any(failed.id == reward for failed in step.rewards)]),
         )
@@ -190,7 +190,7 @@ def issue_reward_failure(event: IssueRewardFailure, context: EventContext) -> li
     ]
 
 
-def _cost(steps: Sequence[ErroredStep], reward: str) -> dict[str, Any]:
+def _cost_fields(steps: Sequence[ErroredStep], reward: str) -> dict[str, Any]:
     """Return how many of a reward were not issued, and what all of them cost. A step may name a reward on several
     lines; another step names the same rewards again."""
     in_step = [[line for line in step.rewards if line.id == reward] for step in steps]
@@ -201,17 +201,17 @@ def _cost(steps: Sequence[ErroredStep], reward: str) -> dict[str, Any]:
 
 
 def _errors(steps: Sequence[ErroredStep]) -> tuple[str, ...]:
-    return tuple(line for line in (step.line() for step in steps) if line)
+    return tuple(line for line in (step.error_line() for step in steps) if line)
 
 
-def _redemption(event: CustomerEvent, reward: str, context: EventContext) -> str:
+def _redemption_ref(event: CustomerEvent, reward: str, context: EventContext) -> str:
     """Return the redemption's name: reward, customer, and the request with its time, so that two reports of it under
     several event ids are one. The time is there because ids of requests repeat (trap 39); without a request the event
     names it."""
     envelope = event.envelope
     request = envelope.api_request_id and f"{envelope.api_request_id}~{envelope.vendor_time(context)}"
-    named_by = request or envelope.event_id or context.tag
-    return context.ref(f"{reward}~{event.customer_identifiers.customer_id}~{named_by}")
+    identifier = request or envelope.event_id or context.tag
+    return context.ref(f"{reward}~{event.customer_identifiers.customer_id}~{identifier}")
 
 
 KINDS: dict[str, EventType[Any]] = {

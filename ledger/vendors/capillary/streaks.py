@@ -48,10 +48,10 @@ class Streak(VendorModel):
     start_date: LocalTime = None
     end_date: LocalTime = None
 
-    def told(self) -> dict[str, Any]:
+    def name_fields(self) -> dict[str, Any]:
         return {"streak": self.streak_id, "user_streak": self.user_streak_id, "name": self.streak_name}
 
-    def defined(self) -> dict[str, Any]:
+    def definition_fields(self) -> dict[str, Any]:
         """Give what the streak asks for. There may be levels without values: `numberOfLevel: 1, levelValues: []`."""
         return {
             "levels_count": self.number_of_level,
@@ -70,7 +70,9 @@ class StreakEvent(CustomerEvent):
     target_data: Annotated[tuple[TargetDetails, ...], List, STRICT] = ()  # pairs with the streaks, place by place
     target_details: TargetDetails | None = None
 
-    def paired(self, streaks: Sequence[AnyStreak], context: EventContext) -> list[tuple[AnyStreak, dict[str, Any]]]:
+    def pair_with_targets(
+        self, streaks: Sequence[AnyStreak], context: EventContext
+    ) -> list[tuple[AnyStreak, dict[str, Any]]]:
         """Give each streak with its name and that of its target: the one target of all, or the one at its place.
 
         Raises ValueError if streaks and targets do not pair.
@@ -90,7 +92,7 @@ class StreakEvent(CustomerEvent):
                     "period": target.target_period_id,
                     "target_name": target.name,
                     "period_name": target.target_period_name,
-                    **streak.told(),
+                    **streak.name_fields(),
                 },
             )
             for streak, target in zip(streaks, targets, strict=True)
@@ -107,8 +109,8 @@ class StreakCustomerEnrolment(StreakEvent):
 
 def streak_customer_enrolment(event: StreakCustomerEnrolment, context: EventContext) -> list[Fact]:
     return [
-        StreakEnrolled(**told, **streak.defined(), value=streak.streak_value_when_enrolled)
-        for streak, told in event.paired(event.streak_enrolment_data, context)
+        StreakEnrolled(**fields, **streak.definition_fields(), value=streak.streak_value_when_enrolled)
+        for streak, fields in event.pair_with_targets(event.streak_enrolment_data, context)
     ]
 
 
@@ -122,8 +124,8 @@ class StreakCustomerUnEnrolment(StreakEvent):
 
 def streak_customer_un_enrolment(event: StreakCustomerUnEnrolment, context: EventContext) -> list[Fact]:
     return [
-        StreakUnEnrolled(**told, **streak.defined(), value=streak.streak_value_when_un_enrolled)
-        for streak, told in event.paired(event.streak_un_enrolment_data, context)
+        StreakUnEnrolled(**fields, **streak.definition_fields(), value=streak.streak_value_when_un_enrolled)
+        for streak, fields in event.pair_with_targets(event.streak_un_enrolment_data, context)
     ]
 
 
@@ -137,8 +139,8 @@ class StreakStart(StreakEvent):
 
 def streak_start(event: StreakStart, context: EventContext) -> list[Fact]:
     return [
-        StreakStarted(**told, **streak.defined(), value=streak.user_streak_value_at_the_start)
-        for streak, told in event.paired(event.streak_start_data, context)
+        StreakStarted(**fields, **streak.definition_fields(), value=streak.user_streak_value_at_the_start)
+        for streak, fields in event.pair_with_targets(event.streak_start_data, context)
     ]
 
 
@@ -155,13 +157,13 @@ class StreakEnd(StreakEvent):
 def streak_end(event: StreakEnd, context: EventContext) -> list[Fact]:
     return [
         StreakEnded(
-            **told,
-            **streak.defined(),
+            **fields,
+            **streak.definition_fields(),
             value=streak.user_streak_value_by_the_end,
             levels_achieved=tuple(level for level in streak.levels_achieved_by_the_user if level),
             levels_achieved_count=streak.number_of_levels_achieved_by_the_user,
         )
-        for streak, told in event.paired(event.streak_end_data, context)
+        for streak, fields in event.pair_with_targets(event.streak_end_data, context)
     ]
 
 
@@ -170,7 +172,7 @@ class StreakLevel(Streak):
     user_current_streak_value: Figure = None
     streak_level_achieved_date: Time = None
 
-    def reached(self) -> dict[str, Any]:
+    def level_fields(self) -> dict[str, Any]:
         """Give the level by its name, or by its streak's name, which carries the level's number in these events."""
         return {
             "level": self.streak_level_name or self.streak_name or "-",
@@ -184,12 +186,16 @@ class StreakLevelEvent(StreakEvent):
 
 
 def streak_level_achieved(event: StreakLevelEvent, context: EventContext) -> list[Fact]:
-    return [StreakLevelAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, context)]
+    return [
+        StreakLevelAchieved(**fields, **level.level_fields())
+        for level, fields in event.pair_with_targets(event.streak_data, context)
+    ]
 
 
 def streak_level_un_achieved(event: StreakLevelEvent, context: EventContext) -> list[Fact]:
     return [
-        StreakLevelUnAchieved(**told, **level.reached()) for level, told in event.paired(event.streak_data, context)
+        StreakLevelUnAchieved(**fields, **level.level_fields())
+        for level, fields in event.pair_with_targets(event.streak_data, context)
     ]
 
 

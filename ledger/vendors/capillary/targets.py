@@ -49,7 +49,7 @@ class TargetEvent(CustomerEvent):
     def is_return(self) -> bool:
         return "return" in (self.triggering_activity.name or "").lower()
 
-    def told(self, context: EventContext) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext) -> dict[str, Any]:
         """Give the fields that every fact about a milestone has."""
         details = self.target_details
         return {
@@ -64,12 +64,12 @@ class TargetEvent(CustomerEvent):
             "defined": self.defined_target_value,
         }
 
-    def moved(self, context: EventContext) -> dict[str, Any]:
+    def movement_fields(self, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact that moves the value, the difference with the sign of its activity (trap 27)."""
         size = self.current_event_target_value
         delta = None if size is None else -abs(size) if self.is_return else abs(size)
         return {
-            **self.told(context),
+            **self.fact_fields(context),
             "delta": delta,
             "activity": self.triggering_activity.name,
             "transaction": self.transaction_id,
@@ -77,26 +77,26 @@ class TargetEvent(CustomerEvent):
 
 
 def target_achieved_value_updated(event: TargetEvent, context: EventContext) -> list[Fact]:
-    moved = event.moved(context)
-    return [MilestoneLowered(**moved) if event.is_return else MilestoneRaised(**moved)]
+    fields = event.movement_fields(context)
+    return [MilestoneLowered(**fields) if event.is_return else MilestoneRaised(**fields)]
 
 
 def target_value_achieved(event: TargetEvent, context: EventContext) -> list[Fact]:
     """The achieved value may exceed the defined one (trap 29)."""
-    return [MilestoneAchieved(**event.moved(context))]
+    return [MilestoneAchieved(**event.movement_fields(context))]
 
 
 def target_value_updated(event: TargetEvent, context: EventContext) -> list[Fact]:
     """The customer's target was set anew: what was defined before stays with the facts that said so (trap 29)."""
-    return [MilestoneRedefined(**event.told(context))]
+    return [MilestoneRedefined(**event.fact_fields(context))]
 
 
 def target_period_started(event: TargetEvent, context: EventContext) -> list[Fact]:
-    return [MilestoneStarted(**event.told(context))]
+    return [MilestoneStarted(**event.fact_fields(context))]
 
 
 def target_period_completed(event: TargetEvent, context: EventContext) -> list[Fact]:
-    return [MilestoneCompleted(**event.told(context))]
+    return [MilestoneCompleted(**event.fact_fields(context))]
 
 
 class TargetCustomerEnrolment(CustomerEvent):
@@ -154,7 +154,7 @@ class UnifiedTargets(CustomerEvent):
     target_data: Annotated[tuple[UnifiedTarget, ...], List] = ()
     transaction_id: OptionalId = None
 
-    def group(self, context: EventContext) -> dict[str, Any]:
+    def group_fields(self, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact about the group. Its period is its targets', if they agree on one."""
         group = self.unified_target_group_details
         condition = group.unified_targets_achievement_condition
@@ -179,7 +179,7 @@ class UnifiedTargets(CustomerEvent):
             "transaction": self.transaction_id,
         }
 
-    def milestone(self, target: UnifiedTarget, context: EventContext) -> dict[str, Any]:
+    def milestone_fields(self, target: UnifiedTarget, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact about one of the group's targets. How much this event moved it is not told."""
         group = self.unified_target_group_details
         return {
@@ -199,14 +199,14 @@ class UnifiedTargets(CustomerEvent):
 
 def unified_targets_achieved(event: UnifiedTargets, context: EventContext) -> list[Fact]:
     """The group's condition is met; each target's value is told with it."""
-    raised = [MilestoneRaised(**event.milestone(target, context)) for target in event.target_data]
-    return [MilestoneGroupAchieved(**event.group(context)), *raised]
+    raised = [MilestoneRaised(**event.milestone_fields(target, context)) for target in event.target_data]
+    return [MilestoneGroupAchieved(**event.group_fields(context)), *raised]
 
 
 def unified_targets_un_achieved(event: UnifiedTargets, context: EventContext) -> list[Fact]:
     """The group's condition is no longer met, although the event still names TransactionAdd (trap 29)."""
-    lowered = [MilestoneLowered(**event.milestone(target, context)) for target in event.target_data]
-    return [MilestoneGroupUnAchieved(**event.group(context)), *lowered]
+    lowered = [MilestoneLowered(**event.milestone_fields(target, context)) for target in event.target_data]
+    return [MilestoneGroupUnAchieved(**event.group_fields(context)), *lowered]
 
 
 KINDS: dict[str, EventType[Any]] = {

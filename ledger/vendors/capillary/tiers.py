@@ -35,7 +35,7 @@ class TierEvent(CustomerEvent):
         names = {tier.tier_name for tier in self.loyalty_program_details.tiers if tier.tier_number == number}
         return names.pop() if len(names) == 1 else None
 
-    def told(self, context: EventContext, number: str) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext, number: str) -> dict[str, Any]:
         """Give the fields that every change of tier has. A day that cannot be read is none, and flagged (§1.5)."""
         until = as_day(self.tier_expiry_date)
         return {
@@ -55,8 +55,8 @@ class TierUpgradedEvent(TierEvent):
 
 
 def tier_upgraded(event: TierUpgradedEvent, context: EventContext) -> list[Fact]:
-    told = event.told(context, event.upgraded_tier_number)
-    return [TierUpgraded(**told, previous=event.previous_tier_number, note=as_text(event.upgrade_type))]
+    fields = event.fact_fields(context, event.upgraded_tier_number)
+    return [TierUpgraded(**fields, previous=event.previous_tier_number, note=as_text(event.upgrade_type))]
 
 
 class TierDowngradedEvent(TierEvent):
@@ -65,7 +65,9 @@ class TierDowngradedEvent(TierEvent):
 
 
 def tier_downgraded(event: TierDowngradedEvent, context: EventContext) -> list[Fact]:
-    return [TierDowngraded(**event.told(context, event.downgraded_tier_number), previous=event.previous_tier_number)]
+    return [
+        TierDowngraded(**event.fact_fields(context, event.downgraded_tier_number), previous=event.previous_tier_number)
+    ]
 
 
 class TierRenewedEvent(TierEvent):
@@ -74,7 +76,7 @@ class TierRenewedEvent(TierEvent):
 
 
 def tier_renewed(event: TierRenewedEvent, context: EventContext) -> list[Fact]:
-    return [TierRenewed(**event.told(context, event.current_tier_number), note=as_text(event.renew_type))]
+    return [TierRenewed(**event.fact_fields(context, event.current_tier_number), note=as_text(event.renew_type))]
 
 
 class TierDowngradeReminder(TierEvent):

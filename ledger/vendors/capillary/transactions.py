@@ -63,7 +63,7 @@ class Transaction(EnteredEvent):
     line_item_count: OptionalCount = None
     delivery_status: Text = None
 
-    def told(self, context: EventContext) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext) -> dict[str, Any]:
         """Give the fields of a fact about the bill.
 
         A gross amount of 0 beside a net amount is what the vendor writes for "not given": no discount makes something
@@ -88,11 +88,11 @@ class Transaction(EnteredEvent):
 
 
 def transaction_added(event: Transaction, context: EventContext) -> list[Fact]:
-    return [BillAdded(**event.told(context))]
+    return [BillAdded(**event.fact_fields(context))]
 
 
 def transaction_updated(event: Transaction, context: EventContext) -> list[Fact]:
-    return [BillUpdated(**event.told(context))]
+    return [BillUpdated(**event.fact_fields(context))]
 
 
 KINDS: dict[str, EventType[Any]] = {

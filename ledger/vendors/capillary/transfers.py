@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from ledger.facts import Fact
 from ledger.facts.accounts import Claim, TransferReceived, TransferSent, TransferSettled
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
-from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, holder
+from ledger.vendors.capillary.people import CustomerEvent, CustomerIdentifiers, Entity, group_holder
 from ledger.vendors.capillary.redemptions import ZERO, EarningProgramme
 from ledger.vendors.fields import Figure, Id, List, Points
 from ledger.vendors.vendor import EventContext, EventType
@@ -104,8 +104,8 @@ def points_transferred_received(event: PointsTransferredReceived, context: Event
 
 def _change(event: CustomerEvent, transfer: str, context: EventContext) -> dict[str, Any]:
     """Return the business key of one half of a transfer; the kind of the fact says which half."""
-    named = event.envelope.loyalty_event_id or event.envelope.api_request_id
-    return event.envelope.change(context, own=transfer if named else None)
+    vendor_id = event.envelope.loyalty_event_id or event.envelope.api_request_id
+    return event.envelope.change_fields(context, change_id=transfer if vendor_id else None)
 
 
 def _transfer(event: CustomerEvent, context: EventContext) -> str:
@@ -115,7 +115,7 @@ def _transfer(event: CustomerEvent, context: EventContext) -> str:
 
 def _other_party(entity: Entity | None, identifiers: CustomerIdentifiers, context: EventContext) -> str | None:
     """Name the other side of a transfer, None if the event does not say."""
-    group = holder(context, entity)
+    group = group_holder(context, entity)
     if group is not None:
         return group
     customer = identifiers.customer_id or (entity.entity_id if entity else None)

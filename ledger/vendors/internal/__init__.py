@@ -43,7 +43,7 @@ def _identity(body: dict[str, Any]) -> Identity:
     return Identity(("id", body["id"]), body)
 
 
-def customer_of(_key: str, structure: Mapping[str, Any]) -> str | None:
+def customer_ref(_key: str, structure: Mapping[str, Any]) -> str | None:
     customer = structure.get("customer")
     return customer if isinstance(customer, str) else None
 
@@ -54,7 +54,7 @@ INTERNAL = Vendor(
     kinds=KINDS,
     personal=PersonalFields(
         {**COMMON_KEYS, "author": ANYWHERE, "reason": ANYWHERE},
-        customer_of,
+        customer_ref,
         person_keys=frozenset({"customer"}),
         person_is_ref=True,
     ),

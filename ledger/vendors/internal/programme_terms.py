@@ -71,14 +71,14 @@ class ExpiryInput(OperatorInput):
 
     @model_validator(mode="after")
     def check(self) -> "ExpiryInput":
-        given = [self.days, self.months, self.years]
-        named = {"days", "months", "years"} & self.model_fields_set
+        periods = [self.days, self.months, self.years]
+        stated = {"days", "months", "years"} & self.model_fields_set
         if self.rule == "never":
-            if any(given) or self.round_to_end_of:
+            if any(periods) or self.round_to_end_of:
                 raise ValueError("what never lapses has no period")
-        elif sum(one > 0 for one in given) > 1:
+        elif sum(period > 0 for period in periods) > 1:
             raise ValueError("a period of days, of months or of years")
-        elif not any(given) and (self.rule == "sliding" or not (named or self.round_to_end_of)):
+        elif not any(periods) and (self.rule == "sliding" or not (stated or self.round_to_end_of)):
             raise ValueError("a period is needed")
         if self.rule == "sliding" and self.round_to_end_of:
             raise ValueError("a sliding period is not rounded")

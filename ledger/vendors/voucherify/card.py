@@ -141,8 +141,9 @@ class Balance(SnakeModel):
     balance: Figure = None
 
     def claim(self) -> Claim | None:
-        told = (self.balance, self.total) != (None, None)
-        return Claim(available=self.balance, lifetime=self.total) if told else None
+        return (
+            Claim(available=self.balance, lifetime=self.total) if (self.balance, self.total) != (None, None) else None
+        )
 
 
 class Order(SnakeModel):
@@ -175,7 +176,7 @@ def account_fields(
     customer: Reference | None,
 ) -> dict[str, Any]:
     """Name a card's account: the card, its campaign, and whose it is, as far as the event says."""
-    owner = owner_of(voucher, holder, customer)
+    owner = owner_id(voucher, holder, customer)
     return {
         "holder": voucher.card_ref(context),
         "programme": voucher.campaign_id or (campaign and campaign.id) or NO_PROGRAMME,
@@ -183,7 +184,7 @@ def account_fields(
     }
 
 
-def owner_of(voucher: Voucher, holder: Reference | None, customer: Reference | None) -> str | None:
+def owner_id(voucher: Voucher, holder: Reference | None, customer: Reference | None) -> str | None:
     """Return the id of the customer whose voucher it is, as far as the event says."""
     return (holder.id if holder else None) or voucher.holder_id or (customer.id if customer else None)
 

@@ -96,12 +96,12 @@ def parse_envelope(document: Document, kind: str | None) -> list[ParsedEvent] | 
         return None
     data, event = value.get("data"), value.get("event")
     if isinstance(data, dict) and isinstance(event, dict):
-        named = (
+        inferred = (
             _canonical_kind(event.get("type")) or _known_kind(_canonical_kind(value.get("type"))) or infer_kind(data)
         )
-        return [_parsed_event(named, data, event)] if named else None
-    named = _canonical_kind(kind) or infer_kind(value)
-    return [_parsed_event(named, value, {})] if named else None
+        return [_parsed_event(inferred, data, event)] if inferred else None
+    inferred = _canonical_kind(kind) or infer_kind(value)
+    return [_parsed_event(inferred, value, {})] if inferred else None
 
 
 def _canonical_kind(kind: Any) -> str | None:
@@ -117,14 +117,14 @@ def _known_kind(kind: str | None) -> str | None:
 
 
 def _parsed_event(kind: str, data: dict[str, Any], event: dict[str, Any]) -> ParsedEvent:
-    naming = IDENTITY_PATHS.get(kind, IdentityPaths((), ()))
-    times = (*(value_at(data, path) for path in naming.times), event.get("created_at"))
+    paths = IDENTITY_PATHS.get(kind, IdentityPaths((), ()))
+    times = (*(value_at(data, path) for path in paths.times), event.get("created_at"))
     occurred_at = next((time for time in map(as_time, times) if time is not None), None)
-    return ParsedEvent(kind, NO_ORG, occurred_at, data, partial(_identity, naming, data))
+    return ParsedEvent(kind, NO_ORG, occurred_at, data, partial(_identity, paths, data))
 
 
-def _identity(naming: IdentityPaths, data: dict[str, Any]) -> Identity:
-    ids = [id_at(data, path) for path in naming.ids]
+def _identity(paths: IdentityPaths, data: dict[str, Any]) -> Identity:
+    ids = [id_at(data, path) for path in paths.ids]
     if not ids or ids[0] is None:
         return Identity(("data",), data)
     return Identity(("id", *(identifier or "" for identifier in ids)), _without_mutable_keys(data))
@@ -152,10 +152,10 @@ def infer_kind(data: dict[str, Any]) -> str | None:
     """
     if _is_failure(data) or _is_gift_card(data):
         return None
-    told = {name for name, part in data.items() if part is not None}
-    for sign in KEY_PATTERNS:
-        if sign.told <= told and sign.named <= data.keys() and not sign.barred & data.keys():
-            return sign.kind
+    not_null = {name for name, part in data.items() if part is not None}
+    for pattern in KEY_PATTERNS:
+        if pattern.not_null <= not_null and pattern.present <= data.keys() and not pattern.absent & data.keys():
+            return pattern.kind
     state = str(value_at(data, "reward_redemption.state")).lower().replace("_", "")
     return _known_kind(f"customer.reward_redemptions.{state}")
 
@@ -172,24 +172,26 @@ class KeyPattern(NamedTuple):
     """What tells an event: keys that hold something, keys that are there, if null, and keys that are not."""
 
     kind: str
-    told: frozenset[str]
-    named: frozenset[str] = frozenset()
-    barred: frozenset[str] = frozenset()
+    not_null: frozenset[str]
+    present: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
 
 
 KEY_PATTERNS: tuple[KeyPattern, ...] = (  # first match wins
     KeyPattern(
         "customer.rewarded.loyalty_points",
-        told=frozenset({"balance", "earning_rule"}),
-        barred=frozenset({"transaction", "pending_points"}),
+        not_null=frozenset({"balance", "earning_rule"}),
+        absent=frozenset({"transaction", "pending_points"}),
     ),
-    KeyPattern("voucher.loyalty_card.pending_points.activated", told=frozenset({"transaction", "pending_points"})),
-    KeyPattern("voucher.loyalty_card.points_expired", told=frozenset({"transaction"}), named=frozenset({"buckets"})),
+    KeyPattern("voucher.loyalty_card.pending_points.activated", not_null=frozenset({"transaction", "pending_points"})),
     KeyPattern(
-        "voucher.loyalty_card.transaction.created", told=frozenset({"transaction"}), named=frozenset({"holder"})
+        "voucher.loyalty_card.points_expired", not_null=frozenset({"transaction"}), present=frozenset({"buckets"})
     ),
-    KeyPattern("voucher.loyalty_card.points_added", told=frozenset({"transaction", "balance"})),
-    KeyPattern("redemption.rollback.succeeded", told=frozenset({"redemption_rollback"})),
-    KeyPattern("customer.rewarded", told=frozenset({"redemption"}), named=frozenset({"referral_tier"})),
-    KeyPattern("redemption.succeeded", told=frozenset({"redemption"}), named=frozenset({"promotion_tier"})),
+    KeyPattern(
+        "voucher.loyalty_card.transaction.created", not_null=frozenset({"transaction"}), present=frozenset({"holder"})
+    ),
+    KeyPattern("voucher.loyalty_card.points_added", not_null=frozenset({"transaction", "balance"})),
+    KeyPattern("redemption.rollback.succeeded", not_null=frozenset({"redemption_rollback"})),
+    KeyPattern("customer.rewarded", not_null=frozenset({"redemption"}), present=frozenset({"referral_tier"})),
+    KeyPattern("redemption.succeeded", not_null=frozenset({"redemption"}), present=frozenset({"promotion_tier"})),
 )

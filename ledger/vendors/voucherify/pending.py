@@ -39,7 +39,7 @@ class PendingPointsEvent(CardEvent):
     pending_points: PendingPoints
     voucher_pending_points_balance: PendingBalance | None = None
 
-    def told(self, context: EventContext, verb: str) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext, verb: str) -> dict[str, Any]:
         """Give the fields that every fact about the promise has."""
         promise = context.ref(self.pending_points.id)
         balance = self.voucher_pending_points_balance
@@ -51,24 +51,28 @@ class PendingPointsEvent(CardEvent):
             "points": self.pending_points.points,
         }
 
-    def day(self) -> date | None:
+    def conversion_day(self) -> date | None:
         return self.pending_points.activates_at
 
 
 def promise_made(event: PendingPointsEvent, context: EventContext) -> list[Fact]:
     details = event.pending_points.details
     activity = details.event.type if details and details.event else None
-    return [PromiseMade(**event.told(context, "made"), **event.bill(), converts_on=event.day(), activity=activity)]
+    return [
+        PromiseMade(
+            **event.fact_fields(context, "made"), **event.bill(), converts_on=event.conversion_day(), activity=activity
+        )
+    ]
 
 
 def promise_changed(event: PendingPointsEvent, context: EventContext) -> list[Fact]:
     """`pending_points.points` is the new number, the balance beside it the difference; a promise may change often."""
     verb = f"changed~{event.pending_points.updated_at or context.tag}"
-    return [PromiseChanged(**event.told(context, verb), converts_on=event.day())]
+    return [PromiseChanged(**event.fact_fields(context, verb), converts_on=event.conversion_day())]
 
 
 def promise_cancelled(event: PendingPointsEvent, context: EventContext) -> list[Fact]:
-    return [PromiseCancelled(**event.told(context, "cancelled"))]
+    return [PromiseCancelled(**event.fact_fields(context, "cancelled"))]
 
 
 KINDS: dict[str, EventType[Any]] = {

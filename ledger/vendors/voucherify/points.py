@@ -15,7 +15,7 @@ A transaction that has a better name keeps its vtx_ as a second one: so points a
 to be the same.
 
 What cannot be matched: points rewarded name no transaction, so points added with a transaction that leaves out its
-`details` cannot be told from them; and points rewarded at the moment a promise is kept, should Voucherify ever send
+`details` cannot be fields from them; and points rewarded at the moment a promise is kept, should Voucherify ever send
 that, name the trigger instead of the promise. Subscribe to one of the two then; drift will say so otherwise.
 """
 
@@ -51,7 +51,7 @@ class Trigger(SnakeModel):
 
 
 def earning_key(trigger: Trigger | None, earning_rule: Reference | None, context: EventContext) -> str | None:
-    """Name points earned: an earning rule gives a card points once for one event. None where either is not told."""
+    """Name points earned: an earning rule gives a card points once for one event. None where either is not fields."""
     if trigger is None or earning_rule is None or trigger.id is None or earning_rule.id is None:
         return None
     return context.ref(f"{trigger.id}~{earning_rule.id}")
@@ -65,7 +65,7 @@ class PointsRewardedEvent(CardEvent):
 
 def points_rewarded(event: PointsRewardedEvent, context: EventContext) -> list[Fact]:
     """`balance` says what was earned and what the card holds now; the card beside it is stale (trap 15). The day the
-    points will lapse is not told."""
+    points will lapse is not fields."""
     return [
         Issued(
             **event.account(context),
@@ -137,12 +137,12 @@ class TransactionEvent(CardEvent):
         """Find a part beside the transaction or in its details."""
         return getattr(self, name) or getattr(self.transaction.details, name, None)
 
-    def moved(self) -> Decimal:
+    def points_moved(self) -> Decimal:
         """Give how many points were moved; their sign follows from the type. Raises ValueError if nothing says how
         many."""
-        return abs(self.difference())
+        return abs(self.signed_points())
 
-    def difference(self) -> Decimal:
+    def signed_points(self) -> Decimal:
         """Give the points with their sign."""
         balance: Balance | None = self.part("balance")
         points = self.points if balance is None or balance.points is None else balance.points
@@ -158,7 +158,7 @@ class TransactionEvent(CardEvent):
         identifier: str = part.id
         return identifier
 
-    def told(self, context: EventContext) -> dict[str, Any]:
+    def fact_fields(self, context: EventContext) -> dict[str, Any]:
         """Give the fields that every fact about the card has; the transaction names the change, until a type knows of
         a better name."""
         balance: Balance | None = self.part("balance")
@@ -168,10 +168,10 @@ class TransactionEvent(CardEvent):
             "change": context.ref(self.transaction.id),
         }
 
-    def told_as(self, change: str, context: EventContext) -> dict[str, Any]:
+    def renamed_fact_fields(self, change: str, context: EventContext) -> dict[str, Any]:
         """Return the fields that every fact about the card has, under a better name of the change."""
-        told = self.told(context)
-        return {**told, "change": change, "also": (told["change"],)}
+        fields = self.fact_fields(context)
+        return {**fields, "change": change, "also": (fields["change"],)}
 
     def bill(self) -> dict[str, Any]:
         return bill_fields(self.part("order"))
@@ -188,46 +188,52 @@ def transaction_facts(event: TransactionEvent, context: EventContext) -> list[Fa
 def accrual(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Points were earned by a rule."""
     trigger: Trigger | None = event.part("event")
-    told = event.told(context)
+    fields = event.fact_fields(context)
     earned = earning_key(trigger, event.part("earning_rule"), context)
     if earned is not None:  # points added that leave out the trigger name the transaction alone
-        told = event.told_as(earned, context)
+        fields = event.renamed_fact_fields(earned, context)
     activity = trigger.type if trigger else None
-    return [Issued(**told, **event.bill(), grants=_single_grant(event.difference()), activity=activity)]
+    return [Issued(**fields, **event.bill(), grants=_single_grant(event.signed_points()), activity=activity)]
 
 
 def addition(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """An operator or another system added points."""
-    return [Issued(**event.told(context), **event.bill(), grants=_single_grant(event.difference(), "manual"))]
+    return [Issued(**event.fact_fields(context), **event.bill(), grants=_single_grant(event.signed_points(), "manual"))]
 
 
 def removal(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """An operator or another system took points away."""
-    return [Removed(**event.told(context), points=event.moved())]
+    return [Removed(**event.fact_fields(context), points=event.points_moved())]
 
 
 def redemption(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """Points were spent; the redemption names the change, so that a reward redemption told before this is replaced,
+    """Points were spent; the redemption names the change, so that a reward redemption fields before this is replaced,
     not added to (trap 17)."""
     name = context.ref(event.id_of("redemption"))
     number = event.bill().get("bill_number") or event.bill().get("bill")
-    return [Redeemed(**event.told_as(name, context), points=event.moved(), redemption=name, bill_number=number)]
+    return [
+        Redeemed(
+            **event.renamed_fact_fields(name, context), points=event.points_moved(), redemption=name, bill_number=number
+        )
+    ]
 
 
 def refund(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """A redemption was rolled back; the rollback names the change."""
-    told = event.told_as(context.ref(event.id_of("rollback")), context)
-    return [RedemptionReversed(**told, points=event.moved(), redemption=context.ref(event.id_of("redemption")))]
+    fields = event.renamed_fact_fields(context.ref(event.id_of("rollback")), context)
+    return [
+        RedemptionReversed(**fields, points=event.points_moved(), redemption=context.ref(event.id_of("redemption")))
+    ]
 
 
 def expiration(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Points lapsed. The buckets say on which days, but were never named when the points were credited."""
     buckets = tuple(
-        Bucket(one.bucket.total_points, one.expires_at)
-        for one in event.buckets or ()
-        if one.bucket and one.bucket.total_points and one.bucket.total_points > 0
+        Bucket(expired.bucket.total_points, expired.expires_at)
+        for expired in event.buckets or ()
+        if expired.bucket and expired.bucket.total_points and expired.bucket.total_points > 0
     )
-    return [Expired(**event.told(context), points=event.moved(), buckets=buckets)]
+    return [Expired(**event.fact_fields(context), points=event.points_moved(), buckets=buckets)]
 
 
 def transfer_out(event: TransactionEvent, context: EventContext) -> list[Fact]:
@@ -236,14 +242,14 @@ def transfer_out(event: TransactionEvent, context: EventContext) -> list[Fact]:
     transaction, receiver = event.transaction, event.part("destination_voucher")
     transfer = context.ref(transaction.related_transaction_id or transaction.id)
     to = receiver.card_ref(context) if receiver else None
-    told = event.told(context)
+    fields = event.fact_fields(context)
     return [
-        TransferSent(**told, points=event.moved(), transfer=transfer, receiver=to),
+        TransferSent(**fields, points=event.points_moved(), transfer=transfer, receiver=to),
         TransferInitiated(
             transfer=transfer,
-            points=event.moved(),
-            programme=told["programme"],
-            sender=told["holder"],
+            points=event.points_moved(),
+            programme=fields["programme"],
+            sender=fields["holder"],
             receiver=to,
         ),
     ]
@@ -253,25 +259,25 @@ def transfer_in(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Points came from another card, and so are no longer on their way from there."""
     sender: Voucher | None = event.part("source_voucher")
     transfer = context.ref(event.transaction.id)
-    told = event.told(context)
+    fields = event.fact_fields(context)
     source = sender.card_ref(context) if sender else None
     facts: list[Fact] = [
-        TransferReceived(**told, points=event.moved(), transfer=transfer, sender=source),
+        TransferReceived(**fields, points=event.points_moved(), transfer=transfer, sender=source),
         TransferCompleted(
             transfer=transfer,
-            points=event.moved(),
-            programme=told["programme"],
+            points=event.points_moved(),
+            programme=fields["programme"],
             sender=source,
-            receiver=told["holder"],
+            receiver=fields["holder"],
         ),
     ]
     if sender is not None:
         facts.append(
             TransferSettled(
                 **account_fields(context, sender, None, None, None),
-                points=event.moved(),
+                points=event.points_moved(),
                 transfer=transfer,
-                change=told["change"],
+                change=fields["change"],
             )
         )
     return facts
@@ -280,8 +286,8 @@ def transfer_in(event: TransactionEvent, context: EventContext) -> list[Fact]:
 def activation(event: TransactionEvent, context: EventContext) -> list[Fact]:
     """Promised points became spendable: all that were promised under that name, as `balance` says."""
     promise = context.ref(event.id_of("pending_points"))
-    told = event.told_as(f"{promise}~kept", context)
-    return [PromiseKept(**told, promise=promise, points=event.moved())]
+    fields = event.renamed_fact_fields(f"{promise}~kept", context)
+    return [PromiseKept(**fields, promise=promise, points=event.points_moved())]
 
 
 FACTS_BY_TYPE: dict[str, Callable[[TransactionEvent, EventContext], list[Fact]]] = {

@@ -25,25 +25,25 @@ class PublicationEvent(SnakeModel):
     customer: Reference | None = None
     holder: Reference | None = None
 
-    def published(self) -> list[Voucher]:
+    def issued_vouchers(self) -> list[Voucher]:
         inside = self.publication.voucher if self.publication else None
         if self.vouchers:
             return list(self.vouchers)
-        return [one for one in (self.voucher or inside,) if one is not None]
+        return [voucher for voucher in (self.voucher or inside,) if voucher is not None]
 
     def customer_id(self) -> str | None:
-        told = self.publication.customer_id if self.publication else None
+        recipient = self.publication.customer_id if self.publication else None
         owner = self.holder or self.customer
-        return told or (owner.id if owner else None)
+        return recipient or (owner.id if owner else None)
 
 
 def publication_facts(event: PublicationEvent, context: EventContext) -> list[Fact]:
     """One fact for each coupon or gift voucher. Raises ValueError if no voucher is told."""
-    vouchers = event.published()
+    vouchers = event.issued_vouchers()
     if not vouchers:
         raise ValueError("a publication without a voucher")
-    issued = [one for one in vouchers if not one.is_card]
-    return facts_of_each(issued, lambda one: [coupon_issued(one, event.customer_id(), context)])
+    issued = [voucher for voucher in vouchers if not voucher.is_card]
+    return facts_of_each(issued, lambda voucher: [coupon_issued(voucher, event.customer_id(), context)])
 
 
 KINDS: dict[str, EventType[Any]] = {

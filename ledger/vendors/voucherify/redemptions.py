@@ -13,7 +13,7 @@ from ledger.facts.accounts import Redeemed, RedemptionReversed
 from ledger.facts.coupons import CouponRedeemed, CouponRedemptionReversed
 from ledger.vendors.fields import Figure, Id, OptionalId, SnakeModel, Time
 from ledger.vendors.vendor import EventContext, EventType
-from ledger.vendors.voucherify.card import Order, Reference, Voucher, account_fields, bill_fields, owner_of, whole_units
+from ledger.vendors.voucherify.card import Order, Reference, Voucher, account_fields, bill_fields, owner_id, whole_units
 
 
 def _nested_id(value: Any) -> Any:
@@ -45,14 +45,14 @@ class RedemptionEvent(SnakeModel):
     campaign: Reference | None = None
     order: Order | None = None
 
-    def user_of_coupon(self, context: EventContext) -> str | None:
+    def coupon_user(self, context: EventContext) -> str | None:
         """Name who used a coupon, else whose it is."""
         redemption: Redemption | None = self.redemption
         user = (self.customer and self.customer.id) or (redemption.customer_id if redemption else None)
-        owner = user or (owner_of(self.voucher, self.holder, self.customer) if self.voucher else None)
+        owner = user or (owner_id(self.voucher, self.holder, self.customer) if self.voucher else None)
         return context.ref(owner) if owner else None
 
-    def money_moved(self, moved: Redemption) -> Decimal | None:
+    def gift_amount(self, moved: Redemption) -> Decimal | None:
         """Return the money taken from a gift voucher, or given back to it; None for a coupon."""
         if self.voucher is None or not self.voucher.is_gift or moved.amount is None:
             return None
@@ -64,17 +64,17 @@ def redemption_succeeded(event: RedemptionEvent, context: EventContext) -> list[
     voucher, redemption = event.voucher, event.redemption
     if voucher is None:
         return []
-    number = bill_fields(event.order or redemption.order)
+    bill = bill_fields(event.order or redemption.order)
     name = context.ref(redemption.id)
     if not voucher.is_card:
         return [
             CouponRedeemed(
                 **voucher.coupon(context),
-                customer=event.user_of_coupon(context),
+                customer=event.coupon_user(context),
                 redemption=name,
                 redeemed_at=redemption.date,
-                amount=event.money_moved(redemption),
-                bill=number.get("bill_number") or number.get("bill"),
+                amount=event.gift_amount(redemption),
+                bill=bill.get("bill_number") or bill.get("bill"),
             )
         ]
     if redemption.amount is None:
@@ -86,7 +86,7 @@ def redemption_succeeded(event: RedemptionEvent, context: EventContext) -> list[
             change=name,
             points=abs(redemption.amount),
             redemption=name,
-            bill_number=number.get("bill_number") or number.get("bill"),
+            bill_number=bill.get("bill_number") or bill.get("bill"),
         )
     ]
 
@@ -109,10 +109,10 @@ def rollback_succeeded(event: RollbackEvent, context: EventContext) -> list[Fact
         return [
             CouponRedemptionReversed(
                 **voucher.coupon(context),
-                customer=event.user_of_coupon(context),
+                customer=event.coupon_user(context),
                 redemption=context.ref(redemption),
                 reversal=context.ref(rollback.id),
-                amount=event.money_moved(rollback),
+                amount=event.gift_amount(rollback),
             )
         ]
     if rollback.amount is None:

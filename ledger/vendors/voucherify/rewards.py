@@ -78,9 +78,9 @@ class RewardRedemptionEvent(CardEvent):
         issued = rewarded or (self.publication.voucher if self.publication else None)
         return issued if issued and not issued.is_card else None
 
-    def told(self, told: type[RewardRedemptionFact], context: EventContext) -> RewardRedemptionFact:
+    def fact(self, fact_type: type[RewardRedemptionFact], context: EventContext) -> RewardRedemptionFact:
         reward, coupon, customer = self.reward_id(), self.coupon(), self.reward_redemption.customer_id
-        return told(
+        return fact_type(
             reward_redemption=context.ref(self.reward_redemption.id),
             reward=context.ref(reward) if reward else None,
             reward_name=self.reward.name if self.reward else None,
@@ -93,22 +93,22 @@ class RewardRedemptionEvent(CardEvent):
 
 
 def reward_created(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
-    return [event.told(RewardRedemptionCreated, context)]
+    return [event.fact(RewardRedemptionCreated, context)]
 
 
 def reward_pending(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
-    return [event.told(RewardRedemptionPending, context)]
+    return [event.fact(RewardRedemptionPending, context)]
 
 
 def reward_rolled_back(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
     """The points come back by the redemption's own rollback, whose name is not told here."""
-    return [event.told(RewardRedemptionRolledBack, context)]
+    return [event.fact(RewardRedemptionRolledBack, context)]
 
 
 def reward_completed(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
     """The points were spent by the redemption that is the source, and the redemption names the change: told of it as
     well, we count it once (trap 17). One coupon was issued, however often the event repeats it."""
-    facts: list[Fact] = [event.told(RewardRedemptionCompleted, context)]
+    facts: list[Fact] = [event.fact(RewardRedemptionCompleted, context)]
     cost, debit, coupon = event.cost(), event.debit(context), event.coupon()
     if cost and debit:
         facts.append(

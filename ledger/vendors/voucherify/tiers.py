@@ -42,16 +42,16 @@ class MembershipEvent(SnakeModel):
 class TierEvent(MembershipEvent):
     loyalty_tier: Tier
 
-    def entered(self, told: type[TierChanged], context: EventContext) -> TierChanged:
-        return told(**self.membership(self.loyalty_tier, context), until=_until(self.loyalty_tier))
+    def fact(self, fact_type: type[TierChanged], context: EventContext) -> TierChanged:
+        return fact_type(**self.membership(self.loyalty_tier, context), until=_until(self.loyalty_tier))
 
 
 def tier_joined(event: TierEvent, context: EventContext) -> list[Fact]:
-    return [event.entered(TierJoined, context)]
+    return [event.fact(TierJoined, context)]
 
 
 def tier_prolonged(event: TierEvent, context: EventContext) -> list[Fact]:
-    return [event.entered(TierRenewed, context)]
+    return [event.fact(TierRenewed, context)]
 
 
 def tier_left(event: TierEvent, context: EventContext) -> list[Fact]:
@@ -66,18 +66,18 @@ class TierChangeEvent(MembershipEvent):
     loyalty_tier_from: PreviousTier | None = None
     loyalty_tier_to: Tier
 
-    def moved(self, told: type[TierChanged], context: EventContext) -> TierChanged:
+    def fact(self, fact_type: type[TierChanged], context: EventContext) -> TierChanged:
         tier = self.loyalty_tier_to
         previous = self.loyalty_tier_from.id if self.loyalty_tier_from else None
-        return told(**self.membership(tier, context), until=_until(tier), previous=previous)
+        return fact_type(**self.membership(tier, context), until=_until(tier), previous=previous)
 
 
 def tier_upgraded(event: TierChangeEvent, context: EventContext) -> list[Fact]:
-    return [event.moved(TierUpgraded, context)]
+    return [event.fact(TierUpgraded, context)]
 
 
 def tier_downgraded(event: TierChangeEvent, context: EventContext) -> list[Fact]:
-    return [event.moved(TierDowngraded, context)]
+    return [event.fact(TierDowngraded, context)]
 
 
 def _until(tier: Tier) -> date | None:

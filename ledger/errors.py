@@ -6,7 +6,8 @@ LedgerError
 │   NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged, PeriodNotClosable
 ├── Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue,
 │   LedgerReadsTooMany
-├── SetupWrong: NoData, SchemaOutdated, RoleTooPowerful, MasterKeyWrong, KeyWrong, EmbeddedPostgresFailed
+├── SetupWrong: NoData, SchemaOutdated, SchemaUnsupported, RoleTooPowerful, MasterKeyWrong, KeyWrong,
+│   EmbeddedPostgresFailed
 ├── ExportWrong (an exported ledger that is not put back)
 ├── NoteWrong (a signed note that we do not accept)
 ├── Unsealable (what a head must not be signed over): EventsChanged, TreeChanged, HeadInconsistent,
@@ -150,6 +151,10 @@ class NoData(SetupWrong):
 
 class SchemaOutdated(SetupWrong):
     """The database is not at the schema this version needs; run `loyalty migrate`."""
+
+
+class SchemaUnsupported(SetupWrong):
+    """The database is at a schema that this version cannot migrate."""
 
 
 class RoleTooPowerful(SetupWrong):

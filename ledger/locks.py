@@ -8,13 +8,13 @@ SQL functions in migrations/versions/ repeat the numbers of the locks that they 
 # Erasures, restores and adjustments hold it too: while they hold it, nothing is appended to the ledger.
 APPENDS = 1819239276
 
-# Held while a revision of the schema is applied: one process migrates at a time. See migrations/upgrading.py.
+# Held while a revision of the schema is applied: one process migrates at a time. See migrations/runner.py.
 MIGRATIONS = 1819239277
 
 # Held by each transaction that adds a generation or changes the state of one.
 GENERATIONS = 1819239278
 
-# With the ledger. `ledger.note_access` holds it to number access records without gaps.
+# With the ledger. `ledger.log_access` holds it to number access records without gaps.
 ACCESS_LOG = 1819239279
 
 # With the ledger. Held to add a checkpoint, or a reason why none was signed, so that their times keep their order.

@@ -1,26 +1,51 @@
-"""The schema of the truth, by Alembic, in SQL written by hand. A projection's table is never made here."""
+"""The schema of the ledger: SQL written by hand, run by Alembic. Projection tables are not made here.
 
-from collections.abc import Callable, Mapping
+Each revision is a Python file and SQL files in `versions/`. The file name begins with the revision: r0001, r0002 ...
+The Python file runs its SQL files in order. `roles.sql` and `grants.sql` only add, so they can be run at any time:
+`loyalty roles apply` runs them too.
+"""
+
+import re
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-Bind = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+# Development versions had the revisions 0001 to 0012. They cannot be upgraded: r0001 is written from the start.
+DEVELOPMENT_REVISION = re.compile(r"00[01][0-9]")
+
+
+class NotMigratable(Exception):
+    """The schema is at a revision from which this version cannot migrate. The argument gives the reason and remedy."""
 
 
 @cache
+def revisions() -> tuple[str, ...]:
+    """Return the revisions that this version of the software knows, oldest first, such as ("r0001", "r0002")."""
+    files = (Path(__file__).parent / "versions").glob("r[0-9]*.py")
+    return tuple(sorted(file.name.partition("_")[0] for file in files))
+
+
 def head() -> str:
-    """Name the newest revision this version of the software knows. Revisions form one line, in the order of names."""
-    newest = max(Path(__file__).parent.glob("versions/r[0-9]*.py"))
-    return newest.name.removeprefix("r").partition("_")[0]
+    """Return the newest revision that this version of the software knows."""
+    return revisions()[-1]
 
 
-async def upgrade(dsn: str, bind: Bind | None = None) -> str:
-    """Bring the schema `ledger` of the database at `dsn` to the newest revision, one migrator at a time; name it.
+def check_migratable(revision: str | None) -> None:
+    """Raise NotMigratable unless a database at this revision can be migrated. None: it has no schema yet."""
+    if revision is None or revision in revisions():
+        return
+    if DEVELOPMENT_REVISION.fullmatch(revision):
+        raise NotMigratable(
+            f"it is at {revision}, made by a development version before 0.1.0; move each ledger by `loyalty export "
+            "--with-keys` with that version and `loyalty import --exported` with this one: see docs/operations.md"
+        )
+    raise NotMigratable(f"it is at {revision}, made by a newer version; run that version, or a newer one")
 
-    `bind` takes a table of configuration and a row that an earlier version wrote, and returns the columns that bind it
-    to the master key; see ledger/store/row_macs.py. Without it, such rows are not migrated: raises LookupError.
+
+async def upgrade(dsn: str) -> str:
+    """Migrate the database at `dsn` to the newest revision and return that revision.
+
+    One migration runs at a time. Raises NotMigratable.
     """
-    from migrations import upgrading
+    from migrations import runner  # importing Alembic takes a second
 
-    return await upgrading.upgrade(dsn, bind)
+    return await runner.upgrade(dsn)

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions over one asyncpg connection that `migrations.upgrade` hands in."""
+"""Alembic's entry point: run the revisions over the connection that `migrations.upgrade` passes."""
 
 from alembic import context
 

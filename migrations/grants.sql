@@ -1,46 +1,47 @@
--- What each role may do. Applied as often as one likes, after roles.sql: it only adds.
+-- The rights of each role. The first revision runs this file after all others, and so does `loyalty roles apply`, at any
+-- time: it only adds.
 
-GRANT USAGE ON SCHEMA ledger TO loyalty_ingest, loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser;
-GRANT USAGE ON SCHEMA projections TO loyalty_projector, loyalty_reader, loyalty_auditor;
+GRANT USAGE ON SCHEMA ledger
+    TO loyalty_service, loyalty_ingest, loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser;
+GRANT USAGE ON SCHEMA projections TO loyalty_service, loyalty_projector, loyalty_reader, loyalty_auditor;
+GRANT SELECT ON public.alembic_version TO loyalty_service, loyalty_projector, loyalty_reader, loyalty_auditor;
 
--- ingest: three functions, no table. append answers duplicates with their positions, and that is all it tells.
-GRANT EXECUTE ON FUNCTION ledger.append, ledger.person_keys, ledger.erasures_so_far TO loyalty_ingest;
+-- ingest: appends by three functions, and sees no table. append reveals only whether an event is stored, and where.
+GRANT EXECUTE ON FUNCTION ledger.append, ledger.ensure_person_keys, ledger.erasure_count TO loyalty_ingest;
 
--- projector: reads the truth, and owns the views.
+-- projector: reads the events, and owns the projections.
 GRANT SELECT ON ledger.ledgers, ledger.events TO loyalty_projector;
-GRANT EXECUTE ON FUNCTION ledger.wall, ledger.open_generation TO loyalty_projector;
+GRANT EXECUTE ON FUNCTION ledger.enable_tenant_isolation, ledger.grant_generation_access TO loyalty_projector;
 GRANT SELECT, INSERT, UPDATE, DELETE ON projections.generations TO loyalty_projector;
 
--- reader: answers callers, one ledger at a time by row-level security; writes down who looked.
+-- reader: answers callers, one ledger at a time by row-level security; writes the access log.
 GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal_index, ledger.access TO loyalty_reader;
 GRANT SELECT ON ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints, ledger.cosignatures, ledger.seal_problems
-    TO loyalty_reader, loyalty_auditor;
+    TO loyalty_reader;
 GRANT SELECT (ledger_id, connection_id, source, created_at, disabled_at) ON ledger.connections TO loyalty_reader;
-GRANT SELECT ON projections.generations TO loyalty_reader, loyalty_auditor;
+GRANT SELECT ON projections.generations TO loyalty_reader;
+GRANT EXECUTE ON FUNCTION ledger.log_access, ledger.key_labels TO loyalty_reader;
 
--- auditor: sees everything that is no key, and changes nothing.
-GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal, ledger.erasures, ledger.access
+-- eraser: erases persons, by one function.
+GRANT EXECUTE ON FUNCTION ledger.erase_person TO loyalty_eraser;
+
+-- service: a member of the four above. Beyond them it configures ledgers and signs checkpoints. It cannot change or
+-- remove an event.
+GRANT EXECUTE ON FUNCTION ledger.append, ledger.erase_person, ledger.log_access, ledger.key_labels TO loyalty_service;
+GRANT SELECT ON ledger.events, ledger.personal, ledger.personal_keys, ledger.personal_index, ledger.erasures,
+    ledger.access TO loyalty_service;
+GRANT SELECT, INSERT ON ledger.ledgers, ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints,
+    ledger.cosignatures, ledger.seal_problems TO loyalty_service;
+GRANT SELECT, INSERT, UPDATE ON ledger.connections, ledger.api_keys, ledger.public_logs TO loyalty_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON projections.generations TO loyalty_service;
+
+-- auditor: reads everything except keys and secrets.
+GRANT SELECT ON ledger.ledgers, ledger.events, ledger.personal, ledger.erasures, ledger.access TO loyalty_auditor;
+GRANT SELECT ON ledger.logs, ledger.log_keys, ledger.tiles, ledger.checkpoints, ledger.cosignatures, ledger.seal_problems
     TO loyalty_auditor;
-GRANT SELECT ON public.alembic_version TO loyalty_auditor, loyalty_projector, loyalty_reader;
+GRANT SELECT ON projections.generations TO loyalty_auditor;
 
--- Whoever shows something sealed writes it down first, by the one function that numbers the looks.
-DO $$ BEGIN
-    IF to_regprocedure('ledger.note_access(int, text, text, text)') IS NOT NULL THEN  -- it comes with revision 0009
-        GRANT EXECUTE ON FUNCTION ledger.note_access TO loyalty_reader, loyalty_service;
-    END IF;
-END $$;
-
--- A look is shown with the label of the key that was used.
-DO $$ BEGIN
-    IF to_regprocedure('ledger.key_labels()') IS NOT NULL THEN  -- it comes with revision 0012
-        GRANT EXECUTE ON FUNCTION ledger.key_labels TO loyalty_reader, loyalty_service;
-    END IF;
-END $$;
-
--- eraser: destroys keys of persons, by the one function that does.
-GRANT EXECUTE ON FUNCTION ledger.forget TO loyalty_eraser;
-
--- backup: reads everything, for pg_dump, and changes nothing.
+-- backup: reads everything, for pg_dump.
 GRANT USAGE ON SCHEMA ledger, projections TO loyalty_backup;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger, projections TO loyalty_backup;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA ledger, projections TO loyalty_backup;

@@ -1,24 +1,25 @@
--- A role for each kind of work; grants.sql says what each may do. Applied by the migration that needs them and by
--- `loyalty roles apply`, as often as one likes: it only adds. None of them can log in; make login roles members of those
--- whose work they do.
+-- The roles: one for each kind of work. grants.sql lists their rights.
+--
+-- The first revision runs this file, and so does `loyalty roles apply`, at any time: it only adds. No role can log in.
+-- Make a login role a member of the roles whose work it does.
 
 DO $$
 DECLARE
-    wanted text;
+    name text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['owner', 'migrator', 'service', 'ingest', 'projector', 'reader', 'auditor', 'eraser', 'backup'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'loyalty_' || wanted) THEN
+    FOREACH name IN ARRAY ARRAY['owner', 'migrator', 'service', 'ingest', 'projector', 'reader', 'auditor', 'eraser', 'backup'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'loyalty_' || name) THEN
             BEGIN
-                EXECUTE format('CREATE ROLE %I NOLOGIN', 'loyalty_' || wanted);
-            EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- another database of this cluster was quicker
+                EXECUTE format('CREATE ROLE %I NOLOGIN', 'loyalty_' || name);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- another database of the cluster was faster
             END;
         END IF;
     END LOOP;
-    -- The service does the work of all but the auditor, and takes on the one role that each connection needs.
-    FOREACH wanted IN ARRAY ARRAY['ingest', 'projector', 'reader', 'eraser'] LOOP
-        IF NOT pg_has_role('loyalty_service', 'loyalty_' || wanted, 'MEMBER') THEN
+    -- The service does the work of all roles but the auditor's. Each of its connections takes the one role it needs.
+    FOREACH name IN ARRAY ARRAY['ingest', 'projector', 'reader', 'eraser'] LOOP
+        IF NOT pg_has_role('loyalty_service', 'loyalty_' || name, 'MEMBER') THEN
             BEGIN
-                EXECUTE format('GRANT %I TO loyalty_service', 'loyalty_' || wanted);
+                EXECUTE format('GRANT %I TO loyalty_service', 'loyalty_' || name);
             EXCEPTION WHEN unique_violation THEN NULL;
             END;
         END IF;
@@ -29,14 +30,17 @@ BEGIN
         EXCEPTION WHEN unique_violation THEN NULL;
         END;
     END IF;
-    -- Whoever migrates can also read and restore the views, which the projector owns.
+    -- The role that migrates can read and restore the projections, which the projector owns.
     IF NOT pg_has_role(current_user, 'loyalty_projector', 'USAGE') THEN
         BEGIN
             EXECUTE format('GRANT loyalty_projector TO %I', current_user);
-        EXCEPTION WHEN insufficient_privilege OR unique_violation THEN NULL;  -- others made the roles
+        EXCEPTION WHEN insufficient_privilege OR unique_violation THEN NULL;  -- another role created these roles
         END;
     END IF;
-    IF NOT has_database_privilege('loyalty_projector', current_database(), 'CREATE') THEN  -- a generation is a schema
-        EXECUTE format('GRANT CREATE ON DATABASE %I TO loyalty_projector', current_database());
-    END IF;
+    -- A generation is a schema, so these two create schemas. The service first: it inherits the projector's right.
+    FOREACH name IN ARRAY ARRAY['loyalty_service', 'loyalty_projector'] LOOP
+        IF NOT has_database_privilege(name, current_database(), 'CREATE') THEN
+            EXECUTE format('GRANT CREATE ON DATABASE %I TO %I', current_database(), name);
+        END IF;
+    END LOOP;
 END $$;

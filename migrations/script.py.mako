@@ -7,7 +7,7 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    run("${up_revision}_up.sql")
+    run("${up_revision}.sql")
 
 
 def downgrade() -> None:

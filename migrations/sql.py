@@ -1,4 +1,4 @@
-"""Run a file of SQL, many statements at once, inside Alembic's transaction."""
+"""Run a file of SQL statements inside Alembic's transaction."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ VERSIONS = Path(__file__).parent / "versions"
 
 
 def run(name: str) -> None:
-    """Execute `migrations/versions/<name>` as it stands.
+    """Execute the file `migrations/versions/<name>`, many statements at once.
 
-    asyncpg prepares what SQLAlchemy sends, and a prepared statement is one statement; its own simple query is not.
+    This uses asyncpg directly. SQLAlchemy would prepare the text, and a prepared statement holds one statement only.
     """
     driver = op.get_bind().connection.driver_connection
     assert driver is not None

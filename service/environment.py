@@ -16,9 +16,8 @@ import uvloop
 import migrations
 from ledger import clock
 from ledger.database import Connection, connect
-from ledger.errors import SchemaOutdated, SetupWrong, Unavailable
+from ledger.errors import SchemaOutdated, SchemaUnsupported, SetupWrong, Unavailable
 from ledger.privacy.encryption import MasterKey
-from ledger.store.row_macs import bind
 from ledger.transparency.signer import Signer, read_seeds
 from service.embedded.server import EmbeddedPostgres
 from service.postgres_versions import check_version
@@ -60,14 +59,17 @@ class Environment:
         return Signer(folder, [] if given is None else read_seeds(given), site)
 
     async def migrate(self) -> str:
-        """Bring the schema to the newest revision; name it. Raises Unavailable."""
+        """Migrate the schema to the newest revision and return it. Raises SchemaUnsupported or Unavailable."""
         await self._check_reach()
-        return await migrations.upgrade(self.dsn, lambda table, row: bind(self.master_key, table, row))
+        try:
+            return await migrations.upgrade(self.dsn)
+        except migrations.NotMigratable as error:
+            raise SchemaUnsupported(error) from None
 
     async def prepare(self) -> None:
         """See to it that the database is at our schema: the embedded one is migrated, any other is its owner's affair.
 
-        Raises SchemaOutdated, or Unavailable if the database is not there.
+        Raises SchemaOutdated, SchemaUnsupported, or Unavailable if the database is not there.
         """
         await self._check_reach()
         try:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ledger.database import Connection
 
-WRITE = "SELECT ledger.note_access($1, $2, $3, $4)"
+WRITE = "SELECT ledger.log_access($1, $2, $3, $4)"
 LIST = """
     SELECT a.access, a.at, a.key_id, nullif(k.label, '') AS label, a.what, a.why
       FROM ledger.access a LEFT JOIN ledger.key_labels() k USING (key_id)

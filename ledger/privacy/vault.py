@@ -27,8 +27,8 @@ KEYS_REMEMBERED_MAX = 50_000  # a key takes about 400 bytes; with its cipher, wh
 KEY_ID_BYTES = 8
 PARTS_PER_TURN = 50  # then other tasks of the event loop have their turn
 
-KEYS = "SELECT subject, key_id, wrapped FROM ledger.person_keys($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-ERASURES = "SELECT ledger.erasures_so_far($1)"
+KEYS = "SELECT subject, key_id, wrapped FROM ledger.ensure_person_keys($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+ERASURES = "SELECT ledger.erasure_count($1)"
 PARTS = """
     SELECT p.subject, p.ciphertext, k.wrapped FROM ledger.events e
       JOIN ledger.personal p ON p.ledger_id = e.ledger_id AND p.position = e.delivery_position

@@ -1,6 +1,6 @@
 """The only INSERT on ledger.events: one call of ledger.append, one transaction, one fsync for many deliveries.
 
-The function (migrations/versions/r0006_append.sql) numbers densely under the ledger's lock and is idempotent: whoever
+The function (migrations/versions/r0001/append.sql) numbers densely under the ledger's lock and is idempotent: whoever
 does not know whether a call was committed calls again, and is answered with the positions of the first time.
 """
 

@@ -48,15 +48,6 @@ def secret_place(ledger_id: int, connection_id: str) -> bytes:
     return f"connection {ledger_id} {connection_id}".encode()
 
 
-def bind(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns that bind a row which an earlier version wrote. Raises MasterKeyWrong."""
-    changed: dict[str, Any] = {}
-    if table == "connections":
-        place = secret_place(row["ledger_id"], row["connection_id"])
-        changed["secrets"] = [master_key.seal(master_key.open(secret), place) for secret in row["secrets"]]
-    return {**changed, "mac": mac_of(master_key, table, {**row, **changed})}
-
-
 class Bindings(NamedTuple):
     """How many rows of a ledger's configuration are bound, and a sentence for each that is not."""
 

@@ -118,7 +118,7 @@ FIRST_IS_ACTIVE = """
     UPDATE projections.generations SET state = 'active', ready_at = now(), promoted_at = now() WHERE generation = $1
 """
 MAY_BE_PROJECTOR = "SELECT pg_has_role(current_user, 'loyalty_projector', 'MEMBER')"
-OPEN = "SELECT ledger.open_generation($1)"
+OPEN = "SELECT ledger.grant_generation_access($1)"
 IS_OPEN = """
     SELECT has_schema_privilege('loyalty_reader', $1, 'USAGE') AND has_schema_privilege('loyalty_backup', $1, 'USAGE')
        AND bool_and(relrowsecurity) FROM pg_class

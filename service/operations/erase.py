@@ -22,7 +22,7 @@ from service.operations.record import record_event
 LOOK_SECONDS = 2.0
 CUSTOMERS_PER_LOOK = 100
 
-FORGET = "SELECT ledger.forget($1, $2)"
+FORGET = "SELECT ledger.erase_person($1, $2)"
 KNOWN = """
     SELECT EXISTS (SELECT FROM ledger.personal_keys WHERE ledger_id = $1 AND subject = ANY ($2))
         OR EXISTS (SELECT FROM ledger.erasures WHERE ledger_id = $1 AND subject = ANY ($2))

@@ -20,7 +20,7 @@ from tests.support.payloads import VAULT, delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))
 COMMITTED = Path(__file__).with_name("guards.txt")
-NOT_WALLED = {"api_keys", "public_logs"}  # looked up before it is known whose they are
+NOT_ISOLATED = {"api_keys", "public_logs"}  # looked up before it is known whose they are
 
 LIST = Path(__file__).with_name("guards.sql").read_text()
 LARGEST_LOOK = """
@@ -47,14 +47,16 @@ async def test_every_grant_trigger_and_policy_is_the_one_that_was_committed(
     assert not difference, f"Is this meant? Then make {COMMITTED.name} say so, by `patch` with:\n{difference}"
 
 
-async def test_every_table_of_the_ledger_refuses_update_delete_and_truncate_and_is_walled(
+async def test_every_table_of_the_ledger_refuses_update_delete_and_truncate_and_isolates_ledgers(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     for row in await connection.fetch(TABLES):
         assert set(row["guarded"] or ()) == {"UPDATE", "DELETE", "TRUNCATE"}, (
-            f"{row['relname']}: SELECT ledger.keep(...)"
+            f"{row['relname']}: SELECT ledger.make_append_only(...)"
         )
-        assert row["relrowsecurity"] or row["relname"] in NOT_WALLED, f"{row['relname']}: SELECT ledger.wall(...)"
+        assert row["relrowsecurity"] or row["relname"] in NOT_ISOLATED, (
+            f"{row['relname']}: SELECT ledger.enable_tenant_isolation(...)"
+        )
 
 
 NOTE = "INSERT INTO subjects VALUES ($1, 'account', 'capillary:9001:2', true)"
@@ -101,7 +103,7 @@ async def test_a_reader_sees_one_ledger_even_where_a_statement_forgets_to_ask_fo
     [
         ("loyalty_ingest", "SELECT FROM ledger.events"),
         ("loyalty_ingest", "SELECT FROM ledger.personal_keys"),
-        ("loyalty_ingest", "SELECT ledger.forget(1, 'x')"),
+        ("loyalty_ingest", "SELECT ledger.erase_person(1, 'x')"),
         ("loyalty_reader", "SELECT FROM ledger.personal_keys"),
         ("loyalty_reader", "SELECT FROM ledger.personal"),
         ("loyalty_reader", "SELECT FROM ledger.api_keys"),
@@ -167,7 +169,7 @@ async def test_not_even_the_owner_removes_keys_parts_or_looks_but_by_forgetting(
         await connection.execute(statement)
 
     subject = await connection.fetchval("SELECT subject FROM ledger.personal_keys")
-    assert await connection.fetchval("SELECT ledger.forget($1, $2)", ledger.ledger_id, subject)
+    assert await connection.fetchval("SELECT ledger.erase_person($1, $2)", ledger.ledger_id, subject)
 
 
 def test_only_what_is_configured_may_be_updated_by_the_service() -> None:

@@ -67,8 +67,8 @@ async def meddle(connection: Connection, statement: str, *arguments: object) -> 
         await connection.execute("ALTER TABLE ledger.checkpoints DISABLE TRIGGER ALL")
         await connection.execute(statement, *arguments)
         for table in ("events", "tiles", "checkpoints"):
-            await connection.execute(f"ALTER TABLE ledger.{table} ENABLE ALWAYS TRIGGER stays")
-            await connection.execute(f"ALTER TABLE ledger.{table} ENABLE ALWAYS TRIGGER is_not_truncated")
+            await connection.execute(f"ALTER TABLE ledger.{table} ENABLE ALWAYS TRIGGER append_only")
+            await connection.execute(f"ALTER TABLE ledger.{table} ENABLE ALWAYS TRIGGER no_truncate")
 
 
 async def test_a_checkpoint_is_over_every_event_at_once(connection: Connection, ledger: Ledger, signer: Signer) -> None:

@@ -123,7 +123,7 @@ async def test_what_is_not_signed_is_told_and_events_are_taken_in_all_the_same(
         await until_size(connection, ledger, 5)
     await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
     await connection.execute("DELETE FROM ledger.events WHERE position > 3")
-    await connection.execute("ALTER TABLE ledger.events ENABLE ALWAYS TRIGGER stays")
+    await connection.execute("ALTER TABLE ledger.events ENABLE ALWAYS TRIGGER append_only")
 
     async with sealing(dsn, tmp_path, checkpoint_seconds=0) as client:
 

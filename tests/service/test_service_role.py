@@ -1,24 +1,17 @@
 """What the database role of the service can write, and what becomes of it: refused, without effect, or found."""
 
-import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-import migrations
 from ledger.database import Connection, connect
-from ledger.errors import BadCredentials, ConnectionUnknown, MasterKeyWrong
-from ledger.privacy.encryption import MasterKey
+from ledger.errors import BadCredentials, ConnectionUnknown
 from ledger.store import registry
 from ledger.store.append import append
 from ledger.store.registry import Ledger
-from ledger.store.row_macs import bind
 from ledger.transparency import tree_heads
 from ledger.transparency.signer import Signer
-from migrations import upgrading
 from service.audit.verify_ledger import verify_ledger
-from service.embedded.server import EmbeddedPostgres
 from tests.support.client import MASTER_KEY, serving
 from tests.support.payloads import VAULT, delivery, issued
 
@@ -159,44 +152,3 @@ async def test_a_revoked_key_and_a_disabled_connection_stay_bound(connection: Co
     assert [one.disabled_at is not None for one in listed] == [True]
     with pytest.raises(BadCredentials):
         await registry.find_key(connection, MASTER_KEY, key)
-
-
-@pytest.fixture
-async def earlier(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
-    """A database as it was before rows were bound."""
-    name = f"t_{secrets.token_hex(8)}"
-    maker = await connect(postgres.dsn())
-    await maker.execute(f"CREATE DATABASE {name}")
-    await upgrading.upgrade(postgres.dsn(name), None, to="0009")
-    yield postgres.dsn(name)
-    await maker.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await maker.close()
-
-
-async def test_rows_of_an_earlier_version_are_bound_by_the_migration(earlier: str) -> None:
-    """They carried no MAC, and their secrets were encrypted for no row in particular."""
-    connection = await connect(earlier)
-    key, inbound = f"ll_feedfeedfeed_{'s' * 43}", "c" * 32
-    await registry.create_ledger(connection, "acme")
-    await connection.execute(
-        "INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes) "
-        "VALUES (1, 'feedfeedfeed', sha256(repeat('s', 43)::bytea), '{read}')"
-    )
-    await connection.execute(
-        "INSERT INTO ledger.connections (ledger_id, connection_id, source, scheme, header, secrets) "
-        "VALUES (1, $1, 'capillary', 'header', 'x-secret', $2)",
-        inbound,
-        [MASTER_KEY.seal(b"a secret")],
-    )
-
-    with pytest.raises(LookupError):
-        await migrations.upgrade(earlier)
-    with pytest.raises(MasterKeyWrong):
-        await migrations.upgrade(earlier, lambda table, row: bind(MasterKey(bytes(32)), table, row))
-    await migrations.upgrade(earlier, lambda table, row: bind(MASTER_KEY, table, row))
-
-    found = await registry.find_connection(connection, MASTER_KEY, inbound)
-    access = await registry.find_key(connection, MASTER_KEY, key)
-    await connection.close()
-    assert found.secrets == (b"a secret",)
-    assert access.scopes == {"read"}

@@ -48,7 +48,7 @@ async def opened() -> AsyncIterator[Place]:
         with EmbeddedPostgres.start(path / "data") as postgres:
             await migrations.upgrade(postgres.dsn())
             connection = await connect(postgres.dsn())
-            await generations.ensure_live(connection)
+            await generations.ensure_active_generation(connection)
             try:
                 yield Place(postgres.dsn(), path, connection)
             finally:

@@ -102,9 +102,9 @@ async def _while_rebuilt(place: Place, port: int, requests: list[bytes]) -> Offe
 
 def _rebuild(dsn: str) -> None:
     async def work() -> None:
-        built, _ = await rebuild.build(dsn, workers=2)
+        built, _ = await rebuild.build_generation(dsn, workers=2)
         connection = await connect(dsn)
-        await promotion.drop(connection, built.generation)
+        await promotion.drop_generation(connection, built.generation)
         await connection.close()
 
     uvloop.run(work())

@@ -52,7 +52,7 @@ async def replay(events: int, runs: int, source: Source | None = None, workers: 
                 bare = await _bare(place, one, workers)
                 with Memory(server_pid(place)) as memory, Watch() as watch:
                     made, filled = await _fill(place, one, workers)
-                await promotion.drop(place.connection, made.generation)
+                await promotion.drop_generation(place.connection, made.generation)
                 size = filled.events if one == "ledger" else filled.facts
                 limits[one].append(size / bare)
                 rates[one].append(size / watch.seconds)
@@ -84,14 +84,14 @@ def _figures(
 async def _fill(place: Place, source: Source, workers: int) -> tuple[Generation, FillResult]:
     """Fill a new generation."""
     async with place.connection.transaction():
-        made = await generations.create(place.connection, basis=source)
-    return made, await pipeline.fill(place.dsn, made.schema_name, source=source, workers=workers)
+        made = await generations.create_generation(place.connection, basis=source)
+    return made, await pipeline.fill_generation(place.dsn, made.schema_name, source=source, workers=workers)
 
 
 async def _bare(place: Place, source: Source, workers: int) -> float:
     """Read the same input as it is, and copy all rows into tables like theirs; give the seconds that takes, without
     what it takes to get at the rows first."""
-    active = (await generations.active(place.connection)).schema_name
+    active = (await generations.active_generation(place.connection)).schema_name
     dumping = asyncio.Lock()
     connections = [await open_connection(place.dsn, "bare") for _ in range(workers)]
     waiting: asyncio.Queue[Table | None] = asyncio.Queue()

@@ -74,7 +74,7 @@ async def bare_window(dsn: str, access: ApiAccess) -> int:
     """Read one row by its primary key for each request."""
     pool = ReaderPool(dsn, Settings().pool_size)
     connection = await connect(dsn)
-    await pool.enter((await generations.active(connection)).generation)
+    await pool.enter((await generations.active_generation(connection)).generation)
     await connection.close()
 
     async def get(request: web.Request) -> web.Response:

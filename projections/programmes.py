@@ -16,7 +16,7 @@ from ledger.facts import Occurrence, RecordedFact
 from ledger.facts.fact import unquote_id
 from ledger.facts.terms import ProgrammeTermsSet
 from projections.definition import Projection, Rows, State, Table
-from projections.engine.store import decoded
+from projections.engine.store import decode_fact
 from projections.programme_terms import NO_TERMS, Terms
 
 ACCOUNTS_PER_READ = 2_000
@@ -135,7 +135,7 @@ async def read_terms(connection: Connection, ledger_id: int, known: int = EVERY_
     rows = await connection.fetch(READ_TERMS, ledger_id, known)
     if not rows:
         return NO_TERMS
-    facts = (decoded(row["kind"], row["body"]) for row in rows)
+    facts = (decode_fact(row["kind"], row["body"]) for row in rows)
     return Terms.of_facts(fact for fact in facts if isinstance(fact, ProgrammeTermsSet))
 
 

@@ -101,8 +101,8 @@ async def apply_roles(connection: Connection, *, only_ours: bool = False) -> Rol
         await connection.execute(NO_TEMPORARY)
         if only_ours:
             await connection.execute(ONLY_OURS)
-    await generations.ensure_live(connection)
-    await generations.open_all(connection)
+    await generations.ensure_active_generation(connection)
+    await generations.grant_access_to_all(connection)
     kept_because = None
     try:
         async with connection.transaction():

@@ -88,7 +88,7 @@ async def _make_template(maker: "asyncpg.Connection[asyncpg.Record]", postgres: 
     made = postgres.dsn("template_in_the_making")
     await migrations.upgrade(made)
     connection = await connect(made)
-    await generations.ensure_live(connection)
+    await generations.ensure_active_generation(connection)
     await connection.close()
     await maker.execute(f"ALTER DATABASE template_in_the_making RENAME TO {TEMPLATE}")
 

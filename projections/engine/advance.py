@@ -32,14 +32,14 @@ from projections.registry import BY_SUBJECT
 
 EVENTS_PER_BATCH_MIN = 500  # where the ledger's end is near; twice as many after each full batch, at most
 EVENTS_PER_BATCH_MAX = 8_000
-PAUSE_SECONDS_MAX = 30.0
-EVENTS_PER_TURN = 16  # interpreted at a stretch: about a millisecond, in which nothing else on the event loop runs
-UNWRITABLE = store.UNWRITABLE
-UNWRITABLE_REASON = "the database cannot hold what it means"
+IDLE_SECONDS_MAX = 30.0
+EVENTS_PER_YIELD = 16  # interpreted at a stretch: about a millisecond, in which nothing else on the event loop runs
+ROW_REJECTED = store.ROW_REJECTED
+REJECTED_REASON = "the database cannot hold what it means"
 UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
 
 
-BOUND_PAUSES = "SELECT set_config('idle_in_transaction_session_timeout', $1, false)"
+SET_IDLE_TIMEOUT = "SELECT set_config('idle_in_transaction_session_timeout', $1, false)"
 
 
 class Batch(NamedTuple):
@@ -52,10 +52,10 @@ class Batch(NamedTuple):
     outdated: frozenset[str] = frozenset()  # projections whose rows another version made: they wait for a rebuild
 
 
-async def set_idle_in_transaction_timeout(connection: Connection, seconds: float = PAUSE_SECONDS_MAX) -> None:
+async def set_idle_in_transaction_timeout(connection: Connection, seconds: float = IDLE_SECONDS_MAX) -> None:
     """Let PostgreSQL undo a batch in the midst of which this process is stopped for so long, so that no other projector
     waits for it longer. When it wakes it has written nothing."""
-    await connection.execute(BOUND_PAUSES, f"{int(seconds * 1000)}ms")
+    await connection.execute(SET_IDLE_TIMEOUT, f"{int(seconds * 1000)}ms")
 
 
 async def advance(
@@ -67,9 +67,9 @@ async def advance(
     was quicker. Raises RebuildDue.
     """
     unfit = await outdated_projections(connection)
-    after = await store.checkpoint(connection, ledger_id)
+    after = await store.read_checkpoint(connection, ledger_id)
     batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), unfit)
-    return len(batch.events) if batch.events and await apply(connection, ledger_id, batch, memory) else 0
+    return len(batch.events) if batch.events and await apply_batch(connection, ledger_id, batch, memory) else 0
 
 
 async def advance_until_current(
@@ -81,13 +81,13 @@ async def advance_until_current(
     memory = SubjectCache() if memory is None else memory
     unfit = await outdated_projections(connection)
     limit = EVENTS_PER_BATCH_MIN
-    after = await store.checkpoint(connection, ledger_id)
+    after = await store.read_checkpoint(connection, ledger_id)
     batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), unfit)
     while batch.events:
         limit = min(2 * limit, EVENTS_PER_BATCH_MAX)
         ahead = await events_after(connection, ledger_id, batch.last, limit)
         written, following = await asyncio.gather(
-            apply(connection, ledger_id, batch, memory), _interpret_batch(batch.last, ahead, unfit)
+            apply_batch(connection, ledger_id, batch, memory), _interpret_batch(batch.last, ahead, unfit)
         )
         if not written:
             return
@@ -100,12 +100,12 @@ async def _interpret_batch(after: int, events: Sequence[Event], unfit: frozenset
     meanings = []
     for meaning in interpret_all(events):
         meanings.append(meaning)
-        if len(meanings) % EVENTS_PER_TURN == 0:
+        if len(meanings) % EVENTS_PER_YIELD == 0:
             await asyncio.sleep(0)
     return Batch(after, events[-1].position if events else after, events, meanings, unfit)
 
 
-async def apply(connection: Connection, ledger_id: int, batch: Batch, memory: SubjectCache | None = None) -> bool:
+async def apply_batch(connection: Connection, ledger_id: int, batch: Batch, memory: SubjectCache | None = None) -> bool:
     """Write what a batch means; False, with nothing written, if the checkpoint is no longer where it begins.
 
     An event whose meaning PostgreSQL cannot hold must not stop those behind it: the batch is halved until it stands
@@ -113,29 +113,33 @@ async def apply(connection: Connection, ledger_id: int, batch: Batch, memory: Su
     """
     memory = SubjectCache() if memory is None else memory
     try:
-        return await _write(connection, ledger_id, batch, memory)
-    except UNWRITABLE as error:
+        return await _write_batch(connection, ledger_id, batch, memory)
+    except ROW_REJECTED as error:
         if len(batch.events) == 1:
-            return await _write(connection, ledger_id, batch._replace(meanings=[unwritable(error)]), memory)
+            return await _write_batch(
+                connection, ledger_id, batch._replace(meanings=[rejected_interpretation(error)]), memory
+            )
     middle = len(batch.events) // 2
     cut = batch.events[middle - 1].position
     first = Batch(batch.after, cut, batch.events[:middle], batch.meanings[:middle], batch.outdated)
     second = Batch(cut, batch.last, batch.events[middle:], batch.meanings[middle:], batch.outdated)
-    return await apply(connection, ledger_id, first, memory) and await apply(connection, ledger_id, second, memory)
+    return await apply_batch(connection, ledger_id, first, memory) and await apply_batch(
+        connection, ledger_id, second, memory
+    )
 
 
-def unwritable(error: Exception) -> Interpretation:
+def rejected_interpretation(error: Exception) -> Interpretation:
     """Say of an event that PostgreSQL refuses what it means."""
-    return Interpretation((), "unrecognised", f"{UNWRITABLE_REASON}: {type(error).__name__}")
+    return Interpretation((), "unrecognised", f"{REJECTED_REASON}: {type(error).__name__}")
 
 
-async def _write(connection: Connection, ledger_id: int, batch: Batch, memory: SubjectCache) -> bool:
+async def _write_batch(connection: Connection, ledger_id: int, batch: Batch, memory: SubjectCache) -> bool:
     async with connection.transaction():
         turn = await store.move_checkpoint(connection, ledger_id, batch.after, batch.last)
         if turn is None:
             return False
         memory.begin(ledger_id, turn.before)
-        await snapshots.write(connection, ledger_id, memory.overflow(ledger_id))
+        await snapshots.write_snapshots(connection, ledger_id, memory.overflow(ledger_id))
         settled = await resolve_conflicts(connection, ledger_id, batch.events)
         told = [
             one
@@ -149,7 +153,7 @@ async def _write(connection: Connection, ledger_id: int, batch: Batch, memory: S
         await store.write_facts(connection, ledger_id, told)
         await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
         await write_unread(connection, ledger_id, zip(batch.events, batch.meanings, strict=True))
-        await _fold_all(connection, ledger_id, told, settled, batch.outdated, memory)
+        await _fold_touched(connection, ledger_id, told, settled, batch.outdated, memory)
     memory.commit(ledger_id, turn.now)
     return True
 
@@ -165,7 +169,7 @@ async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tu
         await connection.copy_records_to_table("unread", records=records, columns=UNREAD_COLUMNS)
 
 
-async def _fold_all(
+async def _fold_touched(
     connection: Connection,
     ledger_id: int,
     told: Sequence[RecordedFact],
@@ -200,7 +204,7 @@ async def _fold_governed(
         await fold_subjects(connection, ledger_id, BY_SUBJECT["account"], (), frozenset(subjects), memory)
 
 
-async def refold(connection: Connection, ledger_id: int, touched: Sequence[RecordedFact]) -> None:
+async def refold_from_facts(connection: Connection, ledger_id: int, touched: Sequence[RecordedFact]) -> None:
     """Fold again, from their first fact, the subjects of facts that were written or taken away out of turn. Call inside
     a transaction that holds the checkpoint."""
     unfit = await outdated_projections(connection)

@@ -11,9 +11,9 @@ from ledger.database import Connection
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-REMEMBERED_MAX = 100_000
+CACHED_MAX = 100_000
 NEGATIVE = 0x4000
-_HEAD = struct.Struct(">hhHH")  # groups, weight of the first, sign, digits after the point
+_HEADER = struct.Struct(">hhHH")  # groups, weight of the first, sign, digits after the point
 
 _encoded: dict[str, bytes] = {}  # by text: 4 and 4.000 are equal, but not the same
 
@@ -41,7 +41,7 @@ def encode_numeric(value: Decimal) -> bytes:
     text = str(value)
     encoded = _encoded.get(text)
     if encoded is None:
-        if len(_encoded) >= REMEMBERED_MAX:
+        if len(_encoded) >= CACHED_MAX:
             _encoded.clear()
         encoded = _encoded[text] = _encode(value)
     return encoded
@@ -58,14 +58,14 @@ def _encode(value: Decimal) -> bytes:
     while groups and groups[-1] == 0:
         del groups[-1]
     sign = NEGATIVE if value < 0 else 0
-    head = _HEAD.pack(len(groups), weight if groups else 0, sign, len(fraction))
+    head = _HEADER.pack(len(groups), weight if groups else 0, sign, len(fraction))
     return head + struct.pack(f">{len(groups)}h", *groups)
 
 
 def decode_numeric(encoded: bytes) -> Decimal:
     """Read a finite decimal."""
-    count, weight, sign, scale = _HEAD.unpack_from(encoded)
-    groups = struct.unpack_from(f">{count}h", encoded, _HEAD.size)
+    count, weight, sign, scale = _HEADER.unpack_from(encoded)
+    groups = struct.unpack_from(f">{count}h", encoded, _HEADER.size)
     number = 0
     for group in groups:
         number = number * 10_000 + group

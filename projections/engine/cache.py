@@ -13,7 +13,7 @@ from projections.definition import RowKey, State
 from projections.engine.snapshots import Snapshot, SnapshotWrite, encode_state_or_none
 
 ROWS_MAX = 100_000  # of all remembered subjects together; a row, with its part of the state, takes about 1.5 KB
-FACTS_WORTH_KEEPING = 8  # fewer are folded again sooner than their state is written and read
+FACTS_PER_SNAPSHOT_MIN = 8  # fewer are folded again sooner than their state is written and read
 ROWS_PER_FACT = 8  # whose part of a state takes as long to write and read as a fact takes to be folded again
 
 
@@ -33,7 +33,7 @@ class CachedSubject:
         return 1 + sum(map(len, self.rows.values()))
 
 
-class Named(NamedTuple):
+class SubjectRef(NamedTuple):
     """Names a subject of any ledger and kind."""
 
     ledger_id: int
@@ -46,10 +46,10 @@ class SubjectCache:
 
     def __init__(self, rows_max: int = ROWS_MAX) -> None:
         self._rows_max = rows_max
-        self._held: dict[Named, CachedSubject] = {}  # who was folded last stands last
+        self._held: dict[SubjectRef, CachedSubject] = {}  # who was folded last stands last
         self._rows = 0
         self._turns: dict[int, str] = {}  # by ledger: which transaction wrote last, as we know
-        self._folded: dict[Named, CachedSubject] = {}  # in the batch under way
+        self._folded: dict[SubjectRef, CachedSubject] = {}  # in the batch under way
 
     def begin(self, ledger_id: int, turn: str | None) -> None:
         """Begin a batch after what the transaction `turn` wrote; forget the ledger if that was another's."""
@@ -65,7 +65,7 @@ class SubjectCache:
         while self._rows > self._rows_max and len(self._held) > 1:
             named = next(iter(self._held))
             held = self._drop(named)
-            worth = held.facts - held.stored >= max(FACTS_WORTH_KEEPING, held.weight // ROWS_PER_FACT)
+            worth = held.facts - held.stored >= max(FACTS_PER_SNAPSHOT_MIN, held.weight // ROWS_PER_FACT)
             if named.ledger_id == ledger_id and worth and (encoded := encode_state_or_none(held.state)) is not None:
                 stored = Snapshot(held.last, held.facts, encoded)
                 written.append(SnapshotWrite(named.subject_kind, named.subject, stored))
@@ -75,7 +75,7 @@ class SubjectCache:
         """Take some subjects out; those not remembered are left out."""
         taken = {}
         for subject in subjects:
-            named = Named(ledger_id, subject_kind, subject)
+            named = SubjectRef(ledger_id, subject_kind, subject)
             held = self._folded.pop(named, None)
             if held is None and named in self._held:
                 held = self._drop(named)
@@ -85,7 +85,7 @@ class SubjectCache:
 
     def put(self, ledger_id: int, subject_kind: str, subject: str, held: CachedSubject) -> None:
         """Hold a subject that was folded in the batch under way."""
-        self._folded[Named(ledger_id, subject_kind, subject)] = held
+        self._folded[SubjectRef(ledger_id, subject_kind, subject)] = held
 
     def commit(self, ledger_id: int, turn: str) -> None:
         """Remember what was folded in a batch, once the transaction `turn` that wrote its rows is committed."""
@@ -94,7 +94,7 @@ class SubjectCache:
         self._rows += sum(held.weight for held in self._folded.values())
         self._folded = {}
 
-    def _drop(self, named: Named) -> CachedSubject:
+    def _drop(self, named: SubjectRef) -> CachedSubject:
         held = self._held.pop(named)
         self._rows -= held.weight
         return held

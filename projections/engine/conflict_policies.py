@@ -10,12 +10,12 @@ from ledger.intake.interpret import interpret
 from ledger.store.read import conflicts_of_kind, events_with_key
 from ledger.vendors import SOURCES
 from projections.engine import store
-from projections.engine.advance import refold
+from projections.engine.advance import refold_from_facts
 from projections.engine.conflicts import (
     DEFAULT_POLICY,
     POLICIES,
-    TAKE_POLICY,
-    Policies,
+    WRITE_POLICY,
+    PolicyByKind,
     policies_of,
     policies_of_generation,
     select_by_policy,
@@ -41,7 +41,7 @@ async def check_policy(connection: Connection, ledger_id: int, source: str, kind
     if source not in SOURCES:
         raise RequestInvalid(f"a source is one of {', '.join(SOURCES)}: {source}")
     reached = await store.hold_checkpoint(connection, ledger_id)
-    keys = await _keys(connection, ledger_id, source, kind, reached)
+    keys = await _conflicting_keys(connection, ledger_id, source, kind, reached)
     if kind not in SOURCES[source].kinds and not keys:
         raise RequestInvalid(f"{source} has no event of kind {kind}")
     return PolicyAtPosition(len(keys), (await policies_of(connection, ledger_id)).get((source, kind)))
@@ -50,19 +50,19 @@ async def check_policy(connection: Connection, ledger_id: int, source: str, kind
 async def follow_policies(connection: Connection, ledger_id: int) -> None:
     """Settle past conflicts of the connection's generation again, where it goes by other policies than the ledger does
     by now: one that was rebuilt meanwhile, or is kept for a rollback, learns of them here."""
-    if not await _changed(connection, ledger_id):
+    if not await _differing_policies(connection, ledger_id):
         return
     async with connection.transaction():
         reached = await store.hold_checkpoint(connection, ledger_id)
-        for (source, kind), policy in await _changed(connection, ledger_id):
+        for (source, kind), policy in await _differing_policies(connection, ledger_id):
             before = await policies_of_generation(connection, ledger_id)
-            await _settle_again(
+            await _apply_policy(
                 connection, ledger_id, reached, before, {**before, (source, kind): policy}, source, kind
             )
-            await connection.execute(TAKE_POLICY, ledger_id, source, kind, policy)
+            await connection.execute(WRITE_POLICY, ledger_id, source, kind, policy)
 
 
-async def _changed(connection: Connection, ledger_id: int) -> list[tuple[tuple[str, str], str]]:
+async def _differing_policies(connection: Connection, ledger_id: int) -> list[tuple[tuple[str, str], str]]:
     """List the policies of the ledger that the connection's generation does not go by yet. A policy that no event in
     the ledger sets is one of those: the default takes its place."""
     wanted = await policies_of(connection, ledger_id)
@@ -71,10 +71,16 @@ async def _changed(connection: Connection, ledger_id: int) -> list[tuple[tuple[s
     return sorted((of, policy) for of, policy in wanted.items() if policy != has.get(of, DEFAULT_POLICY))
 
 
-async def _settle_again(
-    connection: Connection, ledger_id: int, reached: int, before: Policies, after: Policies, source: str, kind: str
+async def _apply_policy(
+    connection: Connection,
+    ledger_id: int,
+    reached: int,
+    before: PolicyByKind,
+    after: PolicyByKind,
+    source: str,
+    kind: str,
 ) -> None:
-    keys = await _keys(connection, ledger_id, source, kind, reached)
+    keys = await _conflicting_keys(connection, ledger_id, source, kind, reached)
     gone: list[RecordedFact] = []
     new: list[RecordedFact] = []
     for key in sorted(keys):
@@ -86,8 +92,8 @@ async def _settle_again(
         new += [one for at in has.keys() - had.keys() for one in interpret(has[at]).told]
     await store.delete_facts(connection, ledger_id, [*gone, *new])  # facts may have been taken over as they are now
     await store.write_facts(connection, ledger_id, new)
-    await refold(connection, ledger_id, [*gone, *new])
+    await refold_from_facts(connection, ledger_id, [*gone, *new])
 
 
-async def _keys(connection: Connection, ledger_id: int, source: str, kind: str, reached: int) -> set[bytes]:
+async def _conflicting_keys(connection: Connection, ledger_id: int, source: str, kind: str, reached: int) -> set[bytes]:
     return {key[:KEY_BYTES] for key in await conflicts_of_kind(connection, ledger_id, source, kind, reached)}

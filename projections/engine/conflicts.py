@@ -20,7 +20,7 @@ from ledger.vendors.internal.policies import PolicySetPayload
 
 POLICY_SET = "conflictPolicySet"  # the kind of event that sets one
 
-NO_TIME = datetime.max.replace(tzinfo=UTC)  # a twin whose time cannot be true comes last
+TIME_UNKNOWN = datetime.max.replace(tzinfo=UTC)  # a twin whose time cannot be true comes last
 
 
 class Resolution(NamedTuple):
@@ -32,14 +32,14 @@ class Resolution(NamedTuple):
     policies: Mapping[tuple[str, str], str] = {}
 
 
-def order(event: Event) -> tuple[datetime, bytes]:
+def occurrence_order(event: Event) -> tuple[datetime, bytes]:
     """Order twins by occurrence, then content."""
-    return (event.occurred_at or NO_TIME, event.content)
+    return (event.occurred_at or TIME_UNKNOWN, event.content)
 
 
 POLICIES: dict[str, Callable[[Sequence[Event]], list[Event]]] = {
-    "earliest": lambda events: [min(events, key=order)],
-    "latest": lambda events: [max(events, key=order)],
+    "earliest": lambda events: [min(events, key=occurrence_order)],
+    "latest": lambda events: [max(events, key=occurrence_order)],
     "both": list,
 }
 DEFAULT_POLICY = "earliest"
@@ -50,16 +50,16 @@ CREATE_POLICIES = """
         ledger_id int NOT NULL, source text NOT NULL, kind text NOT NULL, policy text NOT NULL,
         PRIMARY KEY (ledger_id, source, kind))
 """
-TAKE_POLICY = """
+WRITE_POLICY = """
     INSERT INTO policies (ledger_id, source, kind, policy) VALUES ($1, $2, $3, $4)
     ON CONFLICT (ledger_id, source, kind) DO UPDATE SET policy = excluded.policy
 """
 READ_GENERATION_POLICIES = "SELECT source, kind, policy FROM policies WHERE ledger_id = $1"
 
-Policies = Mapping[tuple[str, str], str]  # by source and kind
+PolicyByKind = Mapping[tuple[str, str], str]  # by source and kind
 
 
-async def policies_of(connection: Connection, ledger_id: int) -> Policies:
+async def policies_of(connection: Connection, ledger_id: int) -> PolicyByKind:
     """Return the policies that somebody has set: for each source and kind, what the last event about it in the ledger
     says. No table holds them, so no balance changes without an event."""
     policies: dict[tuple[str, str], str] = {}
@@ -78,19 +78,19 @@ def read_policy(act: Event) -> PolicySetPayload | None:
         return None
 
 
-async def take_policies(connection: Connection, ledger_id: int) -> None:
+async def copy_policies(connection: Connection, ledger_id: int) -> None:
     """Settle the facts of the connection's generation, which is being filled, by the policies of the ledger."""
     for of, policy in (await policies_of(connection, ledger_id)).items():
-        await connection.execute(TAKE_POLICY, ledger_id, *of, policy)
+        await connection.execute(WRITE_POLICY, ledger_id, *of, policy)
 
 
-async def policies_of_generation(connection: Connection, ledger_id: int) -> Policies:
+async def policies_of_generation(connection: Connection, ledger_id: int) -> PolicyByKind:
     """Give the policies by which the facts of the connection's generation were settled, default ones left out."""
     rows = await connection.fetch(READ_GENERATION_POLICIES, ledger_id)
     return {(row["source"], row["kind"]): row["policy"] for row in rows}
 
 
-def select_by_policy(events: Sequence[Event], policies: Policies) -> list[Event]:
+def select_by_policy(events: Sequence[Event], policies: PolicyByKind) -> list[Event]:
     """Choose which of the events that share a key are folded. Events that differ in personal values only have the same
     facts, so one of them stands for all."""
     policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
@@ -98,7 +98,7 @@ def select_by_policy(events: Sequence[Event], policies: Policies) -> list[Event]
     return POLICIES[policy](list(distinct.values()))
 
 
-def withdrawals(events: Sequence[Event], policies: Policies) -> list[tuple[Event, int]]:
+def retractions(events: Sequence[Event], policies: PolicyByKind) -> list[tuple[Event, int]]:
     """Of all events that share a key, in order of position, give those that were folded until a later one won, with the
     position of that one. Who has lost never wins again, for each choice is among all that were told until then."""
     policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)

@@ -13,14 +13,14 @@ from ledger.database import Connection
 from projections.definition import Table
 from projections.registry import PROJECTIONS
 
-FACTS = Table(
+FACTS_TABLE = Table(
     name="facts",
     create="",
     index=(),
     columns=("occurred_at", "rank", "tag", "ordinal", "kind", "body"),
     key=("occurred_at", "rank", "tag", "ordinal"),
 )
-UNTIMED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND untimed"
+COUNT_UNTIMED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND untimed"
 
 
 class Digest(NamedTuple):
@@ -31,22 +31,22 @@ class Digest(NamedTuple):
     untimed_left_out: int  # subjects
 
 
-async def digest(connection: Connection, ledger_id: int, *, untimed: bool = False) -> Digest:
+async def compute_digest(connection: Connection, ledger_id: int, *, untimed: bool = False) -> Digest:
     """Compute the digest of one ledger's rows in the generation of the connection's search_path.
 
     `untimed` takes in the subjects that law 5 exempts: right for two copies of one ledger, wrong for two ledgers.
     """
-    tables = {"facts": await _table(connection, ledger_id, _query("subject_kind", FACTS, untimed))}
+    tables = {"facts": await _table_digest(connection, ledger_id, _query("subject_kind", FACTS_TABLE, untimed))}
     for projection in PROJECTIONS:
         for table in projection.tables:
             query = _query(f"'{projection.subject}'", table, untimed)
-            tables[table.name] = await _table(connection, ledger_id, query)
+            tables[table.name] = await _table_digest(connection, ledger_id, query)
     whole = hashlib.sha256("".join(f"{name} {tables[name]}\n" for name in sorted(tables)).encode()).hexdigest()
-    left_out = 0 if untimed else await connection.fetchval(UNTIMED, ledger_id)
+    left_out = 0 if untimed else await connection.fetchval(COUNT_UNTIMED, ledger_id)
     return Digest(whole, tables, left_out)
 
 
-async def _table(connection: Connection, ledger_id: int, query: str) -> str:
+async def _table_digest(connection: Connection, ledger_id: int, query: str) -> str:
     sha256 = hashlib.sha256()
 
     async def take(chunk: bytes) -> None:
@@ -72,7 +72,9 @@ class DigestedTable(NamedTuple):
 @cache
 def digested_tables() -> tuple[DigestedTable, ...]:
     """List all tables of the digest, with the subjects that law 5 exempts."""
-    facts = DigestedTable("facts", None, ("subject_kind", *_columns(FACTS)), _query("subject_kind", FACTS, True))
+    facts = DigestedTable(
+        "facts", None, ("subject_kind", *_columns(FACTS_TABLE)), _query("subject_kind", FACTS_TABLE, True)
+    )
     return facts, *(
         DigestedTable(table.name, projection.subject, _columns(table), _query(f"'{projection.subject}'", table, True))
         for projection in PROJECTIONS
@@ -81,7 +83,7 @@ def digested_tables() -> tuple[DigestedTable, ...]:
 
 
 def _columns(table: Table) -> tuple[str, ...]:
-    return "subject", *(name for name in table.columns if not is_position(name) and name not in OF_OWN_ACTS)
+    return "subject", *(name for name in table.columns if not is_position_column(name) and name not in EXCLUDED_COLUMNS)
 
 
 @cache
@@ -90,7 +92,7 @@ def _query(subject_kind: str, table: Table, untimed: bool) -> str:
     columns = list(_columns(table))
     if table.name == "facts":
         columns.insert(0, "subject_kind")
-        own = " AND kind <> ALL (ARRAY[" + ", ".join(f"'{kind}'" for kind in OWN_ACTS) + "])"
+        own = " AND kind <> ALL (ARRAY[" + ", ".join(f"'{kind}'" for kind in EXCLUDED_FACTS) + "])"
     else:
         own = ""
     exempt = (
@@ -106,10 +108,10 @@ def _query(subject_kind: str, table: Table, untimed: bool) -> str:
     )
 
 
-def is_position(column: str) -> bool:
+def is_position_column(column: str) -> bool:
     """Say whether a column holds a position."""
     return column == "position" or column.endswith("_position")
 
 
-OWN_ACTS = ("CustomerErased",)  # facts
-OF_OWN_ACTS = frozenset({"erased_at"})  # columns
+EXCLUDED_FACTS = ("CustomerErased",)  # facts
+EXCLUDED_COLUMNS = frozenset({"erased_at"})  # columns

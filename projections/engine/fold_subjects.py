@@ -18,13 +18,13 @@ from projections.definition import Projection, RowKey, State, all_rows, fold, fo
 from projections.engine import snapshots, store
 from projections.engine.cache import CachedSubject, SubjectCache
 from projections.engine.groups import SubjectGroups, groups_of
-from projections.engine.snapshots import FIRST, Snapshot, SnapshotWrite, decode_state, encode_state_or_none
+from projections.engine.snapshots import BEFORE_ALL_FACTS, Snapshot, SnapshotWrite, decode_state, encode_state_or_none
 from projections.programme_terms import NO_TERMS, Terms
 from projections.programmes import read_terms
 
 GROUPS_PER_READ = 100
 
-NOTHING_NOTED = store.SubjectFlags(untimed=False, parked=None)
+NO_FLAGS = store.SubjectFlags(untimed=False, parked=None)
 
 
 class SubjectHistory(NamedTuple):
@@ -77,16 +77,16 @@ async def fold_subjects(
             anew_from_first.add(stood.subject)
         else:
             folded.append(one_more)
-    async for root, facts in _all_facts(connection, ledger_id, projection, anew_from_first, groups):
+    async for root, facts in _read_all_facts(connection, ledger_id, projection, anew_from_first, groups):
         folded.append(
-            _from_first(projection, root, facts, terms) if facts else FoldResult(store.change_without_facts(root))
+            _fold_all_facts(projection, root, facts, terms) if facts else FoldResult(store.change_without_facts(root))
         )
     folded += [
         FoldResult(store.change_without_facts(subject)) for subject in again if root_of.get(subject, subject) != subject
     ]
-    late = {one.change.subject: FIRST if one.change.before is None else one.late for one in folded}
+    late = {one.change.subject: BEFORE_ALL_FACTS if one.change.before is None else one.late for one in folded}
     outlived = {subject: key for subject, key in late.items() if key is not None}
-    await snapshots.delete_from(connection, ledger_id, kind, outlived)
+    await snapshots.delete_snapshots_from(connection, ledger_id, kind, outlived)
     await _write(connection, ledger_id, projection, folded, held, memory)
 
 
@@ -105,7 +105,7 @@ def _fold_cached(
             continue
         facts.sort(key=key_of)
         was = held.get(root)
-        change = _forward(projection, root, facts, was, terms) if was is not None else None
+        change = _fold_onto_cached(projection, root, facts, was, terms) if was is not None else None
         if change is None:
             others.append(root)
         else:
@@ -113,16 +113,16 @@ def _fold_cached(
     return folded, others
 
 
-def _forward(
+def _fold_onto_cached(
     projection: Projection, subject: str, facts: Sequence[RecordedFact], was: CachedSubject, terms: Terms
 ) -> store.RowChange | None:
     """Fold new facts onto what is remembered; None if they do not all come after it, or one cannot be folded."""
     if key_of(facts[0]) <= was.last:
         return None
-    untimed = was.untimed or _untimed(facts)
+    untimed = was.untimed or _has_untimed(facts)
     try:
         fold(projection, facts, was.state, terms)
-        change = changed(projection, subject, was.state, facts, was.rows, untimed)
+        change = build_change(projection, subject, was.state, facts, was.rows, untimed)
     except Unfoldable:
         return None
     return change._replace(facts=was.facts + len(facts), noted=was.untimed)
@@ -141,12 +141,12 @@ async def _load_histories(
     if not firsts:
         return
     kind = projection.subject
-    noted = await store.read_noted(connection, ledger_id, kind, list(firsts))
+    noted = await store.read_flags(connection, ledger_id, kind, list(firsts))
     anew_from_first |= {root for root, one in noted.items() if one.parked is not None}
     asked = {root: first for root, first in firsts.items() if root not in anew_from_first}
-    stored = await snapshots.load_before(connection, ledger_id, kind, asked)
+    stored = await snapshots.read_snapshots_before(connection, ledger_id, kind, asked)
     after = {
-        member: stored[root].last if root in stored else FIRST
+        member: stored[root].last if root in stored else BEFORE_ALL_FACTS
         for root in asked
         for member in groups.members.get(root, (root,))
     }
@@ -160,10 +160,10 @@ async def _load_histories(
             grouped[root] += told
         else:
             del rest[root]
-            yield SubjectHistory(root, stored.get(root), told, by_root[root], noted.get(root, NOTHING_NOTED).untimed)
+            yield SubjectHistory(root, stored.get(root), told, by_root[root], noted.get(root, NO_FLAGS).untimed)
     for root in rest:
         prior = sorted(grouped[root], key=key_of) if root in grouped else ()
-        yield SubjectHistory(root, stored.get(root), prior, by_root[root], noted.get(root, NOTHING_NOTED).untimed)
+        yield SubjectHistory(root, stored.get(root), prior, by_root[root], noted.get(root, NO_FLAGS).untimed)
 
 
 def _fold_forward(projection: Projection, stood: SubjectHistory, terms: Terms) -> FoldResult | None:
@@ -172,24 +172,26 @@ def _fold_forward(projection: Projection, stood: SubjectHistory, terms: Terms) -
     subject, stored, prior, new, _ = stood
     facts_before = (stored.facts if stored else 0) + len(prior)
     in_order = not prior or key_of(prior[-1]) < key_of(new[0])
-    if not in_order and len(prior) > snapshots.STATES_KEPT * snapshots.FACTS_PER_STATE:
+    if not in_order and len(prior) > snapshots.SNAPSHOTS_PER_SUBJECT_MAX * snapshots.FACTS_PER_SNAPSHOT:
         return None
     try:
         if facts_before == 0:
             return _fold_with_snapshots(projection, stood, projection.start(), new, {}, terms)
-        state = fold(projection, prior, _opened(projection, stored), terms)
+        state = fold(projection, prior, _state_of_snapshot(projection, stored), terms)
         before = rows_of(projection, subject, state, prior)
         dropped = lines_of(projection, subject, state, prior)
         if in_order:
             return _fold_with_snapshots(projection, stood, state, new, before, terms)
         facts = sorted([*prior, *new], key=key_of)
-        folded = _fold_with_snapshots(projection, stood, _opened(projection, stored), facts, before | dropped, terms)
+        folded = _fold_with_snapshots(
+            projection, stood, _state_of_snapshot(projection, stored), facts, before | dropped, terms
+        )
         return folded._replace(late=key_of(new[0]))
     except Unfoldable:
         return None
 
 
-def _opened(projection: Projection, stored: Snapshot | None) -> State:
+def _state_of_snapshot(projection: Projection, stored: Snapshot | None) -> State:
     """Give the state to go on from. Raises Unfoldable if what is stored cannot be read back."""
     if stored is None:
         return projection.start()
@@ -209,29 +211,31 @@ def _fold_with_snapshots(
 ) -> FoldResult:
     """Fold the rest of a subject's facts, keeping states on the way."""
     in_all = (stood.stored.facts if stood.stored else 0) + len(stood.prior) + len(stood.new)
-    written = _fold_keeping_states(projection, stood.subject, state, facts, in_all - len(facts), terms)
-    change = changed(projection, stood.subject, state, facts, before, stood.untimed or _untimed(stood.new))
+    written = _fold_and_collect_snapshots(projection, stood.subject, state, facts, in_all - len(facts), terms)
+    change = build_change(projection, stood.subject, state, facts, before, stood.untimed or _has_untimed(stood.new))
     return FoldResult(change._replace(facts=in_all, noted=stood.untimed), written)
 
 
-def _from_first(projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms) -> FoldResult:
+def _fold_all_facts(projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms) -> FoldResult:
     """Fold all facts of a subject, or up to the one that cannot be folded, whatever rows it had."""
     try:
         state = projection.start()
-        written = _fold_keeping_states(projection, subject, state, facts, 0, terms)
-        change = changed(projection, subject, state, facts, None, _untimed(facts))
+        written = _fold_and_collect_snapshots(projection, subject, state, facts, 0, terms)
+        change = build_change(projection, subject, state, facts, None, _has_untimed(facts))
     except Unfoldable:
         return FoldResult(fold_from_start(projection, subject, facts, None, terms))
     return FoldResult(change._replace(facts=len(facts)), written)
 
 
-def _fold_keeping_states(
+def _fold_and_collect_snapshots(
     projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact], folded: int, terms: Terms
 ) -> list[SnapshotWrite]:
     """Fold facts into a state of so many; give the states on the way from which a late fact may be folded again."""
     written: list[SnapshotWrite] = []
-    step, start = snapshots.FACTS_PER_STATE, 0
-    ends = [end for end in range(len(facts) - (snapshots.STATES_KEPT - 1) * step, len(facts), step) if end > 0]
+    step, start = snapshots.FACTS_PER_SNAPSHOT, 0
+    ends = [
+        end for end in range(len(facts) - (snapshots.SNAPSHOTS_PER_SUBJECT_MAX - 1) * step, len(facts), step) if end > 0
+    ]
     for end in [*ends, len(facts)]:
         fold(projection, facts[start:end] if ends else facts, state, terms)
         start = end
@@ -257,20 +261,20 @@ async def _write(
             continue
         was = held.get(change.subject)
         stored = max((one.stored.facts for one in on_the_way), default=was.stored if was else 0)
-        due = change.facts - stored >= snapshots.FACTS_PER_STATE
+        due = change.facts - stored >= snapshots.FACTS_PER_SNAPSHOT
         if due and (encoded := encode_state_or_none(change.state)) is not None:
             stored = change.facts
             kept = Snapshot(change.last, change.facts, encoded)
             written.append(SnapshotWrite(projection.subject, change.subject, kept))
-        rows = {name: rows for name, rows in change.after.items() if not is_line(projection, name)}
+        rows = {name: rows for name, rows in change.after.items() if not is_growing_table(projection, name)}
         one = CachedSubject(change.state, change.last, rows, change.untimed, change.facts, stored)
         memory.put(ledger_id, projection.subject, change.subject, one)
     if folded:
         await store.write_changes(connection, ledger_id, projection, [one.change for one in folded])
-    await snapshots.write(connection, ledger_id, written)
+    await snapshots.write_snapshots(connection, ledger_id, written)
 
 
-async def _all_facts(
+async def _read_all_facts(
     connection: Connection, ledger_id: int, projection: Projection, roots: Set[str], groups: SubjectGroups
 ) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
     """Read all facts of some subjects, those of a group merged into one order; none for a subject without any."""
@@ -321,11 +325,11 @@ def fold_from_start(
     that has no rows yet."""
     folded = fold_soundly(projection, subject, facts, terms)
     last = key_of(facts[folded.facts - 1]) if folded.facts else None
-    change = store.RowChange(subject, last, folded.state, before, folded.rows, _untimed(facts))
+    change = store.RowChange(subject, last, folded.state, before, folded.rows, _has_untimed(facts))
     return change._replace(parked=folded.parked, parked_position=folded.parked_position)
 
 
-def changed(
+def build_change(
     projection: Projection,
     subject: str,
     state: State,
@@ -339,10 +343,10 @@ def changed(
     return store.RowChange(subject, last, state, before, after, untimed)
 
 
-def is_line(projection: Projection, name: str) -> bool:
+def is_growing_table(projection: Projection, name: str) -> bool:
     """Say whether a table of a projection grows."""
     return projection.lines is not None and any(table.grows for table in projection.tables if table.name == name)
 
 
-def _untimed(facts: Iterable[RecordedFact]) -> bool:
+def _has_untimed(facts: Iterable[RecordedFact]) -> bool:
     return any(occurrence.untimed for _, occurrence in facts)

@@ -27,8 +27,8 @@ from projections.engine.snapshots import CREATE_STATES, INDEX_STATES
 from projections.registry import PROJECTIONS
 
 SCHEMA_NAME = re.compile(r"generation_[0-9]{1,9}")
-KEPT = ("active", "ready", "retired")  # the states in which a generation follows the ledger
-OWN_TABLES = "facts and states"  # what is not of one projection, in `shapes`
+FOLLOWING_STATES = ("active", "ready", "retired")  # the states in which a generation follows the ledger
+SHARED_SHAPE = "facts and states"  # what is not of one projection, in `shapes`
 
 # In the order of the fold, which does not mention arrival; see projection.Key.
 CREATE_FACTS = """
@@ -83,7 +83,7 @@ CREATE_ORGS = """
 
 CREATE_CHECKPOINTS = "CREATE TABLE checkpoints (ledger_id int PRIMARY KEY, position bigint NOT NULL)"
 
-OWN = (
+CREATE_SHARED_TABLES = (
     CREATE_FACTS,
     CREATE_SUBJECTS,
     CREATE_STATES,
@@ -96,7 +96,7 @@ OWN = (
     CREATE_POLICIES,
 )
 
-REGISTER = """
+INSERT_GENERATION = """
     INSERT INTO projections.generations (generation, schema_name, state, basis, versions, shapes, scope)
     SELECT coalesce(max(generation), 0) + 1, 'generation_' || coalesce(max(generation), 0) + 1, $1, $2, $3, $4, $5
       FROM projections.generations
@@ -106,25 +106,25 @@ COLUMNS = """
     generation, schema_name, state, basis, versions, shapes, scope, comparison,
     created_at, ready_at, promoted_at, retired_at
 """
-LISTED = f"SELECT {COLUMNS} FROM projections.generations ORDER BY generation"  # noqa: S608
-ONE = f"SELECT {COLUMNS} FROM projections.generations WHERE generation = $1"  # noqa: S608
-ACTIVE = f"SELECT {COLUMNS} FROM projections.generations WHERE state = 'active'"  # noqa: S608
-CURRENT = "SELECT versions, shapes FROM projections.generations WHERE schema_name = current_schema()"
+READ_GENERATIONS = f"SELECT {COLUMNS} FROM projections.generations ORDER BY generation"  # noqa: S608
+READ_GENERATION = f"SELECT {COLUMNS} FROM projections.generations WHERE generation = $1"  # noqa: S608
+READ_ACTIVE = f"SELECT {COLUMNS} FROM projections.generations WHERE state = 'active'"  # noqa: S608
+READ_CURRENT_SHAPES = "SELECT versions, shapes FROM projections.generations WHERE schema_name = current_schema()"
 SET_READY = """
     UPDATE projections.generations SET state = 'ready', ready_at = now() WHERE generation = $1 AND state = 'filling'
     RETURNING true
 """
-FIRST_IS_ACTIVE = """
+SET_FIRST_ACTIVE = """
     UPDATE projections.generations SET state = 'active', ready_at = now(), promoted_at = now() WHERE generation = $1
 """
-MAY_BE_PROJECTOR = "SELECT pg_has_role(current_user, 'loyalty_projector', 'MEMBER')"
-OPEN = "SELECT ledger.grant_generation_access($1)"
-IS_OPEN = """
+HAS_PROJECTOR_ROLE = "SELECT pg_has_role(current_user, 'loyalty_projector', 'MEMBER')"
+GRANT_ACCESS = "SELECT ledger.grant_generation_access($1)"
+HAS_ACCESS = """
     SELECT has_schema_privilege('loyalty_reader', $1, 'USAGE') AND has_schema_privilege('loyalty_backup', $1, 'USAGE')
        AND bool_and(relrowsecurity) FROM pg_class
      WHERE relnamespace = $1::text::regnamespace AND relkind = 'r'
 """
-SET_PATH = "SELECT set_config('search_path', $1, true)"
+SET_SEARCH_PATH = "SELECT set_config('search_path', $1, true)"
 LOCK_GENERATIONS = "SELECT pg_advisory_xact_lock($1)"
 
 
@@ -145,44 +145,49 @@ class Generation(NamedTuple):
     retired_at: datetime | None
 
 
-async def ensure_live(connection: Connection) -> None:
+async def ensure_active_generation(connection: Connection) -> None:
     """Make the first generation, empty, unless there is an active one, and let the connection see it."""
     async with connection.transaction():
         await connection.execute(LOCK_GENERATIONS, GENERATIONS)
-        row = await connection.fetchrow(ACTIVE)
+        row = await connection.fetchrow(READ_ACTIVE)
         made = row is None
-        if row is not None and not await connection.fetchval(IS_OPEN, row["schema_name"]):
-            await connection.execute(OPEN, row["schema_name"])  # made before there were guards
+        if row is not None and not await connection.fetchval(HAS_ACCESS, row["schema_name"]):
+            await connection.execute(GRANT_ACCESS, row["schema_name"])  # made before there were guards
         if made:
-            first = await create(connection)
+            first = await create_generation(connection)
             await index_facts(connection, first.schema_name)
             await index_rows(connection, first.schema_name)
-            await connection.execute(FIRST_IS_ACTIVE, first.generation)
+            await connection.execute(SET_FIRST_ACTIVE, first.generation)
     if made or await connection.fetchval("SELECT current_schema() = 'pg_catalog'"):
         await enter_generation(connection)
 
 
-async def open_all(connection: Connection) -> None:
+async def grant_access_to_all(connection: Connection) -> None:
     """Open every generation to the roles that read, if it was made before there were such roles."""
-    for one in await listed(connection):
-        if not await connection.fetchval(IS_OPEN, one.schema_name):
-            await connection.execute(OPEN, one.schema_name)
+    for one in await list_generations(connection):
+        if not await connection.fetchval(HAS_ACCESS, one.schema_name):
+            await connection.execute(GRANT_ACCESS, one.schema_name)
 
 
-async def create(connection: Connection, *, basis: str = "ledger", scope: Mapping[str, Any] = {}) -> Generation:
+async def create_generation(
+    connection: Connection, *, basis: str = "ledger", scope: Mapping[str, Any] = {}
+) -> Generation:
     """Make the tables of a new generation, without their indexes, to be filled. Call inside a transaction."""
-    if await connection.fetchval(MAY_BE_PROJECTOR):
+    if await connection.fetchval(HAS_PROJECTOR_ROLE):
         await connection.execute("SET LOCAL ROLE loyalty_projector")  # whose the tables are, whoever makes them
     await connection.execute(LOCK_GENERATIONS, GENERATIONS)
     number = await connection.fetchval(
-        REGISTER, "filling", basis, _json(versions()), _json(dict(shapes())), _json(scope)
+        INSERT_GENERATION, "filling", basis, _json(projection_versions()), _json(dict(table_shapes())), _json(scope)
     )
-    made = await find(connection, number)
+    made = await find_generation(connection, number)
     await connection.execute(f"CREATE SCHEMA {made.schema_name}")
     async with in_schema(connection, made.schema_name):
-        for statement in (*OWN, *(table.create for projection in PROJECTIONS for table in projection.tables)):
+        for statement in (
+            *CREATE_SHARED_TABLES,
+            *(table.create for projection in PROJECTIONS for table in projection.tables),
+        ):
             await connection.execute(statement)
-    await connection.execute(OPEN, made.schema_name)
+    await connection.execute(GRANT_ACCESS, made.schema_name)
     return made
 
 
@@ -217,38 +222,38 @@ async def _execute(connection: Connection, schema: str, statements: Iterable[str
 async def in_schema(connection: Connection, schema: str) -> AsyncIterator[None]:
     """Let unqualified names mean the tables of a generation, within a transaction."""
     before = await connection.fetchval("SELECT current_setting('search_path')")
-    await connection.execute(SET_PATH, checked(schema))
+    await connection.execute(SET_SEARCH_PATH, checked_schema_name(schema))
     yield
-    await connection.execute(SET_PATH, before)  # after an error the transaction is undone, and the path with it
+    await connection.execute(SET_SEARCH_PATH, before)  # after an error the transaction is undone, and the path with it
 
 
-async def listed(connection: Connection) -> list[Generation]:
+async def list_generations(connection: Connection) -> list[Generation]:
     """List all generations, oldest first."""
-    return [_read(row) for row in await connection.fetch(LISTED)]
+    return [_generation_of_row(row) for row in await connection.fetch(READ_GENERATIONS)]
 
 
-async def find(connection: Connection, generation: int) -> Generation:
+async def find_generation(connection: Connection, generation: int) -> Generation:
     """Find a generation by its number. Raises GenerationUnknown."""
-    row = await connection.fetchrow(ONE, generation)
+    row = await connection.fetchrow(READ_GENERATION, generation)
     if row is None:
         raise GenerationUnknown(generation)
-    return _read(row)
+    return _generation_of_row(row)
 
 
-async def active(connection: Connection) -> Generation:
+async def active_generation(connection: Connection) -> Generation:
     """Give the generation that readers see. Raises GenerationUnknown before the first start."""
-    row = await connection.fetchrow(ACTIVE)
+    row = await connection.fetchrow(READ_ACTIVE)
     if row is None:
         raise GenerationUnknown("none is active")
-    return _read(row)
+    return _generation_of_row(row)
 
 
 async def active_schema(connection: Connection) -> str:
     """Name the schema of the active generation. Raises GenerationUnknown before the first start."""
-    return (await active(connection)).schema_name
+    return (await active_generation(connection)).schema_name
 
 
-def _read(row: Any) -> Generation:
+def _generation_of_row(row: Any) -> Generation:
     documents = ("versions", "shapes", "scope", "comparison")
     texts = {name: row[name] and msgspec.json.decode(row[name]) for name in documents}
     return Generation(**{**dict(row), **texts})
@@ -258,7 +263,7 @@ async def outdated_projections(connection: Connection) -> frozenset[str]:
     """Name the projections whose rows, in the generation of the connection's search_path, this software must leave as
     they are, because another version of their rules or tables made them. Their subjects wait for a rebuild; all others
     go on. Raises RebuildDue if the tables of facts and states are another version's, so that nothing can be written."""
-    row = await connection.fetchrow(CURRENT)
+    row = await connection.fetchrow(READ_CURRENT_SHAPES)
     if row is None:
         return frozenset()  # a schema that no generation is registered for: it is being tried
     built = msgspec.json.decode(row["shapes"]) if row["shapes"] else {}
@@ -270,7 +275,7 @@ async def outdated_projections(connection: Connection) -> frozenset[str]:
 def is_incompatible(built_shapes: Mapping[str, str] | None) -> bool:
     """Say whether another version made the tables of facts and states, so that a generation follows the ledger no more
     and can neither be taken over from nor compared with."""
-    return (built_shapes or {}).get(OWN_TABLES) != shapes()[OWN_TABLES]
+    return (built_shapes or {}).get(SHARED_SHAPE) != table_shapes()[SHARED_SHAPE]
 
 
 def mismatched(built_versions: Mapping[str, int], built_shapes: Mapping[str, str]) -> list[str]:
@@ -278,40 +283,42 @@ def mismatched(built_versions: Mapping[str, int], built_shapes: Mapping[str, str
     return [
         one.name
         for one in PROJECTIONS
-        if built_versions.get(one.name) != one.version or built_shapes.get(one.name) != shapes()[one.name]
+        if built_versions.get(one.name) != one.version or built_shapes.get(one.name) != table_shapes()[one.name]
     ]
 
 
 async def rebuild_due(connection: Connection) -> list[str]:
     """Name the projections of the active generation for which a rebuild is due."""
-    now = await active(connection)
-    return list(versions()) if is_incompatible(now.shapes) else mismatched(now.versions, now.shapes or {})
+    now = await active_generation(connection)
+    return list(projection_versions()) if is_incompatible(now.shapes) else mismatched(now.versions, now.shapes or {})
 
 
-def versions() -> dict[str, int]:
+def projection_versions() -> dict[str, int]:
     """Give the version of every projection in this software."""
     return {projection.name: projection.version for projection in PROJECTIONS}
 
 
 @cache
-def shapes() -> Mapping[str, str]:
+def table_shapes() -> Mapping[str, str]:
     """Give a hash of what each projection writes, and of the tables they share: two softwares that write the same
     tables have the same shapes, even if somebody forgot to raise a version."""
-    own = _hash((*OWN, *INDEX_FACTS, *INDEX_SUBJECTS, *INDEX_STATES, *INDEX_LINKS, *INDEX_UNREAD))
-    return {OWN_TABLES: own, **{one.name: shape_of(one) for one in PROJECTIONS}}
+    own = _hash((*CREATE_SHARED_TABLES, *INDEX_FACTS, *INDEX_SUBJECTS, *INDEX_STATES, *INDEX_LINKS, *INDEX_UNREAD))
+    return {SHARED_SHAPE: own, **{one.name: projection_shape(one) for one in PROJECTIONS}}
 
 
-def shape_of(projection: Projection) -> str:
+def projection_shape(projection: Projection) -> str:
     """Hash the tables of a projection and the fields of its state."""
     tables = [(table.name, table.create, table.index, table.columns, table.key) for table in projection.tables]
-    return _hash((tables, _without_words(msgspec.json.schema(projection.start))))
+    return _hash((tables, _without_descriptions(msgspec.json.schema(projection.start))))
 
 
-def _without_words(schema: Any) -> Any:
+def _without_descriptions(schema: Any) -> Any:
     """Leave out what is written for people: to explain a field otherwise changes nothing that is stored."""
     if isinstance(schema, dict):
-        return {key: _without_words(value) for key, value in schema.items() if key not in ("title", "description")}
-    return [_without_words(one) for one in schema] if isinstance(schema, list) else schema
+        return {
+            key: _without_descriptions(value) for key, value in schema.items() if key not in ("title", "description")
+        }
+    return [_without_descriptions(one) for one in schema] if isinstance(schema, list) else schema
 
 
 def _hash(value: Any) -> str:
@@ -322,7 +329,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def checked(schema: str) -> str:
+def checked_schema_name(schema: str) -> str:
     """Give the name back if it is one of a generation's schemas, so that it may stand in SQL."""
     assert SCHEMA_NAME.fullmatch(schema), schema
     return schema

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.facts import Fact, RecordedFact
 from projections.definition import Projection
-from projections.engine.store import decoded
+from projections.engine.store import decode_fact
 
 ALIASES_PER_READ = 1_000
 
@@ -32,10 +32,10 @@ DELETE_LINKS = "DELETE FROM links WHERE ledger_id = $1 AND subject_kind = $2 AND
 LINK_COLUMNS = ("ledger_id", "subject_kind", "subject", "root")
 
 # Aliases are stored with "~" before them where a subject is named by the alias alone, with "=" otherwise.
-NAMED_ALONE = """
+READ_ALIAS_ONLY = """
     SELECT DISTINCT substr(alias, 2) AS alias FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND alias = ANY ($3)
 """
-ALL_NAMED_ALONE = """
+READ_ALL_ALIAS_ONLY = """
     SELECT DISTINCT substr(alias, 2) AS alias FROM facts
      WHERE ledger_id = $1 AND subject_kind = $2 AND alias >= '~' AND alias < chr(127)
      ORDER BY 1
@@ -43,7 +43,7 @@ ALL_NAMED_ALONE = """
 READ_ALIASED = """
     SELECT kind, body FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND alias = ANY ($3)
 """
-ALIASES_OF = """
+READ_ALIASES = """
     SELECT DISTINCT substr(alias, 2) AS alias FROM facts
      WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3) AND alias IS NOT NULL
 """
@@ -82,9 +82,9 @@ async def update_groups(
     """
     again = set[str]()
     if projection.alike is not None:
-        again |= await _join_alike(connection, ledger_id, projection, [one.fact for one in told])
-    touched = {subject for one in told for subject in pair_of(projection, one.fact)}
-    return again | (await _rejoin(connection, ledger_id, projection, touched) if touched else set())
+        again |= await _regroup_by_alias(connection, ledger_id, projection, [one.fact for one in told])
+    touched = {subject for one in told for subject in merged_pair(projection, one.fact)}
+    return again | (await _regroup_with_members(connection, ledger_id, projection, touched) if touched else set())
 
 
 async def rebuild_groups(
@@ -100,32 +100,34 @@ async def rebuild_groups(
     if projection.alike is not None:
         before = await groups_of(connection, ledger_id, projection, sorted(touched))
         asked = touched.union(*before.members.values())
-        rows = await connection.fetch(ALIASES_OF, ledger_id, projection.subject, sorted(asked))
-        changed = await _regroup_alike(connection, ledger_id, projection, {row["alias"] for row in rows}, asked)
+        rows = await connection.fetch(READ_ALIASES, ledger_id, projection.subject, sorted(asked))
+        changed = await _regroup_aliases(connection, ledger_id, projection, {row["alias"] for row in rows}, asked)
         after = await groups_of(connection, ledger_id, projection, sorted(touched))
         return asked.union(changed, *after.members.values())
-    return await _rejoin(connection, ledger_id, projection, touched)
+    return await _regroup_with_members(connection, ledger_id, projection, touched)
 
 
-async def _rejoin(connection: Connection, ledger_id: int, projection: Projection, touched: Set[str]) -> set[str]:
+async def _regroup_with_members(
+    connection: Connection, ledger_id: int, projection: Projection, touched: Set[str]
+) -> set[str]:
     before = await groups_of(connection, ledger_id, projection, sorted(touched))
     affected = set(touched).union(*before.members.values())
     after = await _regroup(connection, ledger_id, projection, sorted(affected))
     return affected.union(*after.members.values())
 
 
-async def join_all(connection: Connection, ledger_id: int, projection: Projection) -> None:
+async def write_all_groups(connection: Connection, ledger_id: int, projection: Projection) -> None:
     """Find all groups of a ledger whose facts are all there, and write them down."""
     if projection.joins:
         await _regroup(connection, ledger_id, projection, None)
     if projection.alike is not None:
-        rows = await connection.fetch(ALL_NAMED_ALONE, ledger_id, projection.subject)
+        rows = await connection.fetch(READ_ALL_ALIAS_ONLY, ledger_id, projection.subject)
         aliases = [row["alias"] for row in rows]
         pairs: list[tuple[str, str]] = []
         for first in range(0, len(aliases), ALIASES_PER_READ):
             some = aliases[first : first + ALIASES_PER_READ]
             pairs += alike_pairs(projection, await _read_aliased(connection, ledger_id, projection, some))
-        await _write_links(connection, ledger_id, projection, SubjectGroups(stars(pairs)))
+        await _write_links(connection, ledger_id, projection, SubjectGroups(groups_by_target(pairs)))
 
 
 async def _regroup(
@@ -134,15 +136,15 @@ async def _regroup(
     """Find the groups among some subjects, or all, from their joining facts, and write them down."""
     kinds = [fact.__name__ for fact in projection.joins]
     rows = await connection.fetch(READ_JOINS, ledger_id, projection.subject, kinds, subjects)
-    facts = [decoded(row["kind"], row["body"]) for row in rows]
-    groups = SubjectGroups(components(pair for fact in facts if (pair := pair_of(projection, fact))))
+    facts = [decode_fact(row["kind"], row["body"]) for row in rows]
+    groups = SubjectGroups(connected_components(pair for fact in facts if (pair := merged_pair(projection, fact))))
     if subjects is not None:
         await connection.execute(DELETE_LINKS, ledger_id, projection.subject, subjects)
     await _write_links(connection, ledger_id, projection, groups)
     return groups
 
 
-async def _join_alike(
+async def _regroup_by_alias(
     connection: Connection, ledger_id: int, projection: Projection, facts: Sequence[Fact]
 ) -> set[str]:
     """Group again the subjects that share an alias with some facts, if a subject is, or was, named by it alone."""
@@ -154,15 +156,15 @@ async def _join_alike(
     alone = {alias for alias, named_alone in aliases.items() if named_alone}
     marked = [f"~{alias}" for alias in aliases.keys() - alone]
     if marked:
-        rows = await connection.fetch(NAMED_ALONE, ledger_id, projection.subject, marked)
+        rows = await connection.fetch(READ_ALIAS_ONLY, ledger_id, projection.subject, marked)
         alone |= {row["alias"] for row in rows}
     if not alone:
         return set()
     subjects = {fact.subject for fact in facts if fact.alias in alone}
-    return await _regroup_alike(connection, ledger_id, projection, alone, subjects)
+    return await _regroup_aliases(connection, ledger_id, projection, alone, subjects)
 
 
-async def _regroup_alike(
+async def _regroup_aliases(
     connection: Connection, ledger_id: int, projection: Projection, aliases: Set[str], told: Set[str]
 ) -> set[str]:
     """Find the groups among all subjects that share aliases, directly or by others, and write those that changed.
@@ -180,11 +182,11 @@ async def _regroup_alike(
         pairs += alike_pairs(projection, facts)
         found = {fact.subject for fact in facts} - subjects
         subjects |= found
-        rows = await connection.fetch(ALIASES_OF, ledger_id, projection.subject, sorted(found)) if found else []
+        rows = await connection.fetch(READ_ALIASES, ledger_id, projection.subject, sorted(found)) if found else []
         following = {row["alias"] for row in rows} - asked
     was = await groups_of(connection, ledger_id, projection, sorted(subjects | told))
     before = {root: tuple(members) for root, members in was.members.items()}
-    after = {root: tuple(members) for root, members in stars(pairs).items()}
+    after = {root: tuple(members) for root, members in groups_by_target(pairs).items()}
     differing = set(before.items() ^ after.items())
     changed = {member for _, members in differing for member in members}
     if changed:
@@ -203,7 +205,7 @@ async def _read_aliased(
 ) -> list[Fact]:
     marked = [f"{mark}{alias}" for alias in aliases for mark in "~="]
     rows = await connection.fetch(READ_ALIASED, ledger_id, projection.subject, marked)
-    return [decoded(row["kind"], row["body"]) for row in rows]
+    return [decode_fact(row["kind"], row["body"]) for row in rows]
 
 
 def alike_pairs(projection: Projection, facts: Iterable[Fact]) -> list[tuple[str, str]]:
@@ -226,7 +228,7 @@ async def _write_links(connection: Connection, ledger_id: int, projection: Proje
         await connection.copy_records_to_table("links", records=records, columns=LINK_COLUMNS)
 
 
-def components(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def connected_components(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Group what pairs connect; each group is known by its smallest member."""
     group_of: dict[str, set[str]] = {}
     for one, other in pairs:
@@ -236,7 +238,7 @@ def components(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return {min(group): sorted(group) for group in group_of.values() if len(group) > 1}
 
 
-def stars(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def groups_by_target(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Group names by alias around the subjects that they mean; each group is known by that subject."""
     groups: dict[str, set[str]] = {}
     for name, meant in pairs:
@@ -244,16 +246,16 @@ def stars(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return {root: sorted(members) for root, members in groups.items()}
 
 
-def subjects_of(projection: Projection, told: Iterable[RecordedFact]) -> dict[str, int]:
+def first_positions_by_subject(projection: Projection, told: Iterable[RecordedFact]) -> dict[str, int]:
     """Name the subjects that some facts touch, those joined by them too, each with the first position that does."""
     first: dict[str, int] = {}
     for one in told:
-        for subject in (one.fact.subject, *pair_of(projection, one.fact)):
+        for subject in (one.fact.subject, *merged_pair(projection, one.fact)):
             first[subject] = min(first.get(subject, one.occurrence.position), one.occurrence.position)
     return first
 
 
-def pair_of(projection: Projection, fact: Fact) -> tuple[str, str] | tuple[()]:
+def merged_pair(projection: Projection, fact: Fact) -> tuple[str, str] | tuple[()]:
     """Name the two subjects that a fact joins; none for most facts, and for one on which the rule fails: that parks its
     subject when it is folded."""
     rule = projection.joins.get(type(fact))

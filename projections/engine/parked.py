@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 from ledger.facts import RecordedFact
 from projections.definition import Projection
-from projections.engine.groups import groups_of, subjects_of
+from projections.engine.groups import first_positions_by_subject, groups_of
 
-WAITS_FOR_REBUILD = "another version of this software made its rows; they stay as they are until a rebuild"
+REBUILD_REASON = "another version of this software made its rows; they stay as they are until a rebuild"
 
 # A subject that is parked already keeps its reason.
 PARK = """
@@ -22,7 +22,7 @@ PARK = """
     ON CONFLICT (ledger_id, subject_kind, subject) DO UPDATE
        SET parked = excluded.parked, parked_position = excluded.parked_position WHERE subjects.parked IS NULL
 """
-PARKED = """
+READ_PARKED = """
     SELECT s.subject_kind, s.subject, s.parked AS reason, s.parked_position, f.kind AS fact, f.occurred_at, f.body
       FROM subjects s
       LEFT JOIN LATERAL (
@@ -38,7 +38,7 @@ PARKED = """
 """
 
 
-class Parked(NamedTuple):
+class ParkedSubject(NamedTuple):
     """A parked subject: why, and the fact at which it stopped, if that is still told."""
 
     subject_kind: str
@@ -54,7 +54,7 @@ async def park_for_rebuild(
     connection: Connection, ledger_id: int, projection: Projection, touched: Sequence[RecordedFact]
 ) -> None:
     """Let the subjects of facts that were written or taken away wait for a rebuild, their rows as they are."""
-    first = subjects_of(projection, touched)
+    first = first_positions_by_subject(projection, touched)
     groups = await groups_of(connection, ledger_id, projection, sorted(first))
     root_of = groups.root_of()
     positions: dict[str, int] = {}
@@ -62,11 +62,11 @@ async def park_for_rebuild(
         root = root_of.get(subject, subject)
         positions[root] = min(positions.get(root, position), position)
     named = (list(positions), list(positions.values()))
-    await connection.execute(PARK, ledger_id, projection.subject, WAITS_FOR_REBUILD, *named)
+    await connection.execute(PARK, ledger_id, projection.subject, REBUILD_REASON, *named)
 
 
 async def list_parked(
     connection: Connection, ledger_id: int, limit: int, after: tuple[str, str] = ("", "")
-) -> list[Parked]:
+) -> list[ParkedSubject]:
     """List parked subjects after one, by kind and name, each with the fact at which it stopped."""
-    return [Parked(*row) for row in await connection.fetch(PARKED, ledger_id, *after, limit)]
+    return [ParkedSubject(*row) for row in await connection.fetch(READ_PARKED, ledger_id, *after, limit)]

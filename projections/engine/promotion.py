@@ -18,11 +18,11 @@ from ledger.store.registry import Ledger, all_ledgers
 from projections.engine import advance, generations, store
 from projections.engine.conflict_policies import follow_policies
 from projections.engine.generations import LOCK_GENERATIONS, Generation, in_schema
-from projections.engine.retry import resume
+from projections.engine.retry import retry_after_upgrade
 
 DROP_WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.1
-LOCK_WAIT = "SET LOCAL lock_timeout = '10s'"
+SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10s'"
 
 RETIRE = """
     UPDATE projections.generations SET state = 'retired', retired_at = clock_timestamp() WHERE state = 'active'
@@ -32,16 +32,16 @@ ACTIVATE = """
      WHERE generation = $1
 """
 # One retired generation is kept, and none that was made ready before the one that is promoted.
-SUPERSEDE = """
+MARK_SUPERSEDED = """
     UPDATE projections.generations SET state = 'dropping'
      WHERE generation <> $1 AND (state = 'retired' OR (state = 'ready' AND generation < $1))
 """
 MARK_DROPPING = "UPDATE projections.generations SET state = 'dropping' WHERE generation = $1"
-NOBODY_READS = "SELECT pg_try_advisory_xact_lock($1, $2)"
-NOBODY_FILLS = "SELECT pg_try_advisory_xact_lock($1, $2)"
-FORGET = "DELETE FROM projections.generations WHERE generation = $1"
+LOCK_IF_UNREAD = "SELECT pg_try_advisory_xact_lock($1, $2)"
+LOCK_IF_NOT_FILLED = "SELECT pg_try_advisory_xact_lock($1, $2)"
+DELETE_GENERATION = "DELETE FROM projections.generations WHERE generation = $1"
 LATEST_RETIRED = "SELECT max(generation) FROM projections.generations WHERE state = 'retired'"
-KEEP_COMPARISON = "UPDATE projections.generations SET comparison = $2 WHERE generation = $1"
+SAVE_COMPARISON = "UPDATE projections.generations SET comparison = $2 WHERE generation = $1"
 
 
 async def promote(dsn: str, generation: int, *, force: bool = False) -> Generation:
@@ -52,10 +52,10 @@ async def promote(dsn: str, generation: int, *, force: bool = False) -> Generati
     """
     connection = await connect(dsn)
     try:
-        candidate = await generations.find(connection, generation)
-        check(candidate, force=force)
+        candidate = await generations.find_generation(connection, generation)
+        check_promotable(candidate, force=force)
         await _switch(dsn, connection, candidate, ("ready",))
-        return await generations.find(connection, generation)
+        return await generations.find_generation(connection, generation)
     finally:
         await connection.close()
 
@@ -70,13 +70,13 @@ async def roll_back(dsn: str) -> Generation:
         retired = await connection.fetchval(LATEST_RETIRED)
         if retired is None:
             raise NotPromoted("none is retired, so there is nothing to go back to")
-        await _switch(dsn, connection, await generations.find(connection, retired), ("retired",))
-        return await generations.find(connection, retired)
+        await _switch(dsn, connection, await generations.find_generation(connection, retired), ("retired",))
+        return await generations.find_generation(connection, retired)
     finally:
         await connection.close()
 
 
-def check(candidate: Generation, *, force: bool) -> None:
+def check_promotable(candidate: Generation, *, force: bool) -> None:
     """Raise NotPromoted unless a generation may be promoted by its state and its comparison."""
     if candidate.state != "ready":
         raise NotPromoted(f"generation {candidate.generation} is {candidate.state}, not ready")
@@ -92,22 +92,22 @@ def check(candidate: Generation, *, force: bool) -> None:
 async def _switch(dsn: str, connection: Connection, candidate: Generation, states: Sequence[str]) -> None:
     """Make a generation the active one. What it is behind is caught up before anything is held, but for the rest."""
     ledgers = await all_ledgers(connection)
-    await bring_up(dsn, candidate)
+    await catch_up_with_active(dsn, candidate)
     async with connection.transaction():
-        await connection.execute(LOCK_WAIT)
+        await connection.execute(SET_LOCK_TIMEOUT)
         await connection.execute(LOCK_GENERATIONS, GENERATIONS)
-        candidate = await generations.find(connection, candidate.generation)
+        candidate = await generations.find_generation(connection, candidate.generation)
         if candidate.state not in states:
             raise NotPromoted(f"generation {candidate.generation} is {candidate.state} by now")
-        was = await generations.active(connection)
+        was = await generations.active_generation(connection)
         reached = await _hold(connection, was, ledgers)
         async with in_schema(connection, candidate.schema_name):
             for ledger in ledgers:
-                await bring_to(connection, ledger.ledger_id, reached[ledger])
-        await connection.execute(SUPERSEDE, candidate.generation)
+                await advance_to(connection, ledger.ledger_id, reached[ledger])
+        await connection.execute(MARK_SUPERSEDED, candidate.generation)
         await connection.execute(RETIRE)
         await connection.execute(ACTIVATE, candidate.generation)
-    await sweep(connection)
+    await drop_unused(connection)
 
 
 async def _hold(connection: Connection, generation: Generation, ledgers: Sequence[Ledger]) -> dict[Ledger, int]:
@@ -116,57 +116,57 @@ async def _hold(connection: Connection, generation: Generation, ledgers: Sequenc
         return {ledger: await store.hold_checkpoint(connection, ledger.ledger_id) for ledger in ledgers}
 
 
-async def bring_up(dsn: str, generation: Generation) -> None:
+async def catch_up_with_active(dsn: str, generation: Generation) -> None:
     """Advance a generation to where the active one is now, if anything keeps it behind."""
     connection = await connect(dsn)
-    follower = await connect(dsn, search_path=generations.checked(generation.schema_name))
+    follower = await connect(dsn, search_path=generations.checked_schema_name(generation.schema_name))
     try:
         for ledger in await all_ledgers(connection):
-            reached = await store.checkpoint(connection, ledger.ledger_id)
-            await bring_to(follower, ledger.ledger_id, reached)
+            reached = await store.read_checkpoint(connection, ledger.ledger_id)
+            await advance_to(follower, ledger.ledger_id, reached)
     finally:
         await connection.close()
         await follower.close()
 
 
-async def bring_to(connection: Connection, ledger_id: int, position: int) -> None:
+async def advance_to(connection: Connection, ledger_id: int, position: int) -> None:
     """Advance a generation to exactly a position, unless it is farther; what waited for this version waits no more."""
-    while (at := await store.checkpoint(connection, ledger_id)) < position:
+    while (at := await store.read_checkpoint(connection, ledger_id)) < position:
         await advance.advance(connection, ledger_id, min(position - at, advance.EVENTS_PER_BATCH_MAX))
     await follow_policies(connection, ledger_id)
-    await resume(connection, ledger_id)
+    await retry_after_upgrade(connection, ledger_id)
 
 
-async def keep_comparison(connection: Connection, generation: int, comparison: object) -> None:
+async def save_comparison(connection: Connection, generation: int, comparison: object) -> None:
     """Note what a comparison with the active generation found."""
-    await connection.execute(KEEP_COMPARISON, generation, msgspec.json.encode(comparison).decode())
+    await connection.execute(SAVE_COMPARISON, generation, msgspec.json.encode(comparison).decode())
 
 
-async def drop(connection: Connection, generation: int) -> bool:
+async def drop_generation(connection: Connection, generation: int) -> bool:
     """Drop a generation that is not active; False if somebody still reads it, so that it goes when they have left.
 
     Raises GenerationUnknown, NotPromoted for the active one, RebuildRuns for one that is being filled.
     """
     async with connection.transaction():
         await connection.execute(LOCK_GENERATIONS, GENERATIONS)
-        found = await generations.find(connection, generation)
+        found = await generations.find_generation(connection, generation)
         if found.state == "active":
             raise NotPromoted(f"generation {generation} is active: promote another, or roll back, first")
-        if not await connection.fetchval(NOBODY_FILLS, GENERATION_FILLING, generation):
+        if not await connection.fetchval(LOCK_IF_NOT_FILLED, GENERATION_FILLING, generation):
             raise RebuildRuns(generation)
         await connection.execute(MARK_DROPPING, generation)
     deadline = time.monotonic() + DROP_WAIT_SECONDS
-    while generation in await sweep(connection):
+    while generation in await drop_unused(connection):
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(POLL_SECONDS)
     return True
 
 
-async def sweep(connection: Connection) -> list[int]:
+async def drop_unused(connection: Connection) -> list[int]:
     """Remove the generations that are to be dropped and that nobody reads; give those that somebody still does."""
     waiting = []
-    for one in await generations.listed(connection):
+    for one in await generations.list_generations(connection):
         if one.state == "dropping" and not await _remove(connection, one):
             waiting.append(one.generation)
     return waiting
@@ -175,13 +175,15 @@ async def sweep(connection: Connection) -> list[int]:
 async def _remove(connection: Connection, generation: Generation) -> bool:
     async with connection.transaction():
         await connection.execute(LOCK_GENERATIONS, GENERATIONS)
-        if not await connection.fetchval(NOBODY_READS, GENERATION_READERS, generation.generation):
+        if not await connection.fetchval(LOCK_IF_UNREAD, GENERATION_READERS, generation.generation):
             return False
         try:
-            if (await generations.find(connection, generation.generation)).state != "dropping":
+            if (await generations.find_generation(connection, generation.generation)).state != "dropping":
                 return True
         except GenerationUnknown:
             return True  # another was quicker
-        await connection.execute(f"DROP SCHEMA IF EXISTS {generations.checked(generation.schema_name)} CASCADE")
-        await connection.execute(FORGET, generation.generation)
+        await connection.execute(
+            f"DROP SCHEMA IF EXISTS {generations.checked_schema_name(generation.schema_name)} CASCADE"
+        )
+        await connection.execute(DELETE_GENERATION, generation.generation)
     return True

@@ -10,8 +10,8 @@ from contextlib import suppress
 from ledger.database import Connection
 from ledger.facts import RecordedFact, encode, kind_of
 from ledger.intake.interpret import Event, interpret
-from projections.engine.conflicts import Policies, withdrawals
-from projections.engine.store import UNWRITABLE, marked_alias
+from projections.engine.conflicts import PolicyByKind, retractions
+from projections.engine.store import ROW_REJECTED, stored_alias
 
 CREATE_WITHDRAWN = """
     CREATE TABLE IF NOT EXISTS withdrawn (
@@ -24,7 +24,7 @@ CREATE_WITHDRAWN = """
 """
 INDEX_WITHDRAWN = "CREATE INDEX IF NOT EXISTS withdrawn_position ON withdrawn (ledger_id, position)"
 
-FORGET = "DELETE FROM withdrawn WHERE ledger_id = $1 AND position = ANY ($2)"
+DELETE_RETRACTED = "DELETE FROM withdrawn WHERE ledger_id = $1 AND position = ANY ($2)"
 COLUMNS = (
     "ledger_id",
     "subject_kind",
@@ -41,20 +41,22 @@ COLUMNS = (
 )
 
 
-async def record_retracted(connection: Connection, ledger_id: int, twins: Sequence[Event], policies: Policies) -> None:
+async def record_retracted(
+    connection: Connection, ledger_id: int, twins: Sequence[Event], policies: PolicyByKind
+) -> None:
     """Write down what was withdrawn among all twins of one event key up to now, in the place of what stood for them.
 
     Facts that PostgreSQL cannot hold were never folded, and are left out.
     """
-    await connection.execute(FORGET, ledger_id, [event.position for event in twins])
-    for event, until in withdrawals(twins, policies):
-        records = [_record(ledger_id, one, until) for one in interpret(event).told]
-        with suppress(*UNWRITABLE):
+    await connection.execute(DELETE_RETRACTED, ledger_id, [event.position for event in twins])
+    for event, until in retractions(twins, policies):
+        records = [_row_of_fact(ledger_id, one, until) for one in interpret(event).told]
+        with suppress(*ROW_REJECTED):
             async with connection.transaction():
                 await connection.copy_records_to_table("withdrawn", records=records, columns=COLUMNS)
 
 
-def _record(ledger_id: int, told: RecordedFact, until: int) -> tuple[object, ...]:
+def _row_of_fact(ledger_id: int, told: RecordedFact, until: int) -> tuple[object, ...]:
     fact, at = told
     return (
         ledger_id,
@@ -68,5 +70,5 @@ def _record(ledger_id: int, told: RecordedFact, until: int) -> tuple[object, ...
         kind_of(fact),
         encode(fact),
         until,
-        marked_alias(fact),
+        stored_alias(fact),
     )

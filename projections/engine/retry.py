@@ -8,7 +8,7 @@ from projections.engine import store
 from projections.engine.fold_subjects import fold_subjects
 from projections.engine.generations import outdated_projections
 from projections.engine.groups import rebuild_groups
-from projections.engine.parked import WAITS_FOR_REBUILD
+from projections.engine.parked import REBUILD_REASON
 from projections.registry import BY_SUBJECT
 
 SUBJECTS_PER_TRY = 500
@@ -26,21 +26,21 @@ STILL_PARKED = """
 """
 
 
-class Retried(NamedTuple):
+class RetryResult(NamedTuple):
     """How many parked subjects were folded again, and how many of them stopped once more."""
 
     tried: int
     still_parked: int
 
 
-async def retry(
+async def retry_parked(
     connection: Connection,
     ledger_id: int,
     *,
     subject_kind: str | None = None,
     subject: str | None = None,
     reason: str | None = None,
-) -> Retried:
+) -> RetryResult:
     """Fold parked subjects of a ledger again from their first fact: all, or those of a kind, a name or a reason.
 
     Those of projections that another version made go on waiting. Raises RebuildDue if all are another version's.
@@ -51,12 +51,12 @@ async def retry(
     while True:
         asked = (ledger_id, subject_kind, subject, reason, kinds, *after, SUBJECTS_PER_TRY)
         if not await connection.fetch(NEXT_PARKED, *asked):
-            return Retried(tried, still)  # the projector need not forget what it has folded
+            return RetryResult(tried, still)  # the projector need not forget what it has folded
         async with connection.transaction():
             await store.hold_checkpoint(connection, ledger_id)
             rows = await connection.fetch(NEXT_PARKED, *asked)
             if not rows:
-                return Retried(tried, still)
+                return RetryResult(tried, still)
             by_kind = defaultdict[str, list[str]](list)
             for row in rows:
                 by_kind[row["subject_kind"]].append(row["subject"])
@@ -75,6 +75,6 @@ async def refold_subjects(connection: Connection, ledger_id: int, subject_kind: 
     await fold_subjects(connection, ledger_id, projection, (), again)
 
 
-async def resume(connection: Connection, ledger_id: int) -> int:
+async def retry_after_upgrade(connection: Connection, ledger_id: int) -> int:
     """Fold what waited for a version of this software that now runs again; give how many subjects."""
-    return (await retry(connection, ledger_id, reason=WAITS_FOR_REBUILD)).tried
+    return (await retry_parked(connection, ledger_id, reason=REBUILD_REASON)).tried

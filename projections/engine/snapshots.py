@@ -15,10 +15,12 @@ import msgspec
 from ledger.database import Connection
 from projections.definition import Projection, RowKey, State
 
-FACTS_PER_STATE = 2_000
-STATES_KEPT = 4  # of a subject, each of other FACTS_PER_STATE facts
-STATE_BYTES_MAX = 64 * 1024 * 1024  # a larger one is not kept: to fold it again is slow, but no event must fail for it
-FIRST = RowKey(datetime.min.replace(tzinfo=UTC), 0, b"", 0)  # before every fact
+FACTS_PER_SNAPSHOT = 2_000
+SNAPSHOTS_PER_SUBJECT_MAX = 4  # of a subject, each of other FACTS_PER_STATE facts
+SNAPSHOT_BYTES_MAX = (
+    64 * 1024 * 1024
+)  # a larger one is not kept: to fold it again is slow, but no event must fail for it
+BEFORE_ALL_FACTS = RowKey(datetime.min.replace(tzinfo=UTC), 0, b"", 0)  # before every fact
 
 CREATE_STATES = """
     CREATE TABLE states (
@@ -32,7 +34,7 @@ INDEX_STATES = (
 )
 COLUMNS = ("ledger_id", "subject_kind", "subject", *RowKey._fields, "facts", "state")
 
-READ_LAST = """
+READ_LAST_BEFORE = """
     SELECT asked.subject, last.* FROM unnest($3::text[], $4::timestamptz[], $5::smallint[], $6::bytea[], $7::smallint[])
            AS asked (subject, occurred_at, rank, tag, ordinal),
          LATERAL (SELECT s.occurred_at, s.rank, s.tag, s.ordinal, s.facts, s.state FROM states s
@@ -41,7 +43,7 @@ READ_LAST = """
                          < (asked.occurred_at, asked.rank, asked.tag, asked.ordinal)
                    ORDER BY s.occurred_at DESC, s.rank DESC, s.tag DESC, s.ordinal DESC LIMIT 1) last
 """
-FORGET_FROM = """
+DELETE_FROM = """
     DELETE FROM states s
      USING unnest($3::text[], $4::timestamptz[], $5::smallint[], $6::bytea[], $7::smallint[])
            AS gone (subject, occurred_at, rank, tag, ordinal)
@@ -49,7 +51,7 @@ FORGET_FROM = """
        AND (s.occurred_at, s.rank, s.tag, s.ordinal) >= (gone.occurred_at, gone.rank, gone.tag, gone.ordinal)
 """
 # One is kept of as many facts, the last, and none that stands too far back.
-REPLACE = """
+DELETE_REPLACED = """
     DELETE FROM states s USING unnest($2::text[], $3::text[], $4::int[]) AS new (subject_kind, subject, facts)
      WHERE s.ledger_id = $1 AND s.subject_kind = new.subject_kind AND s.subject = new.subject
        AND (s.facts / $5 = new.facts / $5 OR s.facts / $5 <= new.facts / $5 - $6)
@@ -72,32 +74,36 @@ class SnapshotWrite(NamedTuple):
     stored: Snapshot
 
 
-async def load_before(
+async def read_snapshots_before(
     connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, RowKey]
 ) -> dict[str, Snapshot]:
     """Read the last states of some subjects that stand before a fact of each; those without any are left out."""
-    rows = await connection.fetch(READ_LAST, ledger_id, subject_kind, *_by_column(firsts))
+    rows = await connection.fetch(READ_LAST_BEFORE, ledger_id, subject_kind, *_by_column(firsts))
     return {row[0]: Snapshot(RowKey(*row[1:5]), row[5], row[6]) for row in map(tuple, rows)}
 
 
-async def delete_from(connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, RowKey]) -> None:
+async def delete_snapshots_from(
+    connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, RowKey]
+) -> None:
     """Take away the states of some subjects that stand at a fact of each or after it."""
     if firsts:
-        await connection.execute(FORGET_FROM, ledger_id, subject_kind, *_by_column(firsts))
+        await connection.execute(DELETE_FROM, ledger_id, subject_kind, *_by_column(firsts))
 
 
 def _by_column(keys: Mapping[str, RowKey]) -> list[Sequence[Any]]:
     return [list(keys), *([key[at] for key in keys.values()] for at in range(len(RowKey._fields)))]
 
 
-async def write(connection: Connection, ledger_id: int, written: Iterable[SnapshotWrite]) -> None:
+async def write_snapshots(connection: Connection, ledger_id: int, written: Iterable[SnapshotWrite]) -> None:
     """Keep some states, in the place of those of about as many facts."""
-    kept = [one for one in written if len(one.stored.state) <= STATE_BYTES_MAX]
+    kept = [one for one in written if len(one.stored.state) <= SNAPSHOT_BYTES_MAX]
     if not kept:
         return
     named = [[one.subject_kind for one in kept], [one.subject for one in kept], [one.stored.facts for one in kept]]
-    await connection.execute(REPLACE, ledger_id, *named, FACTS_PER_STATE, STATES_KEPT)
-    last = {(kind, subject, stored.facts // FACTS_PER_STATE): (kind, subject, stored) for kind, subject, stored in kept}
+    await connection.execute(DELETE_REPLACED, ledger_id, *named, FACTS_PER_SNAPSHOT, SNAPSHOTS_PER_SUBJECT_MAX)
+    last = {
+        (kind, subject, stored.facts // FACTS_PER_SNAPSHOT): (kind, subject, stored) for kind, subject, stored in kept
+    }
     records = [
         (ledger_id, kind, subject, *stored.last, stored.facts, stored.state) for kind, subject, stored in last.values()
     ]

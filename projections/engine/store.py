@@ -17,7 +17,7 @@ from ledger.facts import Fact, Occurrence, RecordedFact, decode, encode, kind_of
 from projections.definition import Projection, RowKey, State, Table
 
 # What PostgreSQL says of values that it cannot hold.
-UNWRITABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
+ROW_REJECTED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
 
 WRITE_ORGS = """
     INSERT INTO orgs (ledger_id, source, org) SELECT $1::int, * FROM unnest($2::text[], $3::text[])
@@ -38,7 +38,7 @@ FACT_COLUMNS = (
     "alias",
 )
 SUBJECT_COLUMNS = ("ledger_id", "subject_kind", "subject", "untimed", "parked", "parked_position")
-READ_NOTED = """
+READ_FLAGS = """
     SELECT subject, untimed, parked FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
 """
 DELETE_SUBJECTS = "DELETE FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)"
@@ -60,7 +60,7 @@ READ_FACTS_AFTER = """
        AND f.position < $8
      ORDER BY f.subject, f.occurred_at, f.rank, f.tag, f.ordinal
 """
-CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1"
+READ_CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1"
 START_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
 # Whoever writes rows, at the end of the ledger or out of turn, changes the checkpoint's row: see memory.py.
 HOLD_CHECKPOINT = "UPDATE checkpoints SET position = position WHERE ledger_id = $1 RETURNING position"
@@ -85,9 +85,9 @@ class CheckpointMove(NamedTuple):
     now: str
 
 
-async def checkpoint(connection: Connection, ledger_id: int) -> int:
+async def read_checkpoint(connection: Connection, ledger_id: int) -> int:
     """Give the last position that the rows reflect."""
-    return await connection.fetchval(CHECKPOINT, ledger_id) or 0
+    return await connection.fetchval(READ_CHECKPOINT, ledger_id) or 0
 
 
 async def hold_checkpoint(connection: Connection, ledger_id: int) -> int:
@@ -128,11 +128,11 @@ def fact_row(ledger_id: int, told: RecordedFact) -> FactRow:
         untimed,
         kind_of(fact),
         encode(fact),
-        marked_alias(fact),
+        stored_alias(fact),
     )
 
 
-def marked_alias(fact: Fact) -> str | None:
+def stored_alias(fact: Fact) -> str | None:
     """Return the alias of a fact as the table has it: "~" before it if the subject is named by it alone, else "="."""
     alias = fact.alias
     return None if alias is None else f"{'~' if fact.alias_only else '='}{alias}"
@@ -193,7 +193,7 @@ async def _read_facts(
 def fact_of_row(row: Sequence[Any]) -> RecordedFact:
     """Read a fact from (subject, kind, body, occurred_at, tag, ordinal, position, untimed)."""
     subject, kind, body, occurred_at, tag, ordinal, position, untimed = row
-    return RecordedFact(decoded(kind, body, subject), Occurrence(occurred_at, tag, ordinal, position, untimed))
+    return RecordedFact(decode_fact(kind, body, subject), Occurrence(occurred_at, tag, ordinal, position, untimed))
 
 
 class Undecodable(Fact, frozen=True, kw_only=True):
@@ -207,7 +207,7 @@ class Undecodable(Fact, frozen=True, kw_only=True):
         return self.named
 
 
-def decoded(kind: str, body: bytes, subject: str = "-") -> Fact:
+def decode_fact(kind: str, body: bytes, subject: str = "-") -> Fact:
     """Read a stored fact back; never fails."""
     try:
         return decode(kind, body)
@@ -215,11 +215,11 @@ def decoded(kind: str, body: bytes, subject: str = "-") -> Fact:
         return Undecodable(named=subject)
 
 
-async def read_noted(
+async def read_flags(
     connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
 ) -> dict[str, SubjectFlags]:
     """Read which of some subjects of one kind are parked, or exempt from law 5."""
-    rows = await connection.fetch(READ_NOTED, ledger_id, subject_kind, subjects)
+    rows = await connection.fetch(READ_FLAGS, ledger_id, subject_kind, subjects)
     return {row["subject"]: SubjectFlags(row["untimed"], row["parked"]) for row in rows}
 
 
@@ -254,17 +254,17 @@ async def write_changes(
     replaced = [change.subject for change in changes if change.before is None]
     if replaced:
         await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, replaced)
-    await note_subjects(connection, ledger_id, projection, changes)
+    await write_flags(connection, ledger_id, projection, changes)
     for table in projection.tables:
         if replaced:
             await connection.execute(_delete_subjects(table), ledger_id, replaced)
-        gone, new = _difference(table, changes)
+        gone, new = _diff_rows(table, changes)
         if gone:
             await connection.execute(_delete_keys(table, gone[0]), ledger_id, *zip(*gone, strict=True))
         await copy_rows(connection, ledger_id, table, new)
 
 
-async def note_subjects(
+async def write_flags(
     connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[RowChange]
 ) -> None:
     """Note the subjects that are parked, or exempt from law 5, and are not noted yet."""
@@ -286,7 +286,7 @@ async def copy_rows(connection: Connection, ledger_id: int, table: Table, rows: 
         )
 
 
-def _difference(table: Table, changes: Sequence[RowChange]) -> tuple[list[Row], list[tuple[str, Row]]]:
+def _diff_rows(table: Table, changes: Sequence[RowChange]) -> tuple[list[Row], list[tuple[str, Row]]]:
     """Compare rows before and after by key: the keys to delete, and the rows to write."""
     gone: list[Row] = []
     new: list[tuple[str, Row]] = []
@@ -303,7 +303,7 @@ def _difference(table: Table, changes: Sequence[RowChange]) -> tuple[list[Row], 
             old = before.pop(key, None)
             if old is None:
                 new.append((change.subject, row))
-            elif not _same(old, row):
+            elif not _is_same_row(old, row):
                 new.append((change.subject, row))
                 gone.append((change.subject, *key))
         gone += [(change.subject, *key) for key in before]
@@ -316,7 +316,7 @@ def _key_of(table: Table) -> Callable[[Row], Row]:
     return itemgetter(*places) if len(places) > 1 else lambda row: tuple(row[place] for place in places)
 
 
-def _same(old: Row, row: Row) -> bool:
+def _is_same_row(old: Row, row: Row) -> bool:
     """Compare to the last digit: 4 and 4.000 are equal, but not the same row to a digest."""
     return all(map(is_, old, row)) or (old == row and _ENCODER.encode(old) == _ENCODER.encode(row))
 
@@ -327,7 +327,7 @@ def _delete_subjects(table: Table) -> str:
 
 
 def _delete_keys(table: Table, example: Row) -> str:
-    types = tuple(_ARRAYS[type(value)] for value in example)
+    types = tuple(_ARRAY_TYPES[type(value)] for value in example)
     return _delete_by(table, types)
 
 
@@ -342,6 +342,6 @@ def _delete_by(table: Table, types: tuple[str, ...]) -> str:
     )
 
 
-_ARRAYS = {str: "text", int: "bigint", date: "date"}
+_ARRAY_TYPES = {str: "text", int: "bigint", date: "date"}
 
 _ENCODER = msgspec.json.Encoder()

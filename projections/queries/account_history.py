@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 from ledger.decimals import plain
 from projections.accounts import ACCOUNTS
-from projections.engine.groups import components, groups_of
+from projections.engine.groups import connected_components, groups_of
 from projections.programme_terms import programme_of
 from projections.queries.as_of import AsOf, Known, fold_known, known_of
 from projections.queries.policies_as_of import resolve_as_of
@@ -208,7 +208,7 @@ async def _together(
         ]:
             found.update(group)
             pairs.update((min(group), one) for one in group)
-    groups = components(pairs)
+    groups = connected_components(pairs)
     joined = {one for group in groups.values() for one in group}
     return [*groups.values(), *([one] for one in sorted(found - joined))]
 

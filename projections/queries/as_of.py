@@ -15,7 +15,7 @@ from ledger.facts import RecordedFact
 from ledger.locks import APPENDS
 from projections.definition import FoldedState, Projection, fold_soundly, key_of
 from projections.engine import store
-from projections.engine.groups import alike_pairs, components, pair_of, stars
+from projections.engine.groups import alike_pairs, connected_components, groups_by_target, merged_pair
 from projections.programme_terms import NO_TERMS, Terms
 from projections.programmes import read_terms
 from projections.queries.policies_as_of import resolve_as_of
@@ -131,9 +131,11 @@ async def terms_known(connection: Connection, ledger_id: int, projection: Projec
 def grouped(projection: Projection, found: Mapping[str, Iterable[RecordedFact]], terms: Terms) -> list[Known]:
     """Bring facts by subject together by the joins among them, each group's in the order of the fold."""
     if projection.alike is not None:
-        groups = stars(alike_pairs(projection, (one.fact for told in found.values() for one in told)))
+        groups = groups_by_target(alike_pairs(projection, (one.fact for told in found.values() for one in told)))
     else:
-        groups = components(pair for told in found.values() for one in told if (pair := pair_of(projection, one.fact)))
+        groups = connected_components(
+            pair for told in found.values() for one in told if (pair := merged_pair(projection, one.fact))
+        )
     joined = {member: root for root, members in groups.items() for member in members}
     by_root: dict[str, list[RecordedFact]] = defaultdict(list)
     for subject, told in found.items():
@@ -158,7 +160,7 @@ async def _further(
 
 
 def _joined_to(projection: Projection, found: Mapping[str, Iterable[RecordedFact]]) -> set[str]:
-    return {subject for told in found.values() for one in told for subject in pair_of(projection, one.fact)}
+    return {subject for told in found.values() for one in told for subject in merged_pair(projection, one.fact)}
 
 
 def fold_known(projection: Projection, known: Known) -> FoldedState:

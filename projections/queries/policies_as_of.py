@@ -16,7 +16,7 @@ from ledger.store.read import acts_after, twins_of_kind
 from projections.engine.conflicts import (
     DEFAULT_POLICY,
     POLICY_SET,
-    Policies,
+    PolicyByKind,
     policies_of_generation,
     read_policy,
     select_by_policy,
@@ -56,7 +56,9 @@ async def resolve_as_of(connection: Connection, ledger_id: int, position: int | 
     return PolicyDifference(frozenset(gone), back)
 
 
-def _compare(events: Sequence[Event], now: Policies, then: Policies, gone: set[int], back: list[RecordedFact]) -> None:
+def _compare(
+    events: Sequence[Event], now: PolicyByKind, then: PolicyByKind, gone: set[int], back: list[RecordedFact]
+) -> None:
     """Compare whom both policies choose among the events of one key that were told until then."""
     chosen_now = {event.position: event for event in select_by_policy(events, now)}
     chosen_then = {event.position: event for event in select_by_policy(events, then)}

@@ -13,28 +13,28 @@ from ledger.errors import NotPromoted, RebuildDue, RebuildRuns
 from ledger.locks import GENERATION_FILLING, GENERATIONS
 from projections.engine import generations, promotion
 from projections.engine.generations import LOCK_GENERATIONS, Generation, is_incompatible
-from projections.rebuild.compare_rows import Comparison, compare
+from projections.rebuild.compare_rows import Comparison, compare_generations
 from projections.rebuild.copy_unselected import copy_unselected
-from projections.rebuild.pipeline import FillResult, Progress, Source, can_resume, fill, no_progress
+from projections.rebuild.pipeline import FillResult, Progress, Source, can_resume, fill_generation, no_progress
 from projections.rebuild.scope import EVERYTHING, RebuildScope
 
-TAKE_FILLING = "SELECT pg_try_advisory_lock($1, $2)"
-LEAVE_FILLING = "SELECT pg_advisory_unlock($1, $2)"
-FILLED = """
+TAKE_FILLING_LOCK = "SELECT pg_try_advisory_lock($1, $2)"
+RELEASE_FILLING_LOCK = "SELECT pg_advisory_unlock($1, $2)"
+READ_FILL_RESULT = """
     SELECT sum(position)::bigint, (SELECT count(*) FROM facts) FROM checkpoints
      WHERE to_regclass('parts') IS NULL HAVING count(*) > 0
 """  # the parts go when all are done
 MARK_DROPPING = "UPDATE projections.generations SET state = 'dropping' WHERE generation = $1"
 
 
-Begun = Callable[[int], None]  # is told the number of the generation as soon as it is known
+OnGenerationKnown = Callable[[int], None]  # is told the number of the generation as soon as it is known
 
 
-def no_one(_generation: int) -> None:
+def ignore_generation(_generation: int) -> None:
     """Tell no one."""
 
 
-class Report(NamedTuple):
+class RebuildReport(NamedTuple):
     """What a rebuild did: events read, facts derived, for each ledger the tables whose rows came out otherwise, and
     whether readers see them now; `refused` says why not."""
 
@@ -57,13 +57,15 @@ async def rebuild(
     force: bool = False,
     to_promote: bool = True,
     progress: Progress = no_progress,
-    begun: Begun = no_one,
-) -> Report:
+    begun: OnGenerationKnown = ignore_generation,
+) -> RebuildReport:
     """Make rows again, and facts too with `source="ledger"`, compare them, and let readers see them unless they differ
     otherwise than expected. Raises RebuildRuns, WorkersLost."""
-    built, filled = await build(dsn, source=source, scope=scope, workers=workers, progress=progress, begun=begun)
+    built, filled = await build_generation(
+        dsn, source=source, scope=scope, workers=workers, progress=progress, begun=begun
+    )
     comparison = await compare_with_active(dsn, built, expect)
-    report = Report(built.generation, filled.events, filled.facts, comparison.differing, False, comparison)
+    report = RebuildReport(built.generation, filled.events, filled.facts, comparison.differing, False, comparison)
     if not to_promote:
         return report
     try:
@@ -77,21 +79,21 @@ async def compare_with_active(dsn: str, built: Generation, expect: Sequence[str]
     """Compare a generation with the active one, and note with it what was found."""
     connection = await connect(dsn)
     try:
-        comparison = await compare(dsn, await generations.active(connection), built, expect)
-        await promotion.keep_comparison(connection, built.generation, comparison.summary())
+        comparison = await compare_generations(dsn, await generations.active_generation(connection), built, expect)
+        await promotion.save_comparison(connection, built.generation, comparison.summary())
     finally:
         await connection.close()
     return comparison
 
 
-async def build(
+async def build_generation(
     dsn: str,
     *,
     source: Source = "ledger",
     scope: RebuildScope = EVERYTHING,
     workers: int | None = None,
     progress: Progress = no_progress,
-    begun: Begun = no_one,
+    begun: OnGenerationKnown = ignore_generation,
 ) -> tuple[Generation, FillResult]:
     """Fill a new generation, or go on with one that was not finished, and let it follow the ledger from then on.
 
@@ -101,58 +103,60 @@ async def build(
     connection = await connect(dsn)
     try:
         if (source == "facts" or scope != EVERYTHING) and is_incompatible(
-            (await generations.active(connection)).shapes
+            (await generations.active_generation(connection)).shapes
         ):
             raise RebuildDue
-        async with _begun(connection, source, scope.document()) as made:
+        async with _hold_generation(connection, source, scope.document()) as made:
             begun(made.generation)
-            filled = await _filled(dsn, made.schema_name)
+            filled = await _completed_fill(dsn, made.schema_name)
             if filled is None:
-                filled = await fill(dsn, made.schema_name, source=source, workers=workers, progress=progress)
+                filled = await fill_generation(dsn, made.schema_name, source=source, workers=workers, progress=progress)
             await copy_unselected(dsn, made, scope)
-            await promotion.bring_up(dsn, made)
+            await promotion.catch_up_with_active(dsn, made)
             await generations.set_ready(connection, made.generation)
-        return await generations.find(connection, made.generation), filled
+        return await generations.find_generation(connection, made.generation), filled
     finally:
         await connection.close()
 
 
-async def _filled(dsn: str, schema: str) -> FillResult | None:
+async def _completed_fill(dsn: str, schema: str) -> FillResult | None:
     """Say what a generation was filled from, if a rebuild was killed after it had filled all of it; else None."""
     connection = await connect(dsn, search_path=schema)
     try:
-        row = await connection.fetchrow(FILLED)
+        row = await connection.fetchrow(READ_FILL_RESULT)
         return None if row is None else FillResult(*row)
     finally:
         await connection.close()
 
 
 @asynccontextmanager
-async def _begun(connection: Connection, source: Source, scope: Mapping[str, Any]) -> AsyncIterator[Generation]:
+async def _hold_generation(
+    connection: Connection, source: Source, scope: Mapping[str, Any]
+) -> AsyncIterator[Generation]:
     """Hold a generation that is to be filled: one that a killed rebuild left, if it fits, else a new one."""
     async with connection.transaction():
         await connection.execute(LOCK_GENERATIONS, GENERATIONS)
-        made = await _left(connection, source, scope)
+        made = await _find_resumable(connection, source, scope)
         if made is None:
-            made = await generations.create(connection, basis=source, scope=scope)
-            await connection.fetchval(TAKE_FILLING, GENERATION_FILLING, made.generation)
-    await promotion.sweep(connection)
+            made = await generations.create_generation(connection, basis=source, scope=scope)
+            await connection.fetchval(TAKE_FILLING_LOCK, GENERATION_FILLING, made.generation)
+    await promotion.drop_unused(connection)
     try:
         yield made
     finally:
-        await connection.fetchval(LEAVE_FILLING, GENERATION_FILLING, made.generation)
+        await connection.fetchval(RELEASE_FILLING_LOCK, GENERATION_FILLING, made.generation)
 
 
-async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]) -> Generation | None:
+async def _find_resumable(connection: Connection, source: Source, scope: Mapping[str, Any]) -> Generation | None:
     """Find what a killed rebuild left, and mark for removal what this one cannot go on with."""
     found = None
-    for one in await generations.listed(connection):
+    for one in await generations.list_generations(connection):
         if one.state != "filling" and (one.state != "ready" or one.comparison is not None):
             continue
-        if not await connection.fetchval(TAKE_FILLING, GENERATION_FILLING, one.generation):
+        if not await connection.fetchval(TAKE_FILLING_LOCK, GENERATION_FILLING, one.generation):
             raise RebuildRuns(f"generation {one.generation}")
         fits = (one.basis, one.scope, one.versions, one.shapes) == (
-            source, scope, generations.versions(), generations.shapes(),
+            source, scope, generations.projection_versions(), generations.table_shapes(),
         )  # fmt: skip
         async with generations.in_schema(connection, one.schema_name):
             fits = fits and await can_resume(connection)
@@ -160,5 +164,5 @@ async def _left(connection: Connection, source: Source, scope: Mapping[str, Any]
             found = one
         else:
             await connection.execute(MARK_DROPPING, one.generation)
-            await connection.fetchval(LEAVE_FILLING, GENERATION_FILLING, one.generation)
+            await connection.fetchval(RELEASE_FILLING_LOCK, GENERATION_FILLING, one.generation)
     return found

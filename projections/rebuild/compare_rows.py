@@ -20,25 +20,25 @@ from ledger.errors import Unavailable
 from ledger.store.registry import Ledger, all_ledgers
 from projections.definition import Table
 from projections.engine import promotion, store
-from projections.engine.digest import FACTS, is_position
+from projections.engine.digest import FACTS_TABLE, is_position_column
 from projections.engine.generations import Generation, is_incompatible
-from projections.engine.parked import WAITS_FOR_REBUILD
+from projections.engine.parked import REBUILD_REASON
 from projections.rebuild import partition
-from projections.rebuild.newly_read import newly_told
+from projections.rebuild.newly_read import find_newly_read
 from projections.registry import PROJECTIONS
 
 SUBJECTS_LISTED_MAX = 1_000
-POSITIONS_TOLD = 20
-TRIES_MAX = 200
+POSITIONS_LISTED_MAX = 20
+ALIGNMENT_ATTEMPTS_MAX = 200
 
-PARKED = Table(name="subjects", create="", index=(), columns=("parked",), key=())
-COLUMNS_OF = """
+PARKED_TABLE = Table(name="subjects", create="", index=(), columns=("parked",), key=())
+READ_COLUMNS = """
     SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
 """
-WAITING = """
+READ_WAITING = """
     SELECT subject FROM subjects WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3) AND parked = $4
 """
-TOLD = """
+READ_FACTS_OF_SUBJECT = """
     SELECT position, kind, occurred_at FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3
      ORDER BY position
 """
@@ -118,7 +118,7 @@ class Comparison:
 IsExpected = Callable[[str, str, str | None], bool]  # whether a difference in (projection, table, column) was declared
 
 
-class RowComparison(NamedTuple):
+class ComparedTable(NamedTuple):
     """A table and its columns that are compared; `subject_kind` is "" where a column tells it."""
 
     subject_kind: str
@@ -135,7 +135,7 @@ class SnapshotPair(NamedTuple):
     new_kinds: Collection[str]  # of subjects: those of projections that the old one does not have
 
 
-async def compare(dsn: str, old: Generation, new: Generation, expect: Collection[str] = ()) -> Comparison:
+async def compare_generations(dsn: str, old: Generation, new: Generation, expect: Collection[str] = ()) -> Comparison:
     """Compare all rows of two generations. `expect` names projections, tables or columns that may differ: "accounts",
     "accounts.lifetime"."""
     comparison = Comparison(old.generation, new.generation, frozen=is_incompatible(old.shapes))
@@ -144,15 +144,15 @@ async def compare(dsn: str, old: Generation, new: Generation, expect: Collection
     connection = await connect(dsn)
     try:
         for ledger in await all_ledgers(connection):
-            async with _side_by_side(dsn, old, new, ledger) as two:
-                comparison.positions[ledger.name] = await store.checkpoint(two.old, ledger.ledger_id)
-                await _compare_ledger(two, comparison, expectation(expect))
+            async with _open_snapshot_pair(dsn, old, new, ledger) as two:
+                comparison.positions[ledger.name] = await store.read_checkpoint(two.old, ledger.ledger_id)
+                await _compare_ledger(two, comparison, build_expectation(expect))
     finally:
         await connection.close()
     return comparison
 
 
-def expectation(expect: Collection[str]) -> IsExpected:
+def build_expectation(expect: Collection[str]) -> IsExpected:
     """Declare that what is named may differ: projections, tables or columns."""
     named = frozenset(expect)
 
@@ -164,22 +164,24 @@ def expectation(expect: Collection[str]) -> IsExpected:
 
 
 @asynccontextmanager
-async def _side_by_side(dsn: str, old: Generation, new: Generation, ledger: Ledger) -> AsyncIterator[SnapshotPair]:
+async def _open_snapshot_pair(
+    dsn: str, old: Generation, new: Generation, ledger: Ledger
+) -> AsyncIterator[SnapshotPair]:
     """Open snapshots of two generations at the same position of a ledger, while both go on following it."""
     ours = await connect(dsn, search_path=old.schema_name)
     theirs = await connect(dsn, search_path=new.schema_name)
     try:
-        for _ in range(TRIES_MAX):
+        for _ in range(ALIGNMENT_ATTEMPTS_MAX):
             async with ours.transaction(isolation="repeatable_read", readonly=True):
-                position = await store.checkpoint(ours, ledger.ledger_id)
-                await promotion.bring_to(theirs, ledger.ledger_id, position)
+                position = await store.read_checkpoint(ours, ledger.ledger_id)
+                await promotion.advance_to(theirs, ledger.ledger_id, position)
                 async with theirs.transaction(isolation="repeatable_read", readonly=True):
-                    reached = await store.checkpoint(theirs, ledger.ledger_id)
+                    reached = await store.read_checkpoint(theirs, ledger.ledger_id)
                     if reached == position:
                         kinds = {one.subject for one in PROJECTIONS if one.name not in old.versions}
                         yield SnapshotPair(ledger, ours, theirs, kinds)
                         return
-            await promotion.bring_to(ours, ledger.ledger_id, reached)
+            await promotion.advance_to(ours, ledger.ledger_id, reached)
         raise Unavailable("the two generations were never found at the same position")
     finally:
         await ours.close()
@@ -187,10 +189,10 @@ async def _side_by_side(dsn: str, old: Generation, new: Generation, ledger: Ledg
 
 
 async def _compare_ledger(two: SnapshotPair, comparison: Comparison, is_expected: IsExpected) -> None:
-    bounds = await partition.bounds(two.old, two.ledger.ledger_id)
-    for projection, of_projection in groupby(tables(), key=itemgetter(0)):
+    bounds = await partition.subject_bounds(two.old, two.ledger.ledger_id)
+    for projection, of_projection in groupby(compared_tables(), key=itemgetter(0)):
         compared = [
-            RowComparison(subject_kind, table, await _common_columns(two, comparison, projection, table, is_expected))
+            ComparedTable(subject_kind, table, await _common_columns(two, comparison, projection, table, is_expected))
             for _, subject_kind, table in of_projection
         ]
         await _compare_projection(two, comparison, projection, compared, bounds, is_expected)
@@ -200,16 +202,16 @@ async def _compare_projection(
     two: SnapshotPair,
     comparison: Comparison,
     projection: str,
-    compared: Sequence[RowComparison],
+    compared: Sequence[ComparedTable],
     bounds: Sequence[str],
     is_expected: IsExpected,
 ) -> None:
     """Compare the tables of a projection by digests, then row by row in one range of subjects after the other, so that
     memory does not grow with how much differs."""
-    differing: dict[int, list[RowComparison]] = defaultdict(list)
+    differing: dict[int, list[ComparedTable]] = defaultdict(list)
     for one in compared:
         if len(one.columns) > 1:  # else one of the two has no such table; its columns were told
-            was, now = [await _ranges(side, two.ledger.ledger_id, one, bounds) for side in (two.old, two.new)]
+            was, now = [await _digest_ranges(side, two.ledger.ledger_id, one, bounds) for side in (two.old, two.new)]
             comparison.rows[one.table.name] += sum(row[0] for row in was.values())
             for number in was.keys() | now.keys():
                 if was.get(number) != now.get(number):
@@ -218,16 +220,16 @@ async def _compare_projection(
         low, high = ("", *bounds)[number], (*bounds, None)[number]
         found: dict[tuple[str, str], list[Difference]] = defaultdict(list)
         for one in differing[number]:
-            old, new = [await _rows(side, two.ledger.ledger_id, one, low, high) for side in (two.old, two.new)]
-            for place in differing_places(old, new, one.columns):
+            old, new = [await _read_rows(side, two.ledger.ledger_id, one, low, high) for side in (two.old, two.new)]
+            for place in diff_rows(old, new, one.columns):
                 kind = place.pop("subject_kind", one.subject_kind)
                 expected = is_expected(projection, one.table.name, place["column"])
                 difference = Difference(two.ledger.name, projection, one.table.name, kind, expected=expected, **place)
                 found[kind, difference.subject].append(difference)
-        await _take(two, comparison, found)
+        await _count_differences(two, comparison, found)
 
 
-async def _take(
+async def _count_differences(
     two: SnapshotPair, comparison: Comparison, found: Mapping[tuple[str, str], Sequence[Difference]]
 ) -> None:
     """Count the differences of some subjects. Those that waited for the rebuild, and those that only newly read events
@@ -235,9 +237,9 @@ async def _take(
     waiting, newly_read = set[tuple[str, str]](), set[tuple[str, str]]()
     for kind, of_kind in groupby(sorted(found), key=itemgetter(0)):
         subjects = [subject for _, subject in of_kind]
-        stale = await two.old.fetch(WAITING, two.ledger.ledger_id, kind, subjects, WAITS_FOR_REBUILD)
+        stale = await two.old.fetch(READ_WAITING, two.ledger.ledger_id, kind, subjects, REBUILD_REASON)
         waiting.update((kind, row["subject"]) for row in stale)
-        newly = await newly_told(
+        newly = await find_newly_read(
             two.old, two.new, two.ledger.ledger_id, kind, subjects, is_new_kind=kind in two.new_kinds
         )
         newly_read.update((kind, subject) for subject in newly)
@@ -245,24 +247,24 @@ async def _take(
         if (kind, subject) in waiting:
             differences = [one._replace(expected=True) for one in differences]
         elif (kind, subject) in newly_read:  # but not that a fold of them fails
-            differences = [one._replace(expected=one.expected or one.table != PARKED.name) for one in differences]
-        comparison.take(differences, await _explanation(two, kind, subject) if comparison.has_room else {})
+            differences = [one._replace(expected=one.expected or one.table != PARKED_TABLE.name) for one in differences]
+        comparison.take(differences, await _explain_facts(two, kind, subject) if comparison.has_room else {})
 
 
-def tables() -> list[tuple[str, str, Table]]:
+def compared_tables() -> list[tuple[str, str, Table]]:
     """List what is compared, as (projection, kind of subject, table); the kind is "" where a column tells it."""
     of_projections = [(one.name, one.subject, table) for one in PROJECTIONS for table in one.tables]
-    return [("facts", "", FACTS), ("parked", "", PARKED), *of_projections]
+    return [("facts", "", FACTS_TABLE), ("parked", "", PARKED_TABLE), *of_projections]
 
 
 async def _common_columns(
     two: SnapshotPair, comparison: Comparison, projection: str, table: Table, is_expected: IsExpected
 ) -> list[str]:
     """Give the columns that both generations have, positions aside; those that one has alone are differences."""
-    old, new = [{row[0] for row in await one.fetch(COLUMNS_OF, table.name)} for one in (two.old, two.new)]
+    old, new = [{row[0] for row in await one.fetch(READ_COLUMNS, table.name)} for one in (two.old, two.new)]
     common = old & new
     leading = ["subject_kind", "subject"] if "subject_kind" in common else ["subject"]
-    if table is PARKED or table is FACTS:
+    if table is PARKED_TABLE or table is FACTS_TABLE:
         return [*leading, *table.columns]
     if not old:
         if table.name not in comparison.new_tables:
@@ -273,10 +275,10 @@ async def _common_columns(
         expected = column in new or is_expected(projection, table.name, column)
         one = Difference(two.ledger.name, projection, table.name, "", "", {}, column, was, now, expected)
         comparison.take([one], {})
-    return [*leading, *(name for name in table.columns if name in common and not is_position(name))]
+    return [*leading, *(name for name in table.columns if name in common and not is_position_column(name))]
 
 
-def differing_places(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
+def diff_rows(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
     """Compare rows by key; columns lead with what names the subject."""
     found: list[dict[str, Any]] = []
     for key in sorted(old.keys() | new.keys(), key=repr):
@@ -285,29 +287,29 @@ def differing_places(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Se
         if "subject_kind" in columns:
             about["subject_kind"] = dict(key)["subject_kind"]
         if before is None or after is None:
-            found.append({**about, "column": None, "old": _shown(before), "new": _shown(after)})
+            found.append({**about, "column": None, "old": _row_json(before), "new": _row_json(after)})
             continue
         found += [
             {**about, "column": column, "old": before[column], "new": after[column]}
             for column in columns
-            if not _same(before[column], after[column])
+            if not _is_same_value(before[column], after[column])
         ]
     return found
 
 
-def _same(one: Any, other: Any) -> bool:
+def _is_same_value(one: Any, other: Any) -> bool:
     """Compare values as a digest does: 10000 and 1E+4 are one number, while 4 and 4.000, or true and 1, are not."""
     if isinstance(one, Decimal) and isinstance(other, Decimal):
         return format(one, "f") == format(other, "f")
     return bool(one == other) and type(one) is type(other)
 
 
-def _shown(row: Any) -> dict[str, Any] | None:
+def _row_json(row: Any) -> dict[str, Any] | None:
     return None if row is None else {name: value for name, value in row.items() if name != "subject_kind"}
 
 
-async def _ranges(
-    connection: Connection, ledger_id: int, compared: RowComparison, bounds: Sequence[str]
+async def _digest_ranges(
+    connection: Connection, ledger_id: int, compared: ComparedTable, bounds: Sequence[str]
 ) -> dict[int, tuple[int, int, int]]:
     """Digest a table by ranges of subjects: how many rows, and two hashes of them all."""
     _, table, columns = compared
@@ -315,21 +317,21 @@ async def _ranges(
     query = (
         f'SELECT width_bucket(subject COLLATE "C", $2::text[]), count(*), '  # noqa: S608
         f"bit_xor(hashtextextended({row}, 1)), bit_xor(hashtextextended({row}, 2)) "
-        f"FROM {table.name} WHERE ledger_id = $1{_only(table)} GROUP BY 1"
+        f"FROM {table.name} WHERE ledger_id = $1{_row_filter(table)} GROUP BY 1"
     )
     if not bounds:
         query = query.replace('width_bucket(subject COLLATE "C", $2::text[])', "0 * cardinality($2::text[])")
     return {one[0]: tuple(one)[1:] for one in await connection.fetch(query, ledger_id, bounds)}
 
 
-async def _rows(
-    connection: Connection, ledger_id: int, compared: RowComparison, low: str, high: str | None
+async def _read_rows(
+    connection: Connection, ledger_id: int, compared: ComparedTable, low: str, high: str | None
 ) -> dict[Any, dict[str, Any]]:
     """Read the rows of a range of subjects by key."""
     _, table, columns = compared
     query = (
         f"SELECT {', '.join(columns)} FROM {table.name} "  # noqa: S608
-        f'WHERE ledger_id = $1{_only(table)} AND subject COLLATE "C" >= $2 '
+        f'WHERE ledger_id = $1{_row_filter(table)} AND subject COLLATE "C" >= $2 '
         f'AND ($3::text IS NULL OR subject COLLATE "C" < $3)'
     )
     leading = [name for name in ("subject_kind", "subject") if name in columns]
@@ -338,18 +340,25 @@ async def _rows(
     return {tuple((name, row[name]) for name in named): row for row in rows}
 
 
-def _only(table: Table) -> str:
-    return " AND parked IS NOT NULL" if table is PARKED else ""
+def _row_filter(table: Table) -> str:
+    return " AND parked IS NOT NULL" if table is PARKED_TABLE else ""
 
 
-async def _explanation(two: SnapshotPair, subject_kind: str, subject: str) -> dict[str, Any]:
+async def _explain_facts(two: SnapshotPair, subject_kind: str, subject: str) -> dict[str, Any]:
     """Tell of the facts of a subject: how many, those that one generation has alone, and the last of them."""
-    old, new = [await one.fetch(TOLD, two.ledger.ledger_id, subject_kind, subject) for one in (two.old, two.new)]
+    old, new = [
+        await one.fetch(READ_FACTS_OF_SUBJECT, two.ledger.ledger_id, subject_kind, subject)
+        for one in (two.old, two.new)
+    ]
     before, after = ({(row["position"], row["kind"]) for row in rows} for rows in (old, new))
-    last = [dict(row) for row in (new or old)[-POSITIONS_TOLD:]]
+    last = [dict(row) for row in (new or old)[-POSITIONS_LISTED_MAX:]]
     return {
         "facts": {"old": len(old), "new": len(new)},
-        "facts_only_in_old": [{"position": at, "kind": kind} for at, kind in sorted(before - after)][:POSITIONS_TOLD],
-        "facts_only_in_new": [{"position": at, "kind": kind} for at, kind in sorted(after - before)][:POSITIONS_TOLD],
+        "facts_only_in_old": [{"position": at, "kind": kind} for at, kind in sorted(before - after)][
+            :POSITIONS_LISTED_MAX
+        ],
+        "facts_only_in_new": [{"position": at, "kind": kind} for at, kind in sorted(after - before)][
+            :POSITIONS_LISTED_MAX
+        ],
         "last_facts": last,
     }

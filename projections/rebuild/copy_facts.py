@@ -5,16 +5,16 @@ What the active generation gets meanwhile has later positions, and comes when th
 
 from ledger.database import Connection
 from projections.engine import generations
-from projections.engine.generations import checked
-from projections.rebuild.work_items import Subjects, Work
+from projections.engine.generations import checked_schema_name
+from projections.rebuild.work_items import SubjectRange, Work
 
 COLUMNS = "ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal, position, untimed, kind, body, alias"
 
 
 async def copy_facts(connection: Connection, work: Work) -> int:
     """Copy the facts of some subjects, of which the generation holds none yet; give how many."""
-    assert isinstance(work, Subjects)
-    active = checked(await generations.active_schema(connection))
+    assert isinstance(work, SubjectRange)
+    active = checked_schema_name(await generations.active_schema(connection))
     done: str = await connection.execute(
         f"INSERT INTO facts ({COLUMNS}) SELECT {COLUMNS} FROM {active}.facts "  # noqa: S608
         "WHERE ledger_id = $1 AND subject_kind = $2 AND subject >= $3 AND ($4::text IS NULL OR subject < $4) "
@@ -27,7 +27,7 @@ async def copy_facts(connection: Connection, work: Work) -> int:
 async def copy_metadata(connection: Connection, schema: str) -> None:
     """Copy where the active generation is, what it could not read, and whose events it has seen; one snapshot of it.
     Call inside a transaction."""
-    active = checked(schema)
+    active = checked_schema_name(schema)
     await connection.execute(f"INSERT INTO checkpoints SELECT ledger_id, position FROM {active}.checkpoints")  # noqa: S608
     await connection.execute(
         "INSERT INTO unread (ledger_id, position, source, kind, unread, reason) "  # noqa: S608

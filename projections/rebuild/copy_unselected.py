@@ -11,7 +11,7 @@ from ledger.errors import RebuildDue
 from ledger.store.registry import all_ledgers
 from projections.definition import Projection
 from projections.engine import generations, promotion, store
-from projections.engine.generations import Generation, checked
+from projections.engine.generations import Generation, checked_schema_name
 from projections.rebuild.scope import RebuildScope
 from projections.registry import PROJECTIONS
 
@@ -23,21 +23,25 @@ async def copy_unselected(dsn: str, made: Generation, scope: RebuildScope) -> No
         return
     connection = await connect(dsn, search_path=made.schema_name)
     try:
-        active = await generations.active(connection)
+        active = await generations.active_generation(connection)
         unfit = set(generations.mismatched(active.versions, active.shapes or {}))
         if unfit - set(scope.projections) or (unfit and scope.ledgers):
             raise RebuildDue(", ".join(sorted(unfit)))
         async with connection.transaction(isolation="repeatable_read"):
             for ledger in await all_ledgers(connection):
                 async with generations.in_schema(connection, active.schema_name):
-                    position = await store.checkpoint(connection, ledger.ledger_id)
-                await promotion.bring_to(connection, ledger.ledger_id, position)
+                    position = await store.read_checkpoint(connection, ledger.ledger_id)
+                await promotion.advance_to(connection, ledger.ledger_id, position)
                 whole = bool(scope.ledgers) and ledger.name not in scope.ledgers
                 for projection in PROJECTIONS:
                     if whole or (scope.projections and projection.name not in scope.projections):
-                        await _copy(connection, checked(active.schema_name), ledger.ledger_id, projection)
+                        await _copy_projection(
+                            connection, checked_schema_name(active.schema_name), ledger.ledger_id, projection
+                        )
                 if whole:
-                    await _replace(connection, checked(active.schema_name), ledger.ledger_id, "facts", FACT_COLUMNS, "")
+                    await _replace_rows(
+                        connection, checked_schema_name(active.schema_name), ledger.ledger_id, "facts", FACT_COLUMNS, ""
+                    )
     finally:
         await connection.close()
 
@@ -46,15 +50,15 @@ FACT_COLUMNS = store.FACT_COLUMNS
 SUBJECT_COLUMNS = store.SUBJECT_COLUMNS
 
 
-async def _copy(connection: Connection, schema: str, ledger_id: int, projection: Projection) -> None:
+async def _copy_projection(connection: Connection, schema: str, ledger_id: int, projection: Projection) -> None:
     """Take over the rows and states of one projection."""
     of_kind = f" AND subject_kind = '{projection.subject}'"
-    await _replace(connection, schema, ledger_id, "subjects", SUBJECT_COLUMNS, of_kind)
+    await _replace_rows(connection, schema, ledger_id, "subjects", SUBJECT_COLUMNS, of_kind)
     for table in projection.tables:
-        await _replace(connection, schema, ledger_id, table.name, ("ledger_id", "subject", *table.columns), "")
+        await _replace_rows(connection, schema, ledger_id, table.name, ("ledger_id", "subject", *table.columns), "")
 
 
-async def _replace(
+async def _replace_rows(
     connection: Connection, schema: str, ledger_id: int, table: str, columns: Sequence[str], also: str
 ) -> None:
     """Replace a ledger's rows of one table; names come from our own Table values only."""

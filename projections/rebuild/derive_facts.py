@@ -14,26 +14,26 @@ from ledger.store.read import conflicting_keys, event_at, events_between, events
 from projections.engine import advance, store
 from projections.engine.conflicts import policies_of_generation, select_by_policy
 from projections.engine.retracted_facts import record_retracted
-from projections.rebuild.work_items import Contested, Events, Work
+from projections.rebuild.work_items import ConflictingEvents, EventRange, Work
 
 EVENTS_PER_READ = 2_000
 
 _fold_order = itemgetter(1, 2, 3, 4, 5, 6)  # of a FactRow
-_position = itemgetter(7)
+_position_of_row = itemgetter(7)
 
 
-async def derive(connection: Connection, work: Work) -> int:
+async def derive_facts(connection: Connection, work: Work) -> int:
     """Derive the facts of some events of a ledger, of which the generation holds none yet; give how many."""
-    assert isinstance(work, Events | Contested)
+    assert isinstance(work, EventRange | ConflictingEvents)
     rows: list[store.FactRow] = []
     unread: list[tuple[Event, Interpretation]] = []
     orgs: set[tuple[str, str]] = set()
-    if isinstance(work, Events):
+    if isinstance(work, EventRange):
         contested = await conflicting_keys(connection, work.ledger_id, work.last)
         async for events in events_between(connection, work.ledger_id, work.after, work.upto, EVENTS_PER_READ):
             plain = [event for event in events if event.event_key[:KEY_BYTES] not in contested]
             orgs.update((event.source, event.org) for event in plain)
-            _interpret_batch(work.ledger_id, plain, plain, rows, unread)
+            _collect_facts(work.ledger_id, plain, plain, rows, unread)
     else:
         policies = await policies_of_generation(connection, work.ledger_id)
         for key in sorted(await conflicting_keys(connection, work.ledger_id, work.last)):
@@ -41,16 +41,16 @@ async def derive(connection: Connection, work: Work) -> int:
                 event for event in await events_with_key(connection, work.ledger_id, key) if event.position <= work.last
             ]
             orgs.update((event.source, event.org) for event in group)
-            _interpret_batch(work.ledger_id, group, select_by_policy(group, policies), rows, unread)
+            _collect_facts(work.ledger_id, group, select_by_policy(group, policies), rows, unread)
             await record_retracted(connection, work.ledger_id, group, policies)
     await advance.write_unread(connection, work.ledger_id, unread)
     rows.sort(key=_fold_order)
-    refused = await _copy(connection, work.ledger_id, rows)
+    refused = await _write_facts(connection, work.ledger_id, rows)
     await store.write_orgs(connection, work.ledger_id, orgs)  # last, since others may wait for the same
     return len(rows) - refused
 
 
-def _interpret_batch(
+def _collect_facts(
     ledger_id: int,
     events: Sequence[Event],
     folded: Iterable[Event],
@@ -66,20 +66,20 @@ def _interpret_batch(
             unread.append((event, meaning))
 
 
-async def _copy(connection: Connection, ledger_id: int, rows: Sequence[store.FactRow]) -> int:
+async def _write_facts(connection: Connection, ledger_id: int, rows: Sequence[store.FactRow]) -> int:
     """Write facts; an event whose facts PostgreSQL refuses is noted, as live: see advance.apply. Give how many facts
     were refused."""
     try:
         async with connection.transaction():
             await store.copy_facts(connection, rows)
-    except advance.UNWRITABLE as error:
-        positions = sorted({_position(row) for row in rows})
+    except advance.ROW_REJECTED as error:
+        positions = sorted({_position_of_row(row) for row in rows})
         if len(positions) == 1:
             event = await event_at(connection, ledger_id, positions[0])
-            await advance.write_unread(connection, ledger_id, [(event, advance.unwritable(error))])
+            await advance.write_unread(connection, ledger_id, [(event, advance.rejected_interpretation(error))])
             return len(rows)
         middle = positions[len(positions) // 2]
-        first = [row for row in rows if _position(row) < middle]
-        second = [row for row in rows if _position(row) >= middle]
-        return await _copy(connection, ledger_id, first) + await _copy(connection, ledger_id, second)
+        first = [row for row in rows if _position_of_row(row) < middle]
+        second = [row for row in rows if _position_of_row(row) >= middle]
+        return await _write_facts(connection, ledger_id, first) + await _write_facts(connection, ledger_id, second)
     return 0

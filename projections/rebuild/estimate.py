@@ -10,29 +10,29 @@ from ledger.intake.interpret import interpret
 from ledger.store.read import event_at
 from ledger.store.registry import Ledger
 from projections.rebuild.scope import RebuildScope
-from projections.rebuild.verify_rows import check
+from projections.rebuild.verify_rows import check_rows
 from projections.registry import PROJECTIONS
 
 EVENTS_PER_KIND = 50
 SUBJECTS_PER_KIND = 200
-WRITING = 2.0  # writing facts, rows and their keys costs about as much again as deriving and folding
+WRITE_COST_FACTOR = 2.0  # writing facts, rows and their keys costs about as much again as deriving and folding
 
-KINDS = """
+READ_KINDS = """
     SELECT source, kind, count(*) AS events, min(position) AS first, max(position) AS last FROM ledger.events
      WHERE ledger_id = $1 GROUP BY source, kind ORDER BY source, kind
 """
-OF_KIND = """
+SAMPLE_EVENTS = """
     SELECT position FROM ledger.events WHERE ledger_id = $1 AND kind = $2 AND source = $3
      ORDER BY hashint8extended(position, 1) LIMIT $4
 """
-FACTS = "SELECT count(*) FROM facts WHERE ledger_id = $1"
-NOT_THERE = (
+COUNT_FACTS = "SELECT count(*) FROM facts WHERE ledger_id = $1"
+READ_MISSING_TABLES = (
     "SELECT name FROM unnest($1::text[]) WITH ORDINALITY AS t (name, n) WHERE to_regclass(name) IS NULL ORDER BY n"
 )
-UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
+READ_UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
 
 
-class Plan(NamedTuple):
+class RebuildPlan(NamedTuple):
     """What would change, as far as a sample shows: events by kind, places by column."""
 
     ledger: str
@@ -47,20 +47,22 @@ class Plan(NamedTuple):
     seconds: float
 
 
-async def plan(connection: Connection, ledger: Ledger, scope: RebuildScope, source: str, workers: int | None) -> Plan:
+async def plan_rebuild(
+    connection: Connection, ledger: Ledger, scope: RebuildScope, source: str, workers: int | None
+) -> RebuildPlan:
     """Read a sample of every kind of event and of every kind of subject through the code as it is now."""
-    kinds = await connection.fetch(KINDS, ledger.ledger_id)
+    kinds = await connection.fetch(READ_KINDS, ledger.ledger_id)
     events = sum(row["events"] for row in kinds)
-    facts: int = await connection.fetchval(FACTS, ledger.ledger_id)
+    facts: int = await connection.fetchval(COUNT_FACTS, ledger.ledger_id)
     begun = time.perf_counter()
-    told = [await _kind(connection, ledger, row) for row in kinds]
+    told = [await _sample_kind(connection, ledger, row) for row in kinds]
     per_event = (time.perf_counter() - begun) / max(1, sum(one["sampled"] for one in told))
     begun = time.perf_counter()
-    checked = await check(connection, ledger, sample=SUBJECTS_PER_KIND, plan=True)
+    checked = await check_rows(connection, ledger, sample=SUBJECTS_PER_KIND, plan=True)
     per_fact = (time.perf_counter() - begun) / max(1, checked.facts + checked.events)
     wrong = [one for one in checked.wrong if not scope.projections or one.projection in (*scope.projections, "facts")]
     cost = facts * per_fact + (events * per_event if source == "ledger" else 0)
-    return Plan(
+    return RebuildPlan(
         ledger.name,
         events,
         facts,
@@ -68,23 +70,23 @@ async def plan(connection: Connection, ledger: Ledger, scope: RebuildScope, sour
         sum(one["sampled"] for one in told),
         told,
         dict(Counter(f"{one.table}.{one.column or '(row)'}" for one in wrong)),
-        await _new_tables(connection),
+        await _missing_tables(connection),
         [one._asdict() for one in wrong[:100]],
-        round(WRITING * cost / (workers or os.cpu_count() or 1), 1),
+        round(WRITE_COST_FACTOR * cost / (workers or os.cpu_count() or 1), 1),
     )
 
 
-async def _new_tables(connection: Connection) -> list[str]:
+async def _missing_tables(connection: Connection) -> list[str]:
     """Name the tables that the generation of the connection does not have."""
     names = [table.name for projection in PROJECTIONS for table in projection.tables]
-    return [row[0] for row in await connection.fetch(NOT_THERE, names)]
+    return [row[0] for row in await connection.fetch(READ_MISSING_TABLES, names)]
 
 
-async def _kind(connection: Connection, ledger: Ledger, row: Any) -> dict[str, Any]:
+async def _sample_kind(connection: Connection, ledger: Ledger, row: Any) -> dict[str, Any]:
     """Read a sample of one kind of event."""
-    rows = await connection.fetch(OF_KIND, ledger.ledger_id, row["kind"], row["source"], EVENTS_PER_KIND)
+    rows = await connection.fetch(SAMPLE_EVENTS, ledger.ledger_id, row["kind"], row["source"], EVENTS_PER_KIND)
     positions = [one["position"] for one in rows]
-    before = {one[0] for one in await connection.fetch(UNREAD, ledger.ledger_id, positions)}
+    before = {one[0] for one in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions)}
     now = {at for at in positions if interpret(await event_at(connection, ledger.ledger_id, at)).unread}
     return {
         "source": row["source"], "kind": row["kind"], "events": row["events"], "sampled": len(positions),

@@ -18,16 +18,16 @@ from projections.engine.fold_subjects import fold_from_start, read_groups
 from projections.engine.groups import groups_of
 from projections.programme_terms import NO_TERMS
 from projections.programmes import read_terms
-from projections.rebuild.rejected_rows import REFUSE
-from projections.rebuild.work_items import Subjects, Work
+from projections.rebuild.rejected_rows import WRITE_REJECTED
+from projections.rebuild.work_items import SubjectRange, Work
 from projections.registry import BY_SUBJECT
 
-ORDERED_FACTS = """
+READ_ORDERED_FACTS = """
     SELECT subject, kind, body, occurred_at, tag, ordinal, position, untimed FROM facts
      WHERE ledger_id = $1 AND subject_kind = $2 AND subject >= $3 AND ($4::text IS NULL OR subject < $4)
      ORDER BY ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal
 """
-LINKS = """
+READ_LINKS = """
     SELECT subject, root FROM links
      WHERE ledger_id = $1 AND subject_kind = $2 AND subject >= $3 AND ($4::text IS NULL OR subject < $4)
 """
@@ -35,46 +35,46 @@ LINKS = """
 
 async def fold_range(connection: Connection, work: Work) -> int:
     """Fold some subjects and write their rows, of which the generation holds none yet; give the number of facts."""
-    assert isinstance(work, Subjects)
+    assert isinstance(work, SubjectRange)
     projection = BY_SUBJECT[work.subject_kind]
     bounds = (work.ledger_id, work.subject_kind, work.low, work.high)
-    rows = await connection.fetch(ORDERED_FACTS, *bounds)
-    roots = dict(await connection.fetch(LINKS, *bounds)) if projection.grouped else {}
+    rows = await connection.fetch(READ_ORDERED_FACTS, *bounds)
+    roots = dict(await connection.fetch(READ_LINKS, *bounds)) if projection.grouped else {}
     terms = await read_terms(connection, work.ledger_id) if projection.under is not None else NO_TERMS
 
     def rows_of(subject: str, facts: Sequence[RecordedFact]) -> store.RowChange:
         return fold_from_start(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not kept
 
-    changes = [rows_of(subject, facts) for subject, facts in _told(rows) if subject not in roots]
+    changes = [rows_of(subject, facts) for subject, facts in _facts_by_subject(rows) if subject not in roots]
     own_roots = sorted(subject for subject, root in roots.items() if subject == root)
     groups = await groups_of(connection, work.ledger_id, projection, own_roots)
     together = {root: groups.members[root] for root in own_roots}
     async for root, facts in read_groups(connection, work.ledger_id, projection, together):
         changes.append(rows_of(root, facts))
-    await _write(connection, work.ledger_id, projection, changes)
+    await _write_rows(connection, work.ledger_id, projection, changes)
     return len(rows)
 
 
-def _told(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[str, list[RecordedFact]]]:
+def _facts_by_subject(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[str, list[RecordedFact]]]:
     for subject, group in groupby(rows, key=itemgetter(0)):
         yield subject, [store.fact_of_row(row) for row in group]
 
 
-async def _write(
+async def _write_rows(
     connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[store.RowChange]
 ) -> None:
     """Write new rows; a subject whose rows PostgreSQL refuses is left out, and noted."""
     noted = [change for change in changes if change.parked or change.untimed]
     try:
         async with connection.transaction():
-            await store.note_subjects(connection, ledger_id, projection, noted)
+            await store.write_flags(connection, ledger_id, projection, noted)
             for table in projection.tables:
                 rows = [(change.subject, row) for change in changes for row in change.after.get(table.name, ())]
                 await store.copy_rows(connection, ledger_id, table, rows)
-    except advance.UNWRITABLE:
+    except advance.ROW_REJECTED:
         if len(changes) == 1:
-            await connection.execute(REFUSE, ledger_id, projection.subject, changes[0].subject)
+            await connection.execute(WRITE_REJECTED, ledger_id, projection.subject, changes[0].subject)
             return
         middle = len(changes) // 2
-        await _write(connection, ledger_id, projection, changes[:middle])
-        await _write(connection, ledger_id, projection, changes[middle:])
+        await _write_rows(connection, ledger_id, projection, changes[:middle])
+        await _write_rows(connection, ledger_id, projection, changes[middle:])

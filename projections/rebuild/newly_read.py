@@ -10,15 +10,15 @@ from typing import Any
 
 from ledger.database import Connection
 
-LINKED = """
+READ_LINKED = """
     SELECT a.subject, b.subject AS member FROM links a JOIN links b USING (ledger_id, subject_kind, root)
      WHERE a.ledger_id = $1 AND a.subject_kind = $2 AND a.subject = ANY ($3)
 """
-POSITIONS = """
+READ_POSITIONS = """
     SELECT DISTINCT position FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
 """
-UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
-SUMS = """
+READ_UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
+READ_FACT_HASHES = """
     SELECT subject, count(*) AS facts, count(*) FILTER (WHERE position = ANY ($4)) AS newly,
            bit_xor(hashtextextended(ROW(occurred_at, rank, tag, ordinal, kind, body, position)::text, 1))
                FILTER (WHERE NOT position = ANY ($4)) AS hash
@@ -27,20 +27,20 @@ SUMS = """
 NO_FACTS: Mapping[str, Any] = {"facts": 0, "newly": 0, "hash": None}
 
 
-async def newly_told(
+async def find_newly_read(
     old: Connection, new: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str], *, is_new_kind: bool
 ) -> set[str]:
     """Return those of the subjects that differ only because of newly read events. With `is_new_kind` the older
     generation had no projection of these subjects: then each is, of which it holds no facts."""
     groups = {subject: {subject} for subject in subjects}
     for side in (old, new):  # subjects that are folded together have their rows under one of them
-        for row in await side.fetch(LINKED, ledger_id, subject_kind, subjects):
+        for row in await side.fetch(READ_LINKED, ledger_id, subject_kind, subjects):
             groups[row["subject"]].add(row["member"])
     asked = sorted(set().union(*groups.values()))
-    positions = [row[0] for row in await new.fetch(POSITIONS, ledger_id, subject_kind, asked)]
-    unread = [row[0] for row in await old.fetch(UNREAD, ledger_id, positions)]
+    positions = [row[0] for row in await new.fetch(READ_POSITIONS, ledger_id, subject_kind, asked)]
+    unread = [row[0] for row in await old.fetch(READ_UNREAD, ledger_id, positions)]
     before, after = [
-        {row["subject"]: row for row in await side.fetch(SUMS, ledger_id, subject_kind, asked, unread)}
+        {row["subject"]: row for row in await side.fetch(READ_FACT_HASHES, ledger_id, subject_kind, asked, unread)}
         for side in (old, new)
     ]
 

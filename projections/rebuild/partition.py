@@ -9,71 +9,73 @@ from itertools import pairwise
 
 from ledger.database import Connection
 from ledger.store.read import conflicting_keys
-from projections.engine.generations import checked
-from projections.rebuild.work_items import Contested, Events, Subjects, Work
+from projections.engine.generations import checked_schema_name
+from projections.rebuild.work_items import ConflictingEvents, EventRange, SubjectRange, Work
 from projections.registry import BY_SUBJECT
 
-EVENTS_PER_PART = 20_000
-FACTS_PER_PART = 10_000
-PAGES_SAMPLED = 5_000
+EVENTS_PER_ITEM = 20_000
+FACTS_PER_ITEM = 10_000
+PAGES_SAMPLED_MAX = 5_000
 
-Sized = list[tuple[int, Work]]  # with about how much there is to do
+SizedWork = list[tuple[int, Work]]  # with about how much there is to do
 
 
-async def cut_events(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> Sized:
+async def partition_events(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> SizedWork:
     """Cut the events of ledgers, given with their last positions."""
-    works: Sized = []
+    works: SizedWork = []
     for ledger_id, last in ledgers:
-        for after in range(0, last, EVENTS_PER_PART):
-            upto = min(after + EVENTS_PER_PART, last)
-            works.append((upto - after, Events(ledger_id, after, upto, last)))
+        for after in range(0, last, EVENTS_PER_ITEM):
+            upto = min(after + EVENTS_PER_ITEM, last)
+            works.append((upto - after, EventRange(ledger_id, after, upto, last)))
         contested = await conflicting_keys(connection, ledger_id, last)
         if contested:
-            works.append((2 * len(contested), Contested(ledger_id, last)))
+            works.append((2 * len(contested), ConflictingEvents(ledger_id, last)))
     return works
 
 
-async def cut_subjects(connection: Connection, ledgers: Sequence[tuple[int, int]], schema: str | None = None) -> Sized:
+async def partition_subjects(
+    connection: Connection, ledgers: Sequence[tuple[int, int]], schema: str | None = None
+) -> SizedWork:
     """Cut the subjects that have facts, in the generation of the connection or in another one."""
-    facts = f"{checked(schema)}.facts" if schema else "facts"
-    percent, drawn = await _drawn(connection, facts)
+    facts = f"{checked_schema_name(schema)}.facts" if schema else "facts"
+    percent, drawn = await _sample_subjects(connection, facts)
     sample = defaultdict[tuple[int, str], list[str]](list)
     for ledger_id, subject_kind, subject in drawn:
         sample[ledger_id, subject_kind].append(subject)
     last_of = dict(ledgers)
-    kinds = await connection.fetch(_kinds(facts), list(last_of), list(BY_SUBJECT))
-    works: Sized = []
+    kinds = await connection.fetch(_kinds_query(facts), list(last_of), list(BY_SUBJECT))
+    works: SizedWork = []
     for ledger_id, subject_kind in kinds:
         subjects = sample[ledger_id, subject_kind]
-        for low, high in pairwise(["", *_cuts(subjects, percent), None]):
+        for low, high in pairwise(["", *_range_starts(subjects, percent), None]):
             assert low is not None
-            size = int(min(100 / percent * len(subjects), FACTS_PER_PART)) or 1
-            works.append((size, Subjects(ledger_id, subject_kind, low, high, last_of[ledger_id])))
+            size = int(min(100 / percent * len(subjects), FACTS_PER_ITEM)) or 1
+            works.append((size, SubjectRange(ledger_id, subject_kind, low, high, last_of[ledger_id])))
     return works
 
 
-async def bounds(connection: Connection, ledger_id: int) -> list[str]:
+async def subject_bounds(connection: Connection, ledger_id: int) -> list[str]:
     """Give subjects that cut all of a ledger's, whatever their kind, into ranges of about FACTS_PER_PART facts, in the
     generation of the connection. Nothing but facts is looked at: a rebuilt generation holds no states of subjects."""
-    percent, drawn = await _drawn(connection, "facts")
-    return _cuts([subject for of, _, subject in drawn if of == ledger_id], percent)
+    percent, drawn = await _sample_subjects(connection, "facts")
+    return _range_starts([subject for of, _, subject in drawn if of == ledger_id], percent)
 
 
-async def _drawn(connection: Connection, facts: str) -> tuple[float, list[tuple[int, str, str]]]:
+async def _sample_subjects(connection: Connection, facts: str) -> tuple[float, list[tuple[int, str, str]]]:
     """Draw a sample of the facts, as (ledger, kind of subject, subject), and say how many percent of them it holds."""
     pages: float = await connection.fetchval("SELECT pg_relation_size($1::text::regclass) / 8192.0", facts)
-    percent = min(100.0, 100 * PAGES_SAMPLED / max(pages, 1))
+    percent = min(100.0, 100 * PAGES_SAMPLED_MAX / max(pages, 1))
     query = f"SELECT ledger_id, subject_kind, subject FROM {facts} TABLESAMPLE SYSTEM ($1)"  # noqa: S608
     return percent, [tuple(row) for row in await connection.fetch(query, percent)]
 
 
-def _cuts(subjects: list[str], percent: float) -> list[str]:
+def _range_starts(subjects: list[str], percent: float) -> list[str]:
     """Say before which subjects to cut, given so many percent of the facts' subjects."""
-    per_part = max(1, int(FACTS_PER_PART * percent / 100))
+    per_part = max(1, int(FACTS_PER_ITEM * percent / 100))
     return sorted({*sorted(subjects)[per_part::per_part]})
 
 
-def _kinds(facts: str) -> str:
+def _kinds_query(facts: str) -> str:
     """Find which kinds of subjects ledgers have facts of, by one look into the key for each."""
     return (
         "SELECT l.ledger_id, k.kind FROM unnest($1::int[]) l (ledger_id), unnest($2::text[]) k (kind), "  # noqa: S608

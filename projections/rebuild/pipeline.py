@@ -23,42 +23,42 @@ from ledger.database import Connection, connect
 from ledger.store.read import tail
 from ledger.store.registry import all_ledgers
 from projections.engine import generations
-from projections.engine.conflicts import take_policies
-from projections.engine.groups import join_all
+from projections.engine.conflicts import copy_policies
+from projections.engine.groups import write_all_groups
 from projections.rebuild import work_items
 from projections.rebuild.copy_facts import copy_facts, copy_metadata
-from projections.rebuild.derive_facts import derive
+from projections.rebuild.derive_facts import derive_facts
 from projections.rebuild.fold_rows import fold_range
 from projections.rebuild.indexes import make_indexes
-from projections.rebuild.partition import cut_events, cut_subjects
-from projections.rebuild.rejected_rows import CREATE_REFUSED, settle_refused
-from projections.rebuild.work_items import Statements, Task, Work
+from projections.rebuild.partition import partition_events, partition_subjects
+from projections.rebuild.rejected_rows import CREATE_REJECTED, resolve_rejected
+from projections.rebuild.work_items import IndexStatements, Task, Work
 from projections.rebuild.worker_pool import WorkerPool
 from projections.registry import PROJECTIONS
 
-ALONE_MAX = 20_000  # so few events or facts are done before another process has started
+SINGLE_PROCESS_EVENTS_MAX = 20_000  # so few events or facts are done before another process has started
 
 FACTS_FROM_EVENTS = "facts of events"
-FACTS_TAKEN_OVER = "facts taken over"
+FACTS_COPIED = "facts taken over"
 FACTS_KEY = "key of the facts"
 ROWS = "rows"
 INDEXES = "indexes"
 TASKS: dict[str, Task] = {
-    FACTS_FROM_EVENTS: derive,
-    FACTS_TAKEN_OVER: copy_facts,
+    FACTS_FROM_EVENTS: derive_facts,
+    FACTS_COPIED: copy_facts,
     FACTS_KEY: make_indexes,
     ROWS: fold_range,
     INDEXES: make_indexes,
 }
 
 CREATE_FILLED_BY = "CREATE TABLE filled_by (software text NOT NULL)"
-NOTE_SOFTWARE = "INSERT INTO filled_by VALUES ($1)"
-SOFTWARE = "SELECT software FROM filled_by"
-HAS_PARTS = "SELECT to_regclass('parts') IS NOT NULL"
+WRITE_SOFTWARE = "INSERT INTO filled_by VALUES ($1)"
+READ_SOFTWARE = "SELECT software FROM filled_by"
+HAS_WORK_ITEMS = "SELECT to_regclass('parts') IS NOT NULL"
 SET_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, $2) ON CONFLICT (ledger_id) DO NOTHING"
-CHECKPOINTS = "SELECT ledger_id, position FROM checkpoints ORDER BY ledger_id"
+READ_CHECKPOINTS = "SELECT ledger_id, position FROM checkpoints ORDER BY ledger_id"
 CLEAR_LINKS = "DELETE FROM links WHERE ledger_id = $1 AND subject_kind = $2"
-FINISH = "DROP TABLE parts, refused, filled_by"
+DROP_WORK_TABLES = "DROP TABLE parts, refused, filled_by"
 
 Source = Literal["ledger", "facts"]
 Progress = Callable[[str, int, int], None]  # (stage, done, of)
@@ -75,7 +75,7 @@ def no_progress(_stage: str, _done: int, _of: int) -> None:
     """Report no progress."""
 
 
-async def fill(
+async def fill_generation(
     dsn: str, schema: str, *, source: Source = "ledger", workers: int | None = None, progress: Progress = no_progress
 ) -> FillResult:
     """Fill a generation that was just created, or go on filling it after a crash, and make its indexes.
@@ -86,13 +86,15 @@ async def fill(
     """
     connection = await connect(dsn, search_path=schema)
     try:
-        size = await _begin(connection, source)
-        crew = WorkerPool(dsn, schema, TASKS, 1 if size <= ALONE_MAX else workers or os.cpu_count() or 1)
+        size = await _prepare(connection, source)
+        crew = WorkerPool(
+            dsn, schema, TASKS, 1 if size <= SINGLE_PROCESS_EVENTS_MAX else workers or os.cpu_count() or 1
+        )
         async with crew:
-            facts = await _fill(connection, crew, source, progress)
-        await settle_refused(connection)
-        events = sum(row["position"] for row in await connection.fetch(CHECKPOINTS))
-        await connection.execute(FINISH)
+            facts = await _run_stages(connection, crew, source, progress)
+        await resolve_rejected(connection)
+        events = sum(row["position"] for row in await connection.fetch(READ_CHECKPOINTS))
+        await connection.execute(DROP_WORK_TABLES)
     finally:
         await connection.close()
     return FillResult(events, facts)
@@ -101,11 +103,11 @@ async def fill(
 async def can_resume(connection: Connection) -> bool:
     """Say whether this software may go on filling the connection's generation: it has begun to, or nobody has. One
     that reads events or folds facts otherwise, however little, must begin anew."""
-    return not await connection.fetchval(HAS_PARTS) or await connection.fetchval(SOFTWARE) == software()
+    return not await connection.fetchval(HAS_WORK_ITEMS) or await connection.fetchval(READ_SOFTWARE) == software_hash()
 
 
 @cache
-def software() -> str:
+def software_hash() -> str:
     """Give a hash of everything that facts and rows come from."""
     sha256 = hashlib.sha256()
     for package in (ledger, projections):
@@ -114,42 +116,44 @@ def software() -> str:
     return sha256.hexdigest()
 
 
-async def _fill(connection: Connection, crew: WorkerPool, source: Source, progress: Progress) -> int:
+async def _run_stages(connection: Connection, crew: WorkerPool, source: Source, progress: Progress) -> int:
     """Do one stage after the other; give the number of facts."""
-    ledgers = [(row["ledger_id"], row["position"]) for row in await connection.fetch(CHECKPOINTS)]
+    ledgers = [(row["ledger_id"], row["position"]) for row in await connection.fetch(READ_CHECKPOINTS)]
     if source == "ledger":
         facts = FACTS_FROM_EVENTS
-        await _do(connection, crew, facts, progress, lambda: cut_events(connection, ledgers))
+        await _run_stage(connection, crew, facts, progress, lambda: partition_events(connection, ledgers))
     else:
-        facts = FACTS_TAKEN_OVER
+        facts = FACTS_COPIED
         schema_of_facts = await generations.active_schema(connection)
-        await _do(connection, crew, facts, progress, lambda: cut_subjects(connection, ledgers, schema_of_facts))
-    count = (await work_items.totals(connection, facts)).counted
-    await _do(connection, crew, FACTS_KEY, progress, lambda: _statements([generations.INDEX_FACTS]))
-    await _do(connection, crew, ROWS, progress, lambda: _cut_rows(connection, ledgers))
-    await _do(connection, crew, INDEXES, progress, lambda: _statements(generations.index_statements()))
+        await _run_stage(
+            connection, crew, facts, progress, lambda: partition_subjects(connection, ledgers, schema_of_facts)
+        )
+    count = (await work_items.read_totals(connection, facts)).counted
+    await _run_stage(connection, crew, FACTS_KEY, progress, lambda: _index_items([generations.INDEX_FACTS]))
+    await _run_stage(connection, crew, ROWS, progress, lambda: _partition_rows(connection, ledgers))
+    await _run_stage(connection, crew, INDEXES, progress, lambda: _index_items(generations.index_statements()))
     return count
 
 
-async def _begin(connection: Connection, source: Source) -> int:
+async def _prepare(connection: Connection, source: Source) -> int:
     """Note how far the generation will reach, unless that was done before; give how much there is to do about."""
     async with connection.transaction():
-        if not await connection.fetchval(HAS_PARTS):
+        if not await connection.fetchval(HAS_WORK_ITEMS):
             await connection.execute(CREATE_FILLED_BY)
-            await connection.execute(NOTE_SOFTWARE, software())
-        await connection.execute(work_items.CREATE_PARTS)
-        await connection.execute(CREATE_REFUSED)
-        if not await connection.fetchval(CHECKPOINTS):
+            await connection.execute(WRITE_SOFTWARE, software_hash())
+        await connection.execute(work_items.CREATE_WORK_ITEMS)
+        await connection.execute(CREATE_REJECTED)
+        if not await connection.fetchval(READ_CHECKPOINTS):
             if source == "facts":
                 await copy_metadata(connection, await generations.active_schema(connection))
             else:
                 for ledger in await all_ledgers(connection):
-                    await take_policies(connection, ledger.ledger_id)
+                    await copy_policies(connection, ledger.ledger_id)
                     await connection.execute(SET_CHECKPOINT, ledger.ledger_id, await tail(connection, ledger.ledger_id))
-    return sum(row["position"] for row in await connection.fetch(CHECKPOINTS))
+    return sum(row["position"] for row in await connection.fetch(READ_CHECKPOINTS))
 
 
-async def _do(
+async def _run_stage(
     connection: Connection,
     crew: WorkerPool,
     stage: str,
@@ -157,11 +161,11 @@ async def _do(
     cut: Callable[[], Awaitable[list[tuple[int, Work]]]],
 ) -> None:
     """Cut a stage into parts, unless that was done before, and do those that are not done."""
-    if not (await work_items.totals(connection, stage)).parts:
+    if not (await work_items.read_totals(connection, stage)).parts:
         async with connection.transaction():
-            await work_items.add(connection, stage, await cut())
-    size = (await work_items.totals(connection, stage)).size
-    done = size - sum(part.size for part in await work_items.undone(connection, stage))
+            await work_items.add_items(connection, stage, await cut())
+    size = (await work_items.read_totals(connection, stage)).size
+    done = size - sum(part.size for part in await work_items.read_undone_items(connection, stage))
     progress(stage, done, size)
 
     def tell(more: int) -> None:
@@ -172,15 +176,15 @@ async def _do(
     await crew.do(stage, tell)
 
 
-async def _cut_rows(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> list[tuple[int, Work]]:
+async def _partition_rows(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> list[tuple[int, Work]]:
     """Find who is joined with whom, before anybody is folded, and cut the subjects into ranges."""
     for projection in PROJECTIONS:
         for ledger_id, _ in ledgers:
             if projection.grouped:
                 await connection.execute(CLEAR_LINKS, ledger_id, projection.subject)
-                await join_all(connection, ledger_id, projection)
-    return await cut_subjects(connection, ledgers)
+                await write_all_groups(connection, ledger_id, projection)
+    return await partition_subjects(connection, ledgers)
 
 
-async def _statements(tables: Iterable[tuple[str, ...]]) -> list[tuple[int, Work]]:
-    return [(1, Statements(statements)) for statements in tables]
+async def _index_items(tables: Iterable[tuple[str, ...]]) -> list[tuple[int, Work]]:
+    return [(1, IndexStatements(statements)) for statements in tables]

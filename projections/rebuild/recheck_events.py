@@ -8,16 +8,16 @@ from ledger.database import Connection
 from ledger.intake.interpret import interpret_all
 from ledger.store.read import events_between, tail
 from ledger.store.registry import Ledger
-from projections.rebuild.verify_rows import folded_twins, is_folded
+from projections.rebuild.verify_rows import folded_positions_by_key, is_folded
 
 EVENTS_PER_READ = 2_000
-POSITIONS_NAMED = 5
+POSITIONS_LISTED_MAX = 5
 
-KNOWN_UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position > $2 AND position <= $3"
-GAVE_FACTS = "SELECT DISTINCT position FROM facts WHERE ledger_id = $1 AND position = ANY ($2)"
+READ_UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position > $2 AND position <= $3"
+READ_WITH_FACTS = "SELECT DISTINCT position FROM facts WHERE ledger_id = $1 AND position = ANY ($2)"
 
 
-class Unread(NamedTuple):
+class UnreadEvents(NamedTuple):
     """Events of one kind that give no facts, for one reason."""
 
     source: str
@@ -29,27 +29,27 @@ class Unread(NamedTuple):
     positions: list[int]  # the first
 
 
-class Reading(NamedTuple):
+class RecheckResult(NamedTuple):
     """What reading a ledger again found."""
 
     events: int
     facts: int
-    unread: list[Unread]
+    unread: list[UnreadEvents]
     lost: int  # events that gave facts, and give none now
     gained: int  # events that gave none because they could not be read, and give facts now
 
 
-async def read_again(connection: Connection, ledger: Ledger, tell: Callable[[int, int], None]) -> Reading:
+async def recheck_events(connection: Connection, ledger: Ledger, tell: Callable[[int, int], None]) -> RecheckResult:
     """Derive the facts of every event of a ledger, write none, and compare with what was read before."""
     last = await tail(connection, ledger.ledger_id)
-    folded = await folded_twins(connection, ledger, last)
+    folded = await folded_positions_by_key(connection, ledger, last)
     counts: Counter[tuple[str, str, str, str]] = Counter()
     first: dict[tuple[str, str, str, str], list[int]] = {}
     silent: dict[int, tuple[str, str, str, str]] = {}
     facts = gained = 0
     async for events in events_between(connection, ledger.ledger_id, 0, last, EVENTS_PER_READ):
         bounds = (events[0].position - 1, events[-1].position)
-        before = {row[0] for row in await connection.fetch(KNOWN_UNREAD, ledger.ledger_id, *bounds)}
+        before = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, *bounds)}
         for event, meaning in zip(events, interpret_all(events), strict=True):
             facts += len(meaning.told)
             gained += bool(meaning.told and event.position in before)
@@ -59,22 +59,22 @@ async def read_again(connection: Connection, ledger: Ledger, tell: Callable[[int
             if meaning.unread:
                 counts[about] += 1
                 first.setdefault(about, []).append(event.position)
-                del first[about][POSITIONS_NAMED:]
+                del first[about][POSITIONS_LISTED_MAX:]
             if event.position not in before:
                 silent[event.position] = about
         tell(events[-1].position, last)
-    gave = [row[0] for row in await connection.fetch(GAVE_FACTS, ledger.ledger_id, list(silent))]
+    gave = [row[0] for row in await connection.fetch(READ_WITH_FACTS, ledger.ledger_id, list(silent))]
     lost: dict[tuple[str, str, str, str], list[int]] = {}
     for position in sorted(gave):
         lost.setdefault(silent[position], []).append(position)
     unread = [
-        Unread(*about, max(counts[about], len(lost.get(about, ()))), len(lost.get(about, ())),
-               lost.get(about, first.get(about, []))[:POSITIONS_NAMED])
+        UnreadEvents(*about, max(counts[about], len(lost.get(about, ()))), len(lost.get(about, ())),
+               lost.get(about, first.get(about, []))[:POSITIONS_LISTED_MAX])
         for about in sorted(counts.keys() | lost.keys())
     ]  # fmt: skip
-    return Reading(last, facts, unread, len(gave), gained)
+    return RecheckResult(last, facts, unread, len(gave), gained)
 
 
-def document(reading: Reading) -> dict[str, Any]:
+def recheck_json(reading: RecheckResult) -> dict[str, Any]:
     """Write what was found as plain values."""
     return {**reading._asdict(), "unread": [one._asdict() for one in reading.unread]}

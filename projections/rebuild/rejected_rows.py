@@ -18,44 +18,44 @@ from projections.programme_terms import NO_TERMS
 from projections.programmes import read_terms
 from projections.registry import BY_SUBJECT
 
-CREATE_REFUSED = """
+CREATE_REJECTED = """
     CREATE TABLE IF NOT EXISTS refused (ledger_id int NOT NULL, subject_kind text NOT NULL, subject text NOT NULL)
 """
-REFUSE = "INSERT INTO refused (ledger_id, subject_kind, subject) VALUES ($1, $2, $3)"
-REFUSED = "SELECT ledger_id, subject_kind, subject FROM refused ORDER BY ledger_id, subject_kind, subject"
-SETTLED = "DELETE FROM refused WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3"
+WRITE_REJECTED = "INSERT INTO refused (ledger_id, subject_kind, subject) VALUES ($1, $2, $3)"
+READ_REJECTED = "SELECT ledger_id, subject_kind, subject FROM refused ORDER BY ledger_id, subject_kind, subject"
+DELETE_REJECTED = "DELETE FROM refused WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3"
 
 
-async def settle_refused(connection: Connection) -> None:
+async def resolve_rejected(connection: Connection) -> None:
     """Leave out the events at fault, and write the rows of every subject that was refused."""
-    for ledger_id, subject_kind, subject in await connection.fetch(REFUSED):
+    for ledger_id, subject_kind, subject in await connection.fetch(READ_REJECTED):
         projection = BY_SUBJECT[subject_kind]
         async with connection.transaction():
             while True:
                 groups = await groups_of(connection, ledger_id, projection, [subject])
                 members = groups.members.get(subject, [subject])
                 facts = await read_group(connection, ledger_id, projection, members)
-                error = await _refusal(connection, ledger_id, projection, subject, facts)
+                error = await _try_write(connection, ledger_id, projection, subject, facts)
                 if error is None:
                     break
-                position = await _first_refused(connection, ledger_id, projection, subject, facts)
-                await _leave_out(connection, ledger_id, position, error)
-            await connection.execute(SETTLED, ledger_id, subject_kind, subject)
+                position = await _first_rejected_position(connection, ledger_id, projection, subject, facts)
+                await _exclude_event(connection, ledger_id, position, error)
+            await connection.execute(DELETE_REJECTED, ledger_id, subject_kind, subject)
 
 
-async def _leave_out(connection: Connection, ledger_id: int, position: int, error: Exception) -> None:
+async def _exclude_event(connection: Connection, ledger_id: int, position: int, error: Exception) -> None:
     """Take the facts of an event away, and fold whatever else they are about again."""
     event = await event_at(connection, ledger_id, position)
     told = interpret(event).told
     await store.delete_facts(connection, ledger_id, told)
-    await advance.write_unread(connection, ledger_id, [(event, advance.unwritable(error))])
-    refused = {(row["subject_kind"], row["subject"]) for row in await connection.fetch(REFUSED)}
-    await advance.refold(
+    await advance.write_unread(connection, ledger_id, [(event, advance.rejected_interpretation(error))])
+    refused = {(row["subject_kind"], row["subject"]) for row in await connection.fetch(READ_REJECTED)}
+    await advance.refold_from_facts(
         connection, ledger_id, [one for one in told if (one.fact.subject_kind, one.fact.subject) not in refused]
     )
 
 
-async def _refusal(
+async def _try_write(
     connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[RecordedFact]
 ) -> Exception | None:
     """Write the rows that facts of a subject come to, or say why PostgreSQL refuses them."""
@@ -64,13 +64,13 @@ async def _refusal(
     try:
         async with connection.transaction():
             await store.write_changes(connection, ledger_id, projection, [change])
-    except advance.UNWRITABLE as refusal:
+    except advance.ROW_REJECTED as refusal:
         error: Exception = refusal
         return error
     return None
 
 
-async def _first_refused(
+async def _first_rejected_position(
     connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[RecordedFact]
 ) -> int:
     """Find the position from which on the rows of a subject are refused; `facts` are all of them, in order."""
@@ -79,7 +79,7 @@ async def _first_refused(
     while bad - good > 1:
         middle = (good + bad) // 2
         upto = [one for one in facts if one.occurrence.position <= positions[middle]]
-        if await _refusal(connection, ledger_id, projection, subject, upto):
+        if await _try_write(connection, ledger_id, projection, subject, upto):
             bad = middle
         else:
             good = middle

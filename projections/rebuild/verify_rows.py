@@ -17,9 +17,9 @@ from ledger.store.read import conflicting_keys, events_between, events_with_key
 from ledger.store.registry import Ledger
 from projections.definition import Projection, Table
 from projections.engine import store
-from projections.engine.advance import UNWRITABLE_REASON
+from projections.engine.advance import REJECTED_REASON
 from projections.engine.conflicts import policies_of_generation, select_by_policy
-from projections.engine.digest import is_position
+from projections.engine.digest import is_position_column
 from projections.engine.fold_subjects import fold_from_start, read_group
 from projections.engine.generations import outdated_projections
 from projections.engine.groups import groups_of
@@ -29,33 +29,33 @@ from projections.registry import PROJECTIONS
 
 SUBJECTS_PER_READ = 200
 EVENTS_PER_READ = 1_000
-STRETCHES = 20  # that a sample of the events is read in
+RANGES_PER_SAMPLE = 20  # that a sample of the events is read in
 
-SUBJECTS = """
+READ_SUBJECTS = """
     SELECT DISTINCT subject COLLATE "C" AS subject FROM facts
      WHERE ledger_id = $1 AND subject_kind = $2 AND subject > $3 ORDER BY 1 LIMIT $4
 """
-SAMPLE = """
+SAMPLE_SUBJECTS = """
     SELECT subject FROM (SELECT DISTINCT subject FROM facts WHERE ledger_id = $1 AND subject_kind = $2) s
      ORDER BY hashtextextended(subject, $3) LIMIT $4
 """
-FACTS_OF = """
+READ_FACTS_BETWEEN = """
     SELECT position, subject_kind, subject, kind, tag, ordinal, body FROM facts
      WHERE ledger_id = $1 AND position > $2 AND position <= $3
 """
-COUNTS = "SELECT (position - 1) / $2::bigint, count(*) FROM facts WHERE ledger_id = $1 GROUP BY 1"
-LOOK_UP = """
+COUNT_FACTS_BY_BLOCK = "SELECT (position - 1) / $2::bigint, count(*) FROM facts WHERE ledger_id = $1 GROUP BY 1"
+READ_FACTS_BY_KEY = """
     SELECT k.n, f.kind, f.body, f.position
       FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::smallint[], $6::bytea[], $7::smallint[])
            WITH ORDINALITY AS k (subject_kind, subject, occurred_at, rank, tag, ordinal, n)
       JOIN facts f ON f.ledger_id = $1 AND f.subject_kind = k.subject_kind AND f.subject = k.subject
            AND f.occurred_at = k.occurred_at AND f.rank = k.rank AND f.tag = k.tag AND f.ordinal = k.ordinal
 """
-UNREAD_OF = """
+READ_UNREAD = """
     SELECT position FROM unread
      WHERE ledger_id = $1 AND position = ANY ($2) AND ($3::text IS NULL OR starts_with(reason, $3))
 """
-COLUMNS_OF = """
+READ_COLUMNS = """
     SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = $1
 """
 
@@ -74,7 +74,7 @@ class Mismatch(NamedTuple):
     positions: Sequence[int]
 
 
-class Checked(NamedTuple):
+class RowCheck(NamedTuple):
     """What was checked, and what was found."""
 
     subjects: int
@@ -83,16 +83,16 @@ class Checked(NamedTuple):
     wrong: Sequence[Mismatch]
 
 
-async def check(
+async def check_rows(
     connection: Connection, ledger: Ledger, *, sample: int | None = None, seed: int = 0, plan: bool = False
-) -> Checked:
+) -> RowCheck:
     """Check a ledger's facts and rows in the generation of the connection: `sample` subjects of each kind and as many
     events, or all. Projections that wait for a rebuild are left out unless that is planned. Raises RebuildDue."""
     unfit = frozenset[str]() if plan else await outdated_projections(connection)
     wrong: list[Mismatch] = []
     subjects = facts = 0
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        last = await store.checkpoint(connection, ledger.ledger_id)
+        last = await store.read_checkpoint(connection, ledger.ledger_id)
         events = await _check_facts(connection, ledger, last, sample, wrong, plan=plan)
         for projection in PROJECTIONS:
             if projection.name not in unfit:
@@ -101,7 +101,7 @@ async def check(
                     subjects += len(some)
                     facts += await _check_subjects(connection, ledger, projection, some, wrong)
     distinct = {(one.table, one.subject, repr(one.key), one.column): one for one in wrong}
-    return Checked(subjects, facts, events, list(distinct.values()))
+    return RowCheck(subjects, facts, events, list(distinct.values()))
 
 
 async def _subjects(
@@ -109,13 +109,13 @@ async def _subjects(
 ) -> AsyncIterator[list[str]]:
     """Name the subjects to check, some at a time."""
     if sample is not None:
-        rows = await connection.fetch(SAMPLE, ledger.ledger_id, projection.subject, seed, sample)
+        rows = await connection.fetch(SAMPLE_SUBJECTS, ledger.ledger_id, projection.subject, seed, sample)
         names = [row["subject"] for row in rows]
         for start in range(0, len(names), SUBJECTS_PER_READ):
             yield names[start : start + SUBJECTS_PER_READ]
         return
     after = ""
-    while rows := await connection.fetch(SUBJECTS, ledger.ledger_id, projection.subject, after, SUBJECTS_PER_READ):
+    while rows := await connection.fetch(READ_SUBJECTS, ledger.ledger_id, projection.subject, after, SUBJECTS_PER_READ):
         yield [row["subject"] for row in rows]
         after = rows[-1]["subject"]
 
@@ -135,23 +135,23 @@ async def _check_subjects(
     folded = {root: fold_from_start(projection, root, told, {}, terms) for root, told in facts.items()}
     members = sorted({*facts, *root_of})
     for table in projection.tables:
-        stored = await _stored(connection, ledger.ledger_id, table, members)
+        stored = await _read_stored_rows(connection, ledger.ledger_id, table, members)
         made: dict[Any, dict[str, Any]] = {}
         for root, change in folded.items():
             for row in change.after.get(table.name, ()):
                 values = dict(zip(table.columns, row, strict=True))
-                made[root, *(_plain(values[name]) for name in table.key)] = values
+                made[root, *(_comparable(values[name]) for name in table.key)] = values
         for key in sorted(stored.keys() | made.keys(), key=repr):
             names = dict(zip(("subject", *table.key), key, strict=True))
             positions = [one.occurrence.position for one in facts.get(key[0], ())][-20:]
-            for column, was, now in _differing(stored.get(key), made.get(key), table):
+            for column, was, now in _differing_columns(stored.get(key), made.get(key), table):
                 wrong.append(
                     Mismatch(ledger.name, projection.name, key[0], table.name, names, column, was, now, positions)
                 )
     return sum(len(told) for told in facts.values())
 
 
-def _differing(
+def _differing_columns(
     stored: Mapping[str, Any] | None, made: Mapping[str, Any] | None, table: Table
 ) -> list[tuple[str | None, Any, Any]]:
     if stored is None or made is None:
@@ -159,22 +159,22 @@ def _differing(
     return [
         (name, stored.get(name), made[name])
         for name in table.columns
-        if not is_position(name) and (name not in stored or _plain(stored[name]) != _plain(made[name]))
+        if not is_position_column(name) and (name not in stored or _comparable(stored[name]) != _comparable(made[name]))
     ]
 
 
-def _plain(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     """Make values comparable as they stand in the database: 10000 and 1E+4 are one number there, while 10 and 10.0 are
     not; a list is a list, however it is kept."""
     if isinstance(value, Decimal):
         return format(value + 0, "f")  # + 0: a negative zero is stored as zero
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+    return [_comparable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-async def _stored(
+async def _read_stored_rows(
     connection: Connection, ledger_id: int, table: Table, subjects: Sequence[str]
 ) -> dict[Any, dict[str, Any]]:
-    there = {row[0] for row in await connection.fetch(COLUMNS_OF, table.name)}
+    there = {row[0] for row in await connection.fetch(READ_COLUMNS, table.name)}
     columns = [name for name in table.columns if name in there]
     if not columns:
         return {}  # planned: the table is new
@@ -184,7 +184,7 @@ async def _stored(
     )
     rows = await connection.fetch(query, ledger_id, subjects)
     return {
-        (row["subject"], *(_plain(row[name]) for name in table.key if name in there)): {
+        (row["subject"], *(_comparable(row[name]) for name in table.key if name in there)): {
             name: row[name] for name in columns
         }
         for row in rows
@@ -195,7 +195,7 @@ async def _orphan_rows(connection: Connection, ledger: Ledger, projection: Proje
     """Find rows of subjects that nothing is told about."""
     found = []
     for table in projection.tables:
-        if not await connection.fetch(COLUMNS_OF, table.name):
+        if not await connection.fetch(READ_COLUMNS, table.name):
             continue
         query = (
             f"SELECT DISTINCT subject FROM {table.name} t WHERE ledger_id = $1 "  # noqa: S608
@@ -220,26 +220,26 @@ async def _check_facts(
 
     Each derived fact is looked up by its key; a block that holds more facts than were found is read as a whole.
     """
-    folded = await folded_twins(connection, ledger, last)
+    folded = await folded_positions_by_key(connection, ledger, last)
     found: Counter[int] = Counter()
     checked = 0
-    for after, upto in _stretches(last, sample):
+    for after, upto in _sample_ranges(last, sample):
         async for events in events_between(connection, ledger.ledger_id, after, upto, EVENTS_PER_READ):
             told = [one for one in events if is_folded(one, folded)]
-            derived = await _derived(connection, ledger, told, UNWRITABLE_REASON if plan else None)
-            found.update(await _look_up(connection, ledger, derived, wrong))
+            derived = await _derive_facts(connection, ledger, told, REJECTED_REASON if plan else None)
+            found.update(await _compare_with_stored(connection, ledger, derived, wrong))
             checked += len(events)
     if sample is None:
-        for block, count in await connection.fetch(COUNTS, ledger.ledger_id, EVENTS_PER_READ):
+        for block, count in await connection.fetch(COUNT_FACTS_BY_BLOCK, ledger.ledger_id, EVENTS_PER_READ):
             if count > found[block]:
                 after = block * EVENTS_PER_READ
                 async for events in events_between(connection, ledger.ledger_id, after, after + EVENTS_PER_READ):
-                    derived = await _derived(connection, ledger, [one for one in events if is_folded(one, folded)])
-                    wrong += await _unaccounted(connection, ledger, events, derived)
+                    derived = await _derive_facts(connection, ledger, [one for one in events if is_folded(one, folded)])
+                    wrong += await _facts_without_event(connection, ledger, events, derived)
     return checked
 
 
-async def folded_twins(connection: Connection, ledger: Ledger, last: int) -> dict[bytes, set[int]]:
+async def folded_positions_by_key(connection: Connection, ledger: Ledger, last: int) -> dict[bytes, set[int]]:
     """Say, for each event key that several contents share, which positions are folded."""
     policies = await policies_of_generation(connection, ledger.ledger_id)
     folded = {}
@@ -255,21 +255,21 @@ def is_folded(event: Event, folded: Mapping[bytes, set[int]]) -> bool:
     return key not in folded or event.position in folded[key]
 
 
-def _stretches(last: int, sample: int | None) -> list[tuple[int, int]]:
+def _sample_ranges(last: int, sample: int | None) -> list[tuple[int, int]]:
     """Cut out of a ledger what a sample of its events reads, spread evenly; or all of it."""
     if sample is None or sample >= last:
         return [(0, last)] if last else []
-    length = -(-sample // STRETCHES)
-    starts = {round(number * (last - length) / (STRETCHES - 1)) for number in range(STRETCHES)}
+    length = -(-sample // RANGES_PER_SAMPLE)
+    starts = {round(number * (last - length) / (RANGES_PER_SAMPLE - 1)) for number in range(RANGES_PER_SAMPLE)}
     return [(start, start + length) for start in sorted(starts)]
 
 
-async def _derived(
+async def _derive_facts(
     connection: Connection, ledger: Ledger, events: Sequence[Event], reason: str | None = None
 ) -> list[RecordedFact]:
     """Derive the facts of some events, but of those noted as unread; if a reason is given, noted with that reason."""
     positions = [event.position for event in events]
-    refused = {row[0] for row in await connection.fetch(UNREAD_OF, ledger.ledger_id, positions, reason)}
+    refused = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions, reason)}
     return [
         one
         for event, meaning in zip(events, interpret_all(events), strict=True)
@@ -278,13 +278,13 @@ async def _derived(
     ]
 
 
-async def _look_up(
+async def _compare_with_stored(
     connection: Connection, ledger: Ledger, derived: Sequence[RecordedFact], wrong: list[Mismatch]
 ) -> list[int]:
     """Look derived facts up; give the block of each one that is there."""
     rows = [store.fact_row(ledger.ledger_id, one) for one in derived]
     columns = [[row[place] for row in rows] for place in range(1, 7)]
-    stored = {row["n"]: row for row in await connection.fetch(LOOK_UP, ledger.ledger_id, *columns)}
+    stored = {row["n"]: row for row in await connection.fetch(READ_FACTS_BY_KEY, ledger.ledger_id, *columns)}
     for n, row in enumerate(rows, 1):
         now = {"kind": row[9], "body": row[10].decode(), "position": row[7]}
         is_there = n in stored
@@ -293,26 +293,28 @@ async def _look_up(
             if is_there
             else None
         )
-        if was != now and not (was is not None and _says_the_same(was, now)):
-            wrong.append(_wrong_fact(ledger, row[1], row[2], row[7], row[6], was, now))
+        if was != now and not (was is not None and _is_same_fact(was, now)):
+            wrong.append(_fact_mismatch(ledger, row[1], row[2], row[7], row[6], was, now))
     return [(row["position"] - 1) // EVENTS_PER_READ for row in stored.values()]
 
 
-def _says_the_same(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+def _is_same_fact(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
     """Compare two facts by what they say: a number may have been spelt otherwise by an earlier version."""
     if (stored["kind"], stored["position"]) != (made["kind"], made["position"]):
         return False
-    return store.decoded(stored["kind"], stored["body"].encode()) == store.decoded(made["kind"], made["body"].encode())
+    return store.decode_fact(stored["kind"], stored["body"].encode()) == store.decode_fact(
+        made["kind"], made["body"].encode()
+    )
 
 
-async def _unaccounted(
+async def _facts_without_event(
     connection: Connection, ledger: Ledger, events: Sequence[Event], derived: Sequence[RecordedFact]
 ) -> list[Mismatch]:
     """Find the facts of a block of events that no event of it gives."""
     given = {(one.fact.subject_kind, one.fact.subject, one.occurrence.tag, one.occurrence.ordinal) for one in derived}
-    rows = await connection.fetch(FACTS_OF, ledger.ledger_id, events[0].position - 1, events[-1].position)
+    rows = await connection.fetch(READ_FACTS_BETWEEN, ledger.ledger_id, events[0].position - 1, events[-1].position)
     return [
-        _wrong_fact(
+        _fact_mismatch(
             ledger, row["subject_kind"], row["subject"], row["position"], row["ordinal"],
             {"kind": row["kind"], "body": row["body"].decode(), "position": row["position"]}, None,
         )
@@ -321,7 +323,7 @@ async def _unaccounted(
     ]  # fmt: skip
 
 
-def _wrong_fact(
+def _fact_mismatch(
     ledger: Ledger, subject_kind: str, subject: str, position: int, ordinal: int, was: Any, now: Any
 ) -> Mismatch:
     key = {"position": position, "subject_kind": subject_kind, "ordinal": ordinal}

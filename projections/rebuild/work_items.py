@@ -11,22 +11,24 @@ import msgspec
 
 from ledger.database import Connection
 
-CREATE_PARTS = """
+CREATE_WORK_ITEMS = """
     CREATE TABLE IF NOT EXISTS parts (
         stage text NOT NULL, number int NOT NULL, size bigint NOT NULL, work text NOT NULL,
         done boolean NOT NULL DEFAULT false, count bigint NOT NULL DEFAULT 0, PRIMARY KEY (stage, number))
 """
-ADD = "INSERT INTO parts (stage, number, size, work) SELECT $1, * FROM unnest($2::int[], $3::bigint[], $4::text[])"
-TOTALS = """
+INSERT_ITEMS = (
+    "INSERT INTO parts (stage, number, size, work) SELECT $1, * FROM unnest($2::int[], $3::bigint[], $4::text[])"
+)
+READ_TOTALS = """
     SELECT count(*) AS parts, coalesce(sum(size), 0)::bigint AS size, coalesce(sum(count), 0)::bigint AS count
       FROM parts WHERE stage = $1
 """
-UNDONE = "SELECT number, size FROM parts WHERE stage = $1 AND NOT done ORDER BY size DESC, number"
-CLAIM = "UPDATE parts SET done = true WHERE stage = $1 AND number = $2 AND NOT done RETURNING work"
-COUNT = "UPDATE parts SET count = $3 WHERE stage = $1 AND number = $2"
+READ_UNDONE = "SELECT number, size FROM parts WHERE stage = $1 AND NOT done ORDER BY size DESC, number"
+CLAIM_ITEM = "UPDATE parts SET done = true WHERE stage = $1 AND number = $2 AND NOT done RETURNING work"
+WRITE_COUNT = "UPDATE parts SET count = $3 WHERE stage = $1 AND number = $2"
 
 
-class Events(msgspec.Struct, frozen=True, tag=True):
+class EventRange(msgspec.Struct, frozen=True, tag=True):
     """The events after one position, up to another, except those that a twin contradicts, up to the `last` of all."""
 
     ledger_id: int
@@ -35,14 +37,14 @@ class Events(msgspec.Struct, frozen=True, tag=True):
     last: int
 
 
-class Contested(msgspec.Struct, frozen=True, tag=True):
+class ConflictingEvents(msgspec.Struct, frozen=True, tag=True):
     """The events that a twin contradicts, up to a position."""
 
     ledger_id: int
     last: int
 
 
-class Subjects(msgspec.Struct, frozen=True, tag=True):
+class SubjectRange(msgspec.Struct, frozen=True, tag=True):
     """The subjects of one kind from `low` on and before `high`; None: to the end."""
 
     ledger_id: int
@@ -52,13 +54,13 @@ class Subjects(msgspec.Struct, frozen=True, tag=True):
     last: int  # position
 
 
-class Statements(msgspec.Struct, frozen=True, tag=True):
+class IndexStatements(msgspec.Struct, frozen=True, tag=True):
     """Make the keys and indexes of one table."""
 
     statements: tuple[str, ...]
 
 
-Work: TypeAlias = Events | Contested | Subjects | Statements
+Work: TypeAlias = EventRange | ConflictingEvents | SubjectRange | IndexStatements
 Task = Callable[[Connection, Work], Awaitable[int]]
 
 _DECODER = msgspec.json.Decoder[Work](Work)
@@ -71,7 +73,7 @@ class WorkItem(NamedTuple):
     size: int
 
 
-class RowTotals(NamedTuple):
+class StageTotals(NamedTuple):
     """All parts of a stage: how many, their sizes, and what those that are done have counted."""
 
     parts: int
@@ -79,28 +81,28 @@ class RowTotals(NamedTuple):
     counted: int
 
 
-async def add(connection: Connection, stage: str, works: Sequence[tuple[int, Work]]) -> None:
+async def add_items(connection: Connection, stage: str, works: Sequence[tuple[int, Work]]) -> None:
     """Write down the parts of a stage, given as (size, work)."""
     numbers = list(range(len(works)))
     texts = [msgspec.json.encode(work).decode() for _, work in works]
-    await connection.execute(ADD, stage, numbers, [size for size, _ in works], texts)
+    await connection.execute(INSERT_ITEMS, stage, numbers, [size for size, _ in works], texts)
 
 
-async def totals(connection: Connection, stage: str) -> RowTotals:
+async def read_totals(connection: Connection, stage: str) -> StageTotals:
     """Sum up a stage; it has no parts if it has not been cut yet, or if there is nothing to do."""
-    row = await connection.fetchrow(TOTALS, stage)
+    row = await connection.fetchrow(READ_TOTALS, stage)
     assert row is not None
-    return RowTotals(row["parts"], row["size"], row["count"])
+    return StageTotals(row["parts"], row["size"], row["count"])
 
 
-async def undone(connection: Connection, stage: str) -> list[WorkItem]:
+async def read_undone_items(connection: Connection, stage: str) -> list[WorkItem]:
     """Give the parts that are still to do, the largest first."""
-    return [WorkItem(row["number"], row["size"]) for row in await connection.fetch(UNDONE, stage)]
+    return [WorkItem(row["number"], row["size"]) for row in await connection.fetch(READ_UNDONE, stage)]
 
 
-async def do(connection: Connection, stage: str, number: int, task: Task) -> None:
+async def process_item(connection: Connection, stage: str, number: int, task: Task) -> None:
     """Do a part, unless somebody has."""
     async with connection.transaction():
-        text = await connection.fetchval(CLAIM, stage, number)
+        text = await connection.fetchval(CLAIM_ITEM, stage, number)
         if text is not None:
-            await connection.execute(COUNT, stage, number, await task(connection, _DECODER.decode(text)))
+            await connection.execute(WRITE_COUNT, stage, number, await task(connection, _DECODER.decode(text)))

@@ -26,15 +26,15 @@ from projections.engine.binary_codecs import register_binary_codecs
 from projections.rebuild import work_items
 from projections.rebuild.work_items import Task, WorkItem
 
-NICE = 10  # who reads and delivers comes first, where processors are few
-WITHOUT_PROGRESS_MAX = 3  # times that workers may die in a row with nothing done
+NICENESS = 10  # who reads and delivers comes first, where processors are few
+FAILED_ROUNDS_MAX = 3  # times that workers may die in a row with nothing done
 
-SETTINGS = """
+SET_SESSION = """
     SELECT set_config('synchronous_commit', 'off', false), set_config('maintenance_work_mem', '64MB', false),
            set_config('work_mem', '32MB', false)
 """
 
-Done = Callable[[int], None]  # (size of the part that was done)
+OnItemDone = Callable[[int], None]  # (size of the part that was done)
 
 
 class WorkerState(NamedTuple):
@@ -65,31 +65,31 @@ class WorkerPool:
         assert self._connection is not None
         await self._connection.close()
 
-    async def do(self, stage: str, done: Done) -> None:
+    async def do(self, stage: str, done: OnItemDone) -> None:
         """Do all parts of a stage that are not done; a worker that dies is replaced, and its part done again.
 
         Raises WorkersLost if they die again and again, and whatever a part raises.
         """
         assert self._connection is not None
         lost = 0
-        while todo := await work_items.undone(self._connection, stage):
+        while todo := await work_items.read_undone_items(self._connection, stage):
             if self._workers <= 1:
                 for part in todo:
-                    await work_items.do(self._connection, stage, part.number, self._tasks[stage])
+                    await work_items.process_item(self._connection, stage, part.number, self._tasks[stage])
                     done(part.size)
                 continue
             try:
                 await self._share_out(stage, todo, done)
             except BrokenProcessPool:
                 self._dismiss()
-                lost = lost + 1 if len(await work_items.undone(self._connection, stage)) == len(todo) else 0
-                if lost == WITHOUT_PROGRESS_MAX:
+                lost = lost + 1 if len(await work_items.read_undone_items(self._connection, stage)) == len(todo) else 0
+                if lost == FAILED_ROUNDS_MAX:
                     raise WorkersLost(stage) from None
 
-    async def _share_out(self, stage: str, todo: Sequence[WorkItem], done: Done) -> None:
+    async def _share_out(self, stage: str, todo: Sequence[WorkItem], done: OnItemDone) -> None:
         pool = self._pool or self._employ()
         loop = asyncio.get_running_loop()
-        futures = {loop.run_in_executor(pool, _do, stage, part.number): part for part in todo}
+        futures = {loop.run_in_executor(pool, _process_item, stage, part.number): part for part in todo}
         try:
             waiting = set(futures)
             while waiting:
@@ -105,7 +105,7 @@ class WorkerPool:
         context = multiprocessing.get_context("spawn")
         theirs, self._lifeline = context.Pipe(duplex=False)
         arguments = (theirs, self._dsn, self._schema, self._tasks)
-        self._pool = ProcessPoolExecutor(self._workers, context, initializer=_begin, initargs=arguments)
+        self._pool = ProcessPoolExecutor(self._workers, context, initializer=_init_worker, initargs=arguments)
         return self._pool
 
     def _dismiss(self) -> None:
@@ -120,32 +120,34 @@ class WorkerPool:
 async def open_connection(dsn: str, schema: str) -> Connection:
     """Connect for filling a generation: a commit need not be on disk at once, since a lost part is done again."""
     connection = await connect(dsn, search_path=schema)
-    await connection.execute(SETTINGS)
+    await connection.execute(SET_SESSION)
     await register_binary_codecs(connection)
     return connection
 
 
-_desk: WorkerState | None = None  # of this process, if it is a worker
+_worker_state: WorkerState | None = None  # of this process, if it is a worker
 
 
-def _begin(lifeline: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> None:
+def _init_worker(lifeline: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> None:
     """Set a worker up; Ctrl-C is for its employer."""
     global _desk
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICE)
-    threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
+    os.nice(NICENESS)
+    threading.Thread(target=_exit_with_parent, args=(lifeline,), daemon=True).start()
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    _desk = WorkerState(runner, runner.run(open_connection(dsn, schema)), tasks)
+    _worker_state = WorkerState(runner, runner.run(open_connection(dsn, schema)), tasks)
     gc.freeze()
     gc.disable()
 
 
-def _leave_with(lifeline: Pipe) -> None:
+def _exit_with_parent(lifeline: Pipe) -> None:
     lifeline.poll(None)
     os._exit(1)
 
 
-def _do(stage: str, number: int) -> None:
-    assert _desk is not None
-    _desk.runner.run(work_items.do(_desk.connection, stage, number, _desk.tasks[stage]))
+def _process_item(stage: str, number: int) -> None:
+    assert _worker_state is not None
+    _worker_state.runner.run(
+        work_items.process_item(_worker_state.connection, stage, number, _worker_state.tasks[stage])
+    )
     gc.collect()

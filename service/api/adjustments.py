@@ -89,7 +89,7 @@ async def _await_all(request: web.Request, read: QueryContext) -> None:
 
 
 def _answer(request: web.Request, done: Adjusted) -> web.Response:
-    request.app[APP_CONTEXT].projector.wake()
+    request.app[APP_CONTEXT].projector.notify_appended()
     return json_response(done._asdict(), 201 if done.outcome == "appended" else 200)
 
 

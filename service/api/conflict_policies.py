@@ -29,7 +29,7 @@ async def put_policy(request: web.Request) -> web.Response:
         house = request.app[APP_CONTEXT]
         by = f"key {read.key_id}"
         done = await set_conflict_policy(read.connection, house.vault, read.ledger, source, kind, policy, by=by)
-        house.projector.wake()
+        house.projector.notify_appended()
         return json_response(done._asdict())
 
 

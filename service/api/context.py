@@ -137,7 +137,7 @@ class AppContext:
         if position is None:
             return
         async with self.pool.acquire() as connection:
-            if await store.checkpoint(connection, ledger_id) >= position:
+            if await store.read_checkpoint(connection, ledger_id) >= position:
                 return
             last = await tail(connection, ledger_id)
         if position > last:  # waiting would not help

@@ -215,7 +215,7 @@ async def erase_customer(request: web.Request) -> web.Response:
         customer = require_single(known, name)
         by = f"key {read.key_id}"
         done = await erase(read.connection, house.vault, read.ledger, customer, by=by, reason=reason)
-        house.projector.wake()
+        house.projector.notify_appended()
         return json_response(done._asdict())
 
 
@@ -231,7 +231,7 @@ async def unmerge_customer(request: web.Request) -> web.Response:
         known = [one for one in await expand_reference(read, name) if await is_known(read.connection, read.ledger, one)]
         customer = require_single(known, name)
         done = await unmerge(read.connection, house.vault, read.ledger, customer, words_of(read, asked))
-        house.projector.wake()
+        house.projector.notify_appended()
         return json_response(done._asdict())
 
 

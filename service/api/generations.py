@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 async def list_generations(request: web.Request) -> web.Response:
     """GET /v1/generations: the built copies of the views, oldest first."""
     async with open_query(request, OPERATOR) as read:
-        listed = await generations.listed(read.connection)
+        listed = await generations.list_generations(read.connection)
         return json_response(
             {
                 "items": [generation_for_operator(one, read.ledger.name) for one in listed],
@@ -101,7 +101,7 @@ async def promote(request: web.Request) -> web.Response:
     body = await body_of(request)
     async with open_query(request, OPERATOR) as read:
         expect = _names(body, "expect")
-        candidate = await generations.find(read.connection, number)
+        candidate = await generations.find_generation(read.connection, number)
         if expect and candidate.state == "ready":
             await replay.compare_with_active(house.dsn, candidate, expect)
         promoted = await promotion.promote(house.dsn, number, force=body.get("force") is True)
@@ -121,7 +121,7 @@ async def drop(request: web.Request) -> web.Response:
     """DELETE /v1/generations/{n}: remove one that is not active; it goes when nobody reads it."""
     number = int(request.match_info["generation"])
     async with open_query(request, OPERATOR) as read:
-        gone = await promotion.drop(read.connection, number)
+        gone = await promotion.drop_generation(read.connection, number)
         return json_response({"generation": number, "dropped": gone})
 
 
@@ -142,7 +142,7 @@ async def retry_parked(request: web.Request) -> web.Response:
         kind, subject = body.get("subject_kind"), body.get("subject")
         if not all(one is None or isinstance(one, str) for one in (kind, subject)):
             raise RequestInvalid("subject_kind and subject are texts")
-        done = await retry.retry(read.connection, read.ledger.ledger_id, subject_kind=kind, subject=subject)
+        done = await retry.retry_parked(read.connection, read.ledger.ledger_id, subject_kind=kind, subject=subject)
         return json_response({**done._asdict(), **await freshness(read)})
 
 

@@ -53,7 +53,7 @@ async def projections_of(request: web.Request) -> web.Response:
     async with open_query(request) as read:
         row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
         assert row is not None
-        listed = await generations.listed(read.connection)
+        listed = await generations.list_generations(read.connection)
         due = await generations.rebuild_due(read.connection)
         tail = row["tail"] or 0
         reached = {
@@ -67,7 +67,7 @@ async def projections_of(request: web.Request) -> web.Response:
                 "ledger_position": tail,
                 "items": [
                     {"name": name, "version": version, "rebuild_due": name in due, **reached}
-                    for name, version in generations.versions().items()
+                    for name, version in generations.projection_versions().items()
                 ],
                 "next": None,
                 "generations": [generation_of_ledger(one, read.ledger.name) for one in listed],

@@ -70,7 +70,7 @@ async def post_item_refund(request: web.Request) -> web.Response:
         words = words_of(read, asked)
         reference = text_of(asked, "reference")
         done = await post_refund(read.connection, house.vault, read.ledger, item, words, reference=reference)
-        house.projector.wake()
+        house.projector.notify_appended()
         return json_response(done._asdict())
 
 

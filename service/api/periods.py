@@ -112,7 +112,7 @@ async def _act(request: web.Request, work: Any) -> web.Response:
     async with open_query(request, "admin") as read:
         await await_rows(read, request, await tail(read.connection, read.ledger.ledger_id))
         position = await work(read.connection, house.vault, read.ledger, period, by=f"key {read.key_id}")
-        house.projector.wake()
+        house.projector.notify_appended()
         return json_response({"period": period, "position": position})
 
 

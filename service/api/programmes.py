@@ -69,7 +69,7 @@ async def post_terms(request: web.Request) -> web.Response:
         programme = name if name.count(":") == 2 else await find_programme(read, name)
         by = f"key {read.key_id}"
         done = await set_terms(read.connection, house.vault, read.ledger, programme, terms, by=by)
-        house.projector.wake()
+        house.projector.notify_appended()
         return json_response(done._asdict())
 
 

@@ -16,7 +16,7 @@ from ledger.facts import kind_of
 from projections.definition import Projection
 from projections.ends import Zones, as_at
 from projections.engine.groups import SubjectGroups, groups_of
-from projections.engine.store import decoded
+from projections.engine.store import decode_fact
 from projections.programmes import read_terms
 from projections.queries.as_of import EVERYTHING, Known, fold_known, known_of
 from projections.queries.explain import RowStep, UnfoldableStep, row_steps
@@ -157,7 +157,7 @@ async def history(read: QueryContext, subject_kind: str, subjects: Sequence[str]
             "fact": row["kind"],
             "position": row["position"],
             "untimed": row["untimed"],
-            "says": fact_json(decoded(row["kind"], row["body"])),
+            "says": fact_json(decode_fact(row["kind"], row["body"])),
         }
         for row in rows
     ]

@@ -23,11 +23,11 @@ from ledger.store.read import event_at
 from ledger.store.registry import Ledger
 from ledger.vendors.internal import SOURCE
 from projections.engine import generations, store
-from projections.engine.digest import digest, digested_tables
-from projections.engine.promotion import drop
+from projections.engine.digest import compute_digest, digested_tables
+from projections.engine.promotion import drop_generation
 from projections.engine.worker import catch_up
-from projections.rebuild import LEAVE_FILLING, TAKE_FILLING
-from projections.rebuild.pipeline import fill
+from projections.rebuild import RELEASE_FILLING_LOCK, TAKE_FILLING_LOCK
+from projections.rebuild.pipeline import fill_generation
 from service.formatting import plain
 from service.operations.record import record_event
 
@@ -77,7 +77,7 @@ class AttestationCheck(NamedTuple):
 
 async def attest(connection: Connection, vault: Vault, ledger: Ledger) -> Attestation:
     """Bring the views up to date, and append what they come to. Call it outside of a transaction."""
-    await generations.ensure_live(connection)
+    await generations.ensure_active_generation(connection)
     await catch_up(connection, ledger.ledger_id)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         said = await _come_to(connection, ledger.ledger_id)
@@ -88,11 +88,11 @@ async def attest(connection: Connection, vault: Vault, ledger: Ledger) -> Attest
 async def _come_to(connection: Connection, ledger_id: int) -> dict[str, Any]:
     """Say what the views of the connection's generation come to now."""
     return {
-        "position": await store.checkpoint(connection, ledger_id),
-        "digests": (await digest(connection, ledger_id, untimed=True)).tables,
+        "position": await store.read_checkpoint(connection, ledger_id),
+        "digests": (await compute_digest(connection, ledger_id, untimed=True)).tables,
         "columns": {table.name: list(table.columns) for table in digested_tables()},
         "trial_balance": await trial_balance(connection, ledger_id),
-        "rules": {"projections": generations.versions(), "code": code_of_rules()},
+        "rules": {"projections": generations.projection_versions(), "code": code_of_rules()},
     }
 
 
@@ -131,7 +131,7 @@ async def compare(
         now = await _replayed(connection, dsn, ledger, found.position)
     else:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            reached = await store.checkpoint(connection, ledger.ledger_id)
+            reached = await store.read_checkpoint(connection, ledger.ledger_id)
             since = (ledger.ledger_id, found.position, reached, SOURCE, KIND)
             if reached < found.position or await connection.fetchval(TOLD_SINCE, *since):
                 return AttestationCheck(found, None, "more was told since; a replay up to its position would tell")
@@ -146,20 +146,20 @@ async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: 
     """Derive one ledger's views up to a position again, in a generation that is dropped afterwards."""
     async with connection.transaction():
         scope = {"ledgers": [ledger.name], "attested": position}  # no rebuild is ever of this, so none goes on with it
-        made = await generations.create(connection, scope=scope)
-        await connection.fetchval(TAKE_FILLING, GENERATION_FILLING, made.generation)
+        made = await generations.create_generation(connection, scope=scope)
+        await connection.fetchval(TAKE_FILLING_LOCK, GENERATION_FILLING, made.generation)
         async with generations.in_schema(connection, made.schema_name):
             await connection.execute(SET_CHECKPOINT, ledger.ledger_id, position)
     try:
-        await fill(dsn, made.schema_name, workers=1)
+        await fill_generation(dsn, made.schema_name, workers=1)
         derived = await connect(dsn, search_path=made.schema_name)
         try:
             return await _come_to(derived, ledger.ledger_id)
         finally:
             await derived.close()
     finally:
-        await connection.fetchval(LEAVE_FILLING, GENERATION_FILLING, made.generation)
-        await drop(connection, made.generation)
+        await connection.fetchval(RELEASE_FILLING_LOCK, GENERATION_FILLING, made.generation)
+        await drop_generation(connection, made.generation)
 
 
 @cache

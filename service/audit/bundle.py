@@ -85,7 +85,7 @@ async def write_bundle(
     try:
         await catch_up(writer, ledger.ledger_id)
         async with reader.transaction(isolation="repeatable_read", readonly=True):
-            reached = await store.checkpoint(reader, ledger.ledger_id)
+            reached = await store.read_checkpoint(reader, ledger.ledger_id)
             part = await _part(reader, ledger, scope, reached)
             signed = await tree_heads.sign_head(writer, signer, ledger)
             archive = Archive(file)

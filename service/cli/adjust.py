@@ -68,7 +68,7 @@ def adjust_account(
 
     async def work(place: Environment, connection: Connection) -> dict[str, Any]:
         found = await registry.find_ledger(connection, ledger)
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
         read = QueryContext(connection, found, "operator", Vault(place.master_key).mask(found.ledger_id))
         return await _adjust(read, Vault(place.master_key), account, wanted, words)

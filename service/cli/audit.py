@@ -55,7 +55,7 @@ def verify_ledgers(
         raise typer.BadParameter("it is needed with --older", param_hint="--ledger")
 
     async def work(place: Environment, connection: Connection) -> dict[str, list[Finding]]:
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         kept = None if older is None else older.read_bytes()
         found = await registry.all_ledgers(connection) if ledger is None else []
         chosen = found if ledger is None else [await registry.find_ledger(connection, ledger)]
@@ -117,7 +117,7 @@ def make_bundle(
     scope = BundleScope(customer, None if first is None or last is None else (first, last))
 
     async def work(place: Environment, connection: Connection) -> BundleFile:
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         chosen = await registry.find_ledger(connection, ledger)
         kept = None if older is None else read_kept(older.read_bytes())
         if attested:

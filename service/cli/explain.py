@@ -57,7 +57,7 @@ def explain(
 
     async def work(place: Environment, connection: Connection) -> dict[str, Any]:
         found = await registry.find_ledger(connection, ledger)
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
         read = QueryContext(connection, found, OPERATOR, Vault(place.master_key).mask(found.ledger_id))
         return await explained(read, ref, await parse_as_of_params(read, query))

@@ -85,7 +85,7 @@ def import_exported(
             raw = opened.enter_context(file.open("rb"))
             restored = await restore(connection, open_file(file, raw), ledger, key, place.master_key, tell)
             if advance:
-                await generations.ensure_live(connection)
+                await generations.ensure_active_generation(connection)
                 await catch_up(connection, restored.ledger.ledger_id)
         return restored, None if kept is None else await compare(connection, restored, kept)
 

@@ -218,7 +218,7 @@ def _raising(error: Exception) -> Lines:
 
 async def _catch_up(place: Environment, inbound: InboundConnection) -> None:
     async with place.connection() as connection:
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         await catch_up(connection, inbound.ledger.ledger_id)
 
 

@@ -271,7 +271,7 @@ def show_one(period: PeriodName, ledger: LedgerName = None, data: Data = None, a
 
 async def _reader(connection: Connection, name: str | None) -> QueryContext:
     """Give a reader of a ledger whose rows reflect all of it; the only ledger unless one is named."""
-    await generations.ensure_live(connection)
+    await generations.ensure_active_generation(connection)
     if name is None:
         every = await registry.all_ledgers(connection)
         if len(every) != 1:

@@ -68,9 +68,9 @@ def rebuild_views(
         _fold_again(subject, ledger, data, as_json=as_json)
         return
 
-    async def work(place: Environment) -> rebuild.Report:
+    async def work(place: Environment) -> rebuild.RebuildReport:
         async with place.connection() as connection:
-            await generations.ensure_live(connection)
+            await generations.ensure_active_generation(connection)
             await check_scope(connection, scope)
         with progress_bar(RateColumn(), TimeRemainingColumn()) as progress:
             task = progress.add_task("", total=None)
@@ -92,7 +92,7 @@ def rebuild_views(
         raise typer.Exit(FOUND)
 
 
-def _show_report(report: rebuild.Report, *, as_json: bool) -> None:
+def _show_report(report: rebuild.RebuildReport, *, as_json: bool) -> None:
     comparison = report.comparison
     assert comparison is not None
     if as_json:
@@ -172,8 +172,8 @@ def list_generations(data: Data = None, as_json: AsJson = False) -> None:
     """List the built copies of the views: which one readers see, which others follow the ledger."""
 
     async def work(_place: Environment, connection: Connection) -> list[Generation]:
-        await generations.ensure_live(connection)
-        return await generations.listed(connection)
+        await generations.ensure_active_generation(connection)
+        return await generations.list_generations(connection)
 
     listed = run_with_connection(data, work)
     if as_json:
@@ -194,10 +194,10 @@ def promote_generation(
     """Let readers see a generation that is ready. With --expect it is compared again first."""
 
     async def work(place: Environment, connection: Connection) -> Generation:
-        ready = [one.generation for one in await generations.listed(connection) if one.state == "ready"]
+        ready = [one.generation for one in await generations.list_generations(connection) if one.state == "ready"]
         if generation is None and not ready:
             raise NotPromoted("none is ready")
-        chosen = await generations.find(connection, ready[-1] if generation is None else generation)
+        chosen = await generations.find_generation(connection, ready[-1] if generation is None else generation)
         if expect and chosen.state == "ready":
             await rebuild.compare_with_active(place.dsn, chosen, expect)
         return await promotion.promote(place.dsn, chosen.generation, force=force)
@@ -220,7 +220,7 @@ def drop_generation(
     """Remove a generation that is not active; if a reader still uses it, as soon as that one has changed over."""
 
     async def work(_place: Environment, connection: Connection) -> bool:
-        return await promotion.drop(connection, generation)
+        return await promotion.drop_generation(connection, generation)
 
     gone = run_with_connection(data, work)
     if as_json:

@@ -7,7 +7,7 @@ import typer
 from ledger.database import Connection
 from ledger.store import registry
 from projections.engine import generations
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from service.cli.console import AsJson, Data, show_json, show_table
 from service.environment import Environment, run_with_connection
@@ -21,13 +21,13 @@ def show_digest(
     """Print a hash of every projected row, positions aside: equal histories give equal digests."""
 
     async def work(_place: Environment, connection: Connection) -> dict[str, dict[str, Any]]:
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         found = await registry.all_ledgers(connection) if ledger is None else []
         chosen = found if ledger is None else [await registry.find_ledger(connection, ledger)]
         return {
             one.name: {
                 "position": await catch_up(connection, one.ledger_id),
-                **(await digest(connection, one.ledger_id))._asdict(),
+                **(await compute_digest(connection, one.ledger_id))._asdict(),
             }
             for one in chosen
         }

@@ -8,7 +8,7 @@ from ledger.database import Connection
 from ledger.store import registry
 from projections.engine import retry
 from projections.engine.parked import list_parked
-from projections.engine.store import decoded
+from projections.engine.store import decode_fact
 from service.api.explain_steps import fact_json
 from service.cli.console import AsJson, Data, InLedger, show, show_json, show_table
 from service.cli.exit_codes import FOUND
@@ -29,7 +29,7 @@ def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> No
         return [
             {
                 **one._asdict(),
-                "body": fact_json(decoded(one.fact, one.body))
+                "body": fact_json(decode_fact(one.fact, one.body))
                 if one.fact is not None and one.body is not None
                 else None,
             }
@@ -54,9 +54,9 @@ def retry_all(
 ) -> None:
     """Fold parked subjects again from their first fact. Ends with 1 if some stopped once more."""
 
-    async def work(_place: Environment, connection: Connection) -> retry.Retried:
+    async def work(_place: Environment, connection: Connection) -> retry.RetryResult:
         found = await registry.find_ledger(connection, ledger)
-        return await retry.retry(connection, found.ledger_id, subject_kind=kind, subject=subject)
+        return await retry.retry_parked(connection, found.ledger_id, subject_kind=kind, subject=subject)
 
     done = run_with_connection(data, work)
     if as_json:

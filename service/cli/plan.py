@@ -8,10 +8,10 @@ from ledger.database import Connection
 from ledger.store import registry
 from ledger.store.registry import Ledger
 from projections.rebuild import estimate, recheck_events
-from projections.rebuild.estimate import Plan
-from projections.rebuild.recheck_events import Reading
+from projections.rebuild.estimate import RebuildPlan
+from projections.rebuild.recheck_events import RecheckResult
 from projections.rebuild.scope import RebuildScope, check_scope
-from projections.rebuild.verify_rows import Checked, check
+from projections.rebuild.verify_rows import RowCheck, check_rows
 from service.cli.console import AsJson, Data, in_words, progress_bar, show, show_json, show_table
 from service.cli.exit_codes import FOUND
 from service.environment import Environment, run_with_connection
@@ -32,11 +32,11 @@ async def _chosen(connection: Connection, ledger: str | None) -> list[Ledger]:
 def show_plan(scope: RebuildScope, source: str, workers: int | None, data: Data, *, as_json: bool) -> None:
     """Say from a sample what a rebuild would change, and how long it takes."""
 
-    async def work(_place: Environment, connection: Connection) -> list[Plan]:
+    async def work(_place: Environment, connection: Connection) -> list[RebuildPlan]:
         await check_scope(connection, scope)
         chosen = await registry.all_ledgers(connection)
         named = [one for one in chosen if not scope.ledgers or one.name in scope.ledgers]
-        return [await estimate.plan(connection, one, scope, source, workers) for one in named]
+        return [await estimate.plan_rebuild(connection, one, scope, source, workers) for one in named]
 
     plans = run_with_connection(data, work)
     if as_json:
@@ -66,7 +66,7 @@ def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = F
     Ends with 1 if an event that gave facts gives none now.
     """
 
-    async def work(_place: Environment, connection: Connection) -> dict[str, Reading]:
+    async def work(_place: Environment, connection: Connection) -> dict[str, RecheckResult]:
         found = {}
         with progress_bar() as progress:
             task = progress.add_task("", total=None)
@@ -75,12 +75,12 @@ def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = F
                 def tell(done: int, of: int, name: str = one.name) -> None:
                     progress.update(task, completed=done, total=of, description=f"{name}: events")
 
-                found[one.name] = await recheck_events.read_again(connection, one, tell)
+                found[one.name] = await recheck_events.recheck_events(connection, one, tell)
         return found
 
     found = run_with_connection(data, work)
     if as_json:
-        show_json({name: recheck_events.document(one) for name, one in found.items()})
+        show_json({name: recheck_events.recheck_json(one) for name, one in found.items()})
     else:
         for name, one in found.items():
             show(f"{name}: {one.events:,} events give {one.facts:,} facts; {one.gained:,} can be read that could not.")
@@ -101,10 +101,10 @@ def verify_projections(
     Ends with 0 if all of it is equal, with 1 if not.
     """
 
-    async def work(_place: Environment, connection: Connection) -> dict[str, Checked]:
+    async def work(_place: Environment, connection: Connection) -> dict[str, RowCheck]:
         size = None if everything else sample or SAMPLE
         chosen = await _chosen(connection, ledger)
-        return {one.name: await check(connection, one, sample=size, seed=seed) for one in chosen}
+        return {one.name: await check_rows(connection, one, sample=size, seed=seed) for one in chosen}
 
     found = run_with_connection(data, work)
     if as_json:
@@ -123,5 +123,5 @@ def verify_projections(
         raise typer.Exit(FOUND)
 
 
-def _document(checked: Checked) -> dict[str, Any]:
+def _document(checked: RowCheck) -> dict[str, Any]:
     return {**checked._asdict(), "wrong": [one._asdict() for one in checked.wrong]}

@@ -84,7 +84,7 @@ def _show_lists(
 ) -> Mapping[str, ListTotals]:
     async def work(_place: Environment, connection: Connection) -> Mapping[str, ListTotals]:
         found = await registry.find_ledger(connection, ledger)
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
         if as_csv is not None:
             one = LISTS[as_csv]
@@ -132,7 +132,7 @@ def _show_statement(
 
     async def work(_place: Environment, connection: Connection) -> None:
         found = await registry.find_ledger(connection, ledger)
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
         if as_csv:
             _write(csv_line((*FOUND_COLUMNS, "position")))

@@ -65,7 +65,7 @@ def set_one(
 
     async def work(place: Environment, connection: Connection) -> TermsChange:
         found = await registry.find_ledger(connection, ledger)
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         vault = Vault(place.master_key)
         await catch_up(connection, found.ledger_id)
         name = programme if new_programme else await _known(connection, found, programme)
@@ -99,7 +99,7 @@ def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> No
 
     async def work(_place: Environment, connection: Connection) -> list[tuple[object, ...]]:
         found = await registry.find_ledger(connection, ledger)
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
         programmes = await connection.fetch(PROGRAMMES, found.ledger_id, "", PROGRAMMES_MAX)
         ids = [row["id"] for row in programmes]

@@ -209,7 +209,7 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
     for one in await closings(connection, ledger_id):
         if one.last_day >= first:
             raise PeriodNotClosable(f"{one.period} is closed")
-    known = await store.checkpoint(connection, ledger_id)
+    known = await store.read_checkpoint(connection, ledger_id)
     done = await liability(connection, ledger_id, RollForwardQuery(first, last, monthly=True), None, now=known)
     terms = await terms_known(connection, ledger_id, ACCOUNTS, known)
     now = clock.now()

@@ -15,7 +15,7 @@ from ledger.errors import SubjectUnknown
 from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger, all_ledgers
 from projections.accounts import ACCOUNTS, Wallet
-from projections.engine.groups import components, groups_of
+from projections.engine.groups import connected_components, groups_of
 from projections.queries.as_of import AsOf, fold_known, known_of
 from service.operations.record import record_event
 
@@ -85,7 +85,7 @@ async def one_person(connection: Connection, ledger: Ledger, customer: str) -> l
         if standing.parked is None:  # a merge may have been undone: then they are two again
             wallet = standing.state
             assert isinstance(wallet, Wallet)
-            people += [one for one in components(wallet.survivors.items()).values() if customer in one]
+            people += [one for one in connected_components(wallet.survivors.items()).values() if customer in one]
         else:
             people += map(list, groups.members.values())
     return sorted({customer}.union(*people))

@@ -7,7 +7,7 @@ from typing import Any
 from ledger.database import Connection
 from ledger.intake.interpret import Event
 from ledger.store.read import FirstConflict, bodies, first_conflicts_after, twins_without_bodies
-from projections.engine.conflicts import DEFAULT_POLICY, Policies, policies_of, select_by_policy
+from projections.engine.conflicts import DEFAULT_POLICY, PolicyByKind, policies_of, select_by_policy
 from service.api.events import payload_json
 from service.reconciliation.lists import COUNTED_MAX, PAGE_ITEMS, Asked, Key, ListTotals, OpenItem, OpenList, from_sql
 
@@ -133,7 +133,7 @@ def _conflict(
     events: Sequence[Event],
     folded: Collection[int],
     shown: Sequence[tuple[Event, bytes]],
-    policies: Policies,
+    policies: PolicyByKind,
 ) -> OpenItem:
     of = (first.source, first.kind)
     return OpenItem(

@@ -214,7 +214,7 @@ async def check_role(dsn: str) -> None:
 async def follow_promotions(house: AppContext) -> None:
     """Let readers see another generation as soon as it is promoted, for as long as the service runs."""
     while True:
-        generation = await house.projector.promoted(house.reading.generation)
+        generation = await house.projector.wait_for_promotion(house.reading.generation)
         try:
             await house.pool.enter(generation)
             await house.reading.enter(generation)
@@ -222,7 +222,7 @@ async def follow_promotions(house: AppContext) -> None:
             _log.warning("readers stay with their generation: %s", type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            await house.projector.readers_see(generation)
+            await house.projector.set_reader_generation(generation)
 
 
 def make_app(
@@ -240,14 +240,14 @@ def make_app(
         projector = Projector(dsn)
         connection = await connect(dsn)
         await clock.CLOCK.compare(connection)
-        await generations.ensure_live(connection)
-        generation = (await generations.active(connection)).generation
+        await generations.ensure_active_generation(connection)
+        generation = (await generations.active_generation(connection)).generation
         await pool.enter(generation)
         await reading.enter(generation)
-        await projector.readers_see(generation)
+        await projector.set_reader_generation(generation)
         await connection.close()
         vault = Vault(master_key)
-        appender = Appender(dsn, vault, projector.wake)
+        appender = Appender(dsn, vault, projector.notify_appended)
         app[APP_CONTEXT] = AppContext(dsn, settings, pool, reading, master_key, vault, appender, projector)
         app[accounts.NOW] = BatchLoader(reading, accounts.ACCOUNT_NOW, named="account_id")
         tasks = [asyncio.create_task(appender.run()), asyncio.create_task(clock.follow(dsn))]

@@ -51,11 +51,11 @@ async def _supervise(dsn: str, watcher: Projector) -> None:
             await asyncio.to_thread(process.start)
             theirs.close()
             ours.setblocking(False)
-            watcher.pass_on = partial(_sign, ours)
+            watcher.on_append = partial(_sign, ours)
             try:
-                await _listen(ours, watcher.look)
+                await _listen(ours, watcher.notify)
             finally:
-                watcher.pass_on = None
+                watcher.on_append = None
                 ours.close()
                 await asyncio.shield(asyncio.to_thread(_end, process))
         _log.error("the projector ended by itself with %s; another is started", process.exitcode)
@@ -91,9 +91,9 @@ def _project(end: socket.socket, dsn: str) -> None:
 
     async def work() -> None:
         projector = Projector(dsn)
-        projector.moved = partial(_sign, end)
+        projector.on_advance = partial(_sign, end)
         running = asyncio.create_task(projector.run())
-        await _listen(end, projector.look)
+        await _listen(end, projector.notify)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running

@@ -156,7 +156,7 @@ async def _prepared(place: Environment) -> None:
     while True:
         try:
             async with place.connection() as connection:
-                await generations.ensure_live(connection)
+                await generations.ensure_active_generation(connection)
             return
         except (Unavailable, *CONNECTION_LOST) as error:
             why = str(error) if isinstance(error, Unavailable) else type(error).__name__

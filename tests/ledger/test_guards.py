@@ -81,7 +81,7 @@ async def test_a_reader_sees_one_ledger_even_where_a_statement_forgets_to_ask_fo
     ours, theirs = await two_ledgers(connection)
     everything = f"SELECT DISTINCT ledger_id FROM {table}"  # noqa: S608
 
-    generation = (await generations.active(connection)).generation
+    generation = (await generations.active_generation(connection)).generation
     pool = await open_pool(dsn, size=1, generation=generation, role="loyalty_reader")
     async with pool.acquire() as reader:
         unconfined = await reader.fetch(everything)

@@ -14,7 +14,7 @@ from ledger.store.read import events_after
 from ledger.store.registry import Ledger
 from projections.accounts import ACCOUNTS
 from projections.engine import advance, store, worker
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import Projector, catch_up
 from projections.rebuild import rebuild
 from tests.support.payloads import VAULT, delivery, issued, redeemed
@@ -35,7 +35,7 @@ async def test_two_projectors_at_once_count_every_event_once(connection: Connect
 
     async def project() -> None:
         own = await connect(dsn)
-        while await store.checkpoint(own, ledger.ledger_id) < 300:
+        while await store.read_checkpoint(own, ledger.ledger_id) < 300:
             await advance.advance(own, ledger.ledger_id, limit=20)
         await own.close()
 
@@ -54,7 +54,7 @@ async def test_a_projector_that_slept_inside_a_batch_writes_nothing_when_it_wake
 
     await catch_up(connection, ledger.ledger_id)
 
-    assert await advance.apply(sleeper, ledger.ledger_id, batch) is False
+    assert await advance.apply_batch(sleeper, ledger.ledger_id, batch) is False
     assert await connection.fetchval("SELECT sum(available) FROM accounts") == 20
     await sleeper.close()
 
@@ -75,10 +75,10 @@ async def test_a_fact_that_cannot_be_folded_parks_its_subject_and_no_other(
     assert (parked["subject"], parked["parked_position"]) == ("capillary:9001:1", 2)
     balances = [int(row["available"]) for row in await connection.fetch(BALANCES)]
     assert balances == [10, 7]
-    before = await digest(connection, ledger.ledger_id)
+    before = await compute_digest(connection, ledger.ledger_id)
     assert (await rebuild(dsn)).differing == {}
     fresh = await connect(dsn)
-    assert await digest(fresh, ledger.ledger_id) == before
+    assert await compute_digest(fresh, ledger.ledger_id) == before
 
     monkeypatch.undo()
     await tell(connection, ledger, issued("d", 3, 1, 1))
@@ -142,7 +142,7 @@ def test_a_fault_that_lasts_is_logged_once_until_it_is_another(caplog: pytest.Lo
 async def test_a_generation_that_waits_for_a_rebuild_is_named_once_however_often_it_is_looked_at(
     connection: Connection, dsn: str, ledger: Ledger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "CARE_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "HOUSEKEEPING_SECONDS", 0.0)
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.0)
     await connection.execute(OF_ANOTHER_VERSION)
     await tell(connection, ledger, issued("a", 0, 1, 10))
@@ -153,5 +153,5 @@ async def test_a_generation_that_waits_for_a_rebuild_is_named_once_however_often
 
     [said] = [record.message for record in caplog.records if record.name == "projections.engine.worker"]
     assert said == "generation 1 stays as it is: another version made it; rebuild"
-    await projecting._leave(*projecting._connections)
+    await projecting._close(*projecting._connections)
     await own.close()

@@ -27,16 +27,16 @@ from ledger.vendors.vendor import EventType, Identity, ParsedEvent
 from projections.accounts import ACCOUNTS
 from projections.definition import fold_soundly
 from projections.engine import snapshots
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from projections.queries.account_history import histories, snapshot
 from projections.queries.as_of import AsOf, fold_known, known_of
 from projections.queries.explain import account_steps
 from projections.rebuild import rebuild
-from projections.rebuild.estimate import plan
-from projections.rebuild.recheck_events import read_again
+from projections.rebuild.estimate import plan_rebuild
+from projections.rebuild.recheck_events import recheck_events
 from projections.rebuild.scope import EVERYTHING
-from projections.rebuild.verify_rows import check
+from projections.rebuild.verify_rows import check_rows
 from tests.properties.test_terms import terms_set
 from tests.support.client import serving
 from tests.support.interpretation import deliver
@@ -282,7 +282,7 @@ async def test_an_unforeseen_failure_costs_one_event_or_one_subject(
 
         for one in (ledger, beta):
             await catch_up(connection, one.ledger_id)
-        live = [await digest(connection, one.ledger_id, untimed=True) for one in (ledger, beta)]
+        live = [await compute_digest(connection, one.ledger_id, untimed=True) for one in (ledger, beta)]
         report = await rebuild(dsn, workers=1)
         again = await connect(dsn)
 
@@ -292,10 +292,10 @@ async def test_an_unforeseen_failure_costs_one_event_or_one_subject(
         assert (await balances(again, beta))["2"] == 40
         assert report.promoted is not is_stored
         if not is_stored:
-            assert [await digest(again, one.ledger_id, untimed=True) for one in (ledger, beta)] == live
-            assert (await check(again, ledger)).wrong == []
-        assert (await read_again(again, ledger, lambda _done, _of: None)).events == 6
-        await plan(again, ledger, EVERYTHING, "ledger", 1)
+            assert [await compute_digest(again, one.ledger_id, untimed=True) for one in (ledger, beta)] == live
+            assert (await check_rows(again, ledger)).wrong == []
+        assert (await recheck_events(again, ledger, lambda _done, _of: None)).events == 6
+        await plan_rebuild(again, ledger, EVERYTHING, "ledger", 1)
         async with snapshot(again):
             assert len([book async for book in histories(again, ledger.ledger_id, 5)]) == 3
         for known in await known_of(again, ledger.ledger_id, ACCOUNTS, [POISONED], AsOf()):

@@ -15,8 +15,8 @@ from projections import rebuild, registry
 from projections.accounts import ACCOUNTS
 from projections.definition import Projection
 from projections.engine import generations, promotion, retry
-from projections.engine.digest import digest
-from projections.engine.parked import WAITS_FOR_REBUILD, list_parked
+from projections.engine.digest import compute_digest
+from projections.engine.parked import REBUILD_REASON, list_parked
 from projections.engine.worker import catch_up
 from projections.rebuild.scope import RebuildScope
 from tests.support.payloads import VAULT, delivery, issued, merged, redeemed, sample
@@ -42,7 +42,7 @@ async def balances(connection: Connection) -> list[int]:
 
 
 async def states(connection: Connection) -> dict[int, str]:
-    return {one.generation: one.state for one in await generations.listed(connection)}
+    return {one.generation: one.state for one in await generations.list_generations(connection)}
 
 
 async def test_a_rebuilt_generation_waits_follows_and_is_promoted(
@@ -100,7 +100,7 @@ async def test_only_one_retired_generation_is_kept_and_one_that_is_read_stays_un
 
     await connection.close()
     async with reading(dsn) as fresh:
-        assert await promotion.sweep(fresh) == []
+        assert await promotion.drop_unused(fresh) == []
         assert await states(fresh) == {2: "retired", 3: "active"}
         assert await fresh.fetchval("SELECT to_regnamespace('generation_1') IS NULL")
 
@@ -109,10 +109,10 @@ async def test_the_active_generation_cannot_be_dropped_and_another_can(connectio
     report = await rebuild.rebuild(dsn, to_promote=False)
 
     with pytest.raises(NotPromoted, match="is active"):
-        await promotion.drop(connection, 1)
-    assert await promotion.drop(connection, report.generation)
+        await promotion.drop_generation(connection, 1)
+    assert await promotion.drop_generation(connection, report.generation)
     with pytest.raises(GenerationUnknown):
-        await promotion.drop(connection, report.generation)
+        await promotion.drop_generation(connection, report.generation)
 
     assert await states(connection) == {1: "active"}
 
@@ -176,13 +176,13 @@ async def test_a_rebuild_of_one_projection_leaves_the_rows_of_the_others_as_they
 async def test_a_rebuild_from_facts_gives_the_same_rows(connection: Connection, dsn: str, ledger: Ledger) -> None:
     await tell(connection, ledger, issued("a", 0, 1, 10), redeemed("r", 1, 1, 3), merged("m", 2, 1, 2))
     await catch_up(connection, ledger.ledger_id)
-    before = await digest(connection, ledger.ledger_id)
+    before = await compute_digest(connection, ledger.ledger_id)
 
     report = await rebuild.rebuild(dsn, source="facts")
 
     assert report.promoted
     async with reading(dsn) as fresh:
-        assert await digest(fresh, ledger.ledger_id) == before
+        assert await compute_digest(fresh, ledger.ledger_id) == before
 
 
 class Raised:
@@ -212,13 +212,13 @@ async def test_rows_of_another_version_stay_as_they_are_and_their_subjects_wait_
         assert [(one.subject, one.parked_position, one.fact) for one in waiting] == [
             ("capillary:9001:1", 2, "Issued"), ("capillary:9001:2", 3, "Issued"),
         ]  # fmt: skip
-        assert {one.reason for one in waiting} == {WAITS_FOR_REBUILD}
+        assert {one.reason for one in waiting} == {REBUILD_REASON}
         report = await rebuild.rebuild(dsn)
         assert (report.promoted, report.comparison and report.comparison.unexpected) == (True, 0)
         async with reading(dsn) as fresh:
             assert await balances(fresh) == [15, 7]
 
-    assert (await retry.retry(connection, ledger.ledger_id)).tried == 2
+    assert (await retry.retry_parked(connection, ledger.ledger_id)).tried == 2
     assert await balances(connection) == [15, 7]
 
 
@@ -231,7 +231,7 @@ async def test_tables_of_facts_that_another_version_made_are_not_written_at_all(
     with pytest.raises(RebuildDue):
         await catch_up(connection, ledger.ledger_id)
 
-    assert set(await generations.rebuild_due(connection)) == set(generations.versions())
+    assert set(await generations.rebuild_due(connection)) == set(generations.projection_versions())
 
 
 async def test_what_another_version_left_behind_is_replaced_uncompared_by_a_rebuild_of_everything(
@@ -281,7 +281,7 @@ async def test_a_generation_that_a_killed_rebuild_left_uncompared_is_taken_up_by
 ) -> None:
     await tell(connection, ledger, issued("a", 0, 1, 10))
     await catch_up(connection, ledger.ledger_id)
-    left, _ = await rebuild.build(dsn)
+    left, _ = await rebuild.build_generation(dsn)
 
     report = await rebuild.rebuild(dsn)
 

@@ -8,7 +8,7 @@ import pytest
 from ledger.database import Connection
 from ledger.store.append import append
 from ledger.store.registry import Ledger
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from projections.rebuild import rebuild
 from tests.support.payloads import ORG, START, VAULT, capillary, delivery
@@ -75,14 +75,14 @@ async def test_a_rebuild_finds_the_same_coupons_as_live_folding(
     codes = [reward(f"C{number}", number) for number in range(20)]
     issues = [issue(100 + number, f"C{number}", number) for number in range(0, 20, 2)]
     await tell(connection, ledger, *codes[:10], *issues, *codes[10:], one_by_one=False)
-    live, links = await digest(connection, ledger.ledger_id), await connection.fetch(LINKS)
+    live, links = await compute_digest(connection, ledger.ledger_id), await connection.fetch(LINKS)
 
     report = await rebuild(dsn)
 
     assert report.differing == {}
     assert len(links) == 20
     assert len(await connection.fetch(ROWS)) == 20
-    assert await digest(connection, ledger.ledger_id) == live
+    assert await compute_digest(connection, ledger.ledger_id) == live
 
 
 async def test_a_code_in_two_series_stays_two_coupons(connection: Connection, ledger: Ledger) -> None:

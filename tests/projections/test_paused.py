@@ -14,7 +14,7 @@ from ledger.database import Connection, connect
 from ledger.store.append import append
 from ledger.store.registry import Ledger, create_ledger
 from projections.engine import advance, store
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from tests.support.payloads import VAULT, delivery, issued, redeemed
 
@@ -82,7 +82,7 @@ async def compared(dsn: str, connection: Connection, ledger: Ledger, pause_secon
     outcome = await paused(dsn, connection, ledger, pause_seconds_max)
 
     await catch_up(connection, quiet.ledger_id)
-    assert await digest(connection, ledger.ledger_id) == await digest(connection, quiet.ledger_id)
+    assert await compute_digest(connection, ledger.ledger_id) == await compute_digest(connection, quiet.ledger_id)
     assert await connection.fetchval("SELECT count(*) FROM facts WHERE ledger_id = $1", ledger.ledger_id) == 200
     return outcome
 

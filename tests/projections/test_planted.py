@@ -14,10 +14,10 @@ from projections.accounts import ACCOUNTS
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from projections.rebuild import compare_rows, partition
-from projections.rebuild.estimate import plan
-from projections.rebuild.recheck_events import read_again
+from projections.rebuild.estimate import plan_rebuild
+from projections.rebuild.recheck_events import recheck_events
 from projections.rebuild.scope import EVERYTHING
-from projections.rebuild.verify_rows import check
+from projections.rebuild.verify_rows import check_rows
 from tests.support.payloads import VAULT, delivery, issued, merged, redeemed
 
 HISTORY = [
@@ -48,8 +48,8 @@ async def told(connection: Connection, ledger: Ledger) -> Ledger:
 
 async def test_without_a_difference_nothing_is_found(connection: Connection, dsn: str, told: Ledger) -> None:
     report = await rebuild.rebuild(dsn, to_promote=False)
-    everything = await check(connection, told)
-    sample = await check(connection, told, sample=5)
+    everything = await check_rows(connection, told)
+    sample = await check_rows(connection, told, sample=5)
 
     assert (report.differing, everything.wrong, sample.wrong) == ({}, [], [])
     assert everything.events == len(HISTORY)
@@ -62,7 +62,7 @@ async def test_what_is_planted_is_found_by_a_rebuild_and_by_verification(
 ) -> None:
     assert (await connection.execute(PLANTED[planted].format(OF_SEVEN))).split()[-1] != "0"
 
-    checked = await check(connection, told)
+    checked = await check_rows(connection, told)
     report = await rebuild.rebuild(dsn)
 
     assert checked.wrong
@@ -76,12 +76,12 @@ async def test_what_is_planted_is_found_by_a_rebuild_and_by_verification(
 async def test_a_rebuilt_generation_is_compared_range_by_range_like_a_live_one(
     connection: Connection, dsn: str, told: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partition, "FACTS_PER_PART", 8)
+    monkeypatch.setattr(partition, "FACTS_PER_ITEM", 8)
     monkeypatch.setattr(compare_rows, "SUBJECTS_LISTED_MAX", 1)
     assert (await rebuild.rebuild(dsn)).promoted
     schema = await generations.active_schema(connection)
     async with connection.transaction(), generations.in_schema(connection, schema):
-        assert len(await partition.bounds(connection, told.ledger_id)) > 3
+        assert len(await partition.subject_bounds(connection, told.ledger_id)) > 3
         for number in (1, 7, 29):
             await connection.execute("UPDATE accounts SET available = 0 WHERE subject = $1", f"capillary:9001:{number}")
 
@@ -122,8 +122,8 @@ async def test_a_changed_rule_is_found_before_during_and_after_a_rebuild(
 
     monkeypatch.setitem(rules, Redeemed, forget)
 
-    planned = await plan(connection, told, EVERYTHING, "ledger", 1)
-    checked = await check(connection, told)
+    planned = await plan_rebuild(connection, told, EVERYTHING, "ledger", 1)
+    checked = await check_rows(connection, told)
     report = await rebuild.rebuild(dsn, to_promote=False)
 
     assert planned.places["accounts.available"] == 1
@@ -135,10 +135,10 @@ async def test_a_changed_rule_is_found_before_during_and_after_a_rebuild(
 async def test_events_that_can_no_longer_be_read_are_counted_by_kind_and_reason(
     connection: Connection, told: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = await read_again(connection, told, lambda _done, _of: None)
+    sound = await recheck_events(connection, told, lambda _done, _of: None)
     monkeypatch.delitem(cast(dict[str, Any], SOURCES["capillary"].kinds), "pointsRedeemed")
 
-    broken = await read_again(connection, told, lambda _done, _of: None)
+    broken = await recheck_events(connection, told, lambda _done, _of: None)
 
     assert (sound.events, sound.lost, sound.unread) == (len(HISTORY), 0, [])
     [one] = broken.unread

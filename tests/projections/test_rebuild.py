@@ -23,10 +23,10 @@ from projections.engine.binary_codecs import (
     encode_time,
     register_binary_codecs,
 )
-from projections.engine.digest import Digest, digest
+from projections.engine.digest import Digest, compute_digest
 from projections.engine.worker import catch_up
 from projections.rebuild import partition, pipeline
-from projections.rebuild.pipeline import Source, fill
+from projections.rebuild.pipeline import Source, fill_generation
 from service.operations.conflict_policy import set_conflict_policy
 from tests.support.payloads import VAULT, delivery, issued, redeemed
 
@@ -35,9 +35,9 @@ DELIVERIES = 400
 
 @pytest.fixture
 def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "EVENTS_PER_PART", 50)
-    monkeypatch.setattr(partition, "FACTS_PER_PART", 40)
-    monkeypatch.setattr(pipeline, "ALONE_MAX", 0)
+    monkeypatch.setattr(partition, "EVENTS_PER_ITEM", 50)
+    monkeypatch.setattr(partition, "FACTS_PER_ITEM", 40)
+    monkeypatch.setattr(pipeline, "SINGLE_PROCESS_EVENTS_MAX", 0)
 
 
 async def told(connection: Connection, ledger: Ledger) -> Digest:
@@ -46,18 +46,18 @@ async def told(connection: Connection, ledger: Ledger) -> Digest:
     sent = [delivery(body, source, ledger.name) for source, body in history(DELIVERIES, mix)]
     await append(connection, VAULT, ledger.ledger_id, sent)
     await catch_up(connection, ledger.ledger_id)
-    return await digest(connection, ledger.ledger_id, untimed=True)
+    return await compute_digest(connection, ledger.ledger_id, untimed=True)
 
 
 async def new_generation(connection: Connection) -> str:
     async with connection.transaction():
-        return (await generations.create(connection)).schema_name
+        return (await generations.create_generation(connection)).schema_name
 
 
 async def digest_of(dsn: str, schema: str, ledger: Ledger) -> Digest:
     fresh = await connect(dsn, search_path=schema)
     try:
-        return await digest(fresh, ledger.ledger_id, untimed=True)
+        return await compute_digest(fresh, ledger.ledger_id, untimed=True)
     finally:
         await fresh.close()
 
@@ -69,7 +69,7 @@ async def test_several_workers_fill_a_generation_with_the_live_rows(
     live = await told(connection, ledger)
     schema = await new_generation(connection)
 
-    filled = await fill(dsn, schema, source=source, workers=2)
+    filled = await fill_generation(dsn, schema, source=source, workers=2)
 
     assert await digest_of(dsn, schema, ledger) == live
     assert filled.events == await connection.fetchval("SELECT max(position) FROM ledger.events")
@@ -90,7 +90,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_is_done_twice(
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
 
-    await fill(dsn, schema, workers=2, progress=kill_one)
+    await fill_generation(dsn, schema, workers=2, progress=kill_one)
 
     assert killed >= {"facts of events", "rows"}
     assert await digest_of(dsn, schema, ledger) == live
@@ -107,9 +107,11 @@ async def test_a_rebuild_that_broke_off_goes_on_where_it_was(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await fill(dsn, schema, workers=1, progress=break_off)
+        await fill_generation(dsn, schema, workers=1, progress=break_off)
     seen: list[tuple[str, int]] = []
-    await fill(dsn, schema, workers=1, progress=lambda stage, done, of: seen.append((stage, 100 * done // of)))
+    await fill_generation(
+        dsn, schema, workers=1, progress=lambda stage, done, of: seen.append((stage, 100 * done // of))
+    )
 
     assert [percent for stage, percent in seen if stage == "facts of events"] == [100]
     assert next(percent for stage, percent in seen if stage == "rows") > 50
@@ -126,11 +128,13 @@ async def test_other_software_does_not_go_on_with_what_broke_off(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await rebuild.build(dsn, workers=1, progress=break_off)
-    [left] = [one for one in await generations.listed(connection) if one.state == "filling"]
-    monkeypatch.setattr(pipeline, "software", lambda: "another")
+        await rebuild.build_generation(dsn, workers=1, progress=break_off)
+    [left] = [one for one in await generations.list_generations(connection) if one.state == "filling"]
+    monkeypatch.setattr(pipeline, "software_hash", lambda: "another")
     seen: list[tuple[str, int]] = []
-    built, _ = await rebuild.build(dsn, workers=1, progress=lambda stage, done, _of: seen.append((stage, done)))
+    built, _ = await rebuild.build_generation(
+        dsn, workers=1, progress=lambda stage, done, _of: seen.append((stage, done))
+    )
 
     assert built.generation != left.generation
     assert seen[0] == ("facts of events", 0)
@@ -143,7 +147,7 @@ async def test_a_fact_that_comes_after_a_rebuild_finds_its_subject_as_it_was(
     sent = [issued("a", 0, 1, 10), issued("b", 1, 2, 5), redeemed("r", 3, 1, 4)]
     await append(connection, VAULT, ledger.ledger_id, [delivery(body) for body in sent])
     schema = await new_generation(connection)
-    await fill(dsn, schema)
+    await fill_generation(dsn, schema)
     after = [issued("c", 4, 1, 1), issued("late", 2, 2, 7), issued("new", 5, 3, 9)]
     await append(connection, VAULT, ledger.ledger_id, [delivery(body) for body in after])
 
@@ -153,7 +157,7 @@ async def test_a_fact_that_comes_after_a_rebuild_finds_its_subject_as_it_was(
 
     rows = await fresh.fetch("SELECT available FROM accounts ORDER BY account_id")
     assert [int(row["available"]) for row in rows] == [7, 12, 9]
-    assert await digest(fresh, ledger.ledger_id) == await digest(connection, ledger.ledger_id)
+    assert await compute_digest(fresh, ledger.ledger_id) == await compute_digest(connection, ledger.ledger_id)
     await fresh.close()
 
 
@@ -166,7 +170,7 @@ async def test_a_policy_that_is_set_while_a_generation_is_filled_holds_in_it_too
     await catch_up(connection, ledger.ledger_id)
     schema = await new_generation(connection)
 
-    await fill(dsn, schema, source=source)
+    await fill_generation(dsn, schema, source=source)
     await set_conflict_policy(connection, VAULT, ledger, "capillary", "pointsIssued", "both", by="ann")
     fresh = await connect(dsn, search_path=schema)
     before = await fresh.fetchval("SELECT available FROM accounts ORDER BY account_id")
@@ -174,7 +178,7 @@ async def test_a_policy_that_is_set_while_a_generation_is_filled_holds_in_it_too
 
     assert before in (10, 30)
     assert await fresh.fetchval("SELECT available FROM accounts ORDER BY account_id") == 40
-    assert await digest(fresh, ledger.ledger_id) == await digest(connection, ledger.ledger_id)
+    assert await compute_digest(fresh, ledger.ledger_id) == await compute_digest(connection, ledger.ledger_id)
     await fresh.close()
 
 
@@ -190,12 +194,12 @@ async def test_rows_that_the_database_refuses_leave_out_the_event_that_live_proj
         await connection.execute(f"ALTER TABLE {generation}.facts ADD CHECK (position <> 3)")
 
     await catch_up(connection, ledger.ledger_id)
-    await fill(dsn, schema)
+    await fill_generation(dsn, schema)
 
     unread = "SELECT position, reason FROM {}.unread ORDER BY position"
     assert [row["position"] for row in await connection.fetch(unread.format(active))] == [3, 7, 8]
     assert await connection.fetch(unread.format(schema)) == await connection.fetch(unread.format(active))
-    assert await digest_of(dsn, schema, ledger) == await digest(connection, ledger.ledger_id, untimed=True)
+    assert await digest_of(dsn, schema, ledger) == await compute_digest(connection, ledger.ledger_id, untimed=True)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
 from projections.rebuild import rebuild
-from projections.rebuild.estimate import plan
+from projections.rebuild.estimate import plan_rebuild
 from projections.rebuild.scope import EVERYTHING
-from projections.rebuild.verify_rows import check
+from projections.rebuild.verify_rows import check_rows
 from service.cli.console import in_words
 from tests.support.payloads import VAULT, delivery, issued, redeemed, returned
 
@@ -47,8 +47,8 @@ async def test_figures_of_every_magnitude_are_equal_to_themselves(
     await catch_up(connection, ledger.ledger_id)
 
     plain_connection = await connect(dsn)  # one that reads 10000 as 1E+4
-    checked = await check(plain_connection, ledger)
-    planned = await plan(plain_connection, ledger, EVERYTHING, "ledger", 1)
+    checked = await check_rows(plain_connection, ledger)
+    planned = await plan_rebuild(plain_connection, ledger, EVERYTHING, "ledger", 1)
     report = await rebuild(dsn, workers=1)
     rows = await plain_connection.fetch("SELECT postings FROM statement")
     written = {posting[2] for row in rows for posting in json.loads(row["postings"])}
@@ -67,7 +67,7 @@ async def test_a_difference_is_shown_in_plain_words(connection: Connection, dsn:
     await connection.execute(SPELT_1E4, "capillary:9001:1")
 
     fresh = await connect(dsn)
-    [wrong] = (await check(fresh, ledger)).wrong
+    [wrong] = (await check_rows(fresh, ledger)).wrong
     await fresh.close()
 
     assert (wrong.column, in_words(wrong.stored), in_words(wrong.folded)) == ("available", "10001", "10000")

@@ -14,7 +14,7 @@ from ledger.vendors import SOURCES, VENDORS
 from projections import rebuild
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from projections.rebuild.estimate import plan
+from projections.rebuild.estimate import plan_rebuild
 from projections.rebuild.scope import EVERYTHING
 from tests.support.payloads import VAULT, delivery, issued, merged, redeemed, sample
 
@@ -37,7 +37,7 @@ async def without(connection: Connection, projection: str, *tables: str) -> None
     """Make the active generation one of a version that did not have a projection."""
     for table in tables:
         await connection.execute(f"DROP TABLE {table}")
-    active = await generations.active(connection)
+    active = await generations.active_generation(connection)
     documents = [
         msgspec.json.encode({name: value for name, value in (of or {}).items() if name != projection}).decode()
         for of in (active.versions, active.shapes)
@@ -116,7 +116,7 @@ async def test_a_merge_that_is_newly_read_changes_both_customers_as_expected(
 async def test_a_plan_says_what_an_upgrade_adds(connection: Connection, ledger: Ledger) -> None:
     await old_data(connection, ledger)
 
-    planned = await plan(connection, ledger, EVERYTHING, "ledger", 1)
+    planned = await plan_rebuild(connection, ledger, EVERYTHING, "ledger", 1)
 
     assert planned.new_tables == ["badges", "badge_earnings"]
     assert {one["kind"] for one in planned.kinds if one["read_now"]} == {"pointsRedeemed", "badgeEarned"}
@@ -127,6 +127,6 @@ async def test_a_plan_finds_nothing_where_nothing_is_new(connection: Connection,
     await tell(connection, ledger, issued("a", 0, 1, 10000), redeemed("c", 2, 1, 4))
     await catch_up(connection, ledger.ledger_id)
 
-    planned = await plan(connection, ledger, EVERYTHING, "ledger", 1)
+    planned = await plan_rebuild(connection, ledger, EVERYTHING, "ledger", 1)
 
     assert (planned.places, planned.new_tables) == ({}, [])

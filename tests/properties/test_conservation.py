@@ -12,7 +12,7 @@ from ledger.intake.interpret import Event, interpret
 from projections.accounts import ACCOUNTS, Wallet
 from projections.accounts.lots import ZERO, Account
 from projections.definition import fold, key_of
-from projections.engine.groups import components
+from projections.engine.groups import connected_components
 from projections.engine.snapshots import decode_state, encode_state
 from tests.properties.histories import histories
 from tests.support.payloads import delivery
@@ -42,7 +42,7 @@ def wallets(history: Sequence[bytes]) -> list[list[RecordedFact]]:
         )
         told += [one for one in interpret(event).told if one.fact.subject_kind == "account"]
     pairs = [ACCOUNTS.joins[type(one.fact)](one.fact) for one in told if type(one.fact) in ACCOUNTS.joins]
-    root_of = {member: root for root, members in components(pairs).items() for member in members}
+    root_of = {member: root for root, members in connected_components(pairs).items() for member in members}
     by_root: dict[str, list[RecordedFact]] = defaultdict(list)
     for one in told:
         by_root[root_of.get(one.fact.subject, one.fact.subject)].append(one)

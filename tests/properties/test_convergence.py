@@ -7,7 +7,7 @@ from ledger.database import Connection, connect
 from ledger.store.append import append
 from ledger.store.registry import Ledger, create_ledger
 from projections.engine import advance
-from projections.engine.digest import Digest, digest
+from projections.engine.digest import Digest, compute_digest
 from projections.engine.worker import catch_up
 from projections.rebuild import rebuild
 from tests.properties.histories import histories
@@ -26,7 +26,7 @@ async def told(connection: Connection, ledger: Ledger, bodies: list[bytes], cuts
             await append(connection, VAULT, ledger.ledger_id, [delivery(body, ledger=ledger.name) for body in batch])
             await advance.advance(connection, ledger.ledger_id, limit=max(1, cut // 2))
     await catch_up(connection, ledger.ledger_id)
-    return await digest(connection, ledger.ledger_id)
+    return await compute_digest(connection, ledger.ledger_id)
 
 
 @given(data=st.data())
@@ -62,7 +62,7 @@ async def test_rows_rebuilt_from_position_1_equal_the_live_rows(
 
     assert report.differing == {}
     fresh = await connect(dsn)
-    assert await digest(fresh, ledger.ledger_id) == live
+    assert await compute_digest(fresh, ledger.ledger_id) == live
     await fresh.close()
 
 
@@ -79,7 +79,7 @@ async def test_the_published_samples_converge_shuffled_and_one_by_one(connection
                     await append(connection, VAULT, ledger.ledger_id, [one])
                     await advance.advance(connection, ledger.ledger_id)
         await catch_up(connection, ledger.ledger_id)
-        digests.append(await digest(connection, ledger.ledger_id))
+        digests.append(await compute_digest(connection, ledger.ledger_id))
 
     assert digests[0] == digests[1]
 

@@ -10,7 +10,7 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger, create_ledger
 from projections.engine import advance, cache, snapshots
 from projections.engine.cache import SubjectCache
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from tests.properties.histories import histories
 from tests.support.payloads import VAULT, delivery, issued
@@ -30,8 +30,8 @@ async def test_rows_are_the_same_however_little_is_remembered_and_whoever_else_p
     mixed = await create_ledger(connection, f"mixed-{number}")
 
     with (
-        patch.object(snapshots, "FACTS_PER_STATE", data.draw(st.integers(1, 4))),
-        patch.object(cache, "FACTS_WORTH_KEEPING", 1),
+        patch.object(snapshots, "FACTS_PER_SNAPSHOT", data.draw(st.integers(1, 4))),
+        patch.object(cache, "FACTS_PER_SNAPSHOT_MIN", 1),
         patch.object(cache, "ROWS_PER_FACT", 1000),
     ):
         bodies = [delivery(body, ledger=mixed.name) for body in shuffled]
@@ -43,7 +43,7 @@ async def test_rows_are_the_same_however_little_is_remembered_and_whoever_else_p
     await append(connection, VAULT, straight.ledger_id, [delivery(body, ledger=straight.name) for body in history])
     await catch_up(connection, straight.ledger_id)
 
-    assert await digest(connection, mixed.ledger_id) == await digest(connection, straight.ledger_id)
+    assert await compute_digest(connection, mixed.ledger_id) == await compute_digest(connection, straight.ledger_id)
 
 
 async def test_a_late_fact_of_a_long_history_is_folded_from_the_state_before_it(
@@ -54,7 +54,7 @@ async def test_a_late_fact_of_a_long_history_is_folded_from_the_state_before_it(
     history = [issued(str(number), number, 1, 10) for number in range(100)]
     late = issued("late", 75, 1, 5)
     remembered = SubjectCache()
-    with patch.object(snapshots, "FACTS_PER_STATE", 10):
+    with patch.object(snapshots, "FACTS_PER_SNAPSHOT", 10):
         for start in range(0, 100, 5):
             await append(connection, VAULT, ledger.ledger_id, [delivery(one) for one in history[start : start + 5]])
             await advance.advance(connection, ledger.ledger_id, memory=remembered)
@@ -72,4 +72,4 @@ async def test_a_late_fact_of_a_long_history_is_folded_from_the_state_before_it(
     assert kept == [70, 80, 90, 100]
     assert left == [71, 81, 91, 101]
     assert untouched != touched
-    assert await digest(connection, ledger.ledger_id) == await digest(connection, early.ledger_id)
+    assert await compute_digest(connection, ledger.ledger_id) == await compute_digest(connection, early.ledger_id)

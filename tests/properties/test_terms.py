@@ -11,7 +11,7 @@ from ledger.database import Connection, connect
 from ledger.store.append import append
 from ledger.store.registry import Ledger, create_ledger
 from projections.engine import advance
-from projections.engine.digest import Digest, digest
+from projections.engine.digest import Digest, compute_digest
 from projections.engine.worker import catch_up
 from projections.rebuild import rebuild
 from tests.properties.histories import histories
@@ -62,7 +62,7 @@ async def told(connection: Connection, ledger: Ledger, history: list[tuple[str |
         await append(connection, VAULT, ledger.ledger_id, drafts)
         await advance.advance(connection, ledger.ledger_id)
     await catch_up(connection, ledger.ledger_id)
-    return await digest(connection, ledger.ledger_id)
+    return await compute_digest(connection, ledger.ledger_id)
 
 
 @given(data=st.data())
@@ -92,5 +92,5 @@ async def test_rows_under_terms_can_be_rebuilt(connection: Connection, dsn: str,
     assert (await rebuild(dsn)).differing == {}
 
     fresh = await connect(dsn)
-    assert await digest(fresh, ledger.ledger_id) == live
+    assert await compute_digest(fresh, ledger.ledger_id) == live
     await fresh.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 from ledger.database import connect
 from ledger.store import registry
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.rebuild import rebuild
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed
@@ -40,7 +40,7 @@ async def post(acme: TenantClient, key: str, path: str, body: Any, **headers: st
 async def digest_now(dsn: str, acme: TenantClient) -> str:
     await acme.ask_now("/v1/projections")
     connection = await connect(dsn)
-    found = await digest(connection, acme.ledger.ledger_id)
+    found = await compute_digest(connection, acme.ledger.ledger_id)
     await connection.close()
     return found.digest
 

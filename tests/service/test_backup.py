@@ -20,7 +20,7 @@ from ledger.transparency.signer import Signer
 from ledger.transparency.tree_heads import sign_head
 from projections import rebuild
 from projections.engine import generations
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from service.audit.verify_ledger import verify_ledger
 from service.database_roles import apply_roles, create_roles
@@ -78,7 +78,7 @@ async def test_a_backup_by_the_role_for_it_restores_to_a_ledger_that_verifies(tm
         await maker.execute("CREATE ROLE backup LOGIN PASSWORD 'x' IN ROLE loyalty_backup")
         await maker.close()
         web = await connect(login_dsn(owner, "web"))
-        await generations.ensure_live(web)
+        await generations.ensure_active_generation(web)
         ledger = await create_ledger(web, "acme")
         vault = Vault(MASTER_KEY)
         await append(web, vault, ledger.ledger_id, [delivery(issued("a", 0, 1, 10)), delivery(issued("b", 1, 2, 5))])
@@ -86,7 +86,7 @@ async def test_a_backup_by_the_role_for_it_restores_to_a_ledger_that_verifies(tm
         await catch_up(web, ledger.ledger_id)
         await rebuild.rebuild(login_dsn(owner, "web"))  # so that there are two generations, one of them retired
         await sign_head(web, signer, ledger)
-        before = await digest(web, ledger.ledger_id)
+        before = await compute_digest(web, ledger.ledger_id)
         await web.close()
         exported = str(tmp_path / "acme.ndjson")
         cli(login_dsn(owner, "web"), "export", "--ledger=acme", f"--output={exported}", "--with-keys")
@@ -114,7 +114,7 @@ async def test_a_backup_by_the_role_for_it_restores_to_a_ledger_that_verifies(tm
         findings = await verify_ledger(
             there, superuser, ledger, signer, master_key=MASTER_KEY, older=None, replay=False
         )
-        after = await digest(there, ledger.ledger_id)
+        after = await compute_digest(there, ledger.ledger_id)
         await append(web, vault, ledger.ledger_id, [delivery(issued("c", 2, 1, 7))])
 
         assert [finding for finding in findings if not finding.holds] == []

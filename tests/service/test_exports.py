@@ -24,7 +24,7 @@ from ledger.transparency.checkpoints import write_hash
 from ledger.transparency.kept_checkpoints import read_kept
 from ledger.transparency.signer import Signer
 from projections.engine import generations
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from service.embedded.server import EmbeddedPostgres
 from service.importing.exported_ledger import compare, restore, write_export, written
@@ -69,9 +69,9 @@ async def whole(connection: Connection, ledger: Ledger) -> Any:
 
 
 async def rows(connection: Connection, ledger: Ledger) -> str:
-    await generations.ensure_live(connection)
+    await generations.ensure_active_generation(connection)
     await catch_up(connection, ledger.ledger_id)
-    return (await digest(connection, ledger.ledger_id)).digest
+    return (await compute_digest(connection, ledger.ledger_id)).digest
 
 
 async def test_a_ledger_is_put_back_equal_on_another_server(

@@ -34,7 +34,7 @@ from ledger.store import registry
 from ledger.store.append import append
 from projections import rebuild
 from projections.engine import generations, promotion
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from projections.rebuild import partition, pipeline
 from service.embedded.server import EmbeddedPostgres
@@ -54,7 +54,7 @@ LOST = (OSError, *DRIVER, LedgerError, TimeoutError)
 
 def rebuild_for_ever(dsn: str, told: str) -> None:
     """Rebuild, promote, and now and then go back, in small parts, by two workers or alone, whatever fails."""
-    partition.EVENTS_PER_PART = partition.FACTS_PER_PART = 40
+    partition.EVENTS_PER_ITEM = partition.FACTS_PER_ITEM = 40
     rounds = random.SystemRandom().randrange(4)
 
     def tell(_stage: str, _done: int, _of: int) -> None:
@@ -63,7 +63,7 @@ def rebuild_for_ever(dsn: str, told: str) -> None:
 
     while True:
         rounds += 1
-        pipeline.ALONE_MAX = 0 if rounds % 2 else 1_000_000
+        pipeline.SINGLE_PROCESS_EVENTS_MAX = 0 if rounds % 2 else 1_000_000
         try:
             source: Any = "facts" if rounds % 4 < 2 else "ledger"
             report = asyncio.run(rebuild.rebuild(dsn, source=source, workers=2, progress=tell))
@@ -100,7 +100,7 @@ def read_for_ever(dsn: str, port_file: str, key: str, expected: str, still: int,
         connection = await connect(dsn)
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return (await digest(connection, still, untimed=True)).digest
+                return (await compute_digest(connection, still, untimed=True)).digest
         finally:
             connection.terminate()
 
@@ -169,14 +169,14 @@ async def prepared(dsn: str) -> tuple[int, str, str, registry.Ledger]:
     await migrations.upgrade(dsn)
     connection = await connect(dsn)
     try:
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         still = await registry.create_ledger(connection, "still")
         sent = [delivery(body, source, "still") for source, body in history(60, Mix(seed=5, customers=10))]
         await append(connection, VAULT, still.ledger_id, sent)
         await catch_up(connection, still.ledger_id)
         moving = await registry.create_ledger(connection, "moving")
         key = await registry.create_key(connection, MASTER_KEY, moving, ["read"])
-        found = await digest(connection, still.ledger_id, untimed=True)
+        found = await compute_digest(connection, still.ledger_id, untimed=True)
         return still.ledger_id, found.digest, key, moving
     finally:
         await connection.close()
@@ -233,10 +233,10 @@ async def test_forty_kills_leave_whole_generations_and_the_rows_of_a_clean_rebui
         clean = await rebuild.rebuild(dsn)
         assert (clean.differing, clean.promoted) == ({}, True)
         connection = await connect(dsn)
-        assert (await digest(connection, still, untimed=True)).digest == expected
+        assert (await compute_digest(connection, still, untimed=True)).digest == expected
         assert await connection.fetchval("SELECT sum(available)::int FROM accounts WHERE ledger_id = $1",
                                          moving.ledger_id) == 10 * number  # fmt: skip
-        states = [one.state for one in await generations.listed(connection)]
+        states = [one.state for one in await generations.list_generations(connection)]
         assert sorted(set(states) - {"dropping"}) == ["active", "retired"]
         await connection.close()
 

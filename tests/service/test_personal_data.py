@@ -13,7 +13,7 @@ from ledger.privacy.vault import Vault
 from ledger.store import registry
 from ledger.store.append import append
 from ledger.store.registry import Ledger
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from service.embedded.cluster import WHEEL_BINARIES
 from service.embedded.system_user import wheel_folder
 from service.operations.erase import erase_requested
@@ -391,10 +391,10 @@ async def test_forgetting_leaves_every_digest_as_it_was(dsn: str) -> None:
         for body in (added, about(1, "a", email="ann@example.com"), issued("b", 3, 1, 10)):
             await acme.deliver(body)
         await acme.ask_now("/v1/projections")
-        before = await digest(connection, acme.ledger.ledger_id)
+        before = await compute_digest(connection, acme.ledger.ledger_id)
         await erase(acme, dsn, "capillary:9001:1")
         await acme.ask_now("/v1/projections")
-        after = await digest(connection, acme.ledger.ledger_id)
+        after = await compute_digest(connection, acme.ledger.ledger_id)
     await connection.close()
 
     assert after == before

@@ -44,14 +44,14 @@ async def test_a_ledger_that_cannot_be_projected_holds_no_other_one_up(
     dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(dsn, "stuck", "sound") as (stuck, sound):
-        write = advance._write
+        write = advance._write_batch
 
         async def write_or_fail(connection: object, ledger_id: int, *batch: object) -> bool:
             if ledger_id == stuck.ledger.ledger_id:
                 raise ZeroDivisionError
             return await write(connection, ledger_id, *batch)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(advance, "_write", write_or_fail)
+        monkeypatch.setattr(advance, "_write_batch", write_or_fail)
         await stuck.deliver(issued("a", 0, 1, 10))
         for number in range(3):
             await sound.deliver(issued(str(number), number, 1, 10))

@@ -20,7 +20,7 @@ from ledger.store.append import append
 from ledger.store.registry import create_ledger
 from projections.engine import advance, generations, snapshots, worker
 from projections.engine.cache import SubjectCache
-from projections.engine.digest import digest
+from projections.engine.digest import compute_digest
 from projections.engine.worker import Projector, catch_up
 from projections.rebuild import rebuild
 from service.embedded.server import EmbeddedPostgres
@@ -38,7 +38,7 @@ def project_for_ever(dsn: str) -> None:
     """Project in small batches, remembering little, and giving up soon what stands still."""
     advance.EVENTS_PER_BATCH_MIN, advance.EVENTS_PER_BATCH_MAX = 10, 40
     advance.set_idle_in_transaction_timeout.__defaults__ = (PAUSE_SECONDS_MAX,)
-    snapshots.FACTS_PER_STATE = 7
+    snapshots.FACTS_PER_SNAPSHOT = 7
     worker.RETRY_SECONDS = 0.1
     SubjectCache.__init__.__defaults__ = (60,)
     asyncio.run(Projector(dsn).run())
@@ -70,7 +70,7 @@ async def test_projectors_that_are_killed_stopped_and_left_without_a_database_wr
         dsn = postgres.dsn()
         await migrations.upgrade(dsn)
         connection = await connect(dsn)
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         hard, calm = [await create_ledger(connection, name) for name in ("hard", "calm")]
         await connection.close()
         scene = Scene(postgres, tmp_path)
@@ -102,6 +102,6 @@ async def test_projectors_that_are_killed_stopped_and_left_without_a_database_wr
         await append(connection, VAULT, calm.ledger_id, [delivery(body, source, "calm") for source, body in sent])
         await catch_up(connection, calm.ledger_id)
 
-        assert await digest(connection, hard.ledger_id) == await digest(connection, calm.ledger_id)
+        assert await compute_digest(connection, hard.ledger_id) == await compute_digest(connection, calm.ledger_id)
         await connection.close()
         assert (await rebuild(dsn)).differing == {}

@@ -34,7 +34,7 @@ async def test_a_copy_of_the_folder_after_an_erasure_holds_no_key_and_no_look_up
         await place.migrate()
         vault = Vault(place.master_key)
         connection = await connect(place.dsn)
-        await generations.ensure_live(connection)
+        await generations.ensure_active_generation(connection)
         ledger = await create_ledger(connection, "acme")
         people = [
             capillary(

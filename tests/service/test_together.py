@@ -20,7 +20,7 @@ KNOWN = f"{NAMES} WHERE name <> 'nobody'"
 @pytest.fixture
 async def readers(connection: Connection, dsn: str) -> AsyncIterator[ReaderPool]:
     readers = ReaderPool(dsn, 2, role="loyalty_reader")
-    await readers.enter((await generations.active(connection)).generation)
+    await readers.enter((await generations.active_generation(connection)).generation)
     yield readers
     await readers.close()
 

@@ -17,13 +17,13 @@ from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import ApiAccess, InboundConnection
 from ledger.transparency.signer import Signer
 from projections.engine import generations
-from service.api.webhook_auth import authenticate
-from service.formatting import json_response
+from service.api.requests.webhook_auth import authenticate
+from service.api.responses import json_response
 from service.gc_tuning import freeze_loaded_objects
 from service.queries.reader_pool import ReaderPool
 from service.server.app import make_app
-from service.server.projector_process import beside
-from service.server.protocol import Runner
+from service.server.projector_process import projector_process
+from service.server.protocol import LimitedRunner
 from service.settings import Settings
 
 MASTER_KEY = MasterKey(bytes(32))
@@ -52,7 +52,7 @@ async def house(dsn: str, data: Path, project: bool, seal: bool = False) -> int:
     settings = Settings(data=data, database_url=None, checkpoint_seconds=1)
     app = make_app(dsn, settings, MASTER_KEY, project=False, signer=Signer(data / "signer") if seal else None)
     if project:
-        app.cleanup_ctx.append(beside(dsn))
+        app.cleanup_ctx.append(projector_process(dsn))
     return await _listen(app)
 
 
@@ -88,7 +88,7 @@ async def bare_window(dsn: str, access: ApiAccess) -> int:
 
 
 async def _listen(app: web.Application) -> int:
-    runner = Runner(app, access_log=None, auto_decompress=False)
+    runner = LimitedRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port: int = runner.addresses[0][1]

@@ -21,9 +21,9 @@ from ledger.privacy.encryption import MasterKey
 from ledger.transparency.signer import Signer, read_seeds
 from service.embedded.server import EmbeddedPostgres
 from service.postgres_versions import check_version
-from service.schema import check_schema
 from service.service_urls import add, listening_at, remove
 from service.settings import Settings
+from service.startup_checks import check_schema
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class Environment:
 
     def url(self) -> str:
         """Return how the service is reached, or would be if it ran with these settings."""
-        return self.running_url or url_of(self.settings.host, self.settings.port)
+        return self.running_url or service_url(self.settings.host, self.settings.port)
 
     @contextmanager
     def announced(self, url: str) -> Iterator[None]:
@@ -134,7 +134,7 @@ class Environment:
         return f"database {parts.path.lstrip('/')} on {parts.hostname or 'this machine'}"
 
 
-def settings_of(data: Path | None) -> Settings:
+def load_settings(data: Path | None) -> Settings:
     """Read the settings; a data folder named on the command line means its embedded database."""
     settings = Settings()
     return settings if data is None else settings.model_copy(update={"data": data, "database_url": None})
@@ -153,7 +153,7 @@ def open_environment(settings: Settings, *, may_make: bool = False) -> Iterator[
             yield Environment(postgres.dsn(), settings, embedded=True, postgres=postgres)
 
 
-def url_of(host: str, port: int) -> str:
+def service_url(host: str, port: int) -> str:
     """Write the address of the service."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -167,5 +167,5 @@ def run_with_connection(
         async with place.connection() as connection:
             return await work(place, connection)
 
-    with open_environment(settings_of(data), may_make=may_make) as place:
+    with open_environment(load_settings(data), may_make=may_make) as place:
         return uvloop.run(connected(place))

@@ -66,9 +66,7 @@ class Vendor:
     parse_envelope: Callable[[Document, str | None], list[ParsedEvent] | None]
     kinds: Mapping[str, EventType[Any]]
     personal: PersonalFields
-    scheme: (
-        str  # how its deliveries are authenticated unless the operator says otherwise: see service/api/webhook_auth.py
-    )
+    scheme: str  # the default authentication of its deliveries: service/api/requests/webhook_auth.py
     header: str  # the header that carries the secret or the signature
     repair_rules: RepairRules = NO_REPAIRS
     # The structure of a document that the vendor sent, where a capture wrapped it in headers and the like.

@@ -10,33 +10,27 @@ from typing import Any
 from aiohttp import web
 
 from ledger.errors import SubjectUnknown
-from service.api.admission import PAGE, TIMES, get
-from service.api.explain_steps import EXPLAIN, explains, steps_asked
-from service.api.requests import (
-    QueryContext,
-    asks_known,
-    caller,
-    freshness,
-    freshness_of,
-    limit_of,
-    open_query,
-    parse_as_of,
-    parse_at,
-)
-from service.formatting import decode_cursor, encode_cursor, json_response, page_response
+from service.api.requests.admission import PAGE, TIMES, get
+from service.api.requests.explain_parameters import EXPLAIN, parse_explain, parse_step_page
+from service.api.requests.open_query import admit_caller, has_known_parameter, open_query, parse_as_of, parse_limit
+from service.api.responses import json_response, page_response
+from service.formatting import decode_cursor, encode_cursor
 from service.queries.accounts import (
     OPEN_LOTS,
-    View,
+    AccountView,
     account_json,
     find_account,
-    known_view,
+    fold_account,
     lapses_since,
+    load_account,
     lot_json,
     statement_line_json,
-    view_of,
 )
+from service.queries.as_of_query import parse_at
 from service.queries.batch_loader import BatchLoader
-from service.queries.explain_account import explained_account
+from service.queries.context import QueryContext
+from service.queries.explain_account import explain_account
+from service.queries.freshness import freshness, freshness_of
 
 # All of an answer in one statement: each round trip would cost as much again.
 ACCOUNT_NOW = """
@@ -76,15 +70,15 @@ async def get_account(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}: what is available at ?at= (default now), as known at ?as_of_position= or ?known_at=
     (default all). With ?explain=true, why: every step to it."""
     name = request.match_info["id"]
-    if explains(request) or asks_known(request):
+    if parse_explain(request) or has_known_parameter(request):
         async with open_query(request) as read:
             times = await parse_as_of(read, request)
-            if explains(request):
-                shown = await explained_account(read, name, times, steps_asked(request))
+            if parse_explain(request):
+                shown = await explain_account(read, name, times, parse_step_page(request))
             else:
-                shown = account_json(await known_view(read, name, times))
+                shown = account_json(await fold_account(read, name, times))
             return json_response({**shown, **await freshness(read, times)})
-    access = await caller(request)
+    access = await admit_caller(request)
     times = parse_at(request.query)
     row = await request.app[NOW].ask(access.ledger.ledger_id, name)
     if row is None:  # a bare id, or another spelling
@@ -96,10 +90,10 @@ async def get_account(request: web.Request) -> web.Response:
     account = dict(row)
     beside = ("open_lots", "as_of_position", "tail", "parked_position")
     lots, position, tail, parked_position = (account.pop(name) for name in beside)
-    view = View(account, lots, times.at)
+    view = AccountView(account, lots, times.at)
     if account["last_at"] > times.at:  # the stored rows know more than is asked for
         async with open_query(request) as read:
-            view = await known_view(read, account["account_id"], times)
+            view = await fold_account(read, account["account_id"], times)
     matters = open_matters(view.row, parked_position)
     return json_response({**account_json(view), "open_matters": matters, **freshness_of(position, tail, times)})
 
@@ -123,8 +117,8 @@ async def get_lots(request: web.Request) -> web.Response:
     async with open_query(request) as read:
         times = await parse_as_of(read, request)
         after = (decode_cursor(request.query.get("cursor"), str) or [""])[0]
-        limit = limit_of(request)
-        view = await view_of(read, request.match_info["id"], times)
+        limit = parse_limit(request)
+        view = await load_account(read, request.match_info["id"], times)
         if view.lines is not None:
             rows = sorted((lot for lot in view.lots if lot["lot_id"] > after), key=lambda lot: lot["lot_id"])[:limit]
         else:
@@ -138,8 +132,8 @@ async def get_lot(request: web.Request) -> web.Response:
     name, lot = request.match_info["id"], request.match_info["lot"]
     async with open_query(request) as read:
         times = await parse_as_of(read, request)
-        explained = await explained_account(read, name, times, steps_asked(request), lot)
-        shown = explained if explains(request) else explained["lot"]
+        explained = await explain_account(read, name, times, parse_step_page(request), lot)
+        shown = explained if parse_explain(request) else explained["lot"]
         return json_response({**shown, **await freshness(read, times)})
 
 
@@ -149,8 +143,8 @@ async def get_statement(request: web.Request) -> web.Response:
     async with open_query(request) as read:
         times = await parse_as_of(read, request)
         after = (decode_cursor(request.query.get("cursor"), int) or [0])[0]
-        limit = limit_of(request)
-        view = await view_of(read, request.match_info["id"], times)
+        limit = parse_limit(request)
+        view = await load_account(read, request.match_info["id"], times)
         account_id = view.row["account_id"]
         if view.lines is not None:
             rows = [line._asdict() for line in view.lines if line.line > after][:limit]

@@ -9,12 +9,16 @@ from aiohttp import web
 from ledger.errors import NotAwaited, RequestInvalid
 from ledger.store.read import tail
 from ledger.vendors.fields import as_points
-from service.api.admission import PAGE, change, get
-from service.api.context import APP_CONTEXT
-from service.api.requests import QueryContext, body_of, freshness, limit_of, open_query
-from service.formatting import decode_cursor, encode_cursor, json_response, page_response
-from service.operations.adjust import Adjusted, Author, adjust, reverse
+from service.api.requests.admission import PAGE, change, get
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.json_bodies import read_author, read_json_body, read_text
+from service.api.requests.open_query import open_query, parse_limit
+from service.api.responses import json_response, page_response
+from service.formatting import decode_cursor, encode_cursor
+from service.operations.adjust import Adjusted, adjust, reverse
 from service.queries.accounts import find_account
+from service.queries.context import QueryContext
+from service.queries.freshness import freshness
 
 ADJUSTMENTS = """
     SELECT adjustment, account_id AS account, points, adopted, made_at, made_by, reversed_at, reversed_by,
@@ -30,9 +34,9 @@ async def post_adjustment(request: web.Request) -> web.Response:
     201 {"adjustment", "account", "points", "position", "outcome"}; 200 if it had been made before; 409 where nothing is
     to be adopted; 422 if its id stands for another adjustment.
     """
-    asked = await body_of(request)
+    asked = await read_json_body(request)
     points = _points(asked)
-    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or text_of(asked, "adjustment") or None
+    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or read_text(asked, "adjustment") or None
     expires_on = _day(asked.get("expires_on"))
     if expires_on is not None and (points is None or points < 0):
         raise RequestInvalid("expires_on is for points that are added")
@@ -45,7 +49,7 @@ async def post_adjustment(request: web.Request) -> web.Response:
             read.ledger,
             account["account_id"],
             points,
-            words_of(read, asked),
+            read_author(read, asked),
             adjustment=name,
             expires_on=expires_on,
         )
@@ -57,13 +61,13 @@ async def post_reversal(request: web.Request) -> web.Response:
 
     201, or 200 if it had been taken back before.
     """
-    asked = await body_of(request)
+    asked = await read_json_body(request)
     async with open_query(request, "admin") as read:
         await _await_all(request, read)
         account = await find_account(read, request.match_info["id"])
         vault, adjustment = request.app[APP_CONTEXT].vault, request.match_info["adjustment"]
         done = await reverse(
-            read.connection, vault, read.ledger, account["account_id"], adjustment, words_of(read, asked)
+            read.connection, vault, read.ledger, account["account_id"], adjustment, read_author(read, asked)
         )
         return _answer(request, done)
 
@@ -72,7 +76,7 @@ async def list_adjustments(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/adjustments: all that were made, by id, those taken back included. Author and reason stand
     sealed in the event at `position`."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
-    limit = limit_of(request)
+    limit = parse_limit(request)
     async with open_query(request) as read:
         account = await find_account(read, request.match_info["id"])
         rows = await read.connection.fetch(ADJUSTMENTS, read.ledger.ledger_id, account["account_id"], after[0], limit)
@@ -91,19 +95,6 @@ async def _await_all(request: web.Request, read: QueryContext) -> None:
 def _answer(request: web.Request, done: Adjusted) -> web.Response:
     request.app[APP_CONTEXT].projector.notify_appended()
     return json_response(done._asdict(), 201 if done.outcome == "appended" else 200)
-
-
-def words_of(read: QueryContext, asked: dict[str, Any]) -> Author:
-    """Read who asks and why, and note with which key."""
-    return Author(f"key {read.key_id}", text_of(asked, "author"), text_of(asked, "reason"))
-
-
-def text_of(asked: dict[str, Any], name: str) -> str:
-    """Read a text of a body, empty if it is not there. Raises RequestInvalid."""
-    text = asked.get(name, "")
-    if not isinstance(text, str):
-        raise RequestInvalid(f"{name} is a text")
-    return text
 
 
 def _points(asked: dict[str, Any]) -> Decimal | None:

@@ -3,16 +3,17 @@
 from aiohttp import web
 
 from ledger.privacy.access_log import accesses_after
-from service.api.admission import PAGE, get
-from service.api.requests import limit_of, open_query
-from service.formatting import decode_cursor, encode_cursor, page_response
+from service.api.requests.admission import PAGE, get
+from service.api.requests.open_query import open_query, parse_limit
+from service.api.responses import page_response
+from service.formatting import decode_cursor, encode_cursor
 
 
 async def list_accesses(request: web.Request) -> web.Response:
     """GET /v1/audit/access: every look at sealed values and at this list, this one included, oldest first: which key,
     what, why. Scope audit; ?why= says what for."""
     after = decode_cursor(request.query.get("cursor"), int) or [0]
-    limit = limit_of(request)
+    limit = parse_limit(request)
     async with open_query(request, "audit") as read:
         accesses = await accesses_after(read.connection, read.ledger.ledger_id, after[0], limit)
         cursor = encode_cursor(accesses[-1].number) if len(accesses) == limit else None

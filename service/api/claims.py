@@ -7,10 +7,12 @@ import orjson
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
-from service.api.admission import PAGE, get
-from service.api.requests import freshness, limit_of, open_query
-from service.formatting import decode_cursor, encode_cursor, page_response
+from service.api.requests.admission import PAGE, get
+from service.api.requests.open_query import open_query, parse_limit
+from service.api.responses import page_response
+from service.formatting import decode_cursor, encode_cursor
 from service.queries.accounts import find_account
+from service.queries.freshness import freshness
 
 LINES_PER_READ_MAX = 10_000
 
@@ -25,7 +27,7 @@ async def list_claims(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/claims: each claim of the vendor's in order, our balance after its event, the drift, and
     `missing`: the points of events that never arrived between this claim and the one before."""
     cursor = decode_cursor(request.query.get("cursor"), int, str, str, bool) or [0, "0", "0", False]
-    limit = limit_of(request)
+    limit = parse_limit(request)
     async with open_query(request) as read:
         account = await find_account(read, request.match_info["id"])
         line, drift, unseen, claimed_before = cursor[0], _points(cursor[1]), _points(cursor[2]), cursor[3]

@@ -3,10 +3,11 @@
 from aiohttp import web
 
 from projections.engine.conflicts import DEFAULT_POLICY, POLICIES, policies_of
-from service.api.admission import change, get
-from service.api.context import APP_CONTEXT
-from service.api.requests import body_of, open_query
-from service.formatting import json_response, page_response
+from service.api.requests.admission import change, get
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.json_bodies import read_json_body
+from service.api.requests.open_query import open_query
+from service.api.responses import json_response, page_response
 from service.operations.conflict_policy import set_conflict_policy
 
 
@@ -23,7 +24,7 @@ async def put_policy(request: web.Request) -> web.Response:
     conflicts of a kind so, past ones too; the rows follow at once. What was known as of a position before stays as it
     was. Scope admin."""
     source, kind = request.match_info["source"], request.match_info["kind"]
-    asked = await body_of(request)
+    asked = await read_json_body(request)
     async with open_query(request, "admin") as read:
         policy = str(asked.get("policy", ""))
         house = request.app[APP_CONTEXT]

@@ -5,30 +5,24 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from ledger.errors import PositionUnknown, RequestInvalid, Unreadable
+from ledger.errors import PositionUnknown, RequestInvalid
 from ledger.facts import kind_of
 from ledger.intake.identify import UNREADABLE
 from ledger.intake.interpret import Event, interpret
-from ledger.parsing import parse_json as read_document
-from ledger.parsing import without_mark
 from ledger.privacy.access_log import record_access
 from ledger.store import read as ledger_read
 from ledger.store.read import EventHeader
 from ledger.vendors import SOURCES
 from ledger.vendors.repair_report import list_repairs
-from service.api.admission import PAGE, get
-from service.api.context import APP_CONTEXT
-from service.api.explain_steps import fact_json
-from service.api.requests import WHY_CHARACTERS_MAX, expand_reference, freshness, limit_of, open_query
-from service.formatting import (
-    decode_cursor,
-    encode_cursor,
-    json_response,
-    page_response,
-    read_flag,
-    read_int,
-    read_time,
-)
+from service.api.requests.admission import PAGE, get
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.open_query import WHY_CHARACTERS_MAX, open_query, parse_limit
+from service.api.responses import json_response, page_response
+from service.formatting import decode_cursor, encode_cursor, payload_json
+from service.parameters import parse_flag, parse_int, parse_time
+from service.queries.explain_steps import fact_json
+from service.queries.freshness import freshness
+from service.queries.references import expand_reference
 
 POSITIONS_OF_SUBJECT = """
     SELECT DISTINCT position FROM facts
@@ -40,9 +34,9 @@ async def list_events(request: web.Request) -> web.Response:
     """GET /v1/ledger/events: in order of position, filtered by ?kind= ?source= ?subject= ?since= ?until= (times of
     occurrence), after ?after= or a cursor."""
     query = request.query
-    limit = limit_of(request)
+    limit = parse_limit(request)
     cursor = decode_cursor(query.get("cursor"), int)
-    after = cursor[0] if cursor else read_int(query.get("after"), "after", least=0, most=2**62) or 0
+    after = cursor[0] if cursor else parse_int(query.get("after"), "after", least=0, most=2**62) or 0
     async with open_query(request) as read:
         positions = None
         if "subject" in query:
@@ -56,8 +50,8 @@ async def list_events(request: web.Request) -> web.Response:
             limit,
             kind=query.get("kind"),
             source=query.get("source"),
-            since=read_time(query.get("since"), "since"),
-            until=read_time(query.get("until"), "until"),
+            since=parse_time(query.get("since"), "since"),
+            until=parse_time(query.get("until"), "until"),
             positions=positions,
         )
         last = positions[-1] if positions else heads[-1].position if heads else after
@@ -72,9 +66,9 @@ async def get_event(request: web.Request) -> web.Response:
 
     With ?reveal=true, and a key of scope reveal, the delivered bytes; ?why= must say what for, and is noted first.
     """
-    if read_flag(request.query.get("reveal"), "reveal"):
+    if parse_flag(request.query.get("reveal"), "reveal"):
         return await _reveal(request)
-    position = read_int(request.match_info["position"], "position", least=1, most=2**62)
+    position = parse_int(request.match_info["position"], "position", least=1, most=2**62)
     assert position is not None
     async with open_query(request) as read:
         ledger_id = read.ledger.ledger_id
@@ -112,7 +106,7 @@ def interpretation_json(event: Event) -> dict[str, Any]:
 
 async def _reveal(request: web.Request) -> web.Response:
     """Answer with the delivered bytes; where a person has been forgotten, the markers stay."""
-    position = read_int(request.match_info["position"], "position", least=1, most=2**62) or 0
+    position = parse_int(request.match_info["position"], "position", least=1, most=2**62) or 0
     async with open_query(request, "reveal") as read:
         why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
         if not why:
@@ -141,15 +135,6 @@ def event_header_json(head: EventHeader) -> dict[str, Any]:
         "ordinal": head.ordinal,
         "leaf_hash": head.leaf_hash,
     }
-
-
-def payload_json(payload: bytes) -> Any:
-    """Show a payload as it stands where it is JSON that we accept, numbers of any size included, else as text."""
-    try:
-        read_document(payload)
-    except Unreadable:
-        return payload.decode("utf-8", "replace")
-    return orjson.Fragment(without_mark(payload))
 
 
 def repairs_json(event: Event) -> list[dict[str, Any]]:

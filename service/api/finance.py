@@ -1,27 +1,24 @@
 """For finance: the trial balance, and the liability as a roll-forward by day or month and by vintage."""
 
 import asyncio
-import re
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
-from ledger.vendors.fields import EARLIEST, LATEST_DAY
-from projections.queries.roll_forward import RollForwardKey, RollForwardQuery, Row, order_of
-from service.api.admission import PAGE, TIMES, get
-from service.api.programmes import find_programme
-from service.api.requests import AsOfQuery, QueryContext, freshness, limit_of, open_query, parse_as_of
+from projections.queries.roll_forward import RollForwardKey, Row, order_of
+from service.api.requests.admission import PAGE, TIMES, get
+from service.api.requests.open_query import open_query, parse_as_of, parse_limit
+from service.api.responses import json_response
 from service.finance.export_formats import csv_heading, csv_row
 from service.finance.liability import liability_row_json, month_of, trial_balance, unbalanced
 from service.finance.periods import forward
-from service.formatting import decode_cursor, encode_cursor, json_response
+from service.finance.requests import parse_month, parse_roll_forward
+from service.formatting import decode_cursor, encode_cursor
+from service.queries.freshness import freshness
 
-DAYS_MAX = 3_700  # ten years
 DIFFERING_MAX = 100
-MONTH = re.compile(r"2[01][0-9]{2}-(0[1-9]|1[0-2])")  # as far as days are read in what vendors tell
 
 
 async def get_trial_balance(request: web.Request) -> web.Response:
@@ -54,12 +51,12 @@ async def get_liability(request: web.Request) -> web.StreamResponse:
     "totals" are the sums over vintages of the periods that begin on this page. "ties" says that the closing is the sum
     of the accounts. With ?format=csv all rows come as one file."""
     after = read_cursor(request.query.get("cursor"))
-    if read_format(request) == "csv":
+    if parse_format(request) == "csv":
         return await _export(request, after)
-    limit = limit_of(request)
+    limit = parse_limit(request)
     async with open_query(request, heavy=True) as read:
         times = await parse_as_of(read, request)
-        ask = await asked(read, request.query, times)
+        ask = await parse_roll_forward(read, request.query, times)
         done = await forward(read.connection, read.ledger.ledger_id, ask, times.position)
         page = await done.page(after, limit)
         return json_response(
@@ -82,7 +79,7 @@ async def _export(request: web.Request, after: RollForwardKey | None) -> web.Str
     async with open_query(request, heavy=True) as read:
         times = await parse_as_of(read, request)
         done = await forward(
-            read.connection, read.ledger.ledger_id, await asked(read, request.query, times), times.position
+            read.connection, read.ledger.ledger_id, await parse_roll_forward(read, request.query, times), times.position
         )
     response = web.StreamResponse(
         headers={
@@ -101,57 +98,12 @@ async def _export(request: web.Request, after: RollForwardKey | None) -> web.Str
     return response
 
 
-def read_format(request: web.Request) -> str:
+def parse_format(request: web.Request) -> str:
     """Read ?format=: json, which is the default, or csv. Raises RequestInvalid."""
     wanted = request.query.get("format", "json")
     if wanted not in ("json", "csv"):
         raise RequestInvalid("`format` is json or csv")
     return wanted
-
-
-async def asked(read: QueryContext, query: Mapping[str, str], times: AsOfQuery) -> RollForwardQuery:
-    """Read which days, programme, unit and vintage are asked for: this month so far unless told. Raises
-    RequestInvalid."""
-    last = read_day(query.get("to"), "to") or read_day(times.at.astimezone(UTC).date().isoformat(), "at")
-    assert last is not None
-    first = read_day(query.get("from"), "from") or last.replace(day=1)
-    by = query.get("by", "month")
-    if by not in ("day", "month"):
-        raise RequestInvalid("by is day or month")
-    if not timedelta(0) <= last - first < timedelta(DAYS_MAX):
-        raise RequestInvalid(f"from is not after to, and at most {DAYS_MAX:,} days before it")
-    programme = await find_programme(read, query["programme"]) if "programme" in query else None
-    return RollForwardQuery(
-        first, last, by == "month", programme, query.get("unit"), read_month(query.get("vintage"), "vintage")
-    )
-
-
-def read_day(text: str | None, name: str) -> date | None:
-    """Read a day of a query. Raises RequestInvalid."""
-    if text is None:
-        return None
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").date()
-    except ValueError:
-        raise RequestInvalid(f"{name} is a day, for example 2026-03-31") from None
-    if not EARLIEST.date() <= day < LATEST_DAY:
-        raise RequestInvalid(f"{name} is a day from {EARLIEST.date()} on, before {LATEST_DAY}")
-    return day
-
-
-def read_month(text: str | None, name: str) -> date | None:
-    """Read a month of a query, as its first day. Raises RequestInvalid."""
-    if text is None:
-        return None
-    if not MONTH.fullmatch(text):
-        raise RequestInvalid(f"{name} is a month from 2000-01 to 2199-12, for example 2026-03")
-    return date(int(text[:4]), int(text[5:]), 1)
-
-
-def read_period(text: str) -> str:
-    """Read the name of a period. Raises RequestInvalid."""
-    read_month(text, "a period")
-    return text
 
 
 def cursor_of(row: Row) -> list[Any]:
@@ -167,7 +119,7 @@ def read_cursor(text: str | None) -> RollForwardKey | None:
     programme, unit, period, vintage = parts
     try:
         return RollForwardKey(
-            programme, unit, date.fromisoformat(period), None if vintage == "~" else read_month(vintage, "cursor")
+            programme, unit, date.fromisoformat(period), None if vintage == "~" else parse_month(vintage, "cursor")
         )
     except ValueError:
         raise RequestInvalid("cursor") from None

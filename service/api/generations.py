@@ -17,11 +17,13 @@ from projections.engine import generations, promotion, retry
 from projections.engine.generations import Generation
 from projections.rebuild.pipeline import Source
 from projections.rebuild.scope import EVERYTHING, RebuildScope, check_scope
-from service.api.admission import change, get
-from service.api.context import APP_CONTEXT
-from service.api.requests import body_of, freshness, open_query
-from service.formatting import json_response
-from service.queries.generations import generation_for_operator
+from service.api.requests.admission import change, get
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.json_bodies import read_json_body
+from service.api.requests.open_query import open_query
+from service.api.responses import json_response
+from service.queries.freshness import freshness
+from service.queries.generations import generation_json_for_operator
 
 SEEN_SECONDS_MAX = 5.0
 BEGIN_SECONDS_MAX = 5.0
@@ -37,7 +39,7 @@ async def list_generations(request: web.Request) -> web.Response:
         listed = await generations.list_generations(read.connection)
         return json_response(
             {
-                "items": [generation_for_operator(one, read.ledger.name) for one in listed],
+                "items": [generation_json_for_operator(one, read.ledger.name) for one in listed],
                 "next": None,
                 **await freshness(read),
             }
@@ -51,7 +53,7 @@ async def rebuild(request: web.Request) -> web.Response:
     and waits to be promoted unless that is asked for.
     """
     house = request.app[APP_CONTEXT]
-    body = await body_of(request)
+    body = await read_json_body(request)
     async with open_query(request, OPERATOR) as read:
         source: Source = body.get("from", "ledger")
         if source not in get_args(Source):
@@ -98,7 +100,7 @@ async def promote(request: web.Request) -> web.Response:
     """POST /v1/generations/{n}/promote {"force": false, "expect": []}: let readers see it."""
     house = request.app[APP_CONTEXT]
     number = int(request.match_info["generation"])
-    body = await body_of(request)
+    body = await read_json_body(request)
     async with open_query(request, OPERATOR) as read:
         expect = _names(body, "expect")
         candidate = await generations.find_generation(read.connection, number)
@@ -106,7 +108,7 @@ async def promote(request: web.Request) -> web.Response:
             await replay.compare_with_active(house.dsn, candidate, expect)
         promoted = await promotion.promote(house.dsn, number, force=body.get("force") is True)
         await _seen(request, promoted)
-        return json_response(generation_for_operator(promoted, read.ledger.name))
+        return json_response(generation_json_for_operator(promoted, read.ledger.name))
 
 
 async def roll_back(request: web.Request) -> web.Response:
@@ -114,7 +116,7 @@ async def roll_back(request: web.Request) -> web.Response:
     async with open_query(request, OPERATOR) as read:
         back = await promotion.roll_back(request.app[APP_CONTEXT].dsn)
         await _seen(request, back)
-        return json_response(generation_for_operator(back, read.ledger.name))
+        return json_response(generation_json_for_operator(back, read.ledger.name))
 
 
 async def drop(request: web.Request) -> web.Response:
@@ -137,7 +139,7 @@ async def _seen(request: web.Request, active: Generation) -> None:
 
 async def retry_parked(request: web.Request) -> web.Response:
     """POST /v1/reconciliation/parked/retry {"subject_kind": "...", "subject": "..."}: fold parked subjects again."""
-    body = await body_of(request)
+    body = await read_json_body(request)
     async with open_query(request, "admin") as read:
         kind, subject = body.get("subject_kind"), body.get("subject")
         if not all(one is None or isinstance(one, str) for one in (kind, subject)):

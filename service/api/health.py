@@ -9,11 +9,11 @@ from ledger import clock
 from ledger.database import CONNECTION_LOST
 from ledger.errors import LedgerUnavailable
 from projections.engine import generations
-from service.api.admission import get, keyless
-from service.api.context import APP_CONTEXT
-from service.api.requests import open_query
-from service.formatting import json_response
-from service.queries.generations import generation_of_ledger
+from service.api.requests.admission import get, keyless
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.open_query import open_query
+from service.api.responses import json_response
+from service.queries.generations import generation_json_for_ledger
 
 READY_SECONDS_MAX = 2.0
 
@@ -70,7 +70,7 @@ async def projections_of(request: web.Request) -> web.Response:
                     for name, version in generations.projection_versions().items()
                 ],
                 "next": None,
-                "generations": [generation_of_ledger(one, read.ledger.name) for one in listed],
+                "generations": [generation_json_for_ledger(one, read.ledger.name) for one in listed],
             }
         )
 

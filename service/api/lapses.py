@@ -12,11 +12,14 @@ from aiohttp import web
 from ledger import clock
 from ledger.errors import RequestInvalid
 from projections.programmes import read_terms
-from service.api.admission import PAGE, TIMES, get
-from service.api.programmes import find_programme
-from service.api.requests import QueryContext, freshness, limit_of, open_query, parse_as_of
-from service.formatting import decode_cursor, encode_cursor, json_response, page_response
-from service.queries.accounts import OPEN_LOTS, view_of
+from service.api.requests.admission import PAGE, TIMES, get
+from service.api.requests.open_query import open_query, parse_as_of, parse_limit
+from service.api.responses import json_response, page_response
+from service.formatting import decode_cursor, encode_cursor
+from service.queries.accounts import OPEN_LOTS, load_account
+from service.queries.context import QueryContext
+from service.queries.freshness import freshness
+from service.queries.programmes import find_programme
 
 DAYS_MAX = 3_660
 DAYS_DEFAULT = 366
@@ -36,7 +39,7 @@ async def get_account_lapses(request: web.Request) -> web.Response:
     ?known_at=, what lapses on which day if nobody spends it; last what lapses on no day."""
     async with open_query(request) as read:
         times = await parse_as_of(read, request)
-        view = await view_of(read, request.match_info["id"], times)
+        view = await load_account(read, request.match_info["id"], times)
         account = view.row["account_id"]
         lots: Sequence[Mapping[str, Any]] = view.lots
         if view.lines is None:
@@ -65,7 +68,7 @@ async def get_programme_lapses(request: web.Request) -> web.Response:
         programme = await find_programme(read, request.match_info["id"])
         first, last = await _days(read, request, programme)
         after = decode_cursor(request.query.get("cursor"), str, str) or [first.isoformat(), ""]
-        limit = limit_of(request)
+        limit = parse_limit(request)
         since = _day_of(after[0], "cursor")
         rows = await read.connection.fetch(
             LAPSES, read.ledger.ledger_id, programme, first, last, since, after[1], limit

@@ -6,13 +6,15 @@ from aiohttp import web
 
 from projections.order_items import ORDER_ITEMS
 from projections.queries.as_of import known_of
-from service.api.adjustments import text_of, words_of
-from service.api.admission import TIMES, change, get
-from service.api.context import APP_CONTEXT
-from service.api.requests import body_of, expand_reference, freshness, open_query, parse_as_of, require_single
-from service.api.subjects import first_row, row_json, subjects_then
-from service.formatting import json_response
+from service.api.requests.admission import TIMES, change, get
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.json_bodies import read_author, read_json_body, read_text
+from service.api.requests.open_query import open_query, parse_as_of
+from service.api.responses import json_response
 from service.operations.refund import post_refund
+from service.queries.freshness import freshness
+from service.queries.references import expand_reference, require_single
+from service.queries.subjects import fold_first_row, former_subjects, row_json
 
 ITEMS_MAX = 1_000
 ITEM = "SELECT subject FROM order_items WHERE ledger_id = $1 AND subject = ANY ($2)"
@@ -37,9 +39,9 @@ async def get_order(request: web.Request) -> web.Response:
         if times.given:
             items = {row["id"] for row in rows}
             for ref in refs:
-                items.update(await subjects_then(read, ORDER_ITEMS, ref, times))
+                items.update(await former_subjects(read, ORDER_ITEMS, ref, times))
             groups = await known_of(read.connection, read.ledger.ledger_id, ORDER_ITEMS, sorted(items), times.as_of)
-            known_rows = [row for known in groups for row in [first_row(ORDER_ITEMS, known)] if row]
+            known_rows = [row for known in groups for row in [fold_first_row(ORDER_ITEMS, known)] if row]
             rows = [row for row in known_rows if row["order_id"] in refs]
         too_long = len(rows) > ITEMS_MAX
         rows = rows[:ITEMS_MAX]
@@ -60,15 +62,15 @@ async def get_order(request: web.Request) -> web.Response:
 async def post_item_refund(request: web.Request) -> web.Response:
     """POST /v1/order-items/{id}/refund with author, reason and perhaps {"reference"}: say that the points due back for
     an item that did not arrive were given back. Scope admin. 400 where nothing is due."""
-    asked = await body_of(request)
+    asked = await read_json_body(request)
     house = request.app[APP_CONTEXT]
     async with open_query(request, "admin") as read:
         name = request.match_info["id"]
         refs = await expand_reference(read, name)
         rows = await read.connection.fetch(ITEM, read.ledger.ledger_id, refs)
         item = require_single(sorted(row["subject"] for row in rows), name)
-        words = words_of(read, asked)
-        reference = text_of(asked, "reference")
+        words = read_author(read, asked)
+        reference = read_text(asked, "reference")
         done = await post_refund(read.connection, house.vault, read.ledger, item, words, reference=reference)
         house.projector.notify_appended()
         return json_response(done._asdict())

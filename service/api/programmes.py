@@ -6,29 +6,25 @@ from typing import Any
 
 from aiohttp import web
 
-from service.api.admission import PAGE, TIMES, change, get
-from service.api.context import APP_CONTEXT
-from service.api.requests import (
-    AsOfQuery,
-    QueryContext,
-    body_of,
-    expand_reference,
-    freshness,
-    limit_of,
-    open_query,
-    parse_as_of,
-    require_single,
-)
-from service.api.subjects import row_json
-from service.formatting import decode_cursor, encode_cursor, json_response, page_response
+from service.api.requests.admission import PAGE, TIMES, change, get
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.json_bodies import read_json_body
+from service.api.requests.open_query import open_query, parse_as_of, parse_limit
+from service.api.responses import json_response, page_response
+from service.formatting import decode_cursor, encode_cursor
 from service.operations.programme_terms import PROGRAMMES, VERSIONS, set_terms
+from service.queries.as_of_query import AsOfQuery
+from service.queries.context import QueryContext
+from service.queries.freshness import freshness
+from service.queries.programmes import find_programme
+from service.queries.subjects import row_json
 
 
 async def list_programmes(request: web.Request) -> web.Response:
     """GET /v1/programmes: every programme with accounts or terms, with the terms in force at ?at= (default now), as
     known at ?as_of_position= or ?known_at=."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
-    limit = limit_of(request)
+    limit = parse_limit(request)
     async with open_query(request) as read:
         times = await parse_as_of(read, request)
         ids = [row["id"] for row in await read.connection.fetch(PROGRAMMES, read.ledger.ledger_id, after[0], limit)]
@@ -64,20 +60,13 @@ async def post_terms(request: web.Request) -> web.Response:
     """
     name = request.match_info["id"]
     house = request.app[APP_CONTEXT]
-    terms = await body_of(request)
+    terms = await read_json_body(request)
     async with open_query(request, "admin") as read:
         programme = name if name.count(":") == 2 else await find_programme(read, name)
         by = f"key {read.key_id}"
         done = await set_terms(read.connection, house.vault, read.ledger, programme, terms, by=by)
         house.projector.notify_appended()
         return json_response(done._asdict())
-
-
-async def find_programme(read: QueryContext, name: str) -> str:
-    """Find a programme by its id, or by the vendor's name for it. Raises SubjectUnknown, RequestInvalid for several."""
-    every = await read.connection.fetch(PROGRAMMES, read.ledger.ledger_id, "", PROGRAMMES_MAX)
-    known = {row["id"] for row in every}
-    return require_single([one for one in await expand_reference(read, name) if one in known], name)
 
 
 async def _versions(read: QueryContext, programmes: Sequence[str], times: AsOfQuery) -> list[Mapping[str, Any]]:
@@ -95,8 +84,6 @@ def _shown(version: Mapping[str, Any]) -> dict[str, Any]:
     del columns["id"]
     return columns
 
-
-PROGRAMMES_MAX = 10_000
 
 ROUTES = [
     get("/v1/programmes", list_programmes, *TIMES, *PAGE),

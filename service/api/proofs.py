@@ -3,20 +3,18 @@
 from aiohttp import web
 
 from ledger import clock
-from ledger.database import Connection
 from ledger.errors import NotSealedYet, PositionUnknown, RequestInvalid
 from ledger.store import read
-from ledger.store.registry import Ledger
 from ledger.transparency import tiles, tree_heads
 from ledger.transparency.checkpoints import ProofFile
-from ledger.transparency.tree_heads import Signed
-from service.api.admission import get
-from service.api.requests import open_query
-from service.formatting import json_response, read_int
+from service.api.requests.admission import get
+from service.api.requests.open_query import open_query
+from service.api.responses import json_response
+from service.parameters import parse_int
+from service.queries.checkpoints import cosigned_note, newest_checkpoint
 
 SIZE_MAX = 2**53
 
-COSIGNATURES = "SELECT line FROM ledger.cosignatures WHERE ledger_id = $1 AND checkpoint = $2 ORDER BY witness"
 COSIGNED = """
     SELECT witness, cosigned_at, collected_at FROM ledger.cosignatures
      WHERE ledger_id = $1 AND checkpoint = $2 ORDER BY witness
@@ -27,10 +25,10 @@ async def prove_inclusion(request: web.Request) -> web.Response:
     """GET /v1/ledger/proofs/inclusion?position=&size=: that an event is in the tree of a size, the newest if none is
     given: leaf index, leaf hash, and the hashes from its sibling up, in hexadecimal."""
     async with open_query(request, "read", "audit") as read_of:
-        signed = await newest(read_of.connection, read_of.ledger)
+        signed = await newest_checkpoint(read_of.connection, read_of.ledger)
         ledger_id = read_of.ledger.ledger_id
-        size = read_int(request.query.get("size"), "size", least=1, most=SIZE_MAX) or signed.size
-        position = read_int(request.query.get("position"), "position", least=1, most=SIZE_MAX)
+        size = parse_int(request.query.get("size"), "size", least=1, most=SIZE_MAX) or signed.size
+        position = parse_int(request.query.get("position"), "position", least=1, most=SIZE_MAX)
         if position is None:
             raise RequestInvalid("position is needed")
         if size > signed.size:
@@ -54,10 +52,10 @@ async def prove_consistency(request: web.Request) -> web.Response:
     """GET /v1/ledger/proofs/consistency?from=&to=: that the tree of one size is the beginning of that of another, the
     newest if none is given, in hexadecimal."""
     async with open_query(request, "read", "audit") as read_of:
-        signed = await newest(read_of.connection, read_of.ledger)
+        signed = await newest_checkpoint(read_of.connection, read_of.ledger)
         ledger_id = read_of.ledger.ledger_id
-        old = read_int(request.query.get("from"), "from", least=0, most=SIZE_MAX)
-        size = read_int(request.query.get("to"), "to", least=0, most=SIZE_MAX)
+        old = parse_int(request.query.get("from"), "from", least=0, most=SIZE_MAX)
+        size = parse_int(request.query.get("to"), "to", least=0, most=SIZE_MAX)
         size = signed.size if size is None else size
         if old is None or old > size:
             raise RequestInvalid("from is needed, and is not more than to")
@@ -76,13 +74,13 @@ async def prove_consistency(request: web.Request) -> web.Response:
 
 async def prove_event(request: web.Request) -> web.Response:
     """GET /v1/ledger/events/{position}/proof: a .tlog-proof file that convinces without us; the entry is its extra."""
-    position = read_int(request.match_info["position"], "position", least=1, most=SIZE_MAX)
+    position = parse_int(request.match_info["position"], "position", least=1, most=SIZE_MAX)
     assert position is not None
     async with open_query(request, "read", "audit") as read_of:
         connection, ledger = read_of.connection, read_of.ledger
         if position > await read.tail(connection, ledger.ledger_id):
             raise PositionUnknown(position)
-        signed = await newest(connection, ledger)
+        signed = await newest_checkpoint(connection, ledger)
         if position > signed.size:
             raise NotSealedYet(f"position {position}; sealed is {signed.size}")
         [entry] = await read.entries_between(connection, ledger.ledger_id, position - 1, position)
@@ -144,20 +142,6 @@ async def list_keys(request: web.Request) -> web.Response:
             for one in keys
         ]
         return json_response({"items": items, "next": None})
-
-
-async def cosigned_note(connection: Connection, ledger: Ledger, signed: Signed) -> bytes:
-    """Give a checkpoint as it was signed, and below it the cosignatures that were collected."""
-    rows = await connection.fetch(COSIGNATURES, ledger.ledger_id, signed.checkpoint)
-    return signed.note + "".join(row["line"] for row in rows).encode()
-
-
-async def newest(connection: Connection, ledger: Ledger) -> Signed:
-    """Give the newest checkpoint. Raises NotSealedYet before the first."""
-    signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
-    if signed is None:
-        raise NotSealedYet
-    return signed
 
 
 PROVING_SCOPES = ("read", "audit")

@@ -7,14 +7,17 @@ from aiohttp import web
 
 from ledger import clock
 from ledger.errors import RequestInvalid
-from service.api.admission import PAGE, get
-from service.api.context import APP_CONTEXT
-from service.api.requests import QueryContext, caller, freshness, limit_of, open_query
-from service.formatting import decode_cursor, encode_cursor, json_response, page_response, read_int, read_time
+from service.api.requests.admission import PAGE, get
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.open_query import admit_caller, open_query, parse_limit
+from service.api.responses import json_response, page_response, send
+from service.formatting import decode_cursor, encode_cursor
+from service.parameters import parse_int, parse_time
+from service.queries.context import QueryContext
+from service.queries.freshness import freshness
 from service.reconciliation import catalogue
 from service.reconciliation.documents import csv_pages, item_json
 from service.reconciliation.lists import Asked, Key, OpenItem, OpenList
-from service.server.protocol import send
 
 GRACE_HOURS_MAX = 24 * 3_650
 COUNTS = """
@@ -48,7 +51,7 @@ def list_handler(one: OpenList) -> Any:
             raise RequestInvalid("cursor") from None
         if _wants_csv(request):
             return await _export(request, one, at, grace, after)
-        limit = limit_of(request)
+        limit = parse_limit(request)
         async with open_query(request) as read:
             asked = Asked(read.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit, after)
             items, following = await one.read(read.connection, asked)
@@ -68,9 +71,9 @@ async def _export(
 ) -> web.StreamResponse:
     """Send a list as CSV, page by page. No connection to the database is held while a page is sent, so that a client
     that reads slowly keeps nobody else waiting; one that hardly reads at all is cut off."""
-    items_max = read_int(request.query.get("limit"), "limit", least=1, most=2**31)
+    items_max = parse_int(request.query.get("limit"), "limit", least=1, most=2**31)
     house = request.app[APP_CONTEXT]
-    ledger = (await caller(request)).ledger
+    ledger = (await admit_caller(request)).ledger
 
     async def read_page(asked: Asked) -> tuple[list[OpenItem], Key | None]:
         async with house.reading.acquire() as connection:
@@ -101,8 +104,8 @@ async def _counts(read: QueryContext, one: OpenList) -> dict[str, Any]:
 
 
 def _time_of(request: web.Request) -> tuple[datetime, timedelta | None]:
-    at = read_time(request.query.get("at"), "at") or clock.now()
-    hours = read_int(request.query.get("grace_hours"), "grace_hours", least=0, most=GRACE_HOURS_MAX)
+    at = parse_time(request.query.get("at"), "at") or clock.now()
+    hours = parse_int(request.query.get("grace_hours"), "grace_hours", least=0, most=GRACE_HOURS_MAX)
     return at, None if hours is None else timedelta(hours=hours)
 
 

@@ -4,256 +4,33 @@ What is longer than HISTORY_MAX or ROWS_MAX is cut, and the answer then says "tr
 through all of it.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from functools import cache
-from itertools import islice
 from typing import Any
 
 from aiohttp import web
 
-from ledger.facts import kind_of
 from projections.definition import Projection
-from projections.ends import Zones, as_at
-from projections.engine.groups import SubjectGroups, groups_of
-from projections.engine.store import decode_fact
-from projections.programmes import read_terms
-from projections.queries.as_of import EVERYTHING, Known, fold_known, known_of
-from projections.queries.explain import RowStep, UnfoldableStep, row_steps
-from projections.queries.policies_as_of import resolve_as_of
 from projections.registry import PROJECTIONS
-from service.api.admission import TIMES, get
-from service.api.explain_steps import (
-    EXPLAIN,
-    Page,
-    cause_of,
-    events_of,
-    explains,
-    fact_json,
-    steps_asked,
-    unfoldable_json,
+from service.api.requests.admission import TIMES, get
+from service.api.requests.explain_parameters import EXPLAIN, parse_explain, parse_step_page
+from service.api.requests.open_query import open_query, parse_as_of
+from service.api.responses import json_response
+from service.queries.freshness import freshness
+from service.queries.references import expand_reference, require_single
+from service.queries.subjects import (
+    PARKED,
+    apply_ends,
+    explain_subject,
+    find_roots,
+    load_history,
+    load_time_zones,
+    row_json,
+    rows_by_subject_sql,
+    subject_as_of,
+    truncate,
 )
-from service.api.requests import (
-    AsOfQuery,
-    QueryContext,
-    expand_reference,
-    freshness,
-    open_query,
-    parse_as_of,
-    require_single,
-)
-from service.formatting import json_response
-
-HISTORY_MAX = 1_000
-ROWS_MAX = 1_000
-
-HISTORY = """
-    SELECT occurred_at, kind, position, untimed, body FROM facts
-     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)
-     ORDER BY occurred_at, rank, tag, ordinal LIMIT $4
-"""
-# Subjects of facts that a later twin has withdrawn since, and that name somebody or something.
-WITHDRAWN_OF = """
-    SELECT DISTINCT subject FROM withdrawn
-     WHERE ledger_id = $1 AND subject_kind = $2 AND position <= $4 AND until_position > $4
-       AND strpos(convert_from(body, 'UTF8'), $3) > 0
-"""
-PARKED = """
-    SELECT parked, parked_position FROM subjects
-     WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3 AND parked IS NOT NULL
-"""
 
 
-@cache
-def _rows_by_subject(projection: Projection, table: int) -> str:
-    name = projection.tables[table].name
-    return f"SELECT * FROM {name} WHERE ledger_id = $1 AND subject = ANY ($2) LIMIT {ROWS_MAX + 1}"  # noqa: S608
-
-
-@cache
-def _rows_by_customer(projection: Projection) -> str:
-    named = " OR ".join(f"{column} = $2" for column in projection.customers)
-    name = projection.tables[0].name
-    return f"SELECT * FROM {name} WHERE ledger_id = $1 AND ({named}) ORDER BY subject LIMIT {ROWS_MAX + 1}"  # noqa: S608
-
-
-@cache
-def _named_before(projection: Projection) -> str:
-    name = projection.tables[0].name
-    return f"SELECT subject FROM {name} WHERE ledger_id = $1 AND named_before @> ARRAY[$2::text]"  # noqa: S608
-
-
-async def subjects_then(read: QueryContext, projection: Projection, name: str, times: AsOfQuery) -> list[str]:
-    """Give the subjects that name a customer, or an order, no longer, but may have as of both times: before somebody
-    else was named, or before a conflict was settled otherwise. One that did not is among them, too, as the case may be.
-    """
-    connection, ledger_id = read.connection, read.ledger.ledger_id
-    found: set[str] = set()
-    if "named_before" in projection.tables[0].columns:
-        found.update(row["subject"] for row in await connection.fetch(_named_before(projection), ledger_id, name))
-    if times.position is not None:
-        gone = await connection.fetch(WITHDRAWN_OF, ledger_id, projection.subject, name, times.position)
-        found.update(row["subject"] for row in gone)
-        otherwise = await resolve_as_of(connection, ledger_id, times.position)
-        found.update(one.fact.subject for one in otherwise.back if one.fact.subject_kind == projection.subject)
-    return sorted(found)
-
-
-@cache
-def _subjects_by_customer(projection: Projection) -> str:
-    named = " OR ".join(f"{column} = $2" for column in projection.customers)
-    return f"SELECT subject FROM {projection.tables[0].name} WHERE ledger_id = $1 AND ({named})"  # noqa: S608
-
-
-async def subjects_of_customer(read: QueryContext, projection: Projection, customer: str) -> list[str]:
-    """Give all subjects that name a customer now."""
-    rows = await read.connection.fetch(_subjects_by_customer(projection), read.ledger.ledger_id, customer)
-    return [row["subject"] for row in rows]
-
-
-def row_json(row: Any) -> dict[str, Any]:
-    """Show a row: everything but the ledger's number, the subject as its id."""
-    columns = dict(row)
-    del columns["ledger_id"]
-    return {"id": columns.pop("subject"), **columns}
-
-
-async def zones_of(read: QueryContext, times: AsOfQuery) -> Zones:
-    """Read the time zones in which days end, as known at a position."""
-    position = EVERYTHING if times.position is None else times.position
-    return Zones(await read_terms(read.connection, read.ledger.ledger_id, position))
-
-
-def with_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zones: Zones) -> dict[str, Any]:
-    """Return a row, with those of the projection's other tables in it, as it stands at a time (projections/ends.py)."""
-    first, *others = projection.tables
-    ended = as_at(first.name, row, at, zones)
-    for table in others:
-        if table.name in row:
-            ended[table.name] = [as_at(table.name, one, at, zones, row) for one in row[table.name]]
-    return ended
-
-
-async def rows_of_customer(read: QueryContext, projection: Projection, customer: str) -> list[dict[str, Any]]:
-    """Give what a projection holds about a customer; one row more than ROWS_MAX where there are more than that."""
-    rows = await read.connection.fetch(_rows_by_customer(projection), read.ledger.ledger_id, customer)
-    return [row_json(row) for row in rows]
-
-
-async def roots_of(read: QueryContext, projection: Projection, refs: Sequence[str]) -> tuple[list[str], SubjectGroups]:
-    """Return the subjects under which rows of some names stand, and the groups that these are in."""
-    groups = await groups_of(read.connection, read.ledger.ledger_id, projection, refs)
-    root_of = groups.root_of()
-    return sorted({root_of.get(ref, ref) for ref in refs}), groups
-
-
-async def history(read: QueryContext, subject_kind: str, subjects: Sequence[str]) -> list[dict[str, Any]]:
-    """Give the facts about a subject, told under any of its names, in order, each with its cause: the position of its
-    event; one more than HISTORY_MAX where there are more than that."""
-    rows = await read.connection.fetch(HISTORY, read.ledger.ledger_id, subject_kind, subjects, HISTORY_MAX + 1)
-    return [
-        {
-            "occurred_at": row["occurred_at"],
-            "fact": row["kind"],
-            "position": row["position"],
-            "untimed": row["untimed"],
-            "says": fact_json(decode_fact(row["kind"], row["body"])),
-        }
-        for row in rows
-    ]
-
-
-async def known_subject(
-    read: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery
-) -> Any:
-    """Show a subject as of both times, folded on the spot, as the stored rows would be. Raises SubjectUnknown."""
-    groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
-    shown_groups = {known.root: folded_subject_json(projection, known) for known in groups}
-    found = [root for root, shown_row in shown_groups.items() if shown_row]
-    shown_row = with_ends(projection, shown_groups[require_single(found, name)], times.at, await zones_of(read, times))
-    return cut(projection, shown_row)
-
-
-def folded_subject_json(projection: Projection, known: Known) -> dict[str, Any]:
-    """Fold what was known of a subject and show its rows and history; {} if that comes to no row."""
-    folded = fold_known(projection, known)
-    shown_row = _first_row(projection, known.root, folded.rows)
-    if not shown_row:
-        return {}
-    for table in projection.tables[1:]:
-        shown_row[table.name] = [
-            {"id": known.root, **dict(zip(table.columns, row, strict=True))} for row in folded.rows[table.name]
-        ]
-    shown_row["history"] = [
-        {
-            "occurred_at": at.occurred_at,
-            "fact": kind_of(fact),
-            "position": at.position,
-            "untimed": at.untimed,
-            "says": fact_json(fact),
-        }
-        for fact, at in known.told[: HISTORY_MAX + 1]
-    ]
-    if folded.parked:
-        shown_row["parked"] = {"parked": folded.parked, "parked_position": folded.parked_position}
-    return shown_row
-
-
-def cut(projection: Projection, shown_row: dict[str, Any]) -> dict[str, Any]:
-    """Cut what is too long for an answer, and say so."""
-    limits = {"history": HISTORY_MAX, **{table.name: ROWS_MAX for table in projection.tables[1:]}}
-    too_long = [name for name, most in limits.items() if len(shown_row.get(name, ())) > most]
-    for name in too_long:
-        del shown_row[name][limits[name] :]
-    return {**shown_row, "truncated": True} if too_long else shown_row
-
-
-def first_row(projection: Projection, known: Known) -> dict[str, Any]:
-    """Fold what was known of a subject and show its row alone; {} if it comes to none."""
-    return _first_row(projection, known.root, fold_known(projection, known).rows)
-
-
-def _first_row(projection: Projection, subject: str, folded: Mapping[str, Sequence[tuple[Any, ...]]]) -> dict[str, Any]:
-    first = projection.tables[0]
-    rows = folded[first.name]
-    return {"id": subject, **dict(zip(first.columns, rows[0], strict=True))} if rows else {}
-
-
-async def explained_subject(
-    read: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery, page: Page
-) -> dict[str, Any]:
-    """Explain whatever else a projection holds, as of both times: a step for each fact. Raises SubjectUnknown."""
-    groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
-    shown_groups = {known.root: (known, folded_subject_json(projection, known)) for known in groups}
-    root = require_single([root for root, (_, row) in shown_groups.items() if row], name)
-    known, row = shown_groups[root]
-    row.pop("history")
-    row = cut(projection, with_ends(projection, row, times.at, await zones_of(read, times)))
-    taken = list(islice(enumerate(row_steps(projection, known), 1), page[0], page[0] + page[1] + 1))
-    more = taken[page[1] - 1][0] if len(taken) > page[1] else None
-    taken = taken[: page[1]]
-    events = await events_of(read, [one.told for _, one in taken])
-    return {**row, "steps": [_shown_row(number, one, events) for number, one in taken], "next_step": more}
-
-
-def _shown_row(number: int, one: RowStep | UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    if isinstance(one, UnfoldableStep):
-        return unfoldable_json(number, one, events)
-    return {
-        "step": number,
-        "occurred_at": one.told.occurrence.occurred_at,
-        **cause_of(one.told, events),
-        "rule": one.rule._asdict(),
-        "changed": {
-            column: {"before": before, "after": one.row[column]}
-            for column, before in one.before.items()
-            if not column.endswith("position")
-        },
-        "state": one.row,
-    }
-
-
-def handler(projection: Projection) -> Any:
+def subject_handler(projection: Projection) -> Any:
     """Make the handler of GET /v1/<path>/{id} for a projection: as of ?at=, as known at ?as_of_position= or
     ?known_at=; with ?explain=true, why: every step to it."""
 
@@ -262,28 +39,28 @@ def handler(projection: Projection) -> Any:
         async with open_query(request) as read:
             refs = await expand_reference(read, name)
             times = await parse_as_of(read, request)
-            if explains(request):
-                explained = await explained_subject(read, projection, refs, name, times, steps_asked(request))
+            if parse_explain(request):
+                explained = await explain_subject(read, projection, refs, name, times, parse_step_page(request))
                 return json_response({**explained, **await freshness(read, times)})
             if times.given:
-                known = await known_subject(read, projection, refs, name, times)
+                known = await subject_as_of(read, projection, refs, name, times)
                 return json_response({**known, **await freshness(read, times)})
-            roots, groups = await roots_of(read, projection, refs)
-            rows = await read.connection.fetch(_rows_by_subject(projection, 0), read.ledger.ledger_id, roots)
+            roots, groups = await find_roots(read, projection, refs)
+            rows = await read.connection.fetch(rows_by_subject_sql(projection, 0), read.ledger.ledger_id, roots)
             subject = require_single(sorted({row["subject"] for row in rows}), name)
             shown_row = row_json(rows[0])
             for table in range(1, len(projection.tables)):
                 more = await read.connection.fetch(
-                    _rows_by_subject(projection, table), read.ledger.ledger_id, [subject]
+                    rows_by_subject_sql(projection, table), read.ledger.ledger_id, [subject]
                 )
                 shown_row[projection.tables[table].name] = [row_json(row) for row in more]
             parked = await read.connection.fetchrow(PARKED, read.ledger.ledger_id, projection.subject, subject)
             members = groups.members.get(subject, [subject])
-            shown_row["history"] = await history(read, projection.subject, members)
-            shown_row = with_ends(projection, shown_row, times.at, await zones_of(read, times))
+            shown_row["history"] = await load_history(read, projection.subject, members)
+            shown_row = apply_ends(projection, shown_row, times.at, await load_time_zones(read, times))
             return json_response(
                 {
-                    **cut(projection, shown_row),
+                    **truncate(projection, shown_row),
                     **({"parked": dict(parked)} if parked else {}),
                     **await freshness(read),
                 }
@@ -293,7 +70,7 @@ def handler(projection: Projection) -> Any:
 
 
 ROUTES = [
-    get(f"/v1/{projection.path}/{{id}}", handler(projection), *TIMES, *EXPLAIN)
+    get(f"/v1/{projection.path}/{{id}}", subject_handler(projection), *TIMES, *EXPLAIN)
     for projection in PROJECTIONS
     if projection.path
 ]

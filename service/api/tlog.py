@@ -18,10 +18,10 @@ from ledger.store import read
 from ledger.store.registry import Ledger
 from ledger.transparency import tiles
 from ledger.transparency.public_logs import find_published
-from service.api.admission import ACCESS, get, keyless
-from service.api.context import APP_CONTEXT
-from service.api.proofs import cosigned_note, newest
-from service.api.requests import log_access
+from service.api.requests.admission import ACCESS, get, keyless
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.open_query import log_access
+from service.queries.checkpoints import cosigned_note, newest_checkpoint
 
 GZIP_LEVEL = 1
 FOR_EVER = "max-age=31536000, immutable"
@@ -37,7 +37,7 @@ async def get_checkpoint(request: web.Request) -> web.Response:
     """GET …/checkpoint: the newest signed checkpoint, with what witnesses said of it."""
     ledger = await _ledger_of(request, "checkpoint")
     async with request.app[APP_CONTEXT].pool.acquire() as connection:
-        signed = await newest(connection, ledger)
+        signed = await newest_checkpoint(connection, ledger)
         body = await cosigned_note(connection, ledger, signed)
     headers = {"Cache-Control": BRIEFLY}
     return web.Response(body=body, content_type="text/plain", charset="utf-8", headers=headers)
@@ -55,7 +55,7 @@ async def get_tile(request: web.Request) -> web.Response:
     entries = match["level"] == "entries"
     name = TileName(0 if entries else int(match["level"]), number, int(match["width"] or TILE_WIDTH))
     async with request.app[APP_CONTEXT].pool.acquire() as connection:
-        signed = await newest(connection, ledger)
+        signed = await newest_checkpoint(connection, ledger)
         first = name.number * TILE_WIDTH
         if first + name.width > signed.size >> merkle.TILE_LEVELS * name.level:
             raise NotFound

@@ -11,12 +11,12 @@ from ledger.errors import LedgerError, RequestInvalid
 from ledger.intake.identify import identify
 from ledger.parsing import BODY_BYTES_MAX, without_mark
 from ledger.store.registry import InboundConnection
-from service.api.admission import hook
-from service.api.bodies import read_body
-from service.api.content_codings import decoded
-from service.api.context import APP_CONTEXT
-from service.api.webhook_auth import admit, authenticate
-from service.formatting import json_response
+from service.api.requests.admission import hook
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.bodies import read_body
+from service.api.requests.content_codings import decode_body
+from service.api.requests.webhook_auth import admit, authenticate
+from service.api.responses import json_response
 
 WHITE_SPACE = b" \t\r\n"
 
@@ -42,7 +42,7 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
     admit(inbound, request.headers, time.time())
     body = await read_body(request, house.bodies)
     authenticate(inbound, request.headers, body, time.time())
-    body = decoded(body, request.headers.getall("Content-Encoding", ()), BODY_BYTES_MAX)
+    body = decode_body(body, request.headers.getall("Content-Encoding", ()), BODY_BYTES_MAX)
     if not without_mark(body).strip(WHITE_SPACE):
         # There is no content to keep, so this refuses none. A 200 would hide that a proxy drops bodies, and the vendor
         # would not send them again.

@@ -16,6 +16,7 @@ import msgspec
 import ledger as truth
 import projections as views
 from ledger.database import Connection, connect
+from ledger.decimals import plain
 from ledger.errors import LedgerError
 from ledger.locks import GENERATION_FILLING
 from ledger.privacy.vault import Vault
@@ -28,7 +29,6 @@ from projections.engine.promotion import drop_generation
 from projections.engine.worker import catch_up
 from projections.rebuild import RELEASE_FILLING_LOCK, TAKE_FILLING_LOCK
 from projections.rebuild.pipeline import fill_generation
-from service.formatting import plain
 from service.operations.record import record_event
 
 KIND = "attested"

@@ -28,9 +28,9 @@ from ledger.transparency.tree_heads import Signed
 from projections.engine import store
 from projections.engine.digest import digested_tables
 from projections.engine.worker import catch_up
-from service.api.proofs import cosigned_note
 from service.audit.archive import Archive, Chunks
 from service.audit.customer import CustomerPart, customer_part
+from service.queries.checkpoints import cosigned_note
 
 FORMAT = "loyalty-audit-bundle/1"
 EVENTS_PER_READ = 64

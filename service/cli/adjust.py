@@ -8,18 +8,19 @@ import typer
 
 from ledger import clock
 from ledger.database import Connection
+from ledger.decimals import plain
 from ledger.errors import RequestInvalid
 from ledger.privacy.vault import Vault
 from ledger.store import registry
 from ledger.vendors.fields import as_points
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.api.requests import AsOfQuery, QueryContext
 from service.cli.console import AsJson, Data, InLedger, Yes, confirm, note, show, show_json
 from service.environment import Environment, run_with_connection
-from service.formatting import plain
 from service.operations.adjust import Author, adjust, reverse
-from service.queries.accounts import account_json, find_account, known_view
+from service.queries.accounts import account_json, find_account, fold_account
+from service.queries.as_of_query import AsOfQuery
+from service.queries.context import QueryContext
 
 MADE = "SELECT points FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment = $3"
 DRIFT = "SELECT drift FROM accounts WHERE ledger_id = $1 AND account_id = $2"
@@ -133,7 +134,7 @@ async def _change(read: QueryContext, account_id: str, wanted: RequestedChange) 
 
 async def _available(read: QueryContext, account_id: str) -> Decimal:
     """Return what is available now, lapses of today included; below zero it is a debt."""
-    view = await known_view(read, account_id, AsOfQuery(clock.now(), None, False))
+    view = await fold_account(read, account_id, AsOfQuery(clock.now(), None, False))
     available: Decimal = account_json(view)["available"]
     return available
 

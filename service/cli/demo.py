@@ -22,7 +22,7 @@ from ledger.vendors import VENDORS
 from ledger.vendors.internal import INTERNAL
 from projections.registry import PROJECTIONS
 from service.environment import Environment
-from service.server.run import listening
+from service.server.run import running_service
 
 LEDGER = "demo"
 SECRET_BYTES = 32
@@ -115,11 +115,11 @@ async def listening_somewhere(place: Environment, port: int) -> AsyncIterator[st
     host = place.settings.host
     async with AsyncExitStack() as stack:
         try:
-            url = await stack.enter_async_context(listening(place, host, port, project=True))
+            url = await stack.enter_async_context(running_service(place, host, port, project=True))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            url = await stack.enter_async_context(listening(place, host, 0, project=True))
+            url = await stack.enter_async_context(running_service(place, host, 0, project=True))
         yield url
 
 

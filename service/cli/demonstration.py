@@ -14,7 +14,7 @@ from service.cli import demo
 from service.cli.console import AsJson, note, show, show_json, show_table
 from service.cli.demo import QUESTIONS, Demo, DemoSummary, Sent
 from service.cli.serve import warn
-from service.environment import Environment, open_environment, settings_of
+from service.environment import Environment, load_settings, open_environment
 from service.server import run
 
 
@@ -33,7 +33,7 @@ def show_demo(
 
     What it makes stays in the data folder. DATABASE_URL is not used.
     """
-    settings = settings_of(data if data is not None else settings_of(None).data)
+    settings = load_settings(data if data is not None else load_settings(None).data)
     note(f"Starting PostgreSQL in {settings.data.resolve()}")
     with open_environment(settings, may_make=True) as place:
         uvloop.run(_demonstrate(place, settings.port if port is None else port, once=once, as_json=as_json))
@@ -64,7 +64,7 @@ async def _demonstrate(place: Environment, port: int, *, once: bool, as_json: bo
             else:
                 _show_questions(url, made)
         if not once:
-            stop = run.stop_asked()
+            stop = run.stop_event()
             (note if as_json else show)("Serving until Ctrl-C.")
             await stop.wait()
 

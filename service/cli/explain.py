@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from ledger.database import Connection
+from ledger.decimals import plain
 from ledger.errors import NotFound, RequestInvalid
 from ledger.privacy.vault import Vault
 from ledger.store import registry
@@ -16,15 +17,17 @@ from projections.accounts import ACCOUNTS
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from projections.registry import PROJECTIONS
-from service.api.explain_steps import STEPS_MAX
-from service.api.requests import AsOfQuery, QueryContext, expand_reference, parse_as_of_params, require_single
-from service.api.subjects import explained_subject, rows_of_customer
 from service.cli.console import AsJson, Data, InLedger, show, show_json
 from service.environment import Environment, run_with_connection
-from service.formatting import encode, plain
+from service.formatting import encode_json
 from service.operations.erase import is_known
 from service.queries.accounts import is_account
-from service.queries.explain_account import explained_account
+from service.queries.as_of_query import AsOfQuery, parse_as_of_params
+from service.queries.context import QueryContext
+from service.queries.explain_account import explain_account
+from service.queries.explain_steps import STEPS_MAX
+from service.queries.references import expand_reference, require_single
+from service.queries.subjects import explain_subject, rows_of_customer
 
 OPERATOR = "operator"
 EXPLAINABLE_MAX = 100  # of each kind
@@ -64,7 +67,7 @@ def explain(
 
     answer = run_with_connection(data, work)
     if as_json:
-        show_json(orjson.loads(encode(answer)))
+        show_json(orjson.loads(encode_json(answer)))
     else:
         for line in told(answer):
             show(line)
@@ -76,9 +79,9 @@ async def explained(read: QueryContext, ref: str, times: AsOfQuery) -> dict[str,
     page = (0, STEPS_MAX)
     if path == "accounts":
         account, _, lot = name.partition("/lots/")
-        return await explained_account(read, account, times, page, lot or None)
+        return await explain_account(read, account, times, page, lot or None)
     if path in PATHS:
-        return await explained_subject(read, PATHS[path], await expand_reference(read, name), name, times, page)
+        return await explain_subject(read, PATHS[path], await expand_reference(read, name), name, times, page)
     if path == "customers" and name:
         return await explainable(read, name)
     found: dict[str, dict[str, Any]] = {}

@@ -24,7 +24,7 @@ from projections.engine.worker import catch_up
 from service.cli.console import AsJson, Data, note, progress_bar, show_json, show_table
 from service.cli.exit_codes import FOUND
 from service.cli.exports import import_exported
-from service.environment import Environment, open_environment, settings_of
+from service.environment import Environment, load_settings, open_environment
 from service.gc_tuning import freeze_loaded_objects
 from service.importing import worker_pool
 from service.importing.deliveries import LINES_NAMED_MAX, ImportSummary, import_lines, is_damage, open_file
@@ -115,7 +115,7 @@ def _import_deliveries(
     file: Path, connection_id: str, options: Options, data: Path | None, *, advance: bool
 ) -> tuple[ImportSummary, int]:
     """Import a file; return what became of it, and how many byte order marks were skipped."""
-    with open_environment(settings_of(data)) as place, progress_bar() as progress, ExitStack() as opened:
+    with open_environment(load_settings(data)) as place, progress_bar() as progress, ExitStack() as opened:
         inbound = uvloop.run(_find(place, connection_id))
         raw, size = _open(file, opened)
         deliveries = Deliveries(open_file(file, raw))

@@ -11,6 +11,7 @@ import typer
 
 from ledger import clock
 from ledger.database import Connection
+from ledger.decimals import plain
 from ledger.errors import RequestInvalid
 from ledger.privacy.vault import Vault
 from ledger.store import registry
@@ -18,17 +19,18 @@ from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from projections.queries.roll_forward import NAMES
-from service.api.finance import asked, read_period
-from service.api.periods import PERIODS, period_json
-from service.api.requests import QueryContext, parse_as_of_params
 from service.cli.console import AsJson, Data, note, show, show_json, show_table
 from service.cli.exit_codes import FOUND
 from service.cli.explain import OPERATOR, AsOfPosition, At, KnownAt
 from service.environment import Environment, run_with_connection
 from service.finance.export_formats import FORMATS, to_beancount, to_csv, to_ndjson
 from service.finance.liability import Liability, liability_row_json, trial_balance, unbalanced
+from service.finance.period_report import PERIODS, period_json
 from service.finance.periods import close_period, liability, reopen_period
-from service.formatting import encode, plain
+from service.finance.requests import parse_period, parse_roll_forward
+from service.formatting import encode_json
+from service.queries.as_of_query import parse_as_of_params
+from service.queries.context import QueryContext
 from service.reconciliation.catalogue import LISTS, totals_of
 from service.reconciliation.lists import ListTotals
 
@@ -74,7 +76,7 @@ def show_trial_balance(
 
     found = run_with_connection(data, work)
     if as_json:
-        show_json(orjson.loads(encode(found)))
+        show_json(orjson.loads(encode_json(found)))
     else:
         rows = [
             (item["programme"], item["unit"], name, plain(points))
@@ -114,7 +116,7 @@ def show_liability(
     async def work(_place: Environment, connection: Connection) -> tuple[Ledger, Liability, dict[tuple[str, str], int]]:
         read = await _reader(connection, ledger)
         times = await parse_as_of_params(read, query)
-        wanted = await asked(read, _given(**days), times)
+        wanted = await parse_roll_forward(read, _given(**days), times)
         rows = await connection.fetch(ACCOUNTS, read.ledger.ledger_id)
         counts = {(row["programme"], row["unit"]): row["accounts"] for row in rows}
         return read.ledger, await liability(connection, read.ledger.ledger_id, wanted, times.position), counts
@@ -170,7 +172,7 @@ def close(
 
     Shows first what is open. If anything is, it asks on a terminal; elsewhere it needs --yes.
     """
-    read_period(period)
+    parse_period(period)
 
     async def work(_place: Environment, connection: Connection) -> dict[str, ListTotals]:
         read = await _reader(connection, ledger)
@@ -205,7 +207,7 @@ def reopen(
 
 
 def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_json: bool, done: str, by: str) -> None:
-    read_period(period)
+    parse_period(period)
     if not by.strip() or len(by) > AUTHOR_CHARACTERS_MAX:
         raise RequestInvalid(f"`--author` is a text of 1 to {AUTHOR_CHARACTERS_MAX} characters")
 
@@ -237,7 +239,7 @@ def list_closed(ledger: LedgerName = None, data: Data = None, as_json: AsJson = 
     rows = run_with_connection(data, work)
     columns = ("period", "status", "known_position", "closed_at", "closed_by", "reopenings")
     if as_json:
-        show_json(orjson.loads(encode(rows)))
+        show_json(orjson.loads(encode_json(rows)))
     else:
         show_table(columns, ([_cell(row[name]) for name in columns] for row in rows))
 
@@ -248,14 +250,14 @@ periods = typer.Typer(help="One month: its figures, and what was told of it late
 @periods.command("show")
 def show_one(period: PeriodName, ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
     """Show a month: totals, prior-period items that came into it, and what was told of it since it was closed."""
-    read_period(period)
+    parse_period(period)
 
     async def work(_place: Environment, connection: Connection) -> dict[str, Any]:
         return await period_json(await _reader(connection, ledger), period)
 
     found = run_with_connection(data, work)
     if as_json:
-        show_json(orjson.loads(encode(found)))
+        show_json(orjson.loads(encode_json(found)))
         return
     closed = f", closed by {found['closed_by']} as known at position {found['known_position']}"
     show(f"{found['period']}: {found['status']}{closed if found['status'] == 'closed' else ''}.")

@@ -20,8 +20,8 @@ from projections.registry import BY_SUBJECT
 from service.cli.console import AsJson, Data, RateColumn, in_words, note, progress_bar, show, show_json, show_table
 from service.cli.exit_codes import FOUND
 from service.cli.plan import show_plan
-from service.environment import Environment, open_environment, run_with_connection, settings_of
-from service.queries.generations import generation_document
+from service.environment import Environment, load_settings, open_environment, run_with_connection
+from service.queries.generations import generation_json
 
 SUBJECTS_SHOWN_MAX = 20
 
@@ -85,7 +85,7 @@ def rebuild_views(
                 to_promote=promote or not compare, progress=tell,
             )  # fmt: skip
 
-    with open_environment(settings_of(data)) as place:
+    with open_environment(load_settings(data)) as place:
         report = uvloop.run(work(place))
     _show_report(report, as_json=as_json)
     if report.refused or (not report.promoted and report.comparison and report.comparison.unexpected):
@@ -177,7 +177,7 @@ def list_generations(data: Data = None, as_json: AsJson = False) -> None:
 
     listed = run_with_connection(data, work)
     if as_json:
-        show_json([generation_document(one) for one in listed])
+        show_json([generation_json(one) for one in listed])
         return
     columns = ("generation", "state", "basis", "created_at", "promoted_at", "unexpected")
     rows = [{**one._asdict(), "unexpected": (one.comparison or {}).get("unexpected")} for one in listed]
@@ -231,6 +231,6 @@ def drop_generation(
 
 def _show_active(active: Generation, *, as_json: bool) -> None:
     if as_json:
-        show_json(generation_document(active))
+        show_json(generation_json(active))
     else:
         show(f"Readers see generation {active.generation} now.")

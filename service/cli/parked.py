@@ -9,10 +9,10 @@ from ledger.store import registry
 from projections.engine import retry
 from projections.engine.parked import list_parked
 from projections.engine.store import decode_fact
-from service.api.explain_steps import fact_json
 from service.cli.console import AsJson, Data, InLedger, show, show_json, show_table
 from service.cli.exit_codes import FOUND
 from service.environment import Environment, run_with_connection
+from service.queries.explain_steps import fact_json
 
 LISTED_MAX = 1_000
 

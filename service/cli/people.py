@@ -10,7 +10,6 @@ from ledger.store import registry
 from ledger.store.registry import Ledger
 from projections.engine.conflicts import DEFAULT_POLICY, POLICIES, policies_of
 from projections.engine.worker import catch_up
-from service.api.requests import QueryContext, expand_reference, require_single
 from service.background.erased_key_scrubber import scrub
 from service.cli.console import AsJson, Data, InLedger, Yes, confirm, show, show_json, show_table
 from service.environment import Environment, run_with_connection
@@ -18,6 +17,8 @@ from service.operations.adjust import Author
 from service.operations.conflict_policy import PolicyChange, set_conflict_policy
 from service.operations.erase import ErasureResult, erase, is_known, one_person
 from service.operations.unmerge import Unmerged, unmerge
+from service.queries.context import QueryContext
+from service.queries.references import expand_reference, require_single
 
 policies = typer.Typer(help="Policies: which of the events that share a key is folded.", no_args_is_help=True)
 

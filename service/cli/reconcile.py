@@ -16,6 +16,7 @@ import typer
 
 from ledger import clock
 from ledger.database import Connection
+from ledger.decimals import plain
 from ledger.errors import RequestInvalid
 from ledger.store import registry
 from projections.engine import generations
@@ -23,7 +24,7 @@ from projections.engine.worker import catch_up
 from service.cli.console import AsJson, Data, InLedger, note, show, show_table
 from service.cli.exit_codes import FOUND
 from service.environment import Environment, run_with_connection
-from service.formatting import encode, plain
+from service.formatting import encode_json
 from service.importing.deliveries import open_file
 from service.importing.split import as_utf8
 from service.reconciliation.catalogue import LISTS, opened_by, totals_json, totals_of
@@ -99,7 +100,7 @@ def _show_lists(
 
     totals = run_with_connection(data, work)
     if as_csv is None and as_json:
-        _write(encode({"ledger": ledger, "at": at, "lists": totals_json(totals)}))
+        _write(encode_json({"ledger": ledger, "at": at, "lists": totals_json(totals)}))
     elif as_csv is None:
         rows = [
             (name, f"{one.items:,}{' or more' if one.more else ''}", _points_of(one), LISTS[name].says)
@@ -126,7 +127,7 @@ def _show_statement(
         if as_csv:
             _write(csv_line([getattr(finding, column) for column in (*FOUND_COLUMNS, "position")]))
         elif as_json:
-            held.write("," * bool(sum(compared.findings.values()) > 1) + encode(finding._asdict()).decode())
+            held.write("," * bool(sum(compared.findings.values()) > 1) + encode_json(finding._asdict()).decode())
         elif len(shown) < FINDINGS_SHOWN_MAX:
             shown.append(finding)
 
@@ -153,7 +154,7 @@ def _show_statement(
             _write(b'{"findings":[')
             while block := held.read(COPY_BYTES):
                 sys.stdout.write(block)
-            _write(b'],"summary":' + encode(_summary_of(compared)) + b"}\n")
+            _write(b'],"summary":' + encode_json(_summary_of(compared)) + b"}\n")
     if not as_csv and not as_json:
         show_table(FOUND_COLUMNS, [[_cell(getattr(one, name)) for name in FOUND_COLUMNS] for one in shown])
         _say(compared, len(shown))

@@ -8,7 +8,7 @@ import uvloop
 from ledger.database import Connection, connect
 from service.cli.console import AsJson, Data, note, show_done, show_json, show_table
 from service.database_roles import RolesApplied, apply_roles, create_roles
-from service.environment import Environment, open_environment, run_with_connection, settings_of
+from service.environment import Environment, load_settings, open_environment, run_with_connection
 
 roles = typer.Typer(help="Roles: what each may do in PostgreSQL.", no_args_is_help=True)
 
@@ -27,7 +27,7 @@ def create(data: Data = None, as_json: AsJson = False) -> None:
         finally:
             await connection.close()
 
-    with open_environment(settings_of(data), may_make=True) as place:
+    with open_environment(load_settings(data), may_make=True) as place:
         made = uvloop.run(work(place))
     show_done({"roles": made}, f"There are the roles {', '.join(made)}.", as_json=as_json)
 

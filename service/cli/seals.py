@@ -12,10 +12,10 @@ from ledger.store.registry import Ledger
 from ledger.transparency import public_logs, tree_heads
 from ledger.transparency.kept_checkpoints import SCISSORS_CLOSE, SCISSORS_OPEN
 from ledger.transparency.tree_heads import Signed
-from service.api.proofs import cosigned_note
 from service.background.checkpoint_publisher import hand_out
 from service.cli.console import AsJson, Data, InLedger, note, note_guess, show, show_done, show_json, show_table
 from service.environment import Environment, run_with_connection
+from service.queries.checkpoints import cosigned_note
 
 seal = typer.Typer(help="Seal a ledger: sign the head of its tree, now. And the keys that sign.")
 checkpoint = typer.Typer(help="Checkpoints: what was signed.", no_args_is_help=True)

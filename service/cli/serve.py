@@ -7,7 +7,7 @@ import typer
 import uvloop
 
 from service.cli.console import AsJson, Data, note, show_done, show_json
-from service.environment import Environment, open_environment, settings_of
+from service.environment import Environment, load_settings, open_environment
 from service.gc_tuning import freeze_loaded_objects
 from service.postgres_versions import check_version
 from service.server import run
@@ -23,7 +23,7 @@ def serve(
     as_json: AsJson = False,
 ) -> None:
     """Take webhooks in and answer questions until SIGTERM or Ctrl-C."""
-    settings = settings_of(data)
+    settings = load_settings(data)
 
     async def work(place: Environment) -> None:
         await place.prepare()
@@ -32,8 +32,8 @@ def serve(
         if place.embedded:
             note(f"Runs on {place}: whoever owns that folder can change the ledger.")
         chosen = settings.port if port is None else port
-        stop = run.stop_asked()
-        async with run.listening(place, host or settings.host, chosen, project=project) as url:
+        stop = run.stop_event()
+        async with run.running_service(place, host or settings.host, chosen, project=project) as url:
             freeze_loaded_objects()
             show_done({"url": url}, f"Listening on {url}", as_json=as_json)
             sys.stdout.flush()
@@ -63,7 +63,7 @@ async def warn(place: Environment, *, sealing: bool) -> None:
 
 def project(data: Data = None, as_json: AsJson = False) -> None:
     """Keep the projections up to date until SIGTERM or Ctrl-C; beside `loyalty serve --no-project`."""
-    with open_environment(settings_of(data)) as place:
+    with open_environment(load_settings(data)) as place:
 
         async def ready() -> None:
             await warn(place, sealing=True)
@@ -72,12 +72,12 @@ def project(data: Data = None, as_json: AsJson = False) -> None:
                 sys.stdout.flush()
             note(f"Projecting from {place}")
 
-        uvloop.run(run.project(place, ready))
+        uvloop.run(run.run_projector(place, ready))
 
 
 def migrate(data: Data = None, as_json: AsJson = False) -> None:
     """Bring the ledger's schema to this version. Needs the database's owner, not the role of the service."""
-    with open_environment(settings_of(data), may_make=True) as place:
+    with open_environment(load_settings(data), may_make=True) as place:
         schema = uvloop.run(place.migrate())
         done = f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {schema}."
         show_done({"database": str(place), "schema": schema}, done, as_json=as_json)

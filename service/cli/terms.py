@@ -13,11 +13,11 @@ from ledger.store import registry
 from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.api.programmes import find_programme
-from service.api.requests import QueryContext
 from service.cli.console import AsJson, Data, InLedger, show, show_json, show_table
 from service.environment import Environment, run_with_connection
 from service.operations.programme_terms import PROGRAMMES, VERSIONS, TermsChange, set_terms
+from service.queries.context import QueryContext
+from service.queries.programmes import find_programme
 
 PROGRAMMES_MAX = 10_000
 NAMED_MAX = 20

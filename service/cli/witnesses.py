@@ -10,11 +10,11 @@ from aiohttp import web
 
 from ledger.transparency.signed_notes import VerifierKey
 from ledger.transparency.witness import Witness
-from service.api.witness_app import make_witness_app
 from service.cli.console import AsJson, note, show_done
-from service.environment import url_of
-from service.server.protocol import Runner
-from service.server.run import stop_asked
+from service.environment import service_url
+from service.server.protocol import LimitedRunner
+from service.server.run import stop_event
+from service.server.witness_app import make_witness_app
 
 
 def witness(
@@ -38,12 +38,12 @@ def witness(
         made.trust(VerifierKey.read(key))
 
     async def work() -> None:
-        runner = Runner(make_witness_app(made), access_log=None)
+        runner = LimitedRunner(make_witness_app(made), access_log=None)
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
-            stop = stop_asked()
-            url = url_of(host, runner.addresses[0][1])
+            stop = stop_event()
+            url = service_url(host, runner.addresses[0][1])
             key = made.key.write()
             show_done({"key": key, "url": url}, f"{key}\nListening on {url}", as_json=as_json)
             sys.stdout.flush()

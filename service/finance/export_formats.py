@@ -13,10 +13,11 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from ledger.decimals import plain
 from projections.accounts.lots import ZERO
 from projections.queries.roll_forward import NAMES, STATES, TAKEN, RollForwardKey, Row, TieOut
 from service.finance.liability import Liability, liability_row_json, month_of
-from service.formatting import encode, plain
+from service.formatting import encode_json
 
 NO_ROW = Row(
     RollForwardKey("", "", date.min, None),
@@ -60,7 +61,7 @@ def _text(value: Any) -> str:
 def to_ndjson(rows: Sequence[Row]) -> Iterator[str]:
     """Write rows as a JSON object a line: all values are strings, or null."""
     for row in rows:
-        yield encode(liability_row_json(row)).decode().rstrip("\n")
+        yield encode_json(liability_row_json(row)).decode().rstrip("\n")
 
 
 class Names(NamedTuple):

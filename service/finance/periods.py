@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ledger import clock
 from ledger.database import Connection
+from ledger.decimals import plain
 from ledger.errors import PeriodNotClosable
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
@@ -45,7 +46,6 @@ from projections.queries.roll_forward import (
     totals,
 )
 from service.finance.liability import Liability, roll_forward
-from service.formatting import plain
 from service.operations.record import build_event
 
 CLOSED = """

@@ -15,24 +15,26 @@ from ledger.facts.accounts import account_id_of, holder_of
 from projections.accounts import ACCOUNTS
 from projections.accounts.statement import Line
 from projections.queries.as_of import AsOf, Known, fold_known, known_of
-from service.api.requests import AsOfQuery, QueryContext, expand_reference, require_single
-from service.api.subjects import row_json
+from service.queries.as_of_query import AsOfQuery
+from service.queries.context import QueryContext
+from service.queries.references import expand_reference, require_single
+from service.queries.subjects import row_json
 
 ACCOUNT = "SELECT * FROM accounts WHERE ledger_id = $1 AND account_id = ANY ($2)"
 OPEN_LOTS = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = ANY ($2) AND remaining > 0
      ORDER BY account_id, expires_on NULLS LAST, earned_at, lot_id
 """
-ACCOUNTS_OF = """
+ACCOUNTS_OF_HOLDERS = """
     SELECT a.account_id, a.holder, a.programme, a.unit FROM unnest($2::text[]) AS asked (holder)
       JOIN accounts a ON a.ledger_id = $1 AND a.account_id > asked.holder || ':' AND a.account_id < asked.holder || ';'
 """
-CHANGED = "account "  # before the holder, as an event names what it changed
-COLONS_OF_A_REF = 2  # source:org:id
+ACCOUNT_PREFIX = "account "  # before the holder, as an event names what it changed
+COLONS_PER_REFERENCE = 2  # source:org:id
 ZERO = Decimal(0)
 
 
-class View(NamedTuple):
+class AccountView(NamedTuple):
     """One account as of a time: its row, and its lots with something remaining, or all, in the order of use."""
 
     row: Mapping[str, Any]
@@ -45,12 +47,14 @@ class View(NamedTuple):
 async def find_account(read: QueryContext, name: str) -> Mapping[str, Any]:
     """Find an account's row by its id, or by its holder where that has one account: the survivor's, if the holder was
     merged away. Raises SubjectUnknown or RequestInvalid."""
-    refs = await expand_reference(read, name.removeprefix(CHANGED))
+    refs = await expand_reference(read, name.removeprefix(ACCOUNT_PREFIX))
     rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, refs)
     if not rows:
-        holders = [ref for ref in refs if ref.count(":") == COLONS_OF_A_REF]
-        own = await read.connection.fetch(ACCOUNTS_OF, read.ledger.ledger_id, holders)
-        rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, sorted({heir_of(row) for row in own}))
+        holders = [ref for ref in refs if ref.count(":") == COLONS_PER_REFERENCE]
+        own = await read.connection.fetch(ACCOUNTS_OF_HOLDERS, read.ledger.ledger_id, holders)
+        rows = await read.connection.fetch(
+            ACCOUNT, read.ledger.ledger_id, sorted({surviving_account_id(row) for row in own})
+        )
     require_single([row["account_id"] for row in rows], name)
     return dict(rows[0])
 
@@ -60,50 +64,50 @@ async def is_account(read: QueryContext, name: str) -> bool:
     return bool(await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, await expand_reference(read, name)))
 
 
-def heir_of(row: Mapping[str, Any]) -> str:
+def surviving_account_id(row: Mapping[str, Any]) -> str:
     """Return the id of the account that holds an account's points now: its own, or the survivor's after a merge."""
     return account_id_of(row["holder"], row["programme"], row["unit"])
 
 
-async def view_of(read: QueryContext, name: str, times: AsOfQuery) -> View:
+async def load_account(read: QueryContext, name: str, times: AsOfQuery) -> AccountView:
     """Give an account as of both times: its stored row without lots where nothing told of it is left out, else all of
     it folded on the spot. Raises SubjectUnknown."""
     if times.position is None:
         account = await find_account(read, name)
         if account["last_at"] <= times.at:
-            return View(account, (), times.at)
+            return AccountView(account, (), times.at)
         name = account["account_id"]
-    return await known_view(read, name, times)
+    return await fold_account(read, name, times)
 
 
-async def known_view(read: QueryContext, name: str, times: AsOfQuery) -> View:
+async def fold_account(read: QueryContext, name: str, times: AsOfQuery) -> AccountView:
     """Fold what had happened to an account by a time, as known at a position. Raises SubjectUnknown."""
-    _, view = await account_known(read, name, times)
+    _, view = await fold_account_with_facts(read, name, times)
     return view
 
 
-async def account_known(read: QueryContext, name: str, times: AsOfQuery) -> tuple[Known, View]:
+async def fold_account_with_facts(read: QueryContext, name: str, times: AsOfQuery) -> tuple[Known, AccountView]:
     """Find what was known of the holder of an account, and the account as it comes of it. Raises SubjectUnknown."""
-    refs = await expand_reference(read, name.removeprefix(CHANGED))
-    holders = {ref: ref if ref.count(":") == COLONS_OF_A_REF else holder_of(ref) for ref in refs}
+    refs = await expand_reference(read, name.removeprefix(ACCOUNT_PREFIX))
+    holders = {ref: ref if ref.count(":") == COLONS_PER_REFERENCE else holder_of(ref) for ref in refs}
     as_of = AsOf(times.at, times.position)
     groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
     found = {
         account_id: (group, view)
         for group in groups
-        for account_id, view in views_of(group, times.at).items()
+        for account_id, view in fold_holder(group, times.at).items()
         if account_id in holders
     }
     if not found:  # a holder, of whom there may be one account
-        views = {id_: (group, view) for group in groups for id_, view in views_of(group, times.at).items()}
-        heirs = {heir_of(view.row) for id_, (_, view) in views.items() if holder_of(id_) in holders}
+        views = {id_: (group, view) for group in groups for id_, view in fold_holder(group, times.at).items()}
+        heirs = {surviving_account_id(view.row) for id_, (_, view) in views.items() if holder_of(id_) in holders}
         found = {id_: views[id_] for id_ in heirs if id_ in views}
     if not found:
         raise SubjectUnknown(name, "nothing was known of it then")
     return found[require_single(sorted(found), name)]
 
 
-def views_of(known: Known, at: datetime) -> dict[str, View]:
+def fold_holder(known: Known, at: datetime) -> dict[str, AccountView]:
     """Fold what was known of one holder, and of those merged with it, and give each account by its id."""
     folded = fold_known(ACCOUNTS, known)
     lines = [Line(*row) for row in folded.rows["statement"]]
@@ -112,7 +116,7 @@ def views_of(known: Known, at: datetime) -> dict[str, View]:
         account_id = row["account_id"]
         lots = [lot for lot in _dicts("lots", folded.rows["lots"], known.root) if lot["account_id"] == account_id]
         lots.sort(key=lambda lot: (lot["expires_on"] is None, lot["expires_on"], lot["earned_at"], lot["lot_id"]))
-        views[account_id] = View(
+        views[account_id] = AccountView(
             row,
             lots,
             at,
@@ -128,7 +132,7 @@ def _dicts(table: str, rows: Iterable[tuple[Any, ...]], subject: str) -> list[di
     return [{"ledger_id": 0, "subject": subject, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
-def account_json(view: View) -> dict[str, Any]:
+def account_json(view: AccountView) -> dict[str, Any]:
     """Show an account: what lapsed since its last fact is taken off what was available then."""
     row, at = view.row, view.at
     live = [lot for lot in view.lots if lot["lapses_at"] is None or lot["lapses_at"] > at]
@@ -212,7 +216,7 @@ async def account_rows_json(
         lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, ids)
         return [
             account_json(
-                View(
+                AccountView(
                     {**row, "subject": row["id"], "ledger_id": 0},
                     [lot for lot in lots if lot["account_id"] == row["account_id"]],
                     times.at,
@@ -223,5 +227,5 @@ async def account_rows_json(
     holders = sorted({customer, *(holder_of(row["account_id"]) for row in rows)})
     as_of = AsOf(times.at, times.position)
     groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, holders, as_of)
-    views = [view for group in groups for view in views_of(group, times.at).values()]
+    views = [view for group in groups for view in fold_holder(group, times.at).values()]
     return [account_json(view) for view in views if view.row["customer"] == customer]

@@ -8,7 +8,7 @@ import asyncpg
 
 from service.queries.reader_pool import ReaderPool
 
-Asked = list[tuple[str, "asyncio.Future[asyncpg.Record | None]"]]
+Lookups = list[tuple[str, "asyncio.Future[asyncpg.Record | None]"]]
 
 
 class BatchLoader:
@@ -19,7 +19,7 @@ class BatchLoader:
         self._readers = readers
         self._statement = statement
         self._named = named
-        self._asked: dict[int, Asked] = {}
+        self._asked: dict[int, Lookups] = {}
         self._reading: set[asyncio.Task[None]] = set()
 
     async def ask(self, ledger_id: int, name: str) -> asyncpg.Record | None:
@@ -37,7 +37,7 @@ class BatchLoader:
         self._reading.add(reading)
         reading.add_done_callback(self._reading.discard)
 
-    async def _read(self, ledger_id: int, asked: Asked) -> None:
+    async def _read(self, ledger_id: int, asked: Lookups) -> None:
         try:
             rows = await self._rows(ledger_id, list({name for name, _ in asked}))
         except Exception as error:

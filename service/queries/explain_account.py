@@ -7,26 +7,27 @@ from typing import Any
 from ledger.errors import SubjectUnknown
 from projections.queries.explain import ExplainStep, LineStep, UnfoldableStep, account_steps
 from projections.queries.fact_sentences import WITHOUT_FACT
-from service.api.explain_steps import Page, cause_of, events_of, unfoldable_json
-from service.api.requests import AsOfQuery, QueryContext
-from service.queries.accounts import View, account_json, account_known, lapses_since, lot_json
+from service.queries.accounts import AccountView, account_json, fold_account_with_facts, lapses_since, lot_json
+from service.queries.as_of_query import AsOfQuery
+from service.queries.context import QueryContext
+from service.queries.explain_steps import StepPage, cause_json, load_step_events, unfoldable_json
 
 LAPSED = ExplainStep("account.lapsed", WITHOUT_FACT["Lapsed"])
 
 
-async def explained_account(
-    read: QueryContext, name: str, times: AsOfQuery, page: Page, lot: str | None = None
+async def explain_account(
+    read: QueryContext, name: str, times: AsOfQuery, page: StepPage, lot: str | None = None
 ) -> dict[str, Any]:
     """Explain an account, or one of its lots, as of both times. Raises SubjectUnknown.
 
     {"account", "steps", "next_step"}: a step for each line of the statement, and for each lapse up to the time.
     """
-    known, view = await account_known(read, name, times)
+    known, view = await fold_account_with_facts(read, name, times)
     steps = _numbered(account_steps(known, view.row["account_id"]), lot)
     taken = list(islice((one for one in steps if one[0] > page[0]), page[1] + 1))
     more = taken[page[1] - 1][0] if len(taken) > page[1] else None
     taken = taken[: page[1]]
-    events = await events_of(read, [one.told for _, one in taken if one.told is not None])
+    events = await load_step_events(read, [one.told for _, one in taken if one.told is not None])
     shown_steps = [_shown_step(number, one, events) for number, one in taken]
     if more is None:
         lapses = lapses_since(view.row, view.lots, times.at)
@@ -46,7 +47,7 @@ def _numbered(
             yield number, one
 
 
-def _lot_of(view: View, lot: str, times: AsOfQuery) -> dict[str, Any]:
+def _lot_of(view: AccountView, lot: str, times: AsOfQuery) -> dict[str, Any]:
     for row in view.lots:
         if row["lot_id"] == lot:
             return lot_json(row, times.at)
@@ -61,7 +62,7 @@ def _shown_step(number: int, one: LineStep | UnfoldableStep, events: Mapping[int
         "step": number,
         "occurred_at": line.occurred_at,
         "kind": line.kind,
-        **cause_of(one.told, events),
+        **cause_json(one.told, events),
         "rule": one.rule._asdict(),
         "points": line.points,
         "balance": line.balance,
@@ -74,7 +75,7 @@ def _shown_step(number: int, one: LineStep | UnfoldableStep, events: Mapping[int
     }
 
 
-def _shown_lapse(line: Mapping[str, Any], view: View) -> dict[str, Any]:
+def _shown_lapse(line: Mapping[str, Any], view: AccountView) -> dict[str, Any]:
     """Show a lapse after the last fact, of which the fold knows nothing yet."""
     [(_, _, points, lot_id)] = line["postings"]
     lots = [lot for lot in view.lots if lot["lot_id"] == lot_id]
@@ -82,7 +83,7 @@ def _shown_lapse(line: Mapping[str, Any], view: View) -> dict[str, Any]:
         "step": None,
         "occurred_at": line["occurred_at"],
         "kind": line["kind"],
-        **cause_of(None, {}),
+        **cause_json(None, {}),
         "rule": LAPSED._asdict(),
         **{name: line[name] for name in ("points", "balance", "promised", "postings")},
         "claimed": None,

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from service.formatting import plain
+from ledger.decimals import plain
 from service.reconciliation.lists import OpenItem, from_sql
 
 EXPIRY_GRACE = timedelta(days=7)  # vendors expire by jobs that run now and then

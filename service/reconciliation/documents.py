@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from service.formatting import plain
+from ledger.decimals import plain
 from service.reconciliation.lists import PAGE_ITEMS, Asked, Key, OpenItem, OpenList
 
 ReadPage = Callable[[Asked], Awaitable[tuple[list[OpenItem], Key | None]]]

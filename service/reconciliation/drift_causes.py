@@ -11,8 +11,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from ledger.decimals import plain
 from projections.accounts.lots import ZERO, Posting
-from service.formatting import plain
 
 STEPS_SHOWN_MAX = 3
 ADJUSTMENTS = frozenset({"AdjustmentMade", "AdjustmentReversed"})

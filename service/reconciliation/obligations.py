@@ -4,8 +4,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from ledger.decimals import plain
 from projections.programme_terms import TRANSFER_GRACE_DAYS
-from service.formatting import plain
 from service.reconciliation.lists import OpenItem, from_sql
 
 # Halves that name two people do not differ where one of the two was merged into the other.

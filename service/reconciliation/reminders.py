@@ -6,7 +6,7 @@ were at that time. The matter closes when a later reminder of the day agrees, or
 
 from typing import Any
 
-from service.formatting import plain
+from ledger.decimals import plain
 from service.reconciliation.lists import OpenItem, from_sql
 
 DIFFERING = """

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from service.formatting import plain
+from ledger.decimals import plain
 from service.reconciliation.lists import OpenItem, from_sql
 
 DIFFERING = """

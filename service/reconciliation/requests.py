@@ -8,7 +8,7 @@ missing link never invents points.
 from datetime import timedelta
 from typing import Any
 
-from service.formatting import plain
+from ledger.decimals import plain
 from service.reconciliation.lists import OpenItem, from_sql
 
 REQUEST_GRACE = timedelta(days=2)

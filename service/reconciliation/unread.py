@@ -8,7 +8,7 @@ from ledger.database import Connection
 from ledger.intake.interpret import Event
 from ledger.store.read import FirstConflict, bodies, first_conflicts_after, twins_without_bodies
 from projections.engine.conflicts import DEFAULT_POLICY, PolicyByKind, policies_of, select_by_policy
-from service.api.events import payload_json
+from service.formatting import payload_json
 from service.reconciliation.lists import COUNTED_MAX, PAGE_ITEMS, Asked, Key, ListTotals, OpenItem, OpenList, from_sql
 
 CONTENTS_SHOWN_MAX = 20

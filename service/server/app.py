@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from ledger import clock
 from ledger.background import LogThrottle, cancel_all
 from ledger.database import CONNECTION_LOST, connect
-from ledger.errors import LedgerError, RebuildDue, RoleTooPowerful
+from ledger.errors import LedgerError, RebuildDue
 from ledger.failures import failure
 from ledger.parsing import BODY_BYTES_MAX
 from ledger.privacy.encryption import MasterKey
@@ -42,12 +42,12 @@ from service.api import (
     webhooks,
 )
 from service.api import generations as generations_window
-from service.api.bodies import EXPECTS_CONTINUE
-from service.api.context import APP_CONTEXT, AppContext
+from service.api.requests.app_context import APP_CONTEXT, AppContext
+from service.api.requests.bodies import EXPECTS_CONTINUE
+from service.api.responses import problem_response, status_response
 from service.background.appender import Appender
 from service.background.attestation_schedule import attest_on_schedule
 from service.background.sealer import Sealer
-from service.formatting import problem_of, problem_response
 from service.operations.erase import erase_on_request
 from service.queries.batch_loader import BatchLoader
 from service.queries.reader_pool import ReaderPool
@@ -90,28 +90,6 @@ ROUTES = [
 # As README writes them, without the patterns of their parts.
 PATHS = sorted({re.sub(r"\{(\w+):[^/]*\}", r"{\1}", route.path) for route in ROUTES})
 
-# What the role must not be able to do with any table of the ledger; but for those that hold what is configured.
-TOO_POWERFUL = """
-    SELECT 'it is a superuser' FROM pg_roles WHERE rolname = current_user AND rolsuper
-    UNION ALL
-    SELECT 'it bypasses row-level security' FROM pg_roles WHERE rolname = current_user AND rolbypassrls
-    UNION ALL
-    SELECT 'it may become ' || rolname FROM pg_roles
-     WHERE (rolsuper OR rolbypassrls OR rolname IN ('loyalty_owner', 'loyalty_migrator'))
-       AND pg_has_role(current_user, oid, 'MEMBER') AND rolname <> current_user
-    UNION ALL
-    SELECT 'it owns ledger.' || relname FROM pg_class
-     WHERE relnamespace = 'ledger'::regnamespace AND relkind IN ('r', 'p')
-       AND pg_has_role(current_user, relowner, 'MEMBER')
-    UNION ALL
-    SELECT 'it may ' || what || ' on ledger.' || relname
-      FROM pg_class, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) what
-     WHERE relnamespace = 'ledger'::regnamespace AND relkind IN ('r', 'p')
-       AND has_table_privilege(current_user, oid, what)
-       AND NOT (what = 'UPDATE' AND relname = ANY ($1))
-    LIMIT 1
-"""
-MAY_CHANGE = ("api_keys", "connections", "public_logs")  # within the bounds of their triggers
 
 _log = logging.getLogger(__name__)
 _outages = LogThrottle(_log)
@@ -127,28 +105,28 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except LedgerError as error:
         response = problem_response(error)
     except web.HTTPNotFound:
-        response = problem_of(404, nothing_at(request.path))
+        response = status_response(404, path_hint(request.path))
     except web.HTTPException as refused:
-        response = problem_of(refused.status, refused.reason)
+        response = status_response(refused.status, refused.reason)
         if "Allow" in refused.headers:
             allowed = refused.headers["Allow"]
-            response = problem_of(refused.status, f"This path takes {allowed.replace(',', ', ')}.")
+            response = status_response(refused.status, f"This path takes {allowed.replace(',', ', ')}.")
             response.headers["Allow"] = allowed
     except (asyncpg.DataError, asyncpg.CharacterNotInRepertoireError, OverflowError):
-        response = problem_of(400, "A value in the request is none that can be asked for.")
+        response = status_response(400, "A value in the request is none that can be asked for.")
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
         _log.error("a question asks for what the active generation has not: %s", request.match_info.route.resource)
         response = problem_response(RebuildDue())
     except CONNECTION_LOST as error:
         if isinstance(error, ConnectionError) and _has_left(request):
-            return problem_of(400, "The client has left.")  # which nobody receives
+            return status_response(400, "The client has left.")  # which nobody receives
         _outages.error("database", "the database cannot be asked now: %s", type(error).__name__)
-        response = problem_of(503, "The database cannot be asked now.")
+        response = status_response(503, "The database cannot be asked now.")
         response.headers["Retry-After"] = "5"
     except Exception as error:
         # What an exception says may quote a value of the request, so only its type and where it was raised are told.
         _log.error("a request failed: %s: %s", request.match_info.route.resource, failure(error))
-        response = problem_of(500, "This should not happen; the log says more.")
+        response = status_response(500, "This should not happen; the log says more.")
         if await _is_rebuild_due(request):  # rows of another version lack what is asked of them
             response = problem_response(RebuildDue())
     return response
@@ -174,7 +152,7 @@ def _has_left(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def nothing_at(path: str) -> str:
+def path_hint(path: str) -> str:
     """Return a hint for a path that there is not: the paths that begin alike, told by our own names only."""
     begin = path.split("/")[1:3]
     near = [one for one in PATHS if begin[1:] and one.split("/")[1:3] == begin]
@@ -198,17 +176,6 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
     response.headers.update(HEADERS)
     if kept is not None:  # what is immutable may be kept by caches, and says so
         response.headers["Cache-Control"] = kept
-
-
-async def check_role(dsn: str) -> None:
-    """Raise RoleTooPowerful if the role we connect as could change or remove what the ledger keeps."""
-    connection = await connect(dsn)
-    try:
-        why = await connection.fetchval(TOO_POWERFUL, MAY_CHANGE)
-        if why:
-            raise RoleTooPowerful(await connection.fetchval("SELECT current_user"), why)
-    finally:
-        await connection.close()
 
 
 async def follow_promotions(house: AppContext) -> None:

@@ -20,7 +20,7 @@ import uvloop
 from aiohttp import web
 
 from projections.engine.worker import Projector, reduced_gc
-from service.api.context import APP_CONTEXT
+from service.api.requests.app_context import APP_CONTEXT
 
 RESTART_SECONDS = 1.0
 STOP_SECONDS_MAX = 5.0  # a batch under way is undone, not waited for
@@ -30,7 +30,7 @@ SIGNS_MAX = 4096  # that were sent while nobody read: one would do
 _log = logging.getLogger(__name__)
 
 
-def beside(dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
+def projector_process(dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
     """Give what an application starts and stops its projector with."""
 
     async def project(app: web.Application) -> AsyncIterator[None]:

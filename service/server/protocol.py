@@ -16,14 +16,13 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from service.api.bodies import EXPECTS_CONTINUE
-from service.formatting import encode, problem_of
+from service.api.requests.bodies import EXPECTS_CONTINUE
+from service.api.responses import answer_seconds_max, status_response
+from service.formatting import encode_json
 
 _log = logging.getLogger(__name__)
 
 CONNECTIONS_PER_ADDRESS_MAX = 256
-ANSWER_SECONDS_MIN = 10.0
-ANSWER_BYTES_PER_SECOND_MIN = 16 * 1024
 CLOSE_SECONDS_MAX = 10.0  # from the last answer to the end of a connection that is not kept
 
 Network = IPv4Network | IPv6Network
@@ -35,7 +34,7 @@ TOO_MANY_DETAIL = "This address has too many connections."
 
 def _too_many() -> bytes:
     """Return the whole answer to an address with too many connections; nothing of its request is read."""
-    body = encode({"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": TOO_MANY_DETAIL})
+    body = encode_json({"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": TOO_MANY_DETAIL})
     head = (
         "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -46,7 +45,7 @@ def _too_many() -> bytes:
 TOO_MANY = _too_many()
 
 
-class Protocol(RequestHandler):
+class LimitedProtocol(RequestHandler):
     """One connection."""
 
     __slots__ = ("_address",)
@@ -71,8 +70,8 @@ class Protocol(RequestHandler):
             self._address = None
             super().connection_lost(exc)
 
-    def _connections(self) -> "Connections":
-        assert isinstance(self._manager, Server)
+    def _connections(self) -> "ConnectionLimits":
+        assert isinstance(self._manager, LimitedServer)
         return self._manager.budget
 
     async def finish_response(
@@ -81,7 +80,7 @@ class Protocol(RequestHandler):
         """Send an answer, and cut off a client that does not take it."""
         size = len(resp.body) if isinstance(resp, web.Response) and isinstance(resp.body, bytes) else 0
         try:
-            async with asyncio.timeout(answer_seconds(size)):
+            async with asyncio.timeout(answer_seconds_max(size)):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
             self.abort()
@@ -113,7 +112,7 @@ class Protocol(RequestHandler):
         _log.log(level, "a request was answered %d: %s", status, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has been begun")
-        response = problem_of(status, DETAILS.get(status, DETAIL))
+        response = status_response(status, DETAILS.get(status, DETAIL))
         response.force_close()
         return response
 
@@ -122,7 +121,7 @@ class Protocol(RequestHandler):
         _log.error("a connection failed: %s", type(told.get("exc_info")).__name__)
 
 
-class Connections:
+class ConnectionLimits:
     """How many connections each address has. An address beyond the limit is refused before it has sent anything."""
 
     def __init__(self, per_address_max: int, exempt: Sequence[Network] = ()) -> None:
@@ -152,27 +151,27 @@ class Connections:
         return any(parsed in network for network in self._exempt)
 
 
-class Server(web.Server):
+class LimitedServer(web.Server):
     """Makes our protocol for each connection."""
 
-    budget: Connections
+    budget: ConnectionLimits
 
     def __call__(self) -> RequestHandler:
-        return Protocol(self, loop=self._loop, **self._kwargs)
+        return LimitedProtocol(self, loop=self._loop, **self._kwargs)
 
 
-class Runner(web.AppRunner):
+class LimitedRunner(web.AppRunner):
     """Runs an application with our protocol."""
 
-    def __init__(self, app: web.Application, *, connections: Connections | None = None, **settings: Any) -> None:
+    def __init__(self, app: web.Application, *, connections: ConnectionLimits | None = None, **settings: Any) -> None:
         super().__init__(app, **settings)
-        self._connections = connections or Connections(CONNECTIONS_PER_ADDRESS_MAX)
+        self._connections = connections or ConnectionLimits(CONNECTIONS_PER_ADDRESS_MAX)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         assert made.request_factory is not None
         factory = _without_expectation(made.request_factory)
-        server = Server(
+        server = LimitedServer(
             made.request_handler,
             request_factory=factory,
             handler_cancellation=True,  # of a client that has left: see app._handled
@@ -187,7 +186,7 @@ def _without_expectation(make: Callable[..., web.BaseRequest]) -> Callable[..., 
     """Make requests without their Expect header.
 
     aiohttp tells a client to send its body before it asks any handler, and quotes an expectation that it does not
-    know. Here the body is asked for when it is read, once the key was checked: service/api/bodies.py. Other
+    know. Here the body is asked for when it is read, once the key was checked: service/api/requests/bodies.py. Other
     expectations are refused in service/server/app.py without a word of them.
     """
 
@@ -202,19 +201,3 @@ def _without_expectation(make: Callable[..., web.BaseRequest]) -> Callable[..., 
         return request
 
     return made
-
-
-async def send(request: web.BaseRequest, response: web.StreamResponse, part: bytes) -> None:
-    """Send a part of a streamed answer. Raises ConnectionError, and cuts the client off, if it does not take it."""
-    try:
-        async with asyncio.timeout(answer_seconds(len(part))):
-            await response.write(part)
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError("the client does not read") from None
-
-
-def answer_seconds(size: int) -> float:
-    """Return how long a client may take to receive so many bytes."""
-    return ANSWER_SECONDS_MIN + size / ANSWER_BYTES_PER_SECOND_MIN

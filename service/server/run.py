@@ -23,10 +23,11 @@ from projections.engine.worker import Projector
 from service.background.attestation_schedule import attest_on_schedule
 from service.background.erased_key_scrubber import scrub_after_erasures
 from service.background.sealer import Sealer
-from service.environment import Environment, url_of
-from service.server.app import check_role, make_app
-from service.server.projector_process import beside
-from service.server.protocol import Connections, Runner
+from service.environment import Environment, service_url
+from service.server.app import make_app
+from service.server.projector_process import projector_process
+from service.server.protocol import ConnectionLimits, LimitedRunner
+from service.startup_checks import check_role
 
 RETRY_SECONDS = 1.0
 KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
@@ -61,7 +62,7 @@ async def check_setup(place: Environment) -> None:
 
 
 @asynccontextmanager
-async def listening(place: Environment, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
+async def running_service(place: Environment, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
     """Run the service and give its URL, with `project` beside a process that projects; port 0 takes a free one.
 
     Raises OSError if it cannot listen there.
@@ -69,10 +70,10 @@ async def listening(place: Environment, host: str, port: int, *, project: bool) 
     signer = place.signer if project and place.settings.seal else None
     app = make_app(place.dsn, place.settings, place.master_key, project=False, signer=signer)
     if project:
-        app.cleanup_ctx.append(beside(place.dsn))
-    runner = Runner(
+        app.cleanup_ctx.append(projector_process(place.dsn))
+    runner = LimitedRunner(
         app,
-        connections=Connections(place.settings.connections_per_address, place.settings.proxy_networks()),
+        connections=ConnectionLimits(place.settings.connections_per_address, place.settings.proxy_networks()),
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,
         lingering_time=LINGERING_SECONDS,
@@ -88,7 +89,7 @@ async def listening(place: Environment, host: str, port: int, *, project: bool) 
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else error
             raise OSError(error.errno, f"Cannot listen on port {port} of {host}: {reason}") from error
-        url = url_of(host, runner.addresses[0][1])
+        url = service_url(host, runner.addresses[0][1])
         with place.announced(url):
             yield url
     finally:
@@ -98,7 +99,7 @@ async def listening(place: Environment, host: str, port: int, *, project: bool) 
         await runner.cleanup()
 
 
-def stop_asked() -> asyncio.Event:
+def stop_event() -> asyncio.Event:
     """Give what SIGTERM or SIGINT sets from now on; ask for it before saying that the service is up."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -107,12 +108,12 @@ def stop_asked() -> asyncio.Event:
     return stop
 
 
-async def project(place: Environment, ready: Callable[[], Awaitable[None]]) -> None:
+async def run_projector(place: Environment, ready: Callable[[], Awaitable[None]]) -> None:
     """Run the projector and the sealer alone until SIGTERM or SIGINT; wait for a database that is not there yet.
 
     Calls `ready` once it begins.
     """
-    stopping = asyncio.create_task(stop_asked().wait())
+    stopping = asyncio.create_task(stop_event().wait())
     preparing = asyncio.create_task(_prepared(place))
     await asyncio.wait((preparing, stopping), return_when=asyncio.FIRST_COMPLETED)
     if stopping.done():

@@ -15,7 +15,7 @@ from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.database_roles import DOES
-from service.server.app import MAY_CHANGE
+from service.startup_checks import MAY_CHANGE
 from tests.support.payloads import VAULT, delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))

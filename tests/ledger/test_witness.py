@@ -10,7 +10,7 @@ from ledger.merkle import carry_out, consistency_plan, leaf_hash, root_of, tiles
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.signed_notes import Note, Signature, SigningKey, read_note, read_signatures, verify
 from ledger.transparency.witness import Reply, Witness, WitnessRequest
-from service.api.witness_app import BODY_BYTES_MAX
+from service.server.witness_app import BODY_BYTES_MAX
 
 NOW = 1_700_000_000
 KEY = SigningKey("logs.example/acme", bytes(range(32)))

@@ -15,8 +15,8 @@ from ledger.database import connect
 from ledger.errors import SchemaOutdated, SchemaUnsupported
 from service.embedded.server import EmbeddedPostgres
 from service.environment import Environment
-from service.schema import check_schema
 from service.settings import Settings
+from service.startup_checks import check_schema
 
 FOLDER = Path(migrations.__file__).parent
 OBJECTS = """

@@ -18,7 +18,7 @@ from ledger.vendors import VENDORS
 from ledger.vendors.repair_report import NOT_LISTED, list_repairs
 from projections.definition import fold_soundly, key_of
 from projections.registry import BY_SUBJECT
-from service.formatting import encode
+from service.formatting import encode_json
 from tests.ledger.test_side_values import Place, Sample, places, with_value
 from tests.support.golden import samples
 from tests.support.interpretation import RECORDED_AT
@@ -104,4 +104,4 @@ def check(sample: Sample, place: Place, value: Any) -> None:
     for (subject_kind, subject), facts in told.items():
         folded = fold_soundly(BY_SUBJECT[subject_kind], subject, sorted(facts, key=key_of))
         assert folded.parked is None, (place, value)
-        encode({table: [list(row) for row in rows] for table, rows in folded.rows.items()})
+        encode_json({table: [list(row) for row in rows] for table, rows in folded.rows.items()})

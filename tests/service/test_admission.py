@@ -14,10 +14,11 @@ from aiohttp import web
 from ledger.errors import LedgerError
 from ledger.store import registry
 from ledger.store.registry import KEY
-from service.api.admission import ADMISSIONS, Admission
-from service.api.context import _password
+from service.api.requests.admission import ADMISSIONS, Admission
+from service.api.requests.app_context import _password
 from service.api.tlog import takes_gzip
-from service.formatting import decode_cursor, read_int, read_time
+from service.formatting import decode_cursor
+from service.parameters import parse_int, parse_time
 from service.server.app import ROUTES
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import sample
@@ -201,8 +202,8 @@ def refused(read: Callable[[str], Any]) -> Callable[[str], Any]:
         takes_gzip,
         refused(_password),
         refused(decode_cursor),
-        refused(lambda text: read_int(text, "limit", least=0, most=9)),
-        refused(lambda text: read_time(text, "at")),
+        refused(lambda text: parse_int(text, "limit", least=0, most=9)),
+        refused(lambda text: parse_time(text, "at")),
         KEY.fullmatch,
     ],
 )

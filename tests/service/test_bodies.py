@@ -11,10 +11,10 @@ import pytest
 from ledger.errors import CodingUnknown, DeliveryTooLarge
 from ledger.parsing import BODY_BYTES_MAX
 from ledger.store import registry
-from service.api import bodies
-from service.api.bodies import BodyBudget
-from service.api.content_codings import decoded
-from service.api.context import APP_CONTEXT
+from service.api.requests import bodies
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.bodies import BodyBudget
+from service.api.requests.content_codings import decode_body
 from service.importing.deliveries import zstd
 from service.settings import Settings
 from tests.service.test_admission import KEYED, all_scopes, port_of
@@ -44,36 +44,36 @@ def encoded(body: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("coding", encoded(b""))
 def test_a_body_is_read_through_its_content_coding(coding: str) -> None:
-    assert decoded(encoded(ISSUED)[coding], [coding], BODY_BYTES_MAX) == ISSUED
+    assert decode_body(encoded(ISSUED)[coding], [coding], BODY_BYTES_MAX) == ISSUED
 
 
 @pytest.mark.parametrize("codings", [["br"], ["gzip, gzip"], ["gzip", "zstd"], ["compress"], ["gzip;q=1"]])
 def test_another_content_coding_is_not_decoded(codings: list[str]) -> None:
     with pytest.raises(CodingUnknown):
-        decoded(gzip.compress(ISSUED), codings, BODY_BYTES_MAX)
+        decode_body(gzip.compress(ISSUED), codings, BODY_BYTES_MAX)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
 def test_a_body_that_is_not_in_the_coding_named_is_kept_as_it_is(coding: str) -> None:
     for body in (ISSUED, b"", encoded(ISSUED)[coding][:-5], encoded(ISSUED)[coding] + b"more"):
-        assert decoded(body, [coding], BODY_BYTES_MAX) == body
+        assert decode_body(body, [coding], BODY_BYTES_MAX) == body
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
 def test_a_body_may_not_grow_beyond_the_limit(coding: str) -> None:
     at_the_limit, beyond = bytes(BODY_BYTES_MAX), bytes(BODY_BYTES_MAX + 1)
 
-    assert decoded(encoded(at_the_limit)[coding], [coding], BODY_BYTES_MAX) == at_the_limit
+    assert decode_body(encoded(at_the_limit)[coding], [coding], BODY_BYTES_MAX) == at_the_limit
     with pytest.raises(DeliveryTooLarge):
-        decoded(encoded(beyond)[coding], [coding], BODY_BYTES_MAX)
+        decode_body(encoded(beyond)[coding], [coding], BODY_BYTES_MAX)
     with pytest.raises(DeliveryTooLarge):
-        decoded(encoded(bytes(40 * BODY_BYTES_MAX))[coding], [coding], BODY_BYTES_MAX)
+        decode_body(encoded(bytes(40 * BODY_BYTES_MAX))[coding], [coding], BODY_BYTES_MAX)
 
 
 def test_a_body_of_very_many_compressed_members_is_not_decoded() -> None:
     members = gzip.compress(b"") * 50_000
 
-    assert decoded(members, ["gzip"], BODY_BYTES_MAX) == members
+    assert decode_body(members, ["gzip"], BODY_BYTES_MAX) == members
 
 
 async def deliver(acme: TenantClient, body: bytes, **headers: str) -> tuple[int, list[tuple[int, str, str]]]:
@@ -174,7 +174,7 @@ async def test_large_unfinished_bodies_share_one_budget_and_small_ones_need_none
 async def test_refused_deliveries_are_told_once_a_minute_with_their_reasons(
     dsn: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.refusals.SECONDS_PER_LINE", 0.5)
+    monkeypatch.setattr("service.api.requests.refusals.SECONDS_PER_LINE", 0.5)
     async with serving(dsn, "acme") as [acme]:
         of = acme.inbound["capillary"]
         for _ in range(20):
@@ -183,13 +183,15 @@ async def test_refused_deliveries_are_told_once_a_minute_with_their_reasons(
         await acme.client.post(f"/v1/hooks/{'0' * 32}", data=b"{}")
         await until(lambda: "too_large" in caplog.text)
 
-        lines = [record.getMessage() for record in caplog.records if record.name == "service.api.refusals"]
+        lines = [record.getMessage() for record in caplog.records if record.name == "service.api.requests.refusals"]
         assert lines[0] == f"connection {of.connection_id}: a delivery was refused: credentials"
         assert len(lines) < 10
         assert "example" not in caplog.text
         assert "a-wrong-secret" not in caplog.text
         assert all(
-            record.levelno == logging.WARNING for record in caplog.records if record.name == "service.api.refusals"
+            record.levelno == logging.WARNING
+            for record in caplog.records
+            if record.name == "service.api.requests.refusals"
         )
 
 

@@ -17,7 +17,7 @@ from ledger.errors import BadCredentials
 from ledger.parsing import BODY_BYTES_MAX, without_white_space
 from ledger.store import registry
 from ledger.store.registry import InboundConnection, Ledger
-from service.api.webhook_auth import authenticate
+from service.api.requests.webhook_auth import authenticate
 from tests.support.client import MASTER_KEY, serving
 from tests.support.payloads import sample
 

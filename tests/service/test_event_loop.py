@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ledger.errors import LedgerUnavailable
 from ledger.parsing import BODY_BYTES_MAX
-from service.api.large_bodies import BYTES_AT_ONCE_MAX, WAITING_PER_LEDGER_MAX, LargeBodies
+from service.api.requests.large_bodies import BYTES_AT_ONCE_MAX, WAITING_PER_LEDGER_MAX, LargeBodyWorker
 from tests.support.client import serving
 from tests.support.watchdog import Watchdog
 
@@ -49,7 +49,7 @@ async def test_the_heaviest_bodies_come_in_and_are_shown_beside_others(dsn: str,
 
 
 async def test_ledgers_take_turns_with_large_bodies_and_wait_in_lines_that_end() -> None:
-    large = LargeBodies()
+    large = LargeBodyWorker()
     body = bytes(BYTES_AT_ONCE_MAX + 1)
     done: list[int] = []
     try:

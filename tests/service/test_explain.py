@@ -7,9 +7,10 @@ from typing import Any
 from projections.queries.explain import name_of_rule
 from projections.queries.fact_sentences import SENTENCES
 from projections.registry import PROJECTIONS
-from service.api.requests import AsOfQuery, QueryContext
 from service.cli.explain import explained, told
-from service.formatting import encode
+from service.formatting import encode_json
+from service.queries.as_of_query import AsOfQuery
+from service.queries.context import QueryContext
 from tests.service.test_both_times import ANN, DAY, FIRST, noon
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import capillary, expired, issued, redeemed, sample
@@ -138,7 +139,7 @@ async def test_an_explanation_in_words_can_be_read_by_anybody(dsn: str) -> None:
             named = await explained(read, "accounts/1:77:points", then)
 
         words = "\n".join(told(answer))
-        lots = sorted({step["lots"][0]["id"] for step in json.loads(encode(answer))["steps"][:2]})
+        lots = sorted({step["lots"][0]["id"] for step in json.loads(encode_json(answer))["steps"][:2]})
         by_time = [step["lots"][0]["id"] for step in answer["steps"][:2]]
         assert len(lots) == 2
         for number, lot in enumerate(by_time, 1):

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from ledger.store.append import append
-from service.api import orders, periods, subjects
+from service.api import orders
+from service.finance import period_report
+from service.queries import subjects
 from tests.service.test_periods import close
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import VAULT, capillary, delivery, issued, redeemed, sample
@@ -60,7 +62,7 @@ async def test_a_customer_with_more_than_an_answer_holds_says_of_what(dsn: str) 
 
 async def test_what_an_answer_may_hold_of_orders_and_periods(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders, "ITEMS_MAX", 1)
-    monkeypatch.setattr(periods, "ITEMS_MAX", 1)
+    monkeypatch.setattr(period_report, "ITEMS_MAX", 1)
     async with serving(dsn, "acme") as [acme]:
         item = json.loads(sample("ascenda", "order_item.fulfillment.failed"))
         for number in ("one", "two"):

@@ -7,7 +7,7 @@ import orjson
 
 from ledger.database import connect
 from ledger.locks import APPENDS
-from service.api.overload import WAIT_SECONDS_MAX
+from service.api.requests.overload import WAIT_SECONDS_MAX
 from tests.support.client import serving
 from tests.support.payloads import SAMPLES
 

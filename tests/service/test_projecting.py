@@ -12,7 +12,7 @@ from ledger.database import connect
 from ledger.store import registry
 from projections.engine import advance
 from service.server.app import make_app
-from service.server.projector_process import beside
+from service.server.projector_process import projector_process
 from service.settings import Settings
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued
@@ -20,7 +20,7 @@ from tests.support.payloads import issued
 
 async def test_rows_follow_beside_the_door_and_go_on_when_the_projector_is_killed(dsn: str) -> None:
     app = make_app(dsn, Settings(), MASTER_KEY, project=False)
-    app.cleanup_ctx.append(beside(dsn))
+    app.cleanup_ctx.append(projector_process(dsn))
     async with TestClient(TestServer(app)) as client:
         connection = await connect(dsn)
         ledger = await registry.create_ledger(connection, "acme")

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from ledger.errors import BadCredentials
-from service.api.bodies import BodyBudget, read_body
-from service.server import protocol
+from service.api import responses
+from service.api.requests.bodies import BodyBudget, read_body
 from service.server.app import explain_errors
-from service.server.protocol import TOO_MANY, Connections, Runner
+from service.server.protocol import TOO_MANY, ConnectionLimits, LimitedRunner
 from tests.support.client import until
 
 SECRET = b"ann@example.com"
@@ -42,12 +42,12 @@ async def take(request: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def listening(keepalive_timeout: float = 15.0, connections: Connections | None = None) -> AsyncIterator[int]:
+async def listening(keepalive_timeout: float = 15.0, connections: ConnectionLimits | None = None) -> AsyncIterator[int]:
     app = web.Application(middlewares=[explain_errors])
     app.router.add_get("/fail", fail)
     app.router.add_get("/large", large)
     app.router.add_post("/body", take)
-    runner = Runner(
+    runner = LimitedRunner(
         app, access_log=None, keepalive_timeout=keepalive_timeout, connections=connections, lingering_time=0.1
     )
     await runner.setup()
@@ -131,7 +131,7 @@ async def test_a_client_is_told_to_send_its_body_after_its_key_was_checked_and_n
 
 
 async def test_an_address_with_too_many_connections_is_refused_until_it_closes_one() -> None:
-    budget = Connections(2)
+    budget = ConnectionLimits(2)
     async with listening(connections=budget) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
         await say(port, b"")  # so that the two were taken before
@@ -148,16 +148,16 @@ async def test_an_address_with_too_many_connections_is_refused_until_it_closes_o
 
 
 def test_a_proxy_may_have_any_number_of_connections() -> None:
-    budget = Connections(1, [ip_network("10.0.0.0/8"), ip_network("::1")])
+    budget = ConnectionLimits(1, [ip_network("10.0.0.0/8"), ip_network("::1")])
 
     assert [budget.enter(address) for address in ("10.1.2.3", "10.1.2.3", "::1", "::1", "")] == [True] * 5
     assert [budget.enter(address) for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2")] == [True, False, True]
 
 
 async def test_a_client_that_does_not_read_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "ANSWER_SECONDS_MIN", 0.1)
-    monkeypatch.setattr(protocol, "ANSWER_BYTES_PER_SECOND_MIN", 2**40)
-    budget = Connections(1)
+    monkeypatch.setattr(responses, "ANSWER_SECONDS_MIN", 0.1)
+    monkeypatch.setattr(responses, "ANSWER_BYTES_PER_SECOND_MIN", 2**40)
+    budget = ConnectionLimits(1)
     async with listening(connections=budget) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -12,7 +12,7 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
 from service.database_roles import DOES, apply_roles
-from service.server.app import check_role
+from service.startup_checks import check_role
 from tests.support.payloads import VAULT, delivery, issued
 
 

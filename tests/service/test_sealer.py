@@ -23,9 +23,9 @@ from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.signed_notes import Note, read_note, verify
 from ledger.transparency.signer import Signer
 from ledger.transparency.witness import Witness, WitnessRequest
-from service.api.witness_app import make_witness_app
 from service.background import sealer
 from service.server.app import make_app
+from service.server.witness_app import make_witness_app
 from service.settings import Settings
 from tests.support.client import MASTER_KEY
 from tests.support.payloads import VAULT, delivery, issued

@@ -8,9 +8,9 @@ from aiohttp import web
 
 from ledger.database import Connection, connect
 from ledger.errors import LedgerReadsTooMany
-from service.api.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, Shares
+from service.api.requests.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, RequestShares
 from service.server.app import make_app
-from service.server.protocol import Runner
+from service.server.protocol import LimitedRunner
 from service.settings import Settings
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued
@@ -23,7 +23,7 @@ WAITING_FOR_A_LOCK = """
 
 
 async def test_a_place_is_given_back_however_its_user_ends() -> None:
-    shares = Shares(1, waiting_max=1, wait_seconds_max=30)
+    shares = RequestShares(1, waiting_max=1, wait_seconds_max=30)
 
     async def fail() -> None:
         async with shares.take(7):
@@ -44,7 +44,7 @@ async def test_a_place_is_given_back_however_its_user_ends() -> None:
 
 
 async def test_who_waits_too_long_for_a_place_is_told_so() -> None:
-    shares = Shares(1, waiting_max=1, wait_seconds_max=0.01)
+    shares = RequestShares(1, waiting_max=1, wait_seconds_max=0.01)
 
     async with shares.take(7):
         with pytest.raises(LedgerReadsTooMany):
@@ -85,7 +85,7 @@ async def test_a_report_whose_client_has_left_is_given_up_in_the_database_too(ds
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(issued("a", 0, 1, 10))
         await acme.ask_now("/v1/projections")
-        runner = Runner(make_app(dsn, Settings(erase_on_request=False, seal=False), MASTER_KEY, project=False))
+        runner = LimitedRunner(make_app(dsn, Settings(erase_on_request=False, seal=False), MASTER_KEY, project=False))
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -9,7 +9,7 @@ import pytest
 
 from ledger.database import connect
 from ledger.store import registry
-from service.api.context import APP_CONTEXT
+from service.api.requests.app_context import APP_CONTEXT
 from tests.support.client import MASTER_KEY, serving
 from tests.support.payloads import sample
 

@@ -13,7 +13,7 @@ from ledger.privacy.encryption import MasterKey
 from ledger.store import registry
 from ledger.store.registry import InboundConnection, Ledger
 from service.server.app import make_app
-from service.server.protocol import Connections, Runner
+from service.server.protocol import ConnectionLimits, LimitedRunner
 from service.settings import Settings
 
 UNTIL_SECONDS_MAX = 30
@@ -31,9 +31,9 @@ async def until(done: Callable[[], bool]) -> None:
 class Served(TestServer):
     """A server that runs an application as the service does."""
 
-    async def _make_runner(self, **settings: Any) -> Runner:
-        unlimited = Connections(CONNECTIONS_MAX)
-        return Runner(self.app, connections=unlimited, auto_decompress=False, lingering_time=0.5, **settings)
+    async def _make_runner(self, **settings: Any) -> LimitedRunner:
+        unlimited = ConnectionLimits(CONNECTIONS_MAX)
+        return LimitedRunner(self.app, connections=unlimited, auto_decompress=False, lingering_time=0.5, **settings)
 
 
 class TenantClient:

@@ -1,4 +1,4 @@
-"""What every explanation shares: which steps are asked for, and the cause of each: a fact, and the event it is of."""
+"""JSON of one step of an explanation: the fact of the step, and the event that reported it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -6,33 +6,16 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
-from ledger.errors import RequestInvalid
 from ledger.facts import Fact, RecordedFact, kind_of
 from ledger.store.read import event_headers_after
 from projections.queries.explain import UnfoldableStep
-from service.api.requests import QueryContext
-from service.formatting import read_flag, read_int
+from service.queries.context import QueryContext
 
 STEPS_MAX = 1_000
-EXPLAIN = ("explain", "after_step", "limit")  # the parameters of a path that explains
-
-Page = tuple[int, int]  # steps after this one, at most so many
 
 
-def explains(request: web.Request) -> bool:
-    """Return True for ?explain=true. Raises RequestInvalid for another word, and for its parameters without it."""
-    asked = read_flag(request.query.get("explain"), "explain")
-    if not asked and ("after_step" in request.query or "limit" in request.query):
-        raise RequestInvalid("`after_step` and `limit` need `explain=true` on this path")
-    return asked
-
-
-def steps_asked(request: web.Request) -> Page:
-    """Read ?after_step= and ?limit=, from the first step and STEPS_MAX unless they are given."""
-    after = read_int(request.query.get("after_step"), "after_step", least=0, most=2**31)
-    return after or 0, read_int(request.query.get("limit"), "limit", least=1, most=STEPS_MAX) or STEPS_MAX
+StepPage = tuple[int, int]  # steps after this one, at most so many
 
 
 def fact_json(fact: Fact) -> dict[str, Any]:
@@ -41,7 +24,7 @@ def fact_json(fact: Fact) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def events_of(read: QueryContext, told: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:
+async def load_step_events(read: QueryContext, told: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:
     """Say of which kind and source the events of some facts are, and when we wrote them down."""
     positions = sorted({one.occurrence.position for one in told})
     heads = await event_headers_after(read.connection, read.ledger.ledger_id, 0, len(positions), positions=positions)
@@ -56,7 +39,7 @@ async def events_of(read: QueryContext, told: Sequence[RecordedFact]) -> dict[in
     }
 
 
-def cause_of(told: RecordedFact | None, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def cause_json(told: RecordedFact | None, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Show the fact of a step and its event; none where time passed, or what a source claims was taken over."""
     if told is None:
         return {"event": None, "fact": None, "says": {}}
@@ -72,4 +55,4 @@ def cause_of(told: RecordedFact | None, events: Mapping[int, Mapping[str, Any]])
 def unfoldable_json(number: int, one: UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Show the fact that could not be folded, and why."""
     occurred_at = one.told.occurrence.occurred_at
-    return {"step": number, "occurred_at": occurred_at, **cause_of(one.told, events), "stuck": one.reason}
+    return {"step": number, "occurred_at": occurred_at, **cause_json(one.told, events), "stuck": one.reason}

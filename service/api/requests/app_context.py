@@ -3,8 +3,7 @@
 import asyncio
 import base64
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from aiohttp import web
 
@@ -16,43 +15,18 @@ from ledger.store.read import tail
 from ledger.store.registry import ApiAccess, InboundConnection
 from projections.engine import store
 from projections.engine.worker import Projector
-from service.api.bodies import BodyBudget
-from service.api.large_bodies import LargeBodies
-from service.api.overload import Overload
-from service.api.refusals import Refusals
-from service.api.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, Shares
+from service.api.requests.bodies import BodyBudget
+from service.api.requests.large_bodies import LargeBodyWorker
+from service.api.requests.overload import Overload
+from service.api.requests.refusals import Refusals
+from service.api.requests.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, RequestShares
+from service.api.requests.ttl_cache import CACHED_CALLERS_MAX, TtlCache
 from service.background.appender import Appender
-from service.formatting import read_int
+from service.parameters import parse_int
 from service.queries.reader_pool import ReaderPool
 from service.settings import Settings
 
-CALLER_SECONDS = 5.0  # how long a revoked key or a dropped secret may still open the door
-CALLERS_MAX = 10_000
-LOOK_UP_SECONDS_MAX = 5.0  # then a caller is answered 503
 ACCESS_LOG_SECONDS = 60.0  # in which one key's reads of tiles are one look
-
-V = TypeVar("V")
-
-
-class TtlCache(Generic[V]):
-    """Remembers what was looked up for CALLER_SECONDS; failures are not remembered."""
-
-    def __init__(self, look_up: Callable[[str], Awaitable[V]]) -> None:
-        self._look_up = look_up
-        self._known: dict[str, tuple[float, V]] = {}
-
-    async def get(self, key: str) -> V:
-        """Give what stands for a key. Raises what the look-up raises."""
-        known = self._known.get(key)
-        now = time.monotonic()
-        if known is not None and now < known[0]:
-            return known[1]
-        async with asyncio.timeout(LOOK_UP_SECONDS_MAX):
-            value = await self._look_up(key)
-        if len(self._known) >= CALLERS_MAX:
-            self._known.clear()
-        self._known[key] = (now + CALLER_SECONDS, value)
-        return value
 
 
 def check_scopes(access: ApiAccess, scope: str, *or_scopes: str) -> None:
@@ -84,13 +58,13 @@ class AppContext:
         self.vault = vault
         self.appender = appender
         self.projector = projector
-        self.reads = Shares(max(1, settings.pool_size // 2), WAITING_MAX)
-        self.heavy_reads = Shares(HEAVY_MAX, HEAVY_WAITING_MAX)
+        self.reads = RequestShares(max(1, settings.pool_size // 2), WAITING_MAX)
+        self.heavy_reads = RequestShares(HEAVY_MAX, HEAVY_WAITING_MAX)
         self.rebuilding: asyncio.Task[Any] | None = None  # the rebuild that a caller asked this process for
         self.bodies = BodyBudget()
         self.overload = Overload()
         self.refusals = Refusals()
-        self.large = LargeBodies()
+        self.large = LargeBodyWorker()
         self.inbound = TtlCache(self._find_connection)
         self.keys = TtlCache(self._find_key)
         self._looks: dict[str, float] = {}  # of each key that reads tiles, until when that is one look
@@ -126,14 +100,14 @@ class AppContext:
         now = time.monotonic()
         if now < self._looks.get(key_id, 0.0):
             return False
-        if len(self._looks) >= CALLERS_MAX:
+        if len(self._looks) >= CACHED_CALLERS_MAX:
             self._looks.clear()
         self._looks[key_id] = now + ACCESS_LOG_SECONDS
         return True
 
     async def await_position(self, request: web.Request, ledger_id: int) -> None:
         """Wait for ?min_position=, at most wait_seconds_max. Raises NotAwaited, or RequestInvalid beyond the ledger."""
-        position = read_int(request.query.get("min_position"), "min_position", least=0, most=2**62)
+        position = parse_int(request.query.get("min_position"), "min_position", least=0, most=2**62)
         if position is None:
             return
         async with self.pool.acquire() as connection:

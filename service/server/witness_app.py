@@ -6,7 +6,7 @@ import time
 from aiohttp import web
 
 from ledger.transparency.witness import Witness
-from service.api.bodies import BODY_SECONDS_MAX
+from service.api.requests.bodies import BODY_SECONDS_MAX
 
 BODY_BYTES_MAX = 262_144  # a checkpoint of 16 signatures of 5 kB, as C2SP signed-note asks to accept, and a proof
 

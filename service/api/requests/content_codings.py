@@ -27,7 +27,7 @@ class _Damaged(Exception):
     """The body is not in the coding that its header names."""
 
 
-def decoded(body: bytes, codings: Sequence[str], bytes_max: int) -> bytes:
+def decode_body(body: bytes, codings: Sequence[str], bytes_max: int) -> bytes:
     """Return a body without its content coding, given the values of its Content-Encoding headers.
 
     A body that is not in the coding named is returned as it is: the header may be what is wrong. Raises CodingUnknown

@@ -22,7 +22,7 @@ class _Share:
         self.users = 0  # those running and those that wait
 
 
-class Shares:
+class RequestShares:
     """Lends each ledger a number of places."""
 
     def __init__(self, running_max: int, waiting_max: int, wait_seconds_max: float = WAIT_SECONDS_MAX) -> None:

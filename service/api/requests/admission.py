@@ -14,7 +14,7 @@ from aiohttp import web
 
 from ledger.errors import RequestInvalid
 from ledger.store.registry import ApiAccess
-from service.api.context import APP_CONTEXT
+from service.api.requests.app_context import APP_CONTEXT
 
 ACCESS = web.RequestKey("what the key of a request opens", ApiAccess)
 

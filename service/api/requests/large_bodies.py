@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from typing import ParamSpec, TypeVar
 
 from ledger.errors import LedgerReadsTooMany, LedgerUnavailable
-from service.api.request_shares import Shares
+from service.api.requests.request_shares import RequestShares
 
 BYTES_AT_ONCE_MAX = 32 * 1024  # the worst body of this size takes about 25 ms
 WAITING_PER_LEDGER_MAX = 32  # each may hold a body of 1 MiB
@@ -22,12 +22,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class LargeBodies:
+class LargeBodyWorker:
     """One thread, which ledgers take turns at: the large bodies of one do not hold up those of another."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "large-bodies")
-        self._of_ledger = Shares(1, WAITING_PER_LEDGER_MAX, WAIT_SECONDS_MAX)
+        self._of_ledger = RequestShares(1, WAITING_PER_LEDGER_MAX, WAIT_SECONDS_MAX)
         self._turn = asyncio.Lock()  # first come, first served: each ledger waits with one body at most
 
     async def work_on(

@@ -1,0 +1,39 @@
+"""Read the JSON body of a request, and the texts in it."""
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from ledger.errors import RequestInvalid
+from service.api.requests.app_context import APP_CONTEXT
+from service.api.requests.bodies import read_body
+from service.operations.adjust import Author
+from service.queries.context import QueryContext
+
+
+async def read_json_body(request: web.Request) -> dict[str, Any]:
+    """Read the JSON object of a request; {} when there is no body. Raises RequestInvalid."""
+    text = await read_body(request, request.app[APP_CONTEXT].bodies)
+    if not text:
+        return {}
+    try:
+        body = orjson.loads(text)
+    except ValueError:
+        raise RequestInvalid("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise RequestInvalid("the body is not a JSON object")
+    return body
+
+
+def read_author(read: QueryContext, asked: dict[str, Any]) -> Author:
+    """Read who asks and why, and note with which key."""
+    return Author(f"key {read.key_id}", read_text(asked, "author"), read_text(asked, "reason"))
+
+
+def read_text(asked: dict[str, Any], name: str) -> str:
+    """Read a text of a body, empty if it is not there. Raises RequestInvalid."""
+    text = asked.get(name, "")
+    if not isinstance(text, str):
+        raise RequestInvalid(f"{name} is a text")
+    return text

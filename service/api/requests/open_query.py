@@ -1,0 +1,113 @@
+"""What every answer from a projection shares: who asks, how far the rows reach, and how a thing is named."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from ledger.database import Connection
+from ledger.errors import NotAwaited, RequestInvalid
+from ledger.privacy.access_log import record_access
+from ledger.store.registry import ApiAccess
+from service.api.requests.admission import ACCESS
+from service.api.requests.app_context import APP_CONTEXT, AppContext, check_scopes
+from service.parameters import parse_int
+from service.queries.as_of_query import AsOfQuery, parse_as_of_params
+from service.queries.context import QueryContext
+from service.queries.freshness import FRESHNESS
+
+LIMIT_DEFAULT = 100
+LIMIT_MAX = 1_000
+WHY_CHARACTERS_MAX = 500
+READING_SCOPES = ("read", "audit")  # such requests are answered as loyalty_reader, which sees one ledger at a time
+
+
+async def admit_caller(request: web.Request, scope: str = "read", *or_scopes: str) -> ApiAccess:
+    """Check that the caller's key carries one of the scopes, and wait for ?min_position=.
+
+    Raises ScopeMissing, NotAwaited, or RequestInvalid for a position beyond the ledger.
+    """
+    access = request[ACCESS]
+    check_scopes(access, scope, *or_scopes)
+    await request.app[APP_CONTEXT].await_position(request, access.ledger.ledger_id)
+    return access
+
+
+@asynccontextmanager
+async def open_query(
+    request: web.Request, scope: str = "read", *or_scopes: str, heavy: bool = False
+) -> AsyncIterator[QueryContext]:
+    """Check the caller's key, which must carry one of the scopes, wait for ?min_position=, and lend a connection; who
+    only reads gets one that PostgreSQL confines to the ledger of the key, whatever the statements say.
+    A look with scope audit is written down first, with the reason in ?why=: any at what only that scope opens, and with
+    a key that carries it at what `read` opens, too.
+
+    Each ledger has a share of the connections. Answers that are `heavy`, which add up a whole ledger, are made one at a
+    time for each ledger.
+
+    Raises BadCredentials, ScopeMissing, NotAwaited or LedgerReadsTooMany.
+    """
+    house = request.app[APP_CONTEXT]
+    access = await admit_caller(request, scope, *or_scopes)
+    async with AsyncExitStack() as places:
+        if heavy:
+            await places.enter_async_context(house.heavy_reads.take(access.ledger.ledger_id))
+        await places.enter_async_context(house.reads.take(access.ledger.ledger_id))
+        yield await places.enter_async_context(_reader(house, request, access, scope, *or_scopes))
+
+
+@asynccontextmanager
+async def _reader(
+    house: AppContext, request: web.Request, access: ApiAccess, scope: str, *or_scopes: str
+) -> AsyncIterator[QueryContext]:
+    if scope not in READING_SCOPES:
+        async with house.pool.acquire() as connection:
+            yield QueryContext(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
+        return
+    async with house.reading.acquire() as connection:
+        await connection.confine(access.ledger.ledger_id)
+        if scope == "audit" or ("audit" in or_scopes and "audit" in access.scopes):
+            await log_access(connection, access, request, f"{request.method} {request.path}")
+        yield QueryContext(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
+
+
+async def log_access(connection: Connection, access: ApiAccess, request: web.Request, what: str) -> None:
+    """Write down who is about to see what, and why they say that they do."""
+    why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
+    await record_access(connection, access.ledger.ledger_id, access.key_id, what, why)
+
+
+async def parse_as_of(read: QueryContext, request: web.Request) -> AsOfQuery:
+    """Read ?at= and, one of them, ?as_of_position= and ?known_at=: the last position recorded by that time.
+
+    Rows that do not reach the position yet are awaited, so that an answer for it is the same for ever. Raises
+    RequestInvalid for what the ledger has not come to, NotAwaited.
+    """
+    times = await parse_as_of_params(read, request.query)
+    if times.position is not None:
+        await await_rows(read, request, times.position)
+    return times
+
+
+def has_known_parameter(request: web.Request) -> bool:
+    """Say whether a question is about what was known at a position or a time."""
+    return "as_of_position" in request.query or "known_at" in request.query
+
+
+async def await_rows(read: QueryContext, request: web.Request, position: int) -> None:
+    """Wait until the rows reflect a position. Raises RequestInvalid where the ledger does not, NotAwaited."""
+    row = await read.connection.fetchrow(FRESHNESS, read.ledger.ledger_id)
+    assert row is not None
+    if position > row["tail"]:
+        raise RequestInvalid(f"the ledger has come to position {row['tail']}, not {position}")
+    house = request.app[APP_CONTEXT]
+    seconds = house.settings.wait_seconds_max
+    if position > row["as_of_position"] and not await house.projector.wait_for(
+        read.ledger.ledger_id, position, seconds
+    ):
+        raise NotAwaited(f"position {position} within {seconds:g} s")
+
+
+def parse_limit(request: web.Request) -> int:
+    """Read ?limit=, LIMIT_DEFAULT if it is not given."""
+    return parse_int(request.query.get("limit"), "limit", least=1, most=LIMIT_MAX) or LIMIT_DEFAULT

@@ -1,0 +1,70 @@
+"""One accounting period: its status, its figures, and the items that were reported late."""
+
+from contextlib import aclosing
+from typing import Any
+
+from ledger.errors import SubjectUnknown
+from projections.queries.roll_forward import RollForwardQuery
+from service.finance.liability import liability_row_json
+from service.finance.periods import (
+    ITEMS_MAX,
+    PriorPeriodItem,
+    closed_on_eve,
+    closings,
+    days_of,
+    later_items,
+    liability,
+)
+from service.queries.context import QueryContext
+
+PERIODS = """
+    SELECT subject AS period, status, first_day, last_day, known_position, closed_at, closed_by, reopenings FROM periods
+     WHERE ledger_id = $1 AND subject > $2 ORDER BY subject LIMIT $3
+"""
+
+PERIOD = """
+    SELECT subject AS period, status, first_day, last_day, known_position, closed_at, closed_by, reopenings FROM periods
+     WHERE ledger_id = $1 AND subject = $2
+"""
+
+TOTALS = """
+    SELECT programme, unit, opening, closing FROM period_totals WHERE ledger_id = $1 AND subject = $2
+     ORDER BY programme, unit
+"""
+
+
+async def period_json(read: QueryContext, period: str) -> dict[str, Any]:
+    """Show a period with its figures and items. Raises SubjectUnknown if nothing was outstanding in it."""
+    ledger_id = read.ledger.ledger_id
+    row = await read.connection.fetchrow(PERIOD, ledger_id, period)
+    first, last = days_of(period)
+    done = await liability(read.connection, ledger_id, RollForwardQuery(first, last, monthly=True), None)
+    if row is None and not done.rows:
+        raise SubjectUnknown(period, "nothing was outstanding in it")
+    closed = await closings(read.connection, ledger_id)
+    known = next((one.known_position for one in closed if one.period == period), None)
+    before = closed_on_eve(closed, first)
+    prior = await _items(read, before.last_day, before.known_position, known) if before is not None else []
+    later = [] if known is None else await _items(read, last, known, None)
+    totals = await read.connection.fetch(TOTALS, ledger_id, period)
+    return {
+        **(dict(row) if row is not None else {"period": period, "status": "open"}),
+        "totals_when_closed": [dict(total) for total in totals],
+        "totals": [liability_row_json(one) for one in done.totals],
+        "figures": [liability_row_json(one) for one in done.rows],
+        "ties": not any(tie.difference for tie in done.ties),
+        "prior_period_items": [item._asdict() for item in prior[:ITEMS_MAX]],
+        "later_items": [item._asdict() for item in later[:ITEMS_MAX]],
+        **({"truncated": True} if max(len(prior), len(later)) > ITEMS_MAX else {}),
+    }
+
+
+async def _items(read: QueryContext, last: Any, known: int, now: int | None) -> list[PriorPeriodItem]:
+    """Collect items; one more than ITEMS_MAX where there are more than that."""
+    found = []
+    async with aclosing(later_items(read.connection, read.ledger.ledger_id, last, known, now)) as items:
+        async for item in items:
+            found.append(item)
+            if len(found) > ITEMS_MAX:
+                break
+    return found

@@ -1,0 +1,61 @@
+"""Parse the parameters of finance queries: days, months, programme, unit, vintage."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+
+from ledger.errors import RequestInvalid
+from ledger.vendors.fields import EARLIEST, LATEST_DAY
+from projections.queries.roll_forward import RollForwardQuery
+from service.queries.as_of_query import AsOfQuery
+from service.queries.context import QueryContext
+from service.queries.programmes import find_programme
+
+DAYS_MAX = 3_700  # ten years
+
+MONTH = re.compile(r"2[01][0-9]{2}-(0[1-9]|1[0-2])")  # as far as days are read in what vendors tell
+
+
+async def parse_roll_forward(read: QueryContext, query: Mapping[str, str], times: AsOfQuery) -> RollForwardQuery:
+    """Read which days, programme, unit and vintage are asked for: this month so far unless told. Raises
+    RequestInvalid."""
+    last = parse_day(query.get("to"), "to") or parse_day(times.at.astimezone(UTC).date().isoformat(), "at")
+    assert last is not None
+    first = parse_day(query.get("from"), "from") or last.replace(day=1)
+    by = query.get("by", "month")
+    if by not in ("day", "month"):
+        raise RequestInvalid("by is day or month")
+    if not timedelta(0) <= last - first < timedelta(DAYS_MAX):
+        raise RequestInvalid(f"from is not after to, and at most {DAYS_MAX:,} days before it")
+    programme = await find_programme(read, query["programme"]) if "programme" in query else None
+    return RollForwardQuery(
+        first, last, by == "month", programme, query.get("unit"), parse_month(query.get("vintage"), "vintage")
+    )
+
+
+def parse_day(text: str | None, name: str) -> date | None:
+    """Read a day of a query. Raises RequestInvalid."""
+    if text is None:
+        return None
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise RequestInvalid(f"{name} is a day, for example 2026-03-31") from None
+    if not EARLIEST.date() <= day < LATEST_DAY:
+        raise RequestInvalid(f"{name} is a day from {EARLIEST.date()} on, before {LATEST_DAY}")
+    return day
+
+
+def parse_month(text: str | None, name: str) -> date | None:
+    """Read a month of a query, as its first day. Raises RequestInvalid."""
+    if text is None:
+        return None
+    if not MONTH.fullmatch(text):
+        raise RequestInvalid(f"{name} is a month from 2000-01 to 2199-12, for example 2026-03")
+    return date(int(text[:4]), int(text[5:]), 1)
+
+
+def parse_period(text: str) -> str:
+    """Read the name of a period. Raises RequestInvalid."""
+    parse_month(text, "a period")
+    return text

@@ -1,0 +1,37 @@
+"""Parse query parameters: times, flags, whole numbers."""
+
+from datetime import UTC, datetime
+
+from ledger import errors
+
+
+def parse_time(text: str | None, name: str) -> datetime | None:
+    """Read a time of a query; it must have a zone. Raises RequestInvalid."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        raise errors.RequestInvalid(f"{name} is an ISO 8601 time, for example 2026-03-31T23:59:59Z") from None
+    if time.tzinfo is None:
+        raise errors.RequestInvalid(f"{name} needs a zone, for example Z")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise errors.RequestInvalid(f"{name} is out of range") from None
+
+
+def parse_flag(text: str | None, name: str) -> bool:
+    """Read a parameter that is true or false, false unless it is given. Raises RequestInvalid."""
+    if text not in (None, "true", "false"):
+        raise errors.RequestInvalid(f"`{name}` is true or false")
+    return text == "true"
+
+
+def parse_int(text: str | None, name: str, *, least: int, most: int) -> int | None:
+    """Read a whole number of a query. Raises RequestInvalid."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most):
+        raise errors.RequestInvalid(f"{name} is a whole number from {least} to {most}")
+    return int(text)

@@ -1,0 +1,47 @@
+"""Parse the times of a query: `at`, and `as_of_position` or `known_at`."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger import clock
+from ledger.errors import RequestInvalid
+from projections.queries.as_of import AsOf, position_at
+from service.parameters import parse_int, parse_time
+from service.queries.context import QueryContext
+
+
+class AsOfQuery(NamedTuple):
+    """Both times of a question: `at`, when it happened (now unless it is given), and `position`, up to which it was
+    told (None: all that was)."""
+
+    at: datetime
+    position: int | None
+    at_given: bool
+
+    @property
+    def as_of(self) -> AsOf:
+        return AsOf(self.at if self.at_given else None, self.position)
+
+    @property
+    def given(self) -> bool:
+        return self.at_given or self.position is not None
+
+
+async def parse_as_of_params(read: QueryContext, query: Mapping[str, str]) -> AsOfQuery:
+    """Read both times, without waiting for rows. Raises RequestInvalid."""
+    position = parse_int(query.get("as_of_position"), "as_of_position", least=0, most=2**62)
+    known_at = parse_time(query.get("known_at"), "known_at")
+    if known_at is not None:
+        if position is not None:
+            raise RequestInvalid("as_of_position or known_at, not both")
+        position = await position_at(read.connection, read.ledger.ledger_id, known_at)
+        if position is None:
+            raise RequestInvalid("known_at is still to come")
+    return parse_at(query)._replace(position=position)
+
+
+def parse_at(query: Mapping[str, str]) -> AsOfQuery:
+    """Read ?at= alone. Raises RequestInvalid."""
+    at = parse_time(query.get("at"), "at")
+    return AsOfQuery(at or clock.now(), None, at is not None)

@@ -1,0 +1,23 @@
+"""The newest checkpoint of a ledger, with the cosignatures of witnesses."""
+
+from ledger.database import Connection
+from ledger.errors import NotSealedYet
+from ledger.store.registry import Ledger
+from ledger.transparency import tree_heads
+from ledger.transparency.tree_heads import Signed
+
+COSIGNATURES = "SELECT line FROM ledger.cosignatures WHERE ledger_id = $1 AND checkpoint = $2 ORDER BY witness"
+
+
+async def cosigned_note(connection: Connection, ledger: Ledger, signed: Signed) -> bytes:
+    """Give a checkpoint as it was signed, and below it the cosignatures that were collected."""
+    rows = await connection.fetch(COSIGNATURES, ledger.ledger_id, signed.checkpoint)
+    return signed.note + "".join(row["line"] for row in rows).encode()
+
+
+async def newest_checkpoint(connection: Connection, ledger: Ledger) -> Signed:
+    """Give the newest checkpoint. Raises NotSealedYet before the first."""
+    signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
+    if signed is None:
+        raise NotSealedYet
+    return signed

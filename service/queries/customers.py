@@ -1,0 +1,122 @@
+"""Rows of one customer, from every projection that names customers."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import asyncpg
+
+from projections.accounts import ACCOUNTS
+from projections.customers import CUSTOMERS
+from projections.definition import Projection
+from projections.queries.as_of import known_of
+from projections.registry import PROJECTIONS
+from service.queries.accounts import account_rows_json
+from service.queries.as_of_query import AsOfQuery
+from service.queries.context import QueryContext
+from service.queries.subjects import (
+    ROWS_MAX,
+    apply_ends,
+    fold_first_row,
+    former_subjects,
+    load_time_zones,
+    rows_of_customer,
+    subjects_of_customer,
+)
+
+SUBJECTS_PER_FOLD = 500
+
+VICTIMS_MAX = 100
+
+
+async def load_customer(read: QueryContext, customer: str, times: AsOfQuery) -> dict[str, list[dict[str, Any]] | None]:
+    """Return what every projection holds about a customer, by the name of its first table: at most ROWS_MAX + 1 rows;
+    None if a rebuild is due before it can be read, as for a projection that this version has added."""
+    held: dict[str, list[dict[str, Any]] | None] = {}
+    zones = await load_time_zones(read, times)
+    victims = await _victims(read, customer, times)
+    for projection in PROJECTIONS:
+        if projection.customers:
+            try:
+                rows = await _held_by(read, projection, customer, victims, times)
+                held[projection.tables[0].name] = [apply_ends(projection, row, times.at, zones) for row in rows]
+            except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+                held[projection.tables[0].name] = None
+    return held
+
+
+def batched(subjects: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (subjects[first : first + size] for first in range(0, len(subjects), size))
+
+
+async def _held_by(
+    read: QueryContext, projection: Projection, customer: str, victims: Sequence[str], times: AsOfQuery
+) -> list[dict[str, Any]]:
+    """Return the rows of a customer, then those inherited from customers who were merged into them."""
+    if projection is ACCOUNTS:  # a merge has moved what the victims held: theirs are the survivor's, too
+        survivor = await find_survivor(read, customer, times)
+        holders = [customer] if survivor is None else [customer, survivor]
+        return [
+            shown_account
+            for holder in holders
+            for shown_account in await account_rows_json(
+                read, holder, await rows_of_customer(read, projection, holder), times
+            )
+        ]
+    rows = await _rows_of(read, projection, customer, times)
+    for victim in victims:
+        there = {row["id"] for row in rows}
+        inherited = [row for row in await _rows_of(read, projection, victim, times) if row["id"] not in there]
+        rows += [{**row, "inherited_from": victim} for row in inherited]
+    if projection is CUSTOMERS:
+        rows.sort(key=lambda row: row["id"] != customer)
+    return rows
+
+
+async def _rows_of(read: QueryContext, projection: Projection, customer: str, times: AsOfQuery) -> list[dict[str, Any]]:
+    if times.given:
+        return await _rows_as_of(read, projection, customer, times)
+    return await rows_of_customer(read, projection, customer)
+
+
+async def _victims(read: QueryContext, customer: str, times: AsOfQuery) -> list[str]:
+    """Name everybody who was merged into a customer, directly or by others; VICTIMS_MAX at most."""
+    found: list[str] = []
+    asked = [customer]
+    while asked and len(found) < VICTIMS_MAX:
+        survivor = asked.pop()
+        rows = await _rows_of(read, CUSTOMERS, survivor, times)
+        new = [row["id"] for row in rows if row["merged_into"] == survivor and row["id"] not in (customer, *found)]
+        found += new
+        asked += new
+    return found[:VICTIMS_MAX]
+
+
+async def find_survivor(read: QueryContext, customer: str, times: AsOfQuery) -> str | None:
+    """Name who a customer is after all merges, as of both times; None for one who was not merged away."""
+    now, passed = customer, {customer}
+    while True:
+        rows = await _rows_of(read, CUSTOMERS, now, times)
+        into = next((row["merged_into"] for row in rows if row["id"] == now), None)
+        if into is None or into in passed:
+            return None if now == customer else now
+        now = into
+        passed.add(now)
+
+
+async def _rows_as_of(
+    read: QueryContext, projection: Projection, customer: str, times: AsOfQuery
+) -> list[dict[str, Any]]:
+    """Fold what was known of the subjects that name a customer now, or did before, and give the rows of those that did
+    then; of more than ROWS_MAX rows one more."""
+    connection, ledger_id = read.connection, read.ledger.ledger_id
+    asked = {customer, *await subjects_of_customer(read, projection, customer)}
+    asked.update(await former_subjects(read, projection, customer, times))
+    named = ["id" if column == "subject" else column for column in projection.customers]
+    found: list[dict[str, Any]] = []
+    for some in batched(sorted(asked), SUBJECTS_PER_FOLD):
+        groups = await known_of(connection, ledger_id, projection, some, times.as_of)
+        rows = [row for known in groups for row in [fold_first_row(projection, known)] if row]
+        found += [row for row in rows if customer in (row[column] for column in named)]
+        if len(found) > ROWS_MAX:
+            break
+    return found[: ROWS_MAX + 1]

@@ -1,0 +1,28 @@
+"""How far the rows of an answer reach, and how many events they are behind."""
+
+from service.queries.as_of_query import AsOfQuery
+from service.queries.context import QueryContext
+
+FRESHNESS = """
+    SELECT coalesce((SELECT position FROM checkpoints WHERE ledger_id = $1), 0) AS as_of_position,
+           (SELECT coalesce(max(position), 0) FROM ledger.events WHERE ledger_id = $1) AS tail
+"""
+
+
+async def freshness(read: QueryContext, times: AsOfQuery | None = None) -> dict[str, int]:
+    """Say which position an answer reflects, the rows' or the one that was asked for, and how many events behind the
+    ledger that is."""
+    row = await read.connection.fetchrow(FRESHNESS, read.ledger.ledger_id)
+    assert row is not None
+    return freshness_of(row["as_of_position"], row["tail"], times)
+
+
+def freshness_of(rows: int, tail: int, times: AsOfQuery | None) -> dict[str, int]:
+    """Word how far an answer reaches; `known_position` is there when a position or ?known_at= was asked for."""
+    if times is None or times.position is None:
+        return {"as_of_position": rows, "events_behind": tail - rows}
+    return {
+        "as_of_position": times.position,
+        "events_behind": tail - times.position,
+        "known_position": times.position,
+    }

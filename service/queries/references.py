@@ -1,0 +1,38 @@
+"""Find the references that a name in a query may mean."""
+
+from ledger.errors import RequestInvalid, SubjectUnknown
+from ledger.facts.fact import unquote_id
+from ledger.intake.identify import pseudonym
+from ledger.vendors.personal_values import identifier_kind_of_value
+from service.queries.context import QueryContext
+
+ORGS = "SELECT source, org FROM orgs WHERE ledger_id = $1 ORDER BY source, org LIMIT 1000"
+
+
+async def expand_reference(read: QueryContext, name: str) -> list[str]:
+    """Give the refs that a name may stand for: itself, or a bare vendor id of any source and organisation.
+
+    Voucherify's ids name no project, so whatever organisation is given with one is taken as none. An e-mail address or
+    telephone number that a vendor uses as an id is stored as a pseudonym, and found by it.
+    """
+    if read.mask is not None:
+        name = ":".join(_as_stored(read.mask, part) for part in name.split(":"))
+    source, _, rest = name.partition(":")
+    if rest and source == "voucherify":
+        name = f"voucherify:-:{rest.partition(':')[2]}"
+    orgs = await read.connection.fetch(ORGS, read.ledger.ledger_id)
+    return [name, *(f"{row['source']}:{row['org']}:{name}" for row in orgs)]
+
+
+def require_single(found: list[str], name: str) -> str:
+    """Give the one ref found. Raises SubjectUnknown for none, RequestInvalid for several."""
+    if not found:
+        raise SubjectUnknown(name)
+    if len(found) > 1:
+        raise RequestInvalid(f"{name} stands for several: {', '.join(found[:5])}")
+    return found[0]
+
+
+def _as_stored(mask: bytes, part: str) -> str:
+    kind = identifier_kind_of_value(unquote_id(part))
+    return part if kind is None else pseudonym(mask, kind, unquote_id(part))

@@ -1,0 +1,64 @@
+"""Checks before the service starts: the schema of the database, and the rights of its role."""
+
+import asyncpg
+
+import migrations
+from ledger.database import connect
+from ledger.errors import RoleTooPowerful, SchemaOutdated, SchemaUnsupported
+
+SCHEMA_VERSION = "SELECT version_num FROM public.alembic_version"
+
+
+async def check_schema(dsn: str) -> None:
+    """Raise SchemaOutdated if the database must be migrated, and SchemaUnsupported if it cannot be."""
+    connection = await connect(dsn)
+    try:
+        version = await connection.fetchval(SCHEMA_VERSION)
+    except asyncpg.UndefinedTableError:
+        version = None
+    finally:
+        await connection.close()
+    if version == migrations.head():
+        return
+    try:
+        migrations.check_migratable(version)
+    except migrations.NotMigratable as error:
+        raise SchemaUnsupported(error) from None
+    raise SchemaOutdated(f"it is at {version}, this version needs {migrations.head()}")
+
+
+# What the role must not be able to do with any table of the ledger; but for those that hold what is configured.
+TOO_POWERFUL = """
+    SELECT 'it is a superuser' FROM pg_roles WHERE rolname = current_user AND rolsuper
+    UNION ALL
+    SELECT 'it bypasses row-level security' FROM pg_roles WHERE rolname = current_user AND rolbypassrls
+    UNION ALL
+    SELECT 'it may become ' || rolname FROM pg_roles
+     WHERE (rolsuper OR rolbypassrls OR rolname IN ('loyalty_owner', 'loyalty_migrator'))
+       AND pg_has_role(current_user, oid, 'MEMBER') AND rolname <> current_user
+    UNION ALL
+    SELECT 'it owns ledger.' || relname FROM pg_class
+     WHERE relnamespace = 'ledger'::regnamespace AND relkind IN ('r', 'p')
+       AND pg_has_role(current_user, relowner, 'MEMBER')
+    UNION ALL
+    SELECT 'it may ' || what || ' on ledger.' || relname
+      FROM pg_class, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) what
+     WHERE relnamespace = 'ledger'::regnamespace AND relkind IN ('r', 'p')
+       AND has_table_privilege(current_user, oid, what)
+       AND NOT (what = 'UPDATE' AND relname = ANY ($1))
+    LIMIT 1
+"""
+
+
+MAY_CHANGE = ("api_keys", "connections", "public_logs")  # within the bounds of their triggers
+
+
+async def check_role(dsn: str) -> None:
+    """Raise RoleTooPowerful if the role we connect as could change or remove what the ledger keeps."""
+    connection = await connect(dsn)
+    try:
+        why = await connection.fetchval(TOO_POWERFUL, MAY_CHANGE)
+        if why:
+            raise RoleTooPowerful(await connection.fetchval("SELECT current_user"), why)
+    finally:
+        await connection.close()

@@ -1,1 +1,1 @@
-"""What the API, the command line and audits ask of the projections; knows no HTTP."""
+"""Queries of the API, the command line and audits. Nothing here knows HTTP."""

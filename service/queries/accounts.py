@@ -1,6 +1,7 @@
-"""One account as of both times: from stored rows where they know no more than is asked for, else folded on the spot.
+"""One account as of a time and a position.
 
-What may be spent is arithmetic on lots and a time: a lot counts until its day is over, whether or not anything runs.
+Stored rows answer if they hold no later fact than the query asks for. Otherwise the facts are folded on the spot.
+Spendable points are arithmetic on lots and a time: a lot counts until its day is over. No job has to run.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,24 +30,28 @@ ACCOUNTS_OF_HOLDERS = """
     SELECT a.account_id, a.holder, a.programme, a.unit FROM unnest($2::text[]) AS asked (holder)
       JOIN accounts a ON a.ledger_id = $1 AND a.account_id > asked.holder || ':' AND a.account_id < asked.holder || ';'
 """
-ACCOUNT_PREFIX = "account "  # before the holder, as an event names what it changed
+ACCOUNT_PREFIX = "account "  # prefix of the holder in the list of subjects that an event changed
 COLONS_PER_REFERENCE = 2  # source:org:id
 ZERO = Decimal(0)
 
 
 class AccountView(NamedTuple):
-    """One account as of a time: its row, and its lots with something remaining, or all, in the order of use."""
+    """One account as of a time: its row and its lots in the order of use. A folded account has all lots, a stored one
+    the open lots.
+    """
 
     row: Mapping[str, Any]
     lots: Sequence[Mapping[str, Any]]
     at: datetime
-    lines: Sequence[Line] | None = None  # of its statement, where all was folded on the spot
-    parked: Mapping[str, Any] | None = None  # why a fact could not be folded, where it was
+    lines: Sequence[Line] | None = None  # of its statement; None for a stored row
+    parked: Mapping[str, Any] | None = None  # the error and the position, if a fact could not be folded
 
 
 async def find_account(read: QueryContext, name: str) -> Mapping[str, Any]:
-    """Find an account's row by its id, or by its holder where that has one account: the survivor's, if the holder was
-    merged away. Raises SubjectUnknown or RequestInvalid."""
+    """Return the stored row of an account, found by its id or by the holder of a single account.
+
+    A merged holder leads to the survivor's account. Raises SubjectUnknown, or RequestInvalid if several accounts match.
+    """
     refs = await expand_reference(read, name.removeprefix(ACCOUNT_PREFIX))
     rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, refs)
     if not rows:
@@ -60,18 +65,21 @@ async def find_account(read: QueryContext, name: str) -> Mapping[str, Any]:
 
 
 async def is_account(read: QueryContext, name: str) -> bool:
-    """Return True if a name is an account's own id, not its holder's."""
+    """Return True if the name is the id of an account, not of its holder."""
     return bool(await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, await expand_reference(read, name)))
 
 
 def surviving_account_id(row: Mapping[str, Any]) -> str:
-    """Return the id of the account that holds an account's points now: its own, or the survivor's after a merge."""
+    """Return the id of the account that holds these points now: the account itself, or the survivor's after a merge."""
     return account_id_of(row["holder"], row["programme"], row["unit"])
 
 
 async def load_account(read: QueryContext, name: str, times: AsOfQuery) -> AccountView:
-    """Give an account as of both times: its stored row without lots where nothing told of it is left out, else all of
-    it folded on the spot. Raises SubjectUnknown."""
+    """Return an account as of a time and a position.
+
+    The result has the stored row and no lots if the row holds no later fact. Otherwise everything is folded on the
+    spot. Raises SubjectUnknown.
+    """
     if times.position is None:
         account = await find_account(read, name)
         if account["last_at"] <= times.at:
@@ -81,13 +89,13 @@ async def load_account(read: QueryContext, name: str, times: AsOfQuery) -> Accou
 
 
 async def fold_account(read: QueryContext, name: str, times: AsOfQuery) -> AccountView:
-    """Fold what had happened to an account by a time, as known at a position. Raises SubjectUnknown."""
+    """Fold the facts of an account up to a time, as known at a position. Raises SubjectUnknown."""
     _, view = await fold_account_with_facts(read, name, times)
     return view
 
 
 async def fold_account_with_facts(read: QueryContext, name: str, times: AsOfQuery) -> tuple[Known, AccountView]:
-    """Find what was known of the holder of an account, and the account as it comes of it. Raises SubjectUnknown."""
+    """Return the known facts of an account's holder, and the account folded from them. Raises SubjectUnknown."""
     refs = await expand_reference(read, name.removeprefix(ACCOUNT_PREFIX))
     holders = {ref: ref if ref.count(":") == COLONS_PER_REFERENCE else holder_of(ref) for ref in refs}
     as_of = AsOf(times.at, times.position)
@@ -98,7 +106,7 @@ async def fold_account_with_facts(read: QueryContext, name: str, times: AsOfQuer
         for account_id, view in fold_holder(group, times.at).items()
         if account_id in holders
     }
-    if not found:  # a holder, of whom there may be one account
+    if not found:  # the name may be a holder with a single account
         views = {id_: (group, view) for group in groups for id_, view in fold_holder(group, times.at).items()}
         heirs = {surviving_account_id(view.row) for id_, (_, view) in views.items() if holder_of(id_) in holders}
         found = {id_: views[id_] for id_ in heirs if id_ in views}
@@ -108,7 +116,7 @@ async def fold_account_with_facts(read: QueryContext, name: str, times: AsOfQuer
 
 
 def fold_holder(known: Known, at: datetime) -> dict[str, AccountView]:
-    """Fold what was known of one holder, and of those merged with it, and give each account by its id."""
+    """Fold the facts of one holder, and of holders merged with it. Return each account by its id."""
     folded = fold_known(ACCOUNTS, known)
     lines = [Line(*row) for row in folded.rows["statement"]]
     views = {}
@@ -127,13 +135,13 @@ def fold_holder(known: Known, at: datetime) -> dict[str, AccountView]:
 
 
 def _dicts(table: str, rows: Iterable[tuple[Any, ...]], subject: str) -> list[dict[str, Any]]:
-    """Give folded rows as the table would."""
+    """Return folded rows in the form of table rows."""
     columns = next(one.columns for one in ACCOUNTS.tables if one.name == table)
     return [{"ledger_id": 0, "subject": subject, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
 def account_json(view: AccountView) -> dict[str, Any]:
-    """Show an account: what lapsed since its last fact is taken off what was available then."""
+    """Return an account as JSON. Lots that lapsed after its last fact are subtracted from the available points."""
     row, at = view.row, view.at
     live = [lot for lot in view.lots if lot["lapses_at"] is None or lot["lapses_at"] > at]
     lapsed = sum((lot["remaining"] for lot in lapsed_since(row, view.lots, at)), ZERO)
@@ -162,7 +170,7 @@ def account_json(view: AccountView) -> dict[str, Any]:
 def lapsed_since(
     account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], at: datetime
 ) -> list[Mapping[str, Any]]:
-    """Give the lots whose day has ended since the account's last fact, up to `at`."""
+    """Return the lots that lapsed after the account's last fact, up to `at`."""
     return [
         lot
         for lot in lots
@@ -171,7 +179,7 @@ def lapsed_since(
 
 
 def lapses_since(account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], at: datetime) -> list[dict[str, Any]]:
-    """Give the statement's lines for lots that have lapsed since its last line: no event tells of them."""
+    """Return statement lines for lots that lapsed after the last line. No event reports such a lapse."""
     lines = []
     balance = account["available"]
     for lot in lapsed_since(account, lots, at):
@@ -195,7 +203,7 @@ def lapses_since(account: Mapping[str, Any], lots: Iterable[Mapping[str, Any]], 
 
 
 def lot_json(lot: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """Show a lot; its state at a time is open, lapsed or used."""
+    """Return a lot as JSON. Its state is open, lapsed or used."""
     columns = {key: value for key, value in dict(lot).items() if key not in ("ledger_id", "subject", "account_id")}
     lapsed = lot["lapses_at"] is not None and lot["lapses_at"] <= at
     state = "used" if not lot["remaining"] else "lapsed" if lapsed else "open"
@@ -210,7 +218,10 @@ def statement_line_json(line: Mapping[str, Any]) -> dict[str, Any]:
 async def account_rows_json(
     read: QueryContext, customer: str, rows: Sequence[dict[str, Any]], times: AsOfQuery
 ) -> list[dict[str, Any]]:
-    """Show the accounts of a customer, given as stored rows, as of both times: those that were theirs then."""
+    """Return the accounts of a customer as JSON, as of a time and a position. `rows` are the customer's stored rows.
+
+    Accounts that had another owner at that time are left out.
+    """
     if times.position is None and all(row["last_at"] <= times.at for row in rows):
         ids = [row["account_id"] for row in rows]
         lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, ids)

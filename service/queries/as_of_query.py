@@ -12,8 +12,9 @@ from service.queries.context import QueryContext
 
 
 class AsOfQuery(NamedTuple):
-    """Both times of a question: `at`, when it happened (now unless it is given), and `position`, up to which it was
-    told (None: all that was)."""
+    """The two times of a query: `at`, the time of occurrence (now by default), and `position`, the last event that
+    counts (None counts all).
+    """
 
     at: datetime
     position: int | None
@@ -29,7 +30,7 @@ class AsOfQuery(NamedTuple):
 
 
 async def parse_as_of_params(read: QueryContext, query: Mapping[str, str]) -> AsOfQuery:
-    """Read both times, without waiting for rows. Raises RequestInvalid."""
+    """Parse both times, without waiting for rows. Raises RequestInvalid."""
     position = parse_int(query.get("as_of_position"), "as_of_position", least=0, most=2**62)
     known_at = parse_time(query.get("known_at"), "known_at")
     if known_at is not None:
@@ -42,6 +43,6 @@ async def parse_as_of_params(read: QueryContext, query: Mapping[str, str]) -> As
 
 
 def parse_at(query: Mapping[str, str]) -> AsOfQuery:
-    """Read ?at= alone. Raises RequestInvalid."""
+    """Parse `at` alone. Raises RequestInvalid."""
     at = parse_time(query.get("at"), "at")
     return AsOfQuery(at or clock.now(), None, at is not None)

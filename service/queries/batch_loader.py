@@ -1,5 +1,7 @@
-"""Questions that come in one turn of the event loop are answered by one statement: under load each then costs a
-fraction of what it costs alone, and a single one waits for nobody."""
+"""Batch loader. Look-ups requested in the same event-loop iteration are answered by one SQL statement.
+
+A look-up under load then costs a fraction of its cost alone. A single look-up is not delayed.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,8 +14,11 @@ Lookups = list[tuple[str, "asyncio.Future[asyncpg.Record | None]"]]
 
 
 class BatchLoader:
-    """Reads rows by name, ledger by ledger. The statement takes a ledger and names, and gives at most one row for each,
-    with the name in the column `named`."""
+    """Loads rows by name, one statement for each ledger.
+
+    The statement takes a ledger and an array of names. It returns at most one row for each name, with the name in the
+    column `name_column`.
+    """
 
     def __init__(self, readers: ReaderPool, statement: str, named: str) -> None:
         self._readers = readers
@@ -23,11 +28,11 @@ class BatchLoader:
         self._reading: set[asyncio.Task[None]] = set()
 
     async def ask(self, ledger_id: int, name: str) -> asyncpg.Record | None:
-        """Give the row of a name, None where there is none. Raises what reading raises."""
+        """Return the row of a name, or None if there is none. Raises the errors of the statement."""
         loop = asyncio.get_running_loop()
         if ledger_id not in self._asked:
             self._asked[ledger_id] = []
-            loop.call_soon(self._begin, ledger_id)  # after whatever else has come in by now
+            loop.call_soon(self._begin, ledger_id)  # after all look-ups of this iteration
         answer: asyncio.Future[asyncpg.Record | None] = loop.create_future()
         self._asked[ledger_id].append((name, answer))
         return await answer
@@ -42,7 +47,7 @@ class BatchLoader:
             rows = await self._rows(ledger_id, list({name for name, _ in asked}))
         except Exception as error:
             for _, answer in asked:
-                if not answer.done():  # who asked may have gone
+                if not answer.done():  # the caller may have left
                     answer.set_exception(error)
             return
         of = {row[self._named]: row for row in rows}

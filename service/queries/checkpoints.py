@@ -10,13 +10,13 @@ COSIGNATURES = "SELECT line FROM ledger.cosignatures WHERE ledger_id = $1 AND ch
 
 
 async def cosigned_note(connection: Connection, ledger: Ledger, signed: Signed) -> bytes:
-    """Give a checkpoint as it was signed, and below it the cosignatures that were collected."""
+    """Return a checkpoint as signed, followed by the cosignatures collected so far."""
     rows = await connection.fetch(COSIGNATURES, ledger.ledger_id, signed.checkpoint)
     return signed.note + "".join(row["line"] for row in rows).encode()
 
 
 async def newest_checkpoint(connection: Connection, ledger: Ledger) -> Signed:
-    """Give the newest checkpoint. Raises NotSealedYet before the first."""
+    """Return the newest checkpoint. Raises NotSealedYet if there is none yet."""
     signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
     if signed is None:
         raise NotSealedYet

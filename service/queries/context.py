@@ -1,4 +1,4 @@
-"""What a query needs: a connection, a ledger, and the caller."""
+"""Context of a query: a connection, a ledger, and the caller."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ from ledger.store.registry import Ledger
 
 
 class QueryContext(NamedTuple):
-    """One caller's view of one ledger while one request is answered."""
+    """One caller's access to one ledger during one query."""
 
     connection: Connection
     ledger: Ledger
     key_id: str
-    mask: bytes | None = None  # with which an address that serves as an id is found; None: it is not looked for
+    mask: bytes | None = None  # key that finds an address used as an id; None: such ids are not found

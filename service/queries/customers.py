@@ -29,8 +29,10 @@ VICTIMS_MAX = 100
 
 
 async def load_customer(read: QueryContext, customer: str, times: AsOfQuery) -> dict[str, list[dict[str, Any]] | None]:
-    """Return what every projection holds about a customer, by the name of its first table: at most ROWS_MAX + 1 rows;
-    None if a rebuild is due before it can be read, as for a projection that this version has added."""
+    """Return the rows of a customer by the first table of each projection: at most ROWS_MAX + 1 of each.
+
+    None instead of a list means that a rebuild is due first, as for a projection that this version has added.
+    """
     held: dict[str, list[dict[str, Any]] | None] = {}
     zones = await load_time_zones(read, times)
     victims = await _victims(read, customer, times)
@@ -51,8 +53,8 @@ def batched(subjects: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 async def _held_by(
     read: QueryContext, projection: Projection, customer: str, victims: Sequence[str], times: AsOfQuery
 ) -> list[dict[str, Any]]:
-    """Return the rows of a customer, then those inherited from customers who were merged into them."""
-    if projection is ACCOUNTS:  # a merge has moved what the victims held: theirs are the survivor's, too
+    """Return the rows of a customer, followed by the rows inherited from customers merged into it."""
+    if projection is ACCOUNTS:  # a merge moved the victims' points, so their accounts are the survivor's too
         survivor = await find_survivor(read, customer, times)
         holders = [customer] if survivor is None else [customer, survivor]
         return [
@@ -79,7 +81,7 @@ async def _rows_of(read: QueryContext, projection: Projection, customer: str, ti
 
 
 async def _victims(read: QueryContext, customer: str, times: AsOfQuery) -> list[str]:
-    """Name everybody who was merged into a customer, directly or by others; VICTIMS_MAX at most."""
+    """Return the customers merged into a customer, directly or through others: at most VICTIMS_MAX."""
     found: list[str] = []
     asked = [customer]
     while asked and len(found) < VICTIMS_MAX:
@@ -92,7 +94,7 @@ async def _victims(read: QueryContext, customer: str, times: AsOfQuery) -> list[
 
 
 async def find_survivor(read: QueryContext, customer: str, times: AsOfQuery) -> str | None:
-    """Name who a customer is after all merges, as of both times; None for one who was not merged away."""
+    """Return the customer that remains after all merges; None if the customer was not merged away."""
     now, passed = customer, {customer}
     while True:
         rows = await _rows_of(read, CUSTOMERS, now, times)
@@ -106,8 +108,11 @@ async def find_survivor(read: QueryContext, customer: str, times: AsOfQuery) -> 
 async def _rows_as_of(
     read: QueryContext, projection: Projection, customer: str, times: AsOfQuery
 ) -> list[dict[str, Any]]:
-    """Fold what was known of the subjects that name a customer now, or did before, and give the rows of those that did
-    then; of more than ROWS_MAX rows one more."""
+    """Fold the subjects that name a customer now or named it before. Return the rows that name it at the time asked
+    for.
+
+    At most ROWS_MAX + 1 rows are returned.
+    """
     connection, ledger_id = read.connection, read.ledger.ledger_id
     asked = {customer, *await subjects_of_customer(read, projection, customer)}
     asked.update(await former_subjects(read, projection, customer, times))

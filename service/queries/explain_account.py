@@ -1,4 +1,4 @@
-"""Why an account, or a lot of it, is what it is: line by line of the statement, with the lots that each touched."""
+"""Explain an account or a lot: a step for each line of the statement, with the lots that the line touched."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -18,9 +18,10 @@ LAPSED = ExplainStep("account.lapsed", WITHOUT_FACT["Lapsed"])
 async def explain_account(
     read: QueryContext, name: str, times: AsOfQuery, page: StepPage, lot: str | None = None
 ) -> dict[str, Any]:
-    """Explain an account, or one of its lots, as of both times. Raises SubjectUnknown.
+    """Explain an account, or one of its lots, as of a time and a position. Raises SubjectUnknown.
 
-    {"account", "steps", "next_step"}: a step for each line of the statement, and for each lapse up to the time.
+    The result has "account" or "lot", "steps" and "next_step". Steps are lines of the statement, and lapses up to the
+    time.
     """
     known, view = await fold_account_with_facts(read, name, times)
     steps = _numbered(account_steps(known, view.row["account_id"]), lot)
@@ -39,7 +40,7 @@ async def explain_account(
 def _numbered(
     steps: Iterable[LineStep | UnfoldableStep], lot: str | None
 ) -> Iterator[tuple[int, LineStep | UnfoldableStep]]:
-    """Number steps as the statement does; with a lot, give those that touched it."""
+    """Number the steps as the statement does. With a lot, yield only the steps that touched it."""
     number = 0
     for one in steps:
         number = one.line.line if isinstance(one, LineStep) else number + 1
@@ -76,7 +77,7 @@ def _shown_step(number: int, one: LineStep | UnfoldableStep, events: Mapping[int
 
 
 def _shown_lapse(line: Mapping[str, Any], view: AccountView) -> dict[str, Any]:
-    """Show a lapse after the last fact, of which the fold knows nothing yet."""
+    """Return the step of a lapse after the last fact. The fold does not know it yet."""
     [(_, _, points, lot_id)] = line["postings"]
     lots = [lot for lot in view.lots if lot["lot_id"] == lot_id]
     return {

@@ -15,17 +15,17 @@ from service.queries.context import QueryContext
 STEPS_MAX = 1_000
 
 
-StepPage = tuple[int, int]  # steps after this one, at most so many
+StepPage = tuple[int, int]  # the steps after the first number, at most the second number
 
 
 def fact_json(fact: Fact) -> dict[str, Any]:
-    """Show what a fact says; what it leaves open is left out."""
+    """Return the fields of a fact as JSON, without those that are None."""
     fields = msgspec.to_builtins(fact, builtin_types=(Decimal, datetime, date))
     return {name: value for name, value in fields.items() if value is not None}
 
 
 async def load_step_events(read: QueryContext, told: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:
-    """Say of which kind and source the events of some facts are, and when we wrote them down."""
+    """Return the kind, source and recorded time of the events of some facts, by position."""
     positions = sorted({one.occurrence.position for one in told})
     heads = await event_headers_after(read.connection, read.ledger.ledger_id, 0, len(positions), positions=positions)
     return {
@@ -40,7 +40,7 @@ async def load_step_events(read: QueryContext, told: Sequence[RecordedFact]) -> 
 
 
 def cause_json(told: RecordedFact | None, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Show the fact of a step and its event; none where time passed, or what a source claims was taken over."""
+    """Return the fact and the event of a step. Both are None for a lapse, and where a vendor's claim was adopted."""
     if told is None:
         return {"event": None, "fact": None, "says": {}}
     fact, occurrence = told
@@ -53,6 +53,6 @@ def cause_json(told: RecordedFact | None, events: Mapping[int, Mapping[str, Any]
 
 
 def unfoldable_json(number: int, one: UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """Show the fact that could not be folded, and why."""
+    """Return the step of a fact that could not be folded, with the reason."""
     occurred_at = one.told.occurrence.occurred_at
     return {"step": number, "occurred_at": occurred_at, **cause_json(one.told, events), "stuck": one.reason}

@@ -1,4 +1,4 @@
-"""How far the rows of an answer reach, and how many events they are behind."""
+"""The position that an answer reflects, and the number of events that it is behind."""
 
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
@@ -10,15 +10,16 @@ FRESHNESS = """
 
 
 async def freshness(read: QueryContext, times: AsOfQuery | None = None) -> dict[str, int]:
-    """Say which position an answer reflects, the rows' or the one that was asked for, and how many events behind the
-    ledger that is."""
+    """Return the position of the rows, or the position asked for, and the number of events since then."""
     row = await read.connection.fetchrow(FRESHNESS, read.ledger.ledger_id)
     assert row is not None
     return freshness_of(row["as_of_position"], row["tail"], times)
 
 
 def freshness_of(rows: int, tail: int, times: AsOfQuery | None) -> dict[str, int]:
-    """Word how far an answer reaches; `known_position` is there when a position or ?known_at= was asked for."""
+    """Return the freshness of an answer as JSON. It has `known_position` only if a position or `known_at` was asked
+    for.
+    """
     if times is None or times.position is None:
         return {"as_of_position": rows, "events_behind": tail - rows}
     return {

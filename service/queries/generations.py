@@ -1,7 +1,7 @@
-"""How a generation is shown, over HTTP and by the command line: the one serialiser.
+"""JSON of a generation, for the API and the command line.
 
-A generation holds all ledgers of a database. Over HTTP a caller sees nothing of other ledgers: neither their names nor
-how many events or differences they have.
+A generation holds all ledgers of a database. A caller over HTTP must not see other ledgers: neither their names nor
+their numbers of events or differences.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ INTERNAL_FIELDS = ("shapes", "schema_name")
 
 
 def generation_json(one: Generation) -> dict[str, Any]:
-    """Return all that is known of a generation, for the operator of the whole database."""
+    """Return all fields of a generation, for the operator of the whole database."""
     document = one._asdict()
     for name in INTERNAL_FIELDS:
         del document[name]
@@ -22,8 +22,8 @@ def generation_json(one: Generation) -> dict[str, Any]:
 def generation_json_for_ledger(one: Generation, ledger: str) -> dict[str, Any]:
     """Return a generation as one ledger may see it.
 
-    `scope.ledgers` is absent where the generation was made for all ledgers, empty where it was made for others only.
-    `comparison` has the tables of this ledger that differ.
+    `scope.ledgers` is absent if the generation was made for all ledgers, and empty if it was made for others only.
+    `comparison` names the tables of this ledger that differ.
     """
     document = generation_json(one)
     document["scope"] = dict(one.scope)
@@ -39,8 +39,10 @@ def generation_json_for_ledger(one: Generation, ledger: str) -> dict[str, Any]:
 
 
 def generation_json_for_operator(one: Generation, ledger: str) -> dict[str, Any]:
-    """Return a generation as an operator's key of one ledger sees it: in addition, how many differences there are in
-    all, which decide whether it may be promoted."""
+    """Return a generation as the operator's key of one ledger may see it.
+
+    It adds the number of all differences, which decides whether the generation may be promoted.
+    """
     document = generation_json_for_ledger(one, ledger)
     if one.comparison is not None:
         document["comparison"] |= {name: one.comparison[name] for name in ("expected", "unexpected")}

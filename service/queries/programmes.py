@@ -8,7 +8,9 @@ PROGRAMMES_MAX = 10_000
 
 
 async def find_programme(read: QueryContext, name: str) -> str:
-    """Find a programme by its id, or by the vendor's name for it. Raises SubjectUnknown, RequestInvalid for several."""
+    """Return the id of a programme. `name` is that id or the vendor's id. Raises SubjectUnknown, RequestInvalid for
+    several.
+    """
     every = await read.connection.fetch(PROGRAMMES, read.ledger.ledger_id, "", PROGRAMMES_MAX)
     known = {row["id"] for row in every}
     return require_single([one for one in await expand_reference(read, name) if one in known], name)

@@ -1,7 +1,7 @@
-"""The connections that answers are read on: a pool that sees one generation, and changes to the next as a whole.
+"""Pool of database connections that see one generation. A promotion replaces the whole pool.
 
-An answer is taken from the pool that it began with, so it is of one generation even if another is promoted meanwhile.
-The pool that was left is closed when the last answer on it is given.
+An answer keeps the pool that it began with. So no answer mixes two generations, even during a promotion. The old pool
+is closed after its last answer.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from ledger.database import CONNECTION_LOST, Pool, open_pool
 from ledger.errors import LedgerUnavailable
 
 CLOSE_SECONDS_MAX = 5.0
-LEND_SECONDS_MAX = 4.5  # then a request is answered 503
-CHECK_SECONDS = 2.0  # between two checks of a connection that is lent
+LEND_SECONDS_MAX = 4.5  # then the request gets 503
+CHECK_SECONDS = 2.0  # between two checks of a lent connection
 CHECK_SECONDS_MAX = 1.0
 TRIES_MAX = 3
 
 
 class _OpenPool:
-    """One pool, and how many answers are being read on it or wait to be."""
+    """One pool, with the number of answers that use it or wait for it."""
 
     def __init__(self, pool: Pool, generation: int) -> None:
         self.pool = pool
@@ -32,7 +32,7 @@ class _OpenPool:
 
 
 class ReaderPool:
-    """Lends connections that see the generation last entered."""
+    """Lends connections that see the generation entered last."""
 
     def __init__(self, dsn: str, size: int, *, role: str | None = None) -> None:
         self._dsn = dsn
@@ -43,7 +43,7 @@ class ReaderPool:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def enter(self, generation: int) -> None:
-        """Let whatever is read from now on see a generation. Raises InvalidSchemaNameError if it is gone."""
+        """Switch later reads to a generation. Raises InvalidSchemaNameError if the generation is gone."""
         pool = await open_pool(self._dsn, size=self._size, generation=generation, role=self._role)
         opened = _OpenPool(pool, generation)
         left, self._now = self._now, opened
@@ -56,18 +56,18 @@ class ReaderPool:
 
     @property
     def generation(self) -> int:
-        """The generation that is read now."""
+        """The generation that reads see now."""
         assert self._now is not None
         return self._now.generation
 
     async def entered(self, generation: int) -> None:
-        """Wait until what is read from now on sees a generation."""
+        """Wait until reads see a generation."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.generation == generation)
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
-        """Lend a connection, and wait for one if all are lent."""
+        """Lend a connection. Waits if all are lent."""
         opened = self._now
         assert opened is not None
         opened.users += 1
@@ -78,7 +78,7 @@ class ReaderPool:
             except BaseException as error:
                 if connection.is_closed() or isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                     connection.terminate()
-                    await opened.pool.expire_connections()  # the others are likely to be lost as well
+                    await opened.pool.expire_connections()  # the others are probably lost too
                 raise
             finally:
                 await opened.pool.release(connection)
@@ -88,7 +88,7 @@ class ReaderPool:
                 opened.idle.set()
 
     async def close(self) -> None:
-        """Close all pools, the ones that are being left too."""
+        """Close all pools, also those that are being left."""
         left, self._now = self._now, None
         if left is not None:
             await _close(left)
@@ -96,8 +96,10 @@ class ReaderPool:
 
 
 async def _lend(pool: Pool) -> Any:
-    """Lend a connection of a pool that has shown within CHECK_SECONDS that it works. The first that does not has all
-    of them replaced. Raises LedgerUnavailable."""
+    """Lend a connection that proved to work within the last CHECK_SECONDS.
+
+    The first connection that fails the check makes the pool replace all. Raises LedgerUnavailable.
+    """
     try:
         async with asyncio.timeout(LEND_SECONDS_MAX):
             for _ in range(TRIES_MAX):

@@ -10,10 +10,10 @@ ORGS = "SELECT source, org FROM orgs WHERE ledger_id = $1 ORDER BY source, org L
 
 
 async def expand_reference(read: QueryContext, name: str) -> list[str]:
-    """Give the refs that a name may stand for: itself, or a bare vendor id of any source and organisation.
+    """Return the references that a name may mean: the name itself, and the name as a vendor's id in every organisation.
 
-    Voucherify's ids name no project, so whatever organisation is given with one is taken as none. An e-mail address or
-    telephone number that a vendor uses as an id is stored as a pseudonym, and found by it.
+    Voucherify's ids name no project, so the organisation of such a reference is replaced by "-". An e-mail address or
+    telephone number that a vendor uses as an id is stored as a pseudonym, and found by the pseudonym.
     """
     if read.mask is not None:
         name = ":".join(_as_stored(read.mask, part) for part in name.split(":"))
@@ -25,7 +25,7 @@ async def expand_reference(read: QueryContext, name: str) -> list[str]:
 
 
 def require_single(found: list[str], name: str) -> str:
-    """Give the one ref found. Raises SubjectUnknown for none, RequestInvalid for several."""
+    """Return the only reference found. Raises SubjectUnknown for none, RequestInvalid for several."""
     if not found:
         raise SubjectUnknown(name)
     if len(found) > 1:

@@ -40,7 +40,7 @@ HISTORY = """
      ORDER BY occurred_at, rank, tag, ordinal LIMIT $4
 """
 
-# Subjects of facts that a later twin has withdrawn since, and that name somebody or something.
+# Subjects of withdrawn facts that mention a name: a later event won the conflict since.
 WITHDRAWN_OF = """
     SELECT DISTINCT subject FROM withdrawn
      WHERE ledger_id = $1 AND subject_kind = $2 AND position <= $4 AND until_position > $4
@@ -49,8 +49,10 @@ WITHDRAWN_OF = """
 
 
 async def former_subjects(read: QueryContext, projection: Projection, name: str, times: AsOfQuery) -> list[str]:
-    """Give the subjects that name a customer, or an order, no longer, but may have as of both times: before somebody
-    else was named, or before a conflict was settled otherwise. One that did not is among them, too, as the case may be.
+    """Return the subjects that may have named a customer or an order as of the query's times, but do not name it now.
+
+    Reasons: another customer was named later, or a conflict was resolved differently. The result may hold subjects that
+    never named it; callers check.
     """
     connection, ledger_id = read.connection, read.ledger.ledger_id
     found: set[str] = set()
@@ -65,26 +67,26 @@ async def former_subjects(read: QueryContext, projection: Projection, name: str,
 
 
 async def subjects_of_customer(read: QueryContext, projection: Projection, customer: str) -> list[str]:
-    """Give all subjects that name a customer now."""
+    """Return all subjects that name a customer now."""
     rows = await read.connection.fetch(_subjects_by_customer_sql(projection), read.ledger.ledger_id, customer)
     return [row["subject"] for row in rows]
 
 
 def row_json(row: Any) -> dict[str, Any]:
-    """Show a row: everything but the ledger's number, the subject as its id."""
+    """Return a row as JSON: without the ledger's number, and with the subject as `id`."""
     columns = dict(row)
     del columns["ledger_id"]
     return {"id": columns.pop("subject"), **columns}
 
 
 async def load_time_zones(read: QueryContext, times: AsOfQuery) -> Zones:
-    """Read the time zones in which days end, as known at a position."""
+    """Load the time zones in which days end, as known at the query's position."""
     position = EVERYTHING if times.position is None else times.position
     return Zones(await read_terms(read.connection, read.ledger.ledger_id, position))
 
 
 def apply_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zones: Zones) -> dict[str, Any]:
-    """Return a row, with those of the projection's other tables in it, as it stands at a time (projections/ends.py)."""
+    """Return a row, and its rows of other tables, as they are at a time (projections/ends.py)."""
     first, *others = projection.tables
     ended = as_at(first.name, row, at, zones)
     for table in others:
@@ -94,7 +96,7 @@ def apply_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zon
 
 
 async def rows_of_customer(read: QueryContext, projection: Projection, customer: str) -> list[dict[str, Any]]:
-    """Give what a projection holds about a customer; one row more than ROWS_MAX where there are more than that."""
+    """Return the rows of a projection that name a customer: at most ROWS_MAX + 1."""
     rows = await read.connection.fetch(_rows_by_customer_sql(projection), read.ledger.ledger_id, customer)
     return [row_json(row) for row in rows]
 
@@ -102,15 +104,16 @@ async def rows_of_customer(read: QueryContext, projection: Projection, customer:
 async def find_roots(
     read: QueryContext, projection: Projection, refs: Sequence[str]
 ) -> tuple[list[str], SubjectGroups]:
-    """Return the subjects under which rows of some names stand, and the groups that these are in."""
+    """Return the subjects under which the rows of some references are stored, and their merge groups."""
     groups = await groups_of(read.connection, read.ledger.ledger_id, projection, refs)
     root_of = groups.root_of()
     return sorted({root_of.get(ref, ref) for ref in refs}), groups
 
 
 async def load_history(read: QueryContext, subject_kind: str, subjects: Sequence[str]) -> list[dict[str, Any]]:
-    """Give the facts about a subject, told under any of its names, in order, each with its cause: the position of its
-    event; one more than HISTORY_MAX where there are more than that."""
+    """Return the facts of a subject in fold order, under all its names: at most HISTORY_MAX + 1. Each has its event's
+    position.
+    """
     rows = await read.connection.fetch(HISTORY, read.ledger.ledger_id, subject_kind, subjects, HISTORY_MAX + 1)
     return [
         {
@@ -127,7 +130,10 @@ async def load_history(read: QueryContext, subject_kind: str, subjects: Sequence
 async def subject_as_of(
     read: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery
 ) -> Any:
-    """Show a subject as of both times, folded on the spot, as the stored rows would be. Raises SubjectUnknown."""
+    """Return a subject as of a time and a position, in the form of the stored rows. It is folded on the spot.
+
+    Raises SubjectUnknown.
+    """
     groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
     shown_groups = {known.root: folded_subject_json(projection, known) for known in groups}
     found = [root for root, shown_row in shown_groups.items() if shown_row]
@@ -138,7 +144,7 @@ async def subject_as_of(
 
 
 def folded_subject_json(projection: Projection, known: Known) -> dict[str, Any]:
-    """Fold what was known of a subject and show its rows and history; {} if that comes to no row."""
+    """Fold the known facts of a subject. Return its rows and history, or {} if the fold gives no row."""
     folded = fold_known(projection, known)
     shown_row = _first_row(projection, known.root, folded.rows)
     if not shown_row:
@@ -163,7 +169,7 @@ def folded_subject_json(projection: Projection, known: Known) -> dict[str, Any]:
 
 
 def truncate(projection: Projection, shown_row: dict[str, Any]) -> dict[str, Any]:
-    """Cut what is too long for an answer, and say so."""
+    """Cut the lists that are too long for an answer, and add "truncated": true."""
     limits = {"history": HISTORY_MAX, **{table.name: ROWS_MAX for table in projection.tables[1:]}}
     too_long = [name for name, most in limits.items() if len(shown_row.get(name, ())) > most]
     for name in too_long:
@@ -172,14 +178,14 @@ def truncate(projection: Projection, shown_row: dict[str, Any]) -> dict[str, Any
 
 
 def fold_first_row(projection: Projection, known: Known) -> dict[str, Any]:
-    """Fold what was known of a subject and show its row alone; {} if it comes to none."""
+    """Fold the known facts of a subject. Return its row of the first table, or {} if there is none."""
     return _first_row(projection, known.root, fold_known(projection, known).rows)
 
 
 async def explain_subject(
     read: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery, page: StepPage
 ) -> dict[str, Any]:
-    """Explain whatever else a projection holds, as of both times: a step for each fact. Raises SubjectUnknown."""
+    """Explain a subject as of a time and a position: a step for each fact. Raises SubjectUnknown."""
     groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
     shown_groups = {known.root: (known, folded_subject_json(projection, known)) for known in groups}
     root = require_single([root for root, (_, row) in shown_groups.items() if row], name)

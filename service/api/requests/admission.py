@@ -1,8 +1,10 @@
-"""What a request must show before it is answered: its key, then its parameters. Every route is declared here.
+"""Declare routes, and check the key and the parameters of a request before its handler runs.
 
-The order is the rule: nothing is read, looked up or waited for before the key was checked, and the key costs one
-look-up, which is remembered for some seconds. Then parameters are compared with those that the route declares, so that
-a misspelt one is refused and not ignored: `known-at` for `known_at` would be a wrong figure.
+Order of the checks:
+
+1. The key. Nothing is read, looked up or awaited before it. It costs one look-up, which is cached for some seconds.
+2. The parameters. The route declares all that it takes, and any other is refused. A misspelt parameter must not be
+   ignored: `known-at` instead of `known_at` would give a wrong figure.
 """
 
 import re
@@ -22,18 +24,19 @@ TIMES = ("at", "as_of_position", "known_at")
 PAGE = ("limit", "cursor")
 AWAIT = "min_position"  # of every route that answers from the projections
 AS_OF_NOW = "this path is answered as of now"
-NUL = "\0"  # which no text in PostgreSQL can hold
+NUL = "\0"  # PostgreSQL cannot store it in a text
 
-# Names of unknown parameters are told only if they look like one: anything may stand in a query.
+# Unknown parameters are named in the answer only if they look like a name: a query string may hold anything.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Admission(NamedTuple):
-    """What a route asks for. `parameters` is None where any is ignored, `scopes` empty where no key is needed.
+    """Requirements of a route.
 
-    With `basic` the key may also be the password of HTTP Basic, which fits into a URL.
+    `parameters` is None if any parameter is ignored. `scopes` is empty if no key is needed. With `basic`, the key may
+    also be the password of HTTP Basic, which fits into a URL.
     """
 
     scopes: tuple[str, ...]
@@ -42,7 +45,7 @@ class Admission(NamedTuple):
 
 
 def _admitting(admission: Admission, handler: Handler) -> Handler:
-    """Put a handler behind the check of its route."""
+    """Return the handler behind the checks of its route."""
 
     @wraps(handler)
     async def admitted(request: web.Request) -> web.StreamResponse:
@@ -57,7 +60,7 @@ def _admitting(admission: Admission, handler: Handler) -> Handler:
 
 
 def check_parameters(request: web.Request, known: frozenset[str] | None) -> None:
-    """Raise RequestInvalid for a parameter that the path does not take, for one given twice, and for a NUL."""
+    """Raise RequestInvalid for an unknown parameter, a repeated parameter, and a NUL character."""
     if NUL in request.path or NUL in request.query_string or NUL in "".join(request.query.values()):
         raise RequestInvalid("a NUL character")
     if known is None:
@@ -76,26 +79,27 @@ def check_parameters(request: web.Request, known: frozenset[str] | None) -> None
 def get(
     path: str, handler: Handler, *parameters: str, scopes: tuple[str, ...] = ("read",), basic: bool = False
 ) -> web.RouteDef:
-    """Declare a path that is read with a key of one of the scopes; every parameter that it takes is named."""
+    """Declare a path that is read with a key of one of the scopes. Every parameter that it takes is named."""
     known = frozenset(parameters if basic else (*parameters, AWAIT))
     return web.get(path, _admitting(Admission(scopes, known, basic), handler))
 
 
 def change(method: str, path: str, handler: Handler, *parameters: str, scope: str = "admin") -> web.RouteDef:
-    """Declare a path that changes something with a key of a scope."""
+    """Declare a path that changes something. It needs a key of the scope."""
     admission = Admission((scope,), frozenset((*parameters, AWAIT)))
     return web.route(method, path, _admitting(admission, handler))
 
 
 def keyless(path: str, handler: Handler, *parameters: str) -> web.RouteDef:
-    """Declare a path that is read without a key, or whose handler checks another credential first."""
+    """Declare a path without a key. Its handler may check another credential first."""
     return web.get(path, _admitting(Admission((), frozenset(parameters)), handler))
 
 
 def hook(path: str, handler: Handler) -> web.RouteDef:
-    """Declare a path for deliveries. Parameters that a vendor appends to its URL are ignored: to refuse them would lose
-    its events."""
+    """Declare a path for deliveries. Parameters that a vendor appends to its URL are ignored: a refusal would lose
+    events.
+    """
     return web.post(path, _admitting(Admission((), None), handler))
 
 
-ADMISSIONS: dict[Handler, Admission] = {}  # of every handler that was declared here
+ADMISSIONS: dict[Handler, Admission] = {}  # by handler, filled by the functions above

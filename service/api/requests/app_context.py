@@ -1,4 +1,4 @@
-"""What every request handler needs, made once: the pool, the appender, the projector, and what is cached of callers."""
+"""State that all request handlers share: pools, appender, projector, limits, and caches of API keys and connections."""
 
 import asyncio
 import base64
@@ -26,18 +26,18 @@ from service.parameters import parse_int
 from service.queries.reader_pool import ReaderPool
 from service.settings import Settings
 
-ACCESS_LOG_SECONDS = 60.0  # in which one key's reads of tiles are one look
+ACCESS_LOG_SECONDS = 60.0  # tiles read with one key within this time are recorded as one look
 
 
 def check_scopes(access: ApiAccess, scope: str, *or_scopes: str) -> None:
-    """Raise ScopeMissing unless a key carries one of the scopes, or admin, which does not stand for operator."""
+    """Raise ScopeMissing unless the key has one of the scopes. `admin` includes every scope but `operator`."""
     enough = {scope, *or_scopes} if scope == registry.OPERATOR else {scope, *or_scopes, "admin"}
     if not access.scopes & enough:
         raise ScopeMissing(" or ".join((scope, *or_scopes)))
 
 
 class AppContext:
-    """The door's and the window's common room."""
+    """Shared state of one running application; handlers find it under APP_CONTEXT."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class AppContext:
     ) -> None:
         self.dsn = dsn
         self.settings = settings
-        self.pool = pool  # may do what the service may; for callers who only read there is `reading`
+        self.pool = pool  # with the service's own rights
         self.reading = reading
         self.master_key = master_key
         self.vault = vault
@@ -60,31 +60,31 @@ class AppContext:
         self.projector = projector
         self.reads = RequestShares(max(1, settings.pool_size // 2), WAITING_MAX)
         self.heavy_reads = RequestShares(HEAVY_MAX, HEAVY_WAITING_MAX)
-        self.rebuilding: asyncio.Task[Any] | None = None  # the rebuild that a caller asked this process for
+        self.rebuilding: asyncio.Task[Any] | None = None  # the rebuild that runs in this process, started over HTTP
         self.bodies = BodyBudget()
         self.overload = Overload()
         self.refusals = Refusals()
         self.large = LargeBodyWorker()
         self.inbound = TtlCache(self._find_connection)
         self.keys = TtlCache(self._find_key)
-        self._looks: dict[str, float] = {}  # of each key that reads tiles, until when that is one look
+        self._looks: dict[str, float] = {}  # by key that reads tiles: the end of the time that counts as one look
 
     async def _find_connection(self, connection_id: str) -> InboundConnection:
-        if not registry.CONNECTION_ID.fullmatch(connection_id):  # no connection of the pool is needed to know that
+        if not registry.CONNECTION_ID.fullmatch(connection_id):  # so that no connection is taken for it
             raise ConnectionUnknown
         async with self.pool.acquire() as connection:
             return await registry.find_connection(connection, self.master_key, connection_id)
 
     async def _find_key(self, key: str) -> ApiAccess:
-        if not registry.KEY.fullmatch(key):  # no connection of the pool is needed to know that
+        if not registry.KEY.fullmatch(key):  # so that no connection is taken for it
             raise BadCredentials
         async with self.pool.acquire() as connection:
             return await registry.find_key(connection, self.master_key, key)
 
     async def caller(self, request: web.Request, scope: str, *or_scopes: str, basic: bool = False) -> ApiAccess:
-        """Return what the key of a request opens; it must carry one of the scopes, see `check_scopes`.
+        """Return the ledger and scopes that the key of a request opens. The key must have one of the scopes.
 
-        With `basic` it may also be the password of HTTP Basic. Raises BadCredentials or ScopeMissing.
+        With `basic`, the key may also be the password of HTTP Basic. Raises BadCredentials or ScopeMissing.
         """
         kind, _, key = request.headers.get("Authorization", "").partition(" ")
         if basic and kind.lower() == "basic":
@@ -96,7 +96,7 @@ class AppContext:
         return access
 
     def looks_anew(self, key_id: str) -> bool:
-        """Say whether a key that reads a tile now has not done so for a while."""
+        """Return True if this key's reading of tiles is to be recorded now: once within ACCESS_LOG_SECONDS."""
         now = time.monotonic()
         if now < self._looks.get(key_id, 0.0):
             return False
@@ -106,7 +106,10 @@ class AppContext:
         return True
 
     async def await_position(self, request: web.Request, ledger_id: int) -> None:
-        """Wait for ?min_position=, at most wait_seconds_max. Raises NotAwaited, or RequestInvalid beyond the ledger."""
+        """Wait for `min_position`, for at most `wait_seconds_max`.
+
+        Raises NotAwaited, or RequestInvalid for a position beyond the ledger.
+        """
         position = parse_int(request.query.get("min_position"), "min_position", least=0, most=2**62)
         if position is None:
             return

@@ -1,8 +1,8 @@
-"""Read the body of a request: with a deadline for all of it, and a limit for all that are unfinished together.
+"""Read the body of a request, with a deadline for each body and one memory limit for all unfinished bodies.
 
-A sender that trickles holds what it has sent so far. A small body is never refused for that: its memory is bounded by
-the number of connections. What exceeds BYTES_FREE shares one budget in the process, and is refused with 503 when that
-is used up.
+A slow sender keeps the bytes that it has sent in memory. Small bodies are never refused for that: the number of
+connections limits their memory. Bytes beyond BYTES_FREE of a body come from one budget of the process. A request is
+refused with 503 when the budget is used up.
 """
 
 import asyncio
@@ -12,36 +12,36 @@ from aiohttp import web
 from ledger.errors import DeliveryTooLarge, LedgerUnavailable, RequestInvalid
 from ledger.parsing import BODY_BYTES_MAX
 
-BODY_SECONDS_MAX = 10.0  # for the whole of a body
+BODY_SECONDS_MAX = 10.0  # for a whole body
 BYTES_FREE = 64 * 1024  # of each body; the largest published delivery has 13 KB
-UNFINISHED_BYTES_MAX = 64 * 1024 * 1024  # of all bodies together, beyond what is free
+UNFINISHED_BYTES_MAX = 64 * 1024 * 1024  # of all bodies together, without the free part of each
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 EXPECTS_CONTINUE = web.RequestKey("the client waits before it sends the body", bool)
 
 
 class BodyBudget:
-    """How many bytes of unfinished bodies a process may hold."""
+    """The number of bytes of unfinished bodies that a process may hold."""
 
     def __init__(self, bytes_max: int = UNFINISHED_BYTES_MAX) -> None:
         self._left = bytes_max
 
     def take(self, size: int) -> None:
-        """Take bytes out of the budget. Raises LedgerUnavailable if that many are not left."""
+        """Take bytes out of the budget. Raises LedgerUnavailable if fewer are left."""
         if size > self._left:
             raise LedgerUnavailable("too many large bodies are unfinished")
         self._left -= size
 
     def give_back(self, size: int) -> None:
-        """Give bytes back."""
+        """Return bytes to the budget."""
         self._left += size
 
 
 async def read_body(request: web.Request, budget: BodyBudget) -> bytes:
-    """Read the whole body of a request, of at most BODY_BYTES_MAX bytes within BODY_SECONDS_MAX.
+    """Read the whole body of a request: at most BODY_BYTES_MAX bytes within BODY_SECONDS_MAX.
 
-    Raises DeliveryTooLarge, LedgerUnavailable if too much is unfinished, HTTPRequestTimeout if it is too slow, and
-    RequestInvalid if it breaks off.
+    Raises DeliveryTooLarge, LedgerUnavailable if the budget is used up, HTTPRequestTimeout if the body is too slow, and
+    RequestInvalid if it is incomplete.
     """
     if (request.content_length or 0) > BODY_BYTES_MAX:
         raise DeliveryTooLarge(f"at most {BODY_BYTES_MAX} bytes")

@@ -1,9 +1,12 @@
-"""Undo the content coding of a delivered body: gzip, deflate or zstd.
+"""Decode the content coding of a delivered body: gzip, deflate or zstd.
 
-No vendor documents that it compresses its webhooks. A proxy on the way may, and a vendor may begin to. To answer 415
-would then lose the events of a vendor that never sends again after an error, and to store the bytes as they came would
-leave a readable event unread for ever. So the coding is undone, within the limit of a body, and after authentication,
-which is over the bytes as they were sent.
+No vendor documents compressed webhooks. A proxy may compress, and a vendor may begin to. Both other answers would lose
+something:
+
+- A 415 loses the events of a vendor that does not resend after an error.
+- Storing the compressed bytes leaves a readable event uninterpreted for ever.
+
+A decoded body has the same size limit. Decoding follows authentication, which covers the bytes as sent.
 """
 
 import sys
@@ -17,8 +20,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports.zstd import ZstdDecompressor, ZstdError
 
-MEMBERS_MAX = 16  # of a gzip file; each costs a copy of what follows it
-GZIP_WINDOW = 31  # of zlib: the largest window, and the header of gzip
+MEMBERS_MAX = 16  # of a gzip file; each copies the bytes after it
+GZIP_WINDOW = 31  # for zlib: the largest window, and a gzip header
 ZLIB_WINDOW = 15
 RAW_WINDOW = -15
 
@@ -28,10 +31,10 @@ class _Damaged(Exception):
 
 
 def decode_body(body: bytes, codings: Sequence[str], bytes_max: int) -> bytes:
-    """Return a body without its content coding, given the values of its Content-Encoding headers.
+    """Return a body without its content coding. `codings` are the values of its Content-Encoding headers.
 
-    A body that is not in the coding named is returned as it is: the header may be what is wrong. Raises CodingUnknown
-    for another coding or several, and DeliveryTooLarge beyond bytes_max.
+    A body that is not in the named coding is returned unchanged: the header may be wrong. Raises CodingUnknown for
+    another coding or more than one, and DeliveryTooLarge beyond `bytes_max`.
     """
     named = [part.strip().lower() for one in codings for part in one.split(",")]
     names = [name for name in named if name not in ("", "identity")]
@@ -46,7 +49,7 @@ def decode_body(body: bytes, codings: Sequence[str], bytes_max: int) -> bytes:
 
 
 def _gunzip(body: bytes, bytes_max: int) -> bytes:
-    """Decode gzip, which may consist of several members, one after the other."""
+    """Decode gzip, which may consist of several members in sequence."""
     out = b""
     for _ in range(MEMBERS_MAX):
         if not body:
@@ -57,7 +60,7 @@ def _gunzip(body: bytes, bytes_max: int) -> bytes:
 
 
 def _deflated(body: bytes, bytes_max: int) -> bytes:
-    """Decode deflate, with the header of zlib as HTTP says, or without it as some senders do."""
+    """Decode deflate: with a zlib header, as HTTP defines it, or without, as some senders do."""
     try:
         out, rest = _inflate(body, ZLIB_WINDOW, bytes_max)
     except zlib.error:
@@ -68,7 +71,7 @@ def _deflated(body: bytes, bytes_max: int) -> bytes:
 
 
 def _inflate(body: bytes, window: int, bytes_max: int) -> tuple[bytes, bytes]:
-    """Return what one compressed stream holds, and what follows it."""
+    """Return the content of one compressed stream, and the bytes after it."""
     stream = zlib.decompressobj(window)
     out = stream.decompress(body, bytes_max + 1)
     if len(out) > bytes_max:

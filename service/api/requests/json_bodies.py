@@ -13,7 +13,7 @@ from service.queries.context import QueryContext
 
 
 async def read_json_body(request: web.Request) -> dict[str, Any]:
-    """Read the JSON object of a request; {} when there is no body. Raises RequestInvalid."""
+    """Return the JSON object of a request, or {} if there is no body. Raises RequestInvalid."""
     text = await read_body(request, request.app[APP_CONTEXT].bodies)
     if not text:
         return {}
@@ -27,12 +27,12 @@ async def read_json_body(request: web.Request) -> dict[str, Any]:
 
 
 def read_author(read: QueryContext, asked: dict[str, Any]) -> Author:
-    """Read who asks and why, and note with which key."""
+    """Return the author and the reason of a change, and the key that it was made with. Raises RequestInvalid."""
     return Author(f"key {read.key_id}", read_text(asked, "author"), read_text(asked, "reason"))
 
 
 def read_text(asked: dict[str, Any], name: str) -> str:
-    """Read a text of a body, empty if it is not there. Raises RequestInvalid."""
+    """Return a text of a body, or "" if the body has none. Raises RequestInvalid."""
     text = asked.get(name, "")
     if not isinstance(text, str):
         raise RequestInvalid(f"{name} is a text")

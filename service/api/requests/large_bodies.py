@@ -1,8 +1,8 @@
-"""Work on large bodies on a thread of its own, so that it does not hold the event loop.
+"""Process large bodies on a thread, so that they do not block the event loop.
 
-The largest body may take most of a second to be read and searched for personal values. On another thread that time is
-shared: the interpreter changes threads every few milliseconds, so the loop goes on answering. Most bodies are small,
-and are worked on at once, which is quicker.
+Parsing the largest body, and searching it for personal values, may take almost a second. The interpreter switches
+threads every few milliseconds, so the event loop continues. Small bodies, most of all, are processed at once, which is
+faster.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 from ledger.errors import LedgerReadsTooMany, LedgerUnavailable
 from service.api.requests.request_shares import RequestShares
 
-BYTES_AT_ONCE_MAX = 32 * 1024  # the worst body of this size takes about 25 ms
+BYTES_AT_ONCE_MAX = 32 * 1024  # the slowest body of this size takes about 25 ms
 WAITING_PER_LEDGER_MAX = 32  # each may hold a body of 1 MiB
 WAIT_SECONDS_MAX = 5.0
 
@@ -23,19 +23,19 @@ T = TypeVar("T")
 
 
 class LargeBodyWorker:
-    """One thread, which ledgers take turns at: the large bodies of one do not hold up those of another."""
+    """One thread that ledgers use in turn, so that large bodies of one ledger do not delay those of another."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "large-bodies")
         self._of_ledger = RequestShares(1, WAITING_PER_LEDGER_MAX, WAIT_SECONDS_MAX)
-        self._turn = asyncio.Lock()  # first come, first served: each ledger waits with one body at most
+        self._turn = asyncio.Lock()  # first come, first served; each ledger waits with at most one body
 
     async def work_on(
         self, ledger_id: int, body: bytes, work: Callable[P, T], *arguments: P.args, **named: P.kwargs
     ) -> T:
         """Call `work` with the arguments, on the thread if the body is large.
 
-        Raises what `work` raises, and LedgerUnavailable if too many large bodies of the ledger wait.
+        Raises the errors of `work`, and LedgerUnavailable if too many large bodies of the ledger wait.
         """
         if len(body) <= BYTES_AT_ONCE_MAX:
             return work(*arguments, **named)
@@ -48,5 +48,5 @@ class LargeBodyWorker:
             return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*arguments, **named))
 
     def close(self) -> None:
-        """End the thread when its work is done."""
+        """End the thread when its current call ends."""
         self._thread.shutdown(wait=False, cancel_futures=True)

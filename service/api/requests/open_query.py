@@ -1,4 +1,4 @@
-"""What every answer from a projection shares: who asks, how far the rows reach, and how a thing is named."""
+"""Open a query for a request: check the caller, wait for rows, take a share, lend a connection."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,11 +19,11 @@ from service.queries.freshness import FRESHNESS
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
 WHY_CHARACTERS_MAX = 500
-READING_SCOPES = ("read", "audit")  # such requests are answered as loyalty_reader, which sees one ledger at a time
+READING_SCOPES = ("read", "audit")  # answered with the role loyalty_reader, which sees one ledger at a time
 
 
 async def admit_caller(request: web.Request, scope: str = "read", *or_scopes: str) -> ApiAccess:
-    """Check that the caller's key carries one of the scopes, and wait for ?min_position=.
+    """Check the scopes of the request's key, and wait for `min_position`.
 
     Raises ScopeMissing, NotAwaited, or RequestInvalid for a position beyond the ledger.
     """
@@ -37,13 +37,14 @@ async def admit_caller(request: web.Request, scope: str = "read", *or_scopes: st
 async def open_query(
     request: web.Request, scope: str = "read", *or_scopes: str, heavy: bool = False
 ) -> AsyncIterator[QueryContext]:
-    """Check the caller's key, which must carry one of the scopes, wait for ?min_position=, and lend a connection; who
-    only reads gets one that PostgreSQL confines to the ledger of the key, whatever the statements say.
-    A look with scope audit is written down first, with the reason in ?why=: any at what only that scope opens, and with
-    a key that carries it at what `read` opens, too.
+    """Check the scopes of the request's key, wait for `min_position`, and lend a connection.
 
-    Each ledger has a share of the connections. Answers that are `heavy`, which add up a whole ledger, are made one at a
-    time for each ledger.
+    - A request that only reads gets a connection that PostgreSQL confines to the key's ledger, whatever SQL runs.
+    - A look with scope `audit` is recorded first, with the reason in `why`. That covers paths which only `audit` opens,
+      and paths which `read` opens too if the key has scope `audit`.
+    - Each ledger has a share of the connections. `heavy` is for answers that add up a whole ledger: they run one at a
+      time
+      for each ledger.
 
     Raises BadCredentials, ScopeMissing, NotAwaited or LedgerReadsTooMany.
     """
@@ -72,16 +73,16 @@ async def _reader(
 
 
 async def log_access(connection: Connection, access: ApiAccess, request: web.Request, what: str) -> None:
-    """Write down who is about to see what, and why they say that they do."""
+    """Record a look before it happens: the key, the subject, and the reason in `why`."""
     why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
     await record_access(connection, access.ledger.ledger_id, access.key_id, what, why)
 
 
 async def parse_as_of(read: QueryContext, request: web.Request) -> AsOfQuery:
-    """Read ?at= and, one of them, ?as_of_position= and ?known_at=: the last position recorded by that time.
+    """Parse `at`, and either `as_of_position` or `known_at`, which means the last position recorded by that time.
 
-    Rows that do not reach the position yet are awaited, so that an answer for it is the same for ever. Raises
-    RequestInvalid for what the ledger has not come to, NotAwaited.
+    Waits for rows up to the position, so that the answer for it stays the same for ever. Raises RequestInvalid for a
+    position beyond the ledger, and NotAwaited.
     """
     times = await parse_as_of_params(read, request.query)
     if times.position is not None:
@@ -90,12 +91,12 @@ async def parse_as_of(read: QueryContext, request: web.Request) -> AsOfQuery:
 
 
 def has_known_parameter(request: web.Request) -> bool:
-    """Say whether a question is about what was known at a position or a time."""
+    """Return True if the request names a position or a recorded time."""
     return "as_of_position" in request.query or "known_at" in request.query
 
 
 async def await_rows(read: QueryContext, request: web.Request, position: int) -> None:
-    """Wait until the rows reflect a position. Raises RequestInvalid where the ledger does not, NotAwaited."""
+    """Wait until the rows reach a position. Raises NotAwaited, or RequestInvalid for a position beyond the ledger."""
     row = await read.connection.fetchrow(FRESHNESS, read.ledger.ledger_id)
     assert row is not None
     if position > row["tail"]:
@@ -109,5 +110,5 @@ async def await_rows(read: QueryContext, request: web.Request, position: int) ->
 
 
 def parse_limit(request: web.Request) -> int:
-    """Read ?limit=, LIMIT_DEFAULT if it is not given."""
+    """Parse `limit`. The default is LIMIT_DEFAULT."""
     return parse_int(request.query.get("limit"), "limit", least=1, most=LIMIT_MAX) or LIMIT_DEFAULT

@@ -1,8 +1,8 @@
-"""Refuse a delivery at once where it would wait too long to be stored.
+"""Refuse a delivery at once if it would wait too long to be stored.
 
-The measure is how long the oldest delivery of the same ledger has waited, not how many wait: it needs no guess of what
-the machine can do, lets any burst in that is stored in time, and one ledger's queue refuses nobody else's deliveries.
-A vendor sends again after a 503; after a time-out it does not know, and sends twice.
+The measure is the wait of the ledger's oldest delivery, not the number of waiting deliveries. It needs no guess of the
+machine's speed. It accepts any burst that is stored in time. The queue of one ledger refuses no delivery of another. A
+vendor resends after a 503. After a time-out the vendor does not know, and delivers twice.
 """
 
 import time
@@ -16,7 +16,7 @@ WAIT_SECONDS_MAX = 1.0
 
 
 class Overload:
-    """When the deliveries that are being stored came in, ledger by ledger."""
+    """Arrival times of the deliveries that are being stored, by ledger."""
 
     def __init__(self) -> None:
         self._since: dict[int, dict[int, float]] = {}  # by ledger and delivery, the oldest first

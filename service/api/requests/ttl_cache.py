@@ -5,24 +5,24 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-CALLER_CACHE_SECONDS = 5.0  # how long a revoked key or a dropped secret may still open the door
+CALLER_CACHE_SECONDS = 5.0  # a revoked key or a dropped secret is accepted for at most so long
 
 CACHED_CALLERS_MAX = 10_000
 
-LOOK_UP_SECONDS_MAX = 5.0  # then a caller is answered 503
+LOOK_UP_SECONDS_MAX = 5.0  # then the caller gets 503
 
 V = TypeVar("V")
 
 
 class TtlCache(Generic[V]):
-    """Remembers what was looked up for CALLER_SECONDS; failures are not remembered."""
+    """Caches results of a look-up for CALLER_CACHE_SECONDS. Failures are not cached."""
 
     def __init__(self, look_up: Callable[[str], Awaitable[V]]) -> None:
         self._look_up = look_up
         self._known: dict[str, tuple[float, V]] = {}
 
     async def get(self, key: str) -> V:
-        """Give what stands for a key. Raises what the look-up raises."""
+        """Return the value of a key. Raises the errors of the look-up."""
         known = self._known.get(key)
         now = time.monotonic()
         if known is not None and now < known[0]:

@@ -1,10 +1,12 @@
-"""Authenticate a delivery by its raw bytes (domain §2). Comparisons take constant time; any live secret will do.
+"""Authenticate a delivery by its raw bytes. Comparisons take constant time, and any live secret is accepted.
 
-A scheme is a function (secrets, header name, headers, body, now) -> whether it is right. A header that is missing or
-given twice is never right: intermediaries disagree on which one counts. A stored secret that could not be created
-today, such as an empty one, is never right either.
+A scheme is a function (secrets, header name, headers, body, now) -> bool. Three inputs never authenticate:
 
-A stranger needs nothing but a connection's URL to have a body hashed here, so the cost is linear in the body, a few
+- a missing header;
+- a repeated header, because intermediaries disagree on the one that counts;
+- a stored secret that could not be created today, such as an empty one.
+
+Anyone who knows a connection's URL can make this code hash a body. So the cost is linear in the body: a few
 milliseconds for the largest.
 """
 
@@ -30,19 +32,16 @@ Headers = CIMultiDictProxy[str]
 
 
 def authenticate(inbound: InboundConnection, headers: Headers, body: bytes, now: float) -> None:
-    """Check a delivery against a connection's scheme and secrets; `now` in seconds since 1970.
-
-    Raises BadCredentials.
-    """
+    """Check a delivery by its connection's scheme and secrets; `now` is in seconds since 1970. Raises BadCredentials."""
     secrets = [secret for secret in inbound.secrets if is_usable(inbound.scheme, secret)]
     if not SCHEMES[inbound.scheme](secrets, inbound.header, headers, body, now):
         raise BadCredentials
 
 
 def admit(inbound: InboundConnection, headers: Headers, now: float) -> None:
-    """Check what the headers alone tell, so that a stranger's body is not read.
+    """Check the headers alone, so that the body of a stranger is not read. Raises BadCredentials.
 
-    That is all of it where a header carries the secret. Raises BadCredentials.
+    That is the whole check for the scheme `header`.
     """
     secrets = [secret for secret in inbound.secrets if is_usable(inbound.scheme, secret)]
     if not secrets or not BEFORE_THE_BODY[inbound.scheme](secrets, inbound.header, headers, now):
@@ -56,11 +55,11 @@ def by_header(secrets: Sequence[bytes], header: str, headers: Headers, _body: by
 
 
 def by_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, body: bytes, _now: float) -> bool:
-    """Hexadecimal HMAC-SHA256 of the raw body, else of the JSON document without white space.
+    """Hexadecimal HMAC-SHA256 of the raw body, or of the JSON document without white space.
 
-    Voucherify signs what JSON.stringify returns, without a time stamp. So the second form is tried only for a body that
-    is JSON itself, and only white space between tokens may be added to a captured delivery: such a copy has the same
-    event key.
+    Voucherify signs the result of JSON.stringify, without a time stamp. The second form is tried only for a body that
+    is JSON. An attacker can only add white space between tokens to a captured delivery, and the copy has the same event
+    key.
     """
     if not _signed_by_voucherify(secrets, header, headers, _now):
         return False
@@ -74,10 +73,11 @@ def by_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, body:
 
 
 def by_standard_webhooks(secrets: Sequence[bytes], header: str, headers: Headers, body: bytes, now: float) -> bool:
-    """Standard Webhooks 1.0.0: `v1,` and base64 of HMAC-SHA256 over "id.timestamp.body", several separated by blanks.
+    """Standard Webhooks 1.0.0: `v1,` and base64 of HMAC-SHA256 over "id.timestamp.body"; several are separated by
+    spaces.
 
-    A time stamp more than STANDARD_WEBHOOKS_TOLERANCE_SECONDS away is refused, and so is an id with a dot: with one,
-    the signature of a captured delivery would also fit another id, time stamp and body.
+    A time stamp more than STANDARD_WEBHOOKS_TOLERANCE_SECONDS away is refused. An id with a dot is refused too: the
+    signature of a captured delivery would then fit another id, time stamp and body.
     """
     if not _signed_by_standard_webhooks(secrets, header, headers, now):
         return False
@@ -111,7 +111,7 @@ def _only(headers: Headers, name: str) -> str | None:
 
 
 def _any_equal(expected: Iterable[bytes], given: bytes) -> bool:
-    """Compare with every one, so that the time taken does not tell which fits."""
+    """Compare with every expected value, so that the time taken does not reveal the one that is equal."""
     found = False
     for one in expected:
         found |= hmac.compare_digest(one, given)

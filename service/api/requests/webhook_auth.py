@@ -32,7 +32,7 @@ Headers = CIMultiDictProxy[str]
 
 
 def authenticate(inbound: InboundConnection, headers: Headers, body: bytes, now: float) -> None:
-    """Check a delivery by its connection's scheme and secrets; `now` is in seconds since 1970. Raises BadCredentials."""
+    """Check a delivery by its connection's scheme and secrets; `now` is a Unix time. Raises BadCredentials."""
     secrets = [secret for secret in inbound.secrets if is_usable(inbound.scheme, secret)]
     if not SCHEMES[inbound.scheme](secrets, inbound.header, headers, body, now):
         raise BadCredentials

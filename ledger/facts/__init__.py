@@ -1,4 +1,4 @@
-"""The vocabulary: every kind of fact, one file a kind of subject. The list below is all of it."""
+"""The vocabulary of facts: each file holds the facts about one kind of subject. `FACTS` lists all of them."""
 
 from typing import Any
 
@@ -66,16 +66,16 @@ _DECODERS: dict[str, Any] = {fact.__name__: msgspec.json.Decoder(fact) for fact 
 
 
 def encode(fact: Fact) -> bytes:
-    """Write a fact down as JSON, without what is at its default; points are strings, days and times ISO 8601."""
+    """Return a fact as JSON, without default values. Points are strings, days and times ISO 8601."""
     return _ENCODER.encode(fact)
 
 
 def decode(kind: str, body: bytes) -> Fact:
-    """Read back what `encode` wrote for a fact of this kind (its class name)."""
+    """Parse the JSON that `encode` returned. `kind` is the fact's class name."""
     fact: Fact = _DECODERS[kind].decode(body)
     return fact
 
 
 def kind_of(fact: Fact) -> str:
-    """Name the kind of a fact, as the facts table does."""
+    """Return the kind of a fact: its class name. The facts table stores it."""
     return type(fact).__name__

@@ -1,4 +1,4 @@
-"""Facts about accounts: where points live, known by (source, org, holder, programme, unit)."""
+"""Facts about accounts, where points are held. An account is (source, org, holder, programme, unit)."""
 
 from datetime import date
 from decimal import Decimal
@@ -9,7 +9,9 @@ from ledger.facts.fact import Fact, quote_id
 
 
 class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the vendor says the account holds after the event; None where it says nothing."""
+    """The account's balances after the event, as the vendor states them. A field is None if the vendor does not state
+    it.
+    """
 
     available: Decimal | None = None
     lifetime: Decimal | None = None
@@ -17,7 +19,7 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Points that lapse together, at the end of the day `expires_on`; None when the vendor names no day."""
+    """Points that lapse together, at the end of the day `expires_on`. It is None if the vendor names no day."""
 
     points: Decimal
     expires_on: date | None = None
@@ -26,21 +28,21 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PromotionShare(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Points that one promotion had given; None where the vendor does not name it."""
+    """The part of an amount that one promotion granted. `promotion` is None if the vendor does not name it."""
 
     points: Decimal
     promotion: str | None = None
 
 
 class Bucket(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Points that lapsed at the end of one day; None where the vendor does not name it."""
+    """Points that lapsed at the end of one day. `expires_on` is None if the vendor does not name the day."""
 
     points: Decimal
     expires_on: date | None = None
 
 
 class Promise(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Points to come: on the day `converts_on`, or on a trigger of the vendor's (`external`)."""
+    """Promised points. They become spendable on the day `converts_on`, or on a trigger of the vendor (`external`)."""
 
     points: Decimal
     converts_on: date | None = None
@@ -49,12 +51,14 @@ class Promise(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def account_id_of(holder: str, programme: str, unit: str) -> str:
-    """Name an account."""
+    """Return the id of an account."""
     return f"{holder}:{quote_id(programme)}:{quote_id(unit)}"
 
 
 def holder_of(account_id: str) -> str:
-    """Return the holder that an account's id begins with: programme and unit are quoted, so two colons end it."""
+    """Return the holder of an account from the account's id. Programme and unit are quoted, so the last two colons
+    separate them.
+    """
     return account_id.rsplit(":", 2)[0]
 
 
@@ -62,12 +66,15 @@ SHARES = ("grants", "promises", "promotions", "promotions_total", "buckets")
 AMOUNTS = ("points", "promised", "available", "expired", "points_total", "promised_total")
 
 
-NO_PROGRAMME = "-"  # of a reversal that names none: the redemption it reverses says which
+NO_PROGRAMME = "-"  # of a reversal without a programme: the reversed redemption has it
 
 
 class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one account of a holder. The subject is the holder: a redemption across programmes, a reversal that
-    names no programme and a merge concern all of a holder's accounts, and are right only when folded together.
+    """A fact about one account of a holder.
+
+    The subject is the holder, not the account. Three facts concern several accounts of a holder: a redemption across
+    programmes, a reversal without a programme, and a merge. They are folded correctly only if all accounts of the
+    holder are folded together.
     """
 
     subject_kind = "account"
@@ -77,9 +84,9 @@ class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     unit: str = "points"
     customer: str | None = None  # None: the holder is the customer
     claim: Claim | None = None
-    untied: Decimal | None = None  # by how much a sum that the vendor states exceeds its parts, None if it does not
-    # The business key: names the real-world change, so that it counts once however many events report it. `also` are
-    # other names that a report of the same change may have when it lacks this one.
+    untied: Decimal | None = None  # a total stated by the vendor minus the sum of its parts; None if equal
+    # The business key. It names the change in the real world, so the change counts once even if several events report
+    # it. `also` holds other names, which a report of the same change may have if it lacks `change`.
     change: str | None = None
     also: tuple[str, ...] = ()
 
@@ -92,9 +99,8 @@ class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
         return account_id_of(self.holder, self.programme, self.unit)
 
     def check(self) -> None:
-        """Refuse what no vendor can mean: the kind of a fact says which way points go, so none is below zero.
-
-        Raises ValueError.
+        """Raise ValueError if an amount of points is negative. The kind of a fact gives the direction of points, so no
+        vendor can mean a negative amount.
         """
         amounts = [getattr(self, name, None) for name in AMOUNTS]
         amounts += [lot.points for name in SHARES for lot in getattr(self, name, None) or ()]
@@ -103,7 +109,7 @@ class AccountFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Issued(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Points were credited in lots, and further points promised."""
+    """Points were credited in lots. The event may promise further points."""
 
     rank = 10
     grants: tuple[Grant, ...] = ()
@@ -122,7 +128,7 @@ class PromisedConverted(AccountFact, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class TransferReceived(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Points sent by another account arrived here, as a new lot."""
+    """Points from another account arrived in this account, as a new lot."""
 
     rank = 30
     points: Decimal
@@ -131,7 +137,7 @@ class TransferReceived(AccountFact, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class TransferSettled(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Points that this account sent have arrived at the other."""
+    """Points that this account sent have arrived in the other account."""
 
     rank = 31
     points: Decimal
@@ -144,13 +150,13 @@ class Redeemed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
     rank = 40
     points: Decimal
     redemption: str
-    request: str | None = None  # the vendor's id of the request that spent them; a reward may carry the same
+    request: str | None = None  # the vendor's id of the request; a reward may have the same
     bill_number: str | None = None
     value: Decimal | None = None  # in the programme's currency
 
 
 class TransferSent(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Points left for another account."""
+    """Points were sent to another account."""
 
     rank = 41
     points: Decimal
@@ -159,8 +165,11 @@ class TransferSent(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RedemptionReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Spent points were given back. `available` and `expired` are the vendor's split, None when it gives none. The
-    programme is NO_PROGRAMME where the vendor names none."""
+    """Spent points were given back.
+
+    `available` and `expired` are the vendor's split of these points, None if the vendor gives none. `programme` is
+    NO_PROGRAMME if the vendor names none.
+    """
 
     rank = 60
     points: Decimal
@@ -170,11 +179,12 @@ class RedemptionReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=T
 
 
 class IssueReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Credited points were taken back, by the return of the bill that had earned them.
+    """Credited points were taken back, because the bill that earned them was returned.
 
-    `points` is this event's share, promised points aside; None when the vendor gives only `points_total`, all that has
-    been taken back for the bill so far. `promotions` and `promotions_total` say which of these points promotions had
-    given; the rest are regular points. They are None where the vendor does not say.
+    - `points`: points that this event takes back, without promised points. None if the vendor states only the total.
+    - `points_total`: all points taken back for the bill so far.
+    - `promotions`, `promotions_total`: the parts of these points that promotions granted; the rest are regular points.
+      None if the vendor does not state the parts.
     """
 
     rank = 61
@@ -189,7 +199,7 @@ class IssueReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ExpiryMoved(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Points that lapse on one day now lapse on another."""
+    """The expiry day of some points changed."""
 
     rank = 70
     points: Decimal
@@ -200,7 +210,9 @@ class ExpiryMoved(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Expired(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The vendor reports points as lapsed. `buckets` say on which days, where the vendor does; lots are never named."""
+    """The vendor reports points as expired. `buckets` lists their days, if the vendor states them. The vendor never
+    names the lots.
+    """
 
     rank = 80
     points: Decimal
@@ -208,7 +220,7 @@ class Expired(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ExpiryClaimed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The vendor says how many points will lapse on a day. Changes nothing; compared with the lots."""
+    """The vendor states how many points will lapse on a day. The fact changes nothing; it is compared with the lots."""
 
     rank = 90
     points: Decimal

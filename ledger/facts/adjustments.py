@@ -1,7 +1,7 @@
-"""Facts about adjustments: points added or taken away by hand, with no purchase, reward or return behind it.
+"""Facts about adjustments: points added or removed by hand, without a purchase, reward or return.
 
-A vendor's operator takes points away by `Removed`; those that one adds are credited like any others, by `Issued`. Our
-own adjustments have an id, may go either way, and can be reversed, once.
+- A vendor's operator removes points: `Removed`. Points that a vendor's operator adds are `Issued`, as any others.
+- An operator of this system adds or removes points: `AdjustmentMade`. It has an id and can be reversed once.
 """
 
 from datetime import date
@@ -11,7 +11,7 @@ from ledger.facts.accounts import AccountFact
 
 
 class Removed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Points were taken away by hand. `origin` says of what kind they were, "regular" or "promotional", if known."""
+    """Points were removed by hand. `origin` is "regular" or "promotional", None if unknown."""
 
     rank = 63
     points: Decimal
@@ -19,10 +19,10 @@ class Removed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class AdjustmentMade(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """We changed what an account holds: `points` are added, or taken away where they are below zero.
+    """An operator of this system changed a balance. Positive `points` are added, negative `points` are removed.
 
-    `adopted` says that the vendor's claim was taken for true, with whatever history we have not seen: then `points` may
-    be 0, too. Why, and who asked for it, is sealed in the event.
+    If `adopted` is true, the operator accepted the vendor's claim, which includes history that was never reported. Then
+    `points` may also be 0. The reason and the author are encrypted in the event.
     """
 
     rank = 65
@@ -30,14 +30,14 @@ class AdjustmentMade(AccountFact, frozen=True, kw_only=True, omit_defaults=True)
     adjustment: str
     adopted: bool = False
     expires_on: date | None = None
-    by: str | None = None  # the key that did it
+    by: str | None = None  # id of the API key that was used
 
     def check(self) -> None:
-        """Nothing to refuse: this one goes either way."""
+        """Accept any amount: an adjustment may add or remove points."""
 
 
 class AdjustmentReversed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """We took an adjustment back, all of it."""
+    """An operator of this system reversed a whole adjustment."""
 
     rank = 66
     adjustment: str

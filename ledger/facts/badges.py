@@ -1,4 +1,4 @@
-"""Facts about badges: what a customer has earned them for, and how often."""
+"""Facts about badges that customers earn."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,8 +9,11 @@ from ledger.facts.fact import Fact
 
 
 class EarnLimit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One limit on earning, with the vendor's count so far. `level` is whose count it is: the badge's over all
-    customers, or the customer's; the window is `roll_value` times `roll_type` (days, weeks, months)."""
+    """A limit on how often a badge can be earned, with the vendor's count so far.
+
+    `level` tells whose count it is: the badge's over all customers, or the customer's. The time window is `roll_value`
+    times `roll_type` (days, weeks, months).
+    """
 
     level: str | None = None
     limit_type: str | None = None
@@ -21,8 +24,9 @@ class EarnLimit(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BadgeEarned(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A customer earned a badge; `earn` names this one time. The subject is the customer's badge, so that our count
-    stands beside the vendor's."""
+    """A customer earned a badge once; `earn` identifies this occasion. The subject is the customer's badge, so our
+    count can be compared with the vendor's.
+    """
 
     subject_kind = "badge"
     rank = 10

@@ -1,4 +1,6 @@
-"""Facts about bills: what was bought, for how much, where. A bill moves no points: those it earns are told apart."""
+"""Facts about bills: items bought, amounts and stores. A bill moves no points; separate events report the points that
+it earned.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -7,10 +9,11 @@ from ledger.facts.fact import Fact
 
 
 class BillFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """What the source says of one bill; None where it says nothing, for an update tells only a part.
+    """The reported state of a bill. A field is None if the source does not state it: an update contains only a part of
+    the bill.
 
-    Amounts are in `currency`, exact, 0 being a figure. `entered_at` is the time the source claims for the bill, and
-    `entered_in_future` says that it lies after the event that tells it.
+    Amounts are exact, in `currency`; 0 is a real amount. `entered_at` is the time that the source claims.
+    `entered_in_future` is true if that time is after the event.
     """
 
     subject_kind = "bill"
@@ -18,14 +21,14 @@ class BillFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     bill: str
     customer: str | None = None
     number: str | None = None
-    bill_type: str | None = None  # such as "REGULAR", "RETURN", "MIXED"
+    bill_type: str | None = None  # for example "REGULAR", "RETURN", "MIXED"
     amount: Decimal | None = None  # net
     gross_amount: Decimal | None = None
     discount: Decimal | None = None
     currency: str | None = None
     line_item_count: int | None = None
     delivery_status: str | None = None
-    delivery_status_unknown: bool = False  # the word is not one that the source documents
+    delivery_status_unknown: bool = False  # the vendor's documents do not list this status
     store: str | None = None
     till: str | None = None
     entered_at: datetime | None = None
@@ -37,13 +40,13 @@ class BillFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BillAdded(BillFact, frozen=True, kw_only=True, omit_defaults=True):
-    """A bill was made out."""
+    """A bill was added."""
 
     rank = 10
 
 
 class BillUpdated(BillFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Something about a bill changed."""
+    """A bill was changed."""
 
     rank = 20
 

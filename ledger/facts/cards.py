@@ -1,11 +1,14 @@
-"""Facts about loyalty cards: their status, and which further fields are filled in."""
+"""Facts about loyalty cards: their status and the names of their filled fields."""
 
 from ledger.facts.fact import Fact
 
 
 class CardUpdated(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A card's status or fields changed. Statuses are labels that the brand may choose; of the fields only the names
-    are told, since their values are free text. `fields` is None where the source says nothing of them."""
+    """The status or the fields of a card changed. Statuses are labels that the brand may choose.
+
+    `fields` holds only the names of fields, because the values are free text. It is None if the source does not report
+    fields.
+    """
 
     subject_kind = "card"
 

@@ -1,7 +1,8 @@
 """Facts about coupons.
 
-A coupon is named by the vendor's coupon id, or by its code within its series where no id is told: a reward names only
-the code. A code is unique within its series, so both names may mean one coupon; `one_coupon` says when they do.
+A coupon is named by the vendor's coupon id. If no id is reported, it is named by its code and series. For example, a
+reward names only the code. A code is unique within its series, so an id and a code may name the same coupon;
+`match_coupons` finds these pairs.
 """
 
 from collections import defaultdict
@@ -13,14 +14,14 @@ from ledger.facts.fact import Fact
 
 NO_SERIES = "-"
 NAMED_BY_CODE = ":code~"
-CODE_CHARACTERS_MAX = 250  # a longer code is no name: it would not fit into an index
+CODE_CHARACTERS_MAX = 250  # a longer code does not fit into an index, so it gives no alias
 
 
 class CouponFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one coupon. What a fact leaves out stays as it was.
+    """A fact about one coupon. A field that is None leaves the earlier value unchanged.
 
-    `quantity` and `redeemed_count` are the vendor's: how often the coupon may be redeemed (None if the vendor does not
-    say, or sets no limit), and how often it was, after this event.
+    - `quantity`: how often the coupon may be redeemed, by the vendor. None if the vendor states no limit.
+    - `redeemed_count`: how often it was redeemed after this event, by the vendor.
     """
 
     subject_kind = "coupon"
@@ -30,12 +31,12 @@ class CouponFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     series: str | None = None
     customer: str | None = None
     valid_until: datetime | None = None
-    valid_through: date | None = None  # where the vendor states a day without a time: its last day
-    of_series: bool = False  # the end is that of the series: the coupon's own may be another
+    valid_through: date | None = None  # the last day, if the vendor states a day without a time
+    of_series: bool = False  # the end of the series was reported; the coupon may have another
     discount_type: str | None = None
     discount_value: Decimal | None = None
     quantity: int | None = None
-    unlimited: bool = False  # the vendor says that there is no limit
+    unlimited: bool = False  # the vendor states that there is no limit
     redeemed_count: int | None = None
     balance: Decimal | None = None  # money left on a gift voucher, after this event
 
@@ -45,7 +46,9 @@ class CouponFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def alias(self) -> str | None:
-        """The code without its series, in the vendor's organisation. Facts that share it may be about one coupon."""
+        """The code without its series, within the vendor's organisation. Facts with the same alias may be about the
+        same coupon.
+        """
         code = "".join((self.code or "").split())
         if not code or len(code) > CODE_CHARACTERS_MAX:
             return None
@@ -72,31 +75,37 @@ class CouponRedeemed(CouponFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CouponRedemptionReversed(CouponFact, frozen=True, kw_only=True, omit_defaults=True):
-    """A redemption was undone, so that the coupon may be used again; of a gift voucher perhaps only a part of it."""
+    """A redemption was undone, so the coupon can be used again. For a gift voucher, `amount` may be only a part of the
+    redemption.
+    """
 
     rank = 30
     redemption: str
     reversal: str
-    amount: Decimal | None = None  # money given back to a gift voucher; None: all that the redemption took
+    amount: Decimal | None = None  # money given back to a gift voucher; None: all of it
 
 
 def is_named_by_code(subject: str) -> bool:
-    """Return True if a coupon is named by its code, because no id was told."""
+    """Return True if a coupon is named by its code, because no id was reported."""
     return NAMED_BY_CODE in subject
 
 
 def code_ref(code: str, series: str | None) -> str:
-    """Name a coupon by its code and series, to be made a ref of a source and organisation."""
+    """Return the name of a coupon from its code and series. The caller adds source and organisation."""
     return f"code~{series or NO_SERIES}~{code}"
 
 
 def match_coupons(facts: Iterable[CouponFact]) -> Iterator[tuple[str, str]]:
-    """Yield pairs of names that mean one coupon, among facts that share an alias.
+    """Yield pairs of names that mean the same coupon. All facts must have the same alias.
 
-    A name by code means the coupon whose facts tell an id, the same code and the same series. If its series is not
-    told, there must be only one such id. Of several ids the one with the same customer is meant; if none or several
-    have it, the names stay apart. Two ids are never one coupon. Where no id is told, a name without a series means the
-    only name with one.
+    A name by code is matched in this order:
+
+    1. If ids were reported: the id with the same code and the same series. Without a series, every id with the code
+       matches.
+    2. If several ids match: the only one with the same customer. If there is none or several, the names stay separate.
+    3. If no id was reported: a name without a series matches the only name with one.
+
+    Two ids never match.
     """
     series: dict[str, set[str]] = defaultdict(set)
     customers: dict[str, set[str]] = defaultdict(set)

@@ -1,6 +1,6 @@
-"""Facts about customers: that one joined, changed, was merged, is to be forgotten.
+"""Facts about customers: joined, changed, merged, erased.
 
-Which kinds of identifiers a customer was named by is a fact; the identifiers themselves are personal and never are.
+A fact names the kinds of identifiers that a customer has. The identifiers themselves are personal and never in a fact.
 """
 
 from datetime import datetime
@@ -23,10 +23,10 @@ class CustomerFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CustomerDescribed(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
-    """What the source says of a customer; what it leaves out is not said to be empty.
+    """A customer's details as the source reports them. A missing detail is unknown, not empty.
 
-    `entered_at` is the time the source claims for it, often local time taken for another zone: `entered_in_future` says
-    that it lies after the event that tells it.
+    `entered_at` is the time that the source claims. It is often local time with a wrong zone, so `entered_in_future` is
+    true if it is after the event.
     """
 
     loyalty_type: str | None = None
@@ -45,7 +45,9 @@ class CustomerAdded(CustomerDescribed, frozen=True, kw_only=True, omit_defaults=
 
 
 class CustomerUpdated(CustomerDescribed, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer's details or status changed; `status` is the source's label, `fields` the names of what changed."""
+    """The customer's details or status changed. `status` is the source's label, `fields` the names of the changed
+    fields.
+    """
 
     rank = 20
     status: str | None = None
@@ -54,7 +56,7 @@ class CustomerUpdated(CustomerDescribed, frozen=True, kw_only=True, omit_default
 
 
 class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One channel and purpose, and whether the customer may be written to: the words are the source's."""
+    """The customer's consent for one channel and purpose, in the source's words."""
 
     channel: str
     status: str
@@ -69,21 +71,21 @@ class CustomerSubscribed(CustomerFact, frozen=True, kw_only=True, omit_defaults=
 
 
 class CustomerDeletionApproved(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The request to delete the customer's personal data was approved: these are to be erased."""
+    """A request to delete the customer's personal data was approved. These data are then erased."""
 
     rank = 40
     request: str
 
 
 class CustomerErased(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
-    """What was sealed of the customer can be opened by nobody any more."""
+    """The customer's encryption key was destroyed. Nobody can decrypt the customer's personal data any more."""
 
     rank = 45
-    by: str | None = None  # a key or a request; why is sealed in the event
+    by: str | None = None  # id of an API key or of a request; the reason is encrypted in the event
 
 
 class CustomersMerged(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Two customers became one: the victim is now known as the survivor. Told of each of them, with the other."""
+    """Two customers became one: the survivor replaces the victim. Both customers get a fact, with the other's id."""
 
     rank = 50
     role: str  # "victim" or "survivor"
@@ -91,7 +93,7 @@ class CustomersMerged(CustomerFact, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class CustomersUnmerged(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
-    """We undid a merge: two customers again. Told of each of them, with the other."""
+    """An operator undid a merge. Both customers get a fact, with the other's id."""
 
     rank = 51
     role: str  # "victim" or "survivor"

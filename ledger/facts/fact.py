@@ -1,7 +1,7 @@
-"""What a fact is, and when it happened.
+"""Facts, and the time and place of their occurrence.
 
-A fact is what an event means, about exactly one subject; it is past tense and never carries a personal value. Points
-are exact decimals, times aware UTC, ids text. `rank` orders facts of the same instant by meaning.
+A fact is the meaning of an event, about exactly one subject. It is in the past tense and never holds a personal value.
+Points are exact decimals, times are aware UTC, ids are text. `rank` orders facts of the same instant by meaning.
 """
 
 from datetime import datetime
@@ -11,7 +11,7 @@ import msgspec
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that is so about one subject; `subject` names it within its `subject_kind`."""
+    """A fact about one subject. `subject` identifies it within its `subject_kind`."""
 
     subject_kind: ClassVar[str]
     rank: ClassVar[int] = 50
@@ -22,39 +22,41 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def alias(self) -> str | None:
-        """Another name of the subject; None if there is none. See projections/engine/groups.py."""
+        """A second name of the subject, None if there is none. See projections/engine/groups.py."""
         return None
 
     @property
     def alias_only(self) -> bool:
-        """True if the subject is named by its alias, because nothing better was told."""
+        """True if `subject` was made from the alias, because the vendor reported no id."""
         return False
 
 
 def quote_id(identifier: str) -> str:
-    """Write an id so that it may stand between colons: ids made of several can then not be taken for others."""
+    """Return an id in which colons and percent signs are escaped. Then ids joined by colons cannot be confused."""
     return identifier.replace("%", "%25").replace(":", "%3A") if ":" in identifier or "%" in identifier else identifier
 
 
 def unquote_id(identifier: str) -> str:
-    """Read back what `quoted` wrote."""
+    """Undo `quote_id`."""
     return identifier.replace("%3A", ":").replace("%25", "%")
 
 
 class Occurrence(NamedTuple):
-    """When a fact happened and where it was told. All but `position` is the same in whatever order events arrive."""
+    """The time of a fact and its place in the ledger. Everything except `position` is independent of the order of
+    arrival.
+    """
 
     occurred_at: datetime
-    tag: bytes  # names the event by its key and content, so that equal times still have one order
-    ordinal: int  # which fact of its event
-    position: int  # the event's place in the ledger
-    # The vendor gives no time, or one that cannot be true, such as one after we recorded the event: `occurred_at` is
-    # when we recorded it, and law 5 exempts it.
+    tag: bytes  # made of the event's key and content; orders facts of equal times
+    ordinal: int  # index of the fact within its event
+    position: int  # position of the event in the ledger
+    # The vendor states no time, or an impossible time, for example one after we recorded the event. Then `occurred_at`
+    # is the recorded time, and invariant 5 does not cover the fact.
     untimed: bool = False
 
 
 class RecordedFact(NamedTuple):
-    """One fact with its occurrence."""
+    """A fact with its occurrence."""
 
     fact: Fact
     occurrence: Occurrence

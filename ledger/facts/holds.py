@@ -1,7 +1,7 @@
 """Facts about holds: points that another system took from a customer when an order was placed.
 
-The source never tells of the order itself, only of what became of each item. So a hold is first heard of when it ends,
-and it ends once: spent for good, or due back.
+The source reports the outcome of each item, never the order itself. So the first report about a hold is its end. A hold
+ends once: its points are spent, or due back.
 """
 
 from decimal import Decimal
@@ -11,26 +11,28 @@ from ledger.facts.fact import Fact
 
 
 class HoldFact(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of the points held for one order item; `item` is the subject of its order item facts."""
+    """The outcome of the points held for one order item. `item` is the subject of the order item's facts."""
 
     points: Decimal
     item: str
 
 
 class HoldCaptured(HoldFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The item arrived: the points held for it are spent for good."""
+    """The item arrived, so the points held for it are spent."""
 
     rank = 42
 
 
 class HoldRefundDue(HoldFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The item failed or was cancelled: the points held for it are due back. That they were given back is not said."""
+    """The item failed or was cancelled, so the points held for it are due back. The source does not report whether they
+    were given back.
+    """
 
     rank = 43
 
 
 class HoldRefunded(HoldFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The points due back were given back, where the order had taken them from."""
+    """The points due back were given back to the account that paid for the order."""
 
     rank = 44
 

@@ -1,7 +1,7 @@
-"""Facts about merges: one holder's accounts and tiers go over to another's.
+"""Facts about merges: the accounts and tiers of one holder move to another holder.
 
-A merge is told of both holders, each as a fact about its own account: so whichever is asked knows of the other, and a
-late fact about either of them comes out right.
+Both holders get a fact about a merge. So each of them names the other, and a late fact about either holder is folded
+correctly.
 """
 
 from decimal import Decimal
@@ -13,7 +13,7 @@ from ledger.facts.tiers import MembershipFact, TierFact
 
 
 class ProgrammeClaim(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the vendor says the survivor holds in one programme after the merge; None where it says nothing."""
+    """The survivor's balances in one programme after the merge, as the vendor states them. None if not stated."""
 
     programme: str
     available: Decimal | None = None
@@ -23,8 +23,11 @@ class ProgrammeClaim(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MergeFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about all accounts of a holder. It comes after every change of the same instant, since a merge moves what
-    is there, and before the claims."""
+    """A fact about all accounts of a holder.
+
+    Its rank is after every change of the same instant, because a merge moves the result of these changes. It is before
+    the claims.
+    """
 
     subject_kind = "account"
     rank = 85
@@ -37,32 +40,34 @@ class MergeFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class HolderMergedAway(MergeFact, frozen=True, kw_only=True, omit_defaults=True):
-    """This holder's accounts went over to the survivor; it is the victim of the merge."""
+    """This holder is the victim of a merge: its accounts moved to the survivor."""
 
     survivor: str
 
 
 class HolderMerged(MergeFact, frozen=True, kw_only=True, omit_defaults=True):
-    """This holder took over the victim's accounts, and now holds what the vendor claims, programme by programme."""
+    """This holder is the survivor of a merge: the victim's accounts moved to it. `claims` are the vendor's balances
+    after the merge.
+    """
 
     victim: str
     claims: tuple[ProgrammeClaim, ...] = ()
 
 
 class HolderUnmerged(MergeFact, frozen=True, kw_only=True, omit_defaults=True):
-    """We undid a merge: what is left of this holder's goes back to its own accounts."""
+    """An operator undid a merge. The remaining points of this holder return to its own accounts."""
 
     rank = 86
 
 
 class TierAfterMerge(TierFact, frozen=True, kw_only=True, omit_defaults=True):
-    """After a merge the survivor is in this tier, entered by the merge or kept: the vendor does not say which."""
+    """The tier of the survivor after a merge. The vendor does not report whether the merge changed it."""
 
     rank = 40
 
 
 class TierMergedAway(MembershipFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer became the survivor of a merge: their own membership of the programme ended with it."""
+    """This customer is the victim of a merge, so the membership of the programme ended."""
 
     rank = 41
 
@@ -70,7 +75,7 @@ class TierMergedAway(MembershipFact, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class TierUnmerged(MembershipFact, frozen=True, kw_only=True, omit_defaults=True):
-    """We undid a merge: the membership that ended with it goes on."""
+    """An operator undid a merge. The membership that ended with the merge continues."""
 
     rank = 42
 

@@ -9,10 +9,10 @@ from ledger.facts.fact import Fact
 
 
 class MilestoneFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one customer's way to one target in one period.
+    """A fact about a customer's progress to one target in one period.
 
-    `value` is absolute: what the customer has achieved by then. `defined` is the target as it was defined then, since
-    definitions change over time. None where the vendor says nothing.
+    `value` is the absolute progress after the event. `defined` is the target value at that time, since definitions
+    change. A field is None if the vendor does not state it.
     """
 
     subject_kind = "milestone"
@@ -40,19 +40,19 @@ class MilestoneEnrolled(MilestoneFact, frozen=True, kw_only=True, omit_defaults=
 
 
 class MilestoneStarted(MilestoneFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The period opened."""
+    """The period of the target started."""
 
     rank = 10
 
 
 class MilestoneRedefined(MilestoneFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The target was set anew for the customer."""
+    """The target value of the customer was changed."""
 
     rank = 15
 
 
 class MilestoneRaised(MilestoneFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer came nearer; `delta` is by how much, never negative."""
+    """The customer's progress increased by `delta`, which is never negative."""
 
     rank = 20
     delta: Decimal | None = None
@@ -61,13 +61,13 @@ class MilestoneRaised(MilestoneFact, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class MilestoneAchieved(MilestoneRaised, frozen=True, kw_only=True, omit_defaults=True):
-    """The vendor says that the target is reached."""
+    """The vendor reports that the target was reached."""
 
     rank = 30
 
 
 class MilestoneLowered(MilestoneFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer fell back, by a return; `delta` is by how much, never positive."""
+    """The customer's progress decreased because of a return. `delta` is never positive."""
 
     rank = 40
     delta: Decimal | None = None
@@ -76,13 +76,13 @@ class MilestoneLowered(MilestoneFact, frozen=True, kw_only=True, omit_defaults=T
 
 
 class MilestoneCompleted(MilestoneFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The period closed; the value is final, returns apart."""
+    """The period ended. The value is final, except for later returns."""
 
     rank = 90
 
 
 class TargetStanding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one target of a group stood."""
+    """The progress to one target of a group."""
 
     target: str
     name: str | None = None
@@ -91,8 +91,11 @@ class TargetStanding(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MilestoneGroupFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one customer and a group of targets that count together. `combination` (any, all) and `threshold`
-    are the vendor's condition, `standings` the targets that it was judged by."""
+    """A fact about one customer and a group of targets that count together.
+
+    `combination` (any, all) and `threshold` are the vendor's condition. `standings` lists the targets that were
+    compared with it.
+    """
 
     subject_kind = "milestone_group"
 
@@ -114,13 +117,13 @@ class MilestoneGroupFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class MilestoneGroupAchieved(MilestoneGroupFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer met the group's condition."""
+    """The customer met the condition of the group."""
 
     rank = 20
 
 
 class MilestoneGroupUnAchieved(MilestoneGroupFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer no longer meets the group's condition."""
+    """The customer no longer meets the condition of the group."""
 
     rank = 30
 

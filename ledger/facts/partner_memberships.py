@@ -1,4 +1,4 @@
-"""Facts about partner memberships: a customer of one programme belongs to a partner's programme too."""
+"""Facts about partner memberships: a customer of one programme is also a member of a partner's programme."""
 
 from datetime import date
 
@@ -6,7 +6,7 @@ from ledger.facts.fact import Fact
 
 
 class PartnerMembershipFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one customer's membership of one partner programme, within one programme of ours."""
+    """A fact about one customer's membership of one partner programme, within one of our programmes."""
 
     subject_kind = "partner_membership"
 
@@ -14,7 +14,7 @@ class PartnerMembershipFact(Fact, frozen=True, kw_only=True, omit_defaults=True)
     programme: str
     partner_programme: str
     partner_name: str | None = None
-    partner_type: str | None = None  # such as "SUPPLEMENTARY", "EXTERNAL"
+    partner_type: str | None = None  # for example "SUPPLEMENTARY", "EXTERNAL"
 
     @property
     def subject(self) -> str:
@@ -22,9 +22,10 @@ class PartnerMembershipFact(Fact, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class PartnerMembershipDetailed(PartnerMembershipFact, frozen=True, kw_only=True, omit_defaults=True):
-    """What the source says of the membership; None where it says nothing.
+    """A membership as the source reports it. A field is None if the source does not state it.
 
-    The number of the membership is personal: only that there is one is told. Days are the last day it holds.
+    The membership number is personal, so only its presence is kept (`has_number`). `until` and `tier_until` are the
+    last days of validity.
     """
 
     until: date | None = None
@@ -40,7 +41,7 @@ class PartnerLinked(PartnerMembershipDetailed, frozen=True, kw_only=True, omit_d
 
 
 class PartnerUpdated(PartnerMembershipDetailed, frozen=True, kw_only=True, omit_defaults=True):
-    """The membership changed; `update_type` is the source's word for how, such as "UPGRADE"."""
+    """The membership changed. `update_type` is the source's word for the change, for example "UPGRADE"."""
 
     rank = 20
     update_type: str | None = None
@@ -53,7 +54,7 @@ class PartnerDelinked(PartnerMembershipFact, frozen=True, kw_only=True, omit_def
 
 
 class PartnerExpiryClaimed(PartnerMembershipFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The source says on which day the membership will end. Changes nothing."""
+    """The source states the day on which the membership will end. The fact changes nothing."""
 
     rank = 90
     expires_on: date | None = None

@@ -1,4 +1,4 @@
-"""Facts about accounting periods: that a month was closed, as it was known then, or opened again."""
+"""Facts about accounting periods: a month was closed with the figures known at that time, or opened again."""
 
 from datetime import date
 from decimal import Decimal
@@ -9,7 +9,7 @@ from ledger.facts.fact import Fact
 
 
 class PeriodTotal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the points outstanding of one programme and unit came to in the period, as it was closed."""
+    """The opening and closing points outstanding of one programme and unit, as the period was closed."""
 
     programme: str
     unit: str
@@ -18,7 +18,7 @@ class PeriodTotal(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PeriodFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one period, such as "2026-03"."""
+    """A fact about one period, for example "2026-03"."""
 
     subject_kind = "period"
 
@@ -30,7 +30,7 @@ class PeriodFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PeriodClosed(PeriodFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The period stands as it was known at a position; what is told of it later is a prior-period item."""
+    """The period was closed as known at `known_position`. Later reports about it are prior-period items."""
 
     rank = 10
     first_day: date
@@ -41,7 +41,7 @@ class PeriodClosed(PeriodFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PeriodReopened(PeriodFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The period is open again, as if it had not been closed."""
+    """The close of the period was undone."""
 
     rank = 20
     by: str | None = None

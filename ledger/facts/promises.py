@@ -1,6 +1,6 @@
-"""Facts about promises that the vendor names: points to come that can be changed, cancelled or kept one by one.
+"""Facts about named promises: promised points that can be changed, cancelled or kept one by one.
 
-Where a vendor names none (Capillary), promised points stand in `Issued.promises` and are converted by day instead.
+Capillary gives promises no names. Its promised points are in `Issued.promises` and are converted by day.
 """
 
 from datetime import date
@@ -11,14 +11,14 @@ from ledger.facts.fact import Fact
 
 
 class PromiseFact(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one named promise. `points` is all that is promised under the name, never a difference."""
+    """A fact about one named promise. `points` is the whole amount of the promise, never a difference."""
 
     promise: str
     points: Decimal
 
 
 class PromiseMade(PromiseFact, frozen=True, kw_only=True, omit_defaults=True):
-    """Points were promised; they become spendable on the day `converts_on`."""
+    """Points were promised. They become spendable on the day `converts_on`."""
 
     rank = 11
     converts_on: date | None = None
@@ -28,20 +28,20 @@ class PromiseMade(PromiseFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PromiseChanged(PromiseFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The promise is now of this many points, and of this day; what it was before no longer counts."""
+    """The amount or the day of the promise changed. The new values replace the old ones."""
 
     rank = 12
     converts_on: date | None = None
 
 
 class PromiseKept(PromiseFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The promised points became spendable, as a new lot of `points`, and the promise is over."""
+    """The promised points became spendable as a new lot of `points`, and the promise ended."""
 
     rank = 21
 
 
 class PromiseCancelled(PromiseFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The promise was withdrawn; none of its points will come."""
+    """The promise was withdrawn with all its points."""
 
     rank = 62
 

@@ -1,4 +1,4 @@
-"""Facts about promotions: issued to a customer, earned by them, used, and taken away again."""
+"""Facts about promotions of a customer: issued, earned, redeemed, revoked."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -9,14 +9,16 @@ from ledger.facts.fact import Fact
 
 
 class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """At most `maximum` of what `measure` names; None is no limit."""
+    """A limit of `maximum` on the measure `measure`. None: no limit."""
 
     measure: str
     maximum: Decimal | None = None
 
 
 class PromotionFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one promotion for one customer: issuals, earned ones and revocations are right only together."""
+    """A fact about one promotion of one customer. Issues, earnings and revocations are folded together, because they
+    refer to each other.
+    """
 
     subject_kind = "promotion"
 
@@ -34,7 +36,7 @@ class PromotionFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PromotionIssued(PromotionFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer may take part."""
+    """The promotion was issued to the customer, who may now earn it."""
 
     rank = 10
     issual: str
@@ -43,7 +45,7 @@ class PromotionIssued(PromotionFact, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class PromotionEarned(PromotionFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer met the conditions; `issual` is the issue it was earned from."""
+    """The customer met the conditions. `issual` is the issue from which the promotion was earned."""
 
     rank = 20
     earned: str
@@ -64,14 +66,14 @@ class PromotionRedeemed(PromotionFact, frozen=True, kw_only=True, omit_defaults=
 
 
 class IssuedPromotionRevoked(PromotionFact, frozen=True, kw_only=True, omit_defaults=True):
-    """An issual was taken back. What was earned from it stays earned until that is revoked itself."""
+    """An issue was revoked. Promotions already earned from it stay earned until they are revoked themselves."""
 
     rank = 40
     issual: str
 
 
 class EarnedPromotionRevoked(PromotionFact, frozen=True, kw_only=True, omit_defaults=True):
-    """An earned promotion was taken back."""
+    """An earned promotion was revoked."""
 
     rank = 41
     earned: str

@@ -1,10 +1,10 @@
-"""Facts about redemption records: that a coupon or promotion was applied to an order."""
+"""Facts about redemption records: a coupon or promotion was applied to an order."""
 
 from ledger.facts.fact import Fact
 
 
 class RedemptionRecordFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The vendor wrote down that a coupon or promotion was applied to an order; the details stay with the vendor."""
+    """The vendor's record that a coupon or promotion was applied to an order. The vendor keeps the details."""
 
     subject_kind = "redemption_record"
 
@@ -26,7 +26,7 @@ class RedemptionRecordUpdated(RedemptionRecordFact, frozen=True, kw_only=True, o
 
 
 class RedemptionRecordDeleted(RedemptionRecordFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The record was taken away: read as "the redemption was undone", which the vendor does not say; flagged."""
+    """The record was deleted. We read this as an undone redemption. The vendor does not state it, so it is flagged."""
 
     rank = 30
 

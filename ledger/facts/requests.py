@@ -1,6 +1,6 @@
-"""Facts about requests: one person asks for points, a badge, a deletion; another approves or rejects.
+"""Facts about requests: one person asks for points, a badge or a deletion, and another approves or rejects it.
 
-What is approved is not done: the points, badges and deletions themselves are told by events of their own.
+An approval changes nothing by itself. Separate events report the resulting points, badges and deletions.
 """
 
 from decimal import Decimal
@@ -9,10 +9,10 @@ from ledger.facts.fact import Fact
 
 
 class RequestFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one request: what is asked for, for whom, and by which member of staff (their ids).
+    """A fact about one request. `maker` and `checker` are ids of staff.
 
-    `customer` is a customer of the request's organisation. `customer_ids` are ids that a request outside of any
-    organisation names: nobody says whose ids these are, so they link to no customer by themselves.
+    `customer` is a customer of the request's organisation. `customer_ids` come from requests outside any organisation.
+    Their organisation is unknown, so they are not linked to customers.
     """
 
     subject_kind = "request"
@@ -27,10 +27,10 @@ class RequestFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     maker: str | None = None
     checker: str | None = None
     programme: str | None = None
-    points: Decimal | None = None  # asked for; a request moves none
+    points: Decimal | None = None  # requested points; a request moves no points
     badge: str | None = None
-    status_wanted: str | None = None  # the label a customer is to get
-    reference: str | None = None  # the requester's own, by which the resulting event may be found
+    status_wanted: str | None = None  # the requested label of the customer
+    reference: str | None = None  # the requester's reference, which the resulting event may repeat
     transaction_number: str | None = None
 
     @property
@@ -45,7 +45,7 @@ class RequestOpened(RequestFact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RequestMoved(RequestFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The request is in a state that we have no word for: it is kept as the vendor names it."""
+    """The request is in a state that is not in our vocabulary. The vendor's name of the state is kept."""
 
     rank = 15
 
@@ -63,7 +63,7 @@ class RequestRejected(RequestFact, frozen=True, kw_only=True, omit_defaults=True
 
 
 class RequestFailed(RequestFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The request could not be carried out, though somebody may have meant to approve it."""
+    """The request could not be carried out. It may have been approved before."""
 
     rank = 22
 

@@ -1,6 +1,6 @@
-"""Facts about reward redemptions: a customer takes a reward out of the catalogue, and what became of it.
+"""Facts about reward redemptions: a customer redeems a reward of the catalogue, and the outcome.
 
-The facts move no points: the debit is an account fact of its own, named by `debit` where the vendor names it.
+These facts move no points. The debit is an account fact; `debit` names it if the vendor does.
 """
 
 from decimal import Decimal
@@ -9,7 +9,7 @@ from ledger.facts.fact import Fact
 
 
 class RewardRedemptionFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact about one redemption of one reward. Fields that the vendor leaves out are None and take nothing back."""
+    """A fact about one redemption of one reward. A field that is None leaves the earlier value unchanged."""
 
     subject_kind = "reward_redemption"
 
@@ -17,12 +17,12 @@ class RewardRedemptionFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     reward: str | None = None  # the reward's ref in the catalogue
     reward_name: str | None = None
     customer: str | None = None
-    points: Decimal | None = None  # what the reward costs, all of its `quantity`
+    points: Decimal | None = None  # the cost of the whole `quantity`
     quantity: int | None = None
-    coupon: str | None = None  # the ref of the coupon that was issued, where its id is told
+    coupon: str | None = None  # the ref of the issued coupon, if its id is reported
     coupon_code: str | None = None
-    debit: str | None = None  # the ref of the redemption that paid
-    request: str | None = None  # the vendor's id of the request; a debit may carry the same
+    debit: str | None = None  # the ref of the redemption that paid for the reward
+    request: str | None = None  # the vendor's id of the request; a debit may have the same
     errors: tuple[str, ...] = ()  # "code: message"
 
     @property
@@ -37,7 +37,7 @@ class RewardRedemptionCreated(RewardRedemptionFact, frozen=True, kw_only=True, o
 
 
 class RewardRedemptionPending(RewardRedemptionFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The reward waits for something before it is given."""
+    """The reward is pending."""
 
     rank = 20
 
@@ -49,7 +49,7 @@ class RewardRedemptionCompleted(RewardRedemptionFact, frozen=True, kw_only=True,
 
 
 class RewardRedemptionFailed(RewardRedemptionFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The reward was not given; points that were taken for it are due back."""
+    """The reward was not given. Points that were taken for it are due back."""
 
     rank = 40
 

@@ -1,4 +1,4 @@
-"""Facts about rewards: the catalogue of what a programme offers for points, as it was published over time."""
+"""Facts about rewards: the catalogue of rewards that a programme offers for points, over time."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from ledger.facts.fact import Fact
 
 
 class RewardText(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a reward is called in one language."""
+    """Name and description of a reward in one language."""
 
     language: str | None = None
     name: str | None = None
@@ -17,7 +17,7 @@ class RewardText(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RewardFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """How a reward stands in the catalogue; None where the vendor says nothing. There is no customer in it."""
+    """A reward's entry in the catalogue. It concerns no customer. A field is None if the vendor does not state it."""
 
     subject_kind = "reward"
 
@@ -29,7 +29,7 @@ class RewardFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     cost: Decimal | None = None  # in points
-    series: str | None = None  # of the coupons that the reward gives
+    series: str | None = None  # series of the coupons that the reward gives
     priority: str | None = None
     tier: str | None = None
     group: str | None = None
@@ -44,19 +44,21 @@ class RewardFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RewardCreated(RewardFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The reward came into the catalogue."""
+    """The reward was added to the catalogue."""
 
     rank = 10
 
 
 class RewardUpdated(RewardFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The reward was published anew, perhaps before we were told of its creation."""
+    """The reward was published again. The event that created it may not be reported yet."""
 
     rank = 20
 
 
 class RewardClaimed(RewardFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The vendor says how the reward stands and when it will end. Changes nothing; compared with the catalogue."""
+    """The vendor states the current entry of the reward and its end. The fact changes nothing; it is compared with the
+    catalogue.
+    """
 
     rank = 90
 

@@ -1,4 +1,4 @@
-"""Facts about streaks: doing something again and again within a period, level by level."""
+"""Facts about streaks: a customer repeats an activity within a period and reaches levels."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,9 +9,9 @@ from ledger.facts.fact import Fact
 class StreakFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about one customer's streak in one period of one target.
 
-    The target and the period name it: the vendor's streak ids stand in some of its events only, and its streak name
-    carries the level's number in some. Days that the vendor writes without a zone are kept as written (`..._local`):
-    they are no instants.
+    Target and period identify the streak. The vendor's streak ids are missing in some events, and its streak name
+    contains the level's number in some. Fields `..._local` hold the vendor's days without a time zone, as written,
+    because they are not instants.
     """
 
     subject_kind = "streak"
@@ -31,7 +31,7 @@ class StreakFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StreakDefined(StreakFact, frozen=True, kw_only=True, omit_defaults=True):
-    """A fact that also says what the streak asks for. `level_values` may be empty although there are levels."""
+    """A fact that also holds the definition of the streak. `level_values` may be empty although there are levels."""
 
     levels_count: int | None = None
     level_values: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class StreakEnrolled(StreakDefined, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class StreakStarted(StreakDefined, frozen=True, kw_only=True, omit_defaults=True):
-    """The streak began."""
+    """The streak started."""
 
     rank = 10
 
@@ -62,7 +62,7 @@ class StreakLevelAchieved(StreakFact, frozen=True, kw_only=True, omit_defaults=T
 
 
 class StreakLevelUnAchieved(StreakFact, frozen=True, kw_only=True, omit_defaults=True):
-    """A level that the customer had reached was withdrawn, by a return."""
+    """A reached level was withdrawn because of a return."""
 
     rank = 30
     level: str
@@ -71,7 +71,7 @@ class StreakLevelUnAchieved(StreakFact, frozen=True, kw_only=True, omit_defaults
 
 
 class StreakEnded(StreakDefined, frozen=True, kw_only=True, omit_defaults=True):
-    """The streak came to its end; the counts are the vendor's."""
+    """The streak ended. The counts are the vendor's."""
 
     rank = 40
     levels_achieved: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class StreakEnded(StreakDefined, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StreakUnEnrolled(StreakDefined, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer was taken out of the streak, for good in this period."""
+    """The customer was removed from the streak, for the rest of this period."""
 
     rank = 50
 

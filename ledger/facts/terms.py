@@ -1,4 +1,6 @@
-"""Facts about programmes: the terms an operator set, where the vendor states none. What a vendor states always wins."""
+"""Facts about programmes: terms that an operator set where the vendor states none. Values stated by the vendor always
+win.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -9,21 +11,23 @@ from ledger.facts.fact import Fact
 
 
 class ExpiryRule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When points lapse for which the vendor names no day.
+    """The rule by which points lapse if the vendor names no day. `kind` is:
 
-    "never"; "fixed": a period after they were earned, ended at the end of `until` ("month", "quarter", "half", "year"
-    or the English name of a month) where that is given; "sliding": a period after the account's last activity.
+    - "never": the points do not lapse.
+    - "fixed": a period after the points were earned, extended to the end of `until` if that is set. `until` is "month",
+      "quarter", "half", "year" or the English name of a month.
+    - "sliding": a period after the account's last activity.
     """
 
     kind: str = "never"
     days: int = 0
     months: int = 0
     until: str | None = None
-    activities: tuple[str, ...] = ("earning", "spending")  # what a sliding period starts anew with
+    activities: tuple[str, ...] = ("earning", "spending")  # activities that restart a sliding period
 
 
 class ProgrammeTermsSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
-    """The terms of a programme from a time on, all of them: a later version repeats what it does not change."""
+    """The complete terms of a programme from a time on. A later version repeats the terms that it does not change."""
 
     subject_kind = "programme"
 
@@ -32,8 +36,8 @@ class ProgrammeTermsSet(Fact, frozen=True, kw_only=True, omit_defaults=True):
     effective_from: datetime
     time_zone: str  # IANA
     expiry: ExpiryRule = ExpiryRule()
-    existing_lots: bool = False  # lots earned before `effective_from` take their day from this version, too
-    points_to_currency: Decimal | None = None  # what one point is worth
+    existing_lots: bool = False  # lots earned before `effective_from` follow this version, too
+    points_to_currency: Decimal | None = None  # worth of one point in `currency`
     currency: str | None = None
     reversal_after_expiry: str = "lapse"  # or "original", "grace": see projections/programme_terms.py
     reversal_grace_days: int = 0

@@ -1,17 +1,17 @@
-"""Facts about joining and leaving the tiers of a programme as a whole, beside the moves between tiers in tiers.py."""
+"""Facts about entering and leaving the tiers of a programme. Moves between tiers are in tiers.py."""
 
 from ledger.facts.fact import Fact
 from ledger.facts.tiers import TierChanged, TierFact
 
 
 class TierJoined(TierChanged, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer, in no tier before, entered this one."""
+    """The customer had no tier and entered this tier."""
 
     rank = 9
 
 
 class TierLeft(TierFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer left this tier and is in none now."""
+    """The customer left this tier and has no tier now."""
 
     rank = 40
 

@@ -1,4 +1,4 @@
-"""Facts about tiers: which tier a customer is in, and until when."""
+"""Facts about tiers: the tier of a customer and its last day."""
 
 from datetime import date, datetime
 
@@ -23,11 +23,13 @@ class TierFact(MembershipFact, frozen=True, kw_only=True, omit_defaults=True):
 
     tier: str
     tier_name: str | None = None
-    dated: datetime | None = None  # by the vendor, after we recorded it: until then the change is only announced
+    dated: datetime | None = None  # the vendor's time, if it is later than our recorded time: an announced change
 
 
 class TierChanged(TierFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer entered a tier; `previous` is the vendor's word, `until` the last day, None when it names none."""
+    """The customer entered a tier. `previous` is the earlier tier as the vendor states it. `until` is the last day,
+    None if not stated.
+    """
 
     previous: str | None = None
     until: date | None = None
@@ -54,7 +56,7 @@ class TierDowngraded(TierChanged, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class TierClaimed(TierFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The vendor says which tier the customer is in now and when it will fall. Changes nothing."""
+    """The vendor states the current tier and the day of its downgrade. The fact changes nothing."""
 
     rank = 90
     downgrade_on: date | None = None

@@ -21,7 +21,7 @@ class TransferFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TransferInitiated(TransferFact, frozen=True, kw_only=True, omit_defaults=True):
-    """One customer sent points to another."""
+    """A customer sent points to another."""
 
     rank = 10
 

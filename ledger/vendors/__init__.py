@@ -1,4 +1,4 @@
-"""The vendors we read, in one list. A new vendor is one file and one line here."""
+"""All vendors, in one list. A new vendor is one file or folder and one line in this list."""
 
 from ledger.vendors.ascenda import ASCENDA
 from ledger.vendors.capillary import CAPILLARY
@@ -9,5 +9,5 @@ from ledger.vendors.voucherify import VOUCHERIFY
 
 VENDORS: dict[str, Vendor] = {vendor.name: vendor for vendor in (CAPILLARY, VOUCHERIFY, ASCENDA, FABRIC)}
 
-# Whatever an event in the ledger may come from: our own acts too, which no connection brings.
+# All sources of events. Internal events have no connection, because this system records them itself.
 SOURCES: dict[str, Vendor] = {**VENDORS, INTERNAL.name: INTERNAL}

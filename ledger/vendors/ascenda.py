@@ -1,7 +1,7 @@
-"""Ascenda (Kaligo): whether the items of an order paid in points arrived (document 000).
+"""Ascenda (Kaligo): the delivery of items that were ordered with points (document 000).
 
-Points were taken when the order was placed, which Ascenda does not tell. An item that arrived has spent them for good;
-one that failed or was cancelled leaves them due back (traps 19 and 20).
+Points are taken when the order is placed, which Ascenda does not report. An item that arrived has spent them. An item
+that failed or was cancelled leaves them due back (traps 19 and 20).
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from ledger.vendors.personal_fields import ANYWHERE, COMMON_KEYS, PersonalFields
 from ledger.vendors.vendor import NO_ORG, EventContext, EventType, Identity, ParsedEvent, Vendor
 
 KIND_CHARACTERS_MAX = 100
-NO_PROGRAMME = "-"  # points are the tenant's; the programmes that Ascenda names are its partners'
+NO_PROGRAMME = "-"  # points belong to the tenant; the programmes that Ascenda names are its partners'
 
 OUTCOMES: dict[str, type[OrderItemFact]] = {
     "fulfilled": OrderItemFulfilled,
@@ -38,7 +38,7 @@ class ErrorLine(SnakeModel):
 
 
 class PartnerData(SnakeModel):
-    """What was ordered. The member's number and name in the partner's programme stand here too, and are not read."""
+    """The partner programme of the item. The member's number and name are here too, and are not read."""
 
     loyalty_program_id: OptionalId = None
     program_name: Text = None
@@ -57,7 +57,7 @@ class OrderItem(SnakeModel):
     updated_at: Time = None
 
     def error_lines(self) -> tuple[str, ...]:
-        """Give the vendor's errors, or the one `error_message` that stands where there are none (trap 22)."""
+        """Return the vendor's errors. Without any, return `error_message` (trap 22)."""
         lines = [": ".join(part for part in (line.code, line.message) if part) for line in self.errors]
         lines = [line for line in lines if line]
         return tuple(lines or ([self.error_message] if self.error_message else []))
@@ -75,16 +75,17 @@ class Fulfilment(SnakeModel):
     order: Order
 
     def outcome_in_name(self) -> type[OrderItemFact] | None:
-        """Return the outcome that the event's name says; None if it says none."""
+        """Return the outcome that the event's name states, None if it states none."""
         name = squeeze(self.event_type or "").lower().rpartition(".")[2]
         return OrderItemFulfilled if name == "confirmed" else OUTCOMES.get(name)
 
 
 def fulfilment(event: Fulfilment, context: EventContext) -> list[Fact]:
-    """Only the item's own status counts: the order is "completed" although its item failed (trap 19). What is spent or
-    due is what the item cost, never what the whole order did (trap 21).
+    """Return the outcome of the item, by its own status. The order may be "completed" although the item failed (trap
+    19).
 
-    Raises ValueError if the status is none of OUTCOMES.
+    The points are those of the item, never those of the whole order (trap 21). Raises ValueError if the status is not
+    in OUTCOMES.
     """
     item, order = event.order_item, event.order
     outcome = OUTCOMES.get(squeeze(item.status or "").lower())
@@ -108,7 +109,9 @@ def fulfilment(event: Fulfilment, context: EventContext) -> list[Fact]:
 
 
 def _hold_facts(item_fact: OrderItemFact, customer: str | None) -> list[Fact]:
-    """Say what became of the points. An item's points are spent once and due back once, however often it is told."""
+    """Return the outcome of the held points. An item's points are spent once or due back once, however often it is
+    reported.
+    """
     if customer is None or item_fact.points_paid <= 0:
         return []
     captured = isinstance(item_fact, OrderItemFulfilled)
@@ -124,12 +127,12 @@ def _hold_facts(item_fact: OrderItemFact, customer: str | None) -> list[Fact]:
 
 
 def item_updated_at(event: Fulfilment) -> datetime | None:
-    """The item changed when it says; the event was made up to weeks later (domain §1.5)."""
+    """Return the time of the item's change. The event may be created weeks later (domain §1.5)."""
     return event.order_item.updated_at
 
 
 def parse_envelope(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
-    """Find the one event in a body (envelope E2)."""
+    """Return the single event of a body in envelope E2."""
     value = document.value
     if not isinstance(value, dict) or not isinstance(value.get("event_type"), str):
         return None
@@ -140,8 +143,9 @@ def parse_envelope(document: Document, _kind: str | None) -> list[ParsedEvent] |
 
 
 def _identity(value: dict[str, Any]) -> Identity:
-    """`event_id` names the redemption and repeats for each of its items and outcomes (domain §1.3), so the item and its
-    status are part of the name."""
+    """`event_id` identifies the redemption and repeats for all its items and outcomes (domain §1.3). So the item and
+    its status are part of the identity.
+    """
     event_id, item = id_at(value, "event_id"), id_at(value, "order_item.id")
     if event_id is None and item is None:
         return Identity(("data",), value)
@@ -150,7 +154,7 @@ def _identity(value: dict[str, Any]) -> Identity:
 
 
 def _content(value: dict[str, Any]) -> Any:
-    """What is said of the item. When it was sent, how the whole order stands by then and who receives it are not."""
+    """Return the content about the item, without the dispatch time, the state of the whole order and the recipient."""
     return {
         "order_item": {name: part for name, part in value["order_item"].items() if name != "data"},
         "order": value_at(value, "order.id"),
@@ -170,7 +174,8 @@ def person(_key: str, structure: Mapping[str, Any]) -> str | None:
     return id_at(structure, "order.user_id")
 
 
-# The membership number is the member's in the partner's programme; the recipient goes whole, company and address too.
+# The membership number belongs to the member in the partner's programme. The whole recipient is personal, with company
+# and address.
 PERSONAL = PersonalFields(
     keys={**COMMON_KEYS, "number": frozenset({"membership"}), "recipient": ANYWHERE, "company_name": ANYWHERE},
     person=person,

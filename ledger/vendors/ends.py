@@ -1,4 +1,4 @@
-"""The end of a thing as vendors state it: a time, or a day without a time, which lasts to the end of that day."""
+"""The end of a coupon or reward, as vendors state it: a time, or a day without a time."""
 
 import re
 from datetime import date, datetime
@@ -13,7 +13,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def as_end(value: Any) -> datetime | date | None:
-    """Read a time, or the day where no time is stated; None if it is missing, unreadable or cannot be true."""
+    """Parse a time, or a day if the value has no time. None if it is missing, unreadable or out of range."""
     if type(value) is str and len(value) <= 2 * DAY_CHARACTERS:
         text = squeeze(value)
         if _DAY.fullmatch(text):
@@ -25,7 +25,7 @@ End = Annotated[datetime | date | None, BeforeValidator(as_end)]
 
 
 def end_fields(end: datetime | date | None) -> dict[str, Any]:
-    """Return the fields of a fact that say when something ends: `valid_until` for a time, `valid_through` for a day."""
+    """Return the end as fields of a fact: `valid_until` for a time, `valid_through` for a day."""
     if end is None:
         return {}
     return {"valid_until": end} if isinstance(end, datetime) else {"valid_through": end}

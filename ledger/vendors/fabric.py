@@ -1,7 +1,7 @@
-"""Fabric: that a coupon or promotion was applied to an order, or no longer is (document 004).
+"""Fabric: a coupon or promotion was applied to an order, or the application was changed or deleted (document 004).
 
-The payload is thin: the details stand behind `callbackUrls`, and no address out of a payload is ever fetched (trap 40).
-A delivery holds one or more events.
+The payload has few details. The others are behind `callbackUrls`, and we never fetch an address from a payload (trap
+40). A delivery holds one or more events.
 """
 
 from functools import partial
@@ -31,13 +31,14 @@ class Record(SnakeModel):
 def record_facts(
     record_kind: str, fact_type: type[RedemptionRecordFact], event: Record, context: EventContext
 ) -> list[Fact]:
-    """Coupons and promotions may share an id (all published samples do), so what it is a record of is part of its
-    name."""
+    """Return the fact of a record. A coupon and a promotion may share an id, as in all published samples, so the kind
+    of record is part of its name.
+    """
     return [fact_type(record=context.ref(f"{record_kind}~{event.id}"), of=record_kind, status=event.status)]
 
 
 def parse_envelope(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
-    """Find the events in a body (envelope E1), one member for each of `events`."""
+    """Return the events of a body in envelope E1, one for each element of `events`."""
     value = document.value
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         return None
@@ -50,7 +51,9 @@ def parse_envelope(document: Document, _kind: str | None) -> list[ParsedEvent] |
 
 
 def _parsed_event(kind: str, org: str, event: Any) -> ParsedEvent:
-    """All six published samples share the event's id and the record's (domain §1.3): both and the status name it."""
+    """The published samples share the ids of event and record (domain §1.3). So both ids and the status identify an
+    event.
+    """
     data = value_at(event, "data")
     data = data if isinstance(data, dict) else {}
     return ParsedEvent(kind, org, as_time(value_at(event, "time")), data, partial(_identity, event, data))
@@ -82,7 +85,7 @@ FABRIC = Vendor(
     name="fabric",
     parse_envelope=parse_envelope,
     kinds=KINDS,
-    personal=UNKNOWN_VENDOR,  # its deliveries name nobody
+    personal=UNKNOWN_VENDOR,  # its deliveries name no person
     scheme="header",
     header="x-webhook-secret",
 )

@@ -1,12 +1,15 @@
-"""The types that vendors' shapes are made of: ids, points, times and days, read the way vendors really write them.
+"""Types for the fields of vendors' models: ids, points, times and days, in all spellings that vendors use.
 
-A shape names only what we use and ignores the rest. Blanks that copying left inside an id, a number or a time are
-removed here; text that people read is only trimmed.
+A model lists only the fields that we use and ignores others. Copied documents contain stray blanks. They are removed
+from ids, numbers and times; text for people is only trimmed.
 
-What may be missing may be unreadable. A field without a default decides: identity, account, what moves. If it cannot be
-read, the structure cannot. A field with a default is a side value: if it cannot be read it counts as missing, and the
-event is read without it (see ledger/vendors/leniency.py). DECIDES marks the fields that may be missing, and must be
-read where they are not: `Points` are figures that move points, `Figure` are all others.
+A value that cannot be read has one of these effects (see ledger/vendors/leniency.py):
+
+- A field without a default: the whole structure cannot be read. Such fields hold identity, account and moved points.
+- A field with a default: the field counts as missing, and the rest of the event is read.
+- A field with a default and the mark STRICT: it may be missing, but if it is there, it must be readable.
+
+`Points` is strict, because these points are moved. `Figure` is not: it is only compared or shown.
 """
 
 import hashlib
@@ -27,28 +30,28 @@ from ledger.vendors.leniency import STRICT, make_lenient
 WHOLE_POINTS_MAX = 10**12
 POINTS_MAX = Decimal(WHOLE_POINTS_MAX)
 POINTS_PLACES_MAX = 6
-ID_BYTES_MAX = 255  # ids make up the keys of rows, several of them one key, and an index holds no longer ones
+ID_BYTES_MAX = 255  # several ids form a key of a row, and an index limits the length of keys
 ID_PREFIX_BYTES = 128  # kept of a longer id, before its hash
 COUNT_MAX = 10**9
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 LATEST_DAY = date(2200, 1, 1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-VALUES_CACHED_MAX = 10_000  # figures and days, most of which come again and again
+VALUES_CACHED_MAX = 10_000  # figures and days repeat often
 
-INTEGER_BITS_MAX = 4 * NUMBER_CHARACTERS_MAX  # so many digits have fewer bits
+INTEGER_BITS_MAX = 4 * NUMBER_CHARACTERS_MAX  # upper bound of the bits of NUMBER_CHARACTERS_MAX digits
 TIME_CHARACTERS_MAX = 100
 
 _NO_POINTS = Decimal(0)
 _WHOLE = re.compile(r"(?:0|[1-9][0-9]*)\.0+")
 
-# What vendors write where they mean "none" (domain §1.3).
+# Values that mean "none" in vendors' documents (domain §1.3).
 REDACTED = frozenset({"[emailprotected]"})  # without its blanks
 ABSENT = frozenset({"", "-1", "null", "None"}) | REDACTED
 
 
 class VendorModel(BaseModel):
-    """What we use of one vendor's structure; field names are its names in snake case."""
+    """Base of all models of vendors' structures. Field names are the vendor's names in snake case."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, hide_input_in_errors=True
@@ -56,18 +59,18 @@ class VendorModel(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Let what may be missing be unreadable."""
+        """Return a schema in which fields with a default may be unreadable."""
         return make_lenient(cls, handler(source))
 
 
 class SnakeModel(VendorModel):
-    """A shape of a vendor whose own names are in snake case."""
+    """Base of the models of vendors whose own names are in snake case."""
 
     model_config = ConfigDict(alias_generator=None)
 
 
 class StrictModel(SnakeModel):
-    """A shape of our own events: we wrote them, so every value must be as it should."""
+    """Base of the models of internal events. This system wrote them, so every value must be valid."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -80,10 +83,12 @@ def squeeze(text: str) -> str:
 
 
 def as_id(value: Any) -> str | None:
-    """Read an id as text, None where the vendor writes one of its words for "none".
+    """Parse an id. Return None for a word that means "none", such as "null" or "-1".
 
-    A whole number written as a decimal ("379499720.0") is that number. Of a text longer than ID_BYTES_MAX its beginning
-    and a hash are the id. Raises ValueError for a fraction, a truth value or a structure.
+    - A whole number written as a decimal is that number: "379499720.0" is "379499720".
+    - A text longer than ID_BYTES_MAX is replaced by its beginning and a hash.
+
+    Raises ValueError for a fraction, true, false, a list or an object.
     """
     if type(value) is int:
         text = str(value)
@@ -108,9 +113,9 @@ def _shortened(text: str) -> str:
 
 
 def as_points(value: Any) -> Decimal:
-    """Read points or money; a missing figure is 0. What is finer than POINTS_PLACES_MAX decimal places is rounded.
+    """Parse points or money. A missing figure is 0. More than POINTS_PLACES_MAX decimal places are rounded.
 
-    Raises ValueError for what is no number, or beyond POINTS_MAX.
+    Raises ValueError if the value is not a number, or beyond POINTS_MAX.
     """
     if type(value) is int and -WHOLE_POINTS_MAX <= value <= WHOLE_POINTS_MAX:
         return Decimal(value)
@@ -122,8 +127,10 @@ def as_points(value: Any) -> Decimal:
 
 
 def number_text(value: str | Decimal | int) -> str:
-    """Return the text of a number without the blanks that copying left in it. Raises ValueError if it is too long to be
-    one, before anything is converted."""
+    """Return the text of a number without white space.
+
+    Raises ValueError if the text is too long for a number. This check precedes any conversion, which would be slow.
+    """
     if type(value) is int and value.bit_length() > INTEGER_BITS_MAX:
         raise ValueError("is too long for a number")
     text = squeeze(value) if type(value) is str else str(value)
@@ -138,8 +145,7 @@ def _points(text: str) -> Decimal:
 
 
 def as_count(value: Any) -> int | None:
-    """Read how many there are, None where that is not told. Raises ValueError for a fraction, for less than 0 and for
-    more than COUNT_MAX."""
+    """Parse a number of things, None if missing. Raises ValueError for a fraction, below 0 and above COUNT_MAX."""
     if value is None or value == "":
         return None
     count = as_points(value)
@@ -149,16 +155,16 @@ def as_count(value: Any) -> int | None:
 
 
 def as_time(value: Any) -> datetime | None:
-    """Read milliseconds since 1970 or an ISO 8601 text; None if it is missing, unreadable or cannot be true.
+    """Parse milliseconds since 1970 or an ISO 8601 text. A time without a zone is UTC.
 
-    A time without a zone is taken as UTC. Cannot be true: before EARLIEST or from LATEST on.
+    Return None if the time is missing, unreadable, before EARLIEST or not before LATEST.
     """
     time = parse_time(value)
     return time if time is not None and EARLIEST <= time < LATEST else None
 
 
 def parse_time(value: Any) -> datetime | None:
-    """Read a time as `as_time` does, without its bounds."""
+    """Parse a time as `as_time` does, without limits."""
     try:
         if type(value) is int:
             return EPOCH + timedelta(milliseconds=value)
@@ -166,7 +172,7 @@ def parse_time(value: Any) -> datetime | None:
             text = value.strip()
             if text.isascii() and text.isdigit():
                 return EPOCH + timedelta(milliseconds=int(text))
-            # Blanks were copied into some times; one blank may stand where ISO has its T.
+            # Copying put blanks into some times. A single blank may replace the T of ISO 8601.
             text = squeeze(text.replace(" ", "T", 1) if "T" not in text and ":" in text else text)
             time = datetime.fromisoformat(text)
             return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
@@ -176,7 +182,7 @@ def parse_time(value: Any) -> datetime | None:
 
 
 def as_day(value: Any) -> date | None:
-    """Read a day, or the day of a time in UTC; None if it is missing, unreadable or cannot be true."""
+    """Parse a day, or the day of a time in UTC. Return None if it is missing, unreadable or out of range."""
     if type(value) is int or (type(value) is str and len(value) <= TIME_CHARACTERS_MAX):
         return _day(value)
     return None
@@ -195,13 +201,13 @@ def _day(value: str | int) -> date | None:
 
 
 def as_far_time(value: Any) -> datetime | None:
-    """Read a time that may lie in a far future (a coupon's end in 2121); None if missing or unreadable."""
+    """Parse a time that may be in the far future, for example a coupon's end in 2121. None if missing or unreadable."""
     time = parse_time(value)
     return time if time is not None and time >= EARLIEST and time.date() < LATEST_DAY else None
 
 
 def as_text(value: Any) -> str | None:
-    """Read text for people: trimmed, inner blanks kept; None when empty. Raises ValueError for what is no text."""
+    """Parse text for people: trimmed, with inner blanks. None if empty. Raises ValueError for a list or an object."""
     if type(value) is str:
         return value.strip() or None
     if value is None:
@@ -216,7 +222,10 @@ def as_text(value: Any) -> str | None:
 
 
 def as_list(value: Any) -> Any:
-    """Read a list that may be null, hold nulls, or have been cut out as a whole: then it is one text."""
+    """Parse a list. Null is an empty list, and null items are removed.
+
+    A single text becomes a list of one item: a list of personal values was redacted as a whole.
+    """
     if value is None or value == {}:
         return []
     if type(value) is str:
@@ -225,7 +234,7 @@ def as_list(value: Any) -> Any:
 
 
 def as_optional_points(value: Any) -> Decimal | None:
-    """Read points as `as_points` does, None where none are told: null, or an empty text."""
+    """Parse points as `as_points` does, but return None for null and for an empty text."""
     return None if value is None or (type(value) is str and not value.strip()) else as_points(value)
 
 
@@ -237,7 +246,7 @@ def _parse_list_or_none(value: Any, read: Callable[[Any], Any]) -> Any:
 
 
 def as_required_id(value: Any) -> str:
-    """Refuse an id that is absent."""
+    """Parse an id. Raises ValueError if it is absent."""
     text = as_id(value)
     if text is None:
         raise ValueError("is absent")
@@ -249,8 +258,8 @@ OptionalId = Annotated[str | None, BeforeValidator(as_id)]
 StrictOptionalId = Annotated[str | None, BeforeValidator(as_id), STRICT]
 Points = Annotated[Decimal, BeforeValidator(as_points), STRICT]
 OptionalPoints = Annotated[Decimal | None, BeforeValidator(as_optional_points), STRICT]
-Figure = Annotated[Decimal | None, BeforeValidator(as_optional_points)]  # compared or shown: moves no points
-# A figure that is 0 where it is null; None where it is absent, which `model_fields_set` tells, or cannot be read.
+Figure = Annotated[Decimal | None, BeforeValidator(as_optional_points)]  # only compared or shown: moves no points
+# 0 if the figure is null. None if it is absent or unreadable; `model_fields_set` tells the two apart.
 FigureOrZero = Annotated[Decimal | None, BeforeValidator(as_points)]
 Time = Annotated[datetime | None, BeforeValidator(as_time)]
 FarTime = Annotated[datetime | None, BeforeValidator(as_far_time)]
@@ -258,5 +267,5 @@ Day = Annotated[date | None, BeforeValidator(as_day)]
 Text = Annotated[str | None, BeforeValidator(as_text)]
 Count = Annotated[int | None, BeforeValidator(as_count)]
 List = BeforeValidator(as_list)
-# A list that details figures which stand elsewhere: None where it is missing or cannot be read.
+# A list that splits a figure which is stated elsewhere. None if the list is missing or unreadable.
 DetailList = WrapValidator(_parse_list_or_none)

@@ -1,4 +1,4 @@
-"""Reach into a document before it is judged: whatever is missing or of another type counts as none."""
+"""Access to values in a document that no model has validated. Missing values and values of other types are None."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from ledger.vendors.fields import as_id
 
 
 def value_at(document: Any, path: str) -> Any:
-    """Find what stands at a dotted path ("order_item.id"), None where the path breaks off."""
+    """Return the value at a dotted path such as "order_item.id", None if the path does not exist."""
     for name in path.split("."):
         if not isinstance(document, dict):
             return None
@@ -15,7 +15,7 @@ def value_at(document: Any, path: str) -> Any:
 
 
 def id_at(document: Any, path: str) -> str | None:
-    """Find the id at a dotted path, None where there is none or something that is no id."""
+    """Return the id at a dotted path, None if there is no value or no valid id."""
     try:
         return as_id(value_at(document, path))
     except ValueError:

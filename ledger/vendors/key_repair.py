@@ -1,6 +1,7 @@
-"""Undo copying damage in keys: blanks inside names that the vendor's shapes know (domain §1.2).
+"""Repair of keys that copying damaged: blanks inside names that the vendor's models know (domain §1.2).
 
-Keys of free maps belong to whoever filled them in and stay as they are. The bytes in the ledger are never changed.
+For example, `"total PointsIssued"` is read as `"totalPointsIssued"`. Keys inside free maps are never changed, because
+each brand invents its own. Stored bytes are never changed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,23 +14,27 @@ FREE_MAPS = frozenset({"customFields", "metadata", "extendedFields", "traceAttri
 
 
 class RepairRules(NamedTuple):
-    """How a vendor's documents may be spoilt: see ledger/vendors/repair_report.py."""
+    """The kinds of damage that occur in a vendor's documents. See ledger/vendors/repair_report.py.
 
-    known_keys: frozenset[str] = frozenset()  # names of keys in which blanks are damage
-    event_aliases: Mapping[str, str] = {}  # what else an event is called, in lower case, and its kind
-    known_words: frozenset[str] = frozenset()  # in capitals; in others, blanks may be meant
-    other_models: tuple[
-        type[VendorModel], ...
-    ] = ()  # beside those of its kinds: envelopes, and what is read in two steps
+    - `known_keys`: keys in which a blank is damage.
+    - `event_aliases`: other names of events, in lower case, and the kind of each.
+    - `known_words`: enumeration values in capitals, in which a blank is damage. In other texts a blank may be intended.
+    - `other_models`: models that no kind refers to, such as envelopes.
+    """
+
+    known_keys: frozenset[str] = frozenset()
+    event_aliases: Mapping[str, str] = {}
+    known_words: frozenset[str] = frozenset()
+    other_models: tuple[type[VendorModel], ...] = ()
 
 
-NO_REPAIRS = RepairRules()  # a vendor whose documents nobody copied
+NO_REPAIRS = RepairRules()  # for a vendor whose documents were never copied by hand
 
 
 def repair_keys(value: Any, known_keys: frozenset[str]) -> Any:
-    """Give the document with blanks removed from known keys; the same object where nothing was damaged.
+    """Return the document without blanks in known keys. If nothing was damaged, return the same object.
 
-    Where the spoilt and the unspoilt key both stand, the unspoilt one wins.
+    If a damaged and an undamaged spelling of a key are both present, the undamaged one is kept.
     """
     if type(value) is dict:
         damaged = False
@@ -53,7 +58,7 @@ def repair_keys(value: Any, known_keys: frozenset[str]) -> Any:
 
 
 def field_names(models: Iterable[type[VendorModel]]) -> set[str]:
-    """Collect the names of all fields of these shapes, and of the shapes inside them."""
+    """Return the names of all fields of these models and of the models inside them."""
     names: set[str] = set()
     pending, seen = list(models), set[type[VendorModel]]()
     while pending:

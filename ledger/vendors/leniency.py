@@ -1,11 +1,18 @@
-"""What in a shape may be unreadable, and what was left out of an event because it was.
+"""Leniency: an event is read without the values that cannot be read, if they are not essential.
 
-One rule for all shapes. A field that may be missing (it has a default) may be unreadable: then it counts as missing. An
-item of a list that cannot be read is left out, and the rest of the list is read. Not so for fields that are marked with
-DECIDES: what they hold decides, so if it cannot be read, neither can the structure that they stand in.
+Rules for all models:
 
-How it works. pydantic makes a core schema of each shape, in which a default may also stand in for an error; that costs
-nothing while reading. What was left out is found by the same schema without these marks, only when somebody asks.
+- A field with a default may be unreadable. Then it counts as missing.
+- An unreadable item of a list is left out, and the rest of the list is read.
+- A field with the mark STRICT is essential. If its value cannot be read, its whole structure cannot be read.
+- A field without a default is essential, too.
+
+Example: `{"loyaltyProgramId": 1, "pointsExpired": 5, "triggeringActivity": {"name": [1]}}`. The name of the activity is
+left out, and the points expire. With `"pointsExpired": "five"` the event cannot be read.
+
+Method: pydantic builds a core schema for each model. In this schema, `on_error` lets a default replace an unreadable
+value. That costs no time while reading. `unreadable_values` validates with the same schema without `on_error`, only
+when a list of the problems is requested.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,19 +25,19 @@ from pydantic_core import CoreSchema, SchemaValidator, ValidationError
 T = TypeVar("T")
 F = TypeVar("F")
 
-UNREADABLE_VALUES_MAX = 100  # values that are listed of one event
+UNREADABLE_VALUES_MAX = 100  # per event
 ABSENT = "is absent"
 
 
 class _Strict:
-    """Marks a field that may be missing and, where it is not, must be read."""
+    """Type of the mark STRICT."""
 
 
 STRICT: Final = _Strict()
 
 
 class UnreadableValue(NamedTuple):
-    """One value that could not be read: where it stands in the body, and what is wrong with it, in words."""
+    """A value that could not be read: its path in the body and the problem, such as "is not a number"."""
 
     path: tuple[str | int, ...]
     problem: str
@@ -38,7 +45,7 @@ class UnreadableValue(NamedTuple):
 
 
 def make_lenient(model: type[BaseModel], schema: CoreSchema) -> CoreSchema:
-    """Return the schema of a shape in which side values may be unreadable."""
+    """Change a model's schema so that non-essential values may be unreadable, and return it."""
     fields = schema.get("schema", {}).get("fields") if schema["type"] == "model" else None
     if not fields:
         return schema
@@ -53,7 +60,7 @@ def make_lenient(model: type[BaseModel], schema: CoreSchema) -> CoreSchema:
 
 
 def _omit_items(schema: Any) -> None:
-    """Let a list leave out items that cannot be read; a schema of anything else stays."""
+    """Change the schema of a list so that it leaves out unreadable items. Other schemas stay unchanged."""
     while schema["type"] in ("default", "nullable", "function-before"):
         schema = schema["schema"]
     if schema["type"] == "list" and "items_schema" in schema:
@@ -64,7 +71,7 @@ def _omit_items(schema: Any) -> None:
 
 
 def unreadable_values(model: type[BaseModel], body: Mapping[str, Any]) -> list[UnreadableValue]:
-    """List what of a body cannot be read by a shape and is left out of it. None of it is missing or null."""
+    """List the values of a body that the model leaves out. Missing and null values are not listed."""
     try:
         _strict_validator(model).validate_python(body)
     except ValidationError as invalid:
@@ -73,15 +80,15 @@ def unreadable_values(model: type[BaseModel], body: Mapping[str, Any]) -> list[U
             for error in invalid.errors(include_url=False)[:UNREADABLE_VALUES_MAX]
             if error["type"] != "missing" and error["input"] is not None and describe_error(error) != ABSENT
         ]
-    except Exception:  # a fault of ours: it is told where the event is read
+    except Exception:  # a fault in our code; reading the event reports it
         return []
     return []
 
 
 def facts_of_each(items: Iterable[T], facts: Callable[[T], Sequence[F]]) -> list[F]:
-    """Return the facts of each thing in a list; one that says too little (ValueError) costs no other its facts.
+    """Return the facts of all items of a list. An item that raises ValueError is skipped.
 
-    Raises its ValueError if there are none at all.
+    Raises the first ValueError if no item has facts.
     """
     found: list[F] = []
     first_error: ValueError | None = None
@@ -97,7 +104,7 @@ def facts_of_each(items: Iterable[T], facts: Callable[[T], Sequence[F]]) -> list
 
 @cache
 def _strict_validator(model: type[BaseModel]) -> SchemaValidator:
-    """Make a validator of a shape that leaves nothing out."""
+    """Return a validator of a model that leaves nothing out."""
     return SchemaValidator(_without_leniency(model.__pydantic_core_schema__))
 
 
@@ -108,7 +115,7 @@ def _without_leniency(schema: Any) -> Any:
         return schema
     if schema.get("on_error") == "omit":
         return _without_leniency(schema["schema"])
-    if schema.get("type") == "model":  # which pydantic would read by its own, lenient validator
+    if schema.get("type") == "model":  # otherwise pydantic would use the model's own, lenient validator
         reference = {"ref": schema["ref"]} if "ref" in schema else {}
         return {**_without_leniency(schema["schema"]), **reference}
     kept = {key: part for key, part in schema.items() if key != "on_error"}
@@ -116,8 +123,11 @@ def _without_leniency(schema: Any) -> Any:
 
 
 def describe_error(error: Mapping[str, Any]) -> str:
-    """Say what is wrong with a value, as a predicate ("is not a number"), from what pydantic says of it. Nothing of the
-    value itself is in it: our own validators quote none, and of pydantic's messages only the kind is used."""
+    """Return the problem of a value as a predicate, such as "is not a number".
+
+    The text never contains the value, which may be personal. Our validators do not quote values, and pydantic's own
+    messages are not used.
+    """
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "missing":

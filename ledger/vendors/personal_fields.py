@@ -1,36 +1,38 @@
-"""What is personal in a vendor's documents: the keys, where they must stand, and of whom a structure is."""
+"""Personal values in a vendor's documents: their keys, their structures, and the persons that they belong to."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 ANYWHERE: frozenset[str] = frozenset()
-Structures = frozenset[
-    str
-]  # names of structures that a key must stand in, at any depth, to be personal; ANYWHERE: none
+Structures = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PersonalFields:
-    """What is personal in a vendor's documents, and of whom."""
+    """The keys of personal values in a vendor's documents, and the person that a structure is about.
+
+    - `keys`: each key with the structures in which it is personal, at any depth. ANYWHERE: in every structure.
+    - `person(key, structure)`: return the id of the person that the structure is about. `key` is the key of the
+      structure. None: the person of the surrounding structure.
+    - `person_keys`: a structure without any of these keys names no person, so `person` is not called.
+    - `free_structures`: structures whose fields the brand invents. All values in them are personal, except labels.
+    - `is_exempt(structure)`: return True if the values of this structure are not personal.
+    - `person_is_ref`: `person` returns refs instead of ids.
+    """
 
     keys: Mapping[str, Structures]
-    # (the key it stands under, a structure) -> the vendor's id of whom it is about, None: of whom what is around it is.
     person: Callable[[str, Mapping[str, Any]], str | None]
-    person_keys: frozenset[str]  # keys of which one at least stands in a structure for which `person` gives anybody
-    free_structures: frozenset[str] = (
-        frozenset()
-    )  # structures that others fill in: every value in them is personal, its label not
-    is_exempt: Callable[[Mapping[str, Any]], bool] = lambda _structure: (
-        False
-    )  # a structure whose values are not, for once
-    person_is_ref: bool = False  # `person` gives refs, not ids of this source
+    person_keys: frozenset[str]
+    free_structures: frozenset[str] = frozenset()
+    is_exempt: Callable[[Mapping[str, Any]], bool] = lambda _structure: False
+    person_is_ref: bool = False
 
 
-LABELS = frozenset({"name", "fieldName", "key", "label", "type"})  # of values in a free structure
-VALUES = frozenset({"value", "values", "fieldValue", "val"})  # what a label beside it names
+LABELS = frozenset({"name", "fieldName", "key", "label", "type"})  # keys of labels
+VALUES = frozenset({"value", "values", "fieldValue", "val"})  # keys of labelled values
 
-# Obvious in any payload, whoever sends it and however it spells its names: word by word.
+# Names of personal values in any payload, as separate words. `spellings` derives the keys.
 COMMON_NAMES = (
     *("email", "e mail", "email id", "email address", "customer email", "member email", "user email", "contact email"),
     *("mobile", "mobile no", "mobile number", "mobile phone", "customer mobile", "member mobile", "cell phone"),
@@ -46,7 +48,7 @@ COMMON_NAMES = (
     *("aadhaar number", "ssn", "tax id", "ip address", "client ip", "device id", "iban", "cardholder"),
     *("membership number", "membership no"),
 )
-# Whose names are people's, in any payload.
+# Structures in which a name is a person's name, in any payload.
 PERSON_STRUCTURES = frozenset(
     (
         *("customer", "member", "user", "holder", "contact", "recipient", "beneficiary", "cardholder", "guest"),
@@ -57,7 +59,7 @@ PERSON_STRUCTURES = frozenset(
 
 
 def spellings(words: str) -> set[str]:
-    """Write a name in the ways that payloads do: mobileNo, MobileNo, mobile_no, mobile-no, mobileno, in capitals."""
+    """Return the spellings of a name in payloads: mobileNo, MobileNo, mobile_no, mobile-no, mobileno, in capitals."""
     parts = words.split()
     camel = parts[0] + "".join(part.capitalize() for part in parts[1:])
     forms = {camel, "_".join(parts), "-".join(parts), "".join(parts)}
@@ -72,16 +74,16 @@ COMMON_KEYS: dict[str, Structures] = {
 
 
 def no_person(_key: str, _structure: Mapping[str, Any]) -> None:
-    """Say that a structure is about nobody in particular."""
+    """Return None: the structure is about no particular person."""
 
 
 def has_impersonal_label(structure: Mapping[str, Any]) -> bool:
-    """Say whether a labelled value is of something else than a person: {"key": "billId", "value": …}."""
+    """Return True if a labelled value is not personal, for example {"key": "billId", "value": …}."""
     label = next((structure[name] for name in sorted(LABELS) if isinstance(structure.get(name), str)), None)
     return "value" in structure and label is not None and label not in COMMON_KEYS
 
 
-# For a source or envelope that we do not know.
+# For an unknown source or envelope.
 UNKNOWN_VENDOR = PersonalFields(
     {**COMMON_KEYS, "value": frozenset({"identifiers"})},
     no_person,

@@ -1,18 +1,19 @@
-"""Names of personal values, however they are spelt: emailId, E-Mail, customer.email, primaryEmail2, e<TAB>mail.
+"""Recognition of personal values by the names of their keys, in any spelling.
 
-A name is compared by its letters and digits alone, in lower case, without a number or a plural at its end and without
-words such as "home" or "customer" before it.
+A name is compared in lower case, by its letters and digits only. A number or plural at the end is ignored, and so are
+up to PREFIXES_MAX words such as "home" or "customer" at the beginning. So all of these are e-mail addresses: `emailId`,
+`E-Mail`, `customer.email`, `primaryEmail2`, `e<TAB>mail`.
 """
 
 import re
 import unicodedata
 from functools import lru_cache
 
-# What is no letter on the screen: white space, no-break spaces, soft hyphens, marks of direction, zero widths, a BOM.
+# White space and invisible characters: no-break spaces, soft hyphens, direction marks, zero-width characters, a BOM.
 BLANKS = re.compile(
     r"[\s\u00a0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u3164\ufeff\uffa0]+"
 )
-KEY_CHARACTERS_MAX = 200  # a longer key, blanks aside, names nothing
+KEY_CHARACTERS_MAX = 200  # a longer key, blanks aside, is never recognised
 NAMES_CACHED_MAX = 10_000
 
 EMAILS = ("mail", "email", "emailid", "emailaddress", "mailid", "mailaddress", "contactemail")
@@ -61,7 +62,8 @@ PREFIXES = (
     *("receiver", "recipient", "sender", "buyer", "guest", "holder", "cardholder", "old", "new", "current", "previous"),
 )
 PREFIXES_MAX = 2
-# Names of what is told apart by its value: it is never cut out, since events and customers would be taken for one.
+# Ends of names of identifying values. Such a value is replaced by a pseudonym. If it were removed, different events or
+# customers would look the same.
 ID_ENDINGS = (
     "id",
     "ids",
@@ -80,18 +82,20 @@ ID_ENDINGS = (
 
 
 def without_blanks(key: str) -> str:
-    """Return a key without blanks and what looks like none at all."""
+    """Return a key without white space and invisible characters."""
     return key if key.isalnum() else BLANKS.sub("", key)
 
 
 def identifier_kind_of_name(key: str) -> str | None:
-    """Return what a personal value of this name may be looked up as, "email" or "mobile"; "" for another personal
-    value; None if the name is of none."""
+    """Return the kind of identifier that a key names: "email" or "mobile".
+
+    "" means another personal value. None means that the key names no personal value.
+    """
     return None if len(key) > KEY_CHARACTERS_MAX else _kind_of(key)
 
 
 def is_id_name(key: str) -> bool:
-    """Return True if a name is that of an id, a code or a reference."""
+    """Return True if a key names an id, a code or a reference."""
     return _letters_and_digits(key[-KEY_CHARACTERS_MAX:]).endswith(ID_ENDINGS)
 
 

@@ -1,15 +1,19 @@
-"""Values that look personal, wherever they stand: e-mail addresses, telephone numbers, IBANs, numbers of payment cards.
+"""Recognition of personal values by their form, under any key.
 
-Each rule is strict, so that ids and codes survive: a telephone number needs its country code, an IBAN the length of its
-country and its check digits, a card number the digits of its brand, their count and its check digit. Every pattern is
-bounded, so the time is linear in the length of the text.
+- E-mail address: local part, "@" or "%40", domain with a dot. Example: `ann@example.com`.
+- Telephone number: "+" or "%2B" and 9 to 15 digits. Example: `+91 98765 43210`.
+- IBAN: the length of its country and valid check digits. Example: `DE89 3704 0044 0532 0130 00`.
+- Payment card number: prefix and length of a brand, and a valid check digit. Example: `4111 1111 1111 1111`.
+
+The rules are strict, so ids and codes are not mistaken for personal values. For example, `98765432100` has no country
+code and is kept. All patterns are bounded: the time is linear in the length of the text.
 """
 
 import re
 
 PHONE_DIGITS_MIN = 9
 PHONE_DIGITS_MAX = 15
-TEXT_CHARACTERS_MAX = 320  # of what may be one e-mail address as a whole
+TEXT_CHARACTERS_MAX = 320  # of a whole e-mail address
 
 _DOMAIN = re.compile(r"(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
 _BEFORE_AT = re.compile(r"[\w.+'~%-]\Z")
@@ -28,14 +32,14 @@ _CARD_BRANDS = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}"
     r"|3(?:0[0-5]|[68]\d)\d{11}|(?:6011|64[4-9]\d|65\d\d|35(?:2[89]|[3-8]\d))\d{12}|62\d{14,17}"
 )
-CHARACTERS_MIN = 6  # of an address or a telephone number
+CHARACTERS_MIN = 6  # of an e-mail address or a telephone number
 CARD_DIGITS_MIN = 13
-IBAN_DIGITS_MIN = 7  # an IBAN has more characters than a card has digits
+IBAN_DIGITS_MIN = 7  # of an IBAN with many letters
 _BYTES_EXCEPT_DIGITS = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x39)
 
 
 def is_personal_value(text: str) -> bool:
-    """Return True if a text holds an e-mail address, a telephone number, an IBAN or the number of a payment card."""
+    """Return True if a text contains an e-mail address, a telephone number, an IBAN or a payment card number."""
     if len(text) < CHARACTERS_MIN:
         return False
     if ("@" in text or "%" in text) and _contains_email(text):
@@ -51,7 +55,7 @@ def is_personal_value(text: str) -> bool:
 
 
 def identifier_kind_of_value(text: str) -> str | None:
-    """Return "email" or "mobile" if a text is nothing but an e-mail address or a telephone number; else None."""
+    """Return "email" or "mobile" if the whole text is an e-mail address or a telephone number, else None."""
     text = text.strip()
     if len(text) > TEXT_CHARACTERS_MAX:
         return None
@@ -63,7 +67,9 @@ def identifier_kind_of_value(text: str) -> str | None:
 
 
 def normalize_identifier(kind: str, value: str) -> str:
-    """Write an identifier in the one way it is looked up: e-mail in lower case, a telephone number by its digits."""
+    """Return the form in which an identifier is looked up: an e-mail address in lower case, a telephone number as
+    digits.
+    """
     if kind == "mobile":
         if value.isdecimal():
             return value

@@ -1,14 +1,25 @@
-"""List what reading an event repairs: where, by which rule, what stood there, and what it is read as (domain §1.2).
+"""List of the repairs in an event: the values that are read differently from their spelling (domain §1.2).
 
-Nothing is recorded when an event comes in: the stored bytes never change, so what their reading repairs is worked out
-whenever somebody asks. It is always there, also for events older than a rule, and costs an arriving event nothing.
+Examples of repairs:
 
-Theory. A vendor's names mean the same throughout its documents, so the shapes of all its kinds together say how a value
-is read: by the name of the structure it stands in and its own, or by its own where all shapes agree. What counts as a
-repair is then asked of the parser itself: blanks without which it reads the same were damage, and a value that it reads
-as nothing was not meant as one. A new kind, and a new parser, need no line here.
+- The key `"total PointsIssued"` is read as `"totalPointsIssued"`: a blank in a key.
+- `"customerId": "3794 99720"` is read as "379499720": a blank in an id.
+- `"email": "[email protected]"` is read as absent: the value was redacted before it reached us.
+- `"createdAt": 156474848484` is read as absent: no event of a vendor happened in 1974.
 
-Personal values are markers in what is stored, so none can show here, nor what was repaired in one.
+Nothing is recorded when an event arrives, and stored bytes never change. The list is computed on request. So it also
+covers events older than a rule, and arriving events cost nothing.
+
+Method:
+
+1. A name means the same in all documents of a vendor. So the fields of all its models give the parser of each value.
+2. The parser is found by the name of the surrounding structure and the value's name. If all models agree on a parser,
+   the value's name is enough.
+3. The parser decides. If it returns the same value for the text without blanks, the blanks are damage. If it returns
+   None, the text is not a value.
+
+Therefore a new kind or a new parser needs no change in this file. Personal values are replaced by markers in stored
+payloads, so neither they nor repairs inside them are listed.
 """
 
 import re
@@ -44,7 +55,7 @@ from ledger.vendors.vendor import Vendor
 
 BYTE_ORDER_MARK = "a byte order mark before the text"
 BLANK_IN_KEY = "blank in a key"
-KEY_TWICE = "a key spelt twice"  # the spoilt spelling beside the sound one, which counts
+KEY_TWICE = "a key spelt twice"  # a damaged and an undamaged spelling; the undamaged one is read
 BLANK_IN_ID = "blank in an id"
 BLANK_IN_TIME = "blank in a time"
 BLANK_IN_NUMBER = "blank in a number"
@@ -57,7 +68,7 @@ WORD_FOR_NONE = "a word for none, counted as absent"
 IMPOSSIBLE_TIME = "not a time that can be true, counted as absent"
 EVENT_ALIAS = "another name of the event"
 ROUNDED = "more than 6 decimals, rounded"
-LEFT_OUT = "left out"  # and why
+LEFT_OUT = "left out"  # followed by the reason
 NOT_LISTED = "the repairs cannot be listed"
 
 VALUE_CHARACTERS_MAX = 100
@@ -66,12 +77,15 @@ _TIME_FORMAT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d
 _EVENT_NAME_KEYS = frozenset({"eventName", "eventType", "event_type", "type"})
 
 FieldParser = Callable[[Any], Any]
-FieldParsers = Mapping[tuple[str | None, str], FieldParser]  # by (the structure's name, None: any; the value's name)
+FieldParsers = Mapping[tuple[str | None, str], FieldParser]  # by (structure or None for any, value)
 
 
 class Repair(NamedTuple):
-    """One thing that is read otherwise than it is spelt. `path` is a JSON pointer (RFC 6901) into the stored payload;
-    `after` is None where the value, or the key with all that stands under it, is left out."""
+    """One value that is read differently from its spelling.
+
+    `path` is a JSON pointer (RFC 6901) into the stored payload. `after` is None if the value, or the key with its whole
+    value, is left out.
+    """
 
     path: str
     rule: str
@@ -80,7 +94,9 @@ class Repair(NamedTuple):
 
 
 class _Location(NamedTuple):
-    """Where a value stands: its pointer, its own name and that of the structure around it, both without blanks."""
+    """The place of a value: its JSON pointer, its name, and the name of the surrounding structure. Names are without
+    blanks.
+    """
 
     path: str
     name: str
@@ -88,10 +104,11 @@ class _Location(NamedTuple):
 
 
 def list_repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
-    """List the repairs of a stored payload in the order of its text; none where it cannot be read.
+    """Return the repairs of a stored payload, in the order of its text. The list is empty if the payload cannot be
+    parsed.
 
-    The events of one delivery share its body, so each of them lists the whole delivery's. Where our own code fails, the
-    list says so in one entry.
+    The events of one delivery share its body, so each event lists the repairs of the whole delivery. If our code fails,
+    the list has a single entry that names the failure.
     """
     try:
         return _list_repairs(vendor, kind, payload)
@@ -113,8 +130,10 @@ def _list_repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
 
 
 def _list_unreadable(vendor: Vendor, kind: str, document: Document, omitted: Set[str]) -> list[Repair]:
-    """List the values that cannot be read, and that the event is read without. Where all of the event is unread they
-    stand in its reason, too."""
+    """Return the values that cannot be read, so the event is read without them.
+
+    If the whole event cannot be read, they are also in its reason.
+    """
     paths_by_name: dict[str, list[str]] = {}
     for pointer in _paths(document.value, ""):
         paths_by_name.setdefault(_without_blanks(pointer).rpartition("/")[2], []).append(pointer)
@@ -135,7 +154,7 @@ def _find_path(paths: Iterable[str], ending: str) -> str | None:
 
 
 def _paths(value: Any, path: str) -> Iterator[str]:
-    """Give the pointer of every value in a document."""
+    """Yield the JSON pointer of every value in a document."""
     pairs: Iterable[tuple[Any, Any]] = ()
     if type(value) is dict:
         pairs = value.items()
@@ -156,14 +175,18 @@ def _without_blanks(path: str) -> str:
 
 
 def _shorten(value: Any) -> str:
-    """Write a value in short, as it may stand in a list of repairs."""
+    """Return a value as text of at most VALUE_CHARACTERS_MAX characters."""
     text = value if type(value) is str else msgspec.json.encode(value).decode()
     return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}…"
 
 
 @cache
 def field_parsers(models: tuple[type[VendorModel], ...]) -> FieldParsers:
-    """Say how each value is read that these shapes name, or those inside them; a name alone says it where all agree."""
+    """Return the parser of each field of these models and of the models inside them.
+
+    A field is found by the names of its structure and itself, or by (None, its name) if all structures use the same
+    parser.
+    """
     found: dict[tuple[str | None, str], FieldParser] = {}
     parsers_by_name: dict[str, set[FieldParser]] = {}
     for under, name, parser in _fields_of(models):
@@ -173,14 +196,16 @@ def field_parsers(models: tuple[type[VendorModel], ...]) -> FieldParsers:
 
 
 def _optional_form(parser: FieldParser) -> FieldParser:
-    """Take an id, or points, that must be there for such that may, since they are spelt alike."""
+    """Return the optional form of a parser. A required id has the same spellings as an optional id; the same is true of
+    points.
+    """
     if parser is as_required_id:
         return as_id
     return as_points if parser is as_optional_points else parser
 
 
 def _fields_of(models: Iterable[type[VendorModel]]) -> Iterator[tuple[str, str, FieldParser]]:
-    """Give (structure, name, parser) of every value in these shapes; the outermost structures have no name."""
+    """Yield (structure, name, parser) of every field in these models. The outermost structures have the name ""."""
     pending = [("", model) for model in models]
     seen = set(pending)
     while pending:
@@ -197,7 +222,9 @@ def _fields_of(models: Iterable[type[VendorModel]]) -> Iterator[tuple[str, str, 
 
 
 def _leaf_types(annotation: Any, parser: FieldParser | None) -> Iterator[tuple[Any, FieldParser | None]]:
-    """Give the types that an annotation comes down to, each with what reads it."""
+    """Yield the types inside an annotation, each with its parser. For example, `tuple[Line, ...] | None` contains
+    `Line`.
+    """
     arguments = get_args(annotation)
     if get_origin(annotation) is Annotated:
         yield from _leaf_types(arguments[0], _field_parser(arguments[1:]))
@@ -218,7 +245,7 @@ def _field_parser(metadata: Iterable[Any]) -> FieldParser | None:
 
 
 class _RepairFinder:
-    """Walks through a document and its other reading, in which numbers with a fraction are text, side by side."""
+    """Compares a document with its spelling: the same document parsed with fractions as text."""
 
     def __init__(self, vendor: Vendor, kind: str, parsers: FieldParsers) -> None:
         self._rules = vendor.repair_rules
@@ -273,7 +300,7 @@ class _RepairFinder:
         return self._rules.event_aliases.get(name.lower(), name).lower() == self._kind.lower()
 
     def _find_by_parsing(self, parser: FieldParser, value: str, location: _Location) -> Iterator[Repair]:
-        """Ask the parser whether it takes the text for what it would be without its blanks."""
+        """Find a repair by parsing the text with and without its blanks."""
         repaired, parsed = squeeze(value), _parse(parser, value)
         is_word = repaired.upper() in self._rules.known_words
         if parser is as_text and not is_word:
@@ -294,7 +321,7 @@ class _RepairFinder:
             yield Repair(location.path, ROUNDED, spelling, plain(parsed))
 
     def _find_in_integer(self, value: int, spelling: str, location: _Location) -> Iterator[Repair]:
-        """A whole number is repaired where it names something or says when; as a figure it may be spelt as it likes."""
+        """Find a repair of a whole number that is an id or a time. A figure may be spelt in any way."""
         parser = self._parser(location)
         if parser is None:
             return
@@ -308,7 +335,7 @@ class _RepairFinder:
 
 
 def _parse(parser: FieldParser, value: Any) -> Any:
-    """Read a value; None for one that the parser refuses."""
+    """Parse a value. None if the parser refuses it."""
     try:
         return parser(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a vendor is to us: a value that knows its envelopes and, kind by kind, the shape of an event and its facts."""
+"""The definition of a vendor: its envelopes, and for each kind of event the model and the facts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,43 +14,52 @@ from ledger.vendors.personal_fields import PersonalFields
 
 M = TypeVar("M", bound=VendorModel)
 
-NO_ORG = "-"  # written where a source names no organisation
+NO_ORG = "-"  # the organisation, if the source names none
 
 
 class EventContext(NamedTuple):
-    """Who says it, and when it happened: the recorded time stands in where the vendor's cannot be true."""
+    """The source, organisation and time of an event. Without a usable time of the vendor, `occurred_at` is the recorded
+    time.
+    """
 
     source: str
     org: str
     occurred_at: datetime
-    tag: str  # hexadecimal; names the event where nothing of the vendor's does
+    tag: str  # hexadecimal; identifies the event where the vendor gives no id
 
     def ref(self, identifier: str) -> str:
-        """Name a thing of this source and organisation."""
+        """Return an id with its source and organisation, for example `capillary:100458:379499720`."""
         return f"{self.source}:{quote_id(self.org)}:{quote_id(identifier)}"
 
 
 class Identity(NamedTuple):
-    """What makes an event the same event when it comes again (domain §1.3), and what it says."""
+    """The identity of an event and its content.
+
+    `parts` are equal for all deliveries of an event (domain §1.3), and so give the event key. `content` is equal if
+    nothing meaningful changed.
+    """
 
     parts: tuple[str, ...]
-    content: Any  # without how and when it was dispatched
+    content: Any  # without the time and the way of dispatch
 
 
 class ParsedEvent(NamedTuple):
-    """One event found in a delivery. Its identity is worked out when it comes in and never again."""
+    """One event found in a delivery. `identity` is called once, when the delivery arrives."""
 
     kind: str  # in the vendor's canonical spelling
     org: str
     occurred_at: datetime | None
-    body: Mapping[str, Any]  # what the kind's shape is read from
+    body: Mapping[str, Any]  # input of the kind's model
     identity: Callable[[], Identity]
 
 
 @dataclass(frozen=True, slots=True)
 class EventType(Generic[M]):
-    """One kind of event: its shape, and what it means. `occurred` names the fact's own time where it is not the
-    event's."""
+    """One kind of event: its model and its facts.
+
+    `facts` returns the facts of an event and raises ValueError if the event cannot be interpreted. `occurred` returns
+    the time of the change itself, for kinds with another time than the event's.
+    """
 
     model: type[M]
     facts: Callable[[M, EventContext], Sequence[Fact]]
@@ -59,15 +68,21 @@ class EventType(Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """One vendor. `open` finds the events in a document: given the document and the kind that the connection names, it
-    gives one member an event, or None when the envelope is not one of the vendor's."""
+    """One vendor.
+
+    - `parse_envelope(document, kind)` returns the events in a document, or None if the envelope is not one of the
+      vendor's. `kind` is the kind that the connection names, if any.
+    - `kinds` maps the name of each kind to its event type.
+    - `scheme` is the default authentication of deliveries, see service/api/requests/webhook_auth.py.
+    - `header` is the HTTP header with the secret or the signature.
+    - `unwrapped` removes a capture around the vendor's document, for example recorded HTTP headers.
+    """
 
     name: str
     parse_envelope: Callable[[Document, str | None], list[ParsedEvent] | None]
     kinds: Mapping[str, EventType[Any]]
     personal: PersonalFields
-    scheme: str  # the default authentication of its deliveries: service/api/requests/webhook_auth.py
-    header: str  # the header that carries the secret or the signature
+    scheme: str
+    header: str
     repair_rules: RepairRules = NO_REPAIRS
-    # The structure of a document that the vendor sent, where a capture wrapped it in headers and the like.
     unwrapped: Callable[[Any], Any] = lambda document: document

@@ -1,7 +1,8 @@
-"""Our own events: acts of this system that change what it shows, appended to the ledger like anybody's.
+"""Internal events: changes that this system records itself, in the same ledger as the vendors' events.
 
-Each is written by this software only, as {"event", "id", "at", ...}; no connection can be made for this source. Who
-asked for an act and why is free text, and sealed: with the customer it is about, named by ref, else with the event.
+Only this software writes them, as {"event", "id", "at", ...}. No connection can be created for this source. The author
+and the reason are free text and encrypted: under the key of the customer that the event names by ref, else of the
+event.
 """
 
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ KINDS: dict[str, EventType[Any]] = {
 
 
 def parse_internal(document: Document, _kind: str | None) -> list[ParsedEvent] | None:
+    """Return the single event of a body, None if it has no event name or no id."""
     body = document.value
     if not isinstance(body, dict) or not isinstance(body.get("event"), str) or not isinstance(body.get("id"), str):
         return None
@@ -39,11 +41,12 @@ def parse_internal(document: Document, _kind: str | None) -> list[ParsedEvent] |
 
 
 def _identity(body: dict[str, Any]) -> Identity:
-    """Nothing of it is how it was dispatched: each act is written once, and its time belongs to it."""
+    """The whole body is content, with its time, because each internal event is written once."""
     return Identity(("id", body["id"]), body)
 
 
 def customer_ref(_key: str, structure: Mapping[str, Any]) -> str | None:
+    """Return the ref of the customer that a structure names."""
     customer = structure.get("customer")
     return customer if isinstance(customer, str) else None
 

@@ -1,4 +1,6 @@
-"""Our word that somebody changed a balance by hand, or took that back. The event's id is the adjustment's."""
+"""Internal events: an operator changed a balance by hand, or reversed such a change. The event's id is the
+adjustment's.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +12,7 @@ from ledger.vendors.vendor import EventContext, EventType
 
 
 class AdjustmentReversedPayload(StrictModel):
-    """Which adjustment of which account; author and reason are sealed, and no business of the facts."""
+    """The adjustment and its account. Author and reason are encrypted in the event and not part of the facts."""
 
     id: str
     holder: str

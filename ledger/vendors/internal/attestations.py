@@ -1,4 +1,4 @@
-"""Attestations as we write them into the ledger: what the views came to at a position. They change no view."""
+"""Internal events: attestations of the digests and totals of all projections at a position. They have no facts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from ledger.vendors.vendor import EventContext, EventType
 
 
 class RuleVersions(StrictModel):
-    """By which rules: the version of each projection, and a hash of the code that reads and folds."""
+    """The version of each projection, and a hash of the code that interprets and folds."""
 
     projections: Mapping[str, int]
     code: str
 
 
 class AttestationPayload(StrictModel):
-    """The digest of every table, and the sum of all postings by unit and class, over the events up to a position."""
+    """The digest of each table, and the sum of all postings by unit and class, over all events up to a position."""
 
     position: int
     digests: Mapping[str, str]
@@ -25,7 +25,7 @@ class AttestationPayload(StrictModel):
 
 
 def attested(_event: AttestationPayload, _context: EventContext) -> Sequence[Fact]:
-    """It says what is, and makes nothing so."""
+    """An attestation describes the state and changes nothing."""
     return []
 
 

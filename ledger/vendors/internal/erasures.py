@@ -1,4 +1,4 @@
-"""Our word that a person was forgotten: the keys of what was sealed of them are destroyed."""
+"""Internal events: a person was erased. The keys of the person's encrypted values were destroyed."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ class ErasurePayload(StrictModel):
 
 
 def customer_erased(event: ErasurePayload, _context: EventContext) -> Sequence[Fact]:
-    """Why is sealed with the event: under the person's own key it could be read by nobody."""
+    """The reason is encrypted with the event. Under the person's own key nobody could read it."""
     return [CustomerErased(customer=customer, by=event.by) for customer in event.customers]
 
 

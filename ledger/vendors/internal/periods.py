@@ -1,4 +1,4 @@
-"""Our word that finance closed a month, or opened it again. A month has 10,000 totals at most."""
+"""Internal events: finance closed a month, or opened it again. A month has at most 10,000 totals."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Our word that conflicts of one kind of event are settled otherwise from now on, and how they were until now."""
+"""Internal events: an operator changed the policy for conflicts of one kind of event."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -11,7 +11,7 @@ Policy = Literal["earliest", "latest", "both"]
 
 
 class PolicySetPayload(StrictModel):
-    """Of which vendor's events of which kind; `before` is the policy until then."""
+    """The vendor, the kind of its events, the new policy and the policy before."""
 
     vendor: str
     events: str
@@ -21,7 +21,7 @@ class PolicySetPayload(StrictModel):
 
 
 def policy_set(_event: PolicySetPayload, _context: EventContext) -> Sequence[Fact]:
-    """It chooses among the facts of other events, and makes none."""
+    """A policy selects facts of other events and has no facts of its own."""
     return []
 
 

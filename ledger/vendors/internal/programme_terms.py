@@ -1,4 +1,4 @@
-"""The terms of a programme as an operator writes them: read strictly, for there is nobody to be lenient with."""
+"""The terms of a programme as an operator writes them. They are parsed strictly: any mistake is refused."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
@@ -17,7 +17,7 @@ DAYS_MAX = 36_525  # a hundred years
 MONTHS_MAX = 1_200
 GRACE_DAYS_MAX = 3_653
 ROUNDING_PERIODS = ("month", "quarter", "half", "year")
-# Not the same everywhere: what the machine is set to, no place, or one with leap seconds.
+# Zones that differ between machines: the machine's own zone, a placeholder, and zones with leap seconds.
 EXCLUDED_ZONES = ("localtime", "Factory", "posixrules")
 EXCLUDED_ZONE_PREFIXES = ("posix/", "right/")
 MONTHS = (
@@ -27,7 +27,7 @@ MONTHS = (
 
 
 def as_zone(value: Any) -> str:
-    """Read the name of a time zone. Raises ValueError if there is none of it, or it is what a machine is set to."""
+    """Parse the name of a time zone. Raises ValueError if the zone is unknown or differs between machines."""
     try:
         zone = ZoneInfo(value).key
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
@@ -38,14 +38,14 @@ def as_zone(value: Any) -> str:
 
 
 def as_day_or_time(value: Any) -> Any:
-    """Refuse numbers, which would be read as seconds since 1970: 20260101 is no day. Raises ValueError."""
+    """Refuse numbers. pydantic would read 20260101 as seconds since 1970. Raises ValueError."""
     if isinstance(value, int | float):
         raise ValueError("a day, for example 2026-01-01, or a time with a zone")
     return value
 
 
 def as_rounding_period(value: Any) -> Any:
-    """Read what a period is rounded to the end of. Raises ValueError."""
+    """Parse the period to whose end an expiry is rounded. Raises ValueError if it is unknown."""
     if value is None:
         return None
     if not isinstance(value, str) or value.lower() not in (*ROUNDING_PERIODS, *MONTHS):
@@ -54,13 +54,15 @@ def as_rounding_period(value: Any) -> Any:
 
 
 class OperatorInput(BaseModel):
-    """Something that an operator wrote: what is not known is a mistake."""
+    """Base of the structures that an operator writes. An unknown key is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ExpiryInput(OperatorInput):
-    """Never, or a period: fixed after the points were earned, or sliding after the account's last activity."""
+    """The rule of expiry: never, a fixed period after the points were earned, or a sliding period after the last
+    activity.
+    """
 
     rule: Literal["never", "fixed", "sliding"]
     days: Annotated[int, Field(ge=0, le=DAYS_MAX)] = 0
@@ -87,20 +89,20 @@ class ExpiryInput(OperatorInput):
         return self
 
     def to_rule(self) -> ExpiryRule:
-        """Give the rule in the words of facts."""
+        """Return the rule as a fact holds it."""
         months = self.months + 12 * self.years
         return ExpiryRule(self.rule, self.days, months, self.round_to_end_of, tuple(sorted(set(self.activities))))
 
 
 class PointValueInput(OperatorInput):
-    """What one point is worth."""
+    """The worth of one point."""
 
     ratio: Annotated[Decimal, BeforeValidator(as_points), Field(ge=0)]
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
 
 
 class ReversalInput(OperatorInput):
-    """What becomes of points given back whose day is over, where the vendor does not say."""
+    """The treatment of points that are given back after their expiry day, where the vendor states none."""
 
     policy: Literal["lapse", "original", "grace"]
     grace_days: Annotated[int, Field(ge=0, le=GRACE_DAYS_MAX)] = 0
@@ -113,7 +115,7 @@ class ReversalInput(OperatorInput):
 
 
 class TermsInput(OperatorInput):
-    """The terms of a programme from `effective_from` on: a day, in the programme's time zone, or a time with a zone."""
+    """The terms of a programme from `effective_from` on: a day in the programme's time zone, or a time with a zone."""
 
     effective_from: Annotated[date | datetime, BeforeValidator(as_day_or_time)]
     time_zone: Annotated[str, BeforeValidator(as_zone)]
@@ -124,7 +126,7 @@ class TermsInput(OperatorInput):
     transfer_grace_days: Annotated[int | None, Field(ge=0, le=GRACE_DAYS_MAX)] = None
 
     def effective_at(self) -> datetime:
-        """Give the instant from which they hold, in UTC. Raises ValueError for a time without a zone."""
+        """Return the UTC time from which the terms are in effect. Raises ValueError for a time without a zone."""
         if not isinstance(self.effective_from, datetime):
             return datetime.combine(self.effective_from, time(), ZoneInfo(self.time_zone)).astimezone(UTC)
         if self.effective_from.tzinfo is None:
@@ -141,7 +143,7 @@ class TermsInput(OperatorInput):
 
 
 class TermsSetPayload(VendorModel):
-    """Our own event: an operator set terms."""
+    """Internal event: an operator set the terms of a programme."""
 
     id: Id
     programme: Id

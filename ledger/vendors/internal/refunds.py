@@ -1,4 +1,4 @@
-"""Our word that the points of an order item that did not arrive were given back: no vendor says so."""
+"""Internal events: the points of an order item that did not arrive were given back. No vendor reports that."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from ledger.vendors.vendor import EventContext, EventType
 
 
 class RefundPayload(StrictModel):
-    """Which item of which order, and whose account the points had been taken from."""
+    """The item, its order, and the account that paid for it."""
 
     item: str
     order: str

@@ -1,4 +1,4 @@
-"""Our word that a merge of two customers was undone."""
+"""Internal events: an operator undid a merge of two customers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from ledger.vendors.vendor import EventContext, EventType
 
 
 class UnmergePayload(StrictModel):
-    """The victim of the merge, and who had taken over; author and reason are sealed."""
+    """The victim and the survivor of the merge. Author and reason are encrypted."""
 
     customer: str
     survivor: str
-    programmes: tuple[str, ...] = ()  # in which the customer's tier ended with the merge
+    programmes: tuple[str, ...] = ()  # in these the customer's tier ended with the merge
     by: Text = None
 
 

@@ -1,0 +1,158 @@
+"""Everything that documents, docstrings and comments refer to is there: links, paths, names, numbered rules, tests."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import DOCUMENTS, ROOT, anchors, codes, links, name_of, prose
+
+FOLDERS = ("ledger", "projections", "service", "migrations", "tests", "benchmarks", "verify", "scripts")
+MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+SQL = sorted((ROOT / "migrations").rglob("*.sql"))
+INVARIANTS_MAX = 10
+# Paths that begin like ours, or files of ours by their ending. `<name>`, `*` and `…` stand for anything.
+PATH = re.compile(
+    rf"(?:{'|'.join(FOLDERS)}|docs)/[\w./<>*…-]*|[A-Za-z][\w/<>*…-]*\.(?:py|lock|toml)|(?:[A-Z]+|docs/[\w-]+|[a-z]+)\.md"
+)
+MADE = {"data/master.key"}  # paths that commands make
+NUMBERED = re.compile(r"\b(invariant|trap|law)s? (\d+)(?:(?:, | and | to |[-–])(\d+))*", re.IGNORECASE)
+SECTION = re.compile(r"\bdomain(?:\.md)?,? §(\d+(?:\.\d+)?)")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+NAMED = re.compile(r"`([\w/]+\.py)`, `(\w+(?:\.\w+)?)`|`(\w+(?:\.\w+)?)` \(`([\w/]+\.py)`\)")
+
+
+@cache
+def comments(path: Path) -> str:
+    """Return the docstrings and comments of a module, or the text of an SQL file."""
+    text = path.read_text()
+    if path.suffix != ".py":
+        return text
+    found = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(text)) if isinstance(node, DOCUMENTED)]
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return "\n".join([*found, *(token.string for token in tokens if token.type == tokenize.COMMENT)])
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of every document, and of the docstrings and comments of every module."""
+    for document in DOCUMENTS:
+        yield name_of(document), prose(document)
+    for path in (*MODULES, *SQL):
+        yield name_of(path), comments(path)
+
+
+def names_in(path: Path) -> set[str]:
+    """Return the functions, classes, methods and constants of a module."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node]
+        for target in targets:
+            name = getattr(target, "name", None) or getattr(getattr(target, "target", target), "id", None)
+            found.add(name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{getattr(inner, 'name', None)}" for inner in node.body}
+            attributes = (inner for inner in ast.walk(node) if isinstance(inner, ast.Attribute))
+            found |= {f"{node.name}.{inner.attr}" for inner in attributes if getattr(inner.value, "id", "") == "self"}
+    return {name for name in found if name}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_link_and_its_anchor_resolve(document: Path) -> None:
+    broken = []
+    for link in links(document):
+        if re.match(r"https?:|mailto:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (document.parent / file).resolve() if file else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
+@pytest.mark.parametrize("document", [one for one in DOCUMENTS if one.name != "CHANGELOG.md"], ids=name_of)
+def test_every_path_in_backticks_exists(document: Path) -> None:
+    paths = [code for code in codes(document) if PATH.fullmatch(code) and code not in MADE]
+
+    missing = [
+        path
+        for path in paths
+        if not any(
+            list(base.glob(re.sub(r"<[^>]*>|…", "*", path.rstrip("/"))))
+            for base in (ROOT, document.parent, ROOT / "verify")
+        )
+    ]
+
+    assert missing == []
+
+
+def test_every_name_that_stands_beside_its_file_is_defined_there() -> None:
+    missing = []
+    for document in DOCUMENTS:
+        for match in NAMED.finditer(prose(document)):
+            path, name = (match[1], match[2]) if match[1] else (match[4], match[3])
+            if not (ROOT / path).exists() or name not in names_in(ROOT / path):
+                missing.append((name_of(document), path, name))
+
+    assert missing == []
+
+
+def test_invariants_and_traps_are_referred_to_by_numbers_that_exist() -> None:
+    domain = (ROOT / "docs" / "domain.md").read_text()
+    section = domain.partition("### 1.6 Traps")[2].partition("\n## ")[0]
+    traps = {int(number) for number in re.findall(r"^(\d+)\. ", section, re.MULTILINE)}
+    invariants = {
+        int(number) for number in re.findall(r"^## (\d+)\. ", (ROOT / "docs" / "invariants.md").read_text(), re.M)
+    }
+
+    wrong = []
+    for name, text in texts():
+        for match in NUMBERED.finditer(" ".join(text.split())):
+            numbers = {int(number) for number in re.findall(r"\d+", match[0])}
+            known = {"invariant": invariants, "law": invariants, "trap": traps}[match[1].lower()]
+            if not numbers <= known:
+                wrong.append((name, match[0]))
+
+    assert traps == set(range(1, len(traps) + 1))
+    assert invariants == set(range(1, INVARIANTS_MAX + 1))
+    assert wrong == []
+
+
+def test_sections_of_the_domain_are_referred_to_by_numbers_that_exist() -> None:
+    headings = re.findall(r"^##+ (\d+(?:\.\d+)?)", (ROOT / "docs" / "domain.md").read_text(), re.MULTILINE)
+
+    wrong = [(name, match[0]) for name, text in texts() for match in SECTION.finditer(text) if match[1] not in headings]
+
+    assert wrong == []
+
+
+def test_every_test_that_holds_an_invariant_exists() -> None:
+    text = (ROOT / "docs" / "invariants.md").read_text()
+    missing, held = [], 0
+    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        for file, tests in re.findall(r"^- `([\w/.]+)`:((?:[^\n]|\n(?!\n|- ))*)", section, re.MULTILINE):
+            named = set(re.findall(r"`(test_\w+)`", tests))
+            held += len(named)
+            missing += sorted(named - (names_in(ROOT / file) if (ROOT / file).exists() else set()))
+        assert re.search(r"`test_\w+`", section), f"invariant {section.split('.')[0]} has no test"
+
+    assert missing == []
+    assert held > 2 * INVARIANTS_MAX
+
+
+def test_docstrings_and_comments_name_files_that_exist() -> None:
+    own = re.compile(
+        r"(?<![\w/.<-])((?:ledger|projections|service|tests|migrations|benchmarks|docs)/[\w./-]+\.(?:py|md|sql|txt))"
+    )
+
+    missing = [
+        (name_of(path), file) for path in (*MODULES, *SQL) for file in own.findall(comments(path))
+        if not (ROOT / file).exists()
+    ]  # fmt: skip
+
+    assert missing == []

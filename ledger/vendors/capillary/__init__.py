@@ -1,4 +1,4 @@
-"""Capillary: its envelopes, and one table of all its events. Deliveries carry a secret header of the brand's choice."""
+"""Capillary: its envelopes, and one table of all its events. Deliveries have a secret header of the brand's choice."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Capillary's points that people move by hand or share: adjustments, expiry changes, contributions to a group.
+"""Capillary's points moved by hand or shared: adjustments, expiry changes, contributions to a group.
 
-These events stand beside those of document 003 in Capillary's later event schema, which gives their fields and not
-their rules: what is read into them is said at each.
+These events are not in document 003. Capillary's later event schema lists their fields without rules. Each function
+below states the rules that we assume.
 """
 
 from decimal import Decimal
@@ -33,12 +33,13 @@ class ManualPointsAdjustment(CustomerEvent):
 
 
 def manual_points_adjustment(event: ManualPointsAdjustment, context: EventContext) -> list[Fact]:
-    """Points taken by hand, one fact for each programme and type of points. The event knows only of deductions.
+    """Return the removed points, one fact for each programme and type of points. The event reports only deductions.
 
-    It names the credits it took from by ids that no other event has: so lots of the type are taken in their order.
+    - The event names the credits by ids that no other event has. So the fold uses lots of the type in the usual order.
+    - The reason is free text about a person and is not in the fact.
 
-    The reason is free text about a person and stays out of the fact. Raises ValueError if the programmes are not named
-    or do not add up to the total, or a deduction is negative: none of it is documented, and points are at stake.
+    Raises ValueError if the programmes are missing, their sum differs from the total, or a deduction is negative. None
+    of these is documented, and points would be wrong.
     """
     lines = event.program_points_split
     total = sum((line.points for line in lines), ZERO)
@@ -83,7 +84,7 @@ class PointsExpiryChange(CustomerEvent):
 
 
 def points_expiry_change(event: PointsExpiryChange, context: EventContext) -> list[Fact]:
-    """Points keep their number and lapse on another day; a line whose days are equal moves nothing, as in trap 7."""
+    """The number of points stays and their expiry day changes. A line with equal days changes nothing, as in trap 7."""
     return [
         ExpiryMoved(
             holder=event.holder(context),
@@ -115,10 +116,11 @@ class PointsContributionToGroup(VendorModel):
 
 
 def points_contribution_to_group(event: PointsContributionToGroup, context: EventContext) -> list[Fact]:
-    """A transfer from a member's account to the group's, sent and received in one event: nothing stays in transit.
+    """A transfer from a member's account to the group's account. It is sent and received in one event, so nothing is in
+    transit.
 
-    The event tells both halves, so its loyalty event id, else its own, names the transfer. It is read as crediting the
-    account of the group, which the group's own events name as their holder, on behalf of the primary member.
+    The transfer is named by the loyalty event id, else by the event's id. We assume that the points go to the account
+    of the group, on behalf of the primary member. The group's own events name the group as holder.
     """
     member = event.contributing_member.customer_identifiers.customer_id
     if member is None:

@@ -1,4 +1,6 @@
-"""Capillary's badges (document 003). Only `badgeEarned` gives one: a workflow request to do so does not (trap 26)."""
+"""Capillary's badges (document 003). Only `badgeEarned` gives a badge; a workflow request for a badge does not (trap
+26).
+"""
 
 from decimal import Decimal
 from typing import Annotated, Any
@@ -29,7 +31,9 @@ class BadgeEarnedEvent(CustomerEvent):
 
 
 def badge_earned(event: BadgeEarnedEvent, context: EventContext) -> list[Fact]:
-    """Known by `earnId`, since the same badge may be earned again. The constraints' counts are claims to compare."""
+    """`earnId` identifies the occasion, because a badge may be earned several times. The counts of the limits are
+    claims.
+    """
     return [
         BadgeEarned(
             customer=event.customer(context),

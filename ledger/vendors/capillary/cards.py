@@ -1,8 +1,9 @@
-"""Capillary's cards: a card's status or fields changed. The event names no customer (trap 35).
+"""Capillary's cards: the status or the fields of a card changed. The event names no customer (trap 35).
 
-A card is known by its number within the organisation: the vendor gives it no other key, so the number stays as the
-subject's id, as a pseudonym does. Whose card it is only the customer's own events say, and there it is cut out.
-Values of custom and extended fields are whatever the brand put in; only their names are told.
+The vendor gives a card no key except its number. So the number is the subject's id within the organisation, like a
+pseudonym. Only the customer's own events name the owner, and there the number is redacted.
+
+The brand chooses the custom and extended fields, so only their names are kept.
 """
 
 from typing import Annotated, Any
@@ -13,13 +14,13 @@ from ledger.vendors.capillary.enums import enum_value
 from ledger.vendors.fields import Id, List, Text, VendorModel
 from ledger.vendors.vendor import EventContext, EventType
 
-# Labels beyond these are the brand's own.
+# Other labels are the brand's own.
 STATUSES = frozenset({"ACTIVE", "INACTIVE", "SUSPENDED", "EXPIRED", "DELETED", "NOT_ISSUED"})
 
 
 class CardField(VendorModel):
     name: Text = None
-    key: Text = None  # what the vendor calls the name in newer events
+    key: Text = None  # the name, in newer events
 
 
 class CardUpdatedEvent(VendorModel):

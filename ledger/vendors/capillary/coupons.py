@@ -1,6 +1,6 @@
-"""Capillary's coupons: issued, one or many in an event, and redeemed.
+"""Capillary's coupons: issued, one or several in an event, and redeemed.
 
-A coupon is named by its id. Where no id is told it is named by its code within its series, which is unique.
+A coupon is named by its id. If no id is reported, it is named by its code within its series, which is unique.
 """
 
 from datetime import date, datetime
@@ -25,11 +25,13 @@ class Series(SnakeModel):
     valid_till: End = None
 
     def fact_fields(self) -> dict[str, Any]:
-        """Return the fields of a fact that the series tells."""
+        """Return the fields of a fact that the series states."""
         return {"series": self.id, "discount_type": self.discount_type, "discount_value": self.discount_value}
 
     def end_fields(self, coupon_end: datetime | date | None) -> dict[str, Any]:
-        """Return when a coupon ends: its own end, else that of its series, which may be another."""
+        """Return the end of a coupon: its own, else that of its series. The end of the series may differ from the
+        coupon's.
+        """
         return end_fields(coupon_end) or {**end_fields(self.valid_till), "of_series": self.valid_till is not None}
 
 
@@ -48,13 +50,15 @@ class CouponIssue(VendorModel):
 
 
 def coupon_issue(event: CouponIssue, context: EventContext) -> list[Fact]:
-    """One fact for each coupon; the customer stands inside the coupon (trap 31). Keyed by id: codes repeat."""
+    """Return one fact for each coupon. The customer is inside the coupon (trap 31). The id names it, because codes
+    repeat.
+    """
     series, customer = event.series_info, event.customer_identifiers.customer_id
     return facts_of_each(event.coupons, lambda coupon: [_issued(coupon, series, customer, context)])
 
 
 def _issued(coupon: IssuedCoupon, series: Series, event_customer: str | None, context: EventContext) -> Fact:
-    """Return one coupon's fact. Raises ValueError if neither its id nor its code is told."""
+    """Return the fact of one coupon. Raises ValueError if it has neither id nor code."""
     customer = coupon.customer_identifiers.customer_id or event_customer
     return CouponIssued(
         coupon=coupon_ref(coupon.id, coupon.code, series.id, context),
@@ -68,7 +72,7 @@ def _issued(coupon: IssuedCoupon, series: Series, event_customer: str | None, co
 
 
 def coupon_ref(coupon: str | None, code: str | None, series: str | None, context: EventContext) -> str:
-    """Name a coupon. Raises ValueError if neither its id nor its code is told."""
+    """Return the ref of a coupon. Raises ValueError if it has neither id nor code."""
     if coupon:
         return context.ref(coupon)
     if not code:
@@ -97,7 +101,7 @@ class CouponRedeem(VendorModel):
 
 
 def coupon_redeem(event: CouponRedeem, context: EventContext) -> list[Fact]:
-    """The bill is optional: bill 0 and an empty number mean none (trap 32)."""
+    """The bill is optional: bill 0 and an empty number mean no bill (trap 32)."""
     coupon, customer, bill = event.coupon, event.customer_identifiers.customer_id, event.transaction
     return [
         CouponRedeemed(

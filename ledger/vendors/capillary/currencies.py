@@ -1,7 +1,7 @@
-"""Capillary's alternate currencies: issued, taken back, and promised ones become spendable (document 003).
+"""Capillary's alternate currencies: issued, taken back, converted from promised to spendable (document 003).
 
-They are points of another unit, the currency's identifier, and one event tells of several currencies. The samples name
-no time, so the recorded time stands in. Older and newer deliveries call the list of currencies by different names.
+A currency is a unit of points; the unit is the currency's identifier. One event may report several currencies. The
+samples have no time, so the recorded time is used. Older and newer deliveries name the list of currencies differently.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from ledger.vendors.fields import (
 from ledger.vendors.vendor import EventContext, EventType
 
 ZERO = Decimal(0)
-NO_PROGRAMME = "0"  # written where a conversion names its programmes in the breakup
+NO_PROGRAMME = "0"  # the vendor's value if the programmes are in the breakup
 NO_BILL = "0"
 
 
@@ -60,9 +60,9 @@ class IssuedCurrency(VendorModel):
     promised_alternate_currencies_issued: Annotated[tuple[PromisedLine, ...], List] = ()
 
     def grants(self) -> list[Grant]:
-        """Give the lots of the breakup, and one more of what the total has beyond them and the promised ones.
+        """Return the lots of the breakup. If the total exceeds lots and promises, the rest is one more lot.
 
-        Unlike the total of points, this total includes the promised ones: 130 = 10 + 110 + 10 promised (trap 2).
+        Unlike the total of points, this total includes promised points: 130 = 10 + 110 + 10 promised (trap 2).
         """
         grants = [
             Grant(line.alternate_currencies, line.expiry_at)
@@ -96,8 +96,11 @@ class IssuedCurrency(VendorModel):
         ]
 
     def claim(self) -> Claim | None:
-        """Give what the event says the account holds; nothing where it promises some, since its snapshot then counts
-        what cannot be spent (trap 2) and would be taken for an opening balance."""
+        """Return the balances that the event states.
+
+        Return None if the event promises points. Then the vendor's balance includes points that cannot be spent (trap
+        2), and would become a wrong opening balance.
+        """
         if self.promises():
             return None
         return Claim(self.program_current_alternate_currencies, self.program_lifetime_alternate_currencies)
@@ -110,7 +113,7 @@ class AlternateCurrenciesIssued(CustomerEvent):
 
 
 def alternate_currencies_issued(event: AlternateCurrenciesIssued, context: EventContext) -> list[Fact]:
-    """One fact for each currency: lots from the breakups, promised ones apart (trap 2)."""
+    """Return one fact for each currency. Lots come from the breakups; promised points are separate (trap 2)."""
     activity = event.triggering_activity
     return [
         Issued(
@@ -152,8 +155,9 @@ class IssuedAlternateCurrenciesReversed(CustomerEvent):
 
 
 def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReversed, context: EventContext) -> list[Fact]:
-    """As with points (traps 2, 4): the current event's figures where there are any, the bill's totals beside them, and
-    both include the promised ones."""
+    """As with points (traps 2, 4): use the current event's figures, if any, and keep the bill's totals. Both include
+    promised points.
+    """
     facts: list[Fact] = []
     for currency in event.alternate_currencies or event.alternate_currencies_reversed_data:
         current = currency.current_event_total_alternate_currencies_returned
@@ -184,7 +188,7 @@ def issued_alternate_currencies_reversed(event: IssuedAlternateCurrenciesReverse
 
 
 def _promotion_shares(promotions: tuple[PromotionalLine, ...] | None) -> tuple[PromotionShare, ...] | None:
-    """Return the shares of promotions, None where the vendor does not say."""
+    """Return the parts that promotions granted, None if the vendor does not state them."""
     if promotions is None or any(line.promotion_alternate_currencies < 0 for line in promotions):
         return None
     return tuple(PromotionShare(line.promotion_alternate_currencies, line.promotion_identifier) for line in promotions)
@@ -213,7 +217,7 @@ class PromisedToCurrentAlternateCurrency(CustomerEvent):
     alternate_currency_converted_breakup: Annotated[tuple[ConvertedBreakup, ...], List] = ()
 
     def lines(self, unit: str) -> Iterator[tuple[ConvertedLine, str | None]]:
-        """Give the lines of one currency, each with the number of the bill that it had been promised for."""
+        """Yield the lines of one currency, each with the number of the bill for which it was promised."""
         for breakup in self.alternate_currency_converted_breakup:
             bill_number = breakup.alternate_currency_entity_details.bill_number
             for line in (
@@ -227,8 +231,10 @@ class PromisedToCurrentAlternateCurrency(CustomerEvent):
 def promised_to_current_alternate_currency(
     event: PromisedToCurrentAlternateCurrency, context: EventContext
 ) -> list[Fact]:
-    """One fact for each currency, programme and bill of the breakup; without a breakup of the currency, its total in
-    the programme at the top."""
+    """Return one fact for each currency, programme and bill of the breakup.
+
+    Without a breakup of a currency, its total belongs to the programme at the top.
+    """
     grants: dict[tuple[str, str, str | None], list[Grant]] = {}
     for total in event.alternate_currency_converted:
         unit = total.alternate_currency_identifier
@@ -255,14 +261,14 @@ def promised_to_current_alternate_currency(
 def _change_parts(
     event: AlternateCurrenciesIssued | IssuedAlternateCurrenciesReversed, unit: str
 ) -> tuple[str | None, ...]:
-    """Return what tells apart the changes of one loyalty event: programme, currency, bill and its line."""
+    """Return the parts that distinguish changes of one loyalty event: programme, currency, bill and its line."""
     activity = event.triggering_activity
     lines = tuple(activity.identifier(name) for name in ("billlineitemid", "lineitemid"))
     return (event.loyalty_program_id, unit, _bill_id(event), activity.identifier("billnumber"), *lines)
 
 
 def _bill_id(event: CustomerEvent) -> str | None:
-    """Name the bill; bill 0 means none (trap 32)."""
+    """Return the bill's id. Bill 0 means no bill (trap 32)."""
     bill = event.triggering_activity.identifier("billid")
     return None if bill == NO_BILL else bill
 

@@ -1,7 +1,7 @@
 """Capillary's customers: added, updated, subscribed (document 003, customer events).
 
-Facts say by which kinds of identifiers a customer was named and never by which identifiers: those are personal. An
-e-mail address that was redacted before it reached us is none (domain §1.2).
+Facts hold the kinds of a customer's identifiers. The identifiers are personal and never in a fact. An e-mail address
+that was redacted before delivery counts as absent (domain §1.2).
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ SOURCES = frozenset(
 
 
 class Instore(VendorModel):
-    """How the brand's stores know the customer."""
+    """Identifiers of the customer in the brand's stores."""
 
     mobile: OptionalId = None
     email: OptionalId = None
@@ -57,7 +57,7 @@ class ChannelAccount(VendorModel):
 
 
 class Channel(VendorModel):
-    """How another channel knows the customer."""
+    """Identifiers of the customer in another channel."""
 
     accounts: Annotated[tuple[ChannelAccount, ...], List] = ()
 
@@ -72,7 +72,7 @@ NO_CHANNEL = Channel()
 
 
 class Identifiers(CustomerIdentifiers):
-    """Everything by which a customer may be named. The vendor spells one channel "toabao" (domain §1.3)."""
+    """All identifiers of a customer. The vendor spells one channel "toabao" (domain §1.3)."""
 
     loyalty_type: Text = None
     instore: Annotated[Instore, EmptyIfNull] = Instore()
@@ -89,7 +89,7 @@ class Identifiers(CustomerIdentifiers):
     wechat: Annotated[Channel, EmptyIfNull] = NO_CHANNEL
 
     def kinds(self) -> tuple[str, ...]:
-        """Name the kinds of identifiers that are there, sorted."""
+        """Return the kinds of identifiers that are present, sorted."""
         channels = {
             "taobao" if name == "toabao" else name
             for name, value in self
@@ -104,7 +104,7 @@ class DescribedCustomer(EnteredEvent):
     source: Text = None
 
     def fact_fields(self, context: EventContext) -> dict[str, Any]:
-        """Give the fields that every description of a customer has. Raises ValueError if it names nobody."""
+        """Return the fields of every fact that describes a customer. Raises ValueError if there is no customer."""
         return {
             "customer": customer_of(self.customer_identifiers, context),
             "loyalty_type": enum_value(self.loyalty_type or self.customer_identifiers.loyalty_type, LOYALTY_TYPES),
@@ -115,7 +115,7 @@ class DescribedCustomer(EnteredEvent):
 
 
 def customer_of(identifiers: CustomerIdentifiers, context: EventContext) -> str:
-    """Name the customer. Raises ValueError if the event names nobody."""
+    """Return the ref of the customer. Raises ValueError if the event names no customer."""
     if identifiers.customer_id is None:
         raise ValueError("no customer")
     return context.ref(identifiers.customer_id)
@@ -144,8 +144,10 @@ class UpdatedCustomer(DescribedCustomer):
 
 
 def customer_updated(event: UpdatedCustomer, context: EventContext) -> list[Fact]:
-    """Of the fields that changed only the names are told. The label "Deleted" says that a deletion was carried out
-    (trap 24). The reason for a status is free text and stays in the payload."""
+    """Only the names of changed fields are kept. The label "Deleted" states that a deletion was carried out (trap 24).
+
+    The reason for a status is free text and remains in the payload.
+    """
     status = event.customer_status
     return [
         CustomerUpdated(
@@ -169,8 +171,9 @@ class SubscribedCustomer(VendorModel):
 
 
 def customer_subscription(event: SubscribedCustomer, context: EventContext) -> list[Fact]:
-    """The vendor's current documents describe this event, the seeds do not. Without a channel or status it says
-    nothing."""
+    """Return the subscriptions that have a channel and a status. This event is in the vendor's current documents, not
+    in document 003.
+    """
     subscriptions = tuple(
         Subscription(line.channel, line.current_status, line.priority)
         for line in event.subscriptions

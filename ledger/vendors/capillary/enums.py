@@ -1,4 +1,4 @@
-"""Read Capillary's words, which copying broke in places: "DELIV ERED", " SUSPENDED" (domain §1.2)."""
+"""Parsing of Capillary's enumeration values, which copying damaged: "DELIV ERED", " SUSPENDED" (domain §1.2)."""
 
 from collections.abc import Set
 from typing import Any
@@ -7,14 +7,14 @@ from pydantic import BeforeValidator
 
 from ledger.vendors.fields import as_text, squeeze
 
-# A structure that may be missing or null, read as one that says nothing.
+# For a structure that may be missing or null. It is then read as an empty structure.
 EmptyIfNull = BeforeValidator(lambda value: {} if value is None else value)
 
 
 def enum_value(value: Any, known: Set[str]) -> str | None:
-    """Give the known word, in capitals, that stands there whatever its case and blanks; None for nothing.
+    """Return the known value in capitals, without regard to case and blanks. None if there is no text.
 
-    A word that is not known is somebody's label: it is only trimmed, for its inner blanks may be meant.
+    An unknown value is a brand's label. It is only trimmed, because its inner blanks may be intended.
     """
     text = as_text(value)
     if text is None:

@@ -1,6 +1,6 @@
-"""How Capillary wraps an event: five envelopes around the same few fields (domain §1.1, E5 to E11).
+"""Capillary's envelopes: the same few fields in five forms (domain §1.1, E5 to E11).
 
-Names are matched without regard to case and blanks, since headings, event names and bodies spell them differently.
+Names are compared without case and blanks, because headings, event names and bodies spell them differently.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from ledger.vendors.fields import OptionalId, Text, Time, VendorModel, as_id, as
 from ledger.vendors.key_repair import repair_keys
 from ledger.vendors.vendor import NO_ORG, Identity, ParsedEvent
 
-# What headings and older pages call an event, in lower case without blanks, and what its body calls it.
+# Event names in headings and older pages, in lower case without blanks, and the name in the event's body.
 ALIASES = {
     "pointstransferinitiated": "pointsTransferredInitiated",
     "pointstransferreceived": "pointsTransferredReceived",
@@ -34,10 +34,10 @@ ALIASES = {
     "revokeissuedloyaltypromotion": "revokeIssuedPromotion",
     "revokeearnedloyaltypromotion": "revokeEarnedPromotion",
 }
-HEADING_SUFFIX = "event"  # ends many headings, and few names
+HEADING_SUFFIX = "event"  # many headings end with this word, few names do
 KIND_CHARACTERS_MAX = 100
 
-# The keys of the envelopes; the shapes add theirs. Blanks inside these, and only these, are copying damage.
+# The keys of the envelopes; the models add theirs. Only blanks inside these keys are damage.
 ENVELOPE_KEYS = frozenset(
     (
         *("eventId", "eventType", "eventName", "consumerGroupId", "actionType", "timeStamp", "attributes", "createdAt"),
@@ -45,14 +45,14 @@ ENVELOPE_KEYS = frozenset(
         *("requestType", "requestBaseType", "status", "comments", "customerId"),
     )
 )
-UNUSED_KEYS = frozenset({"thumbnailId", "vendorRedemptionDetails"})  # of no shape, yet known to have been spoilt
+UNUSED_KEYS = frozenset({"thumbnailId", "vendorRedemptionDetails"})  # in no model, but damaged in published samples
 
-ACTIONS = frozenset({"START"})  # what Capillary writes as actionType: nothing else was ever seen
-IDENTIFIERS = frozenset({"BILLID", "BILLNUMBER", "REDEMPTIONID"})  # of an activity, in capitals: see people.py
+ACTIONS = frozenset({"START"})  # the only actionType that was seen
+IDENTIFIERS = frozenset({"BILLID", "BILLNUMBER", "REDEMPTIONID"})  # of activities, see people.py
 
 
 class OuterFields(VendorModel):
-    """The fields around `data`, by how they are read when an envelope is opened."""
+    """The fields around `data`, with their types."""
 
     event_id: OptionalId = None
     ref_id: OptionalId = None
@@ -64,12 +64,12 @@ class OuterFields(VendorModel):
     action_type: Text = None
 
 
-# Where an event without an id of its own says whom or what it is about, and so does one whose id is shared.
+# Keys of the thing that an event is about. They complete the identity of events without an id, or with a shared id.
 _SUBJECT_KEYS = ("cardNumber", "requestId", "requestTrackingId", "rewardId", "badgeId", "earnId")
 
 
 class EnvelopeParser:
-    """Finds the one event in a Capillary body. Made with the kinds' names, so that their spelling is known."""
+    """Parser of a Capillary body, which holds one event. It recognises the names of kinds in any spelling."""
 
     def __init__(self, kinds: Iterable[str], known_keys: Iterable[str]) -> None:
         self._names = {name.lower(): name for name in kinds} | ALIASES
@@ -85,7 +85,7 @@ class EnvelopeParser:
         data = envelope["data"]
         org = as_id_or_none(envelope.get("orgId")) or NO_ORG
         body = {**data, "envelope": envelope}
-        for key in _OUTER_KEYS:  # what is null in `data` may stand beside it
+        for key in _OUTER_KEYS:  # a value that is null in `data` may be outside it
             if key in envelope and body.get(key) is None:
                 body[key] = envelope[key]
         if "loyaltyEventId" in data and envelope.get("loyaltyEventId") is None:  # E10
@@ -93,13 +93,13 @@ class EnvelopeParser:
         return [ParsedEvent(kind, org, as_time(envelope.get("createdAt")), body, partial(_identity, envelope, data))]
 
     def _canonical(self, name: str) -> str | None:
-        """Return the name as the body of the event has it; None if it is no name that we know."""
+        """Return the canonical name of an event, None if the name is unknown."""
         spelt = name.lower()
         return self._names.get(spelt) or self._names.get(spelt.removesuffix(HEADING_SUFFIX))
 
 
 def _flatten(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Find the flat event inside its envelope: eventName, data, createdAt, orgId, refId, eventId.
+    """Return the event inside its envelope, with eventName, data, createdAt, orgId, refId and eventId at the top.
 
     None if this is no Capillary envelope.
     """
@@ -126,7 +126,7 @@ def _flatten(document: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def unwrap_capture(document: Any) -> Any:
-    """Give the event without the capture around it (E7, E8): its headers differ with each delivery."""
+    """Return the event without the capture around it (E7, E8). The captured headers differ in each delivery."""
     if not isinstance(document, dict) or isinstance(document.get("data"), dict) or "attributes" in document:
         return document
     event = document.get("event")
@@ -142,9 +142,10 @@ def _identity(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> Identity:
 
 
 def _identity_parts(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name the event by the vendor's id, or where it gives none by (refId, createdAt), and by whom it is about.
+    """Return the identity: the vendor's event id, else (refId, createdAt), and the customer or thing that the event is
+    about.
 
-    The published samples share ids between events of several kinds and customers, so an id alone would lose events.
+    Published samples share ids between events of several kinds and customers. By the id alone, events would be lost.
     """
     event_id = as_id_or_none(envelope.get("eventId"))
     about = _subject_id(data)
@@ -154,7 +155,7 @@ def _identity_parts(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> tup
     created_at = envelope.get("createdAt")
     if reference:
         return ("ref", reference, str(created_at), about)
-    return ("data", str(created_at), about)  # the content's hash is added where the key is made
+    return ("data", str(created_at), about)  # the hash of the content is added to the event key
 
 
 def _subject_id(data: Mapping[str, Any]) -> str:
@@ -171,7 +172,7 @@ def _subject_id(data: Mapping[str, Any]) -> str:
 
 
 def as_id_or_none(value: Any) -> str | None:
-    """Read an id as text; what is no id counts as none, since an envelope is opened before it is judged."""
+    """Parse an id. Return None for an invalid id, because no model has validated the envelope yet."""
     try:
         return as_id(value)
     except ValueError:

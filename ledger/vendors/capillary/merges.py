@@ -1,6 +1,6 @@
-"""Capillary's merges: the victim becomes the survivor, who from then on holds what both held (trap 23).
+"""Capillary's merges: the victim becomes the survivor, who then holds the points of both (trap 23).
 
-The event has no id of its own: it is known by its reference and time, and by the victim, who can be merged only once.
+The event has no id. Its reference, its time and the victim identify it, because a customer is merged only once.
 """
 
 from typing import Annotated, Any
@@ -35,9 +35,11 @@ class LoyaltyCustomerMerge(VendorModel):
 
 
 def loyalty_customer_merge(event: LoyaltyCustomerMerge, context: EventContext) -> list[Fact]:
-    """Both customers and both holders are told. The survivor's summary is a claim for points, and the outcome for
-    tiers: the victim's own tiers of these programmes end. Raises ValueError where a customer would merge with
-    itself."""
+    """Return facts about both customers and both holders.
+
+    The survivor's summary is a claim about points. For tiers it is the result, and the victim's tiers in these
+    programmes end. Raises ValueError if both customers are the same.
+    """
     survivor = customer_of(event.survivor_customer_identifiers, context)
     victim = customer_of(event.victim_customer_identifiers, context)
     if survivor == victim:

@@ -1,6 +1,7 @@
-"""Capillary's partner programmes: a customer is linked to one, moves within it, leaves it.
+"""Capillary's partner programmes: a customer is linked to a programme, changes in it, leaves it.
 
-A membership belongs to the customer, not to the holder of the points: linking one member of a group links no other.
+A membership belongs to the customer, not to the holder of the points. Linking one member of a group links no other
+member.
 """
 
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ class PartnerEvent(CustomerEvent):
     partner_program_type: Text = None
 
     def fact_fields(self, context: EventContext) -> dict[str, Any]:
-        """Give the fields that every fact about a partner membership has."""
+        """Return the fields of every fact about a partner membership."""
         return {
             "customer": self.customer(context),
             "programme": self.loyalty_program_id,
@@ -33,7 +34,9 @@ class PartnerEvent(CustomerEvent):
 
 
 class PartnerDetails(VendorModel):
-    """Days reach far: a membership ends in 2123 (domain §1.5). The number is personal: only that it is there counts."""
+    """Details of a membership. Days may be far away: a membership ends in 2123 (domain §1.5). The number is personal,
+    so only its presence is used.
+    """
 
     membership_expiry_date: Day = None
     membership_number: OptionalId = None
@@ -46,7 +49,7 @@ class DetailedPartnerEvent(PartnerEvent):
     customer_partner_program_details: Annotated[PartnerDetails, EmptyIfNull] = PartnerDetails()
 
     def detail_fields(self, context: EventContext) -> dict[str, Any]:
-        """Give the fields of a fact that describes the membership."""
+        """Return the fields of a fact that describes the membership."""
         details = self.customer_partner_program_details
         return {
             **self.fact_fields(context),

@@ -1,4 +1,4 @@
-"""Who a Capillary event is about: the customer, and the entity that holds the points."""
+"""The customer of a Capillary event, and the entity that holds the points."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ class CustomerIdentifiers(VendorModel):
 
 
 class Entity(VendorModel):
-    """The account holder: a user, or a group of users who share one balance."""
+    """The account holder: a user, or a group of users who share a balance."""
 
     entity_type: Text = None
     entity_id: OptionalId = None
@@ -27,7 +27,7 @@ class Entity(VendorModel):
 
 
 def as_entity(value: Any) -> Any:
-    """Mark an entity that is there and cannot be read: whoever asks it for the account must not take another's."""
+    """Mark an entity that is present and unreadable. Then nobody can take another account by mistake."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if not isinstance(value, dict):
@@ -47,13 +47,13 @@ class KeyValue(VendorModel):
 
 
 class Activity(VendorModel):
-    """What the customer or the store did that made Capillary send the event."""
+    """The activity of the customer or the store that triggered the event."""
 
     name: Text = None
     identifiers: Annotated[list[KeyValue], List] = []
 
     def identifier(self, name: str) -> str | None:
-        """Find an identifier by name, whatever its case and blanks."""
+        """Return an identifier by its name in lower case, without regard to the vendor's case and blanks."""
         for pair in self.identifiers:
             if pair.key and squeeze(pair.key).lower() == name:
                 return pair.value
@@ -61,7 +61,7 @@ class Activity(VendorModel):
 
 
 def bill_fields(activity: Activity) -> dict[str, Any]:
-    """Name the bill of an activity, by id and number, as facts do."""
+    """Return the bill of an activity as fields of a fact: id and number."""
     return {"bill": activity.identifier("billid"), "bill_number": activity.identifier("billnumber")}
 
 
@@ -75,13 +75,19 @@ class Envelope(VendorModel):
     created_at: OptionalId = None
 
     def change_fields(self, context: EventContext, *parts: str | None, change_id: str | None = None) -> dict[str, Any]:
-        """Return `change` and `also` of a fact: the business key by which reports of one change count once.
+        """Return `change` and `also` of a fact: the business key, by which several reports of a change count once.
 
-        `own` is the change's own id, where the vendor gives one (redemptionId). Else the loyalty event id names it;
-        without that, the reference (organisation and loyalty event id) or the request id, each with the time. `parts`
-        tell apart changes of one loyalty event: programme, unit, bill.
+        The key is the first of these that the event has:
 
-        The time is the vendor's own, also where it cannot be true: the recorded time differs from report to report.
+        1. `change_id`: the change's own id, such as redemptionId.
+        2. The loyalty event id.
+        3. The reference (organisation and loyalty event id), with the time.
+        4. The request id, with the time.
+
+        `also` holds the next key after `change_id`, or the reference without the time.
+
+        `parts` distinguish changes of one loyalty event: programme, unit, bill. The time is always the vendor's, even
+        if it is impossible, because the recorded time differs between reports.
         """
         time = self.vendor_time(context)
         if self.loyalty_event_id:
@@ -97,12 +103,12 @@ class Envelope(VendorModel):
         return {"change": keys[0], "also": tuple(keys[1:])} if keys else {}
 
     def vendor_time(self, context: EventContext) -> str:
-        """Return the vendor's time as names hold it; the event's own where the vendor gives none."""
+        """Return the vendor's time as it is used in names, else the event's time."""
         return _vendor_time(self.created_at) or f"{context.occurred_at:{TIME_IN_NAMES}}"
 
 
 def _vendor_time(created_at: str | None) -> str | None:
-    """Write the vendor's time for a name: as it stands where it is no time that can be true."""
+    """Return the vendor's time for a name. An impossible time is used as written."""
     if created_at is None:
         return None
     time = as_time(created_at)
@@ -110,7 +116,7 @@ def _vendor_time(created_at: str | None) -> str | None:
 
 
 class CustomerEvent(VendorModel):
-    """What every event about a customer's membership carries."""
+    """The fields of all events about a customer's membership."""
 
     envelope: Envelope
     customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
@@ -118,9 +124,9 @@ class CustomerEvent(VendorModel):
     triggering_activity: Annotated[Activity, BeforeValidator(lambda value: value or {})] = Activity()
 
     def customer(self, context: EventContext) -> str:
-        """Name the customer, or the group where the event is about one and names none of its members.
+        """Return the ref of the customer, or of the group if the event names no member of it.
 
-        Raises ValueError if the event names nobody.
+        Raises ValueError if the event names neither.
         """
         customer = self.customer_identifiers.customer_id or self._user()
         if customer is not None:
@@ -131,9 +137,9 @@ class CustomerEvent(VendorModel):
         return group
 
     def holder(self, context: EventContext) -> str:
-        """Name who holds the points: the customer, or the group where the entity is one.
+        """Return the ref of the holder of the points: the group if the entity is a group, else the customer.
 
-        Placeholders stand in some entities (`"entityType": "entityType"`), so only a type that names a group counts.
+        Some samples have placeholders (`"entityType": "entityType"`), so only a type that names a group counts.
         """
         return group_holder(context, self.entity_information) or self.customer(context)
 
@@ -143,7 +149,7 @@ class CustomerEvent(VendorModel):
 
 
 def group_holder(context: EventContext, entity: Entity | None) -> str | None:
-    """Name the group of an entity, None if it is no group. Raises ValueError if that cannot be read."""
+    """Return the ref of a group, None if the entity is no group. Raises ValueError if the entity is unreadable."""
     if entity is not None and not entity.is_readable:
         raise ValueError("entityInformation cannot be read, and it says whose account it is")
     if entity is None or entity.entity_id is None or not entity.is_group:

@@ -1,8 +1,10 @@
-"""What is personal in Capillary's payloads, and of whom.
+"""Personal values in Capillary's payloads, and their persons.
 
-A customer's id stays: it is a pseudonym, and the folds need it. Everything else that names a person goes: how each
-channel knows them, what brands write into fields of their own, and what staff type as a comment. A card's own number
-(`data.cardNumber`) stays, for it is the key of the card; a card named as an identifier of a customer goes.
+- A customer's id is kept. It is a pseudonym, and the folds need it.
+- Everything else that names a person is redacted: identifiers of channels, values of the brand's own fields, comments
+  of staff.
+- A card's number in `data.cardNumber` is kept, because it is the key of the card. As an identifier of a customer it is
+  redacted.
 """
 
 from collections.abc import Mapping
@@ -23,11 +25,11 @@ FREE_STRUCTURES = frozenset(
         *("previousExtendedFields", "updatedFields"),
     )
 )
-STATUS_FIELDS = frozenset({"status"})  # of updatedFields: what became of a request
+STATUS_FIELDS = frozenset({"status"})  # of updatedFields: the outcome of a request
 
 
 def person(_key: str, structure: Mapping[str, Any]) -> str | None:
-    """A structure is about the customer it names, itself or by its identifiers."""
+    """Return the customer that a structure names, directly or in its identifiers."""
     return id_at(structure, "customerId") or id_at(structure, "customerIdentifiers.customerId")
 
 
@@ -44,5 +46,5 @@ PERSONAL = PersonalFields(
     person=person,
     person_keys=frozenset({"customerId", "customerIdentifiers"}),
     free_structures=FREE_STRUCTURES,
-    is_exempt=lambda structure: str(structure.get("fieldName")) in STATUS_FIELDS,  # whatever stands there
+    is_exempt=lambda structure: str(structure.get("fieldName")) in STATUS_FIELDS,  # for any type of the value
 )

@@ -1,6 +1,7 @@
-"""Capillary's points: issued, promised, converted, expired, and days of expiry moved (document 003).
+"""Capillary's points: issued, promised, converted, expired, and changes of expiry days (document 003).
 
-`programCurrentPoints` and its like are claims about the account after the event: compared by the fold, never obeyed.
+`programCurrentPoints` and similar fields are claims about the account after the event. The fold compares them and never
+obeys them.
 """
 
 from collections.abc import Iterator
@@ -48,15 +49,17 @@ class PointsIssued(CustomerEvent):
     program_current_points: Figure = None
     program_lifetime_points: Figure = None
     total_points_issued: OptionalPoints = None
-    regular_points_issued: Figure = None  # counts where no total is told
+    regular_points_issued: Figure = None  # used if no total is stated
     regular_points_breakup: Annotated[list[RegularLine], List] = []
     promotional_points_issued: Annotated[list[PromotionalLine], List] = []
     promised_points_issued: Annotated[list[PromisedLine], List] = []
 
 
 def points_issued(event: PointsIssued, context: EventContext) -> list[Fact]:
-    """Lots from the breakups. What the total has beyond them becomes one unallocated lot (trap 3); promised points are
-    not in the total (trap 2)."""
+    """Return the lots of the breakups. If the total exceeds them, the rest is one unallocated lot (trap 3).
+
+    Promised points are not in the total (trap 2).
+    """
     grants = [Grant(line.points, line.expiry_at) for line in event.regular_points_breakup if line.points]
     grants += [
         Grant(line.promotion_points, line.promotion_points_expiry_date, "promotional", line.promotion_identifier)
@@ -98,7 +101,7 @@ def points_issued(event: PointsIssued, context: EventContext) -> list[Fact]:
 
 
 def _issue_parts(activity: Activity) -> tuple[str | None, ...]:
-    """Return what tells apart issues of one loyalty event: the bill and its line."""
+    """Return the parts that distinguish issues of one loyalty event: the bill and its line."""
     return tuple(activity.identifier(name) for name in ("billid", "billlineitemid", "lineitemid"))
 
 
@@ -112,7 +115,7 @@ class PromisedToCurrent(CustomerEvent):
 
 
 class ConvertedLine(VendorModel):
-    """One line of the breakup, whichever group of it (`nonPromotional`, a promotion) it stands in."""
+    """One line of the breakup, in any of its groups (`nonPromotional`, a promotion)."""
 
     program_id: OptionalId = None
     points: Figure = None
@@ -124,8 +127,11 @@ class ConvertedLine(VendorModel):
 
 
 def promised_to_current(event: PromisedToCurrent, context: EventContext) -> list[Fact]:
-    """`pointsConverted` counts; the references do not add up to it (trap 10). The programme stands at the top or, in
-    newer events, in the breakup."""
+    """`pointsConverted` is the amount; the sum of the references differs from it (trap 10).
+
+    The programme is at the top or, in newer events, in the breakup. Raises ValueError if neither names a single
+    programme.
+    """
     lines = [ConvertedLine.model_validate(line) for line in _lines(event.points_converted_breakup)]
     programmes = {line.program_id for line in lines if line.program_id}
     programme = event.loyalty_program_id or (programmes.pop() if len(programmes) == 1 else None)
@@ -143,7 +149,7 @@ def promised_to_current(event: PromisedToCurrent, context: EventContext) -> list
     ]
     rest = event.points_converted - sum((grant.points for grant in grants), ZERO)
     untied = min(ZERO, rest) or None
-    if rest < 0:  # the breakup contradicts the total: keep the total
+    if rest < 0:  # the breakup contradicts the total: use the total
         grants, rest = [], event.points_converted
     if rest:
         grants.append(Grant(rest, None, "converted"))
@@ -163,7 +169,7 @@ def promised_to_current(event: PromisedToCurrent, context: EventContext) -> list
 
 
 def _lines(value: Any) -> Iterator[dict[str, Any]]:
-    """Find the structures that carry points, however deep the breakup groups them."""
+    """Yield the structures with points, at any depth of the breakup."""
     if isinstance(value, dict):
         if "points" in value or "pointsConverted" in value:
             yield value
@@ -181,7 +187,7 @@ class PointsExpired(CustomerEvent):
 
 
 def points_expired(event: PointsExpired, context: EventContext) -> list[Fact]:
-    """The vendor names neither lots nor a day (trap 8): the fold takes what was due first."""
+    """The vendor names neither lots nor a day (trap 8). The fold uses the points that were due first."""
     return [
         Expired(
             holder=event.holder(context),
@@ -200,7 +206,7 @@ class PointsExpiryReminder(CustomerEvent):
 
 
 def points_expiry_reminder(event: PointsExpiryReminder, context: EventContext) -> list[Fact]:
-    """A reminder changes nothing: it is compared with the lots (trap 9)."""
+    """A reminder changes nothing. It is compared with the lots (trap 9)."""
     return [
         ExpiryClaimed(
             holder=event.holder(context),
@@ -226,7 +232,7 @@ class SinglePointsExpiryUpdated(CustomerEvent):
 
 
 def single_points_expiry_updated(event: SinglePointsExpiryUpdated, context: EventContext) -> list[Fact]:
-    """One event moves lots of several programmes; a line whose days are equal moves nothing (trap 7)."""
+    """One event changes lots of several programmes. A line with equal days changes nothing (trap 7)."""
     return [
         ExpiryMoved(
             holder=event.holder(context),

@@ -1,7 +1,7 @@
 """Capillary's promotions: loyalty promotions (document 003) and cart promotions (its later event schema).
 
-A customer is issued a promotion, earns it, uses it; each can be revoked, perhaps before we hear of it (trap 36). These
-events carry no event id of their own. A limit of -1 is none (trap 37).
+A promotion is issued to a customer, earned, then used. Each step can be revoked, and the revocation may arrive first
+(trap 36). These events have no event id. A limit of -1 means no limit (trap 37).
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ class Restriction(VendorModel):
 
 
 class PromotionEvent(CustomerEvent):
-    """What every event about a loyalty promotion carries."""
+    """The fields of all events about a loyalty promotion."""
 
     promotion_id: Id
     loyalty_program_id: OptionalId = None
@@ -100,7 +100,7 @@ class RevokeIssuedPromotion(PromotionEvent):
 
 
 def revoke_issued_promotion(event: RevokeIssuedPromotion, context: EventContext) -> list[Fact]:
-    """Takes back the issual alone: what was earned from it has an event of its own (trap 36)."""
+    """Only the issue is revoked. A promotion earned from it has its own revocation (trap 36)."""
     return [IssuedPromotionRevoked(**event.fact_fields(context), issual=event.revoked_issual_id)]
 
 
@@ -115,7 +115,7 @@ class RevokeEarnedPromotion(PromotionEvent):
 
 
 def revoke_earned_promotion(event: RevokeEarnedPromotion, context: EventContext) -> list[Fact]:
-    """One fact for each revoked earning, whether or not it was ever told (trap 36)."""
+    """Return one fact for each revoked earning, even if the earning was never reported (trap 36)."""
     return [
         EarnedPromotionRevoked(
             **event.fact_fields(context),
@@ -155,7 +155,7 @@ def cart_promotion_earned(event: CartPromotion, context: EventContext) -> list[F
 
 
 def cart_promotion_revoked(event: CartPromotion, context: EventContext) -> list[Fact]:
-    """The event names what was earned, and that alone is revoked."""
+    """The event names an earning, and only that is revoked."""
     if event.earn_id is None:
         raise ValueError("no earn id")
     return [EarnedPromotionRevoked(**event.fact_fields(context), earned=event.earn_id)]
@@ -180,8 +180,11 @@ class CartPromotionRedeemed(CustomerEvent):
 
 
 def cart_promotion_redeemed(event: CartPromotionRedeemed, context: EventContext) -> list[Fact]:
-    """One fact for each earned promotion that was used. The vendor does not say whether what it lists at the lines is
-    part of what it lists for the cart: so the lines count only for a promotion that the cart does not name."""
+    """Return one fact for each earned promotion that was used.
+
+    The vendor does not state whether the lines' promotions are part of the cart's. So a line counts only if the cart
+    does not name the promotion.
+    """
     customer = event.customer(context)
     transaction = event.transaction_identifier or event.envelope.event_id or context.tag
     used: dict[str, list[AppliedPromotion]] = {}

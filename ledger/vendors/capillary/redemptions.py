@@ -1,6 +1,6 @@
-"""Capillary's redemptions, and everything taken back: redeemed, redemption reversed, issue reversed (document 003).
+"""Capillary's redemptions and reversals: redeemed, redemption reversed, issue reversed (document 003).
 
-`programCurrentPoints` is a claim about the account after the event: compared by the fold, never obeyed.
+`programCurrentPoints` is a claim about the account after the event. The fold compares it and never obeys it.
 """
 
 from collections.abc import Iterable
@@ -41,15 +41,17 @@ class EarningProgramme(VendorModel):
 
 class PointsRedeemed(CustomerEvent):
     loyalty_program_id: OptionalId = None
-    total_points_redeemed: Figure = None  # counts where no programme is told; otherwise only compared
+    total_points_redeemed: Figure = None  # used without programmes, else only compared
     redeemed_points_currency_value: Figure = None
     redemption_bill_number: OptionalId = None
     redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
 
 
 def points_redeemed(event: PointsRedeemed, context: EventContext) -> list[Fact]:
-    """One debit for each earning programme (trap 12). The redemption is known by `redemptionId`, never by
-    `redemptionSummaryId`, which changes on reversal (trap 6)."""
+    """Return one debit for each earning programme (trap 12).
+
+    `redemptionId` identifies the redemption, never `redemptionSummaryId`, which changes on reversal (trap 6).
+    """
     programmes = event.redemption_from_earning_programs or [_single_programme(event)]
     activity = event.triggering_activity
     redemption_id = activity.identifier("redemptionid")
@@ -75,7 +77,7 @@ def points_redeemed(event: PointsRedeemed, context: EventContext) -> list[Fact]:
 
 
 def untied_points(total: Decimal | None, parts: Iterable[Decimal]) -> Decimal | None:
-    """Return by how much a sum that the vendor states exceeds its parts; None if it does not, or none is told."""
+    """Return a stated total minus the sum of its parts. None if they are equal or no total is stated."""
     return None if total is None else (total - sum(parts, ZERO)) or None
 
 
@@ -87,7 +89,7 @@ def _single_programme(event: PointsRedeemed) -> EarningProgramme:
     return EarningProgramme(program_id=event.loyalty_program_id, points_redeemed=event.total_points_redeemed)
 
 
-# The fields that hold the total of a bill, in one event or another.
+# Fields of the bill's total; events use different ones.
 TOTALS = frozenset(
     {
         "total_issued_points_reversed",
@@ -111,14 +113,16 @@ class ReversalToProgramme(VendorModel):
 
 class RedeemedPointsReversed(CustomerEvent):
     loyalty_program_id: OptionalId = None
-    redeemed_points_reversed: Figure = None  # counts where no programme is told; otherwise only compared
+    redeemed_points_reversed: Figure = None  # used without programmes, else only compared
     redeemed_points_reversed_details: ReversedDetails | None = None
     redemption_reversal_to_earning_programs: Annotated[list[ReversalToProgramme], List] = []
 
 
 def redeemed_points_reversed(event: RedeemedPointsReversed, context: EventContext) -> list[Fact]:
-    """Only `available` comes back to the balance; `expired` is restored and lapses at once (trap 5). Where no programme
-    is named, the redemption says which (trap 6): so a reversal must name at least one of the two."""
+    """Only the `available` points return to the balance. The `expired` points are restored and lapse at once (trap 5).
+
+    If no programme is named, the redemption has it (trap 6). Raises ValueError if the event names neither.
+    """
     programmes = event.redemption_reversal_to_earning_programs
     redemption = event.triggering_activity.identifier("redemptionid") or event.envelope.loyalty_event_id
     if not programmes:
@@ -139,7 +143,7 @@ def redeemed_points_reversed(event: RedeemedPointsReversed, context: EventContex
     )
     for programme in programmes:
         details = programme.redeemed_points_reversed_details
-        if details is None:  # one programme's are the event's
+        if details is None:  # a single programme has the event's details
             details = event.redeemed_points_reversed_details if len(programmes) == 1 else None
         details = details or ReversedDetails()
         facts.append(
@@ -172,13 +176,15 @@ class IssuedPointsReversed(CustomerEvent):
     promised_points_reversed: FigureOrZero = None
     current_event_promised_points_returned: Points = ZERO
     promotional_points_reversed: Annotated[list[ReturnedPromotion] | None, DetailList] = None
-    current_event_regular_points_returned: Figure = None  # counts where no sum is told
+    current_event_regular_points_returned: Figure = None  # used if no sum is stated
     current_event_total_points_returned: OptionalPoints = None
     current_event_promotion_points_returned_details: Annotated[list[ReturnedPromotion] | None, DetailList] = None
 
     def returned(self) -> Decimal | None:
-        """Return what this event takes back, promised points included; None if only totals are given. Where the sum
-        is left out, the regular points are it: they contain those of promotions (trap 2)."""
+        """Return the points that this event takes back, with promised points. None if the event states only totals.
+
+        Without a sum, the regular points are used. They include those of promotions (trap 2).
+        """
         if self.current_event_total_points_returned is not None:
             return self.current_event_total_points_returned
         if self.current_event_regular_points_returned is None:
@@ -189,10 +195,10 @@ class IssuedPointsReversed(CustomerEvent):
 def bill_totals(
     event: VendorModel, total: Decimal | None, promised_field: str, current: Decimal | None
 ) -> dict[str, Any]:
-    """Return the totals of a bill, points and promised ones apart; `promised` names the field of the latter. Where one
-    of the two cannot be read, neither is told: the share of this return counts without them.
+    """Return the totals of a bill: points and promised points. `promised_field` is the field of the latter.
 
-    Raises ValueError if the share is not told (`current` is None) and a total that is told cannot be read.
+    If one of them is unreadable, both are None, and only the share of this return (`current`) counts. Raises ValueError
+    if `current` is None and a stated total is unreadable.
     """
     promised_total: Decimal | None = getattr(event, promised_field)
     if promised_total is None and promised_field not in event.model_fields_set:
@@ -205,15 +211,17 @@ def bill_totals(
 
 
 def promotion_shares(promotions: list[ReturnedPromotion] | None) -> tuple[PromotionShare, ...] | None:
-    """Return the shares of promotions, None where the vendor does not say."""
+    """Return the parts that promotions granted, None if the vendor does not state them."""
     if promotions is None or any(line.promotion_points < 0 for line in promotions):
         return None
     return tuple(PromotionShare(line.promotion_points, line.promotion_identifier) for line in promotions)
 
 
 def issued_points_reversed(event: IssuedPointsReversed, context: EventContext) -> list[Fact]:
-    """The current event's figures say what this return takes back; the totals are the bill's so far (trap 4). Both
-    totals include promised points (trap 2). What stands under a promotion is taken from that promotion's lots."""
+    """The current event's figures are the points of this return. The totals are those of the bill so far (trap 4).
+
+    Both include promised points (trap 2). The points of a promotion are taken from the lots of that promotion.
+    """
     current, total = event.returned(), event.total_issued_points_reversed
     return [
         IssueReversed(

@@ -1,8 +1,9 @@
-"""Capillary's requests: `requestUpdated` within an organisation, `requestWorkflowEvent` outside of any (orgId 0).
+"""Capillary's requests: `requestUpdated` within an organisation, `requestWorkflowEvent` outside any (orgId 0).
 
-An approval moves no points and gives no badge: the event that does so follows (traps 25, 26). One approval has a
-consequence of its own: that of a customer's deletion says that personal data are to be erased (trap 24).
-Comments and reasons are free text, bodies hold telephone numbers: neither is told.
+An approval moves no points and gives no badge. Separate events do that (traps 25, 26). One approval has an effect: if a
+customer's deletion is approved, the personal data are to be erased (trap 24).
+
+Comments and reasons are free text, and bodies contain telephone numbers. Facts hold none of them.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from ledger.vendors.capillary.stores import EnteredBy
 from ledger.vendors.fields import Figure, List, OptionalId, SnakeModel, Text, Time, VendorModel, squeeze
 from ledger.vendors.vendor import EventContext, EventType
 
-# The vendor's states, in lower case and without blanks; a state beyond these is told as it stands.
+# The vendor's states, in lower case without blanks. Facts keep other states as written.
 STATES: dict[str, type[RequestFact]] = {
     "admintask": RequestOpened,
     "pending": RequestOpened,
@@ -48,7 +49,9 @@ class UpdatedField(VendorModel):
 
 
 class RequestUpdated(VendorModel):
-    """The deletion of a customer comes flat, its fields beside `data` (E11), where `requestId` is a placeholder."""
+    """A request within an organisation. For a customer's deletion the fields are beside `data` (E11), and `requestId`
+    is a placeholder.
+    """
 
     request_tracking_id: OptionalId = None
     request_id: OptionalId = None
@@ -63,7 +66,7 @@ class RequestUpdated(VendorModel):
     updated_fields: Annotated[tuple[UpdatedField, ...], List] = ()
 
     def previous_state(self) -> str | None:
-        """Give what the status was, where the event says that it changed."""
+        """Return the status before the change, None if the event reports no change of it."""
         return next((field.previous_value for field in self.updated_fields if field.field_name == "status"), None)
 
 
@@ -112,7 +115,7 @@ class Trigger(VendorModel):
 
 
 class Body(VendorModel):
-    """What is asked for. Each type of request fills in its own part; personal values are left unread."""
+    """The request's content. Each type of request uses its own fields. Personal values are not read."""
 
     root: Annotated[Root, EmptyIfNull] = Root()
     points: Figure = None
@@ -127,7 +130,7 @@ class Body(VendorModel):
     label: Text = None
 
     def customer_ids(self) -> Iterator[str]:
-        """Name the customers, by ids of which nobody says whose they are."""
+        """Yield the customers' ids. Their organisation is unknown."""
         if self.customer_id:
             yield self.customer_id
         if self.earning_entity_id and (self.earning_entity_type or "").upper() == "CUSTOMER":
@@ -153,8 +156,10 @@ class RequestWorkflowEvent(VendorModel):
 
 
 def request_workflow_event(event: RequestWorkflowEvent, context: EventContext) -> list[Fact]:
-    """The state alone decides: a request may fail with the comment "approving …" (trap 26). Customers' ids stay
-    unlinked, since orgId 0 is no organisation (domain §1.3)."""
+    """Only the state decides. A request may fail with the comment "approving …" (trap 26).
+
+    Customers' ids are not linked, since orgId 0 is no organisation (domain §1.3).
+    """
     if event.request_id is None:
         raise ValueError("no request")
     body = event.request_attributes.body

@@ -1,7 +1,7 @@
-"""Capillary's rewards: the catalogue, and what becomes of a customer's redemption of one (document 003).
+"""Capillary's rewards: the catalogue, and customers' redemptions of rewards (document 003).
 
-Events about the catalogue have no customer (trap 35); their image and document addresses are signed, carry something
-like credentials, and are not read. A redemption has no id of the vendor's: it is known by reward, customer and event.
+Events about the catalogue have no customer (trap 35). Their image and document addresses contain signatures similar to
+credentials, and are not read. The vendor gives a redemption no id: reward, customer and event identify it.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def reward_updated(event: CatalogueEvent, context: EventContext) -> list[Fact]:
 
 
 def reward_expiry_reminder(event: CatalogueEvent, context: EventContext) -> list[Fact]:
-    """A reminder changes nothing: it is compared with the catalogue (trap 9)."""
+    """A reminder changes nothing. It is compared with the catalogue (trap 9)."""
     return [RewardClaimed(**event.fact_fields(context))]
 
 
@@ -101,12 +101,13 @@ class RewardIssued(CustomerEvent):
 
 
 def reward_issued(event: RewardIssued, context: EventContext) -> list[Fact]:
-    """The reward was given. It moves no points: the debit comes by `pointsRedeemed`, and `intouchPoints` only says what
-    the reward costs (trap 33).
+    """The reward was given. No points move: `pointsRedeemed` reports the debit, and `intouchPoints` is only the price
+    (trap 33).
 
-    A code of Capillary's own series is a coupon as well. The event names no coupon id, and codes repeat across series
-    (trap 31): so the coupon is named by series and code, and is the same that `CouponIssue` and `CouponRedeem` name by
-    its id. `vendorVoucher` repeats the code; alone it is a voucher of somebody else's, which is not ours to follow.
+    A code of Capillary's own series is also a coupon. The event has no coupon id, and codes repeat across series (trap
+    31). So the coupon is named by series and code. `CouponIssue` and `CouponRedeem` name the same coupon by its id.
+
+    `vendorVoucher` repeats the code. Alone it is another company's voucher, which we do not follow.
     """
     customer = event.customer(context)
     details = event.intouch_reward_details
@@ -131,7 +132,7 @@ def reward_issued(event: RewardIssued, context: EventContext) -> list[Fact]:
 
 
 class FailedReward(VendorModel):
-    """A reward that was not issued. `points` is the price of one."""
+    """A reward that was not issued. `points` is the price of a single piece."""
 
     id: Id
     points: Figure = None
@@ -148,7 +149,7 @@ class ErroredStep(VendorModel):
     rewards: Annotated[tuple[FailedReward, ...], List] = ()
 
     def error_line(self) -> str:
-        """Give the step, its error's code and the vendor's words: "ISSUE_REWARD 730: …"."""
+        """Return the step, its error code and the vendor's message: "ISSUE_REWARD 730: …"."""
         head = " ".join(part for part in (self.name, self.error_code) if part)
         return ": ".join(part for part in (head, self.error_message) if part)
 
@@ -160,9 +161,12 @@ class IssueRewardFailure(CustomerEvent):
 
 
 def issue_reward_failure(event: IssueRewardFailure, context: EventContext) -> list[Fact]:
-    """Nothing was issued; if the points were taken, they are due back (trap 34). The event does not say whether they
-    were, only which request it was. One fact for each reward that a step failed for, with the errors of all its steps;
-    one without a reward where no step names any."""
+    """No reward was issued. Points that were taken are due back (trap 34). The event states only the request, not
+    whether points were taken.
+
+    Return one fact for each failed reward, with the errors of all its steps. If no step names a reward, return one fact
+    without a reward.
+    """
     steps = event.errored_steps
     rewards = list(dict.fromkeys(reward.id for step in steps for reward in step.rewards))
     customer = event.customer(context)
@@ -191,8 +195,10 @@ def issue_reward_failure(event: IssueRewardFailure, context: EventContext) -> li
 
 
 def _cost_fields(steps: Sequence[ErroredStep], reward: str) -> dict[str, Any]:
-    """Return how many of a reward were not issued, and what all of them cost. A step may name a reward on several
-    lines; another step names the same rewards again."""
+    """Return the quantity of a reward that was not issued, and its total cost.
+
+    A step may list a reward on several lines. Another step lists the same rewards again, so steps are not added up.
+    """
     in_step = [[line for line in step.rewards if line.id == reward] for step in steps]
     lines = max(in_step, key=lambda lines: sum(line.qty or 0 for line in lines))
     costs = [cost for line in lines if (cost := line.cost()) is not None]
@@ -205,9 +211,11 @@ def _errors(steps: Sequence[ErroredStep]) -> tuple[str, ...]:
 
 
 def _redemption_ref(event: CustomerEvent, reward: str, context: EventContext) -> str:
-    """Return the redemption's name: reward, customer, and the request with its time, so that two reports of it under
-    several event ids are one. The time is there because ids of requests repeat (trap 39); without a request the event
-    names it."""
+    """Return the ref of a redemption: reward, customer, and the request with its time.
+
+    So two reports with different event ids are the same redemption. The time is included because request ids repeat
+    (trap 39). Without a request, the event id is used.
+    """
     envelope = event.envelope
     request = envelope.api_request_id and f"{envelope.api_request_id}~{envelope.vendor_time(context)}"
     identifier = request or envelope.event_id or context.tag

@@ -1,7 +1,7 @@
-"""Where and when something was entered, as Capillary says it: store, till, and a time that is not to be trusted.
+"""Store, till and time of an entry. Capillary's time of entry is unreliable.
 
-`enteredAt` is often local time taken for another zone, hours after the event that tells it, or midnight of a day
-(domain §1.5). So nothing is ordered by it: it is kept as a claim, and flagged where it cannot be true.
+`enteredAt` is often local time with a wrong zone, hours after the event, or midnight of a day (domain §1.5). So it
+orders nothing. It is kept as a claim and flagged if it is impossible.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from ledger.vendors.vendor import EventContext
 
 
 class StoreOrTill(VendorModel):
-    """A store or a till. Its code is the brand's; its name is text for people and stays in the payload."""
+    """A store or a till. Its code is the brand's. Its name is free text and remains in the payload."""
 
     code: OptionalId = None
 
@@ -25,7 +25,7 @@ class EnteredBy(VendorModel):
 
 
 class Entry(NamedTuple):
-    """What facts say of an entry."""
+    """The entry as fields of a fact."""
 
     entered_at: datetime | None
     entered_in_future: bool
@@ -34,13 +34,13 @@ class Entry(NamedTuple):
 
 
 class EnteredEvent(VendorModel):
-    """What an event has that somebody entered somewhere."""
+    """The fields of an event that staff entered in a store."""
 
     entered_at: Time = None
     entered_by: Annotated[EnteredBy, EmptyIfNull] = EnteredBy()
 
     def entry(self, context: EventContext) -> Entry:
-        """Give what facts say of the entry."""
+        """Return the entry as fields of a fact."""
         return Entry(
             entered_at=self.entered_at,
             entered_in_future=self.entered_at is not None and self.entered_at > context.occurred_at,

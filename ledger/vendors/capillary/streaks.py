@@ -1,7 +1,7 @@
 """Capillary's streaks: enrolled, started, levels reached and withdrawn, ended, un-enrolled (document 003, trap 30).
 
-Numbers come as text in some fields and as numbers in others, days without a zone, and the activity of `streakEnd` is
-called `streakStartEvent`: nothing is concluded from it.
+Numbers are text in some fields, and days have no zone. The activity of `streakEnd` is named `streakStartEvent`, so it
+is ignored.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from ledger.vendors.vendor import EventContext, EventType
 
 
 def as_local_time(value: Any) -> str | None:
-    """Read a day and time that names no zone, as ISO 8601 without one; None if it is missing or unreadable."""
+    """Parse a day and time without a zone. Return it as ISO 8601 text, None if missing or unreadable."""
     try:
         return datetime.fromisoformat(value.strip()).isoformat() if type(value) is str else None
     except ValueError:
@@ -38,7 +38,7 @@ LocalTime = Annotated[str | None, BeforeValidator(as_local_time)]
 
 
 class Streak(VendorModel):
-    """One streak of an event; each kind of event names some of these fields."""
+    """A streak of an event. Each kind of event has some of these fields."""
 
     streak_id: OptionalId = None
     user_streak_id: OptionalId = None
@@ -52,7 +52,7 @@ class Streak(VendorModel):
         return {"streak": self.streak_id, "user_streak": self.user_streak_id, "name": self.streak_name}
 
     def definition_fields(self) -> dict[str, Any]:
-        """Give what the streak asks for. There may be levels without values: `numberOfLevel: 1, levelValues: []`."""
+        """Return the definition of the streak. Levels may lack values: `numberOfLevel: 1, levelValues: []`."""
         return {
             "levels_count": self.number_of_level,
             "level_values": tuple(value for value in self.level_values if value),
@@ -65,17 +65,18 @@ AnyStreak = TypeVar("AnyStreak", bound=Streak)
 
 
 class StreakEvent(CustomerEvent):
-    """What every event about streaks carries: the targets they belong to, in a list or alone."""
+    """The fields of all events about streaks, with their targets in a list or alone."""
 
-    target_data: Annotated[tuple[TargetDetails, ...], List, STRICT] = ()  # pairs with the streaks, place by place
+    target_data: Annotated[tuple[TargetDetails, ...], List, STRICT] = ()  # in the order of the streaks
     target_details: TargetDetails | None = None
 
     def pair_with_targets(
         self, streaks: Sequence[AnyStreak], context: EventContext
     ) -> list[tuple[AnyStreak, dict[str, Any]]]:
-        """Give each streak with its name and that of its target: the one target of all, or the one at its place.
+        """Return each streak with the fields that identify it and its target.
 
-        Raises ValueError if streaks and targets do not pair.
+        A single target belongs to all streaks, else targets and streaks have the same order. Raises ValueError if their
+        numbers differ.
         """
         targets = self.target_data or ((self.target_details,) if self.target_details else ())
         if len(targets) == 1:
@@ -173,7 +174,9 @@ class StreakLevel(Streak):
     streak_level_achieved_date: Time = None
 
     def level_fields(self) -> dict[str, Any]:
-        """Give the level by its name, or by its streak's name, which carries the level's number in these events."""
+        """Return the level. Its name is that of the level, else of the streak, which contains the level's number in
+        these events.
+        """
         return {
             "level": self.streak_level_name or self.streak_name or "-",
             "value": self.user_current_streak_value,

@@ -1,9 +1,10 @@
-"""Capillary's targets, which it also calls milestones: values, achievements, periods, and groups of targets.
+"""Capillary's targets, also called milestones: values, achievements, periods, and groups of targets.
 
-The achieved value is absolute and wins. What an event adds is never negative, even when a return takes it away, "since
-it can lead to integration issues": the sign comes from the triggering activity (trap 27). `data.eventName` and
-`data.eventId` name that activity and not the event (trap 28). Document 003 has four of the kinds by name only; their
-fields are those of their neighbours and of Capillary's later event schema.
+- The achieved value is absolute and decides. An event's difference is never negative, even for a return, "since it can
+  lead to integration issues". So the triggering activity gives the sign (trap 27).
+- `data.eventName` and `data.eventId` name that activity, not the event (trap 28).
+- Document 003 only names four of the kinds. Their fields come from similar kinds and from Capillary's later event
+  schema.
 """
 
 from typing import Annotated, Any
@@ -37,7 +38,7 @@ class TargetDetails(VendorModel):
 
 
 class TargetEvent(CustomerEvent):
-    """What every event about one target carries; an event leaves out what is not its subject."""
+    """The fields of all events about one target. Each event has some of them."""
 
     target_details: TargetDetails
     achieved_target_value: Figure = None
@@ -50,7 +51,7 @@ class TargetEvent(CustomerEvent):
         return "return" in (self.triggering_activity.name or "").lower()
 
     def fact_fields(self, context: EventContext) -> dict[str, Any]:
-        """Give the fields that every fact about a milestone has."""
+        """Return the fields of every fact about a milestone."""
         details = self.target_details
         return {
             "customer": self.customer(context),
@@ -65,7 +66,7 @@ class TargetEvent(CustomerEvent):
         }
 
     def movement_fields(self, context: EventContext) -> dict[str, Any]:
-        """Give the fields of a fact that moves the value, the difference with the sign of its activity (trap 27)."""
+        """Return the fields of a fact that changes the value. The activity gives the sign (trap 27)."""
         size = self.current_event_target_value
         delta = None if size is None else -abs(size) if self.is_return else abs(size)
         return {
@@ -82,12 +83,12 @@ def target_achieved_value_updated(event: TargetEvent, context: EventContext) -> 
 
 
 def target_value_achieved(event: TargetEvent, context: EventContext) -> list[Fact]:
-    """The achieved value may exceed the defined one (trap 29)."""
+    """The achieved value may exceed the defined value (trap 29)."""
     return [MilestoneAchieved(**event.movement_fields(context))]
 
 
 def target_value_updated(event: TargetEvent, context: EventContext) -> list[Fact]:
-    """The customer's target was set anew: what was defined before stays with the facts that said so (trap 29)."""
+    """The customer's target value was changed. Earlier facts keep the earlier value (trap 29)."""
     return [MilestoneRedefined(**event.fact_fields(context))]
 
 
@@ -100,7 +101,7 @@ def target_period_completed(event: TargetEvent, context: EventContext) -> list[F
 
 
 class TargetCustomerEnrolment(CustomerEvent):
-    """The one event about a target whose details stand beside the customer and not in a structure of their own."""
+    """The only event whose target details are beside the customer, not in their own structure."""
 
     target_id: Id
     target_name: Text = None
@@ -155,7 +156,7 @@ class UnifiedTargets(CustomerEvent):
     transaction_id: OptionalId = None
 
     def group_fields(self, context: EventContext) -> dict[str, Any]:
-        """Give the fields of a fact about the group. Its period is its targets', if they agree on one."""
+        """Return the fields of a fact about the group. Its period is that of its targets, if they have the same."""
         group = self.unified_target_group_details
         condition = group.unified_targets_achievement_condition
         periods = {(target.target_period_id, target.target_period_name) for target in self.target_data}
@@ -180,7 +181,7 @@ class UnifiedTargets(CustomerEvent):
         }
 
     def milestone_fields(self, target: UnifiedTarget, context: EventContext) -> dict[str, Any]:
-        """Give the fields of a fact about one of the group's targets. How much this event moved it is not told."""
+        """Return the fields of a fact about a target of the group. The difference of this event is not reported."""
         group = self.unified_target_group_details
         return {
             "customer": self.customer(context),
@@ -198,7 +199,7 @@ class UnifiedTargets(CustomerEvent):
 
 
 def unified_targets_achieved(event: UnifiedTargets, context: EventContext) -> list[Fact]:
-    """The group's condition is met; each target's value is told with it."""
+    """The group's condition is met. The event also reports the value of each target."""
     raised = [MilestoneRaised(**event.milestone_fields(target, context)) for target in event.target_data]
     return [MilestoneGroupAchieved(**event.group_fields(context)), *raised]
 

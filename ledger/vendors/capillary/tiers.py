@@ -1,7 +1,7 @@
-"""Capillary's tiers: upgraded, renewed, downgraded, and the reminder of a downgrade to come.
+"""Capillary's tiers: upgraded, renewed, downgraded, and reminders of a coming downgrade.
 
-A tier is known by its number within the programme; two tiers of one programme may share a number (trap 38), so the
-name is kept beside it as then published.
+A tier is identified by its number within the programme. Two tiers of a programme may share a number (trap 38), so the
+name at that time is kept, too.
 """
 
 from typing import Annotated, Any
@@ -31,12 +31,12 @@ class TierEvent(CustomerEvent):
     notes: Text = None
 
     def name_of(self, number: str) -> str | None:
-        """Give the name of a tier, None where none or several tiers of the programme carry the number."""
+        """Return the name of a tier, None unless exactly one tier of the programme has the number."""
         names = {tier.tier_name for tier in self.loyalty_program_details.tiers if tier.tier_number == number}
         return names.pop() if len(names) == 1 else None
 
     def fact_fields(self, context: EventContext, number: str) -> dict[str, Any]:
-        """Give the fields that every change of tier has. A day that cannot be read is none, and flagged (§1.5)."""
+        """Return the fields of every change of tier. An unreadable day is None and flagged (domain §1.5)."""
         until = as_day(self.tier_expiry_date)
         return {
             "customer": self.customer(context),
@@ -85,7 +85,7 @@ class TierDowngradeReminder(TierEvent):
 
 
 def tier_downgrade_reminder(event: TierDowngradeReminder, context: EventContext) -> list[Fact]:
-    """A reminder changes nothing: it claims the current tier and the day it will end (trap 9)."""
+    """A reminder changes nothing. It claims the current tier and its last day (trap 9)."""
     number = event.current_tier_number
     return [
         TierClaimed(

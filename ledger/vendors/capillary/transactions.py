@@ -1,6 +1,6 @@
 """Capillary's bills, which it calls transactions: added and updated. They move no points; `pointsIssued` does.
 
-An update tells only a part of the bill, so what it leaves out is not said to be empty.
+An update contains only a part of the bill. A missing field is unknown, not empty.
 """
 
 from decimal import Decimal
@@ -26,9 +26,9 @@ BILL_TYPES = frozenset({"REGULAR", "RETURN", "MIXED", "NOT_INTERESTED", "NOT_INT
 
 
 def as_amount(value: Any) -> Decimal | None:
-    """Read money exactly, with as many places as the till sent, up to AMOUNT_PLACES_MAX; None where nothing is said.
+    """Parse money exactly, with at most AMOUNT_PLACES_MAX decimal places. None if missing.
 
-    Raises ValueError for what is no number, or beyond AMOUNT_MAX.
+    Raises ValueError if the value is not a number, or beyond AMOUNT_MAX.
     """
     if value is None or (type(value) is str and not value.strip()):
         return None
@@ -38,7 +38,7 @@ def as_amount(value: Any) -> Decimal | None:
 
 
 def as_count(value: Any) -> int | None:
-    """Read a number of line items; None where the vendor says none, or -1 for it."""
+    """Parse a number of line items. None if missing or -1. Raises ValueError if it is not a count."""
     text = as_id(value)
     if text is None:
         return None
@@ -64,10 +64,10 @@ class Transaction(EnteredEvent):
     delivery_status: Text = None
 
     def fact_fields(self, context: EventContext) -> dict[str, Any]:
-        """Give the fields of a fact about the bill.
+        """Return the fields of a fact about the bill.
 
-        A gross amount of 0 beside a net amount is what the vendor writes for "not given": no discount makes something
-        of nothing. Read as a figure, it would wipe out the one that an earlier event told.
+        A gross amount of 0 beside a net amount means "not given". As a figure it would replace the amount that an
+        earlier event reported.
         """
         customer = self.customer_identifiers.customer_id
         delivery_status = enum_value(self.delivery_status, DELIVERY_STATUSES)

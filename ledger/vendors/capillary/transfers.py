@@ -1,4 +1,6 @@
-"""Capillary's transfers: one change told by two events, the sender's and the receiver's, each right alone (trap 11)."""
+"""Capillary's transfers: two events report a transfer, the sender's and the receiver's. Each is complete in itself
+(trap 11).
+"""
 
 from typing import Annotated, Any
 
@@ -13,14 +15,16 @@ from ledger.vendors.vendor import EventContext, EventType
 
 class PointsTransferredInitiated(CustomerEvent):
     loyalty_program_id: Id
-    total_points_transferred: Figure = None  # without it, the programmes' points add up to it
+    total_points_transferred: Figure = None  # if missing, the sum over the programmes
     transfer_receiving_customer_identifiers: CustomerIdentifiers = CustomerIdentifiers()
     transfer_receiving_entity_information: Entity | None = None
     redemption_from_earning_programs: Annotated[list[EarningProgramme], List] = []
 
 
 def points_transferred_initiated(event: PointsTransferredInitiated, context: EventContext) -> list[Fact]:
-    """The sender's half. Its fields are named like a redemption's; each earning programme pays its share (trap 11)."""
+    """The sender's half. Its fields have the names of a redemption's fields. Each earning programme pays its share
+    (trap 11).
+    """
     transfer = _transfer(event, context)
     sender = event.holder(context)
     receiver = _other_party(
@@ -65,7 +69,7 @@ class PointsTransferredReceived(CustomerEvent):
 
 
 def points_transferred_received(event: PointsTransferredReceived, context: EventContext) -> list[Fact]:
-    """The receiver's half; it carries no balance (trap 11). It also settles what the sender has in transit."""
+    """The receiver's half, without a balance (trap 11). It also settles the sender's points in transit."""
     transfer = _transfer(event, context)
     receiver = event.holder(context)
     sender = _other_party(
@@ -103,18 +107,18 @@ def points_transferred_received(event: PointsTransferredReceived, context: Event
 
 
 def _change(event: CustomerEvent, transfer: str, context: EventContext) -> dict[str, Any]:
-    """Return the business key of one half of a transfer; the kind of the fact says which half."""
+    """Return the business key of a half of a transfer. The kind of the fact distinguishes the halves."""
     vendor_id = event.envelope.loyalty_event_id or event.envelope.api_request_id
     return event.envelope.change_fields(context, change_id=transfer if vendor_id else None)
 
 
 def _transfer(event: CustomerEvent, context: EventContext) -> str:
-    """Name the transfer: both halves carry the same loyaltyEventId."""
+    """Return the ref of the transfer. Both halves have the same loyaltyEventId."""
     return context.ref(event.envelope.loyalty_event_id or event.envelope.api_request_id or context.tag)
 
 
 def _other_party(entity: Entity | None, identifiers: CustomerIdentifiers, context: EventContext) -> str | None:
-    """Name the other side of a transfer, None if the event does not say."""
+    """Return the ref of the other party of a transfer, None if the event does not name it."""
     group = group_holder(context, entity)
     if group is not None:
         return group

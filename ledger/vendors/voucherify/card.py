@@ -1,6 +1,6 @@
-"""What Voucherify's events say about a loyalty card: which it is, whose it is, and what it holds.
+"""Fields about a loyalty card in Voucherify's events: its identity, its owner and its balances.
 
-A card is the account: its holder may be another than the customer who acts. Its programme is its campaign.
+A card is an account. Its holder may differ from the customer who acts. Its programme is its campaign.
 """
 
 from decimal import Decimal
@@ -17,11 +17,11 @@ from ledger.vendors.vendor import EventContext
 NO_PROGRAMME = "-"  # a card outside any campaign
 LOYALTY_CARD = "LOYALTY_CARD"
 GIFT_VOUCHER = "GIFT_VOUCHER"
-MINOR_UNITS = 100  # Voucherify writes all money times 100
+MINOR_UNITS = 100  # Voucherify multiplies all money by 100
 
 
 class LoyaltyCard(SnakeModel):
-    """A card as it stands: `points` is all it ever got, `balance` what can be spent."""
+    """The state of a card: `points` is the sum ever credited, `balance` the spendable points."""
 
     points: Figure = None
     balance: Figure = None
@@ -35,7 +35,7 @@ class Discount(SnakeModel):
 
 
 class Gift(SnakeModel):
-    """The money of a gift voucher: `amount` is all it ever got, `balance` what is left."""
+    """The money of a gift voucher: `amount` is the sum ever credited, `balance` the rest."""
 
     amount: Figure = None
     balance: Figure = None
@@ -46,8 +46,10 @@ def _is_null(value: Any) -> bool:
 
 
 class RedemptionCount(SnakeModel):
-    """How often a voucher may be redeemed, and how often it was. A quantity of null means: without limit. One that is
-    absent or cannot be read says nothing."""
+    """The limit and the number of redemptions of a voucher.
+
+    A quantity of null means no limit. An absent or unreadable quantity means unknown.
+    """
 
     quantity: Count = None
     unlimited: Annotated[bool, Field(validation_alias="quantity"), BeforeValidator(_is_null)] = False
@@ -55,7 +57,7 @@ class RedemptionCount(SnakeModel):
 
 
 class Voucher(SnakeModel):
-    """A voucher of any kind: loyalty card, coupon, gift card."""
+    """A voucher of any type: loyalty card, coupon, gift card."""
 
     id: OptionalId = None
     code: Text = None
@@ -71,7 +73,7 @@ class Voucher(SnakeModel):
 
     @property
     def is_card(self) -> bool:
-        """Say whether it holds points; a voucher whose type is not told is judged by what it holds."""
+        """True if the voucher holds points. Without a type, the presence of `loyalty_card` decides."""
         return self.type == LOYALTY_CARD if self.type else self.loyalty_card is not None
 
     @property
@@ -79,15 +81,15 @@ class Voucher(SnakeModel):
         return self.type == GIFT_VOUCHER if self.type else self.gift is not None
 
     def card_ref(self, context: EventContext) -> str:
-        """Name a loyalty card. Raises ValueError without its id."""
+        """Return the ref of a loyalty card. Raises ValueError if it has no id."""
         if self.id is None:
             raise ValueError("a loyalty card without its id")
         return context.ref(self.id)
 
     def coupon(self, context: EventContext) -> dict[str, Any]:
-        """Return what a voucher that holds no points tells of itself, as fields of a coupon's fact.
+        """Return the fields of a coupon's fact, for a voucher without points.
 
-        It is named by its id, else by its code, which is unique in a project. Raises ValueError without both.
+        The id names the coupon, else its code, which is unique in a project. Raises ValueError if it has neither.
         """
         if self.id is None and self.code is None:
             raise ValueError("a voucher without id and code")
@@ -105,7 +107,7 @@ class Voucher(SnakeModel):
         }
 
     def _discount(self) -> dict[str, Any]:
-        """Return the percentage, the money in whole units of currency, or the number of things taken off."""
+        """Return the discount: a percentage, money in whole units of currency, or a number of things."""
         if self.is_gift:
             return {"discount_type": "GIFT", "discount_value": whole_units(self.gift.amount) if self.gift else None}
         discount = self.discount
@@ -117,24 +119,26 @@ class Voucher(SnakeModel):
         return {"discount_type": discount.type, "discount_value": value}
 
     def claim(self) -> Claim | None:
-        """Give what the card is said to hold; never right in customer.rewarded.loyalty_points (trap 15)."""
+        """Return the card's balances as a claim. They are wrong in customer.rewarded.loyalty_points (trap 15)."""
         card = self.loyalty_card
         return Claim(available=card.balance, lifetime=card.points) if card else None
 
 
 def whole_units(minor_units: Decimal | None) -> Decimal | None:
-    """Return an amount of money in whole units of its currency."""
+    """Return money in whole units of its currency."""
     return None if minor_units is None else minor_units / MINOR_UNITS
 
 
 class Reference(SnakeModel):
-    """A thing of which only the id is used. Its name and e-mail are personal and are not read."""
+    """A thing of which only the id is read. Its name and e-mail are personal."""
 
     id: OptionalId = None
 
 
 class Balance(SnakeModel):
-    """What an event changed: `points` by how much, `total` all the card ever got, `balance` what can be spent."""
+    """A change of points and the result: `points` is the difference, `total` the sum ever credited, `balance` the
+    spendable points.
+    """
 
     points: OptionalPoints = None
     total: Figure = None
@@ -161,7 +165,7 @@ class CardEvent(SnakeModel):
     order: Order | None = None
 
     def account(self, context: EventContext) -> dict[str, Any]:
-        """Give the fields that name the account of a fact."""
+        """Return the fields that identify the account of a fact."""
         return account_fields(context, self.voucher, self.campaign, self.holder, self.customer)
 
     def bill(self) -> dict[str, Any]:
@@ -175,7 +179,7 @@ def account_fields(
     holder: Reference | None,
     customer: Reference | None,
 ) -> dict[str, Any]:
-    """Name a card's account: the card, its campaign, and whose it is, as far as the event says."""
+    """Return the fields that identify a card's account: the card, its campaign, and its owner if reported."""
     owner = owner_id(voucher, holder, customer)
     return {
         "holder": voucher.card_ref(context),
@@ -185,10 +189,10 @@ def account_fields(
 
 
 def owner_id(voucher: Voucher, holder: Reference | None, customer: Reference | None) -> str | None:
-    """Return the id of the customer whose voucher it is, as far as the event says."""
+    """Return the id of the customer who owns the voucher, None if not reported."""
     return (holder.id if holder else None) or voucher.holder_id or (customer.id if customer else None)
 
 
 def bill_fields(order: Order | None) -> dict[str, Any]:
-    """Name the order behind a change: Voucherify's id, and the merchant's number where there is one."""
+    """Return the order behind a change: Voucherify's id, and the merchant's number if there is one."""
     return {"bill": order.id, "bill_number": order.source_id} if order else {}

@@ -1,11 +1,11 @@
-"""How Voucherify delivers an event: in a full envelope (E3), or as the bare data object alone (E4).
+"""Voucherify's envelopes: full (E3), or only the bare data object (E4).
 
-Both must be known as the same event, so nothing of the envelope names it, only what stands in the data object. A bare
-object names no event either: the connection says what it is, or its keys do where they leave no doubt.
+Both forms of an event must have the same identity. So the identity uses only the data object. A bare object does not
+name its event: the connection names it, or its keys do if they are unambiguous.
 
-The organisation is always "-": ids are unique across Voucherify's projects, and the bare object names no project, so
-taking the project from the full envelope would make two events of one. Two projects that are to be kept apart need two
-ledgers; within one, their cards, customers and rewards never meet by id.
+The organisation is always "-". Ids are unique across Voucherify's projects, and the bare object names no project. With
+the project of the full envelope, the two forms would be different events. To keep two projects separate, use two
+ledgers. Within a ledger, their cards, customers and rewards never share an id.
 """
 
 from functools import partial
@@ -19,15 +19,18 @@ from ledger.vendors.voucherify.names import canonical_name
 
 KIND_CHARACTERS_MAX = 100
 
-# Stored as an event's kind when nothing named it: see ledger/intake/identify.py. A later reading may know better.
+# Kinds of events without a name, see ledger/intake/identify.py. A later interpretation may find the name.
 UNNAMED_KINDS = frozenset({"unknown", "unreadable"})
 
-# Who was concerned and which campaign it was, as they stood at sending: edited between two sendings of one event.
+# Customer, holder and campaign with their state at dispatch. It may change between two deliveries of an event.
 MUTABLE_KEYS = frozenset({"customer", "holder", "campaign"})
 
 
 class IdentityPaths(NamedTuple):
-    """Where a kind's data object has what names the event, the first of which must be there, and when it happened."""
+    """Paths in a kind's data object: ids that identify the event, and times at which it happened.
+
+    The first id is required.
+    """
 
     ids: tuple[str, ...]
     times: tuple[str, ...]
@@ -90,7 +93,7 @@ KIND_NAMES = tuple(IDENTITY_PATHS)
 
 
 def parse_envelope(document: Document, kind: str | None) -> list[ParsedEvent] | None:
-    """Find the one event in a body. `kind` is what the connection names, for bare objects."""
+    """Return the single event of a body. `kind` is the kind that the connection names, for bare objects."""
     value = document.value
     if not isinstance(value, dict):
         return None
@@ -105,14 +108,16 @@ def parse_envelope(document: Document, kind: str | None) -> list[ParsedEvent] | 
 
 
 def _canonical_kind(kind: Any) -> str | None:
-    """Spell an event's name as the table of kinds does; None where it names none."""
+    """Return an event's name as the table of kinds spells it, None if the text names no event."""
     if not isinstance(kind, str) or kind in UNNAMED_KINDS:
         return None
     return canonical_name(kind, KIND_NAMES)[:KIND_CHARACTERS_MAX] or None
 
 
 def _known_kind(kind: str | None) -> str | None:
-    """Of a distribution's `type`, which is the operator's own text, only a name of an event says anything."""
+    """Return a kind of the table, else None. The `type` of a distribution is the operator's own text, so only a known
+    name counts.
+    """
     return kind if kind in IDENTITY_PATHS else None
 
 
@@ -131,7 +136,7 @@ def _identity(paths: IdentityPaths, data: dict[str, Any]) -> Identity:
 
 
 def _without_mutable_keys(value: Any) -> Any:
-    """Leave out what may differ between two sendings of one event, at every depth."""
+    """Return the value without the keys that may differ between two deliveries of an event, at every depth."""
     if type(value) is list:
         return [_without_mutable_keys(part) for part in value]
     if type(value) is not dict:
@@ -144,11 +149,15 @@ def _without_mutable_keys(value: Any) -> Any:
 
 
 def infer_kind(data: dict[str, Any]) -> str | None:
-    """Name the event of a bare data object by its keys, None where several events look alike.
+    """Return the kind of a bare data object by its keys, None if several kinds are possible.
 
-    Pending points added, updated and cancelled look alike, and so do a tier joined, prolonged and left, or upgraded and
-    downgraded: their connections must name the event. An event told both about the voucher and about the customer is
-    taken as the voucher's.
+    Some kinds have the same keys, so their connections must name the event:
+
+    - pending points added, updated and cancelled;
+    - tier joined, prolonged and left;
+    - tier upgraded and downgraded.
+
+    Some events exist for the voucher and for the customer. The voucher's event is returned.
     """
     if _is_failure(data) or _is_gift_card(data):
         return None
@@ -169,7 +178,7 @@ def _is_gift_card(data: dict[str, Any]) -> bool:
 
 
 class KeyPattern(NamedTuple):
-    """What tells an event: keys that hold something, keys that are there, if null, and keys that are not."""
+    """Keys that identify a kind: keys with a value, keys that are present or null, and keys that are absent."""
 
     kind: str
     not_null: frozenset[str]

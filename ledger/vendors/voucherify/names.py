@@ -1,8 +1,8 @@
-"""How Voucherify spells the names of its events, and which of them are one.
+"""Spellings of the names of Voucherify's events.
 
-Its documents, its OpenAPI files and its dashboard spell one name in several ways: EVENTS.REDEMPTION.SUCCEEDED,
-redemption.succeeded, "Redemption succeeded". So names are compared by their letters alone. Names that differ otherwise
-stand in ALIASES, each as some page of the vendor has it.
+The vendor's documents, OpenAPI files and dashboard spell a name in several ways: EVENTS.REDEMPTION.SUCCEEDED,
+redemption.succeeded, "Redemption succeeded". So names are compared by their letters only. ALIASES lists other
+differences; each is in some page of the vendor.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from ledger.vendors.fields import squeeze
 NAME_CHARACTERS_MAX = 200
 PREFIX = "events"
 
-# Spelt wrongly in a list of a member's activities and in the enumerations of the OpenAPI files.
+# Misspellings in the list of a member's activities and in the enumerations of the OpenAPI files.
 MISSPELLINGS = {"succceeded": "succeeded", "pointsaded": "pointsadded", "balanceaded": "balanceadded"}
 VARIANTS = {"cancelled": "canceled"}
 
@@ -21,7 +21,7 @@ _CARD = ("transaction created", "points added", "points expired")
 _PENDING = ("activated", "added", "canceled", "updated")
 
 ALIASES: dict[str, str] = {
-    # without the voucher that the card is
+    # without the word "voucher"
     **{f"loyalty card {name}": f"voucher loyalty card {name}" for name in _CARD},
     **{f"loyalty card pending points {name}": f"voucher loyalty card pending points {name}" for name in _PENDING},
     **{f"customer loyalty card {name}": f"customer voucher loyalty card {name}" for name in _CARD[1:]},
@@ -29,7 +29,7 @@ ALIASES: dict[str, str] = {
         f"customer loyalty card pending points {name}": f"customer voucher loyalty card pending points {name}"
         for name in _PENDING
     },
-    # as distributions name them in the dashboard
+    # names in the dashboard's distributions
     "voucher redeemed": "customer redemption succeeded",
     "voucher redemption rolled back": "customer redemption rollback succeeded",
     "loyalty points adjusted": "customer voucher loyalty card points added",
@@ -38,7 +38,7 @@ ALIASES: dict[str, str] = {
     "loyalty pending points updated": "customer voucher loyalty card pending points updated",
     "loyalty pending points activated": "customer voucher loyalty card pending points activated",
     "loyalty pending points canceled": "customer voucher loyalty card pending points canceled",
-    # with the voucher that is redeemed
+    # with the word "voucher"
     "voucher redemption succeeded": "redemption succeeded",
     "voucher redemption rollback succeeded": "redemption rollback succeeded",
     "customer voucher redeemed": "customer redemption succeeded",
@@ -47,7 +47,7 @@ ALIASES: dict[str, str] = {
     "redemption rollback": "redemption rollback succeeded",
     "redemption rolled back": "redemption rollback succeeded",
     "customer voucher published": "customer publication succeeded",
-    # tiers, as the conditions of earning rules name them
+    # names in the conditions of earning rules
     **{
         f"{prefix} {name}": f"customer loyalty tier {name}"
         for prefix in ("customer tier", "customer loyalty tier", "loyalty tier")
@@ -57,7 +57,7 @@ ALIASES: dict[str, str] = {
 
 
 def canonical_name(name: str, known: Iterable[str]) -> str:
-    """Return the name as the table of kinds has it; a name that is not there in lower case, without blanks."""
+    """Return the name as the table of kinds spells it. An unknown name is returned in lower case without blanks."""
     letters = _letters(name)
     found = _table(tuple(known)).get(letters)
     return found or squeeze(name).lower().removeprefix(f"{PREFIX}.")
@@ -65,7 +65,7 @@ def canonical_name(name: str, known: Iterable[str]) -> str:
 
 @cache
 def _table(known: tuple[str, ...]) -> dict[str, str]:
-    """Index the known names by their letters, with all spellings of ALIASES."""
+    """Return the known names by their letters, with all spellings of ALIASES."""
     table = {_letters(name): name for name in known}
     return {**{_letters(alias): table[_letters(name)] for alias, name in ALIASES.items()}, **table}
 

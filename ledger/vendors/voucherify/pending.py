@@ -1,6 +1,6 @@
 """Voucherify's pending points: promised with an order, then changed, cancelled, or activated on their day.
 
-Each promise has a name, lopp_…, that all its events carry. Activation is a transaction and is read in points.py.
+All events of a promise have its id, lopp_…. An activation is a transaction, see points.py.
 """
 
 from datetime import date
@@ -20,17 +20,17 @@ class PendingDetails(SnakeModel):
 
 
 class PendingPoints(SnakeModel):
-    """The promise as it stands after the event; as it stood before it, where it was cancelled."""
+    """The promise after the event. For a cancellation, the promise before it."""
 
     id: Id
     points: Points
     activates_at: Day = None
-    updated_at: OptionalId = None  # names the change, as it is spelt
+    updated_at: OptionalId = None  # as written: identifies the change
     details: PendingDetails | None = None
 
 
 class PendingBalance(SnakeModel):
-    """`total` is all that is promised on the card after the event."""
+    """`total` is the sum of all promises on the card after the event."""
 
     total: Figure = None
 
@@ -40,7 +40,7 @@ class PendingPointsEvent(CardEvent):
     voucher_pending_points_balance: PendingBalance | None = None
 
     def fact_fields(self, context: EventContext, verb: str) -> dict[str, Any]:
-        """Give the fields that every fact about the promise has."""
+        """Return the fields of every fact about the promise."""
         promise = context.ref(self.pending_points.id)
         balance = self.voucher_pending_points_balance
         return {
@@ -66,7 +66,9 @@ def promise_made(event: PendingPointsEvent, context: EventContext) -> list[Fact]
 
 
 def promise_changed(event: PendingPointsEvent, context: EventContext) -> list[Fact]:
-    """`pending_points.points` is the new number, the balance beside it the difference; a promise may change often."""
+    """`pending_points.points` is the new number, and the balance beside it the difference. A promise may change often,
+    so the time of the change is part of the business key.
+    """
     verb = f"changed~{event.pending_points.updated_at or context.tag}"
     return [PromiseChanged(**event.fact_fields(context, verb), converts_on=event.conversion_day())]
 

@@ -1,6 +1,7 @@
-"""What is personal in Voucherify's payloads: what stands in a customer, wherever one is repeated, but for their id.
+"""Personal values in Voucherify's payloads: all fields of a customer, except the id, wherever the customer is repeated.
 
-The merchant's own key of a customer (`source_id`, `tracking_id`) goes too: merchants put e-mail addresses there.
+The merchant's key of a customer (`source_id`, `tracking_id`) is redacted, too, because merchants put e-mail addresses
+there.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ CUSTOMERS = frozenset({"customer", "holder"})
 
 
 def person(key: str, structure: Mapping[str, Any]) -> str | None:
-    """A customer is about itself; anything else about the customer or holder in it."""
+    """Return the customer that a structure is, or that it contains as customer or holder."""
     if key in CUSTOMERS or structure.get("object") == "customer":
         return id_at(structure, "id")
     return id_at(structure, "customer.id") or id_at(structure, "holder.id")

@@ -1,22 +1,25 @@
-"""Voucherify's points on loyalty cards: earned, added, removed, spent, refunded, lapsed, transferred, promised.
+"""Voucherify's points on loyalty cards: earned, added, removed, spent, refunded, expired, transferred, promised.
 
-Voucherify tells one change by several events (trap 16): a transaction, points added, points rewarded, each about the
-voucher and again about the customer. They count once because they name the same `change`:
+Voucherify reports a change by several events (trap 16): a transaction, points added, points rewarded, each for the
+voucher and for the customer. They count once, because they have the same `change`:
 
-| change | named by | told by |
-|---|---|---|
-| points earned | trigger event and earning rule | transactions and points added that give both, points rewarded |
-| points spent | redemption r_ | transactions, redemptions, rewards, reward redemptions |
-| points refunded | rollback rr_ | transactions, rollbacks |
-| a promise kept | pending points lopp_ | transactions, pending points activated |
-| anything else | transaction vtx_ | transactions, points added, points expired |
+  | change | key | reported by |
+  |---|---|---|
+  | points earned | trigger event and earning rule | transactions and points added with both, points rewarded |
+  | points spent | redemption r_ | transactions, redemptions, rewards, reward redemptions |
+  | points refunded | rollback rr_ | transactions, rollbacks |
+  | a promise kept | pending points lopp_ | transactions, pending points activated |
+  | anything else | transaction vtx_ | transactions, points added, points expired |
 
-A transaction that has a better name keeps its vtx_ as a second one: so points added that leave out `details` are found
-to be the same.
+If a transaction has a better key than vtx_, its vtx_ is a second key in `also`. So points added without `details` match
+it.
 
-What cannot be matched: points rewarded name no transaction, so points added with a transaction that leaves out its
-`details` cannot be fields from them; and points rewarded at the moment a promise is kept, should Voucherify ever send
-that, name the trigger instead of the promise. Subscribe to one of the two then; drift will say so otherwise.
+Two cases cannot be matched:
+
+- Points rewarded name no transaction. If points added lack `details`, the two look like two changes.
+- Points rewarded when a promise is kept name the trigger, not the promise. No sample shows such an event.
+
+In these cases subscribe to only one of the two events. Otherwise drift appears.
 """
 
 from collections.abc import Callable
@@ -44,14 +47,16 @@ from ledger.vendors.voucherify.card import Balance, CardEvent, Order, Reference,
 
 
 class Trigger(SnakeModel):
-    """The customer's event that made an earning rule give points."""
+    """The customer's event for which an earning rule gave points."""
 
     id: OptionalId = None
     type: Text = None
 
 
 def earning_key(trigger: Trigger | None, earning_rule: Reference | None, context: EventContext) -> str | None:
-    """Name points earned: an earning rule gives a card points once for one event. None where either is not fields."""
+    """Return the key of earned points: an earning rule gives a card points once for an event. None if either is
+    missing.
+    """
     if trigger is None or earning_rule is None or trigger.id is None or earning_rule.id is None:
         return None
     return context.ref(f"{trigger.id}~{earning_rule.id}")
@@ -64,8 +69,10 @@ class PointsRewardedEvent(CardEvent):
 
 
 def points_rewarded(event: PointsRewardedEvent, context: EventContext) -> list[Fact]:
-    """`balance` says what was earned and what the card holds now; the card beside it is stale (trap 15). The day the
-    points will lapse is not fields."""
+    """`balance` is the earned points and the card's new balance. The card beside it is out of date (trap 15).
+
+    The expiry day of the points is not reported.
+    """
     return [
         Issued(
             **event.account(context),
@@ -79,15 +86,14 @@ def points_rewarded(event: PointsRewardedEvent, context: EventContext) -> list[F
 
 
 def _single_grant(points: Decimal | None, origin: str = "regular") -> tuple[Grant, ...]:
-    """Make the one lot of points that were credited. Raises ValueError if nothing says how many, or if they are
-    fewer than none."""
+    """Return the lot of the credited points, none for 0. Raises ValueError if the number is missing or negative."""
     if points is None or points < 0:
         raise ValueError("no number of points credited")
     return (Grant(points, origin=origin),) if points else ()
 
 
 class TransactionDetails(SnakeModel):
-    """What stands behind a transaction; each part only where it applies."""
+    """The cause of a transaction. Each part is present only if it applies."""
 
     balance: Balance | None = None
     order: Order | None = None
@@ -105,7 +111,7 @@ class BucketPoints(SnakeModel):
 
 
 class ExpiredBucket(SnakeModel):
-    """Points of one card that were to lapse on one day; its id is in no other event."""
+    """Points of a card that had the same expiry day. The bucket's id is in no other event."""
 
     bucket: BucketPoints | None = None
     expires_at: Day = None
@@ -119,7 +125,7 @@ class Transaction(SnakeModel):
 
 
 class TransactionEvent(CardEvent):
-    """An event that tells of a transaction. What its `details` leave out may stand beside it."""
+    """An event with a transaction. A part missing in its `details` may be beside it."""
 
     transaction: Transaction
     balance: Balance | None = None
@@ -134,16 +140,17 @@ class TransactionEvent(CardEvent):
     buckets: Annotated[tuple[ExpiredBucket, ...] | None, DetailList] = None  # in points expired
 
     def part(self, name: str) -> Any:
-        """Find a part beside the transaction or in its details."""
+        """Return a part beside the transaction, else from its details."""
         return getattr(self, name) or getattr(self.transaction.details, name, None)
 
     def points_moved(self) -> Decimal:
-        """Give how many points were moved; their sign follows from the type. Raises ValueError if nothing says how
-        many."""
+        """Return the number of moved points without sign. The type gives the sign. Raises ValueError if the number is
+        missing.
+        """
         return abs(self.signed_points())
 
     def signed_points(self) -> Decimal:
-        """Give the points with their sign."""
+        """Return the points with their sign. Raises ValueError if the number is missing."""
         balance: Balance | None = self.part("balance")
         points = self.points if balance is None or balance.points is None else balance.points
         if points is None:
@@ -151,7 +158,7 @@ class TransactionEvent(CardEvent):
         return points
 
     def id_of(self, name: str) -> str:
-        """Give the id of a part without which this type of transaction means nothing. Raises ValueError without it."""
+        """Return the id of a part that this type of transaction needs. Raises ValueError if it is missing."""
         part = self.part(name)
         if part is None or part.id is None:
             raise ValueError(f"a transaction without its {name}")
@@ -159,8 +166,7 @@ class TransactionEvent(CardEvent):
         return identifier
 
     def fact_fields(self, context: EventContext) -> dict[str, Any]:
-        """Give the fields that every fact about the card has; the transaction names the change, until a type knows of
-        a better name."""
+        """Return the fields of every fact about the card. The change's key is the transaction."""
         balance: Balance | None = self.part("balance")
         return {
             **self.account(context),
@@ -169,7 +175,7 @@ class TransactionEvent(CardEvent):
         }
 
     def renamed_fact_fields(self, change: str, context: EventContext) -> dict[str, Any]:
-        """Return the fields that every fact about the card has, under a better name of the change."""
+        """Return the fields of every fact about the card, with a better key of the change."""
         fields = self.fact_fields(context)
         return {**fields, "change": change, "also": (fields["change"],)}
 
@@ -178,7 +184,7 @@ class TransactionEvent(CardEvent):
 
 
 def transaction_facts(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """Read a transaction by its type. Raises ValueError for a type that is not in TYPES."""
+    """Return the facts of a transaction by its type. Raises ValueError for an unknown type."""
     read = FACTS_BY_TYPE.get(event.transaction.type or "")
     if read is None:
         raise ValueError("a type of transaction that we do not know")
@@ -190,7 +196,7 @@ def accrual(event: TransactionEvent, context: EventContext) -> list[Fact]:
     trigger: Trigger | None = event.part("event")
     fields = event.fact_fields(context)
     earned = earning_key(trigger, event.part("earning_rule"), context)
-    if earned is not None:  # points added that leave out the trigger name the transaction alone
+    if earned is not None:  # points added without the trigger have only the transaction's key
         fields = event.renamed_fact_fields(earned, context)
     activity = trigger.type if trigger else None
     return [Issued(**fields, **event.bill(), grants=_single_grant(event.signed_points()), activity=activity)]
@@ -202,13 +208,14 @@ def addition(event: TransactionEvent, context: EventContext) -> list[Fact]:
 
 
 def removal(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """An operator or another system took points away."""
+    """An operator or another system removed points."""
     return [Removed(**event.fact_fields(context), points=event.points_moved())]
 
 
 def redemption(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """Points were spent; the redemption names the change, so that a reward redemption fields before this is replaced,
-    not added to (trap 17)."""
+    """Points were spent. The redemption is the key, so the event of the reward redemption counts as the same change
+    (trap 17).
+    """
     name = context.ref(event.id_of("redemption"))
     number = event.bill().get("bill_number") or event.bill().get("bill")
     return [
@@ -219,7 +226,7 @@ def redemption(event: TransactionEvent, context: EventContext) -> list[Fact]:
 
 
 def refund(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """A redemption was rolled back; the rollback names the change."""
+    """A redemption was rolled back. The rollback is the key."""
     fields = event.renamed_fact_fields(context.ref(event.id_of("rollback")), context)
     return [
         RedemptionReversed(**fields, points=event.points_moved(), redemption=context.ref(event.id_of("redemption")))
@@ -227,7 +234,7 @@ def refund(event: TransactionEvent, context: EventContext) -> list[Fact]:
 
 
 def expiration(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """Points lapsed. The buckets say on which days, but were never named when the points were credited."""
+    """Points expired. The buckets state their days. No earlier event names the buckets."""
     buckets = tuple(
         Bucket(expired.bucket.total_points, expired.expires_at)
         for expired in event.buckets or ()
@@ -237,8 +244,9 @@ def expiration(event: TransactionEvent, context: EventContext) -> list[Fact]:
 
 
 def transfer_out(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """Points went to another card. The transaction on the receiving card, which this one names as related, names the
-    transfer; where it does not, the halves cannot be matched."""
+    """Points were sent to another card. The related transaction, on the receiving card, names the transfer. Without it,
+    the two halves cannot be matched.
+    """
     transaction, receiver = event.transaction, event.part("destination_voucher")
     transfer = context.ref(transaction.related_transaction_id or transaction.id)
     to = receiver.card_ref(context) if receiver else None
@@ -256,7 +264,7 @@ def transfer_out(event: TransactionEvent, context: EventContext) -> list[Fact]:
 
 
 def transfer_in(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """Points came from another card, and so are no longer on their way from there."""
+    """Points arrived from another card, so they are no longer in transit."""
     sender: Voucher | None = event.part("source_voucher")
     transfer = context.ref(event.transaction.id)
     fields = event.fact_fields(context)
@@ -284,7 +292,7 @@ def transfer_in(event: TransactionEvent, context: EventContext) -> list[Fact]:
 
 
 def activation(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """Promised points became spendable: all that were promised under that name, as `balance` says."""
+    """All points of a promise became spendable. `balance` is their number."""
     promise = context.ref(event.id_of("pending_points"))
     fields = event.renamed_fact_fields(f"{promise}~kept", context)
     return [PromiseKept(**fields, promise=promise, points=event.points_moved())]

@@ -1,4 +1,4 @@
-"""Voucherify's publications: a voucher is given to a customer. That issues a coupon, and only opens a loyalty card."""
+"""Voucherify's publications: a customer gets a voucher. That issues a coupon; for a loyalty card it moves no points."""
 
 from typing import Annotated, Any
 
@@ -17,7 +17,9 @@ class Publication(SnakeModel):
 
 
 class PublicationEvent(SnakeModel):
-    """A publication of one voucher, or of several: `voucher` and `publication.voucher` are then one of `vouchers`."""
+    """A publication of one or several vouchers. If there are several, `voucher` and `publication.voucher` repeat one of
+    `vouchers`.
+    """
 
     publication: Publication | None = None
     voucher: Voucher | None = None
@@ -38,7 +40,7 @@ class PublicationEvent(SnakeModel):
 
 
 def publication_facts(event: PublicationEvent, context: EventContext) -> list[Fact]:
-    """One fact for each coupon or gift voucher. Raises ValueError if no voucher is told."""
+    """Return one fact for each coupon or gift voucher. Raises ValueError if there is no voucher."""
     vouchers = event.issued_vouchers()
     if not vouchers:
         raise ValueError("a publication without a voucher")

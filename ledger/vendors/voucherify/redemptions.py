@@ -1,6 +1,6 @@
-"""Voucherify's redemptions: points spent, coupons used, and what is given back when one is rolled back.
+"""Voucherify's redemptions and rollbacks: points spent, coupons used, and their return.
 
-A redemption r_ is one change, whoever tells of it: the redemption itself, the reward that came of it, its transaction.
+A redemption r_ is one change, reported by the redemption, by its reward and by its transaction.
 """
 
 from decimal import Decimal
@@ -17,7 +17,7 @@ from ledger.vendors.voucherify.card import Order, Reference, Voucher, account_fi
 
 
 def _nested_id(value: Any) -> Any:
-    """Read the id of a redemption that stands there as its id, or whole."""
+    """Return the id of a redemption, which is given as an id or as an object."""
     return value.get("id") if isinstance(value, dict) else value
 
 
@@ -25,7 +25,7 @@ RedemptionId = Annotated[OptionalId, BeforeValidator(_nested_id)]
 
 
 class Redemption(SnakeModel):
-    """`amount` is the number of points spent, negative where they are given back (trap 18)."""
+    """`amount` is the number of points spent. It is negative if they are given back (trap 18)."""
 
     id: Id
     amount: Figure = None
@@ -36,7 +36,7 @@ class Redemption(SnakeModel):
 
 
 class RedemptionEvent(SnakeModel):
-    """A redemption of a voucher of any kind, or of a promotion, which has no voucher."""
+    """A redemption of a voucher of any type, or of a promotion, which has no voucher."""
 
     redemption: Redemption
     voucher: Voucher | None = None
@@ -46,21 +46,21 @@ class RedemptionEvent(SnakeModel):
     order: Order | None = None
 
     def coupon_user(self, context: EventContext) -> str | None:
-        """Name who used a coupon, else whose it is."""
+        """Return the ref of the customer who used a coupon, else of its owner."""
         redemption: Redemption | None = self.redemption
         user = (self.customer and self.customer.id) or (redemption.customer_id if redemption else None)
         owner = user or (owner_id(self.voucher, self.holder, self.customer) if self.voucher else None)
         return context.ref(owner) if owner else None
 
     def gift_amount(self, moved: Redemption) -> Decimal | None:
-        """Return the money taken from a gift voucher, or given back to it; None for a coupon."""
+        """Return the money taken from or given back to a gift voucher, None for a coupon."""
         if self.voucher is None or not self.voucher.is_gift or moved.amount is None:
             return None
         return whole_units(abs(moved.amount))
 
 
 def redemption_succeeded(event: RedemptionEvent, context: EventContext) -> list[Fact]:
-    """A loyalty card spends points, a coupon is used, a gift voucher spends money. A promotion is none of them."""
+    """A loyalty card spends points, a coupon is used, a gift voucher spends money. A promotion has no fact."""
     voucher, redemption = event.voucher, event.redemption
     if voucher is None:
         return []
@@ -97,8 +97,11 @@ class RollbackEvent(RedemptionEvent):
 
 
 def rollback_succeeded(event: RollbackEvent, context: EventContext) -> list[Fact]:
-    """Points come back in full or in part, as the rollback's amount says (trap 18). A coupon may be used again, the
-    money of a gift voucher comes back. Raises ValueError if nothing says which redemption was rolled back."""
+    """The rollback's amount of points comes back, all or a part (trap 18). A coupon can be used again. A gift voucher
+    gets its money back.
+
+    Raises ValueError if the event does not name the redemption.
+    """
     voucher, rollback = event.voucher, event.redemption_rollback
     if voucher is None:
         return []
@@ -133,9 +136,11 @@ class CustomerRewardedEvent(RedemptionEvent):
 
 
 def customer_rewarded(event: CustomerRewardedEvent, context: EventContext) -> list[Fact]:
-    """A reward was given, for points or for another reason. Where points were spent, this tells of the redemption.
-    Points that were the reward itself are left to points added: no transaction is named here, so they would count
-    twice."""
+    """A reward was given. If points were spent, the event reports the redemption.
+
+    If points are the reward, the event has no facts. It names no transaction, so these points would count twice with
+    points added.
+    """
     if event.redemption is None or event.voucher is None or not event.voucher.is_card:
         return []
     return redemption_succeeded(event, context)

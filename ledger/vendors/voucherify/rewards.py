@@ -1,4 +1,4 @@
-"""Voucherify's reward redemptions: a reward is taken for points, and is a coupon or a thing (document 002)."""
+"""Voucherify's reward redemptions: a reward is paid with points and is a coupon or a thing (document 002)."""
 
 from decimal import Decimal
 from typing import Any
@@ -26,7 +26,7 @@ class RewardRedemption(SnakeModel):
 class Reward(SnakeModel):
     id: OptionalId = None
     name: Text = None
-    voucher: Voucher | None = None  # what was issued; stands again in the event's publication
+    voucher: Voucher | None = None  # the issued voucher; repeated in the event's publication
 
 
 class Publication(SnakeModel):
@@ -63,7 +63,7 @@ class RewardRedemptionEvent(CardEvent):
         return parameters.loyalty.points if parameters and parameters.loyalty else None
 
     def debit(self, context: EventContext) -> str | None:
-        """Name the redemption that paid, None where the reward came of something else."""
+        """Return the ref of the redemption that paid, None if the reward has another cause."""
         source = self.source
         return context.ref(source.id) if source and source.id and source.type == "redemption" else None
 
@@ -72,8 +72,9 @@ class RewardRedemptionEvent(CardEvent):
         return (self.reward.id if self.reward else None) or assigned
 
     def coupon(self) -> Voucher | None:
-        """Return the voucher that was issued as the reward, None if the reward is no voucher. The reward and the
-        publication name the same one."""
+        """Return the issued voucher, None if the reward is no voucher. The reward and the publication contain the same
+        voucher.
+        """
         rewarded = self.reward.voucher if self.reward else None
         issued = rewarded or (self.publication.voucher if self.publication else None)
         return issued if issued and not issued.is_card else None
@@ -101,13 +102,16 @@ def reward_pending(event: RewardRedemptionEvent, context: EventContext) -> list[
 
 
 def reward_rolled_back(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
-    """The points come back by the redemption's own rollback, whose name is not told here."""
+    """The rollback of the redemption returns the points. This event does not name it."""
     return [event.fact(RewardRedemptionRolledBack, context)]
 
 
 def reward_completed(event: RewardRedemptionEvent, context: EventContext) -> list[Fact]:
-    """The points were spent by the redemption that is the source, and the redemption names the change: told of it as
-    well, we count it once (trap 17). One coupon was issued, however often the event repeats it."""
+    """The redemption in `source` spent the points and is the change's key. So the event of the redemption counts as the
+    same change (trap 17).
+
+    One coupon was issued, although the event repeats it.
+    """
     facts: list[Fact] = [event.fact(RewardRedemptionCompleted, context)]
     cost, debit, coupon = event.cost(), event.debit(context), event.coupon()
     if cost and debit:

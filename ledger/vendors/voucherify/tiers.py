@@ -1,4 +1,6 @@
-"""Voucherify's tiers: joined, upgraded, downgraded, prolonged, left. A tier is known by its id within the campaign."""
+"""Voucherify's tiers: joined, upgraded, downgraded, prolonged, left. A tier is identified by its id within the
+campaign.
+"""
 
 from datetime import date
 from typing import Any
@@ -15,7 +17,7 @@ class RequiredReference(SnakeModel):
 
 
 class Expiration(SnakeModel):
-    """How long the customer stays in the tier; without an end where tiers do not expire."""
+    """The last day of the customer in the tier. None if tiers do not expire."""
 
     expiration_date: Day = None
 

@@ -112,18 +112,18 @@ def match_coupons(facts: Iterable[CouponFact]) -> Iterator[tuple[str, str]]:
     for fact in facts:
         series[fact.subject] |= {fact.series} if fact.series else set()
         customers[fact.subject] |= {fact.customer} if fact.customer else set()
-    by_id = [name for name in series if not is_named_by_code(name)]
+    ids = [name for name in series if not is_named_by_code(name)]
     for name in filter(is_named_by_code, series):
-        if not by_id:
-            with_series = [one for one in series if series[one]]
+        if not ids:
+            with_series = [other for other in series if series[other]]
             if not series[name] and len(with_series) == 1:
                 yield name, with_series[0]
             continue
-        same = [one for one in by_id if not series[name] or not series[one] or series[name] & series[one]]
-        if len(same) > 1:
-            same = [one for one in same if customers[name] & customers[one]]
-        if len(same) == 1:
-            yield name, same[0]
+        matches = [other for other in ids if not series[name] or not series[other] or series[name] & series[other]]
+        if len(matches) > 1:
+            matches = [other for other in matches if customers[name] & customers[other]]
+        if len(matches) == 1:
+            yield name, matches[0]
 
 
 FACTS: tuple[type[Fact], ...] = (

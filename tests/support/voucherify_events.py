@@ -1,4 +1,4 @@
-"""Voucherify's samples, and ways to deliver them: in their envelope, as the bare data object, or both."""
+"""Voucherify's samples, delivered in their envelope or as the bare data object."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ CARD = "voucher.loyalty_card"
 CREATED = f"{CARD}.transaction.created"
 
 
-def told(document: Any, kind: str | None = None) -> Delivered:
+def deliver_one(document: Any, kind: str | None = None) -> Delivered:
     (delivered,) = deliver("voucherify", document, kind)
     return delivered
 
 
 def facts(name: str) -> list[Fact]:
-    return told(sample(f"voucherify/{name}")).facts
+    return deliver_one(sample(f"voucherify/{name}")).facts
 
 
 def account_fact(name: str) -> AccountFact:
@@ -26,7 +26,7 @@ def account_fact(name: str) -> AccountFact:
 
 
 def bare(name: str) -> Any:
-    """Take the data object out of its envelope."""
+    """Return the data object without its envelope."""
     document = sample(f"voucherify/{name}")
     return document.get("data", document)
 

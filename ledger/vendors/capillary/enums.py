@@ -19,5 +19,5 @@ def enum_value(value: Any, known: Set[str]) -> str | None:
     text = as_text(value)
     if text is None:
         return None
-    sound = squeeze(text).upper()
-    return sound if sound in known else text
+    normalized = squeeze(text).upper()
+    return normalized if normalized in known else text

@@ -94,8 +94,8 @@ class EnvelopeParser:
 
     def _canonical(self, name: str) -> str | None:
         """Return the canonical name of an event, None if the name is unknown."""
-        spelt = name.lower()
-        return self._names.get(spelt) or self._names.get(spelt.removesuffix(HEADING_SUFFIX))
+        lowered = name.lower()
+        return self._names.get(lowered) or self._names.get(lowered.removesuffix(HEADING_SUFFIX))
 
 
 def _flatten(document: dict[str, Any]) -> dict[str, Any] | None:

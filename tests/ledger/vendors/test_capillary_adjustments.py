@@ -14,7 +14,7 @@ def deducted(total: str, *split: tuple[int, str], **more: Any) -> dict[str, Any]
     return {"totalPoinstDeducted": total, "programPointsSplit": lines, **more}
 
 
-def test_a_deduction_by_hand_is_told_for_each_programme() -> None:
+def test_a_deduction_by_hand_has_a_fact_for_each_programme() -> None:
     facts = facts_of("manualPointsAdjustment", deducted("75.500", (1, "50.000"), (1, "10.500"), (2, "15.000")))
 
     assert [(fact.account_id, fact.points) for fact in facts if type(fact) is Removed] == [
@@ -36,7 +36,7 @@ def test_a_deduction_that_does_not_add_up_is_not_recognised(data: dict[str, Any]
     assert "do not add up" in refusal_of("manualPointsAdjustment", data)
 
 
-def test_points_whose_day_stays_the_same_do_not_move() -> None:
+def test_points_with_an_unchanged_day_do_not_move() -> None:
     lines = [
         {"points": 3, "pointsPreviousExpiryDate": "2024-03-23", "newExpiryDate": "2024-05-10"},
         {"points": 5, "pointsPreviousExpiryDate": "2024-05-10", "newExpiryDate": "2024-05-10"},
@@ -68,7 +68,7 @@ def test_a_contribution_to_a_group_is_a_transfer_that_arrives_at_once() -> None:
     assert "Ann" not in repr(facts)
 
 
-def test_a_contribution_by_nobody_is_not_recognised() -> None:
+def test_a_contribution_without_a_member_is_not_recognised() -> None:
     data = {"groupId": 20, "contributingMember": {}, "loyaltyProgramId": 9, "pointsContributedToGroup": 40}
 
     assert "no customer" in refusal_of("pointsContributionToGroup", data)

@@ -7,12 +7,12 @@ from ledger.facts import encode
 from tests.support.capillary_events import fact_of, refusal_of
 
 
-def test_a_broken_status_of_a_card_is_mended_and_a_brands_own_label_kept() -> None:
+def test_a_damaged_status_of_a_card_is_repaired_and_a_brands_own_label_kept() -> None:
     assert fact_of("cardUpdated", {"cardNumber": "c1", "currentStatusLabel": " SUSPENDED"}).status == "SUSPENDED"
     assert fact_of("cardUpdated", {"cardNumber": "c1", "currentStatusLabel": " Lost Card"}).status == "Lost Card"
 
 
-def test_of_a_cards_fields_the_names_are_told_and_never_the_values() -> None:
+def test_only_the_names_of_a_cards_fields_are_in_the_fact() -> None:
     fields = [{"name": "card_balance ", "value": "10.9"}, {"key": "colour", "value": "blue"}, {"value": "x"}]
 
     fact = fact_of("cardUpdated", {"cardNumber": "c1", "currentExtendedFields": fields, "currentCustomFields": []})
@@ -39,7 +39,7 @@ def test_a_membership_is_of_one_customer_in_one_programme() -> None:
     assert partner("partnerProgramDelinked").subject == "capillary:1:10:9:45"
 
 
-def test_of_a_members_number_only_that_it_exists_is_told() -> None:
+def test_only_the_presence_of_a_membership_number_is_in_the_fact() -> None:
     fact = partner("partnerProgramUpdated", customerPartnerProgramDetails={"membershipNumber": "123-asa3"})
 
     assert fact.has_number
@@ -54,14 +54,14 @@ def test_a_membership_may_end_in_a_hundred_years_or_on_no_day_that_can_be_read()
     assert (far.until, unread.until) == (date(2123, 5, 12), None)
 
 
-def test_names_are_trimmed_and_types_mended() -> None:
+def test_names_are_trimmed_and_types_repaired() -> None:
     fact = partner("partnerProgramLinked", partnerProgramName=" Riders", partnerProgramType="SUPPLE MENTARY")
 
     assert (fact.partner_name, fact.partner_type) == ("Riders", "SUPPLEMENTARY")
 
 
 @pytest.mark.parametrize("missing", ["loyaltyProgramId", "partnerProgramId"])
-def test_a_membership_of_nothing_is_not_recognised(missing: Any) -> None:
+def test_a_membership_without_a_programme_is_not_recognised(missing: Any) -> None:
     data = {"customerIdentifiers": {"customerId": 10}, "loyaltyProgramId": 9, "partnerProgramId": 45, missing: None}
 
     assert refusal_of("partnerProgramLinked", data) == f"{missing} is absent"

@@ -26,27 +26,27 @@ def test_the_unit_is_the_currency() -> None:
     assert fact_of("alternateCurrenciesIssued", issued(**REGULAR)).account_id == "capillary:1:7:9:stars"
 
 
-def test_the_total_includes_what_is_promised() -> None:
+def test_the_total_includes_promised_points() -> None:
     fact = fact_of("alternateCurrenciesIssued", issued(**REGULAR, **PROMISED, totalAlternateCurrenciesIssued=15))
 
     assert fact.grants == (Grant(Decimal(10)),)
     assert fact.promises == (Promise(Decimal(5)),)
 
 
-def test_what_the_total_has_beyond_the_breakup_is_one_unallocated_lot() -> None:
+def test_the_rest_of_the_total_beyond_the_breakup_is_one_unallocated_lot() -> None:
     fact = fact_of("alternateCurrenciesIssued", issued(**REGULAR, **PROMISED, totalAlternateCurrenciesIssued=18))
 
     assert fact.grants == (Grant(Decimal(10)), Grant(Decimal(3), None, "unallocated"))
 
 
-def test_a_snapshot_that_counts_promised_ones_is_no_claim() -> None:
+def test_a_balance_that_includes_promised_points_is_no_claim() -> None:
     snapshot = {"programCurrentAlternateCurrencies": 15}
 
     assert fact_of("alternateCurrenciesIssued", issued(**REGULAR, **PROMISED, **snapshot)).claim is None
     assert fact_of("alternateCurrenciesIssued", issued(**REGULAR, **snapshot)).claim == Claim(Decimal(15))
 
 
-def test_a_reversal_takes_back_its_own_share_and_promised_ones_apart() -> None:
+def test_a_reversal_takes_back_its_share_and_separates_promised_points() -> None:
     figures = {
         "currentEventTotalAlternateCurrenciesReturned": 30,
         "currentEventPromisedAlternateCurrenciesReturned": 10,
@@ -59,7 +59,7 @@ def test_a_reversal_takes_back_its_own_share_and_promised_ones_apart() -> None:
     assert (fact.points, fact.promised, fact.points_total, fact.promised_total) == (20, 10, 90, 40)
 
 
-def test_a_reversal_with_totals_alone_says_nothing_of_its_own_share() -> None:
+def test_a_reversal_with_only_totals_has_no_share() -> None:
     fact = fact_of("issuedAlternateCurrenciesReversed", reversed_by(totalAlternateCurrenciesReversed=130))
 
     assert (fact.points, fact.promised, fact.points_total) == (None, None, 130)

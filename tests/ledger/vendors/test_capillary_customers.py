@@ -15,7 +15,7 @@ def customer(**more: Any) -> dict[str, Any]:
     return {"customerIdentifiers": {"customerId": 10, **more}}
 
 
-def test_only_the_kinds_of_identifiers_are_told() -> None:
+def test_only_the_kinds_of_identifiers_are_in_the_fact() -> None:
     fact = fact_of(
         "customerAdded",
         {
@@ -46,7 +46,7 @@ def test_a_redacted_address_is_none(email: Any) -> None:
     assert fact_of("customerAdded", customer(instore={"email": email})).identifiers == ()
 
 
-def test_a_channel_without_an_account_names_nobody() -> None:
+def test_a_channel_without_an_account_is_no_identifier() -> None:
     channels = customer(line=None, jd={"accounts": []}, tmall={"accounts": [{"identifiers": [{}]}, None]})
 
     assert fact_of("customerAdded", channels).identifiers == ()
@@ -68,7 +68,7 @@ def test_a_claimed_time_after_the_event_is_flagged() -> None:
 
 
 @pytest.mark.parametrize("entered_at", [5320, None, {"id": 1}, 904788626831872])
-def test_a_claimed_time_that_cannot_be_true_is_none(entered_at: Any) -> None:
+def test_an_impossible_claimed_time_is_none(entered_at: Any) -> None:
     fact = fact_of("customerAdded", {**customer(), "enteredAt": entered_at})
 
     assert (fact.entered_at, fact.entered_in_future) == (None, False)
@@ -82,7 +82,7 @@ def test_blanks_in_a_store_code_are_damage() -> None:
     assert (fact.store, fact.till) == ("kanmo.idn.mothercare.rpm", None)
 
 
-def test_a_blank_update_says_nothing() -> None:
+def test_an_empty_update_changes_nothing() -> None:
     fact = fact_of(
         "customerUpdated",
         {**customer(), "loyaltyType": " ", "source": "", "customerStatus": None, "updatedFields": None},
@@ -91,7 +91,7 @@ def test_a_blank_update_says_nothing() -> None:
     assert (fact.loyalty_type, fact.source, fact.status, fact.fields) == (None, None, None, ())
 
 
-def test_words_are_told_in_one_spelling_and_a_brands_own_word_as_it_stands() -> None:
+def test_known_words_have_one_spelling_and_a_brands_own_word_is_kept() -> None:
     assert fact_of("customerUpdated", {**customer(), "loyaltyType": "loy alty"}).loyalty_type == "LOYALTY"
     assert fact_of("customerUpdated", {**customer(), "loyaltyType": "Loyalty Plus"}).loyalty_type == "Loyalty Plus"
     assert fact_of("customerUpdated", customer(loyaltyType="non_loyalty")).loyalty_type == "NON_LOYALTY"
@@ -105,7 +105,7 @@ def test_a_status_is_its_label_before_its_code() -> None:
     assert (fact.status, fact.previous_status) == ("Forgotten", "ACTIVE")
 
 
-def test_of_changed_fields_the_names_are_told_and_never_the_values() -> None:
+def test_only_the_names_of_changed_fields_are_in_the_fact() -> None:
     changed = [{"fieldName": "dob", "previousValue": "1980-01-01", "currentValue": "1981-01-01"}, {"fieldName": None}]
 
     fact = fact_of("customerUpdated", {**customer(), "updatedFields": changed})
@@ -127,7 +127,7 @@ def test_a_subscription_without_channel_or_status_is_none() -> None:
 
 
 @pytest.mark.parametrize("name", ["customerAdded", "customerUpdated", "customerSubscription"])
-def test_an_event_about_nobody_is_not_recognised(name: Any) -> None:
+def test_an_event_without_a_customer_is_not_recognised(name: Any) -> None:
     assert refusal_of(name, {"customerIdentifiers": {"customerId": -1}}) == "no customer"
 
 
@@ -139,7 +139,7 @@ def merge(victim: Any = 10, survivor: Any = 20, summary: Any = None) -> dict[str
     }
 
 
-def test_a_merge_is_told_of_both_and_claims_every_programme() -> None:
+def test_a_merge_has_facts_about_both_customers_and_claims_every_programme() -> None:
     summary = [
         {"loyaltyProgramId": 18, "currentPoints": 200.5, "lifetimePoints": 300, "promisedPoints": 0, "tierNumber": 3},
         {"loyaltyProgramId": 19, "currentPoints": 7},
@@ -176,5 +176,5 @@ def test_a_customer_does_not_merge_with_itself() -> None:
     assert refusal_of("loyaltyCustomerMerge", merge(victim=20)) == "a customer merged with itself"
 
 
-def test_a_merge_with_nobody_is_not_recognised() -> None:
+def test_a_merge_without_a_second_customer_is_not_recognised() -> None:
     assert refusal_of("loyaltyCustomerMerge", merge(survivor=None)) == "no customer"

@@ -1,4 +1,4 @@
-"""Where Capillary's envelopes put what counts: beside `data`, inside it, or spelt in another way."""
+"""Fields of Capillary's envelopes: beside `data`, inside it, or in another spelling."""
 
 import hashlib
 
@@ -26,7 +26,7 @@ def test_a_loyalty_event_id_inside_the_data_names_the_transfer_as_one_beside_it_
     assert inside == beside
 
 
-def test_a_null_in_the_data_does_not_hide_what_stands_beside_it() -> None:
+def test_a_null_in_the_data_does_not_hide_a_value_beside_it() -> None:
     document = sample("capillary/requestUpdated-2")
     (whole,) = deliver("capillary", document)
     (nulled,) = deliver("capillary", {**document, "data": {**document["data"], "customerId": None, "status": None}})
@@ -44,14 +44,14 @@ def test_fields_beside_the_data_count_inside_of_attributes_too() -> None:
     assert wrapped.facts == flat.facts
 
 
-def test_a_group_that_no_member_speaks_for_is_its_own_customer() -> None:
-    told = {
+def test_a_group_without_a_named_member_is_its_own_customer() -> None:
+    data = {
         "entityInformation": {"entityType": "USER_GROUP", "entityId": 9},
         "loyaltyProgramId": 77,
         "pointsExpired": 5,
     }
 
-    fact = fact_of("pointsExpired", told)
+    fact = fact_of("pointsExpired", data)
 
     assert (fact.holder, fact.customer, fact.points) == ("capillary:1:group~9", "capillary:1:group~9", 5)
 
@@ -73,7 +73,7 @@ def test_an_id_written_as_a_whole_decimal_is_that_number(written: str | int, rea
     assert as_id(written) == read
 
 
-def test_of_an_id_too_long_for_a_key_its_beginning_and_its_hash_are_the_id() -> None:
+def test_an_id_too_long_for_a_key_becomes_its_beginning_and_a_hash() -> None:
     longest, longer = "ä" * (ID_BYTES_MAX // 2), "ä" * (ID_BYTES_MAX // 2 + 1)
 
     shortened = as_id(longer)
@@ -84,7 +84,7 @@ def test_of_an_id_too_long_for_a_key_its_beginning_and_its_hash_are_the_id() -> 
     assert as_id(longer + "x") != shortened
 
 
-def test_an_event_with_an_endless_reference_counts() -> None:
+def test_an_event_with_a_very_long_reference_is_recognised() -> None:
     fact = fact_of("pointsExpired", {**SENT, "pointsExpired": 5}, refId="r" * 1_000, createdAt=SAID_AT_MILLISECONDS)
 
     assert fact.points == 5

@@ -1,4 +1,4 @@
-"""Capillary's documents head an event with one name and send it with another: both are that event."""
+"""Names of Capillary's events: the heading in the documents and the name in the payload mean the same event."""
 
 import pytest
 
@@ -31,6 +31,6 @@ def test_an_event_is_known_by_every_documented_spelling(spelt: str, kind: str) -
     assert event.draft.kind == kind
 
 
-def test_every_alias_means_an_event_that_we_know() -> None:
+def test_every_alias_means_a_known_event() -> None:
     assert set(ALIASES.values()) - KINDS.keys() == set()
     assert {name.lower() for name in KINDS} & ALIASES.keys() == set()

@@ -12,7 +12,7 @@ def limited(*maxima: int | None) -> dict[str, Any]:
     return {"promotionId": 1, "issualId": 2, "issueRestrictions": restrictions}
 
 
-def test_minus_one_is_no_limit_and_a_limit_that_is_not_named_is_none_at_all() -> None:
+def test_minus_one_is_no_limit_and_a_limit_without_a_name_is_ignored() -> None:
     fact = fact_of("promotionIssued", limited(-1, 3, None))
 
     assert fact.limits == (Limit("LIMIT_0"), Limit("LIMIT_1", Decimal(3)))
@@ -58,5 +58,5 @@ def test_a_cart_promotion_applied_to_lines_alone_counts_at_each() -> None:
         ("cartPromotionRevoked", "no earn id"),
     ],
 )
-def test_a_cart_promotion_that_does_not_say_which_is_not_recognised(kind: str, missing: str) -> None:
+def test_a_cart_promotion_without_its_id_is_not_recognised(kind: str, missing: str) -> None:
     assert missing in refusal_of(kind, {"promotionId": "p"})

@@ -1,4 +1,4 @@
-"""Capillary's reversals of redemptions: which programme they are of."""
+"""Programmes and totals of Capillary's reversals."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_a_reversal_may_leave_its_programme_to_the_redemption() -> None:
     assert (fact.programme, fact.redemption, fact.points) == (NO_PROGRAMME, "capillary:1:R1", 30)
 
 
-def test_a_reversal_of_nothing_that_has_a_name_is_not_recognised() -> None:
+def test_a_reversal_without_programme_and_redemption_is_not_recognised() -> None:
     refusal = refusal_of("redeemedPointsReversed", {**REVERSED, "triggeringActivity": {}})
 
     assert refusal == "neither a programme nor a redemption is named"
@@ -32,14 +32,14 @@ def test_a_reversal_of_nothing_that_has_a_name_is_not_recognised() -> None:
 @pytest.mark.parametrize("value", ["many", "1e300", [], True])
 def test_a_return_whose_total_cannot_be_read_takes_back_its_own_share(total: str, value: object) -> None:
     figures = {"currentEventTotalPointsReturned": 2, "totalIssuedPointsReversed": 5, "promisedPointsReversed": 0}
-    told = {"customerIdentifiers": {"customerId": 7}, "loyaltyProgramId": 9, **figures}
+    data = {"customerIdentifiers": {"customerId": 7}, "loyaltyProgramId": 9, **figures}
 
-    fact = fact_of("issuedPointsReversed", {**told, total: value})
+    fact = fact_of("issuedPointsReversed", {**data, total: value})
 
     assert (fact.points, fact.promised, fact.points_total, fact.promised_total) == (2, 0, None, None)
 
 
-def test_a_return_that_tells_nothing_but_a_total_is_refused_if_that_cannot_be_read() -> None:
-    told = {"customerIdentifiers": {"customerId": 7}, "loyaltyProgramId": 9, "totalIssuedPointsReversed": "many"}
+def test_a_return_with_only_an_unreadable_total_is_refused() -> None:
+    data = {"customerIdentifiers": {"customerId": 7}, "loyaltyProgramId": 9, "totalIssuedPointsReversed": "many"}
 
-    assert refusal_of("issuedPointsReversed", told).startswith("no number of points taken back")
+    assert refusal_of("issuedPointsReversed", data).startswith("no number of points taken back")

@@ -33,11 +33,11 @@ def workflow(state: str = "AdminTask", body: Any = None, **more: Any) -> Any:
         ("SecondLevelTask", RequestMoved),
     ],
 )
-def test_the_state_says_what_happened(state: Any, kind: Any) -> None:
+def test_the_state_decides_the_kind_of_fact(state: Any, kind: Any) -> None:
     assert type(workflow(state)) is kind
 
 
-def test_a_request_that_failed_failed_whatever_its_comment_says() -> None:
+def test_a_failed_request_is_failed_despite_its_comment() -> None:
     fact = workflow("failed", comment="approving the points redemption request")
 
     assert type(fact) is RequestFailed
@@ -105,9 +105,9 @@ def test_a_change_of_status_is_asked_for_by_its_label() -> None:
 def test_a_request_happens_when_its_state_changed() -> None:
     changed_at = SAID_AT_MILLISECONDS - 5000
 
-    told = meaning_of("requestWorkflowEvent", {"requestId": "r1", "updateTime": changed_at}).told
+    facts = meaning_of("requestWorkflowEvent", {"requestId": "r1", "updateTime": changed_at}).told
 
-    assert told[0].occurrence.occurred_at == SAID_AT - timedelta(seconds=5)
+    assert facts[0].occurrence.occurred_at == SAID_AT - timedelta(seconds=5)
 
 
 @pytest.mark.parametrize("tracking_id", [10585, "10585"])
@@ -117,7 +117,7 @@ def test_a_tracking_id_is_the_same_as_number_and_as_text(tracking_id: Any) -> No
     assert fact.subject == "capillary:1:10585"
 
 
-def test_who_looks_at_a_request_is_its_checker_once_it_is_decided() -> None:
+def test_a_request_has_a_checker_once_it_is_decided() -> None:
     updated_by = {"requestTrackingId": 7, "updatedBy": {"user": {"username": "ann"}, "id": 441}}
 
     opened = fact_of("requestUpdated", {**updated_by, "status": "PENDING"})
@@ -132,7 +132,7 @@ def deletion(status: str, **more: Any) -> list[Any]:
     return facts_of("requestUpdated", {}, **{**beside, "status": status, **more})
 
 
-def test_an_approved_deletion_says_that_the_customer_is_to_be_erased() -> None:
+def test_an_approved_deletion_asks_for_erasure_of_the_customer() -> None:
     approved, erasure = deletion("APPROVED")
 
     assert type(approved) is RequestApproved
@@ -140,19 +140,19 @@ def test_an_approved_deletion_says_that_the_customer_is_to_be_erased() -> None:
 
 
 @pytest.mark.parametrize("status", ["PENDING", "REJECTED", "failed", "ON_HOLD"])
-def test_a_deletion_not_approved_erases_nobody(status: Any) -> None:
+def test_a_deletion_not_approved_erases_no_customer(status: Any) -> None:
     (fact,) = deletion(status)
 
     assert not isinstance(fact, CustomerDeletionApproved)
 
 
-def test_an_approved_deletion_of_nobody_is_only_a_request() -> None:
+def test_an_approved_deletion_without_a_customer_is_only_a_request() -> None:
     (fact,) = deletion("APPROVED", customerId=None)
 
     assert fact.customer is None
 
 
-def test_an_approved_transaction_erases_nobody() -> None:
+def test_an_approved_transaction_erases_no_customer() -> None:
     (fact,) = deletion("APPROVED", requestType="TRANSACTION", requestBaseType="REGULAR_TXN_ADD")
 
     assert type(fact) is RequestApproved

@@ -51,7 +51,7 @@ def test_a_coupon_of_a_reward_is_known_by_series_and_code() -> None:
     assert redemption.coupon == coupon.subject  # type: ignore[attr-defined]
 
 
-def test_a_voucher_of_another_vendor_is_no_coupon_of_ours() -> None:
+def test_a_voucher_of_another_vendor_is_not_a_coupon() -> None:
     fact = fact_of("rewardIssued", issued(vendorRewardDetails={"vendorVoucher": "6a69"}), eventId="e1")
 
     assert (fact.coupon_code, fact.coupon) == ("6a69", None)
@@ -88,7 +88,7 @@ def test_a_failure_that_names_no_reward_is_one_failure() -> None:
     assert (fact.subject, fact.points, fact.errors) == ("capillary:1:-~7~e1", Decimal(10), ("1",))
 
 
-def test_nulls_in_lists_are_nothing_and_signed_addresses_are_not_read() -> None:
+def test_nulls_in_lists_are_ignored_and_signed_addresses_are_not_read() -> None:
     details = [None, {"name": " INTOUCH Enabled", "imageUrl": "https://bucket.example/key?signature=s"}]
 
     fact = fact_of("rewardCreated", {"rewardId": 5, "categories": [None, 23], "rewardDetails": details})

@@ -45,25 +45,25 @@ def test_numbers_are_read_whether_they_are_text_or_not() -> None:
     assert (fact.levels_achieved_count, fact.levels_achieved) == (1, ("Bronze",))
 
 
-def test_there_may_be_a_level_without_values() -> None:
+def test_levels_may_lack_values() -> None:
     fact = fact_of("streakCustomerEnrolment", enrolment({"numberOfLevel": 1, "levelValues": []}))
 
     assert (fact.levels_count, fact.level_values) == (1, ())
 
 
-def test_an_end_is_an_end_although_its_activity_is_called_a_start() -> None:
+def test_a_streak_ends_although_its_activity_is_named_a_start() -> None:
     data = {"targetDetails": TARGET, "streakEndData": [{}], "triggeringActivity": {"name": "streakStartEvent"}}
 
     assert type(fact_of("streakEnd", data)).__name__ == "StreakEnded"
 
 
-def test_all_streaks_of_one_target_are_its_streaks() -> None:
+def test_a_single_target_belongs_to_all_streaks() -> None:
     facts = facts_of("streakCustomerEnrolment", enrolment({"streakName": "One"}, {"streakName": "Two"}))
 
     assert [fact.subject for fact in facts] == ["capillary:1:7:5:61", "capillary:1:7:5:61"]
 
 
-def test_streaks_of_several_targets_pair_by_place() -> None:
+def test_streaks_and_several_targets_pair_in_order() -> None:
     targets = [TARGET, {"id": 6}]
 
     facts = facts_of("streakCustomerEnrolment", enrolment({}, {}, targets=targets))

@@ -37,7 +37,7 @@ def test_a_delivery_holds_one_event_for_each_member_of_its_list() -> None:
     assert len({draft.event_key for draft, _ in delivered}) == 2
 
 
-def test_one_member_that_cannot_be_read_keeps_none_of_the_others_back() -> None:
+def test_an_unreadable_event_does_not_stop_the_others_of_its_delivery() -> None:
     document = deleted()
     document["events"] = [None, {"id": "e1"}, *document["events"], "text"]
 
@@ -47,7 +47,7 @@ def test_one_member_that_cannot_be_read_keeps_none_of_the_others_back() -> None:
     assert isinstance(delivered[2].facts[0], RedemptionRecordDeleted)
 
 
-def test_a_record_without_an_event_id_is_known_by_what_it_says() -> None:
+def test_a_record_without_an_event_id_is_identified_by_its_content() -> None:
     document = deleted()
     document["events"][0]["id"] = None
 
@@ -59,7 +59,7 @@ def test_a_record_without_an_event_id_is_known_by_what_it_says() -> None:
     assert first.facts
 
 
-def test_other_addresses_are_not_other_content() -> None:
+def test_callback_addresses_are_not_content() -> None:
     document = deleted()
     (first,) = deliver("fabric", document)
     document["events"][0]["data"]["callbackUrls"] = ["https://stg02.copilot.fabric.inc/api-offers/priceList/2"]
@@ -69,7 +69,7 @@ def test_other_addresses_are_not_other_content() -> None:
     assert (again.draft.event_key, again.draft.content) == (first.draft.event_key, first.draft.content)
 
 
-def test_the_organisation_is_the_tenant_and_none_where_none_is_named() -> None:
+def test_the_organisation_is_the_tenant_if_one_is_named() -> None:
     document = deleted()
     document["tenantid"] = None
 
@@ -92,7 +92,7 @@ def test_a_delivery_without_a_list_of_events_is_unknown(events: Any) -> None:
     assert (delivered.draft.kind, delivered.meaning.unread) == ("unknown", "unrecognised")
 
 
-def test_an_event_that_we_do_not_know_is_unrecognised_and_keeps_its_name() -> None:
+def test_an_unknown_event_is_unrecognised_and_keeps_its_name() -> None:
     (delivered,) = deliver("fabric", {**deleted(), "type": "offers:price:updated"})
 
     assert (delivered.draft.kind, delivered.meaning.unread) == ("offers:price:updated", "unrecognised")

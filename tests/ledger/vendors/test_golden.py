@@ -1,7 +1,7 @@
-"""Golden pairs: every sample beside the facts that it means, written down once and checked by eye.
+"""Golden pairs: every sample beside its facts, which a person has checked.
 
-The event keys in them are published: a change that alters one makes every later redelivery of a stored event look new.
-`scripts/golden` prints the facts of a new sample; whoever adds one reads them against the payload before saving them.
+The event keys in them are published. A change of a key makes every later redelivery of a stored event look new.
+`scripts/golden` prints the facts of a new sample. Check them against the payload before you save them.
 """
 
 from pathlib import Path
@@ -31,13 +31,13 @@ def kinds_in(sample: Path) -> set[str]:
 
 
 def bare_objects() -> list[Path]:
-    """Voucherify's samples that come without their envelope."""
+    """Return Voucherify's samples without an envelope."""
     voucherify = [sample for sample in PAIRS if sample.parent.name == "voucherify"]
     return [sample for sample in voucherify if "data" not in msgspec.json.decode(sample.read_bytes())]
 
 
 @pytest.mark.parametrize("sample", PAIRS, ids=name)
-def test_a_sample_means_what_is_written_down_beside_it(sample: Path) -> None:
+def test_a_sample_has_the_facts_of_its_golden_file(sample: Path) -> None:
     assert golden(sample) == written(sample)
 
 

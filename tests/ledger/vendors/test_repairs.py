@@ -1,4 +1,4 @@
-"""What reading repairs: the damage that domain §1.2 lists is found in the samples, where it is, and nothing else."""
+"""The report of repairs: it lists all damage of domain §1.2 in the samples, and nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -23,40 +23,43 @@ SPOILT_KEYS = {
 ALL = [path for path in samples() if path.parent.name in VENDORS]
 
 
-def told(source: str, body: bytes) -> list[Repair]:
-    """List the repairs of a delivery's first event, from what would be stored of it."""
+def repairs_of(source: str, body: bytes) -> list[Repair]:
+    """Return the repairs of a delivery's first event, from its stored payload."""
     delivery = identify(Origin("ledger", "connection", source, None, b"mask"), body)
     return list_repairs(VENDORS[source], delivery.drafts[0].kind, delivery.payload)
 
 
 def of(name: str) -> list[Repair]:
     source, stem = name.split("/")
-    return told(source, sample(source, stem))
+    return repairs_of(source, sample(source, stem))
 
 
 def points_issued(**data: Any) -> list[tuple[str, str, str | None]]:
-    """List (where inside data, before, after) of the repairs of an event with this data."""
+    """Return (place inside data, before, after) of the repairs of an event with this data."""
     body = {"eventName": "pointsIssued", "eventId": "1", "data": data}
-    found = told("capillary", msgspec.json.encode(body))
+    found = repairs_of("capillary", msgspec.json.encode(body))
     assert all(one.path.startswith("/data/") for one in found)
     return [(one.path.removeprefix("/data/"), one.before, one.after) for one in found]
 
 
 def everywhere(rule: str) -> list[tuple[str, str | None]]:
-    """List (before, after) of every repair by a rule in all samples."""
+    """Return (before, after) of every repair by a rule, in all samples."""
     return [
-        (one.before, one.after) for path in ALL for one in told(path.parent.name, path.read_bytes()) if one.rule == rule
+        (one.before, one.after)
+        for path in ALL
+        for one in repairs_of(path.parent.name, path.read_bytes())
+        if one.rule == rule
     ]
 
 
-def test_every_spoilt_key_of_the_samples_is_found() -> None:
+def test_every_damaged_key_of_the_samples_is_found() -> None:
     found = everywhere(rules.BLANK_IN_KEY)
 
     assert {before for before, _ in found} == SPOILT_KEYS
     assert all(after == before.replace(" ", "") for before, after in found)
 
 
-def test_every_spoilt_word_of_the_samples_is_found() -> None:
+def test_every_damaged_word_of_the_samples_is_found() -> None:
     assert sorted(set(everywhere(rules.BLANK_IN_WORD))) == [
         (" START", "START"),
         (" SUSPENDED", "SUSPENDED"),
@@ -69,7 +72,7 @@ def test_every_spoilt_word_of_the_samples_is_found() -> None:
     ]
 
 
-def test_every_spoilt_id_of_the_samples_is_found() -> None:
+def test_every_damaged_id_of_the_samples_is_found() -> None:
     assert sorted(everywhere(rules.BLANK_IN_ID)) == [
         ("1000006_9m QMu01tPA6me2X", "1000006_9mQMu01tPA6me2X"),
         ("150956_tJV GuVbhdB", "150956_tJVGuVbhdB"),
@@ -94,7 +97,7 @@ def test_names_are_trimmed_and_keep_their_inner_blanks() -> None:
     ]
 
 
-def test_the_nine_spoilt_times_of_a_reward_redemption_are_found() -> None:
+def test_the_nine_damaged_times_of_a_reward_redemption_are_found() -> None:
     found = of("voucherify/customer.reward_redemptions.completed")
 
     assert [one.path for one in found] == [
@@ -112,7 +115,7 @@ def test_the_nine_spoilt_times_of_a_reward_redemption_are_found() -> None:
     assert (found[0].before, found[0].after) == ("2024-05-13T10: 24: 01.084Z", "2024-05-13T10:24:01.084Z")
 
 
-def test_the_repairs_of_points_issued_are_told_in_the_order_of_its_text() -> None:
+def test_the_repairs_of_points_issued_are_in_the_order_of_its_text() -> None:
     tier = "/attributes/data/loyaltyProgramDetails/tiers/4/tierName"
     points = "/attributes/data/regularPointsBreakup/0/po ints"
 
@@ -134,7 +137,7 @@ def test_ids_and_times_spelt_with_a_fraction_are_found_and_points_are_not() -> N
     ]
 
 
-def test_a_time_that_cannot_be_true_is_read_as_none() -> None:
+def test_an_impossible_time_is_read_as_none() -> None:
     assert [one for one in of("capillary/pointsExpired") if one.path == "/createdAt"] == [
         ("/createdAt", rules.IMPOSSIBLE_TIME, "156474848484", None)
     ]
@@ -147,7 +150,7 @@ def test_words_for_none_and_redacted_values_count_as_absent() -> None:
 
 def test_another_spelling_of_an_event_s_name_is_found() -> None:
     assert everywhere(rules.EVENT_ALIAS) == [("issuedalternateCurrenciesReversed", "issuedAlternateCurrenciesReversed")]
-    assert told("capillary", b'{"eventName": "points TransferInitiated", "data": {}}') == [
+    assert repairs_of("capillary", b'{"eventName": "points TransferInitiated", "data": {}}') == [
         ("/eventName", rules.EVENT_ALIAS, "points TransferInitiated", "pointsTransferredInitiated")
     ]
 
@@ -159,15 +162,15 @@ def test_blanks_in_addresses_are_found() -> None:
     ]
 
 
-def test_a_spoilt_key_beside_the_sound_one_is_left_out_with_what_stands_under_it() -> None:
+def test_a_damaged_key_beside_the_undamaged_key_is_left_out_with_its_value() -> None:
     body = b'{"eventName": "pointsIssued", "data": {"loyaltyProgramId": 1, "loyaltyProgram Id": "2 "}}'
 
-    assert told("capillary", body) == [
+    assert repairs_of("capillary", body) == [
         ("/data/loyaltyProgram Id", rules.KEY_TWICE, "loyaltyProgram Id", None),
     ]
 
 
-def test_what_may_be_meant_is_no_damage() -> None:
+def test_a_spelling_that_may_be_intended_is_no_damage() -> None:
     assert points_issued(streakStartData=[{"startDate": "2024-08-05 01:30:00"}]) == []
     assert points_issued(loyaltyProgramDetails={"name": "Tata 1mg"}, unheardOf=" x y ", loyaltyProgramId="") == []
     assert points_issued(metadata={"po ints": " 1", "loyaltyProgramId": "1 2"}, regularPointsIssued="600.000") == []
@@ -186,24 +189,24 @@ def test_a_path_is_a_json_pointer() -> None:
     assert points_issued(**{"a/b~c": [{"loyaltyProgramId": "1 2"}]}) == [("a~1b~0c/0/loyaltyProgramId", "1 2", "12")]
 
 
-def test_nothing_personal_is_shown() -> None:
+def test_no_personal_value_is_listed() -> None:
     body = b'{"eventName": "pointsIssued", "data": {"customerIdentifiers": {"instore": {"mobi le": "91 8900003219"}}}}'
 
-    (found,) = told("capillary", body)
+    (found,) = repairs_of("capillary", body)
 
     assert found.before == "mobi le"
 
 
 @pytest.mark.parametrize("source", VENDORS)
-def test_what_is_unknown_or_unreadable_has_no_repairs(source: str) -> None:
-    assert told(source, b'{"a b": "c d"}') == told(source, b"po ints") == told(source, b"[]") == []
+def test_an_unknown_or_unreadable_payload_has_no_repairs(source: str) -> None:
+    assert repairs_of(source, b'{"a b": "c d"}') == repairs_of(source, b"po ints") == repairs_of(source, b"[]") == []
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_repair_of_a_sample_points_at_what_it_repairs(path: Path) -> None:
+def test_every_repair_of_a_sample_points_at_its_value(path: Path) -> None:
     document = msgspec.json.decode(path.read_bytes())
 
-    for one in told(path.parent.name, path.read_bytes()):
+    for one in repairs_of(path.parent.name, path.read_bytes()):
         value, key = document, ""
         for step in one.path.removeprefix("/").split("/"):
             key = step.replace("~1", "/").replace("~0", "~")

@@ -1,4 +1,4 @@
-"""Voucherify's deliveries: how an event is recognised, named, and refused."""
+"""Voucherify's deliveries: recognition, identity and refusal of events."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import pytest
 
 from ledger.facts.coupons import CouponRedemptionReversed
 from tests.support.interpretation import sample
-from tests.support.voucherify_events import CARD, CREATED, REWARDED, bare, enveloped, facts, told
+from tests.support.voucherify_events import CARD, CREATED, REWARDED, bare, deliver_one, enveloped, facts
 
 
 @pytest.mark.parametrize("spelling", [REWARDED, "EVENTS.CUSTOMER.REWARDED.LOYALTY_POINTS", f" {REWARDED}"])
 def test_the_full_delivery_and_the_bare_object_are_the_same_event(spelling: str) -> None:
     data = bare(REWARDED)
 
-    full, alone, named = told(enveloped(data, spelling)), told(data), told(data, kind=spelling)
+    full, alone, named = deliver_one(enveloped(data, spelling)), deliver_one(data), deliver_one(data, kind=spelling)
 
     for other in (full, named):
         assert other.draft.kind == alone.draft.kind == REWARDED
@@ -25,27 +25,27 @@ def test_the_full_delivery_and_the_bare_object_are_the_same_event(spelling: str)
 def test_the_event_counts_and_not_the_operators_own_name_for_the_delivery() -> None:
     document = enveloped(bare(REWARDED), REWARDED, type="Points for you!")
 
-    assert told(document).draft.kind == REWARDED
+    assert deliver_one(document).draft.kind == REWARDED
 
 
-def test_two_deliveries_of_one_event_are_the_same_whatever_became_of_the_customer_since() -> None:
+def test_two_deliveries_are_the_same_event_although_the_customer_changed_between_them() -> None:
     document = sample("voucherify/redemption.succeeded")
-    first = told(document).draft
+    first = deliver_one(document).draft
     document["id"], document["event"]["id"] = "whs_20a1c3e5f7b9dfff", "evred_20a1c3d4e5f6afff"
     document["data"]["customer"]["name"] = "Ada Renamed"
     document["data"]["campaign"]["updated_at"] = "2026-01-01T00:00:00.000Z"
 
-    again = told(document).draft
+    again = deliver_one(document).draft
 
     assert (again.event_key, again.content) == (first.event_key, first.content)
 
 
 def test_other_points_under_the_same_ids_are_other_content() -> None:
     document = sample(f"voucherify/{CREATED}-accrual")
-    first = told(document).draft
+    first = deliver_one(document).draft
     document["data"]["transaction"]["details"]["balance"]["points"] = 121
 
-    other = told(document).draft
+    other = deliver_one(document).draft
 
     assert other.event_key == first.event_key
     assert other.content != first.content
@@ -65,9 +65,9 @@ def test_other_points_under_the_same_ids_are_other_content() -> None:
     ],
 )
 def test_a_bare_object_names_its_event_where_its_keys_leave_no_doubt(name: str) -> None:
-    full = told(sample(f"voucherify/{name}")).draft
+    full = deliver_one(sample(f"voucherify/{name}")).draft
 
-    alone = told(bare(name)).draft
+    alone = deliver_one(bare(name)).draft
 
     assert (alone.kind, alone.event_key) == (full.kind, full.event_key)
 
@@ -83,23 +83,23 @@ def test_a_bare_object_names_its_event_where_its_keys_leave_no_doubt(name: str) 
     ],
 )
 def test_a_bare_object_that_may_be_several_events_is_known_only_by_its_connection(name: str) -> None:
-    assert told(bare(name)).draft.kind == "unknown"
-    assert told(bare(name), kind=name).facts == facts(name)
+    assert deliver_one(bare(name)).draft.kind == "unknown"
+    assert deliver_one(bare(name), kind=name).facts == facts(name)
 
 
 def test_a_failed_redemption_is_not_taken_for_one_that_succeeded() -> None:
     data = bare("redemption.succeeded")
     data["redemption"]["status"] = "FAILED"
 
-    assert told(data).draft.kind == "unknown"
+    assert deliver_one(data).draft.kind == "unknown"
 
 
 def test_a_promise_changed_twice_is_two_events() -> None:
     document = sample(f"voucherify/{CARD}.pending_points.updated")
-    first = told(document)
+    first = deliver_one(document)
     document["data"]["pending_points"]["updated_at"] = "2025-03-07T08:15:00.000Z"
 
-    second = told(document)
+    second = deliver_one(document)
 
     assert first.draft.event_key != second.draft.event_key
 
@@ -124,21 +124,21 @@ def test_every_documented_spelling_of_an_event_is_that_event(spelt: str, kind: s
     document = sample("voucherify/redemption.succeeded")
     document["event"]["type"] = spelt
 
-    assert told(document).draft.kind == kind
+    assert deliver_one(document).draft.kind == kind
 
 
-def test_an_event_that_is_not_ours_keeps_its_name() -> None:
+def test_an_unknown_event_keeps_its_name() -> None:
     document = sample("voucherify/redemption.succeeded")
     document["event"]["type"] = "EVENTS.CAMPAIGN.Vouchers .GENERATION.COMPLETED"
 
-    assert told(document).draft.kind == "campaign.vouchers.generation.completed"
+    assert deliver_one(document).draft.kind == "campaign.vouchers.generation.completed"
 
 
 def test_a_rollback_without_its_redemption_names_it_itself() -> None:
     document = sample("voucherify/redemption.rollback.succeeded-2")
     del document["data"]["redemption"]
 
-    (reversed_,) = told(document).facts
+    (reversed_,) = deliver_one(document).facts
 
     assert isinstance(reversed_, CouponRedemptionReversed)
     assert reversed_.redemption == "voucherify:-:r_20a1c3d0e0f0a002"
@@ -164,7 +164,7 @@ def test_a_rollback_without_its_redemption_names_it_itself() -> None:
     ],
 )
 @pytest.mark.parametrize("absent", [None, []])
-def test_an_event_without_what_it_is_about_is_unrecognised(name: str, path: str, absent: Any) -> None:
+def test_an_event_without_its_essential_id_is_unrecognised(name: str, path: str, absent: Any) -> None:
     data = bare(name)
     *parents, last = path.split(".")
     parent = data
@@ -172,36 +172,36 @@ def test_an_event_without_what_it_is_about_is_unrecognised(name: str, path: str,
         parent = parent[step]
     parent[last] = absent
 
-    assert told(enveloped(data, name)).meaning.unread == "unrecognised"
+    assert deliver_one(enveloped(data, name)).meaning.unread == "unrecognised"
 
 
 @pytest.mark.parametrize(("name", "part"), [("redemption", "redemption"), ("refund", "rollback")])
-def test_a_transaction_without_the_redemption_or_rollback_that_it_is_of_is_unrecognised(name: str, part: str) -> None:
+def test_a_transaction_without_its_redemption_or_rollback_is_unrecognised(name: str, part: str) -> None:
     document = sample(f"voucherify/{CREATED}-{name}")
     document["data"][part] = document["data"]["transaction"]["details"][part] = None
 
-    assert told(document).meaning.unread == "unrecognised"
+    assert deliver_one(document).meaning.unread == "unrecognised"
 
 
 @pytest.mark.parametrize("points", [-10, "many", "1_000", "\u0663", "1e1000000", True])
-def test_points_rewarded_that_are_no_number_of_points_are_unrecognised(points: Any) -> None:
+def test_points_rewarded_without_a_valid_number_are_unrecognised(points: Any) -> None:
     data = bare(REWARDED)
     data["balance"]["points"] = points
 
-    assert told(data).meaning.unread == "unrecognised"
+    assert deliver_one(data).meaning.unread == "unrecognised"
 
 
-def test_a_type_of_transaction_that_we_do_not_know_is_unrecognised() -> None:
+def test_an_unknown_type_of_transaction_is_unrecognised() -> None:
     document = sample(f"voucherify/{CREATED}-removal")
     document["data"]["transaction"]["type"] = "POINTS_FROZEN"
 
-    assert told(document).meaning.unread == "unrecognised"
+    assert deliver_one(document).meaning.unread == "unrecognised"
 
 
-def test_an_event_that_we_do_not_know_keeps_its_name_and_is_never_taken_for_another() -> None:
+def test_an_unknown_event_keeps_its_name_and_is_never_taken_for_another() -> None:
     one, other = enveloped({"customer": {"id": "a"}}, "customer.created"), {"customer": {"id": "b"}}
 
-    first, second = told(one), told(other, kind="customer.created")
+    first, second = deliver_one(one), deliver_one(other, kind="customer.created")
 
     assert first.draft.kind == second.draft.kind == "customer.created"
     assert first.draft.event_key != second.draft.event_key
@@ -209,8 +209,8 @@ def test_an_event_that_we_do_not_know_keeps_its_name_and_is_never_taken_for_anot
 
 
 @pytest.mark.parametrize("document", [{}, [], "text", {"voucher": {}}, {"data": {}, "event": {}}, {"transaction": []}])
-def test_a_shape_that_we_do_not_know_is_unknown(document: Any) -> None:
-    delivered = told(document)
+def test_an_unknown_envelope_is_unknown(document: Any) -> None:
+    delivered = deliver_one(document)
 
     assert (delivered.draft.kind, delivered.meaning.unread) == ("unknown", "unrecognised")
 
@@ -219,4 +219,4 @@ def test_a_gift_card_is_not_taken_for_a_loyalty_card() -> None:
     data = bare(f"{CREATED}-addition")
     data["transaction"]["type"] = "CREDITS_ADDITION"
 
-    assert told(data).draft.kind == "unknown"
+    assert deliver_one(data).draft.kind == "unknown"

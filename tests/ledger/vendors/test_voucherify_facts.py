@@ -1,4 +1,4 @@
-"""Voucherify's events: what they mean, and that one change told by several of them is one change."""
+"""Facts of Voucherify's events, and several reports of one change."""
 
 from decimal import Decimal
 
@@ -19,10 +19,10 @@ from ledger.facts.coupons import CouponIssued, CouponRedeemed
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
 from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionRolledBack
 from tests.support.interpretation import sample
-from tests.support.voucherify_events import CARD, CREATED, REWARDED, account_fact, bare, facts, told
+from tests.support.voucherify_events import CARD, CREATED, REWARDED, account_fact, bare, deliver_one, facts
 
 
-def test_points_rewarded_are_what_the_balance_says_and_not_what_the_stale_card_does() -> None:
+def test_points_rewarded_come_from_the_balance_and_not_from_the_stale_card() -> None:
     (issued,) = facts(REWARDED)
 
     assert isinstance(issued, Issued)
@@ -30,24 +30,24 @@ def test_points_rewarded_are_what_the_balance_says_and_not_what_the_stale_card_d
     assert issued.claim == Claim(available=Decimal(900), lifetime=Decimal(900))
 
 
-def test_points_earned_are_one_change_whoever_tells_of_them() -> None:
+def test_points_earned_are_one_change_in_all_reports() -> None:
     tellers = (f"{CREATED}-accrual", f"customer.{CARD}.points_added", f"{REWARDED}-2")
 
     assert len({account_fact(name).change for name in tellers}) == 1
     assert {account_fact(name).subject for name in tellers} == {"voucherify:-:v_Lm4QpT8sZc1KdW6yRnB2xUeHf7AgJ0oV"}
 
 
-def test_points_added_by_hand_are_one_change_whoever_tells_of_them() -> None:
+def test_points_added_by_hand_are_one_change_in_all_reports() -> None:
     assert account_fact(f"{CREATED}-addition").change == account_fact(f"{CARD}.points_added").change
 
 
-def test_points_spent_are_one_change_whoever_tells_of_them() -> None:
+def test_points_spent_are_one_change_in_all_reports() -> None:
     tellers = (f"{CREATED}-redemption", "redemption.succeeded", "customer.redemption.succeeded", "customer.rewarded")
 
     assert {account_fact(name).change for name in tellers} == {"voucherify:-:r_20a1c3d0e0f0a001"}
 
 
-def test_points_lapsed_and_promises_kept_are_one_change_whoever_tells_of_them() -> None:
+def test_points_expired_and_promises_kept_are_one_change_in_all_reports() -> None:
     for teller, others in (
         (f"{CREATED}-expiration", [f"{CARD}.points_expired", f"customer.{CARD}.points_expired"]),
         (f"{CREATED}-activation", [f"{CARD}.pending_points.activated", f"customer.{CARD}.pending_points.activated"]),
@@ -67,10 +67,10 @@ def test_a_rollback_gives_back_the_negative_number() -> None:
 
 def test_the_earning_of_one_event_by_two_rules_is_two_changes() -> None:
     data = bare(f"{REWARDED}-2")
-    first = told(data)
+    first = deliver_one(data)
     data["earning_rule"]["id"] = "ern_other"
 
-    second = told(data)
+    second = deliver_one(data)
 
     assert first.draft.event_key != second.draft.event_key
     assert [fact.change for fact in first.facts] != [fact.change for fact in second.facts]  # type: ignore[attr-defined]
@@ -89,7 +89,7 @@ def test_a_promise_is_made_changed_kept_and_cancelled_by_its_name() -> None:
     assert len({made.change, changed.change, kept.change}) == 3
 
 
-def test_both_halves_of_a_transfer_name_it_alike() -> None:
+def test_both_halves_of_a_transfer_have_the_same_name() -> None:
     sent, _ = facts(f"{CREATED}-transfer_out")
     received, _, settled = facts(f"{CREATED}-transfer_in")
 
@@ -113,66 +113,66 @@ def test_a_reward_for_points_is_one_debit_and_one_coupon() -> None:
     assert (coupon.coupon, coupon.code) == (completed.coupon, "tKSTdVk2")
 
 
-def test_a_reward_that_came_of_something_else_than_a_redemption_debits_nothing() -> None:
+def test_a_reward_without_a_redemption_debits_nothing() -> None:
     data = bare("customer.reward_redemptions.completed")
     data["source"]["type"] = "event"
 
-    assert [type(fact) for fact in told(data).facts] == [RewardRedemptionCompleted, CouponIssued]
+    assert [type(fact) for fact in deliver_one(data).facts] == [RewardRedemptionCompleted, CouponIssued]
 
 
 def test_a_reward_taken_back_moves_no_points_by_itself() -> None:
     assert [type(fact) for fact in facts("customer.reward_redemptions.rolledback")] == [RewardRedemptionRolledBack]
 
 
-def test_money_off_is_told_in_whole_units() -> None:
+def test_a_discount_is_in_whole_units_of_currency() -> None:
     data = bare("customer.reward_redemptions.completed")
     data["reward"]["voucher"]["discount"] = {"type": "AMOUNT", "amount_off": 1550}
 
-    _, _, coupon = told(data).facts
+    _, _, coupon = deliver_one(data).facts
 
     assert isinstance(coupon, CouponIssued)
     assert coupon.discount_value == Decimal("15.5")
 
 
-def test_points_expired_without_their_balance_are_as_many_as_the_event_says() -> None:
+def test_points_expired_without_a_balance_are_the_points_of_the_event() -> None:
     document = sample(f"voucherify/{CARD}.points_expired")
     document["data"]["transaction"]["details"] = None
 
-    (expired,) = told(document).facts
+    (expired,) = deliver_one(document).facts
 
     assert isinstance(expired, Expired)
     assert (expired.points, expired.claim) == (Decimal(10), None)
 
 
-def test_a_redemption_of_a_promotion_is_none_of_ours() -> None:
+def test_a_redemption_of_a_promotion_has_no_facts() -> None:
     promotion = sample("voucherify/redemption.succeeded-2")
     promotion["data"]["voucher"] = None
 
-    assert told(promotion).facts == []
+    assert deliver_one(promotion).facts == []
 
 
 def test_a_voucher_without_its_id_is_named_by_its_code() -> None:
     document = sample("voucherify/redemption.succeeded-2")
     del document["data"]["voucher"]["id"]
 
-    (redeemed,) = told(document).facts
+    (redeemed,) = deliver_one(document).facts
 
     assert redeemed.subject == "voucherify:-:code~camp_Bx2LqW8mTz6RkVn4YcHd9PsJ~SPRING-SMPL-7"
 
 
 def test_the_voucher_of_a_publication_is_the_reward_where_the_reward_does_not_repeat_it() -> None:
     data = bare("customer.reward_redemptions.completed")
-    both = told(data).facts
+    both = deliver_one(data).facts
     data["publication"]["voucher"], data["reward"]["voucher"] = data["reward"]["voucher"], None
 
-    assert told(data).facts == both
+    assert deliver_one(data).facts == both
 
 
 def test_a_card_outside_any_campaign_is_of_no_programme() -> None:
     data = bare(REWARDED)
     data["voucher"]["campaign_id"] = data["campaign"] = None
 
-    (issued,) = told(data).facts
+    (issued,) = deliver_one(data).facts
 
     assert isinstance(issued, Issued)
     assert issued.programme == "-"
@@ -182,7 +182,7 @@ def test_the_account_belongs_to_the_holder_and_not_to_the_customer_who_acted() -
     data = bare(REWARDED)
     data["holder"]["id"] = "cust_holder"
 
-    (issued,) = told(data).facts
+    (issued,) = deliver_one(data).facts
 
     assert isinstance(issued, Issued)
     assert issued.customer == "voucherify:-:cust_holder"
@@ -198,7 +198,7 @@ def test_a_coupon_is_without_limit_only_where_its_quantity_is_null(quantity: obj
     document = sample("voucherify/redemption.succeeded-2")
     document["data"]["voucher"]["redemption"]["quantity"] = quantity
 
-    [fact] = told(document).facts
+    [fact] = deliver_one(document).facts
 
     assert isinstance(fact, CouponRedeemed)
     assert (fact.unlimited, fact.quantity) == (unlimited, 3 if quantity == 3 else None)

@@ -45,7 +45,7 @@ ACCOUNT_NOW = """
       FROM accounts a
      WHERE a.ledger_id = $1 AND a.account_id = ANY ($2::text[])
 """
-NOW = web.AppKey("accounts as they are now", BatchLoader)
+ACCOUNT_LOADER = web.AppKey("accounts as they are now", BatchLoader)
 LOTS = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2 AND lot_id > $3 ORDER BY lot_id LIMIT $4
 """
@@ -71,20 +71,20 @@ async def get_account(request: web.Request) -> web.Response:
     (default all). With ?explain=true, why: every step to it."""
     name = request.match_info["id"]
     if parse_explain(request) or has_known_parameter(request):
-        async with open_query(request) as read:
-            times = await parse_as_of(read, request)
+        async with open_query(request) as query:
+            times = await parse_as_of(query, request)
             if parse_explain(request):
-                shown = await explain_account(read, name, times, parse_step_page(request))
+                shown = await explain_account(query, name, times, parse_step_page(request))
             else:
-                shown = account_json(await fold_account(read, name, times))
-            return json_response({**shown, **await freshness(read, times)})
+                shown = account_json(await fold_account(query, name, times))
+            return json_response({**shown, **await freshness(query, times)})
     access = await admit_caller(request)
     times = parse_at(request.query)
-    row = await request.app[NOW].ask(access.ledger.ledger_id, name)
+    row = await request.app[ACCOUNT_LOADER].load(access.ledger.ledger_id, name)
     if row is None:  # a bare id, or another spelling
-        async with open_query(request) as read:
-            found = await find_account(read, name)
-        row = await request.app[NOW].ask(access.ledger.ledger_id, found["account_id"])
+        async with open_query(request) as query:
+            found = await find_account(query, name)
+        row = await request.app[ACCOUNT_LOADER].load(access.ledger.ledger_id, found["account_id"])
     if row is None:  # merged away in this moment
         raise SubjectUnknown(name)
     account = dict(row)
@@ -92,8 +92,8 @@ async def get_account(request: web.Request) -> web.Response:
     lots, position, tail, parked_position = (account.pop(name) for name in beside)
     view = AccountView(account, lots, times.at)
     if account["last_at"] > times.at:  # the stored rows know more than is asked for
-        async with open_query(request) as read:
-            view = await fold_account(read, account["account_id"], times)
+        async with open_query(request) as query:
+            view = await fold_account(query, account["account_id"], times)
     matters = open_matters(view.row, parked_position)
     return json_response({**account_json(view), "open_matters": matters, **freshness_of(position, tail, times)})
 
@@ -114,56 +114,56 @@ def open_matters(row: Mapping[str, Any], parked_position: int | None) -> list[st
 async def get_lots(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/lots: every lot, used ones too, by id, with its state at ?at=, as known at
     ?as_of_position= or ?known_at=."""
-    async with open_query(request) as read:
-        times = await parse_as_of(read, request)
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
         after = (decode_cursor(request.query.get("cursor"), str) or [""])[0]
         limit = parse_limit(request)
-        view = await load_account(read, request.match_info["id"], times)
+        view = await load_account(query, request.match_info["id"], times)
         if view.lines is not None:
             rows = sorted((lot for lot in view.lots if lot["lot_id"] > after), key=lambda lot: lot["lot_id"])[:limit]
         else:
-            rows = await read.connection.fetch(LOTS, read.ledger.ledger_id, view.row["account_id"], after, limit)
+            rows = await query.connection.fetch(LOTS, query.ledger.ledger_id, view.row["account_id"], after, limit)
         cursor = encode_cursor(rows[-1]["lot_id"]) if len(rows) == limit else None
-        return page_response([lot_json(row, times.at) for row in rows], cursor, **await freshness(read, times))
+        return page_response([lot_json(row, times.at) for row in rows], cursor, **await freshness(query, times))
 
 
 async def get_lot(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/lots/{lot}: one lot as of both times; with ?explain=true, every step that touched it."""
     name, lot = request.match_info["id"], request.match_info["lot"]
-    async with open_query(request) as read:
-        times = await parse_as_of(read, request)
-        explained = await explain_account(read, name, times, parse_step_page(request), lot)
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
+        explained = await explain_account(query, name, times, parse_step_page(request), lot)
         shown = explained if parse_explain(request) else explained["lot"]
-        return json_response({**shown, **await freshness(read, times)})
+        return json_response({**shown, **await freshness(query, times)})
 
 
 async def get_statement(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/statement: one line a fact or lapse up to ?at=, oldest first, with the balance after it; as
     known at ?as_of_position= or ?known_at=."""
-    async with open_query(request) as read:
-        times = await parse_as_of(read, request)
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
         after = (decode_cursor(request.query.get("cursor"), int) or [0])[0]
         limit = parse_limit(request)
-        view = await load_account(read, request.match_info["id"], times)
+        view = await load_account(query, request.match_info["id"], times)
         account_id = view.row["account_id"]
         if view.lines is not None:
             rows = [line._asdict() for line in view.lines if line.line > after][:limit]
         else:
-            rows = await read.connection.fetch(STATEMENT, read.ledger.ledger_id, account_id, after, limit, times.at)
-        lines = await _marked(read, view.row["subject"], [statement_line_json(row) for row in rows])
+            rows = await query.connection.fetch(STATEMENT, query.ledger.ledger_id, account_id, after, limit, times.at)
+        lines = await _marked(query, view.row["subject"], [statement_line_json(row) for row in rows])
         cursor = encode_cursor(rows[-1]["line"]) if len(rows) == limit else None
         if cursor is None:
             lots = view.lots
             if view.lines is None:
-                lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, [account_id])
+                lots = await query.connection.fetch(OPEN_LOTS, query.ledger.ledger_id, [account_id])
             lines += lapses_since(view.row, lots, times.at)
-        return page_response(lines, cursor, **await freshness(read, times))
+        return page_response(lines, cursor, **await freshness(query, times))
 
 
-async def _marked(read: QueryContext, root: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+async def _marked(query: QueryContext, root: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mark the lines of events without a time of their own: they stand at the time at which they were received."""
     positions = [line["position"] for line in lines if line["position"] is not None]
-    rows = await read.connection.fetch(UNTIMED, read.ledger.ledger_id, root, positions)
+    rows = await query.connection.fetch(UNTIMED, query.ledger.ledger_id, root, positions)
     untimed = {row["position"] for row in rows}
     return [{**line, "untimed": True} if line["position"] in untimed else line for line in lines]
 

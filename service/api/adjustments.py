@@ -40,16 +40,16 @@ async def post_adjustment(request: web.Request) -> web.Response:
     expires_on = _day(asked.get("expires_on"))
     if expires_on is not None and (points is None or points < 0):
         raise RequestInvalid("expires_on is for points that are added")
-    async with open_query(request, "admin") as read:
-        await _await_all(request, read)
-        account = await find_account(read, request.match_info["id"])
+    async with open_query(request, "admin") as query:
+        await _await_all(request, query)
+        account = await find_account(query, request.match_info["id"])
         done = await adjust(
-            read.connection,
+            query.connection,
             request.app[APP_CONTEXT].vault,
-            read.ledger,
+            query.ledger,
             account["account_id"],
             points,
-            read_author(read, asked),
+            read_author(query, asked),
             adjustment=name,
             expires_on=expires_on,
         )
@@ -62,12 +62,12 @@ async def post_reversal(request: web.Request) -> web.Response:
     201, or 200 if it had been taken back before.
     """
     asked = await read_json_body(request)
-    async with open_query(request, "admin") as read:
-        await _await_all(request, read)
-        account = await find_account(read, request.match_info["id"])
+    async with open_query(request, "admin") as query:
+        await _await_all(request, query)
+        account = await find_account(query, request.match_info["id"])
         vault, adjustment = request.app[APP_CONTEXT].vault, request.match_info["adjustment"]
         done = await reverse(
-            read.connection, vault, read.ledger, account["account_id"], adjustment, read_author(read, asked)
+            query.connection, vault, query.ledger, account["account_id"], adjustment, read_author(query, asked)
         )
         return _answer(request, done)
 
@@ -77,19 +77,19 @@ async def list_adjustments(request: web.Request) -> web.Response:
     sealed in the event at `position`."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = parse_limit(request)
-    async with open_query(request) as read:
-        account = await find_account(read, request.match_info["id"])
-        rows = await read.connection.fetch(ADJUSTMENTS, read.ledger.ledger_id, account["account_id"], after[0], limit)
+    async with open_query(request) as query:
+        account = await find_account(query, request.match_info["id"])
+        rows = await query.connection.fetch(ADJUSTMENTS, query.ledger.ledger_id, account["account_id"], after[0], limit)
         cursor = encode_cursor(rows[-1]["adjustment"]) if len(rows) == limit else None
-        return page_response([dict(row) for row in rows], cursor, **await freshness(read))
+        return page_response([dict(row) for row in rows], cursor, **await freshness(query))
 
 
-async def _await_all(request: web.Request, read: QueryContext) -> None:
+async def _await_all(request: web.Request, query: QueryContext) -> None:
     """Wait until the rows reflect the ledger: a claim is adopted as it stands. Raises NotAwaited."""
-    house, ledger_id = request.app[APP_CONTEXT], read.ledger.ledger_id
-    position = await tail(read.connection, ledger_id)
-    if position and not await house.projector.wait_for(ledger_id, position, house.settings.wait_seconds_max):
-        raise NotAwaited(f"position {position} within {house.settings.wait_seconds_max:g} s")
+    context, ledger_id = request.app[APP_CONTEXT], query.ledger.ledger_id
+    position = await tail(query.connection, ledger_id)
+    if position and not await context.projector.wait_for(ledger_id, position, context.settings.wait_seconds_max):
+        raise NotAwaited(f"position {position} within {context.settings.wait_seconds_max:g} s")
 
 
 def _answer(request: web.Request, done: Adjusted) -> web.Response:

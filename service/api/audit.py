@@ -14,8 +14,8 @@ async def list_accesses(request: web.Request) -> web.Response:
     what, why. Scope audit; ?why= says what for."""
     after = decode_cursor(request.query.get("cursor"), int) or [0]
     limit = parse_limit(request)
-    async with open_query(request, "audit") as read:
-        accesses = await accesses_after(read.connection, read.ledger.ledger_id, after[0], limit)
+    async with open_query(request, "audit") as query:
+        accesses = await accesses_after(query.connection, query.ledger.ledger_id, after[0], limit)
         cursor = encode_cursor(accesses[-1].number) if len(accesses) == limit else None
         return page_response([access._asdict() for access in accesses], cursor)
 

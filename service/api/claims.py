@@ -28,12 +28,12 @@ async def list_claims(request: web.Request) -> web.Response:
     `missing`: the points of events that never arrived between this claim and the one before."""
     cursor = decode_cursor(request.query.get("cursor"), int, str, str, bool) or [0, "0", "0", False]
     limit = parse_limit(request)
-    async with open_query(request) as read:
-        account = await find_account(read, request.match_info["id"])
+    async with open_query(request) as query:
+        account = await find_account(query, request.match_info["id"])
         line, drift, unseen, claimed_before = cursor[0], _points(cursor[1]), _points(cursor[2]), cursor[3]
         items: list[dict[str, Any]] = []
-        rows = await read.connection.fetch(
-            LINES, read.ledger.ledger_id, account["account_id"], line, LINES_PER_READ_MAX
+        rows = await query.connection.fetch(
+            LINES, query.ledger.ledger_id, account["account_id"], line, LINES_PER_READ_MAX
         )
         for row in rows:
             line = row["line"]
@@ -59,7 +59,7 @@ async def list_claims(request: web.Request) -> web.Response:
                 break
         more = len(items) == limit or len(rows) == LINES_PER_READ_MAX
         following = encode_cursor(line, str(drift), str(unseen), claimed_before) if more else None
-        return page_response(items, following, **await freshness(read))
+        return page_response(items, following, **await freshness(query))
 
 
 def _points(text: str) -> Decimal:

@@ -13,8 +13,8 @@ from service.operations.conflict_policy import set_conflict_policy
 
 async def list_policies(request: web.Request) -> web.Response:
     """GET /v1/reconciliation/policies: how conflicts are settled, where not by the default."""
-    async with open_query(request) as read:
-        policies = await policies_of(read.connection, read.ledger.ledger_id)
+    async with open_query(request) as query:
+        policies = await policies_of(query.connection, query.ledger.ledger_id)
         items = [{"source": source, "kind": kind, "policy": policy} for (source, kind), policy in policies.items()]
         return page_response(items, None, default=DEFAULT_POLICY, policies=list(POLICIES))
 
@@ -25,12 +25,12 @@ async def put_policy(request: web.Request) -> web.Response:
     was. Scope admin."""
     source, kind = request.match_info["source"], request.match_info["kind"]
     asked = await read_json_body(request)
-    async with open_query(request, "admin") as read:
+    async with open_query(request, "admin") as query:
         policy = str(asked.get("policy", ""))
-        house = request.app[APP_CONTEXT]
-        by = f"key {read.key_id}"
-        done = await set_conflict_policy(read.connection, house.vault, read.ledger, source, kind, policy, by=by)
-        house.projector.notify_appended()
+        context = request.app[APP_CONTEXT]
+        by = f"key {query.key_id}"
+        done = await set_conflict_policy(query.connection, context.vault, query.ledger, source, kind, policy, by=by)
+        context.projector.notify_appended()
         return json_response(done._asdict())
 
 

@@ -41,11 +41,11 @@ async def get_customer(request: web.Request) -> web.Response:
     404 if nothing was ever told about them.
     """
     name = request.match_info["ref"]
-    async with open_query(request) as read:
-        times = await parse_as_of(read, request)
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
         found = []
-        for customer in await expand_reference(read, name):
-            held = await load_customer(read, customer, times)
+        for customer in await expand_reference(query, name):
+            held = await load_customer(query, customer, times)
             if any(held.values()):
                 found.append((customer, held))
         customer = require_single([one for one, _ in found], name)
@@ -55,9 +55,9 @@ async def get_customer(request: web.Request) -> web.Response:
         cut = {"truncated": too_long} if too_long else {}
         due = [name for name, rows in held.items() if rows is None]
         cut |= {"rebuild_due": due} if due else {}
-        survivor = await find_survivor(read, customer, times)
+        survivor = await find_survivor(query, customer, times)
         return json_response(
-            {"customer": customer, "merged_into": survivor, **shown, **cut, **await freshness(read, times)}
+            {"customer": customer, "merged_into": survivor, **shown, **cut, **await freshness(query, times)}
         )
 
 
@@ -70,15 +70,15 @@ async def find_customers(request: web.Request) -> web.Response:
     given = [(what, request.query[what]) for what in LOOK_UPS if what in request.query]
     if len(given) != 1:
         raise RequestInvalid(f"one of {', '.join(LOOK_UPS)}")
-    async with open_query(request) as read:
+    async with open_query(request) as query:
         vault = request.app[APP_CONTEXT].vault
-        customers = await vault.find(read.connection, read.ledger.ledger_id, *given[0], after=after[0], limit=limit)
+        customers = await vault.find(query.connection, query.ledger.ledger_id, *given[0], after=after[0], limit=limit)
         cursor = encode_cursor(customers[-1]) if len(customers) == limit else None
-        rows = await read.connection.fetch(SURVIVORS, read.ledger.ledger_id, customers)
+        rows = await query.connection.fetch(SURVIVORS, query.ledger.ledger_id, customers)
         survivors = {row["customer"]: row["survivor"] for row in rows}
         merged = {customer: {"merged_into": survivor} for customer, survivor in survivors.items()}
         items = [{"customer": customer, **merged.get(customer, {})} for customer in customers]
-        return page_response(items, cursor, **await freshness(read))
+        return page_response(items, cursor, **await freshness(query))
 
 
 async def erase_customer(request: web.Request) -> web.Response:
@@ -88,15 +88,17 @@ async def erase_customer(request: web.Request) -> web.Response:
     a bare id stands for several.
     """
     name = request.match_info["ref"]
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     asked = await read_json_body(request)
-    async with open_query(request, "admin") as read:
+    async with open_query(request, "admin") as query:
         reason = str(asked.get("reason", ""))[:REASON_CHARACTERS_MAX]
-        known = [one for one in await expand_reference(read, name) if await is_known(read.connection, read.ledger, one)]
+        known = [
+            one for one in await expand_reference(query, name) if await is_known(query.connection, query.ledger, one)
+        ]
         customer = require_single(known, name)
-        by = f"key {read.key_id}"
-        done = await erase(read.connection, house.vault, read.ledger, customer, by=by, reason=reason)
-        house.projector.notify_appended()
+        by = f"key {query.key_id}"
+        done = await erase(query.connection, context.vault, query.ledger, customer, by=by, reason=reason)
+        context.projector.notify_appended()
         return json_response(done._asdict())
 
 
@@ -106,13 +108,15 @@ async def unmerge_customer(request: web.Request) -> web.Response:
     200 {"customer", "survivor", "position"}; what is left of the customer's points goes back to them.
     """
     name = request.match_info["ref"]
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     asked = await read_json_body(request)
-    async with open_query(request, "admin") as read:
-        known = [one for one in await expand_reference(read, name) if await is_known(read.connection, read.ledger, one)]
+    async with open_query(request, "admin") as query:
+        known = [
+            one for one in await expand_reference(query, name) if await is_known(query.connection, query.ledger, one)
+        ]
         customer = require_single(known, name)
-        done = await unmerge(read.connection, house.vault, read.ledger, customer, read_author(read, asked))
-        house.projector.notify_appended()
+        done = await unmerge(query.connection, context.vault, query.ledger, customer, read_author(query, asked))
+        context.projector.notify_appended()
         return json_response(done._asdict())
 
 

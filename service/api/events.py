@@ -33,31 +33,31 @@ POSITIONS_OF_SUBJECT = """
 async def list_events(request: web.Request) -> web.Response:
     """GET /v1/ledger/events: in order of position, filtered by ?kind= ?source= ?subject= ?since= ?until= (times of
     occurrence), after ?after= or a cursor."""
-    query = request.query
+    parameters = request.query
     limit = parse_limit(request)
-    cursor = decode_cursor(query.get("cursor"), int)
-    after = cursor[0] if cursor else parse_int(query.get("after"), "after", least=0, most=2**62) or 0
-    async with open_query(request) as read:
+    cursor = decode_cursor(parameters.get("cursor"), int)
+    after = cursor[0] if cursor else parse_int(parameters.get("after"), "after", least=0, most=2**62) or 0
+    async with open_query(request) as query:
         positions = None
-        if "subject" in query:
-            refs = await expand_reference(read, query["subject"])
-            rows = await read.connection.fetch(POSITIONS_OF_SUBJECT, read.ledger.ledger_id, refs, after, limit)
+        if "subject" in parameters:
+            refs = await expand_reference(query, parameters["subject"])
+            rows = await query.connection.fetch(POSITIONS_OF_SUBJECT, query.ledger.ledger_id, refs, after, limit)
             positions = [row["position"] for row in rows]
         heads = await ledger_read.event_headers_after(
-            read.connection,
-            read.ledger.ledger_id,
+            query.connection,
+            query.ledger.ledger_id,
             after,
             limit,
-            kind=query.get("kind"),
-            source=query.get("source"),
-            since=parse_time(query.get("since"), "since"),
-            until=parse_time(query.get("until"), "until"),
+            kind=parameters.get("kind"),
+            source=parameters.get("source"),
+            since=parse_time(parameters.get("since"), "since"),
+            until=parse_time(parameters.get("until"), "until"),
             positions=positions,
         )
         last = positions[-1] if positions else heads[-1].position if heads else after
         more = len(heads) == limit or (positions is not None and len(positions) == limit)
         return page_response(
-            [event_header_json(head) for head in heads], encode_cursor(last) if more else None, **await freshness(read)
+            [event_header_json(head) for head in heads], encode_cursor(last) if more else None, **await freshness(query)
         )
 
 
@@ -70,15 +70,17 @@ async def get_event(request: web.Request) -> web.Response:
         return await _reveal(request)
     position = parse_int(request.match_info["position"], "position", least=1, most=2**62)
     assert position is not None
-    async with open_query(request) as read:
-        ledger_id = read.ledger.ledger_id
-        heads = await ledger_read.event_headers_after(read.connection, ledger_id, position - 1, 1)
+    async with open_query(request) as query:
+        ledger_id = query.ledger.ledger_id
+        heads = await ledger_read.event_headers_after(query.connection, ledger_id, position - 1, 1)
         if not heads or heads[0].position != position:
             raise PositionUnknown(position)
-        event = await ledger_read.event_at(read.connection, ledger_id, position)
-        shown = await request.app[APP_CONTEXT].large.work_on(ledger_id, event.payload, interpretation_json, event)
+        event = await ledger_read.event_at(query.connection, ledger_id, position)
+        shown = await request.app[APP_CONTEXT].large_bodies.work_on(
+            ledger_id, event.payload, interpretation_json, event
+        )
         entry = orjson.loads(heads[0].entry)
-        return json_response({**event_header_json(heads[0]), "entry": entry, **shown, **await freshness(read)})
+        return json_response({**event_header_json(heads[0]), "entry": entry, **shown, **await freshness(query)})
 
 
 def interpretation_json(event: Event) -> dict[str, Any]:
@@ -107,16 +109,16 @@ def interpretation_json(event: Event) -> dict[str, Any]:
 async def _reveal(request: web.Request) -> web.Response:
     """Answer with the delivered bytes; where a person has been forgotten, the markers stay."""
     position = parse_int(request.match_info["position"], "position", least=1, most=2**62) or 0
-    async with open_query(request, "reveal") as read:
+    async with open_query(request, "reveal") as query:
         why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
         if not why:
             raise RequestInvalid("why is needed: for what these personal values are looked at")
-        event = await ledger_read.event_at(read.connection, read.ledger.ledger_id, position)
-        await record_access(read.connection, read.ledger.ledger_id, read.key_id, f"event {position}", why)
+        event = await ledger_read.event_at(query.connection, query.ledger.ledger_id, position)
+        await record_access(query.connection, query.ledger.ledger_id, query.key_id, f"event {position}", why)
         vault = request.app[APP_CONTEXT].vault
-        delivered = await vault.reveal(read.connection, read.ledger.ledger_id, position, event.payload)
+        delivered = await vault.reveal(query.connection, query.ledger.ledger_id, position, event.payload)
     kind = "application/octet-stream" if event.kind == UNREADABLE else "application/json"
-    disposition = f'attachment; filename="{read.ledger.name}-{position}"'
+    disposition = f'attachment; filename="{query.ledger.name}-{position}"'
     return web.Response(body=delivered, content_type=kind, headers={"Content-Disposition": disposition})
 
 

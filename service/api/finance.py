@@ -24,11 +24,11 @@ DIFFERING_MAX = 100
 async def get_trial_balance(request: web.Request) -> web.Response:
     """GET /v1/trial-balance: the classes of all accounts by programme and unit, at ?at=, as known at ?as_of_position=
     or ?known_at=. "balanced" says that each sums to zero, and that every account's postings come to what it holds."""
-    async with open_query(request, heavy=True) as read:
-        times = await parse_as_of(read, request)
-        balance = await trial_balance(read.connection, read.ledger.ledger_id, times.at, times.position)
+    async with open_query(request, heavy=True) as query:
+        times = await parse_as_of(query, request)
+        balance = await trial_balance(query.connection, query.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
-        wrong_rows = await unbalanced(read.connection, read.ledger.ledger_id)
+        wrong_rows = await unbalanced(query.connection, query.ledger.ledger_id)
         return json_response(
             {
                 "at": times.at,
@@ -38,7 +38,7 @@ async def get_trial_balance(request: web.Request) -> web.Response:
                 **({"truncated": True} if len(balance.differing) > DIFFERING_MAX else {}),
                 "items": [{**one._asdict(), "sum": one.sum} for one in sums],
                 "next": None,
-                **await freshness(read, times),
+                **await freshness(query, times),
             }
         )
 
@@ -54,10 +54,10 @@ async def get_liability(request: web.Request) -> web.StreamResponse:
     if parse_format(request) == "csv":
         return await _export(request, after)
     limit = parse_limit(request)
-    async with open_query(request, heavy=True) as read:
-        times = await parse_as_of(read, request)
-        ask = await parse_roll_forward(read, request.query, times)
-        done = await forward(read.connection, read.ledger.ledger_id, ask, times.position)
+    async with open_query(request, heavy=True) as query:
+        times = await parse_as_of(query, request)
+        ask = await parse_roll_forward(query, request.query, times)
+        done = await forward(query.connection, query.ledger.ledger_id, ask, times.position)
         page = await done.page(after, limit)
         return json_response(
             {
@@ -69,22 +69,25 @@ async def get_liability(request: web.Request) -> web.StreamResponse:
                 "totals": [liability_row_json(row) for row in page.totals],
                 "ties": not any(tie.difference for tie in done.ties),
                 "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
-                **await freshness(read, times),
+                **await freshness(query, times),
             }
         )
 
 
 async def _export(request: web.Request, after: RollForwardKey | None) -> web.StreamResponse:
     """Write all rows as CSV. Others on the event loop have their turn between periods."""
-    async with open_query(request, heavy=True) as read:
-        times = await parse_as_of(read, request)
+    async with open_query(request, heavy=True) as query:
+        times = await parse_as_of(query, request)
         done = await forward(
-            read.connection, read.ledger.ledger_id, await parse_roll_forward(read, request.query, times), times.position
+            query.connection,
+            query.ledger.ledger_id,
+            await parse_roll_forward(query, request.query, times),
+            times.position,
         )
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/csv; charset=utf-8; header=present",
-            "Content-Disposition": f'attachment; filename="{read.ledger.name}-liability.csv"',
+            "Content-Disposition": f'attachment; filename="{query.ledger.name}-liability.csv"',
         }
     )
     await response.prepare(request)

@@ -35,13 +35,13 @@ _log = logging.getLogger(__name__)
 
 async def list_generations(request: web.Request) -> web.Response:
     """GET /v1/generations: the built copies of the views, oldest first."""
-    async with open_query(request, OPERATOR) as read:
-        listed = await generations.list_generations(read.connection)
+    async with open_query(request, OPERATOR) as query:
+        listed = await generations.list_generations(query.connection)
         return json_response(
             {
-                "items": [generation_json_for_operator(one, read.ledger.name) for one in listed],
+                "items": [generation_json_for_operator(one, query.ledger.name) for one in listed],
                 "next": None,
-                **await freshness(read),
+                **await freshness(query),
             }
         )
 
@@ -52,26 +52,28 @@ async def rebuild(request: web.Request) -> web.Response:
     202 with the number of the generation as soon as it is known; GET /v1/generations says how it ends. It stays "ready"
     and waits to be promoted unless that is asked for.
     """
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     body = await read_json_body(request)
-    async with open_query(request, OPERATOR) as read:
+    async with open_query(request, OPERATOR) as query:
         source: Source = body.get("from", "ledger")
         if source not in get_args(Source):
             raise RequestInvalid('from is "ledger" or "facts"')
         scope = RebuildScope(tuple(_names(body, "projections"))) if body.get("projections") else EVERYTHING
-        await check_scope(read.connection, scope)
-        if house.rebuilding is not None and not house.rebuilding.done():
+        await check_scope(query.connection, scope)
+        if context.rebuild_task is not None and not context.rebuild_task.done():
             raise RebuildRuns
         begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         to_promote = body.get("promote") is True
         work = replay.rebuild(
-            house.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=_names(body, "expect"),
+            context.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=_names(body, "expect"),
             force=body.get("force") is True, to_promote=to_promote, begun=begun.set_result,
         )  # fmt: skip
-        house.rebuilding = asyncio.create_task(_supervised(work))
-        await asyncio.wait((begun, house.rebuilding), timeout=BEGIN_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
-        if house.rebuilding.done() and not begun.done():
-            raise house.rebuilding.result() or RebuildRuns()
+        context.rebuild_task = asyncio.create_task(_supervised(work))
+        await asyncio.wait(
+            (begun, context.rebuild_task), timeout=BEGIN_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
+        )
+        if context.rebuild_task.done() and not begun.done():
+            raise context.rebuild_task.result() or RebuildRuns()
         number = begun.result() if begun.done() else None
         told = {"generation": number, "state": "filling", "from": source, "promote": to_promote}
         return json_response(told, status=202)
@@ -98,41 +100,41 @@ def _names(body: dict[str, Any], field: str) -> list[str]:
 
 async def promote(request: web.Request) -> web.Response:
     """POST /v1/generations/{n}/promote {"force": false, "expect": []}: let readers see it."""
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     number = int(request.match_info["generation"])
     body = await read_json_body(request)
-    async with open_query(request, OPERATOR) as read:
+    async with open_query(request, OPERATOR) as query:
         expect = _names(body, "expect")
-        candidate = await generations.find_generation(read.connection, number)
+        candidate = await generations.find_generation(query.connection, number)
         if expect and candidate.state == "ready":
-            await replay.compare_with_active(house.dsn, candidate, expect)
-        promoted = await promotion.promote(house.dsn, number, force=body.get("force") is True)
+            await replay.compare_with_active(context.dsn, candidate, expect)
+        promoted = await promotion.promote(context.dsn, number, force=body.get("force") is True)
         await _seen(request, promoted)
-        return json_response(generation_json_for_operator(promoted, read.ledger.name))
+        return json_response(generation_json_for_operator(promoted, query.ledger.name))
 
 
 async def roll_back(request: web.Request) -> web.Response:
     """POST /v1/generations/rollback: let readers see the one before, which has been following the ledger."""
-    async with open_query(request, OPERATOR) as read:
+    async with open_query(request, OPERATOR) as query:
         back = await promotion.roll_back(request.app[APP_CONTEXT].dsn)
         await _seen(request, back)
-        return json_response(generation_json_for_operator(back, read.ledger.name))
+        return json_response(generation_json_for_operator(back, query.ledger.name))
 
 
 async def drop(request: web.Request) -> web.Response:
     """DELETE /v1/generations/{n}: remove one that is not active; it goes when nobody reads it."""
     number = int(request.match_info["generation"])
-    async with open_query(request, OPERATOR) as read:
-        gone = await promotion.drop_generation(read.connection, number)
+    async with open_query(request, OPERATOR) as query:
+        gone = await promotion.drop_generation(query.connection, number)
         return json_response({"generation": number, "dropped": gone})
 
 
 async def _seen(request: web.Request, active: Generation) -> None:
     """Wait until the readers of this process see a generation, so that who promoted it sees it with the next answer."""
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     try:
         async with asyncio.timeout(SEEN_SECONDS_MAX):
-            await house.reading.entered(active.generation)
+            await context.reader_pool.entered(active.generation)
     except TimeoutError:
         _log.warning("readers do not see generation %s yet", active.generation)
 
@@ -140,12 +142,12 @@ async def _seen(request: web.Request, active: Generation) -> None:
 async def retry_parked(request: web.Request) -> web.Response:
     """POST /v1/reconciliation/parked/retry {"subject_kind": "...", "subject": "..."}: fold parked subjects again."""
     body = await read_json_body(request)
-    async with open_query(request, "admin") as read:
+    async with open_query(request, "admin") as query:
         kind, subject = body.get("subject_kind"), body.get("subject")
         if not all(one is None or isinstance(one, str) for one in (kind, subject)):
             raise RequestInvalid("subject_kind and subject are texts")
-        done = await retry.retry_parked(read.connection, read.ledger.ledger_id, subject_kind=kind, subject=subject)
-        return json_response({**done._asdict(), **await freshness(read)})
+        done = await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=kind, subject=subject)
+        return json_response({**done._asdict(), **await freshness(query)})
 
 
 ROUTES = [

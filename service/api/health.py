@@ -36,9 +36,9 @@ async def live(_request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """GET /ready: the database answers and is at our schema. 503 otherwise."""
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     try:
-        async with asyncio.timeout(READY_SECONDS_MAX), house.pool.acquire() as connection:
+        async with asyncio.timeout(READY_SECONDS_MAX), context.service_pool.acquire() as connection:
             version = await connection.fetchval(SCHEMA_VERSION)
     except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
@@ -50,11 +50,11 @@ async def ready(request: web.Request) -> web.Response:
 
 async def projections_of(request: web.Request) -> web.Response:
     """GET /v1/projections: how far each projection reaches, in events and seconds, and the generations there are."""
-    async with open_query(request) as read:
-        row = await read.connection.fetchrow(REACH, read.ledger.ledger_id)
+    async with open_query(request) as query:
+        row = await query.connection.fetchrow(REACH, query.ledger.ledger_id)
         assert row is not None
-        listed = await generations.list_generations(read.connection)
-        due = await generations.rebuild_due(read.connection)
+        listed = await generations.list_generations(query.connection)
+        due = await generations.rebuild_due(query.connection)
         tail = row["tail"] or 0
         reached = {
             "position": row["position"],
@@ -70,7 +70,7 @@ async def projections_of(request: web.Request) -> web.Response:
                     for name, version in generations.projection_versions().items()
                 ],
                 "next": None,
-                "generations": [generation_json_for_ledger(one, read.ledger.name) for one in listed],
+                "generations": [generation_json_for_ledger(one, query.ledger.name) for one in listed],
             }
         )
 

@@ -37,17 +37,17 @@ LAPSES = """
 async def get_account_lapses(request: web.Request) -> web.Response:
     """GET /v1/accounts/{id}/lapses: of what is available at ?at= (default now), as known at ?as_of_position= or
     ?known_at=, what lapses on which day if nobody spends it; last what lapses on no day."""
-    async with open_query(request) as read:
-        times = await parse_as_of(read, request)
-        view = await load_account(read, request.match_info["id"], times)
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
+        view = await load_account(query, request.match_info["id"], times)
         account = view.row["account_id"]
         lots: Sequence[Mapping[str, Any]] = view.lots
         if view.lines is None:
-            lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, [account])
+            lots = await query.connection.fetch(OPEN_LOTS, query.ledger.ledger_id, [account])
         live = [lot for lot in lots if lot["remaining"] and (lot["lapses_at"] is None or lot["lapses_at"] > times.at)]
         items = [_day(list(same)) for _, same in groupby(live, key=lambda lot: lot["expires_on"])]
         return json_response(
-            {"account": account, "at": times.at, "items": items, "next": None, **await freshness(read, times)}
+            {"account": account, "at": times.at, "items": items, "next": None, **await freshness(query, times)}
         )
 
 
@@ -64,23 +64,23 @@ async def get_programme_lapses(request: web.Request) -> web.Response:
     """GET /v1/programmes/{id}/lapses?from=2026-01-01&until=2026-12-31: points, lots and accounts for each day and unit
     of what is held now. From today in the programme's time zone, for a year, unless said otherwise; days that are over
     show what the vendor has not reported as expired."""
-    async with open_query(request) as read:
-        programme = await find_programme(read, request.match_info["id"])
-        first, last = await _days(read, request, programme)
+    async with open_query(request) as query:
+        programme = await find_programme(query, request.match_info["id"])
+        first, last = await _days(query, request, programme)
         after = decode_cursor(request.query.get("cursor"), str, str) or [first.isoformat(), ""]
         limit = parse_limit(request)
         since = _day_of(after[0], "cursor")
-        rows = await read.connection.fetch(
-            LAPSES, read.ledger.ledger_id, programme, first, last, since, after[1], limit
+        rows = await query.connection.fetch(
+            LAPSES, query.ledger.ledger_id, programme, first, last, since, after[1], limit
         )
         cursor = encode_cursor(rows[-1]["expires_on"].isoformat(), rows[-1]["unit"]) if len(rows) == limit else None
         beside = {"programme": programme, "from": first, "until": last}
-        return page_response([dict(row) for row in rows], cursor, **beside, **await freshness(read))
+        return page_response([dict(row) for row in rows], cursor, **beside, **await freshness(query))
 
 
-async def _days(read: QueryContext, request: web.Request, programme: str) -> tuple[date, date]:
+async def _days(query: QueryContext, request: web.Request, programme: str) -> tuple[date, date]:
     now = clock.now()
-    terms = await read_terms(read.connection, read.ledger.ledger_id)
+    terms = await read_terms(query.connection, query.ledger.ledger_id)
     first = _read_day(request, "from") or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()
     last = _read_day(request, "until") or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)
     if not timedelta() <= last - first <= timedelta(DAYS_MAX):

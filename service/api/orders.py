@@ -30,17 +30,17 @@ async def get_order(request: web.Request) -> web.Response:
     As of ?at=, as known at ?as_of_position= or ?known_at=.
     """
     name = request.match_info["id"]
-    async with open_query(request) as read:
-        times = await parse_as_of(read, request)
-        refs = await expand_reference(read, name)
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
+        refs = await expand_reference(query, name)
         most = None if times.given else ITEMS_MAX + 1
-        found = await read.connection.fetch(ITEMS, read.ledger.ledger_id, refs, most)
+        found = await query.connection.fetch(ITEMS, query.ledger.ledger_id, refs, most)
         rows = [row_json(row) for row in found]
         if times.given:
             items = {row["id"] for row in rows}
             for ref in refs:
-                items.update(await former_subjects(read, ORDER_ITEMS, ref, times))
-            groups = await known_of(read.connection, read.ledger.ledger_id, ORDER_ITEMS, sorted(items), times.as_of)
+                items.update(await former_subjects(query, ORDER_ITEMS, ref, times))
+            groups = await known_of(query.connection, query.ledger.ledger_id, ORDER_ITEMS, sorted(items), times.as_of)
             known_rows = [row for known in groups for row in [fold_first_row(ORDER_ITEMS, known)] if row]
             rows = [row for row in known_rows if row["order_id"] in refs]
         too_long = len(rows) > ITEMS_MAX
@@ -54,7 +54,7 @@ async def get_order(request: web.Request) -> web.Response:
                 "refund_due": sum((row["refund_due"] for row in rows), Decimal(0)),
                 "items": rows,
                 **({"truncated": True} if too_long else {}),
-                **await freshness(read, times),
+                **await freshness(query, times),
             }
         )
 
@@ -63,16 +63,16 @@ async def post_item_refund(request: web.Request) -> web.Response:
     """POST /v1/order-items/{id}/refund with author, reason and perhaps {"reference"}: say that the points due back for
     an item that did not arrive were given back. Scope admin. 400 where nothing is due."""
     asked = await read_json_body(request)
-    house = request.app[APP_CONTEXT]
-    async with open_query(request, "admin") as read:
+    context = request.app[APP_CONTEXT]
+    async with open_query(request, "admin") as query:
         name = request.match_info["id"]
-        refs = await expand_reference(read, name)
-        rows = await read.connection.fetch(ITEM, read.ledger.ledger_id, refs)
+        refs = await expand_reference(query, name)
+        rows = await query.connection.fetch(ITEM, query.ledger.ledger_id, refs)
         item = require_single(sorted(row["subject"] for row in rows), name)
-        words = read_author(read, asked)
+        words = read_author(query, asked)
         reference = read_text(asked, "reference")
-        done = await post_refund(read.connection, house.vault, read.ledger, item, words, reference=reference)
-        house.projector.notify_appended()
+        done = await post_refund(query.connection, context.vault, query.ledger, item, words, reference=reference)
+        context.projector.notify_appended()
         return json_response(done._asdict())
 
 

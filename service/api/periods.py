@@ -23,10 +23,10 @@ async def list_periods(request: web.Request) -> web.Response:
     """GET /v1/periods: the months that were ever closed, in order."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = parse_limit(request)
-    async with open_query(request) as read:
-        rows = await read.connection.fetch(PERIODS, read.ledger.ledger_id, after[0], limit)
+    async with open_query(request) as query:
+        rows = await query.connection.fetch(PERIODS, query.ledger.ledger_id, after[0], limit)
         cursor = encode_cursor(rows[-1]["period"]) if len(rows) == limit else None
-        return page_response([dict(row) for row in rows], cursor, **await freshness(read))
+        return page_response([dict(row) for row in rows], cursor, **await freshness(query))
 
 
 async def get_period(request: web.Request) -> web.Response:
@@ -34,8 +34,8 @@ async def get_period(request: web.Request) -> web.Response:
     closed before it after that was closed. Of a closed one also `later_items`: what was told of it since. Of more than
     ITEMS_MAX items the rest is cut, and "truncated" is true."""
     period = parse_period(request.match_info["period"])
-    async with open_query(request, heavy=True) as read:
-        return json_response({**await period_json(read, period), **await freshness(read)})
+    async with open_query(request, heavy=True) as query:
+        return json_response({**await period_json(query, period), **await freshness(query)})
 
 
 async def post_close(request: web.Request) -> web.Response:
@@ -50,11 +50,11 @@ async def post_reopen(request: web.Request) -> web.Response:
 
 async def _act(request: web.Request, work: Any) -> web.Response:
     period = parse_period(request.match_info["period"])
-    house = request.app[APP_CONTEXT]
-    async with open_query(request, "admin") as read:
-        await await_rows(read, request, await tail(read.connection, read.ledger.ledger_id))
-        position = await work(read.connection, house.vault, read.ledger, period, by=f"key {read.key_id}")
-        house.projector.notify_appended()
+    context = request.app[APP_CONTEXT]
+    async with open_query(request, "admin") as query:
+        await await_rows(query, request, await tail(query.connection, query.ledger.ledger_id))
+        position = await work(query.connection, context.vault, query.ledger, period, by=f"key {query.key_id}")
+        context.projector.notify_appended()
         return json_response({"period": period, "position": position})
 
 

@@ -25,29 +25,29 @@ async def list_programmes(request: web.Request) -> web.Response:
     known at ?as_of_position= or ?known_at=."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = parse_limit(request)
-    async with open_query(request) as read:
-        times = await parse_as_of(read, request)
-        ids = [row["id"] for row in await read.connection.fetch(PROGRAMMES, read.ledger.ledger_id, after[0], limit)]
-        versions = await _versions(read, ids, times)
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
+        ids = [row["id"] for row in await query.connection.fetch(PROGRAMMES, query.ledger.ledger_id, after[0], limit)]
+        versions = await _versions(query, ids, times)
         items = [
             {"id": one, "terms": _in_force([row for row in versions if row["subject"] == one], times.at)} for one in ids
         ]
         return page_response(
-            items, encode_cursor(ids[-1]) if len(ids) == limit else None, **await freshness(read, times)
+            items, encode_cursor(ids[-1]) if len(ids) == limit else None, **await freshness(query, times)
         )
 
 
 async def get_programme(request: web.Request) -> web.Response:
     """GET /v1/programmes/{id}: the terms in force at ?at= (default now), and all versions, as known at ?as_of_position=
     or ?known_at=."""
-    async with open_query(request) as read:
-        times = await parse_as_of(read, request)
-        programme = await find_programme(read, request.match_info["id"])
-        versions = await _versions(read, [programme], times)
+    async with open_query(request) as query:
+        times = await parse_as_of(query, request)
+        programme = await find_programme(query, request.match_info["id"])
+        versions = await _versions(query, [programme], times)
         terms = _in_force(versions, times.at)
         shown_versions = [_shown(version) for version in versions]
         return json_response(
-            {"id": programme, "terms": terms, "versions": shown_versions, **await freshness(read, times)}
+            {"id": programme, "terms": terms, "versions": shown_versions, **await freshness(query, times)}
         )
 
 
@@ -59,18 +59,18 @@ async def post_terms(request: web.Request) -> web.Response:
     400 says what is wrong with them.
     """
     name = request.match_info["id"]
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     terms = await read_json_body(request)
-    async with open_query(request, "admin") as read:
-        programme = name if name.count(":") == 2 else await find_programme(read, name)
-        by = f"key {read.key_id}"
-        done = await set_terms(read.connection, house.vault, read.ledger, programme, terms, by=by)
-        house.projector.notify_appended()
+    async with open_query(request, "admin") as query:
+        programme = name if name.count(":") == 2 else await find_programme(query, name)
+        by = f"key {query.key_id}"
+        done = await set_terms(query.connection, context.vault, query.ledger, programme, terms, by=by)
+        context.projector.notify_appended()
         return json_response(done._asdict())
 
 
-async def _versions(read: QueryContext, programmes: Sequence[str], times: AsOfQuery) -> list[Mapping[str, Any]]:
-    rows = await read.connection.fetch(VERSIONS, read.ledger.ledger_id, programmes)
+async def _versions(query: QueryContext, programmes: Sequence[str], times: AsOfQuery) -> list[Mapping[str, Any]]:
+    rows = await query.connection.fetch(VERSIONS, query.ledger.ledger_id, programmes)
     return [row for row in rows if times.position is None or row["position"] <= times.position]
 
 

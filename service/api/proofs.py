@@ -24,9 +24,9 @@ COSIGNED = """
 async def prove_inclusion(request: web.Request) -> web.Response:
     """GET /v1/ledger/proofs/inclusion?position=&size=: that an event is in the tree of a size, the newest if none is
     given: leaf index, leaf hash, and the hashes from its sibling up, in hexadecimal."""
-    async with open_query(request, "read", "audit") as read_of:
-        signed = await newest_checkpoint(read_of.connection, read_of.ledger)
-        ledger_id = read_of.ledger.ledger_id
+    async with open_query(request, "read", "audit") as query:
+        signed = await newest_checkpoint(query.connection, query.ledger)
+        ledger_id = query.ledger.ledger_id
         size = parse_int(request.query.get("size"), "size", least=1, most=SIZE_MAX) or signed.size
         position = parse_int(request.query.get("position"), "position", least=1, most=SIZE_MAX)
         if position is None:
@@ -35,15 +35,15 @@ async def prove_inclusion(request: web.Request) -> web.Response:
             raise NotSealedYet(f"size {size}; sealed is {signed.size}")
         if position > size:
             raise PositionUnknown(f"position {position} in the tree of {size}")
-        leaf = await read.leaf_hashes(read_of.connection, ledger_id, position - 1, position)
+        leaf = await read.leaf_hashes(query.connection, ledger_id, position - 1, position)
         return json_response(
             {
                 "position": position,
                 "index": position - 1,
                 "size": size,
                 "leaf_hash": leaf,
-                "proof": await tiles.inclusion(read_of.connection, ledger_id, position - 1, size),
-                "root": await tiles.root(read_of.connection, ledger_id, size),
+                "proof": await tiles.inclusion(query.connection, ledger_id, position - 1, size),
+                "root": await tiles.root(query.connection, ledger_id, size),
             }
         )
 
@@ -51,9 +51,9 @@ async def prove_inclusion(request: web.Request) -> web.Response:
 async def prove_consistency(request: web.Request) -> web.Response:
     """GET /v1/ledger/proofs/consistency?from=&to=: that the tree of one size is the beginning of that of another, the
     newest if none is given, in hexadecimal."""
-    async with open_query(request, "read", "audit") as read_of:
-        signed = await newest_checkpoint(read_of.connection, read_of.ledger)
-        ledger_id = read_of.ledger.ledger_id
+    async with open_query(request, "read", "audit") as query:
+        signed = await newest_checkpoint(query.connection, query.ledger)
+        ledger_id = query.ledger.ledger_id
         old = parse_int(request.query.get("from"), "from", least=0, most=SIZE_MAX)
         size = parse_int(request.query.get("to"), "to", least=0, most=SIZE_MAX)
         size = signed.size if size is None else size
@@ -65,9 +65,9 @@ async def prove_consistency(request: web.Request) -> web.Response:
             {
                 "from": old,
                 "to": size,
-                "proof": await tiles.consistency(read_of.connection, ledger_id, old, size),
-                "from_root": await tiles.root(read_of.connection, ledger_id, old),
-                "to_root": await tiles.root(read_of.connection, ledger_id, size),
+                "proof": await tiles.consistency(query.connection, ledger_id, old, size),
+                "from_root": await tiles.root(query.connection, ledger_id, old),
+                "to_root": await tiles.root(query.connection, ledger_id, size),
             }
         )
 
@@ -76,8 +76,8 @@ async def prove_event(request: web.Request) -> web.Response:
     """GET /v1/ledger/events/{position}/proof: a .tlog-proof file that convinces without us; the entry is its extra."""
     position = parse_int(request.match_info["position"], "position", least=1, most=SIZE_MAX)
     assert position is not None
-    async with open_query(request, "read", "audit") as read_of:
-        connection, ledger = read_of.connection, read_of.ledger
+    async with open_query(request, "read", "audit") as query:
+        connection, ledger = query.connection, query.ledger
         if position > await read.tail(connection, ledger.ledger_id):
             raise PositionUnknown(position)
         signed = await newest_checkpoint(connection, ledger)
@@ -98,8 +98,8 @@ async def prove_event(request: web.Request) -> web.Response:
 async def get_checkpoint(request: web.Request) -> web.Response:
     """GET /v1/ledger/checkpoint: the newest checkpoint, who cosigned it, how far it is behind, and what the matter is
     if nothing is signed."""
-    async with open_query(request, "read", "audit") as read_of:
-        connection, ledger = read_of.connection, read_of.ledger
+    async with open_query(request, "read", "audit") as query:
+        connection, ledger = query.connection, query.ledger
         signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
         tail = await read.tail(connection, ledger.ledger_id)
         problem = await tree_heads.problem_of(connection, ledger.ledger_id)
@@ -126,10 +126,10 @@ async def get_checkpoint(request: web.Request) -> web.Response:
 
 async def list_keys(request: web.Request) -> web.Response:
     """GET /v1/ledger/keys: every public key that ever signed for the ledger's log, and which sign now."""
-    async with open_query(request, "read", "audit") as read_of:
-        ledger_id = read_of.ledger.ledger_id
-        signed = await tree_heads.latest_checkpoint(read_of.connection, ledger_id)
-        keys = await tree_heads.log_keys(read_of.connection, ledger_id)
+    async with open_query(request, "read", "audit") as query:
+        ledger_id = query.ledger.ledger_id
+        signed = await tree_heads.latest_checkpoint(query.connection, ledger_id)
+        keys = await tree_heads.log_keys(query.connection, ledger_id)
         now = set() if signed is None else tree_heads.signers(signed)
         items = [
             {

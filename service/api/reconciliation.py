@@ -31,11 +31,11 @@ async def get_summary(request: web.Request) -> web.Response:
     """GET /v1/reconciliation: how many matters are open in each list, and how many points are at stake, at ?at=
     (default now) with ?grace_hours= instead of each list's own grace."""
     at, grace = _time_of(request)
-    async with open_query(request, heavy=True) as read:
-        totals = await catalogue.totals_of(read.connection, read.ledger.ledger_id, at, grace)
+    async with open_query(request, heavy=True) as query:
+        totals = await catalogue.totals_of(query.connection, query.ledger.ledger_id, at, grace)
         lists = [{**one, "href": f"/v1/reconciliation/{one['list']}"} for one in catalogue.totals_json(totals)]
         return json_response(
-            {"at": at, "open": sum(one.items for one in totals.values()), "lists": lists, **await freshness(read)}
+            {"at": at, "open": sum(one.items for one in totals.values()), "lists": lists, **await freshness(query)}
         )
 
 
@@ -52,15 +52,15 @@ def list_handler(one: OpenList) -> Any:
         if _wants_csv(request):
             return await _export(request, one, at, grace, after)
         limit = parse_limit(request)
-        async with open_query(request) as read:
-            asked = Asked(read.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit, after)
-            items, following = await one.read(read.connection, asked)
+        async with open_query(request) as query:
+            asked = Asked(query.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit, after)
+            items, following = await one.read(query.connection, asked)
             shown = [item_json(item, at) for item in items]
             return page_response(
                 shown,
                 None if following is None else _cursor(following),
-                **await _counts(read, one),
-                **await freshness(read),
+                **await _counts(query, one),
+                **await freshness(query),
             )
 
     return get_list
@@ -72,11 +72,11 @@ async def _export(
     """Send a list as CSV, page by page. No connection to the database is held while a page is sent, so that a client
     that reads slowly keeps nobody else waiting; one that hardly reads at all is cut off."""
     items_max = parse_int(request.query.get("limit"), "limit", least=1, most=2**31)
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     ledger = (await admit_caller(request)).ledger
 
     async def read_page(asked: Asked) -> tuple[list[OpenItem], Key | None]:
-        async with house.reading.acquire() as connection:
+        async with context.reader_pool.acquire() as connection:
             await connection.confine(ledger.ledger_id)
             return await one.read(connection, asked)
 
@@ -87,7 +87,7 @@ async def _export(
         }
     )
     asked = Asked(ledger.ledger_id, at, catalogue.opened_by(one, at, grace), 0, after)
-    async with house.heavy_reads.take(ledger.ledger_id):
+    async with context.heavy_query_shares.take(ledger.ledger_id):
         await response.prepare(request)
         async for lines in csv_pages(read_page, one, asked, items_max):
             await send(request, response, lines)
@@ -95,11 +95,11 @@ async def _export(
     return response
 
 
-async def _counts(read: QueryContext, one: OpenList) -> dict[str, Any]:
+async def _counts(query: QueryContext, one: OpenList) -> dict[str, Any]:
     """Say of what sources and kinds the events are that nobody reads."""
     if one.name not in UNREAD:
         return {}
-    rows = await read.connection.fetch(COUNTS, read.ledger.ledger_id, UNREAD[one.name])
+    rows = await query.connection.fetch(COUNTS, query.ledger.ledger_id, UNREAD[one.name])
     return {"counts": [dict(row) for row in rows]}
 
 

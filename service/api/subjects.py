@@ -36,33 +36,33 @@ def subject_handler(projection: Projection) -> Any:
 
     async def get_one(request: web.Request) -> web.Response:
         name = request.match_info["id"]
-        async with open_query(request) as read:
-            refs = await expand_reference(read, name)
-            times = await parse_as_of(read, request)
+        async with open_query(request) as query:
+            refs = await expand_reference(query, name)
+            times = await parse_as_of(query, request)
             if parse_explain(request):
-                explained = await explain_subject(read, projection, refs, name, times, parse_step_page(request))
-                return json_response({**explained, **await freshness(read, times)})
+                explained = await explain_subject(query, projection, refs, name, times, parse_step_page(request))
+                return json_response({**explained, **await freshness(query, times)})
             if times.given:
-                known = await subject_as_of(read, projection, refs, name, times)
-                return json_response({**known, **await freshness(read, times)})
-            roots, groups = await find_roots(read, projection, refs)
-            rows = await read.connection.fetch(rows_by_subject_sql(projection, 0), read.ledger.ledger_id, roots)
+                known = await subject_as_of(query, projection, refs, name, times)
+                return json_response({**known, **await freshness(query, times)})
+            roots, groups = await find_roots(query, projection, refs)
+            rows = await query.connection.fetch(rows_by_subject_sql(projection, 0), query.ledger.ledger_id, roots)
             subject = require_single(sorted({row["subject"] for row in rows}), name)
             shown_row = row_json(rows[0])
             for table in range(1, len(projection.tables)):
-                more = await read.connection.fetch(
-                    rows_by_subject_sql(projection, table), read.ledger.ledger_id, [subject]
+                more = await query.connection.fetch(
+                    rows_by_subject_sql(projection, table), query.ledger.ledger_id, [subject]
                 )
                 shown_row[projection.tables[table].name] = [row_json(row) for row in more]
-            parked = await read.connection.fetchrow(PARKED, read.ledger.ledger_id, projection.subject, subject)
+            parked = await query.connection.fetchrow(PARKED, query.ledger.ledger_id, projection.subject, subject)
             members = groups.members.get(subject, [subject])
-            shown_row["history"] = await load_history(read, projection.subject, members)
-            shown_row = apply_ends(projection, shown_row, times.at, await load_time_zones(read, times))
+            shown_row["history"] = await load_history(query, projection.subject, members)
+            shown_row = apply_ends(projection, shown_row, times.at, await load_time_zones(query, times))
             return json_response(
                 {
                     **truncate(projection, shown_row),
                     **({"parked": dict(parked)} if parked else {}),
-                    **await freshness(read),
+                    **await freshness(query),
                 }
             )
 

@@ -36,7 +36,7 @@ _TILE = re.compile(
 async def get_checkpoint(request: web.Request) -> web.Response:
     """GET …/checkpoint: the newest signed checkpoint, with what witnesses said of it."""
     ledger = await _ledger_of(request, "checkpoint")
-    async with request.app[APP_CONTEXT].pool.acquire() as connection:
+    async with request.app[APP_CONTEXT].service_pool.acquire() as connection:
         signed = await newest_checkpoint(connection, ledger)
         body = await cosigned_note(connection, ledger, signed)
     headers = {"Cache-Control": BRIEFLY}
@@ -54,7 +54,7 @@ async def get_tile(request: web.Request) -> web.Response:
         raise NotFound
     entries = match["level"] == "entries"
     name = TileName(0 if entries else int(match["level"]), number, int(match["width"] or TILE_WIDTH))
-    async with request.app[APP_CONTEXT].pool.acquire() as connection:
+    async with request.app[APP_CONTEXT].service_pool.acquire() as connection:
         signed = await newest_checkpoint(connection, ledger)
         first = name.number * TILE_WIDTH
         if first + name.width > signed.size >> merkle.TILE_LEVELS * name.level:
@@ -67,13 +67,13 @@ async def get_tile(request: web.Request) -> web.Response:
 
 async def _ledger_of(request: web.Request, what: str) -> Ledger:
     """Return whose log a request is for; a look with scope audit is written down. Raises LedgerUnknown."""
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     if "token" in request.match_info:
-        async with house.pool.acquire() as connection:
-            return await find_published(connection, house.master_key, request.match_info["token"])
+        async with context.service_pool.acquire() as connection:
+            return await find_published(connection, context.master_key, request.match_info["token"])
     access = request[ACCESS]
-    if "audit" in access.scopes and (what != "tiles" or house.looks_anew(access.key_id)):
-        async with house.pool.acquire() as connection:
+    if "audit" in access.scopes and (what != "tiles" or context.access_log_due(access.key_id)):
+        async with context.service_pool.acquire() as connection:
             await log_access(connection, access, request, f"the log's {what}")
     return access.ledger
 

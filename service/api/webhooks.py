@@ -28,30 +28,30 @@ async def receive(request: web.Request) -> web.Response:
     durable; 400 no body, 401 wrong credentials, 404 no such connection, 408 too slow, 413 more than BODY_BYTES_MAX, 415
     a content coding that is not decoded, 503 cannot store now.
     """
-    house = request.app[APP_CONTEXT]
-    inbound = await house.inbound.get(request.match_info["connection_id"])
+    context = request.app[APP_CONTEXT]
+    inbound = await context.connections.get(request.match_info["connection_id"])
     try:
         return await _store(request, inbound)
     except (LedgerError, web.HTTPRequestTimeout) as error:
-        house.refusals.note(inbound.connection_id, error)
+        context.refusals.note(inbound.connection_id, error)
         raise
 
 
 async def _store(request: web.Request, inbound: InboundConnection) -> web.Response:
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     admit(inbound, request.headers, time.time())
-    body = await read_body(request, house.bodies)
+    body = await read_body(request, context.body_budget)
     authenticate(inbound, request.headers, body, time.time())
     body = decode_body(body, request.headers.getall("Content-Encoding", ()), BODY_BYTES_MAX)
     if not without_mark(body).strip(WHITE_SPACE):
         # There is no content to keep, so this refuses none. A 200 would hide that a proxy drops bodies, and the vendor
         # would not send them again.
         raise RequestInvalid("the body is empty: a delivery holds an event")
-    with house.overload.admitted(inbound.ledger.ledger_id):
-        delivery = await house.large.work_on(
-            inbound.ledger.ledger_id, body, identify, inbound.origin(house.vault), body
+    with context.overload.admitted(inbound.ledger.ledger_id):
+        delivery = await context.large_bodies.work_on(
+            inbound.ledger.ledger_id, body, identify, inbound.origin(context.vault), body
         )
-        outcomes = await house.appender.append(inbound.ledger.ledger_id, delivery)
+        outcomes = await context.appender.append(inbound.ledger.ledger_id, delivery)
     return json_response(
         {
             "ledger": inbound.ledger.name,

@@ -33,20 +33,20 @@ TOTALS = """
 """
 
 
-async def period_json(read: QueryContext, period: str) -> dict[str, Any]:
+async def period_json(query: QueryContext, period: str) -> dict[str, Any]:
     """Show a period with its figures and items. Raises SubjectUnknown if nothing was outstanding in it."""
-    ledger_id = read.ledger.ledger_id
-    row = await read.connection.fetchrow(PERIOD, ledger_id, period)
+    ledger_id = query.ledger.ledger_id
+    row = await query.connection.fetchrow(PERIOD, ledger_id, period)
     first, last = days_of(period)
-    done = await liability(read.connection, ledger_id, RollForwardQuery(first, last, monthly=True), None)
+    done = await liability(query.connection, ledger_id, RollForwardQuery(first, last, monthly=True), None)
     if row is None and not done.rows:
         raise SubjectUnknown(period, "nothing was outstanding in it")
-    closed = await closings(read.connection, ledger_id)
+    closed = await closings(query.connection, ledger_id)
     known = next((one.known_position for one in closed if one.period == period), None)
     before = closed_on_eve(closed, first)
-    prior = await _items(read, before.last_day, before.known_position, known) if before is not None else []
-    later = [] if known is None else await _items(read, last, known, None)
-    totals = await read.connection.fetch(TOTALS, ledger_id, period)
+    prior = await _items(query, before.last_day, before.known_position, known) if before is not None else []
+    later = [] if known is None else await _items(query, last, known, None)
+    totals = await query.connection.fetch(TOTALS, ledger_id, period)
     return {
         **(dict(row) if row is not None else {"period": period, "status": "open"}),
         "totals_when_closed": [dict(total) for total in totals],
@@ -59,10 +59,10 @@ async def period_json(read: QueryContext, period: str) -> dict[str, Any]:
     }
 
 
-async def _items(read: QueryContext, last: Any, known: int, now: int | None) -> list[PriorPeriodItem]:
+async def _items(query: QueryContext, last: Any, known: int, now: int | None) -> list[PriorPeriodItem]:
     """Collect items; one more than ITEMS_MAX where there are more than that."""
     found = []
-    async with aclosing(later_items(read.connection, read.ledger.ledger_id, last, known, now)) as items:
+    async with aclosing(later_items(query.connection, query.ledger.ledger_id, last, known, now)) as items:
         async for item in items:
             found.append(item)
             if len(found) > ITEMS_MAX:

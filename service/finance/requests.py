@@ -16,20 +16,20 @@ DAYS_MAX = 3_700  # ten years
 MONTH = re.compile(r"2[01][0-9]{2}-(0[1-9]|1[0-2])")  # as far as days are read in what vendors tell
 
 
-async def parse_roll_forward(read: QueryContext, query: Mapping[str, str], times: AsOfQuery) -> RollForwardQuery:
+async def parse_roll_forward(query: QueryContext, parameters: Mapping[str, str], times: AsOfQuery) -> RollForwardQuery:
     """Read which days, programme, unit and vintage are asked for: this month so far unless told. Raises
     RequestInvalid."""
-    last = parse_day(query.get("to"), "to") or parse_day(times.at.astimezone(UTC).date().isoformat(), "at")
+    last = parse_day(parameters.get("to"), "to") or parse_day(times.at.astimezone(UTC).date().isoformat(), "at")
     assert last is not None
-    first = parse_day(query.get("from"), "from") or last.replace(day=1)
-    by = query.get("by", "month")
+    first = parse_day(parameters.get("from"), "from") or last.replace(day=1)
+    by = parameters.get("by", "month")
     if by not in ("day", "month"):
         raise RequestInvalid("by is day or month")
     if not timedelta(0) <= last - first < timedelta(DAYS_MAX):
         raise RequestInvalid(f"from is not after to, and at most {DAYS_MAX:,} days before it")
-    programme = await find_programme(read, query["programme"]) if "programme" in query else None
+    programme = await find_programme(query, parameters["programme"]) if "programme" in parameters else None
     return RollForwardQuery(
-        first, last, by == "month", programme, query.get("unit"), parse_month(query.get("vintage"), "vintage")
+        first, last, by == "month", programme, parameters.get("unit"), parse_month(parameters.get("vintage"), "vintage")
     )
 
 

@@ -47,26 +47,26 @@ class AccountView(NamedTuple):
     parked: Mapping[str, Any] | None = None  # the error and the position, if a fact could not be folded
 
 
-async def find_account(read: QueryContext, name: str) -> Mapping[str, Any]:
+async def find_account(query: QueryContext, name: str) -> Mapping[str, Any]:
     """Return the stored row of an account, found by its id or by the holder of a single account.
 
     A merged holder leads to the survivor's account. Raises SubjectUnknown, or RequestInvalid if several accounts match.
     """
-    refs = await expand_reference(read, name.removeprefix(ACCOUNT_PREFIX))
-    rows = await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, refs)
+    refs = await expand_reference(query, name.removeprefix(ACCOUNT_PREFIX))
+    rows = await query.connection.fetch(ACCOUNT, query.ledger.ledger_id, refs)
     if not rows:
         holders = [ref for ref in refs if ref.count(":") == COLONS_PER_REFERENCE]
-        own = await read.connection.fetch(ACCOUNTS_OF_HOLDERS, read.ledger.ledger_id, holders)
-        rows = await read.connection.fetch(
-            ACCOUNT, read.ledger.ledger_id, sorted({surviving_account_id(row) for row in own})
+        own = await query.connection.fetch(ACCOUNTS_OF_HOLDERS, query.ledger.ledger_id, holders)
+        rows = await query.connection.fetch(
+            ACCOUNT, query.ledger.ledger_id, sorted({surviving_account_id(row) for row in own})
         )
     require_single([row["account_id"] for row in rows], name)
     return dict(rows[0])
 
 
-async def is_account(read: QueryContext, name: str) -> bool:
+async def is_account(query: QueryContext, name: str) -> bool:
     """Return True if the name is the id of an account, not of its holder."""
-    return bool(await read.connection.fetch(ACCOUNT, read.ledger.ledger_id, await expand_reference(read, name)))
+    return bool(await query.connection.fetch(ACCOUNT, query.ledger.ledger_id, await expand_reference(query, name)))
 
 
 def surviving_account_id(row: Mapping[str, Any]) -> str:
@@ -74,32 +74,32 @@ def surviving_account_id(row: Mapping[str, Any]) -> str:
     return account_id_of(row["holder"], row["programme"], row["unit"])
 
 
-async def load_account(read: QueryContext, name: str, times: AsOfQuery) -> AccountView:
+async def load_account(query: QueryContext, name: str, times: AsOfQuery) -> AccountView:
     """Return an account as of a time and a position.
 
     The result has the stored row and no lots if the row holds no later fact. Otherwise everything is folded on the
     spot. Raises SubjectUnknown.
     """
     if times.position is None:
-        account = await find_account(read, name)
+        account = await find_account(query, name)
         if account["last_at"] <= times.at:
             return AccountView(account, (), times.at)
         name = account["account_id"]
-    return await fold_account(read, name, times)
+    return await fold_account(query, name, times)
 
 
-async def fold_account(read: QueryContext, name: str, times: AsOfQuery) -> AccountView:
+async def fold_account(query: QueryContext, name: str, times: AsOfQuery) -> AccountView:
     """Fold the facts of an account up to a time, as known at a position. Raises SubjectUnknown."""
-    _, view = await fold_account_with_facts(read, name, times)
+    _, view = await fold_account_with_facts(query, name, times)
     return view
 
 
-async def fold_account_with_facts(read: QueryContext, name: str, times: AsOfQuery) -> tuple[Known, AccountView]:
+async def fold_account_with_facts(query: QueryContext, name: str, times: AsOfQuery) -> tuple[Known, AccountView]:
     """Return the known facts of an account's holder, and the account folded from them. Raises SubjectUnknown."""
-    refs = await expand_reference(read, name.removeprefix(ACCOUNT_PREFIX))
+    refs = await expand_reference(query, name.removeprefix(ACCOUNT_PREFIX))
     holders = {ref: ref if ref.count(":") == COLONS_PER_REFERENCE else holder_of(ref) for ref in refs}
     as_of = AsOf(times.at, times.position)
-    groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
+    groups = await known_of(query.connection, query.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
     found = {
         account_id: (group, view)
         for group in groups
@@ -216,7 +216,7 @@ def statement_line_json(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def account_rows_json(
-    read: QueryContext, customer: str, rows: Sequence[dict[str, Any]], times: AsOfQuery
+    query: QueryContext, customer: str, rows: Sequence[dict[str, Any]], times: AsOfQuery
 ) -> list[dict[str, Any]]:
     """Return the accounts of a customer as JSON, as of a time and a position. `rows` are the customer's stored rows.
 
@@ -224,7 +224,7 @@ async def account_rows_json(
     """
     if times.position is None and all(row["last_at"] <= times.at for row in rows):
         ids = [row["account_id"] for row in rows]
-        lots = await read.connection.fetch(OPEN_LOTS, read.ledger.ledger_id, ids)
+        lots = await query.connection.fetch(OPEN_LOTS, query.ledger.ledger_id, ids)
         return [
             account_json(
                 AccountView(
@@ -237,6 +237,6 @@ async def account_rows_json(
         ]
     holders = sorted({customer, *(holder_of(row["account_id"]) for row in rows)})
     as_of = AsOf(times.at, times.position)
-    groups = await known_of(read.connection, read.ledger.ledger_id, ACCOUNTS, holders, as_of)
+    groups = await known_of(query.connection, query.ledger.ledger_id, ACCOUNTS, holders, as_of)
     views = [view for group in groups for view in fold_holder(group, times.at).values()]
     return [account_json(view) for view in views if view.row["customer"] == customer]

@@ -29,20 +29,20 @@ class AsOfQuery(NamedTuple):
         return self.at_given or self.position is not None
 
 
-async def parse_as_of_params(read: QueryContext, query: Mapping[str, str]) -> AsOfQuery:
+async def parse_as_of_params(query: QueryContext, parameters: Mapping[str, str]) -> AsOfQuery:
     """Parse both times, without waiting for rows. Raises RequestInvalid."""
-    position = parse_int(query.get("as_of_position"), "as_of_position", least=0, most=2**62)
-    known_at = parse_time(query.get("known_at"), "known_at")
+    position = parse_int(parameters.get("as_of_position"), "as_of_position", least=0, most=2**62)
+    known_at = parse_time(parameters.get("known_at"), "known_at")
     if known_at is not None:
         if position is not None:
             raise RequestInvalid("as_of_position or known_at, not both")
-        position = await position_at(read.connection, read.ledger.ledger_id, known_at)
+        position = await position_at(query.connection, query.ledger.ledger_id, known_at)
         if position is None:
             raise RequestInvalid("known_at is still to come")
-    return parse_at(query)._replace(position=position)
+    return parse_at(parameters)._replace(position=position)
 
 
-def parse_at(query: Mapping[str, str]) -> AsOfQuery:
+def parse_at(parameters: Mapping[str, str]) -> AsOfQuery:
     """Parse `at` alone. Raises RequestInvalid."""
-    at = parse_time(query.get("at"), "at")
+    at = parse_time(parameters.get("at"), "at")
     return AsOfQuery(at or clock.now(), None, at is not None)

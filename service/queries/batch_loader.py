@@ -20,14 +20,14 @@ class BatchLoader:
     column `name_column`.
     """
 
-    def __init__(self, readers: ReaderPool, statement: str, named: str) -> None:
+    def __init__(self, readers: ReaderPool, statement: str, name_column: str) -> None:
         self._readers = readers
         self._statement = statement
-        self._named = named
+        self._name_column = name_column
         self._asked: dict[int, Lookups] = {}
         self._reading: set[asyncio.Task[None]] = set()
 
-    async def ask(self, ledger_id: int, name: str) -> asyncpg.Record | None:
+    async def load(self, ledger_id: int, name: str) -> asyncpg.Record | None:
         """Return the row of a name, or None if there is none. Raises the errors of the statement."""
         loop = asyncio.get_running_loop()
         if ledger_id not in self._asked:
@@ -50,7 +50,7 @@ class BatchLoader:
                 if not answer.done():  # the caller may have left
                     answer.set_exception(error)
             return
-        of = {row[self._named]: row for row in rows}
+        of = {row[self._name_column]: row for row in rows}
         for name, answer in asked:
             if not answer.done():
                 answer.set_result(of.get(name))

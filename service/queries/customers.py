@@ -28,18 +28,18 @@ SUBJECTS_PER_FOLD = 500
 VICTIMS_MAX = 100
 
 
-async def load_customer(read: QueryContext, customer: str, times: AsOfQuery) -> dict[str, list[dict[str, Any]] | None]:
+async def load_customer(query: QueryContext, customer: str, times: AsOfQuery) -> dict[str, list[dict[str, Any]] | None]:
     """Return the rows of a customer by the first table of each projection: at most ROWS_MAX + 1 of each.
 
     None instead of a list means that a rebuild is due first, as for a projection that this version has added.
     """
     held: dict[str, list[dict[str, Any]] | None] = {}
-    zones = await load_time_zones(read, times)
-    victims = await _victims(read, customer, times)
+    zones = await load_time_zones(query, times)
+    victims = await _victims(query, customer, times)
     for projection in PROJECTIONS:
         if projection.customers:
             try:
-                rows = await _held_by(read, projection, customer, victims, times)
+                rows = await _held_by(query, projection, customer, victims, times)
                 held[projection.tables[0].name] = [apply_ends(projection, row, times.at, zones) for row in rows]
             except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
                 held[projection.tables[0].name] = None
@@ -51,53 +51,55 @@ def batched(subjects: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 
 async def _held_by(
-    read: QueryContext, projection: Projection, customer: str, victims: Sequence[str], times: AsOfQuery
+    query: QueryContext, projection: Projection, customer: str, victims: Sequence[str], times: AsOfQuery
 ) -> list[dict[str, Any]]:
     """Return the rows of a customer, followed by the rows inherited from customers merged into it."""
     if projection is ACCOUNTS:  # a merge moved the victims' points, so their accounts are the survivor's too
-        survivor = await find_survivor(read, customer, times)
+        survivor = await find_survivor(query, customer, times)
         holders = [customer] if survivor is None else [customer, survivor]
         return [
             shown_account
             for holder in holders
             for shown_account in await account_rows_json(
-                read, holder, await rows_of_customer(read, projection, holder), times
+                query, holder, await rows_of_customer(query, projection, holder), times
             )
         ]
-    rows = await _rows_of(read, projection, customer, times)
+    rows = await _rows_of(query, projection, customer, times)
     for victim in victims:
         there = {row["id"] for row in rows}
-        inherited = [row for row in await _rows_of(read, projection, victim, times) if row["id"] not in there]
+        inherited = [row for row in await _rows_of(query, projection, victim, times) if row["id"] not in there]
         rows += [{**row, "inherited_from": victim} for row in inherited]
     if projection is CUSTOMERS:
         rows.sort(key=lambda row: row["id"] != customer)
     return rows
 
 
-async def _rows_of(read: QueryContext, projection: Projection, customer: str, times: AsOfQuery) -> list[dict[str, Any]]:
+async def _rows_of(
+    query: QueryContext, projection: Projection, customer: str, times: AsOfQuery
+) -> list[dict[str, Any]]:
     if times.given:
-        return await _rows_as_of(read, projection, customer, times)
-    return await rows_of_customer(read, projection, customer)
+        return await _rows_as_of(query, projection, customer, times)
+    return await rows_of_customer(query, projection, customer)
 
 
-async def _victims(read: QueryContext, customer: str, times: AsOfQuery) -> list[str]:
+async def _victims(query: QueryContext, customer: str, times: AsOfQuery) -> list[str]:
     """Return the customers merged into a customer, directly or through others: at most VICTIMS_MAX."""
     found: list[str] = []
     asked = [customer]
     while asked and len(found) < VICTIMS_MAX:
         survivor = asked.pop()
-        rows = await _rows_of(read, CUSTOMERS, survivor, times)
+        rows = await _rows_of(query, CUSTOMERS, survivor, times)
         new = [row["id"] for row in rows if row["merged_into"] == survivor and row["id"] not in (customer, *found)]
         found += new
         asked += new
     return found[:VICTIMS_MAX]
 
 
-async def find_survivor(read: QueryContext, customer: str, times: AsOfQuery) -> str | None:
+async def find_survivor(query: QueryContext, customer: str, times: AsOfQuery) -> str | None:
     """Return the customer that remains after all merges; None if the customer was not merged away."""
     now, passed = customer, {customer}
     while True:
-        rows = await _rows_of(read, CUSTOMERS, now, times)
+        rows = await _rows_of(query, CUSTOMERS, now, times)
         into = next((row["merged_into"] for row in rows if row["id"] == now), None)
         if into is None or into in passed:
             return None if now == customer else now
@@ -106,16 +108,16 @@ async def find_survivor(read: QueryContext, customer: str, times: AsOfQuery) -> 
 
 
 async def _rows_as_of(
-    read: QueryContext, projection: Projection, customer: str, times: AsOfQuery
+    query: QueryContext, projection: Projection, customer: str, times: AsOfQuery
 ) -> list[dict[str, Any]]:
     """Fold the subjects that name a customer now or named it before. Return the rows that name it at the time asked
     for.
 
     At most ROWS_MAX + 1 rows are returned.
     """
-    connection, ledger_id = read.connection, read.ledger.ledger_id
-    asked = {customer, *await subjects_of_customer(read, projection, customer)}
-    asked.update(await former_subjects(read, projection, customer, times))
+    connection, ledger_id = query.connection, query.ledger.ledger_id
+    asked = {customer, *await subjects_of_customer(query, projection, customer)}
+    asked.update(await former_subjects(query, projection, customer, times))
     named = ["id" if column == "subject" else column for column in projection.customers]
     found: list[dict[str, Any]] = []
     for some in batched(sorted(asked), SUBJECTS_PER_FOLD):

@@ -16,19 +16,19 @@ LAPSED = ExplainStep("account.lapsed", WITHOUT_FACT["Lapsed"])
 
 
 async def explain_account(
-    read: QueryContext, name: str, times: AsOfQuery, page: StepPage, lot: str | None = None
+    query: QueryContext, name: str, times: AsOfQuery, page: StepPage, lot: str | None = None
 ) -> dict[str, Any]:
     """Explain an account, or one of its lots, as of a time and a position. Raises SubjectUnknown.
 
     The result has "account" or "lot", "steps" and "next_step". Steps are lines of the statement, and lapses up to the
     time.
     """
-    known, view = await fold_account_with_facts(read, name, times)
+    known, view = await fold_account_with_facts(query, name, times)
     steps = _numbered(account_steps(known, view.row["account_id"]), lot)
     taken = list(islice((one for one in steps if one[0] > page[0]), page[1] + 1))
     more = taken[page[1] - 1][0] if len(taken) > page[1] else None
     taken = taken[: page[1]]
-    events = await load_step_events(read, [one.told for _, one in taken if one.told is not None])
+    events = await load_step_events(query, [one.told for _, one in taken if one.told is not None])
     shown_steps = [_shown_step(number, one, events) for number, one in taken]
     if more is None:
         lapses = lapses_since(view.row, view.lots, times.at)

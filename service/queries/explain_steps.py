@@ -24,10 +24,10 @@ def fact_json(fact: Fact) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def load_step_events(read: QueryContext, told: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:
+async def load_step_events(query: QueryContext, told: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:
     """Return the kind, source and recorded time of the events of some facts, by position."""
     positions = sorted({one.occurrence.position for one in told})
-    heads = await event_headers_after(read.connection, read.ledger.ledger_id, 0, len(positions), positions=positions)
+    heads = await event_headers_after(query.connection, query.ledger.ledger_id, 0, len(positions), positions=positions)
     return {
         head.position: {
             "position": head.position,

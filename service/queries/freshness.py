@@ -9,9 +9,9 @@ FRESHNESS = """
 """
 
 
-async def freshness(read: QueryContext, times: AsOfQuery | None = None) -> dict[str, int]:
+async def freshness(query: QueryContext, times: AsOfQuery | None = None) -> dict[str, int]:
     """Return the position of the rows, or the position asked for, and the number of events since then."""
-    row = await read.connection.fetchrow(FRESHNESS, read.ledger.ledger_id)
+    row = await query.connection.fetchrow(FRESHNESS, query.ledger.ledger_id)
     assert row is not None
     return freshness_of(row["as_of_position"], row["tail"], times)
 

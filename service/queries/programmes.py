@@ -7,10 +7,10 @@ from service.queries.references import expand_reference, require_single
 PROGRAMMES_MAX = 10_000
 
 
-async def find_programme(read: QueryContext, name: str) -> str:
+async def find_programme(query: QueryContext, name: str) -> str:
     """Return the id of a programme. `name` is that id or the vendor's id. Raises SubjectUnknown, RequestInvalid for
     several.
     """
-    every = await read.connection.fetch(PROGRAMMES, read.ledger.ledger_id, "", PROGRAMMES_MAX)
+    every = await query.connection.fetch(PROGRAMMES, query.ledger.ledger_id, "", PROGRAMMES_MAX)
     known = {row["id"] for row in every}
-    return require_single([one for one in await expand_reference(read, name) if one in known], name)
+    return require_single([one for one in await expand_reference(query, name) if one in known], name)

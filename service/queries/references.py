@@ -9,18 +9,18 @@ from service.queries.context import QueryContext
 ORGS = "SELECT source, org FROM orgs WHERE ledger_id = $1 ORDER BY source, org LIMIT 1000"
 
 
-async def expand_reference(read: QueryContext, name: str) -> list[str]:
+async def expand_reference(query: QueryContext, name: str) -> list[str]:
     """Return the references that a name may mean: the name itself, and the name as a vendor's id in every organisation.
 
     Voucherify's ids name no project, so the organisation of such a reference is replaced by "-". An e-mail address or
     telephone number that a vendor uses as an id is stored as a pseudonym, and found by the pseudonym.
     """
-    if read.mask is not None:
-        name = ":".join(_as_stored(read.mask, part) for part in name.split(":"))
+    if query.mask is not None:
+        name = ":".join(_as_stored(query.mask, part) for part in name.split(":"))
     source, _, rest = name.partition(":")
     if rest and source == "voucherify":
         name = f"voucherify:-:{rest.partition(':')[2]}"
-    orgs = await read.connection.fetch(ORGS, read.ledger.ledger_id)
+    orgs = await query.connection.fetch(ORGS, query.ledger.ledger_id)
     return [name, *(f"{row['source']}:{row['org']}:{name}" for row in orgs)]
 
 

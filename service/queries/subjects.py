@@ -48,13 +48,13 @@ WITHDRAWN_OF = """
 """
 
 
-async def former_subjects(read: QueryContext, projection: Projection, name: str, times: AsOfQuery) -> list[str]:
+async def former_subjects(query: QueryContext, projection: Projection, name: str, times: AsOfQuery) -> list[str]:
     """Return the subjects that may have named a customer or an order as of the query's times, but do not name it now.
 
     Reasons: another customer was named later, or a conflict was resolved differently. The result may hold subjects that
     never named it; callers check.
     """
-    connection, ledger_id = read.connection, read.ledger.ledger_id
+    connection, ledger_id = query.connection, query.ledger.ledger_id
     found: set[str] = set()
     if "named_before" in projection.tables[0].columns:
         found.update(row["subject"] for row in await connection.fetch(_named_before_sql(projection), ledger_id, name))
@@ -66,9 +66,9 @@ async def former_subjects(read: QueryContext, projection: Projection, name: str,
     return sorted(found)
 
 
-async def subjects_of_customer(read: QueryContext, projection: Projection, customer: str) -> list[str]:
+async def subjects_of_customer(query: QueryContext, projection: Projection, customer: str) -> list[str]:
     """Return all subjects that name a customer now."""
-    rows = await read.connection.fetch(_subjects_by_customer_sql(projection), read.ledger.ledger_id, customer)
+    rows = await query.connection.fetch(_subjects_by_customer_sql(projection), query.ledger.ledger_id, customer)
     return [row["subject"] for row in rows]
 
 
@@ -79,10 +79,10 @@ def row_json(row: Any) -> dict[str, Any]:
     return {"id": columns.pop("subject"), **columns}
 
 
-async def load_time_zones(read: QueryContext, times: AsOfQuery) -> Zones:
+async def load_time_zones(query: QueryContext, times: AsOfQuery) -> Zones:
     """Load the time zones in which days end, as known at the query's position."""
     position = EVERYTHING if times.position is None else times.position
-    return Zones(await read_terms(read.connection, read.ledger.ledger_id, position))
+    return Zones(await read_terms(query.connection, query.ledger.ledger_id, position))
 
 
 def apply_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zones: Zones) -> dict[str, Any]:
@@ -95,26 +95,26 @@ def apply_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zon
     return ended
 
 
-async def rows_of_customer(read: QueryContext, projection: Projection, customer: str) -> list[dict[str, Any]]:
+async def rows_of_customer(query: QueryContext, projection: Projection, customer: str) -> list[dict[str, Any]]:
     """Return the rows of a projection that name a customer: at most ROWS_MAX + 1."""
-    rows = await read.connection.fetch(_rows_by_customer_sql(projection), read.ledger.ledger_id, customer)
+    rows = await query.connection.fetch(_rows_by_customer_sql(projection), query.ledger.ledger_id, customer)
     return [row_json(row) for row in rows]
 
 
 async def find_roots(
-    read: QueryContext, projection: Projection, refs: Sequence[str]
+    query: QueryContext, projection: Projection, refs: Sequence[str]
 ) -> tuple[list[str], SubjectGroups]:
     """Return the subjects under which the rows of some references are stored, and their merge groups."""
-    groups = await groups_of(read.connection, read.ledger.ledger_id, projection, refs)
+    groups = await groups_of(query.connection, query.ledger.ledger_id, projection, refs)
     root_of = groups.root_of()
     return sorted({root_of.get(ref, ref) for ref in refs}), groups
 
 
-async def load_history(read: QueryContext, subject_kind: str, subjects: Sequence[str]) -> list[dict[str, Any]]:
+async def load_history(query: QueryContext, subject_kind: str, subjects: Sequence[str]) -> list[dict[str, Any]]:
     """Return the facts of a subject in fold order, under all its names: at most HISTORY_MAX + 1. Each has its event's
     position.
     """
-    rows = await read.connection.fetch(HISTORY, read.ledger.ledger_id, subject_kind, subjects, HISTORY_MAX + 1)
+    rows = await query.connection.fetch(HISTORY, query.ledger.ledger_id, subject_kind, subjects, HISTORY_MAX + 1)
     return [
         {
             "occurred_at": row["occurred_at"],
@@ -128,17 +128,17 @@ async def load_history(read: QueryContext, subject_kind: str, subjects: Sequence
 
 
 async def subject_as_of(
-    read: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery
+    query: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery
 ) -> Any:
     """Return a subject as of a time and a position, in the form of the stored rows. It is folded on the spot.
 
     Raises SubjectUnknown.
     """
-    groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
+    groups = await known_of(query.connection, query.ledger.ledger_id, projection, refs, times.as_of)
     shown_groups = {known.root: folded_subject_json(projection, known) for known in groups}
     found = [root for root, shown_row in shown_groups.items() if shown_row]
     shown_row = apply_ends(
-        projection, shown_groups[require_single(found, name)], times.at, await load_time_zones(read, times)
+        projection, shown_groups[require_single(found, name)], times.at, await load_time_zones(query, times)
     )
     return truncate(projection, shown_row)
 
@@ -183,19 +183,19 @@ def fold_first_row(projection: Projection, known: Known) -> dict[str, Any]:
 
 
 async def explain_subject(
-    read: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery, page: StepPage
+    query: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery, page: StepPage
 ) -> dict[str, Any]:
     """Explain a subject as of a time and a position: a step for each fact. Raises SubjectUnknown."""
-    groups = await known_of(read.connection, read.ledger.ledger_id, projection, refs, times.as_of)
+    groups = await known_of(query.connection, query.ledger.ledger_id, projection, refs, times.as_of)
     shown_groups = {known.root: (known, folded_subject_json(projection, known)) for known in groups}
     root = require_single([root for root, (_, row) in shown_groups.items() if row], name)
     known, row = shown_groups[root]
     row.pop("history")
-    row = truncate(projection, apply_ends(projection, row, times.at, await load_time_zones(read, times)))
+    row = truncate(projection, apply_ends(projection, row, times.at, await load_time_zones(query, times)))
     taken = list(islice(enumerate(row_steps(projection, known), 1), page[0], page[0] + page[1] + 1))
     more = taken[page[1] - 1][0] if len(taken) > page[1] else None
     taken = taken[: page[1]]
-    events = await load_step_events(read, [one.told for _, one in taken])
+    events = await load_step_events(query, [one.told for _, one in taken])
     return {**row, "steps": [_shown_row(number, one, events) for number, one in taken], "next_step": more}
 
 

@@ -187,7 +187,7 @@ def _without_expectation(make: Callable[..., web.BaseRequest]) -> Callable[..., 
 
     aiohttp tells a client to send its body before it asks any handler, and quotes an expectation that it does not
     know. Here the body is asked for when it is read, once the key was checked: service/api/requests/bodies.py. Other
-    expectations are refused in service/server/app.py without a word of them.
+    expectations are refused in service/server/error_responses.py without a word of them.
     """
 
     def made(message: RawRequestMessage, *others: Any) -> web.BaseRequest:

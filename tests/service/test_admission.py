@@ -19,7 +19,7 @@ from service.api.requests.app_context import _password
 from service.api.tlog import takes_gzip
 from service.formatting import decode_cursor
 from service.parameters import parse_int, parse_time
-from service.server.app import ROUTES
+from service.server.routes import ROUTES
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import sample
 

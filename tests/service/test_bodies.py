@@ -148,7 +148,7 @@ async def test_a_body_that_trickles_is_cut_off_on_every_route(dsn: str, monkeypa
 
 async def test_large_unfinished_bodies_share_one_budget_and_small_ones_need_none(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
-        acme.client.app[APP_CONTEXT].bodies = BodyBudget(200_000)
+        acme.client.app[APP_CONTEXT].body_budget = BodyBudget(200_000)
         of = acme.inbound["capillary"]
         head = f"POST /v1/hooks/{of.connection_id} HTTP/1.1\r\nHost: x\r\n{of.header}: {of.secrets[0].decode()}\r\n"
         held = []
@@ -164,7 +164,7 @@ async def test_large_unfinished_bodies_share_one_budget_and_small_ones_need_none
         small = await deliver(acme, ISSUED)
         for _, writer in held:
             writer.close()
-        await until(lambda: acme.client.app[APP_CONTEXT].bodies._left == 200_000)
+        await until(lambda: acme.client.app[APP_CONTEXT].body_budget._left == 200_000)
         large = await deliver(acme, ISSUED + b" " * 200_000)
 
         assert [one.result().split()[1] for one in done] == [b"503"]
@@ -220,7 +220,7 @@ async def test_a_list_that_is_read_slowly_as_csv_holds_no_connection_to_the_data
 
 async def test_a_key_that_is_no_key_of_ours_costs_no_connection_to_the_database(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
-        await acme.client.app[APP_CONTEXT].pool.close()
+        await acme.client.app[APP_CONTEXT].service_pool.close()
 
         for key in ("", "x", "ll_", "ll_0_x", "ll_" + "0" * 12 + "_" + "é" * 43, acme.key + "x"):
             assert (await acme.ask("/v1/projections", key=key))[0] == 401

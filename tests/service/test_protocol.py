@@ -13,7 +13,7 @@ from aiohttp import web
 from ledger.errors import BadCredentials
 from service.api import responses
 from service.api.requests.bodies import BodyBudget, read_body
-from service.server.app import explain_errors
+from service.server.error_responses import explain_errors
 from service.server.protocol import TOO_MANY, ConnectionLimits, LimitedRunner
 from tests.support.client import until
 

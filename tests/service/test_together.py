@@ -26,10 +26,10 @@ async def readers(connection: Connection, dsn: str) -> AsyncIterator[ReaderPool]
 
 
 async def test_all_who_ask_at_once_are_answered_by_one_statement(readers: ReaderPool) -> None:
-    together = BatchLoader(readers, KNOWN, named="name")
+    loader = BatchLoader(readers, KNOWN, name_column="name")
 
-    rows = await asyncio.gather(*(together.ask(1, f"n{number % 10}") for number in range(50)))
-    later = await together.ask(1, "n3")
+    rows = await asyncio.gather(*(loader.load(1, f"n{number % 10}") for number in range(50)))
+    later = await loader.load(1, "n3")
 
     assert [row and row["name"] for row in rows] == [f"n{number % 10}" for number in range(50)]
     times = {row["asked_at"] for row in (*rows, later) if row is not None}
@@ -39,11 +39,9 @@ async def test_all_who_ask_at_once_are_answered_by_one_statement(readers: Reader
 
 
 async def test_ledgers_are_asked_one_by_one_and_who_is_not_there_gets_nothing(readers: ReaderPool) -> None:
-    together = BatchLoader(readers, KNOWN, named="name")
+    loader = BatchLoader(readers, KNOWN, name_column="name")
 
-    here, there, nobody = await asyncio.gather(
-        together.ask(1, "ada"), together.ask(2, "ada"), together.ask(1, "nobody")
-    )
+    here, there, nobody = await asyncio.gather(loader.load(1, "ada"), loader.load(2, "ada"), loader.load(1, "nobody"))
 
     assert here is not None
     assert there is not None
@@ -51,15 +49,15 @@ async def test_ledgers_are_asked_one_by_one_and_who_is_not_there_gets_nothing(re
 
 
 async def test_what_goes_wrong_is_told_to_all_and_the_next_is_answered(readers: ReaderPool) -> None:
-    together = BatchLoader(readers, NAMES.replace("name,", "name, 1 / length(name),"), named="name")
+    loader = BatchLoader(readers, NAMES.replace("name,", "name, 1 / length(name),"), name_column="name")
 
-    wrong = await asyncio.gather(together.ask(1, "ada"), together.ask(1, ""), return_exceptions=True)
-    gone = asyncio.create_task(together.ask(1, "ada"))
+    wrong = await asyncio.gather(loader.load(1, "ada"), loader.load(1, ""), return_exceptions=True)
+    gone = asyncio.create_task(loader.load(1, "ada"))
     await asyncio.sleep(0)
     gone.cancel()
 
     assert [type(one) for one in wrong] == [asyncpg.DivisionByZeroError] * 2
-    assert await together.ask(1, "ada") is not None
+    assert await loader.load(1, "ada") is not None
 
 
 async def test_callers_of_several_ledgers_who_ask_at_once_see_their_own_accounts(dsn: str) -> None:

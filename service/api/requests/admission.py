@@ -50,8 +50,8 @@ def _admitting(admission: Admission, handler: Handler) -> Handler:
     @wraps(handler)
     async def admitted(request: web.Request) -> web.StreamResponse:
         if admission.scopes:
-            house = request.app[APP_CONTEXT]
-            request[ACCESS] = await house.caller(request, *admission.scopes, basic=admission.basic)
+            context = request.app[APP_CONTEXT]
+            request[ACCESS] = await context.authenticate_key(request, *admission.scopes, basic=admission.basic)
         check_parameters(request, admission.parameters)
         return await handler(request)
 

@@ -43,8 +43,8 @@ class AppContext:
         self,
         dsn: str,
         settings: Settings,
-        pool: ReaderPool,
-        reading: ReaderPool,
+        service_pool: ReaderPool,
+        reader_pool: ReaderPool,
         master_key: MasterKey,
         vault: Vault,
         appender: Appender,
@@ -52,36 +52,40 @@ class AppContext:
     ) -> None:
         self.dsn = dsn
         self.settings = settings
-        self.pool = pool  # with the service's own rights
-        self.reading = reading
+        self.service_pool = service_pool  # with the service's own rights
+        self.reader_pool = reader_pool
         self.master_key = master_key
         self.vault = vault
         self.appender = appender
         self.projector = projector
-        self.reads = RequestShares(max(1, settings.pool_size // 2), WAITING_MAX)
-        self.heavy_reads = RequestShares(HEAVY_MAX, HEAVY_WAITING_MAX)
-        self.rebuilding: asyncio.Task[Any] | None = None  # the rebuild that runs in this process, started over HTTP
-        self.bodies = BodyBudget()
+        self.query_shares = RequestShares(max(1, settings.pool_size // 2), WAITING_MAX)
+        self.heavy_query_shares = RequestShares(HEAVY_MAX, HEAVY_WAITING_MAX)
+        self.rebuild_task: asyncio.Task[Any] | None = None  # the rebuild that runs in this process, started over HTTP
+        self.body_budget = BodyBudget()
         self.overload = Overload()
         self.refusals = Refusals()
-        self.large = LargeBodyWorker()
-        self.inbound = TtlCache(self._find_connection)
-        self.keys = TtlCache(self._find_key)
-        self._looks: dict[str, float] = {}  # by key that reads tiles: the end of the time that counts as one look
+        self.large_bodies = LargeBodyWorker()
+        self.connections = TtlCache(self._find_connection)
+        self.api_keys = TtlCache(self._find_key)
+        self._access_logged_until: dict[
+            str, float
+        ] = {}  # by key that reads tiles: the end of the time that counts as one look
 
     async def _find_connection(self, connection_id: str) -> InboundConnection:
         if not registry.CONNECTION_ID.fullmatch(connection_id):  # so that no connection is taken for it
             raise ConnectionUnknown
-        async with self.pool.acquire() as connection:
+        async with self.service_pool.acquire() as connection:
             return await registry.find_connection(connection, self.master_key, connection_id)
 
     async def _find_key(self, key: str) -> ApiAccess:
         if not registry.KEY.fullmatch(key):  # so that no connection is taken for it
             raise BadCredentials
-        async with self.pool.acquire() as connection:
+        async with self.service_pool.acquire() as connection:
             return await registry.find_key(connection, self.master_key, key)
 
-    async def caller(self, request: web.Request, scope: str, *or_scopes: str, basic: bool = False) -> ApiAccess:
+    async def authenticate_key(
+        self, request: web.Request, scope: str, *or_scopes: str, basic: bool = False
+    ) -> ApiAccess:
         """Return the ledger and scopes that the key of a request opens. The key must have one of the scopes.
 
         With `basic`, the key may also be the password of HTTP Basic. Raises BadCredentials or ScopeMissing.
@@ -91,18 +95,18 @@ class AppContext:
             key = _password(key)
         elif kind.lower() != "bearer":
             raise BadCredentials
-        access = await self.keys.get(key.strip())
+        access = await self.api_keys.get(key.strip())
         check_scopes(access, scope, *or_scopes)
         return access
 
-    def looks_anew(self, key_id: str) -> bool:
+    def access_log_due(self, key_id: str) -> bool:
         """Return True if this key's reading of tiles is to be recorded now: once within ACCESS_LOG_SECONDS."""
         now = time.monotonic()
-        if now < self._looks.get(key_id, 0.0):
+        if now < self._access_logged_until.get(key_id, 0.0):
             return False
-        if len(self._looks) >= CACHED_CALLERS_MAX:
-            self._looks.clear()
-        self._looks[key_id] = now + ACCESS_LOG_SECONDS
+        if len(self._access_logged_until) >= CACHED_CALLERS_MAX:
+            self._access_logged_until.clear()
+        self._access_logged_until[key_id] = now + ACCESS_LOG_SECONDS
         return True
 
     async def await_position(self, request: web.Request, ledger_id: int) -> None:
@@ -113,7 +117,7 @@ class AppContext:
         position = parse_int(request.query.get("min_position"), "min_position", least=0, most=2**62)
         if position is None:
             return
-        async with self.pool.acquire() as connection:
+        async with self.service_pool.acquire() as connection:
             if await store.read_checkpoint(connection, ledger_id) >= position:
                 return
             last = await tail(connection, ledger_id)

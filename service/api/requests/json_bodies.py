@@ -14,7 +14,7 @@ from service.queries.context import QueryContext
 
 async def read_json_body(request: web.Request) -> dict[str, Any]:
     """Return the JSON object of a request, or {} if there is no body. Raises RequestInvalid."""
-    text = await read_body(request, request.app[APP_CONTEXT].bodies)
+    text = await read_body(request, request.app[APP_CONTEXT].body_budget)
     if not text:
         return {}
     try:
@@ -26,9 +26,9 @@ async def read_json_body(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def read_author(read: QueryContext, asked: dict[str, Any]) -> Author:
+def read_author(query: QueryContext, asked: dict[str, Any]) -> Author:
     """Return the author and the reason of a change, and the key that it was made with. Raises RequestInvalid."""
-    return Author(f"key {read.key_id}", read_text(asked, "author"), read_text(asked, "reason"))
+    return Author(f"key {query.key_id}", read_text(asked, "author"), read_text(asked, "reason"))
 
 
 def read_text(asked: dict[str, Any], name: str) -> str:

@@ -48,28 +48,28 @@ async def open_query(
 
     Raises BadCredentials, ScopeMissing, NotAwaited or LedgerReadsTooMany.
     """
-    house = request.app[APP_CONTEXT]
+    context = request.app[APP_CONTEXT]
     access = await admit_caller(request, scope, *or_scopes)
     async with AsyncExitStack() as places:
         if heavy:
-            await places.enter_async_context(house.heavy_reads.take(access.ledger.ledger_id))
-        await places.enter_async_context(house.reads.take(access.ledger.ledger_id))
-        yield await places.enter_async_context(_reader(house, request, access, scope, *or_scopes))
+            await places.enter_async_context(context.heavy_query_shares.take(access.ledger.ledger_id))
+        await places.enter_async_context(context.query_shares.take(access.ledger.ledger_id))
+        yield await places.enter_async_context(_reader(context, request, access, scope, *or_scopes))
 
 
 @asynccontextmanager
 async def _reader(
-    house: AppContext, request: web.Request, access: ApiAccess, scope: str, *or_scopes: str
+    context: AppContext, request: web.Request, access: ApiAccess, scope: str, *or_scopes: str
 ) -> AsyncIterator[QueryContext]:
     if scope not in READING_SCOPES:
-        async with house.pool.acquire() as connection:
-            yield QueryContext(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
+        async with context.service_pool.acquire() as connection:
+            yield QueryContext(connection, access.ledger, access.key_id, context.vault.mask(access.ledger.ledger_id))
         return
-    async with house.reading.acquire() as connection:
+    async with context.reader_pool.acquire() as connection:
         await connection.confine(access.ledger.ledger_id)
         if scope == "audit" or ("audit" in or_scopes and "audit" in access.scopes):
             await log_access(connection, access, request, f"{request.method} {request.path}")
-        yield QueryContext(connection, access.ledger, access.key_id, house.vault.mask(access.ledger.ledger_id))
+        yield QueryContext(connection, access.ledger, access.key_id, context.vault.mask(access.ledger.ledger_id))
 
 
 async def log_access(connection: Connection, access: ApiAccess, request: web.Request, what: str) -> None:
@@ -78,15 +78,15 @@ async def log_access(connection: Connection, access: ApiAccess, request: web.Req
     await record_access(connection, access.ledger.ledger_id, access.key_id, what, why)
 
 
-async def parse_as_of(read: QueryContext, request: web.Request) -> AsOfQuery:
+async def parse_as_of(query: QueryContext, request: web.Request) -> AsOfQuery:
     """Parse `at`, and either `as_of_position` or `known_at`, which means the last position recorded by that time.
 
     Waits for rows up to the position, so that the answer for it stays the same for ever. Raises RequestInvalid for a
     position beyond the ledger, and NotAwaited.
     """
-    times = await parse_as_of_params(read, request.query)
+    times = await parse_as_of_params(query, request.query)
     if times.position is not None:
-        await await_rows(read, request, times.position)
+        await await_rows(query, request, times.position)
     return times
 
 
@@ -95,16 +95,16 @@ def has_known_parameter(request: web.Request) -> bool:
     return "as_of_position" in request.query or "known_at" in request.query
 
 
-async def await_rows(read: QueryContext, request: web.Request, position: int) -> None:
+async def await_rows(query: QueryContext, request: web.Request, position: int) -> None:
     """Wait until the rows reach a position. Raises NotAwaited, or RequestInvalid for a position beyond the ledger."""
-    row = await read.connection.fetchrow(FRESHNESS, read.ledger.ledger_id)
+    row = await query.connection.fetchrow(FRESHNESS, query.ledger.ledger_id)
     assert row is not None
     if position > row["tail"]:
         raise RequestInvalid(f"the ledger has come to position {row['tail']}, not {position}")
-    house = request.app[APP_CONTEXT]
-    seconds = house.settings.wait_seconds_max
-    if position > row["as_of_position"] and not await house.projector.wait_for(
-        read.ledger.ledger_id, position, seconds
+    context = request.app[APP_CONTEXT]
+    seconds = context.settings.wait_seconds_max
+    if position > row["as_of_position"] and not await context.projector.wait_for(
+        query.ledger.ledger_id, position, seconds
     ):
         raise NotAwaited(f"position {position} within {seconds:g} s")
 

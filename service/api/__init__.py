@@ -1,1 +1,1 @@
-"""The window: everything that is asked. Answers come from the live generation and say which position they reflect."""
+"""The HTTP API: one file for each resource. Every answer states the position that it reflects."""

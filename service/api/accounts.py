@@ -1,7 +1,7 @@
-"""Accounts, their lots and their statement: now, at a time, and as we knew it at a position.
+"""Accounts, their lots and their statements: now, at an earlier time, or as known at a position.
 
-For a time after the account's last fact the stored rows answer; for an earlier time, or an earlier knowledge, the facts
-are folded on the spot: account_views.py.
+Stored rows answer for a time after the account's last fact. For an earlier time or position the facts are folded on the
+spot (`service/queries/accounts.py`).
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from service.queries.context import QueryContext
 from service.queries.explain_account import explain_account
 from service.queries.freshness import freshness, freshness_of
 
-# All of an answer in one statement: each round trip would cost as much again.
+# The whole answer in one statement: every further round trip costs as much again.
 ACCOUNT_NOW = """
     SELECT a.*, ARRAY(SELECT l FROM lots l
                        WHERE l.ledger_id = a.ledger_id AND l.account_id = a.account_id AND l.remaining > 0
@@ -55,7 +55,7 @@ STATEMENT = """
 """
 
 
-# Facts of an account's holder, and of those merged into them, that stand where they were recorded.
+# Untimed facts of an account's holder, and of holders merged into it.
 UNTIMED = """
     SELECT DISTINCT f.position FROM facts f
      WHERE f.ledger_id = $1 AND f.subject_kind = 'account' AND f.untimed AND f.position = ANY ($3)
@@ -67,31 +67,34 @@ UNTIMED = """
 
 
 async def get_account(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}: what is available at ?at= (default now), as known at ?as_of_position= or ?known_at=
-    (default all). With ?explain=true, why: every step to it."""
+    """GET /v1/accounts/{id}: the balance at `at` (default now), as known at `as_of_position` or `known_at` (default
+    all).
+
+    With `explain=true` the answer is every step to the balance.
+    """
     name = request.match_info["id"]
     if parse_explain(request) or has_known_parameter(request):
         async with open_query(request) as query:
             times = await parse_as_of(query, request)
             if parse_explain(request):
-                shown = await explain_account(query, name, times, parse_step_page(request))
+                answer = await explain_account(query, name, times, parse_step_page(request))
             else:
-                shown = account_json(await fold_account(query, name, times))
-            return json_response({**shown, **await freshness(query, times)})
+                answer = account_json(await fold_account(query, name, times))
+            return json_response({**answer, **await freshness(query, times)})
     access = await admit_caller(request)
     times = parse_at(request.query)
     row = await request.app[ACCOUNT_LOADER].load(access.ledger.ledger_id, name)
-    if row is None:  # a bare id, or another spelling
+    if row is None:  # the name is a bare id, or another spelling
         async with open_query(request) as query:
             found = await find_account(query, name)
         row = await request.app[ACCOUNT_LOADER].load(access.ledger.ledger_id, found["account_id"])
-    if row is None:  # merged away in this moment
+    if row is None:  # merged away meanwhile
         raise SubjectUnknown(name)
     account = dict(row)
-    beside = ("open_lots", "as_of_position", "tail", "parked_position")
-    lots, position, tail, parked_position = (account.pop(name) for name in beside)
+    extra_columns = ("open_lots", "as_of_position", "tail", "parked_position")
+    lots, position, tail, parked_position = (account.pop(name) for name in extra_columns)
     view = AccountView(account, lots, times.at)
-    if account["last_at"] > times.at:  # the stored rows know more than is asked for
+    if account["last_at"] > times.at:  # the stored row has facts after `at`
         async with open_query(request) as query:
             view = await fold_account(query, account["account_id"], times)
     matters = open_matters(view.row, parked_position)
@@ -99,8 +102,10 @@ async def get_account(request: web.Request) -> web.Response:
 
 
 def open_matters(row: Mapping[str, Any], parked_position: int | None) -> list[str]:
-    """Name what should be looked at before the figures are relied on; see /v1/reconciliation. "parked": they are as
-    before the event at that position, which cannot be folded."""
+    """Return the reasons to check the account before its figures are relied on. /v1/reconciliation lists them too.
+
+    "parked" means that an event cannot be folded: the figures are those before its position.
+    """
     matters = {
         "drift": bool(row["drift"]) or bool(row["missing"]),
         "incomplete": row["incomplete"],
@@ -112,8 +117,9 @@ def open_matters(row: Mapping[str, Any], parked_position: int | None) -> list[st
 
 
 async def get_lots(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/lots: every lot, used ones too, by id, with its state at ?at=, as known at
-    ?as_of_position= or ?known_at=."""
+    """GET /v1/accounts/{id}/lots: all lots by id, used ones too, with their state at `at`, as known at `as_of_position`
+    or `known_at`.
+    """
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         after = (decode_cursor(request.query.get("cursor"), str) or [""])[0]
@@ -128,18 +134,23 @@ async def get_lots(request: web.Request) -> web.Response:
 
 
 async def get_lot(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/lots/{lot}: one lot as of both times; with ?explain=true, every step that touched it."""
+    """GET /v1/accounts/{id}/lots/{lot}: one lot at a time and a position. With `explain=true`, every step that touched
+    it.
+    """
     name, lot = request.match_info["id"], request.match_info["lot"]
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         explained = await explain_account(query, name, times, parse_step_page(request), lot)
-        shown = explained if parse_explain(request) else explained["lot"]
-        return json_response({**shown, **await freshness(query, times)})
+        answer = explained if parse_explain(request) else explained["lot"]
+        return json_response({**answer, **await freshness(query, times)})
 
 
 async def get_statement(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/statement: one line a fact or lapse up to ?at=, oldest first, with the balance after it; as
-    known at ?as_of_position= or ?known_at=."""
+    """GET /v1/accounts/{id}/statement: a line for each fact or lapse up to `at`, oldest first, with the balance after
+    it.
+
+    As known at `as_of_position` or `known_at`.
+    """
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         after = (decode_cursor(request.query.get("cursor"), int) or [0])[0]
@@ -150,7 +161,7 @@ async def get_statement(request: web.Request) -> web.Response:
             rows = [line._asdict() for line in view.lines if line.line > after][:limit]
         else:
             rows = await query.connection.fetch(STATEMENT, query.ledger.ledger_id, account_id, after, limit, times.at)
-        lines = await _marked(query, view.row["subject"], [statement_line_json(row) for row in rows])
+        lines = await _mark_untimed(query, view.row["subject"], [statement_line_json(row) for row in rows])
         cursor = encode_cursor(rows[-1]["line"]) if len(rows) == limit else None
         if cursor is None:
             lots = view.lots
@@ -160,8 +171,8 @@ async def get_statement(request: web.Request) -> web.Response:
         return page_response(lines, cursor, **await freshness(query, times))
 
 
-async def _marked(query: QueryContext, root: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mark the lines of events without a time of their own: they stand at the time at which they were received."""
+async def _mark_untimed(query: QueryContext, root: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mark the lines of events that state no time. They are placed at their recorded time."""
     positions = [line["position"] for line in lines if line["position"] is not None]
     rows = await query.connection.fetch(UNTIMED, query.ledger.ledger_id, root, positions)
     untimed = {row["position"] for row in rows}

@@ -1,4 +1,4 @@
-"""Adjustments of an account over HTTP: who may makes and reverses them, who reads lists them."""
+"""Adjustments of an account: make, reverse and list them."""
 
 from datetime import date
 from decimal import Decimal
@@ -28,53 +28,57 @@ ADJUSTMENTS = """
 
 
 async def post_adjustment(request: web.Request) -> web.Response:
-    """POST /v1/accounts/{id}/adjustments with {"points": "-20"} or {"adopt": true}, and author and reason, which are
-    sealed. Scope admin. An Idempotency-Key, or "adjustment" in the body, names it: asked for again, it is made once.
+    """POST /v1/accounts/{id}/adjustments: change a balance, or adopt the vendor's last claim. Scope `admin`.
 
-    201 {"adjustment", "account", "points", "position", "outcome"}; 200 if it had been made before; 409 where nothing is
-    to be adopted; 422 if its id stands for another adjustment.
+    The body has "points": "-20" or "adopt": true, and "author" and "reason", which are stored encrypted. An
+    Idempotency-Key header, or "adjustment" in the body, makes a repeated request harmless.
+
+    201 {"adjustment", "account", "points", "position", "outcome"}, or 200 if it was made before. 409 if there is
+    nothing to adopt. 422 if its id belongs to another adjustment.
     """
-    asked = await read_json_body(request)
-    points = _points(asked)
-    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or read_text(asked, "adjustment") or None
-    expires_on = _day(asked.get("expires_on"))
+    body = await read_json_body(request)
+    points = _parse_points(body)
+    name = request.headers.get("Idempotency-Key", "").strip().strip('"') or read_text(body, "adjustment") or None
+    expires_on = _parse_day(body.get("expires_on"))
     if expires_on is not None and (points is None or points < 0):
         raise RequestInvalid("expires_on is for points that are added")
     async with open_query(request, "admin") as query:
-        await _await_all(request, query)
+        await _await_all_rows(request, query)
         account = await find_account(query, request.match_info["id"])
-        done = await adjust(
+        adjusted = await adjust(
             query.connection,
             request.app[APP_CONTEXT].vault,
             query.ledger,
             account["account_id"],
             points,
-            read_author(query, asked),
+            read_author(query, body),
             adjustment=name,
             expires_on=expires_on,
         )
-        return _answer(request, done)
+        return _adjustment_response(request, adjusted)
 
 
 async def post_reversal(request: web.Request) -> web.Response:
-    """POST /v1/accounts/{id}/adjustments/{adjustment}/reversal with author and reason: take it back, once. Scope admin.
+    """POST /v1/accounts/{id}/adjustments/{adjustment}/reversal with author and reason: reverse it once. Scope `admin`.
 
-    201, or 200 if it had been taken back before.
+    201, or 200 if it was reversed before.
     """
-    asked = await read_json_body(request)
+    body = await read_json_body(request)
     async with open_query(request, "admin") as query:
-        await _await_all(request, query)
+        await _await_all_rows(request, query)
         account = await find_account(query, request.match_info["id"])
         vault, adjustment = request.app[APP_CONTEXT].vault, request.match_info["adjustment"]
-        done = await reverse(
-            query.connection, vault, query.ledger, account["account_id"], adjustment, read_author(query, asked)
+        adjusted = await reverse(
+            query.connection, vault, query.ledger, account["account_id"], adjustment, read_author(query, body)
         )
-        return _answer(request, done)
+        return _adjustment_response(request, adjusted)
 
 
 async def list_adjustments(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/adjustments: all that were made, by id, those taken back included. Author and reason stand
-    sealed in the event at `position`."""
+    """GET /v1/accounts/{id}/adjustments: all adjustments by id, reversed ones included.
+
+    Author and reason are encrypted in the event at `position`.
+    """
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = parse_limit(request)
     async with open_query(request) as query:
@@ -84,33 +88,33 @@ async def list_adjustments(request: web.Request) -> web.Response:
         return page_response([dict(row) for row in rows], cursor, **await freshness(query))
 
 
-async def _await_all(request: web.Request, query: QueryContext) -> None:
-    """Wait until the rows reflect the ledger: a claim is adopted as it stands. Raises NotAwaited."""
+async def _await_all_rows(request: web.Request, query: QueryContext) -> None:
+    """Wait until the rows reflect the whole ledger, so that the newest claim is adopted. Raises NotAwaited."""
     context, ledger_id = request.app[APP_CONTEXT], query.ledger.ledger_id
     position = await tail(query.connection, ledger_id)
     if position and not await context.projector.wait_for(ledger_id, position, context.settings.wait_seconds_max):
         raise NotAwaited(f"position {position} within {context.settings.wait_seconds_max:g} s")
 
 
-def _answer(request: web.Request, done: Adjusted) -> web.Response:
+def _adjustment_response(request: web.Request, adjusted: Adjusted) -> web.Response:
     request.app[APP_CONTEXT].projector.notify_appended()
-    return json_response(done._asdict(), 201 if done.outcome == "appended" else 200)
+    return json_response(adjusted._asdict(), 201 if adjusted.outcome == "appended" else 200)
 
 
-def _points(asked: dict[str, Any]) -> Decimal | None:
-    """Read how many points, None to adopt the claim. Raises RequestInvalid."""
-    adopt = asked.get("adopt", False)
-    if not isinstance(adopt, bool) or adopt is ("points" in asked):
+def _parse_points(body: dict[str, Any]) -> Decimal | None:
+    """Return the points of an adjustment, or None to adopt the claim. Raises RequestInvalid."""
+    adopt = body.get("adopt", False)
+    if not isinstance(adopt, bool) or adopt is ("points" in body):
         raise RequestInvalid('either "points" or "adopt": true')
     if adopt:
         return None
     try:
-        return as_points(asked["points"])
-    except ValueError as wrong:
-        raise RequestInvalid(f'points is a whole number, or a text such as "-12.5": {wrong}') from None
+        return as_points(body["points"])
+    except ValueError as error:
+        raise RequestInvalid(f'points is a whole number, or a text such as "-12.5": {error}') from None
 
 
-def _day(text: object) -> date | None:
+def _parse_day(text: object) -> date | None:
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""For auditors: who looked at what was sealed, and who looked at that."""
+"""The list of looks at personal values, for auditors. A look at the list is recorded too."""
 
 from aiohttp import web
 
@@ -10,8 +10,10 @@ from service.formatting import decode_cursor, encode_cursor
 
 
 async def list_accesses(request: web.Request) -> web.Response:
-    """GET /v1/audit/access: every look at sealed values and at this list, this one included, oldest first: which key,
-    what, why. Scope audit; ?why= says what for."""
+    """GET /v1/audit/access: recorded looks with key, subject and reason, oldest first. This look is one of them.
+
+    Scope `audit`; `why` is the reason.
+    """
     after = decode_cursor(request.query.get("cursor"), int) or [0]
     limit = parse_limit(request)
     async with open_query(request, "audit") as query:

@@ -1,4 +1,4 @@
-"""The claims of an account beside our balance, one after the other: which disagreed first, and by how much."""
+"""The vendor's claims of an account beside our balance: the first disagreement, and its size."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -24,8 +24,10 @@ ZERO = Decimal(0)
 
 
 async def list_claims(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/claims: each claim of the vendor's in order, our balance after its event, the drift, and
-    `missing`: the points of events that never arrived between this claim and the one before."""
+    """GET /v1/accounts/{id}/claims: each claim in order, our balance after its event, and the drift.
+
+    `missing` counts the points of events between this claim and the claim before that never arrived.
+    """
     cursor = decode_cursor(request.query.get("cursor"), int, str, str, bool) or [0, "0", "0", False]
     limit = parse_limit(request)
     async with open_query(request) as query:
@@ -73,7 +75,7 @@ def _points(text: str) -> Decimal:
 
 
 def asserted_points(postings: str) -> Decimal:
-    """Give the points that a line asserted as history we have not seen."""
+    """Return the points that a line asserted as unseen history."""
     return sum(
         (Decimal(points) for source, target, points, _ in orjson.loads(postings) if (source, target) == ASSERTION), ZERO
     )

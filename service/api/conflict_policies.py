@@ -1,4 +1,4 @@
-"""Policies: which of the events that share a key but not what they say is folded."""
+"""Conflict policies: they decide which event is folded if events share a key but not their content."""
 
 from aiohttp import web
 
@@ -12,7 +12,7 @@ from service.operations.conflict_policy import set_conflict_policy
 
 
 async def list_policies(request: web.Request) -> web.Response:
-    """GET /v1/reconciliation/policies: how conflicts are settled, where not by the default."""
+    """GET /v1/reconciliation/policies: the policies that differ from the default."""
     async with open_query(request) as query:
         policies = await policies_of(query.connection, query.ledger.ledger_id)
         items = [{"source": source, "kind": kind, "policy": policy} for (source, kind), policy in policies.items()]
@@ -20,18 +20,22 @@ async def list_policies(request: web.Request) -> web.Response:
 
 
 async def put_policy(request: web.Request) -> web.Response:
-    """PUT /v1/reconciliation/policies/{source}/{kind} with {"policy": "earliest" | "latest" | "both"}: settle all
-    conflicts of a kind so, past ones too; the rows follow at once. What was known as of a position before stays as it
-    was. Scope admin."""
+    """PUT /v1/reconciliation/policies/{source}/{kind}: set the policy of a kind, for past conflicts too. Scope `admin`.
+
+    The body is {"policy": "earliest" | "latest" | "both"}. Rows follow at once. Answers as of an earlier position stay
+    as they were.
+    """
     source, kind = request.match_info["source"], request.match_info["kind"]
-    asked = await read_json_body(request)
+    body = await read_json_body(request)
     async with open_query(request, "admin") as query:
-        policy = str(asked.get("policy", ""))
+        policy = str(body.get("policy", ""))
         context = request.app[APP_CONTEXT]
         by = f"key {query.key_id}"
-        done = await set_conflict_policy(query.connection, context.vault, query.ledger, source, kind, policy, by=by)
+        policy_set = await set_conflict_policy(
+            query.connection, context.vault, query.ledger, source, kind, policy, by=by
+        )
         context.projector.notify_appended()
-        return json_response(done._asdict())
+        return json_response(policy_set._asdict())
 
 
 ROUTES = [

@@ -1,4 +1,4 @@
-"""Everything held about one customer, from every projection that names customers."""
+"""One customer with all its rows; look-up by e-mail address or telephone number; erasure; unmerge."""
 
 from aiohttp import web
 
@@ -32,13 +32,16 @@ SURVIVORS = """
 
 
 async def get_customer(request: web.Request) -> web.Response:
-    """GET /v1/customers/{source}:{org}:{id}, org "-" where the source names none; a bare id is found if it is alone.
-    As of ?at=, as known at ?as_of_position= or ?known_at=. Of what there are more than ROWS_MAX is cut, and named in
-    "truncated". A list is null, and named in "rebuild_due", if this version cannot read it before a rebuild. What was
-    told of customers who were merged into this one is marked "inherited_from". "merged_into" is who this one is now,
-    after all merges.
+    """GET /v1/customers/{source}:{org}:{id}: the rows of a customer, from every projection that names customers.
 
-    404 if nothing was ever told about them.
+    - org is "-" if the source names none. A bare id is enough if it is unambiguous.
+    - As of `at`, as known at `as_of_position` or `known_at`.
+    - A list of more than ROWS_MAX rows is cut, and named in "truncated".
+    - A list is null, and named in "rebuild_due", if this version needs a rebuild to read it.
+    - Rows of customers merged into this one are marked "inherited_from".
+    - "merged_into" is the customer that remains after all merges.
+
+    404 if no event ever named the customer.
     """
     name = request.match_info["ref"]
     async with open_query(request) as query:
@@ -62,9 +65,11 @@ async def get_customer(request: web.Request) -> web.Response:
 
 
 async def find_customers(request: web.Request) -> web.Response:
-    """GET /v1/customers?email= or ?mobile= or ?external_id=: the refs of customers who were ever named by it, by a
-    keyed hash of it; the value itself stands nowhere. "merged_into" is who a merged one is now. It is
-    answered as of now only."""
+    """GET /v1/customers?email= or ?mobile= or ?external_id=: references of the customers ever named by this value.
+
+    The value is found by its keyed hash; it is stored nowhere. "merged_into" is the customer that a merged one became.
+    The answer is as of now only.
+    """
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = parse_limit(request)
     given = [(what, request.query[what]) for what in LOOK_UPS if what in request.query]
@@ -82,10 +87,11 @@ async def find_customers(request: web.Request) -> web.Response:
 
 
 async def erase_customer(request: web.Request) -> web.Response:
-    """POST /v1/customers/{ref}/erasure with {"reason"}: destroy the keys of what was sealed of them. Scope admin.
+    """POST /v1/customers/{ref}/erasure with {"reason"}: destroy the keys of a customer's personal values. Scope
+    `admin`.
 
-    200 {"customers", "destroyed", "position"}; position is null when nothing was left to forget; 404 if unknown, 400 if
-    a bare id stands for several.
+    200 {"customers", "destroyed", "position"}; `position` is null if nothing was left to erase. 404 if the customer is
+    unknown, 400 if a bare id is ambiguous.
     """
     name = request.match_info["ref"]
     context = request.app[APP_CONTEXT]
@@ -103,9 +109,10 @@ async def erase_customer(request: web.Request) -> web.Response:
 
 
 async def unmerge_customer(request: web.Request) -> web.Response:
-    """POST /v1/customers/{ref}/unmerge with author and reason: undo the merge of a customer into another. Scope admin.
+    """POST /v1/customers/{ref}/unmerge with author and reason: undo the merge of a customer into another. Scope
+    `admin`.
 
-    200 {"customer", "survivor", "position"}; what is left of the customer's points goes back to them.
+    200 {"customer", "survivor", "position"}. The rest of the customer's points returns to the customer.
     """
     name = request.match_info["ref"]
     context = request.app[APP_CONTEXT]

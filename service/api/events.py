@@ -1,4 +1,4 @@
-"""The ledger itself: events by position, and one of them whole: its payload, its facts and what they changed."""
+"""Events of the ledger: by position, and one event with its payload, its facts and the subjects that it changed."""
 
 from typing import Any
 
@@ -31,8 +31,10 @@ POSITIONS_OF_SUBJECT = """
 
 
 async def list_events(request: web.Request) -> web.Response:
-    """GET /v1/ledger/events: in order of position, filtered by ?kind= ?source= ?subject= ?since= ?until= (times of
-    occurrence), after ?after= or a cursor."""
+    """GET /v1/ledger/events: events in order of position, after `after` or a cursor.
+
+    Filters: `kind`, `source`, `subject`, and `since` and `until`, which are times of occurrence.
+    """
     parameters = request.query
     limit = parse_limit(request)
     cursor = decode_cursor(parameters.get("cursor"), int)
@@ -43,7 +45,7 @@ async def list_events(request: web.Request) -> web.Response:
             refs = await expand_reference(query, parameters["subject"])
             rows = await query.connection.fetch(POSITIONS_OF_SUBJECT, query.ledger.ledger_id, refs, after, limit)
             positions = [row["position"] for row in rows]
-        heads = await ledger_read.event_headers_after(
+        headers = await ledger_read.event_headers_after(
             query.connection,
             query.ledger.ledger_id,
             after,
@@ -54,17 +56,20 @@ async def list_events(request: web.Request) -> web.Response:
             until=parse_time(parameters.get("until"), "until"),
             positions=positions,
         )
-        last = positions[-1] if positions else heads[-1].position if heads else after
-        more = len(heads) == limit or (positions is not None and len(positions) == limit)
+        last = positions[-1] if positions else headers[-1].position if headers else after
+        more = len(headers) == limit or (positions is not None and len(positions) == limit)
         return page_response(
-            [event_header_json(head) for head in heads], encode_cursor(last) if more else None, **await freshness(query)
+            [event_header_json(header) for header in headers],
+            encode_cursor(last) if more else None,
+            **await freshness(query),
         )
 
 
 async def get_event(request: web.Request) -> web.Response:
-    """GET /v1/ledger/events/{position}: the event with its payload, entry, facts and the subjects they changed.
+    """GET /v1/ledger/events/{position}: an event with its payload, entry, facts and the subjects that they changed.
 
-    With ?reveal=true, and a key of scope reveal, the delivered bytes; ?why= must say what for, and is noted first.
+    With `reveal=true` the answer is the delivered bytes. That needs a key of scope `reveal` and a reason in `why`. The
+    look is recorded first.
     """
     if parse_flag(request.query.get("reveal"), "reveal"):
         return await _reveal(request)
@@ -72,20 +77,22 @@ async def get_event(request: web.Request) -> web.Response:
     assert position is not None
     async with open_query(request) as query:
         ledger_id = query.ledger.ledger_id
-        heads = await ledger_read.event_headers_after(query.connection, ledger_id, position - 1, 1)
-        if not heads or heads[0].position != position:
+        headers = await ledger_read.event_headers_after(query.connection, ledger_id, position - 1, 1)
+        if not headers or headers[0].position != position:
             raise PositionUnknown(position)
         event = await ledger_read.event_at(query.connection, ledger_id, position)
-        shown = await request.app[APP_CONTEXT].large_bodies.work_on(
+        interpretation_fields = await request.app[APP_CONTEXT].large_bodies.work_on(
             ledger_id, event.payload, interpretation_json, event
         )
-        entry = orjson.loads(heads[0].entry)
-        return json_response({**event_header_json(heads[0]), "entry": entry, **shown, **await freshness(query)})
+        entry = orjson.loads(headers[0].entry)
+        return json_response(
+            {**event_header_json(headers[0]), "entry": entry, **interpretation_fields, **await freshness(query)}
+        )
 
 
 def interpretation_json(event: Event) -> dict[str, Any]:
-    """Show what an event says and how it is read: its payload, facts, the subjects they change, and repairs."""
-    meaning = interpret(event)
+    """Return the payload of an event, the facts read from it, the subjects that they change, and the repairs."""
+    interpretation = interpret(event)
     return {
         "payload": payload_json(event.payload),
         "facts": [
@@ -97,17 +104,17 @@ def interpretation_json(event: Event) -> dict[str, Any]:
                 "untimed": one.occurrence.untimed,
                 "says": fact_json(one.fact),
             }
-            for one in meaning.told
+            for one in interpretation.told
         ],
-        "changed": sorted({f"{one.fact.subject_kind} {one.fact.subject}" for one in meaning.told}),
-        "unread": meaning.unread,
-        "reason": meaning.reason,
+        "changed": sorted({f"{one.fact.subject_kind} {one.fact.subject}" for one in interpretation.told}),
+        "unread": interpretation.unread,
+        "reason": interpretation.reason,
         "repairs": repairs_json(event),
     }
 
 
 async def _reveal(request: web.Request) -> web.Response:
-    """Answer with the delivered bytes; where a person has been forgotten, the markers stay."""
+    """Answer with the delivered bytes. The markers of an erased person stay."""
     position = parse_int(request.match_info["position"], "position", least=1, most=2**62) or 0
     async with open_query(request, "reveal") as query:
         why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
@@ -122,25 +129,25 @@ async def _reveal(request: web.Request) -> web.Response:
     return web.Response(body=delivered, content_type=kind, headers={"Content-Disposition": disposition})
 
 
-def event_header_json(head: EventHeader) -> dict[str, Any]:
+def event_header_json(header: EventHeader) -> dict[str, Any]:
     return {
-        "position": head.position,
-        "source": head.source,
-        "org": head.org,
-        "kind": head.kind,
-        "connection": head.connection_id,
-        "occurred_at": head.occurred_at,
-        "recorded_at": head.recorded_at,
-        "event_key": head.event_key,
-        "conflict": len(head.event_key) > 16,
-        "delivery_position": head.delivery_position,
-        "ordinal": head.ordinal,
-        "leaf_hash": head.leaf_hash,
+        "position": header.position,
+        "source": header.source,
+        "org": header.org,
+        "kind": header.kind,
+        "connection": header.connection_id,
+        "occurred_at": header.occurred_at,
+        "recorded_at": header.recorded_at,
+        "event_key": header.event_key,
+        "conflict": len(header.event_key) > 16,
+        "delivery_position": header.delivery_position,
+        "ordinal": header.ordinal,
+        "leaf_hash": header.leaf_hash,
     }
 
 
 def repairs_json(event: Event) -> list[dict[str, Any]]:
-    """List what reading the payload repairs: path, rule, before, after; see ledger/vendors/repair_report.py."""
+    """Return the repairs of a payload: path, rule, before, after (`ledger/vendors/repair_report.py`)."""
     vendor = SOURCES.get(event.source)
     return [repair._asdict() for repair in list_repairs(vendor, event.kind, event.payload)] if vendor else []
 

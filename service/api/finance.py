@@ -1,4 +1,4 @@
-"""For finance: the trial balance, and the liability as a roll-forward by day or month and by vintage."""
+"""Finance: the trial balance, and the liability as a roll-forward by day or month and by vintage."""
 
 import asyncio
 from datetime import date
@@ -22,17 +22,20 @@ DIFFERING_MAX = 100
 
 
 async def get_trial_balance(request: web.Request) -> web.Response:
-    """GET /v1/trial-balance: the classes of all accounts by programme and unit, at ?at=, as known at ?as_of_position=
-    or ?known_at=. "balanced" says that each sums to zero, and that every account's postings come to what it holds."""
+    """GET /v1/trial-balance: the classes of all accounts by programme and unit, at `at`, as known at `as_of_position`
+    or `known_at`.
+
+    "balanced" is true if every sum is zero and every account's postings equal its stored balance.
+    """
     async with open_query(request, heavy=True) as query:
         times = await parse_as_of(query, request)
         balance = await trial_balance(query.connection, query.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
-        wrong_rows = await unbalanced(query.connection, query.ledger.ledger_id)
+        unbalanced_accounts = await unbalanced(query.connection, query.ledger.ledger_id)
         return json_response(
             {
                 "at": times.at,
-                "balanced": not any(one.sum for one in sums) and not balance.differing and not wrong_rows,
+                "balanced": not any(one.sum for one in sums) and not balance.differing and not unbalanced_accounts,
                 "accounts": balance.accounts,
                 "accounts_differing": balance.differing[:DIFFERING_MAX],
                 **({"truncated": True} if len(balance.differing) > DIFFERING_MAX else {}),
@@ -44,41 +47,43 @@ async def get_trial_balance(request: web.Request) -> web.Response:
 
 
 async def get_liability(request: web.Request) -> web.StreamResponse:
-    """GET /v1/liability?from=&to=: how the points outstanding came from one day to another, both days in, ?by=month or
-    day, for each programme, unit and vintage; ?programme=, ?unit= and ?vintage=2026-03 choose. Closed months are as
-    known when they were closed, unless ?as_of_position= or ?known_at= say otherwise.
+    """GET /v1/liability?from=&to=: the movement of outstanding points from one day to another, both included.
 
-    "totals" are the sums over vintages of the periods that begin on this page. "ties" says that the closing is the sum
-    of the accounts. With ?format=csv all rows come as one file."""
-    after = read_cursor(request.query.get("cursor"))
+    - By `by`, month or day, for each programme, unit and vintage. `programme`, `unit` and `vintage=2026-03` select.
+    - A closed month is as known when it was closed, unless `as_of_position` or `known_at` is given.
+    - "totals" are sums over vintages, of the periods that begin on this page.
+    - "ties" is true if the closing equals the sum of the accounts.
+    - `format=csv` returns all rows as one file.
+    """
+    after = parse_row_cursor(request.query.get("cursor"))
     if parse_format(request) == "csv":
         return await _export(request, after)
     limit = parse_limit(request)
     async with open_query(request, heavy=True) as query:
         times = await parse_as_of(query, request)
-        ask = await parse_roll_forward(query, request.query, times)
-        done = await forward(query.connection, query.ledger.ledger_id, ask, times.position)
-        page = await done.page(after, limit)
+        roll_forward = await parse_roll_forward(query, request.query, times)
+        liability = await forward(query.connection, query.ledger.ledger_id, roll_forward, times.position)
+        page = await liability.page(after, limit)
         return json_response(
             {
-                "from": ask.first,
-                "to": ask.last,
-                "by": "month" if ask.monthly else "day",
+                "from": roll_forward.first,
+                "to": roll_forward.last,
+                "by": "month" if roll_forward.monthly else "day",
                 "items": [liability_row_json(row) for row in page.rows],
-                "next": encode_cursor(*cursor_of(page.rows[-1])) if page.more else None,
+                "next": encode_cursor(*row_cursor(page.rows[-1])) if page.more else None,
                 "totals": [liability_row_json(row) for row in page.totals],
-                "ties": not any(tie.difference for tie in done.ties),
-                "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
+                "ties": not any(tie.difference for tie in liability.ties),
+                "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in liability.ties],
                 **await freshness(query, times),
             }
         )
 
 
 async def _export(request: web.Request, after: RollForwardKey | None) -> web.StreamResponse:
-    """Write all rows as CSV. Others on the event loop have their turn between periods."""
+    """Send all rows as CSV. Other tasks of the event loop run between periods."""
     async with open_query(request, heavy=True) as query:
         times = await parse_as_of(query, request)
-        done = await forward(
+        liability = await forward(
             query.connection,
             query.ledger.ledger_id,
             await parse_roll_forward(query, request.query, times),
@@ -92,7 +97,7 @@ async def _export(request: web.Request, after: RollForwardKey | None) -> web.Str
     )
     await response.prepare(request)
     await response.write(f"{csv_heading()}\r\n".encode())
-    for row in done.rows(after):
+    for row in liability.rows(after):
         if row is None:
             await asyncio.sleep(0)
         elif after is None or order_of(row.key) > order_of(after):
@@ -102,20 +107,20 @@ async def _export(request: web.Request, after: RollForwardKey | None) -> web.Str
 
 
 def parse_format(request: web.Request) -> str:
-    """Read ?format=: json, which is the default, or csv. Raises RequestInvalid."""
+    """Parse `format`: json, the default, or csv. Raises RequestInvalid."""
     wanted = request.query.get("format", "json")
     if wanted not in ("json", "csv"):
         raise RequestInvalid("`format` is json or csv")
     return wanted
 
 
-def cursor_of(row: Row) -> list[Any]:
-    """Give the place of a row in the order of the rows; no vintage is "~"."""
+def row_cursor(row: Row) -> list[Any]:
+    """Return the sort key of a row. No vintage is "~"."""
     return [row.key.programme, row.key.unit, row.key.period.isoformat(), month_of(row.key.vintage) or "~"]
 
 
-def read_cursor(text: str | None) -> RollForwardKey | None:
-    """Read what `cursor_of` gave. Raises RequestInvalid."""
+def parse_row_cursor(text: str | None) -> RollForwardKey | None:
+    """Parse a cursor made by `row_cursor`. Raises RequestInvalid."""
     parts = decode_cursor(text, str, str, str, str)
     if parts is None:
         return None

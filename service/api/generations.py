@@ -1,7 +1,7 @@
-"""Generations over HTTP, for keys of scope operator: list, rebuild, promote, roll back, drop; and retry what is parked.
+"""Generations: list, rebuild, promote, roll back, drop; and retry parked subjects.
 
-Generations hold all ledgers of a database, so what is done here holds for all: the scope `admin` of one ledger does not
-open it. The scope `operator` does, which is granted explicitly. Its answers name no other ledger either.
+A generation holds all ledgers of a database, so a change affects all of them. The scope `admin` of one ledger is not
+enough. The scope `operator` is needed, which is granted explicitly. Answers name no other ledger.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ from service.queries.generations import generation_json_for_operator
 
 SEEN_SECONDS_MAX = 5.0
 BEGIN_SECONDS_MAX = 5.0
-WORKERS_MIN = 2  # so that the work is done in other processes than the one that answers
+WORKERS_MIN = 2  # so that other processes than this one do the work
 GENERATION = r"{generation:[0-9]{1,9}}"
 
 _log = logging.getLogger(__name__)
 
 
 async def list_generations(request: web.Request) -> web.Response:
-    """GET /v1/generations: the built copies of the views, oldest first."""
+    """GET /v1/generations: all generations, oldest first."""
     async with open_query(request, OPERATOR) as query:
         listed = await generations.list_generations(query.connection)
         return json_response(
@@ -47,10 +47,11 @@ async def list_generations(request: web.Request) -> web.Response:
 
 
 async def rebuild(request: web.Request) -> web.Response:
-    """POST /v1/generations {"from": "ledger", "projections": [], "expect": [], "promote": false}: begin a rebuild.
+    """POST /v1/generations: start a rebuild.
 
-    202 with the number of the generation as soon as it is known; GET /v1/generations says how it ends. It stays "ready"
-    and waits to be promoted unless that is asked for.
+    The body is {"from": "ledger", "projections": [], "expect": [], "promote": false}. 202 with the number of the
+    generation as soon as it is known. GET /v1/generations shows the result. The generation becomes "ready" and waits to
+    be promoted, unless "promote" is true.
     """
     context = request.app[APP_CONTEXT]
     body = await read_json_body(request)
@@ -62,27 +63,27 @@ async def rebuild(request: web.Request) -> web.Response:
         await check_scope(query.connection, scope)
         if context.rebuild_task is not None and not context.rebuild_task.done():
             raise RebuildRuns
-        begun: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         to_promote = body.get("promote") is True
-        work = replay.rebuild(
+        rebuild_work = replay.rebuild(
             context.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=_names(body, "expect"),
-            force=body.get("force") is True, to_promote=to_promote, begun=begun.set_result,
+            force=body.get("force") is True, to_promote=to_promote, begun=started.set_result,
         )  # fmt: skip
-        context.rebuild_task = asyncio.create_task(_supervised(work))
+        context.rebuild_task = asyncio.create_task(_supervise(rebuild_work))
         await asyncio.wait(
-            (begun, context.rebuild_task), timeout=BEGIN_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
+            (started, context.rebuild_task), timeout=BEGIN_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
         )
-        if context.rebuild_task.done() and not begun.done():
+        if context.rebuild_task.done() and not started.done():
             raise context.rebuild_task.result() or RebuildRuns()
-        number = begun.result() if begun.done() else None
-        told = {"generation": number, "state": "filling", "from": source, "promote": to_promote}
-        return json_response(told, status=202)
+        number = started.result() if started.done() else None
+        answer = {"generation": number, "state": "filling", "from": source, "promote": to_promote}
+        return json_response(answer, status=202)
 
 
-async def _supervised(work: Any) -> LedgerError | None:
-    """Run a rebuild to its end; log what goes wrong, and return it if it is one of our errors."""
+async def _supervise(rebuild_work: Any) -> LedgerError | None:
+    """Run a rebuild to its end. Log a failure, and return it if it is a LedgerError."""
     try:
-        await work
+        await rebuild_work
     except LedgerError as error:
         _log.error("a rebuild ended: %s", error)
         return error
@@ -99,7 +100,7 @@ def _names(body: dict[str, Any], field: str) -> list[str]:
 
 
 async def promote(request: web.Request) -> web.Response:
-    """POST /v1/generations/{n}/promote {"force": false, "expect": []}: let readers see it."""
+    """POST /v1/generations/{n}/promote {"force": false, "expect": []}: make it the active generation."""
     context = request.app[APP_CONTEXT]
     number = int(request.match_info["generation"])
     body = await read_json_body(request)
@@ -109,28 +110,28 @@ async def promote(request: web.Request) -> web.Response:
         if expect and candidate.state == "ready":
             await replay.compare_with_active(context.dsn, candidate, expect)
         promoted = await promotion.promote(context.dsn, number, force=body.get("force") is True)
-        await _seen(request, promoted)
+        await _wait_until_readers_see(request, promoted)
         return json_response(generation_json_for_operator(promoted, query.ledger.name))
 
 
 async def roll_back(request: web.Request) -> web.Response:
-    """POST /v1/generations/rollback: let readers see the one before, which has been following the ledger."""
+    """POST /v1/generations/rollback: make the previous generation active again. It has followed the ledger."""
     async with open_query(request, OPERATOR) as query:
-        back = await promotion.roll_back(request.app[APP_CONTEXT].dsn)
-        await _seen(request, back)
-        return json_response(generation_json_for_operator(back, query.ledger.name))
+        previous = await promotion.roll_back(request.app[APP_CONTEXT].dsn)
+        await _wait_until_readers_see(request, previous)
+        return json_response(generation_json_for_operator(previous, query.ledger.name))
 
 
 async def drop(request: web.Request) -> web.Response:
-    """DELETE /v1/generations/{n}: remove one that is not active; it goes when nobody reads it."""
+    """DELETE /v1/generations/{n}: remove a generation that is not active, once no connection reads it."""
     number = int(request.match_info["generation"])
     async with open_query(request, OPERATOR) as query:
-        gone = await promotion.drop_generation(query.connection, number)
-        return json_response({"generation": number, "dropped": gone})
+        dropped = await promotion.drop_generation(query.connection, number)
+        return json_response({"generation": number, "dropped": dropped})
 
 
-async def _seen(request: web.Request, active: Generation) -> None:
-    """Wait until the readers of this process see a generation, so that who promoted it sees it with the next answer."""
+async def _wait_until_readers_see(request: web.Request, active: Generation) -> None:
+    """Wait until this process reads from a generation, so that the caller's next request sees it."""
     context = request.app[APP_CONTEXT]
     try:
         async with asyncio.timeout(SEEN_SECONDS_MAX):
@@ -146,8 +147,8 @@ async def retry_parked(request: web.Request) -> web.Response:
         kind, subject = body.get("subject_kind"), body.get("subject")
         if not all(one is None or isinstance(one, str) for one in (kind, subject)):
             raise RequestInvalid("subject_kind and subject are texts")
-        done = await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=kind, subject=subject)
-        return json_response({**done._asdict(), **await freshness(query)})
+        retried = await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=kind, subject=subject)
+        return json_response({**retried._asdict(), **await freshness(query)})
 
 
 ROUTES = [

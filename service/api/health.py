@@ -1,4 +1,4 @@
-"""How we are: alive, able to append, and how far the projections reach."""
+"""Health: the process is alive, it can append, and the position that projections have reached."""
 
 import asyncio
 
@@ -14,11 +14,11 @@ from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import open_query
 from service.api.responses import json_response
 from service.queries.generations import generation_json_for_ledger
+from service.startup_checks import SCHEMA_VERSION
 
 READY_SECONDS_MAX = 2.0
 
-SCHEMA_VERSION = "SELECT version_num FROM public.alembic_version"
-REACH = """
+PROGRESS = """
     SELECT e.tail, coalesce(c.position, 0) AS position, e.recorded_at AS tail_recorded_at,
            coalesce(extract(epoch FROM clock_timestamp() - next.recorded_at), 0)::float8 AS seconds_behind
       FROM (SELECT max(position) AS tail, max(recorded_at) AS recorded_at FROM
@@ -30,12 +30,12 @@ REACH = """
 
 
 async def live(_request: web.Request) -> web.Response:
-    """GET /live: the process answers. Never asks the database, so that its outage is not made two."""
+    """GET /live: the process answers. It never asks the database, so an outage there is not reported twice."""
     return json_response({"status": "live"})
 
 
 async def ready(request: web.Request) -> web.Response:
-    """GET /ready: the database answers and is at our schema. 503 otherwise."""
+    """GET /ready: the database answers and has the schema of this version. 503 otherwise."""
     context = request.app[APP_CONTEXT]
     try:
         async with asyncio.timeout(READY_SECONDS_MAX), context.service_pool.acquire() as connection:
@@ -44,19 +44,21 @@ async def ready(request: web.Request) -> web.Response:
         raise LedgerUnavailable(type(error).__name__) from None
     if version != migrations.head():
         raise LedgerUnavailable("another schema")
-    told = clock.CLOCK.problem()
-    return json_response({"status": "ready", "schema": version, **({} if told is None else {"clock": told})})
+    clock_problem = clock.CLOCK.problem()
+    return json_response(
+        {"status": "ready", "schema": version, **({} if clock_problem is None else {"clock": clock_problem})}
+    )
 
 
-async def projections_of(request: web.Request) -> web.Response:
-    """GET /v1/projections: how far each projection reaches, in events and seconds, and the generations there are."""
+async def get_projections(request: web.Request) -> web.Response:
+    """GET /v1/projections: the generations, and the delay of each projection in events and seconds."""
     async with open_query(request) as query:
-        row = await query.connection.fetchrow(REACH, query.ledger.ledger_id)
+        row = await query.connection.fetchrow(PROGRESS, query.ledger.ledger_id)
         assert row is not None
         listed = await generations.list_generations(query.connection)
         due = await generations.rebuild_due(query.connection)
         tail = row["tail"] or 0
-        reached = {
+        progress = {
             "position": row["position"],
             "events_behind": tail - row["position"],
             "seconds_behind": round(max(0.0, row["seconds_behind"]), 3),
@@ -66,7 +68,7 @@ async def projections_of(request: web.Request) -> web.Response:
                 "as_of_position": row["position"],
                 "ledger_position": tail,
                 "items": [
-                    {"name": name, "version": version, "rebuild_due": name in due, **reached}
+                    {"name": name, "version": version, "rebuild_due": name in due, **progress}
                     for name, version in generations.projection_versions().items()
                 ],
                 "next": None,
@@ -78,5 +80,5 @@ async def projections_of(request: web.Request) -> web.Response:
 ROUTES = [
     keyless("/live", live),
     keyless("/ready", ready),
-    get("/v1/projections", projections_of),
+    get("/v1/projections", get_projections),
 ]

@@ -1,4 +1,4 @@
-"""What lapses when: of one account lot by lot, of a programme day by day. Arithmetic on what is held; no job runs."""
+"""Future lapses: of an account by lot, of a programme by day. They are arithmetic on lots; no job runs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -24,7 +24,7 @@ from service.queries.programmes import find_programme
 DAYS_MAX = 3_660
 DAYS_DEFAULT = 366
 
-# By the index lots_lapses. Lots past their day are those whose expiry the vendor has not reported.
+# Uses the index lots_lapses. The vendor has not reported the expiry of lots past their day.
 LAPSES = """
     SELECT expires_on, unit, sum(remaining) AS points, count(*) AS lots, count(DISTINCT account_id) AS accounts
       FROM lots
@@ -35,8 +35,11 @@ LAPSES = """
 
 
 async def get_account_lapses(request: web.Request) -> web.Response:
-    """GET /v1/accounts/{id}/lapses: of what is available at ?at= (default now), as known at ?as_of_position= or
-    ?known_at=, what lapses on which day if nobody spends it; last what lapses on no day."""
+    """GET /v1/accounts/{id}/lapses: the points available at `at` (default now), by the day on which they lapse if
+    unspent.
+
+    As known at `as_of_position` or `known_at`. Points that never lapse are the last item.
+    """
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         view = await load_account(query, request.match_info["id"], times)
@@ -45,13 +48,13 @@ async def get_account_lapses(request: web.Request) -> web.Response:
         if view.lines is None:
             lots = await query.connection.fetch(OPEN_LOTS, query.ledger.ledger_id, [account])
         live = [lot for lot in lots if lot["remaining"] and (lot["lapses_at"] is None or lot["lapses_at"] > times.at)]
-        items = [_day(list(same)) for _, same in groupby(live, key=lambda lot: lot["expires_on"])]
+        items = [_day_json(list(lots_of_day)) for _, lots_of_day in groupby(live, key=lambda lot: lot["expires_on"])]
         return json_response(
             {"account": account, "at": times.at, "items": items, "next": None, **await freshness(query, times)}
         )
 
 
-def _day(lots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _day_json(lots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "expires_on": lots[0]["expires_on"],
         "lapses_at": lots[0]["lapses_at"],
@@ -61,39 +64,42 @@ def _day(lots: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 async def get_programme_lapses(request: web.Request) -> web.Response:
-    """GET /v1/programmes/{id}/lapses?from=2026-01-01&until=2026-12-31: points, lots and accounts for each day and unit
-    of what is held now. From today in the programme's time zone, for a year, unless said otherwise; days that are over
-    show what the vendor has not reported as expired."""
+    """GET /v1/programmes/{id}/lapses?from=2026-01-01&until=2026-12-31: points, lots and accounts by day and unit, as of
+    now.
+
+    The default is a year from today in the programme's time zone. Past days show points that the vendor has not
+    reported as expired.
+    """
     async with open_query(request) as query:
         programme = await find_programme(query, request.match_info["id"])
-        first, last = await _days(query, request, programme)
+        first, last = await _parse_days(query, request, programme)
         after = decode_cursor(request.query.get("cursor"), str, str) or [first.isoformat(), ""]
         limit = parse_limit(request)
-        since = _day_of(after[0], "cursor")
+        since = _parse_day_text(after[0], "cursor")
         rows = await query.connection.fetch(
             LAPSES, query.ledger.ledger_id, programme, first, last, since, after[1], limit
         )
         cursor = encode_cursor(rows[-1]["expires_on"].isoformat(), rows[-1]["unit"]) if len(rows) == limit else None
-        beside = {"programme": programme, "from": first, "until": last}
-        return page_response([dict(row) for row in rows], cursor, **beside, **await freshness(query))
+        extra_fields = {"programme": programme, "from": first, "until": last}
+        return page_response([dict(row) for row in rows], cursor, **extra_fields, **await freshness(query))
 
 
-async def _days(query: QueryContext, request: web.Request, programme: str) -> tuple[date, date]:
+async def _parse_days(query: QueryContext, request: web.Request, programme: str) -> tuple[date, date]:
     now = clock.now()
     terms = await read_terms(query.connection, query.ledger.ledger_id)
-    first = _read_day(request, "from") or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()
-    last = _read_day(request, "until") or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)
+    first = _parse_day(request, "from") or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()
+    last = _parse_day(request, "until") or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)
     if not timedelta() <= last - first <= timedelta(DAYS_MAX):
         raise RequestInvalid(f"until is a day from `from` on, at most {DAYS_MAX} days later")
     return first, last
 
 
-def _read_day(request: web.Request, name: str) -> date | None:
+def _parse_day(request: web.Request, name: str) -> date | None:
     text = request.query.get(name)
-    return None if text is None else _day_of(text, name)
+    return None if text is None else _parse_day_text(text, name)
 
 
-def _day_of(text: str, name: str) -> date:
+def _parse_day_text(text: str, name: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Orders: their items together, since a vendor tells of items only."""
+"""Orders. Vendors report items only; this file puts the items of an order together."""
 
 from decimal import Decimal
 
@@ -24,10 +24,10 @@ ITEMS = """
 
 
 async def get_order(request: web.Request) -> web.Response:
-    """GET /v1/orders/{id}: the items of an order, what was paid in points and what is due back. An order of more than
-    ITEMS_MAX items is cut, and says "truncated": true.
+    """GET /v1/orders/{id}: the items of an order, the points paid, and the points due back.
 
-    As of ?at=, as known at ?as_of_position= or ?known_at=.
+    As of `at`, as known at `as_of_position` or `known_at`. An order of more than ITEMS_MAX items is cut, and has
+    "truncated": true.
     """
     name = request.match_info["id"]
     async with open_query(request) as query:
@@ -43,7 +43,7 @@ async def get_order(request: web.Request) -> web.Response:
             groups = await known_of(query.connection, query.ledger.ledger_id, ORDER_ITEMS, sorted(items), times.as_of)
             known_rows = [row for known in groups for row in [fold_first_row(ORDER_ITEMS, known)] if row]
             rows = [row for row in known_rows if row["order_id"] in refs]
-        too_long = len(rows) > ITEMS_MAX
+        is_truncated = len(rows) > ITEMS_MAX
         rows = rows[:ITEMS_MAX]
         order = require_single(sorted({row["order_id"] for row in rows}), name)
         return json_response(
@@ -53,27 +53,30 @@ async def get_order(request: web.Request) -> web.Response:
                 "points_paid": sum((row["points_paid"] for row in rows), Decimal(0)),
                 "refund_due": sum((row["refund_due"] for row in rows), Decimal(0)),
                 "items": rows,
-                **({"truncated": True} if too_long else {}),
+                **({"truncated": True} if is_truncated else {}),
                 **await freshness(query, times),
             }
         )
 
 
 async def post_item_refund(request: web.Request) -> web.Response:
-    """POST /v1/order-items/{id}/refund with author, reason and perhaps {"reference"}: say that the points due back for
-    an item that did not arrive were given back. Scope admin. 400 where nothing is due."""
-    asked = await read_json_body(request)
+    """POST /v1/order-items/{id}/refund: record that the points due back for a missing item were given back. Scope
+    `admin`.
+
+    The body has author, reason, and optionally "reference". 400 if nothing is due.
+    """
+    body = await read_json_body(request)
     context = request.app[APP_CONTEXT]
     async with open_query(request, "admin") as query:
         name = request.match_info["id"]
         refs = await expand_reference(query, name)
         rows = await query.connection.fetch(ITEM, query.ledger.ledger_id, refs)
         item = require_single(sorted(row["subject"] for row in rows), name)
-        words = read_author(query, asked)
-        reference = read_text(asked, "reference")
-        done = await post_refund(query.connection, context.vault, query.ledger, item, words, reference=reference)
+        author = read_author(query, body)
+        reference = read_text(body, "reference")
+        refund = await post_refund(query.connection, context.vault, query.ledger, item, author, reference=reference)
         context.projector.notify_appended()
-        return json_response(done._asdict())
+        return json_response(refund._asdict())
 
 
 ROUTES = [

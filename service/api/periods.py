@@ -1,4 +1,4 @@
-"""Accounting periods: which months are closed, what they came to, and what was told of them since."""
+"""Accounting periods: the closed months, their figures, and items reported after the close."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from service.queries.freshness import freshness
 
 
 async def list_periods(request: web.Request) -> web.Response:
-    """GET /v1/periods: the months that were ever closed, in order."""
+    """GET /v1/periods: every month that was ever closed, in order."""
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = parse_limit(request)
     async with open_query(request) as query:
@@ -30,30 +30,33 @@ async def list_periods(request: web.Request) -> web.Response:
 
 
 async def get_period(request: web.Request) -> web.Response:
-    """GET /v1/periods/2026-03: its figures, and the prior-period items that came into it: what was told of the period
-    closed before it after that was closed. Of a closed one also `later_items`: what was told of it since. Of more than
-    ITEMS_MAX items the rest is cut, and "truncated" is true."""
+    """GET /v1/periods/2026-03: the figures of a month, and its prior-period items.
+
+    - Prior-period items are points of the closed period before, reported after that was closed.
+    - A closed month also has `later_items`: points reported since its close.
+    - More than ITEMS_MAX items are cut, and "truncated" is true.
+    """
     period = parse_period(request.match_info["period"])
     async with open_query(request, heavy=True) as query:
         return json_response({**await period_json(query, period), **await freshness(query)})
 
 
 async def post_close(request: web.Request) -> web.Response:
-    """POST /v1/periods/2026-03/close: from now on the month is answered as it is known now. Scope admin."""
-    return await _act(request, close_period)
+    """POST /v1/periods/2026-03/close: fix the month as it is known now. Scope `admin`."""
+    return await _change_period(request, close_period)
 
 
 async def post_reopen(request: web.Request) -> web.Response:
-    """POST /v1/periods/2026-03/reopen: take the closing of the last closed month back. Scope admin."""
-    return await _act(request, reopen_period)
+    """POST /v1/periods/2026-03/reopen: undo the close of the last closed month. Scope `admin`."""
+    return await _change_period(request, reopen_period)
 
 
-async def _act(request: web.Request, work: Any) -> web.Response:
+async def _change_period(request: web.Request, change: Any) -> web.Response:
     period = parse_period(request.match_info["period"])
     context = request.app[APP_CONTEXT]
     async with open_query(request, "admin") as query:
         await await_rows(query, request, await tail(query.connection, query.ledger.ledger_id))
-        position = await work(query.connection, context.vault, query.ledger, period, by=f"key {query.key_id}")
+        position = await change(query.connection, context.vault, query.ledger, period, by=f"key {query.key_id}")
         context.projector.notify_appended()
         return json_response({"period": period, "position": position})
 

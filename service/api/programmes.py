@@ -1,4 +1,4 @@
-"""Programmes and their terms: time zone, when points lapse where the vendor does not say, what a point is worth."""
+"""Programmes and their terms: time zone, the lapse rule where the vendor states none, the worth of a point."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,8 +21,10 @@ from service.queries.subjects import row_json
 
 
 async def list_programmes(request: web.Request) -> web.Response:
-    """GET /v1/programmes: every programme with accounts or terms, with the terms in force at ?at= (default now), as
-    known at ?as_of_position= or ?known_at=."""
+    """GET /v1/programmes: every programme with accounts or terms, with the terms in effect at `at` (default now).
+
+    As known at `as_of_position` or `known_at`.
+    """
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = parse_limit(request)
     async with open_query(request) as query:
@@ -30,7 +32,11 @@ async def list_programmes(request: web.Request) -> web.Response:
         ids = [row["id"] for row in await query.connection.fetch(PROGRAMMES, query.ledger.ledger_id, after[0], limit)]
         versions = await _versions(query, ids, times)
         items = [
-            {"id": one, "terms": _in_force([row for row in versions if row["subject"] == one], times.at)} for one in ids
+            {
+                "id": programme_id,
+                "terms": _terms_in_effect([row for row in versions if row["subject"] == programme_id], times.at),
+            }
+            for programme_id in ids
         ]
         return page_response(
             items, encode_cursor(ids[-1]) if len(ids) == limit else None, **await freshness(query, times)
@@ -38,25 +44,27 @@ async def list_programmes(request: web.Request) -> web.Response:
 
 
 async def get_programme(request: web.Request) -> web.Response:
-    """GET /v1/programmes/{id}: the terms in force at ?at= (default now), and all versions, as known at ?as_of_position=
-    or ?known_at=."""
+    """GET /v1/programmes/{id}: the terms in effect at `at` (default now), and all versions.
+
+    As known at `as_of_position` or `known_at`.
+    """
     async with open_query(request) as query:
         times = await parse_as_of(query, request)
         programme = await find_programme(query, request.match_info["id"])
         versions = await _versions(query, [programme], times)
-        terms = _in_force(versions, times.at)
-        shown_versions = [_shown(version) for version in versions]
+        terms = _terms_in_effect(versions, times.at)
+        versions_json = [_version_json(version) for version in versions]
         return json_response(
-            {"id": programme, "terms": terms, "versions": shown_versions, **await freshness(query, times)}
+            {"id": programme, "terms": terms, "versions": versions_json, **await freshness(query, times)}
         )
 
 
 async def post_terms(request: web.Request) -> web.Response:
-    """POST /v1/programmes/{id}/terms: set terms from `effective_from` on. Scope admin.
+    """POST /v1/programmes/{id}/terms: set the terms in effect from `effective_from`. Scope `admin`.
 
     {"effective_from": "2026-01-01", "time_zone": "Asia/Kolkata", "expiry": {"rule": "fixed", "months": 12,
     "round_to_end_of": "month"}, "points_to_currency": {"ratio": "0.5", "currency": "INR"}, "existing_lots": false, ...}
-    400 says what is wrong with them.
+    400 names the error in the terms.
     """
     name = request.match_info["id"]
     context = request.app[APP_CONTEXT]
@@ -64,9 +72,9 @@ async def post_terms(request: web.Request) -> web.Response:
     async with open_query(request, "admin") as query:
         programme = name if name.count(":") == 2 else await find_programme(query, name)
         by = f"key {query.key_id}"
-        done = await set_terms(query.connection, context.vault, query.ledger, programme, terms, by=by)
+        terms_set = await set_terms(query.connection, context.vault, query.ledger, programme, terms, by=by)
         context.projector.notify_appended()
-        return json_response(done._asdict())
+        return json_response(terms_set._asdict())
 
 
 async def _versions(query: QueryContext, programmes: Sequence[str], times: AsOfQuery) -> list[Mapping[str, Any]]:
@@ -74,12 +82,12 @@ async def _versions(query: QueryContext, programmes: Sequence[str], times: AsOfQ
     return [row for row in rows if times.position is None or row["position"] <= times.position]
 
 
-def _in_force(versions: list[Any], at: datetime) -> dict[str, Any] | None:
+def _terms_in_effect(versions: list[Any], at: datetime) -> dict[str, Any] | None:
     past = [version for version in versions if version["effective_from"] <= at]
-    return _shown(past[-1]) if past else None
+    return _version_json(past[-1]) if past else None
 
 
-def _shown(version: Mapping[str, Any]) -> dict[str, Any]:
+def _version_json(version: Mapping[str, Any]) -> dict[str, Any]:
     columns = row_json(version)
     del columns["id"]
     return columns

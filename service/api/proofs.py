@@ -1,4 +1,4 @@
-"""Proofs about a ledger: its newest checkpoint, that an event is in it, and that it continues an older one."""
+"""Proofs about a ledger: its newest checkpoint, inclusion of an event, consistency with an older checkpoint."""
 
 from aiohttp import web
 
@@ -22,8 +22,11 @@ COSIGNED = """
 
 
 async def prove_inclusion(request: web.Request) -> web.Response:
-    """GET /v1/ledger/proofs/inclusion?position=&size=: that an event is in the tree of a size, the newest if none is
-    given: leaf index, leaf hash, and the hashes from its sibling up, in hexadecimal."""
+    """GET /v1/ledger/proofs/inclusion?position=&size=: proof that an event is in the tree of a size (default the
+    newest).
+
+    The answer has the leaf index, the leaf hash, and the hashes from its sibling upwards, in hexadecimal.
+    """
     async with open_query(request, "read", "audit") as query:
         signed = await newest_checkpoint(query.connection, query.ledger)
         ledger_id = query.ledger.ledger_id
@@ -49,8 +52,10 @@ async def prove_inclusion(request: web.Request) -> web.Response:
 
 
 async def prove_consistency(request: web.Request) -> web.Response:
-    """GET /v1/ledger/proofs/consistency?from=&to=: that the tree of one size is the beginning of that of another, the
-    newest if none is given, in hexadecimal."""
+    """GET /v1/ledger/proofs/consistency?from=&to=: proof that the smaller tree is the beginning of the larger one.
+
+    `to` is the newest size by default. Hashes are hexadecimal.
+    """
     async with open_query(request, "read", "audit") as query:
         signed = await newest_checkpoint(query.connection, query.ledger)
         ledger_id = query.ledger.ledger_id
@@ -73,7 +78,9 @@ async def prove_consistency(request: web.Request) -> web.Response:
 
 
 async def prove_event(request: web.Request) -> web.Response:
-    """GET /v1/ledger/events/{position}/proof: a .tlog-proof file that convinces without us; the entry is its extra."""
+    """GET /v1/ledger/events/{position}/proof: a .tlog-proof file, checkable without this service. Its extra is the
+    entry.
+    """
     position = parse_int(request.match_info["position"], "position", least=1, most=SIZE_MAX)
     assert position is not None
     async with open_query(request, "read", "audit") as query:
@@ -96,17 +103,18 @@ async def prove_event(request: web.Request) -> web.Response:
 
 
 async def get_checkpoint(request: web.Request) -> web.Response:
-    """GET /v1/ledger/checkpoint: the newest checkpoint, who cosigned it, how far it is behind, and what the matter is
-    if nothing is signed."""
+    """GET /v1/ledger/checkpoint: the newest checkpoint, its cosignatures, its delay, and the problem if nothing is
+    signed.
+    """
     async with open_query(request, "read", "audit") as query:
         connection, ledger = query.connection, query.ledger
         signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
         tail = await read.tail(connection, ledger.ledger_id)
         problem = await tree_heads.problem_of(connection, ledger.ledger_id)
-        told = None if problem is None else problem._asdict()
+        problem_json = None if problem is None else problem._asdict()
         if signed is None:
-            nothing = {"size": 0, "unsealed_events": tail, "checkpoint": None}
-            return json_response({**nothing, "problem": told, "clock": clock.CLOCK.problem()})
+            unsigned = {"size": 0, "unsealed_events": tail, "checkpoint": None}
+            return json_response({**unsigned, "problem": problem_json, "clock": clock.CLOCK.problem()})
         note = await cosigned_note(connection, ledger, signed)
         cosigned = await connection.fetch(COSIGNED, ledger.ledger_id, signed.checkpoint)
         return json_response(
@@ -118,14 +126,14 @@ async def get_checkpoint(request: web.Request) -> web.Response:
                 "unsealed_events": tail - signed.size,
                 "checkpoint": note.decode(),
                 "cosigned": [dict(row) for row in cosigned],
-                "problem": told,
+                "problem": problem_json,
                 "clock": clock.CLOCK.problem(),
             }
         )
 
 
 async def list_keys(request: web.Request) -> web.Response:
-    """GET /v1/ledger/keys: every public key that ever signed for the ledger's log, and which sign now."""
+    """GET /v1/ledger/keys: every public key that ever signed the ledger's log. `signs_now` marks the present ones."""
     async with open_query(request, "read", "audit") as query:
         ledger_id = query.ledger.ledger_id
         signed = await tree_heads.latest_checkpoint(query.connection, ledger_id)
@@ -133,13 +141,13 @@ async def list_keys(request: web.Request) -> web.Response:
         now = set() if signed is None else tree_heads.signers(signed)
         items = [
             {
-                "key": one.key.write(),
-                "origin": one.key.name,
-                "key_id": one.key.key_id,
-                "added_at": one.added_at,
-                "signs_now": (one.key.name, one.key.key_id) in now,
+                "key": log_key.key.write(),
+                "origin": log_key.key.name,
+                "key_id": log_key.key.key_id,
+                "added_at": log_key.added_at,
+                "signs_now": (log_key.key.name, log_key.key.key_id) in now,
             }
-            for one in keys
+            for log_key in keys
         ]
         return json_response({"items": items, "next": None})
 

@@ -1,4 +1,4 @@
-"""What someone should look at: lists of open matters over HTTP, as JSON page by page or as one CSV file."""
+"""Lists of open matters: as JSON pages or as one CSV file."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -28,38 +28,50 @@ UNREAD = {"quarantine": "quarantined", "unrecognised": "unrecognised"}
 
 
 async def get_summary(request: web.Request) -> web.Response:
-    """GET /v1/reconciliation: how many matters are open in each list, and how many points are at stake, at ?at=
-    (default now) with ?grace_hours= instead of each list's own grace."""
-    at, grace = _time_of(request)
+    """GET /v1/reconciliation: the number of open matters of each list, and the points at stake, at `at` (default now).
+
+    `grace_hours` replaces the grace of every list.
+    """
+    at, grace = _parse_time_and_grace(request)
     async with open_query(request, heavy=True) as query:
         totals = await catalogue.totals_of(query.connection, query.ledger.ledger_id, at, grace)
-        lists = [{**one, "href": f"/v1/reconciliation/{one['list']}"} for one in catalogue.totals_json(totals)]
+        lists = [
+            {**open_list, "href": f"/v1/reconciliation/{open_list['list']}"}
+            for open_list in catalogue.totals_json(totals)
+        ]
         return json_response(
-            {"at": at, "open": sum(one.items for one in totals.values()), "lists": lists, **await freshness(query)}
+            {
+                "at": at,
+                "open": sum(open_list.items for open_list in totals.values()),
+                "lists": lists,
+                **await freshness(query),
+            }
         )
 
 
-def list_handler(one: OpenList) -> Any:
-    """Make the handler of GET /v1/reconciliation/<name>: ?at=, ?grace_hours=, ?limit=, ?cursor=; with ?format=csv, or
-    Accept: text/csv, all that follows as one file."""
+def list_handler(open_list: OpenList) -> Any:
+    """Return the handler of GET /v1/reconciliation/<name>: `at`, `grace_hours`, `limit`, `cursor`.
+
+    With `format=csv`, or Accept: text/csv, all following items are sent as one file.
+    """
 
     async def get_list(request: web.Request) -> web.StreamResponse:
-        at, grace = _time_of(request)
+        at, grace = _parse_time_and_grace(request)
         try:
-            after = one.key_of(decode_cursor(request.query.get("cursor")))
+            after = open_list.key_of(decode_cursor(request.query.get("cursor")))
         except ValueError:
             raise RequestInvalid("cursor") from None
         if _wants_csv(request):
-            return await _export(request, one, at, grace, after)
+            return await _export(request, open_list, at, grace, after)
         limit = parse_limit(request)
         async with open_query(request) as query:
-            asked = Asked(query.ledger.ledger_id, at, catalogue.opened_by(one, at, grace), limit, after)
-            items, following = await one.read(query.connection, asked)
-            shown = [item_json(item, at) for item in items]
+            list_query = Asked(query.ledger.ledger_id, at, catalogue.opened_by(open_list, at, grace), limit, after)
+            items, next_key = await open_list.read(query.connection, list_query)
+            items_json = [item_json(item, at) for item in items]
             return page_response(
-                shown,
-                None if following is None else _cursor(following),
-                **await _counts(query, one),
+                items_json,
+                None if next_key is None else _encode_key(next_key),
+                **await _counts(query, open_list),
                 **await freshness(query),
             )
 
@@ -67,43 +79,46 @@ def list_handler(one: OpenList) -> Any:
 
 
 async def _export(
-    request: web.Request, one: OpenList, at: datetime, grace: timedelta | None, after: Key
+    request: web.Request, open_list: OpenList, at: datetime, grace: timedelta | None, after: Key
 ) -> web.StreamResponse:
-    """Send a list as CSV, page by page. No connection to the database is held while a page is sent, so that a client
-    that reads slowly keeps nobody else waiting; one that hardly reads at all is cut off."""
+    """Send a list as CSV, page by page.
+
+    No database connection is held while a page is sent, so a slow client delays nobody. A client that hardly reads is
+    cut off.
+    """
     items_max = parse_int(request.query.get("limit"), "limit", least=1, most=2**31)
     context = request.app[APP_CONTEXT]
     ledger = (await admit_caller(request)).ledger
 
-    async def read_page(asked: Asked) -> tuple[list[OpenItem], Key | None]:
+    async def read_page(list_query: Asked) -> tuple[list[OpenItem], Key | None]:
         async with context.reader_pool.acquire() as connection:
             await connection.confine(ledger.ledger_id)
-            return await one.read(connection, asked)
+            return await open_list.read(connection, list_query)
 
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/csv; charset=utf-8; header=present",
-            "Content-Disposition": f'attachment; filename="{ledger.name}-{one.name}.csv"',
+            "Content-Disposition": f'attachment; filename="{ledger.name}-{open_list.name}.csv"',
         }
     )
-    asked = Asked(ledger.ledger_id, at, catalogue.opened_by(one, at, grace), 0, after)
+    list_query = Asked(ledger.ledger_id, at, catalogue.opened_by(open_list, at, grace), 0, after)
     async with context.heavy_query_shares.take(ledger.ledger_id):
         await response.prepare(request)
-        async for lines in csv_pages(read_page, one, asked, items_max):
+        async for lines in csv_pages(read_page, open_list, list_query, items_max):
             await send(request, response, lines)
         await response.write_eof()
     return response
 
 
-async def _counts(query: QueryContext, one: OpenList) -> dict[str, Any]:
-    """Say of what sources and kinds the events are that nobody reads."""
-    if one.name not in UNREAD:
+async def _counts(query: QueryContext, open_list: OpenList) -> dict[str, Any]:
+    """Return the number of uninterpreted events by source and kind."""
+    if open_list.name not in UNREAD:
         return {}
-    rows = await query.connection.fetch(COUNTS, query.ledger.ledger_id, UNREAD[one.name])
+    rows = await query.connection.fetch(COUNTS, query.ledger.ledger_id, UNREAD[open_list.name])
     return {"counts": [dict(row) for row in rows]}
 
 
-def _time_of(request: web.Request) -> tuple[datetime, timedelta | None]:
+def _parse_time_and_grace(request: web.Request) -> tuple[datetime, timedelta | None]:
     at = parse_time(request.query.get("at"), "at") or clock.now()
     hours = parse_int(request.query.get("grace_hours"), "grace_hours", least=0, most=GRACE_HOURS_MAX)
     return at, None if hours is None else timedelta(hours=hours)
@@ -116,14 +131,14 @@ def _wants_csv(request: web.Request) -> bool:
     return wanted == "csv" or (wanted is None and request.headers.get("Accept", "").startswith("text/csv"))
 
 
-def _cursor(key: tuple[Any, ...]) -> str:
+def _encode_key(key: tuple[Any, ...]) -> str:
     return encode_cursor(*(part.isoformat() if isinstance(part, date) else part for part in key))
 
 
 ROUTES = [
     get("/v1/reconciliation", get_summary, "at", "grace_hours"),
     *(
-        get(f"/v1/reconciliation/{name}", list_handler(one), "at", "grace_hours", "format", *PAGE)
-        for name, one in catalogue.LISTS.items()
+        get(f"/v1/reconciliation/{name}", list_handler(open_list), "at", "grace_hours", "format", *PAGE)
+        for name, open_list in catalogue.LISTS.items()
     ),
 ]

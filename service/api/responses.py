@@ -10,7 +10,7 @@ from aiohttp import web
 from ledger import errors
 from service.formatting import encode_json
 
-# The one table from error to status. A subclass takes its parent's unless it has its own.
+# The only table from error to status. A subclass has the status of its parent unless it is listed.
 STATUS_OF_ERROR: Mapping[type[errors.LedgerError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.BadCredentials: HTTPStatus.UNAUTHORIZED,
@@ -34,17 +34,17 @@ RETRY_AFTER_SECONDS = 5
 
 
 def json_response(value: Any, status: int = HTTPStatus.OK) -> web.Response:
-    """Answer with JSON."""
+    """Return a JSON response."""
     return web.Response(body=encode_json(value), status=status, content_type="application/json")
 
 
 def page_response(items: Sequence[Any], next_cursor: str | None, **beside: Any) -> web.Response:
-    """Answer with one page of a list; the next page is linked as RFC 8288 says, too."""
+    """Return one page of a list. `next` is the cursor of the next page, or null."""
     return json_response({"items": items, "next": next_cursor, **beside})
 
 
 def problem_response(error: errors.LedgerError) -> web.Response:
-    """Answer with an RFC 9457 problem document."""
+    """Return an RFC 9457 problem document for an error."""
     status = next(STATUS_OF_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_OF_ERROR)
     response = status_response(status, str(error), type(error).__name__)
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
@@ -55,7 +55,7 @@ def problem_response(error: errors.LedgerError) -> web.Response:
 
 
 def status_response(status: int, detail: str, kind: str = "about:blank") -> web.Response:
-    """Answer with a problem document for a status of HTTP."""
+    """Return a problem document for an HTTP status."""
     body = {"type": kind, "title": HTTPStatus(status).phrase, "status": int(status), "detail": detail}
     return web.Response(body=encode_json(body), status=status, content_type="application/problem+json")
 
@@ -66,7 +66,7 @@ ANSWER_BYTES_PER_SECOND_MIN = 16 * 1024
 
 
 async def send(request: web.BaseRequest, response: web.StreamResponse, part: bytes) -> None:
-    """Send a part of a streamed answer. Raises ConnectionError, and cuts the client off, if it does not take it."""
+    """Send a part of a streamed answer. Raises ConnectionError after it cut off a client that does not read."""
     try:
         async with asyncio.timeout(answer_seconds_max(len(part))):
             await response.write(part)
@@ -77,5 +77,5 @@ async def send(request: web.BaseRequest, response: web.StreamResponse, part: byt
 
 
 def answer_seconds_max(size: int) -> float:
-    """Return how long a client may take to receive so many bytes."""
+    """Return the time that a client may take to receive so many bytes."""
     return ANSWER_SECONDS_MIN + size / ANSWER_BYTES_PER_SECOND_MIN

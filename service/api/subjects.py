@@ -1,7 +1,7 @@
-"""Anything a projection holds, by id: its row, and as history the facts that made it. One handler serves them all.
+"""One subject of any projection, by id: its row, and the facts that made it. One handler serves all projections.
 
-What is longer than HISTORY_MAX or ROWS_MAX is cut, and the answer then says "truncated": true; ?explain=true pages
-through all of it.
+Histories are cut at HISTORY_MAX and lists of rows at ROWS_MAX, and a cut answer has "truncated": true. `explain=true`
+pages through the whole history.
 """
 
 from typing import Any
@@ -31,8 +31,10 @@ from service.queries.subjects import (
 
 
 def subject_handler(projection: Projection) -> Any:
-    """Make the handler of GET /v1/<path>/{id} for a projection: as of ?at=, as known at ?as_of_position= or
-    ?known_at=; with ?explain=true, why: every step to it."""
+    """Return the handler of GET /v1/<path>/{id} for a projection.
+
+    As of `at`, as known at `as_of_position` or `known_at`. With `explain=true` the answer is every step.
+    """
 
     async def get_one(request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -43,24 +45,24 @@ def subject_handler(projection: Projection) -> Any:
                 explained = await explain_subject(query, projection, refs, name, times, parse_step_page(request))
                 return json_response({**explained, **await freshness(query, times)})
             if times.given:
-                known = await subject_as_of(query, projection, refs, name, times)
-                return json_response({**known, **await freshness(query, times)})
+                answer = await subject_as_of(query, projection, refs, name, times)
+                return json_response({**answer, **await freshness(query, times)})
             roots, groups = await find_roots(query, projection, refs)
             rows = await query.connection.fetch(rows_by_subject_sql(projection, 0), query.ledger.ledger_id, roots)
             subject = require_single(sorted({row["subject"] for row in rows}), name)
-            shown_row = row_json(rows[0])
+            row_of_subject = row_json(rows[0])
             for table in range(1, len(projection.tables)):
-                more = await query.connection.fetch(
+                rows_of_table = await query.connection.fetch(
                     rows_by_subject_sql(projection, table), query.ledger.ledger_id, [subject]
                 )
-                shown_row[projection.tables[table].name] = [row_json(row) for row in more]
+                row_of_subject[projection.tables[table].name] = [row_json(row) for row in rows_of_table]
             parked = await query.connection.fetchrow(PARKED, query.ledger.ledger_id, projection.subject, subject)
             members = groups.members.get(subject, [subject])
-            shown_row["history"] = await load_history(query, projection.subject, members)
-            shown_row = apply_ends(projection, shown_row, times.at, await load_time_zones(query, times))
+            row_of_subject["history"] = await load_history(query, projection.subject, members)
+            row_of_subject = apply_ends(projection, row_of_subject, times.at, await load_time_zones(query, times))
             return json_response(
                 {
-                    **truncate(projection, shown_row),
+                    **truncate(projection, row_of_subject),
                     **({"parked": dict(parked)} if parked else {}),
                     **await freshness(query),
                 }

@@ -1,9 +1,13 @@
-"""The log of a ledger in the field's own format, C2SP tlog-tiles, so that existing verifiers read it.
+"""The log of a ledger in the standard format C2SP tlog-tiles, so that existing verifiers read it.
 
-Two ways lead to the same files: /v1/ledger/tlog/ for callers with a key of scope read or audit, sent as a bearer token
-or as the password of HTTP Basic, which fits into a URL; and /v1/logs/{token}/, for whoever was told such an address.
-What is immutable says so to caches; the checkpoint is not. Leaves count from 0 here: leaf i is position i + 1.
-Who reads with a key of scope audit is written down; the tiles that they read within a minute as one look.
+The same files have two addresses:
+
+- /v1/ledger/tlog/ needs a key of scope `read` or `audit`: a bearer token, or the password of HTTP Basic, which fits
+  into a URL;
+- /v1/logs/{token}/ needs no key. An operator publishes such an address.
+
+Immutable files are marked for caches; the checkpoint is not. Leaves count from 0: leaf i is position i + 1. Reads with
+a key of scope `audit` are recorded. All tiles read within a minute are one look.
 """
 
 import gzip
@@ -34,7 +38,7 @@ _TILE = re.compile(
 
 
 async def get_checkpoint(request: web.Request) -> web.Response:
-    """GET …/checkpoint: the newest signed checkpoint, with what witnesses said of it."""
+    """GET …/checkpoint: the newest signed checkpoint, with the cosignatures of witnesses."""
     ledger = await _ledger_of(request, "checkpoint")
     async with request.app[APP_CONTEXT].service_pool.acquire() as connection:
         signed = await newest_checkpoint(connection, ledger)
@@ -44,7 +48,7 @@ async def get_checkpoint(request: web.Request) -> web.Response:
 
 
 async def get_tile(request: web.Request) -> web.Response:
-    """GET …/tile/{level}/{number}[.p/{width}]: hashes of the tree; …/tile/entries/{number}[.p/{width}]: entries."""
+    """GET …/tile/{level}/{number}[.p/{width}]: hashes of the tree. GET …/tile/entries/{number}[.p/{width}]: entries."""
     ledger = await _ledger_of(request, "tiles")
     match = _TILE.fullmatch(request.match_info["path"])
     if match is None or int(match["width"] or 0) >= TILE_WIDTH:
@@ -65,16 +69,16 @@ async def get_tile(request: web.Request) -> web.Response:
         return _immutable(request, await tiles.tile(connection, ledger.ledger_id, name), compress=False)
 
 
-async def _ledger_of(request: web.Request, what: str) -> Ledger:
-    """Return whose log a request is for; a look with scope audit is written down. Raises LedgerUnknown."""
+async def _ledger_of(request: web.Request, files: str) -> Ledger:
+    """Return the ledger of the requested log. Records a look with scope `audit`. Raises LedgerUnknown."""
     context = request.app[APP_CONTEXT]
     if "token" in request.match_info:
         async with context.service_pool.acquire() as connection:
             return await find_published(connection, context.master_key, request.match_info["token"])
     access = request[ACCESS]
-    if "audit" in access.scopes and (what != "tiles" or context.access_log_due(access.key_id)):
+    if "audit" in access.scopes and (files != "tiles" or context.access_log_due(access.key_id)):
         async with context.service_pool.acquire() as connection:
-            await log_access(connection, access, request, f"the log's {what}")
+            await log_access(connection, access, request, f"the log's {files}")
     return access.ledger
 
 
@@ -89,9 +93,9 @@ def _immutable(request: web.Request, body: bytes, *, compress: bool) -> web.Resp
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Return True if an Accept-Encoding names gzip, and not with the weight 0."""
-    for one in accepted.split(","):
-        coding, _, weight = one.partition(";")
+    """Return True if an Accept-Encoding names gzip with a weight above 0."""
+    for accepted_coding in accepted.split(","):
+        coding, _, weight = accepted_coding.partition(";")
         if coding.strip().lower() == "gzip":
             name, _, value = weight.partition("=")
             return name.strip().lower() != "q" or value.strip().strip("0.") != ""

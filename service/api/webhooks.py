@@ -1,6 +1,6 @@
-"""The door: webhooks in. Authenticate the raw bytes, append, answer; what it means is worked out later.
+"""Receive webhooks: authenticate the raw bytes, append, answer. Interpretation follows later.
 
-Content is never refused (law 4): an authenticated body that cannot be read is stored and answered 200.
+Content is never refused (invariant 4). An authenticated body that cannot be read is stored and answered 200.
 """
 
 import time
@@ -15,7 +15,7 @@ from service.api.requests.admission import hook
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.bodies import read_body
 from service.api.requests.content_codings import decode_body
-from service.api.requests.webhook_auth import admit, authenticate
+from service.api.requests.webhook_auth import authenticate, check_headers
 from service.api.responses import json_response
 
 WHITE_SPACE = b" \t\r\n"
@@ -24,30 +24,31 @@ WHITE_SPACE = b" \t\r\n"
 async def receive(request: web.Request) -> web.Response:
     """POST /v1/hooks/{connection_id}: one delivery of a vendor.
 
-    200 {"ledger", "events": [{"position", "outcome": "appended" | "duplicate" | "conflict", "kind"}]} once it is
-    durable; 400 no body, 401 wrong credentials, 404 no such connection, 408 too slow, 413 more than BODY_BYTES_MAX, 415
-    a content coding that is not decoded, 503 cannot store now.
+    200 {"ledger", "events": [{"position", "outcome": "appended" | "duplicate" | "conflict", "kind"}]} after the commit.
+
+    - 400 no body; 401 wrong credentials; 404 unknown connection; 408 too slow;
+    - 413 more than BODY_BYTES_MAX; 415 unknown content coding; 503 cannot store now.
     """
     context = request.app[APP_CONTEXT]
     inbound = await context.connections.get(request.match_info["connection_id"])
     try:
         return await _store(request, inbound)
     except (LedgerError, web.HTTPRequestTimeout) as error:
-        context.refusals.note(inbound.connection_id, error)
+        context.refusals.count(inbound.connection_id, error)
         raise
 
 
 async def _store(request: web.Request, inbound: InboundConnection) -> web.Response:
     context = request.app[APP_CONTEXT]
-    admit(inbound, request.headers, time.time())
+    check_headers(inbound, request.headers, time.time())
     body = await read_body(request, context.body_budget)
     authenticate(inbound, request.headers, body, time.time())
     body = decode_body(body, request.headers.getall("Content-Encoding", ()), BODY_BYTES_MAX)
     if not without_mark(body).strip(WHITE_SPACE):
-        # There is no content to keep, so this refuses none. A 200 would hide that a proxy drops bodies, and the vendor
-        # would not send them again.
+        # An empty body has no content to keep, so nothing is refused here. A 200 would hide a proxy that drops bodies,
+        # and the vendor would not resend.
         raise RequestInvalid("the body is empty: a delivery holds an event")
-    with context.overload.admitted(inbound.ledger.ledger_id):
+    with context.overload.admit(inbound.ledger.ledger_id):
         delivery = await context.large_bodies.work_on(
             inbound.ledger.ledger_id, body, identify, inbound.origin(context.vault), body
         )
@@ -56,8 +57,8 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
         {
             "ledger": inbound.ledger.name,
             "events": [
-                {"position": appended.position, "outcome": appended.outcome, "kind": draft.kind}
-                for draft, appended in zip(delivery.drafts, outcomes, strict=True)
+                {"position": appended.position, "outcome": appended.outcome, "kind": new_event.kind}
+                for new_event, appended in zip(delivery.drafts, outcomes, strict=True)
             ],
         }
     )

@@ -44,19 +44,19 @@ class Admission(NamedTuple):
     basic: bool = False
 
 
-def _admitting(admission: Admission, handler: Handler) -> Handler:
+def _with_checks(admission: Admission, handler: Handler) -> Handler:
     """Return the handler behind the checks of its route."""
 
     @wraps(handler)
-    async def admitted(request: web.Request) -> web.StreamResponse:
+    async def checked_handler(request: web.Request) -> web.StreamResponse:
         if admission.scopes:
             context = request.app[APP_CONTEXT]
             request[ACCESS] = await context.authenticate_key(request, *admission.scopes, basic=admission.basic)
         check_parameters(request, admission.parameters)
         return await handler(request)
 
-    ADMISSIONS[admitted] = admission
-    return admitted
+    ADMISSIONS[checked_handler] = admission
+    return checked_handler
 
 
 def check_parameters(request: web.Request, known: frozenset[str] | None) -> None:
@@ -69,11 +69,11 @@ def check_parameters(request: web.Request, known: frozenset[str] | None) -> None
     if unknown:
         names = ", ".join(f"`{name}`" for name in unknown if _NAME.fullmatch(name))
         reason = f"; {AS_OF_NOW}" if set(unknown) & set(TIMES) else ""
-        taken = ", ".join(f"`{name}`" for name in sorted(known)) or "none"
-        raise RequestInvalid(f"unknown parameter {names}{reason}. The parameters of this path: {taken}")
-    twice = sorted({name for name in request.query if len(request.query.getall(name)) > 1})
-    if twice:
-        raise RequestInvalid(f"parameter `{twice[0]}` is given more than once")
+        accepted = ", ".join(f"`{name}`" for name in sorted(known)) or "none"
+        raise RequestInvalid(f"unknown parameter {names}{reason}. The parameters of this path: {accepted}")
+    repeated = sorted({name for name in request.query if len(request.query.getall(name)) > 1})
+    if repeated:
+        raise RequestInvalid(f"parameter `{repeated[0]}` is given more than once")
 
 
 def get(
@@ -81,25 +81,25 @@ def get(
 ) -> web.RouteDef:
     """Declare a path that is read with a key of one of the scopes. Every parameter that it takes is named."""
     known = frozenset(parameters if basic else (*parameters, AWAIT))
-    return web.get(path, _admitting(Admission(scopes, known, basic), handler))
+    return web.get(path, _with_checks(Admission(scopes, known, basic), handler))
 
 
 def change(method: str, path: str, handler: Handler, *parameters: str, scope: str = "admin") -> web.RouteDef:
     """Declare a path that changes something. It needs a key of the scope."""
     admission = Admission((scope,), frozenset((*parameters, AWAIT)))
-    return web.route(method, path, _admitting(admission, handler))
+    return web.route(method, path, _with_checks(admission, handler))
 
 
 def keyless(path: str, handler: Handler, *parameters: str) -> web.RouteDef:
     """Declare a path without a key. Its handler may check another credential first."""
-    return web.get(path, _admitting(Admission((), frozenset(parameters)), handler))
+    return web.get(path, _with_checks(Admission((), frozenset(parameters)), handler))
 
 
 def hook(path: str, handler: Handler) -> web.RouteDef:
     """Declare a path for deliveries. Parameters that a vendor appends to its URL are ignored: a refusal would lose
     events.
     """
-    return web.post(path, _admitting(Admission((), None), handler))
+    return web.post(path, _with_checks(Admission((), None), handler))
 
 
 ADMISSIONS: dict[Handler, Admission] = {}  # by handler, filled by the functions above

@@ -36,7 +36,7 @@ def decode_body(body: bytes, codings: Sequence[str], bytes_max: int) -> bytes:
     A body that is not in the named coding is returned unchanged: the header may be wrong. Raises CodingUnknown for
     another coding or more than one, and DeliveryTooLarge beyond `bytes_max`.
     """
-    named = [part.strip().lower() for one in codings for part in one.split(",")]
+    named = [part.strip().lower() for value in codings for part in value.split(",")]
     names = [name for name in named if name not in ("", "identity")]
     if not names:
         return body
@@ -48,52 +48,52 @@ def decode_body(body: bytes, codings: Sequence[str], bytes_max: int) -> bytes:
         return body
 
 
-def _gunzip(body: bytes, bytes_max: int) -> bytes:
+def _decode_gzip(body: bytes, bytes_max: int) -> bytes:
     """Decode gzip, which may consist of several members in sequence."""
-    out = b""
+    decoded = b""
     for _ in range(MEMBERS_MAX):
         if not body:
-            return out
-        member, body = _inflate(body, GZIP_WINDOW, bytes_max - len(out))
-        out += member
+            return decoded
+        member, body = _decompress(body, GZIP_WINDOW, bytes_max - len(decoded))
+        decoded += member
     raise _Damaged
 
 
-def _deflated(body: bytes, bytes_max: int) -> bytes:
+def _decode_deflate(body: bytes, bytes_max: int) -> bytes:
     """Decode deflate: with a zlib header, as HTTP defines it, or without, as some senders do."""
     try:
-        out, rest = _inflate(body, ZLIB_WINDOW, bytes_max)
+        decoded, rest = _decompress(body, ZLIB_WINDOW, bytes_max)
     except zlib.error:
-        out, rest = _inflate(body, RAW_WINDOW, bytes_max)
+        decoded, rest = _decompress(body, RAW_WINDOW, bytes_max)
     if rest:
         raise _Damaged
-    return out
+    return decoded
 
 
-def _inflate(body: bytes, window: int, bytes_max: int) -> tuple[bytes, bytes]:
+def _decompress(body: bytes, window: int, bytes_max: int) -> tuple[bytes, bytes]:
     """Return the content of one compressed stream, and the bytes after it."""
     stream = zlib.decompressobj(window)
-    out = stream.decompress(body, bytes_max + 1)
-    if len(out) > bytes_max:
+    decoded = stream.decompress(body, bytes_max + 1)
+    if len(decoded) > bytes_max:
         raise DeliveryTooLarge(f"at most {bytes_max} bytes when decoded")
     if not stream.eof:
         raise _Damaged
-    return out, stream.unused_data
+    return decoded, stream.unused_data
 
 
-def _unzstd(body: bytes, bytes_max: int) -> bytes:
+def _decode_zstd(body: bytes, bytes_max: int) -> bytes:
     stream = ZstdDecompressor()
-    out: bytes = stream.decompress(body, bytes_max + 1)
-    if len(out) > bytes_max:
+    decoded: bytes = stream.decompress(body, bytes_max + 1)
+    if len(decoded) > bytes_max:
         raise DeliveryTooLarge(f"at most {bytes_max} bytes when decoded")
     if not stream.eof or stream.unused_data:
         raise _Damaged
-    return out
+    return decoded
 
 
 CODINGS: Mapping[str, Callable[[bytes, int], bytes]] = {
-    "gzip": _gunzip,
-    "x-gzip": _gunzip,
-    "deflate": _deflated,
-    "zstd": _unzstd,
+    "gzip": _decode_gzip,
+    "x-gzip": _decode_gzip,
+    "deflate": _decode_deflate,
+    "zstd": _decode_zstd,
 }

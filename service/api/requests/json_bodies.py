@@ -26,14 +26,14 @@ async def read_json_body(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def read_author(query: QueryContext, asked: dict[str, Any]) -> Author:
+def read_author(query: QueryContext, body: dict[str, Any]) -> Author:
     """Return the author and the reason of a change, and the key that it was made with. Raises RequestInvalid."""
-    return Author(f"key {query.key_id}", read_text(asked, "author"), read_text(asked, "reason"))
+    return Author(f"key {query.key_id}", read_text(body, "author"), read_text(body, "reason"))
 
 
-def read_text(asked: dict[str, Any], name: str) -> str:
+def read_text(body: dict[str, Any], name: str) -> str:
     """Return a text of a body, or "" if the body has none. Raises RequestInvalid."""
-    text = asked.get(name, "")
+    text = body.get(name, "")
     if not isinstance(text, str):
         raise RequestInvalid(f"{name} is a text")
     return text

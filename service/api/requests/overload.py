@@ -23,7 +23,7 @@ class Overload:
         self._numbers = count()
 
     @contextmanager
-    def admitted(self, ledger_id: int) -> Iterator[None]:
+    def admit(self, ledger_id: int) -> Iterator[None]:
         """Let one delivery of a ledger be stored inside. Raises LedgerUnavailable if the oldest waits too long."""
         since = self._since.setdefault(ledger_id, {})
         now = time.monotonic()

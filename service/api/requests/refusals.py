@@ -23,7 +23,7 @@ class Refusals:
     def __init__(self) -> None:
         self._counts: dict[str, Counter[str]] = {}
 
-    def note(self, connection_id: str, error: Exception) -> None:
+    def count(self, connection_id: str, error: Exception) -> None:
         """Count one refused delivery. The first one is logged at once, the others of the minute after it."""
         reason = reason_of(error)
         counts = self._counts.get(connection_id)
@@ -32,16 +32,16 @@ class Refusals:
         elif len(self._counts) < CONNECTIONS_MAX:
             _log.warning("connection %s: a delivery was refused: %s", connection_id, reason)
             self._counts[connection_id] = Counter()
-            asyncio.get_running_loop().call_later(SECONDS_PER_LINE, self._tell, connection_id)
+            asyncio.get_running_loop().call_later(SECONDS_PER_LINE, self._log_counts, connection_id)
 
-    def _tell(self, connection_id: str) -> None:
+    def _log_counts(self, connection_id: str) -> None:
         counts = self._counts.pop(connection_id)
         if not counts:
             return
-        told = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
-        _log.warning("connection %s: deliveries refused within %.0f s: %s", connection_id, SECONDS_PER_LINE, told)
+        summary = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+        _log.warning("connection %s: deliveries refused within %.0f s: %s", connection_id, SECONDS_PER_LINE, summary)
         self._counts[connection_id] = Counter()
-        asyncio.get_running_loop().call_later(SECONDS_PER_LINE, self._tell, connection_id)
+        asyncio.get_running_loop().call_later(SECONDS_PER_LINE, self._log_counts, connection_id)
 
 
 def reason_of(error: Exception) -> str:

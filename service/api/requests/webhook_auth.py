@@ -25,7 +25,7 @@ from ledger.store.registry import InboundConnection
 
 STANDARD_WEBHOOKS_TOLERANCE_SECONDS = 300
 
-_STAMP = re.compile(r"[0-9]{1,12}")
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _SIGNATURE = re.compile(r"[0-9A-Fa-f]{64}")
 
 Headers = CIMultiDictProxy[str]
@@ -38,23 +38,23 @@ def authenticate(inbound: InboundConnection, headers: Headers, body: bytes, now:
         raise BadCredentials
 
 
-def admit(inbound: InboundConnection, headers: Headers, now: float) -> None:
+def check_headers(inbound: InboundConnection, headers: Headers, now: float) -> None:
     """Check the headers alone, so that the body of a stranger is not read. Raises BadCredentials.
 
     That is the whole check for the scheme `header`.
     """
     secrets = [secret for secret in inbound.secrets if is_usable(inbound.scheme, secret)]
-    if not secrets or not BEFORE_THE_BODY[inbound.scheme](secrets, inbound.header, headers, now):
+    if not secrets or not HEADER_CHECKS[inbound.scheme](secrets, inbound.header, headers, now):
         raise BadCredentials
 
 
-def by_header(secrets: Sequence[bytes], header: str, headers: Headers, _body: bytes, _now: float) -> bool:
+def check_header(secrets: Sequence[bytes], header: str, headers: Headers, _body: bytes, _now: float) -> bool:
     """The header carries the secret itself."""
-    given = _only(headers, header)
+    given = _single_header(headers, header)
     return given is not None and _any_equal(secrets, given.encode("utf-8", "surrogateescape"))
 
 
-def by_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, body: bytes, _now: float) -> bool:
+def check_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, body: bytes, _now: float) -> bool:
     """Hexadecimal HMAC-SHA256 of the raw body, or of the JSON document without white space.
 
     Voucherify signs the result of JSON.stringify, without a time stamp. The second form is tried only for a body that
@@ -72,7 +72,7 @@ def by_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, body:
     return _any_equal((_hmac_hex(secret, compact) for secret in secrets), signature)
 
 
-def by_standard_webhooks(secrets: Sequence[bytes], header: str, headers: Headers, body: bytes, now: float) -> bool:
+def check_standard_webhooks(secrets: Sequence[bytes], header: str, headers: Headers, body: bytes, now: float) -> bool:
     """Standard Webhooks 1.0.0: `v1,` and base64 of HMAC-SHA256 over "id.timestamp.body"; several are separated by
     spaces.
 
@@ -90,22 +90,26 @@ def by_standard_webhooks(secrets: Sequence[bytes], header: str, headers: Headers
 
 
 def _carries_the_secret(secrets: Sequence[bytes], header: str, headers: Headers, now: float) -> bool:
-    return by_header(secrets, header, headers, b"", now)
+    return check_header(secrets, header, headers, b"", now)
 
 
 def _signed_by_voucherify(_secrets: Sequence[bytes], header: str, headers: Headers, _now: float) -> bool:
-    given = _only(headers, header)
+    given = _single_header(headers, header)
     return given is not None and _SIGNATURE.fullmatch(given.strip()) is not None
 
 
 def _signed_by_standard_webhooks(_secrets: Sequence[bytes], header: str, headers: Headers, now: float) -> bool:
-    identifier, stamp, signatures = (_only(headers, name) for name in ("webhook-id", "webhook-timestamp", header))
-    if not identifier or "." in identifier or stamp is None or signatures is None:
+    identifier, timestamp, signatures = (
+        _single_header(headers, name) for name in ("webhook-id", "webhook-timestamp", header)
+    )
+    if not identifier or "." in identifier or timestamp is None or signatures is None:
         return False
-    return _STAMP.fullmatch(stamp) is not None and abs(now - int(stamp)) <= STANDARD_WEBHOOKS_TOLERANCE_SECONDS
+    return (
+        _TIMESTAMP.fullmatch(timestamp) is not None and abs(now - int(timestamp)) <= STANDARD_WEBHOOKS_TOLERANCE_SECONDS
+    )
 
 
-def _only(headers: Headers, name: str) -> str | None:
+def _single_header(headers: Headers, name: str) -> str | None:
     values = headers.getall(name, ())
     return values[0] if len(values) == 1 else None
 
@@ -113,8 +117,8 @@ def _only(headers: Headers, name: str) -> str | None:
 def _any_equal(expected: Iterable[bytes], given: bytes) -> bool:
     """Compare with every expected value, so that the time taken does not reveal the one that is equal."""
     found = False
-    for one in expected:
-        found |= hmac.compare_digest(one, given)
+    for secret_or_signature in expected:
+        found |= hmac.compare_digest(secret_or_signature, given)
     return found
 
 
@@ -124,11 +128,11 @@ def _hmac_hex(secret: bytes, body: bytes) -> bytes:
 
 Scheme = Callable[[Sequence[bytes], str, Headers, bytes, float], bool]
 SCHEMES: Mapping[str, Scheme] = {
-    "header": by_header,
-    "voucherify": by_voucherify,
-    "standard-webhooks": by_standard_webhooks,
+    "header": check_header,
+    "voucherify": check_voucherify,
+    "standard-webhooks": check_standard_webhooks,
 }
-BEFORE_THE_BODY: Mapping[str, Callable[[Sequence[bytes], str, Headers, float], bool]] = {
+HEADER_CHECKS: Mapping[str, Callable[[Sequence[bytes], str, Headers, float], bool]] = {
     "header": _carries_the_secret,
     "voucherify": _signed_by_voucherify,
     "standard-webhooks": _signed_by_standard_webhooks,

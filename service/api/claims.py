@@ -60,8 +60,8 @@ async def list_claims(request: web.Request) -> web.Response:
             if len(items) == limit:
                 break
         more = len(items) == limit or len(rows) == LINES_PER_READ_MAX
-        following = encode_cursor(line, str(drift), str(unseen), claimed_before) if more else None
-        return page_response(items, following, **await freshness(query))
+        next_cursor = encode_cursor(line, str(drift), str(unseen), claimed_before) if more else None
+        return page_response(items, next_cursor, **await freshness(query))
 
 
 def _points(text: str) -> Decimal:

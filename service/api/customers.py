@@ -48,19 +48,25 @@ async def get_customer(request: web.Request) -> web.Response:
         times = await parse_as_of(query, request)
         found = []
         for customer in await expand_reference(query, name):
-            held = await load_customer(query, customer, times)
-            if any(held.values()):
-                found.append((customer, held))
-        customer = require_single([one for one, _ in found], name)
-        held = found[0][1]
-        too_long = [name for name, rows in held.items() if rows and len(rows) > ROWS_MAX]
-        shown = {name: rows and rows[:ROWS_MAX] for name, rows in held.items()}
-        cut = {"truncated": too_long} if too_long else {}
-        due = [name for name, rows in held.items() if rows is None]
-        cut |= {"rebuild_due": due} if due else {}
+            rows_by_table = await load_customer(query, customer, times)
+            if any(rows_by_table.values()):
+                found.append((customer, rows_by_table))
+        customer = require_single([reference for reference, _ in found], name)
+        rows_by_table = found[0][1]
+        truncated = [name for name, rows in rows_by_table.items() if rows and len(rows) > ROWS_MAX]
+        limited_rows = {name: rows and rows[:ROWS_MAX] for name, rows in rows_by_table.items()}
+        incomplete = {"truncated": truncated} if truncated else {}
+        rebuild_due = [name for name, rows in rows_by_table.items() if rows is None]
+        incomplete |= {"rebuild_due": rebuild_due} if rebuild_due else {}
         survivor = await find_survivor(query, customer, times)
         return json_response(
-            {"customer": customer, "merged_into": survivor, **shown, **cut, **await freshness(query, times)}
+            {
+                "customer": customer,
+                "merged_into": survivor,
+                **limited_rows,
+                **incomplete,
+                **await freshness(query, times),
+            }
         )
 
 
@@ -72,12 +78,12 @@ async def find_customers(request: web.Request) -> web.Response:
     """
     after = decode_cursor(request.query.get("cursor"), str) or [""]
     limit = parse_limit(request)
-    given = [(what, request.query[what]) for what in LOOK_UPS if what in request.query]
-    if len(given) != 1:
-        raise RequestInvalid(f"one of {', '.join(LOOK_UPS)}")
+    lookups = [(parameter, request.query[parameter]) for parameter in LOOKUP_PARAMETERS if parameter in request.query]
+    if len(lookups) != 1:
+        raise RequestInvalid(f"one of {', '.join(LOOKUP_PARAMETERS)}")
     async with open_query(request) as query:
         vault = request.app[APP_CONTEXT].vault
-        customers = await vault.find(query.connection, query.ledger.ledger_id, *given[0], after=after[0], limit=limit)
+        customers = await vault.find(query.connection, query.ledger.ledger_id, *lookups[0], after=after[0], limit=limit)
         cursor = encode_cursor(customers[-1]) if len(customers) == limit else None
         rows = await query.connection.fetch(SURVIVORS, query.ledger.ledger_id, customers)
         survivors = {row["customer"]: row["survivor"] for row in rows}
@@ -95,17 +101,19 @@ async def erase_customer(request: web.Request) -> web.Response:
     """
     name = request.match_info["ref"]
     context = request.app[APP_CONTEXT]
-    asked = await read_json_body(request)
+    body = await read_json_body(request)
     async with open_query(request, "admin") as query:
-        reason = str(asked.get("reason", ""))[:REASON_CHARACTERS_MAX]
+        reason = str(body.get("reason", ""))[:REASON_CHARACTERS_MAX]
         known = [
-            one for one in await expand_reference(query, name) if await is_known(query.connection, query.ledger, one)
+            reference
+            for reference in await expand_reference(query, name)
+            if await is_known(query.connection, query.ledger, reference)
         ]
         customer = require_single(known, name)
         by = f"key {query.key_id}"
-        done = await erase(query.connection, context.vault, query.ledger, customer, by=by, reason=reason)
+        outcome = await erase(query.connection, context.vault, query.ledger, customer, by=by, reason=reason)
         context.projector.notify_appended()
-        return json_response(done._asdict())
+        return json_response(outcome._asdict())
 
 
 async def unmerge_customer(request: web.Request) -> web.Response:
@@ -116,22 +124,24 @@ async def unmerge_customer(request: web.Request) -> web.Response:
     """
     name = request.match_info["ref"]
     context = request.app[APP_CONTEXT]
-    asked = await read_json_body(request)
+    body = await read_json_body(request)
     async with open_query(request, "admin") as query:
         known = [
-            one for one in await expand_reference(query, name) if await is_known(query.connection, query.ledger, one)
+            reference
+            for reference in await expand_reference(query, name)
+            if await is_known(query.connection, query.ledger, reference)
         ]
         customer = require_single(known, name)
-        done = await unmerge(query.connection, context.vault, query.ledger, customer, read_author(query, asked))
+        outcome = await unmerge(query.connection, context.vault, query.ledger, customer, read_author(query, body))
         context.projector.notify_appended()
-        return json_response(done._asdict())
+        return json_response(outcome._asdict())
 
 
-LOOK_UPS = ("email", "mobile", "external_id")
+LOOKUP_PARAMETERS = ("email", "mobile", "external_id")
 REASON_CHARACTERS_MAX = 500
 
 ROUTES = [
-    get("/v1/customers", find_customers, *LOOK_UPS, *PAGE),
+    get("/v1/customers", find_customers, *LOOKUP_PARAMETERS, *PAGE),
     change("POST", "/v1/customers/{ref}/erasure", erase_customer),
     change("POST", "/v1/customers/{ref}/unmerge", unmerge_customer),
     get("/v1/customers/{ref}", get_customer, *TIMES),

@@ -97,16 +97,18 @@ def interpretation_json(event: Event) -> dict[str, Any]:
         "payload": payload_json(event.payload),
         "facts": [
             {
-                "fact": kind_of(one.fact),
-                "subject_kind": one.fact.subject_kind,
-                "subject": one.fact.subject,
-                "occurred_at": one.occurrence.occurred_at,
-                "untimed": one.occurrence.untimed,
-                "says": fact_json(one.fact),
+                "fact": kind_of(recorded.fact),
+                "subject_kind": recorded.fact.subject_kind,
+                "subject": recorded.fact.subject,
+                "occurred_at": recorded.occurrence.occurred_at,
+                "untimed": recorded.occurrence.untimed,
+                "says": fact_json(recorded.fact),
             }
-            for one in interpretation.told
+            for recorded in interpretation.told
         ],
-        "changed": sorted({f"{one.fact.subject_kind} {one.fact.subject}" for one in interpretation.told}),
+        "changed": sorted(
+            {f"{recorded.fact.subject_kind} {recorded.fact.subject}" for recorded in interpretation.told}
+        ),
         "unread": interpretation.unread,
         "reason": interpretation.reason,
         "repairs": repairs_json(event),

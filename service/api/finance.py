@@ -35,11 +35,13 @@ async def get_trial_balance(request: web.Request) -> web.Response:
         return json_response(
             {
                 "at": times.at,
-                "balanced": not any(one.sum for one in sums) and not balance.differing and not unbalanced_accounts,
+                "balanced": not any(programme_sums.sum for programme_sums in sums)
+                and not balance.differing
+                and not unbalanced_accounts,
                 "accounts": balance.accounts,
                 "accounts_differing": balance.differing[:DIFFERING_MAX],
                 **({"truncated": True} if len(balance.differing) > DIFFERING_MAX else {}),
-                "items": [{**one._asdict(), "sum": one.sum} for one in sums],
+                "items": [{**programme_sums._asdict(), "sum": programme_sums.sum} for programme_sums in sums],
                 "next": None,
                 **await freshness(query, times),
             }

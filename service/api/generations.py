@@ -39,7 +39,7 @@ async def list_generations(request: web.Request) -> web.Response:
         listed = await generations.list_generations(query.connection)
         return json_response(
             {
-                "items": [generation_json_for_operator(one, query.ledger.name) for one in listed],
+                "items": [generation_json_for_operator(generation, query.ledger.name) for generation in listed],
                 "next": None,
                 **await freshness(query),
             }
@@ -135,7 +135,7 @@ async def _wait_until_readers_see(request: web.Request, active: Generation) -> N
     context = request.app[APP_CONTEXT]
     try:
         async with asyncio.timeout(SEEN_SECONDS_MAX):
-            await context.reader_pool.entered(active.generation)
+            await context.reader_pool.wait_until_entered(active.generation)
     except TimeoutError:
         _log.warning("readers do not see generation %s yet", active.generation)
 
@@ -145,7 +145,7 @@ async def retry_parked(request: web.Request) -> web.Response:
     body = await read_json_body(request)
     async with open_query(request, "admin") as query:
         kind, subject = body.get("subject_kind"), body.get("subject")
-        if not all(one is None or isinstance(one, str) for one in (kind, subject)):
+        if not all(generation is None or isinstance(generation, str) for generation in (kind, subject)):
             raise RequestInvalid("subject_kind and subject are texts")
         retried = await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=kind, subject=subject)
         return json_response({**retried._asdict(), **await freshness(query)})

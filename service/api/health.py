@@ -72,7 +72,7 @@ async def get_projections(request: web.Request) -> web.Response:
                     for name, version in generations.projection_versions().items()
                 ],
                 "next": None,
-                "generations": [generation_json_for_ledger(one, query.ledger.name) for one in listed],
+                "generations": [generation_json_for_ledger(generation, query.ledger.name) for generation in listed],
             }
         )
 

@@ -38,9 +38,9 @@ def json_response(value: Any, status: int = HTTPStatus.OK) -> web.Response:
     return web.Response(body=encode_json(value), status=status, content_type="application/json")
 
 
-def page_response(items: Sequence[Any], next_cursor: str | None, **beside: Any) -> web.Response:
+def page_response(items: Sequence[Any], next_cursor: str | None, **extra_fields: Any) -> web.Response:
     """Return one page of a list. `next` is the cursor of the next page, or null."""
-    return json_response({"items": items, "next": next_cursor, **beside})
+    return json_response({"items": items, "next": next_cursor, **extra_fields})
 
 
 def problem_response(error: errors.LedgerError) -> web.Response:

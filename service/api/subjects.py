@@ -36,7 +36,7 @@ def subject_handler(projection: Projection) -> Any:
     As of `at`, as known at `as_of_position` or `known_at`. With `explain=true` the answer is every step.
     """
 
-    async def get_one(request: web.Request) -> web.Response:
+    async def get_subject(request: web.Request) -> web.Response:
         name = request.match_info["id"]
         async with open_query(request) as query:
             refs = await expand_reference(query, name)
@@ -68,7 +68,7 @@ def subject_handler(projection: Projection) -> Any:
                 }
             )
 
-    return get_one
+    return get_subject
 
 
 ROUTES = [

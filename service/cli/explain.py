@@ -25,7 +25,7 @@ from service.queries.accounts import is_account
 from service.queries.as_of_query import AsOfQuery, parse_as_of_params
 from service.queries.context import QueryContext
 from service.queries.explain_account import explain_account
-from service.queries.explain_steps import STEPS_MAX
+from service.queries.explain_steps import STEPS_MAX, StepPage
 from service.queries.references import expand_reference, require_single
 from service.queries.subjects import explain_subject, rows_of_customer
 
@@ -76,7 +76,7 @@ def explain(
 async def explained(read: QueryContext, ref: str, times: AsOfQuery) -> dict[str, Any]:
     """Find what a ref names and explain it. Raises SubjectUnknown, or RequestInvalid where it stands for several."""
     path, _, name = ref.partition("/")
-    page = (0, STEPS_MAX)
+    page = StepPage(0, STEPS_MAX)
     if path == "accounts":
         account, _, lot = name.partition("/lots/")
         return await explain_account(read, account, times, page, lot or None)

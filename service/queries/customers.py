@@ -33,24 +33,26 @@ async def load_customer(query: QueryContext, customer: str, times: AsOfQuery) ->
 
     None instead of a list means that a rebuild is due first, as for a projection that this version has added.
     """
-    held: dict[str, list[dict[str, Any]] | None] = {}
+    rows_by_table: dict[str, list[dict[str, Any]] | None] = {}
     zones = await load_time_zones(query, times)
-    victims = await _victims(query, customer, times)
+    victims = await _find_victims(query, customer, times)
     for projection in PROJECTIONS:
         if projection.customers:
             try:
-                rows = await _held_by(query, projection, customer, victims, times)
-                held[projection.tables[0].name] = [apply_ends(projection, row, times.at, zones) for row in rows]
+                rows = await _rows_with_inherited(query, projection, customer, victims, times)
+                rows_by_table[projection.tables[0].name] = [
+                    apply_ends(projection, row, times.at, zones) for row in rows
+                ]
             except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
-                held[projection.tables[0].name] = None
-    return held
+                rows_by_table[projection.tables[0].name] = None
+    return rows_by_table
 
 
 def batched(subjects: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (subjects[first : first + size] for first in range(0, len(subjects), size))
 
 
-async def _held_by(
+async def _rows_with_inherited(
     query: QueryContext, projection: Projection, customer: str, victims: Sequence[str], times: AsOfQuery
 ) -> list[dict[str, Any]]:
     """Return the rows of a customer, followed by the rows inherited from customers merged into it."""
@@ -58,16 +60,16 @@ async def _held_by(
         survivor = await find_survivor(query, customer, times)
         holders = [customer] if survivor is None else [customer, survivor]
         return [
-            shown_account
+            account
             for holder in holders
-            for shown_account in await account_rows_json(
+            for account in await account_rows_json(
                 query, holder, await rows_of_customer(query, projection, holder), times
             )
         ]
     rows = await _rows_of(query, projection, customer, times)
     for victim in victims:
-        there = {row["id"] for row in rows}
-        inherited = [row for row in await _rows_of(query, projection, victim, times) if row["id"] not in there]
+        known_ids = {row["id"] for row in rows}
+        inherited = [row for row in await _rows_of(query, projection, victim, times) if row["id"] not in known_ids]
         rows += [{**row, "inherited_from": victim} for row in inherited]
     if projection is CUSTOMERS:
         rows.sort(key=lambda row: row["id"] != customer)
@@ -82,29 +84,29 @@ async def _rows_of(
     return await rows_of_customer(query, projection, customer)
 
 
-async def _victims(query: QueryContext, customer: str, times: AsOfQuery) -> list[str]:
+async def _find_victims(query: QueryContext, customer: str, times: AsOfQuery) -> list[str]:
     """Return the customers merged into a customer, directly or through others: at most VICTIMS_MAX."""
     found: list[str] = []
-    asked = [customer]
-    while asked and len(found) < VICTIMS_MAX:
-        survivor = asked.pop()
+    pending = [customer]
+    while pending and len(found) < VICTIMS_MAX:
+        survivor = pending.pop()
         rows = await _rows_of(query, CUSTOMERS, survivor, times)
-        new = [row["id"] for row in rows if row["merged_into"] == survivor and row["id"] not in (customer, *found)]
-        found += new
-        asked += new
+        direct = [row["id"] for row in rows if row["merged_into"] == survivor and row["id"] not in (customer, *found)]
+        found += direct
+        pending += direct
     return found[:VICTIMS_MAX]
 
 
 async def find_survivor(query: QueryContext, customer: str, times: AsOfQuery) -> str | None:
     """Return the customer that remains after all merges; None if the customer was not merged away."""
-    now, passed = customer, {customer}
+    current, visited = customer, {customer}
     while True:
-        rows = await _rows_of(query, CUSTOMERS, now, times)
-        into = next((row["merged_into"] for row in rows if row["id"] == now), None)
-        if into is None or into in passed:
-            return None if now == customer else now
-        now = into
-        passed.add(now)
+        rows = await _rows_of(query, CUSTOMERS, current, times)
+        survivor = next((row["merged_into"] for row in rows if row["id"] == current), None)
+        if survivor is None or survivor in visited:
+            return None if current == customer else current
+        current = survivor
+        visited.add(current)
 
 
 async def _rows_as_of(
@@ -116,14 +118,14 @@ async def _rows_as_of(
     At most ROWS_MAX + 1 rows are returned.
     """
     connection, ledger_id = query.connection, query.ledger.ledger_id
-    asked = {customer, *await subjects_of_customer(query, projection, customer)}
-    asked.update(await former_subjects(query, projection, customer, times))
+    candidates = {customer, *await subjects_of_customer(query, projection, customer)}
+    candidates.update(await former_subjects(query, projection, customer, times))
     named = ["id" if column == "subject" else column for column in projection.customers]
-    found: list[dict[str, Any]] = []
-    for some in batched(sorted(asked), SUBJECTS_PER_FOLD):
-        groups = await known_of(connection, ledger_id, projection, some, times.as_of)
+    rows_found: list[dict[str, Any]] = []
+    for batch in batched(sorted(candidates), SUBJECTS_PER_FOLD):
+        groups = await known_of(connection, ledger_id, projection, batch, times.as_of)
         rows = [row for known in groups for row in [fold_first_row(projection, known)] if row]
-        found += [row for row in rows if customer in (row[column] for column in named)]
-        if len(found) > ROWS_MAX:
+        rows_found += [row for row in rows if customer in (row[column] for column in named)]
+        if len(rows_found) > ROWS_MAX:
             break
-    return found[: ROWS_MAX + 1]
+    return rows_found[: ROWS_MAX + 1]

@@ -25,16 +25,16 @@ async def explain_account(
     """
     known, view = await fold_account_with_facts(query, name, times)
     steps = _numbered(account_steps(known, view.row["account_id"]), lot)
-    taken = list(islice((one for one in steps if one[0] > page[0]), page[1] + 1))
-    more = taken[page[1] - 1][0] if len(taken) > page[1] else None
-    taken = taken[: page[1]]
-    events = await load_step_events(query, [one.told for _, one in taken if one.told is not None])
-    shown_steps = [_shown_step(number, one, events) for number, one in taken]
-    if more is None:
+    page_steps = list(islice((step for step in steps if step[0] > page.after), page.limit + 1))
+    next_step = page_steps[page.limit - 1][0] if len(page_steps) > page.limit else None
+    page_steps = page_steps[: page.limit]
+    events = await load_step_events(query, [step.told for _, step in page_steps if step.told is not None])
+    steps_json = [_step_json(number, step, events) for number, step in page_steps]
+    if next_step is None:
         lapses = lapses_since(view.row, view.lots, times.at)
-        shown_steps += [_shown_lapse(line, view) for line in lapses if lot in (None, line["postings"][0][3])]
-    shown = {"account": account_json(view)} if lot is None else {"lot": _lot_of(view, lot, times)}
-    return {**shown, "steps": shown_steps, "next_step": more}
+        steps_json += [_lapse_step_json(line, view) for line in lapses if lot in (None, line["postings"][0][3])]
+    head = {"account": account_json(view)} if lot is None else {"lot": _find_lot(view, lot, times)}
+    return {**head, "steps": steps_json, "next_step": next_step}
 
 
 def _numbered(
@@ -42,41 +42,45 @@ def _numbered(
 ) -> Iterator[tuple[int, LineStep | UnfoldableStep]]:
     """Number the steps as the statement does. With a lot, yield only the steps that touched it."""
     number = 0
-    for one in steps:
-        number = one.line.line if isinstance(one, LineStep) else number + 1
-        if lot is None or isinstance(one, UnfoldableStep) or any(touched.row["lot_id"] == lot for touched in one.lots):
-            yield number, one
+    for step in steps:
+        number = step.line.line if isinstance(step, LineStep) else number + 1
+        if (
+            lot is None
+            or isinstance(step, UnfoldableStep)
+            or any(touched.row["lot_id"] == lot for touched in step.lots)
+        ):
+            yield number, step
 
 
-def _lot_of(view: AccountView, lot: str, times: AsOfQuery) -> dict[str, Any]:
+def _find_lot(view: AccountView, lot: str, times: AsOfQuery) -> dict[str, Any]:
     for row in view.lots:
         if row["lot_id"] == lot:
             return lot_json(row, times.at)
     raise SubjectUnknown(lot, "the account has no such lot")
 
 
-def _shown_step(number: int, one: LineStep | UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    if isinstance(one, UnfoldableStep):
-        return unfoldable_json(number, one, events)
-    line = one.line
+def _step_json(number: int, step: LineStep | UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    if isinstance(step, UnfoldableStep):
+        return unfoldable_json(number, step, events)
+    line = step.line
     return {
         "step": number,
         "occurred_at": line.occurred_at,
         "kind": line.kind,
-        **cause_json(one.told, events),
-        "rule": one.rule._asdict(),
+        **cause_json(step.told, events),
+        "rule": step.rule._asdict(),
         "points": line.points,
         "balance": line.balance,
         "promised": line.promised,
         "claimed": line.claimed,
         "drift": line.drift,
         "counted_position": line.counted_position,
-        "postings": [list(posting) for posting in one.postings],
-        "lots": [{"change": lot.change, **lot_json(lot.row, line.occurred_at)} for lot in one.lots],
+        "postings": [list(posting) for posting in step.postings],
+        "lots": [{"change": lot.change, **lot_json(lot.row, line.occurred_at)} for lot in step.lots],
     }
 
 
-def _shown_lapse(line: Mapping[str, Any], view: AccountView) -> dict[str, Any]:
+def _lapse_step_json(line: Mapping[str, Any], view: AccountView) -> dict[str, Any]:
     """Return the step of a lapse after the last fact. The fold does not know it yet."""
     [(_, _, points, lot_id)] = line["postings"]
     lots = [lot for lot in view.lots if lot["lot_id"] == lot_id]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,11 @@ from service.queries.context import QueryContext
 STEPS_MAX = 1_000
 
 
-StepPage = tuple[int, int]  # the steps after the first number, at most the second number
+class StepPage(NamedTuple):
+    """A page of steps: at most `limit` steps after step `after`."""
+
+    after: int
+    limit: int
 
 
 def fact_json(fact: Fact) -> dict[str, Any]:
@@ -24,26 +28,28 @@ def fact_json(fact: Fact) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def load_step_events(query: QueryContext, told: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:
+async def load_step_events(query: QueryContext, recorded: Sequence[RecordedFact]) -> dict[int, dict[str, Any]]:
     """Return the kind, source and recorded time of the events of some facts, by position."""
-    positions = sorted({one.occurrence.position for one in told})
-    heads = await event_headers_after(query.connection, query.ledger.ledger_id, 0, len(positions), positions=positions)
+    positions = sorted({step.occurrence.position for step in recorded})
+    headers = await event_headers_after(
+        query.connection, query.ledger.ledger_id, 0, len(positions), positions=positions
+    )
     return {
-        head.position: {
-            "position": head.position,
-            "kind": head.kind,
-            "source": head.source,
-            "recorded_at": head.recorded_at,
+        header.position: {
+            "position": header.position,
+            "kind": header.kind,
+            "source": header.source,
+            "recorded_at": header.recorded_at,
         }
-        for head in heads
+        for header in headers
     }
 
 
-def cause_json(told: RecordedFact | None, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def cause_json(recorded: RecordedFact | None, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the fact and the event of a step. Both are None for a lapse, and where a vendor's claim was adopted."""
-    if told is None:
+    if recorded is None:
         return {"event": None, "fact": None, "says": {}}
-    fact, occurrence = told
+    fact, occurrence = recorded
     return {
         "event": events.get(occurrence.position),
         "fact": kind_of(fact),
@@ -52,7 +58,7 @@ def cause_json(told: RecordedFact | None, events: Mapping[int, Mapping[str, Any]
     }
 
 
-def unfoldable_json(number: int, one: UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def unfoldable_json(number: int, step: UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the step of a fact that could not be folded, with the reason."""
-    occurred_at = one.told.occurrence.occurred_at
-    return {"step": number, "occurred_at": occurred_at, **cause_json(one.told, events), "stuck": one.reason}
+    occurred_at = step.told.occurrence.occurred_at
+    return {"step": number, "occurred_at": occurred_at, **cause_json(step.told, events), "stuck": step.reason}

@@ -11,39 +11,39 @@ from projections.engine.generations import Generation
 INTERNAL_FIELDS = ("shapes", "schema_name")
 
 
-def generation_json(one: Generation) -> dict[str, Any]:
+def generation_json(generation: Generation) -> dict[str, Any]:
     """Return all fields of a generation, for the operator of the whole database."""
-    document = one._asdict()
+    document = generation._asdict()
     for name in INTERNAL_FIELDS:
         del document[name]
     return document
 
 
-def generation_json_for_ledger(one: Generation, ledger: str) -> dict[str, Any]:
+def generation_json_for_ledger(generation: Generation, ledger: str) -> dict[str, Any]:
     """Return a generation as one ledger may see it.
 
     `scope.ledgers` is absent if the generation was made for all ledgers, and empty if it was made for others only.
     `comparison` names the tables of this ledger that differ.
     """
-    document = generation_json(one)
-    document["scope"] = dict(one.scope)
-    if "ledgers" in one.scope:
-        document["scope"]["ledgers"] = [name for name in one.scope["ledgers"] if name == ledger]
-    if one.comparison is not None:
+    document = generation_json(generation)
+    document["scope"] = dict(generation.scope)
+    if "ledgers" in generation.scope:
+        document["scope"]["ledgers"] = [name for name in generation.scope["ledgers"] if name == ledger]
+    if generation.comparison is not None:
         document["comparison"] = {
-            "with": one.comparison["with"],
-            "position": one.comparison["positions"].get(ledger),
-            "differing": one.comparison["differing"].get(ledger, []),
+            "with": generation.comparison["with"],
+            "position": generation.comparison["positions"].get(ledger),
+            "differing": generation.comparison["differing"].get(ledger, []),
         }
     return document
 
 
-def generation_json_for_operator(one: Generation, ledger: str) -> dict[str, Any]:
+def generation_json_for_operator(generation: Generation, ledger: str) -> dict[str, Any]:
     """Return a generation as the operator's key of one ledger may see it.
 
     It adds the number of all differences, which decides whether the generation may be promoted.
     """
-    document = generation_json_for_ledger(one, ledger)
-    if one.comparison is not None:
-        document["comparison"] |= {name: one.comparison[name] for name in ("expected", "unexpected")}
+    document = generation_json_for_ledger(generation, ledger)
+    if generation.comparison is not None:
+        document["comparison"] |= {name: generation.comparison[name] for name in ("expected", "unexpected")}
     return document

@@ -11,6 +11,6 @@ async def find_programme(query: QueryContext, name: str) -> str:
     """Return the id of a programme. `name` is that id or the vendor's id. Raises SubjectUnknown, RequestInvalid for
     several.
     """
-    every = await query.connection.fetch(PROGRAMMES, query.ledger.ledger_id, "", PROGRAMMES_MAX)
-    known = {row["id"] for row in every}
-    return require_single([one for one in await expand_reference(query, name) if one in known], name)
+    rows = await query.connection.fetch(PROGRAMMES, query.ledger.ledger_id, "", PROGRAMMES_MAX)
+    known = {row["id"] for row in rows}
+    return require_single([reference for reference in await expand_reference(query, name) if reference in known], name)

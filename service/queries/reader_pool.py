@@ -38,64 +38,64 @@ class ReaderPool:
         self._dsn = dsn
         self._size = size
         self._role = role
-        self._now: _OpenPool | None = None
-        self._changed = asyncio.Condition()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._current: _OpenPool | None = None
+        self._generation_changed = asyncio.Condition()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def enter(self, generation: int) -> None:
         """Switch later reads to a generation. Raises InvalidSchemaNameError if the generation is gone."""
         pool = await open_pool(self._dsn, size=self._size, generation=generation, role=self._role)
-        opened = _OpenPool(pool, generation)
-        left, self._now = self._now, opened
-        async with self._changed:
-            self._changed.notify_all()
-        if left is not None:
-            leaving = asyncio.create_task(_close(left))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+        current = _OpenPool(pool, generation)
+        previous, self._current = self._current, current
+        async with self._generation_changed:
+            self._generation_changed.notify_all()
+        if previous is not None:
+            closing = asyncio.create_task(_close(previous))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     @property
     def generation(self) -> int:
         """The generation that reads see now."""
-        assert self._now is not None
-        return self._now.generation
+        assert self._current is not None
+        return self._current.generation
 
-    async def entered(self, generation: int) -> None:
+    async def wait_until_entered(self, generation: int) -> None:
         """Wait until reads see a generation."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.generation == generation)
+        async with self._generation_changed:
+            await self._generation_changed.wait_for(lambda: self.generation == generation)
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Any]:
         """Lend a connection. Waits if all are lent."""
-        opened = self._now
-        assert opened is not None
-        opened.users += 1
+        current = self._current
+        assert current is not None
+        current.users += 1
         try:
-            connection = await _lend(opened.pool)
+            connection = await _lend_working(current.pool)
             try:
                 yield connection
             except BaseException as error:
                 if connection.is_closed() or isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                     connection.terminate()
-                    await opened.pool.expire_connections()  # the others are probably lost too
+                    await current.pool.expire_connections()  # the others are probably lost too
                 raise
             finally:
-                await opened.pool.release(connection)
+                await current.pool.release(connection)
         finally:
-            opened.users -= 1
-            if opened.users == 0:
-                opened.idle.set()
+            current.users -= 1
+            if current.users == 0:
+                current.idle.set()
 
     async def close(self) -> None:
         """Close all pools, also those that are being left."""
-        left, self._now = self._now, None
-        if left is not None:
-            await _close(left)
-        await asyncio.gather(*self._leaving)
+        previous, self._current = self._current, None
+        if previous is not None:
+            await _close(previous)
+        await asyncio.gather(*self._closing)
 
 
-async def _lend(pool: Pool) -> Any:
+async def _lend_working(pool: Pool) -> Any:
     """Lend a connection that proved to work within the last CHECK_SECONDS.
 
     The first connection that fails the check makes the pool replace all. Raises LedgerUnavailable.
@@ -114,12 +114,12 @@ async def _lend(pool: Pool) -> Any:
     raise LedgerUnavailable("the database cannot be written to")
 
 
-async def _close(opened: _OpenPool) -> None:
+async def _close(current: _OpenPool) -> None:
     try:
         async with asyncio.timeout(CLOSE_SECONDS_MAX):
-            while opened.users:
-                opened.idle.clear()
-                await opened.idle.wait()
-            await opened.pool.close()
+            while current.users:
+                current.idle.clear()
+                await current.idle.wait()
+            await current.pool.close()
     except TimeoutError:
-        opened.pool.terminate()
+        current.pool.terminate()

@@ -55,15 +55,19 @@ async def former_subjects(query: QueryContext, projection: Projection, name: str
     never named it; callers check.
     """
     connection, ledger_id = query.connection, query.ledger.ledger_id
-    found: set[str] = set()
+    subjects: set[str] = set()
     if "named_before" in projection.tables[0].columns:
-        found.update(row["subject"] for row in await connection.fetch(_named_before_sql(projection), ledger_id, name))
+        subjects.update(
+            row["subject"] for row in await connection.fetch(_named_before_sql(projection), ledger_id, name)
+        )
     if times.position is not None:
-        gone = await connection.fetch(WITHDRAWN_OF, ledger_id, projection.subject, name, times.position)
-        found.update(row["subject"] for row in gone)
-        otherwise = await resolve_as_of(connection, ledger_id, times.position)
-        found.update(one.fact.subject for one in otherwise.back if one.fact.subject_kind == projection.subject)
-    return sorted(found)
+        withdrawn = await connection.fetch(WITHDRAWN_OF, ledger_id, projection.subject, name, times.position)
+        subjects.update(row["subject"] for row in withdrawn)
+        difference = await resolve_as_of(connection, ledger_id, times.position)
+        subjects.update(
+            recorded.fact.subject for recorded in difference.back if recorded.fact.subject_kind == projection.subject
+        )
+    return sorted(subjects)
 
 
 async def subjects_of_customer(query: QueryContext, projection: Projection, customer: str) -> list[str]:
@@ -88,11 +92,11 @@ async def load_time_zones(query: QueryContext, times: AsOfQuery) -> Zones:
 def apply_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zones: Zones) -> dict[str, Any]:
     """Return a row, and its rows of other tables, as they are at a time (projections/ends.py)."""
     first, *others = projection.tables
-    ended = as_at(first.name, row, at, zones)
+    row_at = as_at(first.name, row, at, zones)
     for table in others:
         if table.name in row:
-            ended[table.name] = [as_at(table.name, one, at, zones, row) for one in row[table.name]]
-    return ended
+            row_at[table.name] = [as_at(table.name, item, at, zones, row) for item in row[table.name]]
+    return row_at
 
 
 async def rows_of_customer(query: QueryContext, projection: Projection, customer: str) -> list[dict[str, Any]]:
@@ -135,25 +139,25 @@ async def subject_as_of(
     Raises SubjectUnknown.
     """
     groups = await known_of(query.connection, query.ledger.ledger_id, projection, refs, times.as_of)
-    shown_groups = {known.root: folded_subject_json(projection, known) for known in groups}
-    found = [root for root, shown_row in shown_groups.items() if shown_row]
-    shown_row = apply_ends(
-        projection, shown_groups[require_single(found, name)], times.at, await load_time_zones(query, times)
+    subject_by_root = {known.root: folded_subject_json(projection, known) for known in groups}
+    subjects = [root for root, answer in subject_by_root.items() if answer]
+    answer = apply_ends(
+        projection, subject_by_root[require_single(subjects, name)], times.at, await load_time_zones(query, times)
     )
-    return truncate(projection, shown_row)
+    return truncate(projection, answer)
 
 
 def folded_subject_json(projection: Projection, known: Known) -> dict[str, Any]:
     """Fold the known facts of a subject. Return its rows and history, or {} if the fold gives no row."""
     folded = fold_known(projection, known)
-    shown_row = _first_row(projection, known.root, folded.rows)
-    if not shown_row:
+    answer = _first_row(projection, known.root, folded.rows)
+    if not answer:
         return {}
     for table in projection.tables[1:]:
-        shown_row[table.name] = [
+        answer[table.name] = [
             {"id": known.root, **dict(zip(table.columns, row, strict=True))} for row in folded.rows[table.name]
         ]
-    shown_row["history"] = [
+    answer["history"] = [
         {
             "occurred_at": at.occurred_at,
             "fact": kind_of(fact),
@@ -164,17 +168,17 @@ def folded_subject_json(projection: Projection, known: Known) -> dict[str, Any]:
         for fact, at in known.told[: HISTORY_MAX + 1]
     ]
     if folded.parked:
-        shown_row["parked"] = {"parked": folded.parked, "parked_position": folded.parked_position}
-    return shown_row
+        answer["parked"] = {"parked": folded.parked, "parked_position": folded.parked_position}
+    return answer
 
 
-def truncate(projection: Projection, shown_row: dict[str, Any]) -> dict[str, Any]:
+def truncate(projection: Projection, answer: dict[str, Any]) -> dict[str, Any]:
     """Cut the lists that are too long for an answer, and add "truncated": true."""
     limits = {"history": HISTORY_MAX, **{table.name: ROWS_MAX for table in projection.tables[1:]}}
-    too_long = [name for name, most in limits.items() if len(shown_row.get(name, ())) > most]
-    for name in too_long:
-        del shown_row[name][limits[name] :]
-    return {**shown_row, "truncated": True} if too_long else shown_row
+    overlong = [name for name, limit in limits.items() if len(answer.get(name, ())) > limit]
+    for name in overlong:
+        del answer[name][limits[name] :]
+    return {**answer, "truncated": True} if overlong else answer
 
 
 def fold_first_row(projection: Projection, known: Known) -> dict[str, Any]:
@@ -187,16 +191,16 @@ async def explain_subject(
 ) -> dict[str, Any]:
     """Explain a subject as of a time and a position: a step for each fact. Raises SubjectUnknown."""
     groups = await known_of(query.connection, query.ledger.ledger_id, projection, refs, times.as_of)
-    shown_groups = {known.root: (known, folded_subject_json(projection, known)) for known in groups}
-    root = require_single([root for root, (_, row) in shown_groups.items() if row], name)
-    known, row = shown_groups[root]
+    subject_by_root = {known.root: (known, folded_subject_json(projection, known)) for known in groups}
+    root = require_single([root for root, (_, row) in subject_by_root.items() if row], name)
+    known, row = subject_by_root[root]
     row.pop("history")
     row = truncate(projection, apply_ends(projection, row, times.at, await load_time_zones(query, times)))
-    taken = list(islice(enumerate(row_steps(projection, known), 1), page[0], page[0] + page[1] + 1))
-    more = taken[page[1] - 1][0] if len(taken) > page[1] else None
-    taken = taken[: page[1]]
-    events = await load_step_events(query, [one.told for _, one in taken])
-    return {**row, "steps": [_shown_row(number, one, events) for number, one in taken], "next_step": more}
+    page_steps = list(islice(enumerate(row_steps(projection, known), 1), page.after, page.after + page.limit + 1))
+    next_step = page_steps[page.limit - 1][0] if len(page_steps) > page.limit else None
+    page_steps = page_steps[: page.limit]
+    events = await load_step_events(query, [step.told for _, step in page_steps])
+    return {**row, "steps": [_step_json(number, step, events) for number, step in page_steps], "next_step": next_step}
 
 
 @cache
@@ -230,18 +234,18 @@ def _first_row(projection: Projection, subject: str, folded: Mapping[str, Sequen
     return {"id": subject, **dict(zip(first.columns, rows[0], strict=True))} if rows else {}
 
 
-def _shown_row(number: int, one: RowStep | UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    if isinstance(one, UnfoldableStep):
-        return unfoldable_json(number, one, events)
+def _step_json(number: int, step: RowStep | UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    if isinstance(step, UnfoldableStep):
+        return unfoldable_json(number, step, events)
     return {
         "step": number,
-        "occurred_at": one.told.occurrence.occurred_at,
-        **cause_json(one.told, events),
-        "rule": one.rule._asdict(),
+        "occurred_at": step.told.occurrence.occurred_at,
+        **cause_json(step.told, events),
+        "rule": step.rule._asdict(),
         "changed": {
-            column: {"before": before, "after": one.row[column]}
-            for column, before in one.before.items()
+            column: {"before": before, "after": step.row[column]}
+            for column, before in step.before.items()
             if not column.endswith("position")
         },
-        "state": one.row,
+        "state": step.row,
     }

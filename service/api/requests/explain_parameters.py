@@ -23,4 +23,5 @@ def parse_explain(request: web.Request) -> bool:
 def parse_step_page(request: web.Request) -> StepPage:
     """Parse `after_step` and `limit`. The defaults are the first step and STEPS_MAX."""
     after = parse_int(request.query.get("after_step"), "after_step", least=0, most=2**31)
-    return after or 0, parse_int(request.query.get("limit"), "limit", least=1, most=STEPS_MAX) or STEPS_MAX
+    limit = parse_int(request.query.get("limit"), "limit", least=1, most=STEPS_MAX)
+    return StepPage(after or 0, limit or STEPS_MAX)

@@ -1,1 +1,1 @@
-"""DOOR AND WINDOW: HTTP, the command line and the settings. Nothing here knows what an event means."""
+"""The service: HTTP, the command line, finance, reconciliation, audits and settings. It interprets no events itself."""

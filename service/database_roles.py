@@ -1,8 +1,8 @@
-"""Apply the roles of the database: a role for each kind of work, what it may do, and an owner that nobody logs in as.
+"""Apply the database roles: one for each kind of work with its grants, and an owner that cannot log in.
 
-The SQL is that of the migrations (migrations/roles.sql and grants.sql), and only ever adds; what it takes away is what
-PostgreSQL gives everybody: temporary tables and, if asked to, the way in. So it may be run at any time: after a restore
-into another cluster, where roles are missing, or after a generation was made by an older version.
+The SQL is that of the migrations (migrations/roles.sql and grants.sql). It only adds, with one exception: it revokes
+what PostgreSQL grants to everybody, which is temporary tables and, if asked, the right to connect. So it can run at any
+time: after a restore into a cluster without the roles, or after an older version made a generation.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ BEGIN
 END $$
 """
 OWNER_READS_VIEWS = "GRANT loyalty_projector TO loyalty_owner"
-# Everybody may make temporary tables in a database, and connect to it, unless that is taken back.
+# By default PostgreSQL lets everybody connect to a database and make temporary tables in it.
 NO_TEMPORARY = """
 DO $$ BEGIN
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
@@ -76,8 +76,9 @@ OPEN_TO_ALL = """
 
 
 class RolesApplied(NamedTuple):
-    """Each role, what it does and who has it; who owns the ledger, and if that is not OWNER, why; whether any role of
-    the cluster may connect."""
+    """The roles with their purpose and members; the owner of the ledger, and the reason if that is not OWNER; and
+    whether any role of the cluster may connect.
+    """
 
     roles: Sequence[tuple[str, str, str]]
     owner: str
@@ -86,14 +87,16 @@ class RolesApplied(NamedTuple):
 
 
 async def create_roles(connection: Connection) -> list[str]:
-    """Make the roles alone, before a backup is restored into a cluster that does not have them; name them."""
+    """Create the roles alone, before a backup is restored into a cluster without them. Return their names."""
     await connection.execute((Path(migrations.__file__).parent / "roles.sql").read_text())
     return list(DOES)
 
 
 async def apply_roles(connection: Connection, *, only_ours: bool = False) -> RolesApplied:
-    """Make roles, grants and the hand-over to OWNER; a hand-over that is refused leaves all else done. With
-    `only_ours`, nobody connects to the database from now on but its owner, superusers and members of our roles."""
+    """Create roles and grants, and hand the ledger over to OWNER. If the hand-over is refused, all else is still done.
+
+    With `only_ours`, only the owner, superusers and members of our roles may connect to the database from now on.
+    """
     folder = Path(migrations.__file__).parent
     async with connection.transaction():
         for name in ("roles.sql", "grants.sql"):

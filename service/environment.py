@@ -1,6 +1,6 @@
-"""Where the data is: an embedded PostgreSQL in a data folder, or the database that DATABASE_URL names.
+"""The database and the keys of a command: an embedded PostgreSQL in a data folder, or the database of DATABASE_URL.
 
-What is said on the command line comes before the environment: with `--data`, DATABASE_URL is not looked at.
+Options of the command line win over the environment: with `--data`, DATABASE_URL is ignored.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Environment:
-    """An opened database, with what belongs to it."""
+    """An open database with its settings, master key and signer."""
 
     def __init__(
         self, dsn: str, settings: Settings, *, embedded: bool, postgres: EmbeddedPostgres | None = None
@@ -41,7 +41,7 @@ class Environment:
 
     @cached_property
     def master_key(self) -> MasterKey:
-        """The configured master key, else the one in the data folder, where one is made if there is none.
+        """The configured master key, or the key in the data folder. The latter is created if it is missing.
 
         Raises MasterKeyWrong.
         """
@@ -52,7 +52,7 @@ class Environment:
 
     @cached_property
     def signer(self) -> Signer:
-        """Who signs checkpoints, and remembers the last ones. Raises KeyWrong."""
+        """The signer of checkpoints. It remembers the last signed ones. Raises KeyWrong."""
         given = self.settings.signing_key
         folder = self.settings.signer or self.settings.data / "signer"
         site = self.settings.log_origin or (self.settings.public_url and urlsplit(self.settings.public_url).hostname)
@@ -67,9 +67,9 @@ class Environment:
             raise SchemaUnsupported(error) from None
 
     async def prepare(self) -> None:
-        """See to it that the database is at our schema: the embedded one is migrated, any other is its owner's affair.
+        """Make sure that the database has the schema of this version. Only the embedded database is migrated.
 
-        Raises SchemaOutdated, SchemaUnsupported, or Unavailable if the database is not there.
+        Raises SchemaOutdated, SchemaUnsupported, or Unavailable if the database cannot be reached.
         """
         await self._check_reach()
         try:
@@ -91,7 +91,7 @@ class Environment:
             await connection.close()
 
     async def _check_reach(self) -> None:
-        """Connect once, so that a wrong address is told in a sentence that names it."""
+        """Connect once, so that a wrong address gives an error that names it."""
         try:
             connection = await connect(self.dsn)
             try:
@@ -105,18 +105,20 @@ class Environment:
 
     @cached_property
     def running_url(self) -> str | None:
-        """How the service is reached: publicly, else where one that runs on this data folder listens, if one does."""
+        """The URL of the service: the public one, or the URL of a service that runs on this data folder. None if none
+        runs.
+        """
         if self.settings.public_url:
             return self.settings.public_url.rstrip("/")
         return listening_at(self.settings.data) if self.embedded else None
 
     def url(self) -> str:
-        """Return how the service is reached, or would be if it ran with these settings."""
+        """Return the URL of the service, or the URL that it would have with these settings."""
         return self.running_url or service_url(self.settings.host, self.settings.port)
 
     @contextmanager
     def announced(self, url: str) -> Iterator[None]:
-        """Note in the data folder where the service listens, for other commands to tell, as long as it does."""
+        """Record the service's URL in the data folder while the block runs, so that other commands can print it."""
         if not self.embedded:
             yield
             return
@@ -127,7 +129,7 @@ class Environment:
             remove(self.settings.data, url)
 
     def __str__(self) -> str:
-        """Name the database without its password."""
+        """Return the name of the database, without its password."""
         if self.embedded:
             return f"the embedded PostgreSQL in {self.settings.data}"
         parts = urlsplit(self.dsn)
@@ -135,16 +137,16 @@ class Environment:
 
 
 def load_settings(data: Path | None) -> Settings:
-    """Read the settings; a data folder named on the command line means its embedded database."""
+    """Read the settings. A data folder given on the command line means its embedded database."""
     settings = Settings()
     return settings if data is None else settings.model_copy(update={"data": data, "database_url": None})
 
 
 @contextmanager
 def open_environment(settings: Settings, *, may_make: bool = False) -> Iterator[Environment]:
-    """Open the database that the settings name. An embedded one is started if nobody else has; that blocks.
+    """Open the database of the settings. An embedded one is started if it does not run yet, which blocks.
 
-    Raises EmbeddedPostgresFailed, or NoData if there is none in the folder and the command is not one that makes one.
+    Raises EmbeddedPostgresFailed, or NoData if the folder holds no database and `may_make` is false.
     """
     if settings.database_url:
         yield Environment(settings.database_url.replace("postgres://", "postgresql://", 1), settings, embedded=False)
@@ -154,14 +156,14 @@ def open_environment(settings: Settings, *, may_make: bool = False) -> Iterator[
 
 
 def service_url(host: str, port: int) -> str:
-    """Write the address of the service."""
+    """Return the URL of a service that listens at an address."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def run_with_connection(
     data: Path | None, work: Callable[[Environment, Connection], Coroutine[Any, Any, T]], *, may_make: bool = False
 ) -> T:
-    """Do one piece of work on one connection to the database that `--data` or the environment names."""
+    """Run `work` on one connection to the database of `--data` or of the environment."""
 
     async def connected(place: Environment) -> T:
         async with place.connection() as connection:

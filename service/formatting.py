@@ -1,7 +1,7 @@
-"""How answers look: JSON with exact points, problem documents, cursors.
+"""Format values for answers and files: JSON with exact points, and cursors of lists.
 
-Points are JSON strings in plain notation without trailing zeros, everywhere; times are ISO 8601 in UTC; lists are
-{"items": [...], "next": cursor or null}.
+Points are JSON strings in plain notation without trailing zeros. Times are ISO 8601 in UTC. Lists are {"items": [...],
+"next": cursor or null}.
 """
 
 import base64
@@ -20,7 +20,7 @@ JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NE
 
 
 def encode_json(value: Any) -> bytes:
-    """Write an answer as JSON."""
+    """Return a value as JSON."""
     return orjson.dumps(value, default=_encode_other, option=JSON_OPTIONS)
 
 
@@ -33,13 +33,16 @@ def _encode_other(value: Any) -> Any:
 
 
 def encode_cursor(*key: str | int) -> str:
-    """Write the last key of a page as a cursor, which callers hand back as it is."""
+    """Return the last key of a page as an opaque cursor."""
     return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
 
 
 def decode_cursor(text: str | None, *kinds: type) -> list[Any] | None:
-    """Read a cursor back, whose parts are of these kinds, unless the caller looks at them itself. Raises
-    RequestInvalid if it is not one of ours."""
+    """Return the key in a cursor, or None without a cursor. `kinds` are the types of its parts; without them, the
+    caller checks.
+
+    Raises RequestInvalid for anything that `encode_cursor` did not make.
+    """
     if text is None:
         return None
     try:
@@ -52,7 +55,7 @@ def decode_cursor(text: str | None, *kinds: type) -> list[Any] | None:
 
 
 def payload_json(payload: bytes) -> Any:
-    """Show a payload as it stands where it is JSON that we accept, numbers of any size included, else as text."""
+    """Return a payload as JSON, unchanged, or as text if it is not JSON. Numbers may have any size."""
     try:
         read_document(payload)
     except Unreadable:

@@ -1,15 +1,15 @@
-"""Spare the garbage collector what stays for ever: after the start, modules, shapes and routes are all there are.
+"""Keep the garbage collector away from objects that live for ever: modules, models and routes.
 
-A full collection looks at every object it knows, tens of milliseconds in which nobody is answered.
+A full collection visits every tracked object. It takes tens of milliseconds, in which no request is answered.
 """
 
 import gc
 
-ALLOCATIONS_PER_COLLECTION = 20_000  # most are freed without it, since nothing refers back to what refers to it
+ALLOCATIONS_PER_COLLECTION = 20_000  # most objects are freed by reference counting, since they are in no cycle
 
 
 def freeze_loaded_objects() -> None:
-    """Look no more at what is loaded now, and less often at what comes. Call it once, when a process has started."""
+    """Exclude the objects loaded so far from collection, and collect less often. Call it once, after the start."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(ALLOCATIONS_PER_COLLECTION)

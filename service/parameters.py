@@ -6,7 +6,7 @@ from ledger import errors
 
 
 def parse_time(text: str | None, name: str) -> datetime | None:
-    """Read a time of a query; it must have a zone. Raises RequestInvalid."""
+    """Parse a time. It must have a zone. Raises RequestInvalid."""
     if text is None:
         return None
     try:
@@ -22,14 +22,14 @@ def parse_time(text: str | None, name: str) -> datetime | None:
 
 
 def parse_flag(text: str | None, name: str) -> bool:
-    """Read a parameter that is true or false, false unless it is given. Raises RequestInvalid."""
+    """Parse true or false; the default is false. Raises RequestInvalid."""
     if text not in (None, "true", "false"):
         raise errors.RequestInvalid(f"`{name}` is true or false")
     return text == "true"
 
 
 def parse_int(text: str | None, name: str, *, least: int, most: int) -> int | None:
-    """Read a whole number of a query. Raises RequestInvalid."""
+    """Parse a whole number. Raises RequestInvalid."""
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most):

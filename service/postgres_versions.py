@@ -1,26 +1,26 @@
-"""Which PostgreSQL a service may run on, and which releases were the newest when this version was made."""
+"""Supported versions of PostgreSQL, and the newest releases known to this version of the software."""
 
 from ledger.database import Connection
 from ledger.errors import SetupWrong
 
 OLDEST_MAJOR = 15
 AS_OF = "2026-11-30"
-# The newest minor release of each major version on that day. Each minor release closes security holes.
+# The newest minor release of each major version on that day. Minor releases fix security holes.
 NEWEST_MINORS = {15: 19, 16: 15, 17: 11, 18: 7}
 
 VERSION = "SELECT current_setting('server_version_num')::int"
 
 
 async def check_version(connection: Connection, *, embedded: bool) -> str | None:
-    """Return what to tell an operator about the server's version; None if it is as new as we know.
+    """Return a warning about the server's version, or None if it is new enough.
 
-    Raises SetupWrong if it is older than any that is supported.
+    Raises SetupWrong if it is older than the oldest supported version.
     """
     return judge(await connection.fetchval(VERSION), embedded=embedded)
 
 
 def judge(number: int, *, embedded: bool) -> str | None:
-    """Judge a version by the number that PostgreSQL gives itself, such as 180004 for 18.4. See `check_version`."""
+    """Judge a version by its number, such as 180004 for 18.4. See `check_version`."""
     major, minor = divmod(number, 10_000)
     if major < OLDEST_MAJOR:
         raise SetupWrong(f"this is PostgreSQL {major}.{minor}, and {OLDEST_MAJOR} is the oldest that is supported")

@@ -1,7 +1,7 @@
-"""Where the services on a data folder listen: a line each in the file `service.url`, for other commands to print.
+"""URLs of the services that run on a data folder: one line each in the file `service.url`, for other commands to print.
 
-Several services may run on one folder, and one that was killed leaves its line. So each removes its own line only, and
-who reads the file connects before believing it.
+Several services may run on one folder, and a killed one leaves its line. So a service removes only its own line, and a
+reader connects before it trusts a line.
 """
 
 import socket
@@ -17,19 +17,19 @@ CONNECT_SECONDS_MAX = 0.5
 
 
 def add(folder: Path, url: str) -> None:
-    """Note that a service listens."""
+    """Record the URL of a service that listens."""
     with locked(folder / LOCK_FILE):
         _write(folder, [*(line for line in _read(folder) if line != url), url])
 
 
 def remove(folder: Path, url: str) -> None:
-    """Note that a service listens no more; what others have noted stays."""
+    """Remove the URL of a service that has stopped. Other lines stay."""
     with suppress(OSError), locked(folder / LOCK_FILE):
         _write(folder, [line for line in _read(folder) if line != url])
 
 
 def listening_at(folder: Path) -> str | None:
-    """Return the URL of a service that takes connections: of the one that came last, if there are several."""
+    """Return the URL of a service that accepts connections; the newest if there are several. None if there is none."""
     return next((url for url in reversed(_read(folder)) if _answers(url)), None)
 
 

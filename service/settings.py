@@ -1,4 +1,4 @@
-"""Everything that can be configured, read from the environment here and nowhere else."""
+"""All settings. They are read from environment variables here and nowhere else."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -15,14 +15,14 @@ from ledger.transparency.signer import read_seeds
 
 
 class WitnessAddress(NamedTuple):
-    """A witness: what verifies its cosignatures, and where it is asked."""
+    """A witness: the key that verifies its cosignatures, and its URL."""
 
     key: VerifierKey
     url: str
 
 
 class Settings(BaseSettings):
-    """Each field is an environment variable: LOYALTY_ and its name in capitals; DATABASE_URL alone has no prefix."""
+    """Each field is an environment variable: LOYALTY_ and the name in capitals. Only DATABASE_URL has no prefix."""
 
     model_config = SettingsConfigDict(env_prefix="LOYALTY_", hide_input_in_errors=True, populate_by_name=True)
 
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _is_a_url(cls, text: str | None) -> str | None:
-        """Refuse what vendors could not reach: the URLs that we print begin with it."""
+        """Refuse a URL that vendors could not reach. Printed webhook URLs begin with it."""
         if text is not None and not _is_public_url(text):
             raise ValueError("it is a URL such as https://loyalty.example.com, without query and password")
         return text
@@ -110,11 +110,11 @@ class Settings(BaseSettings):
         return text
 
     def proxy_networks(self) -> list[IPv4Network | IPv6Network]:
-        """List the networks whose addresses may have any number of connections."""
+        """Return the networks without a limit of connections."""
         return [ip_network(one) for one in self.proxies.split()]
 
     def witness_addresses(self) -> list[WitnessAddress]:
-        """List the witnesses that cosign."""
+        """Return the witnesses that cosign checkpoints."""
         words = self.witnesses.split()
         return [
             WitnessAddress(VerifierKey.read(key), url.rstrip("/"))
@@ -122,7 +122,7 @@ class Settings(BaseSettings):
         ]
 
     def anchor_addresses(self) -> list[str]:
-        """List the files and URLs at which checkpoints are left."""
+        """Return the files and URLs that receive checkpoints."""
         return self.anchors.split()
 
 
@@ -137,7 +137,7 @@ def _is_public_url(text: str) -> bool:
 
 
 def _checked(read: Callable[[], object]) -> None:
-    """Have a key that is wrong told as a setting that is, without its value."""
+    """Parse a key. A wrong key gives an error that names the setting, without its value."""
     try:
         read()
     except KeyWrong as error:

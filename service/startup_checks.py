@@ -27,7 +27,7 @@ async def check_schema(dsn: str) -> None:
     raise SchemaOutdated(f"it is at {version}, this version needs {migrations.head()}")
 
 
-# What the role must not be able to do with any table of the ledger; but for those that hold what is configured.
+# Rights that the role must not have on any table of the ledger. Tables of configuration may be updated.
 TOO_POWERFUL = """
     SELECT 'it is a superuser' FROM pg_roles WHERE rolname = current_user AND rolsuper
     UNION ALL
@@ -50,11 +50,11 @@ TOO_POWERFUL = """
 """
 
 
-MAY_CHANGE = ("api_keys", "connections", "public_logs")  # within the bounds of their triggers
+MAY_CHANGE = ("api_keys", "connections", "public_logs")  # within the limits of their triggers
 
 
 async def check_role(dsn: str) -> None:
-    """Raise RoleTooPowerful if the role we connect as could change or remove what the ledger keeps."""
+    """Raise RoleTooPowerful if the role of the connection could change or remove stored events."""
     connection = await connect(dsn)
     try:
         why = await connection.fetchval(TOO_POWERFUL, MAY_CHANGE)

@@ -1,1 +1,1 @@
-"""What runs for as long as the service: appending, sealing, publishing, schedules."""
+"""Tasks that run as long as the service: appending, sealing, publishing, schedules."""

@@ -1,12 +1,12 @@
-"""Group commit: requests put deliveries on queues, and a few lanes append what is there, one transaction a batch.
+"""Group commit: requests put deliveries in queues, and a few lanes append them, one transaction for each batch.
 
-Each ledger has a queue of its own. A lane takes a ledger's next batch, appends it, and puts the ledger back behind the
-others that wait; no ledger is served by two lanes at once. So deliveries of one ledger that wait, for its lock, for a
-large commit or for each other, hold up one lane at most and no other ledger.
+Each ledger has its own queue. A lane takes the next batch of a ledger, appends it, and puts the ledger behind the
+waiting ones. Two lanes never serve one ledger at once. So a ledger that waits for its lock, or for a large commit,
+holds up one lane at most, and no other ledger.
 
-A request is answered only after the commit that holds its events (invariant 1). While one commit is under way the next
-batch gathers by itself, and nothing waits beyond that: to wait for more would leave the database idle while deliveries
-are read, and the reading idle while the database writes.
+A request is answered only after the commit of its events (invariant 1). During one commit the next batch gathers by
+itself. No timer delays a commit: it would leave the database idle while deliveries arrive, and the reader idle while
+the database writes.
 """
 
 import asyncio
@@ -26,39 +26,39 @@ from ledger.store.append import Appended, append
 LANES = 4  # database connections
 EVENTS_PER_COMMIT_MAX = 500
 BYTES_PER_COMMIT_MAX = 8 * 1024 * 1024
-PERSONS_PER_COMMIT_MAX = 1_000  # a delivery that names more is committed alone, so that no other fails with it
+PERSONS_PER_COMMIT_MAX = 1_000  # a delivery with more is committed alone, so that no other fails with it
 WAITING_DELIVERIES_MAX = 10_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024  # of bodies, in the whole process
-LEDGER_SHARE = 2  # one ledger may use up a half of both
+LEDGER_SHARE = 2  # one ledger may use half of each limit
 COMMIT_SECONDS_MAX = 4.5  # then its deliveries are answered 503
 CHECK_SECONDS = 2.0  # between two checks of a connection
 CHECK_SECONDS_MAX = 1.0
-LOCK_SECONDS_MAX = 4.0  # less than a commit may take: PostgreSQL gives up waiting by itself, and the connection stays
+LOCK_SECONDS_MAX = 4.0  # less than COMMIT_SECONDS_MAX: PostgreSQL stops waiting first, and the connection stays usable
 
 _log = logging.getLogger(__name__)
 
 
 class Waiting(NamedTuple):
-    """One delivery on a queue, and who waits for its outcome."""
+    """One delivery in a queue, with the future of its outcome."""
 
     delivery: Delivery
     outcome: "asyncio.Future[list[Appended]]"
 
 
 class Queue:
-    """What waits of one ledger."""
+    """The waiting deliveries of one ledger."""
 
     def __init__(self) -> None:
         self.waiting: deque[Waiting] = deque()
         self.size = 0  # in bytes
 
     def put(self, waiting: Waiting) -> None:
-        """Put a delivery behind those that wait."""
+        """Put a delivery at the end."""
         self.waiting.append(waiting)
         self.size += len(waiting.delivery.payload)
 
     def take_batch(self) -> list[Waiting]:
-        """Take the next delivery, and all that wait behind it up to the limits of a commit."""
+        """Take the next delivery, and following ones up to the limits of a commit."""
         batch: list[Waiting] = []
         events = size = persons = 0
         while self.waiting:
@@ -76,7 +76,7 @@ class Queue:
 
 
 class Lane:
-    """One connection to append over, made when it is needed."""
+    """One connection for appending, opened on first use."""
 
     def __init__(self, dsn: str, vault: Vault) -> None:
         self._dsn = dsn
@@ -84,7 +84,7 @@ class Lane:
         self._connection: Session | None = None
 
     async def append(self, ledger_id: int, deliveries: list[Delivery]) -> list[list[Appended]]:
-        """Append, and once more on a fresh connection if the first was lost: appending twice is appending once."""
+        """Append. If the connection was lost, append again on a new one: event keys make the second try harmless."""
         async with asyncio.timeout(COMMIT_SECONDS_MAX):
             for attempt in (1, 2):
                 try:
@@ -101,12 +101,12 @@ class Lane:
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if it is open."""
         if self._connection is not None:
             await self._connection.close()
 
     async def _connected(self) -> Session:
-        """Return the connection, or another one if it is lost, silent or to a server that has become read-only."""
+        """Return the connection. It is replaced if it is lost, silent, or to a server that has become read-only."""
         if self._connection is not None and not await self._connection.is_sound(CHECK_SECONDS, CHECK_SECONDS_MAX):
             self._disconnect()
         if self._connection is None:
@@ -120,17 +120,17 @@ class Lane:
 
 
 class Appender:
-    """Appends for one process; `appended` is called after each commit."""
+    """Appends the deliveries of one process. Calls `on_append` after each commit."""
 
     def __init__(self, dsn: str, vault: Vault, appended: Callable[[], None]) -> None:
         self._appended = appended
         self._lanes = [Lane(dsn, vault) for _ in range(LANES)]
         self._queues: dict[int, Queue] = {}  # of ledgers with deliveries that wait or are being appended
-        self._due: asyncio.Queue[int] = asyncio.Queue()  # ledgers that no lane serves now
+        self._due: asyncio.Queue[int] = asyncio.Queue()  # ledgers that wait for a lane
         self._count = self._size = 0  # of all queues
 
     async def append(self, ledger_id: int, delivery: Delivery) -> list[Appended]:
-        """Append one delivery; answer with one outcome an event once they are durable. Raises LedgerUnavailable."""
+        """Append one delivery. Return one outcome for each event once they are durable. Raises LedgerUnavailable."""
         outcome: asyncio.Future[list[Appended]] = asyncio.get_running_loop().create_future()
         self._put(ledger_id, Waiting(delivery, outcome))
         return await outcome
@@ -155,13 +155,13 @@ class Appender:
         self._size += size
 
     async def run(self) -> None:
-        """Append until cancelled; what is on the queues then is appended first, see `drain`."""
+        """Append until cancelled. Deliveries that wait then are appended by `drain`."""
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes:
                 lanes.create_task(self._serve(lane))
 
     async def drain(self) -> None:
-        """Append what is on the queues and close the connections: the last thing before the process ends."""
+        """Append the waiting deliveries and close the connections. It is the last step before the process ends."""
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes:
                 lanes.create_task(self._finish(lane))
@@ -176,7 +176,7 @@ class Appender:
             await self._serve_next(lane, await self._due.get())
 
     async def _serve_next(self, lane: Lane, ledger_id: int) -> None:
-        """Append a ledger's next batch. Whatever happens, the ledger's other deliveries come next."""
+        """Append the next batch of a ledger. The ledger's other deliveries follow, whatever happens to this batch."""
         queue = self._queues[ledger_id]
         batch = queue.take_batch()
         self._count -= len(batch)
@@ -199,7 +199,7 @@ class Appender:
                 if not waiting.outcome.done():
                     waiting.outcome.set_exception(failure)
             if not isinstance(error, Exception):
-                raise  # cancelled: what waits behind is appended by `drain`
+                raise  # cancelled: `drain` appends the waiting deliveries
             return
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if not waiting.outcome.done():

@@ -1,4 +1,4 @@
-"""Attest every ledger as often as is configured, while the service runs, and only where something was told since."""
+"""Attest each ledger at the configured interval, if new events were recorded since."""
 
 import logging
 
@@ -10,7 +10,7 @@ from service.audit.attestation import attest
 
 LOOK_SECONDS_MAX = 60.0
 
-# Nothing is due for a ledger that has only its own attestations since the last.
+# A ledger is not due if its own attestations are its only new events.
 DUE = """
     SELECT coalesce((SELECT recorded_at FROM ledger.events WHERE ledger_id = $1 AND source = 'loyalty'
                         AND kind = 'attested' ORDER BY position DESC LIMIT 1), '-infinity')
@@ -23,9 +23,9 @@ _log = logging.getLogger(__name__)
 
 
 async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
-    """Attest each ledger `hours` after its last attestation, until cancelled. What goes wrong is told and tried again.
+    """Attest each ledger `hours` after its last attestation, until cancelled. A failure is logged, and retried.
 
-    With several services on one database two may attest at once; that is once too often, and does no harm.
+    Several services on one database may attest twice at once. That does no harm.
     """
     seconds = hours * 3600
 
@@ -34,6 +34,6 @@ async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
             if await connection.fetchval(DUE, ledger.ledger_id, seconds):
                 await attest(connection, vault, ledger)
 
-    # Between two looks no connection is kept, which would keep a generation from being dropped.
+    # No connection is kept in between: it would prevent the removal of a generation.
     pause_seconds = min(LOOK_SECONDS_MAX, seconds / 4)
     await keep_connected("attesting", dsn, look, log=_log, retry_seconds=pause_seconds, pause_seconds=pause_seconds)

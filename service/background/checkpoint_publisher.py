@@ -1,8 +1,8 @@
-"""Hand checkpoints out of the house: to witnesses, which cosign them, and to anchors, which only keep them.
+"""Send checkpoints to witnesses, which cosign them, and to anchors, which keep them.
 
-The window between an event and the first copy of a checkpoint that is out of our hands is the one in which it could be
-changed unnoticed. So each checkpoint goes out at once, to all places at the same time; one that cannot be reached gets
-the next one, which covers this one too. Nothing here delays sealing.
+An event could be changed unnoticed until a checkpoint of it is in other hands. So each checkpoint is sent at once, and
+to all receivers at the same time. A receiver that cannot be reached gets the next checkpoint, which covers this one.
+Nothing here delays sealing.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Publishes checkpoints in the background; of each ledger one at a time, the newest next."""
+    """Publishes checkpoints in the background: one at a time for each ledger, and always the newest next."""
 
     def __init__(self, dsn: str, settings: Settings) -> None:
         self._dsn = dsn
@@ -50,7 +50,7 @@ class Publisher:
         self._next: dict[int, tuple[Ledger, Signed]] = {}
 
     def publish(self, ledger: Ledger, signed: Signed) -> None:
-        """Hand out a checkpoint, now or after the one that is on its way."""
+        """Send a checkpoint, now or after the one being sent."""
         if not self._witnesses and not self._anchors:
             return
         self._next[ledger.ledger_id] = (ledger, signed)
@@ -60,7 +60,7 @@ class Publisher:
             task.add_done_callback(lambda _: self._running.pop(ledger.ledger_id, None))
 
     async def close(self) -> None:
-        """Break off what is on its way."""
+        """Cancel what is being sent."""
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
@@ -77,7 +77,7 @@ class Publisher:
 async def hand_out(
     dsn: str, ledger: Ledger, signed: Signed, witnesses: list[WitnessAddress], anchors: list[str]
 ) -> dict[str, str]:
-    """Hand a checkpoint to all places at once; say of each what became of it, "done" or why not."""
+    """Send a checkpoint to all receivers at once. Return "done" or the failure, by receiver."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS_MAX)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         work = {witness.key.name: _ask_witness(session, dsn, ledger, signed, witness) for witness in witnesses}
@@ -97,7 +97,7 @@ async def hand_out(
 async def _ask_witness(
     session: aiohttp.ClientSession, dsn: str, ledger: Ledger, signed: Signed, witness: WitnessAddress
 ) -> None:
-    """Have a witness cosign, and keep the cosignature. Raises NoteWrong if it does not, or wrongly."""
+    """Ask a witness to cosign, and store the cosignature. Raises NoteWrong if the witness refuses or errs."""
     connection = await connect(dsn)
     try:
         old = await connection.fetchval(COSIGNED_SIZE, ledger.ledger_id, witness.key.name, signed.log)
@@ -134,7 +134,7 @@ async def _keep(connection: Connection, ledger: Ledger, signed: Signed, witness:
 
 
 async def _anchor(session: aiohttp.ClientSession, ledger: Ledger, signed: Signed, anchor: str) -> None:
-    """Leave a checkpoint in a file, behind those before it and an empty line, or POST it. Raises NoteWrong."""
+    """Append a checkpoint to a file, followed by an empty line, or POST it to a URL. Raises NoteWrong."""
     if not anchor.startswith(("http://", "https://")):
         await asyncio.to_thread(durable_files.append, Path(anchor), signed.note + b"\n")
         return

@@ -1,11 +1,14 @@
-"""Remove destroyed keys from the disk of the embedded PostgreSQL, so that a copy of its folder cannot open anything.
+"""Remove destroyed keys from the disk of the embedded PostgreSQL, so that a copy of its folder decrypts nothing.
 
-A deleted row stays in its table's file until other rows take its place, and in the write-ahead log until that is
-removed. So after an erasure the two tables that held something of the person are written anew, and the log is switched
-and cut at a checkpoint. The embedded server removes old files of the log instead of using them again (`wal_recycle`).
+A deleted row stays in the file of its table until another row replaces it. It stays in the write-ahead log until that
+file is removed. So each erasure is followed by these steps:
 
-What was copied before the erasure still opens what it could open then. A server that is not ours is its
-administrator's affair: docs/security.md says what to do there.
+1. Rewrite the two tables that held something of the person.
+2. Switch the write-ahead log to a new file, and make a checkpoint.
+3. The embedded server removes old log files instead of reusing them (`wal_recycle`).
+
+A copy from before the erasure still decrypts what it could decrypt then. The administrator is responsible for a server
+that is not embedded: see docs/security.md.
 """
 
 import asyncio
@@ -16,14 +19,14 @@ from pathlib import Path
 from ledger.background import keep_connected
 from ledger.database import Connection
 
-MARK = "erasures-scrubbed"  # a file in the data folder: how many erasures are gone from the disk
+MARK = "erasures-scrubbed"  # a file in the data folder with the number of erasures already scrubbed
 LOOK_SECONDS = 2.0
-REST_RATIO = 20  # after a scrub, so many times as long as it took: then a large table is not written all the time
+REST_RATIO = 20  # pause after a scrub, in multiples of its duration: spares large tables
 SNAPSHOT_SECONDS_MAX = 120.0
 
 ERASURES = "SELECT count(*) FROM ledger.erasures"
 NEW_TRANSACTION = "SELECT pg_current_xact_id()::xid::text"
-# A row is kept for whoever began before it was deleted.
+# PostgreSQL keeps a deleted row for transactions that began before.
 OLDER_SNAPSHOTS = """
     SELECT count(*) FROM pg_stat_activity
      WHERE pid <> pg_backend_pid() AND backend_xmin IS NOT NULL AND age(backend_xmin) > age($1::text::xid)
@@ -41,9 +44,9 @@ _log = logging.getLogger(__name__)
 
 
 async def scrub(connection: Connection, folder: Path) -> bool:
-    """Remove the keys that erasures have destroyed from the disk; return False if none was since the last time.
+    """Remove the keys that erasures have destroyed from the disk. Return False if there were none since the last time.
 
-    Raises TimeoutError while a transaction that began before an erasure goes on.
+    Raises TimeoutError while a transaction is open that began before an erasure.
     """
     erasures = await connection.fetchval(ERASURES)
     mark = folder / MARK
@@ -60,7 +63,7 @@ async def scrub(connection: Connection, folder: Path) -> bool:
 
 
 async def scrub_after_erasures(dsn: str, folder: Path) -> None:
-    """Scrub after each erasure, as long as the service runs."""
+    """Scrub after each erasure, until cancelled."""
 
     async def look(connection: Connection) -> None:
         while True:

@@ -1,9 +1,9 @@
-"""Seal all ledgers behind the appends, sign checkpoints, and hand them to witnesses and anchors.
+"""Seal all ledgers behind the appends, sign checkpoints, and send them to witnesses and anchors.
 
-A checkpoint is due after so many events or, if there are any, after so many seconds. When there is nothing else to do,
-old tiles are hashed again from their entries, one at a time and round and round, so that an event that was changed in
-the database is found sooner or later without anybody asking. What must not be signed over is told loudly, in the log
-and in /v1/ledger/checkpoint, and tried again: the ledger goes on taking events in.
+A checkpoint is due after a number of events, or after a time if there are any new events. In idle time, old tiles are
+hashed again from their entries, one after the other, in an endless round. So a changed event in the database is found
+sooner or later, although nobody asks. A problem that forbids signing is logged, shown by /v1/ledger/checkpoint, and
+retried. The ledger keeps accepting events.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from service.settings import Settings
 
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 10.0
-STATEMENT_SECONDS_MAX = 30.0  # of any statement here: each reads or writes some tiles or entries
-SIGNED_ELSEWHERE_SECONDS = 120.0  # so long a checkpoint may be due before nobody seems to sign
-NOT_ALLOWED_SECONDS = 600.0  # until it is looked at again whether we may
+STATEMENT_SECONDS_MAX = 30.0  # for one statement, which reads or writes some tiles or entries
+SIGNED_ELSEWHERE_SECONDS = 120.0  # a checkpoint overdue by this time means that nobody signs
+NOT_ALLOWED_SECONDS = 600.0  # until the right to seal is checked again
 
 MAY_SEAL = "SELECT has_table_privilege('ledger.tiles', 'INSERT')"
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class Sealer:
-    """Seals the ledgers of one database, on a connection of its own."""
+    """Seals the ledgers of one database, on its own connection."""
 
     def __init__(self, dsn: str, signer: Signer, settings: Settings) -> None:
         self._dsn = dsn
@@ -44,16 +44,16 @@ class Sealer:
         self._seconds = settings.checkpoint_seconds
         self._publisher = Publisher(dsn, settings)
         self._frontiers: dict[int, Frontier] = {}
-        self._rechecked: dict[int, int] = {}  # which tile of leaves is next; it stays where one is wrong
-        self._wrong: set[int] = set()  # ledgers that are not signed because of that
+        self._rechecked: dict[int, int] = {}  # number of the next tile of leaves; it does not advance over a wrong tile
+        self._wrong: set[int] = set()  # ledgers with a wrong tile; they are not signed
         self._turns = 0
-        self._refused: dict[int, tuple[str, float]] = {}  # what was told of a ledger, and when
-        self._unsealed: dict[int, tuple[int, float]] = {}  # the checkpoint after which events were seen, and since when
+        self._refused: dict[int, tuple[str, float]] = {}  # the last reported problem of a ledger, and its time
+        self._unsealed: dict[int, tuple[int, float]] = {}  # last checkpoint, and when this process first saw it
 
     async def run(self) -> None:
         """Seal until cancelled."""
         try:
-            # No rows are read here: without a generation to stay with, none is kept from being dropped.
+            # No projection rows are read here, so no generation is held and kept from removal.
             await keep_connected(
                 "sealing",
                 self._dsn,
@@ -82,7 +82,7 @@ class Sealer:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _turn(self, connection: Connection, ledger: Ledger) -> bool:
-        """Seal some of a ledger, or sign if that is due. Say whether there is more to do at once."""
+        """Seal a block of a ledger, or sign if a checkpoint is due. Return True if more can be sealed at once."""
         ledger_id = ledger.ledger_id
         told = self._refused.get(ledger_id)
         if told is not None and time.monotonic() - told[1] < RETRY_SECONDS:
@@ -104,7 +104,9 @@ class Sealer:
         return False
 
     async def _recheck(self, connection: Connection, ledger: Ledger) -> None:
-        """Hash the next old tile of a ledger again. What is wrong is told, and not signed over until it is right."""
+        """Hash the next old tile of a ledger again. A wrong tile is reported, and the ledger is not signed until it is
+        right.
+        """
         ledger_id = ledger.ledger_id
         number = self._rechecked.get(ledger_id, 0)
         if number * TILE_WIDTH >= self._frontiers.get(ledger_id, Frontier()).size:
@@ -124,14 +126,17 @@ class Sealer:
         if latest is None:
             return tail > 0
         if tail < latest.size:
-            return True  # not to be signed, which is found out, and told, by trying
+            return True  # it cannot be signed; the attempt finds the problem and reports it
         return tail - latest.size >= self._events or (
             tail > latest.size and await self._waited_seconds(connection, ledger_id, latest) >= self._seconds
         )
 
     async def _waited_seconds(self, connection: Connection, ledger_id: int, latest: Signed) -> float:
-        """Return for how long events have waited to be covered: since the last checkpoint by the database's clock, or
-        since this process first saw them. The second holds when the database's clock was set back."""
+        """Return the time that events have waited to be covered by a checkpoint.
+
+        It is the larger of two figures: the age of the last checkpoint by the database's clock, and the time since this
+        process first saw the checkpoint. The second is right if the database's clock was set back.
+        """
         checkpoint, since = self._unsealed.get(ledger_id, (0, 0.0))
         if checkpoint != latest.checkpoint:
             since = time.monotonic()
@@ -148,7 +153,7 @@ class Sealer:
             await tree_heads.note_problem(connection, ledger.ledger_id, error)
 
     async def _concerns_us(self, connection: Connection, ledger: Ledger, error: Unsealable) -> bool:
-        """Return False if we are only not the signer of a ledger that another one signs in time."""
+        """Return False if another signer signs the ledger in time, so that this one need not."""
         latest = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
         if latest is None or not isinstance(error, NotOurs):
             return True

@@ -34,7 +34,7 @@ TOTALS = """
 
 
 async def period_json(query: QueryContext, period: str) -> dict[str, Any]:
-    """Show a period with its figures and items. Raises SubjectUnknown if nothing was outstanding in it."""
+    """Return a period with its figures and items as JSON. Raises SubjectUnknown if nothing was outstanding in it."""
     ledger_id = query.ledger.ledger_id
     row = await query.connection.fetchrow(PERIOD, ledger_id, period)
     first, last = days_of(period)
@@ -60,7 +60,7 @@ async def period_json(query: QueryContext, period: str) -> dict[str, Any]:
 
 
 async def _items(query: QueryContext, last: Any, known: int, now: int | None) -> list[PriorPeriodItem]:
-    """Collect items; one more than ITEMS_MAX where there are more than that."""
+    """Return the items, at most ITEMS_MAX + 1."""
     found = []
     async with aclosing(later_items(query.connection, query.ledger.ledger_id, last, known, now)) as items:
         async for item in items:

@@ -13,12 +13,14 @@ from service.queries.programmes import find_programme
 
 DAYS_MAX = 3_700  # ten years
 
-MONTH = re.compile(r"2[01][0-9]{2}-(0[1-9]|1[0-2])")  # as far as days are read in what vendors tell
+MONTH = re.compile(r"2[01][0-9]{2}-(0[1-9]|1[0-2])")  # the range of days that is accepted in vendors' events
 
 
 async def parse_roll_forward(query: QueryContext, parameters: Mapping[str, str], times: AsOfQuery) -> RollForwardQuery:
-    """Read which days, programme, unit and vintage are asked for: this month so far unless told. Raises
-    RequestInvalid."""
+    """Parse the days, programme, unit and vintage of a roll-forward. The default is the current month so far.
+
+    Raises RequestInvalid.
+    """
     last = parse_day(parameters.get("to"), "to") or parse_day(times.at.astimezone(UTC).date().isoformat(), "at")
     assert last is not None
     first = parse_day(parameters.get("from"), "from") or last.replace(day=1)
@@ -34,7 +36,7 @@ async def parse_roll_forward(query: QueryContext, parameters: Mapping[str, str],
 
 
 def parse_day(text: str | None, name: str) -> date | None:
-    """Read a day of a query. Raises RequestInvalid."""
+    """Parse a day. Raises RequestInvalid."""
     if text is None:
         return None
     try:
@@ -47,7 +49,7 @@ def parse_day(text: str | None, name: str) -> date | None:
 
 
 def parse_month(text: str | None, name: str) -> date | None:
-    """Read a month of a query, as its first day. Raises RequestInvalid."""
+    """Parse a month. Return its first day. Raises RequestInvalid."""
     if text is None:
         return None
     if not MONTH.fullmatch(text):
@@ -56,6 +58,6 @@ def parse_month(text: str | None, name: str) -> date | None:
 
 
 def parse_period(text: str) -> str:
-    """Read the name of a period. Raises RequestInvalid."""
+    """Return the name of a period, such as 2026-03. Raises RequestInvalid."""
     parse_month(text, "a period")
     return text

@@ -1,8 +1,8 @@
-"""The projector beside the door: in a process of its own, so that deliveries are taken in while rows are worked out.
+"""Run the projector in a process of its own, so that folding does not delay deliveries.
 
-The two tell each other by one byte over a pipe: we, that something was appended; it, that rows have moved, so that
-answers that wait for them look. The pipe is also its life: it ends when our end is closed, by stopping or by being
-killed. Should it end by itself, another is started.
+The service and the projector signal each other by one byte over a pipe. The service signals an append. The projector
+signals that rows have moved, so that waiting queries look again. The projector ends when the service's end of the pipe
+closes, even if the service was killed. If the projector ends by itself, the service starts another.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from projections.engine.worker import Projector, reduced_gc
 from service.api.requests.app_context import APP_CONTEXT
 
 RESTART_SECONDS = 1.0
-STOP_SECONDS_MAX = 5.0  # a batch under way is undone, not waited for
+STOP_SECONDS_MAX = 5.0  # an unfinished batch is rolled back, not awaited
 SIGN = b"."
-SIGNS_MAX = 4096  # that were sent while nobody read: one would do
+SIGNS_MAX = 4096  # read at once; several unread signals mean the same as one
 
 _log = logging.getLogger(__name__)
 
 
 def projector_process(dsn: str) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Give what an application starts and stops its projector with."""
+    """Return a cleanup context that runs a projector process while the application runs."""
 
     async def project(app: web.Application) -> AsyncIterator[None]:
         supervising = asyncio.create_task(_supervise(dsn, app[APP_CONTEXT].projector))
@@ -69,7 +69,7 @@ def _end(process: multiprocessing.process.BaseProcess) -> None:
 
 
 async def _listen(end: socket.socket, heard: Callable[[], None]) -> None:
-    """Call what was asked for whenever the other side gives a sign, until its end is closed."""
+    """Call `on_signal` for each signal of the other side, until that side closes its end."""
     loop = asyncio.get_running_loop()
     with contextlib.suppress(ConnectionError):
         while await loop.sock_recv(end, SIGNS_MAX):
@@ -77,13 +77,13 @@ async def _listen(end: socket.socket, heard: Callable[[], None]) -> None:
 
 
 def _sign(end: socket.socket) -> None:
-    """Give a sign; where nobody has read the last ones, they will do. A closed end is noticed by who listens."""
+    """Send a signal. If earlier signals are still unread, they are enough. The listener notices a closed end."""
     with contextlib.suppress(OSError):
         end.send(SIGN)
 
 
 def _project(end: socket.socket, dsn: str) -> None:
-    """Run the projector of one process until the other side closes its end; Ctrl-C is for that side."""
+    """Run the projector until the service closes its end of the pipe. Ctrl-C is left to the service."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end.setblocking(False)

@@ -1,7 +1,7 @@
-"""The web server's answers to what is no HTTP: a problem document, and a line in the log, that quote none of it.
+"""Limits of the HTTP protocol: connections of an address, slow clients, and bytes that are no HTTP.
 
-aiohttp quotes the bytes that it could not parse, in its answer and in its log; in a request line or a header that went
-wrong there may stand anything: a secret, an e-mail address.
+aiohttp quotes bytes that it could not parse, in its response and in its log. A broken request line or header may hold
+anything: a secret, an e-mail address. So this module answers with a problem document and a log line that quote nothing.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from service.formatting import encode_json
 _log = logging.getLogger(__name__)
 
 CONNECTIONS_PER_ADDRESS_MAX = 256
-CLOSE_SECONDS_MAX = 10.0  # from the last answer to the end of a connection that is not kept
+CLOSE_SECONDS_MAX = 10.0  # from the last response to the end of a connection that is not kept alive
 
 Network = IPv4Network | IPv6Network
 
@@ -33,7 +33,7 @@ TOO_MANY_DETAIL = "This address has too many connections."
 
 
 def _too_many() -> bytes:
-    """Return the whole answer to an address with too many connections; nothing of its request is read."""
+    """Return the whole response to an address with too many connections. Its request is not read."""
     body = encode_json({"type": "about:blank", "title": "Too Many Requests", "status": 429, "detail": TOO_MANY_DETAIL})
     head = (
         "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
@@ -46,12 +46,12 @@ TOO_MANY = _too_many()
 
 
 class LimitedProtocol(RequestHandler):
-    """One connection."""
+    """One connection of a client."""
 
     __slots__ = ("_address",)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection, unless its address has too many."""
+        """Accept a connection, unless its address has too many."""
         peer = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._address: str | None = address
@@ -59,12 +59,12 @@ class LimitedProtocol(RequestHandler):
             super().connection_made(transport)
             return
         self._address = None
-        self._force_close = True  # whatever it sends is not read
+        self._force_close = True  # nothing that it sends is read
         transport.write(TOO_MANY)  # type: ignore[attr-defined]  # a server's transport writes
         transport.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget a connection."""
+        """Count a connection as closed."""
         if self._address is not None:
             self._connections().leave(self._address)
             self._address = None
@@ -77,7 +77,7 @@ class LimitedProtocol(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer, and cut off a client that does not take it."""
+        """Send a response. A client that does not read it is cut off."""
         size = len(resp.body) if isinstance(resp, web.Response) and isinstance(resp.body, bytes) else 0
         try:
             async with asyncio.timeout(answer_seconds_max(size)):
@@ -87,16 +87,16 @@ class LimitedProtocol(RequestHandler):
             return resp, True
 
     async def start(self) -> None:
-        """Answer the requests of a connection, one after the other, and close it within CLOSE_SECONDS_MAX."""
+        """Answer the requests of a connection in sequence, and close it within CLOSE_SECONDS_MAX after the last."""
         transport = self.transport
         try:
             await super().start()
         finally:
-            if transport is not None and self._manager is not None:  # the connection is not lost yet
+            if transport is not None and self._manager is not None:  # the connection is still open
                 self._loop.call_later(CLOSE_SECONDS_MAX, transport.abort)
 
     def abort(self) -> None:
-        """Close the connection without waiting until what was written is taken."""
+        """Close the connection without waiting for unsent bytes."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -107,7 +107,7 @@ class LimitedProtocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  # it may quote the request
     ) -> web.StreamResponse:
-        """Answer what went wrong before or beside our handlers; the connection is closed then."""
+        """Answer an error outside our handlers, and close the connection."""
         level = logging.INFO if status < 500 else logging.ERROR
         _log.log(level, "a request was answered %d: %s", status, type(exc).__name__)
         if request.writer.output_size > 0:
@@ -117,12 +117,12 @@ class LimitedProtocol(RequestHandler):
         return response
 
     def log_exception(self, *_: Any, **told: Any) -> None:
-        """Say what kind of error it was; what it says may quote the request."""
+        """Log the type of an error. Its text may quote the request."""
         _log.error("a connection failed: %s", type(told.get("exc_info")).__name__)
 
 
 class ConnectionLimits:
-    """How many connections each address has. An address beyond the limit is refused before it has sent anything."""
+    """Counts the connections of each address. An address beyond the limit is refused before it has sent anything."""
 
     def __init__(self, per_address_max: int, exempt: Sequence[Network] = ()) -> None:
         self._per_address_max = per_address_max
@@ -130,20 +130,20 @@ class ConnectionLimits:
         self._open: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
-        """Count a connection of an address; return False if it has too many already."""
+        """Count a new connection of an address. Return False, and count nothing, if it has too many."""
         if self._open[address] >= self._per_address_max and not self._is_exempt(address):
             return False
         self._open[address] += 1
         return True
 
     def leave(self, address: str) -> None:
-        """Count a connection that was entered as closed."""
+        """Count an entered connection as closed."""
         self._open[address] -= 1
         if self._open[address] <= 0:
             del self._open[address]
 
     def _is_exempt(self, address: str) -> bool:
-        """Return True for a proxy, behind which many clients have one address, and for a Unix socket."""
+        """Return True for a Unix socket, and for a proxy: many clients share its address."""
         try:
             parsed = ip_address(address.partition("%")[0])
         except ValueError:
@@ -152,7 +152,7 @@ class ConnectionLimits:
 
 
 class LimitedServer(web.Server):
-    """Makes our protocol for each connection."""
+    """Makes a LimitedProtocol for each connection."""
 
     budget: ConnectionLimits
 
@@ -161,7 +161,7 @@ class LimitedServer(web.Server):
 
 
 class LimitedRunner(web.AppRunner):
-    """Runs an application with our protocol."""
+    """Runs an application with LimitedProtocol."""
 
     def __init__(self, app: web.Application, *, connections: ConnectionLimits | None = None, **settings: Any) -> None:
         super().__init__(app, **settings)
@@ -174,7 +174,7 @@ class LimitedRunner(web.AppRunner):
         server = LimitedServer(
             made.request_handler,
             request_factory=factory,
-            handler_cancellation=True,  # of a client that has left: see app._handled
+            handler_cancellation=True,  # cancels the query of a client that has left: see error_responses._handle
             loop=made._loop,
             **made._kwargs,
         )
@@ -183,11 +183,11 @@ class LimitedRunner(web.AppRunner):
 
 
 def _without_expectation(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Make requests without their Expect header.
+    """Return a factory of requests without their Expect header.
 
-    aiohttp tells a client to send its body before it asks any handler, and quotes an expectation that it does not
-    know. Here the body is asked for when it is read, once the key was checked: service/api/requests/bodies.py. Other
-    expectations are refused in service/server/error_responses.py without a word of them.
+    aiohttp asks a client for its body before any handler runs, and quotes an unknown expectation. Here the body is
+    asked for when it is read, after the key was checked (`service/api/requests/bodies.py`).
+    `service/server/error_responses.py` refuses other expectations, and quotes nothing of them.
     """
 
     def made(message: RawRequestMessage, *others: Any) -> web.BaseRequest:

@@ -1,4 +1,7 @@
-"""Run the house: listen, stop in order. Requests are finished first, then what they appended, then the projector."""
+"""Start and stop the service.
+
+Order of the stop: requests, then the deliveries that they put in the queue, then the projector.
+"""
 
 import asyncio
 import logging
@@ -30,19 +33,19 @@ from service.server.protocol import ConnectionLimits, LimitedRunner
 from service.startup_checks import check_role
 
 RETRY_SECONDS = 1.0
-KEEPALIVE_SECONDS = 15.0  # aiohttp's own default for a runner is an hour
-LINGERING_SECONDS = 1.0  # how long the rest of a refused body is read
+KEEPALIVE_SECONDS = 15.0  # the default of aiohttp's runner is an hour
+LINGERING_SECONDS = 1.0  # for reading the rest of a refused body
 EXIT_SECONDS_MAX = 29.0
-SHUTDOWN_SECONDS_MAX = 12.0  # for requests under way; more than the longest wait for ?min_position=
+SHUTDOWN_SECONDS_MAX = 12.0  # for running requests; more than the longest wait for `min_position`
 
 _log = logging.getLogger(__name__)
 
 
 async def check_setup(place: Environment) -> None:
-    """See that a service may run here.
+    """Check that the service may run.
 
-    Raises SetupWrong without aiohttp's C parser, RoleTooPowerful if our role could change the ledger (embedded, it
-    can), MasterKeyWrong if the connections' secrets cannot be opened.
+    Raises SetupWrong without aiohttp's C parser, RoleTooPowerful if a role of an external database could change the
+    ledger, and MasterKeyWrong if the secrets of connections cannot be decrypted.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise SetupWrong("aiohttp came without its C parser; the one in Python has let requests be smuggled")
@@ -63,7 +66,7 @@ async def check_setup(place: Environment) -> None:
 
 @asynccontextmanager
 async def running_service(place: Environment, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
-    """Run the service and give its URL, with `project` beside a process that projects; port 0 takes a free one.
+    """Run the service and yield its URL. With `project`, a projector process runs too. Port 0 means a free port.
 
     Raises OSError if it cannot listen there.
     """
@@ -78,7 +81,7 @@ async def running_service(place: Environment, host: str, port: int, *, project: 
         keepalive_timeout=KEEPALIVE_SECONDS,
         lingering_time=LINGERING_SECONDS,
         shutdown_timeout=SHUTDOWN_SECONDS_MAX,
-        auto_decompress=False,  # signatures are over the bytes as they came
+        auto_decompress=False,  # signatures cover the bytes as sent
     )
     await runner.setup()
     supervision = asyncio.create_task(place.postgres.supervise()) if place.postgres else None
@@ -100,7 +103,7 @@ async def running_service(place: Environment, host: str, port: int, *, project: 
 
 
 def stop_event() -> asyncio.Event:
-    """Give what SIGTERM or SIGINT sets from now on; ask for it before saying that the service is up."""
+    """Return an event that SIGTERM or SIGINT sets. Call it before the service is announced as up."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,9 +112,9 @@ def stop_event() -> asyncio.Event:
 
 
 async def run_projector(place: Environment, ready: Callable[[], Awaitable[None]]) -> None:
-    """Run the projector and the sealer alone until SIGTERM or SIGINT; wait for a database that is not there yet.
+    """Run the projector and the sealer alone until SIGTERM or SIGINT. Waits for a database that is not up yet.
 
-    Calls `ready` once it begins.
+    Calls `ready` when the work starts.
     """
     stopping = asyncio.create_task(stop_event().wait())
     preparing = asyncio.create_task(_prepared(place))
@@ -130,7 +133,7 @@ async def run_projector(place: Environment, ready: Callable[[], Awaitable[None]]
         running.append(asyncio.create_task(attest_on_schedule(place.dsn, vault, place.settings.attest_hours)))
     await asyncio.wait((*running, stopping), return_when=asyncio.FIRST_COMPLETED)
     last = exit_at_last()
-    failed = [task for task in running if task.done()]  # none of them returns, so this is what one died of
+    failed = [task for task in running if task.done()]  # these tasks never return, so a finished task has failed
     stopping.cancel()
     await cancel_all([task for task in running if not task.done()])
     last.cancel()
@@ -139,7 +142,7 @@ async def run_projector(place: Environment, ready: Callable[[], Awaitable[None]]
 
 
 def exit_at_last() -> threading.Timer:
-    """End the process EXIT_SECONDS_MAX from now, whatever hangs then, unless what is returned is cancelled before."""
+    """Start a timer that ends the process after EXIT_SECONDS_MAX, even if something hangs. The caller cancels it."""
 
     def end() -> None:
         _log.error("stopping takes longer than %g s: the process is ended as it is", EXIT_SECONDS_MAX)
@@ -152,7 +155,7 @@ def exit_at_last() -> threading.Timer:
 
 
 async def _prepared(place: Environment) -> None:
-    """Return once the database is there and has a generation. Raises SetupWrong if waiting would not help."""
+    """Wait until the database is up and has a generation. Raises SetupWrong if waiting would not help."""
     faults = LogThrottle(_log)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The witness over HTTP (C2SP tlog-witness): POST /add-checkpoint, and what it is. It needs no database."""
+"""A witness over HTTP (C2SP tlog-witness): POST /add-checkpoint, and its key. It needs no database."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from aiohttp import web
 from ledger.transparency.witness import Witness
 from service.api.requests.bodies import BODY_SECONDS_MAX
 
-BODY_BYTES_MAX = 262_144  # a checkpoint of 16 signatures of 5 kB, as C2SP signed-note asks to accept, and a proof
+BODY_BYTES_MAX = 262_144  # a checkpoint of 16 signatures of 5 kB, which C2SP signed-note asks for, and a proof
 
 WITNESS = web.AppKey("witness", Witness)
 
@@ -30,7 +30,7 @@ async def show_key(request: web.Request) -> web.Response:
 
 
 def make_witness_app(witness: Witness) -> web.Application:
-    """Make the application of a witness."""
+    """Return the application of a witness."""
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     app[WITNESS] = witness
     app.router.add_routes([web.post("/add-checkpoint", add_checkpoint), web.get("/", show_key)])

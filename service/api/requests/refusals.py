@@ -1,6 +1,6 @@
-"""Warn about refused deliveries: one line a minute and connection, with the reasons and nothing of the deliveries.
+"""Log refused deliveries: one line a minute for each connection, with the reasons but no content of the deliveries.
 
-Without it a wrong secret shows only at the vendor, who stops sending after some days.
+Without it a wrong secret shows only at the vendor, which stops sending after some days.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ class Refusals:
         self._counts: dict[str, Counter[str]] = {}
 
     def count(self, connection_id: str, error: Exception) -> None:
-        """Count one refused delivery. The first one is logged at once, the others of the minute after it."""
+        """Count one refused delivery. The first is logged at once. Those of the minute after it are logged together."""
         reason = reason_of(error)
         counts = self._counts.get(connection_id)
         if counts is not None:

@@ -1,7 +1,7 @@
-"""How many requests of one ledger are answered at once, so that none takes all connections and all of the processor.
+"""Limit the requests of one ledger that run at once, so that no ledger takes all connections and all CPU time.
 
-A request beyond its ledger's share waits; beyond what may wait, or after too long, it is answered 429 with Retry-After.
-Costly answers, which add up a whole ledger, have a share of their own: one at a time for each ledger.
+A request beyond its ledger's share waits. It is answered 429 with Retry-After if too many wait, or after too long.
+Answers that add up a whole ledger have a share of their own: one at a time for each ledger.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ WAIT_SECONDS_MAX = 10.0
 class _Share:
     def __init__(self, running_max: int) -> None:
         self.running = asyncio.Semaphore(running_max)
-        self.users = 0  # those running and those that wait
+        self.users = 0  # running and waiting requests
 
 
 class RequestShares:
-    """Lends each ledger a number of places."""
+    """Limits the running and the waiting requests of each ledger."""
 
     def __init__(self, running_max: int, waiting_max: int, wait_seconds_max: float = WAIT_SECONDS_MAX) -> None:
         self._running_max = running_max
@@ -33,7 +33,7 @@ class RequestShares:
 
     @asynccontextmanager
     async def take(self, ledger_id: int) -> AsyncIterator[None]:
-        """Take one of the ledger's places, and wait for it if all are taken. Raises LedgerReadsTooMany."""
+        """Run the block as one request of the ledger. Waits if its share is used up. Raises LedgerReadsTooMany."""
         share = self._shares.get(ledger_id)
         if share is None:
             share = self._shares[ledger_id] = _Share(self._running_max)

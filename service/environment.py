@@ -21,7 +21,7 @@ from ledger.privacy.encryption import MasterKey
 from ledger.transparency.signer import Signer, read_seeds
 from service.embedded.server import EmbeddedPostgres
 from service.postgres_versions import check_version
-from service.service_urls import add, listening_at, remove
+from service.service_urls import add_url, find_running_url, remove_url
 from service.settings import Settings
 from service.startup_checks import check_schema
 
@@ -53,14 +53,14 @@ class Environment:
     @cached_property
     def signer(self) -> Signer:
         """The signer of checkpoints. It remembers the last signed ones. Raises KeyWrong."""
-        given = self.settings.signing_key
+        configured = self.settings.signing_key
         folder = self.settings.signer or self.settings.data / "signer"
         site = self.settings.log_origin or (self.settings.public_url and urlsplit(self.settings.public_url).hostname)
-        return Signer(folder, [] if given is None else read_seeds(given), site)
+        return Signer(folder, [] if configured is None else read_seeds(configured), site)
 
     async def migrate(self) -> str:
         """Migrate the schema to the newest revision and return it. Raises SchemaUnsupported or Unavailable."""
-        await self._check_reach()
+        await self._check_reachable()
         try:
             return await migrations.upgrade(self.dsn)
         except migrations.NotMigratable as error:
@@ -71,7 +71,7 @@ class Environment:
 
         Raises SchemaOutdated, SchemaUnsupported, or Unavailable if the database cannot be reached.
         """
-        await self._check_reach()
+        await self._check_reachable()
         try:
             await check_schema(self.dsn)
         except SchemaOutdated:
@@ -90,7 +90,7 @@ class Environment:
         finally:
             await connection.close()
 
-    async def _check_reach(self) -> None:
+    async def _check_reachable(self) -> None:
         """Connect once, so that a wrong address gives an error that names it."""
         try:
             connection = await connect(self.dsn)
@@ -110,30 +110,30 @@ class Environment:
         """
         if self.settings.public_url:
             return self.settings.public_url.rstrip("/")
-        return listening_at(self.settings.data) if self.embedded else None
+        return find_running_url(self.settings.data) if self.embedded else None
 
     def url(self) -> str:
         """Return the URL of the service, or the URL that it would have with these settings."""
         return self.running_url or service_url(self.settings.host, self.settings.port)
 
     @contextmanager
-    def announced(self, url: str) -> Iterator[None]:
+    def write_address_file(self, url: str) -> Iterator[None]:
         """Record the service's URL in the data folder while the block runs, so that other commands can print it."""
         if not self.embedded:
             yield
             return
-        add(self.settings.data, url)
+        add_url(self.settings.data, url)
         try:
             yield
         finally:
-            remove(self.settings.data, url)
+            remove_url(self.settings.data, url)
 
     def __str__(self) -> str:
         """Return the name of the database, without its password."""
         if self.embedded:
             return f"the embedded PostgreSQL in {self.settings.data}"
-        parts = urlsplit(self.dsn)
-        return f"database {parts.path.lstrip('/')} on {parts.hostname or 'this machine'}"
+        url_parts = urlsplit(self.dsn)
+        return f"database {url_parts.path.lstrip('/')} on {url_parts.hostname or 'this machine'}"
 
 
 def load_settings(data: Path | None) -> Settings:
@@ -165,9 +165,9 @@ def run_with_connection(
 ) -> T:
     """Run `work` on one connection to the database of `--data` or of the environment."""
 
-    async def connected(place: Environment) -> T:
-        async with place.connection() as connection:
-            return await work(place, connection)
+    async def connected(environment: Environment) -> T:
+        async with environment.connection() as connection:
+            return await work(environment, connection)
 
-    with open_environment(load_settings(data), may_make=may_make) as place:
-        return uvloop.run(connected(place))
+    with open_environment(load_settings(data), may_make=may_make) as environment:
+        return uvloop.run(connected(environment))

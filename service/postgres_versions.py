@@ -16,10 +16,10 @@ async def check_version(connection: Connection, *, embedded: bool) -> str | None
 
     Raises SetupWrong if it is older than the oldest supported version.
     """
-    return judge(await connection.fetchval(VERSION), embedded=embedded)
+    return judge_version(await connection.fetchval(VERSION), embedded=embedded)
 
 
-def judge(number: int, *, embedded: bool) -> str | None:
+def judge_version(number: int, *, embedded: bool) -> str | None:
     """Judge a version by its number, such as 180004 for 18.4. See `check_version`."""
     major, minor = divmod(number, 10_000)
     if major < OLDEST_MAJOR:

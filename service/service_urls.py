@@ -16,19 +16,19 @@ LOCK_FILE = "service.lock"
 CONNECT_SECONDS_MAX = 0.5
 
 
-def add(folder: Path, url: str) -> None:
+def add_url(folder: Path, url: str) -> None:
     """Record the URL of a service that listens."""
     with locked(folder / LOCK_FILE):
         _write(folder, [*(line for line in _read(folder) if line != url), url])
 
 
-def remove(folder: Path, url: str) -> None:
+def remove_url(folder: Path, url: str) -> None:
     """Remove the URL of a service that has stopped. Other lines stay."""
     with suppress(OSError), locked(folder / LOCK_FILE):
         _write(folder, [line for line in _read(folder) if line != url])
 
 
-def listening_at(folder: Path) -> str | None:
+def find_running_url(folder: Path) -> str | None:
     """Return the URL of a service that accepts connections; the newest if there are several. None if there is none."""
     return next((url for url in reversed(_read(folder)) if _answers(url)), None)
 

@@ -37,7 +37,9 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
-    public_url: str | None = Field(default=None, description="how vendors reach us, for the URLs we print")
+    public_url: str | None = Field(
+        default=None, description="public address of the service, the beginning of webhook URLs"
+    )
     connections_per_address: int = Field(
         default=256, ge=1, description="connections that one address may have open at once"
     )
@@ -47,10 +49,10 @@ class Settings(BaseSettings):
     )
     pool_size: int = Field(default=8, ge=1, le=100, description="database connections for answers")
     attest_hours: float = Field(
-        default=0, ge=0, le=8760, description="attest the views of each ledger so often; 0: only by `loyalty attest`"
+        default=0, ge=0, le=8760, description="hours between attestations of each ledger; 0: only by `loyalty attest`"
     )
     erase_on_request: bool = Field(
-        default=True, description="forget a customer when the vendor reports the request for it as approved"
+        default=True, description="erase a customer when the vendor reports an approved request for deletion"
     )
     wait_seconds_max: float = Field(default=10.0, ge=0, le=60, description="the longest wait for ?min_position=")
     seal: bool = Field(default=True, description="seal ledgers and sign checkpoints where projections are kept up")
@@ -67,13 +69,13 @@ class Settings(BaseSettings):
     log_origin: str | None = Field(
         default=None,
         pattern=r"^[^\s+]{1,200}$",
-        description="how names of new logs begin, such as logs.example.com; without it, the host of the public URL",
+        description="beginning of the names of new logs, such as logs.example.com; default: the host of the public URL",
     )
     witnesses: str = Field(
-        default="", description="who cosigns checkpoints: a key and a URL, and again, separated by blanks"
+        default="", description="witnesses that cosign checkpoints: a key and a URL for each, separated by blanks"
     )
     anchors: str = Field(
-        default="", description="where checkpoints are left: files, and URLs to POST them to, separated by blanks"
+        default="", description="receivers of checkpoints: files, and URLs to POST to, separated by blanks"
     )
 
     @field_validator("public_url")
@@ -88,7 +90,7 @@ class Settings(BaseSettings):
     @classmethod
     def _are_networks(cls, text: str) -> str:
         try:
-            [ip_network(one) for one in text.split()]
+            [ip_network(address) for address in text.split()]
         except ValueError:
             raise ValueError("it is addresses such as 10.0.0.5 and networks such as 10.0.0.0/8") from None
         return text
@@ -99,19 +101,19 @@ class Settings(BaseSettings):
         words = text.split()
         if len(words) % 2 or not all(url.startswith(("http://", "https://")) for url in words[1::2]):
             raise ValueError("it is a key and a URL for each witness, separated by blanks")
-        _checked(lambda: [VerifierKey.read(key) for key in words[::2]])
+        _check_key(lambda: [VerifierKey.read(key) for key in words[::2]])
         return text
 
     @field_validator("signing_key")
     @classmethod
     def _are_seeds(cls, text: str | None) -> str | None:
         if text is not None:
-            _checked(lambda: read_seeds(text))
+            _check_key(lambda: read_seeds(text))
         return text
 
     def proxy_networks(self) -> list[IPv4Network | IPv6Network]:
         """Return the networks without a limit of connections."""
-        return [ip_network(one) for one in self.proxies.split()]
+        return [ip_network(address) for address in self.proxies.split()]
 
     def witness_addresses(self) -> list[WitnessAddress]:
         """Return the witnesses that cosign checkpoints."""
@@ -136,7 +138,7 @@ def _is_public_url(text: str) -> bool:
     return complete and "@" not in parts.netloc and text.isascii() and not set(text) & set(" \t\r\n?#")
 
 
-def _checked(read: Callable[[], object]) -> None:
+def _check_key(read: Callable[[], object]) -> None:
     """Parse a key. A wrong key gives an error that names the setting, without its value."""
     try:
         read()

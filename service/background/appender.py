@@ -38,28 +38,28 @@ LOCK_SECONDS_MAX = 4.0  # less than COMMIT_SECONDS_MAX: PostgreSQL stops waiting
 _log = logging.getLogger(__name__)
 
 
-class Waiting(NamedTuple):
+class WaitingDelivery(NamedTuple):
     """One delivery in a queue, with the future of its outcome."""
 
     delivery: Delivery
     outcome: "asyncio.Future[list[Appended]]"
 
 
-class Queue:
+class DeliveryQueue:
     """The waiting deliveries of one ledger."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Waiting] = deque()
+        self.waiting: deque[WaitingDelivery] = deque()
         self.size = 0  # in bytes
 
-    def put(self, waiting: Waiting) -> None:
+    def put(self, waiting: WaitingDelivery) -> None:
         """Put a delivery at the end."""
         self.waiting.append(waiting)
         self.size += len(waiting.delivery.payload)
 
-    def take_batch(self) -> list[Waiting]:
+    def take_batch(self) -> list[WaitingDelivery]:
         """Take the next delivery, and following ones up to the limits of a commit."""
-        batch: list[Waiting] = []
+        batch: list[WaitingDelivery] = []
         events = size = persons = 0
         while self.waiting:
             delivery = self.waiting[0].delivery
@@ -122,34 +122,34 @@ class Lane:
 class Appender:
     """Appends the deliveries of one process. Calls `on_append` after each commit."""
 
-    def __init__(self, dsn: str, vault: Vault, appended: Callable[[], None]) -> None:
-        self._appended = appended
+    def __init__(self, dsn: str, vault: Vault, on_append: Callable[[], None]) -> None:
+        self._on_append = on_append
         self._lanes = [Lane(dsn, vault) for _ in range(LANES)]
-        self._queues: dict[int, Queue] = {}  # of ledgers with deliveries that wait or are being appended
-        self._due: asyncio.Queue[int] = asyncio.Queue()  # ledgers that wait for a lane
+        self._queues: dict[int, DeliveryQueue] = {}  # of ledgers with deliveries that wait or are being appended
+        self._ledgers_due: asyncio.Queue[int] = asyncio.Queue()  # ledgers that wait for a lane
         self._count = self._size = 0  # of all queues
 
     async def append(self, ledger_id: int, delivery: Delivery) -> list[Appended]:
         """Append one delivery. Return one outcome for each event once they are durable. Raises LedgerUnavailable."""
         outcome: asyncio.Future[list[Appended]] = asyncio.get_running_loop().create_future()
-        self._put(ledger_id, Waiting(delivery, outcome))
+        self._put(ledger_id, WaitingDelivery(delivery, outcome))
         return await outcome
 
-    def _put(self, ledger_id: int, waiting: Waiting) -> None:
+    def _put(self, ledger_id: int, waiting: WaitingDelivery) -> None:
         size = len(waiting.delivery.payload)
         queue = self._queues.get(ledger_id)
-        of_ledger = (0, 0) if queue is None else (len(queue.waiting), queue.size)
-        for so_far, more, most in (
+        ledger_load = (0, 0) if queue is None else (len(queue.waiting), queue.size)
+        for current, added, limit in (
             (self._count, 1, WAITING_DELIVERIES_MAX),
             (self._size, size, WAITING_BYTES_MAX),
-            (of_ledger[0], 1, WAITING_DELIVERIES_MAX // LEDGER_SHARE),
-            (of_ledger[1], size, WAITING_BYTES_MAX // LEDGER_SHARE),
+            (ledger_load[0], 1, WAITING_DELIVERIES_MAX // LEDGER_SHARE),
+            (ledger_load[1], size, WAITING_BYTES_MAX // LEDGER_SHARE),
         ):
-            if so_far and so_far + more > most:
+            if current and current + added > limit:
                 raise LedgerUnavailable("too many deliveries wait")
         if queue is None:
-            queue = self._queues[ledger_id] = Queue()
-            self._due.put_nowait(ledger_id)
+            queue = self._queues[ledger_id] = DeliveryQueue()
+            self._ledgers_due.put_nowait(ledger_id)
         queue.put(waiting)
         self._count += 1
         self._size += size
@@ -158,22 +158,22 @@ class Appender:
         """Append until cancelled. Deliveries that wait then are appended by `drain`."""
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes:
-                lanes.create_task(self._serve(lane))
+                lanes.create_task(self._serve_queues(lane))
 
     async def drain(self) -> None:
         """Append the waiting deliveries and close the connections. It is the last step before the process ends."""
         async with asyncio.TaskGroup() as lanes:
             for lane in self._lanes:
-                lanes.create_task(self._finish(lane))
+                lanes.create_task(self._drain_lane(lane))
 
-    async def _finish(self, lane: Lane) -> None:
-        while not self._due.empty():
-            await self._serve_next(lane, self._due.get_nowait())
+    async def _drain_lane(self, lane: Lane) -> None:
+        while not self._ledgers_due.empty():
+            await self._serve_next(lane, self._ledgers_due.get_nowait())
         await lane.close()
 
-    async def _serve(self, lane: Lane) -> None:
+    async def _serve_queues(self, lane: Lane) -> None:
         while True:
-            await self._serve_next(lane, await self._due.get())
+            await self._serve_next(lane, await self._ledgers_due.get())
 
     async def _serve_next(self, lane: Lane, ledger_id: int) -> None:
         """Append the next batch of a ledger. The ledger's other deliveries follow, whatever happens to this batch."""
@@ -185,11 +185,11 @@ class Appender:
             await self._commit(lane, ledger_id, batch)
         finally:
             if queue.waiting:
-                self._due.put_nowait(ledger_id)
+                self._ledgers_due.put_nowait(ledger_id)
             else:
                 del self._queues[ledger_id]
 
-    async def _commit(self, lane: Lane, ledger_id: int, batch: list[Waiting]) -> None:
+    async def _commit(self, lane: Lane, ledger_id: int, batch: list[WaitingDelivery]) -> None:
         try:
             outcomes = await lane.append(ledger_id, [waiting.delivery for waiting in batch])
         except BaseException as error:
@@ -204,4 +204,4 @@ class Appender:
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if not waiting.outcome.done():
                 waiting.outcome.set_result(outcome)
-        self._appended()
+        self._on_append()

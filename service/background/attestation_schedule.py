@@ -8,7 +8,7 @@ from ledger.privacy.vault import Vault
 from ledger.store.registry import all_ledgers
 from service.audit.attestation import attest
 
-LOOK_SECONDS_MAX = 60.0
+CHECK_SECONDS_MAX = 60.0
 
 # A ledger is not due if its own attestations are its only new events.
 DUE = """
@@ -29,11 +29,13 @@ async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
     """
     seconds = hours * 3600
 
-    async def look(connection: Connection) -> None:
+    async def attest_due_ledgers(connection: Connection) -> None:
         for ledger in await all_ledgers(connection):
             if await connection.fetchval(DUE, ledger.ledger_id, seconds):
                 await attest(connection, vault, ledger)
 
     # No connection is kept in between: it would prevent the removal of a generation.
-    pause_seconds = min(LOOK_SECONDS_MAX, seconds / 4)
-    await keep_connected("attesting", dsn, look, log=_log, retry_seconds=pause_seconds, pause_seconds=pause_seconds)
+    pause_seconds = min(CHECK_SECONDS_MAX, seconds / 4)
+    await keep_connected(
+        "attesting", dsn, attest_due_ledgers, log=_log, retry_seconds=pause_seconds, pause_seconds=pause_seconds
+    )

@@ -69,32 +69,34 @@ class Publisher:
         while ledger_id in self._next:
             ledger, signed = self._next.pop(ledger_id)
             try:
-                await hand_out(self._dsn, ledger, signed, self._witnesses, self._anchors)
+                await send_checkpoint(self._dsn, ledger, signed, self._witnesses, self._anchors)
             except Exception as error:
                 _log.warning("checkpoint %s of %s: %s", signed.checkpoint, ledger.name, type(error).__name__)
 
 
-async def hand_out(
+async def send_checkpoint(
     dsn: str, ledger: Ledger, signed: Signed, witnesses: list[WitnessAddress], anchors: list[str]
 ) -> dict[str, str]:
     """Send a checkpoint to all receivers at once. Return "done" or the failure, by receiver."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS_MAX)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        work = {witness.key.name: _ask_witness(session, dsn, ledger, signed, witness) for witness in witnesses}
-        work |= {anchor: _anchor(session, ledger, signed, anchor) for anchor in anchors}
-        results = await asyncio.gather(*work.values(), return_exceptions=True)
-    told = {}
-    for place, result in zip(work, results, strict=True):
+        requests = {
+            witness.key.name: _request_cosignature(session, dsn, ledger, signed, witness) for witness in witnesses
+        }
+        requests |= {anchor: _send_to_anchor(session, ledger, signed, anchor) for anchor in anchors}
+        results = await asyncio.gather(*requests.values(), return_exceptions=True)
+    outcomes = {}
+    for receiver, result in zip(requests, results, strict=True):
         if isinstance(result, asyncio.CancelledError):
             raise result
-        told[place] = "done"
+        outcomes[receiver] = "done"
         if isinstance(result, BaseException):
-            told[place] = str(result) if isinstance(result, NoteWrong) else type(result).__name__
-            _log.warning("checkpoint %s of %s to %s: %s", signed.checkpoint, ledger.name, place, told[place])
-    return told
+            outcomes[receiver] = str(result) if isinstance(result, NoteWrong) else type(result).__name__
+            _log.warning("checkpoint %s of %s to %s: %s", signed.checkpoint, ledger.name, receiver, outcomes[receiver])
+    return outcomes
 
 
-async def _ask_witness(
+async def _request_cosignature(
     session: aiohttp.ClientSession, dsn: str, ledger: Ledger, signed: Signed, witness: WitnessAddress
 ) -> None:
     """Ask a witness to cosign, and store the cosignature. Raises NoteWrong if the witness refuses or errs."""
@@ -109,22 +111,24 @@ async def _ask_witness(
             async with session.post(f"{witness.url}/add-checkpoint", data=body) as response:
                 text = (await response.content.read(REPLY_BYTES_MAX)).decode("utf-8", "replace")
                 if response.status == 200:
-                    await _keep(connection, ledger, signed, witness, text)
+                    await _store_cosignature(connection, ledger, signed, witness, text)
                     return
                 if response.status != 409 or response.content_type != "text/x.tlog.size":
                     raise NoteWrong(f"it answers {response.status}")
-                told = read_size(text.strip())
-                if told == old:
+                reported_size = read_size(text.strip())
+                if reported_size == old:
                     raise NoteWrong(f"it has cosigned other {old} events")
-                old = told
+                old = reported_size
         raise NoteWrong("others ask it about this log all the time")
     finally:
         await connection.close(timeout=5)
 
 
-async def _keep(connection: Connection, ledger: Ledger, signed: Signed, witness: WitnessAddress, lines: str) -> None:
+async def _store_cosignature(
+    connection: Connection, ledger: Ledger, signed: Signed, witness: WitnessAddress, lines: str
+) -> None:
     text = read_note(signed.note).text
-    signatures = [one for one in read_signatures(lines) if witness.key.made(one)]
+    signatures = [signature for signature in read_signatures(lines) if witness.key.made(signature)]
     verify(Note(text, signatures), [witness.key])
     at = clock.now()
     if witness.key.kind == COSIGNATURE:
@@ -133,7 +137,7 @@ async def _keep(connection: Connection, ledger: Ledger, signed: Signed, witness:
     await connection.execute(ADD_COSIGNATURE, *key, signatures[0].line(), at)
 
 
-async def _anchor(session: aiohttp.ClientSession, ledger: Ledger, signed: Signed, anchor: str) -> None:
+async def _send_to_anchor(session: aiohttp.ClientSession, ledger: Ledger, signed: Signed, anchor: str) -> None:
     """Append a checkpoint to a file, followed by an empty line, or POST it to a URL. Raises NoteWrong."""
     if not anchor.startswith(("http://", "https://")):
         await asyncio.to_thread(durable_files.append, Path(anchor), signed.note + b"\n")

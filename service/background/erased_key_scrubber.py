@@ -19,9 +19,9 @@ from pathlib import Path
 from ledger.background import keep_connected
 from ledger.database import Connection
 
-MARK = "erasures-scrubbed"  # a file in the data folder with the number of erasures already scrubbed
-LOOK_SECONDS = 2.0
-REST_RATIO = 20  # pause after a scrub, in multiples of its duration: spares large tables
+MARKER_FILE = "erasures-scrubbed"  # a file in the data folder with the number of erasures already scrubbed
+CHECK_SECONDS = 2.0
+PAUSE_RATIO = 20  # pause after a scrub, in multiples of its duration: spares large tables
 SNAPSHOT_SECONDS_MAX = 120.0
 
 ERASURES = "SELECT count(*) FROM ledger.erasures"
@@ -49,34 +49,36 @@ async def scrub(connection: Connection, folder: Path) -> bool:
     Raises TimeoutError while a transaction is open that began before an erasure.
     """
     erasures = await connection.fetchval(ERASURES)
-    mark = folder / MARK
-    if erasures == _marked(mark):
+    marker = folder / MARKER_FILE
+    if erasures == _read_marker(marker):
         return False
-    begun = await connection.fetchval(NEW_TRANSACTION)
+    started = await connection.fetchval(NEW_TRANSACTION)
     async with asyncio.timeout(SNAPSHOT_SECONDS_MAX):
-        while await connection.fetchval(OLDER_SNAPSHOTS, begun):  # noqa: ASYNC110
+        while await connection.fetchval(OLDER_SNAPSHOTS, started):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     for statement in SCRUB:
         await connection.execute(statement)
-    mark.write_text(f"{erasures}\n")
+    marker.write_text(f"{erasures}\n")
     return True
 
 
 async def scrub_after_erasures(dsn: str, folder: Path) -> None:
     """Scrub after each erasure, until cancelled."""
 
-    async def look(connection: Connection) -> None:
+    async def scrub_forever(connection: Connection) -> None:
         while True:
-            begun = time.monotonic()
-            done = await scrub(connection, folder)
-            spent = time.monotonic() - begun
-            await asyncio.sleep(LOOK_SECONDS + (REST_RATIO * spent if done else 0))
+            started = time.monotonic()
+            scrubbed = await scrub(connection, folder)
+            seconds = time.monotonic() - started
+            await asyncio.sleep(CHECK_SECONDS + (PAUSE_RATIO * seconds if scrubbed else 0))
 
-    await keep_connected("removing destroyed keys from the disk", dsn, look, log=_log, retry_seconds=LOOK_SECONDS)
+    await keep_connected(
+        "removing destroyed keys from the disk", dsn, scrub_forever, log=_log, retry_seconds=CHECK_SECONDS
+    )
 
 
-def _marked(mark: Path) -> int:
+def _read_marker(marker: Path) -> int:
     try:
-        return int(mark.read_text())
+        return int(marker.read_text())
     except (FileNotFoundError, ValueError):
         return 0

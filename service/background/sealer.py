@@ -44,10 +44,10 @@ class Sealer:
         self._seconds = settings.checkpoint_seconds
         self._publisher = Publisher(dsn, settings)
         self._frontiers: dict[int, Frontier] = {}
-        self._rechecked: dict[int, int] = {}  # number of the next tile of leaves; it does not advance over a wrong tile
-        self._wrong: set[int] = set()  # ledgers with a wrong tile; they are not signed
-        self._turns = 0
-        self._refused: dict[int, tuple[str, float]] = {}  # the last reported problem of a ledger, and its time
+        self._next_tile: dict[int, int] = {}  # number of the next tile of leaves; it does not advance over a wrong tile
+        self._wrong_ledgers: set[int] = set()  # ledgers with a wrong tile; they are not signed
+        self._idle_rounds = 0
+        self._refusals: dict[int, tuple[str, float]] = {}  # the last reported problem of a ledger, and its time
         self._unsealed: dict[int, tuple[int, float]] = {}  # last checkpoint, and when this process first saw it
 
     async def run(self) -> None:
@@ -74,33 +74,33 @@ class Sealer:
             return
         while True:
             ledgers = await all_ledgers(connection)
-            busy = [await self._turn(connection, ledger) for ledger in ledgers]
+            busy = [await self._seal_next(connection, ledger) for ledger in ledgers]
             if not any(busy):
                 if ledgers:
-                    self._turns += 1
-                    await self._recheck(connection, ledgers[self._turns % len(ledgers)])
+                    self._idle_rounds += 1
+                    await self._recheck(connection, ledgers[self._idle_rounds % len(ledgers)])
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def _turn(self, connection: Connection, ledger: Ledger) -> bool:
+    async def _seal_next(self, connection: Connection, ledger: Ledger) -> bool:
         """Seal a block of a ledger, or sign if a checkpoint is due. Return True if more can be sealed at once."""
         ledger_id = ledger.ledger_id
-        told = self._refused.get(ledger_id)
-        if told is not None and time.monotonic() - told[1] < RETRY_SECONDS:
+        refusal = self._refusals.get(ledger_id)
+        if refusal is not None and time.monotonic() - refusal[1] < RETRY_SECONDS:
             return False
         try:
             frontier = self._frontiers.get(ledger_id) or await load_frontier(connection, ledger_id)
-            grown = self._frontiers[ledger_id] = await seal_block(connection, ledger_id, frontier)
-            if grown is not frontier:
+            new_frontier = self._frontiers[ledger_id] = await seal_block(connection, ledger_id, frontier)
+            if new_frontier is not frontier:
                 return True
-            if ledger_id in self._wrong:
+            if ledger_id in self._wrong_ledgers:
                 await self._recheck(connection, ledger)
             elif await self._is_due(connection, ledger_id):
-                signed = await tree_heads.sign_head(connection, self._signer, ledger, frontier=grown)
-                self._refused.pop(ledger_id, None)
+                signed = await tree_heads.sign_head(connection, self._signer, ledger, frontier=new_frontier)
+                self._refusals.pop(ledger_id, None)
                 self._publisher.publish(ledger, signed)
         except LedgerError as error:
             self._frontiers.pop(ledger_id, None)
-            await self._tell(connection, ledger, error)
+            await self._report_problem(connection, ledger, error)
         return False
 
     async def _recheck(self, connection: Connection, ledger: Ledger) -> None:
@@ -108,17 +108,17 @@ class Sealer:
         right.
         """
         ledger_id = ledger.ledger_id
-        number = self._rechecked.get(ledger_id, 0)
+        number = self._next_tile.get(ledger_id, 0)
         if number * TILE_WIDTH >= self._frontiers.get(ledger_id, Frontier()).size:
-            self._rechecked[ledger_id] = 0
+            self._next_tile[ledger_id] = 0
             return
         try:
             await recheck(connection, ledger_id, number)
-            self._wrong.discard(ledger_id)
-            self._rechecked[ledger_id] = number + 1
+            self._wrong_ledgers.discard(ledger_id)
+            self._next_tile[ledger_id] = number + 1
         except LedgerError as error:
-            self._wrong.add(ledger_id)
-            await self._tell(connection, ledger, error)
+            self._wrong_ledgers.add(ledger_id)
+            await self._report_problem(connection, ledger, error)
 
     async def _is_due(self, connection: Connection, ledger_id: int) -> bool:
         latest = await tree_heads.latest_checkpoint(connection, ledger_id)
@@ -143,16 +143,16 @@ class Sealer:
             self._unsealed[ledger_id] = (latest.checkpoint, since)
         return max(await tree_heads.age_seconds(connection, latest), time.monotonic() - since)
 
-    async def _tell(self, connection: Connection, ledger: Ledger, error: LedgerError) -> None:
+    async def _report_problem(self, connection: Connection, ledger: Ledger, error: LedgerError) -> None:
         text = str(error)
-        known = self._refused.get(ledger.ledger_id)
+        known = self._refusals.get(ledger.ledger_id)
         if known is None or known[0] != text:
             _log.error("NOT SEALED here: ledger %s: %s", ledger.name, text)
-        self._refused[ledger.ledger_id] = (text, time.monotonic())
-        if isinstance(error, Unsealable) and await self._concerns_us(connection, ledger, error):
+        self._refusals[ledger.ledger_id] = (text, time.monotonic())
+        if isinstance(error, Unsealable) and await self._must_report(connection, ledger, error):
             await tree_heads.note_problem(connection, ledger.ledger_id, error)
 
-    async def _concerns_us(self, connection: Connection, ledger: Ledger, error: Unsealable) -> bool:
+    async def _must_report(self, connection: Connection, ledger: Ledger, error: Unsealable) -> bool:
         """Return False if another signer signs the ledger in time, so that this one need not."""
         latest = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
         if latest is None or not isinstance(error, NotOurs):

@@ -12,7 +12,7 @@ from ledger.store.registry import Ledger
 from ledger.transparency import public_logs, tree_heads
 from ledger.transparency.kept_checkpoints import SCISSORS_CLOSE, SCISSORS_OPEN
 from ledger.transparency.tree_heads import Signed
-from service.background.checkpoint_publisher import hand_out
+from service.background.checkpoint_publisher import send_checkpoint
 from service.cli.console import AsJson, Data, InLedger, note, note_guess, show, show_done, show_json, show_table
 from service.environment import Environment, run_with_connection
 from service.queries.checkpoints import cosigned_note
@@ -50,7 +50,7 @@ def seal_ledger(
             await tree_heads.note_problem(connection, chosen.ledger_id, error)
             raise
         witnesses, anchors = place.settings.witness_addresses(), place.settings.anchor_addresses()
-        told = await hand_out(place.dsn, chosen, signed, witnesses, anchors)
+        told = await send_checkpoint(place.dsn, chosen, signed, witnesses, anchors)
         return signed, told, await cosigned_note(connection, chosen, signed)
 
     signed, told, text = run_with_connection(data, work)

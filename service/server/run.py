@@ -41,7 +41,7 @@ SHUTDOWN_SECONDS_MAX = 12.0  # for running requests; more than the longest wait 
 _log = logging.getLogger(__name__)
 
 
-async def check_setup(place: Environment) -> None:
+async def check_setup(environment: Environment) -> None:
     """Check that the service may run.
 
     Raises SetupWrong without aiohttp's C parser, RoleTooPowerful if a role of an external database could change the
@@ -49,34 +49,36 @@ async def check_setup(place: Environment) -> None:
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise SetupWrong("aiohttp came without its C parser; the one in Python has let requests be smuggled")
-    if not place.embedded:
-        await check_role(place.dsn)
-    async with place.connection() as connection:
+    if not environment.embedded:
+        await check_role(environment.dsn)
+    async with environment.connection() as connection:
         ledgers = await all_ledgers(connection)
-        checked = [await check_bindings(connection, place.master_key, ledger.ledger_id) for ledger in ledgers]
+        checked = [await check_bindings(connection, environment.master_key, ledger.ledger_id) for ledger in ledgers]
         if any(one.wrong for one in checked) and not any(one.bound for one in checked):
             raise MasterKeyWrong
-        for wrong in (sentence for one in checked for sentence in one.wrong):
-            _log.error("%s: it is refused", wrong)
+        for problem in (sentence for one in checked for sentence in one.wrong):
+            _log.error("%s: it is refused", problem)
         for ledger in ledgers:
-            for inbound in await list_connections(connection, place.master_key, ledger):
+            for inbound in await list_connections(connection, environment.master_key, ledger):
                 if inbound.disabled_at is None and not any(is_usable(inbound.scheme, one) for one in inbound.secrets):
                     _log.warning("no delivery can be authenticated over connection %s: rotate", inbound.connection_id)
 
 
 @asynccontextmanager
-async def running_service(place: Environment, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
+async def running_service(environment: Environment, host: str, port: int, *, project: bool) -> AsyncIterator[str]:
     """Run the service and yield its URL. With `project`, a projector process runs too. Port 0 means a free port.
 
     Raises OSError if it cannot listen there.
     """
-    signer = place.signer if project and place.settings.seal else None
-    app = make_app(place.dsn, place.settings, place.master_key, project=False, signer=signer)
+    signer = environment.signer if project and environment.settings.seal else None
+    app = make_app(environment.dsn, environment.settings, environment.master_key, project=False, signer=signer)
     if project:
-        app.cleanup_ctx.append(projector_process(place.dsn))
+        app.cleanup_ctx.append(projector_process(environment.dsn))
     runner = LimitedRunner(
         app,
-        connections=ConnectionLimits(place.settings.connections_per_address, place.settings.proxy_networks()),
+        connections=ConnectionLimits(
+            environment.settings.connections_per_address, environment.settings.proxy_networks()
+        ),
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,
         lingering_time=LINGERING_SECONDS,
@@ -84,8 +86,12 @@ async def running_service(place: Environment, host: str, port: int, *, project: 
         auto_decompress=False,  # signatures cover the bytes as sent
     )
     await runner.setup()
-    supervision = asyncio.create_task(place.postgres.supervise()) if place.postgres else None
-    scrubbing = asyncio.create_task(scrub_after_erasures(place.dsn, place.settings.data)) if place.embedded else None
+    supervision = asyncio.create_task(environment.postgres.supervise()) if environment.postgres else None
+    scrubbing = (
+        asyncio.create_task(scrub_after_erasures(environment.dsn, environment.settings.data))
+        if environment.embedded
+        else None
+    )
     try:
         try:
             await web.TCPSite(runner, host, port).start()
@@ -93,7 +99,7 @@ async def running_service(place: Environment, host: str, port: int, *, project: 
             reason = os.strerror(error.errno) if error.errno else error
             raise OSError(error.errno, f"Cannot listen on port {port} of {host}: {reason}") from error
         url = service_url(host, runner.addresses[0][1])
-        with place.announced(url):
+        with environment.write_address_file(url):
             yield url
     finally:
         for task in (supervision, scrubbing):
@@ -111,32 +117,32 @@ def stop_event() -> asyncio.Event:
     return stop
 
 
-async def run_projector(place: Environment, ready: Callable[[], Awaitable[None]]) -> None:
+async def run_projector(environment: Environment, ready: Callable[[], Awaitable[None]]) -> None:
     """Run the projector and the sealer alone until SIGTERM or SIGINT. Waits for a database that is not up yet.
 
     Calls `ready` when the work starts.
     """
-    stopping = asyncio.create_task(stop_event().wait())
-    preparing = asyncio.create_task(_prepared(place))
-    await asyncio.wait((preparing, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if stopping.done():
-        preparing.cancel()
-        await asyncio.wait([preparing])
+    stop_wait = asyncio.create_task(stop_event().wait())
+    preparation = asyncio.create_task(_wait_until_prepared(environment))
+    await asyncio.wait((preparation, stop_wait), return_when=asyncio.FIRST_COMPLETED)
+    if stop_wait.done():
+        preparation.cancel()
+        await asyncio.wait([preparation])
         return
-    preparing.result()
+    preparation.result()
     await ready()
-    running = [asyncio.create_task(Projector(place.dsn).run()), asyncio.create_task(clock.follow(place.dsn))]
-    if place.settings.seal:
-        running.append(asyncio.create_task(Sealer(place.dsn, place.signer, place.settings).run()))
-    if place.settings.attest_hours:
-        vault = Vault(place.master_key)
-        running.append(asyncio.create_task(attest_on_schedule(place.dsn, vault, place.settings.attest_hours)))
-    await asyncio.wait((*running, stopping), return_when=asyncio.FIRST_COMPLETED)
-    last = exit_at_last()
-    failed = [task for task in running if task.done()]  # these tasks never return, so a finished task has failed
-    stopping.cancel()
-    await cancel_all([task for task in running if not task.done()])
-    last.cancel()
+    tasks = [asyncio.create_task(Projector(environment.dsn).run()), asyncio.create_task(clock.follow(environment.dsn))]
+    if environment.settings.seal:
+        tasks.append(asyncio.create_task(Sealer(environment.dsn, environment.signer, environment.settings).run()))
+    if environment.settings.attest_hours:
+        vault = Vault(environment.master_key)
+        tasks.append(asyncio.create_task(attest_on_schedule(environment.dsn, vault, environment.settings.attest_hours)))
+    await asyncio.wait((*tasks, stop_wait), return_when=asyncio.FIRST_COMPLETED)
+    exit_timer = exit_at_last()
+    failed = [task for task in tasks if task.done()]  # these tasks never return, so a finished task has failed
+    stop_wait.cancel()
+    await cancel_all([task for task in tasks if not task.done()])
+    exit_timer.cancel()
     for task in failed:
         task.result()
 
@@ -154,15 +160,15 @@ def exit_at_last() -> threading.Timer:
     return timer
 
 
-async def _prepared(place: Environment) -> None:
+async def _wait_until_prepared(environment: Environment) -> None:
     """Wait until the database is up and has a generation. Raises SetupWrong if waiting would not help."""
     faults = LogThrottle(_log)
     while True:
         try:
-            async with place.connection() as connection:
+            async with environment.connection() as connection:
                 await generations.ensure_active_generation(connection)
             return
         except (Unavailable, *CONNECTION_LOST) as error:
-            why = str(error) if isinstance(error, Unavailable) else type(error).__name__
-            faults.error("the database", "waiting for the database: %s", why)
+            reason = str(error) if isinstance(error, Unavailable) else type(error).__name__
+            faults.error("the database", "waiting for the database: %s", reason)
             await asyncio.sleep(RETRY_SECONDS)

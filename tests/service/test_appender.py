@@ -18,8 +18,8 @@ from service.background.appender import (
     PERSONS_PER_COMMIT_MAX,
     WAITING_BYTES_MAX,
     Appender,
-    Queue,
-    Waiting,
+    DeliveryQueue,
+    WaitingDelivery,
 )
 from tests.support.payloads import VAULT, delivery, issued
 
@@ -90,9 +90,9 @@ async def test_a_delivery_of_many_persons_is_committed_alone() -> None:
     def naming(persons: int) -> Delivery:
         return Delivery(b"", (), [PersonalPart(f"capillary:1:{n}", []) for n in range(persons)])
 
-    queue = Queue()
+    queue = DeliveryQueue()
     for persons in (1, 2, PERSONS_PER_COMMIT_MAX + 1, 3, 4):
-        queue.put(Waiting(naming(persons), asyncio.get_running_loop().create_future()))
+        queue.put(WaitingDelivery(naming(persons), asyncio.get_running_loop().create_future()))
 
     batches = []
     while batch := queue.take_batch():

@@ -4,7 +4,7 @@ import pytest
 
 from ledger.database import Connection
 from ledger.errors import SetupWrong
-from service.postgres_versions import AS_OF, NEWEST_MINORS, OLDEST_MAJOR, check_version, judge
+from service.postgres_versions import AS_OF, NEWEST_MINORS, OLDEST_MAJOR, check_version, judge_version
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,13 @@ from service.postgres_versions import AS_OF, NEWEST_MINORS, OLDEST_MAJOR, check_
     ],
 )
 def test_a_server_that_lacks_a_minor_release_is_told_of(number: int, told: str | None) -> None:
-    found = judge(number, embedded=False)
+    found = judge_version(number, embedded=False)
 
     assert found == (None if told is None else f"{told}, known by {AS_OF}: update the server.")
 
 
 def test_the_embedded_server_is_for_trying_things_out() -> None:
-    assert judge(180004, embedded=True) == (
+    assert judge_version(180004, embedded=True) == (
         f"The embedded PostgreSQL 18.4 lacks security fixes of 18.7, known by {AS_OF}: use it to try things out, and a "
         "server of your own in production."
     )
@@ -35,7 +35,7 @@ def test_the_embedded_server_is_for_trying_things_out() -> None:
 @pytest.mark.parametrize("number", [90624, 130023, 140024])
 def test_a_server_that_is_too_old_is_refused(number: int) -> None:
     with pytest.raises(SetupWrong, match="15 is the oldest that is supported"):
-        judge(number, embedded=False)
+        judge_version(number, embedded=False)
 
 
 async def test_the_server_of_the_tests_is_one_that_is_supported(connection: Connection) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.service_urls import ADDRESS_FILE, add, listening_at, remove
+from service.service_urls import ADDRESS_FILE, add_url, find_running_url, remove_url
 
 
 @pytest.fixture
@@ -17,29 +17,29 @@ def listener() -> Iterator[str]:
 
 def test_of_several_addresses_each_service_removes_its_own(tmp_path: Path) -> None:
     for url in ("http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"):
-        add(tmp_path, url)
+        add_url(tmp_path, url)
 
-    remove(tmp_path, "http://127.0.0.1:2")
+    remove_url(tmp_path, "http://127.0.0.1:2")
 
     assert (tmp_path / ADDRESS_FILE).read_text() == "http://127.0.0.1:1\nhttp://127.0.0.1:3\n"
 
 
 def test_the_last_address_takes_the_file_with_it(tmp_path: Path) -> None:
-    add(tmp_path, "http://127.0.0.1:1")
-    remove(tmp_path, "http://127.0.0.1:1")
+    add_url(tmp_path, "http://127.0.0.1:1")
+    remove_url(tmp_path, "http://127.0.0.1:1")
 
     assert not (tmp_path / ADDRESS_FILE).exists()
 
 
 def test_an_address_of_a_killed_service_is_passed_over(tmp_path: Path, listener: str) -> None:
-    add(tmp_path, listener)
-    add(tmp_path, "http://127.0.0.1:1")
+    add_url(tmp_path, listener)
+    add_url(tmp_path, "http://127.0.0.1:1")
 
-    assert listening_at(tmp_path) == listener
+    assert find_running_url(tmp_path) == listener
 
 
 def test_where_nothing_listens_there_is_no_address(tmp_path: Path) -> None:
     (tmp_path / ADDRESS_FILE).write_text("http://127.0.0.1:1\nnonsense\n")
 
-    assert listening_at(tmp_path) is None
-    assert listening_at(tmp_path / "nowhere") is None
+    assert find_running_url(tmp_path) is None
+    assert find_running_url(tmp_path / "nowhere") is None

@@ -60,5 +60,5 @@ def _stored(delivery: Delivery) -> list[Event]:
             ordinal=draft.ordinal,
             payload=delivery.payload,
         )
-        for draft in delivery.drafts
+        for draft in delivery.events
     ]

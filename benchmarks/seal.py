@@ -12,7 +12,7 @@ from benchmarks.figures import Figure
 from benchmarks.load import Offered, offer
 from benchmarks.over_http import requests_of
 from ledger.merkle import TILE_WIDTH, Frontier, leaf_hash
-from ledger.store.registry import all_ledgers
+from ledger.store.registry import list_ledgers
 from ledger.transparency.signer import Signer
 from ledger.transparency.tree import seal_all
 from ledger.transparency.tree_heads import sign_head
@@ -97,7 +97,7 @@ async def _take_in(place: Place, events: int, run: int, *, sealer: bool) -> Offe
 
 
 async def _seal_what_is_there(place: Place) -> None:
-    for ledger in await all_ledgers(place.connection):
+    for ledger in await list_ledgers(place.connection):
         await seal_all(place.connection, ledger.ledger_id)
 
 

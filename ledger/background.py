@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ledger.database import Connection, connected
-from ledger.failures import failure
+from ledger.failures import describe_failure
 
 REPEAT_SECONDS = 60.0  # between two log lines about the same fault that lasts
 STOP_SECONDS_MAX = 5.0
@@ -54,7 +54,7 @@ async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
             _log.error("a task does not stop: %s", task.get_name())
         for task in ended:
             if not task.cancelled() and (error := task.exception()) is not None:
-                _log.error("a task ended by itself: %s", failure(error))
+                _log.error("a task ended by itself: %s", describe_failure(error))
 
 
 async def keep_connected(
@@ -83,7 +83,7 @@ async def keep_connected(
                 finally:
                     healthy.cancel()
         except Exception as error:
-            faults.error(subject, "%s waits: %s", subject, failure(error))
+            faults.error(subject, "%s waits: %s", subject, describe_failure(error))
             await asyncio.sleep(retry_seconds)
         else:
             faults.recovered(subject)

@@ -14,10 +14,10 @@ from ledger.background import keep_connected
 from ledger.database import Connection
 
 COMPARE_SECONDS = 60.0  # between two comparisons
-CORRECTED_SECONDS = 5.0  # a smaller difference is left: it may be the way to the database and back
-OFF_SECONDS = 60.0  # from here on it is told
-TELL_AGAIN_SECONDS = 3600.0
-WAY_SECONDS_MAX = 2.0  # a comparison that took longer says nothing
+CORRECTION_SECONDS_MIN = 5.0  # a smaller difference is left: it may be the way to the database and back
+WARN_SECONDS_MIN = 60.0  # from here on it is told
+WARN_AGAIN_SECONDS = 3600.0
+ROUND_TRIP_SECONDS_MAX = 2.0  # a comparison that took longer says nothing
 
 DATABASE_TIME = "SELECT clock_timestamp()"
 
@@ -46,24 +46,24 @@ class Clock:
         began = time.monotonic()
         there: datetime = await connection.fetchval(DATABASE_TIME)
         way_seconds = time.monotonic() - began
-        if way_seconds > WAY_SECONDS_MAX:
+        if way_seconds > ROUND_TRIP_SECONDS_MAX:
             return
         ahead = before + timedelta(seconds=way_seconds / 2) - there
-        self._ahead = ahead if abs(ahead.total_seconds()) >= CORRECTED_SECONDS else timedelta()
+        self._ahead = ahead if abs(ahead.total_seconds()) >= CORRECTION_SECONDS_MIN else timedelta()
         self._tell()
 
     def _tell(self) -> None:
         problem = self.problem()
         if problem is None:
             self._told_at = None
-        elif self._told_at is None or time.monotonic() - self._told_at > TELL_AGAIN_SECONDS:
+        elif self._told_at is None or time.monotonic() - self._told_at > WARN_AGAIN_SECONDS:
             self._told_at = time.monotonic()
             _log.warning("%s; the database's is used, but set this machine's right", problem)
 
     def problem(self) -> str | None:
         """Say how far the clocks are apart; None if they are not."""
         seconds = round(self._ahead.total_seconds())
-        if abs(seconds) < OFF_SECONDS:
+        if abs(seconds) < WARN_SECONDS_MIN:
             return None
         return f"the clock of this service is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} the database's"
 
@@ -76,7 +76,7 @@ def now() -> datetime:
     return CLOCK.now()
 
 
-async def follow(dsn: str) -> None:
+async def follow_database_clock(dsn: str) -> None:
     """Compare with the database's clock every COMPARE_SECONDS, until cancelled."""
     waits = {"retry_seconds": COMPARE_SECONDS, "pause_seconds": COMPARE_SECONDS}
     await keep_connected("comparing clocks", dsn, CLOCK.compare, log=_log, search_path="pg_catalog", **waits)

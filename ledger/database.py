@@ -53,16 +53,18 @@ IS_WRITABLE = "SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_r
 ENTER_ACTIVE = """
     SELECT generation, pg_advisory_lock_shared($1, generation) FROM projections.generations WHERE state = 'active'
 """
-ENTER = "SELECT generation, pg_advisory_lock_shared($1, generation) FROM projections.generations WHERE generation = $2"
-NAMED = """
+ENTER_GENERATION = (
+    "SELECT generation, pg_advisory_lock_shared($1, generation) FROM projections.generations WHERE generation = $2"
+)
+SET_SEARCH_PATH = """
     SELECT set_config('search_path', schema_name, false) FROM projections.generations
      WHERE generation = $1 AND state IN ('ready', 'active', 'retired')
 """
-IS_ENTERED_ACTIVE = """
+READS_ACTIVE_GENERATION = """
     SELECT current_setting('search_path') = (SELECT schema_name FROM projections.generations WHERE state = 'active')
 """
-LEAVE = "SELECT pg_advisory_unlock_shared($1, $2)"
-NONE_TO_SEE = (  # before the migration, or for a role that has no business with projections
+LEAVE_GENERATION = "SELECT pg_advisory_unlock_shared($1, $2)"
+NO_GENERATIONS = (  # before the migration, or for a role that has no business with projections
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
     asyncpg.InvalidSchemaNameError,
@@ -183,7 +185,7 @@ async def connect(
     return connection
 
 
-class Confined(Session):
+class ConfinedSession(Session):
     """A connection that reads one ledger at a time: row-level security lets it see no other's rows."""
 
     __slots__ = ("confined_to",)
@@ -208,20 +210,20 @@ async def enter_generation(connection: Connection, generation: int | None = None
             if generation is None:
                 row = await connection.fetchrow(ENTER_ACTIVE, GENERATION_READERS)
             else:
-                row = await connection.fetchrow(ENTER, GENERATION_READERS, generation)
-        except NONE_TO_SEE:
+                row = await connection.fetchrow(ENTER_GENERATION, GENERATION_READERS, generation)
+        except NO_GENERATIONS:
             return None
         if row is None:
             return None
         entered: int = row["generation"]
-        if await connection.fetchval(NAMED, entered):
+        if await connection.fetchval(SET_SEARCH_PATH, entered):
             return entered
-        await connection.fetchval(LEAVE, GENERATION_READERS, entered)  # dropped in this moment
+        await connection.fetchval(LEAVE_GENERATION, GENERATION_READERS, entered)  # dropped in this moment
 
 
-async def is_entered_active(connection: Connection) -> bool:
+async def reads_active_generation(connection: Connection) -> bool:
     """Return True if unqualified names still mean the active generation, which a promotion changes."""
-    return bool(await connection.fetchval(IS_ENTERED_ACTIVE))
+    return bool(await connection.fetchval(READS_ACTIVE_GENERATION))
 
 
 async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = None) -> Pool:
@@ -244,7 +246,7 @@ async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = 
         command_timeout=READ_SECONDS_MAX,
         init=enter,
         reset=_keep,
-        connection_class=Confined,
+        connection_class=ConfinedSession,
         target_session_attrs="read-write",
         server_settings=server_settings(role, READ_SECONDS_MAX),
     )

@@ -34,11 +34,11 @@ def parse_decimal(text: str, *, largest: Decimal, places: int) -> Decimal:
     if magnitude < -places - 1:
         return _ZERO
     if magnitude > largest.adjusted() or number.copy_abs().compare(largest, _EXACT) == 1:
-        raise ValueError(f"is beyond {plain(largest)}")
-    return normalized(number.quantize(Decimal(1).scaleb(-places), context=_EXACT))
+        raise ValueError(f"is beyond {format_decimal(largest)}")
+    return normalize(number.quantize(Decimal(1).scaleb(-places), context=_EXACT))
 
 
-def normalized(number: Decimal) -> Decimal:
+def normalize(number: Decimal) -> Decimal:
     """Return the same number in the one form that this software keeps: without trailing zeros behind the point, without
     an exponent, and without a negative zero. So equal numbers have equal texts: 10000, 0.5, 0.000001."""
     if not number:
@@ -49,7 +49,7 @@ def normalized(number: Decimal) -> Decimal:
     return reduced if exponent <= 0 else reduced.quantize(Decimal(1), context=_EXACT)
 
 
-def plain(number: Decimal) -> str:
+def format_decimal(number: Decimal) -> str:
     """Write a number in the one spelling of every answer, file and posting: "165", "0.269", never "1E+4" or "3.50"."""
     text = format(number, "f")
     if "." in text:

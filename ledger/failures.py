@@ -9,7 +9,7 @@ import traceback
 PACKAGES = ("ledger", "projections", "service")
 
 
-def failure(error: BaseException) -> str:
+def describe_failure(error: BaseException) -> str:
     """Return the class of an exception and the innermost place of ours: "Overflow in ledger/parsing.py:read".
 
     There is no line number, so that the name stays the same from one release to the next.

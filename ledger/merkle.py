@@ -101,7 +101,7 @@ class Frontier:
 
     def root(self) -> bytes:
         """Give the root of the tree as it is now."""
-        return fold([peak for row in reversed(self._rows) for peak in _peaks(bytes(row))])
+        return fold_roots([peak for row in reversed(self._rows) for peak in _peaks(bytes(row))])
 
     def rows(self) -> list[bytes]:
         """Give the partial tiles, level 0 first, as `Frontier` takes them."""
@@ -131,7 +131,7 @@ def subtree_root(row: bytes) -> bytes:
     return row
 
 
-def fold(subtrees: Sequence[bytes]) -> bytes:
+def fold_roots(subtrees: Sequence[bytes]) -> bytes:
     """Give the root over perfect subtrees that stand beside each other, each smaller than the one to its left."""
     if not subtrees:
         return EMPTY_ROOT
@@ -141,11 +141,12 @@ def fold(subtrees: Sequence[bytes]) -> bytes:
 def _peaks(row: bytes) -> list[bytes]:
     """Give the tops of the perfect subtrees in a partial tile, from left to right."""
     return [
-        subtree_root(row[begin * HASH_BYTES : end * HASH_BYTES]) for begin, end in _powers(0, len(row) // HASH_BYTES)
+        subtree_root(row[begin * HASH_BYTES : end * HASH_BYTES])
+        for begin, end in _perfect_ranges(0, len(row) // HASH_BYTES)
     ]
 
 
-def _powers(begin: int, end: int) -> Iterator[tuple[int, int]]:
+def _perfect_ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:
     """Cut a range into perfect subtrees, the largest possible, from left to right."""
     while begin < end:
         aligned = begin & -begin or 1 << (end - begin).bit_length()
@@ -160,7 +161,7 @@ Plan = list[list[Node]]
 
 def nodes_of(begin: int, end: int) -> list[Node]:
     """Name the perfect subtrees over a range of leaves, which must be one that occurs in a tree."""
-    return [Node((upto - at).bit_length() - 1, at // (upto - at)) for at, upto in _powers(begin, end)]
+    return [Node((upto - at).bit_length() - 1, at // (upto - at)) for at, upto in _perfect_ranges(begin, end)]
 
 
 def inclusion_plan(index: int, size: int) -> Plan:
@@ -172,7 +173,7 @@ def inclusion_plan(index: int, size: int) -> Plan:
     plan: Plan = []
     begin, end = 0, size
     while end - begin > 1:
-        middle = begin + _split(end - begin)
+        middle = begin + _largest_power_below(end - begin)
         if index < middle:
             plan.append(nodes_of(middle, end))
             end = middle
@@ -194,7 +195,7 @@ def consistency_plan(old: int, size: int) -> Plan:
     begin, end = 0, size
     whole = True  # the old tree is all that was passed so far, so its root is known to who verifies
     while end != old:
-        middle = begin + _split(end - begin)
+        middle = begin + _largest_power_below(end - begin)
         if old <= middle:
             plan.append(nodes_of(middle, end))
             end = middle
@@ -207,7 +208,7 @@ def consistency_plan(old: int, size: int) -> Plan:
     return plan[::-1]
 
 
-def _split(size: int) -> int:
+def _largest_power_below(size: int) -> int:
     """Give the largest power of two smaller than `size`, which is at least 2."""
     return 1 << (size - 1).bit_length() - 1
 
@@ -230,12 +231,12 @@ def tiles_of(plan: Plan, size: int) -> set[TileName]:
     return {tile_of(node, size) for nodes in plan for node in nodes}
 
 
-def carry_out(plan: Plan, tiles: Mapping[TileName, bytes], size: int) -> list[bytes]:
+def compute_hashes(plan: Plan, tiles: Mapping[TileName, bytes], size: int) -> list[bytes]:
     """Give the hashes that a plan describes, from the tiles that `tiles_of` names."""
-    return [fold([_node_in(tiles[tile_of(node, size)], node) for node in nodes]) for nodes in plan]
+    return [fold_roots([_node_from_tile(tiles[tile_of(node, size)], node) for node in nodes]) for nodes in plan]
 
 
-def _node_in(hashes: bytes, node: Node) -> bytes:
+def _node_from_tile(hashes: bytes, node: Node) -> bytes:
     height = node.level % TILE_LEVELS
     width = HASH_BYTES << height
     begin = (node.number & (1 << TILE_LEVELS - height) - 1) * width

@@ -24,7 +24,7 @@ VALUES_MAX = 60_000
 DEPTH_MAX = 64
 NUMBER_CHARACTERS_MAX = 40
 EXPONENT_MAX = 18
-NUMBERS_REMEMBERED_MAX = 10_000
+CACHED_NUMBERS_MAX = 10_000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?', re.DOTALL)
@@ -47,7 +47,7 @@ class Document(NamedTuple):
     text: bytes
 
     @property
-    def blank_in_key(self) -> bool:
+    def may_have_blank_in_key(self) -> bool:
         """Say whether some key may hold a blank, so that most documents need not be searched for one: spelt as it is,
         by an escape, or one that does not break the line."""
         text = self.text
@@ -70,7 +70,7 @@ def parse_json(body: bytes) -> Document:
     if len(body) > VALUES_MAX and _holds_too_many_values(body):
         raise Unreadable("too many values")
     document = _parse(body)
-    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _deeper(document, DEPTH_MAX):
+    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _is_deeper_than(document, DEPTH_MAX):
         raise Unreadable("nested too deeply")
     if b"\\" in body and b"\\u0000" in body and _holds_nul(document):
         raise Unreadable("a NUL character")
@@ -98,28 +98,28 @@ def without_white_space(body: bytes) -> bytes | None:
         return None
 
 
-def without_mark(body: bytes) -> bytes:
+def without_byte_order_mark(body: bytes) -> bytes:
     """Return a body without the byte order mark of UTF-8, which some editors and libraries write before a text."""
     return body.removeprefix(BYTE_ORDER_MARK)
 
 
-def as_known(body: bytes) -> bytes:
+def canonical_body(body: bytes) -> bytes:
     """Return the bytes by which a body is known that no vendor's id names.
 
     A byte order mark and white space between tokens do not make it another body.
     """
-    body = without_mark(body)
+    body = without_byte_order_mark(body)
     compact = without_white_space(body)
     return body if compact is None else compact
 
 
-def as_spelt(body: bytes) -> Any:
+def parse_as_written(body: bytes) -> Any:
     """Parse a body that `read` has accepted before, with every fraction as the text that it is spelt by."""
     return _SPELT.decode(_with_long_integers_as_text(body))
 
 
 def _with_long_integers_as_text(body: bytes) -> bytes:
-    body = without_mark(body)
+    body = without_byte_order_mark(body)
     return _NUMBER.sub(_as_text_if_long, body) if _LONG_DIGITS in body.translate(_DIGITS) else body
 
 
@@ -157,7 +157,7 @@ def _as_text_if_long(match: re.Match[bytes]) -> bytes:
     return b'"%b"' % text if is_long else text
 
 
-@lru_cache(NUMBERS_REMEMBERED_MAX)
+@lru_cache(CACHED_NUMBERS_MAX)
 def _short_number(text: str) -> int | Decimal | str:
     if text.endswith(".0") and text[:-2].isdigit():
         return int(text[:-2])
@@ -175,13 +175,13 @@ def _number(text: str) -> int | Decimal | str:
     return _short_number(text) if len(text) <= NUMBER_CHARACTERS_MAX else text
 
 
-def _deeper(value: Any, levels: int) -> bool:
+def _is_deeper_than(value: Any, levels: int) -> bool:
     """Say whether more levels than these stand inside one another."""
     if type(value) is dict:
         value = value.values()
     elif type(value) is not list:
         return False
-    return levels == 0 or any(_deeper(child, levels - 1) for child in value)
+    return levels == 0 or any(_is_deeper_than(child, levels - 1) for child in value)
 
 
 def _repeats_a_key(body: bytes, document: Any, compact: bytes) -> bool:
@@ -191,15 +191,15 @@ def _repeats_a_key(body: bytes, document: Any, compact: bytes) -> bool:
     string otherwise are its strings cut out, and the document walked.
     """
     if b"\\" in body and b"\\u003" in body:
-        return _STRING.sub(b"", body).count(b":") != _pairs(document)
+        return _STRING.sub(b"", body).count(b":") != _count_pairs(document)
     return body.count(b":") != compact.count(b":")
 
 
-def _pairs(value: Any) -> int:
+def _count_pairs(value: Any) -> int:
     """Count the key-value pairs of a document, all levels together."""
     if type(value) is dict:
-        return len(value) + sum(_pairs(child) for child in value.values())
-    return sum(_pairs(child) for child in value) if type(value) is list else 0
+        return len(value) + sum(_count_pairs(child) for child in value.values())
+    return sum(_count_pairs(child) for child in value) if type(value) is list else 0
 
 
 def _holds_nul(value: Any) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from ledger.errors import Unfoldable
 from ledger.facts import Fact, Occurrence, RecordedFact, kind_of
-from ledger.failures import failure
+from ledger.failures import describe_failure
 from projections.programme_terms import NO_TERMS, Terms
 
 
@@ -79,7 +79,7 @@ class RowKey(NamedTuple):
 def key_of(told: RecordedFact) -> RowKey:
     """Give the place of a fact in the order of its subject's facts."""
     occurrence = told.occurrence
-    return RowKey(occurrence.occurred_at, told.fact.rank, occurrence.tag, occurrence.ordinal)
+    return RowKey(occurrence.occurred_at, told.fact.rank, occurrence.event_tag, occurrence.ordinal)
 
 
 def fold(
@@ -100,7 +100,7 @@ def fold(
             if first is None:
                 return state
             raise Unfoldable(
-                projection.name, kind_of(first.fact), failure(error), first.occurrence.position, 0
+                projection.name, kind_of(first.fact), describe_failure(error), first.occurrence.position, 0
             ) from error
     rules, joins = projection.on, projection.joins
     for folded, (fact, occurrence) in enumerate(told):
@@ -112,7 +112,9 @@ def fold(
                 joins[type(fact)](fact)  # one that cannot say whom it joins is not folded either
             rule(state, fact, occurrence)
         except Exception as error:
-            raise Unfoldable(projection.name, kind_of(fact), failure(error), occurrence.position, folded) from error
+            raise Unfoldable(
+                projection.name, kind_of(fact), describe_failure(error), occurrence.position, folded
+            ) from error
     return state
 
 
@@ -200,4 +202,4 @@ def _unshown(projection: Projection, told: Sequence[RecordedFact], error: Except
     """Name the last fact of a state whose rows cannot be made."""
     kind = kind_of(told[-1].fact) if told else "no fact"
     position = told[-1].occurrence.position if told else 0
-    return Unfoldable(projection.name, kind, f"its rows: {failure(error)}", position, max(0, len(told) - 1))
+    return Unfoldable(projection.name, kind, f"its rows: {describe_failure(error)}", position, max(0, len(told) - 1))

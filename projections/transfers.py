@@ -126,7 +126,7 @@ def receive(transfer: Transfer, fact: TransferCompleted, occurrence: Occurrence)
 
 def _counts(transfer: Transfer, half: Half | None, fact: TransferFact, occurrence: Occurrence) -> bool:
     """Return True for the first report of a half and for other versions of its event; note a later one that differs."""
-    if half is None or half.event == occurrence.tag[:EVENT_BYTES]:
+    if half is None or half.event == occurrence.event_tag[:EVENT_BYTES]:
         return True
     if half.points != fact.points and transfer.reported is None:
         transfer.reported, transfer.reported_position = fact.points, occurrence.position
@@ -144,7 +144,7 @@ def _half(half: Half | None, fact: TransferFact, occurrence: Occurrence) -> Half
     """Return one half with the points of a report that counts."""
     if half is not None:
         return replace(half, points=half.points + fact.points)
-    return Half(occurrence.tag[:EVENT_BYTES], fact.points, occurrence.occurred_at, occurrence.position)
+    return Half(occurrence.event_tag[:EVENT_BYTES], fact.points, occurrence.occurred_at, occurrence.position)
 
 
 def _know(transfer: Transfer, fact: TransferFact, occurrence: Occurrence) -> None:

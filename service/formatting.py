@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 
 from ledger import errors
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import Unreadable
 from ledger.parsing import parse_json as read_document
-from ledger.parsing import without_mark
+from ledger.parsing import without_byte_order_mark
 
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
 
@@ -26,7 +26,7 @@ def encode_json(value: Any) -> bytes:
 
 def _encode_other(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return plain(value)
+        return format_decimal(value)
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(type(value).__name__)
@@ -60,4 +60,4 @@ def payload_json(payload: bytes) -> Any:
         read_document(payload)
     except Unreadable:
         return payload.decode("utf-8", "replace")
-    return orjson.Fragment(without_mark(payload))
+    return orjson.Fragment(without_byte_order_mark(payload))

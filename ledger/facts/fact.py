@@ -47,7 +47,7 @@ class Occurrence(NamedTuple):
     """
 
     occurred_at: datetime
-    tag: bytes  # made of the event's key and content; orders facts of equal times
+    event_tag: bytes  # made of the event's key and content; orders facts of equal times
     ordinal: int  # index of the fact within its event
     position: int  # position of the event in the ledger
     # The vendor states no time, or an impossible time, for example one after we recorded the event. Then `occurred_at`

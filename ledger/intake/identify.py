@@ -16,9 +16,9 @@ import msgspec
 
 from ledger.errors import Unreadable
 from ledger.facts.fact import quote_id
-from ledger.failures import failure
-from ledger.parsing import Document, as_known, parse_json
-from ledger.privacy.redaction import PersonalPart, RedactedBody, RedactedSpan, cut_unreadable, redact
+from ledger.failures import describe_failure
+from ledger.parsing import Document, canonical_body, parse_json
+from ledger.privacy.redaction import PersonalPart, RedactedBody, RedactedSpan, redact, redact_unreadable
 from ledger.vendors import SOURCES
 from ledger.vendors.personal_fields import UNKNOWN_VENDOR as UNKNOWN_PERSONAL
 from ledger.vendors.personal_names import identifier_kind_of_name, without_blanks
@@ -44,27 +44,27 @@ class NewEvent(NamedTuple):
     content: bytes
     occurred_at: datetime | None
     ordinal: int
-    entry_head: str
-    entry_tail: str
+    entry_prefix: str
+    entry_suffix: str
 
 
 class Delivery(NamedTuple):
     """One delivered body without its personal values, the events in it, and what was cut out, by person."""
 
     payload: bytes
-    drafts: Sequence[NewEvent]
+    events: Sequence[NewEvent]
     parts: Sequence[PersonalPart]
 
 
 class Origin(NamedTuple):
-    """Where a body came from. `kind` is the event that the connection names, if any; `mask` a secret of the ledger: a
-    body that cannot be read is known by its bytes, and their plain hash might give away a short one."""
+    """Where a body came from. `kind` is the event that the connection names, if any; `body_hash_key` is a secret of
+    the ledger: a body that cannot be read is known by its bytes, and their plain hash might give away a short one."""
 
     ledger: str
     connection_id: str
     source: str
     kind: str | None
-    mask: bytes
+    body_hash_key: bytes
 
 
 def identify(origin: Origin, body: bytes) -> Delivery:
@@ -75,96 +75,104 @@ def identify(origin: Origin, body: bytes) -> Delivery:
     fails on one event, that event is known by the bytes of the delivery.
     """
     try:
-        taken, members = _open(origin, body)
+        redacted, parsed_events = _redact_and_parse(origin, body)
     except Exception as error:
-        taken, members = _unread(origin, body, failure(error))
-    drafts = _drafts(origin, body, taken, members)
+        redacted, parsed_events = _unreadable(origin, body, describe_failure(error))
+    events = _new_events(origin, body, redacted, parsed_events)
     try:
-        parts = _parts(origin.source, drafts[0], taken)
+        parts = _parts(origin.source, events[0], redacted)
     except Exception as error:
-        taken, members = _unread(origin, body, failure(error))
-        drafts = _drafts(origin, body, taken, members)
-        parts = _parts(origin.source, drafts[0], taken)
-    return Delivery(taken.payload, drafts, parts)
+        redacted, parsed_events = _unreadable(origin, body, describe_failure(error))
+        events = _new_events(origin, body, redacted, parsed_events)
+        parts = _parts(origin.source, events[0], redacted)
+    return Delivery(redacted.payload, events, parts)
 
 
-def _open(origin: Origin, body: bytes) -> tuple[RedactedBody, list[ParsedEvent]]:
+def _redact_and_parse(origin: Origin, body: bytes) -> tuple[RedactedBody, list[ParsedEvent]]:
     try:
         document = parse_json(body)
     except Unreadable as unreadable:
-        return _unread(origin, body, str(unreadable.args[0]))
+        return _unreadable(origin, body, str(unreadable.args[0]))
     vendor = SOURCES.get(origin.source)
-    taken = redact(body, document, vendor.personal if vendor else UNKNOWN_PERSONAL, partial(pseudonym, origin.mask))
+    redacted = redact(
+        body, document, vendor.personal if vendor else UNKNOWN_PERSONAL, partial(pseudonym, origin.body_hash_key)
+    )
     try:
-        members = parse_envelope(origin.source, origin.kind, document)
+        parsed_events = parse_envelope(origin.source, origin.kind, document)
     except Exception:  # interpret.py tells which, as long as it fails
-        members = []
-    if vendor and members:
+        parsed_events = []
+    if vendor and parsed_events:
         inner = vendor.unwrapped(document.value)
-        taken = taken if inner is document.value else taken._replace(told=frozenset(_structures(inner)))
-    return taken, members or [_by_bytes(UNKNOWN, _digest(origin, body))]
+        redacted = (
+            redacted if inner is document.value else redacted._replace(sent_structures=frozenset(_structure_ids(inner)))
+        )
+    return redacted, parsed_events or [_event_of_bytes(UNKNOWN, _body_hash(origin, body))]
 
 
-def _structures(value: Any) -> Iterator[int]:
+def _structure_ids(value: Any) -> Iterator[int]:
     """Give the ids of all structures in a value."""
     values = [value]
     while values:
-        one = values.pop()
-        if isinstance(one, dict):
-            yield id(one)
-            values += one.values()
-        elif isinstance(one, list):
-            values += one
+        structure = values.pop()
+        if isinstance(structure, dict):
+            yield id(structure)
+            values += structure.values()
+        elif isinstance(structure, list):
+            values += structure
 
 
-def _unread(origin: Origin, body: bytes, reason: str) -> tuple[RedactedBody, list[ParsedEvent]]:
+def _unreadable(origin: Origin, body: bytes, reason: str) -> tuple[RedactedBody, list[ParsedEvent]]:
     """Take a body as one event that cannot be read, all of it personal."""
-    return cut_unreadable(body, reason), [_by_bytes(UNREADABLE, _digest(origin, body))]
+    return redact_unreadable(body, reason), [_event_of_bytes(UNREADABLE, _body_hash(origin, body))]
 
 
-def _digest(origin: Origin, body: bytes) -> bytes:
-    return hmac.digest(origin.mask, as_known(body), "sha256")
+def _body_hash(origin: Origin, body: bytes) -> bytes:
+    return hmac.digest(origin.body_hash_key, canonical_body(body), "sha256")
 
 
-def _drafts(origin: Origin, body: bytes, taken: RedactedBody, members: Sequence[ParsedEvent]) -> list[NewEvent]:
-    payload_hash = hashlib.sha256(taken.payload).hexdigest()
-    drafts = []
-    for ordinal, member in enumerate(members):
+def _new_events(
+    origin: Origin, body: bytes, redacted: RedactedBody, parsed_events: Sequence[ParsedEvent]
+) -> list[NewEvent]:
+    payload_hash = hashlib.sha256(redacted.payload).hexdigest()
+    events = []
+    for ordinal, parsed in enumerate(parsed_events):
         try:
-            drafts.append(_draft(origin, member, ordinal, payload_hash))
+            events.append(_new_event(origin, parsed, ordinal, payload_hash))
         except Exception:
-            nameless = _by_bytes(member.kind, _digest(origin, body), str(ordinal))
-            drafts.append(_draft(origin, nameless._replace(occurred_at=member.occurred_at), ordinal, payload_hash))
-    return drafts
+            fallback = _event_of_bytes(parsed.kind, _body_hash(origin, body), str(ordinal))
+            events.append(_new_event(origin, fallback._replace(occurred_at=parsed.occurred_at), ordinal, payload_hash))
+    return events
 
 
-def _parts(source: str, first: NewEvent, taken: RedactedBody) -> list[PersonalPart]:
+def _parts(source: str, first: NewEvent, redacted: RedactedBody) -> list[PersonalPart]:
     """Give what was cut out of a delivery for each person. What is about nobody named is the only person's, if there is
     one, else the event's own. Only what stands in structures that the vendor sent is a part of what the event says."""
-    if not taken.pieces:
+    if not redacted.spans:
         return []
-    people = [owner for owner in taken.pieces if owner is not None]
+    people = [owner for owner in redacted.spans if owner is not None]
     only = people[0] if len(people) == 1 else None
-    subjects = {owner: _subject(source, first, owner or only) for owner in taken.pieces}
-    pieces: dict[str, list[RedactedSpan]] = {subject: [] for subject in subjects.values()}
-    values: dict[str, list[tuple[str, Any]]] = {subject: [] for subject in pieces}
-    for owner, cut_out in taken.pieces.items():
-        pieces[subjects[owner]] += cut_out
-    said: dict[str, set[bytes]] = {subject: set() for subject in pieces} if taken.told is None else {}
-    for one in taken.found:
-        pair = (without_blanks(one.key), one.value)
-        values[subjects[one.owner]].append(pair)
-        if taken.told is None or id(one.structure) in taken.told:
-            said.setdefault(subjects[one.owner], set()).add(_CANONICAL.encode(pair))
+    subjects = {owner: _subject(source, first, owner or only) for owner in redacted.spans}
+    spans: dict[str, list[RedactedSpan]] = {subject: [] for subject in subjects.values()}
+    values: dict[str, list[tuple[str, Any]]] = {subject: [] for subject in spans}
+    for owner, owner_spans in redacted.spans.items():
+        spans[subjects[owner]] += owner_spans
+    content: dict[str, set[bytes]] = {subject: set() for subject in spans} if redacted.sent_structures is None else {}
+    for found in redacted.found:
+        pair = (without_blanks(found.key), found.value)
+        values[subjects[found.owner]].append(pair)
+        if redacted.sent_structures is None or id(found.structure) in redacted.sent_structures:
+            content.setdefault(subjects[found.owner], set()).add(_CANONICAL.encode(pair))
     return [
         PersonalPart(
             subject,
-            sorted(pieces[subject]),
-            b"\n".join(sorted(said[subject])) if subject in said else None,
-            sorted({found for key, value in values[subject] for found in _identifiers(key, value)}),
-            b"\n".join(sorted({_CANONICAL.encode(value) for value in values[subject]})) if taken.told else b"",
+            sorted(spans[subject]),
+            b"\n".join(sorted(content[subject])) if subject in content else None,
+            sorted({pair for key, value in values[subject] for pair in _identifiers(key, value)}),
+            b"\n".join(sorted({_CANONICAL.encode(value) for value in values[subject]}))
+            if redacted.sent_structures
+            else b"",
         )
-        for subject in sorted(pieces)
+        for subject in sorted(spans)
     ]
 
 
@@ -193,57 +201,57 @@ def _identifiers(key: str, value: Any) -> Iterator[tuple[str, str]]:
 EXTERNAL_IDS = dict.fromkeys(("externalId", "external_id", "source_id"), "external_id")
 
 
-def pseudonym(mask: bytes, kind: str, value: str) -> str:
+def pseudonym(hash_key: bytes, kind: str, value: str) -> str:
     """Return the id that takes the place of an e-mail address or telephone number which a vendor uses as one.
 
     It is the same for every spelling of the value in one ledger, and gives nothing away without the master key.
     """
     text = f"{kind} {normalize_identifier(kind, value)}"
-    return f"{kind}-{hmac.digest(mask, text.encode(), 'sha256')[:KEY_BYTES].hex()}"
+    return f"{kind}-{hmac.digest(hash_key, text.encode(), 'sha256')[:KEY_BYTES].hex()}"
 
 
 def parse_envelope(source: str, kind: str | None, document: Document) -> list[ParsedEvent]:
     """Find the events in a document of a source; none when its envelope is unknown or holds too many."""
     vendor = SOURCES.get(source)
-    members = vendor.parse_envelope(document, kind) if vendor else None
-    return members if members and len(members) <= EVENTS_PER_DELIVERY_MAX else []
+    parsed_events = vendor.parse_envelope(document, kind) if vendor else None
+    return parsed_events if parsed_events and len(parsed_events) <= EVENTS_PER_DELIVERY_MAX else []
 
 
-def _by_bytes(kind: str, digest: bytes, *place: str) -> ParsedEvent:
+def _event_of_bytes(kind: str, digest: bytes, *place: str) -> ParsedEvent:
     """Take a body, or one event of it at a place, as an event that is known by its bytes alone."""
     return ParsedEvent(kind, NO_ORG, None, {}, lambda: Identity(("body", digest.hex(), *place), digest.hex()))
 
 
-def _draft(origin: Origin, member: ParsedEvent, ordinal: int, payload_hash: str) -> NewEvent:
-    identity = member.identity()
+def _new_event(origin: Origin, parsed: ParsedEvent, ordinal: int, payload_hash: str) -> NewEvent:
+    identity = parsed.identity()
     content = _hash(identity.content)
     parts = identity.parts if identity.parts[0] != "data" else (*identity.parts, content.hex())
-    event_key = _hash([origin.source, member.org, member.kind, *parts])
-    occurred_at = member.occurred_at
+    event_key = _hash([origin.source, parsed.org, parsed.kind, *parts])
+    occurred_at = parsed.occurred_at
     head = _PLAIN.encode(
         _EntryHeader(
             connection=origin.connection_id,
             content=content.hex(),
             event_key=event_key.hex(),
-            kind=member.kind,
+            kind=parsed.kind,
             ledger=origin.ledger,
-            occurred_at=None if occurred_at is None else text_of(occurred_at),
+            occurred_at=None if occurred_at is None else format_time(occurred_at),
             ordinal=ordinal,
-            org=member.org,
+            org=parsed.org,
             payload_sha256=payload_hash,
         )
     )
     return NewEvent(
         connection_id=origin.connection_id,
         source=origin.source,
-        org=member.org,
-        kind=member.kind,
+        org=parsed.org,
+        kind=parsed.kind,
         event_key=event_key,
         content=content,
         occurred_at=occurred_at,
         ordinal=ordinal,
-        entry_head=head[:-1].decode() + ",",
-        entry_tail=f'"source":"{origin.source}"}}',
+        entry_prefix=head[:-1].decode() + ",",
+        entry_suffix=f'"source":"{origin.source}"}}',
     )
 
 
@@ -261,7 +269,7 @@ class _EntryHeader(msgspec.Struct):
     payload_sha256: str
 
 
-def text_of(time: datetime) -> str:
+def format_time(time: datetime) -> str:
     """Write a time the one way entries do: UTC, with all six places of the second."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 

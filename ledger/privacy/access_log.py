@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from ledger.database import Connection
 
-WRITE = "SELECT ledger.log_access($1, $2, $3, $4)"
-LIST = """
+RECORD_ACCESS = "SELECT ledger.log_access($1, $2, $3, $4)"
+ACCESSES_AFTER = """
     SELECT a.access, a.at, a.key_id, nullif(k.label, '') AS label, a.what, a.why
       FROM ledger.access a LEFT JOIN ledger.key_labels() k USING (key_id)
      WHERE a.ledger_id = $1 AND a.access > $2 ORDER BY a.access LIMIT $3
@@ -26,9 +26,9 @@ class AccessRecord(NamedTuple):
 
 async def record_access(connection: Connection, ledger_id: int, key_id: str, what: str, why: str) -> None:
     """Write down, durably, that something sealed is about to be shown."""
-    await connection.execute(WRITE, ledger_id, key_id, what, why)
+    await connection.execute(RECORD_ACCESS, ledger_id, key_id, what, why)
 
 
 async def accesses_after(connection: Connection, ledger_id: int, after: int, limit: int) -> list[AccessRecord]:
     """List who looked, oldest first, after a number."""
-    return [AccessRecord(*row) for row in await connection.fetch(LIST, ledger_id, after, limit)]
+    return [AccessRecord(*row) for row in await connection.fetch(ACCESSES_AFTER, ledger_id, after, limit)]

@@ -69,15 +69,15 @@ class MasterKey:
             pass
         return cls.from_text(path.read_text().strip())
 
-    def seal(self, plain: bytes, bound: bytes = b"") -> bytes:
+    def encrypt(self, plain: bytes, context: bytes = b"") -> bytes:
         """Encrypt, for what `bound` names; the nonce comes first, then the ciphertext and its tag: 28 bytes more."""
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, plain, bound)
+        return nonce + self._cipher.encrypt(nonce, plain, context)
 
-    def open(self, sealed: bytes, bound: bytes = b"") -> bytes:
+    def decrypt(self, encrypted: bytes, context: bytes = b"") -> bytes:
         """Decrypt what `seal` gave. Raises MasterKeyWrong if it was sealed by another key, for another, or changed."""
         try:
-            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+            return self._cipher.decrypt(encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], context)
         except InvalidTag:
             raise MasterKeyWrong from None
 

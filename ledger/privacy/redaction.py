@@ -1,7 +1,7 @@
 """Cut personal values out of a delivered body, and put them back. Pure: vault.py encrypts what was cut.
 
 Theory. A personal value is replaced, in the raw text, by a marker that keeps the text valid JSON; what stood there is
-kept as a piece: where the marker begins in the cut text, and the bytes that were there. So putting the pieces back
+kept as a piece: where the marker begins in the cut text, and the bytes that were there. So putting the spans back
 gives the delivered bytes exactly, whatever their spacing and escapes. Which values are personal is read off the parsed
 document, see ledger/privacy/detection.py; where they stand is found by searching the text for the same keys in the
 same order, which is the order of the document: a quoted name followed by a colon cannot stand inside a string. Where
@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.parsing import Document
-from ledger.privacy.detection import Found, Pseudonymise, Search
+from ledger.privacy.detection import PersonalValue, PersonalValueSearch, Pseudonymise
 from ledger.vendors.personal_fields import PersonalFields
 
 MARKER = b'"<personal>"'
-MARKED = "<personal>"  # what a document holds where a value was cut out
-KEYS_REMEMBERED_MAX = 1_000
-KEY_CHARACTERS_REMEMBERED = 100
-WHOLE = -1  # the place of a piece that is the whole body
+MARKER_TEXT = "<personal>"  # what a document holds where a value was cut out
+CACHED_PATTERNS_MAX = 1_000
+CACHED_KEY_CHARACTERS_MAX = 100
+WHOLE_BODY = -1  # the place of a piece that is the whole body
 
 
 class RedactedSpan(NamedTuple):
@@ -38,22 +38,28 @@ class RedactedSpan(NamedTuple):
 
 
 class PersonalPart(NamedTuple):
-    """What one delivery holds of one person: the pieces cut out, and by what the person may be looked up."""
+    """What one delivery holds of one person: the spans cut out, and by what the person may be looked up."""
 
     subject: str
-    pieces: Sequence[RedactedSpan]
-    says: bytes | None = b""  # the values by key, in whatever order they were written; None: all stand in the wrapper
+    spans: Sequence[RedactedSpan]
+    normalized_values: bytes | None = (
+        b""  # the values by key, in whatever order they were written; None: all stand in the wrapper
+    )
     identifiers: Sequence[tuple[str, str]] = ()  # (what it is, its value): ("email", "a@b.c")
-    says_wrapped: bytes = b""  # the same with values of the wrapper, by which variants were derived at first
+    normalized_values_wrapped: bytes = (
+        b""  # the same with values of the wrapper, by which variants were derived at first
+    )
 
 
 class RedactedBody(NamedTuple):
     """A body without its personal values, and these, by the vendor's id of whom they are about (None: nobody named)."""
 
     payload: bytes
-    pieces: Mapping[str | None, Sequence[RedactedSpan]]
-    found: Sequence[Found]
-    told: frozenset[int] | None = None  # ids of the structures that the vendor sent; None: all, nothing is wrapped
+    spans: Mapping[str | None, Sequence[RedactedSpan]]
+    found: Sequence[PersonalValue]
+    sent_structures: frozenset[int] | None = (
+        None  # ids of the structures that the vendor sent; None: all, nothing is wrapped
+    )
 
 
 def redact(body: bytes, document: Document, personal: PersonalFields, pseudonymise: Pseudonymise) -> RedactedBody:
@@ -63,47 +69,47 @@ def redact(body: bytes, document: Document, personal: PersonalFields, pseudonymi
     Nulls, empty values and those that the vendor has redacted are no values and stay.
     """
     if type(document.value) is not dict and type(document.value) is not list:
-        return cut_unreadable(body, "neither an object nor a list")  # a bare string may be anything
-    search = Search(personal, pseudonymise)
-    search.look_at(document.value)
+        return redact_unreadable(body, "neither an object nor a list")  # a bare string may be anything
+    search = PersonalValueSearch(personal, pseudonymise)
+    search.run(document.value)
     found = search.found
     if not found:
         return RedactedBody(body, {}, ())
-    spans = _spans_by_key(body, found, search.seen) if search.is_counted else None
-    spans = spans or _spans_by_token(body, document.value, found)
-    pieces: dict[str | None, list[RedactedSpan]] = {}
+    ranges = _ranges_by_key(body, found, search.key_counts) if search.has_occurrences else None
+    ranges = ranges or _ranges_by_token(body, document.value, found)
+    spans: dict[str | None, list[RedactedSpan]] = {}
     out: list[bytes] = []
     end = length = 0
-    for one, (start, stop) in zip(found, spans, strict=True):
-        marker = MARKER if one.pseudonym is None else msgspec.json.encode(one.pseudonym)
-        one.structure[one.key] = one.pseudonym or MARKED
+    for value, (start, stop) in zip(found, ranges, strict=True):
+        marker = MARKER if value.pseudonym is None else msgspec.json.encode(value.pseudonym)
+        value.structure[value.key] = value.pseudonym or MARKER_TEXT
         out += [body[end:start], marker]
         length += start - end
-        pieces.setdefault(one.owner, []).append(RedactedSpan(length, body[start:stop], len(marker)))
+        spans.setdefault(value.owner, []).append(RedactedSpan(length, body[start:stop], len(marker)))
         length += len(marker)
         end = stop
     out.append(body[end:])
-    return RedactedBody(b"".join(out), pieces, found)
+    return RedactedBody(b"".join(out), spans, found)
 
 
-def cut_unreadable(body: bytes, reason: str) -> RedactedBody:
+def redact_unreadable(body: bytes, reason: str) -> RedactedBody:
     """Cut out a body that cannot be read, whole; in its place stands why, as {"unreadable": reason, "body": marker}."""
     payload = b'{"unreadable":' + msgspec.json.encode(reason) + b',"body":' + MARKER + b"}"
-    return RedactedBody(payload, {None: [RedactedSpan(WHOLE, body)]}, ())
+    return RedactedBody(payload, {None: [RedactedSpan(WHOLE_BODY, body)]}, ())
 
 
 def reason_unreadable(document: Any) -> str | None:
     """Give why a body cannot be read, from what `cut_unreadable` left of it; None for any other document."""
-    if isinstance(document, dict) and document.keys() == {"unreadable", "body"} and document["body"] == MARKED:
+    if isinstance(document, dict) and document.keys() == {"unreadable", "body"} and document["body"] == MARKER_TEXT:
         return str(document["unreadable"])
     return None
 
 
-def restore(payload: bytes, pieces: Sequence[RedactedSpan]) -> bytes:
-    """Put pieces back where they were; where one is missing, its person was forgotten, the marker stays."""
+def restore_body(payload: bytes, spans: Sequence[RedactedSpan]) -> bytes:
+    """Put spans back where they were; where one is missing, its person was forgotten, the marker stays."""
     out, end = [], 0
-    for at, value, length in sorted(pieces):
-        if at == WHOLE:
+    for at, value, length in sorted(spans):
+        if at == WHOLE_BODY:
             return value
         out += [payload[end:at], value]
         end = at + length
@@ -111,27 +117,29 @@ def restore(payload: bytes, pieces: Sequence[RedactedSpan]) -> bytes:
     return b"".join(out)
 
 
-Span = tuple[int, int]
+ByteRange = tuple[int, int]
 
 
-def _spans_by_key(body: bytes, found: Sequence[Found], seen: Mapping[str, int]) -> list[Span] | None:
+def _ranges_by_key(
+    body: bytes, found: Sequence[PersonalValue], key_counts: Mapping[str, int]
+) -> list[ByteRange] | None:
     """Find where each value stands by searching the text for its key; None if some key is not written as it reads."""
-    places: dict[str, list[int]] = {}
-    for key in {one.key for one in found}:
-        pattern = _key(key) if len(key) <= KEY_CHARACTERS_REMEMBERED else _pattern(key)
+    starts: dict[str, list[int]] = {}
+    for key in {value.key for value in found}:
+        pattern = _cached_pattern(key) if len(key) <= CACHED_KEY_CHARACTERS_MAX else _pattern(key)
         ends = [match.end() for match in pattern.finditer(body)]
-        if len(ends) != seen.get(key):
+        if len(ends) != key_counts.get(key):
             return None
-        places[key] = ends
-    spans = []
-    for one in found:
-        start = places[one.key][one.nth]
-        spans.append((start, _end_of_value(body, start)))
-    return spans
+        starts[key] = ends
+    ranges = []
+    for value in found:
+        start = starts[value.key][value.occurrence]
+        ranges.append((start, _end_of_value(body, start)))
+    return ranges
 
 
-@lru_cache(KEYS_REMEMBERED_MAX)
-def _key(key: str) -> re.Pattern[bytes]:
+@lru_cache(CACHED_PATTERNS_MAX)
+def _cached_pattern(key: str) -> re.Pattern[bytes]:
     """Return `_pattern` of a key, and remember it."""
     return _pattern(key)
 
@@ -160,16 +168,16 @@ def _end_of_value(body: bytes, start: int) -> int:
     raise AssertionError("a document that was read has values that end")
 
 
-def _spans_by_token(body: bytes, document: Any, found: Sequence[Found]) -> list[Span]:
+def _ranges_by_token(body: bytes, document: Any, found: Sequence[PersonalValue]) -> list[ByteRange]:
     """Find where each value stands by reading text and document in step: the n-th colon belongs to the n-th pair."""
     numbers = {(id(structure), key): n for n, (structure, key) in enumerate(_pairs(document))}
     colons = [token.end() for token in _TOKEN.finditer(body) if token[0] == b":"]
-    spans = []
-    for one in found:
-        first = _TOKEN.search(body, colons[numbers[id(one.structure), one.key]])
+    ranges = []
+    for value in found:
+        first = _TOKEN.search(body, colons[numbers[id(value.structure), value.key]])
         assert first is not None
-        spans.append((first.start(), _end_of_value(body, first.start())))
-    return spans
+        ranges.append((first.start(), _end_of_value(body, first.start())))
+    return ranges
 
 
 def _pairs(value: Any) -> Iterator[tuple[dict[str, Any], str]]:

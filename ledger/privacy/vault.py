@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from ledger.database import Connection
 from ledger.intake.identify import Delivery
 from ledger.privacy.encryption import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
-from ledger.privacy.redaction import PersonalPart, RedactedSpan, restore
+from ledger.privacy.redaction import PersonalPart, RedactedSpan, restore_body
 from ledger.vendors.personal_values import normalize_identifier
 
-KEYS_REMEMBERED_MAX = 50_000  # a key takes about 400 bytes; with its cipher, which is made for each use, 3 KB
+CACHED_KEYS_MAX = 50_000  # a key takes about 400 bytes; with its cipher, which is made for each use, 3 KB
 KEY_ID_BYTES = 8
-PARTS_PER_TURN = 50  # then other tasks of the event loop have their turn
+PARTS_PER_YIELD = 50  # then other tasks of the event loop have their turn
 
 KEYS = "SELECT subject, key_id, wrapped FROM ledger.ensure_person_keys($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 ERASURES = "SELECT ledger.erasure_count($1)"
@@ -52,20 +52,20 @@ class EncryptedPart(NamedTuple):
     ciphertext: bytes
     commitment: bytes
     fingerprint: bytes
-    blinds: Sequence[bytes]
+    lookup_hashes: Sequence[bytes]
 
 
 class PersonKey(NamedTuple):
     key_id: bytes
     key: bytes
-    commit: bytes
+    commitment_key: bytes
 
 
-class CachedKey:
+class LedgerKeyCache:
     """Keys of one ledger's persons, which take so many erasures into account; None: not asked yet."""
 
     def __init__(self) -> None:
-        self.erasures: int | None = None
+        self.erasure_count: int | None = None
         self.keys: dict[str, PersonKey] = {}
 
 
@@ -74,59 +74,59 @@ class Vault:
 
     def __init__(self, master_key: MasterKey) -> None:
         self._master_key = master_key
-        self._remembered: dict[int, CachedKey] = {}
+        self._caches: dict[int, LedgerKeyCache] = {}
         self._derived_keys: dict[tuple[int, str], bytes] = {}
-        self._blinding: dict[int, KeyedHash] = {}
+        self._lookup_keys: dict[int, KeyedHash] = {}
 
-    async def erasures(self, connection: Connection, ledger_id: int) -> int:
+    async def erasure_count(self, connection: Connection, ledger_id: int) -> int:
         """Give the number of erasures that the remembered keys take into account."""
-        remembered = self._of(ledger_id)
-        if remembered.erasures is None:
-            remembered.erasures = await connection.fetchval(ERASURES, ledger_id)
-        assert remembered.erasures is not None
-        return remembered.erasures
+        cache = self._cache_of(ledger_id)
+        if cache.erasure_count is None:
+            cache.erasure_count = await connection.fetchval(ERASURES, ledger_id)
+        assert cache.erasure_count is not None
+        return cache.erasure_count
 
-    def forget_keys(self, ledger_id: int) -> None:
+    def clear_key_cache(self, ledger_id: int) -> None:
         """Read the keys of a ledger anew: a person has been forgotten. A task that is reading keys meanwhile remembers
         them where nobody looks any more."""
-        self._remembered.pop(ledger_id, None)
+        self._caches.pop(ledger_id, None)
 
-    def _of(self, ledger_id: int) -> "CachedKey":
-        remembered = self._remembered.get(ledger_id)
-        if remembered is None:
-            remembered = self._remembered[ledger_id] = CachedKey()
-        return remembered
+    def _cache_of(self, ledger_id: int) -> LedgerKeyCache:
+        cache = self._caches.get(ledger_id)
+        if cache is None:
+            cache = self._caches[ledger_id] = LedgerKeyCache()
+        return cache
 
-    async def seal(
+    async def encrypt(
         self, connection: Connection, ledger_id: int, deliveries: Sequence[Delivery]
     ) -> list[tuple[int, EncryptedPart]]:
         """Encrypt the parts of deliveries, each under its person's key, which is made for a person not yet known.
 
         Returns each part with the number of its delivery, from 1, in order.
         """
-        if sum(len(one.keys) for one in self._remembered.values()) > KEYS_REMEMBERED_MAX:
-            self._remembered.clear()
+        if sum(len(cache.keys) for cache in self._caches.values()) > CACHED_KEYS_MAX:
+            self._caches.clear()
         parts = [(n, part) for n, delivery in enumerate(deliveries, 1) for part in delivery.parts]
         keys = await self._keys_of(connection, ledger_id, deliveries, {part.subject for _, part in parts})
         nonces = os.urandom(NONCE_BYTES * len(parts))  # at once: each call into the kernel costs as much as the sealing
-        sealed = []
-        for at, (n, part) in enumerate(parts):
-            nonce = nonces[NONCE_BYTES * at : NONCE_BYTES * (at + 1)]
-            sealed.append((n, self._seal(ledger_id, part, keys[part.subject], nonce)))
-            if at % PARTS_PER_TURN == PARTS_PER_TURN - 1:
+        encrypted = []
+        for index, (n, part) in enumerate(parts):
+            nonce = nonces[NONCE_BYTES * index : NONCE_BYTES * (index + 1)]
+            encrypted.append((n, self._encrypt(ledger_id, part, keys[part.subject], nonce)))
+            if index % PARTS_PER_YIELD == PARTS_PER_YIELD - 1:
                 await asyncio.sleep(0)
-        return sealed
+        return encrypted
 
-    def _seal(self, ledger_id: int, part: PersonalPart, key: PersonKey, nonce: bytes) -> EncryptedPart:
-        plain = _ENCODER.encode(part.pieces)
-        committing = KeyedHash(key.commit)
+    def _encrypt(self, ledger_id: int, part: PersonalPart, key: PersonKey, nonce: bytes) -> EncryptedPart:
+        plain = _ENCODER.encode(part.spans)
+        commitment_hash = KeyedHash(key.commitment_key)
         return EncryptedPart(
             part.subject,
             key.key_id,
             nonce + AESGCM(key.key).encrypt(nonce, plain, part.subject.encode()),
-            committing.digest(b"pieces" + plain),
-            b"" if part.says is None else committing.digest(b"says" + part.says),
-            [self.blind(ledger_id, what, value) for what, value in part.identifiers],
+            commitment_hash.digest(b"pieces" + plain),
+            b"" if part.normalized_values is None else commitment_hash.digest(b"says" + part.normalized_values),
+            [self.lookup_hash(ledger_id, kind, value) for kind, value in part.identifiers],
         )
 
     async def _keys_of(
@@ -138,8 +138,8 @@ class Vault:
         A person who is named by nothing but redelivered events of forgotten persons gets a key that is stored nowhere:
         the append function answers "duplicate" and keeps nothing that is encrypted under it.
         """
-        remembered = self._of(ledger_id).keys
-        keys = {subject: remembered.get(subject) for subject in subjects}
+        cached = self._cache_of(ledger_id).keys
+        keys = {subject: cached.get(subject) for subject in subjects}
         found = {subject: key for subject, key in keys.items() if key is not None}
         missing = sorted(keys.keys() - found.keys())
         if not missing:
@@ -148,13 +148,13 @@ class Vault:
         ids = [os.urandom(KEY_ID_BYTES) for _ in missing]
         wrapped = []
         for n, (subject, key) in enumerate(fresh.items(), 1):
-            wrapped.append(self._master_key.seal(key, bound_to(ledger_id, subject)))
-            if n % PARTS_PER_TURN == 0:
+            wrapped.append(self._master_key.encrypt(key, person_key_context(ledger_id, subject)))
+            if n % PARTS_PER_YIELD == 0:
                 await asyncio.sleep(0)
         columns = _columns(deliveries, frozenset(missing))
         for n, row in enumerate(await connection.fetch(KEYS, ledger_id, missing, ids, wrapped, *columns), 1):
-            found[row["subject"]] = remembered[row["subject"]] = self._unwrap(ledger_id, *row)
-            if n % PARTS_PER_TURN == 0:
+            found[row["subject"]] = cached[row["subject"]] = self._unwrap(ledger_id, *row)
+            if n % PARTS_PER_YIELD == 0:
                 await asyncio.sleep(0)
         for subject, key_id in zip(missing, ids, strict=True):
             if subject not in found:
@@ -162,20 +162,20 @@ class Vault:
         return found
 
     def _unwrap(self, ledger_id: int, subject: str, key_id: bytes, wrapped: bytes) -> PersonKey:
-        return _person_key(key_id, self._master_key.open(wrapped, bound_to(ledger_id, subject)))
+        return _person_key(key_id, self._master_key.decrypt(wrapped, person_key_context(ledger_id, subject)))
 
-    def mask(self, ledger_id: int) -> bytes:
+    def body_hash_key(self, ledger_id: int) -> bytes:
         """Give the ledger's secret for naming bodies that cannot be read; see ledger/intake/identify.py."""
-        return self._derived(ledger_id, "names")
+        return self._derived_key(ledger_id, "names")
 
-    def blind(self, ledger_id: int, what: str, value: str) -> bytes:
+    def lookup_hash(self, ledger_id: int, kind: str, value: str) -> bytes:
         """Hash an identifier so that it can be looked up by who has the master key, and guessed by nobody else."""
-        blinding = self._blinding.get(ledger_id)
-        if blinding is None:
-            blinding = self._blinding[ledger_id] = KeyedHash(self._derived(ledger_id, "blind index"))
-        return blinding.digest(f"{what}\0{normalize_identifier(what, value)}".encode())
+        keyed_hash = self._lookup_keys.get(ledger_id)
+        if keyed_hash is None:
+            keyed_hash = self._lookup_keys[ledger_id] = KeyedHash(self._derived_key(ledger_id, "blind index"))
+        return keyed_hash.digest(f"{kind}\0{normalize_identifier(kind, value)}".encode())
 
-    def _derived(self, ledger_id: int, purpose: str) -> bytes:
+    def _derived_key(self, ledger_id: int, purpose: str) -> bytes:
         key = self._derived_keys.get((ledger_id, purpose))
         if key is None:
             key = self._master_key.derive(f"{purpose} of {ledger_id}".encode())
@@ -183,25 +183,25 @@ class Vault:
         return key
 
     async def find(
-        self, connection: Connection, ledger_id: int, what: str, value: str, *, after: str = "", limit: int = 100
+        self, connection: Connection, ledger_id: int, kind: str, value: str, *, after: str = "", limit: int = 100
     ) -> list[str]:
         """Give the refs of customers that were named by an identifier, in order, after one of them."""
-        rows = await connection.fetch(FIND, ledger_id, self.blind(ledger_id, what, value), after, limit)
+        rows = await connection.fetch(FIND, ledger_id, self.lookup_hash(ledger_id, kind, value), after, limit)
         return [row["subject"] for row in rows]
 
     async def reveal(self, connection: Connection, ledger_id: int, position: int, payload: bytes) -> bytes:
         """Put the sealed parts of an event's delivery back into its payload: the delivered bytes, but for the markers
         of persons who have been forgotten."""
-        pieces: list[RedactedSpan] = []
+        spans: list[RedactedSpan] = []
         for subject, ciphertext, wrapped in await connection.fetch(PARTS, ledger_id, position):
             if wrapped is not None:
-                key = AESGCM(self._master_key.open(wrapped, bound_to(ledger_id, subject)))
+                key = AESGCM(self._master_key.decrypt(wrapped, person_key_context(ledger_id, subject)))
                 try:
                     plain = key.decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], subject.encode())
                 except InvalidTag:
                     raise AssertionError("a sealed part has been changed") from None
-                pieces += _DECODER.decode(plain)
-        return restore(payload, pieces)
+                spans += _DECODER.decode(plain)
+        return restore_body(payload, spans)
 
 
 def _person_key(key_id: bytes, key: bytes) -> PersonKey:
@@ -216,7 +216,7 @@ def _columns(deliveries: Sequence[Delivery], subjects: frozenset[str]) -> list[l
         named = [(part.subject, n) for part in delivery.parts if part.subject in subjects]
         if named:
             parts += named
-            events += [(n, draft.event_key, draft.content) for draft in delivery.drafts]
+            events += [(n, draft.event_key, draft.content) for draft in delivery.events]
     return [
         [subject for subject, _ in parts],
         [n for _, n in parts],
@@ -226,15 +226,15 @@ def _columns(deliveries: Sequence[Delivery], subjects: frozenset[str]) -> list[l
     ]
 
 
-def commitment_of(sealed: Sequence[EncryptedPart]) -> bytes | None:
+def commitment_of(parts: Sequence[EncryptedPart]) -> bytes | None:
     """Give the one hash by which an entry commits to all sealed parts of its delivery, which are in the order of their
     subjects; None without any."""
-    if not sealed:
+    if not parts:
         return None
-    return hashlib.sha256(b"".join(part.commitment for part in sealed)).digest()
+    return hashlib.sha256(b"".join(part.commitment for part in parts)).digest()
 
 
-def bound_to(ledger_id: int, subject: str) -> bytes:
+def person_key_context(ledger_id: int, subject: str) -> bytes:
     """Say what the wrapped key of a person is for, so that it opens for nobody else."""
     return f"{ledger_id} {subject}".encode()
 

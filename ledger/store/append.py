@@ -24,7 +24,7 @@ APPEND = """
 TRIES_MAX = 5
 
 
-class Appended(NamedTuple):
+class AppendResult(NamedTuple):
     """What became of one event: "appended", "duplicate" (its first position is given) or "conflict" (appended too)."""
 
     position: int
@@ -41,36 +41,36 @@ class AppendBatch(NamedTuple):
 
 async def append(
     connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]
-) -> list[list[Appended]]:
+) -> list[list[AppendResult]]:
     """Append all events of some deliveries, in order; answer for each delivery with one outcome an event.
 
     Raises LedgerUnknown, or LedgerUnavailable if the database cannot store now: then it may or may not have stored,
     and the same call may be made again.
     """
-    return await append_arranged(connection, vault, await prepare_append(connection, vault, ledger_id, deliveries))
+    return await append_batch(connection, vault, await prepare_append(connection, vault, ledger_id, deliveries))
 
 
-async def append_arranged(connection: Connection, vault: Vault, arranged: AppendBatch) -> list[list[Appended]]:
-    """Append what was arranged before, as `append` does. Raises what that raises."""
-    ledger_id, deliveries, _ = arranged
+async def append_batch(connection: Connection, vault: Vault, batch: AppendBatch) -> list[list[AppendResult]]:
+    """Append what was batch before, as `append` does. Raises what that raises."""
+    ledger_id, deliveries, _ = batch
     try:
         for _ in range(TRIES_MAX):
             try:
-                rows = await connection.fetch(APPEND, *arranged.arguments)
+                rows = await connection.fetch(APPEND, *batch.arguments)
                 break
             except asyncpg.LockNotAvailableError:  # where lock_timeout is set
                 raise LedgerBusy from None
             except asyncpg.ObjectNotInPrerequisiteStateError:  # a person has been forgotten since the keys were read
-                vault.forget_keys(ledger_id)
-                arranged = await prepare_append(connection, vault, ledger_id, deliveries)
+                vault.clear_key_cache(ledger_id)
+                batch = await prepare_append(connection, vault, ledger_id, deliveries)
         else:
             raise LedgerUnavailable("keys change too fast")
     except asyncpg.ForeignKeyViolationError:
         raise LedgerUnknown(ledger_id) from None
     except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
-    outcomes = iter([Appended(row["position"], row["outcome"]) for row in rows])
-    return [[next(outcomes) for _ in delivery.drafts] for delivery in deliveries]
+    outcomes = iter([AppendResult(row["position"], row["outcome"]) for row in rows])
+    return [[next(outcomes) for _ in delivery.events] for delivery in deliveries]
 
 
 async def prepare_append(
@@ -78,54 +78,59 @@ async def prepare_append(
 ) -> AppendBatch:
     """Seal the personal parts of some deliveries, and lay out what the function takes. Raises LedgerUnavailable."""
     try:
-        erasures = await vault.erasures(connection, ledger_id)
-        sealed = await vault.seal(connection, ledger_id, deliveries)
+        erasure_count = await vault.erasure_count(connection, ledger_id)
+        encrypted = await vault.encrypt(connection, ledger_id, deliveries)
     except asyncpg.LockNotAvailableError:
         raise LedgerBusy from None
     except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
     by_delivery: dict[int, list[EncryptedPart]] = {}
-    for n, one in sealed:
-        by_delivery.setdefault(n, []).append(one)
-    events = [(n, draft, by_delivery.get(n)) for n, delivery in enumerate(deliveries, 1) for draft in delivery.drafts]
-    blinds = [(n, one.subject, blind) for n, of in by_delivery.items() for one in of for blind in one.blinds]
+    for n, part in encrypted:
+        by_delivery.setdefault(n, []).append(part)
+    events = [(n, event, by_delivery.get(n)) for n, delivery in enumerate(deliveries, 1) for event in delivery.events]
+    lookups = [
+        (n, part.subject, lookup_hash)
+        for n, parts in by_delivery.items()
+        for part in parts
+        for lookup_hash in part.lookup_hashes
+    ]
     arguments: list[object] = [
         ledger_id,
-        [draft.connection_id for _, draft, _ in events],
-        [draft.source for _, draft, _ in events],
-        [draft.org for _, draft, _ in events],
-        [draft.kind for _, draft, _ in events],
-        [draft.event_key for _, draft, _ in events],
-        [draft.content for _, draft, _ in events],
-        [_full_content_hash(draft.content, of) for _, draft, of in events],
-        [draft.occurred_at for _, draft, _ in events],
+        [event.connection_id for _, event, _ in events],
+        [event.source for _, event, _ in events],
+        [event.org for _, event, _ in events],
+        [event.kind for _, event, _ in events],
+        [event.event_key for _, event, _ in events],
+        [event.content for _, event, _ in events],
+        [_variant_of(event.content, parts) for _, event, parts in events],
+        [event.occurred_at for _, event, _ in events],
         [n for n, _, _ in events],
-        [draft.ordinal for _, draft, _ in events],
-        [_head(draft.entry_head, of) for _, draft, of in events],
-        [draft.entry_tail for _, draft, _ in events],
+        [event.ordinal for _, event, _ in events],
+        [_entry_prefix(event.entry_prefix, parts) for _, event, parts in events],
+        [event.entry_suffix for _, event, _ in events],
         [delivery.payload for delivery in deliveries],
-        erasures,
-        [n for n, _ in sealed],
-        [one.subject for _, one in sealed],
-        [one.key_id for _, one in sealed],
-        [one.ciphertext for _, one in sealed],
-        [one.commitment for _, one in sealed],
-        [n for n, _, _ in blinds],
-        [subject for _, subject, _ in blinds],
-        [blind for _, _, blind in blinds],
+        erasure_count,
+        [n for n, _ in encrypted],
+        [part.subject for _, part in encrypted],
+        [part.key_id for _, part in encrypted],
+        [part.ciphertext for _, part in encrypted],
+        [part.commitment for _, part in encrypted],
+        [n for n, _, _ in lookups],
+        [subject for _, subject, _ in lookups],
+        [lookup_hash for _, _, lookup_hash in lookups],
     ]
     return AppendBatch(ledger_id, deliveries, arguments)
 
 
-def _full_content_hash(content: bytes, sealed: Sequence[EncryptedPart] | None) -> bytes:
+def _variant_of(content: bytes, parts: Sequence[EncryptedPart] | None) -> bytes:
     """Name what an event says, its personal part included. What a capture wrapped around it is no part of it."""
-    said = [part.fingerprint for part in sealed or () if part.fingerprint]
-    if not said:
+    fingerprints = [part.fingerprint for part in parts or () if part.fingerprint]
+    if not fingerprints:
         return content
-    return hashlib.sha256(b"".join((content, *said))).digest()[:KEY_BYTES]
+    return hashlib.sha256(b"".join((content, *fingerprints))).digest()[:KEY_BYTES]
 
 
-def _head(entry_head: str, sealed: Sequence[EncryptedPart] | None) -> str:
-    commitment = commitment_of(sealed or ())
+def _entry_prefix(entry_prefix: str, parts: Sequence[EncryptedPart] | None) -> str:
+    commitment = commitment_of(parts or ())
     personal = "" if commitment is None else f'"personal":"{commitment.hex()}",'
-    return f'{entry_head}{personal}"position":'
+    return f'{entry_prefix}{personal}"position":'

@@ -26,11 +26,11 @@ PARTS = """
      WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position, subject
 """
 KEYS = "SELECT subject, key_id, wrapped FROM ledger.personal_keys WHERE ledger_id = $1 ORDER BY subject"
-BLINDS = "SELECT blind, subject FROM ledger.personal_index WHERE ledger_id = $1 ORDER BY blind, subject"
+LOOKUP_HASHES = "SELECT blind, subject FROM ledger.personal_index WHERE ledger_id = $1 ORDER BY blind, subject"
 ERASURES = "SELECT erasure, subject, erased_at FROM ledger.erasures WHERE ledger_id = $1 ORDER BY erasure"
 
 
-class Begin(msgspec.Struct, frozen=True, tag_field="line", tag="ledger"):
+class ExportHeader(msgspec.Struct, frozen=True, tag_field="line", tag="ledger"):
     """Of which ledger it is. `master_key` names the key that wraps the persons' keys, and gives nothing of it away."""
 
     format: str
@@ -41,7 +41,7 @@ class Begin(msgspec.Struct, frozen=True, tag_field="line", tag="ledger"):
     with_keys: bool
 
 
-class SealedPart(msgspec.Struct, frozen=True):
+class ExportedPart(msgspec.Struct, frozen=True):
     """What was cut out of a delivery of one person, sealed."""
 
     subject: str
@@ -59,82 +59,82 @@ class ExportedEvent(msgspec.Struct, frozen=True, tag_field="line", tag="event", 
     variant: bytes
     delivery_position: int
     payload: str | None = None
-    parts: tuple[SealedPart, ...] = ()
+    parts: tuple[ExportedPart, ...] = ()
 
 
-class PersonsKey(msgspec.Struct, frozen=True, tag_field="line", tag="key"):
+class ExportedPersonKey(msgspec.Struct, frozen=True, tag_field="line", tag="key"):
     subject: str
     key_id: bytes
     wrapped: bytes
 
 
-class Blind(msgspec.Struct, frozen=True, tag_field="line", tag="blind"):
+class ExportedLookupHash(msgspec.Struct, frozen=True, tag_field="line", tag="blind"):
     """By what a person may be looked up."""
 
     blind: bytes
     subject: str
 
 
-class Erasure(msgspec.Struct, frozen=True, tag_field="line", tag="erasure"):
+class ExportedErasure(msgspec.Struct, frozen=True, tag_field="line", tag="erasure"):
     erasure: int
     subject: str
     erased_at: datetime
 
 
-class End(msgspec.Struct, frozen=True, tag_field="line", tag="end"):
+class ExportTrailer(msgspec.Struct, frozen=True, tag_field="line", tag="end"):
     """How many events there were, and the root over their entries (ledger/merkle.py)."""
 
     events: int
     root: bytes
 
 
-Beside = PersonsKey | Blind | Erasure
-ExportLine = Begin | ExportedEvent | PersonsKey | Blind | Erasure | End
+SideRecord = ExportedPersonKey | ExportedLookupHash | ExportedErasure
+ExportLine = ExportHeader | ExportedEvent | ExportedPersonKey | ExportedLookupHash | ExportedErasure | ExportTrailer
 
 
-async def export(
+async def export_ledger(
     connection: Connection, master_key: MasterKey, ledger: Ledger, *, with_keys: bool
 ) -> AsyncIterator[list[bytes]]:
     """Give the lines of a ledger as it is now, some at a time, each with its line end; memory does not grow with it."""
     ledger_id = ledger.ledger_id
     last = await tail(connection, ledger_id)
-    yield [_line(Begin(FORMAT, ledger.name, ledger_id, last, master_key.name, with_keys))]
+    yield [_line(ExportHeader(FORMAT, ledger.name, ledger_id, last, master_key.name, with_keys))]
     frontier = Frontier()
     for after in range(0, last, EVENTS_PER_READ):
-        wholes = await stored_events_between(connection, ledger_id, after, min(after + EVENTS_PER_READ, last))
-        for _ in frontier.extend(b"".join(whole.leaf_hash for whole in wholes)):
+        events = await stored_events_between(connection, ledger_id, after, min(after + EVENTS_PER_READ, last))
+        for _ in frontier.extend(b"".join(event.leaf_hash for event in events)):
             pass
-        parts: dict[int, list[SealedPart]] = defaultdict(list)
+        parts: dict[int, list[ExportedPart]] = defaultdict(list)
         for position, *part in await connection.fetch(PARTS, ledger_id, after, after + EVENTS_PER_READ):
-            parts[position].append(SealedPart(*part))
-        yield [_line(_exported(whole, parts.get(whole.position, []))) for whole in wholes]
-    async for line in _beside(connection, ledger_id, with_keys=with_keys):
+            parts[position].append(ExportedPart(*part))
+        yield [_line(_exported_event(event, parts.get(event.position, []))) for event in events]
+    async for line in _side_records(connection, ledger_id, with_keys=with_keys):
         yield [_line(line)]
-    yield [_line(End(last, frontier.root()))]
+    yield [_line(ExportTrailer(last, frontier.root()))]
 
 
-def _exported(whole: StoredEvent, parts: list[SealedPart]) -> ExportedEvent:
+def _exported_event(event: StoredEvent, parts: list[ExportedPart]) -> ExportedEvent:
     return ExportedEvent(
-        entry=whole.entry.decode(),
-        leaf_hash=whole.leaf_hash,
-        event_key=whole.event_key,
-        variant=whole.variant,
-        delivery_position=whole.delivery_position,
-        payload=None if whole.payload is None else whole.payload.decode(),
+        entry=event.entry.decode(),
+        leaf_hash=event.leaf_hash,
+        event_key=event.event_key,
+        variant=event.variant,
+        delivery_position=event.delivery_position,
+        payload=None if event.payload is None else event.payload.decode(),
         parts=tuple(parts),
     )
 
 
-async def _beside(connection: Connection, ledger_id: int, *, with_keys: bool) -> AsyncIterator[Beside]:
+async def _side_records(connection: Connection, ledger_id: int, *, with_keys: bool) -> AsyncIterator[SideRecord]:
     """Read what the ledger holds beside its events. Keys are read with what they are looked up by: both go at once."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         if with_keys:
             async for row in connection.cursor(KEYS, ledger_id):
-                yield PersonsKey(*row)
-            async for row in connection.cursor(BLINDS, ledger_id):
-                yield Blind(*row)
+                yield ExportedPersonKey(*row)
+            async for row in connection.cursor(LOOKUP_HASHES, ledger_id):
+                yield ExportedLookupHash(*row)
         async for row in connection.cursor(ERASURES, ledger_id):
-            yield Erasure(*row)
+            yield ExportedErasure(*row)
 
 
 def _line(line: ExportLine) -> bytes:

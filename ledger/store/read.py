@@ -29,7 +29,7 @@ AFTER = """
 """
 BODY = "SELECT payload FROM ledger.events WHERE ledger_id = $1 AND position = $2"
 
-TWINS = """
+EVENTS_WITH_KEY = """
     SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
            coalesce(e.payload, (SELECT body.payload FROM ledger.events body
                                  WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
@@ -38,7 +38,7 @@ TWINS = """
      ORDER BY e.position
 """
 
-TWINS_OF_KIND = """
+CONFLICTING_EVENTS_OF_KIND = """
     SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
            coalesce(e.payload, (SELECT body.payload FROM ledger.events body
                                  WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
@@ -50,7 +50,7 @@ TWINS_OF_KIND = """
 """
 
 # Our own acts came over no connection, which is the index they are found by.
-ACTS_AFTER = """
+INTERNAL_EVENTS_AFTER = """
     SELECT position, source, org, kind, event_key, content, occurred_at, recorded_at, ordinal, payload
       FROM ledger.events WHERE ledger_id = $1 AND connection_id = '-' AND kind = $2 AND position > $3 ORDER BY position
 """
@@ -71,7 +71,7 @@ FIRST_CONFLICTS_AFTER = """
        AND c.recorded_at <= $4
      ORDER BY c.position LIMIT $3
 """
-TWINS_WITHOUT_BODIES = """
+EVENTS_WITHOUT_BODIES = """
     SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
            ''::bytea AS payload
       FROM unnest($2::bytea[]) AS k (event_key)
@@ -90,7 +90,7 @@ CONFLICTS_OF_KIND = """
      WHERE ledger_id = $1 AND source = $2 AND kind = $3 AND position <= $4 AND octet_length(event_key) > 16
 """
 
-HEADS = """
+EVENT_HEADERS = """
     SELECT position, connection_id, source, org, kind, event_key, content, occurred_at, recorded_at,
            delivery_position, ordinal, entry, leaf_hash
       FROM ledger.events
@@ -100,14 +100,14 @@ HEADS = """
      ORDER BY position LIMIT $8
 """
 
-LEAVES = """
+ENTRIES_AND_HASHES = """
     SELECT entry, leaf_hash FROM ledger.events
      WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position
 """
 ENTRIES = "SELECT entry FROM ledger.events WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position"
 
 
-WHOLES = """
+STORED_EVENTS = """
     SELECT entry, leaf_hash, event_key, variant, position, delivery_position, payload FROM ledger.events
      WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position
 """
@@ -200,7 +200,7 @@ async def event_at(connection: Connection, ledger_id: int, position: int) -> Eve
 
 async def stored_events_between(connection: Connection, ledger_id: int, after: int, last: int) -> list[StoredEvent]:
     """Read the events after one position and up to another as they are kept."""
-    return [StoredEvent(*row) for row in await connection.fetch(WHOLES, ledger_id, after, last)]
+    return [StoredEvent(*row) for row in await connection.fetch(STORED_EVENTS, ledger_id, after, last)]
 
 
 async def leaf_hashes(connection: Connection, ledger_id: int, after: int, last: int) -> bytes:
@@ -208,7 +208,7 @@ async def leaf_hashes(connection: Connection, ledger_id: int, after: int, last: 
 
     Raises EventsChanged if some are missing, or do not have the leaf hash that was stored with them.
     """
-    rows = await connection.fetch(LEAVES, ledger_id, after, last)
+    rows = await connection.fetch(ENTRIES_AND_HASHES, ledger_id, after, last)
     if len(rows) != last - after:
         raise EventsChanged(f"{last - after - len(rows)} missing of positions {after + 1} to {last}")
     # Made from the entries, here and now (OpenSSL does it five times faster than PostgreSQL): nothing that was derived
@@ -228,17 +228,19 @@ async def entries_between(connection: Connection, ledger_id: int, after: int, la
 async def events_with_key(connection: Connection, ledger_id: int, event_key: bytes) -> list[Event]:
     """Read all events that share an event key but not their content; `event_key` is its first 16 bytes."""
     after = (int.from_bytes(event_key, "big") + 1).to_bytes(len(event_key) + 1, "big")[1:]
-    return [Event(*row) for row in await connection.fetch(TWINS, ledger_id, event_key, after)]
+    return [Event(*row) for row in await connection.fetch(EVENTS_WITH_KEY, ledger_id, event_key, after)]
 
 
-async def twins_of_kind(connection: Connection, ledger_id: int, source: str, kind: str, last: int) -> list[Event]:
+async def conflicting_events_of_kind(
+    connection: Connection, ledger_id: int, source: str, kind: str, last: int
+) -> list[Event]:
     """Read all events of a kind up to a position of which another shares the key, those of one key together."""
-    return [Event(*row) for row in await connection.fetch(TWINS_OF_KIND, ledger_id, source, kind, last)]
+    return [Event(*row) for row in await connection.fetch(CONFLICTING_EVENTS_OF_KIND, ledger_id, source, kind, last)]
 
 
-async def acts_after(connection: Connection, ledger_id: int, kind: str, position: int) -> list[Event]:
+async def internal_events_after(connection: Connection, ledger_id: int, kind: str, position: int) -> list[Event]:
     """Read the acts of ours of a kind after a position, in order."""
-    return [Event(*row) for row in await connection.fetch(ACTS_AFTER, ledger_id, kind, position)]
+    return [Event(*row) for row in await connection.fetch(INTERNAL_EVENTS_AFTER, ledger_id, kind, position)]
 
 
 async def conflicting_keys(connection: Connection, ledger_id: int, last: int) -> set[bytes]:
@@ -255,12 +257,12 @@ async def first_conflicts_after(
     return [FirstConflict(*row) for row in rows]
 
 
-async def twins_without_bodies(
+async def events_without_bodies(
     connection: Connection, ledger_id: int, event_keys: Sequence[bytes]
 ) -> dict[bytes, list[Event]]:
     """Read, for each event key of 16 bytes, all events that share it, by position. Their `payload` is empty."""
     found: dict[bytes, list[Event]] = {key: [] for key in event_keys}
-    for row in await connection.fetch(TWINS_WITHOUT_BODIES, ledger_id, list(event_keys)):
+    for row in await connection.fetch(EVENTS_WITHOUT_BODIES, ledger_id, list(event_keys)):
         event = Event(*row)
         found[event.event_key[:KEY_BYTES]].append(event)
     return found
@@ -289,5 +291,5 @@ async def event_headers_after(
     positions: list[int] | None = None,
 ) -> list[EventHeader]:
     """List events after a position that fit all the filters given, without bodies."""
-    rows = await connection.fetch(HEADS, ledger_id, position, kind, source, since, until, positions, limit)
+    rows = await connection.fetch(EVENT_HEADERS, ledger_id, position, kind, source, since, until, positions, limit)
     return [EventHeader(*row) for row in rows]

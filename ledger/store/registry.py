@@ -18,7 +18,7 @@ from ledger.errors import BadCredentials, ConnectionUnknown, LedgerUnknown, Name
 from ledger.intake.identify import Origin
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
-from ledger.store.row_macs import is_bound, mac_of, secret_place
+from ledger.store.row_macs import has_valid_mac, mac_of, secret_context
 from ledger.vendors import VENDORS
 from ledger.vendors.fields import squeeze
 from ledger.vendors.vendor import Vendor
@@ -27,9 +27,9 @@ OPERATOR = "operator"  # administers what all ledgers share; `admin` of one ledg
 SCOPES = ("read", "audit", "reveal", "admin", OPERATOR)
 SECRETS_PER_CONNECTION_MAX = 4
 LABEL_CHARACTERS_MAX = 100
-KEY = re.compile(r"ll_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
-CONNECTION_ID = re.compile(r"[0-9a-f]{32}")
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+API_KEY_PATTERN = re.compile(r"ll_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+CONNECTION_ID_PATTERN = re.compile(r"[0-9a-f]{32}")
+LEDGER_NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 CREATE_LEDGER = """
     INSERT INTO ledger.ledgers (ledger_id, name)
@@ -106,8 +106,8 @@ class InboundConnection(NamedTuple):
 
     def origin(self, vault: Vault) -> Origin:
         """Say where its deliveries come from."""
-        mask = vault.mask(self.ledger.ledger_id)
-        return Origin(self.ledger.name, self.connection_id, self.source, self.kind, mask)
+        body_hash_key = vault.body_hash_key(self.ledger.ledger_id)
+        return Origin(self.ledger.name, self.connection_id, self.source, self.kind, body_hash_key)
 
 
 class ApiKey(NamedTuple):
@@ -133,7 +133,7 @@ async def create_ledger(connection: Connection, name: str, wanted_id: int | None
 
     Raises NameTaken, or RequestInvalid if the name is not of [a-z0-9_-], at most 63.
     """
-    if not NAME.fullmatch(name):
+    if not LEDGER_NAME_PATTERN.fullmatch(name):
         raise RequestInvalid(f"a ledger's name is made of a-z, 0-9, _ and -, at most 63: {name!r}")
     try:
         return Ledger(await connection.fetchval(CREATE_LEDGER, name, wanted_id), name)
@@ -149,7 +149,7 @@ async def find_ledger(connection: Connection, name: str) -> Ledger:
     return Ledger(*row)
 
 
-async def all_ledgers(connection: Connection) -> list[Ledger]:
+async def list_ledgers(connection: Connection) -> list[Ledger]:
     """List all ledgers, oldest first."""
     return [Ledger(*row) for row in await connection.fetch(LIST_LEDGERS)]
 
@@ -180,22 +180,22 @@ async def create_connection(
     header = check_header(scheme, header, vendor.header)
     kind = None if kind is None else _known_kind(vendor, kind)
     chosen = check_secret(scheme, make_secret(scheme) if secret is None else secret)
-    made = InboundConnection(ledger, secrets.token_hex(16), source, kind, scheme, header, (chosen,), None, label)
-    place = secret_place(ledger.ledger_id, made.connection_id)
+    created = InboundConnection(ledger, secrets.token_hex(16), source, kind, scheme, header, (chosen,), None, label)
+    context = secret_context(ledger.ledger_id, created.connection_id)
     row = {
         "ledger_id": ledger.ledger_id,
-        "connection_id": made.connection_id,
+        "connection_id": created.connection_id,
         "source": source,
         "kind": kind,
         "scheme": scheme,
         "header": header,
-        "secrets": [master_key.seal(chosen, place)],
+        "secrets": [master_key.encrypt(chosen, context)],
         "created_at": clock.now(),
         "disabled_at": None,
-        "label": _checked(label),
+        "label": _checked_label(label),
     }
     await connection.execute(CREATE_CONNECTION, *row.values(), mac_of(master_key, "connections", row))
-    return made
+    return created
 
 
 def _known_kind(vendor: Vendor, kind: str) -> str:
@@ -213,21 +213,21 @@ async def find_connection(connection: Connection, master_key: MasterKey, connect
     row = await connection.fetchrow(FIND_CONNECTION, connection_id)
     if row is None or row["disabled_at"] is not None:
         raise ConnectionUnknown(connection_id)
-    if not is_bound(master_key, "connections", row):
+    if not has_valid_mac(master_key, "connections", row):
         _log.error("connection %s was made or changed in the database, not by this service: refused", connection_id)
         raise ConnectionUnknown(connection_id)
-    return _opened(row, master_key)
+    return _decrypted_connection(row, master_key)
 
 
 async def list_connections(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[InboundConnection]:
     """List a ledger's connections, oldest first, disabled ones too; not those that were made or changed in the database
     by others: `bindings.check_bindings` names them. Raises MasterKeyWrong."""
     rows = await connection.fetch(LIST_CONNECTIONS, ledger.ledger_id)
-    bound = [row for row in rows if is_bound(master_key, "connections", row)]
-    if not bound:  # with another master key none is: then their secrets cannot be opened either
+    valid_rows = [row for row in rows if has_valid_mac(master_key, "connections", row)]
+    if not valid_rows:  # with another master key none is: then their secrets cannot be opened either
         for row in rows:
-            _opened(row, master_key)
-    return [_opened(row, master_key) for row in bound]
+            _decrypted_connection(row, master_key)
+    return [_decrypted_connection(row, master_key) for row in valid_rows]
 
 
 async def add_secret(
@@ -261,7 +261,7 @@ async def enable_connection(connection: Connection, master_key: MasterKey, conne
     Raises ConnectionUnknown, also for one that others made or changed in the database.
     """
     row = await connection.fetchrow(FIND_CONNECTION, connection_id)
-    if row is None or not is_bound(master_key, "connections", row):
+    if row is None or not has_valid_mac(master_key, "connections", row):
         raise ConnectionUnknown(connection_id)
     ledger = Ledger(row["ledger_id"], row["name"])
     await _set_disabled(connection, master_key, ledger, connection_id, disabled=False)
@@ -291,11 +291,11 @@ async def create_key(
     row = {
         "ledger_id": ledger.ledger_id,
         "key_id": key_id,
-        "secret_hash": _hash(secret),
+        "secret_hash": _hash_secret(secret),
         "scopes": sorted(set(scopes)),
         "created_at": clock.now(),
         "revoked_at": None,
-        "label": _checked(label),
+        "label": _checked_label(label),
     }
     await connection.execute(CREATE_KEY, *row.values(), mac_of(master_key, "api_keys", row))
     return f"ll_{key_id}_{secret}"
@@ -304,15 +304,15 @@ async def create_key(
 async def find_key(connection: Connection, master_key: MasterKey, key: str) -> ApiAccess:
     """Return what a key opens. Raises BadCredentials, also for a key that others made or changed in the database;
     a wrong secret takes as long as an unknown key."""
-    match = KEY.fullmatch(key)
+    match = API_KEY_PATTERN.fullmatch(key)
     if match is None:
         raise BadCredentials
     key_id, secret = match.groups()
     row = await connection.fetchrow(FIND_KEY, key_id)
     expected = row["secret_hash"] if row else bytes(32)
-    if not hmac.compare_digest(_hash(secret), expected) or row is None:
+    if not hmac.compare_digest(_hash_secret(secret), expected) or row is None:
         raise BadCredentials
-    if not is_bound(master_key, "api_keys", row):
+    if not has_valid_mac(master_key, "api_keys", row):
         _log.error("API key %s was made or changed in the database, not by this service: refused", key_id)
         raise BadCredentials
     return ApiAccess(Ledger(row["ledger_id"], row["name"]), key_id, frozenset(row["scopes"]))
@@ -324,7 +324,7 @@ async def list_keys(connection: Connection, master_key: MasterKey, ledger: Ledge
     return [
         ApiKey(row["key_id"], row["label"], row["scopes"], row["created_at"], row["revoked_at"])
         for row in rows
-        if is_bound(master_key, "api_keys", row)
+        if has_valid_mac(master_key, "api_keys", row)
     ]
 
 
@@ -340,17 +340,17 @@ async def revoke_key(connection: Connection, master_key: MasterKey, ledger: Ledg
 async def _set_secrets(
     connection: Connection, master_key: MasterKey, inbound: InboundConnection, kept: Sequence[bytes]
 ) -> None:
-    named = inbound.ledger.ledger_id, inbound.connection_id
-    sealed = [master_key.seal(secret, secret_place(*named)) for secret in kept]
+    ids = inbound.ledger.ledger_id, inbound.connection_id
+    encrypted = [master_key.encrypt(secret, secret_context(*ids)) for secret in kept]
     async with connection.transaction():
-        row = await connection.fetchrow(SET_SECRETS, *named, sealed)
+        row = await connection.fetchrow(SET_SECRETS, *ids, encrypted)
         if row is None:
             raise ConnectionUnknown(inbound.connection_id)
-        await connection.execute(BIND_CONNECTION, *named, mac_of(master_key, "connections", row))
+        await connection.execute(BIND_CONNECTION, *ids, mac_of(master_key, "connections", row))
 
 
-def _opened(row: asyncpg.Record, master_key: MasterKey) -> InboundConnection:
-    place = secret_place(row["ledger_id"], row["connection_id"])
+def _decrypted_connection(row: asyncpg.Record, master_key: MasterKey) -> InboundConnection:
+    context = secret_context(row["ledger_id"], row["connection_id"])
     return InboundConnection(
         Ledger(row["ledger_id"], row["name"]),
         row["connection_id"],
@@ -358,19 +358,19 @@ def _opened(row: asyncpg.Record, master_key: MasterKey) -> InboundConnection:
         row["kind"],
         row["scheme"],
         row["header"],
-        tuple(master_key.open(sealed, place) for sealed in row["secrets"]),
+        tuple(master_key.decrypt(encrypted, context) for encrypted in row["secrets"]),
         row["disabled_at"],
         row["label"],
     )
 
 
-def _checked(label: str) -> str:
+def _checked_label(label: str) -> str:
     """Return a label. Raises RequestInvalid if it is too long or holds what cannot be printed on a line."""
     if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable():
         raise RequestInvalid(f"a label is printable text of at most {LABEL_CHARACTERS_MAX} characters")
     return label.strip()
 
 
-def _hash(secret: str) -> bytes:
+def _hash_secret(secret: str) -> bytes:
     """Hash a key's secret. It has 256 random bits, so a slow hash would gain nothing and block the loop."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

@@ -13,7 +13,7 @@ import msgspec
 from ledger.database import Connection
 from ledger.privacy.encryption import MasterKey
 
-BOUND: Mapping[str, tuple[str, ...]] = {
+MAC_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "api_keys": ("ledger_id", "key_id", "secret_hash", "scopes", "created_at", "revoked_at"),
     "connections": (
         *("ledger_id", "connection_id", "source", "kind", "scheme", "header", "secrets", "created_at", "disabled_at"),
@@ -26,43 +26,43 @@ TITLES = {"api_keys": "API key", "connections": "connection", "public_logs": "pu
 ROWS = {
     table: f"SELECT {', '.join(columns)}{', label' if table in LABELLED else ''}, mac "  # noqa: S608
     f"FROM ledger.{table} WHERE ledger_id = $1 ORDER BY created_at"
-    for table, columns in BOUND.items()
+    for table, columns in MAC_COLUMNS.items()
 }
 
 
 def mac_of(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> bytes:
     """Return the MAC of a row."""
-    said = [table, *(row[column] for column in BOUND[table])]
+    values = [table, *(row[column] for column in MAC_COLUMNS[table])]
     if row.get("label"):
-        said.append(row["label"])
-    return hmac.digest(master_key.derive(b"configuration"), msgspec.msgpack.encode(said), "sha256")
+        values.append(row["label"])
+    return hmac.digest(master_key.derive(b"configuration"), msgspec.msgpack.encode(values), "sha256")
 
 
-def is_bound(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> bool:
+def has_valid_mac(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> bool:
     """Return True if a row, its MAC included, is as it was written with this master key."""
     return hmac.compare_digest(row["mac"] or b"", mac_of(master_key, table, row))
 
 
-def secret_place(ledger_id: int, connection_id: str) -> bytes:
+def secret_context(ledger_id: int, connection_id: str) -> bytes:
     """Return what a connection's encrypted secret is for, so that it decrypts in no other row."""
     return f"connection {ledger_id} {connection_id}".encode()
 
 
-class Bindings(NamedTuple):
+class RowMacReport(NamedTuple):
     """How many rows of a ledger's configuration are bound, and a sentence for each that is not."""
 
-    bound: int
+    valid_count: int
     wrong: list[str]
 
 
-async def check_bindings(connection: Connection, master_key: MasterKey, ledger_id: int) -> Bindings:
+async def check_row_macs(connection: Connection, master_key: MasterKey, ledger_id: int) -> RowMacReport:
     """Check the MAC of every key, connection and published log of a ledger."""
-    bound, wrong = 0, []
+    valid_count, wrong = 0, []
     for table, query in ROWS.items():
         for row in await connection.fetch(query, ledger_id):
-            if is_bound(master_key, table, row):
-                bound += 1
+            if has_valid_mac(master_key, table, row):
+                valid_count += 1
             else:
                 name = f"{TITLES[table]} {row[NAMED_BY[table]]}"
                 wrong.append(f"{name} was made or changed in the database, not by this service")
-    return Bindings(bound, wrong)
+    return RowMacReport(valid_count, wrong)

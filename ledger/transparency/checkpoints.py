@@ -58,7 +58,7 @@ class ProofFile:
             raise NoteWrong("the proof is not ASCII") from None
         extra = None
         if len(lines) > 1 and lines[1].startswith("extra "):
-            extra = _decoded(lines.pop(1).removeprefix("extra "))
+            extra = _decode_base64(lines.pop(1).removeprefix("extra "))
         if not empty or len(lines) < 2 or lines[0] != PROOF_HEADER or not lines[1].startswith("index "):
             raise NoteWrong(f"it is no {PROOF_HEADER}")
         if len(lines) - 2 > PROOF_HASHES_MAX:
@@ -82,7 +82,7 @@ def read_size(text: str) -> int:
 
 def read_hash(text: str) -> bytes:
     """Read a hash in base64. Raises NoteWrong."""
-    decoded = _decoded(text)
+    decoded = _decode_base64(text)
     if len(decoded) != HASH_BYTES:
         raise NoteWrong("a hash has not 32 bytes")
     return decoded
@@ -93,7 +93,7 @@ def write_hash(hashed: bytes) -> str:
     return base64.b64encode(hashed).decode()
 
 
-def _decoded(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     try:
         decoded = base64.b64decode(text, validate=True)
     except ValueError:

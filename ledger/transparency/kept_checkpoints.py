@@ -20,14 +20,14 @@ _HEADERS_BYTES_MAX = 65_536
 _EMPTY_LINES = re.compile(r"\n\n+")
 
 
-class Kept(NamedTuple):
+class KeptCheckpoint(NamedTuple):
     """A checkpoint as it was kept, and what it says."""
 
     note: Note
     head: Checkpoint
 
 
-def read_kept(content: bytes) -> list[Kept]:
+def read_kept_checkpoints(content: bytes) -> list[KeptCheckpoint]:
     """Read the checkpoints in a file. Raises NoteWrong if there is none, or one cannot be read."""
     if len(content) > KEPT_BYTES_MAX:
         raise NoteWrong(f"it is longer than {KEPT_BYTES_MAX:,} bytes")
@@ -48,10 +48,10 @@ def read_kept(content: bytes) -> list[Kept]:
     ]
     if not notes:
         raise NoteWrong("no checkpoint is in it")
-    return [Kept(note, Checkpoint.read(note.text)) for note in notes]
+    return [KeptCheckpoint(note, Checkpoint.read(note.text)) for note in notes]
 
 
-def newest_of(kept: list[Kept], origin: str) -> Kept:
+def newest_checkpoint(kept: list[KeptCheckpoint], origin: str) -> KeptCheckpoint:
     """Return the largest checkpoint of one log. Raises NoteWrong if all are of others."""
     ours = [one for one in kept if one.head.origin == origin]
     if not ours:

@@ -13,7 +13,7 @@ from ledger.database import Connection
 from ledger.errors import LogUnknown
 from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger
-from ledger.store.row_macs import is_bound, mac_of
+from ledger.store.row_macs import has_valid_mac, mac_of
 
 TOKEN_BYTES = 18
 
@@ -56,7 +56,7 @@ async def list_published(connection: Connection, ledger: Ledger) -> list[PublicL
 async def find_published(connection: Connection, master_key: MasterKey, token: str) -> Ledger:
     """Give the ledger that an address shows. Raises LogUnknown, also if others made the address in the database."""
     row = await connection.fetchrow(FIND, token)
-    if row is None or not is_bound(master_key, "public_logs", row):
+    if row is None or not has_valid_mac(master_key, "public_logs", row):
         raise LogUnknown
     return Ledger(row["ledger_id"], row["name"])
 

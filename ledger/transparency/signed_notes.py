@@ -68,7 +68,7 @@ class VerifierKey(NamedTuple):
         """Read `name+key id+base64`, the form in which such keys are handed on. Raises KeyWrong."""
         name, _, rest = text.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
-        decoded = _decoded(encoded)
+        decoded = _decode_base64(encoded)
         if not _NAME.fullmatch(name) or decoded is None or len(decoded) != 33 or decoded[0] not in SIGNATURE_BYTES:
             raise KeyWrong("it is a name, eight hexadecimal digits and an Ed25519 key in base64, joined by +")
         key = cls(name, decoded[0], decoded[1:])
@@ -97,7 +97,7 @@ class VerifierKey(NamedTuple):
         if self.kind == COSIGNATURE:
             if cosigned_at(signature) > SECONDS_MAX:
                 return False
-            signed = _cosigned(text, cosigned_at(signature))
+            signed = _cosigned_bytes(text, cosigned_at(signature))
         try:
             Ed25519PublicKey.from_public_bytes(self.public).verify(signature.value[-64:], signed)
         except (InvalidSignature, ValueError):
@@ -125,7 +125,7 @@ class SigningKey:
     def cosign(self, text: str, seconds: int) -> Signature:
         """Sign, as a witness, that the text was the newest of its log that we had seen, `seconds` after 1970."""
         assert self.public.kind == COSIGNATURE
-        signature = self._private.sign(_cosigned(text, seconds))
+        signature = self._private.sign(_cosigned_bytes(text, seconds))
         return Signature(self.public.name, self.public.key_id, struct.pack(">Q", seconds) + signature)
 
 
@@ -160,7 +160,7 @@ def read_signatures(lines: str) -> list[Signature]:
 
 def _signature(line: str) -> Signature:
     name, _, encoded = line.removeprefix(SIGNATURE_LINE).partition(" ")
-    decoded = _decoded(encoded)
+    decoded = _decode_base64(encoded)
     if not line.startswith(SIGNATURE_LINE) or not _NAME.fullmatch(name) or decoded is None:
         raise NoteWrong("a line of a signature is none")
     if len(decoded) <= KEY_ID_BYTES:
@@ -185,11 +185,11 @@ def verify(note: Note, keys: Iterable[VerifierKey]) -> list[VerifierKey]:
     return signed
 
 
-def _cosigned(text: str, seconds: int) -> bytes:
+def _cosigned_bytes(text: str, seconds: int) -> bytes:
     return f"cosignature/v1\ntime {seconds}\n{text}".encode()
 
 
-def _decoded(text: str) -> bytes | None:
+def _decode_base64(text: str) -> bytes | None:
     """Read standard base64, in the one way that it may be written; None for anything else."""
     try:
         decoded = base64.b64decode(text, validate=True)

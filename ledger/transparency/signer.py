@@ -48,14 +48,14 @@ class Signer:
             if len(seeds) == KEYS_MAX:
                 raise KeyWrong(f"{KEYS_MAX} keys sign already; retire one first")
             seeds.append(os.urandom(SEED_BYTES))
-            durable_files.write(self.folder / "keys", _text(seeds))
+            durable_files.write(self.folder / "keys", _write_seeds(seeds))
         return seeds[-1]
 
     def first_key(self) -> None:
         """Make a key unless there is one."""
         with durable_files.locked(self.folder, "keys"):
             if not self.seeds():
-                durable_files.write(self.folder / "keys", _text([os.urandom(SEED_BYTES)]))
+                durable_files.write(self.folder / "keys", _write_seeds([os.urandom(SEED_BYTES)]))
 
     def drop_key(self, seed: bytes) -> None:
         """Destroy a key: it signs no more; what it signed stays verifiable. Raises KeyWrong if it is the last."""
@@ -64,7 +64,7 @@ class Signer:
             seeds = [one for one in self.seeds() if one != seed]
             if not seeds:
                 raise KeyWrong("it is the only one; add another first")
-            durable_files.write(self.folder / "keys", _text(seeds))
+            durable_files.write(self.folder / "keys", _write_seeds(seeds))
 
     def keys(self, origin: str) -> list[SigningKey]:
         """Give the keys under the name of a log, oldest first."""
@@ -108,5 +108,5 @@ def read_seeds(text: str) -> list[bytes]:
     return seeds
 
 
-def _text(seeds: Sequence[bytes]) -> bytes:
+def _write_seeds(seeds: Sequence[bytes]) -> bytes:
     return b"".join(base64.b64encode(seed) + b"\n" for seed in seeds)

@@ -20,7 +20,7 @@ ROOTS = """
 FULL_TILES = "SELECT coalesce(max(number) + 1, 0) FROM ledger.tiles WHERE ledger_id = $1 AND level = $2"
 
 
-async def tile(connection: Connection, ledger_id: int, name: TileName) -> bytes:
+async def read_tile(connection: Connection, ledger_id: int, name: TileName) -> bytes:
     """Read the first `name.width` hashes of a tile. Raises TreeChanged if they are not there, EventsChanged if events
     that it is made from are not."""
     hashes: bytes | None = await connection.fetchval(FULL, ledger_id, name.level, name.number)
@@ -36,34 +36,34 @@ async def tile(connection: Connection, ledger_id: int, name: TileName) -> bytes:
     return hashes[: name.width * HASH_BYTES]
 
 
-async def full_tiles(connection: Connection, ledger_id: int, level: int) -> int:
+async def count_full_tiles(connection: Connection, ledger_id: int, level: int) -> int:
     """Give how many tiles of a level are kept."""
     count: int = await connection.fetchval(FULL_TILES, ledger_id, level)
     return count
 
 
-async def root(connection: Connection, ledger_id: int, size: int) -> bytes:
+async def compute_root(connection: Connection, ledger_id: int, size: int) -> bytes:
     """Give the root of the tree over the first `size` events, whose full tiles must be kept."""
-    [hashed] = await _carry_out(connection, ledger_id, merkle.root_plan(size), size)
+    [hashed] = await _compute_hashes(connection, ledger_id, merkle.root_plan(size), size)
     return hashed
 
 
-async def inclusion(connection: Connection, ledger_id: int, index: int, size: int) -> list[bytes]:
+async def prove_inclusion(connection: Connection, ledger_id: int, index: int, size: int) -> list[bytes]:
     """Prove that an entry, counted from 0, is among the first `size`."""
-    return await _carry_out(connection, ledger_id, merkle.inclusion_plan(index, size), size)
+    return await _compute_hashes(connection, ledger_id, merkle.inclusion_plan(index, size), size)
 
 
-async def consistency(connection: Connection, ledger_id: int, old: int, size: int) -> list[bytes]:
+async def prove_consistency(connection: Connection, ledger_id: int, old: int, size: int) -> list[bytes]:
     """Prove that the first `old` entries are the beginning of the first `size`."""
-    return await _carry_out(connection, ledger_id, merkle.consistency_plan(old, size), size)
+    return await _compute_hashes(connection, ledger_id, merkle.consistency_plan(old, size), size)
 
 
-async def _carry_out(connection: Connection, ledger_id: int, plan: Plan, size: int) -> list[bytes]:
+async def _compute_hashes(connection: Connection, ledger_id: int, plan: Plan, size: int) -> list[bytes]:
     names = merkle.tiles_of(plan, size)
-    return merkle.carry_out(plan, {name: await tile(connection, ledger_id, name) for name in names}, size)
+    return merkle.compute_hashes(plan, {name: await read_tile(connection, ledger_id, name) for name in names}, size)
 
 
-def path_of(level: str, number: int, width: int = TILE_WIDTH) -> str:
+def tile_path(level: str, number: int, width: int = TILE_WIDTH) -> str:
     """Write the path of a tile as tlog-tiles has it; `level` is a number or "entries"."""
     groups = [f"{number % 1000:03}"]
     while number := number // 1000:
@@ -71,7 +71,7 @@ def path_of(level: str, number: int, width: int = TILE_WIDTH) -> str:
     return f"tile/{level}/{'/'.join(reversed(groups))}{'' if width == TILE_WIDTH else f'.p/{width}'}"
 
 
-def names_of(size: int) -> Iterable[TileName]:
+def tile_names(size: int) -> Iterable[TileName]:
     """Name all tiles of the tree over `size` entries, level 0 first; the last of each level may be partial."""
     level = 0
     while hashes := size >> TILE_LEVELS * level:
@@ -80,6 +80,6 @@ def names_of(size: int) -> Iterable[TileName]:
         level += 1
 
 
-def bundle(entries: Iterable[bytes]) -> bytes:
+def entry_bundle(entries: Iterable[bytes]) -> bytes:
     """Write entries as a bundle of tlog-tiles: each behind its length in two bytes, the larger first."""
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)

@@ -27,7 +27,7 @@ INSERT_TILES = """
     SELECT $1, * FROM unnest($2::smallint[], $3::bigint[], $4::bytea[], $5::bytea[])
         ON CONFLICT DO NOTHING RETURNING number
 """
-KEPT = "SELECT hashes, root FROM ledger.tiles WHERE ledger_id = $1 AND level = $2 AND number = $3"
+FULL_TILE = "SELECT hashes, root FROM ledger.tiles WHERE ledger_id = $1 AND level = $2 AND number = $3"
 
 
 async def load_frontier(connection: Connection, ledger_id: int) -> Frontier:
@@ -36,10 +36,10 @@ async def load_frontier(connection: Connection, ledger_id: int) -> Frontier:
     Raises TreeChanged if tiles are missing.
     """
     rows = [b""]
-    below = await tiles.full_tiles(connection, ledger_id, 0)
+    below = await tiles.count_full_tiles(connection, ledger_id, 0)
     while below:
         level = len(rows)
-        full = await tiles.full_tiles(connection, ledger_id, level)
+        full = await tiles.count_full_tiles(connection, ledger_id, level)
         first = full * TILE_WIDTH
         row = await connection.fetchval(tiles.ROOTS, ledger_id, level - 1, first, below)
         if full != below // TILE_WIDTH or len(row) != (below - first) * HASH_BYTES:
@@ -76,13 +76,13 @@ async def seal_block(connection: Connection, ledger_id: int, frontier: Frontier)
         async with connection.transaction():
             inserted = await connection.fetch(INSERT_TILES, ledger_id, *columns)
             if len(inserted) < len(made):
-                raise _AnotherWasFirst
-    except _AnotherWasFirst:
+                raise _TilesExist
+    except _TilesExist:
         return await load_frontier(connection, ledger_id)
     return grown
 
 
-class _AnotherWasFirst(Exception):
+class _TilesExist(Exception):
     """Rolls back what another sealer kept already."""
 
 
@@ -94,7 +94,7 @@ async def seal_all(connection: Connection, ledger_id: int, frontier: Frontier | 
     return frontier
 
 
-async def recheck(connection: Connection, ledger_id: int, number: int) -> None:
+async def recheck_tile(connection: Connection, ledger_id: int, number: int) -> None:
     """Hash a tile of leaves again from the entries, and see that it is what is kept; and those above it that it fills.
 
     Raises EventsChanged or TreeChanged if it is not.
@@ -102,7 +102,7 @@ async def recheck(connection: Connection, ledger_id: int, number: int) -> None:
     first = number * TILE_WIDTH
     hashes = await read.leaf_hashes(connection, ledger_id, first, first + TILE_WIDTH)
     for level in range(MAX_LEVELS):
-        kept = await connection.fetchrow(KEPT, ledger_id, level, number)
+        kept = await connection.fetchrow(FULL_TILE, ledger_id, level, number)
         if kept is None or kept["hashes"] != hashes or kept["root"] != subtree_root(hashes):
             raise TreeChanged(f"tile {number} of level {level} is not what its events give")
         if (number + 1) % TILE_WIDTH:

@@ -89,7 +89,7 @@ class LogKey(NamedTuple):
     added_at: datetime
 
 
-class Signed(NamedTuple):
+class SignedCheckpoint(NamedTuple):
     """A checkpoint as it is kept."""
 
     checkpoint: int
@@ -100,7 +100,7 @@ class Signed(NamedTuple):
     signed_at: datetime
 
 
-class Problem(NamedTuple):
+class SealProblem(NamedTuple):
     """Why nothing is signed."""
 
     kind: str
@@ -110,7 +110,7 @@ class Problem(NamedTuple):
 
 async def sign_head(
     connection: Connection, signer: Signer, ledger: Ledger, *, adopt: bool = False, frontier: Frontier | None = None
-) -> Signed:
+) -> SignedCheckpoint:
     """Seal all of a ledger, and sign a checkpoint over it, at once. With `adopt`, over what is there, whatever was
     signed before: where that is not continued, a new log begins, under another origin.
 
@@ -126,11 +126,11 @@ async def sign_head(
 
 async def _sign_head(
     connection: Connection, signer: Signer, ledger: Ledger, adopt: bool, frontier: Frontier | None
-) -> Signed:
+) -> SignedCheckpoint:
     ledger_id = ledger.ledger_id
     frontier = await seal_all(connection, ledger_id, frontier)
     size = min(await read.tail(connection, ledger_id), frontier.size + TILE_WIDTH - 1)
-    log = await log_of(connection, signer, ledger)
+    log = await find_or_create_log(connection, signer, ledger)
     remembered = signer.remembered(ledger.name)
     try:
         await _check_continued(connection, ledger_id, log, size, remembered, forgotten=adopt)
@@ -141,7 +141,7 @@ async def _sign_head(
         remembered = None
     await _check_keys(connection, signer, ledger_id, log, adopt=adopt)
     rest = await read.leaf_hashes(connection, ledger_id, frontier.size, size)
-    root = await tiles.root(connection, ledger_id, size)
+    root = await tiles.compute_root(connection, ledger_id, size)
     whole = Frontier(frontier.rows())
     for _ in whole.extend(rest):
         raise AssertionError("the rest does not fill a tile")
@@ -157,7 +157,7 @@ async def _sign_head(
         row = await connection.fetchrow(ADD_CHECKPOINT, ledger_id, log.log, size, root, note)
         row = row or await connection.fetchrow(LATEST, ledger_id)  # another signer was quicker, and has signed more
     assert row is not None
-    return Signed(*row)
+    return SignedCheckpoint(*row)
 
 
 async def _check_continued(
@@ -194,8 +194,8 @@ async def _check_continued(
 async def _check_prefix(connection: Connection, ledger_id: int, head: Checkpoint, size: int) -> None:
     if size < head.size:
         raise HeadInconsistent(f"it has {size} events, and a head of {head.size} was signed")
-    proof = await tiles.consistency(connection, ledger_id, head.size, size)
-    root = await tiles.root(connection, ledger_id, size)
+    proof = await tiles.prove_consistency(connection, ledger_id, head.size, size)
+    root = await tiles.compute_root(connection, ledger_id, size)
     if not verify_consistency(head.size, size, head.root, root, proof):
         raise HeadInconsistent(f"its first {head.size} events are not those that were signed")
 
@@ -212,7 +212,7 @@ async def _check_keys(connection: Connection, signer: Signer, ledger_id: int, lo
         raise SignerUnknown(", ".join(sorted(key.key_id.hex() for key in known)))
 
 
-async def log_of(connection: Connection, signer: Signer, ledger: Ledger) -> Log:
+async def find_or_create_log(connection: Connection, signer: Signer, ledger: Ledger) -> Log:
     """Give the log that a ledger is; named on first use.
 
     A ledger that was moved into another database goes on under the origin that the signer remembers.
@@ -238,10 +238,10 @@ async def _begin_log(connection: Connection, signer: Signer, ledger: Ledger, old
     return Log(number, f"{begun}/{number}")
 
 
-async def latest_checkpoint(connection: Connection, ledger_id: int) -> Signed | None:
+async def latest_checkpoint(connection: Connection, ledger_id: int) -> SignedCheckpoint | None:
     """Give the newest checkpoint; None before the first."""
     row = await connection.fetchrow(LATEST, ledger_id)
-    return None if row is None else Signed(*row)
+    return None if row is None else SignedCheckpoint(*row)
 
 
 async def log_keys(connection: Connection, ledger_id: int) -> list[LogKey]:
@@ -254,7 +254,7 @@ async def log_keys(connection: Connection, ledger_id: int) -> list[LogKey]:
     return found
 
 
-async def age_seconds(connection: Connection, signed: Signed) -> float:
+async def checkpoint_age_seconds(connection: Connection, signed: SignedCheckpoint) -> float:
     """Return how long ago a checkpoint was signed, by the database's clock, which wrote it down."""
     age: float = await connection.fetchval(AGE_SECONDS, signed.signed_at)
     return age
@@ -270,22 +270,22 @@ async def pending_keys(connection: Connection, signer: Signer, ledger: Ledger) -
     return [key.public for key in signer.keys(log.origin) if key.public not in known]
 
 
-def signers(signed: Signed) -> set[tuple[str, bytes]]:
+def signing_keys_of(signed: SignedCheckpoint) -> set[tuple[str, bytes]]:
     """Name the keys, by name and id, that a checkpoint says it is signed by."""
     return {(one.name, one.key_id) for one in read_note(signed.note).signatures}
 
 
-async def problem_of(connection: Connection, ledger_id: int) -> Problem | None:
+async def current_seal_problem(connection: Connection, ledger_id: int) -> SealProblem | None:
     """Say what the matter is, if the last thing that happened was no signature."""
     row = await connection.fetchrow(PROBLEM, ledger_id)
-    return None if row is None else Problem(*row)
+    return None if row is None else SealProblem(*row)
 
 
-async def note_problem(connection: Connection, ledger_id: int, error: Unsealable) -> None:
+async def record_seal_problem(connection: Connection, ledger_id: int, error: Unsealable) -> None:
     """Write down why nothing was signed, unless that is what was written last."""
     kind, detail = type(error).__name__, str(error)
     async with connection.transaction():
         await connection.execute(LOCK, CHECKPOINTS, ledger_id)
-        known = await problem_of(connection, ledger_id)
+        known = await current_seal_problem(connection, ledger_id)
         if known is None or (known.kind, known.detail) != (kind, detail):
             await connection.execute(ADD_PROBLEM, ledger_id, kind, detail)

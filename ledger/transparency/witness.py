@@ -56,7 +56,7 @@ class WitnessRequest(NamedTuple):
         return f"old {self.old}\n{lines}\n".encode() + self.note
 
 
-class Reply(NamedTuple):
+class WitnessReply(NamedTuple):
     """A status of HTTP and a body; `kind` is its media type."""
 
     status: int
@@ -100,43 +100,43 @@ class Witness:
                 text = "".join(f"{one.write()}\n" for one in [*known, key])
                 durable_files.write(self._folder / "logs", text.encode())
 
-    def add_checkpoint(self, body: bytes, now: int) -> Reply:
+    def add_checkpoint(self, body: bytes, now: int) -> WitnessReply:
         """Answer a request to cosign; `now` in seconds since 1970."""
         try:
             request = WitnessRequest.read(body)
             note = read_note(request.note)
             head = Checkpoint.read(note.text)
         except NoteWrong as error:
-            return Reply(400, f"{error}\n")
+            return WitnessReply(400, f"{error}\n")
         keys = [key for key in self.logs() if key.name == head.origin]
         if not keys:
-            return Reply(404, "this log is not known here\n")
+            return WitnessReply(404, "this log is not known here\n")
         try:
             verify(note, keys)
         except NoteWrong as error:
-            return Reply(403, f"{error}\n")
+            return WitnessReply(403, f"{error}\n")
         if request.old > head.size:
-            return Reply(400, "the old size is larger than the new one\n")
+            return WitnessReply(400, "the old size is larger than the new one\n")
         if head.size == 0 and head.root != EMPTY_ROOT:
-            return Reply(422, "a tree without entries has another root\n")
+            return WitnessReply(422, "a tree without entries has another root\n")
         name = hashlib.sha256(head.origin.encode()).hexdigest()
         with durable_files.locked(self._folder, name):
             reply = self._refusal(request, head, durable_files.read(self._folder / f"{name}.checkpoint"))
             if reply is None:
                 durable_files.write(self._folder / f"{name}.checkpoint", request.note)
-                reply = Reply(200, self._key.cosign(note.text, now).line())
+                reply = WitnessReply(200, self._key.cosign(note.text, now).line())
         return reply
 
-    def _refusal(self, request: WitnessRequest, head: Checkpoint, kept: bytes | None) -> Reply | None:
+    def _refusal(self, request: WitnessRequest, head: Checkpoint, kept: bytes | None) -> WitnessReply | None:
         """Say why a checkpoint that its log has signed does not continue the last one; None if it does."""
         last = None if kept is None else Checkpoint.read(read_note(kept).text)
         size = 0 if last is None else last.size
         if request.old != size:
-            return Reply(409, f"{size}\n", SIZE_TYPE)
+            return WitnessReply(409, f"{size}\n", SIZE_TYPE)
         if last is None or size == 0:
-            return Reply(422, "a proof from nothing is empty\n") if request.proof else None
+            return WitnessReply(422, "a proof from nothing is empty\n") if request.proof else None
         if size == head.size and last.root != head.root:
-            return Reply(409, f"{size}\n", SIZE_TYPE)
+            return WitnessReply(409, f"{size}\n", SIZE_TYPE)
         if not verify_consistency(size, head.size, last.root, head.root, request.proof):
-            return Reply(422, "the proof does not verify\n")
+            return WitnessReply(422, "the proof does not verify\n")
         return None

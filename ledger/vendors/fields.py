@@ -24,7 +24,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandle
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
-from ledger.decimals import NUMBER_CHARACTERS_MAX, parse_decimal, plain
+from ledger.decimals import NUMBER_CHARACTERS_MAX, format_decimal, parse_decimal
 from ledger.vendors.leniency import STRICT, make_lenient
 
 WHOLE_POINTS_MAX = 10**12
@@ -217,7 +217,7 @@ def as_text(value: Any) -> str | None:
     if type(value) is int:
         return str(value) if value.bit_length() <= INTEGER_BITS_MAX else None
     if type(value) is Decimal:
-        return plain(value)
+        return format_decimal(value)
     raise ValueError("is not a text")
 
 

@@ -33,11 +33,11 @@ from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
 import msgspec
 from pydantic import BeforeValidator
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import Unreadable
-from ledger.failures import failure
-from ledger.parsing import Document, as_spelt, parse_json, without_mark
-from ledger.privacy.redaction import MARKED
+from ledger.failures import describe_failure
+from ledger.parsing import Document, parse_as_written, parse_json, without_byte_order_mark
+from ledger.privacy.redaction import MARKER_TEXT
 from ledger.vendors.fields import (
     ABSENT,
     REDACTED,
@@ -115,16 +115,16 @@ def list_repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
     except Unreadable:
         return []
     except Exception as error:
-        return [Repair("", f"{NOT_LISTED}: {failure(error)}", "", None)]
+        return [Repair("", f"{NOT_LISTED}: {describe_failure(error)}", "", None)]
 
 
 def _list_repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
     document = parse_json(payload)
     models = (*(event_type.model for event_type in vendor.kinds.values()), *vendor.repair_rules.other_models)
     finder = _RepairFinder(vendor, kind, field_parsers(models))
-    text = without_mark(payload)
+    text = without_byte_order_mark(payload)
     byte_order_mark = [] if text == payload else [Repair("", BYTE_ORDER_MARK, "\ufeff", None)]
-    found = [*byte_order_mark, *finder.find(document.value, as_spelt(payload), _Location("", "", ""))]
+    found = [*byte_order_mark, *finder.find(document.value, parse_as_written(payload), _Location("", "", ""))]
     omitted = {repair.path for repair in found if repair.after is None}
     return found + _list_unreadable(vendor, kind, document, omitted)
 
@@ -143,7 +143,7 @@ def _list_unreadable(vendor: Vendor, kind: str, document: Document, omitted: Set
         for unreadable in unreadable_values(model, event.body) if model is not None else ():
             parts = [_escape(str(part)) for part in unreadable.path if part != "envelope"]
             path = _find_path(paths_by_name.get(parts[-1], ()), "/" + "/".join(parts))
-            if path is not None and path not in omitted and unreadable.value != MARKED:
+            if path is not None and path not in omitted and unreadable.value != MARKER_TEXT:
                 found[path] = Repair(path, f"{LEFT_OUT}: it {unreadable.problem}", _shorten(unreadable.value), None)
     return list(found.values())
 
@@ -308,7 +308,7 @@ class _RepairFinder:
         if repaired != value and parsed is not None and (parser is as_text or parsed == _parse(parser, repaired)):
             yield Repair(location.path, _blank_rule(parser, parsed, is_word=is_word), value, repaired)
         elif isinstance(parsed, Decimal) and parsed != Decimal(repaired):
-            yield Repair(location.path, ROUNDED, value, plain(parsed))
+            yield Repair(location.path, ROUNDED, value, format_decimal(parsed))
         elif repaired in ABSENT and parsed is None:
             yield Repair(location.path, WORD_FOR_NONE, value, None)
         elif parsed is None and _parses_times(parser):
@@ -318,7 +318,7 @@ class _RepairFinder:
         parser = self._parser(location)
         parsed = _parse(parser, value) if parser is not None else None
         if isinstance(parsed, Decimal) and parsed != value:
-            yield Repair(location.path, ROUNDED, spelling, plain(parsed))
+            yield Repair(location.path, ROUNDED, spelling, format_decimal(parsed))
 
     def _find_in_integer(self, value: int, spelling: str, location: _Location) -> Iterator[Repair]:
         """Find a repair of a whole number that is an id or a time. A figure may be spelt in any way."""

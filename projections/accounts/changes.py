@@ -111,7 +111,7 @@ def _part_of(fact: AccountFact) -> str | None:
 
 
 def _event(occurrence: Occurrence) -> bytes:
-    return occurrence.tag[:EVENT_BYTES]
+    return occurrence.event_tag[:EVENT_BYTES]
 
 
 def _name(kind: str, name: str, account_id: str = "") -> bytes:

@@ -244,7 +244,7 @@ def lapse_instant(account: Account, day: date, earned_at: datetime) -> datetime 
 
 def lot_id_of(occurrence: Occurrence, index: int, what: str = "") -> str:
     """Name a lot by the event and fact that made it."""
-    return f"{occurrence.tag.hex()}.{occurrence.ordinal:02d}.{index:03d}{what}"
+    return f"{occurrence.event_tag.hex()}.{occurrence.ordinal:02d}.{index:03d}{what}"
 
 
 def credit(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledger.decimals import normalized
+from ledger.decimals import normalize
 from ledger.facts.accounts import AccountFact
 from projections.accounts.lots import Posting
 from projections.definition import Table
@@ -57,7 +57,7 @@ STATEMENT = Table(
 
 def encode_postings(postings: list[Posting]) -> str:
     """Write postings as a JSON list of [from, to, points, lot or null], each number in its one spelling."""
-    return _ENCODER.encode([one._replace(points=normalized(one.points)) for one in postings]).decode()
+    return _ENCODER.encode([one._replace(points=normalize(one.points)) for one in postings]).decode()
 
 
 def reference_of(fact: AccountFact | None) -> str | None:

@@ -203,7 +203,7 @@ def remove(account: Account, fact: Removed, occurrence: Occurrence) -> None:
     use."""
     lots = [account.lots[lot_id] for _, _, lot_id in account.open] if fact.origin is not None else []
     first = [lot.lot_id for lot in lots if (lot.origin == "promotional") is (fact.origin == "promotional")]
-    name = f"removed~{occurrence.tag.hex()}.{occurrence.ordinal}"
+    name = f"removed~{occurrence.event_tag.hex()}.{occurrence.ordinal}"
     debit(account, occurrence, fact.points, name, "adjusted", first)
 
 

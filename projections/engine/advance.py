@@ -145,7 +145,7 @@ async def _write_batch(connection: Connection, ledger_id: int, batch: Batch, mem
             one
             for event, meaning in zip(batch.events, batch.meanings, strict=True)
             if event.position not in settled.losers
-            for one in meaning.told
+            for one in meaning.facts
         ]
         await store.delete_facts(connection, ledger_id, settled.withdrawn)
         for twins in settled.twins:
@@ -161,9 +161,9 @@ async def _write_batch(connection: Connection, ledger_id: int, batch: Batch, mem
 async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tuple[Event, Interpretation]]) -> None:
     """Note the events that gave no facts because they could not be read or recognised."""
     records = [
-        (ledger_id, event.position, event.source, event.kind, meaning.unread, meaning.reason)
+        (ledger_id, event.position, event.source, event.kind, meaning.status, meaning.reason)
         for event, meaning in read
-        if meaning.unread
+        if meaning.status
     ]
     if records:
         await connection.copy_records_to_table("unread", records=records, columns=UNREAD_COLUMNS)

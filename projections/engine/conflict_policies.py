@@ -88,8 +88,8 @@ async def _apply_policy(
         had = {event.position: event for event in select_by_policy(events, before)}
         has = {event.position: event for event in select_by_policy(events, after)}
         await record_retracted(connection, ledger_id, events, after)
-        gone += [one for at in had.keys() - has.keys() for one in interpret(had[at]).told]
-        new += [one for at in has.keys() - had.keys() for one in interpret(has[at]).told]
+        gone += [one for at in had.keys() - has.keys() for one in interpret(had[at]).facts]
+        new += [one for at in has.keys() - had.keys() for one in interpret(has[at]).facts]
     await store.delete_facts(connection, ledger_id, [*gone, *new])  # facts may have been taken over as they are now
     await store.write_facts(connection, ledger_id, new)
     await refold_from_facts(connection, ledger_id, [*gone, *new])

@@ -15,7 +15,7 @@ from ledger.database import Connection
 from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import Event, interpret
-from ledger.store.read import acts_after, events_with_key
+from ledger.store.read import events_with_key, internal_events_after
 from ledger.vendors.internal.policies import PolicySetPayload
 
 POLICY_SET = "conflictPolicySet"  # the kind of event that sets one
@@ -63,7 +63,7 @@ async def policies_of(connection: Connection, ledger_id: int) -> PolicyByKind:
     """Return the policies that somebody has set: for each source and kind, what the last event about it in the ledger
     says. No table holds them, so no balance changes without an event."""
     policies: dict[tuple[str, str], str] = {}
-    for act in await acts_after(connection, ledger_id, POLICY_SET, 0):
+    for act in await internal_events_after(connection, ledger_id, POLICY_SET, 0):
         said = read_policy(act)
         if said is not None:
             policies[said.vendor, said.events] = said.policy
@@ -136,5 +136,5 @@ async def resolve_conflicts(connection: Connection, ledger_id: int, batch: Seque
             if event.position not in chosen:
                 losers.add(event.position)
                 if event.position < first:
-                    withdrawn += interpret(event).told
+                    withdrawn += interpret(event).facts
     return Resolution(frozenset(losers), withdrawn, groups, policies)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.errors import Unfoldable
 from ledger.facts import RecordedFact
-from ledger.failures import failure
+from ledger.failures import describe_failure
 from projections.definition import Projection, RowKey, State, all_rows, fold, fold_soundly, key_of, lines_of, rows_of
 from projections.engine import snapshots, store
 from projections.engine.cache import CachedSubject, SubjectCache
@@ -198,7 +198,7 @@ def _state_of_snapshot(projection: Projection, stored: Snapshot | None) -> State
     try:
         return decode_state(projection, stored.state)
     except Exception as error:
-        raise Unfoldable(projection.name, "a stored state", failure(error), 0, 0) from error
+        raise Unfoldable(projection.name, "a stored state", describe_failure(error), 0, 0) from error
 
 
 def _fold_with_snapshots(

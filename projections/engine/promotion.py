@@ -14,7 +14,7 @@ import msgspec
 from ledger.database import Connection, connect
 from ledger.errors import GenerationUnknown, NotPromoted, RebuildRuns
 from ledger.locks import GENERATION_FILLING, GENERATION_READERS, GENERATIONS
-from ledger.store.registry import Ledger, all_ledgers
+from ledger.store.registry import Ledger, list_ledgers
 from projections.engine import advance, generations, store
 from projections.engine.conflict_policies import follow_policies
 from projections.engine.generations import LOCK_GENERATIONS, Generation, in_schema
@@ -91,7 +91,7 @@ def check_promotable(candidate: Generation, *, force: bool) -> None:
 
 async def _switch(dsn: str, connection: Connection, candidate: Generation, states: Sequence[str]) -> None:
     """Make a generation the active one. What it is behind is caught up before anything is held, but for the rest."""
-    ledgers = await all_ledgers(connection)
+    ledgers = await list_ledgers(connection)
     await catch_up_with_active(dsn, candidate)
     async with connection.transaction():
         await connection.execute(SET_LOCK_TIMEOUT)
@@ -121,7 +121,7 @@ async def catch_up_with_active(dsn: str, generation: Generation) -> None:
     connection = await connect(dsn)
     follower = await connect(dsn, search_path=generations.checked_schema_name(generation.schema_name))
     try:
-        for ledger in await all_ledgers(connection):
+        for ledger in await list_ledgers(connection):
             reached = await store.read_checkpoint(connection, ledger.ledger_id)
             await advance_to(follower, ledger.ledger_id, reached)
     finally:

@@ -50,7 +50,7 @@ async def record_retracted(
     """
     await connection.execute(DELETE_RETRACTED, ledger_id, [event.position for event in twins])
     for event, until in retractions(twins, policies):
-        records = [_row_of_fact(ledger_id, one, until) for one in interpret(event).told]
+        records = [_row_of_fact(ledger_id, one, until) for one in interpret(event).facts]
         with suppress(*ROW_REJECTED):
             async with connection.transaction():
                 await connection.copy_records_to_table("withdrawn", records=records, columns=COLUMNS)
@@ -62,7 +62,7 @@ def _row_of_fact(ledger_id: int, told: RecordedFact, until: int) -> tuple[object
         ledger_id,
         fact.subject_kind,
         fact.subject,
-        at.tag,
+        at.event_tag,
         at.ordinal,
         at.occurred_at,
         at.position,

@@ -152,7 +152,8 @@ async def write_orgs(connection: Connection, ledger_id: int, orgs: Iterable[tupl
 async def delete_facts(connection: Connection, ledger_id: int, told: Iterable[RecordedFact]) -> None:
     """Take facts away that were written before: those of an event that lost a conflict."""
     keys = [
-        (ledger_id, fact.subject_kind, fact.subject, at.occurred_at, fact.rank, at.tag, at.ordinal) for fact, at in told
+        (ledger_id, fact.subject_kind, fact.subject, at.occurred_at, fact.rank, at.event_tag, at.ordinal)
+        for fact, at in told
     ]
     await connection.executemany(DELETE_FACT, keys)
 

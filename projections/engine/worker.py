@@ -20,9 +20,9 @@ import asyncpg
 from ledger.background import LogThrottle, keep_connected
 from ledger.database import CONNECTION_LOST, Connection, connect, enter_generation
 from ledger.errors import RebuildDue
-from ledger.failures import failure
+from ledger.failures import describe_failure
 from ledger.store.read import tail
-from ledger.store.registry import Ledger, all_ledgers
+from ledger.store.registry import Ledger, list_ledgers
 from projections.engine import advance, generations, promotion, store
 from projections.engine.binary_codecs import register_binary_codecs
 from projections.engine.cache import SubjectCache
@@ -214,7 +214,7 @@ class Projector:
                 raise
             seconds = min(RETRY_SECONDS_MAX, 2 * self._pauses[key].seconds if key in self._pauses else RETRY_SECONDS)
             self._pauses[key] = RetryPause(time.monotonic() + seconds, seconds)
-            _log.error("projections of ledger %s wait %g s: %s", ledger_id, seconds, failure(error))
+            _log.error("projections of ledger %s wait %g s: %s", ledger_id, seconds, describe_failure(error))
             if is_lost:
                 raise
             return False
@@ -237,7 +237,7 @@ class Projector:
             await promotion.drop_unused(connection)
             for number, one in self._connections.items():
                 if self._retry_at.get(number, 0) < time.monotonic():
-                    await self._housekeeping(number, one, await all_ledgers(connection))
+                    await self._housekeeping(number, one, await list_ledgers(connection))
         return kept
 
     async def _housekeeping(self, generation: int, connection: Connection, ledgers: Sequence[Ledger]) -> None:
@@ -268,7 +268,7 @@ class Projector:
             await advance.set_idle_in_transaction_timeout(connection)
             await register_binary_codecs(connection)
             if self._projects:
-                await self._housekeeping(number, connection, await all_ledgers(connection))
+                await self._housekeeping(number, connection, await list_ledgers(connection))
         return self._connections[number]
 
     async def _close(self, *numbers: int) -> None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from projections.accounts import ACCOUNTS
 from projections.engine.groups import connected_components, groups_of
 from projections.programme_terms import programme_of
@@ -331,7 +331,7 @@ def lapses_until(book: HolderHistory, until: datetime) -> list[HistoryLine]:
     lapses = []
     for lapses_at, (account_id, lot_id, _, _, points) in sorted(due, key=lambda one: (one[0], one[1].lot_id)):
         balances[account_id] -= points
-        postings = f'[["available","lapsed","{plain(points)}","{lot_id}"]]'
+        postings = f'[["available","lapsed","{format_decimal(points)}","{lot_id}"]]'
         lapses.append(
             HistoryLine(account_id, 0, lapses_at, "Lapsed", -points, balances[account_id], postings, None, None)
         )

@@ -12,7 +12,7 @@ import msgspec
 
 from ledger.errors import Unfoldable
 from ledger.facts import Fact, RecordedFact
-from ledger.failures import failure
+from ledger.failures import describe_failure
 from projections.accounts.lots import ZERO, Posting
 from projections.accounts.state import Wallet
 from projections.accounts.statement import Line
@@ -89,7 +89,7 @@ def account_steps(known: Known, account_id: str) -> Iterator[LineStep | Unfoldab
         try:
             steps = _steps_of(wallet, told, account_id)
         except Exception as error:  # a fault of ours in showing it: told here, and no other account is touched
-            yield UnfoldableStep(told, failure(error))
+            yield UnfoldableStep(told, describe_failure(error))
             return
         yield from steps
         wallet.lines.clear()

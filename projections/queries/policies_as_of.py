@@ -12,7 +12,7 @@ from ledger.database import Connection
 from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import Event, interpret
-from ledger.store.read import acts_after, twins_of_kind
+from ledger.store.read import conflicting_events_of_kind, internal_events_after
 from projections.engine.conflicts import (
     DEFAULT_POLICY,
     POLICY_SET,
@@ -37,7 +37,7 @@ async def resolve_as_of(connection: Connection, ledger_id: int, position: int | 
     """Give what was settled otherwise as known at a position than by the policies of the connection's generation."""
     if position is None:
         return NOT_OTHERWISE
-    changes = await acts_after(connection, ledger_id, POLICY_SET, position)
+    changes = await internal_events_after(connection, ledger_id, POLICY_SET, position)
     if not changes:
         return NOT_OTHERWISE
     now = await policies_of_generation(connection, ledger_id)
@@ -50,7 +50,7 @@ async def resolve_as_of(connection: Connection, ledger_id: int, position: int | 
     back: list[RecordedFact] = []
     for of, policy in then.items():
         if policy != now.get(of, DEFAULT_POLICY):
-            events = await twins_of_kind(connection, ledger_id, *of, position)
+            events = await conflicting_events_of_kind(connection, ledger_id, *of, position)
             for _, same in groupby(events, lambda event: event.event_key[:KEY_BYTES]):
                 _compare(list(same), now, {of: policy}, gone, back)
     return PolicyDifference(frozenset(gone), back)
@@ -64,4 +64,4 @@ def _compare(
     chosen_then = {event.position: event for event in select_by_policy(events, then)}
     gone.update(chosen_now.keys() - chosen_then.keys())
     for position in sorted(chosen_then.keys() - chosen_now.keys()):
-        back.extend(interpret(chosen_then[position]).told)
+        back.extend(interpret(chosen_then[position]).facts)

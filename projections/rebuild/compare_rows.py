@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ledger.database import Connection, connect
 from ledger.errors import Unavailable
-from ledger.store.registry import Ledger, all_ledgers
+from ledger.store.registry import Ledger, list_ledgers
 from projections.definition import Table
 from projections.engine import promotion, store
 from projections.engine.digest import FACTS_TABLE, is_position_column
@@ -143,7 +143,7 @@ async def compare_generations(dsn: str, old: Generation, new: Generation, expect
         return comparison
     connection = await connect(dsn)
     try:
-        for ledger in await all_ledgers(connection):
+        for ledger in await list_ledgers(connection):
             async with _open_snapshot_pair(dsn, old, new, ledger) as two:
                 comparison.positions[ledger.name] = await store.read_checkpoint(two.old, ledger.ledger_id)
                 await _compare_ledger(two, comparison, build_expectation(expect))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ledger.database import Connection, connect
 from ledger.errors import RebuildDue
-from ledger.store.registry import all_ledgers
+from ledger.store.registry import list_ledgers
 from projections.definition import Projection
 from projections.engine import generations, promotion, store
 from projections.engine.generations import Generation, checked_schema_name
@@ -28,7 +28,7 @@ async def copy_unselected(dsn: str, made: Generation, scope: RebuildScope) -> No
         if unfit - set(scope.projections) or (unfit and scope.ledgers):
             raise RebuildDue(", ".join(sorted(unfit)))
         async with connection.transaction(isolation="repeatable_read"):
-            for ledger in await all_ledgers(connection):
+            for ledger in await list_ledgers(connection):
                 async with generations.in_schema(connection, active.schema_name):
                     position = await store.read_checkpoint(connection, ledger.ledger_id)
                 await promotion.advance_to(connection, ledger.ledger_id, position)

@@ -61,8 +61,8 @@ def _collect_facts(
     chosen = {event.position for event in folded}
     for event, meaning in zip(events, interpret_all(events), strict=True):
         if event.position in chosen:
-            rows += [store.fact_row(ledger_id, one) for one in meaning.told]
-        if meaning.unread:
+            rows += [store.fact_row(ledger_id, one) for one in meaning.facts]
+        if meaning.status:
             unread.append((event, meaning))
 
 

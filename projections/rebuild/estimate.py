@@ -87,7 +87,7 @@ async def _sample_kind(connection: Connection, ledger: Ledger, row: Any) -> dict
     rows = await connection.fetch(SAMPLE_EVENTS, ledger.ledger_id, row["kind"], row["source"], EVENTS_PER_KIND)
     positions = [one["position"] for one in rows]
     before = {one[0] for one in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions)}
-    now = {at for at in positions if interpret(await event_at(connection, ledger.ledger_id, at)).unread}
+    now = {at for at in positions if interpret(await event_at(connection, ledger.ledger_id, at)).status}
     return {
         "source": row["source"], "kind": row["kind"], "events": row["events"], "sampled": len(positions),
         "unread_before": len(before), "unread_now": len(now),

@@ -21,7 +21,7 @@ import ledger
 import projections
 from ledger.database import Connection, connect
 from ledger.store.read import tail
-from ledger.store.registry import all_ledgers
+from ledger.store.registry import list_ledgers
 from projections.engine import generations
 from projections.engine.conflicts import copy_policies
 from projections.engine.groups import write_all_groups
@@ -147,7 +147,7 @@ async def _prepare(connection: Connection, source: Source) -> int:
             if source == "facts":
                 await copy_metadata(connection, await generations.active_schema(connection))
             else:
-                for ledger in await all_ledgers(connection):
+                for ledger in await list_ledgers(connection):
                     await copy_policies(connection, ledger.ledger_id)
                     await connection.execute(SET_CHECKPOINT, ledger.ledger_id, await tail(connection, ledger.ledger_id))
     return sum(row["position"] for row in await connection.fetch(READ_CHECKPOINTS))

@@ -51,12 +51,12 @@ async def recheck_events(connection: Connection, ledger: Ledger, tell: Callable[
         bounds = (events[0].position - 1, events[-1].position)
         before = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, *bounds)}
         for event, meaning in zip(events, interpret_all(events), strict=True):
-            facts += len(meaning.told)
-            gained += bool(meaning.told and event.position in before)
-            if meaning.unread is None and (meaning.told or not is_folded(event, folded)):
+            facts += len(meaning.facts)
+            gained += bool(meaning.facts and event.position in before)
+            if meaning.status is None and (meaning.facts or not is_folded(event, folded)):
                 continue
-            about = (event.source, event.kind, meaning.unread or "read", meaning.reason or "it gives no fact")
-            if meaning.unread:
+            about = (event.source, event.kind, meaning.status or "read", meaning.reason or "it gives no fact")
+            if meaning.status:
                 counts[about] += 1
                 first.setdefault(about, []).append(event.position)
                 del first[about][POSITIONS_LISTED_MAX:]

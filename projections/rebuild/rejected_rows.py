@@ -46,7 +46,7 @@ async def resolve_rejected(connection: Connection) -> None:
 async def _exclude_event(connection: Connection, ledger_id: int, position: int, error: Exception) -> None:
     """Take the facts of an event away, and fold whatever else they are about again."""
     event = await event_at(connection, ledger_id, position)
-    told = interpret(event).told
+    told = interpret(event).facts
     await store.delete_facts(connection, ledger_id, told)
     await advance.write_unread(connection, ledger_id, [(event, advance.rejected_interpretation(error))])
     refused = {(row["subject_kind"], row["subject"]) for row in await connection.fetch(READ_REJECTED)}

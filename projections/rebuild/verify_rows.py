@@ -274,7 +274,7 @@ async def _derive_facts(
         one
         for event, meaning in zip(events, interpret_all(events), strict=True)
         if event.position not in refused
-        for one in meaning.told
+        for one in meaning.facts
     ]
 
 
@@ -311,7 +311,9 @@ async def _facts_without_event(
     connection: Connection, ledger: Ledger, events: Sequence[Event], derived: Sequence[RecordedFact]
 ) -> list[Mismatch]:
     """Find the facts of a block of events that no event of it gives."""
-    given = {(one.fact.subject_kind, one.fact.subject, one.occurrence.tag, one.occurrence.ordinal) for one in derived}
+    given = {
+        (one.fact.subject_kind, one.fact.subject, one.occurrence.event_tag, one.occurrence.ordinal) for one in derived
+    }
     rows = await connection.fetch(READ_FACTS_BETWEEN, ledger.ledger_id, events[0].position - 1, events[-1].position)
     return [
         _fact_mismatch(

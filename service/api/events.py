@@ -104,12 +104,12 @@ def interpretation_json(event: Event) -> dict[str, Any]:
                 "untimed": recorded.occurrence.untimed,
                 "says": fact_json(recorded.fact),
             }
-            for recorded in interpretation.told
+            for recorded in interpretation.facts
         ],
         "changed": sorted(
-            {f"{recorded.fact.subject_kind} {recorded.fact.subject}" for recorded in interpretation.told}
+            {f"{recorded.fact.subject_kind} {recorded.fact.subject}" for recorded in interpretation.facts}
         ),
-        "unread": interpretation.unread,
+        "unread": interpretation.status,
         "reason": interpretation.reason,
         "repairs": repairs_json(event),
     }

@@ -45,8 +45,8 @@ async def prove_inclusion(request: web.Request) -> web.Response:
                 "index": position - 1,
                 "size": size,
                 "leaf_hash": leaf,
-                "proof": await tiles.inclusion(query.connection, ledger_id, position - 1, size),
-                "root": await tiles.root(query.connection, ledger_id, size),
+                "proof": await tiles.prove_inclusion(query.connection, ledger_id, position - 1, size),
+                "root": await tiles.compute_root(query.connection, ledger_id, size),
             }
         )
 
@@ -70,9 +70,9 @@ async def prove_consistency(request: web.Request) -> web.Response:
             {
                 "from": old,
                 "to": size,
-                "proof": await tiles.consistency(query.connection, ledger_id, old, size),
-                "from_root": await tiles.root(query.connection, ledger_id, old),
-                "to_root": await tiles.root(query.connection, ledger_id, size),
+                "proof": await tiles.prove_consistency(query.connection, ledger_id, old, size),
+                "from_root": await tiles.compute_root(query.connection, ledger_id, old),
+                "to_root": await tiles.compute_root(query.connection, ledger_id, size),
             }
         )
 
@@ -91,7 +91,7 @@ async def prove_event(request: web.Request) -> web.Response:
         if position > signed.size:
             raise NotSealedYet(f"position {position}; sealed is {signed.size}")
         [entry] = await read.entries_between(connection, ledger.ledger_id, position - 1, position)
-        proof = await tiles.inclusion(connection, ledger.ledger_id, position - 1, signed.size)
+        proof = await tiles.prove_inclusion(connection, ledger.ledger_id, position - 1, signed.size)
         note = await cosigned_note(connection, ledger, signed)
     name = f"{ledger.name}-{position}.tlog-proof"
     return web.Response(
@@ -110,7 +110,7 @@ async def get_checkpoint(request: web.Request) -> web.Response:
         connection, ledger = query.connection, query.ledger
         signed = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
         tail = await read.tail(connection, ledger.ledger_id)
-        problem = await tree_heads.problem_of(connection, ledger.ledger_id)
+        problem = await tree_heads.current_seal_problem(connection, ledger.ledger_id)
         problem_json = None if problem is None else problem._asdict()
         if signed is None:
             unsigned = {"size": 0, "unsealed_events": tail, "checkpoint": None}
@@ -138,7 +138,7 @@ async def list_keys(request: web.Request) -> web.Response:
         ledger_id = query.ledger.ledger_id
         signed = await tree_heads.latest_checkpoint(query.connection, ledger_id)
         keys = await tree_heads.log_keys(query.connection, ledger_id)
-        now = set() if signed is None else tree_heads.signers(signed)
+        now = set() if signed is None else tree_heads.signing_keys_of(signed)
         items = [
             {
                 "key": log_key.key.write(),

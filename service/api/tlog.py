@@ -54,7 +54,7 @@ async def get_tile(request: web.Request) -> web.Response:
     if match is None or int(match["width"] or 0) >= TILE_WIDTH:
         raise NotFound
     number = int(match["groups"].replace("/", "").replace("x", ""))
-    if match["groups"] != tiles.path_of("0", number).removeprefix("tile/0/"):
+    if match["groups"] != tiles.tile_path("0", number).removeprefix("tile/0/"):
         raise NotFound
     entries = match["level"] == "entries"
     name = TileName(0 if entries else int(match["level"]), number, int(match["width"] or TILE_WIDTH))
@@ -65,8 +65,8 @@ async def get_tile(request: web.Request) -> web.Response:
             raise NotFound
         if entries:
             found = await read.entries_between(connection, ledger.ledger_id, first, first + name.width)
-            return _immutable(request, tiles.bundle(found), compress=True)
-        return _immutable(request, await tiles.tile(connection, ledger.ledger_id, name), compress=False)
+            return _immutable(request, tiles.entry_bundle(found), compress=True)
+        return _immutable(request, await tiles.read_tile(connection, ledger.ledger_id, name), compress=False)
 
 
 async def _ledger_of(request: web.Request, files: str) -> Ledger:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ledger.errors import LedgerError, RequestInvalid
 from ledger.intake.identify import identify
-from ledger.parsing import BODY_BYTES_MAX, without_mark
+from ledger.parsing import BODY_BYTES_MAX, without_byte_order_mark
 from ledger.store.registry import InboundConnection
 from service.api.requests.admission import hook
 from service.api.requests.app_context import APP_CONTEXT
@@ -44,7 +44,7 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
     body = await read_body(request, context.body_budget)
     authenticate(inbound, request.headers, body, time.time())
     body = decode_body(body, request.headers.getall("Content-Encoding", ()), BODY_BYTES_MAX)
-    if not without_mark(body).strip(WHITE_SPACE):
+    if not without_byte_order_mark(body).strip(WHITE_SPACE):
         # An empty body has no content to keep, so nothing is refused here. A 200 would hide a proxy that drops bodies,
         # and the vendor would not resend.
         raise RequestInvalid("the body is empty: a delivery holds an event")
@@ -58,7 +58,7 @@ async def _store(request: web.Request, inbound: InboundConnection) -> web.Respon
             "ledger": inbound.ledger.name,
             "events": [
                 {"position": appended.position, "outcome": appended.outcome, "kind": new_event.kind}
-                for new_event, appended in zip(delivery.drafts, outcomes, strict=True)
+                for new_event, appended in zip(delivery.events, outcomes, strict=True)
             ],
         }
     )

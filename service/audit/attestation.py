@@ -16,7 +16,7 @@ import msgspec
 import ledger as truth
 import projections as views
 from ledger.database import Connection, connect
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import LedgerError
 from ledger.locks import GENERATION_FILLING
 from ledger.privacy.vault import Vault
@@ -100,7 +100,7 @@ async def trial_balance(connection: Connection, ledger_id: int) -> dict[str, dic
     """Add up all postings, by unit and class; classes at zero are left out."""
     sums: dict[str, dict[str, str]] = {}
     for unit, name, points in await connection.fetch(TRIAL_BALANCE, ledger_id):
-        sums.setdefault(unit, {})[name] = plain(Decimal(points))
+        sums.setdefault(unit, {})[name] = format_decimal(Decimal(points))
     return sums
 
 

@@ -21,10 +21,10 @@ from ledger.merkle import TILE_WIDTH
 from ledger.store.registry import Ledger
 from ledger.transparency import tiles, tree_heads
 from ledger.transparency.checkpoints import Checkpoint, ProofFile, write_hash
-from ledger.transparency.kept_checkpoints import Kept, newest_of
+from ledger.transparency.kept_checkpoints import KeptCheckpoint, newest_checkpoint
 from ledger.transparency.signed_notes import read_note
 from ledger.transparency.signer import Signer
-from ledger.transparency.tree_heads import Signed
+from ledger.transparency.tree_heads import SignedCheckpoint
 from projections.engine import store
 from projections.engine.digest import digested_tables
 from projections.engine.worker import catch_up
@@ -73,7 +73,12 @@ class BundleScope(NamedTuple):
 
 
 async def write_bundle(
-    dsn: str, signer: Signer, ledger: Ledger, file: BinaryIO, scope: BundleScope, older: list[Kept] | None = None
+    dsn: str,
+    signer: Signer,
+    ledger: Ledger,
+    file: BinaryIO,
+    scope: BundleScope,
+    older: list[KeptCheckpoint] | None = None,
 ) -> BundleFile:
     """Write a bundle, which takes memory for some megabytes whatever its size, and sign a checkpoint for it. The newest
     of `older`, checkpoints that the auditor holds, adds to a part the proof that the tree continues it.
@@ -89,7 +94,9 @@ async def write_bundle(
             part = await _part(reader, ledger, scope, reached)
             signed = await tree_heads.sign_head(writer, signer, ledger)
             archive = Archive(file)
-            held = None if older is None else newest_of(older, read_note(signed.note).text.partition("\n")[0]).head
+            held = (
+                None if older is None else newest_checkpoint(older, read_note(signed.note).text.partition("\n")[0]).head
+            )
             signed = signed._replace(note=await cosigned_note(writer, ledger, signed))
             parked = [row["subject"] for row in await reader.fetch(PARKED, ledger.ledger_id)]
             _begin(archive, ledger, signed, scope, reached, parked)
@@ -123,7 +130,7 @@ async def _part(reader: Connection, ledger: Ledger, scope: BundleScope, reached:
 
 
 def _begin(
-    archive: Archive, ledger: Ledger, signed: Signed, scope: BundleScope, reached: int, parked: Sequence[str]
+    archive: Archive, ledger: Ledger, signed: SignedCheckpoint, scope: BundleScope, reached: int, parked: Sequence[str]
 ) -> None:
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -147,13 +154,13 @@ def _is_in(table: str, scope: BundleScope) -> bool:
     return scope.positions is None or table == "facts"
 
 
-async def _keys(connection: Connection, ledger: Ledger, signed: Signed) -> bytes:
+async def _keys(connection: Connection, ledger: Ledger, signed: SignedCheckpoint) -> bytes:
     """Write the public keys of the log, a line each."""
     keys = [one.key.write() for one in await tree_heads.log_keys(connection, ledger.ledger_id) if one.log == signed.log]
     return "".join(f"{key}\n" for key in keys).encode()
 
 
-async def _write_log(connection: Connection, archive: Archive, ledger: Ledger, signed: Signed) -> None:
+async def _write_log(connection: Connection, archive: Archive, ledger: Ledger, signed: SignedCheckpoint) -> None:
     """Write all entries, payloads and tiles."""
     payloads = Chunks(archive, "payloads")
     bundled: list[bytes] = []
@@ -163,13 +170,13 @@ async def _write_log(connection: Connection, archive: Archive, ledger: Ledger, s
         if payload is not None:
             payloads.add(_record(position, payload))
         if len(bundled) == TILE_WIDTH or position == signed.size:
-            archive.add(tiles.path_of("entries", number, len(bundled)), tiles.bundle(bundled))
+            archive.add(tiles.tile_path("entries", number, len(bundled)), tiles.entry_bundle(bundled))
             number += 1
             bundled.clear()
     payloads.finish()
-    for name in tiles.names_of(signed.size):
-        path = tiles.path_of(str(name.level), name.number, name.width)
-        archive.add(path, await tiles.tile(connection, ledger.ledger_id, name))
+    for name in tiles.tile_names(signed.size):
+        path = tiles.tile_path(str(name.level), name.number, name.width)
+        archive.add(path, await tiles.read_tile(connection, ledger.ledger_id, name))
 
 
 async def _events(connection: Connection, ledger_id: int, size: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
@@ -182,7 +189,7 @@ async def _write_part(
     connection: Connection,
     archive: Archive,
     ledger: Ledger,
-    signed: Signed,
+    signed: SignedCheckpoint,
     positions: Sequence[int],
     older: Checkpoint | None,
 ) -> None:
@@ -190,14 +197,14 @@ async def _write_part(
     if older is not None:
         if older.size > signed.size:
             raise RequestInvalid(f"the older checkpoint is of {older.size} events, and there are {signed.size}")
-        proof = await tiles.consistency(connection, ledger.ledger_id, older.size, signed.size)
+        proof = await tiles.prove_consistency(connection, ledger.ledger_id, older.size, signed.size)
         archive.add(f"consistency/{older.size}", "".join(f"{write_hash(one)}\n" for one in proof).encode())
     payloads = Chunks(archive, "payloads")
     for begin in range(0, len(positions), EVENTS_PER_READ):
         chosen = list(positions[begin : begin + EVENTS_PER_READ])
         for row in await connection.fetch(CHOSEN_EVENTS, ledger.ledger_id, chosen):
             position = row["position"]
-            proof = await tiles.inclusion(connection, ledger.ledger_id, position - 1, signed.size)
+            proof = await tiles.prove_inclusion(connection, ledger.ledger_id, position - 1, signed.size)
             archive.add(f"entries/{position}", row["entry"])
             archive.add(f"proofs/{position}.tlog-proof", ProofFile(position - 1, proof, signed.note).write())
             payloads.add(_record(position, row["payload"]))

@@ -13,7 +13,7 @@ import msgspec
 
 from ledger.database import Connection
 from ledger.errors import EventsChanged
-from ledger.intake.identify import KEY_BYTES, text_of
+from ledger.intake.identify import KEY_BYTES, format_time
 from ledger.merkle import leaf_hash
 from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger
@@ -87,8 +87,8 @@ class Entries:
             "kind": row["kind"],
             "event_key": key[:KEY_BYTES].hex(),
             "content": row["content"].hex(),
-            "occurred_at": None if row["occurred_at"] is None else text_of(row["occurred_at"]),
-            "recorded_at": text_of(row["recorded_at"]),
+            "occurred_at": None if row["occurred_at"] is None else format_time(row["occurred_at"]),
+            "recorded_at": format_time(row["recorded_at"]),
             "ordinal": row["ordinal"],
             "payload_sha256": row["payload_sha256"],
             "personal": None if delivered is None else delivered.commitment,

@@ -20,8 +20,8 @@ from ledger.database import Connection
 from ledger.errors import MasterKeyWrong
 from ledger.intake.identify import Delivery, Origin, identify
 from ledger.privacy.encryption import NONCE_BYTES, MasterKey
-from ledger.privacy.redaction import MARKED, RedactedSpan, restore
-from ledger.privacy.vault import Vault, bound_to
+from ledger.privacy.redaction import MARKER_TEXT, RedactedSpan, restore_body
+from ledger.privacy.vault import Vault, person_key_context
 from ledger.store.registry import Ledger
 from service.audit.lookups import Lookups
 
@@ -103,10 +103,12 @@ class Parts:
             return Delivered(commitment, None)
         now = at_first = b""
         for one, part in zip(there, read.parts, strict=True):
-            says = hmac.digest(one.committing, b"says" + (part.says or b""), "sha256")
-            now += says if part.says is not None else b""
+            says = hmac.digest(one.committing, b"says" + (part.normalized_values or b""), "sha256")
+            now += says if part.normalized_values is not None else b""
             at_first += (
-                hmac.digest(one.committing, b"says" + part.says_wrapped, "sha256") if part.says_wrapped else says
+                hmac.digest(one.committing, b"says" + part.normalized_values_wrapped, "sha256")
+                if part.normalized_values_wrapped
+                else says
             )
         return Delivered(commitment, (now, at_first))
 
@@ -136,7 +138,7 @@ class Parts:
         """Open a part, and see that it is what was committed to; see ledger/privacy/vault.py for how it was sealed."""
         subject, sealed = row["subject"], row["ciphertext"]
         try:
-            key = master_key.open(row["wrapped"], bound_to(self._ledger.ledger_id, subject))
+            key = master_key.decrypt(row["wrapped"], person_key_context(self._ledger.ledger_id, subject))
             plain = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject.encode())
             pieces = _PIECES.decode(plain)
         except (InvalidTag, MasterKeyWrong, ValueError):
@@ -150,17 +152,17 @@ class Parts:
         """Put what was cut out back, and read the body as the door did; None where today's rules cut it otherwise."""
         assert self._vault is not None
         ledger_id, name = self._ledger.ledger_id, self._ledger.name
-        whole = restore(body["payload"], sorted(piece for one in there for piece in one.pieces))
+        whole = restore_body(body["payload"], sorted(piece for one in there for piece in one.pieces))
         subjects = {one.subject for one in there}
         for kind in (body["connection_kind"], *(() if body["connected"] else (body["kind"],))):
-            origin = Origin(name, body["connection_id"], body["source"], kind, self._vault.mask(ledger_id))
+            origin = Origin(name, body["connection_id"], body["source"], kind, self._vault.body_hash_key(ledger_id))
             read = identify(origin, whole)
             if read.payload != body["payload"] or not subjects <= {part.subject for part in read.parts}:
                 continue
             for part in read.parts:
                 if part.subject in subjects:
-                    known = [(what, value) for what, value in part.identifiers if value != MARKED]
-                    self.lookups.derive((self._vault.blind(ledger_id, *one), part.subject) for one in known)
+                    known = [(what, value) for what, value in part.identifiers if value != MARKER_TEXT]
+                    self.lookups.derive((self._vault.lookup_hash(ledger_id, *one), part.subject) for one in known)
             return read
         self.cut_otherwise += 1
         return None

@@ -14,10 +14,10 @@ from ledger.database import Connection
 from ledger.errors import KeyWrong, NoteWrong
 from ledger.store.registry import Ledger
 from ledger.transparency.checkpoints import Checkpoint
-from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from ledger.transparency.signed_notes import VerifierKey, read_note, verify
 from ledger.transparency.signer import Signer
-from ledger.transparency.tree_heads import Signed
+from ledger.transparency.tree_heads import SignedCheckpoint
 
 TRIES_MAX = 5
 RETRY_SECONDS = 0.2
@@ -56,7 +56,7 @@ class Signatures:
         self._ledger = ledger
         self._origins: Mapping[int, str] = {}
         self._keys: Sequence[SigningKey] = ()
-        self._signed: Sequence[Signed] = ()
+        self._signed: Sequence[SignedCheckpoint] = ()
         self.wrong: dict[str, list[str]] = {}
         self.says: dict[str, str] = {}
         self.wanted: list[RequiredSignatures] = []
@@ -79,7 +79,7 @@ class Signatures:
             SigningKey(row["log"], row["key"], _key(row["key"]), row["added_at"])
             for row in await self._connection.fetch(KEYS, ledger_id)
         ]
-        self._signed = [Signed(*row) for row in await self._connection.fetch(CHECKPOINTS, ledger_id)]
+        self._signed = [SignedCheckpoint(*row) for row in await self._connection.fetch(CHECKPOINTS, ledger_id)]
 
     def _keys_of(self, log: int) -> list[VerifierKey]:
         return [one.key for one in self._keys if one.log == log and one.key is not None]
@@ -174,7 +174,7 @@ class Signatures:
         """Check that the checkpoints that somebody kept are of this ledger. Whether the tree had them, `heads` says."""
         self.wrong["older checkpoint"] = wrong = list[str]()
         try:
-            found = read_kept(older)
+            found = read_kept_checkpoints(older)
             ours = [one for one in found if one.head.origin in self._origins.values()]
             if not ours:
                 origins = " and ".join(sorted({one.head.origin for one in found}))
@@ -200,7 +200,7 @@ def _key(text: str) -> VerifierKey | None:
         return None
 
 
-def _by(signed: Signed, one: SigningKey) -> bool:
+def _by(signed: SignedCheckpoint, one: SigningKey) -> bool:
     try:
         return one.key is not None and any(one.key.made(signature) for signature in read_note(signed.note).signatures)
     except NoteWrong:

@@ -14,7 +14,7 @@ from ledger.errors import EventsChanged
 from ledger.merkle import HASH_BYTES, TILE_LEVELS, Frontier, Tile
 from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger
-from ledger.store.row_macs import check_bindings
+from ledger.store.row_macs import check_row_macs
 from ledger.transparency import tiles
 from ledger.transparency.signer import Signer
 from service.audit import attestation
@@ -80,7 +80,7 @@ class Verifier:
         untold = await unreported_erasures(self._connection, self._ledger.ledger_id)
         self._found("erasures", untold, "each destroyed key was told of by an event at that time")
         if master_key is not None:
-            bindings = await check_bindings(self._connection, master_key, self._ledger.ledger_id)
+            bindings = await check_row_macs(self._connection, master_key, self._ledger.ledger_id)
             self._found(
                 "configuration", bindings.wrong, "keys, connections and published logs are as this service wrote them"
             )
@@ -155,7 +155,7 @@ class Verifier:
     async def _count_tiles(self, size: int) -> None:
         """See that no tile is stored beyond the tree, or missing before the last: the sealer keeps them in order."""
         for row in await self._connection.fetch(TILES_KEPT, self._ledger.ledger_id):
-            kept = await tiles.full_tiles(self._connection, self._ledger.ledger_id, row["level"])
+            kept = await tiles.count_full_tiles(self._connection, self._ledger.ledger_id, row["level"])
             if row["count"] != kept or kept > size >> TILE_LEVELS * (row["level"] + 1):
                 self._wrong_tiles.append(f"level {row['level']} has {row['count']} tiles up to number {kept - 1}")
 

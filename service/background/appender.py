@@ -21,7 +21,7 @@ from ledger.database import Session, connect
 from ledger.errors import LedgerBusy, LedgerError, LedgerUnavailable
 from ledger.intake.identify import Delivery
 from ledger.privacy.vault import Vault
-from ledger.store.append import Appended, append
+from ledger.store.append import AppendResult, append
 
 LANES = 4  # database connections
 EVENTS_PER_COMMIT_MAX = 500
@@ -42,7 +42,7 @@ class WaitingDelivery(NamedTuple):
     """One delivery in a queue, with the future of its outcome."""
 
     delivery: Delivery
-    outcome: "asyncio.Future[list[Appended]]"
+    outcome: "asyncio.Future[list[AppendResult]]"
 
 
 class DeliveryQueue:
@@ -66,7 +66,7 @@ class DeliveryQueue:
             if batch and persons + len(delivery.parts) > PERSONS_PER_COMMIT_MAX:
                 break
             batch.append(self.waiting.popleft())
-            events += len(delivery.drafts)
+            events += len(delivery.events)
             size += len(delivery.payload)
             persons += len(delivery.parts)
             if events >= EVENTS_PER_COMMIT_MAX or size >= BYTES_PER_COMMIT_MAX or persons >= PERSONS_PER_COMMIT_MAX:
@@ -83,7 +83,7 @@ class Lane:
         self._vault = vault
         self._connection: Session | None = None
 
-    async def append(self, ledger_id: int, deliveries: list[Delivery]) -> list[list[Appended]]:
+    async def append(self, ledger_id: int, deliveries: list[Delivery]) -> list[list[AppendResult]]:
         """Append. If the connection was lost, append again on a new one: event keys make the second try harmless."""
         async with asyncio.timeout(COMMIT_SECONDS_MAX):
             for attempt in (1, 2):
@@ -129,9 +129,9 @@ class Appender:
         self._ledgers_due: asyncio.Queue[int] = asyncio.Queue()  # ledgers that wait for a lane
         self._count = self._size = 0  # of all queues
 
-    async def append(self, ledger_id: int, delivery: Delivery) -> list[Appended]:
+    async def append(self, ledger_id: int, delivery: Delivery) -> list[AppendResult]:
         """Append one delivery. Return one outcome for each event once they are durable. Raises LedgerUnavailable."""
-        outcome: asyncio.Future[list[Appended]] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[list[AppendResult]] = asyncio.get_running_loop().create_future()
         self._put(ledger_id, WaitingDelivery(delivery, outcome))
         return await outcome
 

@@ -5,7 +5,7 @@ import logging
 from ledger.background import keep_connected
 from ledger.database import Connection
 from ledger.privacy.vault import Vault
-from ledger.store.registry import all_ledgers
+from ledger.store.registry import list_ledgers
 from service.audit.attestation import attest
 
 CHECK_SECONDS_MAX = 60.0
@@ -30,7 +30,7 @@ async def attest_on_schedule(dsn: str, vault: Vault, hours: float) -> None:
     seconds = hours * 3600
 
     async def attest_due_ledgers(connection: Connection) -> None:
-        for ledger in await all_ledgers(connection):
+        for ledger in await list_ledgers(connection):
             if await connection.fetchval(DUE, ledger.ledger_id, seconds):
                 await attest(connection, vault, ledger)
 

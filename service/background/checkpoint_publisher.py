@@ -19,7 +19,7 @@ from ledger.store.registry import Ledger
 from ledger.transparency import tiles
 from ledger.transparency.checkpoints import read_size
 from ledger.transparency.signed_notes import COSIGNATURE, Note, cosigned_at, read_note, read_signatures, verify
-from ledger.transparency.tree_heads import Signed
+from ledger.transparency.tree_heads import SignedCheckpoint
 from ledger.transparency.witness import WitnessRequest
 from service.settings import Settings, WitnessAddress
 
@@ -47,9 +47,9 @@ class Publisher:
         self._witnesses = settings.witness_addresses()
         self._anchors = settings.anchor_addresses()
         self._running: dict[int, asyncio.Task[None]] = {}
-        self._next: dict[int, tuple[Ledger, Signed]] = {}
+        self._next: dict[int, tuple[Ledger, SignedCheckpoint]] = {}
 
-    def publish(self, ledger: Ledger, signed: Signed) -> None:
+    def publish(self, ledger: Ledger, signed: SignedCheckpoint) -> None:
         """Send a checkpoint, now or after the one being sent."""
         if not self._witnesses and not self._anchors:
             return
@@ -75,7 +75,7 @@ class Publisher:
 
 
 async def send_checkpoint(
-    dsn: str, ledger: Ledger, signed: Signed, witnesses: list[WitnessAddress], anchors: list[str]
+    dsn: str, ledger: Ledger, signed: SignedCheckpoint, witnesses: list[WitnessAddress], anchors: list[str]
 ) -> dict[str, str]:
     """Send a checkpoint to all receivers at once. Return "done" or the failure, by receiver."""
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS_MAX)
@@ -97,7 +97,7 @@ async def send_checkpoint(
 
 
 async def _request_cosignature(
-    session: aiohttp.ClientSession, dsn: str, ledger: Ledger, signed: Signed, witness: WitnessAddress
+    session: aiohttp.ClientSession, dsn: str, ledger: Ledger, signed: SignedCheckpoint, witness: WitnessAddress
 ) -> None:
     """Ask a witness to cosign, and store the cosignature. Raises NoteWrong if the witness refuses or errs."""
     connection = await connect(dsn)
@@ -106,7 +106,7 @@ async def _request_cosignature(
         for _ in range(TRIES_MAX):
             if old > signed.size:
                 raise NoteWrong(f"it has cosigned {old} events, and this ledger has {signed.size}: an old copy?")
-            proof = await tiles.consistency(connection, ledger.ledger_id, old, signed.size)
+            proof = await tiles.prove_consistency(connection, ledger.ledger_id, old, signed.size)
             body = WitnessRequest(old, proof, signed.note).write()
             async with session.post(f"{witness.url}/add-checkpoint", data=body) as response:
                 text = (await response.content.read(REPLY_BYTES_MAX)).decode("utf-8", "replace")
@@ -125,7 +125,7 @@ async def _request_cosignature(
 
 
 async def _store_cosignature(
-    connection: Connection, ledger: Ledger, signed: Signed, witness: WitnessAddress, lines: str
+    connection: Connection, ledger: Ledger, signed: SignedCheckpoint, witness: WitnessAddress, lines: str
 ) -> None:
     text = read_note(signed.note).text
     signatures = [signature for signature in read_signatures(lines) if witness.key.made(signature)]
@@ -137,7 +137,9 @@ async def _store_cosignature(
     await connection.execute(ADD_COSIGNATURE, *key, signatures[0].line(), at)
 
 
-async def _send_to_anchor(session: aiohttp.ClientSession, ledger: Ledger, signed: Signed, anchor: str) -> None:
+async def _send_to_anchor(
+    session: aiohttp.ClientSession, ledger: Ledger, signed: SignedCheckpoint, anchor: str
+) -> None:
     """Append a checkpoint to a file, followed by an empty line, or POST it to a URL. Raises NoteWrong."""
     if not anchor.startswith(("http://", "https://")):
         await asyncio.to_thread(durable_files.append, Path(anchor), signed.note + b"\n")

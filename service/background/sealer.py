@@ -15,11 +15,11 @@ from ledger.database import Connection
 from ledger.errors import LedgerError, NotOurs, Unsealable
 from ledger.merkle import TILE_WIDTH, Frontier
 from ledger.store import read
-from ledger.store.registry import Ledger, all_ledgers
+from ledger.store.registry import Ledger, list_ledgers
 from ledger.transparency import tree_heads
 from ledger.transparency.signer import Signer
-from ledger.transparency.tree import load_frontier, recheck, seal_block
-from ledger.transparency.tree_heads import Signed
+from ledger.transparency.tree import load_frontier, recheck_tile, seal_block
+from ledger.transparency.tree_heads import SignedCheckpoint
 from service.background.checkpoint_publisher import Publisher
 from service.settings import Settings
 
@@ -73,7 +73,7 @@ class Sealer:
             await asyncio.sleep(NOT_ALLOWED_SECONDS)
             return
         while True:
-            ledgers = await all_ledgers(connection)
+            ledgers = await list_ledgers(connection)
             busy = [await self._seal_next(connection, ledger) for ledger in ledgers]
             if not any(busy):
                 if ledgers:
@@ -113,7 +113,7 @@ class Sealer:
             self._next_tile[ledger_id] = 0
             return
         try:
-            await recheck(connection, ledger_id, number)
+            await recheck_tile(connection, ledger_id, number)
             self._wrong_ledgers.discard(ledger_id)
             self._next_tile[ledger_id] = number + 1
         except LedgerError as error:
@@ -131,7 +131,7 @@ class Sealer:
             tail > latest.size and await self._waited_seconds(connection, ledger_id, latest) >= self._seconds
         )
 
-    async def _waited_seconds(self, connection: Connection, ledger_id: int, latest: Signed) -> float:
+    async def _waited_seconds(self, connection: Connection, ledger_id: int, latest: SignedCheckpoint) -> float:
         """Return the time that events have waited to be covered by a checkpoint.
 
         It is the larger of two figures: the age of the last checkpoint by the database's clock, and the time since this
@@ -141,7 +141,7 @@ class Sealer:
         if checkpoint != latest.checkpoint:
             since = time.monotonic()
             self._unsealed[ledger_id] = (latest.checkpoint, since)
-        return max(await tree_heads.age_seconds(connection, latest), time.monotonic() - since)
+        return max(await tree_heads.checkpoint_age_seconds(connection, latest), time.monotonic() - since)
 
     async def _report_problem(self, connection: Connection, ledger: Ledger, error: LedgerError) -> None:
         text = str(error)
@@ -150,7 +150,7 @@ class Sealer:
             _log.error("NOT SEALED here: ledger %s: %s", ledger.name, text)
         self._refusals[ledger.ledger_id] = (text, time.monotonic())
         if isinstance(error, Unsealable) and await self._must_report(connection, ledger, error):
-            await tree_heads.note_problem(connection, ledger.ledger_id, error)
+            await tree_heads.record_seal_problem(connection, ledger.ledger_id, error)
 
     async def _must_report(self, connection: Connection, ledger: Ledger, error: Unsealable) -> bool:
         """Return False if another signer signs the ledger in time, so that this one need not."""

@@ -8,7 +8,7 @@ import typer
 
 from ledger import clock
 from ledger.database import Connection
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import RequestInvalid
 from ledger.privacy.vault import Vault
 from ledger.store import registry
@@ -71,11 +71,11 @@ def adjust_account(
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
-        read = QueryContext(connection, found, "operator", Vault(place.master_key).mask(found.ledger_id))
+        read = QueryContext(connection, found, "operator", Vault(place.master_key).body_hash_key(found.ledger_id))
         return await _adjust(read, Vault(place.master_key), account, wanted, words)
 
     done = run_with_connection(data, work)
-    figures = {name: plain(done[name]) for name in ("points", "before", "after")}
+    figures = {name: format_decimal(done[name]) for name in ("points", "before", "after")}
     if as_json:
         show_json({**done, **figures})
         return
@@ -100,13 +100,13 @@ async def _adjust(
         after = before + change
         if after < 0 and change < 0 and not wanted.allow_debt:
             raise RequestInvalid(
-                f"{plain(before)} points are available, so taking {plain(-change)} away leaves a debt of "
-                f"{plain(-after)}; --allow-debt does it"
+                f"{format_decimal(before)} points are available, so taking {format_decimal(-change)} away leaves a"
+                f" debt of {format_decimal(-after)}; --allow-debt does it"
             )
         if wanted.dry_run:
             return {"account": account_id, "points": change, "before": before, "after": after, "dry_run": True}
-        note(f"{account_id}: {plain(before)} before, {plain(after)} after.")
-        confirm(f"Change it by {plain(change)}?", yes=wanted.yes)
+        note(f"{account_id}: {format_decimal(before)} before, {format_decimal(after)} after.")
+        confirm(f"Change it by {format_decimal(change)}?", yes=wanted.yes)
     elif wanted.dry_run:
         raise RequestInvalid("an adjustment of this id was made before, or there is none to take back")
     if wanted.take_back is not None:

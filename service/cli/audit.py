@@ -11,7 +11,7 @@ from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from ledger.privacy.vault import Vault
 from ledger.store import registry
-from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from projections.engine import generations
 from service.audit.attestation import Attestation, attest
 from service.audit.bundle import BundleFile, BundleScope, write_bundle
@@ -57,7 +57,7 @@ def verify_ledgers(
     async def work(place: Environment, connection: Connection) -> dict[str, list[Finding]]:
         await generations.ensure_active_generation(connection)
         kept = None if older is None else older.read_bytes()
-        found = await registry.all_ledgers(connection) if ledger is None else []
+        found = await registry.list_ledgers(connection) if ledger is None else []
         chosen = found if ledger is None else [await registry.find_ledger(connection, ledger)]
         return {
             one.name: await verify_ledger(
@@ -119,7 +119,7 @@ def make_bundle(
     async def work(place: Environment, connection: Connection) -> BundleFile:
         await generations.ensure_active_generation(connection)
         chosen = await registry.find_ledger(connection, ledger)
-        kept = None if older is None else read_kept(older.read_bytes())
+        kept = None if older is None else read_kept_checkpoints(older.read_bytes())
         if attested:
             await attest(connection, Vault(place.master_key), chosen)
         made = output.with_name(f"{output.name}.part")  # so that what was cut off is never taken for a bundle

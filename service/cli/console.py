@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import NotConfirmed
 
 UNBROKEN = frozenset({"connection_id", "key_id", "token", "url", "key"})  # so that they can be copied
@@ -54,7 +54,7 @@ def show_json(value: Any) -> None:
 def _plain(value: Any) -> Any:
     """Write points as exact strings, and anything else that JSON does not know as its text."""
     if isinstance(value, Decimal):
-        return plain(value)
+        return format_decimal(value)
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
@@ -63,7 +63,7 @@ def in_words(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, Decimal):
-        return plain(value)
+        return format_decimal(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, bytes):

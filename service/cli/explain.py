@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from ledger.database import Connection
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import NotFound, RequestInvalid
 from ledger.privacy.vault import Vault
 from ledger.store import registry
@@ -62,7 +62,7 @@ def explain(
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
-        read = QueryContext(connection, found, OPERATOR, Vault(place.master_key).mask(found.ledger_id))
+        read = QueryContext(connection, found, OPERATOR, Vault(place.master_key).body_hash_key(found.ledger_id))
         return await explained(read, ref, await parse_as_of_params(read, query))
 
     answer = run_with_connection(data, work)
@@ -210,12 +210,12 @@ def _fields(state: Mapping[str, Any]) -> str:
 
 
 def _signed(points: Decimal) -> str:
-    return f"+{plain(points)}" if points >= 0 else plain(points)
+    return f"+{format_decimal(points)}" if points >= 0 else format_decimal(points)
 
 
 def _said(value: Any) -> str:
     if isinstance(value, Decimal):
-        return plain(value)
+        return format_decimal(value)
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%SZ")
     return str(value)

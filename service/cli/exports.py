@@ -11,7 +11,7 @@ from ledger.errors import ExportWrong
 from ledger.privacy.encryption import MasterKey
 from ledger.store import registry
 from ledger.transparency.checkpoints import write_hash
-from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from service.cli.console import AsJson, Data, InLedger, note, progress_bar, show, show_json
@@ -71,7 +71,7 @@ def import_exported(
 
     Needs the database's owner, not the role of the service.
     """
-    kept = None if checkpoint is None else read_kept(checkpoint.read_bytes())
+    kept = None if checkpoint is None else read_kept_checkpoints(checkpoint.read_bytes())
     exporter = MasterKey.from_text(exporter_key.read_text().strip()) if exporter_key else None
 
     async def work(place: Environment, connection: Connection) -> tuple[Restored, str | None]:

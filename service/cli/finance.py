@@ -11,7 +11,7 @@ import typer
 
 from ledger import clock
 from ledger.database import Connection
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import RequestInvalid
 from ledger.privacy.vault import Vault
 from ledger.store import registry
@@ -79,7 +79,7 @@ def show_trial_balance(
         show_json(orjson.loads(encode_json(found)))
     else:
         rows = [
-            (item["programme"], item["unit"], name, plain(points))
+            (item["programme"], item["unit"], name, format_decimal(points))
             for item in found["items"]
             for name, points in [*item["classes"].items(), ("sum", item["sum"])]
         ]
@@ -131,7 +131,10 @@ def show_liability(
         _write(files[form], output)
     for tie in done.ties:
         if tie.difference:
-            note(f"{tie.programme} {tie.unit}: {plain(tie.closing)} is not the accounts' {plain(tie.accounts)}.")
+            note(
+                f"{tie.programme} {tie.unit}: {format_decimal(tie.closing)} is not the accounts'"
+                f" {format_decimal(tie.accounts)}."
+            )
     if any(tie.difference for tie in done.ties):
         raise typer.Exit(FOUND)
 
@@ -155,7 +158,7 @@ def _show_table(done: Liability, counts: Mapping[tuple[str, str], int]) -> None:
     for tie in done.ties:
         if not tie.difference:
             count = counts.get((tie.programme, tie.unit), 0)
-            note(f"{tie.programme} {tie.unit}: closing {plain(tie.closing)} = sum of {count:,} accounts.")
+            note(f"{tie.programme} {tie.unit}: closing {format_decimal(tie.closing)} = sum of {count:,} accounts.")
 
 
 def close(
@@ -184,7 +187,7 @@ def close(
     if totals and not as_json:
         note(f"Open before {period} is closed:")
         for name, one in totals.items():
-            points = ", ".join(f"{plain(points)} {unit}" for unit, points in one.points.items())
+            points = ", ".join(f"{format_decimal(points)} {unit}" for unit, points in one.points.items())
             note(f"    {name}: {one.items:,}{f', {points}' if points else ''} ({LISTS[name].says})")
     if totals and not yes:
         if not sys.stdin.isatty() or as_json:
@@ -275,7 +278,7 @@ async def _reader(connection: Connection, name: str | None) -> QueryContext:
     """Give a reader of a ledger whose rows reflect all of it; the only ledger unless one is named."""
     await generations.ensure_active_generation(connection)
     if name is None:
-        every = await registry.all_ledgers(connection)
+        every = await registry.list_ledgers(connection)
         if len(every) != 1:
             raise RequestInvalid(f"--ledger is one of {', '.join(one.name for one in every) or 'none yet'}")
         [found] = every
@@ -292,7 +295,7 @@ def _given(**options: object) -> Mapping[str, str]:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return plain(value) if isinstance(value, Decimal) else str(value)
+    return format_decimal(value) if isinstance(value, Decimal) else str(value)
 
 
 def _write(lines: Iterator[str], output: Path | None) -> None:

@@ -22,7 +22,7 @@ def show_digest(
 
     async def work(_place: Environment, connection: Connection) -> dict[str, dict[str, Any]]:
         await generations.ensure_active_generation(connection)
-        found = await registry.all_ledgers(connection) if ledger is None else []
+        found = await registry.list_ledgers(connection) if ledger is None else []
         chosen = found if ledger is None else [await registry.find_ledger(connection, ledger)]
         return {
             one.name: {

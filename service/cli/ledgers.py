@@ -70,7 +70,7 @@ def list_ledgers(data: Data = None, as_json: AsJson = False) -> None:
     """List the ledgers, and how many events each holds."""
 
     async def work(_place: Environment, connection: Connection) -> list[tuple[str, int]]:
-        found = await registry.all_ledgers(connection)
+        found = await registry.list_ledgers(connection)
         return [(ledger.name, await tail(connection, ledger.ledger_id)) for ledger in found]
 
     rows = run_with_connection(data, work)
@@ -318,7 +318,7 @@ def _read_secret(name: str) -> str:
 
 
 async def _chosen(connection: Connection, name: str | None) -> list[Ledger]:
-    return await registry.all_ledgers(connection) if name is None else [await registry.find_ledger(connection, name)]
+    return await registry.list_ledgers(connection) if name is None else [await registry.find_ledger(connection, name)]
 
 
 def _shown(inbound: InboundConnection) -> dict[str, Any]:

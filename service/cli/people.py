@@ -87,8 +87,8 @@ def unmerge_customer(
 
 async def _known(place: Environment, connection: Connection, ledger: Ledger, name: str) -> str:
     """Return the id of a known customer, given whole or bare. Raises SubjectUnknown, RequestInvalid."""
-    mask = Vault(place.master_key).mask(ledger.ledger_id)
-    refs = await expand_reference(QueryContext(connection, ledger, "operator", mask), name)
+    body_hash_key = Vault(place.master_key).body_hash_key(ledger.ledger_id)
+    refs = await expand_reference(QueryContext(connection, ledger, "operator", body_hash_key), name)
     return require_single([ref for ref in refs if await is_known(connection, ledger, ref)], name)
 
 

@@ -25,7 +25,7 @@ OfLedger = Annotated[str | None, typer.Option("--ledger", help="Of this ledger o
 
 async def _chosen(connection: Connection, ledger: str | None) -> list[Ledger]:
     if ledger is None:
-        return await registry.all_ledgers(connection)
+        return await registry.list_ledgers(connection)
     return [await registry.find_ledger(connection, ledger)]
 
 
@@ -34,7 +34,7 @@ def show_plan(scope: RebuildScope, source: str, workers: int | None, data: Data,
 
     async def work(_place: Environment, connection: Connection) -> list[RebuildPlan]:
         await check_scope(connection, scope)
-        chosen = await registry.all_ledgers(connection)
+        chosen = await registry.list_ledgers(connection)
         named = [one for one in chosen if not scope.ledgers or one.name in scope.ledgers]
         return [await estimate.plan_rebuild(connection, one, scope, source, workers) for one in named]
 

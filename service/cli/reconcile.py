@@ -16,7 +16,7 @@ import typer
 
 from ledger import clock
 from ledger.database import Connection
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import RequestInvalid
 from ledger.store import registry
 from projections.engine import generations
@@ -181,11 +181,11 @@ def _say(compared: StatementComparison, shown: int) -> None:
 
 
 def _cell(value: Any) -> object:
-    return plain(value) if isinstance(value, Decimal) else value
+    return format_decimal(value) if isinstance(value, Decimal) else value
 
 
 def _points_of(totals: ListTotals) -> str:
-    return ", ".join(f"{plain(points)} {unit}" for unit, points in sorted(totals.points.items()))
+    return ", ".join(f"{format_decimal(points)} {unit}" for unit, points in sorted(totals.points.items()))
 
 
 def _lists_of(text: str, with_statement: bool) -> set[str]:

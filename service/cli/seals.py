@@ -11,7 +11,7 @@ from ledger.store import registry
 from ledger.store.registry import Ledger
 from ledger.transparency import public_logs, tree_heads
 from ledger.transparency.kept_checkpoints import SCISSORS_CLOSE, SCISSORS_OPEN
-from ledger.transparency.tree_heads import Signed
+from ledger.transparency.tree_heads import SignedCheckpoint
 from service.background.checkpoint_publisher import send_checkpoint
 from service.cli.console import AsJson, Data, InLedger, note, note_guess, show, show_done, show_json, show_table
 from service.environment import Environment, run_with_connection
@@ -42,12 +42,12 @@ def seal_ledger(
     if ledger is None:
         raise typer.BadParameter("it is needed", param_hint="--ledger")
 
-    async def work(place: Environment, connection: Connection) -> tuple[Signed, dict[str, str], bytes]:
+    async def work(place: Environment, connection: Connection) -> tuple[SignedCheckpoint, dict[str, str], bytes]:
         chosen = await registry.find_ledger(connection, ledger)
         try:
             signed = await tree_heads.sign_head(connection, place.signer, chosen, adopt=adopt)
         except Unsealable as error:
-            await tree_heads.note_problem(connection, chosen.ledger_id, error)
+            await tree_heads.record_seal_problem(connection, chosen.ledger_id, error)
             raise
         witnesses, anchors = place.settings.witness_addresses(), place.settings.anchor_addresses()
         told = await send_checkpoint(place.dsn, chosen, signed, witnesses, anchors)
@@ -69,7 +69,7 @@ def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> N
     async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
         chosen = await registry.find_ledger(connection, ledger)
         signed = await tree_heads.latest_checkpoint(connection, chosen.ledger_id)
-        now = set() if signed is None else tree_heads.signers(signed)
+        now = set() if signed is None else tree_heads.signing_keys_of(signed)
         listed: list[dict[str, Any]] = [
             {
                 "key": one.key.write(),
@@ -122,7 +122,9 @@ def retire_key(
     it for ever."""
 
     async def work(place: Environment, connection: Connection) -> None:
-        chosen = await tree_heads.log_of(connection, place.signer, await registry.find_ledger(connection, ledger))
+        chosen = await tree_heads.find_or_create_log(
+            connection, place.signer, await registry.find_ledger(connection, ledger)
+        )
         for seed, key in zip(place.signer.seeds(), place.signer.keys(chosen.origin), strict=True):
             if key.public.key_id.hex() == key_id:
                 place.signer.drop_key(seed)
@@ -144,7 +146,7 @@ def show_checkpoint(
     if format_ not in ("note", "email"):
         raise typer.BadParameter("it is note or email", param_hint="--format")
 
-    async def work(_place: Environment, connection: Connection) -> tuple[Ledger, Signed, bytes, list[str]]:
+    async def work(_place: Environment, connection: Connection) -> tuple[Ledger, SignedCheckpoint, bytes, list[str]]:
         chosen = await registry.find_ledger(connection, ledger)
         signed = await tree_heads.latest_checkpoint(connection, chosen.ledger_id)
         if signed is None:
@@ -161,9 +163,9 @@ def show_checkpoint(
         show(email_of(chosen, signed, text.decode(), keys))
 
 
-def email_of(ledger: Ledger, signed: Signed, text: str, keys: Sequence[str]) -> str:
+def email_of(ledger: Ledger, signed: SignedCheckpoint, text: str, keys: Sequence[str]) -> str:
     """Write an e-mail, headers first, that an auditor only needs to keep."""
-    now = tuple(f"{name}+{key_id.hex()}+" for name, key_id in tree_heads.signers(signed))
+    now = tuple(f"{name}+{key_id.hex()}+" for name, key_id in tree_heads.signing_keys_of(signed))
     signing = [key for key in keys if key.startswith(now)]
     retired = [key for key in keys if key not in signing]
     before = f"\n\nKeys that signed before, and sign no more:\n{chr(10).join(retired)}" if retired else ""
@@ -178,7 +180,7 @@ def email_of(ledger: Ledger, signed: Signed, text: str, keys: Sequence[str]) -> 
     )
 
 
-def _shown(signed: Signed) -> dict[str, Any]:
+def _shown(signed: SignedCheckpoint) -> dict[str, Any]:
     return {"size": signed.size, "root": signed.root.hex(), "signed_at": signed.signed_at.isoformat()}
 
 

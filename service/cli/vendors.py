@@ -71,7 +71,7 @@ def _examples() -> dict[tuple[str, str], Example]:
         personal_keys = _personal_keys(sample)
         for kind, meaning in _events(sample):
             example = found.setdefault((sample.parent.name, kind), Example(sample.name))
-            example.subject_kinds |= {told.fact.subject_kind for told in meaning.told}
+            example.subject_kinds |= {told.fact.subject_kind for told in meaning.facts}
             example.personal_keys |= personal_keys
     return found
 
@@ -87,7 +87,7 @@ def _events(sample: Path) -> Iterator[tuple[str, Interpretation]]:
     """Give the kind of each event in a sample, and what it means."""
     source = sample.parent.name
     delivery = identify(Origin("", "", source, None, b""), sample.read_bytes())
-    for draft in delivery.drafts:
+    for draft in delivery.events:
         event = Event(
             position=1,
             source=source,

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from projections.accounts.lots import ZERO
 from projections.queries.roll_forward import NAMES, STATES, TAKEN, RollForwardKey, Row, TieOut
 from service.finance.liability import Liability, liability_row_json, month_of
@@ -55,7 +55,7 @@ def _csv_line(cells: Iterable[str]) -> str:
 
 
 def _text(value: Any) -> str:
-    return plain(value) if isinstance(value, Decimal) else str(value)
+    return format_decimal(value) if isinstance(value, Decimal) else str(value)
 
 
 def to_ndjson(rows: Sequence[Row]) -> Iterator[str]:
@@ -113,16 +113,16 @@ def _entry(row: Row, name: Names, first: date) -> Iterator[str]:
     vintage = month_of(row.key.vintage) or "without vintage"
     if row.key.period == first and row.opening:
         yield f'{first} * "Opening" "{vintage}"'
-        yield f"  {liability}  {plain(-row.opening)} {name.commodity}"
-        yield f"  Equity:Opening:{name.account}  {plain(row.opening)} {name.commodity}"
+        yield f"  {liability}  {format_decimal(-row.opening)} {name.commodity}"
+        yield f"  Equity:Opening:{name.account}  {format_decimal(row.opening)} {name.commodity}"
         yield ""
     effects = {movement: -points if movement in TAKEN else points for movement, points in row.movements.items()}
     if any(effects.values()):
         yield f'{row.last_day} * "Movements" "{vintage}"'
-        yield f"  {liability}  {plain(-sum(effects.values(), ZERO))} {name.commodity}"
+        yield f"  {liability}  {format_decimal(-sum(effects.values(), ZERO))} {name.commodity}"
         for movement, points in effects.items():
             if points:
-                yield f"  {_equity(movement, name)}  {plain(points)} {name.commodity}"
+                yield f"  {_equity(movement, name)}  {format_decimal(points)} {name.commodity}"
         yield ""
 
 
@@ -130,7 +130,7 @@ def _prices(rows: Sequence[Row], names: dict[tuple[str, str], Names]) -> Iterato
     for row in rows:
         if row.worth is not None:
             commodity = names[row.key.programme, row.key.unit].commodity
-            yield f"{row.last_day} price {commodity} {plain(row.worth.ratio)} {row.worth.currency}"
+            yield f"{row.last_day} price {commodity} {format_decimal(row.worth.ratio)} {row.worth.currency}"
 
 
 def _assertions(done: Liability, names: dict[tuple[str, str], Names]) -> Iterator[str]:
@@ -153,7 +153,7 @@ def _is_whole(done: Liability, tie: TieOut) -> bool:
 
 
 def _balance(day: date, account: str, points: Decimal, name: Names) -> str:
-    return f"{day + timedelta(days=1)} balance {account}  {plain(-points)} ~ 0 {name.commodity}"
+    return f"{day + timedelta(days=1)} balance {account}  {format_decimal(-points)} ~ 0 {name.commodity}"
 
 
 def _liability(row: Row, name: Names) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ledger import clock
 from ledger.database import Connection
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import PeriodNotClosable
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
@@ -226,8 +226,8 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
             {
                 "programme": total.key.programme,
                 "unit": total.key.unit,
-                "opening": plain(total.opening),
-                "closing": plain(total.closing),
+                "opening": format_decimal(total.opening),
+                "closing": format_decimal(total.closing),
             }
             for total in done.totals
         ],

@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 from ledger.database import Connection
 from ledger.intake.identify import UNREADABLE, Delivery, Origin, identify
 from ledger.privacy.vault import Vault
-from ledger.store.append import Appended, append
+from ledger.store.append import AppendResult, append
 from ledger.store.registry import InboundConnection
 from service.importing.json_repair import repair_json
 from service.importing.split import DeliveryLine, unpacked
@@ -137,16 +137,16 @@ def identified(
             summary.too_long.append(number)
             continue
         delivery = identify(origin, body)
-        if delivery.drafts[0].kind == UNREADABLE:
+        if delivery.events[0].kind == UNREADABLE:
             summary.unreadable += 1
             summary.unreadable_lines = [*summary.unreadable_lines, number][:LINES_NAMED_MAX]
             if not quarantine:
                 summary.lines += 1
                 continue
         else:
-            summary.kinds.update(draft.kind for draft in delivery.drafts)
+            summary.kinds.update(draft.kind for draft in delivery.events)
         block.append(delivery)
-        events += len(delivery.drafts)
+        events += len(delivery.events)
         size += len(body)
         persons += len(delivery.parts)
         is_large = events >= EVENTS_PER_BLOCK_MAX or size >= BYTES_PER_BLOCK_MAX or persons >= PERSONS_PER_BLOCK_MAX
@@ -158,7 +158,7 @@ def identified(
         yield block
 
 
-def count(summary: ImportSummary, block: Sequence[Delivery], appended: Sequence[Sequence[Appended]]) -> None:
+def count(summary: ImportSummary, block: Sequence[Delivery], appended: Sequence[Sequence[AppendResult]]) -> None:
     """Add up what became of a block."""
     outcomes = [one.outcome for delivered in appended for one in delivered]
     summary.lines += len(block)

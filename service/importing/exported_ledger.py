@@ -15,10 +15,18 @@ from ledger.errors import ExportWrong
 from ledger.merkle import Frontier
 from ledger.privacy.encryption import MasterKey
 from ledger.store import read
-from ledger.store.export import EXPORT_LINES, LINE_BYTES_MAX, Begin, End, ExportedEvent, ExportLine, export
+from ledger.store.export import (
+    EXPORT_LINES,
+    LINE_BYTES_MAX,
+    ExportedEvent,
+    ExportHeader,
+    ExportLine,
+    ExportTrailer,
+    export_ledger,
+)
 from ledger.store.registry import Ledger
-from ledger.store.restore import EVENTS_PER_BLOCK, LedgerRestore, ledger_for
-from ledger.transparency.kept_checkpoints import Kept
+from ledger.store.restore import EVENTS_PER_BLOCK, LedgerRestore, find_or_create_ledger
+from ledger.transparency.kept_checkpoints import KeptCheckpoint
 from service.importing.deliveries import zstd
 
 LINES_BESIDE_PER_BLOCK = 1_000
@@ -71,7 +79,7 @@ async def write_export(
 ) -> int:
     """Write a ledger to a file; give how many lines that took."""
     lines = 0
-    async for block in export(connection, master_key, ledger, with_keys=with_keys):
+    async for block in export_ledger(connection, master_key, ledger, with_keys=with_keys):
         file.writelines(block)
         lines += len(block)
         tell(lines, 0)
@@ -87,12 +95,12 @@ async def restore(
     """
     lines = _lines(file)
     begin = next(lines, None)
-    if not isinstance(begin, Begin):
+    if not isinstance(begin, ExportHeader):
         raise ExportWrong("it does not begin as one")
-    restoring = LedgerRestore(connection, begin, await ledger_for(connection, begin, name))
+    restoring = LedgerRestore(connection, begin, await find_or_create_ledger(connection, begin, name))
     events, beside, end = list[ExportedEvent](), [], None
     for line in lines:
-        if end is not None or isinstance(line, Begin):
+        if end is not None or isinstance(line, ExportHeader):
             raise ExportWrong("it goes on after its end")
         if isinstance(line, ExportedEvent):
             events.append(line)
@@ -104,12 +112,12 @@ async def restore(
         if events:
             await restoring.put(events)
             events.clear()
-        if isinstance(line, End):
+        if isinstance(line, ExportTrailer):
             end = line
         else:
             beside.append(line)
         if beside and (end is not None or len(beside) == LINES_BESIDE_PER_BLOCK):
-            await restoring.put_beside(beside, exporter_key, master_key)
+            await restoring.put_side_records(beside, exporter_key, master_key)
             beside.clear()
     if end is None:
         raise ExportWrong("it breaks off")
@@ -117,7 +125,7 @@ async def restore(
     return Restored(restoring.ledger, end.events, end.root)
 
 
-async def compare(connection: Connection, restored: Restored, kept: Sequence[Kept]) -> str:
+async def compare(connection: Connection, restored: Restored, kept: Sequence[KeptCheckpoint]) -> str:
     """Compare a restored ledger with checkpoints of it that were kept; return what was found, as a sentence.
 
     Raises ExportWrong if they are of several logs, of more events, or of another history.

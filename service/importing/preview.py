@@ -47,7 +47,7 @@ async def _count(
     connection: Connection, ledger_id: int, block: list[Delivery], seen: dict[bytes, set[bytes]], summary: ImportSummary
 ) -> None:
     """Add to the summary what would become of a block, and remember its events."""
-    drafts = [draft for delivery in block for draft in delivery.drafts]
+    drafts = [draft for delivery in block for draft in delivery.events]
     rows = await connection.fetch(KNOWN, ledger_id, [draft.event_key for draft in drafts])
     stored: dict[int, set[bytes]] = {}
     for row in rows:

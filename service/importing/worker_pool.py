@@ -20,7 +20,7 @@ from ledger.database import connect
 from ledger.errors import LedgerError, LedgerUnavailable
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
-from ledger.store.append import append_arranged, prepare_append
+from ledger.store.append import append_batch, prepare_append
 from ledger.store.registry import InboundConnection
 from service.gc_tuning import freeze_loaded_objects
 from service.importing.deliveries import (
@@ -151,5 +151,5 @@ async def _append_blocks(pipe: Pipe, task: Task) -> None:
         pipe.send(summary)
         await asyncio.to_thread(pipe.recv)
         for one in arranged:
-            count(summary, one.deliveries, await append_arranged(connection, vault, one))
+            count(summary, one.deliveries, await append_batch(connection, vault, one))
         pipe.send(summary)

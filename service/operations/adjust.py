@@ -16,7 +16,7 @@ import orjson
 
 from ledger import clock
 from ledger.database import Connection
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import AdjustmentDiffers, NothingToAdopt, RequestInvalid, SubjectUnknown
 from ledger.facts.accounts import account_id_of
 from ledger.facts.fact import quote_id
@@ -97,10 +97,10 @@ async def adjust(
             "programme": row["programme"],
             "unit": row["unit"],
             "customer": row["customer"],
-            "points": plain(row["drift"] if points is None else points),
+            "points": format_decimal(row["drift"] if points is None else points),
             "adopted": points is None,
             "expires_on": expires_on and expires_on.isoformat(),
-            "claimed": None if row["claimed"] is None else plain(row["claimed"]),
+            "claimed": None if row["claimed"] is None else format_decimal(row["claimed"]),
             **_reason_text(words),
         }
         made = await _made(connection, vault, ledger, adjustment)
@@ -139,7 +139,7 @@ async def reverse(
             raise SubjectUnknown(adjustment)
         where = {name: made[name] for name in ("holder", "programme", "unit", "customer")}
         delivery = build_event(vault, ledger, "adjustmentReversed", adjustment, **where, **_reason_text(words))
-        before = await events_with_key(connection, ledger.ledger_id, delivery.drafts[0].event_key)
+        before = await events_with_key(connection, ledger.ledger_id, delivery.events[0].event_key)
         if before:
             return Adjusted(adjustment, account_id, -Decimal(made["points"]), before[0].position, "duplicate")
         [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ledger.background import keep_connected
-from ledger.database import Connection, is_entered_active
+from ledger.database import Connection, reads_active_generation
 from ledger.errors import SubjectUnknown
 from ledger.privacy.vault import Vault
-from ledger.store.registry import Ledger, all_ledgers
+from ledger.store.registry import Ledger, list_ledgers
 from projections.accounts import ACCOUNTS, Wallet
 from projections.engine.groups import connected_components, groups_of
 from projections.queries.as_of import AsOf, fold_known, known_of
@@ -59,7 +59,7 @@ async def erase(
     customers = await one_person(connection, ledger, customer)
     async with connection.transaction():
         destroyed = [await connection.fetchval(FORGET, ledger.ledger_id, one) for one in customers]
-        vault.forget_keys(ledger.ledger_id)
+        vault.clear_key_cache(ledger.ledger_id)
         if not any(destroyed):
             return ErasureResult(customers, 0, None)
         position = await record_event(
@@ -96,8 +96,8 @@ async def erase_on_request(dsn: str, vault: Vault) -> None:
     them later, too, such as the vendor's own word that it has deleted them."""
 
     async def look(connection: Connection) -> None:
-        while await is_entered_active(connection):  # after a promotion a new connection reads the new rows
-            for ledger in await all_ledgers(connection):
+        while await reads_active_generation(connection):  # after a promotion a new connection reads the new rows
+            for ledger in await list_ledgers(connection):
                 await erase_requested(connection, vault, ledger)
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -38,7 +38,7 @@ def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None 
     """
     now = clock.now()
     delivery = _written(vault, ledger, kind, identifier or secrets.token_hex(16), now, said)
-    for draft in delivery.drafts:
+    for draft in delivery.events:
         meaning = interpret(
             Event(
                 position=0,
@@ -53,18 +53,18 @@ def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None 
                 payload=delivery.payload,
             )
         )
-        if meaning.unread is not None:
+        if meaning.status is not None:
             raise RequestInvalid(meaning.reason)
     return delivery
 
 
 def key_of(vault: Vault, ledger: Ledger, kind: str, identifier: str) -> bytes:
     """Give the event key of an act of ours, whatever it says."""
-    return _written(vault, ledger, kind, identifier, clock.now(), {}).drafts[0].event_key
+    return _written(vault, ledger, kind, identifier, clock.now(), {}).events[0].event_key
 
 
 def _written(vault: Vault, ledger: Ledger, kind: str, identifier: str, now: datetime, said: dict[str, Any]) -> Delivery:
     written = orjson.dumps({"event": kind, "id": identifier, "at": now.isoformat(), **said})
     if b"\\u0000" in written:
         raise RequestInvalid("a NUL character")
-    return identify(Origin(ledger.name, CONNECTION, SOURCE, None, vault.mask(ledger.ledger_id)), written)
+    return identify(Origin(ledger.name, CONNECTION, SOURCE, None, vault.body_hash_key(ledger.ledger_id)), written)

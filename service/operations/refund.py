@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ledger.database import Connection
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.errors import RequestInvalid, SubjectUnknown
 from ledger.facts import decode
 from ledger.facts.holds import HoldRefundDue
@@ -55,7 +55,7 @@ async def post_refund(
         "refundPosted",
         item=item,
         order=row["order_id"],
-        points=plain(points),
+        points=format_decimal(points),
         holder=due.holder,
         programme=due.programme,
         unit=due.unit,

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from service.reconciliation.lists import OpenItem, from_sql
 
 EXPIRY_GRACE = timedelta(days=7)  # vendors expire by jobs that run now and then
@@ -48,7 +48,7 @@ def unreported(row: Any) -> OpenItem:
 def _cause_unreported(row: Any) -> str:
     """Word how much the vendor has reported, and whether its claims since show what it counts."""
     if row["expired_due"]:
-        reported, due = plain(row["expired_due"]), plain(row["expired_due"] + row["remaining_due"])
+        reported, due = format_decimal(row["expired_due"]), format_decimal(row["expired_due"] + row["remaining_due"])
         cause = f"The vendor reported {reported} of {due} as expired."
         if row["lots_due"] > 1:
             cause = (
@@ -63,9 +63,10 @@ def _cause_unreported(row: Any) -> str:
         return f"{cause} No balance that it claimed since shows whether it still counts the rest."
     if not row["drift"] and not row["missing"]:
         return f"{cause} Its claims since agree that all of it lapsed."
+    drift = format_decimal(row["drift"])
     if row["drift"] in (row["remaining"], row["remaining_due"]):
-        return f"{cause} It claims {plain(row['drift'])} more than we hold, which is as much: it may still count them."
-    return f"{cause} The cause is not known: its last claim differs by {plain(row['drift'])}, see the list of drift."
+        return f"{cause} It claims {drift} more than we hold, which is as much: it may still count them."
+    return f"{cause} The cause is not known: its last claim differs by {drift}, see the list of drift."
 
 
 EPOCH = datetime(1, 1, 2, tzinfo=UTC)
@@ -141,7 +142,7 @@ OVERDUE_IN_ALL = """
 def overdue(row: Any) -> OpenItem:
     told = "no conversion was told"
     if row["converted"]:
-        told = f"{plain(row['converted'])} of {plain(row['points'])} were converted"
+        told = f"{format_decimal(row['converted'])} of {format_decimal(row['points'])} were converted"
     names = ("programme", "customer", "converts_on", "promised_at", "bill_number")
     return OpenItem(
         id=f"{row['account_id']} {row['promise_id']}",
@@ -203,7 +204,7 @@ OVER_PROGRAMMES = ("Redeemed", "TransferSent")  # events whose total is of all p
 def _cause_untied(row: Any) -> str:
     """Word what was booked, and of what the total is."""
     amount: Decimal = row["untied"]
-    points = plain(abs(amount))
+    points = format_decimal(abs(amount))
     if row["kind"] == "IssueReversed" and amount < 0:
         return (
             f"By the vendor's totals for the bill, {points} fewer were taken back than its returns add up to. "

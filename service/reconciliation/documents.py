@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from service.reconciliation.lists import PAGE_ITEMS, Asked, Key, OpenItem, OpenList
 
 ReadPage = Callable[[Asked], Awaitable[tuple[list[OpenItem], Key | None]]]
@@ -59,7 +59,7 @@ def cell_of(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
-        return plain(value)
+        return format_decimal(value)
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):

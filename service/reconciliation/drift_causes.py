@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from projections.accounts.lots import ZERO, Posting
 
 STEPS_SHOWN_MAX = 3
@@ -198,7 +198,7 @@ def _sentence(step: Step, evidence: Evidence) -> str:
 
 def _missing(step: Step) -> str:
     kind = "credit" if step.amount > 0 else "debit"
-    text = f"a {kind} of {plain(abs(step.amount))} never arrived, {_place(step)}"
+    text = f"a {kind} of {format_decimal(abs(step.amount))} never arrived, {_place(step)}"
     if step.is_claimed:
         return text
     return f"{text}, or a larger one: at position {step.by.position} more was taken than was left here"
@@ -208,9 +208,9 @@ def _lapsed(step: Step) -> Iterator[str]:
     lapsed = [line for line in step.lines if line.kind == "Lapsed"]
     total = -sum((line.points for line in lapsed), ZERO)
     if ZERO < step.amount <= total:
-        of = "" if total == step.amount else f" of the {plain(total)} that lapsed here"
+        of = "" if total == step.amount else f" of the {format_decimal(total)} that lapsed here"
         days = ", ".join(sorted({f"{line.occurred_at:%Y-%m-%d}" for line in lapsed}))
-        yield f"{plain(step.amount)}{of or ' lapsed here'} that the vendor still counts (lapsed {days})"
+        yield f"{format_decimal(step.amount)}{of or ' lapsed here'} that the vendor still counts (lapsed {days})"
 
 
 def _adjusted(step: Step, adjusted: Sequence[LineEvidence], evidence: Evidence) -> str:
@@ -234,8 +234,8 @@ def _not_counted(step: Step, evidence: Evidence) -> Iterator[str]:
         if line.effect and line.effect == -step.amount:
             kind = "credit" if line.effect > 0 else "debit"
             yield (
-                f"the {kind} of {plain(abs(line.effect))} at position {line.position} is not in the vendor's balance, "
-                "since it was told twice, belongs elsewhere, or came after the balance was read"
+                f"the {kind} of {format_decimal(abs(line.effect))} at position {line.position} is not in the vendor's "
+                "balance, since it was told twice, belongs elsewhere, or came after the balance was read"
             )
             return
     if not step.is_claimed:
@@ -264,7 +264,7 @@ def _told_twice(step: Step, evidence: Evidence) -> Iterator[str]:
         ]
         if twins:
             both = f"{twins[0].position} and {line.position}"
-            yield f"the debit of {plain(abs(line.effect))} was told twice, at positions {both}"
+            yield f"the debit of {format_decimal(abs(line.effect))} was told twice, at positions {both}"
             return
 
 
@@ -289,7 +289,7 @@ def _of_a_lot(step: Step, evidence: Evidence) -> Iterator[str]:
     days += [day for day, points in by_day.items() if points == wanted]
     if days:
         until = f"lapse here after {days[0]}" if days[0] else "have no day here"
-        yield f"the {plain(wanted)} that {until} lapsed at the vendor before"
+        yield f"the {format_decimal(wanted)} that {until} lapsed at the vendor before"
 
 
 def _of_another_programme(step: Step, evidence: Evidence) -> Iterator[str]:
@@ -308,7 +308,7 @@ def _unclear(step: Step, evidence: Evidence) -> Iterator[str]:
         yield f"the event at position {told_otherwise[0]} was told with several contents, and another one is right"
     for line in step.lines:
         if line.untied:
-            yield f"the total at position {line.position} differs from its parts by {plain(abs(line.untied))}"
+            yield f"the total at position {line.position} differs from its parts by {format_decimal(abs(line.untied))}"
             break
     for line in step.lines:
         if line.kind in LAPSING and not (line is step.by and line.asserted):
@@ -349,8 +349,8 @@ def _overdrawn(evidence: Evidence) -> str:
         return "The cause is not known. The account's claims beside our balance show where they part."
     last = asserting[-1]
     return (
-        f"By the vendor's claims no event is missing: it counts {plain(abs(evidence.drift))} below ours, since at "
-        f"position {last.position} more was taken than was left, and we took an earlier credit for granted."
+        f"By the vendor's claims no event is missing: it counts {format_decimal(abs(evidence.drift))} below ours, "
+        f"since at position {last.position} more was taken than was left, and we took an earlier credit for granted."
     )
 
 
@@ -370,7 +370,7 @@ def _time(line: LineEvidence, *, precisely: bool = False) -> str:
 
 
 def _signed(points: Decimal) -> str:
-    return f"+{plain(points)}" if points > 0 else plain(points)
+    return f"+{format_decimal(points)}" if points > 0 else format_decimal(points)
 
 
 def positions_of(lines: Iterable[LineEvidence]) -> list[int]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from projections.programme_terms import TRANSFER_GRACE_DAYS
 from service.reconciliation.lists import OpenItem, from_sql
 
@@ -42,7 +42,7 @@ def _cause_of_half(row: Any) -> tuple[Decimal, str]:
         return points, "The receiver's half never arrived, or the vendor has not completed the transfer."
     if row["status"] == "received-only":
         return points, "The sender's half never arrived: no event tells where the points came from."
-    told = [f"{plain(points)} were sent and {plain(received)} arrived."] if points != received else []
+    told = [f"{format_decimal(points)} were sent and {format_decimal(received)} arrived."] if points != received else []
     if row["sent_to"] is not None and row["sent_to"] != row["receiver"]:
         told.append(f"It was sent to {row['sent_to']} and received by {row['receiver']}.")
     if row["received_from"] is not None and row["received_from"] != row["sender"]:

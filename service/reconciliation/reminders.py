@@ -6,7 +6,7 @@ were at that time. The matter closes when a later reminder of the day agrees, or
 
 from typing import Any
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from service.reconciliation.lists import OpenItem, from_sql
 
 DIFFERING = """
@@ -76,8 +76,8 @@ def _cause(row: Any) -> str:
         return f"{told} As many lapse here after {row['other_day']}: one of the two days is wrong."
     kind = "credit" if row["points"] > 0 else "debit"
     return (
-        f"{told} The cause is not known: a {kind} of {plain(abs(row['points']))} never arrived, a lot has another day "
-        "here, or other lots were used."
+        f"{told} The cause is not known: a {kind} of {format_decimal(abs(row['points']))} never arrived, a lot has "
+        "another day here, or other lots were used."
     )
 
 

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from service.reconciliation.lists import OpenItem, from_sql
 
 DIFFERING = """
@@ -23,8 +23,10 @@ DIFFERING_IN_ALL = """
 
 def differing(row: Any) -> OpenItem:
     amount: Decimal = row["differs"]
-    cause = f"This report of the change gives {plain(abs(amount))} {'more' if amount > 0 else 'fewer'} points than the"
-    cause += f" one at position {row['counted_position']}, which counts: ask the vendor which of them is right."
+    cause = (
+        f"This report of the change gives {format_decimal(abs(amount))} {'more' if amount > 0 else 'fewer'} points than"
+    )
+    cause += f" the one at position {row['counted_position']}, which counts: ask the vendor which of them is right."
     names = ("programme", "customer", "kind", "reference", "counted_position")
     return OpenItem(
         id=f"{row['account_id']} {row['line']}",

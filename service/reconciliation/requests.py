@@ -8,7 +8,7 @@ missing link never invents points.
 from datetime import timedelta
 from typing import Any
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from service.reconciliation.lists import OpenItem, from_sql
 
 REQUEST_GRACE = timedelta(days=2)
@@ -53,7 +53,7 @@ WITHOUT_EFFECT = """
 def without_effect(row: Any) -> OpenItem:
     wanted = "the deletion"
     if row["points"] is not None:
-        wanted = f"{plain(row['points'])} points"
+        wanted = f"{format_decimal(row['points'])} points"
     elif row["badge"] is not None:
         wanted = "the badge"
     elif row["status_wanted"] is not None:

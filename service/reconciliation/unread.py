@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.database import Connection
 from ledger.intake.interpret import Event
-from ledger.store.read import FirstConflict, bodies, first_conflicts_after, twins_without_bodies
+from ledger.store.read import FirstConflict, bodies, events_without_bodies, first_conflicts_after
 from projections.engine.conflicts import DEFAULT_POLICY, PolicyByKind, policies_of, select_by_policy
 from service.formatting import payload_json
 from service.reconciliation.lists import COUNTED_MAX, PAGE_ITEMS, Asked, Key, ListTotals, OpenItem, OpenList, from_sql
@@ -106,7 +106,7 @@ async def read_conflicts(connection: Connection, asked: Asked) -> tuple[list[Ope
     size = 0
     for start in range(0, asked.limit, KEYS_PER_READ):
         some = found[start : min(start + KEYS_PER_READ, asked.limit)]
-        twins = await twins_without_bodies(connection, ledger_id, [one.event_key for one in some])
+        twins = await events_without_bodies(connection, ledger_id, [one.event_key for one in some])
         for first in some:
             events = twins[first.event_key]
             folded = {event.position for event in select_by_policy(events, policies)}

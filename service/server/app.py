@@ -95,7 +95,7 @@ async def _open_context(dsn: str, settings: Settings, master_key: MasterKey) -> 
 def _start_tasks(context: AppContext, *, project: bool, signer: Signer | None) -> list[asyncio.Task[None]]:
     """Start the background work of the process. Each task runs until it is cancelled."""
     dsn, settings, vault, projector = context.dsn, context.settings, context.vault, context.projector
-    tasks = [asyncio.create_task(context.appender.run()), asyncio.create_task(clock.follow(dsn))]
+    tasks = [asyncio.create_task(context.appender.run()), asyncio.create_task(clock.follow_database_clock(dsn))]
     if settings.erase_on_request:
         tasks.append(asyncio.create_task(erase_on_request(dsn, vault)))
     if (project or signer is not None) and settings.attest_hours:

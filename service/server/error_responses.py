@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 from ledger.background import LogThrottle
 from ledger.database import CONNECTION_LOST
 from ledger.errors import LedgerError, RebuildDue
-from ledger.failures import failure
+from ledger.failures import describe_failure
 from projections.engine import generations
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.bodies import EXPECTS_CONTINUE
@@ -45,7 +45,7 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return _outage_response(request, error)
     except Exception as error:
         # The text of an exception may quote a value of the request, so only its type and place are logged.
-        _log.error("a request failed: %s: %s", request.match_info.route.resource, failure(error))
+        _log.error("a request failed: %s: %s", request.match_info.route.resource, describe_failure(error))
         if await _is_rebuild_due(request):  # rows of another version lack columns that this version reads
             return problem_response(RebuildDue())
         return status_response(500, "This should not happen; the log says more.")

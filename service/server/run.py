@@ -19,8 +19,8 @@ from ledger.credentials import is_usable
 from ledger.database import CONNECTION_LOST
 from ledger.errors import MasterKeyWrong, SetupWrong, Unavailable
 from ledger.privacy.vault import Vault
-from ledger.store.registry import all_ledgers, list_connections
-from ledger.store.row_macs import check_bindings
+from ledger.store.registry import list_connections, list_ledgers
+from ledger.store.row_macs import check_row_macs
 from projections.engine import generations
 from projections.engine.worker import Projector
 from service.background.attestation_schedule import attest_on_schedule
@@ -52,9 +52,9 @@ async def check_setup(environment: Environment) -> None:
     if not environment.embedded:
         await check_role(environment.dsn)
     async with environment.connection() as connection:
-        ledgers = await all_ledgers(connection)
-        checked = [await check_bindings(connection, environment.master_key, ledger.ledger_id) for ledger in ledgers]
-        if any(one.wrong for one in checked) and not any(one.bound for one in checked):
+        ledgers = await list_ledgers(connection)
+        checked = [await check_row_macs(connection, environment.master_key, ledger.ledger_id) for ledger in ledgers]
+        if any(one.wrong for one in checked) and not any(one.valid_count for one in checked):
             raise MasterKeyWrong
         for problem in (sentence for one in checked for sentence in one.wrong):
             _log.error("%s: it is refused", problem)
@@ -131,7 +131,10 @@ async def run_projector(environment: Environment, ready: Callable[[], Awaitable[
         return
     preparation.result()
     await ready()
-    tasks = [asyncio.create_task(Projector(environment.dsn).run()), asyncio.create_task(clock.follow(environment.dsn))]
+    tasks = [
+        asyncio.create_task(Projector(environment.dsn).run()),
+        asyncio.create_task(clock.follow_database_clock(environment.dsn)),
+    ]
     if environment.settings.seal:
         tasks.append(asyncio.create_task(Sealer(environment.dsn, environment.signer, environment.settings).run()))
     if environment.settings.attest_hours:

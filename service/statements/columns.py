@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from ledger.decimals import parse_decimal
 from ledger.errors import RequestInvalid
-from ledger.failures import failure
+from ledger.failures import describe_failure
 
 DELIMITERS = ",;\t|"
 PLACES_MAX = 6
@@ -146,7 +146,7 @@ def read_records(
             try:
                 yield _record(number, cells, layout)
             except Exception as error:  # a fault of ours: it costs this line, and no other
-                yield BadLine(number, f"it cannot be read: {failure(error)}")
+                yield BadLine(number, f"it cannot be read: {describe_failure(error)}")
 
 
 def _record(number: int, cells: Sequence[str], layout: Layout) -> Record | BadLine:

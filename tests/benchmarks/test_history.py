@@ -26,7 +26,7 @@ def told(sent: Sent) -> list[Event]:
             ordinal=draft.ordinal,
             payload=delivery.payload,
         )
-        for draft in delivery.drafts
+        for draft in delivery.events
     ]
 
 
@@ -43,8 +43,8 @@ def test_every_delivery_is_recognised_and_has_a_time() -> None:
         for event in told(sent):
             meaning = interpret(event)
 
-            assert meaning.unread is None, (event.kind, meaning.reason)
-            assert not any(one.occurrence.untimed for one in meaning.told)
+            assert meaning.status is None, (event.kind, meaning.reason)
+            assert not any(one.occurrence.untimed for one in meaning.facts)
 
 
 def test_shares_of_duplicates_and_conflicts_are_as_asked_for() -> None:
@@ -73,7 +73,7 @@ def test_some_customers_appear_far_more_often_than_others() -> None:
         one.fact.subject
         for sent in history(DELIVERIES, Mix(customers=1_000))
         for event in told(sent)
-        for one in interpret(event).told
+        for one in interpret(event).facts
         if one.fact.subject_kind == "account"
     )
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ledger.facts import decode, encode, kind_of
 from ledger.intake.identify import Delivery, Origin, identify
-from ledger.privacy.redaction import restore
+from ledger.privacy.redaction import restore_body
 from ledger.vendors import VENDORS
 from ledger.vendors.repair_report import list_repairs
 from tests.support.golden import samples
@@ -29,13 +29,13 @@ def delivery(source: str, body: bytes) -> Delivery:
 def check(source: str, body: bytes) -> list[bytes]:
     """Deliver a body: nothing raises, and what comes out is whole. Give its facts as they are stored."""
     of = delivery(source, body)
-    assert restore(of.payload, [piece for part in of.parts for piece in part.pieces]) == body
+    assert restore_body(of.payload, [piece for part in of.parts for piece in part.spans]) == body
     encoded = []
     for draft, meaning in deliver(source, body):
-        assert meaning.unread in (None, "unrecognised", "quarantined")
-        assert (meaning.unread is None) == (meaning.reason is None)
-        assert not (meaning.unread and meaning.told)
-        for fact, _ in meaning.told:
+        assert meaning.status in (None, "unrecognised", "quarantined")
+        assert (meaning.status is None) == (meaning.reason is None)
+        assert not (meaning.status and meaning.facts)
+        for fact, _ in meaning.facts:
             assert decode(kind_of(fact), encode(fact)) == fact
             encoded.append(encode(fact))
         list_repairs(VENDORS[source], draft.kind, of.payload)
@@ -97,5 +97,5 @@ def test_every_canary_in_a_sample_is_cut_out_and_put_back(sample: Path) -> None:
 
     assert CANARY not in of.payload.decode()
     assert not any(CANARY.encode() in fact for fact in check(sample.parent.name, body))
-    values = b"".join(piece.value for part in of.parts for piece in part.pieces)
+    values = b"".join(piece.value for part in of.parts for piece in part.spans)
     assert all(canary.encode() in values for canary in canaries)

@@ -10,7 +10,7 @@ import pytest
 from ledger.decimals import parse_decimal
 from ledger.errors import Unreadable
 from ledger.intake.identify import Origin, identify
-from ledger.parsing import as_known, parse_json
+from ledger.parsing import canonical_body, parse_json
 from ledger.vendors.capillary import CAPILLARY
 from ledger.vendors.capillary.envelope import as_id_or_none
 from ledger.vendors.ends import as_end
@@ -90,7 +90,7 @@ def test_the_measure_sees_a_pattern_that_is_not_linear() -> None:
 READERS: dict[str, Callable[[bytes], object]] = {
     "reading": read_or_not,
     "naming": named,
-    "known by its bytes": as_known,
+    "known by its bytes": canonical_body,
     "repairs": lambda body: list_repairs(CAPILLARY, "pointsIssued", body),
     "mending": repair_json,
 }

@@ -14,7 +14,7 @@ from ledger.merkle import (
     Frontier,
     Tile,
     TileName,
-    carry_out,
+    compute_hashes,
     consistency_plan,
     inclusion_plan,
     leaf_hash,
@@ -113,12 +113,12 @@ def tiles_named(names: set[TileName]) -> dict[TileName, bytes]:
 
 def inclusion(index: int, size: int) -> list[bytes]:
     plan = inclusion_plan(index, size)
-    return carry_out(plan, tiles_named(tiles_of(plan, size)), size)
+    return compute_hashes(plan, tiles_named(tiles_of(plan, size)), size)
 
 
 def consistency(old: int, size: int) -> list[bytes]:
     plan = consistency_plan(old, size)
-    return carry_out(plan, tiles_named(tiles_of(plan, size)), size)
+    return compute_hashes(plan, tiles_named(tiles_of(plan, size)), size)
 
 
 @cache
@@ -164,13 +164,13 @@ def test_the_published_vectors_give_the_published_roots_and_proofs() -> None:
     assert root_of([]).hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert [root_of(leaves[:size]).hex() for size in range(1, 9)] == ROOTS
     for (index, size), proof in INCLUSIONS.items():
-        assert [one.hex() for one in carry_out(inclusion_plan(index, size), tiles, size)] == proof
+        assert [one.hex() for one in compute_hashes(inclusion_plan(index, size), tiles, size)] == proof
         assert verify_inclusion(
             leaves[index], index, size, [bytes.fromhex(one) for one in proof], bytes.fromhex(ROOTS[size - 1])
         )
     for (old, size), proof in CONSISTENCIES.items():
         given = [bytes.fromhex(one) for one in proof]
-        assert carry_out(consistency_plan(old, size), tiles, size) == given
+        assert compute_hashes(consistency_plan(old, size), tiles, size) == given
         assert verify_consistency(old, size, bytes.fromhex(ROOTS[old - 1]), bytes.fromhex(ROOTS[size - 1]), given)
 
 
@@ -197,7 +197,9 @@ def test_tiles_come_out_whole_however_the_leaves_come_in() -> None:
     assert [tile.number for tile in at_once if tile.level == 0] == list(range(273))
     assert [(tile.number, tile.hashes) for tile in at_once if tile.level == 1] == [(0, tile_row(1)[: TILE_WIDTH * 32])]
     assert [len(partial) // HASH_BYTES for partial in frontier.rows()] == [112, 17, 1]  # as tlog-tiles says of 70,000
-    assert [frontier.root()] == carry_out(root_plan(70_000), tiles_named(tiles_of(root_plan(70_000), 70_000)), 70_000)
+    assert [frontier.root()] == compute_hashes(
+        root_plan(70_000), tiles_named(tiles_of(root_plan(70_000), 70_000)), 70_000
+    )
 
 
 @pytest.mark.parametrize("part", range(4))

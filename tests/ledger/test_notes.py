@@ -10,7 +10,7 @@ from proofbundle import checkpoint as oracle
 from proofbundle.tlogproof import parse_tlog_proof, verify_tlog_proof
 
 from ledger.errors import KeyWrong, NoteWrong
-from ledger.merkle import carry_out, inclusion_plan, leaf_hash, root_of, tiles_of
+from ledger.merkle import compute_hashes, inclusion_plan, leaf_hash, root_of, tiles_of
 from ledger.transparency.checkpoints import Checkpoint, ProofFile
 from ledger.transparency.signed_notes import COSIGNATURE, Note, SigningKey, VerifierKey, cosigned_at, read_note, verify
 
@@ -111,7 +111,7 @@ def test_another_implementation_accepts_our_proof_file() -> None:
         for name in tiles_of(inclusion_plan(7, 300), 300)
     }
     tiles = {name: row if name.level == 0 else root_of(leaves[:256]) for name, row in tiles.items()}
-    proof = carry_out(inclusion_plan(7, 300), tiles, 300)
+    proof = compute_hashes(inclusion_plan(7, 300), tiles, 300)
     note = signed(Checkpoint("logs.example/acme", 300, root_of(leaves)).write())
     content = ProofFile(7, proof, note, entries[7]).write()
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ledger.intake.identify import pseudonym
 from ledger.parsing import parse_json
-from ledger.privacy.detection import REMEMBERED_BYTES_MAX, memory_of
-from ledger.privacy.redaction import MARKED, RedactedBody, cut_unreadable, redact, restore
+from ledger.privacy.detection import CACHE_BYTES_MAX, form_cache_of
+from ledger.privacy.redaction import MARKER_TEXT, RedactedBody, redact, redact_unreadable, restore_body
 from ledger.vendors.personal_fields import COMMON_KEYS, UNKNOWN_VENDOR, PersonalFields, no_person
 from ledger.vendors.personal_values import is_personal_value
 from tests.support.payloads import SAMPLES
@@ -46,7 +46,7 @@ def cut_of(body: bytes) -> RedactedBody:
 
 
 def pieces_of(of: RedactedBody) -> list[Any]:
-    return [piece for pieces in of.pieces.values() for piece in pieces]
+    return [piece for pieces in of.spans.values() for piece in pieces]
 
 
 @st.composite
@@ -94,7 +94,7 @@ def readable(body: bytes) -> bool:
 def test_the_pieces_put_back_give_the_delivered_bytes(body: bytes) -> None:
     of = cut_of(body)
 
-    assert restore(of.payload, pieces_of(of)) == body
+    assert restore_body(of.payload, pieces_of(of)) == body
 
 
 @given(body=texts().filter(readable))
@@ -120,11 +120,11 @@ def test_what_is_remembered_of_other_documents_changes_nothing(body: bytes) -> N
 
 
 def test_what_is_remembered_of_documents_with_ever_other_keys_is_bounded() -> None:
-    memory = memory_of(PERSONAL)
+    memory = form_cache_of(PERSONAL)
     for start in range(0, 40_000, 1_000):
         cut_of(json.dumps([{f"{'k' * 500}{start + n}": {}} for n in range(1_000)]).encode())
 
-        assert memory.size <= REMEMBERED_BYTES_MAX + 3 * 1_000 * 1_000
+        assert memory.size <= CACHE_BYTES_MAX + 3 * 1_000 * 1_000
 
 
 def test_each_value_belongs_to_the_person_it_stands_with() -> None:
@@ -134,7 +134,7 @@ def test_each_value_belongs_to_the_person_it_stands_with() -> None:
 
     of = cut_of(body)
 
-    values = {owner: [piece.value for piece in pieces] for owner, pieces in of.pieces.items()}
+    values = {owner: [piece.value for piece in pieces] for owner, pieces in of.spans.items()}
     assert values == {"1": [b'"a@x"'], "2": [b'"b@x"'], None: [b'"3"']}
 
 
@@ -174,15 +174,15 @@ def test_a_marker_in_the_delivered_text_stays_where_it_was() -> None:
     of = cut_of(body)
 
     assert of.payload == b'{"other": "<personal>", "email": "<personal>"}'
-    assert restore(of.payload, pieces_of(of)) == body
-    assert restore(of.payload, []) == of.payload
+    assert restore_body(of.payload, pieces_of(of)) == body
+    assert restore_body(of.payload, []) == of.payload
 
 
 def test_an_unreadable_body_is_cut_out_whole() -> None:
-    of = cut_unreadable(b"\xff not json", "not JSON")
+    of = redact_unreadable(b"\xff not json", "not JSON")
 
-    assert json.loads(of.payload) == {"unreadable": "not JSON", "body": MARKED}
-    assert restore(of.payload, pieces_of(of)) == b"\xff not json"
+    assert json.loads(of.payload) == {"unreadable": "not JSON", "body": MARKER_TEXT}
+    assert restore_body(of.payload, pieces_of(of)) == b"\xff not json"
 
 
 def test_in_a_structure_that_others_fill_in_only_its_own_labels_are_kept() -> None:
@@ -193,8 +193,8 @@ def test_in_a_structure_that_others_fill_in_only_its_own_labels_are_kept() -> No
 
     assert json.loads(of.payload) == {
         "customFields": [
-            {"name": "nick", "value": {"name": MARKED, "type": MARKED}},
-            {"name": "age", "value": MARKED},
+            {"name": "nick", "value": {"name": MARKER_TEXT, "type": MARKER_TEXT}},
+            {"name": "age", "value": MARKER_TEXT},
         ]
     }
 
@@ -221,7 +221,7 @@ def test_a_person_is_found_however_the_name_of_the_key_is_spelt(key: str) -> Non
     body = json.dumps({"data": {key: "secret", "points": 5}}).encode()
 
     assert json.loads(redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise).payload) == {
-        "data": {key: MARKED, "points": 5}
+        "data": {key: MARKER_TEXT, "points": 5}
     }
 
 
@@ -230,8 +230,8 @@ def test_a_name_is_a_persons_where_it_stands_in_one() -> None:
     body = json.dumps({"order": order, "enteredBy": {"name": "Jo"}, "tier": {"name": "Gold"}}).encode()
 
     assert json.loads(redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise).payload) == {
-        "order": {"customer": {"name": MARKED}, "items": [{"name": "Mug"}]},
-        "enteredBy": {"name": MARKED},
+        "order": {"customer": {"name": MARKER_TEXT}, "items": [{"name": "Mug"}]},
+        "enteredBy": {"name": MARKER_TEXT},
         "tier": {"name": "Gold"},
     }
 
@@ -240,9 +240,9 @@ def test_a_labelled_identifier_is_cut_where_its_label_names_a_person() -> None:
     body = b'{"identifiers":[{"key":"mobile","value":"555"},{"key":"billId","value":"B1"},{"value":"what"}]}'
 
     assert json.loads(redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise).payload)["identifiers"] == [
-        {"key": "mobile", "value": MARKED},
+        {"key": "mobile", "value": MARKER_TEXT},
         {"key": "billId", "value": "B1"},
-        {"value": MARKED},
+        {"value": MARKER_TEXT},
     ]
 
 
@@ -270,8 +270,8 @@ def test_a_personal_value_is_known_by_its_name_however_it_is_spelt(key: str) -> 
     for body in (json.dumps(document).encode(), json.dumps(document, ensure_ascii=False).encode()):
         of = redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise)
 
-        assert json.loads(of.payload) == {"data": {key: MARKED, "points": 5}}
-        assert restore(of.payload, pieces_of(of)) == body
+        assert json.loads(of.payload) == {"data": {key: MARKER_TEXT, "points": 5}}
+        assert restore_body(of.payload, pieces_of(of)) == body
 
 
 @pytest.mark.parametrize(
@@ -292,8 +292,8 @@ def test_a_value_is_known_by_the_label_beside_it(label: str, names: tuple[str, s
 
     of = redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise)
 
-    assert [pair[names[1]] for pair in json.loads(of.payload)["anywhere"]] == [MARKED, "Gold"]
-    assert restore(of.payload, pieces_of(of)) == body
+    assert [pair[names[1]] for pair in json.loads(of.payload)["anywhere"]] == [MARKER_TEXT, "Gold"]
+    assert restore_body(of.payload, pieces_of(of)) == body
 
 
 @pytest.mark.parametrize(
@@ -315,8 +315,8 @@ def test_a_value_is_known_by_what_it_looks_like_wherever_it_stands(text: str) ->
 
     of = redact(body, parse_json(body), UNKNOWN_VENDOR, pseudonymise)
 
-    assert json.loads(of.payload) == {"eventName": MARKED, "deep": [{"note": MARKED}], "points": 5}
-    assert restore(of.payload, pieces_of(of)) == body
+    assert json.loads(of.payload) == {"eventName": MARKER_TEXT, "deep": [{"note": MARKER_TEXT}], "points": 5}
+    assert restore_body(of.payload, pieces_of(of)) == body
 
 
 @pytest.mark.parametrize(
@@ -343,8 +343,8 @@ def test_an_address_that_serves_as_an_id_is_replaced_by_one_pseudonym_in_all_its
     ids = [json.loads(of.payload)["customerId"] for of in cuts]
 
     assert ids[0] == ids[1] == pseudonymise("email", "ann@example.com") != ids[2]
-    assert [set(of.pieces) for of in cuts] == [{one} for one in ids]
-    assert [restore(of.payload, pieces_of(of)) for of in cuts] == bodies
+    assert [set(of.spans) for of in cuts] == [{one} for one in ids]
+    assert [restore_body(of.payload, pieces_of(of)) for of in cuts] == bodies
     assert all(b"example" not in of.payload.lower() for of in cuts)
 
 

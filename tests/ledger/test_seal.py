@@ -82,7 +82,7 @@ async def test_a_checkpoint_is_over_every_event_at_once(connection: Connection, 
     [key] = await tree_heads.log_keys(connection, ledger.ledger_id)
     assert verify(note, [key.key]) == [key.key]
     assert key.key.name == "logs.example/acme"
-    assert await tiles.full_tiles(connection, ledger.ledger_id, 0) == 2
+    assert await tiles.count_full_tiles(connection, ledger.ledger_id, 0) == 2
 
 
 async def test_an_empty_ledger_has_a_head_too(connection: Connection, ledger: Ledger, signer: Signer) -> None:
@@ -105,13 +105,13 @@ async def test_every_event_and_every_older_checkpoint_is_proven(
     leaves = await leaves_of(connection, ledger)
     assert sizes == [255, 256, 300, 600]
     for size in sizes:
-        assert await tiles.root(connection, ledger.ledger_id, size) == root_of(leaves[:size])
+        assert await tiles.compute_root(connection, ledger.ledger_id, size) == root_of(leaves[:size])
         for index in (0, 1, 100, size - 1):
-            proof = await tiles.inclusion(connection, ledger.ledger_id, index, size)
+            proof = await tiles.prove_inclusion(connection, ledger.ledger_id, index, size)
             assert verify_inclusion(leaves[index], index, size, proof, root_of(leaves[:size]))
         for old in sizes:
             if old <= size:
-                proof = await tiles.consistency(connection, ledger.ledger_id, old, size)
+                proof = await tiles.prove_consistency(connection, ledger.ledger_id, old, size)
                 assert verify_consistency(old, size, root_of(leaves[:old]), root_of(leaves[:size]), proof)
 
 
@@ -121,10 +121,10 @@ async def test_the_role_of_the_service_may_seal(connection: Connection, ledger: 
 
     await tree_heads.sign_head(connection, signer, ledger)
     signed = await tree_heads.sign_head(connection, signer, ledger)
-    await tree_heads.note_problem(connection, ledger.ledger_id, EventsChanged("told"))
+    await tree_heads.record_seal_problem(connection, ledger.ledger_id, EventsChanged("told"))
 
     assert signed.size == 300
-    problem = await tree_heads.problem_of(connection, ledger.ledger_id)
+    problem = await tree_heads.current_seal_problem(connection, ledger.ledger_id)
     assert problem is not None
     assert problem.kind == "EventsChanged"
 

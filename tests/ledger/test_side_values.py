@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ledger.decimals import plain
+from ledger.decimals import format_decimal
 from ledger.facts import decode, encode
 from ledger.intake.identify import Origin, identify
 from ledger.intake.interpret import Event, interpret
@@ -55,12 +55,12 @@ def facts_of(source: str, document: Any, kind: str | None) -> list[bytes]:
     """Deliver a document, and give its facts. Its content does not name it here: then all of it would matter."""
     delivery = identify(Origin("ledger", "connection", source, kind, b"mask"), written(document))
     told = []
-    for draft in delivery.drafts:
+    for draft in delivery.events:
         event = Event(
             position=1, source=draft.source, org=draft.org, kind=draft.kind, event_key=bytes(16), content=bytes(16),
             occurred_at=draft.occurred_at, recorded_at=RECORDED_AT, ordinal=draft.ordinal, payload=delivery.payload,
         )  # fmt: skip
-        told += [type(one.fact).__name__.encode() + encode(one.fact) for one in interpret(event).told]
+        told += [type(one.fact).__name__.encode() + encode(one.fact) for one in interpret(event).facts]
     return told
 
 
@@ -192,7 +192,7 @@ def test_a_number_written_as_text_or_with_binary_noise_is_the_same_number(path: 
 
     for place in numbers:
         value = value_at(sample.document, place)
-        assert sample.told(with_value(sample.document, place, plain(Decimal(value)))) == sample.facts, place
+        assert sample.told(with_value(sample.document, place, format_decimal(Decimal(value)))) == sample.facts, place
         noisy = sample.told(with_value(sample.document, place, Decimal(value) + NOISE))
         if not is_told_together(path, place):
             assert {*sample.facts} - {*noisy} <= sample.dependent(place), place

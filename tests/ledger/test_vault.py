@@ -37,11 +37,11 @@ async def test_imports_that_meet_the_same_new_customers_do_not_wait_for_each_oth
     later = [f"n{n}" for n in range(60)]
     try:
         async with connection.transaction():
-            await Vault(MASTER_KEY).seal(connection, ledger.ledger_id, naming("m"))
-            waiting = asyncio.create_task(Vault(MASTER_KEY).seal(others, ledger.ledger_id, naming(*later, "m")))
+            await Vault(MASTER_KEY).encrypt(connection, ledger.ledger_id, naming("m"))
+            waiting = asyncio.create_task(Vault(MASTER_KEY).encrypt(others, ledger.ledger_id, naming(*later, "m")))
             await asyncio.sleep(0.2)  # until it waits for the key of m
 
-            sealed = await Vault(MASTER_KEY).seal(connection, ledger.ledger_id, naming(*later))
+            sealed = await Vault(MASTER_KEY).encrypt(connection, ledger.ledger_id, naming(*later))
 
         again = await waiting
     finally:

@@ -6,10 +6,10 @@ import pytest
 from proofbundle import checkpoint as oracle
 
 from ledger.errors import KeyWrong
-from ledger.merkle import carry_out, consistency_plan, leaf_hash, root_of, tiles_of
+from ledger.merkle import compute_hashes, consistency_plan, leaf_hash, root_of, tiles_of
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.signed_notes import Note, Signature, SigningKey, read_note, read_signatures, verify
-from ledger.transparency.witness import Reply, Witness, WitnessRequest
+from ledger.transparency.witness import Witness, WitnessReply, WitnessRequest
 from service.server.witness_app import BODY_BYTES_MAX
 
 NOW = 1_700_000_000
@@ -31,10 +31,12 @@ def note_of(size: int, leaves: list[bytes] = LEAVES, key: SigningKey = KEY) -> b
 
 def proof_of(old: int, size: int, leaves: list[bytes] = LEAVES) -> list[bytes]:
     plan = consistency_plan(old, size)
-    return carry_out(plan, {name: b"".join(leaves[: name.width]) for name in tiles_of(plan, size)}, size)
+    return compute_hashes(plan, {name: b"".join(leaves[: name.width]) for name in tiles_of(plan, size)}, size)
 
 
-def ask(witness: Witness, old: int, size: int, *, proof: list[bytes] | None = None, note: bytes | None = None) -> Reply:
+def ask(
+    witness: Witness, old: int, size: int, *, proof: list[bytes] | None = None, note: bytes | None = None
+) -> WitnessReply:
     hashes = proof_of(old, size) if proof is None else proof
     return witness.add_checkpoint(WitnessRequest(old, hashes, note or note_of(size)).write(), NOW)
 
@@ -50,11 +52,11 @@ def test_it_cosigns_the_first_and_what_continues_it(witness: Witness) -> None:
 
 
 def test_an_old_size_that_it_does_not_remember_is_told_the_one_that_it_does(witness: Witness) -> None:
-    assert ask(witness, 3, 64) == Reply(409, "0\n", "text/x.tlog.size")
+    assert ask(witness, 3, 64) == WitnessReply(409, "0\n", "text/x.tlog.size")
     ask(witness, 0, 64)
 
-    assert ask(witness, 0, 64, proof=[]) == Reply(409, "64\n", "text/x.tlog.size")
-    assert ask(witness, 3, 64) == Reply(409, "64\n", "text/x.tlog.size")
+    assert ask(witness, 0, 64, proof=[]) == WitnessReply(409, "64\n", "text/x.tlog.size")
+    assert ask(witness, 3, 64) == WitnessReply(409, "64\n", "text/x.tlog.size")
 
 
 def test_another_tree_of_the_same_size_is_a_conflict(witness: Witness) -> None:
@@ -80,7 +82,7 @@ def test_a_tree_that_went_back_is_refused(witness: Witness) -> None:
     ask(witness, 0, 64)
 
     assert ask(witness, 64, 3, proof=[]).status == 400
-    assert ask(witness, 0, 3, proof=[]) == Reply(409, "64\n", "text/x.tlog.size")
+    assert ask(witness, 0, 3, proof=[]) == WitnessReply(409, "64\n", "text/x.tlog.size")
 
 
 def test_a_proof_from_nothing_is_empty(witness: Witness) -> None:

@@ -113,7 +113,7 @@ def test_a_second_report_with_other_points_is_listed_and_does_not_count() -> Non
 
 def test_versions_of_one_event_that_both_apply_both_count() -> None:
     one, other = on(2, replace(redeemed_fact(40), change="R")), on(2, replace(redeemed_fact(5), change="R"))
-    twin = other._replace(occurrence=other.occurrence._replace(tag=other.occurrence.tag[:8] + b"another!"))
+    twin = other._replace(occurrence=other.occurrence._replace(event_tag=other.occurrence.event_tag[:8] + b"another!"))
 
     of = wallet(on(1, issued_fact(100)), one, twin)
 
@@ -227,7 +227,7 @@ def names_of(body: bytes) -> list[tuple[str | None, tuple[str, ...]]]:
     return [
         (one.fact.change, one.fact.also)
         for _, meaning in deliver("capillary", body)
-        for one in meaning.told
+        for one in meaning.facts
         if isinstance(one.fact, AccountFact)
     ]
 

@@ -331,7 +331,7 @@ async def _names_the_failure(connection: Connection, ledger: Ledger, boundary: B
 @pytest.mark.parametrize("error", [RecursionError, MemoryError, ArithmeticError, KeyError, AssertionError])
 def test_whatever_is_raised_is_contained(error: type[Exception]) -> None:
     bodies = [issued("1", 0, 2, 50), redeemed("5", 5, 2, 33)]
-    told = [one for body in bodies for _, meaning in deliver("capillary", body) for one in meaning.told]
+    told = [one for body in bodies for _, meaning in deliver("capillary", body) for one in meaning.facts]
 
     with in_facts(error):
         [(_, unread)] = deliver("capillary", bodies[1])
@@ -340,7 +340,7 @@ def test_whatever_is_raised_is_contained(error: type[Exception]) -> None:
         with inject(error):
             folded.append(fold_soundly(ACCOUNTS, POISONED, told))
 
-    assert (unread.told, unread.unread) == ((), "unrecognised")
+    assert (unread.facts, unread.status) == ((), "unrecognised")
     for one in folded:
         assert [row.available for row in one.rows["accounts"]] == [50]  # type: ignore[attr-defined]
         assert one.facts == 1

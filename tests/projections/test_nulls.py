@@ -28,7 +28,7 @@ def told_facts() -> dict[str, list[Fact]]:
     found: dict[str, list[Fact]] = {}
     for sample in samples():
         for _, meaning in deliver(sample.parent.name, sample.read_bytes()):
-            for fact, _ in meaning.told:
+            for fact, _ in meaning.facts:
                 if fact.subject_kind not in ("account", "programme", "period"):
                     found.setdefault(type(fact).__name__, []).append(fact)
     return found

@@ -88,7 +88,7 @@ def check(sample: Sample, place: Place, value: Any) -> None:
     body = written(with_value(sample.document, place, value))
     delivery = identify(Origin("ledger", "connection", sample.source, sample.kind, b"mask"), body)
     told: dict[tuple[str, str], list[RecordedFact]] = defaultdict(list)
-    for draft in delivery.drafts:
+    for draft in delivery.events:
         event = Event(
             position=1, source=draft.source, org=draft.org, kind=draft.kind, event_key=draft.event_key,
             content=draft.content, occurred_at=draft.occurred_at, recorded_at=RECORDED_AT, ordinal=draft.ordinal,
@@ -99,7 +99,7 @@ def check(sample: Sample, place: Place, value: Any) -> None:
         assert not any(
             NOT_LISTED in one.rule for one in list_repairs(VENDORS[sample.source], draft.kind, delivery.payload)
         )
-        for one in meaning.told:
+        for one in meaning.facts:
             told[one.fact.subject_kind, one.fact.subject].append(one)
     for (subject_kind, subject), facts in told.items():
         folded = fold_soundly(BY_SUBJECT[subject_kind], subject, sorted(facts, key=key_of))

@@ -88,7 +88,7 @@ def test_a_link_while_linked_goes_on_with_what_is_told_now() -> None:
 
 def test_a_link_that_two_events_report_alike_leaves_no_gap() -> None:
     told = on(1, linked(until=date(2025, 1, 1)))
-    again = told._replace(occurrence=told.occurrence._replace(position=2, tag=bytes(16)))
+    again = told._replace(occurrence=told.occurrence._replace(position=2, event_tag=bytes(16)))
 
     row = row_of(PARTNER_MEMBERSHIPS, told, again)
 

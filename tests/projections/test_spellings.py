@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from ledger.database import Connection, connect
-from ledger.decimals import normalized, plain
+from ledger.decimals import format_decimal, normalize
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
@@ -26,9 +26,9 @@ SPELT_1E4 = "UPDATE accounts SET available = available + 1 WHERE subject = $1"
 def test_equal_numbers_have_one_spelling(figure: str) -> None:
     number = Decimal(figure)
 
-    assert "E" not in plain(number)
-    assert Decimal(plain(number)) == number
-    assert str(normalized(number)) == plain(number) == plain(number + Decimal("0.000"))
+    assert "E" not in format_decimal(number)
+    assert Decimal(format_decimal(number)) == number
+    assert str(normalize(number)) == format_decimal(number) == format_decimal(number + Decimal("0.000"))
 
 
 async def test_figures_of_every_magnitude_are_equal_to_themselves(
@@ -58,7 +58,7 @@ async def test_figures_of_every_magnitude_are_equal_to_themselves(
     assert planned.places == {}
     assert report.differing == {}
     assert "10000" in written
-    assert {plain(Decimal(text)) for text in written} == written
+    assert {format_decimal(Decimal(text)) for text in written} == written
 
 
 async def test_a_difference_is_shown_in_plain_words(connection: Connection, dsn: str, ledger: Ledger) -> None:

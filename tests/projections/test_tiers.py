@@ -94,7 +94,7 @@ def test_an_upgrade_from_a_tier_into_itself_is_taken_and_flagged() -> None:
 
 def test_an_upgrade_that_two_events_report_alike_is_one_stay_without_a_gap() -> None:
     told = on(1, upgraded("2", "1"))
-    again = told._replace(occurrence=told.occurrence._replace(position=2, tag=bytes(16)))
+    again = told._replace(occurrence=told.occurrence._replace(position=2, event_tag=bytes(16)))
 
     row = row_of(TIERS, told, again)
 
@@ -216,8 +216,8 @@ def test_the_four_published_events_share_an_id_and_all_land() -> None:
     names = ("tierDowngraded", "tierRenewed", "tierUpgraded", "tierDowngradeReminder")
     delivered = [deliver("capillary", sample(f"capillary/{name}"))[0] for name in names]
 
-    row = row_of(TIERS, *(told for event in delivered for told in event.meaning.told))
-    history = rows_of(TIERS, *(told for event in delivered for told in event.meaning.told))["tier_history"]
+    row = row_of(TIERS, *(told for event in delivered for told in event.meaning.facts))
+    history = rows_of(TIERS, *(told for event in delivered for told in event.meaning.facts))["tier_history"]
 
     assert len({event.draft.event_key for event in delivered}) == 4
     assert [(stay.reason, stay.renewals, stay.contradiction) for stay in history] == [

@@ -24,7 +24,7 @@ def wallets(history: Sequence[bytes]) -> list[list[RecordedFact]]:
     keys = set()
     for position, body in enumerate(history, 1):
         told_of = delivery(body)
-        draft = told_of.drafts[0]
+        draft = told_of.events[0]
         if draft.event_key in keys:  # a duplicate, or a conflict: folded once
             continue
         keys.add(draft.event_key)
@@ -40,7 +40,7 @@ def wallets(history: Sequence[bytes]) -> list[list[RecordedFact]]:
             draft.ordinal,
             told_of.payload,
         )
-        told += [one for one in interpret(event).told if one.fact.subject_kind == "account"]
+        told += [one for one in interpret(event).facts if one.fact.subject_kind == "account"]
     pairs = [ACCOUNTS.joins[type(one.fact)](one.fact) for one in told if type(one.fact) in ACCOUNTS.joins]
     root_of = {member: root for root, members in connected_components(pairs).items() for member in members}
     by_root: dict[str, list[RecordedFact]] = defaultdict(list)

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ledger.errors import LedgerError
 from ledger.store import registry
-from ledger.store.registry import KEY
+from ledger.store.registry import API_KEY_PATTERN
 from service.api.requests.admission import ADMISSIONS, Admission
 from service.api.requests.app_context import _password
 from service.api.tlog import takes_gzip
@@ -204,7 +204,7 @@ def refused(read: Callable[[str], Any]) -> Callable[[str], Any]:
         refused(decode_cursor),
         refused(lambda text: parse_int(text, "limit", least=0, most=9)),
         refused(lambda text: parse_time(text, "at")),
-        KEY.fullmatch,
+        API_KEY_PATTERN.fullmatch,
     ],
 )
 def test_what_reads_a_header_or_a_parameter_takes_time_in_proportion_to_it(

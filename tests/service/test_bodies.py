@@ -224,4 +224,4 @@ async def test_a_key_that_is_no_key_of_ours_costs_no_connection_to_the_database(
 
         for key in ("", "x", "ll_", "ll_0_x", "ll_" + "0" * 12 + "_" + "é" * 43, acme.key + "x"):
             assert (await acme.ask("/v1/projections", key=key))[0] == 401
-        assert registry.KEY.fullmatch(acme.key)
+        assert registry.API_KEY_PATTERN.fullmatch(acme.key)

@@ -22,7 +22,7 @@ from ledger.store.append import append
 from ledger.store.read import event_at
 from ledger.store.registry import Ledger, create_ledger
 from ledger.transparency import tree_heads
-from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from ledger.transparency.signer import Signer
 from projections.engine.worker import catch_up
 from service.audit.attestation import attest, latest
@@ -48,7 +48,7 @@ async def bundle(
     dsn: str, signer: Signer, ledger: Ledger, scope: BundleScope = WHOLE, older: bytes | None = None
 ) -> bytes:
     file = io.BytesIO()
-    await write_bundle(dsn, signer, ledger, file, scope, None if older is None else read_kept(older))
+    await write_bundle(dsn, signer, ledger, file, scope, None if older is None else read_kept_checkpoints(older))
     return file.getvalue()
 
 

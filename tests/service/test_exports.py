@@ -21,7 +21,7 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger, create_ledger
 from ledger.transparency import tree_heads
 from ledger.transparency.checkpoints import write_hash
-from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from ledger.transparency.signer import Signer
 from projections.engine import generations
 from projections.engine.digest import compute_digest
@@ -45,7 +45,7 @@ async def fill(connection: Connection, ledger: Ledger) -> Vault:
     vault = Vault(MASTER_KEY)
     bodies = [("capillary", body) for body in samples("capillary")] + [("fabric", body) for body in samples("fabric")]
     bodies += [("capillary", issued("a", 0, 1, 10)), ("capillary", issued("a", 0, 1, 99)), ("capillary", b"{,}")]
-    mask = vault.mask(ledger.ledger_id)
+    mask = vault.body_hash_key(ledger.ledger_id)
     block = [identify(Origin(ledger.name, "c", source, None, mask), body) for source, body in bodies]
     await append(connection, vault, ledger.ledger_id, block)
     return vault
@@ -134,7 +134,7 @@ async def test_what_comes_in_afterwards_goes_on_behind_it(connection: Connection
     vault = await fill(connection, ledger)
     back = await put_back(connection, await exported(connection, ledger), "copy")
     last = await read.tail(connection, ledger.ledger_id)
-    origin = Origin("copy", "c", "capillary", None, vault.mask(back.ledger_id))
+    origin = Origin("copy", "c", "capillary", None, vault.body_hash_key(back.ledger_id))
 
     told = await append(
         connection,
@@ -263,15 +263,19 @@ async def test_a_ledger_that_is_put_back_is_compared_with_checkpoints_that_were_
     )
     anchor = first.note + b"\n" + second.note + b"\n"
 
-    assert await compare(connection, restored, read_kept(first.note)) == (
+    assert await compare(connection, restored, read_kept_checkpoints(first.note)) == (
         f"the checkpoint of {first.size} events of logs.example/acme is of this history"
     )
-    assert (await compare(connection, restored, read_kept(anchor))).endswith("is of this history, and 1 before it")
-    other = read_kept(first.note.replace(write_hash(first.root).encode(), write_hash(bytes(32)).encode()))
+    assert (await compare(connection, restored, read_kept_checkpoints(anchor))).endswith(
+        "is of this history, and 1 before it"
+    )
+    other = read_kept_checkpoints(first.note.replace(write_hash(first.root).encode(), write_hash(bytes(32)).encode()))
     with pytest.raises(ExportWrong, match=f"the checkpoint of {first.size} events is of another history"):
         await compare(connection, restored, other)
     with pytest.raises(ExportWrong, match="it is older"):
-        await compare(connection, restored._replace(events=first.size), read_kept(anchor))
-    stranger = [one._replace(head=one.head._replace(origin="logs.example/other")) for one in read_kept(first.note)]
+        await compare(connection, restored._replace(events=first.size), read_kept_checkpoints(anchor))
+    stranger = [
+        one._replace(head=one.head._replace(origin="logs.example/other")) for one in read_kept_checkpoints(first.note)
+    ]
     with pytest.raises(ExportWrong, match="of several logs"):
-        await compare(connection, restored, [*stranger, *read_kept(first.note)])
+        await compare(connection, restored, [*stranger, *read_kept_checkpoints(first.note)])

@@ -415,7 +415,7 @@ async def test_keys_remembered_by_another_process_are_not_used_after_an_erasure(
 
 
 def test_the_master_key_of_the_tests_is_that_of_the_vault() -> None:
-    assert VAULT.mask(1) == MASTER_KEY.derive(b"names of 1")
+    assert VAULT.body_hash_key(1) == MASTER_KEY.derive(b"names of 1")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from ledger.store.registry import Ledger
 from ledger.store.row_macs import mac_of
 from ledger.transparency import tiles, tree_heads
 from ledger.transparency.signer import Signer
-from ledger.transparency.tree_heads import Signed
+from ledger.transparency.tree_heads import SignedCheckpoint
 from ledger.transparency.witness import Witness, WitnessRequest
 from projections.engine.worker import catch_up
 from service.audit.bundle import BundleScope, write_bundle
@@ -402,7 +402,9 @@ async def witness(scene: Scene) -> bool:
     """A witness that cosigned the kept checkpoint is asked to cosign what the accomplice signs."""
     try:
         signed = await cover_up(scene)
-        proof = await tiles.consistency(scene.connection, scene.ledger.ledger_id, min(KEPT, signed.size), signed.size)
+        proof = await tiles.prove_consistency(
+            scene.connection, scene.ledger.ledger_id, min(KEPT, signed.size), signed.size
+        )
     except LedgerError:
         return True
     return scene.witness.add_checkpoint(WitnessRequest(KEPT, proof, signed.note).write(), NOW).status != 200
@@ -422,7 +424,7 @@ async def memory(scene: Scene) -> bool:
     return False
 
 
-async def cover_up(scene: Scene) -> Signed:
+async def cover_up(scene: Scene) -> SignedCheckpoint:
     """Remove what was signed before, and sign what is there."""
     await scene.connection.execute("ALTER TABLE ledger.checkpoints DISABLE TRIGGER ALL")
     await scene.connection.execute("DELETE FROM ledger.checkpoints")

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from ledger.store.registry import Ledger, create_ledger
 from ledger.transparency import tree_heads
-from ledger.transparency.kept_checkpoints import read_kept
+from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from ledger.transparency.signer import Signer
 from service.audit.bundle import BundleScope
 from service.cli.seals import email_of
@@ -274,7 +274,9 @@ async def test_what_was_kept_is_taken_in_every_form_in_which_it_was_handed_out(
     for name, content in forms.items():
         size = 2 if "two ledgers" in name else 6
         assert wrong(scene.content, content, [scene.key]) == [], name
-        assert max(one.head.size for one in read_kept(content) if one.head.origin.endswith("acme")) == size, name
+        assert (
+            max(one.head.size for one in read_kept_checkpoints(content) if one.head.origin.endswith("acme")) == size
+        ), name
         part = await bundle(dsn, signer, ledger, BundleScope(positions=(1, 2)), content)
         assert f"consistency/{size}" in members_of(part), name
         assert wrong(part, content, [scene.key]) == [], name

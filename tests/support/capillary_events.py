@@ -21,8 +21,8 @@ def meaning_of(name: str, data: dict[str, Any], **envelope: Any) -> Interpretati
 def facts_of(name: str, data: dict[str, Any], **envelope: Any) -> list[Fact]:
     """Give the facts of an event that we recognise."""
     meaning = meaning_of(name, data, **envelope)
-    assert meaning.unread is None, meaning.reason
-    return [fact for fact, _ in meaning.told]
+    assert meaning.status is None, meaning.reason
+    return [fact for fact, _ in meaning.facts]
 
 
 def fact_of(name: str, data: dict[str, Any], **envelope: Any) -> Any:
@@ -34,6 +34,6 @@ def fact_of(name: str, data: dict[str, Any], **envelope: Any) -> Any:
 def refusal_of(name: str, data: dict[str, Any], **envelope: Any) -> str:
     """Give why we do not recognise an event."""
     meaning = meaning_of(name, data, **envelope)
-    assert meaning.unread == "unrecognised"
-    assert not meaning.told
+    assert meaning.status == "unrecognised"
+    assert not meaning.facts
     return meaning.reason or ""

@@ -26,7 +26,7 @@ def golden(sample: Path, kind: str | None = None) -> list[Mapping[str, Any]]:
 
 def _golden(delivered: Delivered) -> Mapping[str, Any]:
     draft, meaning = delivered
-    assert meaning.unread is None, f"{draft.kind} is {meaning.unread}: {meaning.reason}"
+    assert meaning.status is None, f"{draft.kind} is {meaning.status}: {meaning.reason}"
     return {
         "kind": draft.kind,
         "org": draft.org,
@@ -39,7 +39,7 @@ def _golden(delivered: Delivered) -> Mapping[str, Any]:
                 "occurred_at": _text(occurrence.occurred_at),
                 "body": msgspec.json.decode(encode(fact)),
             }
-            for fact, occurrence in meaning.told
+            for fact, occurrence in meaning.facts
         ],
     }
 

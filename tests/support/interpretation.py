@@ -23,8 +23,8 @@ class Delivered(NamedTuple):
     @property
     def facts(self) -> list[Fact]:
         """Give its facts; the test fails where it has none because it was not read."""
-        assert self.meaning.unread is None, f"{self.meaning.unread}: {self.meaning.reason}"
-        return [fact for fact, _ in self.meaning.told]
+        assert self.meaning.status is None, f"{self.meaning.status}: {self.meaning.reason}"
+        return [fact for fact, _ in self.meaning.facts]
 
 
 def deliver(source: str, body: Any, kind: str | None = None) -> list[Delivered]:
@@ -32,7 +32,7 @@ def deliver(source: str, body: Any, kind: str | None = None) -> list[Delivered]:
     payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
     delivery = identify(Origin("ledger", "connection", source, kind, b"mask"), payload)
     return [
-        Delivered(draft, interpret(_event(draft, n, delivery.payload))) for n, draft in enumerate(delivery.drafts, 1)
+        Delivered(draft, interpret(_event(draft, n, delivery.payload))) for n, draft in enumerate(delivery.events, 1)
     ]
 
 

@@ -76,7 +76,7 @@ class EnvelopeParser:
         self._known_keys = ENVELOPE_KEYS | frozenset(known_keys)
 
     def __call__(self, document: Document, _kind: str | None) -> list[ParsedEvent] | None:
-        value = repair_keys(document.value, self._known_keys) if document.blank_in_key else document.value
+        value = repair_keys(document.value, self._known_keys) if document.may_have_blank_in_key else document.value
         envelope = _flatten(value) if isinstance(value, dict) else None
         if envelope is None:
             return None

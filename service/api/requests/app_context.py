@@ -72,13 +72,13 @@ class AppContext:
         ] = {}  # by key that reads tiles: the end of the time that counts as one look
 
     async def _find_connection(self, connection_id: str) -> InboundConnection:
-        if not registry.CONNECTION_ID.fullmatch(connection_id):  # so that no connection is taken for it
+        if not registry.CONNECTION_ID_PATTERN.fullmatch(connection_id):  # so that no connection is taken for it
             raise ConnectionUnknown
         async with self.service_pool.acquire() as connection:
             return await registry.find_connection(connection, self.master_key, connection_id)
 
     async def _find_key(self, key: str) -> ApiAccess:
-        if not registry.KEY.fullmatch(key):  # so that no connection is taken for it
+        if not registry.API_KEY_PATTERN.fullmatch(key):  # so that no connection is taken for it
             raise BadCredentials
         async with self.service_pool.acquire() as connection:
             return await registry.find_key(connection, self.master_key, key)

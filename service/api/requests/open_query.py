@@ -63,13 +63,17 @@ async def _reader(
 ) -> AsyncIterator[QueryContext]:
     if scope not in READING_SCOPES:
         async with context.service_pool.acquire() as connection:
-            yield QueryContext(connection, access.ledger, access.key_id, context.vault.mask(access.ledger.ledger_id))
+            yield QueryContext(
+                connection, access.ledger, access.key_id, context.vault.body_hash_key(access.ledger.ledger_id)
+            )
         return
     async with context.reader_pool.acquire() as connection:
         await connection.confine(access.ledger.ledger_id)
         if scope == "audit" or ("audit" in or_scopes and "audit" in access.scopes):
             await log_access(connection, access, request, f"{request.method} {request.path}")
-        yield QueryContext(connection, access.ledger, access.key_id, context.vault.mask(access.ledger.ledger_id))
+        yield QueryContext(
+            connection, access.ledger, access.key_id, context.vault.body_hash_key(access.ledger.ledger_id)
+        )
 
 
 async def log_access(connection: Connection, access: ApiAccess, request: web.Request, what: str) -> None:

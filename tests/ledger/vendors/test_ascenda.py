@@ -105,7 +105,7 @@ def test_the_fact_has_the_time_of_the_item_and_not_of_the_event() -> None:
     delivered = deliver_one(confirmed())
 
     assert delivered.draft.occurred_at is not None
-    assert delivered.meaning.told[0].occurrence.occurred_at < delivered.draft.occurred_at
+    assert delivered.meaning.facts[0].occurrence.occurred_at < delivered.draft.occurred_at
 
 
 def test_an_item_paid_in_money_holds_no_points() -> None:
@@ -154,7 +154,7 @@ def test_an_unknown_status_is_unrecognised(status: str | None) -> None:
     document = failed()
     document["order_item"]["status"] = status
 
-    assert deliver_one(document).meaning.unread == "unrecognised"
+    assert deliver_one(document).meaning.status == "unrecognised"
 
 
 @pytest.mark.parametrize("path", [("order_item", "id"), ("order", "id")])
@@ -163,14 +163,14 @@ def test_an_item_or_order_without_an_id_is_unrecognised(path: tuple[str, str], a
     document = failed()
     document[path[0]][path[1]] = absent
 
-    assert deliver_one(document).meaning.unread == "unrecognised"
+    assert deliver_one(document).meaning.status == "unrecognised"
 
 
 @pytest.mark.parametrize("document", [{}, [], {"event_type": "x"}, {"event_type": 1, "order_item": {}}, {"a": "b"}])
 def test_another_envelope_is_unknown(document: Any) -> None:
     delivered = deliver_one(document)
 
-    assert (delivered.draft.kind, delivered.meaning.unread) == ("unknown", "unrecognised")
+    assert (delivered.draft.kind, delivered.meaning.status) == ("unknown", "unrecognised")
 
 
 def test_an_unknown_event_is_unrecognised_and_keeps_its_name() -> None:
@@ -179,4 +179,4 @@ def test_an_unknown_event_is_unrecognised_and_keeps_its_name() -> None:
     delivered = deliver_one(document)
 
     assert delivered.draft.kind == "order_item.fulfillment.delayed"
-    assert delivered.meaning.unread == "unrecognised"
+    assert delivered.meaning.status == "unrecognised"

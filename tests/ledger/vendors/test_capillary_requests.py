@@ -105,7 +105,7 @@ def test_a_change_of_status_is_asked_for_by_its_label() -> None:
 def test_a_request_happens_when_its_state_changed() -> None:
     changed_at = SAID_AT_MILLISECONDS - 5000
 
-    facts = meaning_of("requestWorkflowEvent", {"requestId": "r1", "updateTime": changed_at}).told
+    facts = meaning_of("requestWorkflowEvent", {"requestId": "r1", "updateTime": changed_at}).facts
 
     assert facts[0].occurrence.occurred_at == SAID_AT - timedelta(seconds=5)
 

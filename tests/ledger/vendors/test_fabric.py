@@ -43,7 +43,7 @@ def test_an_unreadable_event_does_not_stop_the_others_of_its_delivery() -> None:
 
     delivered = deliver("fabric", document)
 
-    assert [one.meaning.unread for one in delivered] == ["unrecognised", "unrecognised", None, "unrecognised"]
+    assert [one.meaning.status for one in delivered] == ["unrecognised", "unrecognised", None, "unrecognised"]
     assert isinstance(delivered[2].facts[0], RedemptionRecordDeleted)
 
 
@@ -82,17 +82,17 @@ def test_a_record_without_an_id_is_unrecognised(identifier: Any) -> None:
     document = deleted()
     document["events"][0]["data"]["id"] = identifier
 
-    assert deliver("fabric", document)[0].meaning.unread == "unrecognised"
+    assert deliver("fabric", document)[0].meaning.status == "unrecognised"
 
 
 @pytest.mark.parametrize("events", [None, {}, [], "events"])
 def test_a_delivery_without_a_list_of_events_is_unknown(events: Any) -> None:
     (delivered,) = deliver("fabric", {**deleted(), "events": events})
 
-    assert (delivered.draft.kind, delivered.meaning.unread) == ("unknown", "unrecognised")
+    assert (delivered.draft.kind, delivered.meaning.status) == ("unknown", "unrecognised")
 
 
 def test_an_unknown_event_is_unrecognised_and_keeps_its_name() -> None:
     (delivered,) = deliver("fabric", {**deleted(), "type": "offers:price:updated"})
 
-    assert (delivered.draft.kind, delivered.meaning.unread) == ("offers:price:updated", "unrecognised")
+    assert (delivered.draft.kind, delivered.meaning.status) == ("offers:price:updated", "unrecognised")

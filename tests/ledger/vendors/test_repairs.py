@@ -26,7 +26,7 @@ ALL = [path for path in samples() if path.parent.name in VENDORS]
 def repairs_of(source: str, body: bytes) -> list[Repair]:
     """Return the repairs of a delivery's first event, from its stored payload."""
     delivery = identify(Origin("ledger", "connection", source, None, b"mask"), body)
-    return list_repairs(VENDORS[source], delivery.drafts[0].kind, delivery.payload)
+    return list_repairs(VENDORS[source], delivery.events[0].kind, delivery.payload)
 
 
 def of(name: str) -> list[Repair]:

@@ -172,7 +172,7 @@ def test_an_event_without_its_essential_id_is_unrecognised(name: str, path: str,
         parent = parent[step]
     parent[last] = absent
 
-    assert deliver_one(enveloped(data, name)).meaning.unread == "unrecognised"
+    assert deliver_one(enveloped(data, name)).meaning.status == "unrecognised"
 
 
 @pytest.mark.parametrize(("name", "part"), [("redemption", "redemption"), ("refund", "rollback")])
@@ -180,7 +180,7 @@ def test_a_transaction_without_its_redemption_or_rollback_is_unrecognised(name: 
     document = sample(f"voucherify/{CREATED}-{name}")
     document["data"][part] = document["data"]["transaction"]["details"][part] = None
 
-    assert deliver_one(document).meaning.unread == "unrecognised"
+    assert deliver_one(document).meaning.status == "unrecognised"
 
 
 @pytest.mark.parametrize("points", [-10, "many", "1_000", "\u0663", "1e1000000", True])
@@ -188,14 +188,14 @@ def test_points_rewarded_without_a_valid_number_are_unrecognised(points: Any) ->
     data = bare(REWARDED)
     data["balance"]["points"] = points
 
-    assert deliver_one(data).meaning.unread == "unrecognised"
+    assert deliver_one(data).meaning.status == "unrecognised"
 
 
 def test_an_unknown_type_of_transaction_is_unrecognised() -> None:
     document = sample(f"voucherify/{CREATED}-removal")
     document["data"]["transaction"]["type"] = "POINTS_FROZEN"
 
-    assert deliver_one(document).meaning.unread == "unrecognised"
+    assert deliver_one(document).meaning.status == "unrecognised"
 
 
 def test_an_unknown_event_keeps_its_name_and_is_never_taken_for_another() -> None:
@@ -205,14 +205,14 @@ def test_an_unknown_event_keeps_its_name_and_is_never_taken_for_another() -> Non
 
     assert first.draft.kind == second.draft.kind == "customer.created"
     assert first.draft.event_key != second.draft.event_key
-    assert first.meaning.unread == second.meaning.unread == "unrecognised"
+    assert first.meaning.status == second.meaning.status == "unrecognised"
 
 
 @pytest.mark.parametrize("document", [{}, [], "text", {"voucher": {}}, {"data": {}, "event": {}}, {"transaction": []}])
 def test_an_unknown_envelope_is_unknown(document: Any) -> None:
     delivered = deliver_one(document)
 
-    assert (delivered.draft.kind, delivered.meaning.unread) == ("unknown", "unrecognised")
+    assert (delivered.draft.kind, delivered.meaning.status) == ("unknown", "unrecognised")
 
 
 def test_a_gift_card_is_not_taken_for_a_loyalty_card() -> None:

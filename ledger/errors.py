@@ -1,19 +1,16 @@
-"""Every error we raise on purpose, as one tree; the docstring is the sentence a person reads.
+"""All errors that this software raises on purpose, as one tree. The first line of a docstring is shown to users.
 
-LedgerError
-├── NotFound: LedgerUnknown, LogUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown, GenerationUnknown
-├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown, NotAwaited,
-│   NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged, PeriodNotClosable
-├── Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue,
-│   LedgerReadsTooMany
-├── SetupWrong: NoData, SchemaOutdated, SchemaUnsupported, RoleTooPowerful, MasterKeyWrong, KeyWrong,
-│   EmbeddedPostgresFailed
-├── ExportWrong (an exported ledger that is not put back)
-├── NoteWrong (a signed note that we do not accept)
-├── Unsealable (what a head must not be signed over): EventsChanged, TreeChanged, HeadInconsistent,
-│   NotOurs: HeadForgotten, SignerUnknown
-├── Unreadable (a payload we cannot read: quarantined, never refused)
-└── Unfoldable (a fact a rule cannot fold: its subject is parked)
+LedgerError ├── NotFound: LedgerUnknown, LogUnknown, ConnectionUnknown, SubjectUnknown, PositionUnknown,
+GenerationUnknown ├── Refused: BadCredentials, ScopeMissing, RequestInvalid, NameTaken, DeliveryTooLarge, CodingUnknown,
+NotAwaited, │   NothingToAdopt, AdjustmentDiffers, NotPromoted, NotConfirmed, FileDamaged, PeriodNotClosable ├──
+Unavailable: LedgerUnavailable (LedgerBusy), NotSealedYet, WorkersLost, RebuildRuns, RebuildDue, │   LedgerReadsTooMany
+├── SetupWrong: NoData, SchemaOutdated, SchemaUnsupported, RoleTooPowerful, MasterKeyWrong, KeyWrong, │
+EmbeddedPostgresFailed ├── ExportWrong (an exported ledger cannot be restored) ├── NoteWrong (a signed note is not
+accepted) ├── Unsealable (no tree head may be signed): EventsChanged, TreeChanged, HeadInconsistent, │   NotOurs:
+HeadForgotten, SignerUnknown ├── Unreadable (a payload cannot be read: it is quarantined, never refused) └── Unfoldable
+(a rule cannot fold a fact: its subject is parked)
+
+Class names are stored and answered as the `type` of a problem, so they stay.
 """
 
 
@@ -26,7 +23,7 @@ class LedgerError(Exception):
 
 
 class NotFound(LedgerError):
-    """There is no such thing in this ledger."""
+    """The ledger holds no such object."""
 
 
 class LedgerUnknown(NotFound):
@@ -34,7 +31,7 @@ class LedgerUnknown(NotFound):
 
 
 class LogUnknown(NotFound):
-    """There is no log at this address; it may have been withdrawn."""
+    """There is no published log at this address; it may have been withdrawn."""
 
 
 class ConnectionUnknown(NotFound):
@@ -42,19 +39,19 @@ class ConnectionUnknown(NotFound):
 
 
 class SubjectUnknown(NotFound):
-    """Nothing has been told about this in this ledger."""
+    """The ledger has recorded nothing about this subject."""
 
 
 class PositionUnknown(NotFound):
-    """The ledger does not reach this position."""
+    """The ledger has no event at this position yet."""
 
 
 class GenerationUnknown(NotFound):
-    """There is no such generation of the projections."""
+    """There is no such generation of the projections; `loyalty generations` lists them."""
 
 
 class Refused(LedgerError):
-    """The request cannot be taken."""
+    """The request is refused."""
 
 
 class BadCredentials(Refused):
@@ -62,59 +59,59 @@ class BadCredentials(Refused):
 
 
 class ScopeMissing(Refused):
-    """The key does not carry the scope that this needs."""
+    """The API key does not have the scope that this request needs."""
 
 
 class RequestInvalid(Refused):
-    """The request cannot be understood."""
+    """A request parameter has an invalid value."""
 
 
 class NameTaken(Refused):
-    """There is already something of this name."""
+    """This name is in use; choose another one."""
 
 
 class PeriodNotClosable(Refused):
-    """The period cannot be closed, or opened again, now."""
+    """The period cannot be closed or reopened now."""
 
 
 class DeliveryTooLarge(Refused):
-    """The body is larger than a delivery may be."""
+    """The body is larger than the limit for a delivery."""
 
 
 class CodingUnknown(Refused):
-    """The body has a content coding that is not decoded here."""
+    """The content coding of the body is not supported; use gzip, deflate or zstd."""
 
 
 class NotAwaited(Refused):
-    """The projections did not reach the wanted position in time."""
+    """The projections did not reach `min_position` in time; repeat the request later."""
 
 
 class NothingToAdopt(Refused):
-    """The account agrees with the vendor's claim, or the vendor has never claimed a balance."""
+    """The account has no drift: its balance agrees with the vendor's claim, or the vendor has claimed none."""
 
 
 class AdjustmentDiffers(Refused):
-    """This id stands for another adjustment."""
+    """This id belongs to another adjustment; choose a new id."""
 
 
 class NotPromoted(Refused):
-    """The generation cannot take the place of the active one."""
+    """The generation cannot become the active one."""
 
 
 class NotConfirmed(Refused):
-    """Nothing is changed: the question was not answered with yes."""
+    """Nothing was changed, because the question was not answered with yes."""
 
 
 class FileDamaged(Refused):
-    """The packed file is damaged or breaks off."""
+    """The compressed file is damaged or truncated."""
 
 
 class Unavailable(LedgerError):
-    """This cannot be done now; the same request may be tried again."""
+    """This is not possible now; repeat the same request later."""
 
 
 class LedgerUnavailable(Unavailable):
-    """The ledger cannot store now; deliver again later."""
+    """The ledger cannot store events now; deliver again later."""
 
 
 class LedgerBusy(LedgerUnavailable):
@@ -122,51 +119,51 @@ class LedgerBusy(LedgerUnavailable):
 
 
 class NotSealedYet(Unavailable):
-    """No checkpoint covers this yet; one is signed soon, or at once by `loyalty seal`."""
+    """No checkpoint covers this position yet; wait for the next one, or sign one by `loyalty seal`."""
 
 
 class WorkersLost(Unavailable):
-    """The workers of a rebuild died again and again, as they do without memory; what they did is kept."""
+    """The rebuild's workers ended repeatedly, as they do when memory is short; a new run resumes their work."""
 
 
 class RebuildRuns(Unavailable):
-    """A generation is being filled; wait for it, or end it first."""
+    """A rebuild is filling a generation; wait for its end, or stop it first."""
 
 
 class RebuildDue(Unavailable):
-    """The tables were made by another version of this software and stay as they are; run `loyalty rebuild`."""
+    """Another version of this software made the tables, and they are no longer updated; run `loyalty rebuild`."""
 
 
 class LedgerReadsTooMany(Unavailable):
-    """Too many requests of this ledger are being answered; ask again later."""
+    """Too many requests of this ledger are in progress; repeat the request later."""
 
 
 class SetupWrong(LedgerError):
-    """The installation is not as it must be."""
+    """The installation is not configured correctly."""
 
 
 class NoData(SetupWrong):
-    """There is no data here: name the folder by --data DIR or LOYALTY_DATA, or a database by DATABASE_URL."""
+    """No data is configured: name a folder by --data DIR or LOYALTY_DATA, or a database by DATABASE_URL."""
 
 
 class SchemaOutdated(SetupWrong):
-    """The database is not at the schema this version needs; run `loyalty migrate`."""
+    """The database has an older schema than this version needs; run `loyalty migrate`."""
 
 
 class SchemaUnsupported(SetupWrong):
-    """The database is at a schema that this version cannot migrate."""
+    """The database has a schema that this version cannot migrate."""
 
 
 class RoleTooPowerful(SetupWrong):
-    """The database role of the service could change or remove events; give it the role loyalty_service only."""
+    """The database role of the service could change or remove events; grant it only the role loyalty_service."""
 
 
 class MasterKeyWrong(SetupWrong):
-    """The master key is missing, malformed or not the one this ledger was sealed with."""
+    """The master key is missing or malformed, or this ledger was encrypted with another one."""
 
 
 class KeyWrong(SetupWrong):
-    """The key to sign or to verify with is malformed."""
+    """The signing key or the verifier key is malformed."""
 
 
 class EmbeddedPostgresFailed(SetupWrong):
@@ -174,31 +171,31 @@ class EmbeddedPostgresFailed(SetupWrong):
 
 
 class ExportWrong(LedgerError):
-    """The exported ledger is not put back: something in it is altered or missing, or the ledger holds other events."""
+    """The export cannot be restored: it was altered, a part is missing, or the ledger holds other events."""
 
 
 class NoteWrong(LedgerError):
-    """The signed note is malformed, or not signed as it must be."""
+    """The signed note is malformed, or lacks a valid signature."""
 
 
 class Unsealable(LedgerError):
-    """The ledger is not what it was; nothing is signed over it."""
+    """No tree head is signed, because the ledger is not in its earlier state."""
 
 
 class EventsChanged(Unsealable):
-    """Events are missing, or do not have the hash that they were appended with; nothing is signed over them."""
+    """No tree head is signed, because events are missing or differ from their stored hash."""
 
 
 class TreeChanged(Unsealable):
-    """Kept hashes do not agree with each other; nothing is signed over them."""
+    """No tree head is signed, because stored hashes of the tree contradict each other."""
 
 
 class HeadInconsistent(Unsealable):
-    """The ledger does not continue the last head that was signed: it was rewritten or restored; nothing is signed."""
+    """No tree head is signed: the ledger does not continue the last signed head; it was rewritten or restored."""
 
 
 class NotOurs(Unsealable):
-    """This is not the signer of this ledger."""
+    """This signer is not the signer of this ledger."""
 
 
 class HeadForgotten(NotOurs):
@@ -214,7 +211,7 @@ class Unreadable(LedgerError):
 
 
 class Unfoldable(LedgerError):
-    """A fact cannot be folded; its subject is parked."""
+    """A fact cannot be folded, so its subject is parked."""
 
     def __init__(self, projection: str, kind: str, why: str, position: int, folded: int) -> None:
         super().__init__(projection, kind, why, f"position {position}")

@@ -1,1 +1,1 @@
-"""From a delivered body to events, and from events to facts."""
+"""From a delivered body to events, and from an event to facts."""

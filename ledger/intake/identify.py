@@ -1,8 +1,12 @@
-"""Find the events in a delivered body and name each one, before anything is stored.
+"""Find the events in a delivered body and identify each one, before anything is stored.
 
-An event key says what makes an event the same event when it comes again. It is made of (source, org, kind, the
-vendor's id or what stands in for it) and of nothing that may change between deliveries. Once published, the derivation
-of a kind's key never changes: golden tests hold it.
+An event key identifies an event when it is delivered again. It is a hash of:
+
+- source, organisation and kind;
+- the vendor's id, or its replacement;
+- nothing that can change between deliveries.
+
+Once published, the derivation of a kind's key never changes. Golden tests hold it.
 """
 
 import hashlib
@@ -28,13 +32,15 @@ from ledger.vendors.vendor import NO_ORG, Identity, ParsedEvent
 KEY_BYTES = 16
 EVENTS_PER_DELIVERY_MAX = 1000
 
-UNREADABLE = "unreadable"  # the kind of a body that is no JSON we accept
-UNKNOWN = "unknown"  # the kind of a readable body in no envelope that we know
+UNREADABLE = "unreadable"  # the kind of a body that is not accepted as JSON
+UNKNOWN = "unknown"  # the kind of a readable body in no known envelope
 
 
 class NewEvent(NamedTuple):
-    """An event as it will be appended, but for what only the vault and the ledger can give: the commitment to the
-    personal part, position and recorded time, which stand between the head and the tail of the entry."""
+    """An event before the append. The ledger adds the commitment to personal parts, the position and the recorded time.
+
+    They stand in the entry between `entry_prefix` and `entry_suffix`.
+    """
 
     connection_id: str
     source: str
@@ -49,7 +55,7 @@ class NewEvent(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One delivered body without its personal values, the events in it, and what was cut out, by person."""
+    """One body with markers in place of personal values, its events, and the personal values by person."""
 
     payload: bytes
     events: Sequence[NewEvent]
@@ -57,8 +63,11 @@ class Delivery(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a body came from. `kind` is the event that the connection names, if any; `body_hash_key` is a secret of
-    the ledger: a body that cannot be read is known by its bytes, and their plain hash might give away a short one."""
+    """The source of a body. `kind` is the kind that the connection names, or None.
+
+    `body_hash_key` is a secret of the ledger. An unreadable body is identified by a keyed hash of its bytes, because a
+    plain hash could reveal a short body.
+    """
 
     ledger: str
     connection_id: str
@@ -68,11 +77,12 @@ class Origin(NamedTuple):
 
 
 def identify(origin: Origin, body: bytes) -> Delivery:
-    """Name every event of a body, and cut out what is personal.
+    """Identify every event of a body, and replace its personal values by markers. Never raises because of content.
 
-    Never refuses: a body that cannot be read is one event of kind "unreadable", one in no known envelope is "unknown".
-    Never fails on content either. Where our own code fails on a body, it is kept as if it could not be read; where it
-    fails on one event, that event is known by the bytes of the delivery.
+    - A body that cannot be parsed is one event of kind "unreadable".
+    - A body in no known envelope is one event of kind "unknown".
+    - If our own code fails on a body, the body is stored as unreadable.
+    - If our own code fails on one event, the bytes of the delivery identify that event.
     """
     try:
         redacted, parsed_events = _redact_and_parse(origin, body)
@@ -99,7 +109,7 @@ def _redact_and_parse(origin: Origin, body: bytes) -> tuple[RedactedBody, list[P
     )
     try:
         parsed_events = parse_envelope(origin.source, origin.kind, document)
-    except Exception:  # interpret.py tells which, as long as it fails
+    except Exception:  # interpret.py reports the failure, as long as it lasts
         parsed_events = []
     if vendor and parsed_events:
         inner = vendor.unwrapped(document.value)
@@ -110,7 +120,7 @@ def _redact_and_parse(origin: Origin, body: bytes) -> tuple[RedactedBody, list[P
 
 
 def _structure_ids(value: Any) -> Iterator[int]:
-    """Give the ids of all structures in a value."""
+    """Yield the ids of all objects in a JSON value."""
     values = [value]
     while values:
         structure = values.pop()
@@ -122,7 +132,7 @@ def _structure_ids(value: Any) -> Iterator[int]:
 
 
 def _unreadable(origin: Origin, body: bytes, reason: str) -> tuple[RedactedBody, list[ParsedEvent]]:
-    """Take a body as one event that cannot be read, all of it personal."""
+    """Build one unreadable event from a body. All of the body is treated as personal."""
     return redact_unreadable(body, reason), [_event_of_bytes(UNREADABLE, _body_hash(origin, body))]
 
 
@@ -145,8 +155,11 @@ def _new_events(
 
 
 def _parts(source: str, first: NewEvent, redacted: RedactedBody) -> list[PersonalPart]:
-    """Give what was cut out of a delivery for each person. What is about nobody named is the only person's, if there is
-    one, else the event's own. Only what stands in structures that the vendor sent is a part of what the event says."""
+    """Return the personal values of a delivery by person.
+
+    Values of no named person belong to the only person, if there is exactly one, else to the event itself. Only values
+    in structures that the vendor sent belong to the event's normalized values.
+    """
     if not redacted.spans:
         return []
     people = [owner for owner in redacted.spans if owner is not None]
@@ -184,7 +197,7 @@ def _subject(source: str, first: NewEvent, owner: str | None) -> str:
 
 
 def _identifiers(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield by what a customer may be looked up: what it is, and its value."""
+    """Yield pairs (kind of identifier, value) by which a customer can be looked up."""
     if type(value) is list:
         for item in value:
             yield from _identifiers(key, item)
@@ -202,23 +215,23 @@ EXTERNAL_IDS = dict.fromkeys(("externalId", "external_id", "source_id"), "extern
 
 
 def pseudonym(hash_key: bytes, kind: str, value: str) -> str:
-    """Return the id that takes the place of an e-mail address or telephone number which a vendor uses as one.
+    """Return the id that replaces an e-mail address or telephone number which a vendor uses as an id.
 
-    It is the same for every spelling of the value in one ledger, and gives nothing away without the master key.
+    Within one ledger it is the same for every spelling of the value. Without the master key it reveals nothing.
     """
     text = f"{kind} {normalize_identifier(kind, value)}"
     return f"{kind}-{hmac.digest(hash_key, text.encode(), 'sha256')[:KEY_BYTES].hex()}"
 
 
 def parse_envelope(source: str, kind: str | None, document: Document) -> list[ParsedEvent]:
-    """Find the events in a document of a source; none when its envelope is unknown or holds too many."""
+    """Find the events in a document of a source. Empty if its envelope is unknown or holds too many events."""
     vendor = SOURCES.get(source)
     parsed_events = vendor.parse_envelope(document, kind) if vendor else None
     return parsed_events if parsed_events and len(parsed_events) <= EVENTS_PER_DELIVERY_MAX else []
 
 
 def _event_of_bytes(kind: str, digest: bytes, *place: str) -> ParsedEvent:
-    """Take a body, or one event of it at a place, as an event that is known by its bytes alone."""
+    """Build an event that is identified by the hash of its delivery's bytes, and by its place in the delivery."""
     return ParsedEvent(kind, NO_ORG, None, {}, lambda: Identity(("body", digest.hex(), *place), digest.hex()))
 
 
@@ -256,7 +269,7 @@ def _new_event(origin: Origin, parsed: ParsedEvent, ordinal: int, payload_hash: 
 
 
 class _EntryHeader(msgspec.Struct):
-    """What an entry says before what the ledger adds, in the order of the alphabet."""
+    """The fields of an entry before those that the ledger adds, in alphabetical order."""
 
     connection: str
     content: str
@@ -270,12 +283,12 @@ class _EntryHeader(msgspec.Struct):
 
 
 def format_time(time: datetime) -> str:
-    """Write a time the one way entries do: UTC, with all six places of the second."""
+    """Format a time as entries hold it: UTC, with six digits of fractional seconds."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _hash(value: Any) -> bytes:
-    """Hash a document independently of the order of its keys and of white space."""
+    """Hash a document. The order of its keys and white space have no effect."""
     return hashlib.sha256(_CANONICAL.encode(value)).digest()[:KEY_BYTES]
 
 

@@ -1,4 +1,4 @@
-"""Work out what a stored event means: its facts, or why there are none. Pure, so that replay gives the same again."""
+"""Derive the facts of a stored event, or the reason why it has none. Pure, so a rebuild derives the same facts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -21,17 +21,17 @@ from ledger.vendors.vendor import EventContext, EventType, ParsedEvent
 
 REASON_CHARACTERS_MAX = 300
 FACTS_PER_EVENT_MAX = 10_000
-CLOCK_AHEAD_MAX = timedelta(minutes=15)  # an event dated further after its recording is listed: no clock is so far off
+CLOCK_AHEAD_MAX = timedelta(minutes=15)  # beyond this an event dated in the future is listed: no clock is so wrong
 
 
 class Event(NamedTuple):
-    """What the ledger holds of one event, its body included."""
+    """An event as it is stored, including its body."""
 
     position: int
     source: str
     org: str
     kind: str
-    event_key: bytes  # 16 bytes, or 32 where it is a conflict
+    event_key: bytes  # 16 bytes, or 32 for an event in conflict
     content: bytes
     occurred_at: datetime | None
     recorded_at: datetime
@@ -40,13 +40,18 @@ class Event(NamedTuple):
 
     @property
     def event_tag(self) -> bytes:
-        """Name the event by its key and content, the same in whatever order conflicting twins arrived."""
+        """16 bytes of event key and content. They order events in conflict independently of their arrival."""
         return self.event_key[:8] + self.content[:8]
 
 
 class Interpretation(NamedTuple):
-    """The facts of an event. Without any, `unread` says whether it was "quarantined" (its body cannot be read) or
-    "unrecognised" (its kind or shape is not known), and `reason` why; both are picked up by replay once code exists."""
+    """The facts of an event. `status` is None if it was interpreted, even without facts.
+
+    - "quarantined": the body cannot be read.
+    - "unrecognised": the kind or format is not known, or the event cannot be interpreted.
+
+    `reason` explains the status. A rebuild interprets such events again, with newer code.
+    """
 
     facts: Sequence[RecordedFact]
     status: str | None = None
@@ -54,7 +59,8 @@ class Interpretation(NamedTuple):
 
 
 class ParsedDelivery(NamedTuple):
-    """The body of a delivery, read once for all of its events of one kind."""
+    """The body of a delivery, parsed once for all of its events of one kind. `failure` is set if it cannot be parsed.
+    """
 
     payload: bytes
     source: str
@@ -64,13 +70,12 @@ class ParsedDelivery(NamedTuple):
 
 
 def interpret(event: Event) -> Interpretation:
-    """Derive the facts of one event, in the order they hold at one instant."""
+    """Derive the facts of one event, in the order in which they take effect."""
     return _interpret(event, _parse_delivery(event))
 
 
 def interpret_all(events: Iterable[Event]) -> Iterator[Interpretation]:
-    """Derive the facts of events, one after the other. What follows from one delivery is found by reading it once,
-    where its events stand together and share one body."""
+    """Derive the facts of several events. Consecutive events of one delivery share its parsed body."""
     delivery = None
     for event in events:
         if delivery is None or (event.payload, event.kind, event.source) != (
@@ -101,7 +106,7 @@ def _parse_delivery(event: Event) -> ParsedDelivery:
 
 
 def _failed_delivery(event: Event, error: Exception) -> ParsedDelivery:
-    """The events of a delivery in which our own code failed before it came to any of them."""
+    """Build the result for a delivery in which our own code failed before any event was found."""
     return ParsedDelivery(
         event.payload, event.source, event.kind, (), Interpretation((), "unrecognised", describe_failure(error))
     )
@@ -132,7 +137,7 @@ def _interpret(event: Event, delivery: ParsedDelivery) -> Interpretation:
             "unrecognised",
             _join_reasons([str(invalid), *_dropped_values_reasons(unreadable_values(event_type.model, parsed.body))]),
         )
-    except Exception as error:  # a fault of ours: it costs this event, and no other
+    except Exception as error:  # our own bug: it affects only this event
         return Interpretation((), "unrecognised", describe_failure(error))
     return Interpretation(
         [
@@ -145,7 +150,7 @@ def _interpret(event: Event, delivery: ParsedDelivery) -> Interpretation:
 def _facts(
     event_type: EventType[Any], parsed: ParsedEvent, event: Event, tag: str
 ) -> tuple[datetime, bool, Sequence[Fact]]:
-    """Return when an event happened, whether that is only when it was recorded, and its facts."""
+    """Return the time of an event, whether that is only its recorded time, and its facts."""
     shape = event_type.model.model_validate(parsed.body)
     own_time = event_type.occurred(shape) if event_type.occurred else None
     occurred_at, untimed = _occurrence_time(event, own_time, parsed.occurred_at)
@@ -160,9 +165,11 @@ def _facts(
 
 
 def _occurrence_time(event: Event, *times: datetime | None) -> tuple[datetime, bool]:
-    """Return the first of the vendor's times that can be true: nothing is recorded before it happens. Without any the
-    recorded time stands in, and the facts say that they are untimed. So a vendor's clock that is ahead hides nothing,
-    and an event dated in the future has no part in what is asked as of then only."""
+    """Return the first of the vendor's times that is possible, and whether none was.
+
+    An event cannot be recorded before it happens. If no time is possible, the recorded time is returned, and the facts
+    are marked untimed. So a vendor's clock that is ahead hides no event.
+    """
     for time in times:
         if time is not None and time <= event.recorded_at:
             return time, False
@@ -170,8 +177,8 @@ def _occurrence_time(event: Event, *times: datetime | None) -> tuple[datetime, b
 
 
 def _check_fact(fact: Fact) -> None:
-    """Refuse a fact that no vendor can mean, or that could not be written down: see projections/engine/store.py. Raises
-    whatever fails."""
+    """Check that a fact is possible and can be stored; see projections/engine/store.py. Raises the error of the check.
+    """
     if isinstance(fact, AccountFact):
         fact.check()
     assert isinstance(fact.subject, str)
@@ -180,7 +187,9 @@ def _check_fact(fact: Fact) -> None:
 
 
 def _invalid_body_reason(invalid: ValidationError) -> str:
-    """Say what is wrong where: "totalPointsIssued is not a number", and never with what: a value may be personal."""
+    """Describe validation errors, such as "totalPointsIssued is not a number". Values are left out: they may be
+    personal.
+    """
     errors = invalid.errors(include_input=False, include_url=False)
     return _join_reasons([f"{_format_path(error['loc'])} {describe_error(error)}" for error in errors])
 

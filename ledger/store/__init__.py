@@ -1,1 +1,1 @@
-"""The tables of the ledger: the only INSERT and SELECT on ledger.events."""
+"""Reading and writing the tables of the ledger. Only this folder has INSERT and SELECT on ledger.events."""

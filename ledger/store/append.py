@@ -1,7 +1,8 @@
-"""The only INSERT on ledger.events: one call of ledger.append, one transaction, one fsync for many deliveries.
+"""Append deliveries to a ledger: the only INSERT on ledger.events for new events.
 
-The function (migrations/versions/r0001/append.sql) numbers densely under the ledger's lock and is idempotent: whoever
-does not know whether a call was committed calls again, and is answered with the positions of the first time.
+One call of the SQL function `ledger.append` stores many deliveries in one transaction, with one fsync. The function
+(migrations/versions/r0001/append.sql) numbers events densely under the ledger's lock. It is idempotent. A caller that
+does not know whether a call was committed repeats it, and gets the first positions.
 """
 
 import hashlib
@@ -25,14 +26,16 @@ TRIES_MAX = 5
 
 
 class AppendResult(NamedTuple):
-    """What became of one event: "appended", "duplicate" (its first position is given) or "conflict" (appended too)."""
+    """Result for one event. The outcome is "appended", "duplicate" (its first position is returned) or "conflict" (also
+    appended).
+    """
 
     position: int
     outcome: str
 
 
 class AppendBatch(NamedTuple):
-    """Some deliveries, their personal parts sealed, laid out as the function takes them: one array a column."""
+    """Deliveries with encrypted personal parts, as arguments of `ledger.append`: one array per column."""
 
     ledger_id: int
     deliveries: Sequence[Delivery]
@@ -42,25 +45,25 @@ class AppendBatch(NamedTuple):
 async def append(
     connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]
 ) -> list[list[AppendResult]]:
-    """Append all events of some deliveries, in order; answer for each delivery with one outcome an event.
+    """Append all events of some deliveries, in order. Return a list per delivery with one result per event.
 
-    Raises LedgerUnknown, or LedgerUnavailable if the database cannot store now: then it may or may not have stored,
-    and the same call may be made again.
+    Raises LedgerUnknown if there is no such ledger. Raises LedgerUnavailable if the database cannot store now. The
+    events may be stored or not; repeat the same call.
     """
     return await append_batch(connection, vault, await prepare_append(connection, vault, ledger_id, deliveries))
 
 
 async def append_batch(connection: Connection, vault: Vault, batch: AppendBatch) -> list[list[AppendResult]]:
-    """Append what was batch before, as `append` does. Raises what that raises."""
+    """Append a batch that `prepare_append` made. Raises the same errors as `append`."""
     ledger_id, deliveries, _ = batch
     try:
         for _ in range(TRIES_MAX):
             try:
                 rows = await connection.fetch(APPEND, *batch.arguments)
                 break
-            except asyncpg.LockNotAvailableError:  # where lock_timeout is set
+            except asyncpg.LockNotAvailableError:  # if the session has a lock_timeout
                 raise LedgerBusy from None
-            except asyncpg.ObjectNotInPrerequisiteStateError:  # a person has been forgotten since the keys were read
+            except asyncpg.ObjectNotInPrerequisiteStateError:  # a person was erased after the keys were read
                 vault.clear_key_cache(ledger_id)
                 batch = await prepare_append(connection, vault, ledger_id, deliveries)
         else:
@@ -76,7 +79,10 @@ async def append_batch(connection: Connection, vault: Vault, batch: AppendBatch)
 async def prepare_append(
     connection: Connection, vault: Vault, ledger_id: int, deliveries: Sequence[Delivery]
 ) -> AppendBatch:
-    """Seal the personal parts of some deliveries, and lay out what the function takes. Raises LedgerUnavailable."""
+    """Encrypt the personal parts of some deliveries, and build the arguments of `ledger.append`.
+
+    Raises LedgerUnavailable if the database cannot be reached.
+    """
     try:
         erasure_count = await vault.erasure_count(connection, ledger_id)
         encrypted = await vault.encrypt(connection, ledger_id, deliveries)
@@ -123,7 +129,10 @@ async def prepare_append(
 
 
 def _variant_of(content: bytes, parts: Sequence[EncryptedPart] | None) -> bytes:
-    """Name what an event says, its personal part included. What a capture wrapped around it is no part of it."""
+    """Return the variant of an event: its content hash, combined with the fingerprints of its personal parts.
+
+    Values in the wrapper that a capture tool added do not count. Without fingerprints the content itself is returned.
+    """
     fingerprints = [part.fingerprint for part in parts or () if part.fingerprint]
     if not fingerprints:
         return content

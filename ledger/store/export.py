@@ -1,8 +1,14 @@
-"""Write a whole ledger down as lines of JSON, from which ledger/store/restore.py makes an equal one.
+"""Export a whole ledger as lines of JSON, from which ledger/store/restore.py makes an equal ledger.
 
-First a line about the ledger, then each event with its entry as the exact text that is hashed, then what the ledger
-holds beside the events, last a line with the root of the tree over all entries: without that line the file breaks off.
-Personal parts are written sealed, as they are kept; the keys that open them only on request, wrapped as they are kept.
+The lines are, in this order:
+
+1. a header about the ledger;
+2. each event, with its entry as the exact text that is hashed;
+3. side records: persons' keys, lookup hashes, erasures;
+4. a trailer with the root of the Merkle tree over all entries. A file without it is truncated.
+
+Personal parts are exported encrypted, as they are stored. Keys of persons are exported only on request, wrapped by the
+master key as they are stored.
 """
 
 from collections import defaultdict
@@ -19,7 +25,7 @@ from ledger.store.registry import Ledger
 
 FORMAT = "loyalty-ledger-export/1"
 EVENTS_PER_READ = 1_000
-LINE_BYTES_MAX = 32 * 1024 * 1024  # the longest body, its parts sealed and in base64
+LINE_BYTES_MAX = 32 * 1024 * 1024  # the longest body, its parts encrypted and in base64
 
 PARTS = """
     SELECT position, subject, key_id, ciphertext, commitment FROM ledger.personal
@@ -31,7 +37,9 @@ ERASURES = "SELECT erasure, subject, erased_at FROM ledger.erasures WHERE ledger
 
 
 class ExportHeader(msgspec.Struct, frozen=True, tag_field="line", tag="ledger"):
-    """Of which ledger it is. `master_key` names the key that wraps the persons' keys, and gives nothing of it away."""
+    """The exported ledger. `master_key` is the name of the key that wraps the persons' keys; it does not reveal the
+    key.
+    """
 
     format: str
     ledger: str
@@ -42,7 +50,7 @@ class ExportHeader(msgspec.Struct, frozen=True, tag_field="line", tag="ledger"):
 
 
 class ExportedPart(msgspec.Struct, frozen=True):
-    """What was cut out of a delivery of one person, sealed."""
+    """The encrypted personal values of one person in one delivery."""
 
     subject: str
     key_id: bytes
@@ -51,7 +59,7 @@ class ExportedPart(msgspec.Struct, frozen=True):
 
 
 class ExportedEvent(msgspec.Struct, frozen=True, tag_field="line", tag="event", omit_defaults=True):
-    """One event. What the entry says is not said again; `payload` is there where the delivered body stands."""
+    """One event. Fields of the entry are not repeated. `payload` is None unless the event holds its delivery's body."""
 
     entry: str
     leaf_hash: bytes
@@ -69,7 +77,7 @@ class ExportedPersonKey(msgspec.Struct, frozen=True, tag_field="line", tag="key"
 
 
 class ExportedLookupHash(msgspec.Struct, frozen=True, tag_field="line", tag="blind"):
-    """By what a person may be looked up."""
+    """A keyed hash of an identifier, to look up a person."""
 
     blind: bytes
     subject: str
@@ -82,7 +90,7 @@ class ExportedErasure(msgspec.Struct, frozen=True, tag_field="line", tag="erasur
 
 
 class ExportTrailer(msgspec.Struct, frozen=True, tag_field="line", tag="end"):
-    """How many events there were, and the root over their entries (ledger/merkle.py)."""
+    """The number of events, and the root over their entries (ledger/merkle.py)."""
 
     events: int
     root: bytes
@@ -95,7 +103,7 @@ ExportLine = ExportHeader | ExportedEvent | ExportedPersonKey | ExportedLookupHa
 async def export_ledger(
     connection: Connection, master_key: MasterKey, ledger: Ledger, *, with_keys: bool
 ) -> AsyncIterator[list[bytes]]:
-    """Give the lines of a ledger as it is now, some at a time, each with its line end; memory does not grow with it."""
+    """Yield the lines of a ledger in blocks, each line with its newline. Memory use does not grow with the ledger."""
     ledger_id = ledger.ledger_id
     last = await tail(connection, ledger_id)
     yield [_line(ExportHeader(FORMAT, ledger.name, ledger_id, last, master_key.name, with_keys))]
@@ -126,7 +134,7 @@ def _exported_event(event: StoredEvent, parts: list[ExportedPart]) -> ExportedEv
 
 
 async def _side_records(connection: Connection, ledger_id: int, *, with_keys: bool) -> AsyncIterator[SideRecord]:
-    """Read what the ledger holds beside its events. Keys are read with what they are looked up by: both go at once."""
+    """Read the side records in one snapshot. An erasure deletes a key and its lookup hashes together."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         if with_keys:
             async for row in connection.cursor(KEYS, ledger_id):

@@ -1,4 +1,6 @@
-"""The only SELECT on ledger.events: by position, in order. Readers need `position > n` and nothing else (law 2)."""
+"""Read events by position: the only SELECT on ledger.events. A reader needs `position > n` and nothing else (invariant
+2).
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -15,8 +17,8 @@ BYTES_PER_READ_MAX = 16 * 1024 * 1024
 
 TAIL = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE ledger_id = $1"
 
-# The body of a later event of a delivery stands with the first. No more events than those whose bodies come to $4
-# bytes, but one at least: how long a body is stands beside it, and is known without reading it.
+# Later events of a delivery have no body of their own; the first event holds it. The rows end where the bodies before
+# reach $4 bytes, after one row at least. octet_length does not read the body itself.
 AFTER = """
     SELECT position, source, org, kind, event_key, content, occurred_at, recorded_at, ordinal, payload,
            delivery_position
@@ -49,7 +51,7 @@ CONFLICTING_EVENTS_OF_KIND = """
      ORDER BY c.event_key, e.position
 """
 
-# Our own acts came over no connection, which is the index they are found by.
+# Internal events have no connection ("-"). The index on the connection finds them.
 INTERNAL_EVENTS_AFTER = """
     SELECT position, source, org, kind, event_key, content, occurred_at, recorded_at, ordinal, payload
       FROM ledger.events WHERE ledger_id = $1 AND connection_id = '-' AND kind = $2 AND position > $3 ORDER BY position
@@ -60,7 +62,7 @@ CONFLICTS = """
      WHERE ledger_id = $1 AND position <= $2 AND octet_length(event_key) > 16
 """
 
-# Of each key the first event in conflict: one look at the index finds an earlier one of the same key, if there is any.
+# For each key only the first event in conflict: the index shows whether an earlier one of the same key exists.
 FIRST_CONFLICTS_AFTER = """
     SELECT c.position, substr(c.event_key, 1, 16) AS event_key, c.source, c.kind, c.recorded_at FROM ledger.events c
      WHERE c.ledger_id = $1 AND c.position > $2 AND octet_length(c.event_key) > 16
@@ -114,7 +116,7 @@ STORED_EVENTS = """
 
 
 class StoredEvent(NamedTuple):
-    """One event as it is kept; `payload` is None where the body stands with the first event of its delivery."""
+    """One row of ledger.events. `payload` is None if the first event of the delivery holds the body."""
 
     entry: bytes
     leaf_hash: bytes
@@ -126,7 +128,7 @@ class StoredEvent(NamedTuple):
 
 
 class FirstConflict(NamedTuple):
-    """The first event in conflict with another of its key."""
+    """The first conflict of an event key."""
 
     position: int
     event_key: bytes  # 16 bytes
@@ -154,7 +156,7 @@ class EventHeader(NamedTuple):
 
 
 async def tail(connection: Connection, ledger_id: int) -> int:
-    """Give the last position of a ledger, which is also how many events it holds; 0 when it is empty."""
+    """Return the last position of a ledger, which is also the number of its events. 0 if the ledger is empty."""
     position: int = await connection.fetchval(TAIL, ledger_id)
     return position
 
@@ -162,8 +164,10 @@ async def tail(connection: Connection, ledger_id: int) -> int:
 async def events_after(
     connection: Connection, ledger_id: int, position: int, limit: int, bytes_max: int = BYTES_PER_READ_MAX
 ) -> list[Event]:
-    """Read the next events after a position, at most `limit`, and about `bytes_max` of bodies; fewer, but never none
-    before the end of the ledger. The events of one delivery share one body."""
+    """Read the next events after a position: at most `limit`, and about `bytes_max` of bodies.
+
+    May return fewer, but returns no empty list before the end of the ledger. Events of one delivery share one body.
+    """
     events: list[Event] = []
     delivery, body = 0, b""
     for row in await connection.fetch(AFTER, ledger_id, position, position + limit, bytes_max):
@@ -181,7 +185,7 @@ async def events_after(
 async def events_between(
     connection: Connection, ledger_id: int, after: int, last: int, per_read: int = 2_000
 ) -> AsyncIterator[list[Event]]:
-    """Read the events after one position and up to another, in blocks."""
+    """Yield the events after position `after` up to position `last`, in blocks."""
     while after < last:
         events = await events_after(connection, ledger_id, after, min(per_read, last - after))
         if not events:
@@ -191,7 +195,7 @@ async def events_between(
 
 
 async def event_at(connection: Connection, ledger_id: int, position: int) -> Event:
-    """Read one event. Raises PositionUnknown."""
+    """Read one event. Raises PositionUnknown if the ledger has no such position."""
     events = await events_after(connection, ledger_id, position - 1, 1)
     if not events:
         raise PositionUnknown(position)
@@ -199,20 +203,20 @@ async def event_at(connection: Connection, ledger_id: int, position: int) -> Eve
 
 
 async def stored_events_between(connection: Connection, ledger_id: int, after: int, last: int) -> list[StoredEvent]:
-    """Read the events after one position and up to another as they are kept."""
+    """Read the rows of events after position `after` up to position `last`."""
     return [StoredEvent(*row) for row in await connection.fetch(STORED_EVENTS, ledger_id, after, last)]
 
 
 async def leaf_hashes(connection: Connection, ledger_id: int, after: int, last: int) -> bytes:
-    """Hash the entries after one position and up to another; 32 bytes each, one after another in one string.
+    """Hash the entries after position `after` up to position `last`. Return 32 bytes each, joined into one string.
 
-    Raises EventsChanged if some are missing, or do not have the leaf hash that was stored with them.
+    Raises EventsChanged if an event is missing, or an entry does not have its stored leaf hash.
     """
     rows = await connection.fetch(ENTRIES_AND_HASHES, ledger_id, after, last)
     if len(rows) != last - after:
         raise EventsChanged(f"{last - after - len(rows)} missing of positions {after + 1} to {last}")
-    # Made from the entries, here and now (OpenSSL does it five times faster than PostgreSQL): nothing that was derived
-    # before is believed.
+    # Hashed from the entries, because no hash that was stored earlier is trusted here. OpenSSL hashes five times faster
+    # than PostgreSQL.
     hashes = [leaf_hash(row[0]) for row in rows]
     for place, (hashed, row) in enumerate(zip(hashes, rows, strict=True)):
         if hashed != row[1]:
@@ -221,12 +225,12 @@ async def leaf_hashes(connection: Connection, ledger_id: int, after: int, last: 
 
 
 async def entries_between(connection: Connection, ledger_id: int, after: int, last: int) -> list[bytes]:
-    """Read the entries after one position and up to another."""
+    """Read the entries after position `after` up to position `last`."""
     return [row["entry"] for row in await connection.fetch(ENTRIES, ledger_id, after, last)]
 
 
 async def events_with_key(connection: Connection, ledger_id: int, event_key: bytes) -> list[Event]:
-    """Read all events that share an event key but not their content; `event_key` is its first 16 bytes."""
+    """Read all events of an event key, also those in conflict. `event_key` has 16 bytes."""
     after = (int.from_bytes(event_key, "big") + 1).to_bytes(len(event_key) + 1, "big")[1:]
     return [Event(*row) for row in await connection.fetch(EVENTS_WITH_KEY, ledger_id, event_key, after)]
 
@@ -234,25 +238,27 @@ async def events_with_key(connection: Connection, ledger_id: int, event_key: byt
 async def conflicting_events_of_kind(
     connection: Connection, ledger_id: int, source: str, kind: str, last: int
 ) -> list[Event]:
-    """Read all events of a kind up to a position of which another shares the key, those of one key together."""
+    """Read the events of a kind, up to position `last`, that share their key with another event. Ordered by key."""
     return [Event(*row) for row in await connection.fetch(CONFLICTING_EVENTS_OF_KIND, ledger_id, source, kind, last)]
 
 
 async def internal_events_after(connection: Connection, ledger_id: int, kind: str, position: int) -> list[Event]:
-    """Read the acts of ours of a kind after a position, in order."""
+    """Read the internal events of a kind after a position, in order."""
     return [Event(*row) for row in await connection.fetch(INTERNAL_EVENTS_AFTER, ledger_id, kind, position)]
 
 
 async def conflicting_keys(connection: Connection, ledger_id: int, last: int) -> set[bytes]:
-    """Give the event keys that more than one content was told for, up to a position."""
+    """Return the event keys with more than one content, up to position `last`."""
     return {row["event_key"] for row in await connection.fetch(CONFLICTS, ledger_id, last)}
 
 
 async def first_conflicts_after(
     connection: Connection, ledger_id: int, position: int, limit: int, by: datetime
 ) -> list[FirstConflict]:
-    """List event keys with more than one content, by the position of the first event in conflict: those after a
-    position, recorded by a time."""
+    """List event keys with more than one content, ordered by the position of their first conflict.
+
+    Only conflicts after `position` that were recorded at or before `by` are listed.
+    """
     rows = await connection.fetch(FIRST_CONFLICTS_AFTER, ledger_id, position, limit, by)
     return [FirstConflict(*row) for row in rows]
 
@@ -260,7 +266,7 @@ async def first_conflicts_after(
 async def events_without_bodies(
     connection: Connection, ledger_id: int, event_keys: Sequence[bytes]
 ) -> dict[bytes, list[Event]]:
-    """Read, for each event key of 16 bytes, all events that share it, by position. Their `payload` is empty."""
+    """Read all events of each event key of 16 bytes, ordered by position. Their `payload` is empty."""
     found: dict[bytes, list[Event]] = {key: [] for key in event_keys}
     for row in await connection.fetch(EVENTS_WITHOUT_BODIES, ledger_id, list(event_keys)):
         event = Event(*row)
@@ -269,12 +275,12 @@ async def events_without_bodies(
 
 
 async def bodies(connection: Connection, ledger_id: int, positions: Sequence[int]) -> dict[int, bytes]:
-    """Read the bodies of events by position."""
+    """Read the bodies of events, keyed by position."""
     return {row[0]: row[1] for row in await connection.fetch(BODIES, ledger_id, list(positions))}
 
 
 async def conflicts_of_kind(connection: Connection, ledger_id: int, source: str, kind: str, last: int) -> list[bytes]:
-    """Give the keys, 32 bytes each, of the events of a kind that were appended as conflicts, up to a position."""
+    """Return the keys of events of a kind that were appended as conflicts, up to position `last`. Each has 32 bytes."""
     return [row["event_key"] for row in await connection.fetch(CONFLICTS_OF_KIND, ledger_id, source, kind, last)]
 
 
@@ -290,6 +296,6 @@ async def event_headers_after(
     until: datetime | None = None,
     positions: list[int] | None = None,
 ) -> list[EventHeader]:
-    """List events after a position that fit all the filters given, without bodies."""
+    """List events after a position that match all given filters, without bodies. None means no filter."""
     rows = await connection.fetch(EVENT_HEADERS, ledger_id, position, kind, source, since, until, positions, limit)
     return [EventHeader(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""Ledgers, the connections that feed them and the keys that open them. Secrets are sealed, keys kept as hashes."""
+"""Ledgers, their inbound connections and API keys. Connection secrets are stored encrypted, API keys as hashes."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ from ledger.vendors import VENDORS
 from ledger.vendors.fields import squeeze
 from ledger.vendors.vendor import Vendor
 
-OPERATOR = "operator"  # administers what all ledgers share; `admin` of one ledger does not include it
+OPERATOR = "operator"  # for resources that all ledgers share; `admin` of one ledger does not include it
 SCOPES = ("read", "audit", "reveal", "admin", OPERATOR)
 SECRETS_PER_CONNECTION_MAX = 4
 LABEL_CHARACTERS_MAX = 100
@@ -92,26 +92,26 @@ class Ledger(NamedTuple):
 
 
 class InboundConnection(NamedTuple):
-    """One configured webhook, its secrets opened."""
+    """One configured webhook, with its secrets decrypted."""
 
     ledger: Ledger
     connection_id: str
     source: str
-    kind: str | None  # the event it names, for a vendor that sends bare objects
+    kind: str | None  # the kind of all its events, for a vendor that sends objects without an envelope
     scheme: str
     header: str
     secrets: tuple[bytes, ...]
     disabled_at: datetime | None
-    label: str = ""  # for people
+    label: str = ""  # free text for operators
 
     def origin(self, vault: Vault) -> Origin:
-        """Say where its deliveries come from."""
+        """Return the origin of its deliveries."""
         body_hash_key = vault.body_hash_key(self.ledger.ledger_id)
         return Origin(self.ledger.name, self.connection_id, self.source, self.kind, body_hash_key)
 
 
 class ApiKey(NamedTuple):
-    """An API key as it is listed: without what opens anything."""
+    """An API key as it is listed, without its secret."""
 
     key_id: str
     label: str
@@ -121,7 +121,7 @@ class ApiKey(NamedTuple):
 
 
 class ApiAccess(NamedTuple):
-    """What an API key opens."""
+    """The access that an API key grants."""
 
     ledger: Ledger
     key_id: str
@@ -129,9 +129,9 @@ class ApiAccess(NamedTuple):
 
 
 async def create_ledger(connection: Connection, name: str, wanted_id: int | None = None) -> Ledger:
-    """Make a ledger, with a certain number if that is wanted and free.
+    """Create a ledger, with the number `wanted_id` if it is free.
 
-    Raises NameTaken, or RequestInvalid if the name is not of [a-z0-9_-], at most 63.
+    Raises NameTaken, or RequestInvalid if the name is not 1 to 63 characters of [a-z0-9_-].
     """
     if not LEDGER_NAME_PATTERN.fullmatch(name):
         raise RequestInvalid(f"a ledger's name is made of a-z, 0-9, _ and -, at most 63: {name!r}")
@@ -166,10 +166,14 @@ async def create_connection(
     secret: str | None = None,
     label: str = "",
 ) -> InboundConnection:
-    """Configure an inbound webhook. Scheme and header are the vendor's usual ones unless given.
+    """Configure an inbound webhook. Scheme and header default to the vendor's usual ones.
 
-    Without a secret one is made, if the scheme lets us make it. Raises RequestInvalid for an unknown source, kind or
-    scheme, a header that cannot be used, a secret that is missing or could not authenticate, and a label too long.
+    Without `secret` a secret is generated, if the scheme allows it. Raises RequestInvalid for:
+
+    - an unknown source, kind or scheme;
+    - a header that cannot be used;
+    - a missing secret, or one that could not authenticate a delivery;
+    - a label that is too long.
     """
     vendor = VENDORS.get(source)
     if vendor is None:
@@ -208,8 +212,7 @@ def _known_kind(vendor: Vendor, kind: str) -> str:
 
 
 async def find_connection(connection: Connection, master_key: MasterKey, connection_id: str) -> InboundConnection:
-    """Find a connection by its id. Raises ConnectionUnknown, also when it is disabled, or was made or changed in the
-    database by others."""
+    """Find a connection by its id. Raises ConnectionUnknown if it is absent, disabled, or has a wrong MAC."""
     row = await connection.fetchrow(FIND_CONNECTION, connection_id)
     if row is None or row["disabled_at"] is not None:
         raise ConnectionUnknown(connection_id)
@@ -220,11 +223,13 @@ async def find_connection(connection: Connection, master_key: MasterKey, connect
 
 
 async def list_connections(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[InboundConnection]:
-    """List a ledger's connections, oldest first, disabled ones too; not those that were made or changed in the database
-    by others: `bindings.check_bindings` names them. Raises MasterKeyWrong."""
+    """List a ledger's connections, oldest first, including disabled ones. Raises MasterKeyWrong.
+
+    Connections with a wrong MAC are left out; `row_macs.check_row_macs` names them.
+    """
     rows = await connection.fetch(LIST_CONNECTIONS, ledger.ledger_id)
     valid_rows = [row for row in rows if has_valid_mac(master_key, "connections", row)]
-    if not valid_rows:  # with another master key none is: then their secrets cannot be opened either
+    if not valid_rows:  # if the master key is wrong, no MAC is valid, and decryption raises MasterKeyWrong
         for row in rows:
             _decrypted_connection(row, master_key)
     return [_decrypted_connection(row, master_key) for row in valid_rows]
@@ -233,9 +238,9 @@ async def list_connections(connection: Connection, master_key: MasterKey, ledger
 async def add_secret(
     connection: Connection, master_key: MasterKey, inbound: InboundConnection, secret: str | None = None
 ) -> str:
-    """Add one more live secret to a connection, for rotation, and return it. The oldest goes beyond the limit.
+    """Add a further valid secret to a connection, for rotation, and return it. The oldest is dropped beyond the limit.
 
-    Raises RequestInvalid for a secret that is missing, could not authenticate, or is live already.
+    Raises RequestInvalid for a secret that is missing, could not authenticate, or is in use already.
     """
     chosen = make_secret(inbound.scheme) if secret is None else secret
     added = check_secret(inbound.scheme, chosen)
@@ -251,14 +256,14 @@ async def drop_old_secrets(connection: Connection, master_key: MasterKey, inboun
 
 
 async def disable_connection(connection: Connection, master_key: MasterKey, ledger: Ledger, connection_id: str) -> None:
-    """Stop taking deliveries over a connection; nothing it brought is touched. Raises ConnectionUnknown."""
+    """Stop taking deliveries over a connection. Its stored events stay. Raises ConnectionUnknown."""
     await _set_disabled(connection, master_key, ledger, connection_id, disabled=True)
 
 
 async def enable_connection(connection: Connection, master_key: MasterKey, connection_id: str) -> Ledger:
-    """Take deliveries again over a connection that was disabled, with the same secrets; return its ledger.
+    """Take deliveries again over a disabled connection, with the same secrets. Return its ledger.
 
-    Raises ConnectionUnknown, also for one that others made or changed in the database.
+    Raises ConnectionUnknown, also for a connection with a wrong MAC.
     """
     row = await connection.fetchrow(FIND_CONNECTION, connection_id)
     if row is None or not has_valid_mac(master_key, "connections", row):
@@ -282,8 +287,10 @@ async def _set_disabled(
 async def create_key(
     connection: Connection, master_key: MasterKey, ledger: Ledger, scopes: Sequence[str], label: str = ""
 ) -> str:
-    """Make an API key of a ledger and return it, this once. Raises RequestInvalid for an unknown scope or none, and for
-    a label too long."""
+    """Create an API key of a ledger and return it. It cannot be shown again.
+
+    Raises RequestInvalid for an unknown scope, no scope, or a label that is too long.
+    """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         raise RequestInvalid(f"a scope is one of {', '.join(SCOPES)}: {', '.join(unknown) or 'none given'}")
@@ -302,8 +309,10 @@ async def create_key(
 
 
 async def find_key(connection: Connection, master_key: MasterKey, key: str) -> ApiAccess:
-    """Return what a key opens. Raises BadCredentials, also for a key that others made or changed in the database;
-    a wrong secret takes as long as an unknown key."""
+    """Return the access that a key grants. Raises BadCredentials, also for a key whose row has a wrong MAC.
+
+    A wrong secret takes as long as an unknown key.
+    """
     match = API_KEY_PATTERN.fullmatch(key)
     if match is None:
         raise BadCredentials
@@ -319,7 +328,7 @@ async def find_key(connection: Connection, master_key: MasterKey, key: str) -> A
 
 
 async def list_keys(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[ApiKey]:
-    """List a ledger's keys, oldest first, revoked ones too; not those that others made or changed in the database."""
+    """List a ledger's API keys, oldest first, including revoked ones. Keys with a wrong MAC are left out."""
     rows = await connection.fetch(LIST_KEYS, ledger.ledger_id)
     return [
         ApiKey(row["key_id"], row["label"], row["scopes"], row["created_at"], row["revoked_at"])
@@ -329,7 +338,7 @@ async def list_keys(connection: Connection, master_key: MasterKey, ledger: Ledge
 
 
 async def revoke_key(connection: Connection, master_key: MasterKey, ledger: Ledger, key_id: str) -> None:
-    """Make a key open nothing any more. Raises RequestInvalid if the ledger has no such key."""
+    """Revoke an API key. Raises RequestInvalid if the ledger has no such key."""
     async with connection.transaction():
         row = await connection.fetchrow(REVOKE_KEY, ledger.ledger_id, key_id)
         if row is None:
@@ -365,12 +374,12 @@ def _decrypted_connection(row: asyncpg.Record, master_key: MasterKey) -> Inbound
 
 
 def _checked_label(label: str) -> str:
-    """Return a label. Raises RequestInvalid if it is too long or holds what cannot be printed on a line."""
+    """Return a label without white space around it. Raises RequestInvalid if it is too long or not printable."""
     if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable():
         raise RequestInvalid(f"a label is printable text of at most {LABEL_CHARACTERS_MAX} characters")
     return label.strip()
 
 
 def _hash_secret(secret: str) -> bytes:
-    """Hash a key's secret. It has 256 random bits, so a slow hash would gain nothing and block the loop."""
+    """Hash a key's secret. A slow hash would add no safety to 256 random bits, and would block the event loop."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

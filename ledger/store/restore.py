@@ -1,14 +1,20 @@
-"""Put an exported ledger back: the other INSERT on ledger.events, for entries that were made elsewhere.
+"""Restore an exported ledger: the other INSERT on ledger.events, for entries that were made elsewhere.
 
-Theory. Positions, entries and hashes are taken as they stand, never made anew: what the entry says is read off the
-entry itself, so a column cannot say otherwise. Each line is held against what it must agree with: the hash of its
-entry, the hash of its payload and the commitment to its parts that the entry names, the position before it, and at the
-end the root over all entries. So what was altered, left out or put in between is found, unless everything after it was
-altered with it; that only a signed checkpoint shows, which must have the same root.
+Theory of operation. Positions, entries and hashes are taken from the export and never made again. Columns are filled
+from the entry itself, so a column cannot contradict its entry. Each event is checked against:
 
-Invariant: the ledger holds a prefix of the export at any moment, block by block under the ledger's lock. So what broke
-off goes on when the file is put back again; a ledger that holds anything else is not touched. Backdating entries is not
-for the role of the service: this needs the owner of the database.
+1. the hash of its entry;
+2. the hash of its payload and the commitment to its personal parts, which the entry names;
+3. the position before it;
+4. at the end, the root over all entries.
+
+So an altered, missing or inserted event is found. The exception: all events after it were altered to match. Only a
+signed checkpoint shows that, because its root differs.
+
+Invariant: at any time the ledger holds a prefix of the export. Blocks are written under the ledger's lock. Restoring
+the same file again resumes an interrupted restore. A ledger that holds other events is not changed.
+
+Restoring inserts entries with past times. The service's role may not do that: the database owner's role is needed.
 """
 
 import hashlib
@@ -62,7 +68,7 @@ POSITIONS_WITH_PARTS = "SELECT DISTINCT position FROM ledger.personal WHERE ledg
 
 
 class RestoredEntry(msgspec.Struct, frozen=True):
-    """What an entry says: see ledger/intake/identify.py and the append function."""
+    """The fields of an entry. See ledger/intake/identify.py and the SQL function `ledger.append`."""
 
     connection: str
     content: str
@@ -79,7 +85,7 @@ class RestoredEntry(msgspec.Struct, frozen=True):
 
 
 class RestoredBody(NamedTuple):
-    """The last delivered body that was put back: later events of its delivery name it."""
+    """The last restored body. Later events of its delivery refer to it."""
 
     position: int
     sha256: str
@@ -87,8 +93,10 @@ class RestoredBody(NamedTuple):
 
 
 async def find_or_create_ledger(connection: Connection, header: ExportHeader, name: str) -> Ledger:
-    """Find or make the ledger that an export is put back into; with the exported one's number where that is free, so
-    that keys and names made with it stay good. Raises ExportWrong for another format."""
+    """Find or create the ledger that an export is restored into. Raises ExportWrong for another format.
+
+    A new ledger gets the exported ledger's number if it is free, so that keys and names derived from it stay valid.
+    """
     if header.format != FORMAT:
         raise ExportWrong(f"its format is {header.format}, this version reads {FORMAT}")
     for ledger in await registry.list_ledgers(connection):
@@ -98,7 +106,7 @@ async def find_or_create_ledger(connection: Connection, header: ExportHeader, na
 
 
 class LedgerRestore:
-    """Puts one export back, block by block."""
+    """Restores one export, block by block."""
 
     def __init__(self, connection: Connection, header: ExportHeader, ledger: Ledger) -> None:
         self._connection = connection
@@ -110,9 +118,9 @@ class LedgerRestore:
         self._body = RestoredBody(0, "", None)
 
     async def put(self, events: Sequence[ExportedEvent]) -> None:
-        """Put back the next events, or hold them against those that are there already.
+        """Restore the next events, or compare them with those that are stored already.
 
-        Raises ExportWrong, and then nothing of this block is put back.
+        Raises ExportWrong; then no event of this block is stored.
         """
         ledger_id = self.ledger.ledger_id
         async with self._connection.transaction():
@@ -130,7 +138,7 @@ class LedgerRestore:
             await self._write(list(zip(entries, events, strict=True))[known_count:])
 
     def _check_event(self, event: ExportedEvent) -> RestoredEntry:
-        """Hold an event against everything it must agree with. Raises ExportWrong."""
+        """Check an event against its entry, its body and the event before it. Raises ExportWrong."""
         text = event.entry.encode()
         try:
             entry = _ENTRIES.decode(text)
@@ -184,9 +192,9 @@ class LedgerRestore:
     async def put_side_records(
         self, lines: Iterable[SideRecord], exporter_key: MasterKey, master_key: MasterKey
     ) -> None:
-        """Put back what the ledger held beside its events, persons' keys under our own master key.
+        """Restore persons' keys, lookup hashes and erasures. Keys are wrapped by our own master key.
 
-        Raises MasterKeyWrong if `exporter_key` is not the one that the export names.
+        Raises MasterKeyWrong if `exporter_key` is not the master key that the export names.
         """
         ledger_id, connection = self.ledger.ledger_id, self._connection
         is_unchanged = ledger_id == self._header.ledger_id and master_key.name == self._header.master_key
@@ -207,7 +215,7 @@ class LedgerRestore:
         return master_key.encrypt(key, person_key_context(self.ledger.ledger_id, line.subject))
 
     async def finish(self, trailer: ExportTrailer, master_key: MasterKey) -> None:
-        """See that nothing is missing, and let persons be looked up. Raises ExportWrong."""
+        """Check that nothing is missing, and index persons for look-up. Raises ExportWrong."""
         if (trailer.events, trailer.root) != (self.position, self._frontier.root()):
             raise ExportWrong(f"its last line is of {trailer.events} events and another root")
         if self._header.with_keys and (self.ledger.ledger_id, master_key.name) != (
@@ -217,7 +225,7 @@ class LedgerRestore:
             await self._index_persons(Vault(master_key))
 
     async def _index_persons(self, vault: Vault) -> None:
-        """Hash again by what persons are looked up: those hashes depend on the master key and the ledger's number."""
+        """Compute the lookup hashes again, because they depend on the master key and on the ledger's number."""
         ledger_id = self.ledger.ledger_id
         for row in await self._connection.fetch(POSITIONS_WITH_PARTS, ledger_id):
             event = await read.event_at(self._connection, ledger_id, row["position"])
@@ -227,7 +235,7 @@ class LedgerRestore:
                 (ledger_id, vault.lookup_hash(ledger_id, kind, value), part.subject)
                 for part in identify(origin, body).parts
                 for kind, value in part.identifiers
-                if value != MARKER_TEXT  # of a person who was forgotten
+                if value != MARKER_TEXT  # of an erased person
             ]
             await self._connection.executemany(ADD_LOOKUP_HASH, lookups)
 

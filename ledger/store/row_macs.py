@@ -1,7 +1,7 @@
-"""Bind configured rows to the master key: who can write to the database, but has not the key, makes or changes none.
+"""MACs on configuration rows: whoever can write to the database but lacks the master key cannot make a valid row.
 
-Each row of a table in BOUND carries a MAC over its other columns that matter. A row whose MAC is wrong opens nothing:
-such an API key or published address is unknown, such a connection takes no delivery. `loyalty verify` names the row.
+Each row of a table in MAC_COLUMNS carries a MAC over its other important columns. A row with a wrong MAC has no effect:
+the API key or published log is unknown, and the connection takes no deliveries. `loyalty verify` names such rows.
 """
 
 import hmac
@@ -20,7 +20,7 @@ MAC_COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     "public_logs": ("ledger_id", "token", "created_at", "withdrawn_at"),
 }
-LABELLED = ("api_keys", "connections")  # their label is bound too, unless it is empty as in rows of before
+LABELLED = ("api_keys", "connections")  # the MAC covers the label too, unless it is empty
 NAMED_BY = {"api_keys": "key_id", "connections": "connection_id", "public_logs": "token"}
 TITLES = {"api_keys": "API key", "connections": "connection", "public_logs": "published log"}
 ROWS = {
@@ -39,24 +39,24 @@ def mac_of(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> bytes:
 
 
 def has_valid_mac(master_key: MasterKey, table: str, row: Mapping[str, Any]) -> bool:
-    """Return True if a row, its MAC included, is as it was written with this master key."""
+    """Return True if a row still has the values for which its MAC was made with this master key."""
     return hmac.compare_digest(row["mac"] or b"", mac_of(master_key, table, row))
 
 
 def secret_context(ledger_id: int, connection_id: str) -> bytes:
-    """Return what a connection's encrypted secret is for, so that it decrypts in no other row."""
+    """Return the associated data of a connection's encrypted secret, so that it decrypts in no other row."""
     return f"connection {ledger_id} {connection_id}".encode()
 
 
 class RowMacReport(NamedTuple):
-    """How many rows of a ledger's configuration are bound, and a sentence for each that is not."""
+    """The number of configuration rows with a valid MAC, and a sentence for each row with a wrong one."""
 
     valid_count: int
     wrong: list[str]
 
 
 async def check_row_macs(connection: Connection, master_key: MasterKey, ledger_id: int) -> RowMacReport:
-    """Check the MAC of every key, connection and published log of a ledger."""
+    """Check the MAC of every API key, connection and published log of a ledger."""
     valid_count, wrong = 0, []
     for table, query in ROWS.items():
         for row in await connection.fetch(query, ledger_id):

@@ -1,1 +1,1 @@
-"""THE TRUTH: what happened, in order, for ever."""
+"""The ledger: stores events in order, for ever, and proves that none was changed."""

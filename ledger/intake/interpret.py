@@ -59,8 +59,7 @@ class Interpretation(NamedTuple):
 
 
 class ParsedDelivery(NamedTuple):
-    """The body of a delivery, parsed once for all of its events of one kind. `failure` is set if it cannot be parsed.
-    """
+    """The body of a delivery, parsed once for its events of one kind. `failure`: why it cannot be parsed."""
 
     payload: bytes
     source: str
@@ -177,8 +176,7 @@ def _occurrence_time(event: Event, *times: datetime | None) -> tuple[datetime, b
 
 
 def _check_fact(fact: Fact) -> None:
-    """Check that a fact is possible and can be stored; see projections/engine/store.py. Raises the error of the check.
-    """
+    """Check that a fact is possible and can be stored (projections/engine/store.py). Raises any error."""
     if isinstance(fact, AccountFact):
         fact.check()
     assert isinstance(fact.subject, str)

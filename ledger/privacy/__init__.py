@@ -1,1 +1,1 @@
-"""Personal data: found, cut out, encrypted, and who looked at it."""
+"""Personal data: detection, redaction, encryption, and the log of accesses."""

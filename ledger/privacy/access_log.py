@@ -1,4 +1,4 @@
-"""Who looked at what was sealed: written down before it is shown, in a table that is only ever added to."""
+"""The access log: each access to personal values is recorded before they are shown. Its table is append-only."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -14,21 +14,21 @@ ACCESSES_AFTER = """
 
 
 class AccessRecord(NamedTuple):
-    """One look: the key that was used and its label, what was shown, and the reason given."""
+    """One access: the API key that was used and its label, the object that was shown, and the stated reason."""
 
     number: int
     at: datetime
     key_id: str
-    label: str | None  # of the key, if it has one
+    label: str | None  # of the key; None if it has no label
     what: str
     why: str
 
 
 async def record_access(connection: Connection, ledger_id: int, key_id: str, what: str, why: str) -> None:
-    """Write down, durably, that something sealed is about to be shown."""
+    """Record, durably, that personal values are about to be shown."""
     await connection.execute(RECORD_ACCESS, ledger_id, key_id, what, why)
 
 
 async def accesses_after(connection: Connection, ledger_id: int, after: int, limit: int) -> list[AccessRecord]:
-    """List who looked, oldest first, after a number."""
+    """List the accesses after a number, oldest first."""
     return [AccessRecord(*row) for row in await connection.fetch(ACCESSES_AFTER, ledger_id, after, limit)]

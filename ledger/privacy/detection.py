@@ -1,13 +1,18 @@
-"""Find the personal values of a document, in the order in which they stand there. Pure.
+"""Find the personal values of a document, in document order. Pure.
 
-A value is personal by its name (vendors/personal_names.py, and the vendor's own list), by the label beside it
-({"key": "email", "value": ...}), or by what it looks like (vendors/personal_values.py). An e-mail address or telephone
-number that serves as an id is not cut out, or all such customers would be one: a pseudonym takes its place.
+A value is personal for one of three reasons:
 
-Vendors send structures of few forms: which of its values may be personal, and whether it may say whom it is about, is
-settled by the names of its keys and by where it stands. That is worked out once for each place and form, and
-remembered; what depends on the values is asked each time. Keys may be anything, so when what is remembered takes too
-many bytes, all of it is forgotten: what is found does not depend on it.
+1. its key, by vendors/personal_names.py and the vendor's own list;
+2. the label beside it: {"key": "email", "value": ...};
+3. its form, by vendors/personal_values.py.
+
+An e-mail address or telephone number that serves as an id is replaced by a pseudonym. With a marker in its place, all
+such customers would become one.
+
+A vendor sends structures of few forms. The keys of a structure and its path decide which values may be personal, and
+whether it may name its owner. This is computed once for each path and form, and cached; checks of values are never
+cached. Keys can be arbitrary, so a cache that grows beyond its limit is cleared. The result does not depend on the
+cache.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,54 +24,57 @@ from ledger.vendors.personal_fields import ANYWHERE, LABELS, VALUES, PersonalFie
 from ledger.vendors.personal_names import identifier_kind_of_name, is_id_name, without_blanks
 from ledger.vendors.personal_values import identifier_kind_of_value, is_personal_value
 
-CACHE_BYTES_MAX = 4 * 1024 * 1024  # of one vendor's forms and places
-FORM_BYTES = 400  # of a form or a place, keys aside
-KEY_BYTES = 150  # of a key, its text aside
+CACHE_BYTES_MAX = 4 * 1024 * 1024  # for the forms and paths of one vendor
+FORM_BYTES = 400  # of a form or a path, without its keys
+KEY_BYTES = 150  # of a key, without its text
 CACHES_MAX = 100
 
 
 class PersonalValue(NamedTuple):
-    """One personal value in a document: the structure and key it stands under, and which of the document's occurrences
-    of that key it is, from 0."""
+    """One personal value of a document, with its structure, its key and its owner.
+
+    `occurrence` counts from 0 the occurrences of the key in the document; -1 if unknown. `owner` is the vendor's id of
+    the person, or None.
+    """
 
     structure: dict[str, Any]
     key: str
     occurrence: int
     value: Any
     owner: str | None
-    pseudonym: str | None = None  # what takes the place of an id; None: a marker
+    pseudonym: str | None = None  # replaces an id; None: a marker replaces the value
 
 
 class Candidate(NamedTuple):
-    """A key whose value may be personal, where it stands."""
+    """A key whose value may be personal, on one path."""
 
     is_named: bool  # it is one of the vendor's personal keys
-    is_meant: bool  # and stands where the vendor means it
-    is_free: bool  # it stands in a structure that others fill in, and is no label there
+    is_listed_for_path: bool  # and the vendor lists it for this path
+    is_free_form: bool  # it is in a structure that the vendor's customers fill in, and it is no label
 
 
 class StructureForm(NamedTuple):
-    """What the keys of a structure say about it, in one place."""
+    """The properties of a structure on one path that follow from its keys."""
 
-    may_name_owner: bool  # it may say whom it is about
+    may_name_owner: bool  # it may name the person that it belongs to
     candidates: Mapping[str, Candidate]
-    labels: tuple[str, ...]  # keys of which one may name what stands under the keys `labelled`
+    labels: tuple[str, ...]  # keys whose values may name the values under the keys `labelled`
     labelled: frozenset[str]
 
 
 class PersonalPath:
-    """Where structures stand: the names on the way down, the forms that were met there, and the places inside."""
+    """A path in documents: the names of its keys, the forms of its structures, and the paths below it."""
 
-    def __init__(self, under: str, inside: frozenset[str], *, in_free: bool) -> None:
+    def __init__(self, under: str, names_above: frozenset[str], *, in_free: bool) -> None:
         self.under = under
-        self.inside = inside  # of these names, only those that matter
+        self.names_above = names_above  # names on the path, only those that a rule mentions
         self.in_free = in_free
         self.forms: dict[tuple[str, ...], StructureForm] = {}
         self.children: dict[str, PersonalPath] = {}
 
 
 class FormCache:
-    """What is remembered of one vendor's documents."""
+    """The cached paths and forms of one vendor's documents."""
 
     def __init__(self, personal: PersonalFields) -> None:
         self.personal = personal
@@ -78,17 +86,17 @@ class FormCache:
         self.size = 0
 
     def path(self, parent: PersonalPath, key: str) -> PersonalPath:
-        """Give the place of what stands under a key."""
+        """Build and cache the path of the value under a key."""
         name = without_blanks(key)
-        inside = parent.inside | {name} if name in self._relevant_names else parent.inside
+        names_above = parent.names_above | {name} if name in self._relevant_names else parent.names_above
         found = parent.children[key] = PersonalPath(
-            name, inside, in_free=parent.in_free or name in self.personal.free_structures
+            name, names_above, in_free=parent.in_free or name in self.personal.free_structures
         )
         self.size += FORM_BYTES + len(key)
         return found
 
     def form(self, path: PersonalPath, keys: tuple[str, ...]) -> StructureForm:
-        """Work out the form of a structure."""
+        """Build and cache the form of a structure."""
         personal = self.personal
         candidates = {
             key: _candidate(personal, path, key, name)
@@ -102,13 +110,13 @@ class FormCache:
         return form
 
     def is_named(self, key: str, name: str) -> bool:
-        """Return True if a key is one of the vendor's personal keys, or names what is personal wherever it stands."""
+        """Return True if a key is one of the vendor's personal keys, or is personal everywhere."""
         return name in self.personal.keys or identifier_kind_of_name(key) is not None
 
 
 @lru_cache(CACHES_MAX)
 def form_cache_of(personal: PersonalFields) -> FormCache:
-    """Give what is remembered of a vendor's documents."""
+    """Return the cache for a vendor's documents."""
     return FormCache(personal)
 
 
@@ -116,21 +124,19 @@ def _candidate(personal: PersonalFields, path: PersonalPath, key: str, name: str
     where = personal.keys.get(name)
     if where is None and identifier_kind_of_name(key) is not None:
         where = ANYWHERE
-    is_label = (
-        name in LABELS and path.under in personal.free_structures
-    )  # deeper inside, it is a part of somebody's value
+    is_label = name in LABELS and path.under in personal.free_structures  # deeper down it is part of a value
     return Candidate(
         is_named=where is not None,
-        is_meant=where is not None and (where is ANYWHERE or not where.isdisjoint(path.inside)),
-        is_free=path.in_free and not is_label,
+        is_listed_for_path=where is not None and (where is ANYWHERE or not where.isdisjoint(path.names_above)),
+        is_free_form=path.in_free and not is_label,
     )
 
 
-Pseudonymise = Callable[[str, str], str]  # (what it is, "email" or "mobile"; the value) -> an id in its place
+Pseudonymise = Callable[[str, str], str]  # (kind, "email" or "mobile"; value) -> the id that replaces it
 
 
 class PersonalValueSearch:
-    """Looks for personal values in one document, and counts how often each personal key occurs."""
+    """Searches one document for personal values, and counts the occurrences of each personal key."""
 
     def __init__(self, personal: PersonalFields, pseudonymise: Pseudonymise) -> None:
         self._cache = form_cache_of(personal)
@@ -138,10 +144,10 @@ class PersonalValueSearch:
         self._pseudonymise = pseudonymise
         self.found: list[PersonalValue] = []
         self.key_counts: dict[str, int] = {}
-        self.has_occurrences = True  # every `nth` is known; not where a value was found by what it looks like
+        self.knows_occurrences = True  # False once a value was found by its label or form
 
     def run(self, document: dict[str, Any] | list[Any]) -> None:
-        """Search a document."""
+        """Search a document. The results are in `found`."""
         if self._cache.size > CACHE_BYTES_MAX:
             self._cache.clear()
         if isinstance(document, dict):
@@ -157,7 +163,7 @@ class PersonalValueSearch:
                 self._search_list(item, path, owner)
 
     def _search_structure(self, structure: dict[str, Any], path: PersonalPath, owner: str | None) -> None:
-        """Search a structure, in what is about `owner`."""
+        """Search a structure that belongs to `owner`, unless it names another owner."""
         keys = tuple(structure)
         form = path.forms.get(keys) or self._cache.form(path, keys)
         if form.may_name_owner:
@@ -176,11 +182,11 @@ class PersonalValueSearch:
     def _take_value(
         self, structure: dict[str, Any], key: str, value: Any, candidate: Candidate, owner: str | None
     ) -> bool:
-        """Note a value if it is personal, and say whether it is."""
+        """Add a value if it is personal. Return True if it was added."""
         occurrence = self.key_counts.get(key, 0)
         if candidate.is_named:
             self.key_counts[key] = occurrence + 1
-        if not candidate.is_meant and (not candidate.is_free or type(value) is dict):
+        if not candidate.is_listed_for_path and (not candidate.is_free_form or type(value) is dict):
             return False
         if not _is_value(value) or self._personal.is_exempt(structure):
             return False
@@ -191,7 +197,7 @@ class PersonalValueSearch:
     def _search_text(
         self, structure: dict[str, Any], key: str, value: str, form: StructureForm, owner: str | None
     ) -> None:
-        """Note a text that is personal by the label beside it or by what it looks like."""
+        """Add a text that is personal by the label beside it or by its form."""
         if key in form.labelled and _is_value(value) and _is_labelled_personal(structure, form.labels):
             self._add(PersonalValue(structure, key, -1, value, owner))
         elif is_personal_value(value):
@@ -203,7 +209,7 @@ class PersonalValueSearch:
                 self._add(PersonalValue(structure, key, -1, value, pseudonym, pseudonym))
 
     def _take_list(self, structure: dict[str, Any], key: str, items: list[Any], owner: str | None) -> bool:
-        """Note a list as a whole if one of its texts is personal, and say whether it is."""
+        """Add a list as a whole if one of its texts is personal. Return True if it was added."""
         if is_id_name(key) or not any(type(item) is str and is_personal_value(item) for item in items):
             return False
         self._add(PersonalValue(structure, key, -1, items, owner))
@@ -211,15 +217,15 @@ class PersonalValueSearch:
 
     def _add(self, found: PersonalValue) -> None:
         self.found.append(found)
-        self.has_occurrences = False
+        self.knows_occurrences = False
 
     def _owner_id(self, person: str | None) -> str | None:
-        """Return the id under which a person is known: the vendor's, or the pseudonym that takes its place."""
+        """Return the id of a person: the vendor's id, or the pseudonym that replaces it."""
         kind = None if person is None else identifier_kind_of_value(person)
         return person if person is None or kind is None else self._pseudonymise(kind, person)
 
     def _count_keys(self, value: Any) -> None:
-        """Count the personal keys inside a structure that is cut out as a whole."""
+        """Count the personal keys inside a structure that is removed as a whole."""
         if type(value) is dict:
             for key, child in value.items():
                 if self._cache.is_named(key, without_blanks(key)):
@@ -231,13 +237,13 @@ class PersonalValueSearch:
 
 
 def _is_labelled_personal(structure: Mapping[str, Any], labels: tuple[str, ...]) -> bool:
-    """Return True if a label of a structure names what is personal."""
+    """Return True if a label of a structure has the name of a personal value."""
     named = (structure[label] for label in labels)
     return any(type(name) is str and identifier_kind_of_name(name) is not None for name in named)
 
 
 def _is_value(value: Any) -> bool:
-    """Say whether there is anything to hide: not in what vendors write for "none", truth values and redacted ones."""
+    """Return True if a value can be personal. Empty and redacted values, null and truth values cannot."""
     if type(value) is str:
         return squeeze(value) not in ABSENT
     return value is not None and type(value) is not bool and value != [] and value != {}

@@ -1,4 +1,4 @@
-"""The master key: seals what must not be readable in the database. AES-256-GCM, a fresh nonce each time."""
+"""The master key, which encrypts secrets and keys before they are stored: AES-256-GCM, a fresh nonce each time."""
 
 import base64
 import hashlib
@@ -19,8 +19,10 @@ _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class KeyedHash:
-    """HMAC-SHA-256 (RFC 2104) under one key, for many short messages: the standard library's makes itself ready for
-    each one anew, which takes four times as long as the hashing."""
+    """HMAC-SHA-256 (RFC 2104) under one key, for many short messages.
+
+    The standard library sets up the key for each message, which takes four times as long as the hashing.
+    """
 
     def __init__(self, key: bytes) -> None:
         assert len(key) <= _BLOCK_BYTES
@@ -29,7 +31,7 @@ class KeyedHash:
         self._outer = hashlib.sha256(block.translate(_OUTER))
 
     def digest(self, message: bytes) -> bytes:
-        """Hash a message."""
+        """Return the HMAC of a message."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(message)
         outer.update(inner.digest())
@@ -37,7 +39,7 @@ class KeyedHash:
 
 
 class MasterKey:
-    """Seals and opens bytes under one key of 32 bytes."""
+    """Encrypts and decrypts bytes under one key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
@@ -46,12 +48,12 @@ class MasterKey:
         self._cipher = AESGCM(key)
 
     def __reduce__(self) -> tuple[type["MasterKey"], tuple[bytes]]:
-        """Let a process of ours hand the key to its workers, over a pipe."""
+        """Allow pickling, so that a process can pass the key to its worker processes over a pipe."""
         return MasterKey, (self._key,)
 
     @classmethod
     def from_text(cls, text: str) -> "MasterKey":
-        """Read a key from base64. Raises MasterKeyWrong."""
+        """Read a key from base64. Raises MasterKeyWrong if it is malformed."""
         try:
             return cls(base64.b64decode(text, validate=True))
         except ValueError:
@@ -59,7 +61,10 @@ class MasterKey:
 
     @classmethod
     def from_file(cls, path: Path) -> "MasterKey":
-        """Read the key kept in a file, made with mode 0600 when there is none. Raises MasterKeyWrong."""
+        """Read the key from a file. Create the file with a new key and mode 0600 if it is absent.
+
+        Raises MasterKeyWrong if the key is malformed.
+        """
         try:
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
@@ -70,12 +75,17 @@ class MasterKey:
         return cls.from_text(path.read_text().strip())
 
     def encrypt(self, plain: bytes, context: bytes = b"") -> bytes:
-        """Encrypt, for what `bound` names; the nonce comes first, then the ciphertext and its tag: 28 bytes more."""
+        """Encrypt. `context` is the associated data: decryption needs the same.
+
+        Returns nonce, ciphertext and tag, 28 bytes more than the plain text.
+        """
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, plain, context)
 
     def decrypt(self, encrypted: bytes, context: bytes = b"") -> bytes:
-        """Decrypt what `seal` gave. Raises MasterKeyWrong if it was sealed by another key, for another, or changed."""
+        """Decrypt the result of `encrypt`. Raises MasterKeyWrong if the key or the context differs, or the bytes were
+        changed.
+        """
         try:
             return self._cipher.decrypt(encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], context)
         except InvalidTag:
@@ -83,9 +93,9 @@ class MasterKey:
 
     @property
     def name(self) -> str:
-        """Name the key, so that another can be told from it; gives nothing of it away."""
+        """A name that distinguishes the key from other keys, and does not reveal it."""
         return self.derive(b"name")[:8].hex()
 
     def derive(self, purpose: bytes) -> bytes:
-        """Derive a key of 32 bytes for one purpose; who has it learns nothing of this key or of another's purpose."""
+        """Derive a key of 32 bytes for one purpose. It reveals neither this key nor the key of another purpose."""
         return hmac.digest(self._key, purpose, "sha256")

@@ -1,13 +1,16 @@
-"""Cut personal values out of a delivered body, and put them back. Pure: vault.py encrypts what was cut.
+"""Remove personal values from a delivered body, and put them back. Pure: vault.py encrypts the removed values.
 
-Theory. A personal value is replaced, in the raw text, by a marker that keeps the text valid JSON; what stood there is
-kept as a piece: where the marker begins in the cut text, and the bytes that were there. So putting the spans back
-gives the delivered bytes exactly, whatever their spacing and escapes. Which values are personal is read off the parsed
-document, see ledger/privacy/detection.py; where they stand is found by searching the text for the same keys in the
-same order, which is the order of the document: a quoted name followed by a colon cannot stand inside a string. Where
-the two do not agree (a key written with escapes), the text is read token by token instead.
+Theory of operation. In the raw text, each personal value is replaced by a marker. The text stays valid JSON. The
+removed bytes are kept as a span, with the offset of the marker in the redacted text. So putting the spans back gives
+exactly the delivered bytes, including white space and escapes.
 
-A body that cannot be read is cut out whole.
+ledger/privacy/detection.py finds the personal values in the parsed document. Their offsets in the text are found in one
+of two ways:
+
+1. Search the text for the same keys in the same order. A quoted key followed by a colon cannot be inside a string.
+2. If the counts of keys differ, because a key is written with escapes, read the text token by token.
+
+A body that cannot be read is removed as a whole.
 """
 
 import re
@@ -22,15 +25,17 @@ from ledger.privacy.detection import PersonalValue, PersonalValueSearch, Pseudon
 from ledger.vendors.personal_fields import PersonalFields
 
 MARKER = b'"<personal>"'
-MARKER_TEXT = "<personal>"  # what a document holds where a value was cut out
+MARKER_TEXT = "<personal>"  # replaces a removed value in a document
 CACHED_PATTERNS_MAX = 1_000
 CACHED_KEY_CHARACTERS_MAX = 100
-WHOLE_BODY = -1  # the place of a piece that is the whole body
+WHOLE_BODY = -1  # the offset of a span that is the whole body
 
 
 class RedactedSpan(NamedTuple):
-    """What was cut out: `at` is where what stands in its place begins in the cut text, a marker or a pseudonym of so
-    many bytes."""
+    """Removed bytes. `at` is the offset of the replacement in the redacted text, and `length` its length in bytes.
+
+    The replacement is a marker or a pseudonym.
+    """
 
     at: int
     value: bytes
@@ -38,44 +43,39 @@ class RedactedSpan(NamedTuple):
 
 
 class PersonalPart(NamedTuple):
-    """What one delivery holds of one person: the spans cut out, and by what the person may be looked up."""
+    """The personal values of one person in one delivery."""
 
     subject: str
     spans: Sequence[RedactedSpan]
-    normalized_values: bytes | None = (
-        b""  # the values by key, in whatever order they were written; None: all stand in the wrapper
-    )
-    identifiers: Sequence[tuple[str, str]] = ()  # (what it is, its value): ("email", "a@b.c")
-    normalized_values_wrapped: bytes = (
-        b""  # the same with values of the wrapper, by which variants were derived at first
-    )
+    normalized_values: bytes | None = b""  # by key, in canonical order; None: all values are in the wrapper
+    identifiers: Sequence[tuple[str, str]] = ()  # (kind, value), such as ("email", "a@b.c")
+    normalized_values_wrapped: bytes = b""  # including values of the wrapper, as early variants did
 
 
 class RedactedBody(NamedTuple):
-    """A body without its personal values, and these, by the vendor's id of whom they are about (None: nobody named)."""
+    """A body without its personal values, and the removed spans by owner: the vendor's id of the person, or None."""
 
     payload: bytes
     spans: Mapping[str | None, Sequence[RedactedSpan]]
     found: Sequence[PersonalValue]
-    sent_structures: frozenset[int] | None = (
-        None  # ids of the structures that the vendor sent; None: all, nothing is wrapped
-    )
+    sent_structures: frozenset[int] | None = None  # ids of structures; None: the vendor sent all of them
 
 
 def redact(body: bytes, document: Document, personal: PersonalFields, pseudonymise: Pseudonymise) -> RedactedBody:
-    """Cut the personal values out of a body whose document is given; the document is changed to hold MARKED instead, or
-    a pseudonym where an e-mail address or telephone number serves as an id.
+    """Remove the personal values from a body. The document is changed too: each value becomes MARKER_TEXT or a
+    pseudonym.
 
-    Nulls, empty values and those that the vendor has redacted are no values and stay.
+    A pseudonym replaces an e-mail address or telephone number that serves as an id. Nulls, empty values and values that
+    the vendor has redacted stay.
     """
     if type(document.value) is not dict and type(document.value) is not list:
-        return redact_unreadable(body, "neither an object nor a list")  # a bare string may be anything
+        return redact_unreadable(body, "neither an object nor a list")  # a bare string can be anything
     search = PersonalValueSearch(personal, pseudonymise)
     search.run(document.value)
     found = search.found
     if not found:
         return RedactedBody(body, {}, ())
-    ranges = _ranges_by_key(body, found, search.key_counts) if search.has_occurrences else None
+    ranges = _ranges_by_key(body, found, search.key_counts) if search.knows_occurrences else None
     ranges = ranges or _ranges_by_token(body, document.value, found)
     spans: dict[str | None, list[RedactedSpan]] = {}
     out: list[bytes] = []
@@ -93,20 +93,20 @@ def redact(body: bytes, document: Document, personal: PersonalFields, pseudonymi
 
 
 def redact_unreadable(body: bytes, reason: str) -> RedactedBody:
-    """Cut out a body that cannot be read, whole; in its place stands why, as {"unreadable": reason, "body": marker}."""
+    """Remove a body that cannot be read as a whole. The payload becomes {"unreadable": reason, "body": marker}."""
     payload = b'{"unreadable":' + msgspec.json.encode(reason) + b',"body":' + MARKER + b"}"
     return RedactedBody(payload, {None: [RedactedSpan(WHOLE_BODY, body)]}, ())
 
 
 def reason_unreadable(document: Any) -> str | None:
-    """Give why a body cannot be read, from what `cut_unreadable` left of it; None for any other document."""
+    """Return the reason from a payload of `redact_unreadable`; None for any other document."""
     if isinstance(document, dict) and document.keys() == {"unreadable", "body"} and document["body"] == MARKER_TEXT:
         return str(document["unreadable"])
     return None
 
 
 def restore_body(payload: bytes, spans: Sequence[RedactedSpan]) -> bytes:
-    """Put spans back where they were; where one is missing, its person was forgotten, the marker stays."""
+    """Put spans back into a payload. Markers of erased persons stay, because their spans are missing."""
     out, end = [], 0
     for at, value, length in sorted(spans):
         if at == WHOLE_BODY:
@@ -123,7 +123,7 @@ ByteRange = tuple[int, int]
 def _ranges_by_key(
     body: bytes, found: Sequence[PersonalValue], key_counts: Mapping[str, int]
 ) -> list[ByteRange] | None:
-    """Find where each value stands by searching the text for its key; None if some key is not written as it reads."""
+    """Return the byte range of each value by searching the text for its key; None if a key is written with escapes."""
     starts: dict[str, list[int]] = {}
     for key in {value.key for value in found}:
         pattern = _cached_pattern(key) if len(key) <= CACHED_KEY_CHARACTERS_MAX else _pattern(key)
@@ -140,12 +140,12 @@ def _ranges_by_key(
 
 @lru_cache(CACHED_PATTERNS_MAX)
 def _cached_pattern(key: str) -> re.Pattern[bytes]:
-    """Return `_pattern` of a key, and remember it."""
+    """Return `_pattern` of a key, from a cache."""
     return _pattern(key)
 
 
 def _pattern(key: str) -> re.Pattern[bytes]:
-    """Return the pattern of a key that is written as it reads, up to its value."""
+    """Return a pattern of a key written without escapes, up to the start of its value."""
     return re.compile(rb'"%b"[ \t\r\n]*:[ \t\r\n]*' % re.escape(key.encode()))
 
 
@@ -156,7 +156,7 @@ _DEEPER = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
 
 def _end_of_value(body: bytes, start: int) -> int:
-    """Give where the value that begins at `start` ends."""
+    """Return the offset after the value that starts at `start`."""
     match = _VALUE.match(body, start)
     if match:
         return match.end()
@@ -169,7 +169,9 @@ def _end_of_value(body: bytes, start: int) -> int:
 
 
 def _ranges_by_token(body: bytes, document: Any, found: Sequence[PersonalValue]) -> list[ByteRange]:
-    """Find where each value stands by reading text and document in step: the n-th colon belongs to the n-th pair."""
+    """Return the byte range of each value by reading text and document in parallel: the n-th colon belongs to the n-th
+    pair.
+    """
     numbers = {(id(structure), key): n for n, (structure, key) in enumerate(_pairs(document))}
     colons = [token.end() for token in _TOKEN.finditer(body) if token[0] == b":"]
     ranges = []
@@ -181,7 +183,7 @@ def _ranges_by_token(body: bytes, document: Any, found: Sequence[PersonalValue])
 
 
 def _pairs(value: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """Give every pair of a document, in the order in which they begin in its text."""
+    """Yield every structure and key of a document, in text order."""
     if type(value) is dict:
         for key, child in value.items():
             yield value, key

@@ -1,9 +1,11 @@
-"""Sealed personal parts: under a key of each person, which the master key wraps; to forget them is to destroy that key.
+"""Encrypt personal parts under a key of each person, which the master key wraps. Erasing a person destroys that key.
 
-Invariant: a part is sealed under a key that is in the database when its event is appended. Keys are remembered here, so
-the append function is told how many erasures we knew of, and refuses if there has been one since; then the keys of the
-ledger are read anew. An entry commits to its parts by hashes keyed with the persons' keys, so that nothing can be
-guessed from it, least of all once a key is gone.
+Invariant: when an event is appended, the key of each of its parts is in the database. Keys are cached in this process.
+So `ledger.append` gets the number of erasures that the cache takes into account. If a person was erased since, it
+refuses; then the keys of the ledger are read again.
+
+An entry commits to its parts by hashes that are keyed with the persons' keys. So the entry reveals nothing about the
+values, even after a key is destroyed.
 """
 
 import asyncio
@@ -23,9 +25,9 @@ from ledger.privacy.encryption import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterK
 from ledger.privacy.redaction import PersonalPart, RedactedSpan, restore_body
 from ledger.vendors.personal_values import normalize_identifier
 
-CACHED_KEYS_MAX = 50_000  # a key takes about 400 bytes; with its cipher, which is made for each use, 3 KB
+CACHED_KEYS_MAX = 50_000  # a key takes about 400 bytes, or 3 KB with its cipher, so ciphers are made for each use
 KEY_ID_BYTES = 8
-PARTS_PER_YIELD = 50  # then other tasks of the event loop have their turn
+PARTS_PER_YIELD = 50  # then other tasks of the event loop run
 
 KEYS = "SELECT subject, key_id, wrapped FROM ledger.ensure_person_keys($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 ERASURES = "SELECT ledger.erasure_count($1)"
@@ -44,8 +46,11 @@ FIND = """
 
 
 class EncryptedPart(NamedTuple):
-    """A part as it is stored. `commitment` is a hash of the pieces, keyed with the person's key; `fingerprint` one of
-    what they say, the same however it was spelt."""
+    """A part as it is stored.
+
+    `commitment` is a keyed hash of the spans. `fingerprint` is a keyed hash of the normalized values, which is the same
+    for every spelling. Both are keyed with the person's key.
+    """
 
     subject: str
     key_id: bytes
@@ -62,7 +67,9 @@ class PersonKey(NamedTuple):
 
 
 class LedgerKeyCache:
-    """Keys of one ledger's persons, which take so many erasures into account; None: not asked yet."""
+    """Cached keys of one ledger's persons. `erasure_count` is the number of erasures taken into account; None: not read
+    yet.
+    """
 
     def __init__(self) -> None:
         self.erasure_count: int | None = None
@@ -70,7 +77,7 @@ class LedgerKeyCache:
 
 
 class Vault:
-    """Seals for one process, and opens."""
+    """Encrypts and decrypts personal parts, with caches for one process."""
 
     def __init__(self, master_key: MasterKey) -> None:
         self._master_key = master_key
@@ -79,7 +86,7 @@ class Vault:
         self._lookup_keys: dict[int, KeyedHash] = {}
 
     async def erasure_count(self, connection: Connection, ledger_id: int) -> int:
-        """Give the number of erasures that the remembered keys take into account."""
+        """Return the number of erasures that the cached keys take into account."""
         cache = self._cache_of(ledger_id)
         if cache.erasure_count is None:
             cache.erasure_count = await connection.fetchval(ERASURES, ledger_id)
@@ -87,8 +94,10 @@ class Vault:
         return cache.erasure_count
 
     def clear_key_cache(self, ledger_id: int) -> None:
-        """Read the keys of a ledger anew: a person has been forgotten. A task that is reading keys meanwhile remembers
-        them where nobody looks any more."""
+        """Drop the cached keys of a ledger, because a person was erased.
+
+        A task that reads keys at this time still writes them to the dropped cache, which nothing uses any more.
+        """
         self._caches.pop(ledger_id, None)
 
     def _cache_of(self, ledger_id: int) -> LedgerKeyCache:
@@ -100,15 +109,15 @@ class Vault:
     async def encrypt(
         self, connection: Connection, ledger_id: int, deliveries: Sequence[Delivery]
     ) -> list[tuple[int, EncryptedPart]]:
-        """Encrypt the parts of deliveries, each under its person's key, which is made for a person not yet known.
+        """Encrypt the parts of deliveries, each under its person's key. Create keys for new persons.
 
-        Returns each part with the number of its delivery, from 1, in order.
+        Returns each part with the number of its delivery, counted from 1, in order.
         """
         if sum(len(cache.keys) for cache in self._caches.values()) > CACHED_KEYS_MAX:
             self._caches.clear()
         parts = [(n, part) for n, delivery in enumerate(deliveries, 1) for part in delivery.parts]
         keys = await self._keys_of(connection, ledger_id, deliveries, {part.subject for _, part in parts})
-        nonces = os.urandom(NONCE_BYTES * len(parts))  # at once: each call into the kernel costs as much as the sealing
+        nonces = os.urandom(NONCE_BYTES * len(parts))  # in one call: a call costs as much as an encryption
         encrypted = []
         for index, (n, part) in enumerate(parts):
             nonce = nonces[NONCE_BYTES * index : NONCE_BYTES * (index + 1)]
@@ -132,11 +141,13 @@ class Vault:
     async def _keys_of(
         self, connection: Connection, ledger_id: int, deliveries: Sequence[Delivery], subjects: Iterable[str]
     ) -> dict[str, PersonKey]:
-        """Return the keys of persons: remembered, stored, or made now. The append function detects an erasure by
-        another task meanwhile. Keys are made in the order of subjects, so that two makers cannot deadlock.
+        """Return the keys of persons: cached, stored or new. `ledger.append` detects an erasure by another task
+        meanwhile.
 
-        A person who is named by nothing but redelivered events of forgotten persons gets a key that is stored nowhere:
-        the append function answers "duplicate" and keeps nothing that is encrypted under it.
+        Keys are created in the order of subjects, so that two tasks cannot deadlock.
+
+        A person who is named only by redelivered events of erased persons gets a key that is not stored.
+        `ledger.append` answers "duplicate" and stores nothing that is encrypted under it.
         """
         cached = self._cache_of(ledger_id).keys
         keys = {subject: cached.get(subject) for subject in subjects}
@@ -165,11 +176,13 @@ class Vault:
         return _person_key(key_id, self._master_key.decrypt(wrapped, person_key_context(ledger_id, subject)))
 
     def body_hash_key(self, ledger_id: int) -> bytes:
-        """Give the ledger's secret for naming bodies that cannot be read; see ledger/intake/identify.py."""
+        """Return the ledger's secret that identifies unreadable bodies and makes pseudonyms; see
+        ledger/intake/identify.py.
+        """
         return self._derived_key(ledger_id, "names")
 
     def lookup_hash(self, ledger_id: int, kind: str, value: str) -> bytes:
-        """Hash an identifier so that it can be looked up by who has the master key, and guessed by nobody else."""
+        """Return the keyed hash of an identifier. It allows look-ups with the master key, and no guesses without it."""
         keyed_hash = self._lookup_keys.get(ledger_id)
         if keyed_hash is None:
             keyed_hash = self._lookup_keys[ledger_id] = KeyedHash(self._derived_key(ledger_id, "blind index"))
@@ -185,13 +198,12 @@ class Vault:
     async def find(
         self, connection: Connection, ledger_id: int, kind: str, value: str, *, after: str = "", limit: int = 100
     ) -> list[str]:
-        """Give the refs of customers that were named by an identifier, in order, after one of them."""
+        """Return the references of customers that an identifier names, in order, after the reference `after`."""
         rows = await connection.fetch(FIND, ledger_id, self.lookup_hash(ledger_id, kind, value), after, limit)
         return [row["subject"] for row in rows]
 
     async def reveal(self, connection: Connection, ledger_id: int, position: int, payload: bytes) -> bytes:
-        """Put the sealed parts of an event's delivery back into its payload: the delivered bytes, but for the markers
-        of persons who have been forgotten."""
+        """Return the delivered bytes of an event. Markers of erased persons stay."""
         spans: list[RedactedSpan] = []
         for subject, ciphertext, wrapped in await connection.fetch(PARTS, ledger_id, position):
             if wrapped is not None:
@@ -209,7 +221,7 @@ def _person_key(key_id: bytes, key: bytes) -> PersonKey:
 
 
 def _columns(deliveries: Sequence[Delivery], subjects: frozenset[str]) -> list[list[object]]:
-    """Lay out, as arrays, which of the subjects a delivery names and which events it holds."""
+    """Build the arrays of `ledger.ensure_person_keys`: the subjects that each delivery names, and its events."""
     parts: list[tuple[str, int]] = []
     events: list[tuple[int, bytes, bytes]] = []
     for n, delivery in enumerate(deliveries, 1):
@@ -227,15 +239,14 @@ def _columns(deliveries: Sequence[Delivery], subjects: frozenset[str]) -> list[l
 
 
 def commitment_of(parts: Sequence[EncryptedPart]) -> bytes | None:
-    """Give the one hash by which an entry commits to all sealed parts of its delivery, which are in the order of their
-    subjects; None without any."""
+    """Return the hash by which an entry commits to the parts of its delivery, in order of subject; None without."""
     if not parts:
         return None
     return hashlib.sha256(b"".join(part.commitment for part in parts)).digest()
 
 
 def person_key_context(ledger_id: int, subject: str) -> bytes:
-    """Say what the wrapped key of a person is for, so that it opens for nobody else."""
+    """Return the associated data of a person's wrapped key, so that it decrypts for no other person."""
     return f"{ledger_id} {subject}".encode()
 
 

@@ -31,7 +31,7 @@ class LedgerUnknown(NotFound):
 
 
 class LogUnknown(NotFound):
-    """There is no published log at this address; it may have been withdrawn."""
+    """There is no log at this address; it may have been withdrawn."""
 
 
 class ConnectionUnknown(NotFound):
@@ -191,7 +191,7 @@ class TreeChanged(Unsealable):
 
 
 class HeadInconsistent(Unsealable):
-    """No tree head is signed: the ledger does not continue the last signed head; it was rewritten or restored."""
+    """No tree head is signed: the ledger does not continue the last head; it was rewritten or restored."""
 
 
 class NotOurs(Unsealable):

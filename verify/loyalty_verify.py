@@ -1,18 +1,19 @@
 """Verify an audit bundle of a Loyalty Ledger: signatures, every leaf, the root, payloads, facts and balances.
 
-One file that runs alone, with nothing but Python; it shares no line with the software that wrote the bundle, and trusts
-nothing in it. Whatever a bundle holds, the outcome is a verdict: a member is read only after its size was checked, one
-at a time, so memory is bounded, and anything unforeseen counts as "not verified".
+The file runs alone and needs nothing but Python. It shares no code with the software that wrote the bundle.
+
+It trusts nothing in a bundle, and every bundle gets a verdict. Members are read one at a time, after their size was
+checked, so memory is bounded. An unforeseen error counts as "not verified".
 
     loyalty-verify BUNDLE --key VKEY [--older KEPT] [--at TIME] [--account ID] [--customer ID] [--json]
 
     exit 0 verified, 1 not verified, 2 the command was not understood, 3 something could not be read
 
-What it checks, and what it cannot, stands in docs/auditors.md. A bundle is a ustar archive, also packed by gzip:
+The checks and their limits are described in docs/auditors.md. A bundle is a ustar archive, optionally packed by gzip:
 
-    checkpoint, tile/...           C2SP tlog-checkpoint and tlog-tiles (of a partial bundle: entries/N, proofs/N)
-    payloads/NNNNNN                records: position (8 bytes), length (4), body; it counts until the next record
-    rows/TABLE/NNNNNN              rows as PostgreSQL's COPY writes text, in the order of their keys
+    checkpoint, tile/...           C2SP tlog-checkpoint and tlog-tiles (in a partial bundle: entries/N, proofs/N)
+    payloads/NNNNNN                records: position (8 bytes), length (4), body; valid until the next record
+    rows/TABLE/NNNNNN              rows in the text format of PostgreSQL's COPY, in the order of their keys
     keys, manifest.json, SHA256SUMS
 """
 
@@ -49,8 +50,8 @@ FORMAT = "loyalty-audit-bundle/1"
 MEMBERS_MAX = 1_000_000
 MEMBER_BYTES_MAX = 64 << 20
 NOTE_BYTES_MAX = 1 << 20
-KEPT_BYTES_MAX = 64 << 20  # of a file of checkpoints that was kept
-UNPACKED_PER_PACKED_BYTE_MAX = 100  # of a bundle packed by gzip; an honest one has about 10
+OLDER_BYTES_MAX = 64 << 20  # of an auditor's file of earlier checkpoints
+UNPACKED_PER_PACKED_BYTE_MAX = 100  # of a bundle packed by gzip; a genuine bundle has about 10
 SIGNATURES_MAX = 100
 JSON_BYTES_MAX = 4 << 20
 FACTS_PER_SUBJECT_MAX = 1_000_000
@@ -59,9 +60,9 @@ BLOCK = 512
 ED25519, COSIGNATURE = 1, 4
 ZERO = Decimal(0)
 
-SAID = {"format", "ledger", "scope", "customer", "range", "size", "rows_position", "parked", "made_at"}
-SAID |= {"tables", "subject_kinds"}  # what a manifest says
-# The columns of the tables that are looked into, in their order.
+MANIFEST_FIELDS = {"format", "ledger", "scope", "customer", "range", "size", "rows_position", "parked", "made_at"}
+MANIFEST_FIELDS |= {"tables", "subject_kinds"}  # all fields of a manifest
+# The columns of the tables that are checked, in order.
 COLUMNS = {
     "facts": "subject_kind subject occurred_at rank tag ordinal kind body",
     "accounts": "subject account_id holder customer programme unit available promised debt opening unseen lifetime "
@@ -83,20 +84,20 @@ POINTS = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation])
 
 
-class Refused(Exception):
-    """Something does not hold; the text says what, for a person."""
+class VerificationFailed(Exception):
+    """A check failed. The text is a reason that a person can read."""
 
 
-def demand(holds: object, sentence: str) -> None:
+def require(holds: object, sentence: str) -> None:
     if not holds:
-        raise Refused(sentence)
+        raise VerificationFailed(sentence)
 
 
 # --- the archive ------------------------------------------------------------------------------------------------------
 
 
-class Archive:
-    """The members of a strict ustar archive, by name: regular files only, each name once and of the known ones."""
+class BundleArchive:
+    """The members of a strict ustar archive, by name. It holds regular files only, each known name at most once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -107,30 +108,30 @@ class Archive:
         while True:
             file.seek(at)
             header = file.read(BLOCK)
-            demand(len(header) == BLOCK, "the archive ends in the middle")
+            require(len(header) == BLOCK, "the archive ends in the middle")
             if not any(header):
-                _demand_nothing_more(file)
+                _require_end(file)
                 break
-            name, size = _header(header)
+            name, size = _read_header(header)
             at += BLOCK
-            demand(at + size <= end, f"{name} ends beyond the archive")
-            demand(name not in self._at, f"{name} is there twice")
-            demand(len(self._at) < MEMBERS_MAX, "too many members")
+            require(at + size <= end, f"{name} ends beyond the archive")
+            require(name not in self._at, f"{name} is there twice")
+            require(len(self._at) < MEMBERS_MAX, "too many members")
             self._at[name] = (at, size)
             self.order.append(name)
             at += size
             file.seek(at)
-            demand(not any(file.read(-at % BLOCK)), f"something stands behind {name}")
+            require(not any(file.read(-at % BLOCK)), f"there is data after {name}")
             at += -at % BLOCK
 
     def __contains__(self, name: str) -> bool:
         return name in self._at
 
-    def read(self, name: str, most: int = MEMBER_BYTES_MAX) -> bytes:
-        """Read one member, which may have at most so many bytes."""
-        demand(name in self._at, f"{name} is missing")
+    def read(self, name: str, bytes_max: int = MEMBER_BYTES_MAX) -> bytes:
+        """Read one member of at most `bytes_max` bytes."""
+        require(name in self._at, f"{name} is missing")
         at, size = self._at[name]
-        demand(size <= most, f"{name} is larger than {most} bytes")
+        require(size <= bytes_max, f"{name} is larger than {bytes_max} bytes")
         self._file.seek(at)
         return self._file.read(size)
 
@@ -138,34 +139,36 @@ class Archive:
         return [name for name in self.order if name.startswith(prefix)]
 
 
-def _demand_nothing_more(file: BinaryIO) -> None:
+def _require_end(file: BinaryIO) -> None:
     while rest := file.read(MEMBER_BYTES_MAX):
-        demand(not any(rest), "something stands behind the archive")
+        require(not any(rest), "there is data after the end of the archive")
 
 
-def _header(header: bytes) -> tuple[str, int]:
-    """Read a name and a size. Links, devices, extended headers and unknown names are refused, so no path can escape."""
-    plain = sum(header[:148]) + 8 * 32 + sum(header[156:])
-    demand(_octal(header[148:156]) == plain, "a header of the archive is damaged")
-    demand(header[156:157] in (b"0", b"\0"), "the archive holds something other than plain files")
+def _read_header(header: bytes) -> tuple[str, int]:
+    """Return the name and the size of a member. Links, devices, extended headers and unknown names are refused. So no
+    path can escape.
+    """
+    checksum = sum(header[:148]) + 8 * 32 + sum(header[156:])
+    require(_read_octal(header[148:156]) == checksum, "a header of the archive is damaged")
+    require(header[156:157] in (b"0", b"\0"), "the archive holds something other than plain files")
     prefix, short = (part.rstrip(b"\0").decode("latin-1") for part in (header[345:500], header[:100]))
     name = f"{prefix}/{short}" if prefix else short
-    demand(NAME.fullmatch(name), f"{name[:80]!r} is no member of a bundle")
-    size = _octal(header[124:136])
-    demand(size <= MEMBER_BYTES_MAX, f"{name} is larger than {MEMBER_BYTES_MAX} bytes")
+    require(NAME.fullmatch(name), f"{name[:80]!r} is not a member of a bundle")
+    size = _read_octal(header[124:136])
+    require(size <= MEMBER_BYTES_MAX, f"{name} is larger than {MEMBER_BYTES_MAX} bytes")
     return name, size
 
 
-def _octal(digits: bytes) -> int:
+def _read_octal(digits: bytes) -> int:
     text = digits.strip(b"\0 ")
-    demand(text.isdigit() and not set(text) & set(b"89"), "a header of the archive is damaged")
+    require(text.isdigit() and not set(text) & set(b"89"), "a header of the archive is damaged")
     return int(text, 8)
 
 
 # --- signed notes and checkpoints -------------------------------------------------------------------------------------
 
 
-class Key(NamedTuple):
+class VerifierKey(NamedTuple):
     """A C2SP verifier key: NAME+HASH+BASE64."""
 
     name: str
@@ -174,7 +177,7 @@ class Key(NamedTuple):
     public: bytes
 
 
-class Checkpoint(NamedTuple):
+class BundleCheckpoint(NamedTuple):
     origin: str
     size: int
     root: bytes
@@ -182,103 +185,106 @@ class Checkpoint(NamedTuple):
     signatures: tuple[tuple[str, bytes, bytes], ...]  # (name, key hash, signature)
 
 
-def read_key(text: str) -> Key:
-    """Read a verifier key, and see that its hash is the one of its name and key."""
+def read_key(text: str) -> VerifierKey:
+    """Read a verifier key and check that its hash is the hash of its name and key."""
     name, _, rest = text.strip().partition("+")
     key_hash, _, encoded = rest.partition("+")
-    material = _base64(encoded)
-    demand(name and len(material) == 33 and material[0] in (ED25519, COSIGNATURE), "not an Ed25519 verifier key")
+    material = _decode_base64(encoded)
+    require(name and len(material) == 33 and material[0] in (ED25519, COSIGNATURE), "not an Ed25519 verifier key")
     expected = hashlib.sha256(name.encode() + b"\n" + material).digest()[:4]
-    demand(key_hash == expected.hex(), f"the verifier key of {name} does not fit its own hash")
-    return Key(name, expected, material[0], material[1:])
+    require(key_hash == expected.hex(), f"the verifier key of {name} does not match its hash")
+    return VerifierKey(name, expected, material[0], material[1:])
 
 
-def read_checkpoint(note: bytes) -> Checkpoint:
-    """Read a C2SP signed note that holds a tlog-checkpoint; signatures are not yet checked."""
-    demand(len(note) <= NOTE_BYTES_MAX, "the checkpoint is too long")
+def read_checkpoint(note: bytes) -> BundleCheckpoint:
+    """Read a C2SP signed note that holds a tlog-checkpoint. Signatures are not checked here."""
+    require(len(note) <= NOTE_BYTES_MAX, "the checkpoint is too long")
     try:
-        text, found, tail = note.decode().rpartition("\n\n")
+        text, separator, tail = note.decode().rpartition("\n\n")
     except UnicodeDecodeError:
-        raise Refused("the checkpoint is no UTF-8") from None
-    demand(found and tail.endswith("\n"), "the checkpoint is no signed note")
+        raise VerificationFailed("the checkpoint is not UTF-8") from None
+    require(separator and tail.endswith("\n"), "the checkpoint is not a signed note")
     text += "\n"
     signatures = []
     lines = tail[:-1].split("\n")
-    demand(len(lines) <= SIGNATURES_MAX, f"the checkpoint has more than {SIGNATURES_MAX} signatures")
+    require(len(lines) <= SIGNATURES_MAX, f"the checkpoint has more than {SIGNATURES_MAX} signatures")
     for line in lines:
         mark, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
-        blob = _base64(encoded)
-        demand(mark == "—" and name and "+" not in name and len(blob) > 4, "a signature line cannot be read")
+        blob = _decode_base64(encoded)
+        require(mark == "—" and name and "+" not in name and len(blob) > 4, "a signature line cannot be read")
         signatures.append((name, blob[:4], blob[4:]))
     lines = text.split("\n")
-    demand(len(lines) >= 4 and lines[0], "the checkpoint lacks origin, size or root")
-    demand(re.fullmatch(r"0|[1-9]\d{0,17}", lines[1], re.ASCII), "the checkpoint's size is no number")
-    root = _base64(lines[2])
-    demand(len(root) == 32, "the checkpoint's root is no SHA-256")
-    return Checkpoint(lines[0], int(lines[1]), root, text.encode(), tuple(signatures))
+    require(len(lines) >= 4 and lines[0], "the checkpoint lacks origin, size or root")
+    require(re.fullmatch(r"0|[1-9]\d{0,17}", lines[1], re.ASCII), "the checkpoint's size is not a number")
+    root = _decode_base64(lines[2])
+    require(len(root) == 32, "the checkpoint's root is not a SHA-256 hash")
+    return BundleCheckpoint(lines[0], int(lines[1]), root, text.encode(), tuple(signatures))
 
 
-def signed_by(checkpoint: Checkpoint, key: Key) -> bool:
-    """Say whether a checkpoint carries a signature or cosignature by a key; one that is wrong is refused."""
+def has_signature_of(checkpoint: BundleCheckpoint, key: VerifierKey) -> bool:
+    """Return True if a checkpoint has a valid signature or cosignature by a key, and False if it has none by this key.
+
+    Raises VerificationFailed if the signature is wrong.
+    """
     for name, key_hash, signature in checkpoint.signatures:
         if (name, key_hash) != (key.name, key.key_hash):
             continue
         message = checkpoint.text
         if key.algorithm == COSIGNATURE:
-            demand(len(signature) == 72, f"the cosignature of {name} is malformed")
+            require(len(signature) == 72, f"the cosignature of {name} is malformed")
             seconds = int.from_bytes(signature[:8], "big")
-            demand(seconds < 1 << 63, f"the cosignature of {name} is of no time")
+            require(seconds < 1 << 63, f"the cosignature of {name} has no valid time")
             message, signature = b"cosignature/v1\ntime %d\n" % seconds + message, signature[8:]
-        demand(ed25519_verifies(key.public, signature, message), f"the signature of {name} is wrong")
+        require(ed25519_verifies(key.public, signature, message), f"the signature of {name} is wrong")
         return True
     return False
 
 
-def _base64(text: str) -> bytes:
-    """Read base64 in the one way that it may be written."""
+def _decode_base64(text: str) -> bytes:
+    """Decode base64. Only the canonical encoding is accepted."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Refused("something that should be base64 is not") from None
-    demand(base64.b64encode(decoded).decode() == text, "something is not base64 as it is written")
+        raise VerificationFailed("a text that should be base64 is not") from None
+    require(base64.b64encode(decoded).decode() == text, "a base64 text is not in its canonical form")
     return decoded
 
 
-# --- what an auditor kept ---------------------------------------------------------------------------------------------
+# --- an auditor's earlier checkpoints ---------------------------------------------------------------------------------
 
 
-SCISSORS = re.compile(r"^-----8<-----\n(.*?)^----->8-----$", re.DOTALL | re.MULTILINE)
+EMAIL_FRAME = re.compile(r"^-----8<-----\n(.*?)^----->8-----$", re.DOTALL | re.MULTILINE)
 
 
-def kept_notes(content: bytes) -> list[bytes]:
-    """Find the signed notes in what was kept: a checkpoint, an anchor's file of many, or an e-mail that holds one."""
-    demand(len(content) <= KEPT_BYTES_MAX, f"it is longer than {KEPT_BYTES_MAX} bytes")
+def find_notes(content: bytes) -> list[bytes]:
+    """Find the signed notes in an auditor's file: one checkpoint, an anchor's file of many, or an e-mail with one."""
+    require(len(content) <= OLDER_BYTES_MAX, f"it is longer than {OLDER_BYTES_MAX} bytes")
     if b"content-transfer-encoding:" in content[:NOTE_BYTES_MAX].lower():
-        content = _mailed(content)
+        content = _email_text(content)
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
-        raise Refused("it is no UTF-8") from None
+        raise VerificationFailed("it is not UTF-8") from None
     notes: list[bytes] = []
     before = ""
-    for block in re.split(r"\n\n+", "\n\n".join(SCISSORS.findall(text) or [text]).strip("\n")):
+    for block in re.split(r"\n\n+", "\n\n".join(EMAIL_FRAME.findall(text) or [text]).strip("\n")):
         if block.startswith("\N{EM DASH} ") and before:
             notes.append(f"{before}\n\n{block}\n".encode())
             before = ""
         else:
             before = block
-    demand(notes, "no checkpoint is in it")
+    require(notes, "it holds no checkpoint")
     return notes
 
 
-def _mailed(content: bytes) -> bytes:
-    """Decode the text of an e-mail."""
+def _email_text(content: bytes) -> bytes:
+    """Return the decoded text of an e-mail."""
     for part in email.message_from_bytes(content).walk():
         decoded = part.get_payload(decode=True)
         if part.get_content_type() == "text/plain" and isinstance(decoded, bytes):
             return decoded
-    raise Refused("the e-mail has no text")
+    raise VerificationFailed("the e-mail has no text")
 
 
 # --- Ed25519 (RFC 8032) -----------------------------------------------------------------------------------------------
@@ -293,51 +299,51 @@ NEUTRAL: Point = (0, 1, 1, 0)
 
 
 def ed25519_verifies(public: bytes, signature: bytes, message: bytes) -> bool:
-    """Return True if a signature is right. Written here so that no package is needed; nothing is secret, so the time it
-    takes does not matter.
+    """Return True if a signature is valid. It is implemented here so that no package is needed. No input is secret, so
+    timing does not matter.
 
-    Only one spelling of a signature is right: s below the order, R and the key in their canonical encoding. A key of
-    small order, which "signs" anything, is refused.
+    Only the canonical form of a signature is valid: s below the order, R and the key in canonical encoding. A key of
+    small order is refused, because it verifies any message.
     """
-    key = _point_of(public) if len(public) == 32 and len(signature) == 64 else None
+    key = _decode_point(public) if len(public) == 32 and len(signature) == 64 else None
     scalar = int.from_bytes(signature[32:], "little")
-    if key is None or scalar >= ORDER or _times_eight(key) == _encoded(NEUTRAL):
+    if key is None or scalar >= ORDER or _multiply_by_eight(key) == _encode_point(NEUTRAL):
         return False
     digest = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
     x, y, z, xy = key
-    minus = (PRIME - x, y, z, PRIME - xy)
-    sums = (NEUTRAL, BASE, minus, _added(BASE, minus))
-    found = NEUTRAL
-    for bit in range(ORDER.bit_length() - 1, -1, -1):  # s times the base point, less the digest times the key
-        found = _added(found, found)
-        found = _added(found, sums[(scalar >> bit & 1) + 2 * (digest >> bit & 1)])
-    return _encoded(found) == signature[:32]
+    negated_key = (PRIME - x, y, z, PRIME - xy)
+    sums = (NEUTRAL, BASE, negated_key, _add_points(BASE, negated_key))
+    point = NEUTRAL
+    for bit in range(ORDER.bit_length() - 1, -1, -1):  # s times the base point, minus the digest times the key
+        point = _add_points(point, point)
+        point = _add_points(point, sums[(scalar >> bit & 1) + 2 * (digest >> bit & 1)])
+    return _encode_point(point) == signature[:32]
 
 
-def _times_eight(point: Point) -> bytes:
+def _multiply_by_eight(point: Point) -> bytes:
     for _ in range(3):
-        point = _added(point, point)
-    return _encoded(point)
+        point = _add_points(point, point)
+    return _encode_point(point)
 
 
-def _added(one: Point, other: Point) -> Point:
+def _add_points(left: Point, right: Point) -> Point:
     """Add two points of the curve (RFC 8032, section 5.1.4)."""
-    minus = (one[1] - one[0]) * (other[1] - other[0]) % PRIME
-    plus = (one[1] + one[0]) * (other[1] + other[0]) % PRIME
-    product = 2 * one[3] * other[3] * CURVE % PRIME
-    doubled = 2 * one[2] * other[2] % PRIME
+    minus = (left[1] - left[0]) * (right[1] - right[0]) % PRIME
+    plus = (left[1] + left[0]) * (right[1] + right[0]) % PRIME
+    product = 2 * left[3] * right[3] * CURVE % PRIME
+    doubled = 2 * left[2] * right[2] % PRIME
     e, f, g, h = plus - minus, doubled - product, doubled + product, plus + minus
     return e * f % PRIME, g * h % PRIME, f * g % PRIME, e * h % PRIME
 
 
-def _encoded(point: Point) -> bytes:
+def _encode_point(point: Point) -> bytes:
     inverse = pow(point[2], -1, PRIME)
     x, y = point[0] * inverse % PRIME, point[1] * inverse % PRIME
     return (y | (x & 1) << 255).to_bytes(32, "little")
 
 
-def _point_of(encoded: bytes) -> Point | None:
-    """Decode a point (RFC 8032, section 5.1.3); None if it is none, or not in its canonical encoding."""
+def _decode_point(encoded: bytes) -> Point | None:
+    """Decode a point (RFC 8032, section 5.1.3). None if it is not on the curve or its encoding is not canonical."""
     number = int.from_bytes(encoded, "little")
     sign, y = number >> 255, number & ((1 << 255) - 1)
     if y >= PRIME:
@@ -353,7 +359,7 @@ def _point_of(encoded: bytes) -> Point | None:
     return x, y, 1, x * y % PRIME
 
 
-BASE = cast(Point, _point_of((4 * pow(5, -1, PRIME) % PRIME).to_bytes(32, "little")))
+BASE = cast(Point, _decode_point((4 * pow(5, -1, PRIME) % PRIME).to_bytes(32, "little")))
 
 
 # --- the tree (RFC 6962, section 2.1) ---------------------------------------------------------------------------------
@@ -367,8 +373,8 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
-def tree_hash(hashes: list[bytes]) -> bytes:
-    """Give the Merkle Tree Hash of up to a tile of leaf hashes, or of roots of equal full trees."""
+def merkle_tree_hash(hashes: list[bytes]) -> bytes:
+    """Return the Merkle Tree Hash of at most 256 leaf hashes, or of the roots of full trees of one size."""
     while len(hashes) > 1:
         odd = hashes[-1:] if len(hashes) % 2 else []
         hashes = [node_hash(*pair) for pair in zip(hashes[::2], hashes[1::2], strict=False)] + odd
@@ -376,35 +382,35 @@ def tree_hash(hashes: list[bytes]) -> bytes:
 
 
 def root_from_inclusion(index: int, size: int, leaf: bytes, proof: list[bytes]) -> bytes:
-    """Give the root that an inclusion proof leads to (RFC 9162, section 2.1.3.2)."""
-    demand(0 <= index < size, "the entry lies outside of the tree")
-    at, last, found = index, size - 1, leaf
+    """Return the root that an inclusion proof leads to (RFC 9162, section 2.1.3.2)."""
+    require(0 <= index < size, "the entry lies outside of the tree")
+    at, last, root = index, size - 1, leaf
     for step in proof:
-        demand(last > 0, "an inclusion proof is too long")
+        require(last > 0, "an inclusion proof is too long")
         if at & 1 or at == last:
-            found = node_hash(step, found)
+            root = node_hash(step, root)
             while not at & 1 and at:
                 at, last = at >> 1, last >> 1
         else:
-            found = node_hash(found, step)
+            root = node_hash(root, step)
         at, last = at >> 1, last >> 1
-    demand(last == 0, "an inclusion proof is too short")
-    return found
+    require(last == 0, "an inclusion proof is too short")
+    return root
 
 
 def check_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: list[bytes]) -> None:
-    """See that a tree grew into another (RFC 9162, section 2.1.4.2)."""
+    """Check that one tree is a prefix of another (RFC 9162, section 2.1.4.2)."""
     if old == new or old == 0:
-        demand(not proof and (old == 0 or old_root == new_root), "the two trees of one size differ")
+        require(not proof and (old == 0 or old_root == new_root), "two trees of the same size differ")
         return
-    demand(old < new and proof, "no consistency proof")
+    require(old < new and proof, "no consistency proof")
     path = [old_root, *proof] if old & (old - 1) == 0 else list(proof)
     at, last = old - 1, new - 1
     while at & 1:
         at, last = at >> 1, last >> 1
     first = second = path[0]
     for step in path[1:]:
-        demand(last > 0, "a consistency proof is too long")
+        require(last > 0, "a consistency proof is too long")
         if at & 1 or at == last:
             first, second = node_hash(step, first), node_hash(step, second)
             while not at & 1 and at:
@@ -412,15 +418,15 @@ def check_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proo
         else:
             second = node_hash(second, step)
         at, last = at >> 1, last >> 1
-    demand(last == 0 and first == old_root, "the older checkpoint is of another history")
-    demand(second == new_root, "the consistency proof does not lead to the root")
+    require(last == 0 and first == old_root, "the older checkpoint is of another history")
+    require(second == new_root, "the consistency proof does not lead to the root")
 
 
 @dataclass
-class Tree:
-    """All tiles of a growing tree, each compared with the archive as soon as it is full."""
+class TileTree:
+    """A growing tree. Each tile is compared with the archive as soon as it is full."""
 
-    archive: Archive
+    archive: BundleArchive
     size: int = 0
     levels: list[list[bytes]] = field(default_factory=lambda: [[]])
     counts: list[int] = field(default_factory=lambda: [0])  # full tiles, by level
@@ -436,33 +442,36 @@ class Tree:
             if level + 1 == len(self.levels):
                 self.levels.append([])
                 self.counts.append(0)
-            self.levels[level + 1].append(tree_hash(self.levels[level]))
+            self.levels[level + 1].append(merkle_tree_hash(self.levels[level]))
             self.levels[level].clear()
             level += 1
 
     def finish(self) -> None:
-        """Compare the partial tiles of the right edge, and see that there are no others."""
+        """Compare the partial tiles of the right edge, and check that the archive has no other tiles."""
         for level, hashes in enumerate(self.levels):
             if hashes:
                 self._compare(f"tile/{level}/{tile_path(self.counts[level])}.p/{len(hashes)}", hashes)
         entries = self.archive.names("tile/entries/")
-        demand(len(self.archive.names("tile/")) - len(entries) == self.compared, "there are tiles of no tree")
+        require(
+            len(self.archive.names("tile/")) - len(entries) == self.compared,
+            "there are tiles that do not belong to the tree",
+        )
 
     def root(self) -> bytes:
-        """Give the root of the leaves so far."""
+        """Return the root over the leaves so far."""
         edge: bytes | None = None
         for hashes in self.levels:
             if hashes:
-                edge = tree_hash([*hashes, edge]) if edge is not None else tree_hash(list(hashes))
+                edge = merkle_tree_hash([*hashes, edge]) if edge is not None else merkle_tree_hash(list(hashes))
         return edge if edge is not None else hashlib.sha256(b"").digest()
 
     def _compare(self, name: str, hashes: list[bytes]) -> None:
-        demand(self.archive.read(name) == b"".join(hashes), f"{name} is not made of the entries")
+        require(self.archive.read(name) == b"".join(hashes), f"{name} is not made of the entries")
         self.compared += 1
 
 
 def tile_path(number: int) -> str:
-    """Write a tile's number as tlog-tiles does: x001/x234/067."""
+    """Return a tile's number in the form of tlog-tiles, such as x001/x234/067."""
     path = f"{number % 1000:03d}"
     while number >= 1000:
         number //= 1000
@@ -473,45 +482,47 @@ def tile_path(number: int) -> str:
 # --- JSON, points and rows --------------------------------------------------------------------------------------------
 
 
-def read_json(text: bytes, what: str) -> Any:
-    """Read JSON strictly: no repeated keys, no NaN, limited in length; nesting beyond Python's own limit is refused."""
-    demand(len(text) <= JSON_BYTES_MAX, f"{what} is too long")
+def read_json(text: bytes, name: str) -> Any:
+    """Read JSON strictly: no repeated keys, no NaN, a limited length. Nesting beyond Python's limit is refused."""
+    require(len(text) <= JSON_BYTES_MAX, f"{name} is too long")
     try:
-        return json.loads(text, object_pairs_hook=_pairs, parse_float=Decimal, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_object_of_pairs, parse_float=Decimal, parse_constant=_reject_constant
+        )
     except (ValueError, RecursionError, InvalidOperation):
-        raise Refused(f"{what} is no JSON that we accept") from None
+        raise VerificationFailed(f"{name} is not valid JSON, or uses a form that is refused") from None
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    demand(len(made) == len(pairs), "a JSON object repeats a key")
-    return made
+def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    require(len(document) == len(pairs), "a JSON object repeats a key")
+    return document
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def read_object(text: bytes, what: str) -> dict[str, Any]:
-    value = read_json(text, what)
-    demand(isinstance(value, dict), f"{what} is no JSON object")
+def read_object(text: bytes, name: str) -> dict[str, Any]:
+    value = read_json(text, name)
+    require(isinstance(value, dict), f"{name} is not a JSON object")
     return dict(value)
 
 
-def points_of(value: object, what: str) -> Decimal:
-    """Read exact points, which are text in plain notation."""
-    demand(isinstance(value, str) and POINTS.fullmatch(value), f"{what} is no number of points")
+def read_points(value: object, name: str) -> Decimal:
+    """Read an exact number of points, a text in plain decimal notation."""
+    require(isinstance(value, str) and POINTS.fullmatch(value), f"{name} is not a number of points")
     return Decimal(str(value))
 
 
-def add(one: Decimal, other: Decimal) -> Decimal:
-    return EXACT.add(one, other)
+def add_exactly(left: Decimal, right: Decimal) -> Decimal:
+    return EXACT.add(left, right)
 
 
-def sum_of(*points: Decimal) -> Decimal:
+def sum_exactly(*points: Decimal) -> Decimal:
     total = ZERO
-    for one in points:
-        total = add(total, one)
+    for term in points:
+        total = add_exactly(total, term)
     return total
 
 
@@ -521,33 +532,33 @@ _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 Row = dict[str, str | None]
 
 
-def rows_of(archive: Archive, table: str, columns: list[str]) -> Iterator[Row]:
-    """Read a table's rows, written as COPY does: tabs between, \\N for null, backslashes before what breaks a line."""
-    for line in lines_of(archive, table):
+def read_rows(archive: BundleArchive, table: str, columns: list[str]) -> Iterator[Row]:
+    r"""Read a table's rows in COPY's text format: tabs between columns, \N for null, backslash escapes."""
+    for line in read_row_lines(archive, table):
         cells = line.split(b"\t")
-        demand(len(cells) == len(columns), f"a row of {table} has {len(cells)} columns instead of {len(columns)}")
+        require(len(cells) == len(columns), f"a row of {table} has {len(cells)} columns instead of {len(columns)}")
         try:
-            yield {column: _cell(cell) for column, cell in zip(columns, cells, strict=True)}
+            yield {column: _decode_cell(cell) for column, cell in zip(columns, cells, strict=True)}
         except UnicodeDecodeError:
-            raise Refused(f"a row of {table} is no UTF-8") from None
+            raise VerificationFailed(f"a row of {table} is not UTF-8") from None
 
 
-def lines_of(archive: Archive, table: str) -> Iterator[bytes]:
+def read_row_lines(archive: BundleArchive, table: str) -> Iterator[bytes]:
     for name in archive.names(f"rows/{table}/"):
         body = archive.read(name)
-        demand(body.endswith(b"\n"), f"{name} ends in the middle of a row")
+        require(body.endswith(b"\n"), f"{name} ends in the middle of a row")
         yield from body[:-1].split(b"\n")
 
 
-def _cell(cell: bytes) -> str | None:
+def _decode_cell(cell: bytes) -> str | None:
     if cell == b"\\N":
         return None
     return (_ESCAPE.sub(lambda match: ESCAPES.get(match[1], match[1]), cell) if b"\\" in cell else cell).decode()
 
 
-def text_of(row: Row, column: str) -> str:
+def require_text(row: Row, column: str) -> str:
     value = row.get(column)
-    demand(value is not None, f"a row lacks {column}")
+    require(value is not None, f"a row lacks {column}")
     return value or ""
 
 
@@ -555,321 +566,354 @@ def text_of(row: Row, column: str) -> str:
 
 
 @dataclass
-class Audit:
-    """One bundle, what was asked for beside it, and what the checks have found out so far."""
+class BundleAudit:
+    """One bundle, the auditor's options, and the results of the checks so far."""
 
-    archive: Archive
-    keys: list[Key]
-    older: bytes | None  # a checkpoint that was kept, or several: see kept_notes
-    at: str | None = None  # the time of the figures; None for when the bundle was made
-    wanted: tuple[str, ...] = ()  # accounts and customers whose figures are wanted
+    archive: BundleArchive
+    keys: list[VerifierKey]
+    older: bytes | None  # the auditor's earlier checkpoints: see find_notes
+    at: str | None = None  # the time of the figures; None: the time of the bundle
+    requested: tuple[str, ...] = ()  # ids of the accounts and customers whose figures are requested
     manifest: dict[str, Any] = field(default_factory=dict)
-    checkpoint: Checkpoint | None = None
-    kept: list[Checkpoint] = field(default_factory=list)  # of this log, each size once, smallest first
-    older_refused: str | None = None  # why what the auditor kept cannot be used
-    trusted: bool = False  # the key came from the auditor, not with the bundle
-    roots: dict[int, bytes] = field(default_factory=dict)  # that the tree had at the sizes of what was kept
-    figures: "Figures | None" = None
+    checkpoint: BundleCheckpoint | None = None
+    earlier: list[BundleCheckpoint] = field(
+        default_factory=list
+    )  # checkpoints of this log, each size once, smallest first
+    older_refused: str | None = None  # the reason why the earlier checkpoints cannot be used
+    trusted: bool = False  # the auditor gave the key; it is not the one in the bundle
+    roots: dict[int, bytes] = field(default_factory=dict)  # of the tree, at the sizes of the earlier checkpoints
+    figures: "BundleFigures | None" = None
     known: "list[array[int]]" = field(default_factory=lambda: [array("Q") for _ in range(256)])  # events, by 8 bytes
     attested: dict[str, Any] | None = None  # the last attestation
-    subjects: "array[int]" = field(default_factory=lambda: array("Q"))  # that facts tell of, by 8 bytes
-    last_told: int = 0  # the last position of an event that is no attestation
+    subjects: "array[int]" = field(default_factory=lambda: array("Q"))  # 8-byte hashes of the subjects with facts
+    last_change: int = 0  # the last position of an event other than an attestation
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         return self.manifest.get("scope") == "ledger"
 
-    def signed(self) -> Checkpoint:
-        demand(self.checkpoint is not None, "there is no checkpoint that could be trusted")
+    def signed(self) -> BundleCheckpoint:
+        require(self.checkpoint is not None, "there is no verified checkpoint")
         assert self.checkpoint is not None
         return self.checkpoint
 
 
-def check_members(audit: Audit) -> str:
-    """Every member is as SHA256SUMS says, and no other is there."""
+def check_members(audit: BundleAudit) -> str:
+    """Every member has the hash in SHA256SUMS, and there is no other member."""
     archive = audit.archive
     audit.manifest = read_object(archive.read("manifest.json"), "manifest.json")
-    demand(audit.manifest.get("format") == FORMAT, f"the bundle is not of the format {FORMAT}")
-    demand(audit.manifest.keys() == SAID, "the manifest does not say what one says, and nothing else")
-    demand(audit.manifest["scope"] in ("ledger", "customer", "range"), "the manifest names no scope")
+    require(audit.manifest.get("format") == FORMAT, f"the bundle is not of the format {FORMAT}")
+    require(audit.manifest.keys() == MANIFEST_FIELDS, "the manifest does not have exactly the fields of its format")
+    require(audit.manifest["scope"] in ("ledger", "customer", "range"), "the manifest has no valid scope")
     tables = audit.manifest.get("tables")
     fits = isinstance(tables, dict) and all(
         isinstance(columns, list) and columns and all(isinstance(column, str) for column in columns)
         for columns in tables.values()
     )
-    demand(fits, "the manifest does not name the columns of its tables")
-    for table, columns in COLUMNS.items():  # what they are called decides what is checked of them
+    require(fits, "the manifest does not name the columns of its tables")
+    for table, columns in COLUMNS.items():  # the checks depend on the columns' names
         named = dict(tables or {}).get(table)
         missing = named is None and audit.manifest["scope"] == "range" and table != "facts"
-        demand(missing or named == columns.split(), f"the columns of {table} are not those of {FORMAT}")
+        require(missing or named == columns.split(), f"the columns of {table} are not those of {FORMAT}")
     summed = set()
     for line in archive.read("SHA256SUMS").decode("ascii", "replace").splitlines():
         expected, _, name = line.partition("  ")
-        demand(name not in summed, f"SHA256SUMS names {name[:80]} twice")
+        require(name not in summed, f"SHA256SUMS names {name[:80]} twice")
         summed.add(name)
-        demand(hashlib.sha256(archive.read(name)).hexdigest() == expected, f"{name[:80]} is not what SHA256SUMS says")
+        require(hashlib.sha256(archive.read(name)).hexdigest() == expected, f"{name[:80]} does not match SHA256SUMS")
     others = set(archive.order) - summed - {"SHA256SUMS"}
-    demand(not others, f"SHA256SUMS does not name {', '.join(sorted(others)[:3])}")
+    require(not others, f"SHA256SUMS does not name {', '.join(sorted(others)[:3])}")
     return f"{len(summed)} members"
 
 
-def check_checkpoint(audit: Audit) -> str:
-    """The checkpoint is signed by the log; by the auditor's own copy of the key, if one is given."""
+def check_checkpoint(audit: BundleAudit) -> str:
+    """The checkpoint is signed by the log: by the auditor's copy of the key, if one is given."""
     checkpoint = read_checkpoint(audit.archive.read("checkpoint", NOTE_BYTES_MAX))
-    given = audit.keys
-    audit.trusted = any(key.algorithm == ED25519 for key in given)
-    logs = [key for key in given if key.algorithm == ED25519]
-    if not logs:
-        logs = _bundled_keys(audit)
-    signers = [key.name for key in logs if signed_by(checkpoint, key)]
-    demand(signers, "the checkpoint is not signed by the log's key")
-    demand(set(signers) == {checkpoint.origin}, "the key's name is not the checkpoint's origin")
-    for witness in given:
+    given_keys = audit.keys
+    audit.trusted = any(key.algorithm == ED25519 for key in given_keys)
+    log_keys = [key for key in given_keys if key.algorithm == ED25519]
+    if not log_keys:
+        log_keys = _bundled_keys(audit)
+    signers = [key.name for key in log_keys if has_signature_of(checkpoint, key)]
+    require(signers, "the checkpoint is not signed by the log's key")
+    require(set(signers) == {checkpoint.origin}, "the key's name is not the checkpoint's origin")
+    for witness in given_keys:
         if witness.algorithm == COSIGNATURE:
-            demand(signed_by(checkpoint, witness), f"the witness {witness.name} has not cosigned")
-    demand(audit.manifest.get("size") == checkpoint.size, "the manifest names another size")
+            require(has_signature_of(checkpoint, witness), f"the witness {witness.name} has not cosigned")
+    require(audit.manifest.get("size") == checkpoint.size, "the manifest has another size")
     audit.checkpoint = checkpoint
-    witnesses = len(given) - len([key for key in given if key.algorithm == ED25519])
-    by = "the key that was given" if audit.trusted else "the key in the bundle, which whoever made it could have chosen"
-    return f"size {checkpoint.size}, signed by {by}" + (f", {witnesses} witnesses" if witnesses else "")
+    witnesses = len(given_keys) - len([key for key in given_keys if key.algorithm == ED25519])
+    signer = (
+        "the key that was given"
+        if audit.trusted
+        else "the key in the bundle, which the maker of the bundle could have chosen"
+    )
+    return f"size {checkpoint.size}, signed by {signer}" + (f", {witnesses} witnesses" if witnesses else "")
 
 
-def _bundled_keys(audit: Audit) -> list[Key]:
-    """Read the log's keys that came with the bundle."""
+def _bundled_keys(audit: BundleAudit) -> list[VerifierKey]:
+    """Return the log's keys that came with the bundle."""
     lines = audit.archive.read("keys", NOTE_BYTES_MAX).decode("utf-8", "replace").splitlines()
-    demand(len(lines) <= SIGNATURES_MAX, "the bundle holds too many keys")
+    require(len(lines) <= SIGNATURES_MAX, "the bundle holds too many keys")
     return [key for key in map(read_key, filter(None, lines)) if key.algorithm == ED25519]
 
 
-def check_entries(audit: Audit) -> str:
-    """Of a whole ledger: all entries hash to the tiles and the root, and their positions are 1, 2, 3 …"""
+def check_entries(audit: BundleAudit) -> str:
+    """Of a whole ledger: all entries hash to the tiles and to the root, and their positions are 1, 2, 3 ..."""
     checkpoint = audit.signed()
-    _read_kept(audit)
-    sizes = {one.size for one in audit.kept}
-    if not audit.whole:
+    _read_older(audit)
+    sizes = {older.size for older in audit.earlier}
+    if not audit.is_whole:
         return _check_proofs(audit, checkpoint)
-    tree = Tree(audit.archive)
-    payloads = Payloads(audit.archive)
+    tree = TileTree(audit.archive)
+    payloads = PayloadReader(audit.archive)
     last_recorded = ""
     for number in range(-(-checkpoint.size // LEAVES_PER_TILE)):
-        width = min(LEAVES_PER_TILE, checkpoint.size - number * LEAVES_PER_TILE)
-        partial = "" if width == LEAVES_PER_TILE else f".p/{width}"
-        for entry in _bundled(audit.archive.read(f"tile/entries/{tile_path(number)}{partial}"), width):
+        count = min(LEAVES_PER_TILE, checkpoint.size - number * LEAVES_PER_TILE)
+        partial = "" if count == LEAVES_PER_TILE else f".p/{count}"
+        for entry in _split_entries(audit.archive.read(f"tile/entries/{tile_path(number)}{partial}"), count):
             tree.add(leaf_hash(entry))
-            last_recorded = _take(audit, entry, tree.size, last_recorded, payloads)
+            last_recorded = _check_entry(audit, entry, tree.size, last_recorded, payloads)
             if tree.size in sizes:
                 audit.roots[tree.size] = tree.root()
     tree.finish()
     payloads.finish()
     bundles = -(-checkpoint.size // LEAVES_PER_TILE)
-    demand(len(audit.archive.names("tile/entries/")) == bundles, "there are entries beyond the tree")
-    demand(tree.root() == checkpoint.root, "the entries do not hash to the signed root")
+    require(len(audit.archive.names("tile/entries/")) == bundles, "there are entries beyond the tree")
+    require(tree.root() == checkpoint.root, "the entries do not hash to the signed root")
     audit.roots[0] = hashlib.sha256(b"").digest()
-    return f"{tree.size} entries hash to the signed root; positions 1 to {tree.size} without a gap; payloads fit"
+    return f"{tree.size} entries hash to the signed root; positions 1 to {tree.size} without a gap; payloads match"
 
 
-def _check_proofs(audit: Audit, checkpoint: Checkpoint) -> str:
-    """Of a part: each entry is proven to be in the signed tree, at its position."""
-    payloads = Payloads(audit.archive)
+def _check_proofs(audit: BundleAudit, checkpoint: BundleCheckpoint) -> str:
+    """Check a partial bundle: each entry is proven to be in the signed tree at its position."""
+    payloads = PayloadReader(audit.archive)
     names = audit.archive.names("entries/")
     positions = [int(name.removeprefix("entries/")) for name in names]
-    demand(positions == sorted(positions), "the entries are out of order")
-    demand(len(audit.archive.names("proofs/")) == len(names), "there are proofs of no entry")
+    require(positions == sorted(positions), "the entries are out of order")
+    require(len(audit.archive.names("proofs/")) == len(names), "there are proofs without an entry")
     last_recorded = ""
     for name, position in zip(names, positions, strict=True):
         entry = audit.archive.read(name, 65_535)
         proof = audit.archive.read(f"proofs/{position}.tlog-proof", NOTE_BYTES_MAX).decode("utf-8", "replace")
         head, _, note = proof.partition("\n\n")
         lines = head.split("\n")
-        demand(lines[0] == "c2sp.org/tlog-proof@v1", f"the proof of {position} is no tlog-proof")
+        require(lines[0] == "c2sp.org/tlog-proof@v1", f"the proof of {position} is not a tlog-proof")
         del lines[: 2 if len(lines) > 1 and lines[1].startswith("extra ") else 1]
-        demand(lines and lines[0] == f"index {position - 1}", f"the proof of {position} is of another entry")
-        hashes = [_base64(line) for line in lines[1:]]
-        demand(all(len(one) == 32 for one in hashes), f"the proof of {position} is malformed")
-        demand(read_checkpoint(note.encode()).text == checkpoint.text, f"the proof of {position} is of another tree")
+        require(lines and lines[0] == f"index {position - 1}", f"the proof of {position} is of another entry")
+        hashes = [_decode_base64(line) for line in lines[1:]]
+        require(all(len(sibling) == 32 for sibling in hashes), f"the proof of {position} is malformed")
+        require(read_checkpoint(note.encode()).text == checkpoint.text, f"the proof of {position} is of another tree")
         root = root_from_inclusion(position - 1, checkpoint.size, leaf_hash(entry), hashes)
-        demand(root == checkpoint.root, f"the entry of position {position} is not in the signed tree")
-        last_recorded = _take(audit, entry, position, last_recorded, payloads)
+        require(root == checkpoint.root, f"the entry of position {position} is not in the signed tree")
+        last_recorded = _check_entry(audit, entry, position, last_recorded, payloads)
     payloads.finish()
     span = audit.manifest.get("range")
     if audit.manifest["scope"] == "range":
-        fits = isinstance(span, list) and len(span) == 2 and all(type(place) is int for place in span)
-        demand(fits, "the manifest names no range")
+        fits = isinstance(span, list) and len(span) == 2 and all(type(bound) is int for bound in span)
+        require(fits, "the manifest has no valid range")
         first, last = span or (0, 0)
-        # The positions are in order, each once: so it is enough to look at both ends, and to count.
-        whole = [*positions[:1], *positions[-1:]] == [first, last] and len(positions) == last - first + 1
-        demand(whole, "positions are missing from the range")
-    return f"{len(names)} entries are in the signed tree, at their positions; payloads fit"
+        # The positions are in order and distinct. So it is enough to compare both ends and the count.
+        is_complete = [*positions[:1], *positions[-1:]] == [first, last] and len(positions) == last - first + 1
+        require(is_complete, "positions are missing from the range")
+    return f"{len(names)} entries are in the signed tree, at their positions; payloads match"
 
 
-def _bundled(body: bytes, width: int) -> Iterator[bytes]:
-    """Take entries out of an entry bundle."""
+def _split_entries(body: bytes, count: int) -> Iterator[bytes]:
+    """Yield the entries of an entry bundle."""
     at = 0
-    for _ in range(width):
-        demand(at + 2 <= len(body), "an entry bundle is too short")
+    for _ in range(count):
+        require(at + 2 <= len(body), "an entry bundle is too short")
         end = at + 2 + int.from_bytes(body[at : at + 2], "big")
-        demand(end <= len(body), "an entry bundle is too short")
+        require(end <= len(body), "an entry bundle is too short")
         yield body[at + 2 : end]
         at = end
-    demand(at == len(body), "an entry bundle is too long")
+    require(at == len(body), "an entry bundle is too long")
 
 
-class Payload(NamedTuple):
+class BundlePayload(NamedTuple):
     position: int
     sha256: str
     body: bytes
 
 
-class Payloads:
-    """The payloads in order of position; one counts for the events of its delivery, which follow it."""
+class PayloadReader:
+    """The payloads, in order of position. A payload belongs to the events of its delivery, which follow it."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: BundleArchive) -> None:
         self._records = _payload_records(archive)
-        self._now: Payload | None = None
+        self._current: BundlePayload | None = None
         self._next = next(self._records, None)
 
-    def at(self, position: int) -> Payload:
+    def at(self, position: int) -> BundlePayload:
         if self._next is not None and self._next.position <= position:
-            demand(
+            require(
                 self._next.position == position, f"there is a payload for position {self._next.position}, but no event"
             )
-            self._now, self._next = self._next, next(self._records, None)
-        demand(self._now is not None, f"the payload of position {position} is missing")
-        assert self._now is not None
-        return self._now
+            self._current, self._next = self._next, next(self._records, None)
+        require(self._current is not None, f"the payload of position {position} is missing")
+        assert self._current is not None
+        return self._current
 
     def finish(self) -> None:
-        demand(self._next is None, "there are payloads beyond the last event")
+        require(self._next is None, "there are payloads beyond the last event")
 
 
-def _payload_records(archive: Archive) -> Iterator[Payload]:
+def _payload_records(archive: BundleArchive) -> Iterator[BundlePayload]:
     last = 0
     for name in archive.names("payloads/"):
         body, at = archive.read(name), 0
         while at < len(body):
             position, length = int.from_bytes(body[at : at + 8], "big"), int.from_bytes(body[at + 8 : at + 12], "big")
-            demand(at + 12 + length <= len(body) and position > last, f"{name} is malformed")
+            require(at + 12 + length <= len(body) and position > last, f"{name} is malformed")
             last, payload, at = position, body[at + 12 : at + 12 + length], at + 12 + length
-            yield Payload(position, hashlib.sha256(payload).hexdigest(), payload)
+            yield BundlePayload(position, hashlib.sha256(payload).hexdigest(), payload)
 
 
-def _take(audit: Audit, entry: bytes, position: int, last_recorded: str, payloads: Payloads) -> str:
-    """See that an entry is of this ledger, position and payload, and remember the event; give when it was recorded."""
-    says = read_object(entry, f"the entry of position {position}")
-    demand(says.get("position") == position, f"the entry at position {position} says {says.get('position')!r:.40}")
-    demand(says.get("ledger") == audit.manifest.get("ledger"), f"the entry of position {position} is of another ledger")
-    recorded = says.get("recorded_at")
-    demand(isinstance(recorded, str) and recorded >= last_recorded, f"time goes backwards at position {position}")
+def _check_entry(audit: BundleAudit, entry: bytes, position: int, last_recorded: str, payloads: PayloadReader) -> str:
+    """Check that an entry belongs to this ledger, position and payload. Store the event, return its recorded time."""
+    fields = read_object(entry, f"the entry of position {position}")
+    require(
+        fields.get("position") == position,
+        f"the entry at position {position} has position {fields.get('position')!r:.40}",
+    )
+    require(
+        fields.get("ledger") == audit.manifest.get("ledger"), f"the entry of position {position} is of another ledger"
+    )
+    recorded = fields.get("recorded_at")
+    require(
+        isinstance(recorded, str) and recorded >= last_recorded,
+        f"the recorded time goes backwards at position {position}",
+    )
     payload = payloads.at(position)
-    demand(says.get("payload_sha256") == payload.sha256, f"the payload of position {position} is not the one recorded")
-    key, content = says.get("event_key"), says.get("content")
-    demand(isinstance(key, str) and isinstance(content, str), f"the entry of position {position} names no event")
-    tag = _hexadecimal(str(key))[:8] + _hexadecimal(str(content))[:8]
+    require(
+        fields.get("payload_sha256") == payload.sha256, f"the payload of position {position} is not the recorded one"
+    )
+    key, content = fields.get("event_key"), fields.get("content")
+    require(isinstance(key, str) and isinstance(content, str), f"the entry of position {position} has no event key")
+    tag = _decode_tag_part(str(key))[:8] + _decode_tag_part(str(content))[:8]
     audit.known[tag[0]].append(int.from_bytes(hashlib.sha256(tag).digest()[:8], "big"))
-    if says.get("source") == "loyalty" and says.get("kind") == "attested":
+    if fields.get("source") == "loyalty" and fields.get("kind") == "attested":
         audit.attested = read_object(payload.body, f"the attestation at {position}")
     else:
-        audit.last_told = position
+        audit.last_change = position
     return str(recorded)
 
 
-def _hexadecimal(text: str) -> bytes:
+def _decode_tag_part(text: str) -> bytes:
     try:
-        found = bytes.fromhex(text)
+        decoded = bytes.fromhex(text)
     except ValueError:
-        raise Refused("an entry's key is not hexadecimal") from None
-    demand(len(found) >= 8, "an entry's key is too short")
-    return found
+        raise VerificationFailed("an entry's key is not hexadecimal") from None
+    require(len(decoded) >= 8, "an entry's key is too short")
+    return decoded
 
 
-def _read_kept(audit: Audit) -> None:
-    """Read what the auditor kept: checkpoints of the same log, the newest signed by the same key if by one that is
-    known. What is wrong with them is told by their own check."""
+def _read_older(audit: BundleAudit) -> None:
+    """Read the auditor's earlier checkpoints of this log. If the newest is signed by a known key, its signature is
+    checked.
+
+    A problem with them is stored, and `check_older` reports it.
+    """
     if audit.older is None:
         return
     try:
-        found = [read_checkpoint(note) for note in kept_notes(audit.older)]
-        ours = {(one.size, one.root): one for one in found if one.origin == audit.signed().origin}
-        origins = sorted({one.origin for one in found})
-        demand(ours, f"it is of another log, {' and '.join(origins):.200}")
-        audit.kept = sorted(ours.values(), key=lambda one: one.size)
-        _check_signed(audit, audit.kept[-1])
-    except Refused as refused:
-        audit.older_refused = f"what was kept cannot be used: {refused}"
-        audit.kept = []
+        checkpoints = [read_checkpoint(note) for note in find_notes(audit.older)]
+        of_this_log = {
+            (checkpoint.size, checkpoint.root): checkpoint
+            for checkpoint in checkpoints
+            if checkpoint.origin == audit.signed().origin
+        }
+        origins = sorted({checkpoint.origin for checkpoint in checkpoints})
+        require(of_this_log, f"it belongs to another log, {' and '.join(origins):.200}")
+        audit.earlier = sorted(of_this_log.values(), key=lambda checkpoint: checkpoint.size)
+        _check_signatures(audit, audit.earlier[-1])
+    except VerificationFailed as failure:
+        audit.older_refused = f"the earlier checkpoints cannot be used: {failure}"
+        audit.earlier = []
 
 
-def _check_signed(audit: Audit, kept: Checkpoint) -> None:
+def _check_signatures(audit: BundleAudit, older: BundleCheckpoint) -> None:
     for key in audit.keys or _bundled_keys(audit):
-        signed_by(kept, key)  # one that is signed wrongly is refused; the auditor vouches for any other
+        has_signature_of(older, key)  # a wrong signature raises; without one, the auditor vouches
 
 
-def check_older(audit: Audit) -> str:
-    """The tree has grown out of those that the auditor kept checkpoints of: nothing before them was changed."""
-    new = audit.signed()
-    demand(audit.older_refused is None, audit.older_refused or "")
-    if not audit.kept:
-        return "none was given: whether history was rewritten before this bundle cannot be told"
-    newest = audit.kept[-1]
-    demand(
-        newest.size <= new.size,
-        f"a checkpoint of {newest.size} events was kept, the bundle is of {new.size}: the ledger has shrunk, or the "
-        "bundle is older than that checkpoint; have it made again",
+def check_older(audit: BundleAudit) -> str:
+    """The tree continues the trees of the auditor's earlier checkpoints: no event in those was changed."""
+    current = audit.signed()
+    require(audit.older_refused is None, audit.older_refused or "")
+    if not audit.earlier:
+        return "none was given: an earlier rewrite of history cannot be detected"
+    newest = audit.earlier[-1]
+    require(
+        newest.size <= current.size,
+        f"the older checkpoint has {newest.size} events, the bundle {current.size}: the ledger has shrunk, or the "
+        "bundle is older than that checkpoint; ask for a new one",
     )
-    if not audit.whole:
+    if not audit.is_whole:
         return _check_growth(audit)
-    for kept in audit.kept:
-        if audit.roots.get(kept.size) != kept.root:
-            _check_signed(audit, kept)
-            raise Refused(f"the older checkpoint of {kept.size} events is of another history")
-    also = f"; {len(audit.kept)} checkpoints were compared" if len(audit.kept) > 1 else ""
-    return f"the first {newest.size} events are those signed before{also}"
+    for older in audit.earlier:
+        if audit.roots.get(older.size) != older.root:
+            _check_signatures(audit, older)
+            raise VerificationFailed(f"the older checkpoint of {older.size} events is of another history")
+    also = f"; {len(audit.earlier)} checkpoints were compared" if len(audit.earlier) > 1 else ""
+    return f"the first {newest.size} events are the ones signed before{also}"
 
 
-def _check_growth(audit: Audit) -> str:
-    """Of a part: a bundle holds the proof for one older checkpoint, the one that it was asked for with."""
-    new = audit.signed()
-    proven = [one for one in audit.kept if f"consistency/{one.size}" in audit.archive or one.size == new.size]
-    demand(proven, f"consistency/{audit.kept[-1].size} is missing: have the bundle made with --older")
+def _check_growth(audit: BundleAudit) -> str:
+    """Check a partial bundle. It holds a proof for one earlier checkpoint only: the one with which it was requested."""
+    current = audit.signed()
+    proven = [
+        checkpoint
+        for checkpoint in audit.earlier
+        if f"consistency/{checkpoint.size}" in audit.archive or checkpoint.size == current.size
+    ]
+    require(proven, f"consistency/{audit.earlier[-1].size} is missing: ask for a bundle made with --older")
     for older in proven:
         name = f"consistency/{older.size}"
         body = audit.archive.read(name, NOTE_BYTES_MAX) if name in audit.archive else b""
         lines = body.decode("ascii", "replace").splitlines()
-        check_consistency(older.size, new.size, older.root, new.root, [_base64(line) for line in lines])
-    rest = len(audit.kept) - len(proven)
-    also = f"; the bundle holds no proof for {rest} other checkpoints that were kept" if rest else ""
-    return f"the first {proven[-1].size} events are those signed before{also}"
+        check_consistency(older.size, current.size, older.root, current.root, [_decode_base64(line) for line in lines])
+    rest = len(audit.earlier) - len(proven)
+    also = f"; the bundle holds no proof for {rest} other checkpoints" if rest else ""
+    return f"the first {proven[-1].size} events are the ones signed before{also}"
 
 
-def check_facts(audit: Audit) -> str:
-    """Every fact names an event of this ledger, and stands there once, among those about its subject."""
-    for one in audit.known:
-        ordered = array("Q", sorted(one))
-        del one[:]
-        one.extend(ordered)
+def check_facts(audit: BundleAudit) -> str:
+    """Every fact belongs to an event of this ledger, and is there once, among the facts of its subject."""
+    for hashes in audit.known:
+        ordered = array("Q", sorted(hashes))
+        del hashes[:]
+        hashes.extend(ordered)
     count = 0
     kinds: set[str] = set()
     last = ("", b"")
-    here: set[tuple[str, str]] = set()  # facts about the subject that is being read
-    for row in rows_of(audit.archive, "facts", _columns(audit, "facts")):
+    facts_of_subject: set[tuple[str, str]] = set()  # (tag, ordinal) of the facts of the current subject
+    for row in read_rows(audit.archive, "facts", _columns_of(audit, "facts")):
         count += 1
-        told = text_of(row, "tag")
-        tag = _hexadecimal(told.removeprefix("\\x"))
+        tag_text = require_text(row, "tag")
+        tag = _decode_tag_part(tag_text.removeprefix("\\x"))
         number = int.from_bytes(hashlib.sha256(tag).digest()[:8], "big")
-        of = audit.known[tag[0]]
-        found = bisect_left(of, number)
-        demand(found < len(of) and of[found] == number, f"a fact about {row.get('subject')!s:.60} names no event here")
-        kind, subject = text_of(row, "subject_kind"), text_of(row, "subject")
+        hashes_of_byte = audit.known[tag[0]]
+        index = bisect_left(hashes_of_byte, number)
+        require(
+            index < len(hashes_of_byte) and hashes_of_byte[index] == number,
+            f"a fact about {row.get('subject')!s:.60} belongs to no event of the bundle",
+        )
+        kind, subject = require_text(row, "subject_kind"), require_text(row, "subject")
         if (kind, subject.encode()) != last:
-            demand(kind == last[0] or kind not in kinds, f"facts about a {kind:.40} stand apart")
-            demand(kind != last[0] or subject.encode() > last[1], f"facts about {subject:.60} are out of order")
+            require(kind == last[0] or kind not in kinds, f"the facts about {kind:.40} subjects are not together")
+            require(kind != last[0] or subject.encode() > last[1], f"facts about {subject:.60} are out of order")
             kinds.add(kind)
             last = (kind, subject.encode())
-            here.clear()
+            facts_of_subject.clear()
             audit.subjects.append(_subject_number(kind, subject.encode()))
-        demand(len(here) < FACTS_PER_SUBJECT_MAX, f"too many facts about {subject:.60}")
-        demand((told, text_of(row, "ordinal")) not in here, f"a fact about {subject:.60} is there twice")
-        here.add((told, text_of(row, "ordinal")))
+        require(len(facts_of_subject) < FACTS_PER_SUBJECT_MAX, f"too many facts about {subject:.60}")
+        require(
+            (tag_text, require_text(row, "ordinal")) not in facts_of_subject,
+            f"a fact about {subject:.60} is there twice",
+        )
+        facts_of_subject.add((tag_text, require_text(row, "ordinal")))
     return f"{count} facts, each of an event of the bundle, none twice"
 
 
@@ -877,58 +921,60 @@ def _subject_number(kind: str, subject: bytes) -> int:
     return int.from_bytes(hashlib.sha256(kind.encode() + b" " + subject).digest()[:8], "big")
 
 
-def check_rows(audit: Audit) -> str:
-    """No row is there twice, and each is of a subject that something was told about."""
+def check_rows(audit: BundleAudit) -> str:
+    """No row is there twice, and each belongs to a subject with facts."""
     kinds = audit.manifest.get("subject_kinds")
-    demand(isinstance(kinds, dict), "the manifest does not say what its tables are about")
+    require(isinstance(kinds, dict), "the manifest does not name the subject kinds of its tables")
     for name in audit.archive.names("rows/"):
-        demand(name.split("/")[1] in audit.manifest["tables"], f"{name} is of no table of the manifest")
-    known = array("Q", sorted(audit.subjects))
+        require(name.split("/")[1] in audit.manifest["tables"], f"{name} belongs to no table of the manifest")
+    known_subjects = array("Q", sorted(audit.subjects))
     count = 0
     for table, columns in audit.manifest["tables"].items():
         if table == "facts":
             continue
-        demand(columns[0] == "subject", f"{table:.40} has no subject")
-        kind, before, last = dict(kinds or {}).get(table), b"", b""
-        for line in lines_of(audit.archive, table):
+        require(columns[0] == "subject", f"{table:.40} has no subject")
+        kind, previous_line, previous_subject = dict(kinds or {}).get(table), b"", b""
+        for line in read_row_lines(audit.archive, table):
             count += 1
             subject = line.partition(b"\t")[0]
-            demand(line != before, f"a row of {table:.40} is there twice")
-            demand(subject >= last, f"{table:.40} is out of order")
-            if kind != "customer" and (subject != last or not before):  # of whom only a forgetting was told: no fact
-                number = _subject_number(str(kind), (_cell(subject) or "").encode())
-                at = bisect_left(known, number)
-                told = at < len(known) and known[at] == number
-                demand(told, f"nothing was told about {subject.decode('utf-8', 'replace'):.60} of {table:.40}")
-            before, last = line, subject
-    return f"{count} rows, none twice, each about something that facts tell of"
+            require(line != previous_line, f"a row of {table:.40} is there twice")
+            require(subject >= previous_subject, f"{table:.40} is out of order")
+            # A customer may have no fact, only an erasure.
+            if kind != "customer" and (subject != previous_subject or not previous_line):
+                number = _subject_number(str(kind), (_decode_cell(subject) or "").encode())
+                index = bisect_left(known_subjects, number)
+                is_known = index < len(known_subjects) and known_subjects[index] == number
+                require(is_known, f"there is no fact about {subject.decode('utf-8', 'replace'):.60} of {table:.40}")
+            previous_line, previous_subject = line, subject
+    return f"{count} rows, none twice, each about a subject with facts"
 
 
-def _columns(audit: Audit, table: str) -> list[str]:
+def _columns_of(audit: BundleAudit, table: str) -> list[str]:
     return list(audit.manifest["tables"].get(table, ()))
 
 
 # --- balances ---------------------------------------------------------------------------------------------------------
 
-# What a column of the accounts table shows of a class of postings; contra classes are shown as what they gave.
-SHOWN = {
+# The class of postings that a column of the accounts table shows. A contra class is shown with the opposite sign.
+CLASS_OF_COLUMN = {
     **{name: (name, 1) for name in ("promised", "redeemed", "expired", "lapsed", "reversed", "sent", "in_transit")},
     "held": ("held", 1),
     **{name: (name, -1) for name in ("debt", "opening", "unseen", "issued", "received", "merged", "adjusted")},
 }
-OF_PROMISES = ("promised", "promises_made", "promises_unseen", "promises_cancelled", "promises_merged")
-SPENDABLE = ("available", "debt")
-USED = ("redeemed", "sent", "removed", "expired", "returned")  # the columns of a lot that say where its points went
-WENT = {"sent": ("in_transit", "sent"), "expired": ("expired",), "returned": ("reversed",)}
-CAME = ("issued", "promised", "received", "opening", "unseen", "adjusted")
-HOLDING = ("available", "lapsed")  # where what remains of a lot stands
+PROMISE_CLASSES = ("promised", "promises_made", "promises_unseen", "promises_cancelled", "promises_merged")
+BALANCE_CLASSES = ("available", "debt")
+# The columns of a lot for its used points.
+LOT_USE_COLUMNS = ("redeemed", "sent", "removed", "expired", "returned")
+CLASSES_OF_USE = {"sent": ("in_transit", "sent"), "expired": ("expired",), "returned": ("reversed",)}
+SOURCE_CLASSES = ("issued", "promised", "received", "opening", "unseen", "adjusted")
+LOT_CLASSES = ("available", "lapsed")  # the classes that hold the remaining points of lots
 
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?\+00", re.ASCII)
 NEVER = "~"  # later than any time
 
 
-class Posting(NamedTuple):
+class StatementPosting(NamedTuple):
     source: str
     target: str
     points: Decimal
@@ -936,70 +982,72 @@ class Posting(NamedTuple):
 
 
 @dataclass
-class Folded:
-    """One account, folded from its statement."""
+class AccountSums:
+    """One account, folded from the lines of its statement."""
 
     classes: dict[str, Decimal] = field(default_factory=dict)
     lots: dict[str, Decimal] = field(default_factory=dict)
-    flows: dict[str, dict[str, Decimal]] = field(default_factory=dict)  # by lot: what each class got of it
+    flows: dict[str, dict[str, Decimal]] = field(default_factory=dict)  # sums by lot and class
     lines: int = 0
-    claim: Row | None = None  # the last line with a claim of the vendor's
+    claim: Row | None = None  # the last line with a claim of the vendor
     at: str = NEVER
-    then: tuple[Decimal, Decimal] = (ZERO, ZERO)  # what was available, less the debt, and promised at that time
+    at_time: tuple[Decimal, Decimal] = (ZERO, ZERO)  # outstanding and promised at the time `at`
 
-    def post(self, posting: Posting) -> None:
+    def post(self, posting: StatementPosting) -> None:
         for name, points in ((posting.source, posting.points.copy_negate()), (posting.target, posting.points)):
-            self.classes[name] = add(self.classes.get(name, ZERO), points)
+            self.classes[name] = add_exactly(self.classes.get(name, ZERO), points)
             if posting.lot is not None:
                 flow = self.flows.setdefault(posting.lot, {})
-                flow[name] = add(flow.get(name, ZERO), points)
-                if name in HOLDING:
-                    self.lots[posting.lot] = add(self.lots.get(posting.lot, ZERO), points)
+                flow[name] = add_exactly(flow.get(name, ZERO), points)
+                if name in LOT_CLASSES:
+                    self.lots[posting.lot] = add_exactly(self.lots.get(posting.lot, ZERO), points)
 
     def spendable(self) -> Decimal:
-        return add(*(self.classes.get(name, ZERO) for name in SPENDABLE))
+        return add_exactly(*(self.classes.get(name, ZERO) for name in BALANCE_CLASSES))
 
 
-def _postings(row: Row) -> list[Posting]:
-    found = read_json(text_of(row, "postings").encode(), "postings")
-    demand(isinstance(found, list), "postings are no list")
-    made = []
-    for one in found:
-        fits = isinstance(one, list) and len(one) in (3, 4) and all(isinstance(part, str) for part in one[:2])
-        demand(fits, "a posting cannot be read")
-        lot = one[3] if len(one) == 4 else None
-        demand(lot is None or isinstance(lot, str), "a posting cannot be read")
-        made.append(Posting(one[0], one[1], points_of(one[2], "a posting"), lot))
-    return made
+def _read_postings(row: Row) -> list[StatementPosting]:
+    listed = read_json(require_text(row, "postings").encode(), "postings")
+    require(isinstance(listed, list), "postings are not a list")
+    postings = []
+    for fields in listed:
+        fits = isinstance(fields, list) and len(fields) in (3, 4) and all(isinstance(part, str) for part in fields[:2])
+        require(fits, "a posting cannot be read")
+        lot = fields[3] if len(fields) == 4 else None
+        require(lot is None or isinstance(lot, str), "a posting cannot be read")
+        postings.append(StatementPosting(fields[0], fields[1], read_points(fields[2], "a posting"), lot))
+    return postings
 
 
-def fold_line(account: Folded, row: Row) -> None:
-    """Post a line of the statement, and see that it says what its postings come to."""
+def fold_line(account: AccountSums, row: Row) -> None:
+    """Post a line of the statement, and check its figures against the sums of the postings."""
     account.lines += 1
     where = f"line {account.lines} of {row.get('account_id')!s:.80}"
-    demand(row.get("line") == str(account.lines), f"{where} is missing")
-    before = account.spendable()
-    for posting in _postings(row):
+    require(row.get("line") == str(account.lines), f"{where} is missing")
+    balance_before = account.spendable()
+    for posting in _read_postings(row):
         account.post(posting)
-    now = account.spendable()
-    changed = points_of(row.get("points"), where)
-    demand(
-        add(before, changed) == now, f"{where} says {changed}, its postings come to {add(now, before.copy_negate())}"
+    balance = account.spendable()
+    stated_change = read_points(row.get("points"), where)
+    require(
+        add_exactly(balance_before, stated_change) == balance,
+        f"{where} has {stated_change} points, but its postings add up to "
+        f"{add_exactly(balance, balance_before.copy_negate())}",
     )
-    demand(points_of(row.get("balance"), where) == now, f"{where}: the balance is not the sum of the postings")
+    require(read_points(row.get("balance"), where) == balance, f"{where}: the balance is not the sum of the postings")
     promised = account.classes.get("promised", ZERO)
-    demand(points_of(row.get("promised"), where) == promised, f"{where}: promised is not the sum of the postings")
-    if time_of(row, "occurred_at", "") <= account.at:
-        account.then = (now, promised)
+    require(read_points(row.get("promised"), where) == promised, f"{where}: promised is not the sum of the postings")
+    if read_row_time(row, "occurred_at", "") <= account.at:
+        account.at_time = (balance, promised)
     if row.get("claimed") is not None:
         account.claim = row
-        off = add(points_of(row["claimed"], where), now.copy_negate())
-        demand(points_of(row.get("drift"), where) == off, f"{where}: the drift is not the claim without the balance")
+        drift = add_exactly(read_points(row["claimed"], where), balance.copy_negate())
+        require(read_points(row.get("drift"), where) == drift, f"{where}: the drift is not the claim minus the balance")
 
 
 @dataclass
-class Total:
-    """What the accounts of a programme hold of a unit. Outstanding is what may be spent, less the debt."""
+class ProgrammeTotal:
+    """The points of a programme's accounts in one unit. Outstanding is the spendable points minus the debt."""
 
     accounts: int = 0
     outstanding: Decimal = ZERO
@@ -1008,33 +1056,33 @@ class Total:
 
 
 @dataclass
-class Figures:
-    """What the rows come to at a time: by programme and unit, and of the accounts that were asked for."""
+class BundleFigures:
+    """Figures computed from the rows, at one time: totals by programme and unit, and the requested accounts."""
 
-    at: str  # as rows write times, so that texts can be compared
-    wanted: tuple[str, ...]  # ids of accounts or customers
-    totals: dict[tuple[str, str], Total] = field(default_factory=dict)
+    at: str  # in the text format of rows, so that texts can be compared
+    requested: tuple[str, ...]  # ids of accounts or customers
+    totals: dict[tuple[str, str], ProgrammeTotal] = field(default_factory=dict)
     accounts: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, row: Row, account: Folded, lots: dict[str, Row]) -> None:
-        """Add one account, whose rows were checked before."""
-        outstanding, promised = account.then
-        last = time_of(row, "last_at", "")
-        if last <= self.at:  # what lapsed since the last event stands in no line
-            lapsed = [lot for lot in lots.values() if last < time_of(lot, "lapses_at", NEVER) <= self.at]
-            outstanding = add(outstanding, sum_of(*(_remaining(lot) for lot in lapsed)).copy_negate())
-        account_id, unit = text_of(row, "account_id"), text_of(row, "unit")
-        programme = ":".join([*account_id.split(":")[:2], text_of(row, "programme")])
-        total = self.totals.setdefault((programme, unit), Total())
+    def add(self, row: Row, account: AccountSums, lots: dict[str, Row]) -> None:
+        """Add one account. Its rows have been checked."""
+        outstanding, promised = account.at_time
+        last = read_row_time(row, "last_at", "")
+        if last <= self.at:  # lapses after the last event have no line
+            lapsed = [lot for lot in lots.values() if last < read_row_time(lot, "lapses_at", NEVER) <= self.at]
+            outstanding = add_exactly(outstanding, sum_exactly(*(_remaining(lot) for lot in lapsed)).copy_negate())
+        account_id, unit = require_text(row, "account_id"), require_text(row, "unit")
+        programme = ":".join([*account_id.split(":")[:2], require_text(row, "programme")])
+        total = self.totals.setdefault((programme, unit), ProgrammeTotal())
         total.accounts += 1
-        total.outstanding = add(total.outstanding, outstanding)
-        total.debt = add(total.debt, max(ZERO, outstanding.copy_negate()))
-        total.promised = add(total.promised, promised)
-        if account_id in self.wanted or row.get("customer") in self.wanted:
-            shown = {"account": account_id, "customer": row.get("customer"), "programme": programme, "unit": unit}
-            figures = {"outstanding": plain(outstanding), "promised": plain(promised)}
+        total.outstanding = add_exactly(total.outstanding, outstanding)
+        total.debt = add_exactly(total.debt, max(ZERO, outstanding.copy_negate()))
+        total.promised = add_exactly(total.promised, promised)
+        if account_id in self.requested or row.get("customer") in self.requested:
+            names = {"account": account_id, "customer": row.get("customer"), "programme": programme, "unit": unit}
+            figures = {"outstanding": format_points(outstanding), "promised": format_points(promised)}
             open_lots = _open_lots(lots, self.at) if last <= self.at else None
-            self.accounts.append({**shown, **figures, "last_event_at": last, "lots": open_lots})
+            self.accounts.append({**names, **figures, "last_event_at": last, "lots": open_lots})
 
     def document(self) -> dict[str, Any]:
         totals = [
@@ -1042,9 +1090,9 @@ class Figures:
                 "programme": programme,
                 "unit": unit,
                 "accounts": total.accounts,
-                "outstanding": plain(total.outstanding),
-                "debt": plain(total.debt),
-                "promised": plain(total.promised),
+                "outstanding": format_points(total.outstanding),
+                "debt": format_points(total.debt),
+                "promised": format_points(total.promised),
             }
             for (programme, unit), total in sorted(self.totals.items())
         ]
@@ -1052,27 +1100,27 @@ class Figures:
 
 
 def _remaining(lot: Row) -> Decimal:
-    return points_of(lot.get("remaining"), "a lot")
+    return read_points(lot.get("remaining"), "a lot")
 
 
 def _open_lots(lots: dict[str, Row], at: str) -> list[dict[str, str | None]]:
-    """List the lots from which points may be spent."""
+    """List the lots with spendable points."""
     return [
-        {"lot": name, "remaining": plain(_remaining(lot)), "lapses_at": lot.get("lapses_at")}
+        {"lot": name, "remaining": format_points(_remaining(lot)), "lapses_at": lot.get("lapses_at")}
         for name, lot in lots.items()
-        if time_of(lot, "lapses_at", NEVER) > at and _remaining(lot)
+        if read_row_time(lot, "lapses_at", NEVER) > at and _remaining(lot)
     ]
 
 
-def time_of(row: Row, column: str, missing: str) -> str:
-    """Read a time as PostgreSQL writes it in UTC, by which texts sort; `missing` stands for none."""
+def read_row_time(row: Row, column: str, missing: str) -> str:
+    """Read a time in PostgreSQL's text format in UTC, or return `missing` for null. Such texts sort by time."""
     value = row.get(column)
-    demand(value is None or TIME.fullmatch(value), f"{column} is no time")
+    require(value is None or TIME.fullmatch(value), f"{column} is not a time")
     return missing if value is None else value
 
 
-def plain(points: Decimal) -> str:
-    """Write points without an exponent and without zeros at the end."""
+def format_points(points: Decimal) -> str:
+    """Format points without an exponent and without trailing zeros."""
     text = format(points, "f") if points else "0"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -1080,69 +1128,69 @@ def plain(points: Decimal) -> str:
 Groups = Iterator[tuple[tuple[str, str], Iterator[Row]]]
 
 
-def _by_account(audit: Audit, table: str) -> Groups:
-    """Read a table's rows an account at a time, in the order of (subject, account)."""
-    rows = rows_of(audit.archive, table, _columns(audit, table))
+def _rows_by_account(audit: BundleAudit, table: str) -> Groups:
+    """Yield a table's rows, grouped by account, in the order of (subject, account)."""
+    rows = read_rows(audit.archive, table, _columns_of(audit, table))
     last: tuple[bytes, bytes] | None = None
-    for key, group in groupby(rows, lambda row: (text_of(row, "subject"), text_of(row, "account_id"))):
+    for key, group in groupby(rows, lambda row: (require_text(row, "subject"), require_text(row, "account_id"))):
         place = (key[0].encode(), key[1].encode())
-        demand(last is None or last < place, f"{table} is out of order")
+        require(last is None or last < place, f"{table} is out of order")
         last = place
         yield key, group
 
 
-def check_balances(audit: Audit) -> str:
-    """Fold every account from the postings of its statement, and compare with its lines, its row and its lots."""
-    statement, lots = _by_account(audit, "statement"), _by_account(audit, "lots")
+def check_balances(audit: BundleAudit) -> str:
+    """Every account, folded from the postings of its statement, agrees with its lines, its row and its lots."""
+    statement, lots = _rows_by_account(audit, "statement"), _rows_by_account(audit, "lots")
     next_lots = next(lots, None)
     next_lines = next(statement, None)
     totals: dict[str, dict[str, Decimal]] = {}
-    facts = AccountFacts(audit)
-    figures = Figures(audit.at or _made_at(audit), audit.wanted)
+    facts = BundleFactReader(audit)
+    figures = BundleFigures(audit.at or _bundle_time(audit), audit.requested)
     accounts = lines = 0
-    for key, rows in _by_account(audit, "accounts"):
-        [row] = _only(rows, key[1])
-        account = Folded(at=figures.at)
+    for key, rows in _rows_by_account(audit, "accounts"):
+        [row] = _require_single(rows, key[1])
+        account = AccountSums(at=figures.at)
         if next_lines is not None and next_lines[0] == key:
             for line in next_lines[1]:
                 fold_line(account, line)
             next_lines = next(statement, None)
-        shown: dict[str, Row] = {}
+        account_lots: dict[str, Row] = {}
         if next_lots is not None and next_lots[0] == key:
             for lot in next_lots[1]:
-                name = text_of(lot, "lot_id")
-                demand(name not in shown, f"the lot {name:.60} is there twice")
-                shown[name] = lot
+                name = require_text(lot, "lot_id")
+                require(name not in account_lots, f"the lot {name:.60} is there twice")
+                account_lots[name] = lot
             next_lots = next(lots, None)
-        demand(account.lines > 0, f"account {key[1]:.80} has no line")
-        _compare_account(key[1], row, account, shown)
-        figures.add(row, account, shown)
-        told = facts.of(key[0])
-        if not was_merged(told):  # a merge is told of both holders
-            compare_lots(key[1], account, shown, told)
-            compare_claims(key[1], row, account, told)
-        unit = totals.setdefault(text_of(row, "unit"), {})
+        require(account.lines > 0, f"account {key[1]:.80} has no line")
+        _compare_account(key[1], row, account, account_lots)
+        figures.add(row, account, account_lots)
+        facts_of_holder = facts.of(key[0])
+        if not is_merged(facts_of_holder):  # the facts of a merge belong to both holders
+            compare_lots(key[1], account, account_lots, facts_of_holder)
+            compare_claims(key[1], row, account, facts_of_holder)
+        classes = totals.setdefault(require_text(row, "unit"), {})
         for name, points in account.classes.items():
-            unit[name] = add(unit.get(name, ZERO), points)
+            classes[name] = add_exactly(classes.get(name, ZERO), points)
         accounts, lines = accounts + 1, lines + account.lines
-    demand(next_lines is None, "there are statement lines of no account")
-    demand(next_lots is None, "there are lots of no account")
+    require(next_lines is None, "there are statement lines of no account")
+    require(next_lots is None, "there are lots of no account")
     for of_unit, sums in totals.items():
-        demand(sum(sums.values(), ZERO) == 0, f"the postings of {of_unit:.40} do not sum to zero")
+        require(sum(sums.values(), ZERO) == 0, f"the postings of {of_unit:.40} do not sum to zero")
     _compare_trial_balance(audit, totals)
     audit.figures = figures
     return f"{accounts} accounts and {lines} lines: every balance and lot is the sum of its postings"
 
 
-def _made_at(audit: Audit) -> str:
+def _bundle_time(audit: BundleAudit) -> str:
     try:
         return read_time(audit.manifest["made_at"])
     except (TypeError, ValueError, OverflowError):
-        raise Refused("the manifest does not say when it was made") from None
+        raise VerificationFailed("the manifest has no valid time") from None
 
 
 def read_time(text: str) -> str:
-    """Write an ISO time with its zone as rows do. Raises ValueError or TypeError."""
+    """Convert an ISO time with a zone to the text format of rows. Raises ValueError or TypeError."""
     time = datetime.fromisoformat(text)
     if time.utcoffset() is None:
         raise ValueError("the time has no zone: write 2026-03-31T23:59:59+05:30, for example")
@@ -1150,87 +1198,92 @@ def read_time(text: str) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}{fraction}+00"
 
 
-def _only(rows: Iterator[Row], account_id: str) -> list[Row]:
-    found = [row for row, _ in zip(rows, range(2), strict=False)]
-    demand(len(found) == 1, f"{account_id:.80} has more than one row")
-    return found
+def _require_single(rows: Iterator[Row], account_id: str) -> list[Row]:
+    at_most_two = [row for row, _ in zip(rows, range(2), strict=False)]
+    require(len(at_most_two) == 1, f"{account_id:.80} has more than one row")
+    return at_most_two
 
 
-def _compare_account(account_id: str, row: Row, account: Folded, lots: dict[str, Row]) -> None:
+def _compare_account(account_id: str, row: Row, account: AccountSums, lots: dict[str, Row]) -> None:
     where = f"account {account_id:.80}"
-    demand(
-        points_of(row.get("available"), where) == account.spendable(), f"{where}: available is not its postings' sum"
+    require(
+        read_points(row.get("available"), where) == account.spendable(),
+        f"{where}: available is not the sum of its postings",
     )
-    for column, (name, sign) in SHOWN.items():
-        shown = points_of(row.get(column), where)
-        demand(shown == account.classes.get(name, ZERO) * sign, f"{where}: {column} is not its postings' sum")
-    converted = sum_of(*(account.classes.get(name, ZERO).copy_negate() for name in OF_PROMISES))
-    demand(points_of(row.get("converted"), where) == converted, f"{where}: converted is not its postings' sum")
+    for column, (name, sign) in CLASS_OF_COLUMN.items():
+        value = read_points(row.get(column), where)
+        require(value == account.classes.get(name, ZERO) * sign, f"{where}: {column} is not the sum of its postings")
+    converted = sum_exactly(*(account.classes.get(name, ZERO).copy_negate() for name in PROMISE_CLASSES))
+    require(read_points(row.get("converted"), where) == converted, f"{where}: converted is not the sum of its postings")
     held = {lot: points for lot, points in account.lots.items() if points}
     shown_lots = {}
     for name, lot in lots.items():
-        remaining, *used = (points_of(lot.get(column), f"a lot of {where}") for column in ("remaining", *USED))
+        remaining, *uses = (
+            read_points(lot.get(column), f"a lot of {where}") for column in ("remaining", *LOT_USE_COLUMNS)
+        )
         if remaining:
             shown_lots[name] = remaining
-        made = points_of(lot.get("points"), f"a lot of {where}")
-        demand(made == sum_of(remaining, *used), f"{where}: the columns of the lot {name:.60} do not add up")
-    demand(held == shown_lots, f"{where}: what remains in its lots is not what its postings left there")
+        points_granted = read_points(lot.get("points"), f"a lot of {where}")
+        require(
+            points_granted == sum_exactly(remaining, *uses), f"{where}: the columns of the lot {name:.60} do not add up"
+        )
+    require(held == shown_lots, f"{where}: the remaining points of its lots are not the sums of their postings")
 
 
-def _compare_trial_balance(audit: Audit, totals: dict[str, dict[str, Decimal]]) -> None:
-    """Compare with the attested figures where the rows stand at the attested position."""
+def _compare_trial_balance(audit: BundleAudit, totals: dict[str, dict[str, Decimal]]) -> None:
+    """Compare the totals with the attested trial balance, if the rows are those that were attested."""
     if not _attests_these_rows(audit):
         return
     assert audit.attested is not None
     attested = audit.attested.get("trial_balance")
-    demand(isinstance(attested, dict), "the attestation holds no trial balance")
+    require(isinstance(attested, dict), "the attestation holds no trial balance")
     figures = {
-        str(unit): {str(name): points_of(points, "an attested figure") for name, points in classes.items()}
+        str(unit): {str(name): read_points(points, "an attested figure") for name, points in classes.items()}
         for unit, classes in dict(attested or {}).items()
         if isinstance(classes, dict)
     }
     ours = {unit: {name: points for name, points in of.items() if points} for unit, of in totals.items()}
     theirs = {unit: {name: points for name, points in of.items() if points} for unit, of in figures.items()}
     drop = {unit for unit in ours if not ours[unit]}
-    demand(
+    require(
         {unit: of for unit, of in ours.items() if unit not in drop} == {unit: of for unit, of in theirs.items() if of},
-        "the attested trial balance is not what the postings come to",
+        "the attested trial balance is not the sum of the postings",
     )
 
 
-def _attests_these_rows(audit: Audit) -> bool:
-    """Say whether the last attestation is of the very rows in the bundle: nothing that changes a row came between."""
-    if not audit.whole or audit.attested is None:
+def _attests_these_rows(audit: BundleAudit) -> bool:
+    """Return True if the last attestation covers the rows in the bundle: no later event can have changed a row."""
+    if not audit.is_whole or audit.attested is None:
         return False
     position, rows = audit.attested.get("position"), audit.manifest.get("rows_position")
     if not isinstance(position, int) or not isinstance(rows, int):
-        raise Refused("the attestation or the manifest names no position")
-    if position < audit.last_told:
-        return False  # more was told since
-    demand(
-        audit.last_told <= rows <= audit.signed().size,
-        "the rows are older than what was attested of them; have the bundle made again",
+        raise VerificationFailed("the attestation or the manifest has no valid position")
+    if position < audit.last_change:
+        return False  # later events may have changed the rows
+    require(
+        audit.last_change <= rows <= audit.signed().size,
+        "the rows are older than their attestation; ask for a new bundle",
     )
     return True
 
 
-def check_attestation(audit: Audit) -> str:
-    """The last attestation, an event of the ledger, names the digest of every table; the rows of the bundle have it."""
+def check_attestation(audit: BundleAudit) -> str:
+    """The digests in the last attestation, an event of the ledger, are the digests of the rows in the bundle."""
     if audit.attested is None:
-        return "none in the bundle"
+        return "there is none in the bundle"
     if not _attests_these_rows(audit):
-        return "the last one is of earlier rows than the bundle's: not compared"
+        return "not compared: the last one covers earlier rows than the bundle's"
     digests = audit.attested.get("digests")
-    demand(isinstance(digests, dict) and digests, "the attestation holds no digests")
+    require(isinstance(digests, dict) and digests, "the attestation holds no digests")
     columns = audit.attested.get("columns", audit.manifest["tables"])
-    demand(columns == audit.manifest["tables"], "the manifest calls the columns otherwise than was attested")
+    require(columns == audit.manifest["tables"], "the manifest's columns are not the attested ones")
     compared = 0
     for table, expected in dict(digests or {}).items():
-        demand(table in audit.manifest["tables"], f"the attested table {table!s:.40} is not in the bundle")
+        require(table in audit.manifest["tables"], f"the attested table {table!s:.40} is not in the bundle")
         sha256 = hashlib.sha256()
         for name in audit.archive.names(f"rows/{table}/"):
             sha256.update(audit.archive.read(name))
-        demand(sha256.hexdigest() == expected, f"the rows of {table} are not those attested")
+        require(sha256.hexdigest() == expected, f"the rows of {table} are not the attested ones")
         compared += 1
     return f"{compared} tables are as attested at position {audit.attested.get('position')!s:.20}"
 
@@ -1238,231 +1291,249 @@ def check_attestation(audit: Audit) -> str:
 # --- from facts to lines ----------------------------------------------------------------------------------------------
 
 
-def _grants(body: dict[str, Any], name: str = "grants") -> Decimal:
-    """Add up lots or promises."""
-    found = body.get(name, [])
-    demand(isinstance(found, list) and all(isinstance(one, dict) for one in found), "a fact cannot be read")
+def _sum_grants(body: dict[str, Any], name: str = "grants") -> Decimal:
+    """Add up the points of a fact's lots or promises."""
+    grants = body.get(name, [])
+    require(isinstance(grants, list) and all(isinstance(grant, dict) for grant in grants), "a fact cannot be read")
     total = ZERO
-    for one in found:
-        total = add(total, points_of(one.get("points"), "a fact"))
+    for grant in grants:
+        total = add_exactly(total, read_points(grant.get("points"), "a fact"))
     return total
 
 
-def _amount(body: dict[str, Any]) -> Decimal:
-    return points_of(body.get("points"), "a fact")
+def _read_amount(body: dict[str, Any]) -> Decimal:
+    return read_points(body.get("points"), "a fact")
 
 
-Moved = list[tuple[str | None, tuple[str, ...], Decimal]]  # (from class, None for any; into classes; points)
+FactMoves = list[tuple[str | None, tuple[str, ...], Decimal]]  # (from class, None for any; into classes; points)
 
-# What the facts that say so plainly move; reversals, lapses and merges depend on what was there before.
-MOVES: dict[str, Callable[[dict[str, Any]], Moved]] = {
+# The movements that facts state. Those of reversals, lapses and merges depend on earlier facts, so they are not here.
+MOVES: dict[str, Callable[[dict[str, Any]], FactMoves]] = {
     "Issued": lambda body: [
-        ("issued", HOLDING, _grants(body)),
-        ("promises_made", ("promised",), _grants(body, "promises")),
+        ("issued", LOT_CLASSES, _sum_grants(body)),
+        ("promises_made", ("promised",), _sum_grants(body, "promises")),
     ],
-    "PromisedConverted": lambda body: [("promised", HOLDING, _grants(body))],
-    "PromiseKept": lambda body: [("promised", HOLDING, _amount(body))],
-    "TransferReceived": lambda body: [("received", HOLDING, _amount(body))],
-    "Redeemed": lambda body: [(None, ("redeemed",), _amount(body))],
-    "HoldCaptured": lambda body: [(None, ("redeemed",), _amount(body))],
-    "TransferSent": lambda body: [(None, ("in_transit",), _amount(body))],
-    "Removed": lambda body: [(None, ("adjusted",), _amount(body))],
+    "PromisedConverted": lambda body: [("promised", LOT_CLASSES, _sum_grants(body))],
+    "PromiseKept": lambda body: [("promised", LOT_CLASSES, _read_amount(body))],
+    "TransferReceived": lambda body: [("received", LOT_CLASSES, _read_amount(body))],
+    "Redeemed": lambda body: [(None, ("redeemed",), _read_amount(body))],
+    "HoldCaptured": lambda body: [(None, ("redeemed",), _read_amount(body))],
+    "TransferSent": lambda body: [(None, ("in_transit",), _read_amount(body))],
+    "Removed": lambda body: [(None, ("adjusted",), _read_amount(body))],
 }
 
 
-class AccountFact(NamedTuple):
-    name: str  # of its event and place in it, as lots are named by it
+class BundleFact(NamedTuple):
+    name: str  # event tag and ordinal; names of lots begin with it
     kind: str
     occurred_at: str
     body: dict[str, Any]
 
 
-def check_lines(audit: Audit) -> str:
-    """Every line of a statement has its fact, and where a fact says plainly what it moves, a line does."""
+def check_lines(audit: BundleAudit) -> str:
+    """Every line of a statement has its fact, and a fact that states its movement has a line."""
     if "statement" not in audit.manifest["tables"]:
-        demand(audit.manifest["scope"] == "range", "there is no statement")
-        return "none: of a range there are no rows but facts"
-    facts = AccountFacts(audit)
+        require(audit.manifest["scope"] == "range", "there is no statement")
+        return "there is none: a range has no rows but facts"
+    facts = BundleFactReader(audit)
     parked = audit.manifest.get("parked", [])
-    demand(isinstance(parked, list), "the manifest does not name who is parked")
+    require(isinstance(parked, list), "the manifest does not list the parked subjects")
     lines_of_holders = groupby(
-        rows_of(audit.archive, "statement", _columns(audit, "statement")), lambda r: text_of(r, "subject")
+        read_rows(audit.archive, "statement", _columns_of(audit, "statement")), lambda r: require_text(r, "subject")
     )
     checked = merged = 0
     for subject, lines in lines_of_holders:
-        told = facts.of(subject)
-        demand(bool(told), f"there are lines of {subject:.60}, and no facts about its accounts")
-        if was_merged(told):
+        facts_of_holder = facts.of(subject)
+        require(bool(facts_of_holder), f"there are lines of {subject:.60}, and no facts about its accounts")
+        if is_merged(facts_of_holder):
             merged += 1
             continue
-        by_key: dict[tuple[str, str, str], list[AccountFact]] = {}
-        for fact in told:
+        by_key: dict[tuple[str, str, str], list[BundleFact]] = {}
+        for fact in facts_of_holder:
             by_key.setdefault((_account_of(fact.body), fact.occurred_at, fact.kind), []).append(fact)
         for line in lines:
             if line.get("again") == "t":
-                _compare_report(line, told, by_key)
+                _compare_report(line, facts_of_holder, by_key)
             else:
                 checked += _compare_line(line, by_key)
         if subject not in parked:
-            untold = _first_untold(told, by_key)
-            demand(untold is None, f"no line of {subject:.60} is of what a fact of {untold} moved")
-    left_out = [subject for subject in facts.without_lines() if subject not in parked]
-    demand(not left_out, f"there are facts about {''.join(left_out[:1]):.60}, and no line")
+            missing_kind = _first_without_line(facts_of_holder, by_key)
+            require(missing_kind is None, f"{subject:.60} has no line for the points that a fact {missing_kind} moved")
+    holders = [subject for subject in facts.holders_without_lines() if subject not in parked]
+    require(not holders, f"there are facts about {''.join(holders[:1]):.60}, and no line")
     also = f", {len(parked)} are parked" if parked else ""
-    return f"{checked} lines move what their facts say, and none is missing; {merged} holders were merged{also}"
+    return f"{checked} lines move the points of their facts, and none is missing; {merged} holders were merged{also}"
 
 
-def _first_untold(told: list[AccountFact], left: dict[tuple[str, str, str], list[AccountFact]]) -> str | None:
-    """Name the kind of the first fact that moves points and has no line; what is told again in other words has none."""
-    reports = Reports()
-    for fact in told:
-        again = reports.told_before(fact)
-        of_key = left[(_account_of(fact.body), fact.occurred_at, fact.kind)]
-        if fact.kind in MOVES and not again and any(fact is one for one in of_key):
+def _first_without_line(facts: list[BundleFact], unmatched: dict[tuple[str, str, str], list[BundleFact]]) -> str | None:
+    """Return the kind of the first fact that moves points and has no line. None if all have. A repeated report needs no
+    line.
+    """
+    reports = ReportedChanges()
+    for fact in facts:
+        is_repeated = reports.is_repeated(fact)
+        candidates = unmatched[(_account_of(fact.body), fact.occurred_at, fact.kind)]
+        if fact.kind in MOVES and not is_repeated and any(fact is candidate for candidate in candidates):
             return fact.kind
     return None
 
 
-class AccountFacts:
-    """The facts about accounts, a holder at a time, asked for in their order."""
+class BundleFactReader:
+    """The facts about accounts, one holder at a time. Holders are requested in ascending order."""
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: BundleAudit) -> None:
         self._facts = _account_facts(audit)
-        self._here = next(self._facts, None)
-        self._asked = ""
-        self._passed: set[str] = set()  # holders of whom a fact moves points, and who were not asked for
-        self._merged: set[str] = set()  # whose lines may be among another's
+        self._current_holder = next(self._facts, None)
+        self._requested = ""
+        self._with_moves: set[str] = set()  # holders with facts that move points, who were not requested
+        self._merged: set[str] = set()  # holders whose lines may be among another holder's
 
-    def of(self, subject: str) -> list[AccountFact]:
-        while self._here is not None and self._here[0].encode() < subject.encode():
-            self._pass()
-        self._asked = subject
-        return self._here[1] if self._here is not None and self._here[0] == subject else []
+    def of(self, subject: str) -> list[BundleFact]:
+        while self._current_holder is not None and self._current_holder[0].encode() < subject.encode():
+            self._read_next()
+        self._requested = subject
+        return (
+            self._current_holder[1] if self._current_holder is not None and self._current_holder[0] == subject else []
+        )
 
-    def without_lines(self) -> list[str]:
-        """Pass over the rest, and name the holders who were told of and never asked for."""
-        while self._here is not None:
-            self._pass()
-        return sorted(self._passed - self._merged)
+    def holders_without_lines(self) -> list[str]:
+        """Read to the end. Return the holders with facts that move points who were never requested."""
+        while self._current_holder is not None:
+            self._read_next()
+        return sorted(self._with_moves - self._merged)
 
-    def _pass(self) -> None:
-        assert self._here is not None
-        subject, told = self._here
-        for fact in told:
+    def _read_next(self) -> None:
+        assert self._current_holder is not None
+        subject, facts = self._current_holder
+        for fact in facts:
             if "Merge" in fact.kind:
                 self._merged.update(str(fact.body.get(name)) for name in ("holder", "survivor", "victim"))
-        if subject != self._asked and any(fact.kind in MOVES for fact in told):
-            self._passed.add(subject)
-        self._here = next(self._facts, None)
+        if subject != self._requested and any(fact.kind in MOVES for fact in facts):
+            self._with_moves.add(subject)
+        self._current_holder = next(self._facts, None)
 
 
-def was_merged(told: list[AccountFact]) -> bool:
-    return any("Merge" in fact.kind or "merged" in fact.kind for fact in told)
+def is_merged(facts: list[BundleFact]) -> bool:
+    return any("Merge" in fact.kind or "merged" in fact.kind for fact in facts)
 
 
-def _account_facts(audit: Audit) -> Iterator[tuple[str, list[AccountFact]]]:
-    """Read the facts about accounts, a holder at a time."""
-    rows = rows_of(audit.archive, "facts", _columns(audit, "facts"))
+def _account_facts(audit: BundleAudit) -> Iterator[tuple[str, list[BundleFact]]]:
+    """Yield the facts about accounts, one holder at a time."""
+    rows = read_rows(audit.archive, "facts", _columns_of(audit, "facts"))
     of_accounts = (row for row in rows if row.get("subject_kind") == "account")
-    for subject, group in groupby(of_accounts, lambda row: text_of(row, "subject")):
-        told: list[AccountFact] = []
+    for subject, group in groupby(of_accounts, lambda row: require_text(row, "subject")):
+        facts: list[BundleFact] = []
         for row in group:
-            demand(len(told) < FACTS_PER_SUBJECT_MAX, f"too many facts about {subject:.60}")
-            body = read_object(_hexadecimal(text_of(row, "body").removeprefix("\\x")), "a fact")
-            name = f"{text_of(row, 'tag').removeprefix(chr(92) + 'x')}.{text_of(row, 'ordinal'):0>2}"
-            told.append(AccountFact(name, text_of(row, "kind"), text_of(row, "occurred_at"), body))
-        yield subject, told
+            require(len(facts) < FACTS_PER_SUBJECT_MAX, f"too many facts about {subject:.60}")
+            body = read_object(_decode_tag_part(require_text(row, "body").removeprefix("\\x")), "a fact")
+            name = f"{require_text(row, 'tag').removeprefix(chr(92) + 'x')}.{require_text(row, 'ordinal'):0>2}"
+            facts.append(BundleFact(name, require_text(row, "kind"), require_text(row, "occurred_at"), body))
+        yield subject, facts
 
 
-def compare_lots(account_id: str, account: Folded, lots: dict[str, Row], told: list[AccountFact]) -> None:
-    """Compare lots with the postings that name them, and those that a fact grants with that fact."""
+def compare_lots(account_id: str, account: AccountSums, lots: dict[str, Row], facts: list[BundleFact]) -> None:
+    """Compare lots with the postings that name them, and granted lots with the facts that grant them."""
     where = f"account {account_id:.80}"
-    demand(lots.keys() == account.flows.keys(), f"{where}: its lots are not those that its postings name")
-    facts = {fact.name: fact for fact in told}
-    moved = any(fact.kind == "ExpiryMoved" for fact in told)
+    require(lots.keys() == account.flows.keys(), f"{where}: its lots are not the lots of its postings")
+    facts_by_name = {fact.name: fact for fact in facts}
+    moved = any(fact.kind == "ExpiryMoved" for fact in facts)
     for name, lot in lots.items():
-        what = f"the lot {name:.60} of {where}"
+        lot_name = f"the lot {name:.60} of {where}"
         flow = account.flows[name]
-        # What a debt was for, that a lot paid, takes the rules; so does what is left of an adjustment taken back.
+        # The purpose of a debt that a lot paid is known to the rules only, and so is the rest of a reversed adjustment.
         if "debt" not in flow and lot.get("origin") != "adjustment":
-            _compare_flow(what, lot, flow)
-        parts = name.split(".")  # event, place of the fact in it, number of the lot in that, and what was asserted
-        demand(len(parts) in (3, 4), f"{what} has no such name")
-        fact = facts.get(f"{parts[0]}.{parts[1]}")
-        demand(fact is not None, f"{what} is of no fact")
+            _compare_flow(lot_name, lot, flow)
+        parts = name.split(".")  # event tag, ordinal, number of the lot, and for an asserted lot the reason
+        require(len(parts) in (3, 4), f"the name of {lot_name} is malformed")
+        fact = facts_by_name.get(f"{parts[0]}.{parts[1]}")
+        require(fact is not None, f"{lot_name} has no fact")
         assert fact is not None
-        demand((lot.get("asserted") == "t") == (len(parts) == 4), f"{what} is asserted, or is not")
-        demand(lot.get("earned_at") == fact.occurred_at, f"{what} was earned at another time")
+        require((lot.get("asserted") == "t") == (len(parts) == 4), f"{lot_name} has the wrong value of asserted")
+        require(lot.get("earned_at") == fact.occurred_at, f"{lot_name} was earned at another time")
         grants = fact.body.get("grants", [])
         if fact.kind in ("Issued", "PromisedConverted") and len(parts) == 3:
             number = int(parts[2]) if parts[2].isdecimal() else -1
-            demand(isinstance(grants, list) and 0 <= number < len(grants), f"{what} was not granted")
-            _compare_grant(what, lot, grants[number], moved=moved)
+            require(isinstance(grants, list) and 0 <= number < len(grants), f"{lot_name} was not granted")
+            _compare_grant(lot_name, lot, grants[number], moved=moved)
             if fact.kind == "Issued":
-                demand(lot.get("bill") == fact.body.get("bill"), f"{what} is of another bill")
+                require(lot.get("bill") == fact.body.get("bill"), f"{lot_name} is of another bill")
 
 
-def _compare_flow(what: str, lot: Row, flow: dict[str, Decimal]) -> None:
-    """Compare the columns of a lot with what each class got of it."""
-    for column, classes in WENT.items():
-        went = sum_of(*(flow.get(name, ZERO) for name in classes))
-        demand(points_of(lot.get(column), what) == went, f"{what}: {column} is not its postings' sum")
-    made, redeemed = points_of(lot.get("points"), what), points_of(lot.get("redeemed"), what)
-    came = sum_of(*(flow.get(name, ZERO).copy_negate() for name in CAME if flow.get(name, ZERO) < 0))
+def _compare_flow(lot_name: str, lot: Row, flow: dict[str, Decimal]) -> None:
+    """Compare the columns of a lot with the sums of its postings by class."""
+    for column, classes in CLASSES_OF_USE.items():
+        used = sum_exactly(*(flow.get(name, ZERO) for name in classes))
+        require(read_points(lot.get(column), lot_name) == used, f"{lot_name}: {column} is not the sum of its postings")
+    granted, redeemed = read_points(lot.get("points"), lot_name), read_points(lot.get("redeemed"), lot_name)
+    received = sum_exactly(*(flow.get(name, ZERO).copy_negate() for name in SOURCE_CLASSES if flow.get(name, ZERO) < 0))
     spent = flow.get("redeemed", ZERO)
-    if lot.get("origin") == "reversal":  # made of points given back, which nobody has seen spent
-        demand(add(made, redeemed.copy_negate()) == add(came, spent.copy_negate()), f"{what} is of another size")
+    if lot.get("origin") == "reversal":  # made of returned points; the redemption itself may be unknown
+        require(
+            add_exactly(granted, redeemed.copy_negate()) == add_exactly(received, spent.copy_negate()),
+            f"{lot_name} has another size than its postings",
+        )
     else:
-        demand(made == came, f"{what} is of another size than its postings made it")
-        demand(redeemed == spent, f"{what}: redeemed is not its postings' sum")
+        require(granted == received, f"{lot_name} has another size than its postings")
+        require(redeemed == spent, f"{lot_name}: redeemed is not the sum of its postings")
 
 
-def _compare_grant(what: str, lot: Row, grant: Any, *, moved: bool) -> None:
-    demand(isinstance(grant, dict), f"{what}: its fact cannot be read")
-    demand(points_of(grant.get("points"), what) == points_of(lot.get("points"), what), f"{what} was granted otherwise")
-    demand(lot.get("origin") == grant.get("origin", "regular"), f"{what} is of another origin")
-    demand(lot.get("promotion") == grant.get("promotion"), f"{what} is of another promotion")
+def _compare_grant(lot_name: str, lot: Row, grant: Any, *, moved: bool) -> None:
+    require(isinstance(grant, dict), f"{lot_name}: its fact cannot be read")
+    require(
+        read_points(grant.get("points"), lot_name) == read_points(lot.get("points"), lot_name),
+        f"{lot_name} has other points than its grant",
+    )
+    require(lot.get("origin") == grant.get("origin", "regular"), f"{lot_name} is of another origin")
+    require(lot.get("promotion") == grant.get("promotion"), f"{lot_name} is of another promotion")
     if lot.get("rule") is not None:
-        demand(grant.get("expires_on") is None or moved, f"{what} has a day of its own")
+        require(grant.get("expires_on") is None or moved, f"{lot_name} has an expiry day of its own")
     elif not moved:
-        demand(lot.get("expires_on") == grant.get("expires_on"), f"{what} lapses on another day")
+        require(lot.get("expires_on") == grant.get("expires_on"), f"{lot_name} lapses on another day")
 
 
-def compare_claims(account_id: str, row: Row, account: Folded, told: list[AccountFact]) -> None:
-    """Compare what an account says of the vendor's claims, and of all that was ever earned, with lines and facts."""
+def compare_claims(account_id: str, row: Row, account: AccountSums, facts: list[BundleFact]) -> None:
+    """Compare an account's claims and its lifetime total with its lines and facts."""
     where = f"account {account_id:.80}"
-    last = account.claim or {}
-    demand(row.get("claimed") == last.get("claimed"), f"{where}: the claim is not that of its last line with one")
-    demand(row.get("claimed_at") == last.get("occurred_at"), f"{where}: the claim is of another time")
-    if not any(fact.kind.startswith("Adjustment") for fact in told):  # a claim that was adopted leaves no drift
-        drift = points_of(last.get("drift", "0"), where)
-        demand(points_of(row.get("drift"), where) == drift, f"{where}: the drift is not that of its last claim")
-    if any(fact.kind == "IssueReversed" for fact in told):  # how much of the total that takes back, takes the rules
+    last_claim = account.claim or {}
+    require(
+        row.get("claimed") == last_claim.get("claimed"),
+        f"{where}: the claim is not the one of its last line with a claim",
+    )
+    require(
+        row.get("claimed_at") == last_claim.get("occurred_at"), f"{where}: the claim has another time than its line"
+    )
+    if not any(fact.kind.startswith("Adjustment") for fact in facts):  # an adopted claim leaves no drift
+        drift = read_points(last_claim.get("drift", "0"), where)
+        require(read_points(row.get("drift"), where) == drift, f"{where}: the drift is not the one of its last claim")
+    if any(fact.kind == "IssueReversed" for fact in facts):  # the reversed part of the total depends on the rules
         return
     earned, opening, claimed = ZERO, None, None
-    reports = Reports()
-    for fact in told:
-        if reports.told_before(fact):
+    reports = ReportedChanges()
+    for fact in facts:
+        if reports.is_repeated(fact):
             continue
         if _account_of(fact.body) != account_id:
             continue
         for _, targets, points in _moves_of(fact) if fact.kind in EARNING else ():
-            if targets == HOLDING:
-                earned = add(earned, points)
+            if targets == LOT_CLASSES:
+                earned = add_exactly(earned, points)
         total = _claim_of(fact, "lifetime")
         if total is not None:
-            claimed = points_of(total, where)
-            opening = max(ZERO, add(claimed, earned.copy_negate())) if opening is None else opening
-    shown = None if row.get("lifetime_claimed") is None else points_of(row["lifetime_claimed"], where)
-    demand(shown == claimed, f"{where}: the claimed total is not that of its last claim")
-    ever = add(earned, opening or ZERO)
-    demand(points_of(row.get("lifetime"), where) == ever, f"{where}: lifetime is not what its facts granted")
+            claimed = read_points(total, where)
+            opening = max(ZERO, add_exactly(claimed, earned.copy_negate())) if opening is None else opening
+    stated = None if row.get("lifetime_claimed") is None else read_points(row["lifetime_claimed"], where)
+    require(stated == claimed, f"{where}: the claimed total is not the one of its last claim")
+    lifetime = add_exactly(earned, opening or ZERO)
+    require(
+        read_points(row.get("lifetime"), where) == lifetime,
+        f"{where}: lifetime is not the sum of the points that its facts grant",
+    )
 
 
 EARNING = ("Issued", "PromisedConverted", "PromiseKept", "TransferReceived")
 
 
-def _claim_of(fact: AccountFact, name: str) -> Any:
+def _claim_of(fact: BundleFact, name: str) -> Any:
     claim = fact.body.get("claim")
     return claim.get(name) if isinstance(claim, dict) else None
 
@@ -1474,89 +1545,98 @@ def _account_of(body: dict[str, Any]) -> str:
     return f"{body.get('holder')}:{quoted('programme')}:{quoted('unit')}"
 
 
-def _compare_line(line: Row, facts: dict[tuple[str, str, str], list[AccountFact]]) -> int:
-    """Find a fact that the line is of; 0 for a line that no fact tells of."""
-    kind, account_id = text_of(line, "kind"), text_of(line, "account_id")
+def _compare_line(line: Row, facts_by_key: dict[tuple[str, str, str], list[BundleFact]]) -> int:
+    """Find the fact of a line. Return 1, or 0 for a line that has no fact: a lapse or an opening."""
+    kind, account_id = require_text(line, "kind"), require_text(line, "account_id")
     if kind in ("Lapsed", "Opening"):
         return 0
-    told = facts.get((account_id, text_of(line, "occurred_at"), kind), [])
-    postings = _postings(line)
-    for place, fact in enumerate(told):
+    candidates = facts_by_key.get((account_id, require_text(line, "occurred_at"), kind), [])
+    postings = _read_postings(line)
+    for index, fact in enumerate(candidates):
         claimed = _claim_of(fact, "available")
         fits = claimed == line.get("claimed") and all(
-            _moved(postings, source, targets) == points for source, targets, points in _moves_of(fact)
+            _sum_moved(postings, source, targets) == points for source, targets, points in _moves_of(fact)
         )
         if fits:
-            del told[place]
+            del candidates[index]
             return 1
-    raise Refused(f"line {line.get('line')!s:.20} of {account_id:.80} has no fact that moves and claims what it does")
+    raise VerificationFailed(
+        f"line {line.get('line')!s:.20} of {account_id:.80} has no fact with the same points and claim"
+    )
 
 
-def _compare_report(line: Row, told: list[AccountFact], facts: dict[tuple[str, str, str], list[AccountFact]]) -> None:
-    """Check that a line which says that its change was counted before moves nothing, and is of a fact told twice."""
-    where = f"line {line.get('line')!s:.20} of {text_of(line, 'account_id'):.80}"
-    demand(not _postings(line), f"{where} is of a change that was counted before, and moves points")
-    occurred_at, kind = text_of(line, "occurred_at"), text_of(line, "kind")
-    for fact in told:
+def _compare_report(
+    line: Row, facts: list[BundleFact], facts_by_key: dict[tuple[str, str, str], list[BundleFact]]
+) -> None:
+    """Check a line that reports a change again: it moves nothing, and another fact reports the same change."""
+    where = f"line {line.get('line')!s:.20} of {require_text(line, 'account_id'):.80}"
+    require(not _read_postings(line), f"{where} repeats a change that was counted before, and moves points")
+    occurred_at, kind = require_text(line, "occurred_at"), require_text(line, "kind")
+    for fact in facts:
         if (fact.occurred_at, fact.kind) != (occurred_at, kind):
             continue
         names = _changes_of(fact)
-        if any(other is not fact and not names.isdisjoint(_changes_of(other)) for other in told):
-            left = facts[(_account_of(fact.body), occurred_at, kind)]
-            left[:] = [one for one in left if one is not fact]
+        if any(other is not fact and not names.isdisjoint(_changes_of(other)) for other in facts):
+            unmatched = facts_by_key[(_account_of(fact.body), occurred_at, kind)]
+            unmatched[:] = [candidate for candidate in unmatched if candidate is not fact]
             return
-    raise Refused(f"{where} is of a change that no other fact tells")
+    raise VerificationFailed(f"{where} repeats a change that no other fact reports")
 
 
-class Reports:
-    """Which changes facts have told. A fact tells one again by its name, by a weaker one of its own that is another
-    fact's name, or by a name that is another fact's weaker one; versions of one event do not."""
+class ReportedChanges:
+    """The changes that facts have reported. Versions of one event are one report.
+
+    A fact repeats a change of another event in three cases:
+    - the names are equal;
+    - one of its weaker names is the other's name;
+    - its name is one of the other's weaker names.
+    """
 
     def __init__(self) -> None:
         self._events: dict[tuple[str, str], str] = {}
         self._weaker: dict[tuple[str, str], str] = {}
 
-    def told_before(self, fact: AccountFact) -> bool:
-        """Return True for a fact whose change another event has told; remember any other."""
+    def is_repeated(self, fact: BundleFact) -> bool:
+        """Return True if another event has reported the change of this fact. Otherwise store the change."""
         if "change" not in fact.body:
             return False
-        also = fact.body.get("also", [])
+        listed = fact.body.get("also", [])
         name = (fact.kind, str(fact.body["change"]))
-        weaker = [(fact.kind, str(one)) for one in also] if isinstance(also, list) else []
-        event = fact.name[:16]  # of the hexadecimal tag: the same for all versions
-        found = [self._events.get(one) for one in (name, *weaker)] + [self._weaker.get(name)]
-        if any(one is not None and one != event for one in found):
+        weaker = [(fact.kind, str(weaker_name)) for weaker_name in listed] if isinstance(listed, list) else []
+        event = fact.name[:16]  # the event key in the tag: the same for all versions of an event
+        events = [self._events.get(weaker_name) for weaker_name in (name, *weaker)] + [self._weaker.get(name)]
+        if any(weaker_name is not None and weaker_name != event for weaker_name in events):
             return True
         self._events.setdefault(name, event)
-        for one in weaker:
-            self._weaker.setdefault(one, event)
+        for weaker_name in weaker:
+            self._weaker.setdefault(weaker_name, event)
         return False
 
 
-def _changes_of(fact: AccountFact) -> set[tuple[str, str]]:
-    """Return the names of the change that a fact reports, with its kind; returns of a bill are known by its totals."""
+def _changes_of(fact: BundleFact) -> set[tuple[str, str]]:
+    """Return the names of the change that a fact reports, each with a kind. Returns are named by their bill."""
     also = fact.body.get("also", [])
     names = [fact.body["change"], *(also if isinstance(also, list) else [])] if "change" in fact.body else []
     bills = [fact.body.get(name) for name in ("bill", "bill_number")] if fact.kind == "IssueReversed" else []
     return {(fact.kind, str(name)) for name in names} | {("bill", str(bill)) for bill in bills if bill is not None}
 
 
-def _moves_of(fact: AccountFact) -> Moved:
+def _moves_of(fact: BundleFact) -> FactMoves:
     moves = MOVES.get(fact.kind)
     return moves(fact.body) if moves is not None else []
 
 
-def _moved(postings: list[Posting], source: str | None, targets: tuple[str, ...]) -> Decimal:
+def _sum_moved(postings: list[StatementPosting], source: str | None, targets: tuple[str, ...]) -> Decimal:
     total = ZERO
     for posting in postings:
         if posting.target in targets and posting.source != posting.target and source in (None, posting.source):
-            total = add(total, posting.points)
+            total = add_exactly(total, posting.points)
     return total
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------
 
-CHECKS: dict[str, Callable[[Audit], str]] = {
+CHECKS: dict[str, Callable[[BundleAudit], str]] = {
     "members": check_members,
     "checkpoint": check_checkpoint,
     "entries": check_entries,
@@ -1568,42 +1648,43 @@ CHECKS: dict[str, Callable[[Audit], str]] = {
     "attestation": check_attestation,
 }
 NOT_CHECKED = (
-    "that the facts are what the payloads mean: that takes the rules (`loyalty verify` re-derives them)",
+    "that the facts are the meaning of the payloads: that needs the rules (`loyalty verify` derives them again)",
     "reversals, lapses, merges and asserted openings beyond the arithmetic of their postings",
-    "that the vendors told the truth, and that they told everything",
+    "that the vendors reported the truth, and reported everything",
 )
 
 
-class Result(NamedTuple):
+class CheckResult(NamedTuple):
     check: str
     holds: bool
     says: str
 
 
-def verify(file: BinaryIO, older: bytes | None, keys: list[Key]) -> list[Result]:
-    """Make every check that can be made; without keys, by the key in the bundle."""
+def verify(file: BinaryIO, older: bytes | None, keys: list[VerifierKey]) -> list[CheckResult]:
+    """Run all checks. Without keys, the key in the bundle is used."""
     return examine(file, older, keys)[0]
 
 
 def examine(
-    file: BinaryIO, older: bytes | None, keys: list[Key], at: str | None = None, wanted: tuple[str, ...] = ()
-) -> tuple[list[Result], Figures | None]:
-    """Make every check that can be made; the first that fails ends those that rest on it. The figures are None where
-    the balances were not found right, or there are none."""
+    file: BinaryIO, older: bytes | None, keys: list[VerifierKey], at: str | None = None, requested: tuple[str, ...] = ()
+) -> tuple[list[CheckResult], BundleFigures | None]:
+    """Run all checks, and stop at a failure on which the others depend. The figures are None if the balances were not
+    verified or the bundle has none.
+    """
     try:
-        audit = Audit(Archive(file), keys, older, at, wanted)
-    except Refused as refused:
-        return [Result("archive", False, str(refused))], None
-    results = [Result("archive", True, f"{len(audit.archive.order)} plain files")]
+        audit = BundleAudit(BundleArchive(file), keys, older, at, requested)
+    except VerificationFailed as failure:
+        return [CheckResult("archive", False, str(failure))], None
+    results = [CheckResult("archive", True, f"{len(audit.archive.order)} plain files")]
     for name, check in CHECKS.items():
         try:
-            results.append(Result(name, True, check(audit)))
-        except Refused as refused:
-            results.append(Result(name, False, str(refused)))
+            results.append(CheckResult(name, True, check(audit)))
+        except VerificationFailed as failure:
+            results.append(CheckResult(name, False, str(failure)))
         except OSError:
             raise
-        except Exception as wrong:
-            results.append(Result(name, False, f"something in the bundle cannot be read ({type(wrong).__name__})"))
+        except Exception as error:
+            results.append(CheckResult(name, False, f"a part of the bundle cannot be read ({type(error).__name__})"))
         if not results[-1].holds and name in ("members", "checkpoint", "entries"):
             break
     return results, audit.figures
@@ -1612,78 +1693,94 @@ def examine(
 # --- the command line -------------------------------------------------------------------------------------------------
 
 NO_KEY = (
-    "--key is needed: the log's public key, as you got it from somebody you trust and not with the bundle. Without it, "
-    "whoever made the bundle could have signed it; --trust-bundle-key looks only whether it agrees with itself"
+    "--key is needed: the log's public key, from a source that you trust and not from the bundle. Without it, the "
+    "maker of the bundle could have signed it; --trust-bundle-key checks only that the bundle agrees with itself"
 )
-PACKED_OTHERWISE = {b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+OTHER_PACKINGS = {b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
 
 
-class CannotRead(Exception):
-    """Something cannot be read at all, so there is no verdict; the text says what and why."""
+class NoVerdict(Exception):
+    """A file cannot be read at all, so there is no verdict. The text names the file and the reason."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line, and end the process."""
+    """Run the command and exit."""
     parser = _parser()
-    asked = parser.parse_args(arguments)  # ends with 2 where it is not understood
+    options = parser.parse_args(arguments)  # exits with 2 if the arguments are not understood
     try:
-        keys = [read_key(text) for text in asked.key]
-        at = None if asked.at is None else read_time(asked.at)
-    except Refused as refused:
-        parser.error(f"--key: {refused}")
-    except ValueError as wrong:
-        parser.error(f"--at: {wrong}")
-    if not asked.trust_bundle_key and not any(key.algorithm == ED25519 for key in keys):
+        keys = [read_key(text) for text in options.key]
+        at = None if options.at is None else read_time(options.at)
+    except VerificationFailed as failure:
+        parser.error(f"--key: {failure}")
+    except ValueError as error:
+        parser.error(f"--at: {error}")
+    if not options.trust_bundle_key and not any(key.algorithm == ED25519 for key in keys):
         parser.error(NO_KEY)
-    wanted = (*asked.account, *asked.customer)
+    requested = (*options.account, *options.customer)
     try:
-        older = None if asked.older is None else _read_kept_file(asked.older)
-        with _opened(asked.bundle) as file:
-            results, figures = examine(file, older, keys, at, wanted)
+        older = None if options.older is None else _read_older_file(options.older)
+        with _open_bundle(options.bundle) as file:
+            results, figures = examine(file, older, keys, at, requested)
         verified = all(result.holds for result in results)
-        missing = [] if figures is None else _missing(figures)
-        if asked.json:
-            _show_json(results, figures if verified else None, keys, verified=verified)
+        ids = [] if figures is None else _ids_not_found(figures)
+        if options.json:
+            _print_json(results, figures if verified else None, keys, verified=verified)
         else:
-            _show(results, figures if verified else None, keys, verified=verified)
+            _print_report(results, figures if verified else None, keys, verified=verified)
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()  # nobody reads any more: no word about it either
+        sys.stderr.close()  # the reader of the output has gone
         sys.exit(UNREADABLE)
-    except (CannotRead, OSError, MemoryError) as wrong:
-        said = wrong if isinstance(wrong, CannotRead) else f"it cannot be read: {_reason(wrong)}"
-        sys.stderr.write(f"loyalty-verify: {_printable(str(said))}\n")
+    except (NoVerdict, OSError, MemoryError) as error:
+        reason = error if isinstance(error, NoVerdict) else f"it cannot be read: {_reason(error)}"
+        sys.stderr.write(f"loyalty-verify: {_printable(str(reason))}\n")
         sys.exit(UNREADABLE)
     except KeyboardInterrupt:
         sys.exit(130)
-    if verified and missing:
-        parser.error(f"the bundle holds nothing of {_printable(', '.join(missing))}")
+    if verified and ids:
+        parser.error(f"the bundle holds no account or customer {_printable(', '.join(ids))}")
     sys.exit(VERIFIED if verified else NOT_VERIFIED)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="loyalty-verify", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("bundle", metavar="BUNDLE", help="what `loyalty audit bundle` wrote, also packed by gzip")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a file of `loyalty audit bundle`, optionally packed by gzip")
     parser.add_argument(
-        "--key", action="append", default=[], metavar="VKEY", help="the log's public key, or a witness's; again"
+        "--key",
+        action="append",
+        default=[],
+        metavar="VKEY",
+        help="the public key of the log or of a witness; may be repeated",
     )
     parser.add_argument(
-        "--older", metavar="KEPT", help="what you kept: a checkpoint, the e-mail with it, or an anchor's file of many"
+        "--older", metavar="KEPT", help="your earlier checkpoints: one, the e-mail with it, or an anchor's file of many"
     )
-    parser.add_argument("--at", metavar="TIME", help="figures of this time, with its zone; else when it was made")
-    parser.add_argument("--account", action="append", default=[], metavar="ID", help="figures of this account; again")
-    parser.add_argument("--customer", action="append", default=[], metavar="ID", help="of this customer; again")
+    parser.add_argument(
+        "--at", metavar="TIME", help="the time of the figures, with its zone; default: the time of the bundle"
+    )
+    parser.add_argument(
+        "--account", action="append", default=[], metavar="ID", help="show the figures of this account; may be repeated"
+    )
+    parser.add_argument(
+        "--customer",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="show the figures of this customer; may be repeated",
+    )
     parser.add_argument(
         "--trust-bundle-key",
         action="store_true",
-        help="do without --key: shows only that the bundle agrees with itself",
+        help="verify without --key: checks only that the bundle agrees with itself",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--version", action="version", version=f"loyalty-verify {VERSION}, SHA-256 {_own_hash()}")
+    parser.add_argument(
+        "--version", action="version", version=f"loyalty-verify {VERSION}, SHA-256 {_hash_of_this_file()}"
+    )
     return parser
 
 
-def _own_hash() -> str:
+def _hash_of_this_file() -> str:
     try:
         with open(__file__, "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
@@ -1691,54 +1788,58 @@ def _own_hash() -> str:
         return "unknown"
 
 
-def _read_kept_file(path: str) -> bytes:
+def _read_older_file(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            content = file.read(KEPT_BYTES_MAX + 1)
-        kept_notes(content)
-    except (OSError, ValueError, Refused) as wrong:
-        raise CannotRead(f"{path}: {wrong if isinstance(wrong, Refused) else _reason(wrong)}") from None
+            content = file.read(OLDER_BYTES_MAX + 1)
+        find_notes(content)
+    except (OSError, ValueError, VerificationFailed) as error:
+        raise NoVerdict(f"{path}: {error if isinstance(error, VerificationFailed) else _reason(error)}") from None
     return content
 
 
-def _reason(wrong: BaseException) -> str:
-    return getattr(wrong, "strerror", None) or type(wrong).__name__
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
-    """Open a bundle; one that is packed by gzip is unpacked beside, into a file that goes with the process."""
+def _open_bundle(path: str) -> Iterator[BinaryIO]:
+    """Open a bundle. One that is packed by gzip is unpacked into a temporary file."""
     try:
         file = open(path, "rb")  # noqa: SIM115 -- it is closed below
-    except (OSError, ValueError) as wrong:
-        raise CannotRead(f"{path}: {_reason(wrong)}") from None
+    except (OSError, ValueError) as error:
+        raise NoVerdict(f"{path}: {_reason(error)}") from None
     with file, tempfile.TemporaryFile() as unpacked:
-        begin = file.read(6)
-        for magic, name in PACKED_OTHERWISE.items():
-            if begin.startswith(magic):
-                raise CannotRead(f"{path} is packed by {name}; unpack it first")
-        if not begin.startswith(b"\x1f\x8b"):
+        first_bytes = file.read(6)
+        for magic, name in OTHER_PACKINGS.items():
+            if first_bytes.startswith(magic):
+                raise NoVerdict(f"{path} is packed by {name}; unpack it first")
+        if not first_bytes.startswith(b"\x1f\x8b"):
             yield file
             return
-        most = file.seek(0, 2) * UNPACKED_PER_PACKED_BYTE_MAX
+        unpacked_bytes_max = file.seek(0, 2) * UNPACKED_PER_PACKED_BYTE_MAX
         file.seek(0)
         try:
             with gzip.open(file) as packed:
-                while body := packed.read(1 << 20):
-                    unpacked.write(body)
-                    if unpacked.tell() > most:
-                        raise CannotRead(f"{path} unpacks to more than {most} bytes; unpack it first, if you mean it")
+                while chunk := packed.read(1 << 20):
+                    unpacked.write(chunk)
+                    if unpacked.tell() > unpacked_bytes_max:
+                        raise NoVerdict(
+                            f"{path} unpacks to more than {unpacked_bytes_max} bytes; unpack it first, if you trust it"
+                        )
         except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise CannotRead(f"{path}: what gzip packed is damaged; have it sent again") from None
+            raise NoVerdict(f"{path}: the gzip data is damaged; ask for another copy") from None
         yield cast(BinaryIO, unpacked)
 
 
-def _missing(figures: Figures) -> list[str]:
-    found = {one[name] for one in figures.accounts for name in ("account", "customer")}
-    return [one for one in figures.wanted if one not in found]
+def _ids_not_found(figures: BundleFigures) -> list[str]:
+    ids = {requested[name] for requested in figures.accounts for name in ("account", "customer")}
+    return [requested_id for requested_id in figures.requested if requested_id not in ids]
 
 
-def _show_json(results: list[Result], figures: Figures | None, keys: list[Key], *, verified: bool) -> None:
+def _print_json(
+    results: list[CheckResult], figures: BundleFigures | None, keys: list[VerifierKey], *, verified: bool
+) -> None:
     document = {
         "verified": verified,
         "key": "given" if keys else "in the bundle",
@@ -1749,35 +1850,37 @@ def _show_json(results: list[Result], figures: Figures | None, keys: list[Key], 
     print(json.dumps(document, indent=2))
 
 
-def _show(results: list[Result], figures: Figures | None, keys: list[Key], *, verified: bool) -> None:
+def _print_report(
+    results: list[CheckResult], figures: BundleFigures | None, keys: list[VerifierKey], *, verified: bool
+) -> None:
     for result in results:
         print(f"{'ok  ' if result.holds else 'FAIL'}  {result.check}: {_printable(result.says)}")
-    alone = "" if keys else ", by the key in the bundle alone: whoever made it could have chosen that"
-    print(f"verified{alone}" if verified else "NOT VERIFIED")
+    caveat = "" if keys else ", by the key in the bundle alone, which the maker of the bundle could have chosen"
+    print(f"verified{caveat}" if verified else "NOT VERIFIED")
     for sentence in NOT_CHECKED:
         print(f"      not checked: {sentence}")
     if figures is not None:
-        _show_figures(figures.document())
+        _print_figures(figures.document())
 
 
-def _show_figures(document: dict[str, Any]) -> None:
+def _print_figures(document: dict[str, Any]) -> None:
     print(f"points at {document['at']}")
     columns = ("programme", "unit", "accounts", "outstanding", "debt", "promised")
-    rows = [columns, *(tuple(_printable(str(one[name])) for name in columns) for one in document["totals"])]
+    rows = [columns, *(tuple(_printable(str(item[name])) for name in columns) for item in document["totals"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
         print("     ", row[0].ljust(widths[0]), row[1].ljust(widths[1]), *cells, sep="  ")
-    for one in document["accounts"]:
-        print(_printable(f"account {one['account']}: outstanding {one['outstanding']}, promised {one['promised']}"))
-        for lot in one["lots"] or ():
+    for item in document["accounts"]:
+        print(_printable(f"account {item['account']}: outstanding {item['outstanding']}, promised {item['promised']}"))
+        for lot in item["lots"] or ():
             print(
                 _printable(f"      {lot['remaining']} of lot {lot['lot']}, lapses at {lot['lapses_at'] or 'no time'}")
             )
 
 
 def _printable(text: str) -> str:
-    """Keep what a bundle says from writing to the terminal's controls."""
+    """Replace characters that could control the terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

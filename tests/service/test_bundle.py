@@ -114,7 +114,7 @@ async def test_a_customer_and_a_range_are_proven_to_be_parts_of_the_same_tree(
 
     assert all(holds for holds, _ in of_customer.values()), of_customer
     assert of_customer["entries"][1].startswith("202 entries are in the signed tree")  # the merged customer's, too
-    assert of_customer["older checkpoint"][1] == "the first 300 events are those signed before"
+    assert of_customer["older checkpoint"][1] == "the first 300 events are the ones signed before"
     assert of_customer["balances"][1].startswith("2 accounts and 203 lines")
     assert all(holds for holds, _ in of_range.values()), of_range
     assert of_range["entries"][1].startswith("52 entries are in the signed tree")
@@ -143,7 +143,7 @@ async def test_the_same_ledger_gives_the_same_bundle_but_for_when_it_was_made(
     one, other = [await bundle(dsn, signer, ledger) for _ in range(2)]
 
     def members(content: bytes) -> list[bytes]:
-        archive = loyalty_verify.Archive(io.BytesIO(content))
+        archive = loyalty_verify.BundleArchive(io.BytesIO(content))
         return [archive.read(name) for name in archive.order if name not in ("manifest.json", "SHA256SUMS")]
 
     assert members(one) == members(other)
@@ -232,7 +232,7 @@ async def test_a_live_check_says_whether_the_signers_memory_was_there(
         (b"", b"", None),
         (b"logs.example/acme\n", b"logs.example/other\n", "it is of logs.example/other, and this ledger is"),
         (b"\n1\n", b"\n2\n", "its signature by logs.example/acme is wrong"),
-        (b"\n\n", b"\n", "no checkpoint is in it"),
+        (b"\n\n", b"\n", "it holds no checkpoint"),
     ],
 )
 async def test_a_checkpoint_that_somebody_kept_has_a_line_of_its_own(

@@ -33,7 +33,7 @@ async def honest(dsn: str, connection: "asyncpg.Connection[asyncpg.Record]", led
 
 
 def members_of(content: bytes) -> dict[str, bytes]:
-    archive = loyalty_verify.Archive(io.BytesIO(content))
+    archive = loyalty_verify.BundleArchive(io.BytesIO(content))
     return {name: archive.read(name) for name in archive.order if name != "SHA256SUMS"}
 
 
@@ -151,7 +151,7 @@ async def test_a_statement_without_any_facts_is_refused_though_its_postings_add_
     found = wrong(packed(members))
 
     assert "lines: there are lines of capillary:9001:1, and no facts about its accounts" in found
-    assert "rows: nothing was told about capillary:9001:1 of accounts" in found
+    assert "rows: there is no fact about capillary:9001:1 of accounts" in found
 
 
 async def test_no_cut_flip_or_noise_anywhere_is_verified_or_raises(honest: bytes) -> None:
@@ -237,25 +237,25 @@ def edited(content: bytes, table: str, row: int, changes: dict[str, str]) -> byt
     ("table", "changes", "says"),
     [
         ("lots", {"points": "51"}, "do not add up"),
-        ("lots", {"points": "51", "expired": "1"}, "expired is not its postings' sum"),
-        ("lots", {"redeemed": "49", "sent": "1"}, "sent is not its postings' sum"),
-        ("lots", {"redeemed": "49", "removed": "1"}, "redeemed is not its postings' sum"),
+        ("lots", {"points": "51", "expired": "1"}, "expired is not the sum of its postings"),
+        ("lots", {"redeemed": "49", "sent": "1"}, "sent is not the sum of its postings"),
+        ("lots", {"redeemed": "49", "removed": "1"}, "redeemed is not the sum of its postings"),
         ("lots", {"expires_on": "2098-12-31"}, "lapses on another day"),
         ("lots", {"expires_on": "\\N"}, "lapses on another day"),
-        ("lots", {"rule": "v1"}, "has a day of its own"),
+        ("lots", {"rule": "v1"}, "has an expiry day of its own"),
         ("lots", {"promotion": "P1"}, "is of another promotion"),
         ("lots", {"bill": "b2"}, "is of another bill"),
         ("lots", {"origin": "promotional"}, "is of another origin"),
         ("lots", {"earned_at": "2023-11-14 22:13:21+00"}, "was earned at another time"),
-        ("lots", {"asserted": "t"}, "is asserted, or is not"),
-        ("accounts", {"lifetime": "201"}, "lifetime is not what its facts granted"),
-        ("accounts", {"lifetime_claimed": "201"}, "the claimed total is not that of its last claim"),
-        ("accounts", {"claimed": "71"}, "the claim is not that of its last line with one"),
-        ("accounts", {"claimed": "\\N"}, "the claim is not that of its last line with one"),
-        ("accounts", {"claimed_at": "2023-11-14 22:13:20+00"}, "the claim is of another time"),
-        ("accounts", {"drift": "0"}, "the drift is not that of its last claim"),
-        ("statement", {"claimed": "51", "drift": "1"}, "has no fact that moves and claims what it does"),
-        ("statement", {"drift": "1"}, "the drift is not the claim without the balance"),
+        ("lots", {"asserted": "t"}, "has the wrong value of asserted"),
+        ("accounts", {"lifetime": "201"}, "lifetime is not the sum of the points that its facts grant"),
+        ("accounts", {"lifetime_claimed": "201"}, "the claimed total is not the one of its last claim"),
+        ("accounts", {"claimed": "71"}, "the claim is not the one of its last line with a claim"),
+        ("accounts", {"claimed": "\\N"}, "the claim is not the one of its last line with a claim"),
+        ("accounts", {"claimed_at": "2023-11-14 22:13:20+00"}, "the claim has another time than its line"),
+        ("accounts", {"drift": "0"}, "the drift is not the one of its last claim"),
+        ("statement", {"claimed": "51", "drift": "1"}, "has no fact with the same points and claim"),
+        ("statement", {"drift": "1"}, "the drift is not the claim minus the balance"),
     ],
 )
 async def test_what_follows_from_the_facts_is_derived_though_nothing_was_attested(
@@ -287,7 +287,7 @@ async def test_a_lot_that_was_used_up_cannot_be_left_out(claimed: bytes) -> None
     assert b"\t50\t0\t50\t" in used_up
     members["rows/lots/000000"] = open_lot
 
-    assert any("its lots are not those that its postings name" in one for one in wrong(packed(members)))
+    assert any("its lots are not the lots of its postings" in one for one in wrong(packed(members)))
 
 
 async def test_an_account_without_any_line_is_refused(claimed: bytes) -> None:
@@ -310,7 +310,7 @@ async def test_a_line_cannot_be_left_out_though_all_the_others_add_up(claimed: b
     found = edited(found, "lots", 0, {"remaining": "10", "redeemed": "0"})
     found = edited(found, "lots", 1, {"remaining": "50", "redeemed": "0"})
 
-    assert wrong(found) == ["lines: no line of capillary:9001:1 is of what a fact of Redeemed moved"]
+    assert wrong(found) == ["lines: capillary:9001:1 has no line for the points that a fact Redeemed moved"]
 
 
 async def test_a_holder_who_is_parked_is_named_and_not_followed(

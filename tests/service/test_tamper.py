@@ -388,8 +388,8 @@ async def auditor_of_the_stored_checkpoint(scene: Scene) -> bool:
     note = await scene.connection.fetchval("SELECT note FROM ledger.checkpoints")
     results = loyalty_verify.read_checkpoint(note)
     try:
-        return not loyalty_verify.signed_by(results, loyalty_verify.read_key(scene.key))
-    except loyalty_verify.Refused:
+        return not loyalty_verify.has_signature_of(results, loyalty_verify.read_key(scene.key))
+    except loyalty_verify.VerificationFailed:
         return True
 
 

@@ -185,11 +185,11 @@ def test_without_a_key_there_is_no_verdict_unless_one_asks_for_less(
 
     code, out, err = ask(scene, capsys, "acme.tar", "--trust-bundle-key")
     assert (code, err) == (0, "")
-    assert "verified, by the key in the bundle alone: whoever made it could have chosen that" in out
+    assert "verified, by the key in the bundle alone, which the maker of the bundle could have chosen" in out
     code, out, _ = ask(scene, capsys, "acme.tar", "--trust-bundle-key", "--json")
     assert (code, json.loads(out)["key"]) == (0, "in the bundle")
 
-    witness = loyalty_verify.Key("w", b"", loyalty_verify.COSIGNATURE, bytes(32))
+    witness = loyalty_verify.VerifierKey("w", b"", loyalty_verify.COSIGNATURE, bytes(32))
     material = b"\x04" + witness.public
     key_hash = hashlib.sha256(b"w\n" + material).hexdigest()[:8]
     code, _, err = ask(scene, capsys, "acme.tar", "--key", f"w+{key_hash}+{base64.b64encode(material).decode()}")
@@ -286,7 +286,7 @@ async def test_what_was_kept_is_taken_in_every_form_in_which_it_was_handed_out(
         "it is of 6 events of logs.example/acme, signed by a key of that log, and 2 before it",
     )
     assert wrong(scene.content, foreign, [scene.key]) == [
-        "older checkpoint: what was kept cannot be used: it is of another log, logs.example/other"
+        "older checkpoint: the earlier checkpoints cannot be used: it belongs to another log, logs.example/other"
     ]
 
 
@@ -309,7 +309,7 @@ def test_a_checkpoint_of_more_events_than_the_bundle_has_is_not_passed_over(scen
 
     [found] = wrong(scene.content, b"\n".join([*scene.notes, f"{text}\n{line}".encode()]), [scene.key])
 
-    assert "a checkpoint of 9 events was kept, the bundle is of 6: the ledger has shrunk" in found
+    assert "the older checkpoint has 9 events, the bundle 6: the ledger has shrunk" in found
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ INVARIANTS_MAX = 10
 PATH = re.compile(
     rf"(?:{'|'.join(FOLDERS)}|docs)/[\w./<>*…-]*|[A-Za-z][\w/<>*…-]*\.(?:py|lock|toml)|(?:[A-Z]+|docs/[\w-]+|[a-z]+)\.md"
 )
-MADE = {"data/master.key"}  # paths that commands make
+MADE = {"data/master.key", "r0002_name.py"}  # paths that commands or people make
 NUMBERED = re.compile(r"\b(invariant|trap|law)s? (\d+)(?:(?:, | and | to |[-–])(\d+))*", re.IGNORECASE)
 SECTION = re.compile(r"\bdomain(?:\.md)?,? §(\d+(?:\.\d+)?)")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -47,18 +47,24 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 def names_in(path: Path) -> set[str]:
-    """Return the functions, classes, methods and constants of a module."""
+    """Return the functions, classes and constants of a module, and `Class.name` for the members of its classes."""
     found = set()
     for node in ast.parse(path.read_text()).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node]
-        for target in targets:
-            name = getattr(target, "name", None) or getattr(getattr(target, "target", target), "id", None)
-            found.add(name)
+        found |= set(names_of(node))
         if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}.{getattr(inner, 'name', None)}" for inner in node.body}
+            members = [name for inner in node.body for name in names_of(inner)]
             attributes = (inner for inner in ast.walk(node) if isinstance(inner, ast.Attribute))
-            found |= {f"{node.name}.{inner.attr}" for inner in attributes if getattr(inner.value, "id", "") == "self"}
-    return {name for name in found if name}
+            members += [inner.attr for inner in attributes if getattr(inner.value, "id", "") == "self"]
+            found |= {f"{node.name}.{name}" for name in members}
+    return found
+
+
+def names_of(node: ast.stmt) -> list[str]:
+    """Return the names that a statement defines."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)

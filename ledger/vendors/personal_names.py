@@ -1,8 +1,8 @@
 """Recognition of personal values by the names of their keys, in any spelling.
 
-A name is compared in lower case, by its letters and digits only. A number or plural at the end is ignored, and so are
-up to PREFIXES_MAX words such as "home" or "customer" at the beginning. So all of these are e-mail addresses: `emailId`,
-`E-Mail`, `customer.email`, `primaryEmail2`, `e<TAB>mail`.
+A name is compared in lower case, by its letters and digits only. A number or plural at the end is ignored. Up to
+PREFIXES_MAX words such as "home" or "customer" at the beginning are ignored, too. So all of these are e-mail addresses:
+`emailId`, `E-Mail`, `customer.email`, `primaryEmail2`, `e<TAB>mail`.
 """
 
 import re

@@ -184,8 +184,8 @@ def _shorten(value: Any) -> str:
 def field_parsers(models: tuple[type[VendorModel], ...]) -> FieldParsers:
     """Return the parser of each field of these models and of the models inside them.
 
-    A field is found by the names of its structure and itself, or by (None, its name) if all structures use the same
-    parser.
+    The key is (name of the structure, name of the field). If all structures use the same parser for a name, the key
+    (None, name) exists, too.
     """
     found: dict[tuple[str | None, str], FieldParser] = {}
     parsers_by_name: dict[str, set[FieldParser]] = {}

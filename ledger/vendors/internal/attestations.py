@@ -16,7 +16,7 @@ class RuleVersions(StrictModel):
 
 
 class AttestationPayload(StrictModel):
-    """The digest of each table, and the sum of all postings by unit and class, over all events up to a position."""
+    """The digest of each table, and the trial balance by unit and class, up to a position."""
 
     position: int
     digests: Mapping[str, str]

@@ -144,7 +144,7 @@ class TransactionEvent(CardEvent):
         return getattr(self, name) or getattr(self.transaction.details, name, None)
 
     def points_moved(self) -> Decimal:
-        """Return the number of moved points without sign. The type gives the sign. Raises ValueError if the number is
+        """Return the number of moved points, never negative; the type gives the direction. Raises ValueError if it is
         missing.
         """
         return abs(self.signed_points())

@@ -48,10 +48,15 @@ def decode_cursor(text: str | None, *kinds: type) -> list[Any] | None:
     try:
         key = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except ValueError:
-        raise errors.RequestInvalid("cursor") from None
+        raise invalid_cursor() from None
     if not isinstance(key, list) or (kinds and tuple(map(type, key)) != kinds):
-        raise errors.RequestInvalid("cursor")
+        raise invalid_cursor()
     return key
+
+
+def invalid_cursor() -> errors.RequestInvalid:
+    """Return the error for a cursor that no answer contained."""
+    return errors.RequestInvalid("`cursor` must be the `next` of an earlier answer")
 
 
 def payload_json(payload: bytes) -> Any:

@@ -12,19 +12,19 @@ def parse_time(text: str | None, name: str) -> datetime | None:
     try:
         time = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError:
-        raise errors.RequestInvalid(f"{name} is an ISO 8601 time, for example 2026-03-31T23:59:59Z") from None
+        raise errors.RequestInvalid(f"`{name}` must be an ISO 8601 time, such as 2026-03-31T23:59:59Z") from None
     if time.tzinfo is None:
-        raise errors.RequestInvalid(f"{name} needs a zone, for example Z")
+        raise errors.RequestInvalid(f"`{name}` must have a time zone, such as Z")
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise errors.RequestInvalid(f"{name} is out of range") from None
+        raise errors.RequestInvalid(f"`{name}` is out of range") from None
 
 
 def parse_flag(text: str | None, name: str) -> bool:
     """Parse true or false; the default is false. Raises RequestInvalid."""
     if text not in (None, "true", "false"):
-        raise errors.RequestInvalid(f"`{name}` is true or false")
+        raise errors.RequestInvalid(f"`{name}` must be true or false")
     return text == "true"
 
 
@@ -33,5 +33,5 @@ def parse_int(text: str | None, name: str, *, least: int, most: int) -> int | No
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most):
-        raise errors.RequestInvalid(f"{name} is a whole number from {least} to {most}")
+        raise errors.RequestInvalid(f"`{name}` must be a whole number from {least} to {most}")
     return int(text)

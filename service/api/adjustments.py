@@ -41,7 +41,7 @@ async def post_adjustment(request: web.Request) -> web.Response:
     name = request.headers.get("Idempotency-Key", "").strip().strip('"') or read_text(body, "adjustment") or None
     expires_on = _parse_day(body.get("expires_on"))
     if expires_on is not None and (points is None or points < 0):
-        raise RequestInvalid("expires_on is for points that are added")
+        raise RequestInvalid("`expires_on` is allowed only if points are added")
     async with open_query(request, "admin") as query:
         await _await_all_rows(request, query)
         account = await find_account(query, request.match_info["id"])
@@ -105,13 +105,13 @@ def _parse_points(body: dict[str, Any]) -> Decimal | None:
     """Return the points of an adjustment, or None to adopt the claim. Raises RequestInvalid."""
     adopt = body.get("adopt", False)
     if not isinstance(adopt, bool) or adopt is ("points" in body):
-        raise RequestInvalid('either "points" or "adopt": true')
+        raise RequestInvalid('the body must have either `points` or `"adopt": true`')
     if adopt:
         return None
     try:
         return as_points(body["points"])
     except ValueError as error:
-        raise RequestInvalid(f'points is a whole number, or a text such as "-12.5": {error}') from None
+        raise RequestInvalid(f'`points` must be a whole number, or a string such as "-12.5": {error}') from None
 
 
 def _parse_day(text: object) -> date | None:
@@ -120,7 +120,7 @@ def _parse_day(text: object) -> date | None:
     try:
         return date.fromisoformat(str(text))
     except ValueError:
-        raise RequestInvalid("expires_on is a day, for example 2026-12-31") from None
+        raise RequestInvalid("`expires_on` must be a day, such as 2026-12-31") from None
 
 
 ROUTES = [

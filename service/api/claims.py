@@ -6,11 +6,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from ledger.errors import RequestInvalid
 from service.api.requests.admission import PAGE, get
 from service.api.requests.open_query import open_query, parse_limit
 from service.api.responses import page_response
-from service.formatting import decode_cursor, encode_cursor
+from service.formatting import decode_cursor, encode_cursor, invalid_cursor
 from service.queries.accounts import find_account
 from service.queries.freshness import freshness
 
@@ -68,9 +67,9 @@ def _points(text: str) -> Decimal:
     try:
         points = Decimal(text)
     except InvalidOperation:
-        raise RequestInvalid("cursor") from None
+        raise invalid_cursor() from None
     if not points.is_finite():
-        raise RequestInvalid("cursor")
+        raise invalid_cursor()
     return points
 
 

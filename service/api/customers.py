@@ -80,7 +80,7 @@ async def find_customers(request: web.Request) -> web.Response:
     limit = parse_limit(request)
     lookups = [(parameter, request.query[parameter]) for parameter in LOOKUP_PARAMETERS if parameter in request.query]
     if len(lookups) != 1:
-        raise RequestInvalid(f"one of {', '.join(LOOKUP_PARAMETERS)}")
+        raise RequestInvalid(f"exactly one of these parameters is needed: {', '.join(LOOKUP_PARAMETERS)}")
     async with open_query(request) as query:
         vault = request.app[APP_CONTEXT].vault
         customers = await vault.find(query.connection, query.ledger.ledger_id, *lookups[0], after=after[0], limit=limit)

@@ -121,7 +121,7 @@ async def _reveal(request: web.Request) -> web.Response:
     async with open_query(request, "reveal") as query:
         why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
         if not why:
-            raise RequestInvalid("why is needed: for what these personal values are looked at")
+            raise RequestInvalid("`why` is missing: state the reason for this look at personal values")
         event = await ledger_read.event_at(query.connection, query.ledger.ledger_id, position)
         await record_access(query.connection, query.ledger.ledger_id, query.key_id, f"event {position}", why)
         vault = request.app[APP_CONTEXT].vault

@@ -15,7 +15,7 @@ from service.finance.export_formats import csv_heading, csv_row
 from service.finance.liability import liability_row_json, month_of, trial_balance, unbalanced
 from service.finance.periods import forward
 from service.finance.requests import parse_month, parse_roll_forward
-from service.formatting import decode_cursor, encode_cursor
+from service.formatting import decode_cursor, encode_cursor, invalid_cursor
 from service.queries.freshness import freshness
 
 DIFFERING_MAX = 100
@@ -112,7 +112,7 @@ def parse_format(request: web.Request) -> str:
     """Parse `format`: json, the default, or csv. Raises RequestInvalid."""
     wanted = request.query.get("format", "json")
     if wanted not in ("json", "csv"):
-        raise RequestInvalid("`format` is json or csv")
+        raise RequestInvalid("`format` must be json or csv")
     return wanted
 
 
@@ -132,7 +132,7 @@ def parse_row_cursor(text: str | None) -> RollForwardKey | None:
             programme, unit, date.fromisoformat(period), None if vintage == "~" else parse_month(vintage, "cursor")
         )
     except ValueError:
-        raise RequestInvalid("cursor") from None
+        raise invalid_cursor() from None
 
 
 ROUTES = [

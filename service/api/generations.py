@@ -58,7 +58,7 @@ async def rebuild(request: web.Request) -> web.Response:
     async with open_query(request, OPERATOR) as query:
         source: Source = body.get("from", "ledger")
         if source not in get_args(Source):
-            raise RequestInvalid('from is "ledger" or "facts"')
+            raise RequestInvalid('`from` must be "ledger" or "facts"')
         scope = RebuildScope(tuple(_names(body, "projections"))) if body.get("projections") else EVERYTHING
         await check_scope(query.connection, scope)
         if context.rebuild_task is not None and not context.rebuild_task.done():
@@ -95,7 +95,7 @@ async def _supervise(rebuild_work: Any) -> LedgerError | None:
 def _names(body: dict[str, Any], field: str) -> list[str]:
     names = body.get(field, [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise RequestInvalid(f"{field} is a list of names")
+        raise RequestInvalid(f"`{field}` must be a list of names")
     return names
 
 
@@ -146,7 +146,7 @@ async def retry_parked(request: web.Request) -> web.Response:
     async with open_query(request, "admin") as query:
         kind, subject = body.get("subject_kind"), body.get("subject")
         if not all(generation is None or isinstance(generation, str) for generation in (kind, subject)):
-            raise RequestInvalid("subject_kind and subject are texts")
+            raise RequestInvalid("`subject_kind` and `subject` must be strings")
         retried = await retry.retry_parked(query.connection, query.ledger.ledger_id, subject_kind=kind, subject=subject)
         return json_response({**retried._asdict(), **await freshness(query)})
 

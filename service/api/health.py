@@ -43,7 +43,7 @@ async def ready(request: web.Request) -> web.Response:
     except CONNECTION_LOST as error:
         raise LedgerUnavailable(type(error).__name__) from None
     if version != migrations.head():
-        raise LedgerUnavailable("another schema")
+        raise LedgerUnavailable("the database has the schema of another version")
     clock_problem = clock.CLOCK.problem()
     return json_response(
         {"status": "ready", "schema": version, **({} if clock_problem is None else {"clock": clock_problem})}

@@ -90,7 +90,7 @@ async def _parse_days(query: QueryContext, request: web.Request, programme: str)
     first = _parse_day(request, "from") or now.astimezone(ZoneInfo(terms.zone(programme, now))).date()
     last = _parse_day(request, "until") or min(first, date.max - timedelta(DAYS_DEFAULT)) + timedelta(DAYS_DEFAULT)
     if not timedelta() <= last - first <= timedelta(DAYS_MAX):
-        raise RequestInvalid(f"until is a day from `from` on, at most {DAYS_MAX} days later")
+        raise RequestInvalid(f"`until` must be 0 to {DAYS_MAX:,} days after `from`")
     return first, last
 
 
@@ -103,7 +103,7 @@ def _parse_day_text(text: str, name: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise RequestInvalid(f"{name} is a day, for example 2026-03-31") from None
+        raise RequestInvalid(f"`{name}` must be a day, such as 2026-03-31") from None
 
 
 ROUTES = [

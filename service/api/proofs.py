@@ -33,9 +33,9 @@ async def prove_inclusion(request: web.Request) -> web.Response:
         size = parse_int(request.query.get("size"), "size", least=1, most=SIZE_MAX) or signed.size
         position = parse_int(request.query.get("position"), "position", least=1, most=SIZE_MAX)
         if position is None:
-            raise RequestInvalid("position is needed")
+            raise RequestInvalid("`position` is missing")
         if size > signed.size:
-            raise NotSealedYet(f"size {size}; sealed is {signed.size}")
+            raise NotSealedYet(f"`size` {size}; the newest checkpoint covers {signed.size} events")
         if position > size:
             raise PositionUnknown(f"position {position} in the tree of {size}")
         leaf = await read.leaf_hashes(query.connection, ledger_id, position - 1, position)
@@ -63,9 +63,9 @@ async def prove_consistency(request: web.Request) -> web.Response:
         size = parse_int(request.query.get("to"), "to", least=0, most=SIZE_MAX)
         size = signed.size if size is None else size
         if old is None or old > size:
-            raise RequestInvalid("from is needed, and is not more than to")
+            raise RequestInvalid("`from` is missing, or greater than `to`")
         if size > signed.size:
-            raise NotSealedYet(f"size {size}; sealed is {signed.size}")
+            raise NotSealedYet(f"`size` {size}; the newest checkpoint covers {signed.size} events")
         return json_response(
             {
                 "from": old,
@@ -89,7 +89,7 @@ async def prove_event(request: web.Request) -> web.Response:
             raise PositionUnknown(position)
         signed = await newest_checkpoint(connection, ledger)
         if position > signed.size:
-            raise NotSealedYet(f"position {position}; sealed is {signed.size}")
+            raise NotSealedYet(f"position {position}; the newest checkpoint covers {signed.size} events")
         [entry] = await read.entries_between(connection, ledger.ledger_id, position - 1, position)
         proof = await tiles.prove_inclusion(connection, ledger.ledger_id, position - 1, signed.size)
         note = await cosigned_note(connection, ledger, signed)

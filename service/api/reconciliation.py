@@ -11,7 +11,7 @@ from service.api.requests.admission import PAGE, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.open_query import admit_caller, open_query, parse_limit
 from service.api.responses import json_response, page_response, send
-from service.formatting import decode_cursor, encode_cursor
+from service.formatting import decode_cursor, encode_cursor, invalid_cursor
 from service.parameters import parse_int, parse_time
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
@@ -60,7 +60,7 @@ def list_handler(open_list: OpenList) -> Any:
         try:
             after = open_list.key_of(decode_cursor(request.query.get("cursor")))
         except ValueError:
-            raise RequestInvalid("cursor") from None
+            raise invalid_cursor() from None
         if _wants_csv(request):
             return await _export(request, open_list, at, grace, after)
         limit = parse_limit(request)
@@ -127,7 +127,7 @@ def _parse_time_and_grace(request: web.Request) -> tuple[datetime, timedelta | N
 def _wants_csv(request: web.Request) -> bool:
     wanted = request.query.get("format")
     if wanted not in (None, "json", "csv"):
-        raise RequestInvalid("format is json or csv")
+        raise RequestInvalid("`format` must be json or csv")
     return wanted == "csv" or (wanted is None and request.headers.get("Accept", "").startswith("text/csv"))
 
 

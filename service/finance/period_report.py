@@ -40,7 +40,7 @@ async def period_json(query: QueryContext, period: str) -> dict[str, Any]:
     first, last = days_of(period)
     done = await liability(query.connection, ledger_id, RollForwardQuery(first, last, monthly=True), None)
     if row is None and not done.rows:
-        raise SubjectUnknown(period, "nothing was outstanding in it")
+        raise SubjectUnknown(period, "no points were outstanding in it")
     closed = await closings(query.connection, ledger_id)
     known = next((one.known_position for one in closed if one.period == period), None)
     before = closed_on_eve(closed, first)

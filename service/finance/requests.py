@@ -26,9 +26,9 @@ async def parse_roll_forward(query: QueryContext, parameters: Mapping[str, str],
     first = parse_day(parameters.get("from"), "from") or last.replace(day=1)
     by = parameters.get("by", "month")
     if by not in ("day", "month"):
-        raise RequestInvalid("by is day or month")
+        raise RequestInvalid("`by` must be day or month")
     if not timedelta(0) <= last - first < timedelta(DAYS_MAX):
-        raise RequestInvalid(f"from is not after to, and at most {DAYS_MAX:,} days before it")
+        raise RequestInvalid(f"`from` must not be after `to`, nor {DAYS_MAX:,} days or more before it")
     programme = await find_programme(query, parameters["programme"]) if "programme" in parameters else None
     return RollForwardQuery(
         first, last, by == "month", programme, parameters.get("unit"), parse_month(parameters.get("vintage"), "vintage")
@@ -42,9 +42,9 @@ def parse_day(text: str | None, name: str) -> date | None:
     try:
         day = datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
-        raise RequestInvalid(f"{name} is a day, for example 2026-03-31") from None
+        raise RequestInvalid(f"`{name}` must be a day, such as 2026-03-31") from None
     if not EARLIEST.date() <= day < LATEST_DAY:
-        raise RequestInvalid(f"{name} is a day from {EARLIEST.date()} on, before {LATEST_DAY}")
+        raise RequestInvalid(f"`{name}` must be a day from {EARLIEST.date()} and before {LATEST_DAY}")
     return day
 
 
@@ -53,11 +53,11 @@ def parse_month(text: str | None, name: str) -> date | None:
     if text is None:
         return None
     if not MONTH.fullmatch(text):
-        raise RequestInvalid(f"{name} is a month from 2000-01 to 2199-12, for example 2026-03")
+        raise RequestInvalid(f"`{name}` must be a month from 2000-01 to 2199-12, such as 2026-03")
     return date(int(text[:4]), int(text[5:]), 1)
 
 
 def parse_period(text: str) -> str:
     """Return the name of a period, such as 2026-03. Raises RequestInvalid."""
-    parse_month(text, "a period")
+    parse_month(text, "period")
     return text

@@ -111,7 +111,7 @@ async def fold_account_with_facts(query: QueryContext, name: str, times: AsOfQue
         heirs = {surviving_account_id(view.row) for id_, (_, view) in views.items() if holder_of(id_) in holders}
         found = {id_: views[id_] for id_ in heirs if id_ in views}
     if not found:
-        raise SubjectUnknown(name, "nothing was known of it then")
+        raise SubjectUnknown(name, "no event of it was known at that time")
     return found[require_single(sorted(found), name)]
 
 

@@ -35,10 +35,10 @@ async def parse_as_of_params(query: QueryContext, parameters: Mapping[str, str])
     known_at = parse_time(parameters.get("known_at"), "known_at")
     if known_at is not None:
         if position is not None:
-            raise RequestInvalid("as_of_position or known_at, not both")
+            raise RequestInvalid("`as_of_position` and `known_at` exclude each other")
         position = await position_at(query.connection, query.ledger.ledger_id, known_at)
         if position is None:
-            raise RequestInvalid("known_at is still to come")
+            raise RequestInvalid("`known_at` must not be in the future")
     return parse_at(parameters)._replace(position=position)
 
 

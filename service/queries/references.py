@@ -29,7 +29,7 @@ def require_single(found: list[str], name: str) -> str:
     if not found:
         raise SubjectUnknown(name)
     if len(found) > 1:
-        raise RequestInvalid(f"{name} stands for several: {', '.join(found[:5])}")
+        raise RequestInvalid(f"{name} is ambiguous; it matches {', '.join(found[:5])}")
     return found[0]
 
 

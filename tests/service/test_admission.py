@@ -226,3 +226,32 @@ def test_what_reads_a_header_or_a_parameter_takes_time_in_proportion_to_it(
 
 def test_basic_credentials_hold_the_key_as_the_password() -> None:
     assert _password(base64.b64encode(b"any:the key").decode()) == "the key"
+
+
+RULES = {
+    "/v1/accounts/x?at=2026-03-31T12:00:00": "`at` must have a time zone",
+    "/v1/accounts/x?at=yesterday": "`at` must be an ISO 8601 time",
+    "/v1/accounts/x?as_of_position=-1": "`as_of_position` must be a whole number from 0",
+    "/v1/accounts/x?as_of_position=0&known_at=2026-01-01T00:00:00Z": "`as_of_position` and `known_at` exclude",
+    "/v1/accounts/x?known_at=2999-01-01T00:00:00Z": "`known_at` must not be in the future",
+    "/v1/accounts/x?min_position=99": "`min_position` is 99, but the last event has position 0",
+    "/v1/accounts/x?explain=yes": "`explain` must be true or false",
+    "/v1/accounts/x/lots?limit=0": "`limit` must be a whole number from 1 to 1000",
+    "/v1/accounts/x/lots?cursor=%21": "`cursor` must be the `next` of an earlier answer",
+    "/v1/reconciliation/drift?format=xml": "`format` must be json or csv",
+    "/v1/reconciliation/drift?cursor=WzFd": "`cursor` must be the `next` of an earlier answer",
+    "/v1/liability?by=week": "`by` must be day or month",
+    "/v1/liability?from=2026-02-01&to=2026-01-01": "`from` must not be after `to`",
+    "/v1/liability?vintage=2026": "`vintage` must be a month",
+    "/v1/periods/2026-13": "`period` must be a month",
+    "/v1/customers": "exactly one of these parameters is needed: email, mobile, external_id",
+}
+
+
+async def test_a_refused_parameter_is_named_with_its_rule(dsn: str) -> None:
+    async with serving(dsn, "acme") as [acme]:
+        answers = {path: await acme.ask(path) for path in RULES}
+
+    for path, (status, problem) in answers.items():
+        assert (status, problem["type"]) == (400, "RequestInvalid"), path
+        assert RULES[path] in problem["detail"]

@@ -143,7 +143,7 @@ async def test_who_says_not_what_for_sees_no_personal_value_and_leaves_no_look(d
         _, looks = await acme.ask("/v1/audit/access", key=key)
 
     assert status == 400
-    assert "why is needed" in problem["detail"]
+    assert "`why` is missing" in problem["detail"]
     assert [look["what"] for look in looks["items"]] == ["GET /v1/audit/access"]
 
 

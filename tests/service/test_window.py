@@ -133,7 +133,7 @@ async def test_a_position_that_does_not_come_is_not_awaited_for_ever(dsn: str) -
         status, problem = await acme.ask("/v1/reconciliation/quarantine", min_position="99")
 
         assert (status, problem["type"]) == (400, "RequestInvalid")
-        assert "the ledger has come to position 0, not 99" in problem["detail"]
+        assert "`min_position` is 99, but the last event has position 0" in problem["detail"]
         assert time.monotonic() - begun < acme.client.app[APP_CONTEXT].settings.wait_seconds_max / 2
 
 

@@ -62,7 +62,7 @@ def _with_checks(admission: Admission, handler: Handler) -> Handler:
 def check_parameters(request: web.Request, known: frozenset[str] | None) -> None:
     """Raise RequestInvalid for an unknown parameter, a repeated parameter, and a NUL character."""
     if NUL in request.path or NUL in request.query_string or NUL in "".join(request.query.values()):
-        raise RequestInvalid("a NUL character")
+        raise RequestInvalid("it contains a NUL character")
     if known is None:
         return
     unknown = sorted(set(request.query) - known)

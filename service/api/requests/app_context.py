@@ -122,7 +122,7 @@ class AppContext:
                 return
             last = await tail(connection, ledger_id)
         if position > last:  # waiting would not help
-            raise RequestInvalid(f"the ledger has come to position {last}, not {position}")
+            raise RequestInvalid(f"`min_position` is {position}, but the last event has position {last}")
         if not await self.projector.wait_for(ledger_id, position, self.settings.wait_seconds_max):
             raise NotAwaited(f"position {position} within {self.settings.wait_seconds_max:g} s")
 

@@ -29,7 +29,7 @@ class BodyBudget:
     def take(self, size: int) -> None:
         """Take bytes out of the budget. Raises LedgerUnavailable if fewer are left."""
         if size > self._left:
-            raise LedgerUnavailable("too many large bodies are unfinished")
+            raise LedgerUnavailable("too many large bodies are being received")
         self._left -= size
 
     def give_back(self, size: int) -> None:
@@ -61,7 +61,7 @@ async def read_body(request: web.Request, budget: BodyBudget) -> bytes:
     except TimeoutError:
         raise web.HTTPRequestTimeout(reason="The body did not come in time") from None
     except (ConnectionError, web.RequestPayloadError):
-        raise RequestInvalid("the body broke off") from None
+        raise RequestInvalid("the body is incomplete") from None
     finally:
         budget.give_back(taken)
     return bytes(body)

@@ -20,9 +20,9 @@ async def read_json_body(request: web.Request) -> dict[str, Any]:
     try:
         body = orjson.loads(text)
     except ValueError:
-        raise RequestInvalid("the body is not JSON") from None
+        raise RequestInvalid("the body must be JSON") from None
     if not isinstance(body, dict):
-        raise RequestInvalid("the body is not a JSON object")
+        raise RequestInvalid("the body must be a JSON object")
     return body
 
 
@@ -35,5 +35,5 @@ def read_text(body: dict[str, Any], name: str) -> str:
     """Return a text of a body, or "" if the body has none. Raises RequestInvalid."""
     text = body.get(name, "")
     if not isinstance(text, str):
-        raise RequestInvalid(f"{name} is a text")
+        raise RequestInvalid(f"`{name}` must be a string")
     return text

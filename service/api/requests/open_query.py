@@ -104,7 +104,7 @@ async def await_rows(query: QueryContext, request: web.Request, position: int) -
     row = await query.connection.fetchrow(FRESHNESS, query.ledger.ledger_id)
     assert row is not None
     if position > row["tail"]:
-        raise RequestInvalid(f"the ledger has come to position {row['tail']}, not {position}")
+        raise RequestInvalid(f"position {position} does not exist yet; the last event has position {row['tail']}")
     context = request.app[APP_CONTEXT]
     seconds = context.settings.wait_seconds_max
     if position > row["as_of_position"] and not await context.projector.wait_for(

@@ -28,7 +28,7 @@ class Overload:
         since = self._since.setdefault(ledger_id, {})
         now = time.monotonic()
         if since and now - next(iter(since.values())) > WAIT_SECONDS_MAX:
-            raise LedgerUnavailable("deliveries wait longer than they should")
+            raise LedgerUnavailable(f"the oldest delivery has waited more than {WAIT_SECONDS_MAX:g} s")
         number = next(self._numbers)
         since[number] = now
         try:

@@ -18,7 +18,7 @@ from service.api.requests.content_codings import decode_body
 from service.importing.deliveries import zstd
 from service.settings import Settings
 from tests.service.test_admission import KEYED, all_scopes, port_of
-from tests.support.client import TenantClient, serving, until
+from tests.support.client import TenantClient, serving, wait_until
 from tests.support.payloads import sample
 
 ISSUED = sample("capillary", "pointsIssued")
@@ -164,7 +164,7 @@ async def test_large_unfinished_bodies_share_one_budget_and_small_ones_need_none
         small = await deliver(acme, ISSUED)
         for _, writer in held:
             writer.close()
-        await until(lambda: acme.client.app[APP_CONTEXT].body_budget._left == 200_000)
+        await wait_until(lambda: acme.client.app[APP_CONTEXT].body_budget._left == 200_000)
         large = await deliver(acme, ISSUED + b" " * 200_000)
 
         assert [one.result().split()[1] for one in done] == [b"503"]
@@ -181,7 +181,7 @@ async def test_refused_deliveries_are_told_once_a_minute_with_their_reasons(
             await acme.deliver(b'{"email": "ann@example.com"}', **{of.header: "a-wrong-secret"})
         await deliver(acme, b" " * (BODY_BYTES_MAX + 1))
         await acme.client.post(f"/v1/hooks/{'0' * 32}", data=b"{}")
-        await until(lambda: "too_large" in caplog.text)
+        await wait_until(lambda: "too_large" in caplog.text)
 
         lines = [record.getMessage() for record in caplog.records if record.name == "service.api.requests.refusals"]
         assert lines[0] == f"connection {of.connection_id}: a delivery was refused: credentials"

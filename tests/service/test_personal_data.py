@@ -281,7 +281,7 @@ async def test_an_approved_request_forgets_the_customer(dsn: str) -> None:
         await acme.deliver(json.dumps(body).encode())
         await acme.deliver(sample("capillary", "requestUpdated-2"))
 
-        await acme.comes_to(3)  # the act itself
+        await acme.wait_for_position(3)  # the act itself
 
         [customer] = (await acme.ask_now("/v1/customers/capillary:781:4545332"))["customers"]
         assert customer["erased_at"] is not None
@@ -297,7 +297,7 @@ async def test_what_a_vendor_sends_of_a_forgotten_customer_is_forgotten_too(dsn:
 
         _, told = await acme.deliver(json.dumps(later).encode())
         position = told["events"][0]["position"]
-        await acme.comes_to(position + 1)  # the act itself
+        await acme.wait_for_position(position + 1)  # the act itself
 
         assert (await acme.ask_now("/v1/customers", email="ann@new.example"))["items"] == []
         assert b"ann@new.example" not in await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), position)

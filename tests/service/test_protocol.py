@@ -15,7 +15,7 @@ from service.api import responses
 from service.api.requests.bodies import BodyBudget, read_body
 from service.server.error_responses import explain_errors
 from service.server.protocol import TOO_MANY, ConnectionLimits, LimitedRunner
-from tests.support.client import until
+from tests.support.client import wait_until
 
 SECRET = b"ann@example.com"
 MALFORMED = [
@@ -137,7 +137,7 @@ async def test_an_address_with_too_many_connections_is_refused_until_it_closes_o
         await say(port, b"")  # so that the two were taken before
         refused = await say(port, b"")
         held[0][1].close()
-        await until(lambda: budget._open["127.0.0.1"] == 1)
+        await wait_until(lambda: budget._open["127.0.0.1"] == 1)
         answer = await say(port, b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         held[1][1].close()
 
@@ -161,6 +161,6 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off(monkeypatch: py
     async with listening(connections=budget) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-        await until(lambda: bool(budget._open))
-        await until(lambda: not budget._open)
+        await wait_until(lambda: bool(budget._open))
+        await wait_until(lambda: not budget._open)
         writer.close()

@@ -1,4 +1,4 @@
-"""One customer's points, told in a few words: facts by day, and the account that comes of them."""
+"""Short functions for facts about one customer's points, one fact a day, and the account that they fold into."""
 
 from datetime import date
 from decimal import Decimal
@@ -29,9 +29,9 @@ ANN = "capillary:1:ann"
 
 
 def about(**fields: Any) -> dict[str, Any]:
-    """Name Ann's account in the programme, and what is claimed of it."""
-    claimed = fields.pop("claims", None)
-    claim = None if claimed is None else Claim(Decimal(claimed))
+    """Return the fields that name Ann's account in the programme. `claims` is the balance that the vendor claims."""
+    balance = fields.pop("claims", None)
+    claim = None if balance is None else Claim(Decimal(balance))
     return {"holder": ANN, "programme": "gold", "claim": claim, **fields}
 
 
@@ -54,7 +54,7 @@ def redeemed(points: int, redemption: str = "r", **fields: Any) -> Redeemed:
 def given_back(
     points: int, redemption: str = "r", *, available: int | None = None, expired: int | None = None, **fields: Any
 ) -> Fact:
-    split = [None if one is None else Decimal(one) for one in (available, expired)]
+    split = [None if points is None else Decimal(points) for points in (available, expired)]
     return RedemptionReversed(
         points=Decimal(points), redemption=redemption, available=split[0], expired=split[1], **about(**fields)
     )
@@ -72,7 +72,7 @@ def returned(points: int, bill: str, *, promised: int = 0, in_all: int | None = 
 
 
 def returned_in_all(total: int, bill: str) -> IssueReversed:
-    """The old form: only what was ever taken back for the bill."""
+    """Return the old form of a return: only the total taken back for the bill so far."""
     return IssueReversed(points_total=Decimal(total), promised_total=Decimal(0), bill=bill, **about())
 
 
@@ -97,30 +97,30 @@ def received(points: int, transfer: str = "t", **fields: Any) -> TransferReceive
 
 
 def days(*facts: Fact) -> list[RecordedFact]:
-    """Tell facts, one a day from the first."""
+    """Record facts, one a day from day 1."""
     return [on(number, fact) for number, fact in enumerate(facts, 1)]
 
 
-def wallet(*told: RecordedFact) -> Wallet:
-    folded: Wallet = fold(ACCOUNTS, sorted(told, key=key_of))
+def wallet(*facts: RecordedFact) -> Wallet:
+    folded: Wallet = fold(ACCOUNTS, sorted(facts, key=key_of))
     return folded
 
 
 def account(*facts: Fact) -> Account:
-    """Fold facts told one a day; they must all be about Ann's one account."""
-    (only,) = wallet(*days(*facts)).accounts.values()
-    return only
+    """Fold facts, one a day. All must be about Ann's one account."""
+    (single,) = wallet(*days(*facts)).accounts.values()
+    return single
 
 
-def lots(of: Account, *fields: str) -> list[tuple[int | str | None, ...]]:
-    """Show lots in the order of their making, points as whole numbers."""
+def lots(account: Account, *fields: str) -> list[tuple[int | str | None, ...]]:
+    """Return fields of an account's lots, in the order of their creation, with points as whole numbers."""
 
     def show(value: Any) -> int | str | None:
         return int(value) if isinstance(value, Decimal) else value
 
-    return [tuple(show(getattr(lot, field)) for field in fields) for lot in of.lots.values()]
+    return [tuple(show(getattr(lot, field)) for field in fields) for lot in account.lots.values()]
 
 
 def on_day(number: int) -> date:
-    """Give a day, the first fact's being 1."""
+    """Return the date of a day. Day 1 is the day of the first fact."""
     return day(number).date()

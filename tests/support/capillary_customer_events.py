@@ -1,4 +1,4 @@
-"""Let Capillary say something about Ann, customer 7, unless the data names somebody else."""
+"""Capillary events about Ann, customer 7, unless the data names another customer."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ ANN = {"customerIdentifiers": {"customerId": 7}}
 
 
 def facts_of(name: str, data: dict[str, Any], **envelope: Any) -> list[Fact]:
-    """Give the facts of an event that we recognise."""
+    """Return the facts of an event, which must be recognised."""
     return capillary_events.facts_of(name, {**ANN, **data}, **envelope)
 
 
 def fact_of(name: str, data: dict[str, Any], **envelope: Any) -> Any:
-    """Give the one fact of an event that we recognise."""
+    """Return the one fact of an event, which must be recognised."""
     return capillary_events.fact_of(name, {**ANN, **data}, **envelope)
 
 
 def refusal_of(name: str, data: dict[str, Any], **envelope: Any) -> str:
-    """Give why we do not recognise an event."""
+    """Return the reason why an event is not recognised."""
     return capillary_events.refusal_of(name, {**ANN, **data}, **envelope)

@@ -1,4 +1,4 @@
-"""The service over a fresh database, as a vendor and as a caller of ours meet it."""
+"""The service over a fresh database, and a client for each of its ledgers, as vendor and as caller."""
 
 import asyncio
 import io
@@ -21,8 +21,8 @@ CONNECTIONS_MAX = 10_000
 MASTER_KEY = MasterKey(bytes(range(32)))
 
 
-async def until(done: Callable[[], bool]) -> None:
-    """Wait until something is so, which nothing tells of."""
+async def wait_until(done: Callable[[], bool]) -> None:
+    """Wait until a condition holds for which there is no event to wait for."""
     async with asyncio.timeout(UNTIL_SECONDS_MAX):
         while not done():  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.01)
@@ -37,7 +37,7 @@ class Served(TestServer):
 
 
 class TenantClient:
-    """One ledger's vendor and caller: delivers webhooks and asks."""
+    """The vendor and the caller of one ledger: delivers webhooks and sends requests."""
 
     def __init__(self, client: "TestClient[Any, Any]", ledger: Ledger, key: str) -> None:
         self.client = client
@@ -47,7 +47,7 @@ class TenantClient:
         self.inbound: dict[str, InboundConnection] = {}
 
     async def deliver(self, body: bytes, source: str = "capillary", **headers: str) -> tuple[int, Any]:
-        """POST a body over the connection of a source, with its secret unless headers are given."""
+        """POST a body over the connection of a source, with its secret, or with the given headers instead."""
         inbound = self.inbound[source]
         given = headers or {inbound.header: inbound.secrets[0].decode()}
         response = await self.client.post(f"/v1/hooks/{inbound.connection_id}", data=io.BytesIO(body), headers=given)
@@ -60,14 +60,14 @@ class TenantClient:
         return response.status, await response.json()
 
     async def ask_now(self, path: str, **query: str) -> Any:
-        """GET a path once everything appended is projected; it must be there."""
+        """GET a path once all appended events are projected. The status must be 200."""
         _, projections = await self.ask("/v1/projections")
         status, body = await self.ask(path, min_position=str(projections["ledger_position"]), **query)
         assert status == 200, body
         return body
 
-    async def comes_to(self, position: int) -> None:
-        """Wait until the projections reflect a position that the ledger may not have come to yet."""
+    async def wait_for_position(self, position: int) -> None:
+        """Wait until the projections reflect a position. The ledger may not have reached it yet."""
         async with asyncio.timeout(UNTIL_SECONDS_MAX):
             while (await self.ask("/v1/projections"))[1]["as_of_position"] < position:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -84,23 +84,23 @@ class TenantClient:
 
 @asynccontextmanager
 async def serving(dsn: str, *names: str, settings: Settings | None = None) -> AsyncIterator[list[TenantClient]]:
-    """Serve a database with a ledger of each name; each has a key to read and a header connection per source."""
+    """Serve a database with a ledger of each name. Each ledger has a key to read and a header connection per source."""
     async with TestClient(Served(make_app(dsn, settings or Settings(), MASTER_KEY))) as client:
         connection = await connect(dsn)
-        neighbours = []
+        clients = []
         for name in names:
             ledger = await registry.create_ledger(connection, name)
-            neighbour = TenantClient(
+            client_of_ledger = TenantClient(
                 client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
             )
             for source in ("capillary", "ascenda", "fabric"):
-                neighbour.inbound[source] = await registry.create_connection(
+                client_of_ledger.inbound[source] = await registry.create_connection(
                     connection, MASTER_KEY, ledger, source=source
                 )
-            neighbour.inbound["voucherify"] = await registry.create_connection(
+            client_of_ledger.inbound["voucherify"] = await registry.create_connection(
                 connection, MASTER_KEY, ledger, source="voucherify", scheme="header", header="x-secret"
             )
-            neighbour.dsn = dsn
-            neighbours.append(neighbour)
+            client_of_ledger.dsn = dsn
+            clients.append(client_of_ledger)
         await connection.close()
-        yield neighbours
+        yield clients

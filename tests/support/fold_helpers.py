@@ -1,6 +1,6 @@
-"""Tell facts and fold them the way the engine does: in order, whatever order they were told in.
+"""Record facts, and fold them as the engine does: in the order of the fold, whatever the order of the arguments.
 
-The fold is done twice, at once and fact by fact with the state written down in between, and must come out the same.
+Each fold is done twice: at once, and fact by fact with the state encoded in between. Both must give the same result.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -14,25 +14,25 @@ FIRST_DAY = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
 def day(number: int) -> datetime:
-    """Give noon of a day, the first being 1."""
+    """Return noon of a day. Day 1 is 1 January 2024."""
     return FIRST_DAY + timedelta(days=number - 1)
 
 
 def on(number: int, fact: Fact, position: int | None = None) -> RecordedFact:
-    """Tell a fact as of a day; its event stands at this position, by default the number of the day."""
+    """Record a fact as of a day. Its event has the given position, by default the number of the day."""
     return RecordedFact(
         fact, Occurrence(day(number), b"%08d%08d" % (number, number), 0, number if position is None else position)
     )
 
 
-def rows_of(projection: Projection, *told: RecordedFact) -> dict[str, list[Any]]:
-    """Fold facts of one subject and give its rows by table."""
-    history = sorted(told, key=key_of)
+def rows_of(projection: Projection, *facts: RecordedFact) -> dict[str, list[Any]]:
+    """Fold facts of one subject and return its rows by table."""
+    history = sorted(facts, key=key_of)
     subjects = {fact.subject for fact, _ in history}
     assert len(subjects) == 1, "these facts are about several subjects"
     state = projection.start()
-    for one in history:
-        state = fold(projection, [one], decode_state(projection, encode_state(state)))
+    for fact in history:
+        state = fold(projection, [fact], decode_state(projection, encode_state(state)))
     assert state == fold(projection, history)
     tables = {name: list(rows) for name, rows in projection.rows(subjects.pop(), state).items()}
     for table in projection.tables:
@@ -42,7 +42,7 @@ def rows_of(projection: Projection, *told: RecordedFact) -> dict[str, list[Any]]
     return tables
 
 
-def row_of(projection: Projection, *told: RecordedFact) -> Any:
-    """Fold facts of one subject and give the one row of its first table."""
-    (row,) = rows_of(projection, *told)[projection.tables[0].name]
+def row_of(projection: Projection, *facts: RecordedFact) -> Any:
+    """Fold facts of one subject and return the one row of its first table."""
+    (row,) = rows_of(projection, *facts)[projection.tables[0].name]
     return row

@@ -1,7 +1,7 @@
-"""Compute what a sample means, in the form that its golden facts are kept in: see tests/ledger/vendors/test_golden.py.
+"""Interpret a sample in the form of its golden facts: see tests/ledger/vendors/test_golden.py.
 
-`scripts/golden <sample.json> …` prints it. Read it against the payload and the vendor's rules before saving it: a
-golden file says what is right, not what the code happens to do.
+`scripts/golden <sample.json> …` prints it. Compare it with the payload and the vendor's rules before you save it. A
+golden file holds the right facts, which may not be the ones that the code derives.
 """
 
 import sys
@@ -17,7 +17,8 @@ from tests.support.interpretation import SAMPLES, Delivered, deliver
 
 
 def golden(sample: Path, kind: str | None = None) -> list[Mapping[str, Any]]:
-    """Give the golden form of a sample's events. Its folder is its source; `kind` is what the connection would name.
+    """Return the golden form of a sample's events. The sample's folder is its source; `kind` is the kind of the
+    connection.
 
     Raises AssertionError if an event in it is not recognised.
     """
@@ -45,7 +46,7 @@ def _golden(delivered: Delivered) -> Mapping[str, Any]:
 
 
 def samples() -> Iterator[Path]:
-    """Find every payload, published or modelled on the vendor's documents."""
+    """Return the paths of all payloads, published or modelled on the vendor's documents."""
     return (path for path in sorted(SAMPLES.glob("*/*.json")) if not path.name.endswith(".facts.json"))
 
 

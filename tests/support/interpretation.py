@@ -1,4 +1,4 @@
-"""Deliver a body as a vendor would, without a ledger: name its events and say what each of them means."""
+"""Deliver a body as a vendor would, without a ledger: identify its events and interpret each."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,24 +11,24 @@ from ledger.intake.identify import NewEvent, Origin, identify
 from ledger.intake.interpret import Event, Interpretation, interpret
 
 SAMPLES = Path(__file__).parents[1] / "samples"
-RECORDED_AT = datetime(2028, 1, 1, tzinfo=UTC)  # stands in where a vendor's time cannot be true
+RECORDED_AT = datetime(2028, 1, 1, tzinfo=UTC)  # used if a vendor's time is impossible
 
 
 class Delivered(NamedTuple):
-    """One event as it would be stored, and what it means."""
+    """One event as it would be stored, and its interpretation."""
 
     draft: NewEvent
     meaning: Interpretation
 
     @property
     def facts(self) -> list[Fact]:
-        """Give its facts; the test fails where it has none because it was not read."""
+        """The facts of the event. The test fails if the event was not recognised."""
         assert self.meaning.status is None, f"{self.meaning.status}: {self.meaning.reason}"
         return [fact for fact, _ in self.meaning.facts]
 
 
 def deliver(source: str, body: Any, kind: str | None = None) -> list[Delivered]:
-    """Deliver bytes, or a document that is written down first; `kind` is the event that the connection names."""
+    """Deliver bytes, or a document that is encoded first. `kind` is the kind of the connection."""
     payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
     delivery = identify(Origin("ledger", "connection", source, kind, b"mask"), payload)
     return [
@@ -37,7 +37,7 @@ def deliver(source: str, body: Any, kind: str | None = None) -> list[Delivered]:
 
 
 def sample(name: str) -> Any:
-    """Load a sample ("ascenda/order_item.fulfillment.failed") as a document that a test may change."""
+    """Load a sample, such as "ascenda/order_item.fulfillment.failed", as a document that a test may change."""
     return msgspec.json.decode((SAMPLES / f"{name}.json").read_bytes())
 
 

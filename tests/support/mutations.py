@@ -1,4 +1,4 @@
-"""Samples changed as no vendor should: parts dropped, replaced, wrapped, exchanged, renamed."""
+"""Damaged samples: parts dropped, replaced, wrapped, exchanged, renamed."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -30,7 +30,7 @@ Spot = tuple[Any, Any]  # a structure or list, and a key or index of it
 
 
 def planted(source: str, body: bytes) -> tuple[Any, list[str]]:
-    """Read a sample, and put a canary where each personal value of it stands; give the document and the canaries."""
+    """Parse a sample and replace each personal value by a canary. Return the document and the canaries."""
     document = parse_json(body)
     found = redact(body, document, VENDORS[source].personal, partial(pseudonym, b"mask")).found
     canaries = [f"{CANARY}{n:04}-" for n in range(len(found))]
@@ -40,17 +40,17 @@ def planted(source: str, body: bytes) -> tuple[Any, list[str]]:
 
 
 def written(document: Any) -> bytes:
-    """Write a document down; its decimals as numbers."""
+    """Encode a document, decimals as numbers."""
     return _ENCODER.encode(document)
 
 
 def damaged(document: Any, random: Random) -> Any:
-    """Change some parts of a document, and keep every value under its own key, if with a blank in it."""
+    """Change some parts of a document. Every value keeps its own key, perhaps with a blank in it."""
     return _changed(document, random, (_drop, _replace, _replace, _into_list, _into_structure, _spoil))
 
 
 def muddled(document: Any, random: Random) -> Any:
-    """Change some parts of a document in any way, so that values may come to stand under others' keys."""
+    """Change some parts of a document in any way, so that values may move under the keys of others."""
     return _changed(document, random, (_drop, _replace, _into_list, _into_structure, _rename, _exchange, _spoil))
 
 
@@ -64,7 +64,7 @@ def _changed(document: Any, random: Random, ways: tuple[Callable[..., None], ...
 
 
 def _spots(value: Any) -> Iterator[Spot]:
-    """Give every place in a structure or list where something stands."""
+    """Yield every place in a structure or list that holds a value."""
     if isinstance(value, dict | list):
         for key, child in value.items() if isinstance(value, dict) else enumerate(value):
             yield value, key
@@ -101,7 +101,7 @@ def _spoil(where: Any, key: Any, random: Random, _spots: list[Spot]) -> None:
 
 
 def _exchange(where: Any, key: Any, random: Random, spots: list[Spot]) -> None:
-    """Copy what stands elsewhere to here; a copy of its own, so that nothing comes to stand inside itself."""
+    """Copy a value from another place. It is a copy, so that no value contains itself."""
     elsewhere, other = random.choice(spots)
     where[key] = parse_json(written(elsewhere[other])).value
 

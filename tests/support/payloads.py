@@ -1,4 +1,4 @@
-"""Deliveries for tests: the published samples, and bodies of Capillary's points events made from a few words."""
+"""Deliveries for tests: the published samples, and bodies of Capillary's points events from a few arguments."""
 
 import json
 from decimal import Decimal
@@ -13,7 +13,7 @@ VAULT = Vault(MasterKey(bytes(range(32))))
 SAMPLES = Path(__file__).parents[1] / "samples"
 ORG = 9001
 PROGRAMME = 77
-OWN_ACT = b'{"event": '
+INTERNAL_EVENT_START = b'{"event": '
 START = 1_700_000_000_000  # 2023-11-14
 
 
@@ -28,13 +28,13 @@ def sample(source: str, name: str) -> bytes:
 
 
 def delivery(body: bytes, source: str | None = None, ledger: str = "acme", kind: str | None = None) -> Delivery:
-    """Identify a body as the door would; Capillary's or an act of our own if no source is named."""
-    source = source or ("loyalty" if body.startswith(OWN_ACT) else "capillary")
+    """Identify a body as the webhook does. Without a source it is Capillary's, or an internal event."""
+    source = source or ("loyalty" if body.startswith(INTERNAL_EVENT_START) else "capillary")
     return identify(Origin(ledger, "connection-1", source, kind, b"mask"), body)
 
 
 def capillary(name: str, identifier: str, at: int, customer: int | str, /, **data: Any) -> bytes:
-    """Write a Capillary event: `at` in seconds after START, `data` in Capillary's own words."""
+    """Return the body of a Capillary event: `at` in seconds after START, `data` in Capillary's fields."""
     body = {
         "eventName": name,
         "eventId": identifier,
@@ -57,7 +57,7 @@ def _number(value: Any) -> Any:
 
 
 def activity(**identifiers: str) -> dict[str, Any]:
-    """Write a triggering activity with identifiers."""
+    """Return a triggering activity with identifiers."""
     return {
         "name": "TransactionAdd",
         "identifiers": [{"key": key, "value": value} for key, value in identifiers.items()],
@@ -97,7 +97,7 @@ def redeemed(identifier: str, at: int, customer: int, points: int, redemption: s
 
 
 def redemption_reversed(identifier: str, at: int, customer: int, points: int, redemption: str, **details: int) -> bytes:
-    """A redemption given back; `details` are available= and expired=, the vendor's split."""
+    """A reversed redemption; `details` are available= and expired=, the vendor's split."""
     return capillary(
         "redeemedPointsReversed",
         identifier,
@@ -170,16 +170,16 @@ def expired(identifier: str, at: int, customer: int, points: int) -> bytes:
 
 
 def adjusted(adjustment: str, at: int, customer: int, points: int, *, adopted: bool = False) -> bytes:
-    """An adjustment of ours."""
-    return _own_act("adjustmentMade", adjustment, at, customer, points=str(points), adopted=adopted)
+    """An adjustment: an internal event."""
+    return _internal_event("adjustmentMade", adjustment, at, customer, points=str(points), adopted=adopted)
 
 
 def adjustment_reversed(adjustment: str, at: int, customer: int) -> bytes:
-    """An adjustment of ours taken back."""
-    return _own_act("adjustmentReversed", adjustment, at, customer)
+    """A reversed adjustment: an internal event."""
+    return _internal_event("adjustmentReversed", adjustment, at, customer)
 
 
-def _own_act(name: str, identifier: str, at: int, customer: int, **data: Any) -> bytes:
+def _internal_event(name: str, identifier: str, at: int, customer: int, **data: Any) -> bytes:
     ref = f"capillary:{ORG}:{customer}"
     where = {"holder": ref, "programme": str(PROGRAMME), "unit": "points", "customer": ref}
     body = {"event": name, "id": identifier, "at": str(START + at * 1000), **where, **data}

@@ -1,4 +1,4 @@
-"""Bodies made to break a reader, each with the reason for which it is quarantined: for tests of door and parser."""
+"""Bodies made to break a parser, each with the reason for which it is quarantined."""
 
 from collections.abc import Iterator
 
@@ -99,7 +99,7 @@ LARGE: dict[str, tuple[bytes, bytes, bytes, str]] = {
 
 
 def poison() -> Iterator[tuple[str, bytes, str]]:
-    """Give every body with its name and the reason for which it cannot be read."""
+    """Yield every body with its name and the reason why it cannot be parsed."""
     for name, (body, reason) in SMALL.items():
         yield name, body, reason
     for name, (head, unit, tail, reason) in LARGE.items():

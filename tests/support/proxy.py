@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that fails the way networks do: silent, cut, refused, slow, or cutting bytes off."""
+"""A TCP proxy before PostgreSQL that fails as networks do: silent, cut, refused, slow, or cutting bytes off."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 
 class Proxy:
-    """Forwards connections; what is set here holds for the ones that are open and, if it says so, for new ones."""
+    """Forwards connections. A setting holds for open connections, and for new ones where that is noted."""
 
     def __init__(self, target: str) -> None:
         self._target = target  # the path of a Unix socket
@@ -47,7 +47,7 @@ class Proxy:
         with contextlib.suppress(ConnectionError):
             while data := await source.read(65_536):
                 if target in self._silenced:
-                    await asyncio.Event().wait()  # taken, and never passed on: no reset, no end
+                    await asyncio.Event().wait()  # swallow it: no reset, no end
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
                 if is_answer and self.pass_on is not None:

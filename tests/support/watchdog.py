@@ -1,7 +1,8 @@
-"""Watch how long requests and background tasks hold the event loop, and note the stack where one does for too long.
+"""Measure how long requests and background tasks hold the event loop, and record the stack of any that exceeds the
+limit.
 
-Measured is the processor time of the thread, so that a busy machine makes no test fail. Time of the garbage collector
-is not counted: the heap of a test run is not that of a service.
+The measure is the processor time of the thread, so a busy machine fails no test. The garbage collector's time is not
+counted, because the heap of a test run is larger than that of a service.
 """
 
 import asyncio
@@ -15,14 +16,18 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-HOLD_SECONDS_MAX = 0.05  # what a request may take, on a machine with nothing else to do
-LOAD_FACTOR = 2  # processors that others use too are slower: caches, and threads that share a core
-LOOK_SECONDS = 0.01  # how often another thread looks where the loop is
-OURS = ("/service/", "/projections/", "/aiohttp/web_")  # whose tasks are watched: not those of tests
+HOLD_SECONDS_MAX = 0.05  # limit for a request, on an idle machine
+LOAD_FACTOR = 2  # a shared processor is slower: caches, and threads that share a core
+LOOK_SECONDS = 0.01  # interval of the other thread's checks
+WATCHED_PATHS = (
+    "/service/",
+    "/projections/",
+    "/aiohttp/web_",
+)  # tasks of these paths are watched, those of tests are not
 
 
 class Watchdog:
-    """What held the loop, and where."""
+    """The callbacks that held the loop too long, each with its stack."""
 
     def __init__(self, seconds_max: float) -> None:
         self.seconds_max = seconds_max
@@ -32,7 +37,7 @@ class Watchdog:
         self._stack = ""
 
     def run(self, run: Callable[[Any], None], handle: Any) -> None:
-        """Run one callback of the loop, and note it if it took too long."""
+        """Run one callback of the loop, and record it if it took too long."""
         name = _watched(handle)
         if name is None:
             run(handle)
@@ -48,12 +53,12 @@ class Watchdog:
                 self.held.append(f"{name} held the event loop for {seconds * 1000:.0f} ms\n{self._stack}")
 
     def collect(self, phase: str, _info: dict[str, int]) -> None:
-        """Take the time of the garbage collector off."""
+        """Subtract the time of the garbage collector."""
         now = time.thread_time()
         self._collecting += now if phase == "stop" else -now
 
     def look(self, thread: int, stop: threading.Event) -> None:
-        """Look now and then where a callback is that is taking too long."""
+        """Record the stack of a callback that takes too long. Runs in another thread."""
         clock = time.pthread_getcpuclockid(thread)
         while not stop.wait(LOOK_SECONDS):
             begun = self._begun
@@ -63,12 +68,12 @@ class Watchdog:
 
 
 def _watched(handle: Any) -> str | None:
-    """Name the task that a callback is a step of, if it is one of the service."""
+    """Return the name of the service's task to which a callback belongs. None if it is not of the service."""
     task = getattr(handle._callback, "__self__", None)
     if not isinstance(task, asyncio.Task):
         return None
     code = getattr(task.get_coro(), "cr_code", None)
-    if code is None or not any(part in code.co_filename for part in OURS) or "/tests/" in code.co_filename:
+    if code is None or not any(part in code.co_filename for part in WATCHED_PATHS) or "/tests/" in code.co_filename:
         return None
     return str(code.co_qualname)
 
@@ -76,18 +81,18 @@ def _watched(handle: Any) -> str | None:
 @contextmanager
 def watching(seconds_max: float = HOLD_SECONDS_MAX * LOAD_FACTOR) -> Iterator[Watchdog]:
     """Watch the loops that run in this thread."""
-    dog = Watchdog(seconds_max)
+    watchdog = Watchdog(seconds_max)
     handles: Any = asyncio.Handle
     run = handles._run
     stop = threading.Event()
-    looking = threading.Thread(target=dog.look, args=(threading.get_ident(), stop), daemon=True)
-    handles._run = lambda handle: dog.run(run, handle)
-    gc.callbacks.append(dog.collect)
+    looking = threading.Thread(target=watchdog.look, args=(threading.get_ident(), stop), daemon=True)
+    handles._run = lambda handle: watchdog.run(run, handle)
+    gc.callbacks.append(watchdog.collect)
     looking.start()
     try:
-        yield dog
+        yield watchdog
     finally:
         stop.set()
         looking.join()
-        gc.callbacks.remove(dog.collect)
+        gc.callbacks.remove(watchdog.collect)
         handles._run = run

@@ -6,7 +6,7 @@ import pytest
 from ledger.facts import encode
 from ledger.facts.customers import CustomersMerged, Subscription
 from ledger.facts.merges import HolderMerged, HolderMergedAway, TierAfterMerge, TierMergedAway
-from tests.support.capillary_events import SAID_AT, SAID_AT_MILLISECONDS, fact_of, facts_of, refusal_of
+from tests.support.capillary_events import CREATED_AT, CREATED_AT_MILLISECONDS, fact_of, facts_of, refusal_of
 
 ANN, BOB = "capillary:1:10", "capillary:1:20"
 
@@ -60,11 +60,11 @@ def test_the_channel_that_the_vendor_misspells_is_that_channel() -> None:
 
 
 def test_a_claimed_time_after_the_event_is_flagged() -> None:
-    later = fact_of("customerAdded", {**customer(), "enteredAt": SAID_AT_MILLISECONDS + 5_360_000})
-    earlier = fact_of("customerAdded", {**customer(), "enteredAt": SAID_AT_MILLISECONDS - 1000})
+    later = fact_of("customerAdded", {**customer(), "enteredAt": CREATED_AT_MILLISECONDS + 5_360_000})
+    earlier = fact_of("customerAdded", {**customer(), "enteredAt": CREATED_AT_MILLISECONDS - 1000})
 
-    assert (later.entered_at, later.entered_in_future) == (SAID_AT + timedelta(seconds=5360), True)
-    assert (earlier.entered_at, earlier.entered_in_future) == (SAID_AT - timedelta(seconds=1), False)
+    assert (later.entered_at, later.entered_in_future) == (CREATED_AT + timedelta(seconds=5360), True)
+    assert (earlier.entered_at, earlier.entered_in_future) == (CREATED_AT - timedelta(seconds=1), False)
 
 
 @pytest.mark.parametrize("entered_at", [5320, None, {"id": 1}, 904788626831872])

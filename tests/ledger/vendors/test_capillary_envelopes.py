@@ -6,7 +6,7 @@ import pytest
 
 from ledger.facts.accounts import TransferSent
 from ledger.vendors.fields import ID_BYTES_MAX, ID_PREFIX_BYTES, as_id
-from tests.support.capillary_events import SAID_AT_MILLISECONDS, fact_of, facts_of
+from tests.support.capillary_events import CREATED_AT_MILLISECONDS, fact_of, facts_of
 from tests.support.interpretation import deliver, sample
 
 SENT = {
@@ -85,6 +85,6 @@ def test_an_id_too_long_for_a_key_becomes_its_beginning_and_a_hash() -> None:
 
 
 def test_an_event_with_a_very_long_reference_is_recognised() -> None:
-    fact = fact_of("pointsExpired", {**SENT, "pointsExpired": 5}, refId="r" * 1_000, createdAt=SAID_AT_MILLISECONDS)
+    fact = fact_of("pointsExpired", {**SENT, "pointsExpired": 5}, refId="r" * 1_000, createdAt=CREATED_AT_MILLISECONDS)
 
     assert fact.points == 5

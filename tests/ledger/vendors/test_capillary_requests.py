@@ -14,7 +14,14 @@ from ledger.facts.requests import (
     RequestOpened,
     RequestRejected,
 )
-from tests.support.capillary_events import SAID_AT, SAID_AT_MILLISECONDS, fact_of, facts_of, meaning_of, refusal_of
+from tests.support.capillary_events import (
+    CREATED_AT,
+    CREATED_AT_MILLISECONDS,
+    fact_of,
+    facts_of,
+    meaning_of,
+    refusal_of,
+)
 
 
 def workflow(state: str = "AdminTask", body: Any = None, **more: Any) -> Any:
@@ -103,11 +110,11 @@ def test_a_change_of_status_is_asked_for_by_its_label() -> None:
 
 
 def test_a_request_happens_when_its_state_changed() -> None:
-    changed_at = SAID_AT_MILLISECONDS - 5000
+    changed_at = CREATED_AT_MILLISECONDS - 5000
 
     facts = meaning_of("requestWorkflowEvent", {"requestId": "r1", "updateTime": changed_at}).facts
 
-    assert facts[0].occurrence.occurred_at == SAID_AT - timedelta(seconds=5)
+    assert facts[0].occurrence.occurred_at == CREATED_AT - timedelta(seconds=5)
 
 
 @pytest.mark.parametrize("tracking_id", [10585, "10585"])

@@ -18,7 +18,7 @@ from ledger.store.registry import InboundConnection
 from service.gc_tuning import freeze_loaded_objects
 from service.importing.deliveries import ImportSummary, import_lines
 from service.importing.split import DeliveryLine
-from service.importing.worker_pool import Task, import_by_workers
+from service.importing.worker_pool import ImportTask, import_by_workers
 
 PROCESSES = 2
 COLUMNS = ("ledger_id", "position", "event_key", "payload")
@@ -99,7 +99,7 @@ async def _import_by_workers(place: Place, files: Lines, book: Book) -> float:
         def tell(summary: ImportSummary, told: list[tuple[float, int]] = told) -> None:
             told.append((time.perf_counter(), summary.lines))
 
-        task = Task(place.dsn, MASTER_KEY, book.inbound[source], mending=False)
+        task = ImportTask(place.dsn, MASTER_KEY, book.inbound[source], mending=False)
         await asyncio.to_thread(import_by_workers, task, iter(of_source), tell, PROCESSES)
         lines += told[-1][1] - told[0][1]
         seconds += told[-1][0] - told[0][0]

@@ -16,7 +16,7 @@ from ledger.database import Connection
 from projections.engine import generations
 
 OWNER = "loyalty_owner"
-DOES = {
+ROLE_PURPOSES = {
     OWNER: "owns the ledger; nobody logs in as it",
     "loyalty_migrator": "may become loyalty_owner, to migrate",
     "loyalty_service": "what `loyalty serve` does: the four below",
@@ -33,7 +33,7 @@ MEMBERS = """
      WHERE g.rolname = ANY ($1) GROUP BY g.rolname
 """
 OWNER_NOW = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'ledger'"
-HAND_OVER = """
+TRANSFER_OWNERSHIP = """
 DO $$
 DECLARE
     handed text;
@@ -56,12 +56,12 @@ END $$
 """
 OWNER_READS_VIEWS = "GRANT loyalty_projector TO loyalty_owner"
 # By default PostgreSQL lets everybody connect to a database and make temporary tables in it.
-NO_TEMPORARY = """
+REVOKE_TEMPORARY = """
 DO $$ BEGIN
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
 END $$
 """
-ONLY_OURS = """
+RESTRICT_CONNECT = """
 DO $$ BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO loyalty_owner, loyalty_migrator, loyalty_service, loyalty_ingest, '
                    'loyalty_projector, loyalty_reader, loyalty_auditor, loyalty_eraser, loyalty_backup',
@@ -69,7 +69,7 @@ DO $$ BEGIN
     EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
 END $$
 """
-OPEN_TO_ALL = """
+IS_OPEN_TO_ALL = """
     SELECT EXISTS (SELECT FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
                     WHERE datname = current_database() AND grantee = 0 AND privilege_type = 'CONNECT')
 """
@@ -89,7 +89,7 @@ class RolesApplied(NamedTuple):
 async def create_roles(connection: Connection) -> list[str]:
     """Create the roles alone, before a backup is restored into a cluster without them. Return their names."""
     await connection.execute((Path(migrations.__file__).parent / "roles.sql").read_text())
-    return list(DOES)
+    return list(ROLE_PURPOSES)
 
 
 async def apply_roles(connection: Connection, *, only_ours: bool = False) -> RolesApplied:
@@ -101,20 +101,22 @@ async def apply_roles(connection: Connection, *, only_ours: bool = False) -> Rol
     async with connection.transaction():
         for name in ("roles.sql", "grants.sql"):
             await connection.execute((folder / name).read_text())
-        await connection.execute(NO_TEMPORARY)
+        await connection.execute(REVOKE_TEMPORARY)
         if only_ours:
-            await connection.execute(ONLY_OURS)
+            await connection.execute(RESTRICT_CONNECT)
     await generations.ensure_active_generation(connection)
     await generations.grant_access_to_all(connection)
     kept_because = None
     try:
         async with connection.transaction():
-            await connection.execute(HAND_OVER)
+            await connection.execute(TRANSFER_OWNERSHIP)
             await connection.execute(OWNER_READS_VIEWS)
     except asyncpg.InsufficientPrivilegeError as error:
         kept_because = error.message or "it is refused"
-    members = {row["rolname"]: ", ".join(row["members"]) for row in await connection.fetch(MEMBERS, list(DOES))}
+    members = {
+        row["rolname"]: ", ".join(row["members"]) for row in await connection.fetch(MEMBERS, list(ROLE_PURPOSES))
+    }
     owner: str = await connection.fetchval(OWNER_NOW)
-    open_to_all: bool = await connection.fetchval(OPEN_TO_ALL)
-    roles = [(role, does, members.get(role, "")) for role, does in DOES.items()]
+    open_to_all: bool = await connection.fetchval(IS_OPEN_TO_ALL)
+    roles = [(role, does, members.get(role, "")) for role, does in ROLE_PURPOSES.items()]
     return RolesApplied(roles, owner, kept_because, open_to_all)

@@ -4,7 +4,7 @@ from ledger.database import Connection
 from ledger.errors import SetupWrong
 
 OLDEST_MAJOR = 15
-AS_OF = "2026-11-30"
+KNOWN_AS_OF = "2026-11-30"
 # The newest minor release of each major version on that day. Minor releases fix security holes.
 NEWEST_MINORS = {15: 19, 16: 15, 17: 11, 18: 7}
 
@@ -29,4 +29,4 @@ def judge_version(number: int, *, embedded: bool) -> str | None:
         return None
     remedy = "use it to try things out, and a server of your own in production" if embedded else "update the server"
     which = "The embedded PostgreSQL" if embedded else "PostgreSQL"
-    return f"{which} {major}.{minor} lacks security fixes of {major}.{newest}, known by {AS_OF}: {remedy}."
+    return f"{which} {major}.{minor} lacks security fixes of {major}.{newest}, known by {KNOWN_AS_OF}: {remedy}."

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service.embedded.server import locked
+from service.embedded.server import file_lock
 
 ADDRESS_FILE = "service.url"
 LOCK_FILE = "service.lock"
@@ -18,13 +18,13 @@ CONNECT_SECONDS_MAX = 0.5
 
 def add_url(folder: Path, url: str) -> None:
     """Record the URL of a service that listens."""
-    with locked(folder / LOCK_FILE):
+    with file_lock(folder / LOCK_FILE):
         _write(folder, [*(line for line in _read(folder) if line != url), url])
 
 
 def remove_url(folder: Path, url: str) -> None:
     """Remove the URL of a service that has stopped. Other lines stay."""
-    with suppress(OSError), locked(folder / LOCK_FILE):
+    with suppress(OSError), file_lock(folder / LOCK_FILE):
         _write(folder, [line for line in _read(folder) if line != url])
 
 

@@ -15,7 +15,7 @@ from service.api.requests.json_bodies import read_author, read_json_body, read_t
 from service.api.requests.open_query import open_query, parse_limit
 from service.api.responses import json_response, page_response
 from service.formatting import decode_cursor, encode_cursor
-from service.operations.adjust import Adjusted, adjust, reverse
+from service.operations.adjust import AdjustmentResult, adjust, reverse
 from service.queries.accounts import find_account
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
@@ -96,7 +96,7 @@ async def _await_all_rows(request: web.Request, query: QueryContext) -> None:
         raise NotAwaited(f"position {position} within {context.settings.wait_seconds_max:g} s")
 
 
-def _adjustment_response(request: web.Request, adjusted: Adjusted) -> web.Response:
+def _adjustment_response(request: web.Request, adjusted: AdjustmentResult) -> web.Response:
     request.app[APP_CONTEXT].projector.notify_appended()
     return json_response(adjusted._asdict(), 201 if adjusted.outcome == "appended" else 200)
 

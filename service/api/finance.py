@@ -12,8 +12,8 @@ from service.api.requests.admission import PAGE, TIMES, get
 from service.api.requests.open_query import open_query, parse_as_of, parse_limit
 from service.api.responses import json_response
 from service.finance.export_formats import csv_heading, csv_row
-from service.finance.liability import liability_row_json, month_of, trial_balance, unbalanced
-from service.finance.periods import forward
+from service.finance.liability import count_unbalanced, liability_row_json, month_of, read_trial_balance
+from service.finance.periods import roll_forward_periods
 from service.finance.requests import parse_month, parse_roll_forward
 from service.formatting import decode_cursor, encode_cursor, invalid_cursor
 from service.queries.freshness import freshness
@@ -29,9 +29,9 @@ async def get_trial_balance(request: web.Request) -> web.Response:
     """
     async with open_query(request, heavy=True) as query:
         times = await parse_as_of(query, request)
-        balance = await trial_balance(query.connection, query.ledger.ledger_id, times.at, times.position)
+        balance = await read_trial_balance(query.connection, query.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
-        unbalanced_accounts = await unbalanced(query.connection, query.ledger.ledger_id)
+        unbalanced_accounts = await count_unbalanced(query.connection, query.ledger.ledger_id)
         return json_response(
             {
                 "at": times.at,
@@ -64,7 +64,7 @@ async def get_liability(request: web.Request) -> web.StreamResponse:
     async with open_query(request, heavy=True) as query:
         times = await parse_as_of(query, request)
         roll_forward = await parse_roll_forward(query, request.query, times)
-        liability = await forward(query.connection, query.ledger.ledger_id, roll_forward, times.position)
+        liability = await roll_forward_periods(query.connection, query.ledger.ledger_id, roll_forward, times.position)
         page = await liability.page(after, limit)
         return json_response(
             {
@@ -85,7 +85,7 @@ async def _export(request: web.Request, after: RollForwardKey | None) -> web.Str
     """Send all rows as CSV. Other tasks of the event loop run between periods."""
     async with open_query(request, heavy=True) as query:
         times = await parse_as_of(query, request)
-        liability = await forward(
+        liability = await roll_forward_periods(
             query.connection,
             query.ledger.ledger_id,
             await parse_roll_forward(query, request.query, times),

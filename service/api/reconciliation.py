@@ -16,8 +16,8 @@ from service.parameters import parse_int, parse_time
 from service.queries.context import QueryContext
 from service.queries.freshness import freshness
 from service.reconciliation import catalogue
-from service.reconciliation.documents import csv_pages, item_json
-from service.reconciliation.lists import Asked, Key, OpenItem, OpenList
+from service.reconciliation.formats import csv_pages, item_json
+from service.reconciliation.lists import Key, ListQuery, OpenItem, OpenList
 
 GRACE_HOURS_MAX = 24 * 3_650
 COUNTS = """
@@ -34,7 +34,7 @@ async def get_summary(request: web.Request) -> web.Response:
     """
     at, grace = _parse_time_and_grace(request)
     async with open_query(request, heavy=True) as query:
-        totals = await catalogue.totals_of(query.connection, query.ledger.ledger_id, at, grace)
+        totals = await catalogue.count_lists(query.connection, query.ledger.ledger_id, at, grace)
         lists = [
             {**open_list, "href": f"/v1/reconciliation/{open_list['list']}"}
             for open_list in catalogue.totals_json(totals)
@@ -65,7 +65,9 @@ def list_handler(open_list: OpenList) -> Any:
             return await _export(request, open_list, at, grace, after)
         limit = parse_limit(request)
         async with open_query(request) as query:
-            list_query = Asked(query.ledger.ledger_id, at, catalogue.opened_by(open_list, at, grace), limit, after)
+            list_query = ListQuery(
+                query.ledger.ledger_id, at, catalogue.latest_start(open_list, at, grace), limit, after
+            )
             items, next_key = await open_list.read(query.connection, list_query)
             items_json = [item_json(item, at) for item in items]
             return page_response(
@@ -90,7 +92,7 @@ async def _export(
     context = request.app[APP_CONTEXT]
     ledger = (await admit_caller(request)).ledger
 
-    async def read_page(list_query: Asked) -> tuple[list[OpenItem], Key | None]:
+    async def read_page(list_query: ListQuery) -> tuple[list[OpenItem], Key | None]:
         async with context.reader_pool.acquire() as connection:
             await connection.confine(ledger.ledger_id)
             return await open_list.read(connection, list_query)
@@ -101,7 +103,7 @@ async def _export(
             "Content-Disposition": f'attachment; filename="{ledger.name}-{open_list.name}.csv"',
         }
     )
-    list_query = Asked(ledger.ledger_id, at, catalogue.opened_by(open_list, at, grace), 0, after)
+    list_query = ListQuery(ledger.ledger_id, at, catalogue.latest_start(open_list, at, grace), 0, after)
     async with context.heavy_query_shares.take(ledger.ledger_id):
         await response.prepare(request)
         async for lines in csv_pages(read_page, open_list, list_query, items_max):

@@ -33,7 +33,7 @@ class Archive:
         self._file.write(bytes(2 * tarfile.BLOCKSIZE))
 
 
-class Chunks:
+class ChunkedMembers:
     """Members `<prefix>/000000`, `<prefix>/000001` … of whole records, each of about CHUNK_BYTES or one record."""
 
     def __init__(self, archive: Archive, prefix: str) -> None:

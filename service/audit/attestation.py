@@ -32,7 +32,7 @@ from projections.rebuild.pipeline import fill_generation
 from service.operations.record import record_event
 
 KIND = "attested"
-RULES_OF_THE_TRUTH = ("facts", "vendors", "intake", "parsing.py", "privacy/redaction.py")
+LEDGER_RULE_PATHS = ("facts", "vendors", "intake", "parsing.py", "privacy/redaction.py")
 
 # Every posting counts twice: from one class to another, so a ledger's classes sum to zero.
 TRIAL_BALANCE = """
@@ -45,10 +45,10 @@ TRIAL_BALANCE = """
      WHERE s.ledger_id = $1
      GROUP BY a.unit, p.class HAVING sum(p.points) <> 0 ORDER BY a.unit, p.class
 """
-LATEST = """
+LATEST_POSITION = """
     SELECT position FROM ledger.events WHERE ledger_id = $1 AND source = $2 AND kind = $3 ORDER BY position DESC LIMIT 1
 """
-TOLD_SINCE = """
+HAS_EVENTS_SINCE = """
     SELECT EXISTS (SELECT FROM ledger.events WHERE ledger_id = $1 AND position > $2 AND position <= $3
                       AND NOT (source = $4 AND kind = $5))
 """
@@ -91,12 +91,12 @@ async def _come_to(connection: Connection, ledger_id: int) -> dict[str, Any]:
         "position": await store.read_checkpoint(connection, ledger_id),
         "digests": (await compute_digest(connection, ledger_id, untimed=True)).tables,
         "columns": {table.name: list(table.columns) for table in digested_tables()},
-        "trial_balance": await trial_balance(connection, ledger_id),
-        "rules": {"projections": generations.projection_versions(), "code": code_of_rules()},
+        "trial_balance": await sum_postings(connection, ledger_id),
+        "rules": {"projections": generations.projection_versions(), "code": hash_rule_code()},
     }
 
 
-async def trial_balance(connection: Connection, ledger_id: int) -> dict[str, dict[str, str]]:
+async def sum_postings(connection: Connection, ledger_id: int) -> dict[str, dict[str, str]]:
     """Add up all postings, by unit and class; classes at zero are left out."""
     sums: dict[str, dict[str, str]] = {}
     for unit, name, points in await connection.fetch(TRIAL_BALANCE, ledger_id):
@@ -104,9 +104,9 @@ async def trial_balance(connection: Connection, ledger_id: int) -> dict[str, dic
     return sums
 
 
-async def latest(connection: Connection, ledger_id: int, last: int) -> Attestation | None:
+async def latest_attestation(connection: Connection, ledger_id: int, last: int) -> Attestation | None:
     """Read the last attestation up to a position; None if there is none."""
-    stands_at = await connection.fetchval(LATEST, ledger_id, SOURCE, KIND)
+    stands_at = await connection.fetchval(LATEST_POSITION, ledger_id, SOURCE, KIND)
     if stands_at is None or stands_at > last:
         return None
     said = msgspec.json.decode((await event_at(connection, ledger_id, stands_at)).payload)
@@ -120,12 +120,12 @@ async def latest(connection: Connection, ledger_id: int, last: int) -> Attestati
     )
 
 
-async def compare(
+async def compare_attestation(
     connection: Connection, dsn: str, ledger: Ledger, found: Attestation, *, replay: bool
 ) -> AttestationCheck:
     """Compare an attestation with the views: those that stand, if nothing was told since; with `replay`, those that its
     position comes to again. Other rules give other rows, and prove nothing."""
-    if found.rules.get("code") != code_of_rules():
+    if found.rules.get("code") != hash_rule_code():
         return AttestationCheck(found, None, "it was made by other rules than this version's")
     if replay:
         now = await _replayed(connection, dsn, ledger, found.position)
@@ -133,7 +133,7 @@ async def compare(
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             reached = await store.read_checkpoint(connection, ledger.ledger_id)
             since = (ledger.ledger_id, found.position, reached, SOURCE, KIND)
-            if reached < found.position or await connection.fetchval(TOLD_SINCE, *since):
+            if reached < found.position or await connection.fetchval(HAS_EVENTS_SINCE, *since):
                 return AttestationCheck(found, None, "more was told since; a replay up to its position would tell")
             now = await _come_to(connection, ledger.ledger_id)
     differing = [name for name in now["digests"] if found.digests.get(name) != now["digests"][name]]
@@ -163,10 +163,10 @@ async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: 
 
 
 @cache
-def code_of_rules() -> str:
+def hash_rule_code() -> str:
     """Hash the code that says what events mean and what facts come to: the version of the rules."""
     sha256 = hashlib.sha256()
-    for package, names in ((truth, RULES_OF_THE_TRUTH), (views, (".",))):
+    for package, names in ((truth, LEDGER_RULE_PATHS), (views, (".",))):
         root = Path(package.__file__ or "").parent
         if not root.is_dir():
             raise LedgerError("the code of the rules cannot be read")

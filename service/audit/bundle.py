@@ -28,8 +28,8 @@ from ledger.transparency.tree_heads import SignedCheckpoint
 from projections.engine import store
 from projections.engine.digest import digested_tables
 from projections.engine.worker import catch_up
-from service.audit.archive import Archive, Chunks
-from service.audit.customer import CustomerPart, customer_part
+from service.audit.archive import Archive, ChunkedMembers
+from service.audit.bundle_part import BundlePart, find_customer_part
 from service.queries.checkpoints import cosigned_note
 
 FORMAT = "loyalty-audit-bundle/1"
@@ -41,7 +41,7 @@ EVENTS = """
      WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position
 """
 # Of a part, each event carries its body, which may stand with an event that is not in the part.
-CHOSEN_EVENTS = """
+EVENTS_WITH_BODIES = """
     SELECT e.position, e.entry,
            coalesce(e.payload, (SELECT body.payload FROM ledger.events body
                                  WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
@@ -113,15 +113,15 @@ async def write_bundle(
         await writer.close()
 
 
-async def _part(reader: Connection, ledger: Ledger, scope: BundleScope, reached: int) -> CustomerPart | None:
+async def _part(reader: Connection, ledger: Ledger, scope: BundleScope, reached: int) -> BundlePart | None:
     """Say which events and rows a part holds; None for all of the ledger."""
     if scope.positions is not None:
         first, last = scope.positions
         if not 1 <= first <= last <= reached:
             raise RequestInvalid(f"a range of positions from 1 to {reached}")
-        part = CustomerPart(range(first, last + 1), None)
+        part = BundlePart(range(first, last + 1), None)
     elif scope.customer is not None:
-        part = await customer_part(reader, ledger, scope.customer)
+        part = await find_customer_part(reader, ledger, scope.customer)
     else:
         return None
     if len(part.positions) > EVENTS_PER_PART_MAX:
@@ -162,7 +162,7 @@ async def _keys(connection: Connection, ledger: Ledger, signed: SignedCheckpoint
 
 async def _write_log(connection: Connection, archive: Archive, ledger: Ledger, signed: SignedCheckpoint) -> None:
     """Write all entries, payloads and tiles."""
-    payloads = Chunks(archive, "payloads")
+    payloads = ChunkedMembers(archive, "payloads")
     bundled: list[bytes] = []
     number = 0
     async for position, entry, payload in _events(connection, ledger.ledger_id, signed.size):
@@ -199,10 +199,10 @@ async def _write_part(
             raise RequestInvalid(f"the older checkpoint is of {older.size} events, and there are {signed.size}")
         proof = await tiles.prove_consistency(connection, ledger.ledger_id, older.size, signed.size)
         archive.add(f"consistency/{older.size}", "".join(f"{write_hash(one)}\n" for one in proof).encode())
-    payloads = Chunks(archive, "payloads")
+    payloads = ChunkedMembers(archive, "payloads")
     for begin in range(0, len(positions), EVENTS_PER_READ):
         chosen = list(positions[begin : begin + EVENTS_PER_READ])
-        for row in await connection.fetch(CHOSEN_EVENTS, ledger.ledger_id, chosen):
+        for row in await connection.fetch(EVENTS_WITH_BODIES, ledger.ledger_id, chosen):
             position = row["position"]
             proof = await tiles.prove_inclusion(connection, ledger.ledger_id, position - 1, signed.size)
             archive.add(f"entries/{position}", row["entry"])
@@ -215,10 +215,10 @@ def _record(position: int, payload: bytes) -> bytes:
     return position.to_bytes(8, "big") + len(payload).to_bytes(4, "big") + payload
 
 
-async def _write_rows(connection: Connection, archive: Archive, ledger: Ledger, part: CustomerPart | None) -> None:
+async def _write_rows(connection: Connection, archive: Archive, ledger: Ledger, part: BundlePart | None) -> None:
     """Write facts and rows, as COPY gives them."""
     for table in digested_tables():
-        chunks = Chunks(archive, f"rows/{table.name}")
+        chunks = ChunkedMembers(archive, f"rows/{table.name}")
         if part is None:
             await connection.copy_from_query(table.query, ledger.ledger_id, output=_lines_into(chunks))
         elif part.subjects is None:
@@ -239,7 +239,7 @@ async def _write_rows(connection: Connection, archive: Archive, ledger: Ledger, 
         chunks.finish()
 
 
-def _lines_into(chunks: Chunks) -> Any:
+def _lines_into(chunks: ChunkedMembers) -> Any:
     """Give what takes COPY's output and adds it to a member line by line."""
     rest = b""
 

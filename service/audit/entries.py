@@ -17,7 +17,7 @@ from ledger.intake.identify import KEY_BYTES, format_time
 from ledger.merkle import leaf_hash
 from ledger.privacy.encryption import MasterKey
 from ledger.store.registry import Ledger
-from service.audit.parts import Delivered, Parts
+from service.audit.personal_parts import DeliveryFingerprints, PersonalPartChecker
 
 EVENTS_PER_BLOCK = 2_048
 
@@ -34,7 +34,7 @@ BLOCK = """
 """
 
 
-class Entries:
+class EntryChecker:
     """Reads a ledger's events in order and checks each; gives their leaf hashes, block by block."""
 
     def __init__(self, connection: Connection, master_key: MasterKey | None, ledger: Ledger) -> None:
@@ -43,7 +43,7 @@ class Entries:
         self.wrong: list[str] = []  # what is not as its entry says, the first few
         self.events = 0
         self.variants_not_derived = 0
-        self.parts = Parts(connection, master_key, ledger)
+        self.parts = PersonalPartChecker(connection, master_key, ledger)
 
     async def leaves(self, last: int) -> AsyncIterator[bytes]:
         """Give the leaf hashes of the positions up to `last`, one after another in one string for each block.
@@ -71,7 +71,7 @@ class Entries:
             self.events += len(rows)
             yield b"".join(leaves)
 
-    def _differing(self, row: Mapping[str, Any], delivered: Delivered | None) -> list[str]:
+    def _differing(self, row: Mapping[str, Any], delivered: DeliveryFingerprints | None) -> list[str]:
         """Name what of an event is not as its entry says."""
         try:
             says = msgspec.json.decode(row["entry"], type=dict[str, Any])
@@ -105,7 +105,7 @@ class Entries:
             differing.append("where its body stands")
         return differing
 
-    def _variants(self, content: bytes, delivered: Delivered | None) -> list[bytes]:
+    def _variants(self, content: bytes, delivered: DeliveryFingerprints | None) -> list[bytes]:
         """The variants that an event may have, derived as ledger/store/append.py does; none if keys are missing."""
         if delivered is None:
             return [content]

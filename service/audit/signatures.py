@@ -19,9 +19,9 @@ from ledger.transparency.signed_notes import VerifierKey, read_note, verify
 from ledger.transparency.signer import Signer
 from ledger.transparency.tree_heads import SignedCheckpoint
 
-TRIES_MAX = 5
+READ_ATTEMPTS_MAX = 5
 RETRY_SECONDS = 0.2
-CLOCK_IS_OFF_AT_MOST = timedelta(minutes=5)
+CLOCK_SKEW_MAX = timedelta(minutes=5)
 
 CHECKPOINTS = """
     SELECT checkpoint, log, size, root, note, signed_at FROM ledger.checkpoints WHERE ledger_id = $1 ORDER BY checkpoint
@@ -31,7 +31,7 @@ KEYS = "SELECT log, key, added_at FROM ledger.log_keys WHERE ledger_id = $1 ORDE
 RECORDED = "SELECT position, recorded_at FROM ledger.events WHERE ledger_id = $1 AND position = ANY ($2)"
 
 
-class RequiredSignatures(NamedTuple):
+class RequiredHead(NamedTuple):
     """A head that the tree must have had."""
 
     size: int
@@ -39,7 +39,7 @@ class RequiredSignatures(NamedTuple):
     whose: str
 
 
-class SigningKey(NamedTuple):
+class StoredLogKey(NamedTuple):
     """A key as it is stored; None where it cannot be read."""
 
     log: int
@@ -48,18 +48,18 @@ class SigningKey(NamedTuple):
     added_at: datetime
 
 
-class Signatures:
+class SignatureChecker:
     """What was signed for one ledger; `wrong` and `says` by the name of the check, `wanted` for who builds the tree."""
 
     def __init__(self, connection: Connection, ledger: Ledger) -> None:
         self._connection = connection
         self._ledger = ledger
         self._origins: Mapping[int, str] = {}
-        self._keys: Sequence[SigningKey] = ()
+        self._keys: Sequence[StoredLogKey] = ()
         self._signed: Sequence[SignedCheckpoint] = ()
         self.wrong: dict[str, list[str]] = {}
         self.says: dict[str, str] = {}
-        self.wanted: list[RequiredSignatures] = []
+        self.wanted: list[RequiredHead] = []
 
     async def check(self, signer: Signer, older: bytes | None) -> None:
         """Check all of it. `older` is a checkpoint that somebody kept."""
@@ -76,7 +76,7 @@ class Signatures:
         ledger_id = self._ledger.ledger_id
         self._origins = {row["log"]: row["origin"] for row in await self._connection.fetch(ORIGINS, ledger_id)}
         self._keys = [
-            SigningKey(row["log"], row["key"], _key(row["key"]), row["added_at"])
+            StoredLogKey(row["log"], row["key"], _key(row["key"]), row["added_at"])
             for row in await self._connection.fetch(KEYS, ledger_id)
         ]
         self._signed = [SignedCheckpoint(*row) for row in await self._connection.fetch(CHECKPOINTS, ledger_id)]
@@ -102,7 +102,7 @@ class Signatures:
                 wrong.append(f"checkpoint {one.checkpoint} is smaller than one before it")
             largest[one.log] = one.size
             if one.log == newest:  # an older log was given up, by a person, because the ledger did not continue it
-                self.wanted.append(RequiredSignatures(one.size, one.root, f"checkpoint {one.checkpoint}"))
+                self.wanted.append(RequiredHead(one.size, one.root, f"checkpoint {one.checkpoint}"))
         given_up = f"; {newest - 1} logs were given up before" if newest > 1 else ""
         self.wrong["signatures"] = wrong
         self.says["signatures"] = f"{len(self._signed):,} checkpoints are signed by the log's keys{given_up}"
@@ -112,7 +112,7 @@ class Signatures:
         for one in self._keys:
             signed = (checkpoint for checkpoint in self._signed if checkpoint.log == one.log and _by(checkpoint, one))
             first = next(signed, None)
-            if first is not None and one.added_at > first.signed_at + CLOCK_IS_OFF_AT_MOST:
+            if first is not None and one.added_at > first.signed_at + CLOCK_SKEW_MAX:
                 yield f"a key of log {one.log} is said to be younger than its checkpoint {first.checkpoint}"
 
     async def _checkpoint_times(self) -> list[str]:
@@ -123,7 +123,7 @@ class Signatures:
         wrong, before = [], None
         for one in self._signed:
             since = [at for at in (recorded.get(one.size), before) if at is not None]
-            if since and one.signed_at < max(since) - CLOCK_IS_OFF_AT_MOST:
+            if since and one.signed_at < max(since) - CLOCK_SKEW_MAX:
                 wrong.append(f"checkpoint {one.checkpoint} is said to be older than what it covers")
             before = one.signed_at
         return wrong
@@ -142,8 +142,8 @@ class Signatures:
         except NoteWrong as error:
             self.wrong["signer"] = [f"what it remembers cannot be read: {error}"]
             return
-        self.wanted.append(RequiredSignatures(head.size, head.root, "the signer's memory"))
-        for _ in range(TRIES_MAX):
+        self.wanted.append(RequiredHead(head.size, head.root, "the signer's memory"))
+        for _ in range(READ_ATTEMPTS_MAX):
             if self._has(head):
                 break
             await asyncio.sleep(RETRY_SECONDS)
@@ -185,7 +185,7 @@ class Signatures:
         except NoteWrong as error:
             wrong.append(str(error))
             return
-        self.wanted += [RequiredSignatures(one.head.size, one.head.root, "the older checkpoint") for one in ours]
+        self.wanted += [RequiredHead(one.head.size, one.head.root, "the older checkpoint") for one in ours]
         newest = max(ours, key=lambda one: one.head.size).head
         also = f", and {len(ours) - 1} before it" if len(ours) > 1 else ""
         self.says["older checkpoint"] = (
@@ -200,7 +200,7 @@ def _key(text: str) -> VerifierKey | None:
         return None
 
 
-def _by(signed: SignedCheckpoint, one: SigningKey) -> bool:
+def _by(signed: SignedCheckpoint, one: StoredLogKey) -> bool:
     try:
         return one.key is not None and any(one.key.made(signature) for signature in read_note(signed.note).signatures)
     except NoteWrong:

@@ -18,20 +18,20 @@ from ledger.store.row_macs import check_row_macs
 from ledger.transparency import tiles
 from ledger.transparency.signer import Signer
 from service.audit import attestation
-from service.audit.entries import Entries
+from service.audit.entries import EntryChecker
 from service.audit.erasures import unreported_erasures
-from service.audit.signatures import RequiredSignatures, Signatures
+from service.audit.signatures import RequiredHead, SignatureChecker
 
-NAMED_MAX = 3  # of what is wrong, so many are named and the rest is counted
+PROBLEMS_NAMED_MAX = 3  # of what is wrong, so many are named and the rest is counted
 
-COUNT = "SELECT count(*), min(position), max(position) FROM ledger.events WHERE ledger_id = $1"
+POSITION_RANGE = "SELECT count(*), min(position), max(position) FROM ledger.events WHERE ledger_id = $1"
 TILES = """
     SELECT level, number, hashes, root FROM ledger.tiles
      WHERE ledger_id = $1 AND (level, number) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
 """
-TILES_KEPT = "SELECT level, count(*) FROM ledger.tiles WHERE ledger_id = $1 GROUP BY level"
+TILE_COUNTS = "SELECT level, count(*) FROM ledger.tiles WHERE ledger_id = $1 GROUP BY level"
 # Lists that number for themselves: a gap is a row that was taken out.
-GAPS = """
+NUMBERING_GAPS = """
     SELECT 'erasures' AS listed FROM ledger.erasures WHERE ledger_id = $1 HAVING count(*) <> coalesce(max(erasure), 0)
     UNION ALL
     SELECT 'looks' FROM ledger.access WHERE ledger_id = $1 HAVING count(*) <> coalesce(max(access), 0)
@@ -54,7 +54,7 @@ class Finding(NamedTuple):
     says: str
 
 
-class Verifier:
+class LedgerVerifier:
     """Verifies one ledger; one use."""
 
     def __init__(self, connection: Connection, dsn: str, ledger: Ledger) -> None:
@@ -69,13 +69,13 @@ class Verifier:
         self, signer: Signer, master_key: MasterKey | None, older: bytes | None, *, replay: bool
     ) -> list[Finding]:
         """Make every check. With `replay`, the last attestation is derived again from the events up to it."""
-        signatures = Signatures(self._connection, self._ledger)
+        signatures = SignatureChecker(self._connection, self._ledger)
         await signatures.check(signer, older)  # before events are counted: each head is of events that are there
         last = await self._check_positions()
         for check, wrong in signatures.wrong.items():
             self._found(check, wrong, signatures.says.get(check, ""))
         await self._check_entries(master_key, last, signatures.wanted)
-        gaps = [row["listed"] for row in await self._connection.fetch(GAPS, self._ledger.ledger_id)]
+        gaps = [row["listed"] for row in await self._connection.fetch(NUMBERING_GAPS, self._ledger.ledger_id)]
         self._found("lists", gaps, "erasures, looks and checkpoints are numbered without a gap")
         untold = await unreported_erasures(self._connection, self._ledger.ledger_id)
         self._found("erasures", untold, "each destroyed key was told of by an event at that time")
@@ -88,23 +88,23 @@ class Verifier:
         return self.findings
 
     def _found(self, check: str, wrong: Sequence[str], right: str) -> None:
-        more = f", and {len(wrong) - NAMED_MAX} more" if len(wrong) > NAMED_MAX else ""
-        self.findings.append(Finding(check, not wrong, "; ".join(wrong[:NAMED_MAX]) + more if wrong else right))
+        more = f", and {len(wrong) - PROBLEMS_NAMED_MAX} more" if len(wrong) > PROBLEMS_NAMED_MAX else ""
+        self.findings.append(
+            Finding(check, not wrong, "; ".join(wrong[:PROBLEMS_NAMED_MAX]) + more if wrong else right)
+        )
 
     async def _check_positions(self) -> int:
         """See that positions are 1, 2, 3 …; give the last."""
-        row = await self._connection.fetchrow(COUNT, self._ledger.ledger_id)
+        row = await self._connection.fetchrow(POSITION_RANGE, self._ledger.ledger_id)
         assert row is not None
         count, first, last = row[0], row[1] or 1, row[2] or 0
         wrong = [] if (first, last) == (1, count) else [f"{count} events at positions {first} to {last}"]
         self._found("positions", wrong, f"{count:,} events, positions without a gap")
         return int(last)
 
-    async def _check_entries(
-        self, master_key: MasterKey | None, last: int, wanted: Sequence[RequiredSignatures]
-    ) -> None:
+    async def _check_entries(self, master_key: MasterKey | None, last: int, wanted: Sequence[RequiredHead]) -> None:
         """Hash all entries into a tree, and compare tiles and heads with it on the way."""
-        entries = Entries(self._connection, master_key, self._ledger)
+        entries = EntryChecker(self._connection, master_key, self._ledger)
         frontier = Frontier()
         due = sorted(wanted, key=lambda one: one.size, reverse=True)
         grown = 0
@@ -135,7 +135,7 @@ class Verifier:
         self._found("tiles", self._wrong_tiles, "every stored tile is made of the entries")
         self._found("heads", self._wrong_heads, f"{len(wanted):,} signed heads are of this very history")
 
-    def _compare_heads(self, due: list[RequiredSignatures], frontier: Frontier, size: int) -> None:
+    def _compare_heads(self, due: list[RequiredHead], frontier: Frontier, size: int) -> None:
         while due and due[-1].size <= size:
             one = due.pop()
             if one.size == size and frontier.root() != one.root:
@@ -154,17 +154,19 @@ class Verifier:
 
     async def _count_tiles(self, size: int) -> None:
         """See that no tile is stored beyond the tree, or missing before the last: the sealer keeps them in order."""
-        for row in await self._connection.fetch(TILES_KEPT, self._ledger.ledger_id):
+        for row in await self._connection.fetch(TILE_COUNTS, self._ledger.ledger_id):
             kept = await tiles.count_full_tiles(self._connection, self._ledger.ledger_id, row["level"])
             if row["count"] != kept or kept > size >> TILE_LEVELS * (row["level"] + 1):
                 self._wrong_tiles.append(f"level {row['level']} has {row['count']} tiles up to number {kept - 1}")
 
     async def _check_attestation(self, last: int, *, replay: bool) -> None:
-        found = await attestation.latest(self._connection, self._ledger.ledger_id, last)
+        found = await attestation.latest_attestation(self._connection, self._ledger.ledger_id, last)
         if found is None:
             self.findings.append(Finding("attestation", True, "nothing was attested yet"))
             return
-        compared = await attestation.compare(self._connection, self._dsn, self._ledger, found, replay=replay)
+        compared = await attestation.compare_attestation(
+            self._connection, self._dsn, self._ledger, found, replay=replay
+        )
         where = f"the views at position {found.position}"
         if compared.differing is None:
             self.findings.append(Finding("attestation", True, f"{where} were not compared: {compared.why_not}"))
@@ -183,4 +185,4 @@ async def verify_ledger(
     replay: bool = False,
 ) -> list[Finding]:
     """Verify a ledger; give what each check found. With the master key, sealed parts are opened, too."""
-    return await Verifier(connection, dsn, ledger).run(signer, master_key, older, replay=replay)
+    return await LedgerVerifier(connection, dsn, ledger).run(signer, master_key, older, replay=replay)

@@ -15,14 +15,23 @@ from ledger.store import registry
 from ledger.vendors.fields import as_points
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.cli.console import AsJson, Data, InLedger, Yes, confirm, note, show, show_json
+from service.cli.terminal.console import (
+    DataOption,
+    JsonOption,
+    LedgerOption,
+    YesOption,
+    confirm,
+    show,
+    show_json,
+    show_note,
+)
 from service.environment import Environment, run_with_connection
 from service.operations.adjust import Author, adjust, reverse
 from service.queries.accounts import account_json, find_account, fold_account
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 
-MADE = "SELECT points FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment = $3"
+ADJUSTMENT_POINTS = "SELECT points FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment = $3"
 DRIFT = "SELECT drift FROM accounts WHERE ledger_id = $1 AND account_id = $2"
 
 
@@ -39,7 +48,7 @@ class RequestedChange(NamedTuple):
 
 
 def adjust_account(
-    ledger: InLedger,
+    ledger: LedgerOption,
     account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id, whole or bare.", show_default=False)],
     author: Annotated[str, typer.Option(help="Who asks for it; sealed.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; sealed.", show_default=False)],
@@ -50,9 +59,9 @@ def adjust_account(
     expires_on: Annotated[str | None, typer.Option(help="The last day of points added, 2026-12-31.")] = None,
     allow_debt: Annotated[bool, typer.Option("--allow-debt", help="Take away more than is available.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the balance before and after.")] = False,
-    yes: Yes = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    yes: YesOption = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Change a balance by an event of ours: --points, --adopt, or --reverse ADJUSTMENT.
 
@@ -105,7 +114,7 @@ async def _adjust(
             )
         if wanted.dry_run:
             return {"account": account_id, "points": change, "before": before, "after": after, "dry_run": True}
-        note(f"{account_id}: {format_decimal(before)} before, {format_decimal(after)} after.")
+        show_note(f"{account_id}: {format_decimal(before)} before, {format_decimal(after)} after.")
         confirm(f"Change it by {format_decimal(change)}?", yes=wanted.yes)
     elif wanted.dry_run:
         raise RequestInvalid("an adjustment of this id was made before, or there is none to take back")
@@ -123,7 +132,7 @@ async def _adjust(
 async def _change(read: QueryContext, account_id: str, wanted: RequestedChange) -> Decimal | None:
     """Return by how much the balance would change; None if what is asked for was made before, or cannot be made."""
     connection, ledger_id = read.connection, read.ledger.ledger_id
-    made = await connection.fetchval(MADE, ledger_id, account_id, wanted.take_back or wanted.adjustment)
+    made = await connection.fetchval(ADJUSTMENT_POINTS, ledger_id, account_id, wanted.take_back or wanted.adjustment)
     if wanted.take_back is not None:
         return None if made is None else -made
     if made is not None:

@@ -13,17 +13,29 @@ from ledger.privacy.vault import Vault
 from ledger.store import registry
 from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from projections.engine import generations
+from projections.engine.digest import compute_digest
+from projections.engine.worker import catch_up
 from service.audit.attestation import Attestation, attest
 from service.audit.bundle import BundleFile, BundleScope, write_bundle
 from service.audit.verify_ledger import Finding, verify_ledger
-from service.cli.console import OUT, AsJson, Data, InLedger, note, show, show_json
-from service.cli.exit_codes import FOUND
-from service.cli.plan import verify_projections
+from service.cli.ledgers import choose_ledgers
+from service.cli.rebuild_checks import verify_projections
+from service.cli.terminal.console import (
+    OUT,
+    DataOption,
+    JsonOption,
+    LedgerOption,
+    show,
+    show_json,
+    show_note,
+    show_table,
+)
+from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, run_with_connection
 
 audit = typer.Typer(help="Audits: what an auditor takes away.", no_args_is_help=True)
 
-Older = Annotated[
+OlderOption = Annotated[
     Path | None,
     typer.Option(
         "--older", help="What was kept: a checkpoint, an e-mail, an anchor's file.", exists=True, dir_okay=False
@@ -33,7 +45,7 @@ Older = Annotated[
 
 def verify_ledgers(
     ledger: Annotated[str | None, typer.Option("--ledger", help="This ledger only.")] = None,
-    older: Older = None,
+    older: OlderOption = None,
     replay: Annotated[
         bool, typer.Option(help="Derive what was attested last again, from the events up to it.")
     ] = False,
@@ -41,8 +53,8 @@ def verify_ledgers(
     sample: Annotated[int | None, typer.Option(min=1, help="With it: subjects of each kind, and events.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="With it: every subject and every event.")] = False,
     seed: Annotated[int, typer.Option(help="With it: which sample is taken.")] = 0,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Verify ledgers against what was signed, sealed and attested; with --projections, rows against facts and events.
 
@@ -57,8 +69,7 @@ def verify_ledgers(
     async def work(place: Environment, connection: Connection) -> dict[str, list[Finding]]:
         await generations.ensure_active_generation(connection)
         kept = None if older is None else older.read_bytes()
-        found = await registry.list_ledgers(connection) if ledger is None else []
-        chosen = found if ledger is None else [await registry.find_ledger(connection, ledger)]
+        chosen = await choose_ledgers(connection, ledger)
         return {
             one.name: await verify_ledger(
                 connection, place.dsn, one, place.signer, master_key=place.master_key, older=kept, replay=replay
@@ -78,10 +89,10 @@ def verify_ledgers(
                 mark = ("  ok    ", "green") if finding.holds else ("  WRONG ", "bold red")
                 OUT.print(Text.assemble(mark, f"{finding.check}: {finding.says}"), soft_wrap=True)
     if not verified:
-        raise typer.Exit(FOUND)
+        raise typer.Exit(FINDINGS)
 
 
-def attest_views(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+def attest_ledger(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Write into the ledger what its views come to: a digest of each table, all postings added up, by which rules."""
 
     async def work(place: Environment, connection: Connection) -> Attestation:
@@ -95,17 +106,43 @@ def attest_views(ledger: InLedger, data: Data = None, as_json: AsJson = False) -
         show(f"Attested {len(attested.digests)} tables as of position {attested.position}, at {attested.stands_at}.")
 
 
+def show_digest(
+    ledger: Annotated[str | None, typer.Option(help="Of this ledger only.")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a hash of every projected row, positions aside: equal histories give equal digests."""
+
+    async def work(_place: Environment, connection: Connection) -> dict[str, dict[str, Any]]:
+        await generations.ensure_active_generation(connection)
+        chosen = await choose_ledgers(connection, ledger)
+        return {
+            one.name: {
+                "position": await catch_up(connection, one.ledger_id),
+                **(await compute_digest(connection, one.ledger_id))._asdict(),
+            }
+            for one in chosen
+        }
+
+    found = run_with_connection(data, work)
+    if as_json:
+        show_json(found if ledger is None else {"ledger": ledger, **found[ledger]})
+    else:
+        columns = ("position", "digest", "untimed_left_out")
+        show_table(("ledger", *columns), ((name, *(one[key] for key in columns)) for name, one in found.items()))
+
+
 @audit.command("bundle")
 def make_bundle(
-    ledger: InLedger,
+    ledger: LedgerOption,
     output: Annotated[Path, typer.Option("--output", help="The file to write.", dir_okay=False, show_default=False)],
     customer: Annotated[str | None, typer.Option("--customer", help="What tells of source:org:id only.")] = None,
     first: Annotated[int | None, typer.Option("--from", min=1, help="Positions from here, with --to.")] = None,
     last: Annotated[int | None, typer.Option("--to", min=1, help="Up to here, included.")] = None,
-    older: Older = None,
+    older: OlderOption = None,
     attested: Annotated[bool, typer.Option("--attest", help="Attest the views first.")] = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write all that an auditor needs into one file: `loyalty-verify` checks it without us. Signs a checkpoint.
 
@@ -142,4 +179,4 @@ def make_bundle(
         show_json(told)
     else:
         show(f"Wrote {output}: {written.events:,} events of a tree of {written.size:,}, {told['bytes']:,} bytes.")
-        note("Check it with `loyalty-verify`, on any machine: verify/README.md.")
+        show_note("Check it with `loyalty-verify`, on any machine: verify/README.md.")

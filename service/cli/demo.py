@@ -1,179 +1,101 @@
-"""The demonstration: a real ledger in the data folder, fed over HTTP with every payload that the vendors publish.
+"""loyalty demo: see it work in a minute."""
 
-What it makes is found again on the next run, so that run appends nothing and shows that redelivery changes nothing.
-"""
-
-import errno
-import hmac
-import secrets
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated
+from urllib.parse import urlsplit
 
-import aiohttp
+import typer
+import uvloop
 
-from ledger.database import Connection
-from ledger.errors import BadCredentials, LedgerUnavailable, LedgerUnknown
-from ledger.store import registry
-from ledger.store.registry import InboundConnection, Ledger
-from ledger.vendors import VENDORS
-from ledger.vendors.internal import INTERNAL
-from projections.registry import PROJECTIONS
-from service.environment import Environment
-from service.server.run import running_service
-
-LEDGER = "demo"
-SECRET_BYTES = 32
-KEY_FILE = "demo.key"
-
-# What to ask first: a customer of pointsIssued.json, what they had while their points lived, an item that never came.
-QUESTIONS = (
-    "/v1/customers/87884897",
-    "/v1/accounts/87884897:838:points?at=2023-06-01T00:00:00Z",
-    "/v1/order-items/4611fb1e-6d6d-4d92-9cb5-afd1a5ff2440",
-)
-
-UNREAD = "SELECT source, unread FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
-SUBJECTS = """
-    SELECT subject_kind, count(DISTINCT subject) AS subjects FROM facts WHERE ledger_id = $1 GROUP BY 1
-"""
-PARKED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND parked IS NOT NULL"
-ACCOUNTS = "SELECT count(*) FROM accounts WHERE ledger_id = $1"
+from ledger.database import connect
+from service.cli import demo_steps
+from service.cli.demo_steps import EXAMPLE_PATHS, DemoLedger, DemoSummary, SentSamples
+from service.cli.serve import warn
+from service.cli.terminal.console import JsonOption, show, show_json, show_note, show_table
+from service.environment import Environment, load_settings, open_environment
+from service.server import run
 
 
-class Demo(NamedTuple):
-    """What the demonstration works with."""
+def run_demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the summary.")] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0 takes a free one; else LOYALTY_PORT, else 8080.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data folder; else LOYALTY_DATA, else ./data.", show_default=False, file_okay=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the service with an embedded PostgreSQL, send it every sample, show what became of them, go on serving.
 
-    ledger: Ledger
-    connections: Mapping[str, InboundConnection]  # by source
-    key: str
-
-
-class Sent(NamedTuple):
-    """What became of one source's samples."""
-
-    source: str
-    samples: int
-    outcomes: Counter[str]  # of events, as the service answered
-    positions: frozenset[int]
-
-
-class DemoSummary(NamedTuple):
-    """What the projections made of everything; counts by source, and by projection."""
-
-    unread: Mapping[str, Counter[str]]  # "unrecognised" and "quarantined" of each source
-    subjects: Mapping[str, int]
-    parked: int
-
-
-def samples() -> list[Path]:
-    """Find every payload of the vendors, in a folder for each: the wheel has them here, a checkout in its tests. Events
-    of our own come over no connection, so they are not among them."""
-    packaged = Path(__file__).parents[1] / "samples"
-    folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "tests" / "samples"
-    found = (path for path in folder.glob("*/*.json") if not path.name.endswith(".facts.json"))
-    return sorted(path for path in found if path.parent.name != INTERNAL.name)
-
-
-async def prepare(place: Environment, connection: Connection) -> Demo:
-    """Find the ledger, its connections and its key of the run before, or make them."""
-    try:
-        ledger = await registry.find_ledger(connection, LEDGER)
-    except LedgerUnknown:
-        ledger = await registry.create_ledger(connection, LEDGER)
-    listed = await registry.list_connections(connection, place.master_key, ledger)
-    connections = {one.source: one for one in listed if one.disabled_at is None and one.kind is None}
-    for source in VENDORS.keys() - connections.keys():
-        secret = secrets.token_urlsafe(SECRET_BYTES)  # we play the vendor, who makes it in some schemes
-        connections[source] = await registry.create_connection(
-            connection, place.master_key, ledger, source=source, secret=secret
-        )
-    return Demo(ledger, connections, await _key(place, connection, ledger))
-
-
-async def _key(place: Environment, connection: Connection, ledger: Ledger) -> str:
-    """Read the kept key if it still opens the ledger, else make one and keep it."""
-    file = place.settings.data / KEY_FILE
-    try:
-        key = file.read_text().strip()
-        if (await registry.find_key(connection, place.master_key, key)).ledger == ledger:
-            return key
-    except (FileNotFoundError, BadCredentials):
-        pass
-    key = await registry.create_key(connection, place.master_key, ledger, ["read"])
-    file.unlink(missing_ok=True)
-    file.touch(mode=0o600, exist_ok=False)
-    file.write_text(f"{key}\n")
-    return key
-
-
-@asynccontextmanager
-async def listening_somewhere(place: Environment, port: int) -> AsyncIterator[str]:
-    """Run the service on a port, or on a free one if another program has it; give its URL."""
-    host = place.settings.host
-    async with AsyncExitStack() as stack:
-        try:
-            url = await stack.enter_async_context(running_service(place, host, port, project=True))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            url = await stack.enter_async_context(running_service(place, host, 0, project=True))
-        yield url
-
-
-async def send(url: str, demo: Demo) -> list[Sent]:
-    """Deliver every sample as its vendor would, and wait until the projections reflect it.
-
-    Raises LedgerUnavailable if one is refused.
+    What it makes stays in the data folder. DATABASE_URL is not used.
     """
-    by_source: dict[str, list[Path]] = {source: [] for source in VENDORS}
-    for sample in samples():
-        by_source[sample.parent.name].append(sample)
-    async with aiohttp.ClientSession(url) as session:
-        sent = [await _send_all(session, demo.connections[source], files) for source, files in by_source.items()]
-        last = max((position for one in sent for position in one.positions), default=0)
-        await _get(session, f"/v1/projections?min_position={last}", demo.key)
-    return sent
+    settings = load_settings(data if data is not None else load_settings(None).data)
+    show_note(f"Starting PostgreSQL in {settings.data.resolve()}")
+    with open_environment(settings, may_make=True) as place:
+        uvloop.run(_demonstrate(place, settings.port if port is None else port, once=once, as_json=as_json))
 
 
-async def _send_all(session: aiohttp.ClientSession, inbound: InboundConnection, files: Sequence[Path]) -> Sent:
-    outcomes: Counter[str] = Counter()
-    positions: set[int] = set()
-    for file in files:
-        body = file.read_bytes()
-        headers = {"Content-Type": "application/json", inbound.header: credentials(inbound, body)}
-        async with session.post(f"/v1/hooks/{inbound.connection_id}", data=body, headers=headers) as response:
-            if response.status != 200:
-                raise LedgerUnavailable(f"{file.name} was answered {response.status}")
-            events = (await response.json())["events"]
-        outcomes.update(event["outcome"] for event in events)
-        positions.update(event["position"] for event in events)
-    return Sent(inbound.source, len(files), outcomes, frozenset(positions))
+async def _demonstrate(place: Environment, port: int, *, once: bool, as_json: bool) -> None:
+    await place.prepare()
+    await run.check_setup(place)
+    await warn(place, sealing=False)
+    async with place.connection() as connection:
+        made = await demo_steps.prepare_demo(place, connection)
+    async with demo_steps.listen_on_port(place, port) as url:
+        if port and urlsplit(url).port != port:
+            show_note(f"Another program listens on port {port}, so this takes a free one.")
+        show_note(f"Sending every sample to {url}")
+        sent = await demo_steps.send_samples(url, made)
+        live = await connect(place.dsn)
+        try:
+            summary = await demo_steps.summarize(live, made.ledger, sent)
+        finally:
+            await live.close()
+        if as_json:
+            _show_as_json(sent, summary, None if once else url, made)
+        else:
+            _show_summary(sent, summary)
+            if once:
+                show("\nTo ask it yourself, run it without --once, or `loyalty serve`.")
+            else:
+                _show_questions(url, made)
+        if not once:
+            stop = run.stop_event()
+            (show_note if as_json else show)("Serving until Ctrl-C.")
+            await stop.wait()
 
 
-def credentials(inbound: InboundConnection, body: bytes) -> str:
-    """Make the header that lets a body in: its signature where the vendor signs, the secret itself where not."""
-    secret = inbound.secrets[-1]
-    return hmac.digest(secret, body, "sha256").hex() if inbound.scheme == "voucherify" else secret.decode()
+def _show_summary(sent: Sequence[SentSamples], summary: DemoSummary) -> None:
+    counts = {
+        "samples sent": [one.samples for one in sent],
+        "events appended": [one.outcomes["appended"] for one in sent],
+        "duplicates": [one.outcomes["duplicate"] for one in sent],
+        "conflicts": [one.outcomes["conflict"] for one in sent],
+        "recognised": [len(one.positions) - summary.unread[one.source].total() for one in sent],
+        "unrecognised": [summary.unread[one.source]["unrecognised"] for one in sent],
+        "quarantined": [summary.unread[one.source]["quarantined"] for one in sent],
+    }
+    rows = [(name, *numbers, sum(numbers)) for name, numbers in counts.items()]
+    show_table(("", *(one.source for one in sent), "all"), rows, title="What was sent")
+    show_table(("projection", "holds"), summary.subjects.items(), title="What it came to")
+    if summary.parked:
+        show(f"{summary.parked} subjects are parked: see /v1/reconciliation/parked")
 
 
-async def _get(session: aiohttp.ClientSession, path: str, key: str) -> Any:
-    async with session.get(path, headers={"Authorization": f"Bearer {key}"}) as response:
-        if response.status != 200:
-            raise LedgerUnavailable(f"{path} was answered {response.status}")
-        return await response.json()
+def _show_as_json(sent: Sequence[SentSamples], summary: DemoSummary, url: str | None, made: DemoLedger) -> None:
+    sources = {
+        one.source: {"samples": one.samples, **dict(one.outcomes), **dict(summary.unread[one.source])} for one in sent
+    }
+    service = {} if url is None else {"url": url, "key": made.key}
+    show_json({"sources": sources, "projections": dict(summary.subjects), "parked": summary.parked, **service})
+    sys.stdout.flush()
 
 
-async def sum_up(connection: Connection, ledger: Ledger, sent: Iterable[Sent]) -> DemoSummary:
-    """Count what became of the events that were sent, and what the ledger's projections hold."""
-    unread: dict[str, Counter[str]] = {one.source: Counter() for one in sent}
-    positions = [position for one in sent for position in one.positions]
-    for row in await connection.fetch(UNREAD, ledger.ledger_id, positions):
-        unread[row["source"]][row["unread"]] += 1
-    rows = await connection.fetch(SUBJECTS, ledger.ledger_id)
-    counts = {row["subject_kind"]: row["subjects"] for row in rows}
-    subjects = {projection.name: counts.get(projection.subject, 0) for projection in PROJECTIONS}
-    subjects["accounts"] = await connection.fetchval(ACCOUNTS, ledger.ledger_id)  # its subjects are the holders
-    return DemoSummary(unread, subjects, await connection.fetchval(PARKED, ledger.ledger_id))
+def _show_questions(url: str, made: DemoLedger) -> None:
+    show(f"\nURL  {url}\nkey  {made.key}\n\nTry:")
+    for question in EXAMPLE_PATHS:
+        show(f"  curl -s -H 'Authorization: Bearer {made.key}' '{url}{question}'")

@@ -17,7 +17,7 @@ from projections.accounts import ACCOUNTS
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from projections.registry import PROJECTIONS
-from service.cli.console import AsJson, Data, InLedger, show, show_json
+from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_json
 from service.environment import Environment, run_with_connection
 from service.formatting import encode_json
 from service.operations.erase import is_known
@@ -33,9 +33,9 @@ OPERATOR = "operator"
 EXPLAINABLE_MAX = 100  # of each kind
 PATHS = {projection.path: projection for projection in PROJECTIONS if projection.path}
 
-At = Annotated[str | None, typer.Option("--at", help="When it happened: a time with a zone; now by default.")]
-AsOfPosition = Annotated[int | None, typer.Option(help="As known at this position; all by default.")]
-KnownAt = Annotated[str | None, typer.Option("--known-at", help="As known at this time, instead of a position.")]
+AtOption = Annotated[str | None, typer.Option("--at", help="When it happened: a time with a zone; now by default.")]
+AsOfPositionOption = Annotated[int | None, typer.Option(help="As known at this position; all by default.")]
+KnownAtOption = Annotated[str | None, typer.Option("--known-at", help="As known at this time, instead of a position.")]
 
 
 def explain(
@@ -47,12 +47,12 @@ def explain(
             show_default=False,
         ),
     ],
-    ledger: InLedger,
-    at: At = None,
-    as_of_position: AsOfPosition = None,
-    known_at: KnownAt = None,
-    data: Data = None,
-    as_json: AsJson = False,
+    ledger: LedgerOption,
+    at: AtOption = None,
+    as_of_position: AsOfPositionOption = None,
+    known_at: KnownAtOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say why something is what it is: every fact in order, the rule it was folded by, and the state after it."""
     given = {"at": at, "as_of_position": as_of_position, "known_at": known_at}
@@ -63,17 +63,17 @@ def explain(
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
         read = QueryContext(connection, found, OPERATOR, Vault(place.master_key).body_hash_key(found.ledger_id))
-        return await explained(read, ref, await parse_as_of_params(read, query))
+        return await explain_reference(read, ref, await parse_as_of_params(read, query))
 
     answer = run_with_connection(data, work)
     if as_json:
         show_json(orjson.loads(encode_json(answer)))
     else:
-        for line in told(answer):
+        for line in explanation_lines(answer):
             show(line)
 
 
-async def explained(read: QueryContext, ref: str, times: AsOfQuery) -> dict[str, Any]:
+async def explain_reference(read: QueryContext, ref: str, times: AsOfQuery) -> dict[str, Any]:
     """Find what a ref names and explain it. Raises SubjectUnknown, or RequestInvalid where it stands for several."""
     path, _, name = ref.partition("/")
     page = StepPage(0, STEPS_MAX)
@@ -83,23 +83,23 @@ async def explained(read: QueryContext, ref: str, times: AsOfQuery) -> dict[str,
     if path in PATHS:
         return await explain_subject(read, PATHS[path], await expand_reference(read, name), name, times, page)
     if path == "customers" and name:
-        return await explainable(read, name)
+        return await explainable_references(read, name)
     found: dict[str, dict[str, Any]] = {}
     for kind in ("accounts", *PATHS):
         if kind == "accounts" and not await is_account(read, ref.partition("/lots/")[0]):
             continue  # a holder alone is a customer, of whom more can be explained
         try:
-            found[kind] = await explained(read, f"{kind}/{ref}", times)
+            found[kind] = await explain_reference(read, f"{kind}/{ref}", times)
         except NotFound:
             continue
     if len(found) > 1:
         raise RequestInvalid(f"{ref} stands for several: {', '.join(f'{kind}/{ref}' for kind in found)}")
     if not found:
-        return await explainable(read, ref)
+        return await explainable_references(read, ref)
     return found.popitem()[1]
 
 
-async def explainable(read: QueryContext, name: str) -> dict[str, Any]:
+async def explainable_references(read: QueryContext, name: str) -> dict[str, Any]:
     """List what can be explained of a customer, as refs. Raises SubjectUnknown if nothing was told of one."""
     found: dict[str, list[str]] = {}
     for customer in await expand_reference(read, name):
@@ -115,7 +115,7 @@ async def explainable(read: QueryContext, name: str) -> dict[str, Any]:
     return {"customer": customer, "explainable": found[customer]}
 
 
-def told(answer: Mapping[str, Any]) -> Iterator[str]:
+def explanation_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     """Word an explanation, line by line."""
     if "explainable" in answer:
         yield f"Customer {answer['customer']}. " + (

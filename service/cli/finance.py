@@ -19,28 +19,36 @@ from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
 from projections.queries.roll_forward import NAMES
-from service.cli.console import AsJson, Data, note, show, show_json, show_table
-from service.cli.exit_codes import FOUND
-from service.cli.explain import OPERATOR, AsOfPosition, At, KnownAt
+from service.cli.explain import OPERATOR, AsOfPositionOption, AtOption, KnownAtOption
+from service.cli.terminal.console import DataOption, JsonOption, show, show_json, show_note, show_table
+from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, run_with_connection
 from service.finance.export_formats import FORMATS, to_beancount, to_csv, to_ndjson
-from service.finance.liability import Liability, liability_row_json, trial_balance, unbalanced
+from service.finance.liability import Liability, count_unbalanced, liability_row_json, read_trial_balance
 from service.finance.period_report import PERIODS, period_json
-from service.finance.periods import close_period, liability, reopen_period
+from service.finance.periods import close_period, read_liability, reopen_period
 from service.finance.requests import parse_period, parse_roll_forward
 from service.formatting import encode_json
 from service.queries.as_of_query import parse_as_of_params
 from service.queries.context import QueryContext
-from service.reconciliation.catalogue import LISTS, totals_of
+from service.reconciliation.catalogue import LISTS, count_lists
 from service.reconciliation.lists import ListTotals
 
-LedgerName = Annotated[str | None, typer.Option("--ledger", help="The ledger's name; not needed if there is one only.")]
-PeriodName = Annotated[str, typer.Argument(metavar="PERIOD", help="A month, such as 2026-03.", show_default=False)]
-ABOUT = ("programme", "unit", "from", "to", "vintage")
-AFTER = ("closing", "value", "currency")
+OptionalLedgerOption = Annotated[
+    str | None, typer.Option("--ledger", help="The ledger's name; not needed if there is one only.")
+]
+PeriodArgument = Annotated[str, typer.Argument(metavar="PERIOD", help="A month, such as 2026-03.", show_default=False)]
+KEY_COLUMNS = ("programme", "unit", "from", "to", "vintage")
+CLOSING_COLUMNS = ("closing", "value", "currency")
 AUTHOR_CHARACTERS_MAX = 100
 PERIODS_MAX = 10_000
-BEFORE_CLOSING = ("drift", "conflicts", "quarantine", "unrecognised", "parked")  # lists that a closing should look at
+LISTS_BEFORE_CLOSING = (
+    "drift",
+    "conflicts",
+    "quarantine",
+    "unrecognised",
+    "parked",
+)  # lists that a closing should look at
 
 ACCOUNTS = """
     SELECT concat(split_part(account_id, ':', 1), ':', split_part(account_id, ':', 2), ':', programme) AS programme,
@@ -50,12 +58,12 @@ ACCOUNTS = """
 
 
 def show_trial_balance(
-    ledger: LedgerName = None,
-    at: At = None,
-    as_of_position: AsOfPosition = None,
-    known_at: KnownAt = None,
-    data: Data = None,
-    as_json: AsJson = False,
+    ledger: OptionalLedgerOption = None,
+    at: AtOption = None,
+    as_of_position: AsOfPositionOption = None,
+    known_at: KnownAtOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Sum every class of all accounts by programme and unit. Ends with 1 unless each sum is zero."""
     query = _given(at=at, as_of_position=as_of_position, known_at=known_at)
@@ -63,9 +71,9 @@ def show_trial_balance(
     async def work(_place: Environment, connection: Connection) -> dict[str, Any]:
         read = await _reader(connection, ledger)
         times = await parse_as_of_params(read, query)
-        balance = await trial_balance(connection, read.ledger.ledger_id, times.at, times.position)
+        balance = await read_trial_balance(connection, read.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
-        wrong = balance.differing or await unbalanced(connection, read.ledger.ledger_id)
+        wrong = balance.differing or await count_unbalanced(connection, read.ledger.ledger_id)
         return {
             "at": times.at,
             "balanced": not any(one.sum for one in sums) and not wrong,
@@ -84,25 +92,25 @@ def show_trial_balance(
             for name, points in [*item["classes"].items(), ("sum", item["sum"])]
         ]
         show_table(("programme", "unit", "class", "points"), rows)
-        note(f"{found['accounts']:,} accounts; {'balanced' if found['balanced'] else 'NOT balanced'}.")
+        show_note(f"{found['accounts']:,} accounts; {'balanced' if found['balanced'] else 'NOT balanced'}.")
     if not found["balanced"]:
-        raise typer.Exit(FOUND)
+        raise typer.Exit(FINDINGS)
 
 
 def show_liability(
-    ledger: LedgerName = None,
+    ledger: OptionalLedgerOption = None,
     first: Annotated[str | None, typer.Option("--from", help="The first day; that of the month by default.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="The last day, in it; today by default.")] = None,
     by: Annotated[str, typer.Option(help="day or month.")] = "month",
     programme: Annotated[str | None, typer.Option(help="Of this programme only.")] = None,
     unit: Annotated[str | None, typer.Option(help="Of this unit only.")] = None,
     vintage: Annotated[str | None, typer.Option(help="Of points earned in this month only.")] = None,
-    as_of_position: AsOfPosition = None,
-    known_at: KnownAt = None,
+    as_of_position: AsOfPositionOption = None,
+    known_at: KnownAtOption = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "table",
     output: Annotated[Path | None, typer.Option(help="The file to write; standard output by default.")] = None,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Roll the points outstanding forward, by vintage: as a table, or for a spreadsheet, a warehouse, beancount.
 
@@ -119,7 +127,7 @@ def show_liability(
         wanted = await parse_roll_forward(read, _given(**days), times)
         rows = await connection.fetch(ACCOUNTS, read.ledger.ledger_id)
         counts = {(row["programme"], row["unit"]): row["accounts"] for row in rows}
-        return read.ledger, await liability(connection, read.ledger.ledger_id, wanted, times.position), counts
+        return read.ledger, await read_liability(connection, read.ledger.ledger_id, wanted, times.position), counts
 
     found, done, counts = run_with_connection(data, work)
     if as_json:
@@ -131,12 +139,12 @@ def show_liability(
         _write(files[form], output)
     for tie in done.ties:
         if tie.difference:
-            note(
+            show_note(
                 f"{tie.programme} {tie.unit}: {format_decimal(tie.closing)} is not the accounts'"
                 f" {format_decimal(tie.accounts)}."
             )
     if any(tie.difference for tie in done.ties):
-        raise typer.Exit(FOUND)
+        raise typer.Exit(FINDINGS)
 
 
 def _shown(done: Liability) -> dict[str, Any]:
@@ -153,23 +161,23 @@ def _show_table(done: Liability, counts: Mapping[tuple[str, str], int]) -> None:
     rows = [liability_row_json(row) for row in done.rows]
     totals = [{**liability_row_json(row), "vintage": "total"} for row in done.totals]
     moved = [name for name in NAMES if any(row[name] for row in rows)]
-    columns = (*ABOUT, "opening", *moved, *AFTER)
+    columns = (*KEY_COLUMNS, "opening", *moved, *CLOSING_COLUMNS)
     show_table(columns, ([_cell(row[name]) for name in columns] for row in [*rows, *totals]))
     for tie in done.ties:
         if not tie.difference:
             count = counts.get((tie.programme, tie.unit), 0)
-            note(f"{tie.programme} {tie.unit}: closing {format_decimal(tie.closing)} = sum of {count:,} accounts.")
+            show_note(f"{tie.programme} {tie.unit}: closing {format_decimal(tie.closing)} = sum of {count:,} accounts.")
 
 
 def close(
-    period: PeriodName,
-    ledger: LedgerName = None,
+    period: PeriodArgument,
+    ledger: OptionalLedgerOption = None,
     author: Annotated[
         str, typer.Option(help="Who closes: a role or staff number. It stands in the ledger in the clear, so no name.")
     ] = OPERATOR,
     yes: Annotated[bool, typer.Option("--yes", help="Close although something is open, without asking.")] = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Close a month: from now on it is answered as it is known now, and what comes late shows in the next.
 
@@ -179,16 +187,16 @@ def close(
 
     async def work(_place: Environment, connection: Connection) -> dict[str, ListTotals]:
         read = await _reader(connection, ledger)
-        return await totals_of(connection, read.ledger.ledger_id, clock.now(), None)
+        return await count_lists(connection, read.ledger.ledger_id, clock.now(), None)
 
     totals = {
-        name: one for name, one in run_with_connection(data, work).items() if one.items and name in BEFORE_CLOSING
+        name: one for name, one in run_with_connection(data, work).items() if one.items and name in LISTS_BEFORE_CLOSING
     }
     if totals and not as_json:
-        note(f"Open before {period} is closed:")
+        show_note(f"Open before {period} is closed:")
         for name, one in totals.items():
             points = ", ".join(f"{format_decimal(points)} {unit}" for unit, points in one.points.items())
-            note(f"    {name}: {one.items:,}{f', {points}' if points else ''} ({LISTS[name].says})")
+            show_note(f"    {name}: {one.items:,}{f', {points}' if points else ''} ({LISTS[name].says})")
     if totals and not yes:
         if not sys.stdin.isatty() or as_json:
             raise RequestInvalid(
@@ -199,11 +207,11 @@ def close(
 
 
 def reopen(
-    period: PeriodName,
-    ledger: LedgerName = None,
+    period: PeriodArgument,
+    ledger: OptionalLedgerOption = None,
     author: Annotated[str, typer.Option(help="Who opens it: a role or staff number, no name.")] = OPERATOR,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Open the last closed month again."""
     _act(reopen_period, period, ledger, data, as_json, "Opened", author)
@@ -232,7 +240,7 @@ def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_js
         show(f"Opened {period} of {found.name} again by {by.strip()}, at position {position}.")
 
 
-def list_closed(ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
+def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the months that were ever closed."""
 
     async def work(_place: Environment, connection: Connection) -> list[dict[str, Any]]:
@@ -251,7 +259,9 @@ periods = typer.Typer(help="One month: its figures, and what was told of it late
 
 
 @periods.command("show")
-def show_one(period: PeriodName, ledger: LedgerName = None, data: Data = None, as_json: AsJson = False) -> None:
+def show_period(
+    period: PeriodArgument, ledger: OptionalLedgerOption = None, data: DataOption = None, as_json: JsonOption = False
+) -> None:
     """Show a month: totals, prior-period items that came into it, and what was told of it since it was closed."""
     parse_period(period)
 
@@ -265,7 +275,7 @@ def show_one(period: PeriodName, ledger: LedgerName = None, data: Data = None, a
     closed = f", closed by {found['closed_by']} as known at position {found['known_position']}"
     show(f"{found['period']}: {found['status']}{closed if found['status'] == 'closed' else ''}.")
     columns = ("programme", "unit", "opening", *(name for name in NAMES if any(row[name] for row in found["totals"])))
-    columns = (*columns, *AFTER)
+    columns = (*columns, *CLOSING_COLUMNS)
     show_table(columns, ([_cell(row[name]) for name in columns] for row in found["totals"]))
     for name, title in (("prior_period_items", "Prior-period items"), ("later_items", "Told since it was closed")):
         of = ("account", "amount", "unit", "first_position")

@@ -17,24 +17,34 @@ from projections.rebuild.compare_rows import Comparison
 from projections.rebuild.pipeline import Source
 from projections.rebuild.scope import RebuildScope, check_scope
 from projections.registry import BY_SUBJECT
-from service.cli.console import AsJson, Data, RateColumn, in_words, note, progress_bar, show, show_json, show_table
-from service.cli.exit_codes import FOUND
-from service.cli.plan import show_plan
+from service.cli.rebuild_checks import show_plan
+from service.cli.terminal.console import (
+    DataOption,
+    JsonOption,
+    RateColumn,
+    format_value,
+    progress_bar,
+    show,
+    show_json,
+    show_note,
+    show_table,
+)
+from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, load_settings, open_environment, run_with_connection
 from service.queries.generations import generation_json
 
 SUBJECTS_SHOWN_MAX = 20
 
-Expect = Annotated[
+ExpectOption = Annotated[
     list[str] | None,
     typer.Option(
         "--expect", help="A projection, or projection.column, that may differ. Repeat it.", show_default=False
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Promote whatever the comparison found.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Promote whatever the comparison found.")]
 
 
-def rebuild_views(
+def rebuild_projections(
     projection: Annotated[
         list[str] | None, typer.Option(help="Make only this one again. Repeat it.", show_default=False)
     ] = None,
@@ -48,10 +58,10 @@ def rebuild_views(
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would change and how long it takes.")] = False,
     compare: Annotated[bool, typer.Option("--compare", help="Compare, and leave it at that unless --promote.")] = False,
     promote: Annotated[bool, typer.Option("--promote", help="Let readers see it; so it is without --compare.")] = False,
-    expect: Expect = None,
-    force: Force = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    expect: ExpectOption = None,
+    force: ForceOption = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make every row again beside the live ones, compare them, and let readers see them if nothing unexpected differs.
 
@@ -89,7 +99,7 @@ def rebuild_views(
         report = uvloop.run(work(place))
     _show_report(report, as_json=as_json)
     if report.refused or (not report.promoted and report.comparison and report.comparison.unexpected):
-        raise typer.Exit(FOUND)
+        raise typer.Exit(FINDINGS)
 
 
 def _show_report(report: rebuild.RebuildReport, *, as_json: bool) -> None:
@@ -129,17 +139,17 @@ def show_comparison(comparison: Comparison) -> None:
         for place in one["differences"][:SUBJECTS_SHOWN_MAX]:
             column = place["column"] or "the whole row"
             expected = ", expected" if place["expected"] else ""
-            show(f"  {place['table']} {column}: {in_words(place['old'])} -> {in_words(place['new'])}{expected}")
+            show(f"  {place['table']} {column}: {format_value(place['old'])} -> {format_value(place['new'])}{expected}")
         for side in ("facts_only_in_old", "facts_only_in_new"):
             for fact in one.get(side, ()):
                 show(f"  {side.replace('_', ' ')}: {fact['kind']} at position {fact['position']}")
         last = [str(fact["position"]) for fact in one.get("last_facts", ())]
         show(f"  its facts stand at positions {', '.join(last) or '-'}")
     if len(comparison.subjects) > SUBJECTS_SHOWN_MAX:
-        note(f"{len(comparison.subjects) - SUBJECTS_SHOWN_MAX:,} more subjects with --json.")
+        show_note(f"{len(comparison.subjects) - SUBJECTS_SHOWN_MAX:,} more subjects with --json.")
 
 
-def _fold_again(subject: str, ledger: str, data: Data, *, as_json: bool) -> None:
+def _fold_again(subject: str, ledger: str, data: DataOption, *, as_json: bool) -> None:
     """Fold one subject of a ledger again from its facts, where readers see it."""
 
     async def work(_place: Environment, connection: Connection) -> list[str]:
@@ -150,7 +160,7 @@ def _fold_again(subject: str, ledger: str, data: Data, *, as_json: bool) -> None
         async with connection.transaction():
             await store.hold_checkpoint(connection, one.ledger_id)
             for subject_kind, ref in wanted:
-                if await connection.fetchval(IS_TOLD, one.ledger_id, subject_kind, ref):
+                if await connection.fetchval(HAS_FACTS, one.ledger_id, subject_kind, ref):
                     await refold_subjects(connection, one.ledger_id, subject_kind, [ref])
                     done.append(f"{one.name} {subject_kind} {ref}")
         return done
@@ -165,10 +175,10 @@ def _fold_again(subject: str, ledger: str, data: Data, *, as_json: bool) -> None
             show(f"Folded again: {name}")
 
 
-IS_TOLD = "SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3)"
+HAS_FACTS = "SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3)"
 
 
-def list_generations(data: Data = None, as_json: AsJson = False) -> None:
+def list_generations(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the built copies of the views: which one readers see, which others follow the ledger."""
 
     async def work(_place: Environment, connection: Connection) -> list[Generation]:
@@ -186,10 +196,10 @@ def list_generations(data: Data = None, as_json: AsJson = False) -> None:
 
 def promote_generation(
     generation: Annotated[int | None, typer.Argument(help="The newest that is ready unless told.")] = None,
-    expect: Expect = None,
-    force: Force = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    expect: ExpectOption = None,
+    force: ForceOption = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let readers see a generation that is ready. With --expect it is compared again first."""
 
@@ -205,7 +215,7 @@ def promote_generation(
     _show_active(run_with_connection(data, work), as_json=as_json)
 
 
-def roll_back(data: Data = None, as_json: AsJson = False) -> None:
+def roll_back(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Let readers see the generation that was active before, at once: it has been following the ledger."""
 
     async def work(place: Environment, _connection: Connection) -> Generation:
@@ -215,7 +225,7 @@ def roll_back(data: Data = None, as_json: AsJson = False) -> None:
 
 
 def drop_generation(
-    generation: Annotated[int, typer.Argument(show_default=False)], data: Data = None, as_json: AsJson = False
+    generation: Annotated[int, typer.Argument(show_default=False)], data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Remove a generation that is not active; if a reader still uses it, as soon as that one has changed over."""
 

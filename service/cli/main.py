@@ -24,23 +24,23 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("demonstration", "show_demo", "Start a service, send it every sample, and show the results."),
+    "demo": Command("demo", "run_demo", "Start a service, send it every sample, and show the results."),
     "serve": Command("serve", "serve", "Receive webhooks and answer requests until SIGTERM or Ctrl-C."),
     "project": Command("serve", "project", "Keep the projections up to date, beside `loyalty serve --no-project`."),
     "migrate": Command("serve", "migrate", "Bring the ledger's schema to this version."),
     "ledger": Command("ledgers", "ledgers", "Ledgers: a log for each tenant."),
-    "connection": Command("ledgers", "connections", "Connections: the webhooks that feed a ledger."),
+    "connection": Command("connections", "connections", "Connections: the webhooks that feed a ledger."),
     "key": Command("ledgers", "keys", "Keys: what opens a ledger's HTTP interface."),
-    "import": Command("files", "import_file", "Append the deliveries of a file, or restore an exported ledger."),
-    "export": Command("exports", "export_ledger", "Write a ledger as lines of JSON, to be imported elsewhere."),
-    "rebuild": Command("generations", "rebuild_views", "Build all projections again, compare, and promote them."),
+    "import": Command("import_file", "import_file", "Append the deliveries of a file, or restore an exported ledger."),
+    "export": Command("export", "export_ledger", "Write a ledger as lines of JSON, to be imported elsewhere."),
+    "rebuild": Command("generations", "rebuild_projections", "Build all projections again, compare, and promote them."),
     "generations": Command("generations", "list_generations", "List the built copies of the projections."),
     "promote": Command("generations", "promote_generation", "Let readers see a generation that is ready."),
     "rollback": Command("generations", "roll_back", "Let readers see the generation that was active before."),
     "drop": Command("generations", "drop_generation", "Remove a generation that is not active."),
-    "events": Command("plan", "events", "Events: check that this version reads them."),
+    "events": Command("rebuild_checks", "events", "Events: check that this version reads them."),
     "parked": Command("parked", "parked", "Parked subjects: those with a fact that cannot be folded."),
-    "digest": Command("history", "show_digest", "Print a hash of every projected row, positions aside."),
+    "digest": Command("audit", "show_digest", "Print a hash of every projected row, positions aside."),
     "reconcile": Command("reconcile", "reconcile", "Show what is open between the vendors' word and ours."),
     "adjust": Command("adjust", "adjust_account", "Change a balance by an event of ours."),
     "explain": Command("explain", "explain", "Explain a balance, a lot, a tier, a coupon, step by step."),
@@ -48,19 +48,19 @@ COMMANDS = {
     "liability": Command("finance", "show_liability", "Roll the points outstanding forward, by vintage."),
     "close": Command("finance", "close", "Close a month."),
     "reopen": Command("finance", "reopen", "Open the last closed month again."),
-    "periods": Command("finance", "list_closed", "List the months that were ever closed."),
+    "periods": Command("finance", "list_periods", "List the months that were ever closed."),
     "period": Command("finance", "periods", "Periods: one month, its figures, and what was told of it late."),
     "vendors": Command("vendors", "show_vendors", "List every kind of event that is read."),
-    "erase": Command("people", "erase_customer", "Forget a customer: destroy the keys of their personal data."),
-    "unmerge": Command("people", "unmerge_customer", "Undo the merge of a customer into another."),
-    "policy": Command("people", "policies", "Policies: which of the events that share a key is folded."),
+    "erase": Command("customers", "erase_customer", "Forget a customer: destroy the keys of their personal data."),
+    "unmerge": Command("customers", "unmerge_customer", "Undo the merge of a customer into another."),
+    "policy": Command("policies", "policies", "Policies: which of the events that share a key is folded."),
     "verify": Command("audit", "verify_ledgers", "Verify ledgers against what was signed, or rows against facts."),
-    "attest": Command("audit", "attest_views", "Write a digest of the projections into the ledger."),
+    "attest": Command("audit", "attest_ledger", "Write a digest of the projections into the ledger."),
     "audit": Command("audit", "audit", "Audits: what an auditor takes away."),
     "seal": Command("seals", "seal", "Sign the head of a ledger's tree now; and the keys that sign."),
     "checkpoint": Command("seals", "checkpoint", "Checkpoints: what was signed."),
     "log": Command("seals", "log", "Logs: addresses at which others read a ledger's log without a key."),
-    "witness": Command("witnesses", "witness", "Cosign checkpoints of logs, without a database."),
+    "witness": Command("witness", "witness", "Cosign checkpoints of logs, without a database."),
     "roles": Command("roles", "roles", "Roles: what each may do in PostgreSQL."),
     "terms": Command("terms", "terms", "Terms of programmes: time zone, expiry, what a point is worth."),
 }
@@ -82,7 +82,7 @@ def command_for(arguments: Sequence[str]) -> Any:
     """Load the command that the arguments name; without one, a table of all commands, to show their help."""
     import typer
 
-    from service.cli import help as help_pages
+    from service.cli.terminal import help as help_pages
 
     app = typer.Typer(
         name="loyalty",
@@ -98,7 +98,7 @@ def command_for(arguments: Sequence[str]) -> Any:
         elif wanted is None:
             app.command(name, help=entry.summary)(_nothing)
     app.callback()(_nothing)  # a group, even if it has one command only
-    return help_pages.plain_types(typer.main.get_command(app))
+    return help_pages.simplify_value_names(typer.main.get_command(app))
 
 
 def _add(app: "typer.Typer", name: str, entry: Command) -> None:
@@ -119,15 +119,15 @@ def _fail(error: Exception) -> int:
     """Print what went wrong as one line, or the traceback of a fault; return how the command ends."""
     from rich.text import Text
 
-    from service.cli import failures
-    from service.cli.console import ERR
+    from service.cli.terminal import errors
+    from service.cli.terminal.console import ERR
 
-    sentence = failures.explain(error)
+    sentence = errors.describe_error(error)
     if sentence is None:
         sys.excepthook(type(error), error, error.__traceback__)
     else:
         ERR.print(Text.assemble(("error: ", "red"), " ".join(sentence.split())), soft_wrap=True)
-    return failures.code_of(error)
+    return errors.exit_code_for(error)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

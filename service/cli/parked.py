@@ -9,8 +9,8 @@ from ledger.store import registry
 from projections.engine import retry
 from projections.engine.parked import list_parked
 from projections.engine.store import decode_fact
-from service.cli.console import AsJson, Data, InLedger, show, show_json, show_table
-from service.cli.exit_codes import FOUND
+from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_json, show_table
+from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, run_with_connection
 from service.queries.explain_steps import fact_json
 
@@ -20,7 +20,7 @@ parked = typer.Typer(help="Parked subjects: those with a fact that cannot be fol
 
 
 @parked.command("list")
-def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+def list_parked_subjects(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List parked subjects, the error, and the fact at which each stopped."""
 
     async def work(_place: Environment, connection: Connection) -> list[dict[str, Any]]:
@@ -45,12 +45,12 @@ def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> No
 
 
 @parked.command("retry")
-def retry_all(
-    ledger: InLedger,
+def retry_parked(
+    ledger: LedgerOption,
     kind: Annotated[str | None, typer.Option(help="Of this kind of subject only.", show_default=False)] = None,
     subject: Annotated[str | None, typer.Option(help="This subject only.", show_default=False)] = None,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Fold parked subjects again from their first fact. Ends with 1 if some stopped once more."""
 
@@ -64,4 +64,4 @@ def retry_all(
     else:
         show(f"Tried {done.tried:,} again; {done.still_parked:,} are parked still.")
     if done.still_parked:
-        raise typer.Exit(FOUND)
+        raise typer.Exit(FINDINGS)

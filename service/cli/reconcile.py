@@ -21,27 +21,33 @@ from ledger.errors import RequestInvalid
 from ledger.store import registry
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.cli.console import AsJson, Data, InLedger, note, show, show_table
-from service.cli.exit_codes import FOUND
+from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_note, show_table
+from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, run_with_connection
 from service.formatting import encode_json
 from service.importing.deliveries import open_file
 from service.importing.split import as_utf8
-from service.reconciliation.catalogue import LISTS, opened_by, totals_json, totals_of
-from service.reconciliation.documents import csv_line, csv_pages
-from service.reconciliation.lists import Asked, Key, ListTotals, OpenItem
+from service.reconciliation.catalogue import LISTS, count_lists, latest_start, totals_json
+from service.reconciliation.formats import csv_line, csv_pages
+from service.reconciliation.lists import Key, ListQuery, ListTotals, OpenItem
 from service.statements.columns import read_records
-from service.statements.compare import DAYS_DEFAULT, Rules, StatementComparison, StatementFinding, compare
+from service.statements.compare import (
+    DAYS_DEFAULT,
+    ComparisonRules,
+    StatementComparison,
+    StatementFinding,
+    compare_statement,
+)
 
 ALL = "all"
 STATEMENT = "statement"
 FINDINGS_SHOWN_MAX = 50
 COPY_BYTES = 1024 * 1024
-FOUND_COLUMNS = ("finding", "account", "line", "day", "theirs", "ours", "difference", "reference", "kind", "note")
+FINDING_COLUMNS = ("finding", "account", "line", "day", "theirs", "ours", "difference", "reference", "kind", "note")
 
 
 def reconcile(
-    ledger: InLedger,
+    ledger: LedgerOption,
     fail_on: Annotated[str, typer.Option(help=f"End with 1 if one of these is open: {', '.join(LISTS)}; all.")] = "",
     as_csv: Annotated[str | None, typer.Option("--csv", help="Print this list, or the statement, as CSV.")] = None,
     at: Annotated[str | None, typer.Option(help="As if it were this time, with a zone.")] = None,
@@ -54,8 +60,8 @@ def reconcile(
     tolerance: Annotated[str, typer.Option(help="A difference that is none.")] = "0",
     zone: Annotated[str, typer.Option(help="The time zone of its days.")] = "UTC",
     date_format: Annotated[str | None, typer.Option(help="Such as %d/%m/%Y, where a date could be two.")] = None,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what is open between the vendors' word and ours, or what differs from a statement of theirs.
 
@@ -72,12 +78,12 @@ def reconcile(
         totals = _show_lists(data, ledger, time, grace, as_csv, as_json=as_json)
         is_open = any(totals[name].items for name in failing)
     else:
-        rules = Rules(time, days, _number_of(tolerance))
+        rules = ComparisonRules(time, days, _number_of(tolerance))
         read = (_columns_of(columns), _zone_of(zone), date_format)
         compared = _show_statement(data, ledger, statement, read, rules, as_csv=as_csv is not None, as_json=as_json)
         is_open = bool(failing) and bool(compared.findings)
     if is_open:
-        raise typer.Exit(FOUND)
+        raise typer.Exit(FINDINGS)
 
 
 def _show_lists(
@@ -89,14 +95,14 @@ def _show_lists(
         await catch_up(connection, found.ledger_id)
         if as_csv is not None:
             one = LISTS[as_csv]
-            asked = Asked(found.ledger_id, at, opened_by(one, at, grace), 0, one.start)
+            asked = ListQuery(found.ledger_id, at, latest_start(one, at, grace), 0, one.start)
 
-            async def read_page(asked: Asked) -> tuple[list[OpenItem], Key | None]:
+            async def read_page(asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
                 return await one.read(connection, asked)
 
             async for lines in csv_pages(read_page, one, asked):
                 _write(lines)
-        return await totals_of(connection, found.ledger_id, at, grace)
+        return await count_lists(connection, found.ledger_id, at, grace)
 
     totals = run_with_connection(data, work)
     if as_csv is None and as_json:
@@ -115,7 +121,7 @@ def _show_statement(
     ledger: str,
     statement: Path,
     read: tuple[Mapping[str, str], ZoneInfo, str | None],
-    rules: Rules,
+    rules: ComparisonRules,
     *,
     as_csv: bool,
     as_json: bool,
@@ -125,7 +131,7 @@ def _show_statement(
 
     def take(finding: StatementFinding) -> None:
         if as_csv:
-            _write(csv_line([getattr(finding, column) for column in (*FOUND_COLUMNS, "position")]))
+            _write(csv_line([getattr(finding, column) for column in (*FINDING_COLUMNS, "position")]))
         elif as_json:
             held.write("," * bool(sum(compared.findings.values()) > 1) + encode_json(finding._asdict()).decode())
         elif len(shown) < FINDINGS_SHOWN_MAX:
@@ -136,13 +142,15 @@ def _show_statement(
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
         if as_csv:
-            _write(csv_line((*FOUND_COLUMNS, "position")))
+            _write(csv_line((*FINDING_COLUMNS, "position")))
         with ExitStack() as opened:
             standard = str(statement) == "-"
             raw = sys.stdin.buffer if standard else opened.enter_context(statement.open("rb"))
             file = as_utf8(open_file(statement, raw))
             text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
-            async for finding in compare(connection, found.ledger_id, read_records(text, *read), rules, compared):
+            async for finding in compare_statement(
+                connection, found.ledger_id, read_records(text, *read), rules, compared
+            ):
                 take(finding)
                 await asyncio.sleep(0)
             text.detach()
@@ -156,7 +164,7 @@ def _show_statement(
                 sys.stdout.write(block)
             _write(b'],"summary":' + encode_json(_summary_of(compared)) + b"}\n")
     if not as_csv and not as_json:
-        show_table(FOUND_COLUMNS, [[_cell(getattr(one, name)) for name in FOUND_COLUMNS] for one in shown])
+        show_table(FINDING_COLUMNS, [[_cell(getattr(one, name)) for name in FINDING_COLUMNS] for one in shown])
         _say(compared, len(shown))
     return compared
 
@@ -174,7 +182,7 @@ def _summary_of(compared: StatementComparison) -> dict[str, Any]:
 def _say(compared: StatementComparison, shown: int) -> None:
     found = sum(compared.findings.values())
     if found > shown:
-        note(f"{found - shown:,} more; --csv statement or --json gives all.")
+        show_note(f"{found - shown:,} more; --csv statement or --json gives all.")
     by = ", ".join(f"{name} {count:,}" for name, count in compared.matched_by.items())
     told = ", ".join(f"{name} {count:,}" for name, count in sorted(compared.findings.items())) or "nothing else"
     show(f"{compared.lines:,} lines of {compared.of}: {compared.matched:,} agree{by and f' ({by})'}; {told}.")

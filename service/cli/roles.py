@@ -6,7 +6,7 @@ import typer
 import uvloop
 
 from ledger.database import Connection, connect
-from service.cli.console import AsJson, Data, note, show_done, show_json, show_table
+from service.cli.terminal.console import DataOption, JsonOption, show_json, show_note, show_result, show_table
 from service.database_roles import RolesApplied, apply_roles, create_roles
 from service.environment import Environment, load_settings, open_environment, run_with_connection
 
@@ -14,7 +14,7 @@ roles = typer.Typer(help="Roles: what each may do in PostgreSQL.", no_args_is_he
 
 
 @roles.command("create")
-def create(data: Data = None, as_json: AsJson = False) -> None:
+def create(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Make the roles alone, in a cluster into which a backup is to be restored; then restore, then `roles apply`.
 
     Needs the right to create roles, and a database, which may be empty.
@@ -29,7 +29,7 @@ def create(data: Data = None, as_json: AsJson = False) -> None:
 
     with open_environment(load_settings(data), may_make=True) as place:
         made = uvloop.run(work(place))
-    show_done({"roles": made}, f"There are the roles {', '.join(made)}.", as_json=as_json)
+    show_result({"roles": made}, f"There are the roles {', '.join(made)}.", as_json=as_json)
 
 
 @roles.command("apply")
@@ -37,8 +37,8 @@ def apply(
     only_ours: Annotated[
         bool, typer.Option("--only-ours", help="Let only members of these roles connect; others may now.")
     ] = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the roles, grant each what it needs, and hand the ledger over to loyalty_owner, which nobody logs in as.
 
@@ -55,6 +55,8 @@ def apply(
         return
     show_table(("role", "does", "members"), done.roles)
     if done.owner != "loyalty_owner":
-        note(f"The ledger stays with {done.owner}, who may not give it to loyalty_owner: {done.kept_because}.")
+        show_note(f"The ledger stays with {done.owner}, who may not give it to loyalty_owner: {done.kept_because}.")
     if done.open_to_all:
-        note("Any role of this PostgreSQL may connect to the database, and see nothing in it: --only-ours ends that.")
+        show_note(
+            "Any role of this PostgreSQL may connect to the database, and see nothing in it: --only-ours ends that."
+        )

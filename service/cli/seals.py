@@ -13,7 +13,17 @@ from ledger.transparency import public_logs, tree_heads
 from ledger.transparency.kept_checkpoints import SCISSORS_CLOSE, SCISSORS_OPEN
 from ledger.transparency.tree_heads import SignedCheckpoint
 from service.background.checkpoint_publisher import send_checkpoint
-from service.cli.console import AsJson, Data, InLedger, note, note_guess, show, show_done, show_json, show_table
+from service.cli.terminal.console import (
+    DataOption,
+    JsonOption,
+    LedgerOption,
+    show,
+    show_json,
+    show_note,
+    show_result,
+    show_table,
+    warn_if_url_guessed,
+)
 from service.environment import Environment, run_with_connection
 from service.queries.checkpoints import cosigned_note
 
@@ -30,8 +40,8 @@ def seal_ledger(
         bool,
         typer.Option("--adopt", help="Sign what is there, whatever was signed before; a new log begins if need be."),
     ] = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Sign a checkpoint over all of a ledger at once, have witnesses cosign it, and leave it at the anchors.
 
@@ -59,11 +69,11 @@ def seal_ledger(
     else:
         show(text.decode().rstrip("\n"))
         for place, result in told.items():
-            note(f"{place}: {result}")
+            show_note(f"{place}: {result}")
 
 
 @seal.command("keys")
-def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List every public key that ever signed for a ledger's log, as verifiers take them, and those that will."""
 
     async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
@@ -92,11 +102,11 @@ def list_keys(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> N
         columns = ("key", "added_at", "state")
         show_table(columns, [tuple(one[column] or "-" for column in columns) for one in found])
         if any(one["state"] == "pending" for one in found):
-            note("A pending key signs from the next checkpoint on: `loyalty seal` signs one at once.")
+            show_note("A pending key signs from the next checkpoint on: `loyalty seal` signs one at once.")
 
 
 @seal.command("rotate")
-def rotate_key(data: Data = None, as_json: AsJson = False) -> None:
+def rotate_key(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Make a further signing key. Both sign until `loyalty seal retire`: hand the new one on meanwhile."""
 
     async def work(place: Environment, _connection: Connection) -> int:
@@ -108,15 +118,15 @@ def rotate_key(data: Data = None, as_json: AsJson = False) -> None:
         "Made a further key. It signs beside the old ones from the next checkpoint on; `loyalty seal keys --ledger "
         "LEDGER` shows it as pending until then."
     )
-    show_done({"signing_keys": keys}, done, as_json=as_json)
+    show_result({"signing_keys": keys}, done, as_json=as_json)
 
 
 @seal.command("retire")
 def retire_key(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Eight hexadecimal digits.", show_default=False)],
-    ledger: InLedger,
-    data: Data = None,
-    as_json: AsJson = False,
+    ledger: LedgerOption,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Destroy a signing key, named by its id in a ledger's log; it goes for all ledgers. What it signed is verified by
     it for ever."""
@@ -132,15 +142,15 @@ def retire_key(
         raise KeyWrong(f"no key here has the id {key_id}")
 
     run_with_connection(data, work)
-    show_done({"key_id": key_id, "retired": True}, f"Key {key_id} signs no more.", as_json=as_json)
+    show_result({"key_id": key_id, "retired": True}, f"Key {key_id} signs no more.", as_json=as_json)
 
 
 @checkpoint.command("show")
 def show_checkpoint(
-    ledger: InLedger,
+    ledger: LedgerOption,
     format_: Annotated[str, typer.Option("--format", help="note, or email: a text to send to an auditor.")] = "note",
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the newest checkpoint, with what witnesses said of it."""
     if format_ not in ("note", "email"):
@@ -185,13 +195,13 @@ def _shown(signed: SignedCheckpoint) -> dict[str, Any]:
 
 
 @log.command("publish")
-def publish_log(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+def publish_log(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Make an address at which whoever knows it reads the log: entries, hashes and checkpoints, no payload."""
 
     async def work(place: Environment, connection: Connection) -> str:
         found = await registry.find_ledger(connection, ledger)
         token = await public_logs.publish(connection, place.master_key, found)
-        note_guess(place)
+        warn_if_url_guessed(place)
         return f"{place.url()}/v1/logs/{token}"
 
     url = run_with_connection(data, work)
@@ -202,7 +212,7 @@ def publish_log(ledger: InLedger, data: Data = None, as_json: AsJson = False) ->
 
 
 @log.command("list")
-def list_logs(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+def list_logs(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the addresses that are open."""
 
     async def work(place: Environment, connection: Connection) -> list[dict[str, str]]:
@@ -222,9 +232,9 @@ def list_logs(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> N
 @log.command("withdraw", context_settings={"ignore_unknown_options": True})
 def withdraw_log(
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="The end of the address.", show_default=False)],
-    ledger: InLedger,
-    data: Data = None,
-    as_json: AsJson = False,
+    ledger: LedgerOption,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Close an address."""
 
@@ -233,4 +243,4 @@ def withdraw_log(
         await public_logs.withdraw(connection, place.master_key, found, token)
 
     run_with_connection(data, work)
-    show_done({"token": token, "withdrawn": True}, "The address is closed.", as_json=as_json)
+    show_result({"token": token, "withdrawn": True}, "The address is closed.", as_json=as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 import uvloop
 
-from service.cli.console import AsJson, Data, note, show_done, show_json
+from service.cli.terminal.console import DataOption, JsonOption, show_json, show_note, show_result
 from service.environment import Environment, load_settings, open_environment
 from service.gc_tuning import freeze_loaded_objects
 from service.postgres_versions import check_version
@@ -19,8 +19,8 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="0 takes a free one; else LOYALTY_PORT, else 8080.")
     ] = None,
     project: Annotated[bool, typer.Option(help="Keep the projections up to date, in a process beside it.")] = True,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take webhooks in and answer questions until SIGTERM or Ctrl-C."""
     settings = load_settings(data)
@@ -30,16 +30,16 @@ def serve(
         await run.check_setup(place)
         await warn(place, sealing=project)
         if place.embedded:
-            note(f"Runs on {place}: whoever owns that folder can change the ledger.")
+            show_note(f"Runs on {place}: whoever owns that folder can change the ledger.")
         chosen = settings.port if port is None else port
         stop = run.stop_event()
         async with run.running_service(place, host or settings.host, chosen, project=project) as url:
             freeze_loaded_objects()
-            show_done({"url": url}, f"Listening on {url}", as_json=as_json)
+            show_result({"url": url}, f"Listening on {url}", as_json=as_json)
             sys.stdout.flush()
             await stop.wait()
             run.exit_at_last()
-            note("Stopping: requests under way are finished first.")
+            show_note("Stopping: requests under way are finished first.")
 
     with open_environment(settings, may_make=True) as place:
         uvloop.run(work(place))
@@ -53,15 +53,15 @@ async def warn(place: Environment, *, sealing: bool) -> None:
     async with place.connection() as connection:
         told = await check_version(connection, embedded=place.embedded)
     if told is not None:
-        note(told)
+        show_note(told)
     if sealing and place.settings.seal and not place.embedded and place.settings.signer is None:
-        note(
+        show_note(
             f"Checkpoints are signed from the folder {place.signer.folder.resolve()}. It must last, and all that sign "
             "must share it: set LOYALTY_SIGNER to such a folder."
         )
 
 
-def project(data: Data = None, as_json: AsJson = False) -> None:
+def project(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Keep the projections up to date until SIGTERM or Ctrl-C; beside `loyalty serve --no-project`."""
     with open_environment(load_settings(data)) as place:
 
@@ -70,14 +70,14 @@ def project(data: Data = None, as_json: AsJson = False) -> None:
             if as_json:
                 show_json({"projecting": str(place)})
                 sys.stdout.flush()
-            note(f"Projecting from {place}")
+            show_note(f"Projecting from {place}")
 
         uvloop.run(run.run_projector(place, ready))
 
 
-def migrate(data: Data = None, as_json: AsJson = False) -> None:
+def migrate(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Bring the ledger's schema to this version. Needs the database's owner, not the role of the service."""
     with open_environment(load_settings(data), may_make=True) as place:
         schema = uvloop.run(place.migrate())
         done = f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {schema}."
-        show_done({"database": str(place), "schema": schema}, done, as_json=as_json)
+        show_result({"database": str(place), "schema": schema}, done, as_json=as_json)

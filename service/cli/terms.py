@@ -13,7 +13,7 @@ from ledger.store import registry
 from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.cli.console import AsJson, Data, InLedger, show, show_json, show_table
+from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_json, show_table
 from service.environment import Environment, run_with_connection
 from service.operations.programme_terms import PROGRAMMES, VERSIONS, TermsChange, set_terms
 from service.queries.context import QueryContext
@@ -26,8 +26,8 @@ terms = typer.Typer(help="Terms of programmes: time zone, expiry, what a point i
 
 
 @terms.command("set")
-def set_one(
-    ledger: InLedger,
+def set_programme_terms(
+    ledger: LedgerOption,
     programme: Annotated[str, typer.Option(help="Its id, whole or bare.", show_default=False)],
     effective_from: Annotated[str, typer.Option(help="From this day on, in the time zone; or a time with a zone.")],
     time_zone: Annotated[str, typer.Option(help="IANA name, such as Asia/Kolkata.")],
@@ -47,8 +47,8 @@ def set_one(
     new_programme: Annotated[
         bool, typer.Option("--new-programme", help="Nothing was told of it yet; source:org:programme.")
     ] = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Set the terms of a programme from a day on, all of them; what the vendor states always wins."""
     period = {"days": days, "months": months, "years": years}
@@ -94,7 +94,7 @@ async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
 
 
 @terms.command("list")
-def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
+def list_terms(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the programmes of a ledger, and every version of their terms."""
 
     async def work(_place: Environment, connection: Connection) -> list[tuple[object, ...]]:

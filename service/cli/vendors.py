@@ -16,8 +16,8 @@ from ledger.parsing import parse_json
 from ledger.privacy.redaction import redact
 from ledger.vendors import VENDORS
 from ledger.vendors.fields import squeeze
-from service.cli.console import AsJson, show_json, show_table
-from service.cli.demo import samples
+from service.cli.demo_steps import sample_files
+from service.cli.terminal.console import JsonOption, show_json, show_table
 
 COLUMNS = ("source", "kind", "shape", "subject_kinds", "personal_keys", "sample")
 ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)  # what a sample means does not depend on when it would be recorded
@@ -33,7 +33,7 @@ class Example:
 
 
 def show_vendors(
-    source: Annotated[str | None, typer.Option(help="Of this vendor only.")] = None, as_json: AsJson = False
+    source: Annotated[str | None, typer.Option(help="Of this vendor only.")] = None, as_json: JsonOption = False
 ) -> None:
     """List every kind of event that we read: its shape, the subjects it tells of, what of it is personal, a sample."""
     if source is not None and source not in VENDORS:
@@ -67,7 +67,7 @@ def _cell(value: object) -> object:
 def _examples() -> dict[tuple[str, str], Example]:
     """Read every sample, and put together by source and kind what it shows."""
     found: dict[tuple[str, str], Example] = {}
-    for sample in samples():
+    for sample in sample_files():
         personal_keys = _personal_keys(sample)
         for kind, meaning in _events(sample):
             example = found.setdefault((sample.parent.name, kind), Example(sample.name))

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Self
 
 from ledger.errors import EmbeddedPostgresFailed
-from service.embedded.system_user import ServerUser, let_read_wheel, let_through, own_folder, server_user, wheel_folder
+from service.embedded.system_user import (
+    ServerUser,
+    ensure_private_folder,
+    grant_passage,
+    grant_wheel_read,
+    server_user,
+    wheel_folder,
+)
 
 DATA_FOLDER = "postgres"
 PASSWORD_FILE = "postgres.password"  # noqa: S105  # its name
@@ -90,21 +97,21 @@ class Cluster:
         )
 
 
-def is_there(folder: Path) -> bool:
+def cluster_exists(folder: Path) -> bool:
     """Return True if a folder holds a cluster, or held one that has gone missing."""
     return (folder / DATA_FOLDER).exists() or (folder / PASSWORD_FILE).exists()
 
 
-def make(cluster: Cluster) -> None:
+def create_cluster(cluster: Cluster) -> None:
     """Make a new cluster. Raises EmbeddedPostgresFailed if there was one before."""
     if cluster.password.exists():
         raise EmbeddedPostgresFailed(f"{cluster.data} is missing, but {cluster.password} says that it held a ledger")
     open_files(cluster)
-    data, password = unfinished(cluster.data), unfinished(cluster.password)
+    data, password = temporary_path(cluster.data), temporary_path(cluster.password)
     shutil.rmtree(data, ignore_errors=True)
-    own_folder(data, cluster.user)
+    ensure_private_folder(data, cluster.user)
     password.unlink(missing_ok=True)
-    with open(password, "x", opener=private) as file:
+    with open(password, "x", opener=open_private) as file:
         file.write(secrets.token_urlsafe(32))
         os.fsync(file)
     if cluster.user:
@@ -117,30 +124,30 @@ def make(cluster: Cluster) -> None:
     if made.returncode != 0:
         raise EmbeddedPostgresFailed(made.stderr.strip())
     data.rename(cluster.data)
-    finish(cluster)
+    finish_cluster(cluster)
 
 
-def finish(cluster: Cluster) -> None:
+def finish_cluster(cluster: Cluster) -> None:
     """Set the marker, and keep both moves through a power failure."""
-    if not unfinished(cluster.password).exists():
+    if not temporary_path(cluster.password).exists():
         raise EmbeddedPostgresFailed(f"{cluster.password} is missing: it belongs to {cluster.data}")
-    unfinished(cluster.password).rename(cluster.password)
+    temporary_path(cluster.password).rename(cluster.password)
     folder = os.open(cluster.folder, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
 
 
-def unfinished(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
 def open_files(cluster: Cluster) -> None:
     """Let the server's user reach its files."""
     if cluster.user:
-        let_through(cluster.folder, cluster.binaries)
+        grant_passage(cluster.folder, cluster.binaries)
         if cluster.wheel:
-            let_read_wheel()
+            grant_wheel_read()
 
 
-def private(path: Path | str, flags: int) -> int:
+def open_private(path: Path | str, flags: int) -> int:
     return os.open(path, flags, mode=0o600)

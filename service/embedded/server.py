@@ -26,17 +26,26 @@ from typing import Self
 from urllib.parse import quote
 
 from ledger.errors import EmbeddedPostgresFailed, NoData
-from service.embedded.cluster import PORT, SUPERUSER, Cluster, finish, is_there, make, open_files, private
-from service.embedded.system_user import own_folder
+from service.embedded.cluster import (
+    PORT,
+    SUPERUSER,
+    Cluster,
+    cluster_exists,
+    create_cluster,
+    finish_cluster,
+    open_files,
+    open_private,
+)
+from service.embedded.system_user import ensure_private_folder
 
 DATABASE = "loyalty"
 SERVER_WAIT_SECONDS = 60  # for a start, a recovery after a crash, or a stop
-ORPHANS_WAIT_SECONDS = 10  # for the children of a killed server to notice
+CHILDREN_EXIT_WAIT_SECONDS = 10  # for the children of a killed server to notice
 LOCK_WAIT_SECONDS = 150  # whoever holds start.lock may need a recovery and a stop
 POLL_SECONDS = 0.1
 SUPERVISION_SECONDS = 0.5
 LOG_BYTES_MAX = 10_000_000
-LAST_WORDS_MAX = 4_000  # characters of the log in which a reason is looked for
+LOG_TAIL_CHARACTERS = 4_000  # characters of the log in which a reason is looked for
 ACCEPTING, SILENT = 0, 2  # what pg_isready says; 1 is a server that is starting, recovering or stopping
 SETTINGS = {
     "fsync": "on",
@@ -78,13 +87,13 @@ class EmbeddedPostgres:
         Blocks, at most about three minutes. `binaries` is a folder with another PostgreSQL's programs. `settings` go
         over `SETTINGS`, and only to a server that is started now. Raises EmbeddedPostgresFailed, or NoData.
         """
-        if not may_make and not is_there(folder):
+        if not may_make and not cluster_exists(folder):
             raise NoData(folder.resolve())
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             cluster = Cluster.at(folder.resolve(), binaries)
-            with locked(cluster.folder / "start.lock"):
-                share = enter(cluster, SETTINGS | dict(settings))
+            with file_lock(cluster.folder / "start.lock"):
+                share = join_server(cluster, SETTINGS | dict(settings))
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedPostgresFailed(error) from error
         return cls(cluster, share, SETTINGS | dict(settings))
@@ -106,7 +115,7 @@ class EmbeddedPostgres:
     def revive(self) -> None:
         """Start the server again if it died; blocks as `start` does. Raises EmbeddedPostgresFailed."""
         try:
-            with locked(self._cluster.folder / "start.lock"):
+            with file_lock(self._cluster.folder / "start.lock"):
                 if self._share is not None:
                     start_server(self._cluster, self._settings)
         except (OSError, subprocess.SubprocessError) as error:
@@ -129,8 +138,8 @@ class EmbeddedPostgres:
             return
         share, self._share = self._share, None
         try:
-            with locked(self._cluster.folder / "start.lock"):
-                leave(self._cluster, share)
+            with file_lock(self._cluster.folder / "start.lock"):
+                leave_server(self._cluster, share)
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedPostgresFailed(error) from error
 
@@ -141,18 +150,18 @@ class EmbeddedPostgres:
         self.close()
 
 
-def enter(cluster: Cluster, settings: Mapping[str, str]) -> int:
+def join_server(cluster: Cluster, settings: Mapping[str, str]) -> int:
     """Take a share in a running server that has our database."""
-    share = acquire(cluster.folder / "in-use.lock", fcntl.LOCK_SH)
+    share = acquire_lock(cluster.folder / "in-use.lock", fcntl.LOCK_SH)
     try:
         start_server(cluster, settings)
     except BaseException:  # if it is still recovering, let it: that work is not done twice
-        release(share)
+        release_lock(share)
         raise
     options = ("-wXAtq", "--set=ON_ERROR_STOP=1", f"--set=name={DATABASE}")
     created = cluster.ask("psql", *options, "postgres", text=CREATE_DATABASE)
     if created.returncode != 0:
-        leave(cluster, share)
+        leave_server(cluster, share)
         raise EmbeddedPostgresFailed(created.stderr.strip())
     return share
 
@@ -162,7 +171,7 @@ SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_da
 """
 
 
-def leave(cluster: Cluster, share: int) -> None:
+def leave_server(cluster: Cluster, share: int) -> None:
     """Give up a share, and stop the server if it was the last one."""
     try:
         fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,16 +179,16 @@ def leave(cluster: Cluster, share: int) -> None:
     except BlockingIOError:
         log.debug("PostgreSQL stays up: another process uses it")
     finally:
-        release(share)
+        release_lock(share)
 
 
 def start_server(cluster: Cluster, settings: Mapping[str, str]) -> None:
     """Return once the server takes connections."""
     if not cluster.data.exists():
-        make(cluster)
+        create_cluster(cluster)
     if not cluster.password.exists():  # the machine stopped between the last two steps of `make`
-        finish(cluster)
-    own_folder(cluster.sockets, cluster.user)
+        finish_cluster(cluster)
+    ensure_private_folder(cluster.sockets, cluster.user)
 
     begun = time.monotonic()
     answer = wait_until_ready(cluster)
@@ -188,7 +197,7 @@ def start_server(cluster: Cluster, settings: Mapping[str, str]) -> None:
     while answer != ACCEPTING:
         waited_seconds = time.monotonic() - begun
         if answer == SILENT:
-            launch(cluster, settings, waited_seconds)
+            launch_server(cluster, settings, waited_seconds)
         elif waited_seconds > SERVER_WAIT_SECONDS:
             raise EmbeddedPostgresFailed(f"still recovering after {SERVER_WAIT_SECONDS} s; try again later")
         else:
@@ -211,7 +220,7 @@ def stop_server(cluster: Cluster) -> None:
         cluster.sockets.rmdir()
 
 
-def launch(cluster: Cluster, settings: Mapping[str, str], waited_seconds: float) -> None:
+def launch_server(cluster: Cluster, settings: Mapping[str, str], waited_seconds: float) -> None:
     """Start the server. After a crash, a failure counts only when the old server's children had time to leave."""
     crashed = cluster.pid_file.exists()
     if crashed:
@@ -231,7 +240,7 @@ def launch(cluster: Cluster, settings: Mapping[str, str], waited_seconds: float)
     paths = ("-D", cluster.data.name, "-l", f"{cluster.data.name}/{server_log.name}")
     started = cluster.serve("pg_ctl", "start", *paths, "-t", str(SERVER_WAIT_SECONDS), "-o", options)
     if started.returncode != 0:
-        if crashed and waited_seconds < ORPHANS_WAIT_SECONDS:
+        if crashed and waited_seconds < CHILDREN_EXIT_WAIT_SECONDS:
             time.sleep(POLL_SECONDS)
             return
         raise EmbeddedPostgresFailed(_first_line(started.stderr), f"{server_log}: {_last_words(server_log)}")
@@ -243,7 +252,7 @@ def _first_line(text: str) -> str:
 
 def _last_words(server_log: Path) -> str:
     """Return the last line of a log that says why the server did not start."""
-    lines = server_log.read_text(errors="replace")[-LAST_WORDS_MAX:].splitlines() if server_log.exists() else []
+    lines = server_log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:].splitlines() if server_log.exists() else []
     wrong = [line for line in lines if "FATAL" in line or "PANIC" in line]
     return (wrong or lines or [""])[-1].strip()
 
@@ -263,18 +272,18 @@ def remove_stale_files(cluster: Cluster) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    lock = acquire(path, fcntl.LOCK_EX)
+def file_lock(path: Path) -> Iterator[None]:
+    lock = acquire_lock(path, fcntl.LOCK_EX)
     try:
         yield
     finally:
-        release(lock)
+        release_lock(lock)
 
 
-def acquire(path: Path, kind: int) -> int:
+def acquire_lock(path: Path, kind: int) -> int:
     """Lock a file and return its descriptor, which no program we start inherits. Raises EmbeddedPostgresFailed."""
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    lock = private(path, os.O_RDWR | os.O_CREAT)
+    lock = open_private(path, os.O_RDWR | os.O_CREAT)
     while True:
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
@@ -287,7 +296,7 @@ def acquire(path: Path, kind: int) -> int:
             return lock
 
 
-def release(lock: int) -> None:
+def release_lock(lock: int) -> None:
     """Unlock, rather than only close: a forked child may hold the same descriptor."""
     fcntl.flock(lock, fcntl.LOCK_UN)
     os.close(lock)

@@ -58,7 +58,7 @@ def wheel_folder() -> Path:
     return Path(wheel.origin).resolve().parent
 
 
-def own_folder(folder: Path, user: ServerUser | None) -> None:
+def ensure_private_folder(folder: Path, user: ServerUser | None) -> None:
     """Make a folder that is the server's alone, or make sure that it is. Raises EmbeddedPostgresFailed if it is not."""
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -70,24 +70,24 @@ def own_folder(folder: Path, user: ServerUser | None) -> None:
         raise EmbeddedPostgresFailed(f"{folder} is not a folder of ours alone")
 
 
-def let_through(*folders: Path) -> None:
+def grant_passage(*folders: Path) -> None:
     """Let the server's user pass through these folders and their parents."""
     for folder in folders:
         for place in (folder, *folder.parents):
-            if permit(place, stat.S_IXOTH):
+            if add_permissions(place, stat.S_IXOTH):
                 log.warning("Opened %s for passage (chmod o+x), so that PostgreSQL's user reaches its files", place)
 
 
-def let_read_wheel() -> None:
+def grant_wheel_read() -> None:
     """Let the server's user read PostgreSQL's own files, which a strict umask at installation closes."""
     wheel = wheel_folder()
     for folder in (wheel, wheel.with_name(f"{WHEEL}.libs")):
         for path in (folder, *folder.rglob("*")) if folder.exists() else ():
             runs = path.stat().st_mode & stat.S_IXUSR
-            permit(path, stat.S_IROTH | (stat.S_IXOTH if runs else 0))
+            add_permissions(path, stat.S_IROTH | (stat.S_IXOTH if runs else 0))
 
 
-def permit(path: Path, bits: int) -> bool:
+def add_permissions(path: Path, bits: int) -> bool:
     """Add permissions; False if they were there."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & bits == bits:

@@ -64,7 +64,7 @@ def to_ndjson(rows: Sequence[Row]) -> Iterator[str]:
         yield encode_json(liability_row_json(row)).decode().rstrip("\n")
 
 
-class Names(NamedTuple):
+class JournalNames(NamedTuple):
     """How the journal names one programme and unit."""
 
     account: str
@@ -87,7 +87,7 @@ def to_beancount(ledger: str, done: Liability) -> Iterator[str]:
     yield from _assertions(done, names)
 
 
-def _openings(rows: Sequence[Row], names: dict[tuple[str, str], Names], first: date) -> Iterator[str]:
+def _openings(rows: Sequence[Row], names: dict[tuple[str, str], JournalNames], first: date) -> Iterator[str]:
     """Declare commodities and open accounts."""
     accounts = {}
     for row in rows:
@@ -107,7 +107,7 @@ def _openings(rows: Sequence[Row], names: dict[tuple[str, str], Names], first: d
     yield ""
 
 
-def _entry(row: Row, name: Names, first: date) -> Iterator[str]:
+def _entry(row: Row, name: JournalNames, first: date) -> Iterator[str]:
     """Write what moved in a row, and what was there before the first."""
     liability = _liability(row, name)
     vintage = month_of(row.key.vintage) or "without vintage"
@@ -126,14 +126,14 @@ def _entry(row: Row, name: Names, first: date) -> Iterator[str]:
         yield ""
 
 
-def _prices(rows: Sequence[Row], names: dict[tuple[str, str], Names]) -> Iterator[str]:
+def _prices(rows: Sequence[Row], names: dict[tuple[str, str], JournalNames]) -> Iterator[str]:
     for row in rows:
         if row.worth is not None:
             commodity = names[row.key.programme, row.key.unit].commodity
             yield f"{row.last_day} price {commodity} {format_decimal(row.worth.ratio)} {row.worth.currency}"
 
 
-def _assertions(done: Liability, names: dict[tuple[str, str], Names]) -> Iterator[str]:
+def _assertions(done: Liability, names: dict[tuple[str, str], JournalNames]) -> Iterator[str]:
     """Assert every closing at the beginning of the day after, and at the end the sum of the accounts' balances."""
     for row in done.rows:
         name = names[row.key.programme, row.key.unit]
@@ -152,21 +152,21 @@ def _is_whole(done: Liability, tie: TieOut) -> bool:
     return sum((row.closing for row in rows if row.last_day == last), ZERO) == tie.closing
 
 
-def _balance(day: date, account: str, points: Decimal, name: Names) -> str:
+def _balance(day: date, account: str, points: Decimal, name: JournalNames) -> str:
     return f"{day + timedelta(days=1)} balance {account}  {format_decimal(-points)} ~ 0 {name.commodity}"
 
 
-def _liability(row: Row, name: Names) -> str:
+def _liability(row: Row, name: JournalNames) -> str:
     return f"Liabilities:Points:{name.account}:{month_of(row.key.vintage) or WITHOUT_VINTAGE}"
 
 
-def _equity(movement: str, name: Names) -> str:
+def _equity(movement: str, name: JournalNames) -> str:
     return f"Equity:{movement.replace('_', '-').capitalize()}:{name.account}"
 
 
-def _names(rows: Sequence[Row]) -> dict[tuple[str, str], Names]:
+def _names(rows: Sequence[Row]) -> dict[tuple[str, str], JournalNames]:
     """Name programmes and units in the letters that beancount knows, no two of them the same."""
-    names: dict[tuple[str, str], Names] = {}
+    names: dict[tuple[str, str], JournalNames] = {}
     for of in sorted({(row.key.programme, row.key.unit) for row in rows}):
         programme, unit = of
         number = len(names) + 1
@@ -177,7 +177,7 @@ def _names(rows: Sequence[Row]) -> dict[tuple[str, str], Names]:
             account = f"{account}-{number}"
         if any(commodity == one.commodity for one in names.values()):
             commodity = f"{commodity}-{number}"
-        names[of] = Names(account, commodity)
+        names[of] = JournalNames(account, commodity)
     return names
 
 

@@ -28,7 +28,9 @@ class Liability(NamedTuple):
     ties: list[TieOut]
 
 
-async def trial_balance(connection: Connection, ledger_id: int, at: datetime, position: int | None) -> TrialBalance:
+async def read_trial_balance(
+    connection: Connection, ledger_id: int, at: datetime, position: int | None
+) -> TrialBalance:
     """Add up all accounts of a ledger as of a time, as known at a position."""
     balance = TrialBalance(at)
     async with snapshot(connection):
@@ -38,7 +40,7 @@ async def trial_balance(connection: Connection, ledger_id: int, at: datetime, po
     return balance
 
 
-async def unbalanced(connection: Connection, ledger_id: int) -> int:
+async def count_unbalanced(connection: Connection, ledger_id: int) -> int:
     """Count the accounts whose rows, as they stand now, do not sum to zero."""
     count: int = await connection.fetchval(UNBALANCED, ledger_id)
     return count

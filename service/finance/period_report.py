@@ -9,11 +9,11 @@ from service.finance.liability import liability_row_json
 from service.finance.periods import (
     ITEMS_MAX,
     PriorPeriodItem,
-    closed_on_eve,
-    closings,
-    days_of,
-    later_items,
-    liability,
+    closed_periods,
+    month_bounds,
+    period_closed_before,
+    prior_period_items,
+    read_liability,
 )
 from service.queries.context import QueryContext
 
@@ -37,13 +37,13 @@ async def period_json(query: QueryContext, period: str) -> dict[str, Any]:
     """Return a period with its figures and items as JSON. Raises SubjectUnknown if nothing was outstanding in it."""
     ledger_id = query.ledger.ledger_id
     row = await query.connection.fetchrow(PERIOD, ledger_id, period)
-    first, last = days_of(period)
-    done = await liability(query.connection, ledger_id, RollForwardQuery(first, last, monthly=True), None)
+    first, last = month_bounds(period)
+    done = await read_liability(query.connection, ledger_id, RollForwardQuery(first, last, monthly=True), None)
     if row is None and not done.rows:
         raise SubjectUnknown(period, "no points were outstanding in it")
-    closed = await closings(query.connection, ledger_id)
+    closed = await closed_periods(query.connection, ledger_id)
     known = next((one.known_position for one in closed if one.period == period), None)
-    before = closed_on_eve(closed, first)
+    before = period_closed_before(closed, first)
     prior = await _items(query, before.last_day, before.known_position, known) if before is not None else []
     later = [] if known is None else await _items(query, last, known, None)
     totals = await query.connection.fetch(TOTALS, ledger_id, period)
@@ -62,7 +62,7 @@ async def period_json(query: QueryContext, period: str) -> dict[str, Any]:
 async def _items(query: QueryContext, last: Any, known: int, now: int | None) -> list[PriorPeriodItem]:
     """Return the items, at most ITEMS_MAX + 1."""
     found = []
-    async with aclosing(later_items(query.connection, query.ledger.ledger_id, last, known, now)) as items:
+    async with aclosing(prior_period_items(query.connection, query.ledger.ledger_id, last, known, now)) as items:
         async for item in items:
             found.append(item)
             if len(found) > ITEMS_MAX:

@@ -56,7 +56,7 @@ PERIOD = "SELECT * FROM periods WHERE ledger_id = $1 AND subject = $2"
 ITEMS_MAX = 10_000
 
 
-class Closing(NamedTuple):
+class ClosedPeriod(NamedTuple):
     """A closed period."""
 
     period: str
@@ -77,19 +77,19 @@ class PriorPeriodItem(NamedTuple):
     lines: Sequence[Mapping[str, Any]]
 
 
-async def closings(connection: Connection, ledger_id: int) -> list[Closing]:
+async def closed_periods(connection: Connection, ledger_id: int) -> list[ClosedPeriod]:
     """List the closed periods, in order."""
-    return [Closing(*row) for row in await connection.fetch(CLOSED, ledger_id)]
+    return [ClosedPeriod(*row) for row in await connection.fetch(CLOSED, ledger_id)]
 
 
-class Stretch(NamedTuple):
+class RollForwardSegment(NamedTuple):
     """Days that are known as of one position, and what the stretch before them was closed with; None without one."""
 
     rolled: RollForward
     carried: Mapping[Kind, Closings] | None
 
 
-class Page(NamedTuple):
+class RollForwardPage(NamedTuple):
     """Some rows of a roll-forward, in order; the totals of the periods that begin among them; whether more follow."""
 
     rows: list[Row]
@@ -97,10 +97,10 @@ class Page(NamedTuple):
     more: bool
 
 
-class Forward(NamedTuple):
+class PeriodRollForward(NamedTuple):
     """A roll-forward over stretches of days, whose rows are made when they are asked for."""
 
-    stretches: Sequence[Stretch]
+    stretches: Sequence[RollForwardSegment]
 
     @property
     def ties(self) -> list[TieOut]:
@@ -116,7 +116,7 @@ class Forward(NamedTuple):
             for rolled, carried in self.stretches:
                 yield from rolled.rows_of(kind, first, None if carried is None else carried.get(kind, {}))
 
-    async def page(self, after: RollForwardKey | None, limit: int) -> Page:
+    async def page(self, after: RollForwardKey | None, limit: int) -> RollForwardPage:
         """Make the rows after a key, at most `limit`. Others on the event loop have their turn between periods."""
         page: list[Row] = []
         of_totals: list[Row] = []
@@ -137,14 +137,14 @@ class Forward(NamedTuple):
                 page.append(row)
             if group != told:
                 of_totals.append(row)
-        return Page(page, totals(of_totals), more)
+        return RollForwardPage(page, totals(of_totals), more)
 
 
-async def liability(
+async def read_liability(
     connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None, *, now: int | None = None
 ) -> Liability:
     """Give all rows of a roll-forward; see `forward`."""
-    done = await forward(connection, ledger_id, ask, position, now=now)
+    done = await roll_forward_periods(connection, ledger_id, ask, position, now=now)
     rows: list[Row] = []
     for row in done.rows():
         if row is None:
@@ -154,38 +154,40 @@ async def liability(
     return Liability(rows, totals(rows), done.ties)
 
 
-async def forward(
+async def roll_forward_periods(
     connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None, *, now: int | None = None
-) -> Forward:
+) -> PeriodRollForward:
     """Roll the points outstanding forward: closed days as known when they were closed, others as known now, or at
     the position `now`. With another `position` all days are as known at it, closed or not."""
     if position is not None:
-        return Forward([Stretch(await roll_forward(connection, ledger_id, ask, position), None)])
-    closed = await closings(connection, ledger_id)
-    last = closed_on_eve(closed, ask.first)
+        return PeriodRollForward([RollForwardSegment(await roll_forward(connection, ledger_id, ask, position), None)])
+    closed = await closed_periods(connection, ledger_id)
+    last = period_closed_before(closed, ask.first)
     carried: dict[Kind, Closings] | None = None
     if last is not None:
         eve = ask._replace(first=last.last_day, last=last.last_day)
         carried = _closings_of(await roll_forward(connection, ledger_id, eve, last.known_position))
     stretches = []
-    for first, last_day, known in segments(ask, closed, now):
+    for first, last_day, known in split_by_closing(ask, closed, now):
         rolled = await roll_forward(connection, ledger_id, ask._replace(first=first, last=last_day), known)
-        stretches.append(Stretch(rolled, carried))
+        stretches.append(RollForwardSegment(rolled, carried))
         carried = _closings_of(rolled)
-    return Forward(stretches)
+    return PeriodRollForward(stretches)
 
 
 def _closings_of(rolled: RollForward) -> dict[Kind, Closings]:
     return {kind: rolled.closings(kind) for kind in rolled.kinds()}
 
 
-def closed_on_eve(closed: Sequence[Closing], first: date) -> Closing | None:
+def period_closed_before(closed: Sequence[ClosedPeriod], first: date) -> ClosedPeriod | None:
     """Give the period that was closed up to the day before: only the day after it shows what was told of it since. On
     any later day that is part of the opening, like all that moved in between."""
     return next((one for one in closed if one.last_day.toordinal() + 1 == first.toordinal()), None)
 
 
-def segments(ask: RollForwardQuery, closed: Sequence[Closing], now: int | None) -> list[tuple[date, date, int | None]]:
+def split_by_closing(
+    ask: RollForwardQuery, closed: Sequence[ClosedPeriod], now: int | None
+) -> list[tuple[date, date, int | None]]:
     """Cut days into stretches: each up to the end of a closed period as known at its closing, the rest as known now."""
     found: list[tuple[date, date, int | None]] = []
     first = ask.first
@@ -204,13 +206,13 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
 
     Raises PeriodNotClosable while it is not over, when it is closed, or when a later one is.
     """
-    first, last = days_of(period)
+    first, last = month_bounds(period)
     ledger_id = ledger.ledger_id
-    for one in await closings(connection, ledger_id):
+    for one in await closed_periods(connection, ledger_id):
         if one.last_day >= first:
             raise PeriodNotClosable(f"{one.period} is closed")
     known = await store.read_checkpoint(connection, ledger_id)
-    done = await liability(connection, ledger_id, RollForwardQuery(first, last, monthly=True), None, now=known)
+    done = await read_liability(connection, ledger_id, RollForwardQuery(first, last, monthly=True), None, now=known)
     terms = await terms_known(connection, ledger_id, ACCOUNTS, known)
     now = clock.now()
     zones = {"UTC", *(terms.zone(row.key.programme, now) for row in done.totals)}
@@ -238,7 +240,7 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
 
 async def reopen_period(connection: Connection, vault: Vault, ledger: Ledger, period: str, *, by: str) -> int:
     """Open the last closed month again; give the position of the act. Raises PeriodNotClosable if it is not that."""
-    closed = await closings(connection, ledger.ledger_id)
+    closed = await closed_periods(connection, ledger.ledger_id)
     if not closed or closed[-1].period != period:
         raise PeriodNotClosable(f"{period} is not the last closed period")
     row = await connection.fetchrow(PERIOD, ledger.ledger_id, period)
@@ -255,7 +257,7 @@ async def _append(
     return appended.position
 
 
-async def later_items(
+async def prior_period_items(
     connection: Connection, ledger_id: int, last: date, known: int, now: int | None = None
 ) -> AsyncGenerator[PriorPeriodItem, None]:
     """Give the accounts whose balance at the end of a day is another by now, or as known at a later position, than was
@@ -313,7 +315,7 @@ def _end(last: date, programme: str, terms: Terms) -> datetime:
     return last_instant(last, terms.zone(programme, datetime(last.year, last.month, last.day, 12, tzinfo=UTC)))
 
 
-def days_of(period: str) -> tuple[date, date]:
+def month_bounds(period: str) -> tuple[date, date]:
     """Give the first and last day of a month, "2026-03"."""
     first = date(int(period[:4]), int(period[5:]), 1)
     return first, _last_day(first)

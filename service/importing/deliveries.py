@@ -24,7 +24,7 @@ from ledger.privacy.vault import Vault
 from ledger.store.append import AppendResult, append
 from ledger.store.registry import InboundConnection
 from service.importing.json_repair import repair_json
-from service.importing.split import DeliveryLine, unpacked
+from service.importing.split import DeliveryLine, unpack_arrays
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -37,7 +37,7 @@ PERSONS_PER_BLOCK_MAX = 10_000
 BYTES_PER_BLOCK_MAX = 16 * 1024 * 1024
 
 
-LINES_NAMED_MAX = 10
+LINE_NUMBERS_SHOWN_MAX = 10
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class ImportSummary:
         self.duplicates += other.duplicates
         self.conflicts += other.conflicts
         self.unreadable += other.unreadable
-        self.unreadable_lines = (self.unreadable_lines + other.unreadable_lines)[:LINES_NAMED_MAX]
+        self.unreadable_lines = (self.unreadable_lines + other.unreadable_lines)[:LINE_NUMBERS_SHOWN_MAX]
         self.too_long += other.too_long
         self.kinds += other.kinds
         self.mended_lines += other.mended_lines
@@ -79,7 +79,7 @@ def open_file(path: Path, raw: BinaryIO) -> BinaryIO:
     return raw
 
 
-def is_damage(error: Exception) -> bool:
+def is_damaged_file(error: Exception) -> bool:
     """Say whether an error means that a packed file is broken or breaks off."""
     return isinstance(error, EOFError | gzip.BadGzipFile | zlib.error | zstd.ZstdError)
 
@@ -101,19 +101,19 @@ async def import_lines(
     until then stays.
     """
     summary = ImportSummary()
-    given = repaired(lines, summary) if mending else lines
-    blocks = identified(inbound.origin(vault), given, summary, quarantine=quarantine)
+    given = repair_lines(lines, summary) if mending else lines
+    blocks = identify_blocks(inbound.origin(vault), given, summary, quarantine=quarantine)
     block = next(blocks, None)
     while block is not None:
         writing = append(connection, vault, inbound.ledger.ledger_id, block)
         outcomes, following = await asyncio.gather(writing, asyncio.to_thread(next, blocks, None))
-        count(summary, block, outcomes)
+        count_outcomes(summary, block, outcomes)
         tell(summary)
         block = following
     return summary
 
 
-def repaired(lines: Iterator[DeliveryLine], summary: ImportSummary) -> Iterator[DeliveryLine]:
+def repair_lines(lines: Iterator[DeliveryLine], summary: ImportSummary) -> Iterator[DeliveryLine]:
     """Repair the deliveries that are not JSON, and count the repairs."""
     for line in lines:
         sound = repair_json(line.body) if line.body is not None else None
@@ -122,10 +122,10 @@ def repaired(lines: Iterator[DeliveryLine], summary: ImportSummary) -> Iterator[
             continue
         summary.mended_lines += 1
         summary.mended_places.update(sound.places)
-        yield from unpacked(DeliveryLine(line.number, sound.text))
+        yield from unpack_arrays(DeliveryLine(line.number, sound.text))
 
 
-def identified(
+def identify_blocks(
     origin: Origin, lines: Iterator[DeliveryLine], summary: ImportSummary, *, quarantine: bool = False
 ) -> Iterator[list[Delivery]]:
     """Identify deliveries, and cut them into blocks that are neither too many nor too large. Those that cannot be read
@@ -139,7 +139,7 @@ def identified(
         delivery = identify(origin, body)
         if delivery.events[0].kind == UNREADABLE:
             summary.unreadable += 1
-            summary.unreadable_lines = [*summary.unreadable_lines, number][:LINES_NAMED_MAX]
+            summary.unreadable_lines = [*summary.unreadable_lines, number][:LINE_NUMBERS_SHOWN_MAX]
             if not quarantine:
                 summary.lines += 1
                 continue
@@ -158,7 +158,9 @@ def identified(
         yield block
 
 
-def count(summary: ImportSummary, block: Sequence[Delivery], appended: Sequence[Sequence[AppendResult]]) -> None:
+def count_outcomes(
+    summary: ImportSummary, block: Sequence[Delivery], appended: Sequence[Sequence[AppendResult]]
+) -> None:
     """Add up what became of a block."""
     outcomes = [one.outcome for delivered in appended for one in delivered]
     summary.lines += len(block)

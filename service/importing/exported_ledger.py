@@ -32,10 +32,10 @@ from service.importing.deliveries import zstd
 LINES_BESIDE_PER_BLOCK = 1_000
 GZIP_LEVEL = 6
 
-Tell = Callable[[int, int], None]  # (events done, of how many)
+ReportProgress = Callable[[int, int], None]  # (events done, of how many)
 
 
-class Restored(NamedTuple):
+class RestoredLedger(NamedTuple):
     """What was put back. `root` is that of the tree over all entries: a signed checkpoint must have the same."""
 
     ledger: Ledger
@@ -44,7 +44,7 @@ class Restored(NamedTuple):
 
 
 @contextmanager
-def written(path: Path) -> Iterator[BinaryIO]:
+def open_output(path: Path) -> Iterator[BinaryIO]:
     """Open a file that is there only once it is whole; "-" is standard output."""
     if str(path) == "-":
         yield sys.stdout.buffer
@@ -75,7 +75,13 @@ def _packed(path: Path, raw: BinaryIO) -> Iterator[BinaryIO]:
 
 
 async def write_export(
-    connection: Connection, master_key: MasterKey, ledger: Ledger, file: BinaryIO, *, with_keys: bool, tell: Tell
+    connection: Connection,
+    master_key: MasterKey,
+    ledger: Ledger,
+    file: BinaryIO,
+    *,
+    with_keys: bool,
+    tell: ReportProgress,
 ) -> int:
     """Write a ledger to a file; give how many lines that took."""
     lines = 0
@@ -86,9 +92,14 @@ async def write_export(
     return lines
 
 
-async def restore(
-    connection: Connection, file: BinaryIO, name: str, exporter_key: MasterKey, master_key: MasterKey, tell: Tell
-) -> Restored:
+async def restore_ledger(
+    connection: Connection,
+    file: BinaryIO,
+    name: str,
+    exporter_key: MasterKey,
+    master_key: MasterKey,
+    tell: ReportProgress,
+) -> RestoredLedger:
     """Make the ledger `name` equal to an exported one; what is there of it already is held against the file.
 
     Raises ExportWrong, MasterKeyWrong.
@@ -122,10 +133,10 @@ async def restore(
     if end is None:
         raise ExportWrong("it breaks off")
     await restoring.finish(end, master_key)
-    return Restored(restoring.ledger, end.events, end.root)
+    return RestoredLedger(restoring.ledger, end.events, end.root)
 
 
-async def compare(connection: Connection, restored: Restored, kept: Sequence[KeptCheckpoint]) -> str:
+async def compare_checkpoints(connection: Connection, restored: RestoredLedger, kept: Sequence[KeptCheckpoint]) -> str:
     """Compare a restored ledger with checkpoints of it that were kept; return what was found, as a sentence.
 
     Raises ExportWrong if they are of several logs, of more events, or of another history.

@@ -11,7 +11,7 @@ from ledger.database import Connection
 from ledger.intake.identify import Delivery
 from ledger.privacy.vault import Vault
 from ledger.store.registry import InboundConnection
-from service.importing.deliveries import ImportSummary, identified, repaired
+from service.importing.deliveries import ImportSummary, identify_blocks, repair_lines
 from service.importing.split import DeliveryLine
 
 EVENTS_REMEMBERED_MAX = 2_000_000  # to find duplicates within the file; about 200 bytes each
@@ -23,7 +23,7 @@ KNOWN = """
 """  # an event in conflict stands under its key and what it says
 
 
-async def preview(
+async def preview_import(
     connection: Connection,
     vault: Vault,
     inbound: InboundConnection,
@@ -35,9 +35,9 @@ async def preview(
 ) -> ImportSummary:
     """Count what an import would append, and what is a duplicate of stored events or of earlier ones in the file."""
     summary = ImportSummary()
-    given = repaired(lines, summary) if mending else lines
+    given = repair_lines(lines, summary) if mending else lines
     seen: dict[bytes, set[bytes]] = {}
-    for block in identified(inbound.origin(vault), given, summary, quarantine=quarantine):
+    for block in identify_blocks(inbound.origin(vault), given, summary, quarantine=quarantine):
         await _count(connection, inbound.ledger.ledger_id, block, seen, summary)
         tell(summary)
     return summary

@@ -44,7 +44,7 @@ class DeliveryLine(NamedTuple):
     body: bytes | None
 
 
-class Piece(NamedTuple):
+class LineChunk(NamedTuple):
     """A line with its end, or the next PIECE_BYTES_MAX bytes of a longer one."""
 
     number: int
@@ -116,14 +116,14 @@ class Nesting:
         return last in ((b":",) if self._stack[-1] == b"{"[0] else (b",", b"["))
 
 
-class Deliveries:
+class DeliveryReader:
     """The deliveries of a file, in its order; iterate over it once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.marks = 0  # byte order marks that were skipped
         self._file = file
         self._pieces = self._read_pieces()
-        self._back: list[Piece] = []
+        self._back: list[LineChunk] = []
 
     def __iter__(self) -> Iterator[DeliveryLine]:
         while (piece := self._take()) is not None:
@@ -139,13 +139,13 @@ class Deliveries:
                 self._skip_line(text)
                 yield DeliveryLine(number, None)
             elif is_json(line):
-                yield from unpacked(DeliveryLine(number, text.rstrip(b"\r\n")))
+                yield from unpack_arrays(DeliveryLine(number, text.rstrip(b"\r\n")))
             elif line[:1] in (b"{", b"[", b'"'):
                 yield from self._document(piece)
             else:
                 yield self._garbage(piece)
 
-    def _document(self, first: Piece) -> Iterator[DeliveryLine]:
+    def _document(self, first: LineChunk) -> Iterator[DeliveryLine]:
         """Add lines until the brackets of the first line are closed; if that gives no document, the line is damaged."""
         taken = [first]
         text = bytearray(first.text)
@@ -166,7 +166,7 @@ class Deliveries:
         following = rest.removeprefix(UTF8_MARK)
         if following[:1] in (b"{", b"[") and is_json(body):  # another one begins on the same line
             self.marks += following != rest
-            self._back.append(Piece(taken[-1].number, following))
+            self._back.append(LineChunk(taken[-1].number, following))
             yield DeliveryLine(first.number, body)
             return
         body = bytes(text).strip(BLANKS)
@@ -174,12 +174,14 @@ class Deliveries:
             len(taken) == 1 or is_json(body) or repair_json(body) is not None or not any(map(_stands_alone, taken[1:]))
         )
         if one and len(body) <= BODY_BYTES_MAX:
-            yield from unpacked(DeliveryLine(first.number, first.text.rstrip(b"\r\n") if len(taken) == 1 else body))
+            yield from unpack_arrays(
+                DeliveryLine(first.number, first.text.rstrip(b"\r\n") if len(taken) == 1 else body)
+            )
             return
         self._back += reversed(taken[1:])
         yield self._damaged(first)
 
-    def _damaged(self, first: Piece) -> DeliveryLine:
+    def _damaged(self, first: LineChunk) -> DeliveryLine:
         """Take a line that begins no document, with what follows it up to where the next delivery may begin."""
         text = first.text
         indent = _indent(text)
@@ -191,7 +193,7 @@ class Deliveries:
             text += piece.text
         return DeliveryLine(first.number, text.rstrip(BLANKS))
 
-    def _garbage(self, first: Piece) -> DeliveryLine:
+    def _garbage(self, first: LineChunk) -> DeliveryLine:
         """Take lines that begin no document as one delivery: better one in quarantine than one for each line."""
         text = first.text
         while (piece := self._take()) is not None:
@@ -202,9 +204,9 @@ class Deliveries:
             text += piece.text
         return DeliveryLine(first.number, text.rstrip(BLANKS))
 
-    def _opens_array(self, first: Piece) -> bool:
+    def _opens_array(self, first: LineChunk) -> bool:
         """Return True if what follows the opening bracket is an object or an array."""
-        seen: list[Piece] = []
+        seen: list[LineChunk] = []
         inside = first.text.lstrip(BLANKS)[1:].lstrip(BLANKS)
         while not inside and (piece := self._take()) is not None:
             seen.append(piece)
@@ -212,7 +214,7 @@ class Deliveries:
         self._back += reversed(seen)
         return inside[:1] in (b"{", b"[")
 
-    def _elements(self, first: Piece) -> Iterator[DeliveryLine]:
+    def _elements(self, first: LineChunk) -> Iterator[DeliveryLine]:
         """Read the elements of an array; each is a delivery. A damaged element ends where the next one begins."""
         number, text, at = first.number, first.text, first.text.index(b"[") + 1
         while True:
@@ -224,11 +226,11 @@ class Deliveries:
                     return
                 number, text, at = piece.number, piece.text, 0
             elif text[at] == b"]"[0]:
-                self._back.append(Piece(number, text[at + 1 :]))
+                self._back.append(LineChunk(number, text[at + 1 :]))
                 return
             elif text[at] in b"{[":
                 line, number, text, at = self._element(number, text, at)
-                yield from unpacked(line)
+                yield from unpack_arrays(line)
             else:
                 end = _END_OF_VALUE.search(text, at + 1)
                 until = len(text) if end is None else end.start()
@@ -266,14 +268,14 @@ class Deliveries:
         body = text[at:end].strip(BLANKS).rstrip(b"," + BLANKS)
         return DeliveryLine(begun, None if is_long or len(body) > BODY_BYTES_MAX else body), number, text, end
 
-    def _take(self) -> Piece | None:
+    def _take(self) -> LineChunk | None:
         return self._back.pop() if self._back else next(self._pieces, None)
 
     def _skip_line(self, text: bytes) -> None:
         while not _ends(text) and (piece := self._take()) is not None:
             text = piece.text
 
-    def _read_pieces(self) -> Iterator[Piece]:
+    def _read_pieces(self) -> Iterator[LineChunk]:
         """Read the file piece by piece, without byte order marks; the last line gets an end if it has none."""
         file, number, is_new = as_utf8(self._file), 1, True
         while text := file.readline(PIECE_BYTES_MAX):
@@ -281,12 +283,12 @@ class Deliveries:
             if is_new and text.startswith(UTF8_MARK):
                 self.marks += 1
                 text = text.removeprefix(UTF8_MARK)
-            yield Piece(number, text + b"\n" if is_last else text)
+            yield LineChunk(number, text + b"\n" if is_last else text)
             is_new = _ends(text)
             number += is_new
 
 
-def unpacked(line: DeliveryLine, levels: int = ARRAYS_NESTED_MAX) -> Iterator[DeliveryLine]:
+def unpack_arrays(line: DeliveryLine, levels: int = ARRAYS_NESTED_MAX) -> Iterator[DeliveryLine]:
     """Yield the elements of an array of objects as deliveries of their own, and any other line as it is."""
     if line.body is None or line.body.lstrip(BLANKS)[:1] != b"[" or not levels:
         yield line
@@ -297,7 +299,7 @@ def unpacked(line: DeliveryLine, levels: int = ARRAYS_NESTED_MAX) -> Iterator[De
         elements = [line.body]
     if all(one[:1] in (b"{", b"[") for one in elements) and elements != [line.body]:
         for one in elements:
-            yield from unpacked(DeliveryLine(line.number, one), levels - 1)
+            yield from unpack_arrays(DeliveryLine(line.number, one), levels - 1)
     else:
         yield line
 
@@ -341,7 +343,7 @@ def _indent(text: bytes) -> int:
     return len(text) - len(text.lstrip(b" \t"))
 
 
-def _stands_alone(piece: Piece) -> bool:
+def _stands_alone(piece: LineChunk) -> bool:
     """Return True if a line is a document of its own, as it is or repaired."""
     line = piece.text.strip(BLANKS)
     if line[:1] == b"{":

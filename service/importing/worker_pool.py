@@ -27,9 +27,9 @@ from service.importing.deliveries import (
     BYTES_PER_BLOCK_MAX,
     LINES_PER_BLOCK_MAX,
     ImportSummary,
-    count,
-    identified,
-    repaired,
+    count_outcomes,
+    identify_blocks,
+    repair_lines,
 )
 from service.importing.split import DeliveryLine
 
@@ -37,7 +37,7 @@ START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 20.0
 
 
-class Task(NamedTuple):
+class ImportTask(NamedTuple):
     """What a worker needs to know."""
 
     dsn: str
@@ -48,7 +48,7 @@ class Task(NamedTuple):
 
 
 def import_by_workers(
-    task: Task, lines: Iterator[DeliveryLine], tell: Callable[[ImportSummary], None], workers: int
+    task: ImportTask, lines: Iterator[DeliveryLine], tell: Callable[[ImportSummary], None], workers: int
 ) -> ImportSummary:
     """Append what the lines say, and tell after each block how it stands.
 
@@ -108,7 +108,7 @@ def _receive(pipe: Pipe) -> ImportSummary:
 
 
 @contextmanager
-def _worker(task: Task) -> Iterator[Pipe]:
+def _worker(task: ImportTask) -> Iterator[Pipe]:
     """Run a worker, and see that it has ended."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -124,7 +124,7 @@ def _worker(task: Task) -> Iterator[Pipe]:
             process.kill()
 
 
-def _work(pipe: Pipe, task: Task) -> None:
+def _work(pipe: Pipe, task: ImportTask) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us hears it too, and closes the pipe
     freeze_loaded_objects()
     try:
@@ -137,7 +137,7 @@ def _work(pipe: Pipe, task: Task) -> None:
         pipe.send(LedgerUnavailable(type(error).__name__))
 
 
-async def _append_blocks(pipe: Pipe, task: Task) -> None:
+async def _append_blocks(pipe: Pipe, task: ImportTask) -> None:
     """Identify and seal each block as it comes, and append it when told to."""
     vault = Vault(task.master_key)
     origin, ledger_id = task.inbound.origin(vault), task.inbound.ledger.ledger_id
@@ -145,11 +145,11 @@ async def _append_blocks(pipe: Pipe, task: Task) -> None:
     while True:
         lines: list[DeliveryLine] = await asyncio.to_thread(pipe.recv)
         summary = ImportSummary()
-        told = repaired(iter(lines), summary) if task.mending else iter(lines)
-        blocks = list(identified(origin, told, summary, quarantine=task.quarantine))
+        told = repair_lines(iter(lines), summary) if task.mending else iter(lines)
+        blocks = list(identify_blocks(origin, told, summary, quarantine=task.quarantine))
         arranged = [await prepare_append(connection, vault, ledger_id, block) for block in blocks]
         pipe.send(summary)
         await asyncio.to_thread(pipe.recv)
         for one in arranged:
-            count(summary, one.deliveries, await append_batch(connection, vault, one))
+            count_outcomes(summary, one.deliveries, await append_batch(connection, vault, one))
         pipe.send(summary)

@@ -29,7 +29,7 @@ from ledger.vendors.fields import LATEST_DAY
 from projections.accounts import ACCOUNTS
 from projections.programme_terms import programme_of
 from projections.queries.as_of import terms_known
-from service.operations.record import build_event, key_of
+from service.operations.record import build_event, event_key_of
 
 ID = re.compile(r"[A-Za-z0-9._~:+-]{1,200}")
 TEXT_CHARACTERS_MAX = 500
@@ -39,7 +39,7 @@ ACCOUNT = """
     SELECT account_id, programme, unit, customer, claimed, drift, missing FROM accounts
      WHERE ledger_id = $1 AND account_id = $2
 """
-NOW_HELD_BY = "SELECT account_id FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment = $3"
+HOLDS_ADJUSTMENT = "SELECT account_id FROM adjustments WHERE ledger_id = $1 AND account_id = $2 AND adjustment = $3"
 
 
 class Author(NamedTuple):
@@ -57,7 +57,7 @@ class Author(NamedTuple):
                 raise RequestInvalid(f"{name} is needed, at most {TEXT_CHARACTERS_MAX} characters")
 
 
-class Adjusted(NamedTuple):
+class AdjustmentResult(NamedTuple):
     """What became of an adjustment or its reversal: "appended", or "duplicate" where it had been made before."""
 
     adjustment: str
@@ -77,7 +77,7 @@ async def adjust(
     *,
     adjustment: str | None = None,
     expires_on: date | None = None,
-) -> Adjusted:
+) -> AdjustmentResult:
     """Add points to an account, or take them away; `points` None adopts the vendor's claim, as it is projected now.
     `expires_on`, of points that are added, is today or later where the programme is.
 
@@ -112,7 +112,7 @@ async def adjust(
             await _check_day(connection, ledger, row, expires_on)
         delivery = build_event(vault, ledger, "adjustmentMade", adjustment, **body)
         [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
-    return Adjusted(adjustment, account_id, Decimal(body["points"]), *appended)
+    return AdjustmentResult(adjustment, account_id, Decimal(body["points"]), *appended)
 
 
 async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[str, Any], day: date) -> None:
@@ -126,7 +126,7 @@ async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[st
 
 async def reverse(
     connection: Connection, vault: Vault, ledger: Ledger, account_id: str, adjustment: str, words: Author
-) -> Adjusted:
+) -> AdjustmentResult:
     """Take an adjustment of an account back; the account that holds its points after a merge may be named, too.
 
     Raises SubjectUnknown or RequestInvalid.
@@ -141,31 +141,33 @@ async def reverse(
         delivery = build_event(vault, ledger, "adjustmentReversed", adjustment, **where, **_reason_text(words))
         before = await events_with_key(connection, ledger.ledger_id, delivery.events[0].event_key)
         if before:
-            return Adjusted(adjustment, account_id, -Decimal(made["points"]), before[0].position, "duplicate")
+            return AdjustmentResult(adjustment, account_id, -Decimal(made["points"]), before[0].position, "duplicate")
         [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
-    return Adjusted(adjustment, account_id, -Decimal(made["points"]), *appended)
+    return AdjustmentResult(adjustment, account_id, -Decimal(made["points"]), *appended)
 
 
 async def _made(connection: Connection, vault: Vault, ledger: Ledger, adjustment: str) -> dict[str, Any] | None:
     """Read what was written when an adjustment was made, its position included; None if it never was."""
-    events = await events_with_key(connection, ledger.ledger_id, key_of(vault, ledger, "adjustmentMade", adjustment))
+    events = await events_with_key(
+        connection, ledger.ledger_id, event_key_of(vault, ledger, "adjustmentMade", adjustment)
+    )
     return {**orjson.loads(events[0].payload), "position": events[0].position} if events else None
 
 
-def _again(made: Mapping[str, Any], body: Mapping[str, Any]) -> Adjusted:
+def _again(made: Mapping[str, Any], body: Mapping[str, Any]) -> AdjustmentResult:
     """Answer with what was made under this id, if that is what is asked for again. What the claim was may differ."""
     names = ["holder", "programme", "unit", "adopted", "expires_on"]
     if not made["adopted"]:
         names.append("points")
     if any(made[name] != body[name] for name in names):
         raise AdjustmentDiffers(made["id"])
-    return Adjusted(made["id"], _account_of(made), Decimal(made["points"]), made["position"], "duplicate")
+    return AdjustmentResult(made["id"], _account_of(made), Decimal(made["points"]), made["position"], "duplicate")
 
 
 async def _is_of(connection: Connection, ledger: Ledger, made: Mapping[str, Any], account_id: str) -> bool:
     if account_id == _account_of(made):
         return True
-    return await connection.fetchval(NOW_HELD_BY, ledger.ledger_id, account_id, made["id"]) is not None
+    return await connection.fetchval(HOLDS_ADJUSTMENT, ledger.ledger_id, account_id, made["id"]) is not None
 
 
 def _account_of(made: Mapping[str, Any]) -> str:

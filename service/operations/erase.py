@@ -19,10 +19,10 @@ from projections.engine.groups import connected_components, groups_of
 from projections.queries.as_of import AsOf, fold_known, known_of
 from service.operations.record import record_event
 
-LOOK_SECONDS = 2.0
-CUSTOMERS_PER_LOOK = 100
+POLL_SECONDS = 2.0
+CUSTOMERS_PER_POLL = 100
 
-FORGET = "SELECT ledger.erase_person($1, $2)"
+ERASE_PERSON = "SELECT ledger.erase_person($1, $2)"
 KNOWN = """
     SELECT EXISTS (SELECT FROM ledger.personal_keys WHERE ledger_id = $1 AND subject = ANY ($2))
         OR EXISTS (SELECT FROM ledger.erasures WHERE ledger_id = $1 AND subject = ANY ($2))
@@ -56,9 +56,9 @@ async def erase(
     """
     if not await is_known(connection, ledger, customer):
         raise SubjectUnknown(customer)
-    customers = await one_person(connection, ledger, customer)
+    customers = await merged_customers(connection, ledger, customer)
     async with connection.transaction():
-        destroyed = [await connection.fetchval(FORGET, ledger.ledger_id, one) for one in customers]
+        destroyed = [await connection.fetchval(ERASE_PERSON, ledger.ledger_id, one) for one in customers]
         vault.clear_key_cache(ledger.ledger_id)
         if not any(destroyed):
             return ErasureResult(customers, 0, None)
@@ -74,7 +74,7 @@ async def is_known(connection: Connection, ledger: Ledger, customer: str) -> boo
     return known
 
 
-async def one_person(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
+async def merged_customers(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
     """Name all customers who are this person by merges."""
     groups = await groups_of(connection, ledger.ledger_id, ACCOUNTS, [customer])
     if not groups.members:
@@ -99,14 +99,14 @@ async def erase_on_request(dsn: str, vault: Vault) -> None:
         while await reads_active_generation(connection):  # after a promotion a new connection reads the new rows
             for ledger in await list_ledgers(connection):
                 await erase_requested(connection, vault, ledger)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
-    await keep_connected("erasing on request", dsn, look, log=_log, retry_seconds=LOOK_SECONDS, statement_seconds=30.0)
+    await keep_connected("erasing on request", dsn, look, log=_log, retry_seconds=POLL_SECONDS, statement_seconds=30.0)
 
 
 async def erase_requested(connection: Connection, vault: Vault, ledger: Ledger) -> int:
     """Forget the customers of one ledger who are to be forgotten; give how many."""
-    rows = await connection.fetch(TO_ERASE, ledger.ledger_id, CUSTOMERS_PER_LOOK)
+    rows = await connection.fetch(TO_ERASE, ledger.ledger_id, CUSTOMERS_PER_POLL)
     for row in rows:
         by = row["deletion_request"]
         await erase(connection, vault, ledger, row["subject"], by=by, reason="approved request")

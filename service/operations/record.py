@@ -58,7 +58,7 @@ def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None 
     return delivery
 
 
-def key_of(vault: Vault, ledger: Ledger, kind: str, identifier: str) -> bytes:
+def event_key_of(vault: Vault, ledger: Ledger, kind: str, identifier: str) -> bytes:
     """Give the event key of an act of ours, whatever it says."""
     return _written(vault, ledger, kind, identifier, clock.now(), {}).events[0].event_key
 

@@ -23,7 +23,7 @@ DUE = """
 """
 
 
-class Refunded(NamedTuple):
+class RefundResult(NamedTuple):
     """How many points of which item were given back, and where the act stands in the ledger."""
 
     item: str
@@ -33,7 +33,7 @@ class Refunded(NamedTuple):
 
 async def post_refund(
     connection: Connection, vault: Vault, ledger: Ledger, item: str, words: Author, *, reference: str = ""
-) -> Refunded:
+) -> RefundResult:
     """Say that what is due for an item, as projected now, was given back; `reference` names the payment.
 
     Raises SubjectUnknown, or RequestInvalid if nothing is due or nobody says who asks and why.
@@ -65,7 +65,7 @@ async def post_refund(
         author=words.author,
         reason=words.reason,
     )
-    return Refunded(item, points, position)
+    return RefundResult(item, points, position)
 
 
 async def _due(connection: Connection, ledger: Ledger, holder: str | None, item: str) -> HoldRefundDue | None:

@@ -16,7 +16,7 @@ ENDED_TIERS = """
 """
 
 
-class Unmerged(NamedTuple):
+class UnmergeResult(NamedTuple):
     """Who was merged into whom until now, and where the act stands in the ledger."""
 
     customer: str
@@ -24,7 +24,7 @@ class Unmerged(NamedTuple):
     position: int
 
 
-async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer: str, words: Author) -> Unmerged:
+async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer: str, words: Author) -> UnmergeResult:
     """Undo the merge of a customer into another, as projected now: what is left of the customer's points goes back.
 
     Raises SubjectUnknown, or RequestInvalid if the customer is merged into nobody or nobody says who asks and why.
@@ -49,4 +49,4 @@ async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer
         author=words.author,
         reason=words.reason,
     )
-    return Unmerged(customer, survivor, position)
+    return UnmergeResult(customer, survivor, position)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.decimals import format_decimal
-from service.reconciliation.lists import OpenItem, from_sql
+from service.reconciliation.lists import OpenItem, list_from_sql
 
 EXPIRY_GRACE = timedelta(days=7)  # vendors expire by jobs that run now and then
 PROMISE_GRACE = timedelta(days=2)
@@ -32,7 +32,7 @@ UNREPORTED_IN_ALL = """
 """
 
 
-def unreported(row: Any) -> OpenItem:
+def unreported_expiry_item(row: Any) -> OpenItem:
     names = ("programme", "customer", "expires_on", "origin", "bill_number")
     return OpenItem(
         id=f"{row['account_id']} {row['lot_id']}",
@@ -70,14 +70,14 @@ def _cause_unreported(row: Any) -> str:
 
 
 EPOCH = datetime(1, 1, 2, tzinfo=UTC)
-EXPIRIES = from_sql(
+EXPIRIES = list_from_sql(
     "expiries",
     "Lots whose day is over and whose expiry the vendor has not reported",
     page=UNREPORTED,
     totals=UNREPORTED_IN_ALL,
     key=("lapses_at", "account_id", "lot_id"),
     start=(EPOCH, "", ""),
-    item=unreported,
+    item=unreported_expiry_item,
     columns=("account", "lot", "programme", "customer", "expires_on", "origin", "bill_number"),
     grace=EXPIRY_GRACE,
 )
@@ -96,7 +96,7 @@ EARLY_IN_ALL = """
 """
 
 
-def early(row: Any) -> OpenItem:
+def early_expiry_item(row: Any) -> OpenItem:
     return OpenItem(
         id=row["account_id"],
         amount=row["expired_early"],
@@ -111,14 +111,14 @@ def early(row: Any) -> OpenItem:
     )
 
 
-EARLY_EXPIRIES = from_sql(
+EARLY_EXPIRIES = list_from_sql(
     "early-expiries",
     "Accounts whose points the vendor reported as expired before they were due",
     page=EARLY,
     totals=EARLY_IN_ALL,
     key=("account_id",),
     start=("",),
-    item=early,
+    item=early_expiry_item,
     columns=("programme", "customer"),
 )
 
@@ -139,7 +139,7 @@ OVERDUE_IN_ALL = """
 """
 
 
-def overdue(row: Any) -> OpenItem:
+def overdue_promise_item(row: Any) -> OpenItem:
     told = "no conversion was told"
     if row["converted"]:
         told = f"{format_decimal(row['converted'])} of {format_decimal(row['points'])} were converted"
@@ -158,14 +158,14 @@ def overdue(row: Any) -> OpenItem:
     )
 
 
-PROMISES = from_sql(
+PROMISES = list_from_sql(
     "promises",
     "Promised points past the day on which they were to become spendable",
     page=OVERDUE,
     totals=OVERDUE_IN_ALL,
     key=("converts_on", "account_id", "promise_id"),
     start=(date.min, "", ""),
-    item=overdue,
+    item=overdue_promise_item,
     columns=("account", "promise", "programme", "customer", "converts_on", "promised_at", "bill_number"),
     grace=PROMISE_GRACE,
 )
@@ -185,7 +185,7 @@ UNTIED_IN_ALL = """
 """
 
 
-def untied(row: Any) -> OpenItem:
+def untied_total_item(row: Any) -> OpenItem:
     names = ("programme", "customer", "kind", "reference")
     return OpenItem(
         id=f"{row['account_id']} {row['line']}",
@@ -198,7 +198,7 @@ def untied(row: Any) -> OpenItem:
     )
 
 
-OVER_PROGRAMMES = ("Redeemed", "TransferSent")  # events whose total is of all programmes that gave points
+MULTI_PROGRAMME_KINDS = ("Redeemed", "TransferSent")  # events whose total is of all programmes that gave points
 
 
 def _cause_untied(row: Any) -> str:
@@ -224,18 +224,20 @@ def _cause_untied(row: Any) -> str:
     if row["kind"] == "PromisedConverted":
         return f"{told} The total was booked. The cause is not known: ask the vendor which of the two is right."
     booked = (
-        "The parts were booked, each to its programme." if row["kind"] in OVER_PROGRAMMES else "The parts were booked."
+        "The parts were booked, each to its programme."
+        if row["kind"] in MULTI_PROGRAMME_KINDS
+        else "The parts were booked."
     )
     return f"{told} {booked} The cause is not known: ask the vendor which of the two is right."
 
 
-SUMS = from_sql(
+SUMS = list_from_sql(
     "sums",
     "The vendor's sums over programmes, lots or returns of a bill that what it told us does not add up to",
     page=UNTIED,
     totals=UNTIED_IN_ALL,
     key=("account_id", "line"),
     start=("", 0),
-    item=untied,
+    item=untied_total_item,
     columns=("account", "line", "programme", "customer", "kind", "reference"),
 )

@@ -45,17 +45,17 @@ LISTS: Mapping[str, OpenList] = {
 }
 
 
-def opened_by(one: OpenList, at: datetime, grace: timedelta | None) -> datetime:
+def latest_start(one: OpenList, at: datetime, grace: timedelta | None) -> datetime:
     """Give the time by which a matter must have been open to count: the list's own grace before `at`, or the one asked
     for."""
     return at - (one.grace if grace is None else grace)
 
 
-async def totals_of(
+async def count_lists(
     connection: Connection, ledger_id: int, at: datetime, grace: timedelta | None
 ) -> dict[str, ListTotals]:
     """Count every list."""
-    return {name: await one.count(connection, ledger_id, opened_by(one, at, grace)) for name, one in LISTS.items()}
+    return {name: await one.count(connection, ledger_id, latest_start(one, at, grace)) for name, one in LISTS.items()}
 
 
 def totals_json(totals: Mapping[str, ListTotals]) -> list[dict[str, Any]]:

@@ -4,9 +4,10 @@ import asyncio
 from typing import Any
 
 from ledger.database import Connection
-from service.reconciliation.drift_causes import Evidence, cause_of_drift
-from service.reconciliation.drift_evidence import evidence_of
-from service.reconciliation.lists import Asked, Key, OpenItem, OpenList, key_after, summing
+from service.reconciliation.drift_causes import cause_of_drift
+from service.reconciliation.drift_evidence import read_evidence
+from service.reconciliation.drift_steps import Evidence
+from service.reconciliation.lists import Key, ListQuery, OpenItem, OpenList, count_by_statement, next_key
 
 ACCOUNTS_PER_TURN = 20  # between two turns of the event loop
 
@@ -25,19 +26,19 @@ DRIFTING_IN_ALL = """
 """
 
 
-async def read_drift(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
+async def read_drift(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
     """Read one page of accounts in drift."""
     rows = await connection.fetch(DRIFTING, asked.ledger_id, asked.by, asked.limit + 1, *asked.after)
     found: list[OpenItem] = []
     for first in range(0, min(len(rows), asked.limit), ACCOUNTS_PER_TURN):
         some = rows[first : min(first + ACCOUNTS_PER_TURN, asked.limit)]
-        evidence = await evidence_of(connection, asked.ledger_id, some)
-        found += [drifting(row, one) for row, one in zip(some, evidence, strict=True)]
+        evidence = await read_evidence(connection, asked.ledger_id, some)
+        found += [drift_item(row, one) for row, one in zip(some, evidence, strict=True)]
         await asyncio.sleep(0)
-    return found, key_after(rows, asked.limit, ("account_id",))
+    return found, next_key(rows, asked.limit, ("account_id",))
 
 
-def drifting(row: Any, evidence: Evidence) -> OpenItem:
+def drift_item(row: Any, evidence: Evidence) -> OpenItem:
     """Show one account in drift; the amount is of the events that must have been missed."""
     names = ("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen")
     return OpenItem(
@@ -55,7 +56,7 @@ DRIFT = OpenList(
     name="drift",
     says="Accounts whose balance is not what the vendor claims, or that prove events we never got",
     read=read_drift,
-    count=summing(DRIFTING_IN_ALL),
+    count=count_by_statement(DRIFTING_IN_ALL),
     columns=("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen", "agreed_at"),
     start=("",),
     statements=(DRIFTING, DRIFTING_IN_ALL),

@@ -6,16 +6,22 @@ more than one, the cause is not known, and all candidates are named with their p
 candidate; events are taken to say the right amount, since no row can show that they do not.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Set
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from ledger.decimals import format_decimal
-from projections.accounts.lots import ZERO, Posting
+from projections.accounts.lots import ZERO
+from service.reconciliation.drift_steps import (
+    ADJUSTMENTS,
+    DriftStep,
+    Evidence,
+    LineEvidence,
+    find_steps,
+    first_line_after_agreement,
+)
 
 STEPS_SHOWN_MAX = 3
-ADJUSTMENTS = frozenset({"AdjustmentMade", "AdjustmentReversed"})
 MERGES = frozenset({"Merged", "MergedAway", "Unmerged", "UnmergedAway"})
 REVERSALS = frozenset({"RedemptionReversed", "IssueReversed"})
 LAPSING = frozenset({"Lapsed", "Expired", "ExpiryMoved"})  # these depend on which lots were used before
@@ -23,99 +29,16 @@ WITHOUT_EVENT = frozenset({"Lapsed", "Opening"})
 HELD = frozenset({"available", "lapsed"})  # classes of an account in which a lot keeps points
 
 
-class LineEvidence(NamedTuple):
-    """What the evidence needs of one line of a statement."""
-
-    line: int
-    occurred_at: datetime
-    kind: str
-    points: Decimal
-    claimed: Decimal | None
-    drift: Decimal | None
-    reference: str | None
-    untied: Decimal | None
-    postings: Sequence[Posting]
-    position: int | None
-
-    @property
-    def asserted(self) -> Decimal:
-        """Points of history that the line took for granted, because a debit or an expiry needed them."""
-        return sum((points for source, _, points, lot in self.postings if source == "unseen" and lot), ZERO)
-
-    @property
-    def effect(self) -> Decimal:
-        """By how much the vendor's event changes its balance, without what we took for granted."""
-        unseen = sum(
-            (points for source, to, points, _ in self.postings if (source, to) == ("unseen", "available")), ZERO
-        )
-        return self.points - unseen
-
-
-class LotEvidence(NamedTuple):
-    """A lot as it is now."""
-
-    lot_id: str
-    remaining: Decimal
-    expires_on: Any
-
-
-class TransferEvidence(NamedTuple):
-    """A transfer of which one half was told."""
-
-    subject: str
-    points: Decimal
-    position: int
-    to_us: bool  # the sender's half was told, and this customer is to receive
-
-
-class UnreadEvidence(NamedTuple):
-    """An event that could not be read and may concern the holder."""
-
-    position: int
-    kind: str
-    names_holder: bool  # it names the customer; otherwise its body is closed to us
-
-
-class Evidence(NamedTuple):
-    """What the rows tell of one account in drift. `whole` is False where there are more lines than were read."""
-
-    missing: Decimal
-    drift: Decimal
-    agreed_position: int | None
-    lines: Sequence[LineEvidence]
-    whole: bool = True
-    adopted: Set[str] = frozenset()  # adjustments by which a claim was adopted, and which stand
-    withdrawn: Set[str] = frozenset()  # adjustments that were reversed
-    siblings: Sequence[tuple[str, LineEvidence]] = ()  # lines of the holder's other programmes: (programme, line)
-    lots: Sequence[LotEvidence] = ()
-    transfers: Sequence[TransferEvidence] = ()
-    conflicts: Set[int] = frozenset()  # positions of events that were told with several contents
-    unread: Sequence[UnreadEvidence] = ()
-
-
-class Step(NamedTuple):
-    """By how much the vendor's balance moved away from ours between two claims, or since the last one."""
-
-    amount: Decimal
-    before: LineEvidence | None  # the claim before
-    lines: Sequence[LineEvidence]  # after it, up to the claim or debit that shows the difference
-    by: LineEvidence
-
-    @property
-    def is_claimed(self) -> bool:
-        return self.by.claimed is not None
-
-
 def cause_of_drift(evidence: Evidence) -> str:
     """Word the cause of an account's difference, or say that it is not known and what it can be."""
-    first = _first_line(evidence)
+    first = first_line_after_agreement(evidence)
     later = evidence.lines[first:]
     if any(line.kind in MERGES for line in later):
         return (
             "The cause is not known: accounts were merged or parted since the claims last agreed. "
             "Compare the claims of both accounts with our balance."
         )
-    steps = steps_of(evidence)
+    steps = find_steps(evidence)
     if sum((step.amount for step in steps), ZERO) != evidence.missing:
         return "The cause is not known. The account's claims beside our balance show where they part."
     if not steps:
@@ -129,53 +52,7 @@ def cause_of_drift(evidence: Evidence) -> str:
     return " ".join((*sentences, *_unread(evidence)))
 
 
-def steps_of(evidence: Evidence) -> list[Step]:
-    """Find the steps of the difference since the claims last agreed."""
-    first = _first_line(evidence)
-    before = evidence.lines[first - 1] if first else None
-    drift = unseen = adjusted = ZERO
-    has_claim = before is not None and before.claimed is not None
-    steps: list[Step] = []
-    since: list[LineEvidence] = []
-    for line in evidence.lines[first:]:
-        since.append(line)
-        if line.kind in ADJUSTMENTS and line.reference in evidence.withdrawn & evidence.adopted:
-            continue  # taken over and given back: as if it had never been
-        if line.kind in ADJUSTMENTS and line.reference in evidence.adopted:  # it closed what was open, or overshot it
-            drift, unseen = drift - adjusted - line.points, ZERO
-            steps = [Step(drift, before, (line,), line)] if drift else []
-            before, adjusted, since = line, ZERO, []
-            continue
-        if has_claim:
-            unseen += line.asserted
-            adjusted += line.points if line.kind in ADJUSTMENTS else ZERO
-        if line.claimed is None or line.drift is None:
-            continue
-        amount = line.drift - drift + unseen
-        if amount:
-            steps.append(Step(amount, before, tuple(since), line))
-        drift, unseen, adjusted, before, has_claim = line.drift, ZERO, ZERO, line, True
-        since = []
-    if unseen - adjusted:
-        shows = [line for line in since if line.asserted or line.kind in ADJUSTMENTS]
-        steps.append(Step(unseen - adjusted, before, tuple(since[: since.index(shows[-1]) + 1]), shows[-1]))
-    return steps
-
-
-def _first_line(evidence: Evidence) -> int:
-    """Give the index of the line after the claim with which everything last agreed; before the first claim if none
-    ever did."""
-    agreed = [
-        index
-        for index, line in enumerate(evidence.lines)
-        if line.claimed is not None and line.position == evidence.agreed_position and not line.drift
-    ]
-    if agreed:
-        return agreed[-1] + 1
-    return next((index for index, line in enumerate(evidence.lines) if line.claimed is not None), 0)
-
-
-def _sentence(step: Step, evidence: Evidence) -> str:
+def _sentence(step: DriftStep, evidence: Evidence) -> str:
     adjusted = [line for line in step.lines if line.kind in ADJUSTMENTS]
     total = sum((line.points for line in adjusted), ZERO)
     if adjusted and total == -step.amount:
@@ -196,7 +73,7 @@ def _sentence(step: Step, evidence: Evidence) -> str:
     return f"{candidates[0][0].upper()}{candidates[0][1:]}.{_hint(step, evidence)}"
 
 
-def _missing(step: Step) -> str:
+def _missing(step: DriftStep) -> str:
     kind = "credit" if step.amount > 0 else "debit"
     text = f"a {kind} of {format_decimal(abs(step.amount))} never arrived, {_place(step)}"
     if step.is_claimed:
@@ -204,7 +81,7 @@ def _missing(step: Step) -> str:
     return f"{text}, or a larger one: at position {step.by.position} more was taken than was left here"
 
 
-def _lapsed(step: Step) -> Iterator[str]:
+def _lapsed(step: DriftStep) -> Iterator[str]:
     lapsed = [line for line in step.lines if line.kind == "Lapsed"]
     total = -sum((line.points for line in lapsed), ZERO)
     if ZERO < step.amount <= total:
@@ -213,7 +90,7 @@ def _lapsed(step: Step) -> Iterator[str]:
         yield f"{format_decimal(step.amount)}{of or ' lapsed here'} that the vendor still counts (lapsed {days})"
 
 
-def _adjusted(step: Step, adjusted: Sequence[LineEvidence], evidence: Evidence) -> str:
+def _adjusted(step: DriftStep, adjusted: Sequence[LineEvidence], evidence: Evidence) -> str:
     made = " and ".join(f"{_signed(line.points)} at position {line.position}" for line in adjusted)
     if any(line.claimed is not None and line.line >= step.by.line for line in evidence.lines):
         return f"An adjustment of ours ({made}) is not in the vendor's balance: take it back if it should not stay."
@@ -227,7 +104,7 @@ def _adjustments(adjusted: Sequence[LineEvidence]) -> Iterator[str]:
         yield f"our adjustment of {_signed(line.points)} at position {line.position} is not in the vendor's balance"
 
 
-def _not_counted(step: Step, evidence: Evidence) -> Iterator[str]:
+def _not_counted(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     """Events of ours that the claim leaves out: one of them, or all from some point on."""
     events = [line for line in step.lines if line.kind not in WITHOUT_EVENT and line.kind not in ADJUSTMENTS]
     for line in events:
@@ -252,7 +129,7 @@ def _not_counted(step: Step, evidence: Evidence) -> Iterator[str]:
             return
 
 
-def _told_twice(step: Step, evidence: Evidence) -> Iterator[str]:
+def _told_twice(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     """Where only a debit beyond the lots shows the step, its size says little: the debit itself may be there twice."""
     if step.is_claimed:
         return
@@ -268,7 +145,7 @@ def _told_twice(step: Step, evidence: Evidence) -> Iterator[str]:
             return
 
 
-def _of_a_lot(step: Step, evidence: Evidence) -> Iterator[str]:
+def _of_a_lot(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     """Points that lapsed at the vendor on an earlier day than here."""
     if step.amount > 0 or not step.is_claimed:
         return
@@ -292,7 +169,7 @@ def _of_a_lot(step: Step, evidence: Evidence) -> Iterator[str]:
         yield f"the {format_decimal(wanted)} that {until} lapsed at the vendor before"
 
 
-def _of_another_programme(step: Step, evidence: Evidence) -> Iterator[str]:
+def _of_another_programme(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     low = step.before.occurred_at if step.before is not None else None
     for programme, line in evidence.siblings:
         within = (low is None or line.occurred_at >= low) and line.occurred_at <= step.by.occurred_at
@@ -301,7 +178,7 @@ def _of_another_programme(step: Step, evidence: Evidence) -> Iterator[str]:
             return
 
 
-def _unclear(step: Step, evidence: Evidence) -> Iterator[str]:
+def _unclear(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     """Events in between that can be read in more than one way."""
     told_otherwise = [line.position for line in step.lines if line.position in evidence.conflicts]
     if told_otherwise:
@@ -321,7 +198,7 @@ def _unclear(step: Step, evidence: Evidence) -> Iterator[str]:
             break
 
 
-def _hint(step: Step, evidence: Evidence) -> str:
+def _hint(step: DriftStep, evidence: Evidence) -> str:
     """Where to look first for an event that never arrived; else what to look at if none is missing."""
     for transfer in evidence.transfers:
         if transfer.points == abs(step.amount) and transfer.to_us == (step.amount > 0):
@@ -354,7 +231,7 @@ def _overdrawn(evidence: Evidence) -> str:
     )
 
 
-def _place(step: Step) -> str:
+def _place(step: DriftStep) -> str:
     """Word between which two events of the account the step lies, in the order in which they happened."""
     if step.before is None:
         return f"by {_time(step.by)} (position {step.by.position})"
@@ -371,8 +248,3 @@ def _time(line: LineEvidence, *, precisely: bool = False) -> str:
 
 def _signed(points: Decimal) -> str:
     return f"+{format_decimal(points)}" if points > 0 else format_decimal(points)
-
-
-def positions_of(lines: Iterable[LineEvidence]) -> list[int]:
-    """Give the positions of the events behind some lines."""
-    return sorted({line.position for line in lines if line.position is not None})

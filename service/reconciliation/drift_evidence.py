@@ -16,7 +16,7 @@ from ledger.errors import Unreadable
 from ledger.parsing import parse_json
 from ledger.vendors.fields import squeeze
 from projections.accounts.lots import Posting
-from service.reconciliation.drift_causes import (
+from service.reconciliation.drift_steps import (
     Evidence,
     LineEvidence,
     LotEvidence,
@@ -81,7 +81,7 @@ LOTS = """
             WHERE l.ledger_id = $1 AND l.account_id = asked.account_id
             ORDER BY l.remaining DESC LIMIT $3) one
 """
-HALVES = """
+HALF_TRANSFERS = """
     SELECT subject, sender, receiver, status, programme, unit, points, last_position FROM transfers
      WHERE ledger_id = $1 AND status <> 'completed' AND (sender = ANY ($2) OR receiver = ANY ($2))
      ORDER BY subject LIMIT $3
@@ -121,7 +121,9 @@ BODIES = """
 """
 
 
-async def evidence_of(connection: Connection, ledger_id: int, accounts: Sequence[Mapping[str, Any]]) -> list[Evidence]:
+async def read_evidence(
+    connection: Connection, ledger_id: int, accounts: Sequence[Mapping[str, Any]]
+) -> list[Evidence]:
     """Read the evidence about accounts in drift: rows of `accounts`, in their order."""
     if not accounts:
         return []
@@ -134,7 +136,7 @@ async def evidence_of(connection: Connection, ledger_id: int, accounts: Sequence
     for row in await connection.fetch(LOTS, ledger_id, ids, LOTS_MAX):
         lots[row["n"] - 1].append(LotEvidence(row["lot_id"], row["remaining"], row["expires_on"]))
     customers = sorted({row["customer"] for row in accounts})
-    halves = await connection.fetch(HALVES, ledger_id, customers, TRANSFERS_MAX)
+    halves = await connection.fetch(HALF_TRANSFERS, ledger_id, customers, TRANSFERS_MAX)
     told = positions_of(line for one in lines.values() for line in one)
     contested = {row["position"] for row in await connection.fetch(CONTESTED, ledger_id, told)}
     unread = await _unread(connection, ledger_id, accounts)
@@ -230,14 +232,14 @@ async def _unread(
         number, account = placed[place]
         ids = {account[name].rpartition(":")[2] for name in ("subject", "customer")}
         for one in rows:
-            names_holder = names_any(bodies.get(one["position"]), ids)
+            names_holder = body_names_id(bodies.get(one["position"]), ids)
             if names_holder or one["unread"] == "quarantined":
                 unread[number].append(UnreadEvidence(one["position"], one["kind"], names_holder))
         unread[number].sort(key=lambda one: not one.names_holder)
     return unread
 
 
-def names_any(body: bytes | None, ids: set[str]) -> bool:
+def body_names_id(body: bytes | None, ids: set[str]) -> bool:
     """Return True if a body holds one of some ids as the value of a key that is an id's."""
     if body is None or len(body) > BODY_BYTES_MAX:
         return False

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from service.reconciliation.lists import COUNTED_MAX, Asked, Key, ListTotals, OpenItem, OpenList
+from service.reconciliation.lists import COUNTED_MAX, Key, ListQuery, ListTotals, OpenItem, OpenList
 
 FLAG_GRACE = timedelta(days=2)  # vendors send events late and in any order
 
@@ -257,7 +257,7 @@ def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
     """Make a list of flags: one after the other, each in the order of its subjects. A key is (number of the flag,
     subject, ordinal)."""
 
-    async def read(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
+    async def read(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
         items: list[OpenItem] = []
         number, subject, ordinal = asked.after
         while number < len(flags):

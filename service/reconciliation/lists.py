@@ -30,7 +30,7 @@ class OpenItem(NamedTuple):
     details: dict[str, Any]
 
 
-class Asked(NamedTuple):
+class ListQuery(NamedTuple):
     """One page of a list: what was open `by` a time, after a key."""
 
     ledger_id: int
@@ -49,8 +49,8 @@ class ListTotals(NamedTuple):
     points: dict[str, Decimal]
 
 
-Read = Callable[[Connection, Asked], Awaitable[tuple[list[OpenItem], Key | None]]]
-Count = Callable[[Connection, int, datetime], Awaitable[ListTotals]]
+ReadItems = Callable[[Connection, ListQuery], Awaitable[tuple[list[OpenItem], Key | None]]]
+CountItems = Callable[[Connection, int, datetime], Awaitable[ListTotals]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class OpenList:
 
     name: str
     says: str
-    read: Read
-    count: Count
+    read: ReadItems
+    count: CountItems
     columns: tuple[str, ...]  # the details that stand in a CSV file
     start: Key
     grace: timedelta = timedelta(0)
@@ -83,7 +83,7 @@ def _as(wanted: Any, value: Any) -> Any:
     return value
 
 
-def from_sql(
+def list_from_sql(
     name: str,
     says: str,
     *,
@@ -99,25 +99,25 @@ def from_sql(
     ledger, by and how many to count at most, and gives unit, items and points at stake, without signs. Without it the
     pages are counted."""
 
-    async def read(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
+    async def read(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
         rows = await connection.fetch(page, asked.ledger_id, asked.by, asked.limit + 1, *asked.after)
         shown = rows[: asked.limit]
-        return [item(row) for row in shown], key_after(rows, asked.limit, key)
+        return [item(row) for row in shown], next_key(rows, asked.limit, key)
 
     if totals is None:
-        return OpenList(name, says, read, counting(read, start), columns, start, grace, (page,))
-    return OpenList(name, says, read, summing(totals), columns, start, grace, (page, totals))
+        return OpenList(name, says, read, count_by_reading(read, start), columns, start, grace, (page,))
+    return OpenList(name, says, read, count_by_statement(totals), columns, start, grace, (page, totals))
 
 
-def key_after(rows: Sequence[Any], limit: int, columns: Sequence[str]) -> Key | None:
+def next_key(rows: Sequence[Any], limit: int, columns: Sequence[str]) -> Key | None:
     """Give the key of the last row of a page; None where no row follows it, so that no page is ever empty."""
     return tuple(rows[limit - 1][column] for column in columns) if len(rows) > limit else None
 
 
-def filling(read: Read, key_of: Callable[[OpenItem], Key]) -> Read:
+def fill_pages(read: ReadItems, key_of: Callable[[OpenItem], Key]) -> ReadItems:
     """Make full pages of those of a reader that looks at more than it finds."""
 
-    async def read_full(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
+    async def read_full(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
         found: list[OpenItem] = []
         following: Key | None = asked.after
         while following is not None and len(found) <= asked.limit:
@@ -129,7 +129,7 @@ def filling(read: Read, key_of: Callable[[OpenItem], Key]) -> Read:
     return read_full
 
 
-def summing(totals: str) -> Count:
+def count_by_statement(totals: str) -> CountItems:
     """Count a list by a statement, as `from_sql` has it."""
 
     async def count(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
@@ -141,13 +141,13 @@ def summing(totals: str) -> Count:
     return count
 
 
-def counting(read: Read, start: Key) -> Count:
+def count_by_reading(read: ReadItems, start: Key) -> CountItems:
     """Count a list by reading it."""
 
     async def count(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
         items, points, after = 0, dict[str, Decimal](), start
         while items < COUNTED_MAX:
-            page, following = await read(connection, Asked(ledger_id, by, by, PAGE_ITEMS, after))
+            page, following = await read(connection, ListQuery(ledger_id, by, by, PAGE_ITEMS, after))
             items += len(page)
             for one in page:
                 if one.unit is not None and one.amount is not None:
@@ -160,6 +160,6 @@ def counting(read: Read, start: Key) -> Count:
     return count
 
 
-def day_and_time(time: datetime | None) -> str:
+def format_time(time: datetime | None) -> str:
     """Write a time into a sentence, to the second."""
     return "?" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"

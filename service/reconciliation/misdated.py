@@ -3,7 +3,7 @@
 from typing import Any
 
 from ledger.intake.interpret import CLOCK_AHEAD_MAX
-from service.reconciliation.lists import OpenItem, day_and_time, from_sql
+from service.reconciliation.lists import OpenItem, format_time, list_from_sql
 
 # Facts that stand where they were recorded belong to subjects that are noted as such, which an index finds.
 MISDATED_EVENTS = f"""
@@ -18,7 +18,7 @@ MISDATED_EVENTS = f"""
 """  # noqa: S608
 
 
-def misdated(row: Any) -> OpenItem:
+def misdated_item(row: Any) -> OpenItem:
     """Return the open matter of one event."""
     return OpenItem(
         id=str(row["position"]),
@@ -26,18 +26,18 @@ def misdated(row: Any) -> OpenItem:
         unit=None,
         position=row["position"],
         since=row["recorded_at"],
-        cause=f"The vendor dates it {day_and_time(row['dated'])}, after it was recorded: that cannot be true. "
+        cause=f"The vendor dates it {format_time(row['dated'])}, after it was recorded: that cannot be true. "
         "It stands where it was recorded.",
         details={name: row[name] for name in ("source", "org", "kind", "dated")},
     )
 
 
-MISDATED = from_sql(
+MISDATED = list_from_sql(
     "misdated",
     f"Events dated more than {CLOCK_AHEAD_MAX.total_seconds() / 60:.0f} minutes after they were recorded",
     page=MISDATED_EVENTS,
     key=("position",),
     start=(0,),
-    item=misdated,
+    item=misdated_item,
     columns=("source", "org", "kind", "dated"),
 )

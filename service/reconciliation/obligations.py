@@ -6,11 +6,11 @@ from typing import Any
 
 from ledger.decimals import format_decimal
 from projections.programme_terms import TRANSFER_GRACE_DAYS
-from service.reconciliation.lists import OpenItem, from_sql
+from service.reconciliation.lists import OpenItem, list_from_sql
 
 # Halves that name two people do not differ where one of the two was merged into the other.
 # A programme's terms may give halves more or less time than the two days that `by` has already taken off.
-HALF_DONE = """
+HALF_TRANSFERS = """
     SELECT subject, sender, receiver, sent_to, received_from, status, programme, unit, points, points_received, differs,
            coalesce(initiated_at, received_at) AS since, last_position
       FROM transfers t
@@ -28,7 +28,7 @@ HALF_DONE = """
 """
 
 
-def half_done(row: Any) -> OpenItem:
+def half_transfer_item(row: Any) -> OpenItem:
     names = ("status", "sender", "receiver", "sent_to", "received_from", "programme", "points", "points_received")
     details = {name: row[name] for name in names}
     amount, cause = _cause_of_half(row)
@@ -52,13 +52,13 @@ def _cause_of_half(row: Any) -> tuple[Decimal, str]:
     return points - received or points, " ".join(told)
 
 
-TRANSFERS = from_sql(
+TRANSFERS = list_from_sql(
     "transfers",
     "Transfers of which only one half was told, or whose halves differ",
-    page=HALF_DONE,
+    page=HALF_TRANSFERS,
     key=("subject",),
     start=("",),
-    item=half_done,
+    item=half_transfer_item,
     columns=("status", "sender", "receiver", "sent_to", "received_from", "programme", "points", "points_received"),
     grace=timedelta(days=TRANSFER_GRACE_DAYS),
 )
@@ -77,7 +77,7 @@ REFUNDS_DUE_IN_ALL = """
 """
 
 
-def refund_due(row: Any) -> OpenItem:
+def refund_due_item(row: Any) -> OpenItem:
     status = "was cancelled" if row["status"] == "cancelled" else "failed"
     cause = f"The item {status}: the points paid for it are to be given back."
     if row["contested"]:
@@ -87,13 +87,13 @@ def refund_due(row: Any) -> OpenItem:
     return OpenItem(row["subject"], row["refund_due"], "points", row["last_position"], row["since"], cause, details)
 
 
-REFUNDS = from_sql(
+REFUNDS = list_from_sql(
     "refunds",
     "Order items that did not arrive and whose points have not been given back",
     page=REFUNDS_DUE,
     totals=REFUNDS_DUE_IN_ALL,
     key=("subject",),
     start=("",),
-    item=refund_due,
+    item=refund_due_item,
     columns=("customer", "order_id", "item_type", "status", "contested"),
 )

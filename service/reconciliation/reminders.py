@@ -7,7 +7,7 @@ were at that time. The matter closes when a later reminder of the day agrees, or
 from typing import Any
 
 from ledger.decimals import format_decimal
-from service.reconciliation.lists import OpenItem, from_sql
+from service.reconciliation.lists import OpenItem, list_from_sql
 
 DIFFERING = """
     SELECT of.what, of.id, of.day, of.customer, of.programme, of.unit, of.announced, of.held, of.points, of.missing,
@@ -52,7 +52,7 @@ DIFFERING = """
 """
 
 
-def differing(row: Any) -> OpenItem:
+def reminder_item(row: Any) -> OpenItem:
     names = ("what", "day", "customer", "programme", "announced", "held")
     return OpenItem(
         id=f"{row['id']} {row['day']}".rstrip(),
@@ -68,7 +68,7 @@ def differing(row: Any) -> OpenItem:
 def _cause(row: Any) -> str:
     """Word what was announced and what we hold, and what the rows say of the difference."""
     if row["what"] != "points":
-        return ANNOUNCED[row["what"]].format(announced=row["announced"] or "none", held=row["held"] or "none")
+        return CAUSES_BY_KIND[row["what"]].format(announced=row["announced"] or "none", held=row["held"] or "none")
     told = f"The vendor announces {row['announced']} that lapse on {row['day']}, we hold {row['held']}."
     if row["points"] == row["missing"]:
         return f"{told} As much is missing by its claims: see the list of drift."
@@ -81,7 +81,7 @@ def _cause(row: Any) -> str:
     )
 
 
-ANNOUNCED = {
+CAUSES_BY_KIND = {
     "tier": "The vendor's reminder names tier {announced}, we hold tier {held}. "
     "The cause is not known: a change of the tier never arrived, or the reminder is out of date.",
     "reward": "The vendor's reminder (end {announced}) differs from the reward as last told (end {held}), in its "
@@ -90,12 +90,12 @@ ANNOUNCED = {
     "The cause is not known: an update of the membership never arrived, or the reminder is out of date.",
 }
 
-REMINDERS = from_sql(
+REMINDERS = list_from_sql(
     "reminders",
     "Reminders of the vendor that announce something else than we hold",
     page=DIFFERING,
     key=("what", "id", "day"),
     start=("", "", ""),
-    item=differing,
+    item=reminder_item,
     columns=("what", "day", "customer", "programme", "announced", "held"),
 )

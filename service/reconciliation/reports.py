@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.decimals import format_decimal
-from service.reconciliation.lists import OpenItem, from_sql
+from service.reconciliation.lists import OpenItem, list_from_sql
 
 DIFFERING = """
     SELECT s.account_id, s.line, s.kind, s.differs, s.reference, s.occurred_at, s.position, s.counted_position, a.unit,
@@ -21,7 +21,7 @@ DIFFERING_IN_ALL = """
 """
 
 
-def differing(row: Any) -> OpenItem:
+def report_item(row: Any) -> OpenItem:
     amount: Decimal = row["differs"]
     cause = (
         f"This report of the change gives {format_decimal(abs(amount))} {'more' if amount > 0 else 'fewer'} points than"
@@ -39,13 +39,13 @@ def differing(row: Any) -> OpenItem:
     )
 
 
-REPORTS = from_sql(
+REPORTS = list_from_sql(
     "reports",
     "Changes that several events report with different points: the first of them counts",
     page=DIFFERING,
     totals=DIFFERING_IN_ALL,
     key=("account_id", "line"),
     start=("", 0),
-    item=differing,
+    item=report_item,
     columns=("account", "line", "programme", "customer", "kind", "reference", "counted_position"),
 )

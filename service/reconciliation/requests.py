@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from ledger.decimals import format_decimal
-from service.reconciliation.lists import OpenItem, from_sql
+from service.reconciliation.lists import OpenItem, list_from_sql
 
 REQUEST_GRACE = timedelta(days=2)
 
@@ -50,7 +50,7 @@ WITHOUT_EFFECT = """
 """
 
 
-def without_effect(row: Any) -> OpenItem:
+def request_item(row: Any) -> OpenItem:
     wanted = "the deletion"
     if row["points"] is not None:
         wanted = f"{format_decimal(row['points'])} points"
@@ -73,13 +73,13 @@ def without_effect(row: Any) -> OpenItem:
     )
 
 
-REQUESTS = from_sql(
+REQUESTS = list_from_sql(
     "requests",
     "Requests that were approved and whose effect was not told",
     page=WITHOUT_EFFECT,
     key=("subject",),
     start=("",),
-    item=without_effect,
+    item=request_item,
     columns=("request_type", "customer", "programme", "badge", "status_wanted", "reference"),
     grace=REQUEST_GRACE,
 )

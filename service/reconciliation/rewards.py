@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from service.reconciliation.lists import OpenItem, from_sql
+from service.reconciliation.lists import OpenItem, list_from_sql
 
 REWARD_GRACE = timedelta(days=1)
 
@@ -44,20 +44,20 @@ UNREVERSED = """
 """
 
 
-def unreversed(row: Any) -> OpenItem:
+def reward_item(row: Any) -> OpenItem:
     cause = "The reward was not given, and the redemption that paid for it was not reversed."
     names = ("customer", "reward", "quantity", "state", "debit", "request", "errors")
     details = {name: row[name] for name in names}
     return OpenItem(row["subject"], row["points"], "points", row["last_position"], row["since"], cause, details)
 
 
-REWARDS = from_sql(
+REWARDS = list_from_sql(
     "rewards",
     "Rewards that were paid for, not given, and not reversed",
     page=UNREVERSED,
     key=("subject",),
     start=("",),
-    item=unreversed,
+    item=reward_item,
     columns=("customer", "reward", "quantity", "state", "debit", "request"),
     grace=REWARD_GRACE,
 )

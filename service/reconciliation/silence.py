@@ -17,17 +17,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.database import Connection
-from service.reconciliation.lists import Asked, Key, OpenItem, OpenList, counting, day_and_time, filling
+from service.reconciliation.lists import Key, ListQuery, OpenItem, OpenList, count_by_reading, fill_pages, format_time
 
 ARRIVALS_MIN = 10
 DAYS_ACTIVE_MIN = 3
 DAYS_LOOKED_AT = 14
 PAUSE_MIN = timedelta(hours=1)
-PAUSES = 3  # as long as the longest so far, before it counts as silence
+PAUSE_FACTOR = 3  # as long as the longest so far, before it counts as silence
 DAY = timedelta(days=1)
-WEEK = 7  # days
+WEEK_DAYS = 7  # days
 EXPECTED_MIN = 20  # of fewer, a quarter may be chance
-SLOW = 4  # times fewer than expected
+SLOW_FACTOR = 4  # times fewer than expected
 
 # Pairs of connection and kind are found by skipping through the index, whatever the number of events; so are the days.
 ARRIVALS = """
@@ -77,7 +77,7 @@ ARRIVALS = """
 """
 
 
-def silence(row: Any, at: datetime) -> OpenItem | None:
+def silence_item(row: Any, at: datetime) -> OpenItem | None:
     """Judge one kind of event over one connection; None if it is not silent, or never was regular."""
     if row["arrivals"] < ARRIVALS_MIN:
         return None
@@ -85,7 +85,7 @@ def silence(row: Any, at: datetime) -> OpenItem | None:
     if span < DAY and row["active_days"] < DAYS_ACTIVE_MIN:
         return None
     if span >= DAY:
-        allowed = max(PAUSE_MIN, PAUSES * row["longest_pause"])
+        allowed = max(PAUSE_MIN, PAUSE_FACTOR * row["longest_pause"])
     else:  # so many that the last ones do not show a night
         allowed = DAY * math.ceil(DAYS_LOOKED_AT / row["active_days"])
     silent = at - row["last_at"]
@@ -93,7 +93,7 @@ def silence(row: Any, at: datetime) -> OpenItem | None:
         return _slow(row, at)
     per_day = row["arrivals"] * DAY / max(span, timedelta(seconds=1))
     if row["disabled_at"] is not None:
-        cause = f"The connection was disabled here at {day_and_time(row['disabled_at'])}."
+        cause = f"The connection was disabled here at {format_time(row['disabled_at'])}."
     else:
         cause = "The cause is not known: see the vendor's settings of this webhook, and its log of failed deliveries."
     return OpenItem(
@@ -146,22 +146,22 @@ def _slow(row: Any, at: datetime) -> OpenItem | None:
 def _observed_and_expected(by_day: Sequence[int], age_days: int) -> tuple[int, int, int] | None:
     """Give how many days brought how few of how many, the latest day standing first; None where that is no drop. Of a
     connection that is `age_days` old no days before are counted."""
-    days = by_day[WEEK : min(len(by_day), age_days)]
-    full_weeks = min(len(by_day), age_days) // WEEK
-    weeks = sorted(sum(by_day[WEEK * week : WEEK * (week + 1)]) for week in range(1, full_weeks))
+    days = by_day[WEEK_DAYS : min(len(by_day), age_days)]
+    full_weeks = min(len(by_day), age_days) // WEEK_DAYS
+    weeks = sorted(sum(by_day[WEEK_DAYS * week : WEEK_DAYS * (week + 1)]) for week in range(1, full_weeks))
     for length, observed, expected in (
-        (1, by_day[0], min(days) if len(days) >= WEEK else 0),
-        (WEEK, sum(by_day[:WEEK]), weeks[(len(weeks) - 1) // 2] if len(weeks) > 1 else 0),
+        (1, by_day[0], min(days) if len(days) >= WEEK_DAYS else 0),
+        (WEEK_DAYS, sum(by_day[:WEEK_DAYS]), weeks[(len(weeks) - 1) // 2] if len(weeks) > 1 else 0),
     ):
-        if expected >= EXPECTED_MIN and observed * SLOW <= expected:
+        if expected >= EXPECTED_MIN and observed * SLOW_FACTOR <= expected:
             return length, observed, expected
     return None
 
 
-async def read_silence(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
+async def read_silence(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
     """Look at as many pairs of connection and kind as asked for; those that are silent are items."""
     rows = await connection.fetch(ARRIVALS, asked.ledger_id, *asked.after, asked.limit, asked.by)
-    found = [silence(row, asked.by) for row in rows if row["connection_id"] != "-"]
+    found = [silence_item(row, asked.by) for row in rows if row["connection_id"] != "-"]
     after = (rows[-1]["connection_id"], rows[-1]["kind"]) if len(rows) == asked.limit else None
     return [item for item in found if item is not None], after
 
@@ -169,8 +169,8 @@ async def read_silence(connection: Connection, asked: Asked) -> tuple[list[OpenI
 SILENCE = OpenList(
     name="silence",
     says="Kinds of events that used to come over a connection and have stopped, or come at a quarter or less",
-    read=filling(read_silence, lambda item: (item.details["connection"], item.details["kind"])),
-    count=counting(read_silence, ("", "")),
+    read=fill_pages(read_silence, lambda item: (item.details["connection"], item.details["kind"])),
+    count=count_by_reading(read_silence, ("", "")),
     columns=("connection", "source", "kind", "expected_per_day", "observed_since", "expected_since", "last_at"),
     start=("", ""),
     statements=(ARRIVALS,),

@@ -9,7 +9,16 @@ from ledger.intake.interpret import Event
 from ledger.store.read import FirstConflict, bodies, events_without_bodies, first_conflicts_after
 from projections.engine.conflicts import DEFAULT_POLICY, PolicyByKind, policies_of, select_by_policy
 from service.formatting import payload_json
-from service.reconciliation.lists import COUNTED_MAX, PAGE_ITEMS, Asked, Key, ListTotals, OpenItem, OpenList, from_sql
+from service.reconciliation.lists import (
+    COUNTED_MAX,
+    PAGE_ITEMS,
+    Key,
+    ListQuery,
+    ListTotals,
+    OpenItem,
+    OpenList,
+    list_from_sql,
+)
 
 CONTENTS_SHOWN_MAX = 20
 POSITIONS_SHOWN_MAX = 100
@@ -26,12 +35,12 @@ QUARANTINED = UNREAD.replace("{unread}", "quarantined")
 UNRECOGNISED = UNREAD.replace("{unread}", "unrecognised")
 
 
-def quarantined(row: Any) -> OpenItem:
+def quarantined_item(row: Any) -> OpenItem:
     cause = "Its body cannot be read: repair it at the sender, or by `loyalty import --repair`."
     return _unread(row, cause)
 
 
-def unrecognised(row: Any) -> OpenItem:
+def unrecognised_item(row: Any) -> OpenItem:
     cause = "We do not know this kind or shape yet: the next version that does picks it up by `loyalty rebuild`."
     return _unread(row, cause)
 
@@ -41,26 +50,26 @@ def _unread(row: Any, cause: str) -> OpenItem:
     return OpenItem(f"event {row['position']}", None, None, row["position"], row["recorded_at"], cause, details)
 
 
-QUARANTINE = from_sql(
+QUARANTINE = list_from_sql(
     "quarantine",
     "Events whose body cannot be read",
     page=QUARANTINED,
     key=("position",),
     start=(0,),
-    item=quarantined,
+    item=quarantined_item,
     columns=("source", "kind", "reason"),
 )
-UNKNOWN = from_sql(
+UNKNOWN = list_from_sql(
     "unrecognised",
     "Events of a kind or shape that we do not know",
     page=UNRECOGNISED,
     key=("position",),
     start=(0,),
-    item=unrecognised,
+    item=unrecognised_item,
     columns=("source", "kind", "reason"),
 )
 
-STUCK = """
+PARKED_SUBJECTS = """
     SELECT s.subject_kind, s.subject, s.parked AS reason, s.parked_position, e.recorded_at
       FROM subjects s JOIN ledger.events e ON e.ledger_id = s.ledger_id AND e.position = s.parked_position
      WHERE s.ledger_id = $1 AND s.parked IS NOT NULL AND e.recorded_at <= $2
@@ -69,7 +78,7 @@ STUCK = """
 """
 
 
-def stuck(row: Any) -> OpenItem:
+def parked_item(row: Any) -> OpenItem:
     return OpenItem(
         id=f"{row['subject_kind']} {row['subject']}",
         amount=None,
@@ -81,18 +90,18 @@ def stuck(row: Any) -> OpenItem:
     )
 
 
-PARKED = from_sql(
+PARKED = list_from_sql(
     "parked",
     "Subjects with a fact that cannot be folded",
-    page=STUCK,
+    page=PARKED_SUBJECTS,
     key=("subject_kind", "subject"),
     start=("", ""),
-    item=stuck,
+    item=parked_item,
     columns=("subject_kind", "subject", "reason"),
 )
 
 
-async def read_conflicts(connection: Connection, asked: Asked) -> tuple[list[OpenItem], Key | None]:
+async def read_conflicts(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
     """One item a key, in order of its first conflict, with the contents told for it, the policy, and which of them is
     folded. Where somebody has set a policy for the kind, the matter is settled.
 

@@ -17,12 +17,12 @@ from ledger.errors import RequestInvalid
 from ledger.failures import describe_failure
 
 DELIMITERS = ",;\t|"
-PLACES_MAX = 6
+DECIMAL_PLACES_MAX = 6
 AMOUNT_MAX = Decimal(10) ** 30
 CELL_CHARACTERS_MAX = 300
 
 # What columns are called, in small letters and without anything between them.
-NAMES: Mapping[str, tuple[str, ...]] = {
+COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "account": ("account", "accountid", "accountref", "loyaltyaccount", "wallet", "walletid", "card", "cardid"),
     "customer": ("customer", "customerid", "customerref", "member", "memberid", "membernumber", "user", "userid"),
     "programme": ("programme", "programmeid", "program", "programid", "loyaltyprogram", "loyaltyprogramid"),
@@ -37,7 +37,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "reference": ("reference", "ref", "referenceid", "transactionid", "redemptionid", "billnumber", "externalid"),
 }
 # Words of types whose amounts are taken away, where they are written without a sign.
-TAKEN = (
+DEBIT_WORDS = (
     "debit",
     "redeem",
     "redemption",
@@ -53,7 +53,7 @@ TAKEN = (
 )
 
 
-class Record(NamedTuple):
+class StatementRecord(NamedTuple):
     """One line of a statement: a balance as of a time (None: now), or an entry of a day."""
 
     line: int
@@ -67,14 +67,14 @@ class Record(NamedTuple):
     reference: str | None
 
 
-class BadLine(NamedTuple):
+class UnreadableLine(NamedTuple):
     """A line that could not be read, and why."""
 
     line: int
     reason: str
 
 
-class Layout(NamedTuple):
+class StatementLayout(NamedTuple):
     """Which column is what, by its place; `of` is "balances" or "entries"."""
 
     of: str
@@ -83,9 +83,9 @@ class Layout(NamedTuple):
     date_format: str | None
 
 
-def layout_of(
+def find_columns(
     header: Sequence[str], chosen: Mapping[str, str], zone: ZoneInfo, date_format: str | None = None
-) -> Layout:
+) -> StatementLayout:
     """Find out which column is what: as chosen, else by the names in the header.
 
     Raises RequestInvalid, naming what is missing, or a chosen column that is not there.
@@ -93,10 +93,10 @@ def layout_of(
     names = [_plain(name) for name in header]
     places: dict[str, int] = {}
     for what, column in chosen.items():
-        if what not in NAMES or _plain(column) not in names:
+        if what not in COLUMN_NAMES or _plain(column) not in names:
             raise RequestInvalid(f"no column for {what!r}; columns are named as in account=Member,balance=Points")
         places[what] = names.index(_plain(column))
-    for what, spellings in NAMES.items():
+    for what, spellings in COLUMN_NAMES.items():
         found = [place for place, name in enumerate(names) if name in spellings and place not in places.values()]
         if what not in places and found:
             places[what] = found[0]
@@ -107,14 +107,14 @@ def layout_of(
         raise RequestInvalid("the statement has no column for the account or the customer; name one by --columns")
     if of == "entries" and ("date" not in places or not {"amount", "credit", "debit"} & places.keys()):
         raise RequestInvalid("the statement has neither a balance nor a date and an amount; name them by --columns")
-    return Layout(of, places, zone, date_format)
+    return StatementLayout(of, places, zone, date_format)
 
 
 def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def delimiter_of(sample: str) -> str:
+def find_delimiter(sample: str) -> str:
     """Find what stands between the cells of a header: whichever of the usual ones stands there most often."""
     header = sample.splitlines()[0] if sample.strip() else ""
     return max(DELIMITERS, key=header.count)
@@ -122,15 +122,15 @@ def delimiter_of(sample: str) -> str:
 
 def read_records(
     lines: Iterable[str], chosen: Mapping[str, str], zone: ZoneInfo, date_format: str | None = None
-) -> Iterator[Layout | Record | BadLine]:
+) -> Iterator[StatementLayout | StatementRecord | UnreadableLine]:
     """Read a statement: its layout first, then each line as a record or a bad line. Blank lines are none.
 
     Raises RequestInvalid if the header says too little.
     """
     source = iter(lines)
     header = next((line for line in source if line.strip()), "")
-    delimiter = delimiter_of(header)
-    layout = layout_of(next(csv.reader([header], delimiter=delimiter), []), chosen, zone, date_format)
+    delimiter = find_delimiter(header)
+    layout = find_columns(next(csv.reader([header], delimiter=delimiter), []), chosen, zone, date_format)
     yield layout
     rows = csv.reader(source, delimiter=delimiter, strict=True)
     while True:
@@ -139,50 +139,50 @@ def read_records(
         except StopIteration:
             return
         except csv.Error:
-            yield BadLine(rows.line_num + 1, "its quotes do not match")
+            yield UnreadableLine(rows.line_num + 1, "its quotes do not match")
             continue
         number = rows.line_num + 1  # the header is line 1
         if any(cell.strip() for cell in cells):
             try:
                 yield _record(number, cells, layout)
             except Exception as error:  # a fault of ours: it costs this line, and no other
-                yield BadLine(number, f"it cannot be read: {describe_failure(error)}")
+                yield UnreadableLine(number, f"it cannot be read: {describe_failure(error)}")
 
 
-def _record(number: int, cells: Sequence[str], layout: Layout) -> Record | BadLine:
+def _record(number: int, cells: Sequence[str], layout: StatementLayout) -> StatementRecord | UnreadableLine:
     def cell(what: str) -> str:
         place = layout.places.get(what)
         return cells[place].strip() if place is not None and place < len(cells) else ""
 
     if any(len(cell(what)) > CELL_CHARACTERS_MAX for what in layout.places):
-        return BadLine(number, "a cell is too long")
+        return UnreadableLine(number, "a cell is too long")
     account, customer = cell("account") or None, cell("customer") or None
     if account is None and customer is None:
-        return BadLine(number, "it names no account and no customer")
+        return UnreadableLine(number, "it names no account and no customer")
     try:
-        points = as_number(cell("balance")) if layout.of == "balances" else _amount(cell)
+        points = parse_number(cell("balance")) if layout.of == "balances" else _amount(cell)
     except ValueError:
-        return BadLine(number, f"its {'balance' if layout.of == 'balances' else 'amount'} is not a number")
+        return UnreadableLine(number, f"its {'balance' if layout.of == 'balances' else 'amount'} is not a number")
     try:
-        at = as_instant(cell("as_of"), layout) if cell("as_of") else None
-        day = as_instant(cell("date"), layout).astimezone(layout.zone).date() if layout.of == "entries" else None
+        at = parse_instant(cell("as_of"), layout) if cell("as_of") else None
+        day = parse_instant(cell("date"), layout).astimezone(layout.zone).date() if layout.of == "entries" else None
     except (ValueError, OverflowError):
-        return BadLine(number, "its date is not one that can be read for certain; give --date-format")
+        return UnreadableLine(number, "its date is not one that can be read for certain; give --date-format")
     unit = cell("unit") or "points"
-    return Record(
+    return StatementRecord(
         number, account, customer, cell("programme") or None, unit, points, at, day, cell("reference") or None
     )
 
 
 def _amount(cell: Callable[[str], str]) -> Decimal:
     if cell("credit") or cell("debit"):
-        credit, debit = (as_number(cell(name)) if cell(name) else Decimal(0) for name in ("credit", "debit"))
+        credit, debit = (parse_number(cell(name)) if cell(name) else Decimal(0) for name in ("credit", "debit"))
         return credit - abs(debit)
-    amount = as_number(cell("amount"))
-    return -amount if amount > 0 and any(word in cell("type").lower() for word in TAKEN) else amount
+    amount = parse_number(cell("amount"))
+    return -amount if amount > 0 and any(word in cell("type").lower() for word in DEBIT_WORDS) else amount
 
 
-def as_number(text: str) -> Decimal:
+def parse_number(text: str) -> Decimal:
     """Read an exact number as people write it: 1234.5, 1,234.50, 1.234,50, 1 234,50, (12), 12-.
 
     One comma with three digits behind it parts thousands. Raises ValueError.
@@ -197,10 +197,10 @@ def as_number(text: str) -> Decimal:
         text = text.replace(".", "").replace(",", ".")
     else:
         text = text.replace(",", "")
-    return parse_decimal(text, largest=AMOUNT_MAX, places=PLACES_MAX)
+    return parse_decimal(text, largest=AMOUNT_MAX, places=DECIMAL_PLACES_MAX)
 
 
-def as_instant(text: str, layout: Layout) -> datetime:
+def parse_instant(text: str, layout: StatementLayout) -> datetime:
     """Read a day or a time: ISO 8601, 2026/03/31 or 31.03.2026, or by the format that was given. A day means its end.
 
     Raises ValueError for what could be two days, such as 03/04/2026.

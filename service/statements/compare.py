@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 from ledger.database import Connection
 from service.statements import match
-from service.statements.columns import BadLine, Layout, Record
+from service.statements.columns import StatementLayout, StatementRecord, UnreadableLine
 from service.statements.match import StatementEntry
-from service.statements.staging import Name, StagedLine, StagedStatement
+from service.statements.staging import AccountName, StagedLine, StagedStatement
 
 ACCOUNTS_PER_READ = 500
 DAYS_DEFAULT = 3
@@ -40,7 +40,7 @@ BALANCES = """
                             AND l.lapses_at > a.last_at AND l.lapses_at <= asked.at) lapsed ON true
      ORDER BY asked.n
 """
-OTHERS = """
+ACCOUNTS_OF_PROGRAMMES = """
     SELECT account_id FROM accounts
      WHERE ledger_id = $1 AND account_id > $2 AND programme = ANY ($3) ORDER BY account_id LIMIT $4
 """
@@ -88,7 +88,7 @@ class StatementComparison:
         self.matched_by[by] = self.matched_by.get(by, 0) + 1
 
 
-class Rules(NamedTuple):
+class ComparisonRules(NamedTuple):
     """How to compare: at what time a balance without one; how many days entries may lie apart; what is small enough."""
 
     at: datetime
@@ -96,22 +96,22 @@ class Rules(NamedTuple):
     tolerance: Decimal = Decimal(0)
 
 
-async def compare(
+async def compare_statement(
     connection: Connection,
     ledger_id: int,
-    read: Iterable[Layout | Record | BadLine],
-    rules: Rules,
+    read: Iterable[StatementLayout | StatementRecord | UnreadableLine],
+    rules: ComparisonRules,
     compared: StatementComparison,
 ) -> AsyncIterator[StatementFinding]:
     """Compare a statement as it was read with a ledger; `compared` is brought up to date on the way."""
-    layout: Layout | None = None
+    layout: StatementLayout | None = None
     with StagedStatement() as shelf:
         for one in read:
-            if isinstance(one, Layout):
+            if isinstance(one, StatementLayout):
                 layout, compared.of = one, one.of
                 continue
             compared.lines += 1
-            if isinstance(one, BadLine):
+            if isinstance(one, UnreadableLine):
                 yield compared.count(_finding("bad-line", line=one.line, note=one.reason))
             else:
                 shelf.put(one)
@@ -143,8 +143,8 @@ async def _find_accounts(
 
 
 async def _resolve(
-    connection: Connection, ledger_id: int, names: Sequence[Name], orgs: Sequence[str]
-) -> Mapping[Name, str]:
+    connection: Connection, ledger_id: int, names: Sequence[AccountName], orgs: Sequence[str]
+) -> Mapping[AccountName, str]:
     """Try each name as it stands, and as a bare id of every organisation; give those that stand for one account."""
     prefixes = ("", *orgs)
     ids = {f"{prefix}{text}" for name in names for text in _ids_of(name) for prefix in prefixes}
@@ -168,7 +168,7 @@ async def _resolve(
     return found
 
 
-def _ids_of(name: Name) -> list[str]:
+def _ids_of(name: AccountName) -> list[str]:
     """Write what an account may be called: its id, or its holder's with programme and unit."""
     holder = name.account
     if holder is None:
@@ -178,7 +178,11 @@ def _ids_of(name: Name) -> list[str]:
 
 
 async def _compare_balances(
-    connection: Connection, ledger_id: int, shelf: StagedStatement, rules: Rules, compared: StatementComparison
+    connection: Connection,
+    ledger_id: int,
+    shelf: StagedStatement,
+    rules: ComparisonRules,
+    compared: StatementComparison,
 ) -> AsyncIterator[StatementFinding]:
     programmes: set[str] = set()
     waiting: list[tuple[str, StagedLine]] = []
@@ -209,7 +213,7 @@ async def _compare_some(
     connection: Connection,
     ledger_id: int,
     some: Sequence[tuple[str, StagedLine]],
-    rules: Rules,
+    rules: ComparisonRules,
     compared: StatementComparison,
     programmes: set[str],
 ) -> AsyncIterator[StatementFinding]:
@@ -239,7 +243,7 @@ async def _only_ours(
     """Give our accounts with points in the statement's programmes that it does not name."""
     after = ""
     while True:
-        rows = await connection.fetch(OTHERS, ledger_id, after, programmes, ACCOUNTS_PER_READ)
+        rows = await connection.fetch(ACCOUNTS_OF_PROGRAMMES, ledger_id, after, programmes, ACCOUNTS_PER_READ)
         ids = [row["account_id"] for row in rows if not shelf.has(row["account_id"])]
         balances = await connection.fetch(BALANCES, ledger_id, ids, [at] * len(ids))
         for account_id, row in zip(ids, balances, strict=True):
@@ -254,7 +258,7 @@ async def _compare_entries(
     connection: Connection,
     ledger_id: int,
     shelf: StagedStatement,
-    rules: Rules,
+    rules: ComparisonRules,
     zone: ZoneInfo,
     compared: StatementComparison,
 ) -> AsyncIterator[StatementFinding]:
@@ -280,7 +284,7 @@ async def _compare_entries(
             for row in rows
         ]
         theirs = [StatementEntry(line.line, line.day or first, line.points, line.reference) for line in lines]
-        for pair in match.match(theirs, ours, rules.days):
+        for pair in match.match_entries(theirs, ours, rules.days):
             finding = _of_pair(account_id, pair.theirs, pair.ours, rules)
             if finding is None:
                 compared.agree(pair.by)
@@ -289,7 +293,7 @@ async def _compare_entries(
 
 
 def _of_pair(
-    account_id: str, theirs: StatementEntry | None, ours: StatementEntry | None, rules: Rules
+    account_id: str, theirs: StatementEntry | None, ours: StatementEntry | None, rules: ComparisonRules
 ) -> StatementFinding | None:
     one = theirs or ours
     assert one is not None

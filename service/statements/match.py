@@ -25,7 +25,7 @@ class StatementEntry(NamedTuple):
     position: int | None = None
 
 
-class Pair(NamedTuple):
+class EntryPair(NamedTuple):
     """Two entries that are the same, and by what; one side None: a leftover of the other."""
 
     theirs: StatementEntry | None
@@ -33,14 +33,14 @@ class Pair(NamedTuple):
     by: str  # reference, day, days; leftover
 
 
-def match(theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry], days: int) -> list[Pair]:
+def match_entries(theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry], days: int) -> list[EntryPair]:
     """Pair entries; those of ours and theirs that found nobody come last, each alone."""
     left = {entry.number: entry for entry in sorted(theirs, key=_order)}
     right = {entry.number: entry for entry in sorted(ours, key=_order)}
-    pairs: list[Pair] = []
+    pairs: list[EntryPair] = []
 
     def take(one: StatementEntry, other: StatementEntry, by: str) -> None:
-        pairs.append(Pair(one, other, by))
+        pairs.append(EntryPair(one, other, by))
         del left[one.number], right[other.number]
 
     for one, other in _by_reference(list(left.values()), list(right.values())):
@@ -49,8 +49,8 @@ def match(theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry], days
         take(one, other, "day")
     for one, other in _by_amount(list(left.values()), list(right.values()), days):
         take(one, other, "days")
-    pairs += [Pair(entry, None, "leftover") for entry in left.values()]
-    pairs += [Pair(None, entry, "leftover") for entry in right.values()]
+    pairs += [EntryPair(entry, None, "leftover") for entry in left.values()]
+    pairs += [EntryPair(None, entry, "leftover") for entry in right.values()]
     return pairs
 
 
@@ -64,7 +64,7 @@ def _by_reference(
     """Pair what names the same thing; where several do, equal amounts first."""
     by_name: dict[str, list[StatementEntry]] = defaultdict(list)
     for entry in ours:
-        for name in names_of(entry.reference):
+        for name in reference_names(entry.reference):
             by_name[name].append(entry)
     taken: set[int] = set()
     met: set[int] = set()
@@ -80,7 +80,7 @@ def _by_reference(
                     break
 
 
-def names_of(reference: str | None) -> set[str]:
+def reference_names(reference: str | None) -> set[str]:
     """Give what a reference of ours may be called by others: whole, or by the vendor's own id."""
     if not reference:
         return set()

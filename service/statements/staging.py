@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from service.statements.columns import Record
+from service.statements.columns import StatementRecord
 
 NAMES_PER_READ = 500
 
@@ -19,9 +19,9 @@ CREATE = """
     CREATE INDEX by_name ON records (account, customer, programme, unit);
     CREATE INDEX by_account ON records (account_id, line);
 """
-PUT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
-NAMES = "SELECT DISTINCT account, customer, programme, unit FROM records"
-SET = """
+INSERT_LINE = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
+ACCOUNT_NAMES = "SELECT DISTINCT account, customer, programme, unit FROM records"
+SET_ACCOUNT = """
     UPDATE records SET account_id = ? WHERE account IS ? AND customer IS ? AND programme IS ? AND unit IS ?
 """
 UNRESOLVED = "SELECT line FROM records WHERE account_id IS NULL ORDER BY line"
@@ -29,11 +29,11 @@ RESOLVED = """
     SELECT account_id, line, points, at, day, reference FROM records WHERE account_id IS NOT NULL
      ORDER BY account_id, line
 """
-HAS = "SELECT 1 FROM records WHERE account_id = ? LIMIT 1"
-DAYS = "SELECT min(day), max(day) FROM records WHERE account_id IS NOT NULL"
+HAS_ACCOUNT = "SELECT 1 FROM records WHERE account_id = ? LIMIT 1"
+DAY_RANGE = "SELECT min(day), max(day) FROM records WHERE account_id IS NOT NULL"
 
 
-class Name(NamedTuple):
+class AccountName(NamedTuple):
     """How a statement names an account."""
 
     account: str | None
@@ -65,22 +65,22 @@ class StagedStatement:
     def __exit__(self, *_: object) -> None:
         self._database.close()
 
-    def put(self, record: Record) -> None:
+    def put(self, record: StatementRecord) -> None:
         """Put a line on the shelf."""
         at = None if record.at is None else record.at.isoformat()
         day = None if record.day is None else record.day.isoformat()
         named = (record.account, record.customer, record.programme, record.unit)
-        self._database.execute(PUT, (record.line, *named, str(record.points), at, day, record.reference))
+        self._database.execute(INSERT_LINE, (record.line, *named, str(record.points), at, day, record.reference))
 
-    def names(self) -> Iterator[list[Name]]:
+    def names(self) -> Iterator[list[AccountName]]:
         """Give how accounts are named, some at a time."""
-        cursor = self._database.execute(NAMES)
+        cursor = self._database.execute(ACCOUNT_NAMES)
         while rows := cursor.fetchmany(NAMES_PER_READ):
-            yield [Name(*row) for row in rows]
+            yield [AccountName(*row) for row in rows]
 
-    def resolve(self, names: Sequence[tuple[Name, str]]) -> None:
+    def resolve(self, names: Sequence[tuple[AccountName, str]]) -> None:
         """Say which account each name stands for."""
-        self._database.executemany(SET, [(account_id, *name) for name, account_id in names])
+        self._database.executemany(SET_ACCOUNT, [(account_id, *name) for name, account_id in names])
 
     def unresolved(self) -> Iterator[int]:
         """Give the lines whose account was not found."""
@@ -93,11 +93,11 @@ class StagedStatement:
             yield str(account_id), [_shelved(row) for row in group]
 
     def has(self, account_id: str) -> bool:
-        return self._database.execute(HAS, (account_id,)).fetchone() is not None
+        return self._database.execute(HAS_ACCOUNT, (account_id,)).fetchone() is not None
 
     def days(self) -> tuple[date, date] | None:
         """Give the first and the last day of the entries."""
-        first, last = self._database.execute(DAYS).fetchone()
+        first, last = self._database.execute(DAY_RANGE).fetchone()
         return (date.fromisoformat(first), date.fromisoformat(last)) if first is not None else None
 
 

@@ -17,7 +17,7 @@ from ledger.vendors.ends import as_end
 from ledger.vendors.fields import POINTS_MAX, as_day, as_far_time, as_id, as_points, as_text, as_time
 from ledger.vendors.repair_report import list_repairs
 from service.importing.json_repair import repair_json
-from service.statements.columns import as_number
+from service.statements.columns import parse_number
 
 SHORT, LONG = 16_000, 128_000
 TIMES_AT_MOST = 32  # linear is 8, quadratic 64
@@ -120,7 +120,7 @@ VALUES: dict[str, Callable[[str], object]] = {
     "day": as_day,
     "end": as_end,
     "text": as_text,
-    "number of a statement": as_number,
+    "number of a statement": parse_number,
     "decimal": lambda text: parse_decimal(text, largest=POINTS_MAX, places=6),
 }
 

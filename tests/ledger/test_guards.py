@@ -14,7 +14,7 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.database_roles import DOES
+from service.database_roles import ROLE_PURPOSES
 from service.startup_checks import MAY_CHANGE
 from tests.support.payloads import VAULT, delivery, issued
 
@@ -40,7 +40,7 @@ TABLES = """
 async def test_every_grant_trigger_and_policy_is_the_one_that_was_committed(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
-    found = sorted(row[0] for row in await connection.fetch(LIST, list(DOES)))
+    found = sorted(row[0] for row in await connection.fetch(LIST, list(ROLE_PURPOSES)))
 
     committed = COMMITTED.read_text().splitlines()
     difference = "\n".join(difflib.unified_diff(committed, found, str(COMMITTED), "the database", lineterm="", n=0))

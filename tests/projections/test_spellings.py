@@ -15,7 +15,7 @@ from projections.rebuild import rebuild
 from projections.rebuild.estimate import plan_rebuild
 from projections.rebuild.scope import EVERYTHING
 from projections.rebuild.verify_rows import check_rows
-from service.cli.console import in_words
+from service.cli.terminal.console import format_value
 from tests.support.payloads import VAULT, delivery, issued, redeemed, returned
 
 FIGURES = ("10000", "20000", "5000000", "1E+7", "0.000001", "3011.50", "999999999999", "100.10", "0.5", "1E+12")
@@ -70,7 +70,7 @@ async def test_a_difference_is_shown_in_plain_words(connection: Connection, dsn:
     [wrong] = (await check_rows(fresh, ledger)).wrong
     await fresh.close()
 
-    assert (wrong.column, in_words(wrong.stored), in_words(wrong.folded)) == ("available", "10001", "10000")
+    assert (wrong.column, format_value(wrong.stored), format_value(wrong.folded)) == ("available", "10001", "10000")
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ async def test_a_difference_is_shown_in_plain_words(connection: Connection, dsn:
     ],
 )
 def test_no_spelling_of_a_programming_language_is_shown(value: object, words: str) -> None:
-    assert in_words(value) == words
+    assert format_value(value) == words

@@ -10,7 +10,7 @@ from typing import Any
 import loyalty_verify
 import pytest
 
-from service.database_roles import DOES
+from service.database_roles import ROLE_PURPOSES
 from service.embedded.server import EmbeddedPostgres
 from tests.service.test_cli import ISSUED, loyalty, refusal
 
@@ -152,7 +152,7 @@ def test_roles_are_applied_again_and_again(acme: Ledger) -> None:
     run = loyalty("roles", "apply", *acme.place)
 
     assert first == again
-    assert [role for role, _, _ in first["roles"]] == list(DOES)
+    assert [role for role, _, _ in first["roles"]] == list(ROLE_PURPOSES)
     assert (first["owner"], first["kept_because"]) == ("loyalty_owner", None)
     assert run.code in (0, None)
     assert "loyalty_reader" in run.out

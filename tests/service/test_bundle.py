@@ -25,7 +25,7 @@ from ledger.transparency import tree_heads
 from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from ledger.transparency.signer import Signer
 from projections.engine.worker import catch_up
-from service.audit.attestation import attest, latest
+from service.audit.attestation import attest, latest_attestation
 from service.audit.bundle import BundleScope, write_bundle
 from service.audit.verify_ledger import verify_ledger
 from service.operations.erase import erase
@@ -177,7 +177,7 @@ async def test_an_attestation_is_an_event_that_changes_no_view(
     assert (first.position, first.stands_at, second.position) == (2, 3, 3)
     assert first.digests == second.digests
     assert first.trial_balance == {"points": {"available": "6", "issued": "-10", "redeemed": "4"}}
-    assert await latest(connection, ledger.ledger_id, 4) == second
+    assert await latest_attestation(connection, ledger.ledger_id, 4) == second
     assert MARKER not in (await event_at(connection, ledger.ledger_id, 3)).payload
 
 

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console
 
-from service.cli import console
-from service.cli.demo import samples
+from service.cli.demo_steps import sample_files
 from service.cli.main import main
+from service.cli.terminal import console
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS_MAX = 60
-SAMPLES = {sample.name: sample for sample in samples()}
+SAMPLES = {sample.name: sample for sample in sample_files()}
 ISSUED = SAMPLES["pointsIssued.json"]
 
 

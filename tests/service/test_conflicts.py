@@ -11,7 +11,7 @@ from ledger.store import registry
 from ledger.store.append import append
 from projections.engine.worker import catch_up
 from projections.rebuild import rebuild
-from service.reconciliation.lists import Asked
+from service.reconciliation.lists import ListQuery
 from service.reconciliation.unread import CONFLICTS, read_conflicts
 from tests.service.test_periods import close
 from tests.support.client import MASTER_KEY, TenantClient, serving
@@ -169,7 +169,7 @@ async def test_an_event_of_three_thousand_contents_is_listed_at_once_and_shows_a
             twins = [delivery(issued("a", n, 1, n + 1)) for n in range(start, start + 500)]
             await append(connection, VAULT, acme.ledger.ledger_id, [*twins, delivery(issued(f"b{start}", 1, 2, 3))])
         await append(connection, VAULT, acme.ledger.ledger_id, [delivery(issued("b0", 2, 2, 4))])
-        asked = Asked(acme.ledger.ledger_id, datetime.now(UTC), datetime.now(UTC), 10, (0,))
+        asked = ListQuery(acme.ledger.ledger_id, datetime.now(UTC), datetime.now(UTC), 10, (0,))
         begun = time.process_time()
         items, following = await read_conflicts(connection, asked)
         totals = await CONFLICTS.count(connection, acme.ledger.ledger_id, datetime.now(UTC))

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from service.cli.demo import QUESTIONS, samples
+from service.cli.demo_steps import EXAMPLE_PATHS, sample_files
 from tests.service.test_cli import ROOT, clean_environment, loyalty
 
 FOLDERS = {"capillary", "voucherify", "ascenda", "fabric"}
@@ -34,7 +34,7 @@ def total(printed: str, name: str) -> int:
 
 
 def test_the_samples_are_every_payload_of_every_vendor_and_no_expectation() -> None:
-    found = samples()
+    found = sample_files()
 
     assert {sample.parent.name for sample in found} == FOLDERS
     assert not [sample for sample in found if sample.name.endswith(".facts.json")]
@@ -45,7 +45,7 @@ def test_a_second_run_appends_nothing_and_keeps_the_key(folder: Path) -> None:
     key = (folder / "demo.key").read_text()
     second = demonstrate(folder)
 
-    assert total(first, "samples sent") == total(second, "samples sent") == len(samples())
+    assert total(first, "samples sent") == total(second, "samples sent") == len(sample_files())
     assert total(first, "events appended") == total(second, "recognised") >= 129
     assert total(first, "quarantined") == total(first, "conflicts") == 0
     assert total(second, "events appended") == 0
@@ -76,4 +76,4 @@ async def test_what_it_suggests_to_ask_is_answered_until_it_is_stopped(folder: P
         demo.terminate()
 
     assert await demo.wait() == 0
-    assert len(suggested) == len(QUESTIONS)
+    assert len(suggested) == len(EXAMPLE_PATHS)

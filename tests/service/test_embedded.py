@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from ledger.errors import EmbeddedPostgresFailed
-from service.embedded.cluster import Cluster, unfinished
+from service.embedded.cluster import Cluster, temporary_path
 from service.embedded.server import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
@@ -222,7 +222,7 @@ async def test_a_making_that_was_cut_off_is_begun_again_or_finished(tmp_path: Pa
     (tmp_path / "postgres.password.new").write_text("half")
     start(tmp_path).close()
     password = tmp_path / "postgres.password"
-    password.rename(unfinished(password))
+    password.rename(temporary_path(password))
 
     with start(tmp_path) as postgres:
         assert await ask(postgres, "SELECT current_user::text") == "loyalty"

@@ -7,7 +7,7 @@ from typing import Any
 from projections.queries.explain import name_of_rule
 from projections.queries.fact_sentences import SENTENCES
 from projections.registry import PROJECTIONS
-from service.cli.explain import explained, told
+from service.cli.explain import explain_reference, explanation_lines
 from service.formatting import encode_json
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
@@ -135,10 +135,10 @@ async def test_an_explanation_in_words_can_be_read_by_anybody(dsn: str) -> None:
             read = QueryContext(connection, acme.ledger, "operator")
             then = AsOfQuery(FIRST.replace(month=12), None, True)
 
-            answer = await explained(read, "capillary:9001:1:77:points", then)
-            named = await explained(read, "accounts/1:77:points", then)
+            answer = await explain_reference(read, "capillary:9001:1:77:points", then)
+            named = await explain_reference(read, "accounts/1:77:points", then)
 
-        words = "\n".join(told(answer))
+        words = "\n".join(explanation_lines(answer))
         lots = sorted({step["lots"][0]["id"] for step in json.loads(encode_json(answer))["steps"][:2]})
         by_time = [step["lots"][0]["id"] for step in answer["steps"][:2]]
         assert len(lots) == 2
@@ -164,8 +164,8 @@ async def words_of(acme: TenantClient, ref: str) -> str:
     await acme.ask_now("/v1/projections")
     async with acme.database() as connection:
         read = QueryContext(connection, acme.ledger, "operator")
-        answer: Any = await explained(read, ref, AsOfQuery(FIRST.replace(year=2030), None, True))
-    return "\n".join(told(answer))
+        answer: Any = await explain_reference(read, ref, AsOfQuery(FIRST.replace(year=2030), None, True))
+    return "\n".join(explanation_lines(answer))
 
 
 async def test_points_that_expire_unseen_come_to_light_before_they_go(dsn: str) -> None:

@@ -27,7 +27,7 @@ from projections.engine import generations
 from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from service.embedded.server import EmbeddedPostgres
-from service.importing.exported_ledger import compare, restore, write_export, written
+from service.importing.exported_ledger import compare_checkpoints, open_output, restore_ledger, write_export
 from tests.support.payloads import delivery, issued, sample, samples
 
 MASTER_KEY = MasterKey(bytes(range(32)))
@@ -58,7 +58,7 @@ async def exported(connection: Connection, ledger: Ledger, *, with_keys: bool = 
 
 
 async def put_back(connection: Connection, text: bytes, name: str, key: MasterKey = MASTER_KEY) -> Ledger:
-    return (await restore(connection, io.BytesIO(text), name, MASTER_KEY, key, quiet)).ledger
+    return (await restore_ledger(connection, io.BytesIO(text), name, MASTER_KEY, key, quiet)).ledger
 
 
 async def whole(connection: Connection, ledger: Ledger) -> Any:
@@ -153,7 +153,7 @@ async def test_keys_of_another_master_key_are_named(connection: Connection, ledg
     text = await exported(connection, ledger)
 
     with pytest.raises(MasterKeyWrong, match=MASTER_KEY.name):
-        await restore(connection, io.BytesIO(text), "copy", OTHER_KEY, OTHER_KEY, quiet)
+        await restore_ledger(connection, io.BytesIO(text), "copy", OTHER_KEY, OTHER_KEY, quiet)
 
 
 def with_event(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[bytes]], list[bytes]]:
@@ -243,7 +243,7 @@ async def test_the_role_of_the_service_may_not_put_entries_back(connection: Conn
 def test_a_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
     file = tmp_path / "out.ndjson.gz"
 
-    with suppress(RuntimeError), written(file) as half:
+    with suppress(RuntimeError), open_output(file) as half:
         half.write(b"half")
         raise RuntimeError
 
@@ -258,24 +258,24 @@ async def test_a_ledger_that_is_put_back_is_compared_with_checkpoints_that_were_
     first = await tree_heads.sign_head(connection, signer, ledger)
     await append(connection, Vault(MASTER_KEY), ledger.ledger_id, [delivery(issued("later", 0, 1, 10))])
     second = await tree_heads.sign_head(connection, signer, ledger)
-    restored = await restore(
+    restored = await restore_ledger(
         connection, io.BytesIO(await exported(connection, ledger)), "copy", MASTER_KEY, MASTER_KEY, quiet
     )
     anchor = first.note + b"\n" + second.note + b"\n"
 
-    assert await compare(connection, restored, read_kept_checkpoints(first.note)) == (
+    assert await compare_checkpoints(connection, restored, read_kept_checkpoints(first.note)) == (
         f"the checkpoint of {first.size} events of logs.example/acme is of this history"
     )
-    assert (await compare(connection, restored, read_kept_checkpoints(anchor))).endswith(
+    assert (await compare_checkpoints(connection, restored, read_kept_checkpoints(anchor))).endswith(
         "is of this history, and 1 before it"
     )
     other = read_kept_checkpoints(first.note.replace(write_hash(first.root).encode(), write_hash(bytes(32)).encode()))
     with pytest.raises(ExportWrong, match=f"the checkpoint of {first.size} events is of another history"):
-        await compare(connection, restored, other)
+        await compare_checkpoints(connection, restored, other)
     with pytest.raises(ExportWrong, match="it is older"):
-        await compare(connection, restored._replace(events=first.size), read_kept_checkpoints(anchor))
+        await compare_checkpoints(connection, restored._replace(events=first.size), read_kept_checkpoints(anchor))
     stranger = [
         one._replace(head=one.head._replace(origin="logs.example/other")) for one in read_kept_checkpoints(first.note)
     ]
     with pytest.raises(ExportWrong, match="of several logs"):
-        await compare(connection, restored, [*stranger, *read_kept_checkpoints(first.note)])
+        await compare_checkpoints(connection, restored, [*stranger, *read_kept_checkpoints(first.note)])

@@ -14,7 +14,7 @@ from ledger.store.append import append
 from ledger.store.registry import InboundConnection, Ledger, create_ledger
 from service.importing.deliveries import LINES_PER_BLOCK_MAX, ImportSummary, import_lines
 from service.importing.split import DeliveryLine
-from service.importing.worker_pool import Task, import_by_workers
+from service.importing.worker_pool import ImportTask, import_by_workers
 from tests.support.payloads import delivery, issued
 
 MASTER_KEY = MasterKey(bytes(range(32)))
@@ -37,7 +37,7 @@ async def told(connection: Connection, ledger: Ledger) -> list[tuple[int, str, b
 async def import_by(
     dsn: str, inbound: InboundConnection, workers: int, given: Sequence[DeliveryLine], mending: bool = False
 ) -> ImportSummary:
-    task = Task(dsn, MASTER_KEY, inbound, mending, quarantine=True)
+    task = ImportTask(dsn, MASTER_KEY, inbound, mending, quarantine=True)
     return await asyncio.to_thread(import_by_workers, task, iter(given), lambda _: None, workers)
 
 

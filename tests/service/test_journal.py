@@ -16,7 +16,7 @@ from beancount.core.data import Balance, Transaction
 from projections.queries.roll_forward import RollForwardQuery
 from service.finance.export_formats import to_beancount, to_csv, to_ndjson
 from service.finance.liability import Liability
-from service.finance.periods import close_period, liability
+from service.finance.periods import close_period, read_liability
 from service.operations.programme_terms import set_terms
 from tests.service.test_finance import PROGRAMME
 from tests.support.client import TenantClient, serving
@@ -54,7 +54,7 @@ async def rolled(acme: TenantClient, *, monthly: bool) -> Liability:
     await tell(acme)
     ask = RollForwardQuery(date(2023, 11, 1), date(2023, 12, 31), monthly=monthly)
     async with acme.database() as connection:
-        return await liability(connection, acme.ledger.ledger_id, ask, None)
+        return await read_liability(connection, acme.ledger.ledger_id, ask, None)
 
 
 @pytest.mark.parametrize("monthly", [True, False])

@@ -14,7 +14,7 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
 from service.reconciliation.catalogue import LISTS
-from service.reconciliation.lists import Asked, OpenItem
+from service.reconciliation.lists import ListQuery, OpenItem
 from tests.service.planting import FAULTS, Story, story
 from tests.support.payloads import START, VAULT, delivery
 
@@ -80,7 +80,7 @@ async def planted(
     by_customer = {customer: one for one in stories for customer in one.customers}
     found = []
     for name in ("drift", "transfers", "expiries", "early-expiries", "sums", "promises", "reminders", "unrecognised"):
-        asked = Asked(ledger.ledger_id, AT, AT - timedelta(days=30), 100, LISTS[name].start)
+        asked = ListQuery(ledger.ledger_id, AT, AT - timedelta(days=30), 100, LISTS[name].start)
         following: Any = asked.after
         while following is not None:
             items, following = await LISTS[name].read(connection, asked._replace(after=following))

@@ -4,7 +4,7 @@ import pytest
 
 from ledger.database import Connection
 from ledger.errors import SetupWrong
-from service.postgres_versions import AS_OF, NEWEST_MINORS, OLDEST_MAJOR, check_version, judge_version
+from service.postgres_versions import KNOWN_AS_OF, NEWEST_MINORS, OLDEST_MAJOR, check_version, judge_version
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ from service.postgres_versions import AS_OF, NEWEST_MINORS, OLDEST_MAJOR, check_
 def test_a_server_that_lacks_a_minor_release_is_told_of(number: int, told: str | None) -> None:
     found = judge_version(number, embedded=False)
 
-    assert found == (None if told is None else f"{told}, known by {AS_OF}: update the server.")
+    assert found == (None if told is None else f"{told}, known by {KNOWN_AS_OF}: update the server.")
 
 
 def test_the_embedded_server_is_for_trying_things_out() -> None:
     assert judge_version(180004, embedded=True) == (
-        f"The embedded PostgreSQL 18.4 lacks security fixes of 18.7, known by {AS_OF}: use it to try things out, and a "
+        f"The embedded PostgreSQL 18.4 lacks security fixes of 18.7, known by {KNOWN_AS_OF}: use it to try things out, and a "
         "server of your own in production."
     )
 

@@ -13,9 +13,9 @@ from ledger.database import Connection, connect
 from ledger.store.registry import Ledger
 from service.operations.programme_terms import set_terms
 from service.reconciliation.catalogue import LISTS
-from service.reconciliation.documents import cell_of
-from service.reconciliation.lists import Asked
-from service.reconciliation.silence import SILENCE, silence
+from service.reconciliation.formats import format_cell
+from service.reconciliation.lists import ListQuery
+from service.reconciliation.silence import SILENCE, silence_item
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import (
     ORG,
@@ -321,8 +321,8 @@ def every(step: timedelta, count: int) -> Sequence[datetime]:
 def test_what_came_every_six_hours_is_silent_after_three_pauses() -> None:
     row = arrivals(*every(timedelta(hours=6), 40))
 
-    assert silence(row, row["last_at"] + timedelta(hours=18)) is None
-    item = silence(row, row["last_at"] + timedelta(hours=19))
+    assert silence_item(row, row["last_at"] + timedelta(hours=18)) is None
+    item = silence_item(row, row["last_at"] + timedelta(hours=19))
     assert item is not None
     assert item.details["expected_since"] == 3
 
@@ -330,14 +330,14 @@ def test_what_came_every_six_hours_is_silent_after_three_pauses() -> None:
 def test_what_comes_by_the_second_may_rest_for_a_night_and_no_longer() -> None:
     row = arrivals(*every(timedelta(seconds=1), 1000), active_days=14)
 
-    assert silence(row, row["last_at"] + timedelta(hours=23)) is None
-    assert silence(row, row["last_at"] + timedelta(hours=25)) is not None
+    assert silence_item(row, row["last_at"] + timedelta(hours=23)) is None
+    assert silence_item(row, row["last_at"] + timedelta(hours=25)) is not None
 
 
 def test_an_import_of_a_minute_is_never_missed() -> None:
     row = arrivals(*every(timedelta(milliseconds=1), 1000), active_days=1)
 
-    assert silence(row, row["last_at"] + timedelta(days=400)) is None
+    assert silence_item(row, row["last_at"] + timedelta(days=400)) is None
 
 
 DROPS = {
@@ -357,7 +357,7 @@ DROPS = {
 def test_what_comes_at_a_quarter_or_less_is_slow(by_day: list[int], expected: tuple[int, int] | None) -> None:
     row = {**arrivals(*every(timedelta(hours=4), 300), active_days=14), "by_day": by_day}
 
-    item = silence(row, row["last_at"] + timedelta(hours=1))
+    item = silence_item(row, row["last_at"] + timedelta(hours=1))
 
     shown = None if item is None else (item.details["observed_since"], item.details["expected_since"])
     assert shown == expected
@@ -366,7 +366,7 @@ def test_what_comes_at_a_quarter_or_less_is_slow(by_day: list[int], expected: tu
 def test_days_before_a_connection_began_do_not_count_as_quiet() -> None:
     row = {**arrivals(*every(timedelta(hours=1), 24 * 15), active_days=14), "by_day": [2] + [24] * 14 + [0] * 20}
 
-    item = silence(row, row["last_at"] + timedelta(minutes=61))
+    item = silence_item(row, row["last_at"] + timedelta(minutes=61))
 
     assert item is not None
     assert (item.details["observed_since"], item.details["expected_per_day"]) == (2, 24)
@@ -398,13 +398,13 @@ async def test_connections_fall_silent_each_kind_by_its_own_rhythm(connection: C
     await connection.execute(RECORD, ledger.ledger_id, "three", "dwindling", later, 10 * hour, 6)
     at = start + timedelta(days=29.5)
 
-    items, following = await SILENCE.read(connection, Asked(ledger.ledger_id, at, at, 100, ("", "")))
+    items, following = await SILENCE.read(connection, ListQuery(ledger.ledger_id, at, at, 100, ("", "")))
 
     assert [chosen(item.details, "connection", "kind", "observed_since", "expected_per_day") for item in items] == [
         ("one", "hourly", 0, 24.242),
         ("three", "dwindling", 2, 24),
     ]
-    before, _ = await SILENCE.read(connection, Asked(ledger.ledger_id, at, later, 100, ("", "")))
+    before, _ = await SILENCE.read(connection, ListQuery(ledger.ledger_id, at, later, 100, ("", "")))
     assert [item.details["connection"] for item in before] == ["one"]
     assert following is None
 
@@ -464,7 +464,7 @@ async def test_a_list_comes_page_by_page_and_as_one_file(dsn: str) -> None:
 
 
 def test_a_cell_is_never_a_formula() -> None:
-    assert [cell_of(value) for value in ("=1+1", "@cmd", "-x", "ann", ["a", "b"], True, None)] == [
+    assert [format_cell(value) for value in ("=1+1", "@cmd", "-x", "ann", ["a", "b"], True, None)] == [
         "'=1+1",
         "'@cmd",
         "'-x",

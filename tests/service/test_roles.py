@@ -11,7 +11,7 @@ from ledger.errors import RoleTooPowerful
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
-from service.database_roles import DOES, apply_roles
+from service.database_roles import ROLE_PURPOSES, apply_roles
 from service.startup_checks import check_role
 from tests.support.payloads import VAULT, delivery, issued
 
@@ -35,7 +35,7 @@ async def test_handed_over_the_ledger_is_appended_to_projected_and_migrated_as_b
     assert [row[0] for row in owners] == ["loyalty_owner"]
     assert first == again
     assert (first.owner, first.kept_because) == ("loyalty_owner", None)
-    assert [role for role, _, _ in first.roles] == list(DOES)
+    assert [role for role, _, _ in first.roles] == list(ROLE_PURPOSES)
     ingest = await connect(dsn, role="loyalty_ingest")
     await append(ingest, VAULT, ledger.ledger_id, [delivery(issued("e1", 0, 1, 10))])
     await ingest.close()

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.parsing import BODY_BYTES_MAX
-from service.cli.demo import samples
+from service.cli.demo_steps import sample_files
 from service.importing import split
-from service.importing.split import Deliveries, DeliveryLine
+from service.importing.split import DeliveryLine, DeliveryReader
 from tests.support.payloads import sample
 
 LONGEST = b'"' + b"x" * (BODY_BYTES_MAX - 2) + b'"'
@@ -20,7 +20,7 @@ MARK = b"\xef\xbb\xbf"
 
 
 def lines(text: bytes) -> list[DeliveryLine]:
-    return list(Deliveries(io.BytesIO(text)))
+    return list(DeliveryReader(io.BytesIO(text)))
 
 
 def bodies(text: bytes) -> list[bytes | None]:
@@ -130,7 +130,7 @@ def test_damage_costs_only_the_delivery_that_it_is_in(text: bytes, expected: Seq
 
 
 def test_a_byte_order_mark_is_no_part_of_a_delivery() -> None:
-    read = Deliveries(io.BytesIO(MARK + b'{"a": 1}\r\n\r\n' + MARK + b'{\r\n"b": 2\r\n}'))
+    read = DeliveryReader(io.BytesIO(MARK + b'{"a": 1}\r\n\r\n' + MARK + b'{\r\n"b": 2\r\n}'))
 
     assert list(read) == [(1, b'{"a": 1}'), (3, b'{\r\n"b": 2\r\n}')]
     assert read.marks == 2
@@ -160,7 +160,7 @@ def test_an_element_longer_than_a_delivery_costs_itself() -> None:
     assert bodies(b'[{"a": 1}, ' + long + b', {"b": 2}]\n{"c": 3}') == [b'{"a": 1}', None, b'{"b": 2}', b'{"c": 3}']
 
 
-@pytest.mark.parametrize("path", samples(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", sample_files(), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_published_payload_is_one_delivery_however_it_is_printed(path: Path) -> None:
     body = path.read_bytes()
     try:

@@ -16,9 +16,9 @@ from ledger.errors import RequestInvalid
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.worker import catch_up
-from service.statements.columns import BadLine, Layout, Record, as_number, read_records
-from service.statements.compare import Rules, StatementComparison, StatementFinding, compare
-from service.statements.match import Pair, StatementEntry, match
+from service.statements.columns import StatementLayout, StatementRecord, UnreadableLine, parse_number, read_records
+from service.statements.compare import ComparisonRules, StatementComparison, StatementFinding, compare_statement
+from service.statements.match import EntryPair, StatementEntry, match_entries
 from tests.support.payloads import VAULT, delivery, issued, redeemed
 
 ZONE = ZoneInfo("UTC")
@@ -49,7 +49,7 @@ def read(text: str, chosen: Mapping[str, str] = NONE, date_format: str | None = 
     ],
 )
 def test_a_number_is_read_as_people_write_it(text: str, number: str) -> None:
-    assert as_number(text) == Decimal(number)
+    assert parse_number(text) == Decimal(number)
 
 
 @pytest.mark.parametrize(
@@ -57,15 +57,15 @@ def test_a_number_is_read_as_people_write_it(text: str, number: str) -> None:
 )
 def test_what_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"is (not a number|beyond|too long)"):
-        as_number(text)
+        parse_number(text)
 
 
 def test_columns_are_known_by_what_they_are_usually_called() -> None:
     layout, record = read("Customer ID;Program ID;Current Points;As of\n5;77;1.000,5;31.03.2026\n")
 
-    assert isinstance(layout, Layout)
+    assert isinstance(layout, StatementLayout)
     assert layout.of == "balances"
-    assert record == Record(
+    assert record == StatementRecord(
         2,
         None,
         "5",
@@ -110,9 +110,9 @@ def test_a_bad_line_is_named_and_what_stands_in_it_is_not_repeated() -> None:
     )
 
     assert lines[:3] == [
-        BadLine(2, "its date is not one that can be read for certain; give --date-format"),
-        BadLine(3, "it names no account and no customer"),
-        BadLine(4, "its amount is not a number"),
+        UnreadableLine(2, "its date is not one that can be read for certain; give --date-format"),
+        UnreadableLine(3, "it names no account and no customer"),
+        UnreadableLine(4, "its amount is not a number"),
     ]
     assert (lines[3].line, lines[3].day) == (6, date(2026, 1, 1))
     assert "ann@example.com" not in repr(lines[:3])
@@ -126,7 +126,7 @@ def entry(number: int, day: int, points: int, reference: str | None = None) -> S
     return StatementEntry(number, date(2026, 3, day), Decimal(points), reference)
 
 
-def paired(pairs: list[Pair]) -> set[tuple[int | None, int | None, str]]:
+def paired(pairs: list[EntryPair]) -> set[tuple[int | None, int | None, str]]:
     return {
         (pair.theirs.number if pair.theirs else None, pair.ours.number if pair.ours else None, pair.by)
         for pair in pairs
@@ -137,7 +137,7 @@ def test_a_reference_is_stronger_than_a_day_and_a_day_than_some_days() -> None:
     theirs = [entry(1, 1, 10, "R1"), entry(2, 1, 10), entry(3, 5, 10), entry(4, 20, 7)]
     ours = [entry(11, 9, 10, "capillary:1:R1"), entry(12, 1, 10), entry(13, 6, 10), entry(14, 28, 7)]
 
-    assert paired(match(theirs, ours, 3)) == {
+    assert paired(match_entries(theirs, ours, 3)) == {
         (1, 11, "reference"),
         (2, 12, "day"),
         (3, 13, "days"),
@@ -147,14 +147,14 @@ def test_a_reference_is_stronger_than_a_day_and_a_day_than_some_days() -> None:
 
 
 def test_a_reference_that_both_know_is_matched_though_amounts_differ() -> None:
-    assert paired(match([entry(1, 1, 10, "R1")], [entry(11, 1, 12, "R1"), entry(12, 1, 10)], 3)) == {
+    assert paired(match_entries([entry(1, 1, 10, "R1")], [entry(11, 1, 12, "R1"), entry(12, 1, 10)], 3)) == {
         (1, 11, "reference"),
         (None, 12, "leftover"),
     }
 
 
 def test_equal_entries_are_matched_one_by_one() -> None:
-    pairs = paired(match([entry(n, 1, 5) for n in (1, 2, 3)], [entry(n, 1, 5) for n in (11, 12)], 3))
+    pairs = paired(match_entries([entry(n, 1, 5) for n in (1, 2, 3)], [entry(n, 1, 5) for n in (11, 12)], 3))
 
     assert pairs == {(1, 11, "day"), (2, 12, "day"), (3, None, "leftover")}
 
@@ -168,13 +168,13 @@ entries = st.lists(
 def test_each_record_counts_once_and_the_order_does_not_matter(theirs: Any, ours: Any, shuffle: Any) -> None:
     left = [entry(number, *one) for number, one in enumerate(theirs, 1)]
     right = [entry(number, *one) for number, one in enumerate(ours, 101)]
-    pairs = match(left, right, 2)
+    pairs = match_entries(left, right, 2)
     shuffle.shuffle(left)
     shuffle.shuffle(right)
 
     assert sorted(pair.theirs.number for pair in pairs if pair.theirs) == sorted(one.number for one in left)
     assert sorted(pair.ours.number for pair in pairs if pair.ours) == sorted(one.number for one in right)
-    assert paired(match(left, right, 2)) == paired(pairs)
+    assert paired(match_entries(left, right, 2)) == paired(pairs)
 
 
 # ---- comparing ------------------------------------------------------------------------------------------------------
@@ -189,11 +189,11 @@ async def compared(
     connection: Connection, ledger: Ledger, text: str, **rules: Any
 ) -> tuple[list[StatementFinding], StatementComparison]:
     became = StatementComparison()
-    found = compare(
+    found = compare_statement(
         connection,
         ledger.ledger_id,
         read_records(text.splitlines(keepends=True), NONE, ZONE),
-        Rules(NOW, **rules),
+        ComparisonRules(NOW, **rules),
         became,
     )
     return [one async for one in found], became

@@ -27,7 +27,7 @@ from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from ledger.transparency.signer import Signer
 from service.audit.bundle import BundleScope
 from service.cli.seals import email_of
-from service.finance.liability import trial_balance
+from service.finance.liability import read_trial_balance
 from tests.service.test_bundle import bundle, found_live, tell, wrong
 from tests.service.test_hostile_bundles import members_of, packed
 from tests.support.payloads import issued, redeemed, samples
@@ -337,7 +337,7 @@ async def test_the_figures_are_those_of_the_ledger_at_any_time(
     for year in (2019, 2022, 2024, 2026, 2031, 2034, 2060):
         at = datetime(year, 3, 31, 18, 30, tzinfo=UTC)
         expected = {}
-        for one in (await trial_balance(connection, ledger.ledger_id, at, None)).sums():
+        for one in (await read_trial_balance(connection, ledger.ledger_id, at, None)).sums():
             outstanding = sum((one.classes.get(name, Decimal()) for name in ("available", "debt")), Decimal())
             expected[one.programme, one.unit] = outstanding, one.classes.get("promised", Decimal())
         found = {

@@ -6,30 +6,24 @@ import typer
 
 from ledger.database import Connection
 from ledger.store import registry
-from ledger.store.registry import Ledger
 from projections.rebuild import estimate, recheck_events
 from projections.rebuild.estimate import RebuildPlan
 from projections.rebuild.recheck_events import RecheckResult
 from projections.rebuild.scope import RebuildScope, check_scope
 from projections.rebuild.verify_rows import RowCheck, check_rows
-from service.cli.console import AsJson, Data, in_words, progress_bar, show, show_json, show_table
-from service.cli.exit_codes import FOUND
+from service.cli.ledgers import choose_ledgers
+from service.cli.terminal.console import DataOption, JsonOption, format_value, progress_bar, show, show_json, show_table
+from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, run_with_connection
 
-SHOWN_MAX = 20
-SAMPLE = 200
+DIFFERENCES_SHOWN_MAX = 20
+SAMPLE_SIZE = 200
 
 events = typer.Typer(help="The events of the ledger.", no_args_is_help=True)
-OfLedger = Annotated[str | None, typer.Option("--ledger", help="Of this ledger only.", show_default=False)]
+LedgerFilterOption = Annotated[str | None, typer.Option("--ledger", help="Of this ledger only.", show_default=False)]
 
 
-async def _chosen(connection: Connection, ledger: str | None) -> list[Ledger]:
-    if ledger is None:
-        return await registry.list_ledgers(connection)
-    return [await registry.find_ledger(connection, ledger)]
-
-
-def show_plan(scope: RebuildScope, source: str, workers: int | None, data: Data, *, as_json: bool) -> None:
+def show_plan(scope: RebuildScope, source: str, workers: int | None, data: DataOption, *, as_json: bool) -> None:
     """Say from a sample what a rebuild would change, and how long it takes."""
 
     async def work(_place: Environment, connection: Connection) -> list[RebuildPlan]:
@@ -60,7 +54,7 @@ def show_plan(scope: RebuildScope, source: str, workers: int | None, data: Data,
 
 
 @events.command("check")
-def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = False) -> None:
+def check_events(ledger: LedgerFilterOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Read every event through the vendors' shapes as they are now, write nothing, and list what cannot be read.
 
     Ends with 1 if an event that gave facts gives none now.
@@ -70,7 +64,7 @@ def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = F
         found = {}
         with progress_bar() as progress:
             task = progress.add_task("", total=None)
-            for one in await _chosen(connection, ledger):
+            for one in await choose_ledgers(connection, ledger):
 
                 def tell(done: int, of: int, name: str = one.name) -> None:
                     progress.update(task, completed=done, total=of, description=f"{name}: events")
@@ -90,11 +84,11 @@ def check_events(ledger: OfLedger = None, data: Data = None, as_json: AsJson = F
             if one.lost:
                 show(f"{one.lost:,} events gave facts and give none now.")
     if any(one.lost for one in found.values()):
-        raise typer.Exit(FOUND)
+        raise typer.Exit(FINDINGS)
 
 
 def verify_projections(
-    *, sample: int | None, everything: bool, seed: int, ledger: str | None, data: Data, as_json: bool
+    *, sample: int | None, everything: bool, seed: int, ledger: str | None, data: DataOption, as_json: bool
 ) -> None:
     """Fold subjects from their facts, derive facts from the events, and compare with what is stored; write nothing.
 
@@ -102,8 +96,8 @@ def verify_projections(
     """
 
     async def work(_place: Environment, connection: Connection) -> dict[str, RowCheck]:
-        size = None if everything else sample or SAMPLE
-        chosen = await _chosen(connection, ledger)
+        size = None if everything else sample or SAMPLE_SIZE
+        chosen = await choose_ledgers(connection, ledger)
         return {one.name: await check_rows(connection, one, sample=size, seed=seed) for one in chosen}
 
     found = run_with_connection(data, work)
@@ -114,13 +108,13 @@ def verify_projections(
             show(
                 f"{name}: {one.subjects:,} subjects and {one.events:,} events checked, {len(one.wrong):,} differences."
             )
-            for wrong in one.wrong[:SHOWN_MAX]:
+            for wrong in one.wrong[:DIFFERENCES_SHOWN_MAX]:
                 place = f"{wrong.table}.{wrong.column or '(row)'}"
-                was, made = in_words(wrong.stored), in_words(wrong.folded)
+                was, made = format_value(wrong.stored), format_value(wrong.folded)
                 show(f"  {wrong.projection} {wrong.subject} {place}: stored {was}, made {made}")
                 show(f"    its facts stand at positions {', '.join(map(str, wrong.positions)) or '-'}")
     if any(one.wrong for one in found.values()):
-        raise typer.Exit(FOUND)
+        raise typer.Exit(FINDINGS)
 
 
 def _document(checked: RowCheck) -> dict[str, Any]:

@@ -4,14 +4,14 @@ import asyncpg
 from pydantic import ValidationError
 
 from ledger.errors import ExportWrong, FileDamaged, KeyWrong, LedgerError, NoteWrong, NotPromoted, Refused, Unsealable
-from service.cli.exit_codes import FOUND, NOT_ASKED, USAGE
+from service.cli.terminal.exit_codes import FAILURE, FINDINGS, USAGE_ERROR
 
-FOUND_ERRORS = (FileDamaged, NotPromoted, ExportWrong, NoteWrong, Unsealable)
+FINDING_ERRORS = (FileDamaged, NotPromoted, ExportWrong, NoteWrong, Unsealable)
 USAGE_ERRORS = (Refused, KeyWrong)
-WRONG_PATHS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+PATH_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
-def explain(error: Exception) -> str | None:
+def describe_error(error: Exception) -> str | None:
     """Say in a sentence what went wrong; None for what we did not foresee, which deserves its traceback."""
     match error:
         case LedgerError():
@@ -31,13 +31,13 @@ def explain(error: Exception) -> str | None:
     return None
 
 
-def code_of(error: Exception) -> int:
+def exit_code_for(error: Exception) -> int:
     """Return the exit code for an error: what was found is told from what is refused, and from what cannot be asked."""
-    if isinstance(error, FOUND_ERRORS):
-        return FOUND
-    if isinstance(error, USAGE_ERRORS) or (isinstance(error, WRONG_PATHS) and error.filename is not None):
-        return USAGE
-    return NOT_ASKED
+    if isinstance(error, FINDING_ERRORS):
+        return FINDINGS
+    if isinstance(error, USAGE_ERRORS) or (isinstance(error, PATH_ERRORS) and error.filename is not None):
+        return USAGE_ERROR
+    return FAILURE
 
 
 def _variable(location: tuple[str | int, ...]) -> str:

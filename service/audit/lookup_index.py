@@ -19,7 +19,7 @@ INDEX = """
 """
 
 
-class Lookups:
+class LookupChecker:
     """By what the persons of one ledger may be looked up, as their sealed parts say."""
 
     def __init__(self) -> None:

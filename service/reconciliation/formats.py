@@ -8,12 +8,19 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.decimals import format_decimal
-from service.reconciliation.lists import PAGE_ITEMS, Asked, Key, OpenItem, OpenList
+from service.reconciliation.lists import PAGE_ITEMS, Key, ListQuery, OpenItem, OpenList
 
-ReadPage = Callable[[Asked], Awaitable[tuple[list[OpenItem], Key | None]]]
+ReadPage = Callable[[ListQuery], Awaitable[tuple[list[OpenItem], Key | None]]]
 
-COLUMNS = ("id", "amount", "unit", "position", "since", "age_seconds", "cause")
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r")  # at the beginning of a cell a spreadsheet takes these for a formula
+ITEM_COLUMNS = ("id", "amount", "unit", "position", "since", "age_seconds", "cause")
+FORMULA_PREFIXES = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+)  # at the beginning of a cell a spreadsheet takes these for a formula
 
 
 def item_json(item: OpenItem, at: datetime) -> dict[str, Any]:
@@ -31,10 +38,10 @@ def item_json(item: OpenItem, at: datetime) -> dict[str, Any]:
 
 
 async def csv_pages(
-    read_page: ReadPage, one: OpenList, asked: Asked, items_max: int | None = None
+    read_page: ReadPage, one: OpenList, asked: ListQuery, items_max: int | None = None
 ) -> AsyncIterator[bytes]:
     """Write a list as CSV, some lines at a time: everything after a key, or so many items."""
-    columns = (*COLUMNS, *(column for column in one.columns if column not in COLUMNS))
+    columns = (*ITEM_COLUMNS, *(column for column in one.columns if column not in ITEM_COLUMNS))
     yield csv_line(columns)
     left, after = items_max, asked.after
     while left is None or left > 0:
@@ -50,11 +57,11 @@ async def csv_pages(
 def csv_line(cells: Iterable[Any]) -> bytes:
     """Write one line as RFC 4180 says."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\r\n").writerow([cell_of(cell) for cell in cells])
+    csv.writer(line, lineterminator="\r\n").writerow([format_cell(cell) for cell in cells])
     return line.getvalue().encode()
 
 
-def cell_of(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """Write one cell: exact points, times in UTC, several values with blanks between; text is never a formula."""
     if value is None:
         return ""
@@ -69,8 +76,8 @@ def cell_of(value: Any) -> str:
     if isinstance(value, bool | int | float):
         return str(value).lower() if isinstance(value, bool) else str(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        value = " ".join(cell_of(one) for one in value)
+        value = " ".join(format_cell(one) for one in value)
     if isinstance(value, Mapping):
-        value = " ".join(f"{name} {cell_of(one)}" for name, one in value.items())
+        value = " ".join(f"{name} {format_cell(one)}" for name, one in value.items())
     text = str(value)
-    return f"'{text}" if text.startswith(DANGEROUS) else text
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text

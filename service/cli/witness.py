@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ledger.transparency.signed_notes import VerifierKey
 from ledger.transparency.witness import Witness
-from service.cli.console import AsJson, note, show_done
+from service.cli.terminal.console import JsonOption, show_note, show_result
 from service.environment import service_url
 from service.server.protocol import LimitedRunner
 from service.server.run import stop_event
@@ -27,7 +27,7 @@ def witness(
     ] = None,
     host: Annotated[str, typer.Option(help="Listen here.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8081,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Cosign checkpoints of the logs it knows, each only if it continues the last one, until SIGTERM or Ctrl-C.
 
@@ -45,10 +45,10 @@ def witness(
             stop = stop_event()
             url = service_url(host, runner.addresses[0][1])
             key = made.key.write()
-            show_done({"key": key, "url": url}, f"{key}\nListening on {url}", as_json=as_json)
+            show_result({"key": key, "url": url}, f"{key}\nListening on {url}", as_json=as_json)
             sys.stdout.flush()
             if not made.logs():
-                note("It knows no log yet; start it with --log KEY.")
+                show_note("It knows no log yet; start it with --log KEY.")
             await stop.wait()
         finally:
             await runner.cleanup()

@@ -26,13 +26,13 @@ from rich.text import Text
 from ledger.decimals import format_decimal
 from ledger.errors import NotConfirmed
 
-UNBROKEN = frozenset({"connection_id", "key_id", "token", "url", "key"})  # so that they can be copied
+COPYABLE_COLUMNS = frozenset({"connection_id", "key_id", "token", "url", "key"})  # so that they can be copied
 PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
 
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 ERR = Console(stderr=True, highlight=False)
 
-Data = Annotated[
+DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data",
@@ -41,9 +41,9 @@ Data = Annotated[
         file_okay=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; without a terminal nobody is asked anyway.")]
-InLedger = Annotated[str, typer.Option("--ledger", help="The ledger's name.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask; without a terminal nobody is asked anyway.")]
+LedgerOption = Annotated[str, typer.Option("--ledger", help="The ledger's name.", show_default=False)]
 
 
 def show_json(value: Any) -> None:
@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def in_words(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Write a stored value for people: numbers in plain notation, times in ISO 8601, a row as its columns."""
     if value is None:
         return "nothing"
@@ -69,9 +69,9 @@ def in_words(value: Any) -> str:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {in_words(part)}" for name, part in value.items() if part is not None)
+        return ", ".join(f"{name} {format_value(part)}" for name, part in value.items() if part is not None)
     if isinstance(value, list | tuple):
-        return ", ".join(map(in_words, value)) or "an empty list"
+        return ", ".join(map(format_value, value)) or "an empty list"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -80,7 +80,7 @@ def show(text: str) -> None:
     OUT.print(text, markup=False, soft_wrap=True)
 
 
-def show_done(document: Any, sentence: str, *, as_json: bool) -> None:
+def show_result(document: Any, sentence: str, *, as_json: bool) -> None:
     """Print what was done: as JSON, or as a sentence."""
     if as_json:
         show_json(document)
@@ -88,7 +88,7 @@ def show_done(document: Any, sentence: str, *, as_json: bool) -> None:
         show(sentence)
 
 
-def note(text: str) -> None:
+def show_note(text: str) -> None:
     """Print a line beside the answer."""
     ERR.print(text, markup=False, soft_wrap=True)
 
@@ -103,7 +103,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(cell) for cell in row))
-    if rows and not UNBROKEN.isdisjoint(columns) and table.__rich_measure__(OUT, _unlimited()).maximum > OUT.width:
+    if (
+        rows
+        and not COPYABLE_COLUMNS.isdisjoint(columns)
+        and table.__rich_measure__(OUT, _unlimited()).maximum > OUT.width
+    ):
         width = max(map(len, columns))
         for row in rows:
             lines = (f"{column:<{width}}  {_cell(cell)}" for column, cell in zip(columns, row, strict=True))
@@ -120,10 +124,12 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def note_guess(place: Any) -> None:
+def warn_if_url_guessed(place: Any) -> None:
     """Say that a URL is a guess, where no service is known to run."""
     if place.running_url is None:
-        note("No service seems to run here; the URL is where `loyalty serve` would listen (or set LOYALTY_PUBLIC_URL).")
+        show_note(
+            "No service seems to run here; the URL is where `loyalty serve` would listen (or set LOYALTY_PUBLIC_URL)."
+        )
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -23,7 +23,7 @@ from ledger.privacy.encryption import NONCE_BYTES, MasterKey
 from ledger.privacy.redaction import MARKER_TEXT, RedactedSpan, restore_body
 from ledger.privacy.vault import Vault, person_key_context
 from ledger.store.registry import Ledger
-from service.audit.lookups import Lookups
+from service.audit.lookup_index import LookupChecker
 
 PARTS = """
     SELECT p.position, p.subject, p.ciphertext, p.commitment, k.wrapped,
@@ -43,10 +43,10 @@ BODIES = """
       LEFT JOIN ledger.connections c ON c.ledger_id = e.ledger_id AND c.connection_id = e.connection_id
      WHERE e.ledger_id = $1 AND e.position = ANY ($2)
 """
-OURS = "-"  # the connection of our own acts
+INTERNAL_CONNECTION = "-"  # the connection of our own acts
 
 
-class Delivered(NamedTuple):
+class DeliveryFingerprints(NamedTuple):
     """What was sealed of one delivery: what its entries commit to; what names it in a variant, now and as variants were
     derived at first, None if that cannot be told."""
 
@@ -62,7 +62,7 @@ class DecryptedPart(NamedTuple):
     committing: bytes  # the key of its hashes
 
 
-class Parts:
+class PersonalPartChecker:
     """Checks the sealed parts of one ledger, block by block in order of position."""
 
     def __init__(self, connection: Connection, master_key: MasterKey | None, ledger: Ledger) -> None:
@@ -70,16 +70,16 @@ class Parts:
         self._master_key = master_key
         self._vault = None if master_key is None else Vault(master_key)
         self._ledger = ledger
-        self.lookups = Lookups()
+        self.lookups = LookupChecker()
         self.wrong: list[str] = []
         self.opened = 0
         self.forgotten = 0
         self.without_key = 0  # of events that were made elsewhere
         self.cut_otherwise = 0  # deliveries
         self._keys_seen = False
-        self._last: dict[int, Delivered] = {}  # a delivery may go on in the next block
+        self._last: dict[int, DeliveryFingerprints] = {}  # a delivery may go on in the next block
 
-    async def of(self, positions: Iterable[int]) -> dict[int, Delivered]:
+    async def of(self, positions: Iterable[int]) -> dict[int, DeliveryFingerprints]:
         """Check the parts of the deliveries whose bodies stand at some positions; those without parts are left out."""
         asked = set(positions)
         wanted = sorted(asked - self._last.keys())
@@ -92,15 +92,15 @@ class Parts:
         self._last = {at: one for at, one in (self._last | made).items() if at in asked}
         return self._last
 
-    def _delivered(self, rows: Sequence[asyncpg.Record], body: asyncpg.Record | None) -> Delivered:
+    def _delivered(self, rows: Sequence[asyncpg.Record], body: asyncpg.Record | None) -> DeliveryFingerprints:
         opened = [self._open(row, body) for row in rows]
         commitment = sha256(b"".join(row["commitment"] for row in rows)).hexdigest()
         there = [one for one in opened if one is not None]
         if not there or body is None or body["payload"] is None:
-            return Delivered(commitment, None)
+            return DeliveryFingerprints(commitment, None)
         read = self._read_again(there, body)
         if read is None or len(there) < len(rows) or len(read.parts) > len(there):
-            return Delivered(commitment, None)
+            return DeliveryFingerprints(commitment, None)
         now = at_first = b""
         for one, part in zip(there, read.parts, strict=True):
             says = hmac.digest(one.committing, b"says" + (part.normalized_values or b""), "sha256")
@@ -110,7 +110,7 @@ class Parts:
                 if part.normalized_values_wrapped
                 else says
             )
-        return Delivered(commitment, (now, at_first))
+        return DeliveryFingerprints(commitment, (now, at_first))
 
     def _open(self, row: asyncpg.Record, body: asyncpg.Record | None) -> DecryptedPart | None:
         """Open one part; count or report one that cannot be opened. None without the master key, too."""
@@ -185,7 +185,7 @@ class Parts:
 
 def _is_ours(body: Mapping[str, Any]) -> bool:
     """Say whether an event was taken in by this ledger, and not copied from another."""
-    if body["connection_id"] == OURS:
+    if body["connection_id"] == INTERNAL_CONNECTION:
         return not body["before_the_ledger"]
     return bool(body["connected"])
 

@@ -21,24 +21,24 @@ from ledger.store import registry
 from ledger.store.registry import InboundConnection
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.cli.console import AsJson, Data, note, progress_bar, show_json, show_table
-from service.cli.exit_codes import FOUND
-from service.cli.exports import import_exported
+from service.cli.export import import_exported
+from service.cli.terminal.console import DataOption, JsonOption, progress_bar, show_json, show_note, show_table
+from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, load_settings, open_environment
 from service.gc_tuning import freeze_loaded_objects
 from service.importing import worker_pool
-from service.importing.deliveries import LINES_NAMED_MAX, ImportSummary, import_lines, is_damage, open_file
-from service.importing.preview import preview
-from service.importing.split import Deliveries, DeliveryLine
+from service.importing.deliveries import LINE_NUMBERS_SHOWN_MAX, ImportSummary, import_lines, is_damaged_file, open_file
+from service.importing.preview import preview_import
+from service.importing.split import DeliveryLine, DeliveryReader
 
-LARGE_BYTES = 32 * 1024 * 1024  # to start processes takes longer than to import what is smaller
-UNKNOWN_SAID = "of no known kind: stored, but not interpreted until this software reads them"
+PARALLEL_BYTES_MIN = 32 * 1024 * 1024  # to start processes takes longer than to import what is smaller
+UNKNOWN_KIND_NOTE = "of no known kind: stored, but not interpreted until this software reads them"
 
-Lines = Iterator[DeliveryLine]
-Tell = Callable[[ImportSummary], None]
+DeliveryLines = Iterator[DeliveryLine]
+ReportSummary = Callable[[ImportSummary], None]
 
 
-class Options(NamedTuple):
+class ImportOptions(NamedTuple):
     """How a file is imported."""
 
     mending: bool
@@ -85,8 +85,8 @@ def import_file(
         typer.Option(min=1, max=64, help="Processes for a large file; without it, all cores if its size is known."),
     ] = None,
     advance: Annotated[bool, typer.Option(help="Bring the projections up to date afterwards.")] = True,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Append the deliveries of a file. Run it again if it broke off: what is stored already is not appended again.
 
@@ -104,21 +104,21 @@ def import_file(
         return
     if file is None or connection_id is None:
         raise typer.BadParameter("a file and --connection say what is imported, or --exported and --ledger")
-    options = Options(repair, quarantine, dry_run, workers)
+    options = ImportOptions(repair, quarantine, dry_run, workers)
     summary, marks = _import_deliveries(file, connection_id, options, data, advance=advance and not dry_run)
     _show_summary(summary, marks, options, as_json=as_json)
     if summary.too_long or (summary.unreadable and not quarantine):
-        raise typer.Exit(FOUND)
+        raise typer.Exit(FINDINGS)
 
 
 def _import_deliveries(
-    file: Path, connection_id: str, options: Options, data: Path | None, *, advance: bool
+    file: Path, connection_id: str, options: ImportOptions, data: Path | None, *, advance: bool
 ) -> tuple[ImportSummary, int]:
     """Import a file; return what became of it, and how many byte order marks were skipped."""
     with open_environment(load_settings(data)) as place, progress_bar() as progress, ExitStack() as opened:
         inbound = uvloop.run(_find(place, connection_id))
         raw, size = _open(file, opened)
-        deliveries = Deliveries(open_file(file, raw))
+        deliveries = DeliveryReader(open_file(file, raw))
         tell = ProgressReporter(progress, raw, size)
         try:
             summary = _import(place, inbound, deliveries, tell, options, size)
@@ -127,10 +127,10 @@ def _import_deliveries(
                 uvloop.run(_catch_up(place, inbound))
         except KeyboardInterrupt:
             progress.stop()
-            note(_interrupted(tell.last, options))
+            show_note(_interrupted(tell.last, options))
             raise
         except Exception as error:
-            if is_damage(error):
+            if is_damaged_file(error):
                 done = "nothing is stored" if options.dry_run else "what came before is appended"
                 raise FileDamaged(f"{file}; {done}") from error
             raise
@@ -156,7 +156,7 @@ class ProgressReporter:
         self._progress.update(self._task, completed=done, description=f"{summary.lines:,} deliveries")
 
 
-def _interrupted(last: ImportSummary, options: Options) -> str:
+def _interrupted(last: ImportSummary, options: ImportOptions) -> str:
     if options.dry_run:
         return "Interrupted; a dry run stores nothing."
     return (
@@ -168,21 +168,21 @@ def _interrupted(last: ImportSummary, options: Options) -> str:
 def _import(
     place: Environment,
     inbound: InboundConnection,
-    deliveries: Deliveries,
-    tell: Tell,
-    options: Options,
+    deliveries: DeliveryReader,
+    tell: ReportSummary,
+    options: ImportOptions,
     size: int | None,
 ) -> ImportSummary:
     freeze_loaded_objects()
     lines = iter(deliveries)
-    known_large = size is not None and size >= LARGE_BYTES
+    known_large = size is not None and size >= PARALLEL_BYTES_MIN
     workers = options.workers or ((os.cpu_count() or 1) if known_large else 1)
     if workers > 1 and not options.dry_run:
         lines, is_large = _look_ahead(lines)
         if is_large:
-            task = worker_pool.Task(place.dsn, place.master_key, inbound, options.mending, options.quarantine)
+            task = worker_pool.ImportTask(place.dsn, place.master_key, inbound, options.mending, options.quarantine)
             return worker_pool.import_by_workers(task, lines, tell, workers)
-    work = preview if options.dry_run else import_lines
+    work = preview_import if options.dry_run else import_lines
 
     async def alone() -> ImportSummary:
         async with place.connection() as connection:
@@ -194,7 +194,7 @@ def _import(
     return uvloop.run(alone())
 
 
-def _look_ahead(lines: Lines) -> tuple[Lines, bool]:
+def _look_ahead(lines: DeliveryLines) -> tuple[DeliveryLines, bool]:
     """Return all deliveries, and True if they are so many that it pays to start processes."""
     held: list[DeliveryLine] = []
     size = 0
@@ -202,16 +202,16 @@ def _look_ahead(lines: Lines) -> tuple[Lines, bool]:
         for line in lines:
             held.append(line)
             size += len(line.body or b"")
-            if size >= LARGE_BYTES:
+            if size >= PARALLEL_BYTES_MIN:
                 return chain(held, lines), True
     except Exception as error:
-        if not is_damage(error):
+        if not is_damaged_file(error):
             raise
         return chain(held, _raising(error)), False
     return iter(held), False
 
 
-def _raising(error: Exception) -> Lines:
+def _raising(error: Exception) -> DeliveryLines:
     raise error
     yield
 
@@ -230,7 +230,7 @@ def _open(file: Path, opened: ExitStack) -> tuple[BinaryIO, int | None]:
     return raw, file.stat().st_size
 
 
-def _show_summary(summary: ImportSummary, marks: int, options: Options, *, as_json: bool) -> None:
+def _show_summary(summary: ImportSummary, marks: int, options: ImportOptions, *, as_json: bool) -> None:
     told: dict[str, Any] = {
         "lines": summary.lines,
         "appended": summary.appended,
@@ -254,30 +254,32 @@ def _show_summary(summary: ImportSummary, marks: int, options: Options, *, as_js
     _note_repairs(summary, places, options)
     _note_unread(summary, options)
     if options.dry_run:
-        note("Dry run: nothing is stored.")
+        show_note("Dry run: nothing is stored.")
 
 
-def _note_repairs(summary: ImportSummary, places: Counter[str], options: Options) -> None:
+def _note_repairs(summary: ImportSummary, places: Counter[str], options: ImportOptions) -> None:
     listed = ", ".join(f"{rule} {count:,}" for rule, count in sorted(places.items()))
     if options.mending:
-        note(f"Repaired: {summary.mended_lines:,}{listed and f' ({listed})'}. What is stored is the repaired text.")
+        show_note(
+            f"Repaired: {summary.mended_lines:,}{listed and f' ({listed})'}. What is stored is the repaired text."
+        )
     elif places:
-        note(f"Skipped: {listed}.")
+        show_note(f"Skipped: {listed}.")
 
 
-def _note_unread(summary: ImportSummary, options: Options) -> None:
+def _note_unread(summary: ImportSummary, options: ImportOptions) -> None:
     if summary.unreadable:
         fate = "quarantined" if options.quarantine else "not stored"
         more = " and more" if summary.unreadable > len(summary.unreadable_lines) else ""
-        note(f"Not readable, and {fate}: {summary.unreadable:,}, at {_named(summary.unreadable_lines)}{more}.")
+        show_note(f"Not readable, and {fate}: {summary.unreadable:,}, at {_named(summary.unreadable_lines)}{more}.")
         if not options.quarantine:
-            note("`--repair` repairs common damage; `--quarantine` stores what cannot be read.")
+            show_note("`--repair` repairs common damage; `--quarantine` stores what cannot be read.")
     if summary.kinds[UNKNOWN]:
-        note(f"{summary.kinds[UNKNOWN]:,} events are {UNKNOWN_SAID}. Is it the right connection?")
+        show_note(f"{summary.kinds[UNKNOWN]:,} events are {UNKNOWN_KIND_NOTE}. Is it the right connection?")
     if summary.too_long:
-        more = " and more" if len(summary.too_long) > LINES_NAMED_MAX else ""
-        note(f"Longer than {BODY_BYTES_MAX:,} bytes, and not stored: {_named(summary.too_long)}{more}.")
+        more = " and more" if len(summary.too_long) > LINE_NUMBERS_SHOWN_MAX else ""
+        show_note(f"Longer than {BODY_BYTES_MAX:,} bytes, and not stored: {_named(summary.too_long)}{more}.")
 
 
 def _named(numbers: Sequence[int]) -> str:
-    return f"line {', '.join(str(number) for number in numbers[:LINES_NAMED_MAX])}"
+    return f"line {', '.join(str(number) for number in numbers[:LINE_NUMBERS_SHOWN_MAX])}"

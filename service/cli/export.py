@@ -14,22 +14,28 @@ from ledger.transparency.checkpoints import write_hash
 from ledger.transparency.kept_checkpoints import read_kept_checkpoints
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from service.cli.console import AsJson, Data, InLedger, note, progress_bar, show, show_json
+from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, progress_bar, show, show_json, show_note
 from service.environment import Environment, run_with_connection
-from service.importing.deliveries import is_damage, open_file
-from service.importing.exported_ledger import Restored, compare, restore, write_export, written
+from service.importing.deliveries import is_damaged_file, open_file
+from service.importing.exported_ledger import (
+    RestoredLedger,
+    compare_checkpoints,
+    open_output,
+    restore_ledger,
+    write_export,
+)
 
 
 def export_ledger(
-    ledger: InLedger,
+    ledger: LedgerOption,
     output: Annotated[
         Path, typer.Option(help="Where to; .gz and .zst are packed; - is standard output.", show_default=False)
     ] = Path("-"),
     with_keys: Annotated[
         bool, typer.Option("--with-keys", help="Persons' keys too, wrapped by the master key, which is not written.")
     ] = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a ledger as lines of JSON, from which `loyalty import --exported` makes an equal one, hash for hash.
 
@@ -43,7 +49,7 @@ def export_ledger(
 
     async def work(place: Environment, connection: Connection) -> int:
         found = await registry.find_ledger(connection, ledger)
-        with progress_bar() as progress, written(output) as file:
+        with progress_bar() as progress, open_output(output) as file:
             task = progress.add_task("", total=None)
 
             def tell(lines: int, _of: int) -> None:
@@ -54,7 +60,7 @@ def export_ledger(
     lines = run_with_connection(data, work)
     if as_json:
         show_json({"ledger": ledger, "file": str(output), "lines": lines})
-    note(f"Wrote {lines:,} lines of the ledger {ledger}.")
+    show_note(f"Wrote {lines:,} lines of the ledger {ledger}.")
 
 
 def import_exported(
@@ -65,7 +71,7 @@ def import_exported(
     *,
     advance: bool,
     data: Path | None,
-    as_json: AsJson,
+    as_json: JsonOption,
 ) -> None:
     """Make a ledger equal to an exported one, and compare it with a checkpoint that was kept.
 
@@ -74,7 +80,7 @@ def import_exported(
     kept = None if checkpoint is None else read_kept_checkpoints(checkpoint.read_bytes())
     exporter = MasterKey.from_text(exporter_key.read_text().strip()) if exporter_key else None
 
-    async def work(place: Environment, connection: Connection) -> tuple[Restored, str | None]:
+    async def work(place: Environment, connection: Connection) -> tuple[RestoredLedger, str | None]:
         key = exporter or place.master_key
         with progress_bar() as progress, ExitStack() as opened:
             task = progress.add_task("", total=None)
@@ -83,16 +89,16 @@ def import_exported(
                 progress.update(task, completed=done, total=of, description=f"{done:,} events")
 
             raw = opened.enter_context(file.open("rb"))
-            restored = await restore(connection, open_file(file, raw), ledger, key, place.master_key, tell)
+            restored = await restore_ledger(connection, open_file(file, raw), ledger, key, place.master_key, tell)
             if advance:
                 await generations.ensure_active_generation(connection)
                 await catch_up(connection, restored.ledger.ledger_id)
-        return restored, None if kept is None else await compare(connection, restored, kept)
+        return restored, None if kept is None else await compare_checkpoints(connection, restored, kept)
 
     try:
         restored, compared = run_with_connection(data, work, may_make=True)
     except Exception as error:
-        if is_damage(error):
+        if is_damaged_file(error):
             raise ExportWrong("it is damaged or breaks off") from error
         raise
     root, written = restored.root.hex(), write_hash(restored.root)

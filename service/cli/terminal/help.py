@@ -2,10 +2,10 @@
 
 from typing import Any
 
-NAMES = {"str": "TEXT", "int": "NUMBER", "float": "NUMBER", "list[str]": "TEXT", "Path": "PATH"}
+VALUE_NAMES = {"str": "TEXT", "int": "NUMBER", "float": "NUMBER", "list[str]": "TEXT", "Path": "PATH"}
 
 
-def plain_types(command: Any) -> Any:
+def simplify_value_names(command: Any) -> Any:
     """Write TEXT for `<str>`, NUMBER for `<int range>` and nothing for `<bool>` in the help of a command and of those
     below it; return the command."""
     import typer
@@ -16,7 +16,7 @@ def plain_types(command: Any) -> Any:
     if help_option is not None:
         help_option.display_type_rich = lambda ctx: ""  # noqa: ARG005
     for one in getattr(command, "commands", {}).values():
-        plain_types(one)
+        simplify_value_names(one)
     return command
 
 
@@ -30,7 +30,7 @@ def _name(parameter: Any, context: Any) -> None:
     if label == "bool":
         name = ""
     elif label.endswith(" range"):
-        name = NAMES.get(label.removesuffix(" range"), "NUMBER")
+        name = VALUE_NAMES.get(label.removesuffix(" range"), "NUMBER")
     else:
-        name = NAMES.get(label, label if "|" in label else label.upper())
+        name = VALUE_NAMES.get(label, label if "|" in label else label.upper())
     parameter.display_type_rich = lambda ctx: name  # noqa: ARG005

@@ -8,15 +8,21 @@ from ledger.database import Connection
 from ledger.privacy.vault import Vault
 from ledger.store import registry
 from ledger.store.registry import Ledger
-from projections.engine.conflicts import DEFAULT_POLICY, POLICIES, policies_of
 from projections.engine.worker import catch_up
 from service.background.erased_key_scrubber import scrub
-from service.cli.console import AsJson, Data, InLedger, Yes, confirm, show, show_json, show_table
+from service.cli.terminal.console import (
+    DataOption,
+    JsonOption,
+    LedgerOption,
+    YesOption,
+    confirm,
+    show,
+    show_json,
+)
 from service.environment import Environment, run_with_connection
 from service.operations.adjust import Author
-from service.operations.conflict_policy import PolicyChange, set_conflict_policy
-from service.operations.erase import ErasureResult, erase, is_known, one_person
-from service.operations.unmerge import Unmerged, unmerge
+from service.operations.erase import ErasureResult, erase, is_known, merged_customers
+from service.operations.unmerge import UnmergeResult, unmerge
 from service.queries.context import QueryContext
 from service.queries.references import expand_reference, require_single
 
@@ -24,12 +30,12 @@ policies = typer.Typer(help="Policies: which of the events that share a key is f
 
 
 def erase_customer(
-    ledger: InLedger,
+    ledger: LedgerOption,
     customer: Annotated[str, typer.Option("--customer", help="Their id, whole or bare.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; it is written into the ledger.")] = "",
-    yes: Yes = False,
-    data: Data = None,
-    as_json: AsJson = False,
+    yes: YesOption = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Forget a customer, and whoever was merged with them: the keys of their personal data are destroyed.
 
@@ -40,7 +46,7 @@ def erase_customer(
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
         name = await _known(place, connection, found, customer)
-        people = ", ".join(await one_person(connection, found, name))
+        people = ", ".join(await merged_customers(connection, found, name))
         confirm(f"Destroy the keys of all personal data of {people}, for ever?", yes=yes)
         done = await erase(connection, Vault(place.master_key), found, name, by="operator", reason=reason)
         if place.embedded:
@@ -58,18 +64,18 @@ def erase_customer(
 
 
 def unmerge_customer(
-    ledger: InLedger,
+    ledger: LedgerOption,
     customer: Annotated[
         str, typer.Option("--customer", help="The victim of the merge; its id, whole or bare.", show_default=False)
     ],
     author: Annotated[str, typer.Option(help="Who asks for it; sealed.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; sealed.", show_default=False)],
-    data: Data = None,
-    as_json: AsJson = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Undo the merge of a customer into another: what is left of the customer's points goes back to them."""
 
-    async def work(place: Environment, connection: Connection) -> Unmerged:
+    async def work(place: Environment, connection: Connection) -> UnmergeResult:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
         words = Author("operator", author, reason)
@@ -90,41 +96,3 @@ async def _known(place: Environment, connection: Connection, ledger: Ledger, nam
     body_hash_key = Vault(place.master_key).body_hash_key(ledger.ledger_id)
     refs = await expand_reference(QueryContext(connection, ledger, "operator", body_hash_key), name)
     return require_single([ref for ref in refs if await is_known(connection, ledger, ref)], name)
-
-
-@policies.command("set")
-def set_one(
-    ledger: InLedger,
-    source: Annotated[str, typer.Option(help="The vendor.", show_default=False)],
-    kind: Annotated[str, typer.Option(help="The kind of event.", show_default=False)],
-    policy: Annotated[str, typer.Argument(help=", ".join(POLICIES), show_default=False)],
-    data: Data = None,
-    as_json: AsJson = False,
-) -> None:
-    """Settle all conflicts of a kind so, past ones too; the rows follow at once."""
-
-    async def work(place: Environment, connection: Connection) -> PolicyChange:
-        found = await registry.find_ledger(connection, ledger)
-        vault = Vault(place.master_key)
-        return await set_conflict_policy(connection, vault, found, source, kind, policy, by="operator")
-
-    done = run_with_connection(data, work)
-    if as_json:
-        show_json(done._asdict())
-    else:
-        show(f"{source} {kind}: {policy}; {done.conflicts} conflicts settled by it.")
-
-
-@policies.command("list")
-def list_all(ledger: InLedger, data: Data = None, as_json: AsJson = False) -> None:
-    """List the policies that are not the default."""
-
-    async def work(_place: Environment, connection: Connection) -> list[tuple[str, str, str]]:
-        found = await registry.find_ledger(connection, ledger)
-        return [(*of, policy) for of, policy in sorted((await policies_of(connection, found.ledger_id)).items())]
-
-    rows = run_with_connection(data, work)
-    if as_json:
-        show_json([{"source": source, "kind": kind, "policy": policy} for source, kind, policy in rows])
-    else:
-        show_table(("source", "kind", "policy"), rows, title=f"all others: {DEFAULT_POLICY}")

@@ -22,7 +22,7 @@ POSITIONS = """
 """
 
 
-class CustomerPart(NamedTuple):
+class BundlePart(NamedTuple):
     """Some events, in order, and whose facts and rows go with them: subjects by kind; None where the facts are those of
     the events, and there are no rows."""
 
@@ -30,7 +30,7 @@ class CustomerPart(NamedTuple):
     subjects: Mapping[str, Sequence[str]] | None
 
 
-async def customer_part(connection: Connection, ledger: Ledger, customer: str) -> CustomerPart:
+async def find_customer_part(connection: Connection, ledger: Ledger, customer: str) -> BundlePart:
     """Find what tells of a customer, by ref. Raises SubjectUnknown."""
     subjects = {
         projection.subject: found
@@ -42,7 +42,7 @@ async def customer_part(connection: Connection, ledger: Ledger, customer: str) -
     kinds = [kind for kind, found in subjects.items() for _ in found]
     names = [name for found in subjects.values() for name in found]
     rows = await connection.fetch(POSITIONS, ledger.ledger_id, kinds, names)
-    return CustomerPart([row["position"] for row in rows], subjects)
+    return BundlePart([row["position"] for row in rows], subjects)
 
 
 async def _subjects(connection: Connection, ledger: Ledger, projection: Projection, customer: str) -> list[str]:

@@ -1,0 +1,249 @@
+"""loyalty connection: the inbound webhooks of a ledger, their secrets and addresses."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ledger.credentials import SCHEMES, SECRET_CHARACTERS_ADVISED
+from ledger.database import Connection
+from ledger.errors import RequestInvalid
+from ledger.store import registry
+from ledger.store.registry import InboundConnection
+from service.cli.ledgers import LabelOption, choose_ledgers
+from service.cli.terminal.console import (
+    DataOption,
+    JsonOption,
+    LedgerOption,
+    show,
+    show_json,
+    show_note,
+    show_result,
+    show_table,
+    warn_if_url_guessed,
+)
+from service.environment import Environment, run_with_connection
+
+connections = typer.Typer(help="Connections: the webhooks that feed a ledger.", no_args_is_help=True)
+
+ALLOW_LEADING_HYPHEN = {"ignore_unknown_options": True}  # also with a hyphen, which is no option then
+SecretOption = Annotated[
+    str | None,
+    typer.Option(help="The shared secret. Other users of the machine see it in `ps`: better --secret-file."),
+]
+SecretFileOption = Annotated[
+    str | None,
+    typer.Option("--secret-file", metavar="FILE", help="A file that holds the shared secret; - for standard input."),
+]
+SECRET_BYTES_MAX = 4_096
+# What to do at the vendor, by scheme.
+VENDOR_INSTRUCTIONS = {
+    "header": (
+        "Enter at the vendor the URL, and a header of this name that carries the secret:",
+        "  header  {header}",
+        "  secret  {secret}",
+    ),
+    "voucherify": (
+        "Enter at Voucherify, under Project settings, Webhooks, the URL alone. Voucherify made the secret, and sends",
+        "its signature in the header {header} by itself.",
+    ),
+    "standard-webhooks": (
+        "Enter at the sender the URL and the secret:",
+        "  secret  {secret}",
+        "If the sender shows a secret of its own instead, store that one:",
+        "  loyalty connection rotate {connection_id} --secret-file -",
+    ),
+}
+ConnectionIdArgument = Annotated[str, typer.Argument(metavar="CONNECTION", help="Its id.", show_default=False)]
+
+
+@connections.command("create")
+def create_connection(
+    ledger: LedgerOption,
+    source: Annotated[str, typer.Option(help="The vendor; `loyalty vendors` lists them.", show_default=False)],
+    kind: Annotated[str | None, typer.Option(help="The event it brings, if the vendor does not name it.")] = None,
+    secret: SecretOption = None,
+    secret_file: SecretFileOption = None,
+    header: Annotated[str | None, typer.Option(help="The header that carries it, if not the usual one.")] = None,
+    scheme: Annotated[str | None, typer.Option(help=f"{', '.join(SCHEMES)}; the vendor's by default.")] = None,
+    label: LabelOption = "",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Configure a webhook, and print what to enter at the vendor.
+
+    Without a secret a random one is made, unless the vendor makes it, as Voucherify does.
+    """
+    given = _secret(secret, secret_file)
+
+    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
+        made = await registry.create_connection(
+            connection,
+            place.master_key,
+            await registry.find_ledger(connection, ledger),
+            source=source,
+            kind=kind,
+            scheme=scheme,
+            header=header,
+            secret=given,
+            label=label,
+        )
+        warn_if_url_guessed(place)
+        return {**_shown(made), "secret": made.secrets[-1].decode(), **_address(place, made.connection_id)}
+
+    made = run_with_connection(data, work)
+    _advise(made["secret"])
+    if as_json:
+        show_json(made)
+        return
+    show(f"Connection {made['connection_id']} brings {source} into {ledger}.")
+    for line in ("  URL     {url}", *VENDOR_INSTRUCTIONS[made["scheme"]]):
+        show(line.format_map(made))
+
+
+@connections.command("list")
+def list_connections(
+    ledger: Annotated[str | None, typer.Option(help="Of this ledger only.")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List connections, disabled ones too, without their secrets."""
+
+    async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
+        chosen = await choose_ledgers(connection, ledger)
+        return [
+            {
+                **_shown(found),
+                "live_secrets": len(found.secrets),
+                "disabled_at": found.disabled_at and found.disabled_at.isoformat(),
+                **_address(place, found.connection_id),
+            }
+            for one in chosen
+            for found in await registry.list_connections(connection, place.master_key, one)
+        ]
+
+    found = run_with_connection(data, work)
+    if as_json:
+        show_json(found)
+    else:
+        columns = ("connection_id", "label", "ledger", "source", "kind", "live_secrets", "disabled_at")
+        show_table(columns, ([row[column] for column in columns] for row in found))
+
+
+@connections.command("enable", context_settings=ALLOW_LEADING_HYPHEN)
+def enable_connection(
+    connection_id: ConnectionIdArgument, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Take deliveries again over a connection that was disabled, with the same secrets."""
+
+    async def work(place: Environment, connection: Connection) -> None:
+        await registry.enable_connection(connection, place.master_key, connection_id)
+
+    run_with_connection(data, work)
+    done = f"Connection {connection_id} takes deliveries again; a running service knows within 5 s."
+    show_result({"connection_id": connection_id, "disabled": False}, done, as_json=as_json)
+
+
+@connections.command("disable", context_settings=ALLOW_LEADING_HYPHEN)
+def disable_connection(
+    connection_id: ConnectionIdArgument, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Take no more deliveries over a connection. What it brought stays."""
+
+    async def work(place: Environment, connection: Connection) -> None:
+        found = await registry.find_connection(connection, place.master_key, connection_id)
+        await registry.disable_connection(connection, place.master_key, found.ledger, connection_id)
+
+    run_with_connection(data, work)
+    done = f"Connection {connection_id} takes no more deliveries; a running service knows within 5 s."
+    show_result({"connection_id": connection_id, "disabled": True}, done, as_json=as_json)
+
+
+@connections.command("rotate", context_settings=ALLOW_LEADING_HYPHEN)
+def rotate_secret(
+    connection_id: ConnectionIdArgument,
+    secret: SecretOption = None,
+    secret_file: SecretFileOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a connection one more live secret. Enter it at the vendor, then `loyalty connection settle`.
+
+    Without a secret a random one is made, unless the vendor makes it, as Voucherify does.
+    """
+    given = _secret(secret, secret_file)
+
+    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
+        found = await registry.find_connection(connection, place.master_key, connection_id)
+        made = await registry.add_secret(connection, place.master_key, found, given)
+        return {"connection_id": connection_id, "header": found.header, "secret": made}
+
+    made = run_with_connection(data, work)
+    _advise(made["secret"])
+    if as_json:
+        show_json(made)
+    else:
+        show(f"The new secret is {made['secret']}; those before it stay live until `loyalty connection settle`.")
+
+
+@connections.command("settle", context_settings=ALLOW_LEADING_HYPHEN)
+def settle_secret(connection_id: ConnectionIdArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """End a rotation: only the newest secret stays live."""
+
+    async def work(place: Environment, connection: Connection) -> None:
+        found = await registry.find_connection(connection, place.master_key, connection_id)
+        await registry.drop_old_secrets(connection, place.master_key, found)
+
+    run_with_connection(data, work)
+    done = f"Connection {connection_id} takes its newest secret only; a running service knows within 5 s."
+    show_result({"connection_id": connection_id, "live_secrets": 1}, done, as_json=as_json)
+
+
+def _secret(secret: str | None, secret_file: str | None) -> str | None:
+    """Read the secret that an option names; None if there is no such option. Raises RequestInvalid."""
+    if secret_file is None:
+        given = secret
+    elif secret is not None:
+        raise RequestInvalid("give --secret or --secret-file, not both")
+    else:
+        given = _read_secret(secret_file)
+    return given
+
+
+def _advise(secret: str) -> None:
+    """Print a warning about a secret that is accepted, but short."""
+    if len(secret) < SECRET_CHARACTERS_ADVISED:
+        show_note(f"The secret is short: {SECRET_CHARACTERS_ADVISED} characters or more are harder to guess.")
+
+
+def _read_secret(name: str) -> str:
+    """Read a secret from a file, or from standard input for `-`; the line end after it does not belong to it."""
+    try:
+        if name == "-":
+            text = sys.stdin.buffer.read(SECRET_BYTES_MAX).decode()
+        else:
+            with Path(name).open("rb") as file:
+                text = file.read(SECRET_BYTES_MAX).decode()
+    except UnicodeDecodeError:
+        raise RequestInvalid("--secret-file holds no text in UTF-8") from None
+    except OSError as error:
+        raise RequestInvalid(f"--secret-file cannot be read: {error.strerror}") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _shown(inbound: InboundConnection) -> dict[str, Any]:
+    return {
+        "connection_id": inbound.connection_id,
+        "label": inbound.label,
+        "ledger": inbound.ledger.name,
+        "source": inbound.source,
+        "kind": inbound.kind,
+        "scheme": inbound.scheme,
+        "header": inbound.header,
+    }
+
+
+def _address(place: Environment, connection_id: str) -> dict[str, str]:
+    path = f"/v1/hooks/{connection_id}"
+    return {"url": place.url() + path, "path": path}

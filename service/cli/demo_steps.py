@@ -1,0 +1,179 @@
+"""The demonstration: a real ledger in the data folder, fed over HTTP with every payload that the vendors publish.
+
+What it makes is found again on the next run, so that run appends nothing and shows that redelivery changes nothing.
+"""
+
+import errno
+import hmac
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from ledger.database import Connection
+from ledger.errors import BadCredentials, LedgerUnavailable, LedgerUnknown
+from ledger.store import registry
+from ledger.store.registry import InboundConnection, Ledger
+from ledger.vendors import VENDORS
+from ledger.vendors.internal import INTERNAL
+from projections.registry import PROJECTIONS
+from service.environment import Environment
+from service.server.run import running_service
+
+LEDGER = "demo"
+SECRET_BYTES = 32
+KEY_FILE = "demo.key"
+
+# What to ask first: a customer of pointsIssued.json, what they had while their points lived, an item that never came.
+EXAMPLE_PATHS = (
+    "/v1/customers/87884897",
+    "/v1/accounts/87884897:838:points?at=2023-06-01T00:00:00Z",
+    "/v1/order-items/4611fb1e-6d6d-4d92-9cb5-afd1a5ff2440",
+)
+
+UNREAD_EVENTS = "SELECT source, unread FROM unread WHERE ledger_id = $1 AND position = ANY ($2)"
+SUBJECTS = """
+    SELECT subject_kind, count(DISTINCT subject) AS subjects FROM facts WHERE ledger_id = $1 GROUP BY 1
+"""
+PARKED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND parked IS NOT NULL"
+ACCOUNTS = "SELECT count(*) FROM accounts WHERE ledger_id = $1"
+
+
+class DemoLedger(NamedTuple):
+    """What the demonstration works with."""
+
+    ledger: Ledger
+    connections: Mapping[str, InboundConnection]  # by source
+    key: str
+
+
+class SentSamples(NamedTuple):
+    """What became of one source's sample_files."""
+
+    source: str
+    samples: int
+    outcomes: Counter[str]  # of events, as the service answered
+    positions: frozenset[int]
+
+
+class DemoSummary(NamedTuple):
+    """What the projections made of everything; counts by source, and by projection."""
+
+    unread: Mapping[str, Counter[str]]  # "unrecognised" and "quarantined" of each source
+    subjects: Mapping[str, int]
+    parked: int
+
+
+def sample_files() -> list[Path]:
+    """Find every payload of the vendors, in a folder for each: the wheel has them here, a checkout in its tests. Events
+    of our own come over no connection, so they are not among them."""
+    packaged = Path(__file__).parents[1] / "samples"
+    folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "tests" / "samples"
+    found = (path for path in folder.glob("*/*.json") if not path.name.endswith(".facts.json"))
+    return sorted(path for path in found if path.parent.name != INTERNAL.name)
+
+
+async def prepare_demo(place: Environment, connection: Connection) -> DemoLedger:
+    """Find the ledger, its connections and its key of the run before, or make them."""
+    try:
+        ledger = await registry.find_ledger(connection, LEDGER)
+    except LedgerUnknown:
+        ledger = await registry.create_ledger(connection, LEDGER)
+    listed = await registry.list_connections(connection, place.master_key, ledger)
+    connections = {one.source: one for one in listed if one.disabled_at is None and one.kind is None}
+    for source in VENDORS.keys() - connections.keys():
+        secret = secrets.token_urlsafe(SECRET_BYTES)  # we play the vendor, who makes it in some schemes
+        connections[source] = await registry.create_connection(
+            connection, place.master_key, ledger, source=source, secret=secret
+        )
+    return DemoLedger(ledger, connections, await _key(place, connection, ledger))
+
+
+async def _key(place: Environment, connection: Connection, ledger: Ledger) -> str:
+    """Read the kept key if it still opens the ledger, else make one and keep it."""
+    file = place.settings.data / KEY_FILE
+    try:
+        key = file.read_text().strip()
+        if (await registry.find_key(connection, place.master_key, key)).ledger == ledger:
+            return key
+    except (FileNotFoundError, BadCredentials):
+        pass
+    key = await registry.create_key(connection, place.master_key, ledger, ["read"])
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_text(f"{key}\n")
+    return key
+
+
+@asynccontextmanager
+async def listen_on_port(place: Environment, port: int) -> AsyncIterator[str]:
+    """Run the service on a port, or on a free one if another program has it; give its URL."""
+    host = place.settings.host
+    async with AsyncExitStack() as stack:
+        try:
+            url = await stack.enter_async_context(running_service(place, host, port, project=True))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            url = await stack.enter_async_context(running_service(place, host, 0, project=True))
+        yield url
+
+
+async def send_samples(url: str, demo: DemoLedger) -> list[SentSamples]:
+    """Deliver every sample as its vendor would, and wait until the projections reflect it.
+
+    Raises LedgerUnavailable if one is refused.
+    """
+    by_source: dict[str, list[Path]] = {source: [] for source in VENDORS}
+    for sample in sample_files():
+        by_source[sample.parent.name].append(sample)
+    async with aiohttp.ClientSession(url) as session:
+        sent = [await _send_all(session, demo.connections[source], files) for source, files in by_source.items()]
+        last = max((position for one in sent for position in one.positions), default=0)
+        await _get(session, f"/v1/projections?min_position={last}", demo.key)
+    return sent
+
+
+async def _send_all(session: aiohttp.ClientSession, inbound: InboundConnection, files: Sequence[Path]) -> SentSamples:
+    outcomes: Counter[str] = Counter()
+    positions: set[int] = set()
+    for file in files:
+        body = file.read_bytes()
+        headers = {"Content-Type": "application/json", inbound.header: credential_header(inbound, body)}
+        async with session.post(f"/v1/hooks/{inbound.connection_id}", data=body, headers=headers) as response:
+            if response.status != 200:
+                raise LedgerUnavailable(f"{file.name} was answered {response.status}")
+            events = (await response.json())["events"]
+        outcomes.update(event["outcome"] for event in events)
+        positions.update(event["position"] for event in events)
+    return SentSamples(inbound.source, len(files), outcomes, frozenset(positions))
+
+
+def credential_header(inbound: InboundConnection, body: bytes) -> str:
+    """Make the header that lets a body in: its signature where the vendor signs, the secret itself where not."""
+    secret = inbound.secrets[-1]
+    return hmac.digest(secret, body, "sha256").hex() if inbound.scheme == "voucherify" else secret.decode()
+
+
+async def _get(session: aiohttp.ClientSession, path: str, key: str) -> Any:
+    async with session.get(path, headers={"Authorization": f"Bearer {key}"}) as response:
+        if response.status != 200:
+            raise LedgerUnavailable(f"{path} was answered {response.status}")
+        return await response.json()
+
+
+async def summarize(connection: Connection, ledger: Ledger, sent: Iterable[SentSamples]) -> DemoSummary:
+    """Count what became of the events that were sent, and what the ledger's projections hold."""
+    unread: dict[str, Counter[str]] = {one.source: Counter() for one in sent}
+    positions = [position for one in sent for position in one.positions]
+    for row in await connection.fetch(UNREAD_EVENTS, ledger.ledger_id, positions):
+        unread[row["source"]][row["unread"]] += 1
+    rows = await connection.fetch(SUBJECTS, ledger.ledger_id)
+    counts = {row["subject_kind"]: row["subjects"] for row in rows}
+    subjects = {projection.name: counts.get(projection.subject, 0) for projection in PROJECTIONS}
+    subjects["accounts"] = await connection.fetchval(ACCOUNTS, ledger.ledger_id)  # its subjects are the holders
+    return DemoSummary(unread, subjects, await connection.fetchval(PARKED, ledger.ledger_id))

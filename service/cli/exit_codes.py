@@ -1,7 +1,0 @@
-"""How commands end. The table in README.md says it to users."""
-
-DONE = 0
-FOUND = 1  # the command did its work and found something: a difference, tampering, an open matter, an unreadable line
-USAGE = 2  # the command, an option or a value cannot be used, or the act is refused
-NOT_ASKED = 3  # the question could not be asked: settings, database, schema, no such ledger, a fault of this software
-INTERRUPTED = 130

@@ -1,0 +1,1 @@
+"""Output, help pages, exit codes and error messages of the command line."""

@@ -1,1 +1,1 @@
-"""For auditors: the bundle that they take away, the check of a live ledger, and attestations of its views."""
+"""Verification of a live ledger, audit bundles, and attestations of the projections."""

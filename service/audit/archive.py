@@ -1,7 +1,7 @@
-"""An uncompressed ustar archive, written member by member: nothing is kept but the hash of each.
+"""An uncompressed ustar archive, written member by member. Only the hash of each member is kept in memory.
 
-Times, owners and modes are fixed, so that the same content gives the same bytes. A member holds at most a few
-megabytes; what is longer is cut into several, so that whoever reads it needs no more memory than who writes it.
+Times, owners and modes are fixed, so equal content gives equal bytes. Long content is split into members of a few
+megabytes, so that reading needs no more memory than writing.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class Archive:
-    """Writes members to a file, and at its end SHA256SUMS, which `sha256sum -c` reads."""
+    """Writes members to a file, and at the end SHA256SUMS, which `sha256sum -c` reads."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -28,13 +28,15 @@ class Archive:
         self._sums.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
 
     def finish(self) -> None:
-        """Write SHA256SUMS and the archive's end."""
+        """Write SHA256SUMS and the end of the archive."""
         self.add("SHA256SUMS", "".join(self._sums).encode())
         self._file.write(bytes(2 * tarfile.BLOCKSIZE))
 
 
 class ChunkedMembers:
-    """Members `<prefix>/000000`, `<prefix>/000001` … of whole records, each of about CHUNK_BYTES or one record."""
+    """Members `<prefix>/000000`, `<prefix>/000001` … of whole records, each of about CHUNK_BYTES, or of one longer
+    record.
+    """
 
     def __init__(self, archive: Archive, prefix: str) -> None:
         self._archive = archive
@@ -50,7 +52,7 @@ class ChunkedMembers:
             self.finish()
 
     def finish(self) -> None:
-        """Write what is pending; call it at the end."""
+        """Write the pending records. Call it at the end."""
         if self._pending:
             self._archive.add(f"{self._prefix}/{self._number:06}", b"".join(self._pending))
             self._number += 1

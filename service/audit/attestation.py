@@ -1,7 +1,11 @@
-"""Attest: write into the ledger what its views come to at a position, so that they cannot be changed unseen either.
+"""Attestations: digests of the projections, recorded in the ledger, so that a changed row can be noticed.
 
-An attestation is an event like any other, sealed with the next checkpoint. It holds the digest of every table, the sum
-of all postings, and by which rules. Whoever replays the events up to its position by these rules must come to the same.
+An attestation is an ordinary event under the next signed checkpoint. It holds:
+- the digest of every table at a position;
+- the sum of all postings;
+- the version of the rules.
+
+A replay of the events up to its position by the same rules must give equal digests.
 """
 
 import hashlib
@@ -34,7 +38,7 @@ from service.operations.record import record_event
 KIND = "attested"
 LEDGER_RULE_PATHS = ("facts", "vendors", "intake", "parsing.py", "privacy/redaction.py")
 
-# Every posting counts twice: from one class to another, so a ledger's classes sum to zero.
+# Every posting counts twice, in the class it leaves and in the class it enters. So a ledger's classes sum to zero.
 TRIAL_BALANCE = """
     SELECT a.unit, p.class, sum(p.points) AS points
       FROM statement s
@@ -56,19 +60,20 @@ SET_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, $2)"
 
 
 class Attestation(NamedTuple):
-    """What was attested, and at which position of the ledger that stands."""
+    """Attested values, the position that they describe, and the position of the attestation itself."""
 
-    position: int  # the views were as of this position
+    position: int  # the projections' checkpoint
     stands_at: int
     digests: Mapping[str, str]
-    columns: Mapping[str, Sequence[str]]  # what the cells are that the digests are of
+    columns: Mapping[str, Sequence[str]]  # names of the cells in each digested row
     trial_balance: Mapping[str, Mapping[str, str]]
     rules: Mapping[str, Any]
 
 
 class AttestationCheck(NamedTuple):
-    """How an attestation fares: tables that come out otherwise, by replay or as they stand; None where neither could be
-    done: told since, and no replay asked for, or attested by other rules."""
+    """Result of comparing an attestation with the projections: the tables that differ. None if no comparison was
+    possible; `why_not` has the reason.
+    """
 
     attestation: Attestation
     differing: list[str] | None
@@ -76,7 +81,7 @@ class AttestationCheck(NamedTuple):
 
 
 async def attest(connection: Connection, vault: Vault, ledger: Ledger) -> Attestation:
-    """Bring the views up to date, and append what they come to. Call it outside of a transaction."""
+    """Bring the projections up to date and record their digests. Call it outside a transaction."""
     await generations.ensure_active_generation(connection)
     await catch_up(connection, ledger.ledger_id)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -86,7 +91,7 @@ async def attest(connection: Connection, vault: Vault, ledger: Ledger) -> Attest
 
 
 async def _come_to(connection: Connection, ledger_id: int) -> dict[str, Any]:
-    """Say what the views of the connection's generation come to now."""
+    """Return the digests and sums of the connection's generation now."""
     return {
         "position": await store.read_checkpoint(connection, ledger_id),
         "digests": (await compute_digest(connection, ledger_id, untimed=True)).tables,
@@ -97,7 +102,7 @@ async def _come_to(connection: Connection, ledger_id: int) -> dict[str, Any]:
 
 
 async def sum_postings(connection: Connection, ledger_id: int) -> dict[str, dict[str, str]]:
-    """Add up all postings, by unit and class; classes at zero are left out."""
+    """Sum all postings by unit and class. Classes with sum zero are left out."""
     sums: dict[str, dict[str, str]] = {}
     for unit, name, points in await connection.fetch(TRIAL_BALANCE, ledger_id):
         sums.setdefault(unit, {})[name] = format_decimal(Decimal(points))
@@ -105,7 +110,7 @@ async def sum_postings(connection: Connection, ledger_id: int) -> dict[str, dict
 
 
 async def latest_attestation(connection: Connection, ledger_id: int, last: int) -> Attestation | None:
-    """Read the last attestation up to a position; None if there is none."""
+    """Read the latest attestation if it is not after position `last`; otherwise None."""
     stands_at = await connection.fetchval(LATEST_POSITION, ledger_id, SOURCE, KIND)
     if stands_at is None or stands_at > last:
         return None
@@ -123,8 +128,11 @@ async def latest_attestation(connection: Connection, ledger_id: int, last: int) 
 async def compare_attestation(
     connection: Connection, dsn: str, ledger: Ledger, found: Attestation, *, replay: bool
 ) -> AttestationCheck:
-    """Compare an attestation with the views: those that stand, if nothing was told since; with `replay`, those that its
-    position comes to again. Other rules give other rows, and prove nothing."""
+    """Compare an attestation with the projections.
+
+    Without `replay`, the current rows are compared, if no other event was recorded since. With `replay`, the rows are
+    derived again as of the attested position. Rows of another version of the rules prove nothing and are not compared.
+    """
     if found.rules.get("code") != hash_rule_code():
         return AttestationCheck(found, None, "it was made by other rules than this version's")
     if replay:
@@ -143,9 +151,9 @@ async def compare_attestation(
 
 
 async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: int) -> dict[str, Any]:
-    """Derive one ledger's views up to a position again, in a generation that is dropped afterwards."""
+    """Derive one ledger's projections as of a position, in a generation that is dropped afterwards."""
     async with connection.transaction():
-        scope = {"ledgers": [ledger.name], "attested": position}  # no rebuild is ever of this, so none goes on with it
+        scope = {"ledgers": [ledger.name], "attested": position}  # no rebuild has this scope, so none resumes it
         made = await generations.create_generation(connection, scope=scope)
         await connection.fetchval(TAKE_FILLING_LOCK, GENERATION_FILLING, made.generation)
         async with generations.in_schema(connection, made.schema_name):
@@ -164,7 +172,7 @@ async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: 
 
 @cache
 def hash_rule_code() -> str:
-    """Hash the code that says what events mean and what facts come to: the version of the rules."""
+    """Hash the source code that interprets events and folds facts. The hash is the version of the rules."""
     sha256 = hashlib.sha256()
     for package, names in ((truth, LEDGER_RULE_PATHS), (views, (".",))):
         root = Path(package.__file__ or "").parent

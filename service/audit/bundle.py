@@ -1,12 +1,17 @@
-"""An audit bundle: one archive that an auditor takes away and verifies with tools that we did not write.
+"""Audit bundle: one archive that an auditor takes away and verifies with independent tools.
 
-It is the log in the layout of C2SP tlog-tiles (of a part of it: entries with their proofs), the payloads that the
-entries are hashes of, the facts and rows that we made of them, and the key. The rows are of one snapshot, and the
-checkpoint is signed after it was taken, so every fact in the bundle is of an event in the signed tree. Nothing in it is
-personal: payloads hold markers in the place of personal values, and facts and rows never hold any.
+It holds:
+- the log in the layout of C2SP tlog-tiles, or for a part of it the entries with their proofs;
+- the payloads whose hashes are in the entries;
+- the facts and rows derived from them;
+- the public keys.
 
-The bytes of a table's rows are those that its digest is of (projections/engine/digest.py): so an attested digest can be
-checked by who has only the bundle. verify/loyalty_verify.py is the verifier, which shares no line with this.
+All rows come from one database snapshot. The checkpoint is signed after the snapshot, so every fact belongs to an event
+in the signed tree. The bundle holds no personal data: payloads contain markers in place of personal values, and facts
+and rows never contain such values.
+
+The bytes of a table's rows are the bytes of its digest (projections/engine/digest.py), so a bundle alone is enough to
+check an attested digest. The verifier verify/loyalty_verify.py shares no code with this file.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -40,7 +45,7 @@ EVENTS = """
     SELECT position, entry, payload FROM ledger.events
      WHERE ledger_id = $1 AND position > $2 AND position <= $3 ORDER BY position
 """
-# Of a part, each event carries its body, which may stand with an event that is not in the part.
+# In a part, each event carries its body. The body may be stored with an event outside the part.
 EVENTS_WITH_BODIES = """
     SELECT e.position, e.entry,
            coalesce(e.payload, (SELECT body.payload FROM ledger.events body
@@ -55,7 +60,7 @@ PARKED = """
 
 
 class BundleFile(NamedTuple):
-    """What a bundle holds: how many events, of a tree of which size, and up to where the rows reach."""
+    """Content of a bundle: the number of events, the size of the tree, and the position of the rows."""
 
     events: int
     size: int
@@ -63,7 +68,7 @@ class BundleFile(NamedTuple):
 
 
 class BundleScope(NamedTuple):
-    """What a bundle is of: the whole ledger, one customer, or a range of positions, both ends included."""
+    """Scope of a bundle: the whole ledger, one customer, or a range of positions with both ends included."""
 
     customer: str | None = None
     positions: tuple[int, int] | None = None
@@ -80,11 +85,13 @@ async def write_bundle(
     scope: BundleScope,
     older: list[KeptCheckpoint] | None = None,
 ) -> BundleFile:
-    """Write a bundle, which takes memory for some megabytes whatever its size, and sign a checkpoint for it. The newest
-    of `older`, checkpoints that the auditor holds, adds to a part the proof that the tree continues it.
+    """Write a bundle and sign a checkpoint for it. Memory use is a few megabytes for any size.
 
-    Raises SubjectUnknown, RequestInvalid for a range or an older checkpoint beyond the ledger, NoteWrong for one of
-    another log, or Unsealable.
+    `older` are checkpoints that the auditor kept. For a part, the newest of them adds a proof that the tree continues
+    it.
+
+    Raises SubjectUnknown; RequestInvalid if the range or the older checkpoint is beyond the ledger; NoteWrong if the
+    checkpoint is of another log; Unsealable.
     """
     reader, writer = await connect(dsn), await connect(dsn)
     try:
@@ -114,7 +121,7 @@ async def write_bundle(
 
 
 async def _part(reader: Connection, ledger: Ledger, scope: BundleScope, reached: int) -> BundlePart | None:
-    """Say which events and rows a part holds; None for all of the ledger."""
+    """Find the events and rows of a part. None for the whole ledger."""
     if scope.positions is not None:
         first, last = scope.positions
         if not 1 <= first <= last <= reached:
@@ -150,12 +157,14 @@ def _begin(
 
 
 def _is_in(table: str, scope: BundleScope) -> bool:
-    """A range holds no rows but facts: a row is of all that was ever told of its subject."""
+    """Return True if a bundle of this scope has rows of this table. A range has facts only, because other rows depend
+    on all events of their subject.
+    """
     return scope.positions is None or table == "facts"
 
 
 async def _keys(connection: Connection, ledger: Ledger, signed: SignedCheckpoint) -> bytes:
-    """Write the public keys of the log, a line each."""
+    """Write the public keys of the log, one a line."""
     keys = [one.key.write() for one in await tree_heads.log_keys(connection, ledger.ledger_id) if one.log == signed.log]
     return "".join(f"{key}\n" for key in keys).encode()
 
@@ -193,7 +202,7 @@ async def _write_part(
     positions: Sequence[int],
     older: Checkpoint | None,
 ) -> None:
-    """Write some entries with a proof and a payload each."""
+    """Write the entries of a part, each with its proof and payload."""
     if older is not None:
         if older.size > signed.size:
             raise RequestInvalid(f"the older checkpoint is of {older.size} events, and there are {signed.size}")
@@ -216,7 +225,7 @@ def _record(position: int, payload: bytes) -> bytes:
 
 
 async def _write_rows(connection: Connection, archive: Archive, ledger: Ledger, part: BundlePart | None) -> None:
-    """Write facts and rows, as COPY gives them."""
+    """Write facts and rows in the text format of COPY."""
     for table in digested_tables():
         chunks = ChunkedMembers(archive, f"rows/{table.name}")
         if part is None:
@@ -240,7 +249,7 @@ async def _write_rows(connection: Connection, archive: Archive, ledger: Ledger, 
 
 
 def _lines_into(chunks: ChunkedMembers) -> Any:
-    """Give what takes COPY's output and adds it to a member line by line."""
+    """Return a callback for COPY that adds whole lines to a member."""
     rest = b""
 
     async def take(data: bytes) -> None:

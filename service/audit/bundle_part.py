@@ -1,7 +1,7 @@
-"""Which events and rows tell of one customer: what an audit bundle of a customer holds.
+"""The events and subjects of one customer, for an audit bundle of that customer.
 
-A customer's subjects are those of every projection whose first table names them, with all that was joined to them by
-merges; the events are those that gave facts about these subjects.
+A customer's subjects are those of every projection whose first table names the customer, and all subjects merged with
+them. The events are those with facts about these subjects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,16 @@ POSITIONS = """
 
 
 class BundlePart(NamedTuple):
-    """Some events, in order, and whose facts and rows go with them: subjects by kind; None where the facts are those of
-    the events, and there are no rows."""
+    """Positions of a part in order, and its subjects by kind. `subjects` is None for a range: then only the facts of
+    the events are included, no rows.
+    """
 
     positions: Sequence[int]
     subjects: Mapping[str, Sequence[str]] | None
 
 
 async def find_customer_part(connection: Connection, ledger: Ledger, customer: str) -> BundlePart:
-    """Find what tells of a customer, by ref. Raises SubjectUnknown."""
+    """Find the events and subjects of a customer, by reference. Raises SubjectUnknown."""
     subjects = {
         projection.subject: found
         for projection in PROJECTIONS
@@ -53,6 +54,6 @@ async def _subjects(connection: Connection, ledger: Ledger, projection: Projecti
 
 
 def _query(projection: Projection) -> str:
-    """Compose the look-up of a customer in a projection's first table; names come from our own values only."""
+    """Compose the look-up of a customer in a projection's first table. All names come from projection values."""
     named = " OR ".join(f"{column} = $2" for column in projection.customers)
     return f"SELECT DISTINCT subject FROM {projection.tables[0].name} WHERE ledger_id = $1 AND ({named})"  # noqa: S608

@@ -1,8 +1,7 @@
-"""Check stored events against their entries: every column that one names, the hash of the payload, the sealed parts.
+"""Compare stored events with their entries: every column, the hash of the payload, the encrypted personal parts.
 
-An entry is what was hashed into the tree; the columns beside it are copies, by which the ledger is searched and folded.
-Whoever changes a column and not the entry leaves the tree as it is: so each is compared. Nothing is believed because it
-was stored: hashes of payloads are made here and now.
+The tree is built from entries. The columns beside an entry are copies, used for search and folding. A changed column
+leaves the tree intact, so each column is compared. Stored hashes are not trusted: payload hashes are computed again.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -35,20 +34,20 @@ BLOCK = """
 
 
 class EntryChecker:
-    """Reads a ledger's events in order and checks each; gives their leaf hashes, block by block."""
+    """Reads a ledger's events in order and checks each of them. Yields their leaf hashes block by block."""
 
     def __init__(self, connection: Connection, master_key: MasterKey | None, ledger: Ledger) -> None:
         self._connection = connection
         self._ledger = ledger
-        self.wrong: list[str] = []  # what is not as its entry says, the first few
+        self.wrong: list[str] = []  # positions with the names of values that differ
         self.events = 0
         self.variants_not_derived = 0
         self.parts = PersonalPartChecker(connection, master_key, ledger)
 
     async def leaves(self, last: int) -> AsyncIterator[bytes]:
-        """Give the leaf hashes of the positions up to `last`, one after another in one string for each block.
+        """Yield the leaf hashes up to position `last`, concatenated for each block.
 
-        Raises EventsChanged if positions are missing: no tree can then be made.
+        Raises EventsChanged if positions are missing, because no tree can be built then.
         """
         recorded = None
         for after in range(0, last, EVENTS_PER_BLOCK):
@@ -72,7 +71,7 @@ class EntryChecker:
             yield b"".join(leaves)
 
     def _differing(self, row: Mapping[str, Any], delivered: DeliveryFingerprints | None) -> list[str]:
-        """Name what of an event is not as its entry says."""
+        """Return the names of an event's values that differ from its entry."""
         try:
             says = msgspec.json.decode(row["entry"], type=dict[str, Any])
         except msgspec.DecodeError:
@@ -106,7 +105,7 @@ class EntryChecker:
         return differing
 
     def _variants(self, content: bytes, delivered: DeliveryFingerprints | None) -> list[bytes]:
-        """The variants that an event may have, derived as ledger/store/append.py does; none if keys are missing."""
+        """Return the possible variants of an event, derived as in ledger/store/append.py. Empty if keys are missing."""
         if delivered is None:
             return [content]
         said = delivered.fingerprints or ()

@@ -1,4 +1,4 @@
-"""Compare acts of forgetting with the events that tell of them: a key that was destroyed by hand has none."""
+"""Compare erasures with their events. An erasure without an event means that a key was destroyed by hand."""
 
 from datetime import datetime, timedelta
 
@@ -7,7 +7,7 @@ import msgspec
 from ledger.database import Connection
 from ledger.vendors.internal import SOURCE
 
-TIME_DIFFERENCE_MAX = timedelta(minutes=5)  # both are written in one transaction, which may have waited for another
+TIME_DIFFERENCE_MAX = timedelta(minutes=5)  # one transaction writes both, but may have waited for another
 
 ERASURE_EVENTS = """
     SELECT recorded_at, payload FROM ledger.events
@@ -17,13 +17,13 @@ ERASURES = "SELECT erasure, subject, erased_at FROM ledger.erasures WHERE ledger
 
 
 class ErasureEvent(msgspec.Struct):
-    """What such an event says that matters here."""
+    """The part of an erasure event that is compared."""
 
     customers: list[str] = []
 
 
 async def unreported_erasures(connection: Connection, ledger_id: int) -> list[str]:
-    """Name the erasures of which no event tells, at their time."""
+    """Name the erasures without an event at about the same time."""
     told: dict[str, list[datetime]] = {}
     for row in await connection.fetch(ERASURE_EVENTS, ledger_id, SOURCE):
         try:

@@ -1,6 +1,6 @@
-"""Compare by what persons may be looked up with what their sealed parts say: nobody is found by what they never gave.
+"""Compare the index of personal identifiers with the encrypted parts: every look-up must come from a value in a part.
 
-Of each pair of a keyed hash and a person only 8 bytes of a hash are kept, so that a ledger of millions fits in memory.
+Of each pair of a keyed hash and a person, only 8 bytes of a hash are kept, so that a ledger of millions fits in memory.
 """
 
 from array import array
@@ -20,21 +20,22 @@ INDEX = """
 
 
 class LookupChecker:
-    """By what the persons of one ledger may be looked up, as their sealed parts say."""
+    """Collects the look-ups that follow from the encrypted parts of one ledger, and compares them with the index."""
 
     def __init__(self) -> None:
         self._derived = array("Q")
         self._compact_at = COMPACT_AT_LEAST
 
     def derive(self, pairs: Iterable[tuple[bytes, str]]) -> None:
-        """Take down that persons may be looked up by some hashes."""
+        """Add pairs of lookup hash and person."""
         self._derived.extend(_short(*pair) for pair in pairs)
         if len(self._derived) > self._compact_at:
             self._compact()
             self._compact_at = max(COMPACT_AT_LEAST, 2 * len(self._derived))
 
     async def compare(self, connection: Connection, ledger_id: int, *, judge_more: bool) -> list[str]:
-        """Say what is missing from the index, and unless it cannot be judged what is too much."""
+        """Return sentences about missing and additional index rows. Additional rows are only judged with
+        `judge_more`."""
         self._compact()
         found = more = 0
         blind, subject = b"", ""

@@ -1,9 +1,13 @@
-"""Check what was sealed of persons: open each part, put it back into its body, and read the body as the door once did.
+"""Check encrypted personal parts: decrypt each part, put it back into its body, and identify the body as on arrival.
 
-What comes out must be what stands there: the commitment in the entry, the variant by which a redelivery is told from a
-conflict, and by what a person may be looked up. None of it can be derived without a person's key. A part without one is
-of a person who was forgotten, or of a ledger whose events were made elsewhere and copied without keys; anything else is
-a key that somebody destroyed. A body that today's rules cut otherwise than the door did is counted, and not judged.
+These results must equal the stored values:
+- the commitment in the entry;
+- the variant, which distinguishes a redelivery from a conflict;
+- the look-ups of the person.
+
+None of them can be derived without the person's key. A key is missing legitimately if the person was erased, or if the
+events were copied from another ledger without keys. Any other missing key was destroyed by hand. A body that today's
+rules redact differently is counted but not judged.
 """
 
 import hmac
@@ -43,19 +47,20 @@ BODIES = """
       LEFT JOIN ledger.connections c ON c.ledger_id = e.ledger_id AND c.connection_id = e.connection_id
      WHERE e.ledger_id = $1 AND e.position = ANY ($2)
 """
-INTERNAL_CONNECTION = "-"  # the connection of our own acts
+INTERNAL_CONNECTION = "-"  # of internal events
 
 
 class DeliveryFingerprints(NamedTuple):
-    """What was sealed of one delivery: what its entries commit to; what names it in a variant, now and as variants were
-    derived at first, None if that cannot be told."""
+    """Expected values of one delivery. `commitment` is the value for its entries. `fingerprints` are the additions to
+    its variant, by the current and by the first derivation; None if they cannot be derived.
+    """
 
     commitment: str
     fingerprints: Sequence[bytes] | None
 
 
 class DecryptedPart(NamedTuple):
-    """A part that opens to what was committed to."""
+    """A decrypted part that matches its commitment."""
 
     subject: str
     pieces: Sequence[RedactedSpan]
@@ -63,7 +68,7 @@ class DecryptedPart(NamedTuple):
 
 
 class PersonalPartChecker:
-    """Checks the sealed parts of one ledger, block by block in order of position."""
+    """Checks the encrypted parts of one ledger, block by block in order of position."""
 
     def __init__(self, connection: Connection, master_key: MasterKey | None, ledger: Ledger) -> None:
         self._connection = connection
@@ -74,13 +79,13 @@ class PersonalPartChecker:
         self.wrong: list[str] = []
         self.opened = 0
         self.forgotten = 0
-        self.without_key = 0  # of events that were made elsewhere
+        self.without_key = 0  # of events copied from another ledger
         self.cut_otherwise = 0  # deliveries
         self._keys_seen = False
-        self._last: dict[int, DeliveryFingerprints] = {}  # a delivery may go on in the next block
+        self._last: dict[int, DeliveryFingerprints] = {}  # a delivery may continue in the next block
 
     async def of(self, positions: Iterable[int]) -> dict[int, DeliveryFingerprints]:
-        """Check the parts of the deliveries whose bodies stand at some positions; those without parts are left out."""
+        """Check the parts of the deliveries at some positions. Deliveries without parts are left out."""
         asked = set(positions)
         wanted = sorted(asked - self._last.keys())
         parts: dict[int, list[asyncpg.Record]] = {}
@@ -113,7 +118,8 @@ class PersonalPartChecker:
         return DeliveryFingerprints(commitment, (now, at_first))
 
     def _open(self, row: asyncpg.Record, body: asyncpg.Record | None) -> DecryptedPart | None:
-        """Open one part; count or report one that cannot be opened. None without the master key, too."""
+        """Decrypt one part, and count or report a part that cannot be decrypted. None then, and without the master
+        key."""
         self._keys_seen = self._keys_seen or row["wrapped"] is not None
         if row["wrapped"] is None:
             if row["forgotten"]:
@@ -135,7 +141,9 @@ class PersonalPartChecker:
         return opened
 
     def _opens(self, master_key: MasterKey, row: Mapping[str, Any]) -> DecryptedPart | None:
-        """Open a part, and see that it is what was committed to; see ledger/privacy/vault.py for how it was sealed."""
+        """Decrypt a part and compare it with its commitment. None if it was changed. The encryption is in
+        ledger/privacy/vault.py.
+        """
         subject, sealed = row["subject"], row["ciphertext"]
         try:
             key = master_key.decrypt(row["wrapped"], person_key_context(self._ledger.ledger_id, subject))
@@ -149,7 +157,7 @@ class PersonalPartChecker:
         return DecryptedPart(subject, pieces, committing)
 
     def _read_again(self, there: Sequence[DecryptedPart], body: asyncpg.Record) -> Delivery | None:
-        """Put what was cut out back, and read the body as the door did; None where today's rules cut it otherwise."""
+        """Restore the body and identify it as on arrival. None if today's rules redact it differently."""
         assert self._vault is not None
         ledger_id, name = self._ledger.ledger_id, self._ledger.name
         whole = restore_body(body["payload"], sorted(piece for one in there for piece in one.pieces))
@@ -168,13 +176,13 @@ class PersonalPartChecker:
         return None
 
     async def check_lookups(self) -> list[str]:
-        """Compare, at the end, by what persons may be looked up with what was sealed of them."""
+        """Compare the collected look-ups with the index. Call it after all blocks."""
         return await self.lookups.compare(
             self._connection, self._ledger.ledger_id, judge_more=not self.cut_otherwise and not self.without_key
         )
 
     def says(self) -> str:
-        """Say what became of the parts."""
+        """Return a sentence about the checked parts."""
         told = f"{self.opened:,} sealed parts open, {self.forgotten:,} of forgotten persons"
         if self.without_key:
             told += f", {self.without_key:,} without a key, of events that were made elsewhere and copied without keys"
@@ -184,7 +192,7 @@ class PersonalPartChecker:
 
 
 def _is_ours(body: Mapping[str, Any]) -> bool:
-    """Say whether an event was taken in by this ledger, and not copied from another."""
+    """Return True if this ledger received the event itself. False if it was copied from another ledger."""
     if body["connection_id"] == INTERNAL_CONNECTION:
         return not body["before_the_ledger"]
     return bool(body["connected"])

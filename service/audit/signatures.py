@@ -1,8 +1,9 @@
-"""Check what was signed: the checkpoints in the database, the head that the signer remembers, and one that was kept.
+"""Check signed heads: the checkpoints in the database, the signer's remembered head, and a checkpoint that an auditor
+kept.
 
-Each gives a head that the tree must have had. The signer's memory lies outside the database, so it also shows when the
-newest checkpoints, or all of them, were taken out of it. It is read first, the checkpoints after it: what is signed
-meanwhile then only adds to them. A head is remembered a moment before it is written down, so that moment is waited for.
+Each of them gives a head that the tree must have had. The signer's memory is outside the database, so it shows if the
+newest checkpoints were deleted. It is read first and the checkpoints after it, so a checkpoint signed meanwhile only
+adds to them. The signer remembers a head a moment before it stores the checkpoint, so the check waits for that moment.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ RECORDED = "SELECT position, recorded_at FROM ledger.events WHERE ledger_id = $1
 
 
 class RequiredHead(NamedTuple):
-    """A head that the tree must have had."""
+    """A head that the tree must have had. `whose` names its source in messages."""
 
     size: int
     root: bytes
@@ -40,7 +41,7 @@ class RequiredHead(NamedTuple):
 
 
 class StoredLogKey(NamedTuple):
-    """A key as it is stored; None where it cannot be read."""
+    """A stored public key. `key` is None if it cannot be parsed."""
 
     log: int
     text: str
@@ -49,7 +50,9 @@ class StoredLogKey(NamedTuple):
 
 
 class SignatureChecker:
-    """What was signed for one ledger; `wrong` and `says` by the name of the check, `wanted` for who builds the tree."""
+    """Checks the signatures of one ledger. `wrong` and `says` are by check name. `wanted` holds heads for the check of
+    the tree.
+    """
 
     def __init__(self, connection: Connection, ledger: Ledger) -> None:
         self._connection = connection
@@ -62,7 +65,7 @@ class SignatureChecker:
         self.wanted: list[RequiredHead] = []
 
     async def check(self, signer: Signer, older: bytes | None) -> None:
-        """Check all of it. `older` is a checkpoint that somebody kept."""
+        """Check everything. `older` is a checkpoint file that an auditor kept."""
         remembered = signer.remembered(self._ledger.name)
         await self._read()
         self._check_checkpoints()
@@ -85,7 +88,7 @@ class SignatureChecker:
         return [one.key for one in self._keys if one.log == log and one.key is not None]
 
     def _check_checkpoints(self) -> None:
-        """Check each checkpoint in the database; those of the newest log are heads of this very tree."""
+        """Check each stored checkpoint. Those of the newest log become required heads of the tree."""
         newest = max((one.log for one in self._signed), default=0)
         wrong = [f"a key of log {one.log} cannot be read: {one.text[:80]}" for one in self._keys if one.key is None]
         largest: dict[int, int] = {}
@@ -101,14 +104,14 @@ class SignatureChecker:
             if one.size < largest.get(one.log, 0):
                 wrong.append(f"checkpoint {one.checkpoint} is smaller than one before it")
             largest[one.log] = one.size
-            if one.log == newest:  # an older log was given up, by a person, because the ledger did not continue it
+            if one.log == newest:  # an operator abandoned older logs because the ledger did not continue them
                 self.wanted.append(RequiredHead(one.size, one.root, f"checkpoint {one.checkpoint}"))
         given_up = f"; {newest - 1} logs were given up before" if newest > 1 else ""
         self.wrong["signatures"] = wrong
         self.says["signatures"] = f"{len(self._signed):,} checkpoints are signed by the log's keys{given_up}"
 
     def _key_times(self) -> Iterator[str]:
-        """A key was written down with the first checkpoint that it signed, or before."""
+        """Yield keys that were stored later than the first checkpoint that they signed."""
         for one in self._keys:
             signed = (checkpoint for checkpoint in self._signed if checkpoint.log == one.log and _by(checkpoint, one))
             first = next(signed, None)
@@ -116,7 +119,7 @@ class SignatureChecker:
                 yield f"a key of log {one.log} is said to be younger than its checkpoint {first.checkpoint}"
 
     async def _checkpoint_times(self) -> list[str]:
-        """A checkpoint was signed after its last event was recorded, and after the checkpoint before it."""
+        """Find checkpoints signed before their last event was recorded, or before the previous checkpoint."""
         sizes = [one.size for one in self._signed]
         rows = await self._connection.fetch(RECORDED, self._ledger.ledger_id, sizes)
         recorded = {row["position"]: row["recorded_at"] for row in rows}
@@ -129,7 +132,7 @@ class SignatureChecker:
         return wrong
 
     async def _check_memory(self, signer: Signer, remembered: bytes | None) -> None:
-        """See that what the signer signed last is in the database, signed by a key that the database knows."""
+        """Check that the head last signed is in the database, signed by a key that the database knows."""
         if remembered is None:
             self.says["signer"] = (
                 f"nothing outside the database was compared: no head of this ledger is remembered in {signer.folder}"
@@ -166,12 +169,14 @@ class SignatureChecker:
         self.says["signer"] = f"the head of {head.size:,} events that the signer remembers is among the checkpoints"
 
     def _has(self, head: Checkpoint) -> bool:
-        """Say whether a head is among the checkpoints, or a larger one of its log: another signer was quicker then."""
+        """Return True if the head, or a larger head of its log, is among the checkpoints. Another signer may have been
+        quicker.
+        """
         of_log = [one for one in self._signed if self._origins.get(one.log) == head.origin]
         return any(one.size > head.size or (one.size, one.root) == (head.size, head.root) for one in of_log)
 
     def _check_older(self, older: bytes) -> None:
-        """Check that the checkpoints that somebody kept are of this ledger. Whether the tree had them, `heads` says."""
+        """Check that the kept checkpoints are of this ledger. The check `heads` compares them with the tree."""
         self.wrong["older checkpoint"] = wrong = list[str]()
         try:
             found = read_kept_checkpoints(older)

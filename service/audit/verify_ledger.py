@@ -1,9 +1,11 @@
-"""Verify a live ledger: everything that an auditor can check from a bundle, and what only the database can show.
+"""Verify a live ledger: all checks that a bundle allows, and those that need the database.
 
-Theory. The entries are hashed again, in order, into a tree that grows beside the stored one. Each stored tile is
-compared when it is full, each signed head when the tree has its size: that of a checkpoint, of what the signer
-remembers outside the database, and of a checkpoint that somebody kept. So one pass over the events answers for all
-heads at once, and takes memory for one block and the right edge of the tree.
+Theory of operation. All entries are hashed again in order, into a tree that grows beside the stored tree.
+- A stored tile is compared when the new tile is full.
+- A signed head is compared when the tree reaches its size. Heads come from the checkpoints, the signer's memory and a
+  checkpoint that an auditor kept.
+
+One pass over the events therefore checks all heads. It needs memory for one block and the right edge of the tree.
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from service.audit.entries import EntryChecker
 from service.audit.erasures import unreported_erasures
 from service.audit.signatures import RequiredHead, SignatureChecker
 
-PROBLEMS_NAMED_MAX = 3  # of what is wrong, so many are named and the rest is counted
+PROBLEMS_NAMED_MAX = 3  # further problems of a check are only counted
 
 POSITION_RANGE = "SELECT count(*), min(position), max(position) FROM ledger.events WHERE ledger_id = $1"
 TILES = """
@@ -30,7 +32,7 @@ TILES = """
      WHERE ledger_id = $1 AND (level, number) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
 """
 TILE_COUNTS = "SELECT level, count(*) FROM ledger.tiles WHERE ledger_id = $1 GROUP BY level"
-# Lists that number for themselves: a gap is a row that was taken out.
+# Lists with their own numbering. A gap is a deleted row.
 NUMBERING_GAPS = """
     SELECT 'erasures' AS listed FROM ledger.erasures WHERE ledger_id = $1 HAVING count(*) <> coalesce(max(erasure), 0)
     UNION ALL
@@ -47,7 +49,7 @@ NUMBERING_GAPS = """
 
 
 class Finding(NamedTuple):
-    """One check: whether it holds, and what was looked at or is wrong."""
+    """Result of one check. `says` describes the checked values, or the problems."""
 
     check: str
     holds: bool
@@ -55,7 +57,7 @@ class Finding(NamedTuple):
 
 
 class LedgerVerifier:
-    """Verifies one ledger; one use."""
+    """Verifies one ledger, once."""
 
     def __init__(self, connection: Connection, dsn: str, ledger: Ledger) -> None:
         self._connection = connection
@@ -68,9 +70,9 @@ class LedgerVerifier:
     async def run(
         self, signer: Signer, master_key: MasterKey | None, older: bytes | None, *, replay: bool
     ) -> list[Finding]:
-        """Make every check. With `replay`, the last attestation is derived again from the events up to it."""
+        """Run every check. With `replay`, the tables of the last attestation are derived again from the events."""
         signatures = SignatureChecker(self._connection, self._ledger)
-        await signatures.check(signer, older)  # before events are counted: each head is of events that are there
+        await signatures.check(signer, older)  # first, so that each head is of events counted below
         last = await self._check_positions()
         for check, wrong in signatures.wrong.items():
             self._found(check, wrong, signatures.says.get(check, ""))
@@ -94,7 +96,7 @@ class LedgerVerifier:
         )
 
     async def _check_positions(self) -> int:
-        """See that positions are 1, 2, 3 …; give the last."""
+        """Check that positions are 1, 2, 3 … without gaps. Return the last."""
         row = await self._connection.fetchrow(POSITION_RANGE, self._ledger.ledger_id)
         assert row is not None
         count, first, last = row[0], row[1] or 1, row[2] or 0
@@ -103,7 +105,7 @@ class LedgerVerifier:
         return int(last)
 
     async def _check_entries(self, master_key: MasterKey | None, last: int, wanted: Sequence[RequiredHead]) -> None:
-        """Hash all entries into a tree, and compare tiles and heads with it on the way."""
+        """Hash all entries into a tree, and compare tiles and heads with it."""
         entries = EntryChecker(self._connection, master_key, self._ledger)
         frontier = Frontier()
         due = sorted(wanted, key=lambda one: one.size, reverse=True)
@@ -153,7 +155,8 @@ class LedgerVerifier:
                 self._wrong_tiles.append(f"tile {one.number} of level {one.level} is not made of the entries")
 
     async def _count_tiles(self, size: int) -> None:
-        """See that no tile is stored beyond the tree, or missing before the last: the sealer keeps them in order."""
+        """Check that no tile is beyond the tree and none is missing before the last. The sealer stores them in
+        order."""
         for row in await self._connection.fetch(TILE_COUNTS, self._ledger.ledger_id):
             kept = await tiles.count_full_tiles(self._connection, self._ledger.ledger_id, row["level"])
             if row["count"] != kept or kept > size >> TILE_LEVELS * (row["level"] + 1):
@@ -184,5 +187,5 @@ async def verify_ledger(
     older: bytes | None = None,
     replay: bool = False,
 ) -> list[Finding]:
-    """Verify a ledger; give what each check found. With the master key, sealed parts are opened, too."""
+    """Verify a ledger and return the result of each check. With the master key, personal parts are decrypted too."""
     return await LedgerVerifier(connection, dsn, ledger).run(signer, master_key, older, replay=replay)

@@ -1,1 +1,1 @@
-"""The commands of `loyalty`, one file a theme. What they do stands in the modules that they call."""
+"""Commands of `loyalty`: options, output and exit codes. Other folders of service/ do the work."""

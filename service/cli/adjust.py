@@ -1,4 +1,4 @@
-"""loyalty adjust: change a balance by hand, adopt what the vendor claims, or take an adjustment back."""
+"""loyalty adjust: change a balance by hand, adopt the vendor's claim, or reverse an adjustment."""
 
 from datetime import date
 from decimal import Decimal
@@ -36,7 +36,7 @@ DRIFT = "SELECT drift FROM accounts WHERE ledger_id = $1 AND account_id = $2"
 
 
 class RequestedChange(NamedTuple):
-    """What is asked for: `points` None adopts the vendor's claim, unless an adjustment is taken back."""
+    """The requested change. `points` is None to adopt the vendor's claim, and in a reversal (`take_back` is set)."""
 
     points: Decimal | None
     take_back: str | None
@@ -63,10 +63,10 @@ def adjust_account(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a balance by an event of ours: --points, --adopt, or --reverse ADJUSTMENT.
+    """Change a balance by an internal event: --points, --adopt, or --reverse ADJUSTMENT.
 
-    Shows the balance before and after, and asks on a terminal. The event stays in the ledger for ever; --reverse takes
-    its effect back.
+    Shows the balance before and after, and asks for confirmation on a terminal. The event stays in the ledger;
+    --reverse undoes its effect.
     """
     if (points is not None) + adopt + (take_back is not None) != 1:
         raise typer.BadParameter("one of --points, --adopt and --reverse")
@@ -99,7 +99,7 @@ def adjust_account(
 async def _adjust(
     read: QueryContext, vault: Vault, name: str, wanted: RequestedChange, words: Author
 ) -> dict[str, Any]:
-    """Show the change, ask, and make it; return what was done, with the balance before and after."""
+    """Show the change, ask for confirmation and record it. Return the result with the balance before and after."""
     connection, ledger = read.connection, read.ledger
     account_id = (await find_account(read, name))["account_id"]
     words.check()
@@ -130,7 +130,9 @@ async def _adjust(
 
 
 async def _change(read: QueryContext, account_id: str, wanted: RequestedChange) -> Decimal | None:
-    """Return by how much the balance would change; None if what is asked for was made before, or cannot be made."""
+    """Return the change of the balance. None if this adjustment was made before, or if there is nothing to reverse or
+    adopt.
+    """
     connection, ledger_id = read.connection, read.ledger.ledger_id
     made = await connection.fetchval(ADJUSTMENT_POINTS, ledger_id, account_id, wanted.take_back or wanted.adjustment)
     if wanted.take_back is not None:
@@ -142,7 +144,7 @@ async def _change(read: QueryContext, account_id: str, wanted: RequestedChange) 
 
 
 async def _available(read: QueryContext, account_id: str) -> Decimal:
-    """Return what is available now, lapses of today included; below zero it is a debt."""
+    """Return the points available now, after today's lapses. A negative value is a debt."""
     view = await fold_account(read, account_id, AsOfQuery(clock.now(), None, False))
     available: Decimal = account_json(view)["available"]
     return available

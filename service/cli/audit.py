@@ -1,4 +1,4 @@
-"""loyalty verify, attest, audit bundle: what an auditor is shown, and what shows it to ourselves."""
+"""loyalty verify, attest, digest, audit bundle: checks of a ledger, and the file for an auditor."""
 
 import os
 from pathlib import Path
@@ -56,9 +56,10 @@ def verify_ledgers(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify ledgers against what was signed, sealed and attested; with --projections, rows against facts and events.
+    """Verify ledgers against signed checkpoints, hashes and attestations; with --projections, rows against facts and
+    events.
 
-    Changes nothing. Ends with 1 if anything does not hold.
+    Changes nothing. Ends with 1 if a check fails.
     """
     if projections:
         verify_projections(sample=sample, everything=everything, seed=seed, ledger=ledger, data=data, as_json=as_json)
@@ -93,7 +94,7 @@ def verify_ledgers(
 
 
 def attest_ledger(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Write into the ledger what its views come to: a digest of each table, all postings added up, by which rules."""
+    """Record a digest of every projection table, the sum of all postings and the version of the rules in the ledger."""
 
     async def work(place: Environment, connection: Connection) -> Attestation:
         chosen = await registry.find_ledger(connection, ledger)
@@ -111,7 +112,7 @@ def show_digest(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a hash of every projected row, positions aside: equal histories give equal digests."""
+    """Print a hash of all projected rows without their positions. Equal histories give equal digests."""
 
     async def work(_place: Environment, connection: Connection) -> dict[str, dict[str, Any]]:
         await generations.ensure_active_generation(connection)
@@ -144,10 +145,12 @@ def make_bundle(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write all that an auditor needs into one file: `loyalty-verify` checks it without us. Signs a checkpoint.
+    """Write everything that an auditor needs into one file, and sign a checkpoint. `loyalty-verify` checks the file
+    offline.
 
-    With --customer or --from and --to it holds a part, each event with a proof; --older, a checkpoint that the auditor
-    kept, then adds the proof that nothing before it was changed. Nothing personal is in it.
+    With --customer, or with --from and --to, the file holds a part of the ledger, each event with a proof. --older
+    takes a checkpoint that the auditor kept, and adds the proof that no earlier event was changed. The file holds no
+    personal data.
     """
     if (first is None) != (last is None) or (customer is not None and first is not None):
         raise typer.BadParameter("either --customer, or both --from and --to")
@@ -159,7 +162,7 @@ def make_bundle(
         kept = None if older is None else read_kept_checkpoints(older.read_bytes())
         if attested:
             await attest(connection, Vault(place.master_key), chosen)
-        made = output.with_name(f"{output.name}.part")  # so that what was cut off is never taken for a bundle
+        made = output.with_name(f"{output.name}.part")  # an interrupted write never looks like a bundle
         try:
             with made.open("xb") as file:
                 written = await write_bundle(place.dsn, place.signer, chosen, file, scope, kept)

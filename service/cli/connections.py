@@ -27,7 +27,7 @@ from service.environment import Environment, run_with_connection
 
 connections = typer.Typer(help="Connections: the webhooks that feed a ledger.", no_args_is_help=True)
 
-ALLOW_LEADING_HYPHEN = {"ignore_unknown_options": True}  # also with a hyphen, which is no option then
+ALLOW_LEADING_HYPHEN = {"ignore_unknown_options": True}  # random ids may begin with a hyphen
 SecretOption = Annotated[
     str | None,
     typer.Option(help="The shared secret. Other users of the machine see it in `ps`: better --secret-file."),
@@ -37,7 +37,7 @@ SecretFileOption = Annotated[
     typer.Option("--secret-file", metavar="FILE", help="A file that holds the shared secret; - for standard input."),
 ]
 SECRET_BYTES_MAX = 4_096
-# What to do at the vendor, by scheme.
+# Instructions for the vendor's settings, by scheme.
 VENDOR_INSTRUCTIONS = {
     "header": (
         "Enter at the vendor the URL, and a header of this name that carries the secret:",
@@ -71,9 +71,9 @@ def create_connection(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Configure a webhook, and print what to enter at the vendor.
+    """Configure a webhook, and print the values to enter at the vendor.
 
-    Without a secret a random one is made, unless the vendor makes it, as Voucherify does.
+    Without --secret or --secret-file a random secret is made, except for Voucherify, which makes the secret itself.
     """
     given = _secret(secret, secret_file)
 
@@ -108,7 +108,7 @@ def list_connections(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List connections, disabled ones too, without their secrets."""
+    """List connections without their secrets. Disabled connections are included."""
 
     async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
         chosen = await choose_ledgers(connection, ledger)
@@ -135,7 +135,7 @@ def list_connections(
 def enable_connection(
     connection_id: ConnectionIdArgument, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Take deliveries again over a connection that was disabled, with the same secrets."""
+    """Enable a disabled connection. It accepts deliveries again, with the same secrets."""
 
     async def work(place: Environment, connection: Connection) -> None:
         await registry.enable_connection(connection, place.master_key, connection_id)
@@ -149,7 +149,7 @@ def enable_connection(
 def disable_connection(
     connection_id: ConnectionIdArgument, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Take no more deliveries over a connection. What it brought stays."""
+    """Disable a connection. It accepts no more deliveries; events that it brought stay."""
 
     async def work(place: Environment, connection: Connection) -> None:
         found = await registry.find_connection(connection, place.master_key, connection_id)
@@ -168,9 +168,9 @@ def rotate_secret(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a connection one more live secret. Enter it at the vendor, then `loyalty connection settle`.
+    """Add a second live secret to a connection. Enter it at the vendor, then run `loyalty connection settle`.
 
-    Without a secret a random one is made, unless the vendor makes it, as Voucherify does.
+    Without --secret or --secret-file a random secret is made, except for Voucherify, which makes the secret itself.
     """
     given = _secret(secret, secret_file)
 
@@ -201,7 +201,9 @@ def settle_secret(connection_id: ConnectionIdArgument, data: DataOption = None, 
 
 
 def _secret(secret: str | None, secret_file: str | None) -> str | None:
-    """Read the secret that an option names; None if there is no such option. Raises RequestInvalid."""
+    """Return the secret from the options, or None without one. Raises RequestInvalid if both options are set, or the
+    file cannot be read.
+    """
     if secret_file is None:
         given = secret
     elif secret is not None:
@@ -212,13 +214,13 @@ def _secret(secret: str | None, secret_file: str | None) -> str | None:
 
 
 def _advise(secret: str) -> None:
-    """Print a warning about a secret that is accepted, but short."""
+    """Warn about a secret that is accepted but short."""
     if len(secret) < SECRET_CHARACTERS_ADVISED:
         show_note(f"The secret is short: {SECRET_CHARACTERS_ADVISED} characters or more are harder to guess.")
 
 
 def _read_secret(name: str) -> str:
-    """Read a secret from a file, or from standard input for `-`; the line end after it does not belong to it."""
+    """Read a secret from a file, or from standard input for `-`. One line end after it is dropped."""
     try:
         if name == "-":
             text = sys.stdin.buffer.read(SECRET_BYTES_MAX).decode()

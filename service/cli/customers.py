@@ -1,4 +1,4 @@
-"""loyalty erase and loyalty policy: what an operator decides about people, and about conflicts."""
+"""loyalty erase, unmerge: erase a customer's personal data, or undo a merge of customers."""
 
 from typing import Annotated
 
@@ -37,9 +37,9 @@ def erase_customer(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget a customer, and whoever was merged with them: the keys of their personal data are destroyed.
+    """Erase the personal data of a customer and of all customers merged with them, by destroying the keys.
 
-    Asks on a terminal: nobody can undo it.
+    Asks for confirmation on a terminal, because nobody can undo it. Balances and hashes stay.
     """
 
     async def work(place: Environment, connection: Connection) -> ErasureResult:
@@ -73,7 +73,7 @@ def unmerge_customer(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Undo the merge of a customer into another: what is left of the customer's points goes back to them."""
+    """Undo the merge of a customer into another. The customer's remaining points return to them."""
 
     async def work(place: Environment, connection: Connection) -> UnmergeResult:
         found = await registry.find_ledger(connection, ledger)
@@ -92,7 +92,9 @@ def unmerge_customer(
 
 
 async def _known(place: Environment, connection: Connection, ledger: Ledger, name: str) -> str:
-    """Return the id of a known customer, given whole or bare. Raises SubjectUnknown, RequestInvalid."""
+    """Return the full id of a known customer. `name` may be the full id or the vendor's id alone. Raises
+    SubjectUnknown, RequestInvalid.
+    """
     body_hash_key = Vault(place.master_key).body_hash_key(ledger.ledger_id)
     refs = await expand_reference(QueryContext(connection, ledger, "operator", body_hash_key), name)
     return require_single([ref for ref in refs if await is_known(connection, ledger, ref)], name)

@@ -1,4 +1,4 @@
-"""loyalty demo: see it work in a minute."""
+"""loyalty demo: a first look at the service with real payloads, in a minute."""
 
 import sys
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ def run_demo(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the service with an embedded PostgreSQL, send it every sample, show what became of them, go on serving.
+    """Start the service with an embedded PostgreSQL, send it every sample, show the results, and keep serving.
 
-    What it makes stays in the data folder. DATABASE_URL is not used.
+    The ledger stays in the data folder. DATABASE_URL is not used.
     """
     settings = load_settings(data if data is not None else load_settings(None).data)
     show_note(f"Starting PostgreSQL in {settings.data.resolve()}")

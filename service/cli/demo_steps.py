@@ -1,6 +1,6 @@
-"""The demonstration: a real ledger in the data folder, fed over HTTP with every payload that the vendors publish.
+"""Steps of the demonstration: a real ledger in the data folder receives every published payload over HTTP.
 
-What it makes is found again on the next run, so that run appends nothing and shows that redelivery changes nothing.
+The next run finds the same ledger and connections. It appends nothing, which shows that a redelivery changes nothing.
 """
 
 import errno
@@ -28,7 +28,7 @@ LEDGER = "demo"
 SECRET_BYTES = 32
 KEY_FILE = "demo.key"
 
-# What to ask first: a customer of pointsIssued.json, what they had while their points lived, an item that never came.
+# First queries: a customer of pointsIssued.json, their balance before the points lapsed, an item that failed.
 EXAMPLE_PATHS = (
     "/v1/customers/87884897",
     "/v1/accounts/87884897:838:points?at=2023-06-01T00:00:00Z",
@@ -44,7 +44,7 @@ ACCOUNTS = "SELECT count(*) FROM accounts WHERE ledger_id = $1"
 
 
 class DemoLedger(NamedTuple):
-    """What the demonstration works with."""
+    """The demonstration's ledger, its connections, and an API key."""
 
     ledger: Ledger
     connections: Mapping[str, InboundConnection]  # by source
@@ -52,16 +52,16 @@ class DemoLedger(NamedTuple):
 
 
 class SentSamples(NamedTuple):
-    """What became of one source's sample_files."""
+    """Results of sending one source's samples."""
 
     source: str
     samples: int
-    outcomes: Counter[str]  # of events, as the service answered
+    outcomes: Counter[str]  # of events, from the service's answers
     positions: frozenset[int]
 
 
 class DemoSummary(NamedTuple):
-    """What the projections made of everything; counts by source, and by projection."""
+    """Counts of unread events by source, and of subjects by projection."""
 
     unread: Mapping[str, Counter[str]]  # "unrecognised" and "quarantined" of each source
     subjects: Mapping[str, int]
@@ -69,8 +69,9 @@ class DemoSummary(NamedTuple):
 
 
 def sample_files() -> list[Path]:
-    """Find every payload of the vendors, in a folder for each: the wheel has them here, a checkout in its tests. Events
-    of our own come over no connection, so they are not among them."""
+    """Find every published payload, sorted by path. A wheel holds them beside the package, a checkout in its tests.
+    Internal events are left out, because they arrive over no connection.
+    """
     packaged = Path(__file__).parents[1] / "samples"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "tests" / "samples"
     found = (path for path in folder.glob("*/*.json") if not path.name.endswith(".facts.json"))
@@ -78,7 +79,7 @@ def sample_files() -> list[Path]:
 
 
 async def prepare_demo(place: Environment, connection: Connection) -> DemoLedger:
-    """Find the ledger, its connections and its key of the run before, or make them."""
+    """Find or create the ledger, its connections and its key."""
     try:
         ledger = await registry.find_ledger(connection, LEDGER)
     except LedgerUnknown:
@@ -86,7 +87,7 @@ async def prepare_demo(place: Environment, connection: Connection) -> DemoLedger
     listed = await registry.list_connections(connection, place.master_key, ledger)
     connections = {one.source: one for one in listed if one.disabled_at is None and one.kind is None}
     for source in VENDORS.keys() - connections.keys():
-        secret = secrets.token_urlsafe(SECRET_BYTES)  # we play the vendor, who makes it in some schemes
+        secret = secrets.token_urlsafe(SECRET_BYTES)  # in some schemes the vendor makes it
         connections[source] = await registry.create_connection(
             connection, place.master_key, ledger, source=source, secret=secret
         )
@@ -94,7 +95,7 @@ async def prepare_demo(place: Environment, connection: Connection) -> DemoLedger
 
 
 async def _key(place: Environment, connection: Connection, ledger: Ledger) -> str:
-    """Read the kept key if it still opens the ledger, else make one and keep it."""
+    """Read the stored key if it still opens the ledger; otherwise create a key and store it."""
     file = place.settings.data / KEY_FILE
     try:
         key = file.read_text().strip()
@@ -111,7 +112,7 @@ async def _key(place: Environment, connection: Connection, ledger: Ledger) -> st
 
 @asynccontextmanager
 async def listen_on_port(place: Environment, port: int) -> AsyncIterator[str]:
-    """Run the service on a port, or on a free one if another program has it; give its URL."""
+    """Run the service on a port, or on a free port if another program uses it. Yield the URL."""
     host = place.settings.host
     async with AsyncExitStack() as stack:
         try:
@@ -124,9 +125,9 @@ async def listen_on_port(place: Environment, port: int) -> AsyncIterator[str]:
 
 
 async def send_samples(url: str, demo: DemoLedger) -> list[SentSamples]:
-    """Deliver every sample as its vendor would, and wait until the projections reflect it.
+    """Deliver every sample as its vendor does, and wait until the projections include it.
 
-    Raises LedgerUnavailable if one is refused.
+    Raises LedgerUnavailable if a delivery is refused.
     """
     by_source: dict[str, list[Path]] = {source: [] for source in VENDORS}
     for sample in sample_files():
@@ -154,7 +155,7 @@ async def _send_all(session: aiohttp.ClientSession, inbound: InboundConnection, 
 
 
 def credential_header(inbound: InboundConnection, body: bytes) -> str:
-    """Make the header that lets a body in: its signature where the vendor signs, the secret itself where not."""
+    """Return the header value that authenticates a body: a signature for Voucherify, otherwise the secret."""
     secret = inbound.secrets[-1]
     return hmac.digest(secret, body, "sha256").hex() if inbound.scheme == "voucherify" else secret.decode()
 
@@ -167,7 +168,7 @@ async def _get(session: aiohttp.ClientSession, path: str, key: str) -> Any:
 
 
 async def summarize(connection: Connection, ledger: Ledger, sent: Iterable[SentSamples]) -> DemoSummary:
-    """Count what became of the events that were sent, and what the ledger's projections hold."""
+    """Count the unread events among those sent, and the subjects of each projection."""
     unread: dict[str, Counter[str]] = {one.source: Counter() for one in sent}
     positions = [position for one in sent for position in one.positions]
     for row in await connection.fetch(UNREAD_EVENTS, ledger.ledger_id, positions):
@@ -175,5 +176,5 @@ async def summarize(connection: Connection, ledger: Ledger, sent: Iterable[SentS
     rows = await connection.fetch(SUBJECTS, ledger.ledger_id)
     counts = {row["subject_kind"]: row["subjects"] for row in rows}
     subjects = {projection.name: counts.get(projection.subject, 0) for projection in PROJECTIONS}
-    subjects["accounts"] = await connection.fetchval(ACCOUNTS, ledger.ledger_id)  # its subjects are the holders
+    subjects["accounts"] = await connection.fetchval(ACCOUNTS, ledger.ledger_id)  # an accounts subject is a holder
     return DemoSummary(unread, subjects, await connection.fetchval(PARKED, ledger.ledger_id))

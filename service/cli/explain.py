@@ -1,4 +1,4 @@
-"""loyalty explain: why an account, a lot, a tier, a coupon, an order item is what it is, in words for people."""
+"""loyalty explain: the facts and rules behind a balance, a lot, a tier, a coupon or an order item, as text."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -54,7 +54,7 @@ def explain(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say why something is what it is: every fact in order, the rule it was folded by, and the state after it."""
+    """Explain a value step by step: every fact in order, the rule that folded it, and the state after it."""
     given = {"at": at, "as_of_position": as_of_position, "known_at": known_at}
     query = {name: str(value) for name, value in given.items() if value is not None}
 
@@ -74,7 +74,9 @@ def explain(
 
 
 async def explain_reference(read: QueryContext, ref: str, times: AsOfQuery) -> dict[str, Any]:
-    """Find what a ref names and explain it. Raises SubjectUnknown, or RequestInvalid where it stands for several."""
+    """Find the subject of a reference and explain it. Raises SubjectUnknown, or RequestInvalid if the reference is
+    ambiguous.
+    """
     path, _, name = ref.partition("/")
     page = StepPage(0, STEPS_MAX)
     if path == "accounts":
@@ -87,7 +89,7 @@ async def explain_reference(read: QueryContext, ref: str, times: AsOfQuery) -> d
     found: dict[str, dict[str, Any]] = {}
     for kind in ("accounts", *PATHS):
         if kind == "accounts" and not await is_account(read, ref.partition("/lots/")[0]):
-            continue  # a holder alone is a customer, of whom more can be explained
+            continue  # a holder alone means the customer: more than accounts can be explained
         try:
             found[kind] = await explain_reference(read, f"{kind}/{ref}", times)
         except NotFound:
@@ -100,7 +102,9 @@ async def explain_reference(read: QueryContext, ref: str, times: AsOfQuery) -> d
 
 
 async def explainable_references(read: QueryContext, name: str) -> dict[str, Any]:
-    """List what can be explained of a customer, as refs. Raises SubjectUnknown if nothing was told of one."""
+    """List the references of a customer that can be explained. Raises SubjectUnknown if the ledger has no fact about
+    the customer.
+    """
     found: dict[str, list[str]] = {}
     for customer in await expand_reference(read, name):
         refs = []
@@ -116,7 +120,7 @@ async def explainable_references(read: QueryContext, name: str) -> dict[str, Any
 
 
 def explanation_lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Word an explanation, line by line."""
+    """Write an explanation as lines of text."""
     if "explainable" in answer:
         yield f"Customer {answer['customer']}. " + (
             "A customer as a whole is not explained; these are:" if answer["explainable"] else "Nothing to explain."
@@ -166,7 +170,7 @@ def _cause(step: Mapping[str, Any]) -> str:
 
 
 def _line(step: Mapping[str, Any]) -> Iterator[str]:
-    """Word what a line did to the balance: first what it brought to light, then what it did with it."""
+    """Write the effect of a statement line on the balance. Unseen points come first, then the line's own points."""
     claimed = "" if step["claimed"] is None else f"; claimed {_said(step['claimed'])}, drift {_said(step['drift'])}"
     points, unseen = step["points"], _moved(step, "unseen", "available")
     expired = _moved(step, "lapsed", "expired")
@@ -184,12 +188,12 @@ def _line(step: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _moved(step: Mapping[str, Any], source: str, target: str) -> Decimal:
-    """Sum what a step moved from one class to another by lots."""
+    """Sum the points that a step moved from one class to another within lots."""
     return sum((one[2] for one in step["postings"] if one[0] == source and one[1] == target and one[3]), Decimal(0))
 
 
 def _changes(step: Mapping[str, Any], lot: Mapping[str, Any]) -> str:
-    """Word what became of a lot in a step: what came into it and what went out, apart."""
+    """Write a step's effect on one lot: points added and points taken, separately."""
     postings = [one for one in step["postings"] if one[3] == lot["id"]]
     came = sum((one[2] for one in postings if one[1] == "available"), Decimal(0))
     went = sum((one[2] for one in postings if one[0] == "available"), Decimal(0))

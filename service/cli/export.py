@@ -1,4 +1,4 @@
-"""loyalty export, and `loyalty import --exported`: a whole ledger out, and an equal one back in."""
+"""loyalty export and `loyalty import --exported`: copy a whole ledger to a file and back."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,9 +37,9 @@ def export_ledger(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a ledger as lines of JSON, from which `loyalty import --exported` makes an equal one, hash for hash.
+    """Export a ledger as lines of JSON. `loyalty import --exported` restores an equal ledger, hash for hash.
 
-    Personal values are written sealed. Without --with-keys nobody can ever open them from this file.
+    Personal values stay encrypted. Without --with-keys they can never be decrypted from this file.
     """
 
     if as_json and str(output) == "-":
@@ -73,7 +73,7 @@ def import_exported(
     data: Path | None,
     as_json: JsonOption,
 ) -> None:
-    """Make a ledger equal to an exported one, and compare it with a checkpoint that was kept.
+    """Restore an exported ledger, and compare it with a checkpoint that was kept, if there is one.
 
     Needs the database's owner, not the role of the service.
     """

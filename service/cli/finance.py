@@ -1,4 +1,4 @@
-"""loyalty trial-balance, liability, close, reopen, periods: what finance asks, and what it decides."""
+"""loyalty trial-balance, liability, close, reopen, periods: finance queries, and the closing of months."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ LISTS_BEFORE_CLOSING = (
     "quarantine",
     "unrecognised",
     "parked",
-)  # lists that a closing should look at
+)  # lists to check before a closing
 
 ACCOUNTS = """
     SELECT concat(split_part(account_id, ':', 1), ':', split_part(account_id, ':', 2), ':', programme) AS programme,
@@ -112,9 +112,9 @@ def show_liability(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Roll the points outstanding forward, by vintage: as a table, or for a spreadsheet, a warehouse, beancount.
+    """Roll the outstanding points forward by vintage: as a table, CSV, NDJSON or a beancount journal.
 
-    Closed months are as known when they were closed. Ends with 1 if the closing is not the sum of the accounts.
+    Closed months are shown as known at their closing. Ends with 1 if the closing differs from the sum of the accounts.
     """
     if form not in FORMATS:
         raise RequestInvalid(f"a format is one of {', '.join(FORMATS)}")
@@ -157,7 +157,7 @@ def _shown(done: Liability) -> dict[str, Any]:
 
 
 def _show_table(done: Liability, counts: Mapping[tuple[str, str], int]) -> None:
-    """Print every movement that is not zero anywhere, the totals, and what the closing is the sum of."""
+    """Print the rows with every movement that is not zero throughout, the totals, and the number of accounts summed."""
     rows = [liability_row_json(row) for row in done.rows]
     totals = [{**liability_row_json(row), "vintage": "total"} for row in done.totals]
     moved = [name for name in NAMES if any(row[name] for row in rows)]
@@ -179,9 +179,9 @@ def close(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close a month: from now on it is answered as it is known now, and what comes late shows in the next.
+    """Close a month: its figures are fixed as known now. Later reports of the month appear in the next month.
 
-    Shows first what is open. If anything is, it asks on a terminal; elsewhere it needs --yes.
+    Shows open matters first. If there are any, it asks on a terminal; without a terminal it needs --yes.
     """
     parse_period(period)
 
@@ -213,7 +213,7 @@ def reopen(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Open the last closed month again."""
+    """Reopen the last closed month."""
     _act(reopen_period, period, ledger, data, as_json, "Opened", author)
 
 
@@ -241,7 +241,7 @@ def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_js
 
 
 def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the months that were ever closed."""
+    """List the months that are or were closed."""
 
     async def work(_place: Environment, connection: Connection) -> list[dict[str, Any]]:
         read = await _reader(connection, ledger)
@@ -262,7 +262,7 @@ periods = typer.Typer(help="One month: its figures, and what was told of it late
 def show_period(
     period: PeriodArgument, ledger: OptionalLedgerOption = None, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show a month: totals, prior-period items that came into it, and what was told of it since it was closed."""
+    """Show a month: totals, prior-period items in it, and changes reported since it was closed."""
     parse_period(period)
 
     async def work(_place: Environment, connection: Connection) -> dict[str, Any]:
@@ -285,7 +285,9 @@ def show_period(
 
 
 async def _reader(connection: Connection, name: str | None) -> QueryContext:
-    """Give a reader of a ledger whose rows reflect all of it; the only ledger unless one is named."""
+    """Return a query context of an up-to-date ledger: the named one, or the only ledger. Raises RequestInvalid if there
+    is no single ledger.
+    """
     await generations.ensure_active_generation(connection)
     if name is None:
         every = await registry.list_ledgers(connection)

@@ -1,4 +1,5 @@
-"""loyalty rebuild, generations, promote, rollback, drop: make the views again, and decide which of them readers see."""
+"""loyalty rebuild, generations, promote, rollback, drop: build the projections again, and choose the active
+generation."""
 
 from typing import Annotated
 
@@ -63,10 +64,11 @@ def rebuild_projections(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make every row again beside the live ones, compare them, and let readers see them if nothing unexpected differs.
+    """Rebuild every row beside the live rows, compare both, and promote the new generation if no difference is
+    unexpected.
 
-    Nobody needs to stop. Ends with 1 if something unexpected differs; the new generation is kept then, for `promote
-    --force` or `drop`.
+    The service keeps running. Ends with 1 if a difference is unexpected; the new generation stays for `promote --force`
+    or `drop`.
     """
     scope = RebuildScope(tuple(projection or ()), (ledger,) if ledger else ())
     if plan:
@@ -121,7 +123,7 @@ def _show_report(report: rebuild.RebuildReport, *, as_json: bool) -> None:
 
 
 def show_comparison(comparison: Comparison) -> None:
-    """Show what differs: places by column, then the first subjects with what explains them."""
+    """Print the differences: counts by column, then the first subjects with the facts that explain them."""
     if comparison.frozen:
         show("Not compared: the tables of the generation before are another version's, and followed nothing since.")
         return
@@ -150,7 +152,7 @@ def show_comparison(comparison: Comparison) -> None:
 
 
 def _fold_again(subject: str, ledger: str, data: DataOption, *, as_json: bool) -> None:
-    """Fold one subject of a ledger again from its facts, where readers see it."""
+    """Fold one subject of a ledger from the start, in the active generation."""
 
     async def work(_place: Environment, connection: Connection) -> list[str]:
         one = await registry.find_ledger(connection, ledger)
@@ -179,7 +181,7 @@ HAS_FACTS = "SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_k
 
 
 def list_generations(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the built copies of the views: which one readers see, which others follow the ledger."""
+    """List the generations of the projections with their states."""
 
     async def work(_place: Environment, connection: Connection) -> list[Generation]:
         await generations.ensure_active_generation(connection)
@@ -201,7 +203,7 @@ def promote_generation(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let readers see a generation that is ready. With --expect it is compared again first."""
+    """Make a ready generation the active one. With --expect it is compared again first."""
 
     async def work(place: Environment, connection: Connection) -> Generation:
         ready = [one.generation for one in await generations.list_generations(connection) if one.state == "ready"]
@@ -216,7 +218,7 @@ def promote_generation(
 
 
 def roll_back(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Let readers see the generation that was active before, at once: it has been following the ledger."""
+    """Make the previous generation active again, at once. It has followed the ledger."""
 
     async def work(place: Environment, _connection: Connection) -> Generation:
         return await promotion.roll_back(place.dsn)
@@ -227,7 +229,7 @@ def roll_back(data: DataOption = None, as_json: JsonOption = False) -> None:
 def drop_generation(
     generation: Annotated[int, typer.Argument(show_default=False)], data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Remove a generation that is not active; if a reader still uses it, as soon as that one has changed over."""
+    """Remove a generation that is not active. If a reader still uses it, it is removed when the reader has switched."""
 
     async def work(_place: Environment, connection: Connection) -> bool:
         return await promotion.drop_generation(connection, generation)

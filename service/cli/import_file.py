@@ -1,4 +1,4 @@
-"""loyalty import: history in, from files of deliveries."""
+"""loyalty import: append the deliveries of a file to a ledger."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ from service.importing.deliveries import LINE_NUMBERS_SHOWN_MAX, ImportSummary, 
 from service.importing.preview import preview_import
 from service.importing.split import DeliveryLine, DeliveryReader
 
-PARALLEL_BYTES_MIN = 32 * 1024 * 1024  # to start processes takes longer than to import what is smaller
+PARALLEL_BYTES_MIN = 32 * 1024 * 1024  # starting processes takes longer than importing less
 UNKNOWN_KIND_NOTE = "of no known kind: stored, but not interpreted until this software reads them"
 
 DeliveryLines = Iterator[DeliveryLine]
@@ -39,7 +39,7 @@ ReportSummary = Callable[[ImportSummary], None]
 
 
 class ImportOptions(NamedTuple):
-    """How a file is imported."""
+    """Options of an import of deliveries."""
 
     mending: bool
     quarantine: bool
@@ -88,12 +88,12 @@ def import_file(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Append the deliveries of a file. Run it again if it broke off: what is stored already is not appended again.
+    """Append the deliveries of a file. Run it again after an interruption: stored events are not appended twice.
 
-    Positions follow the file, and webhooks go on coming in between. Ends with 1 if a delivery cannot be read or is
-    longer than 1 MiB; all others are stored.
+    Positions follow the order of the file; webhooks may arrive in between. Ends with 1 if a delivery cannot be read or
+    is longer than 1 MiB. All others are stored.
 
-    With --exported and --ledger, makes a ledger equal to an exported one: positions, entries and hashes.
+    With --exported and --ledger it restores an exported ledger, with equal positions, entries and hashes.
     """
     if exported is not None:
         if ledger is None or file is not None or connection_id is not None:
@@ -114,7 +114,7 @@ def import_file(
 def _import_deliveries(
     file: Path, connection_id: str, options: ImportOptions, data: Path | None, *, advance: bool
 ) -> tuple[ImportSummary, int]:
-    """Import a file; return what became of it, and how many byte order marks were skipped."""
+    """Import a file. Return the summary, and the number of byte order marks skipped."""
     with open_environment(load_settings(data)) as place, progress_bar() as progress, ExitStack() as opened:
         inbound = uvloop.run(_find(place, connection_id))
         raw, size = _open(file, opened)
@@ -143,7 +143,7 @@ async def _find(place: Environment, connection_id: str) -> InboundConnection:
 
 
 class ProgressReporter:
-    """Shows how far a file has been imported, by its bytes where its size is known; remembers the last summary."""
+    """Shows the progress of an import, by bytes if the size is known. Remembers the last summary."""
 
     def __init__(self, progress: Progress, raw: BinaryIO, size: int | None) -> None:
         self.last = ImportSummary()
@@ -195,7 +195,7 @@ def _import(
 
 
 def _look_ahead(lines: DeliveryLines) -> tuple[DeliveryLines, bool]:
-    """Return all deliveries, and True if they are so many that it pays to start processes."""
+    """Return all deliveries, and True if there are enough of them for several processes."""
     held: list[DeliveryLine] = []
     size = 0
     try:
@@ -223,7 +223,7 @@ async def _catch_up(place: Environment, inbound: InboundConnection) -> None:
 
 
 def _open(file: Path, opened: ExitStack) -> tuple[BinaryIO, int | None]:
-    """Open a file, or standard input, whose size is not known."""
+    """Open a file, or standard input for `-`. Return it with its size, None if unknown."""
     if str(file) == "-":
         return sys.stdin.buffer, None
     raw = opened.enter_context(file.open("rb"))

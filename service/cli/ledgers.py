@@ -25,7 +25,7 @@ def create_ledger(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a ledger. It can neither be renamed nor removed."""
+    """Create a ledger. It can neither be renamed nor removed."""
     made = run_with_connection(data, lambda _place, connection: registry.create_ledger(connection, name), may_make=True)
     if as_json:
         show_json({"ledger": made.name})
@@ -35,7 +35,7 @@ def create_ledger(
 
 @ledgers.command("list")
 def list_ledgers(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the ledgers, and how many events each holds."""
+    """List the ledgers and the number of events in each."""
 
     async def work(_place: Environment, connection: Connection) -> list[tuple[str, int]]:
         found = await registry.list_ledgers(connection)
@@ -58,7 +58,7 @@ def create_key(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key. It is shown this once."""
+    """Create an API key. It is shown only once."""
 
     scopes = sorted(set(scope or ["read"]))
 
@@ -79,7 +79,7 @@ def list_keys(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List keys, revoked ones too, without what opens anything."""
+    """List API keys without their secrets. Revoked keys are included."""
 
     async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
         return [
@@ -105,7 +105,7 @@ def revoke_key(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key open nothing any more."""
+    """Revoke an API key. Requests with it are refused."""
 
     async def work(place: Environment, connection: Connection) -> None:
         await registry.revoke_key(connection, place.master_key, await registry.find_ledger(connection, ledger), key_id)

@@ -1,7 +1,7 @@
-"""The command `loyalty`: its commands, and the one place that turns an error into a line for a person.
+"""Entry point of `loyalty`: the table of commands, and the one place that prints errors.
 
-Only the module of the command that is run is imported, so that `loyalty --help` and short commands start quickly.
-How commands end: exit_codes.py.
+Only the module of the called command is imported, so that `loyalty --help` and short commands start quickly. Exit codes
+are in terminal/exit_codes.py.
 """
 
 import importlib
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Command(NamedTuple):
-    """A command, or a group of commands: where it is, and what it does in a few words."""
+    """A command or a group of commands: its module, the name in it, and a summary for the help page."""
 
     module: str
     name: str
@@ -68,7 +68,7 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command line. SIGTERM stops a command in order, as Ctrl-C does."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while modules are loaded Ctrl-C ends the process without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while modules load
     signal.signal(signal.SIGTERM, _interrupt)
     command = command_for(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def command_for(arguments: Sequence[str]) -> Any:
-    """Load the command that the arguments name; without one, a table of all commands, to show their help."""
+    """Load the command named by the arguments. Without a command, return a table of all commands for the help page."""
     import typer
 
     from service.cli.terminal import help as help_pages
@@ -97,7 +97,7 @@ def command_for(arguments: Sequence[str]) -> Any:
             _add(app, name, entry)
         elif wanted is None:
             app.command(name, help=entry.summary)(_nothing)
-    app.callback()(_nothing)  # a group, even if it has one command only
+    app.callback()(_nothing)  # makes a group even of a single command
     return help_pages.simplify_value_names(typer.main.get_command(app))
 
 
@@ -116,7 +116,7 @@ def _nothing() -> None:
 
 
 def _fail(error: Exception) -> int:
-    """Print what went wrong as one line, or the traceback of a fault; return how the command ends."""
+    """Print an error as one line, or the traceback of an unexpected one. Return the exit code."""
     from rich.text import Text
 
     from service.cli.terminal import errors

@@ -1,4 +1,4 @@
-"""loyalty parked list, retry: subjects whose fold stopped at a fact, and another try after a fix."""
+"""loyalty parked list, retry: subjects whose fold failed, and another attempt after a fix."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ parked = typer.Typer(help="Parked subjects: those with a fact that cannot be fol
 
 @parked.command("list")
 def list_parked_subjects(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List parked subjects, the error, and the fact at which each stopped."""
+    """List parked subjects, each with its error and the fact at which its fold failed."""
 
     async def work(_place: Environment, connection: Connection) -> list[dict[str, Any]]:
         found = await registry.find_ledger(connection, ledger)
@@ -52,7 +52,7 @@ def retry_parked(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fold parked subjects again from their first fact. Ends with 1 if some stopped once more."""
+    """Fold parked subjects from the start. Ends with 1 if some are still parked."""
 
     async def work(_place: Environment, connection: Connection) -> retry.RetryResult:
         found = await registry.find_ledger(connection, ledger)

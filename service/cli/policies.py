@@ -31,7 +31,7 @@ def set_policy(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Settle all conflicts of a kind so, past ones too; the rows follow at once."""
+    """Set the policy for all conflicts of a source and kind, past ones included. Rows follow at once."""
 
     async def work(place: Environment, connection: Connection) -> PolicyChange:
         found = await registry.find_ledger(connection, ledger)
@@ -47,7 +47,7 @@ def set_policy(
 
 @policies.command("list")
 def list_policies(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the policies that are not the default."""
+    """List the policies that differ from the default."""
 
     async def work(_place: Environment, connection: Connection) -> list[tuple[str, str, str]]:
         found = await registry.find_ledger(connection, ledger)

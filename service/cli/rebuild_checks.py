@@ -1,4 +1,4 @@
-"""loyalty rebuild --plan, events check, verify: what would change, what can be read, whether the rows are right."""
+"""loyalty rebuild --plan, events check, verify --projections: checks of events and rows that write nothing."""
 
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ LedgerFilterOption = Annotated[str | None, typer.Option("--ledger", help="Of thi
 
 
 def show_plan(scope: RebuildScope, source: str, workers: int | None, data: DataOption, *, as_json: bool) -> None:
-    """Say from a sample what a rebuild would change, and how long it takes."""
+    """Estimate from a sample the changes and the duration of a rebuild."""
 
     async def work(_place: Environment, connection: Connection) -> list[RebuildPlan]:
         await check_scope(connection, scope)
@@ -55,9 +55,9 @@ def show_plan(scope: RebuildScope, source: str, workers: int | None, data: DataO
 
 @events.command("check")
 def check_events(ledger: LedgerFilterOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Read every event through the vendors' shapes as they are now, write nothing, and list what cannot be read.
+    """Interpret every event with this version's models, write nothing, and list the events that cannot be read.
 
-    Ends with 1 if an event that gave facts gives none now.
+    Ends with 1 if an event gave facts before and gives none now.
     """
 
     async def work(_place: Environment, connection: Connection) -> dict[str, RecheckResult]:
@@ -90,9 +90,10 @@ def check_events(ledger: LedgerFilterOption = None, data: DataOption = None, as_
 def verify_projections(
     *, sample: int | None, everything: bool, seed: int, ledger: str | None, data: DataOption, as_json: bool
 ) -> None:
-    """Fold subjects from their facts, derive facts from the events, and compare with what is stored; write nothing.
+    """Fold subjects from their facts, derive facts from the events, and compare both with the stored rows. Writes
+    nothing.
 
-    Ends with 0 if all of it is equal, with 1 if not.
+    Ends with 0 if all are equal, with 1 if not.
     """
 
     async def work(_place: Environment, connection: Connection) -> dict[str, RowCheck]:

@@ -1,4 +1,4 @@
-"""loyalty reconcile: what is open, for people, for pipelines and as files; and a statement of others beside ours."""
+"""loyalty reconcile: open matters as a table, CSV or JSON, and the comparison with an external statement."""
 
 import asyncio
 import io
@@ -63,9 +63,9 @@ def reconcile(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is open between the vendors' word and ours, or what differs from a statement of theirs.
+    """List open matters between vendors' reports and the ledger, or compare a statement with the ledger.
 
-    Ends with 1 where something is open that --fail-on names, with 2 where it is not understood.
+    Ends with 1 if a list named by --fail-on has open items, with 2 if --fail-on is not understood.
     """
     if as_csv is not None and as_json:
         raise typer.BadParameter("--csv and --json exclude each other")
@@ -155,7 +155,7 @@ def _show_statement(
                 await asyncio.sleep(0)
             text.detach()
 
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as held:  # JSON is printed once it is whole
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as held:  # JSON is printed only when complete
         run_with_connection(data, work)
         if as_json:
             held.seek(0)

@@ -1,4 +1,4 @@
-"""loyalty roles: who may do what in the database, applied as often as one likes."""
+"""loyalty roles: create PostgreSQL roles and grant their rights. Every command can be repeated."""
 
 from typing import Annotated
 
@@ -15,7 +15,8 @@ roles = typer.Typer(help="Roles: what each may do in PostgreSQL.", no_args_is_he
 
 @roles.command("create")
 def create(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Make the roles alone, in a cluster into which a backup is to be restored; then restore, then `roles apply`.
+    """Create the roles only, before a backup is restored into another cluster. Then restore, then run `loyalty roles
+    apply`.
 
     Needs the right to create roles, and a database, which may be empty.
     """
@@ -40,10 +41,10 @@ def apply(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the roles, grant each what it needs, and hand the ledger over to loyalty_owner, which nobody logs in as.
+    """Create the roles, grant their rights, and transfer the ledger to loyalty_owner, a role without login.
 
-    Needs the database's owner, with the right to create roles; the hand-over needs a superuser or a member of
-    loyalty_owner. Running it again changes nothing. Temporary tables are for nobody but who owns the database.
+    Needs the database's owner with the right to create roles. The transfer needs a superuser or a member of
+    loyalty_owner. Running it again changes nothing. Only the database's owner keeps the right to temporary tables.
     """
 
     async def work(_place: Environment, connection: Connection) -> RolesApplied:

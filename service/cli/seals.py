@@ -1,4 +1,4 @@
-"""loyalty seal, checkpoint, log: sign the head of a ledger, show what was signed, and let others read the log."""
+"""loyalty seal, checkpoint, log: sign a ledger's tree head, show checkpoints, and publish the log."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -43,9 +43,9 @@ def seal_ledger(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign a checkpoint over all of a ledger at once, have witnesses cosign it, and leave it at the anchors.
+    """Sign a checkpoint over the whole ledger now, collect cosignatures of witnesses, and copy it to the anchors.
 
-    Ends with 1, and signs nothing, if the ledger does not continue what was signed before.
+    Ends with 1, and signs nothing, if the ledger does not continue the last signed head.
     """
     if context.invoked_subcommand is not None:
         return
@@ -74,7 +74,7 @@ def seal_ledger(
 
 @seal.command("keys")
 def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List every public key that ever signed for a ledger's log, as verifiers take them, and those that will."""
+    """List every public key of a ledger's log in the format of verifiers: active, retired and pending."""
 
     async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
         chosen = await registry.find_ledger(connection, ledger)
@@ -107,7 +107,7 @@ def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
 
 @seal.command("rotate")
 def rotate_key(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Make a further signing key. Both sign until `loyalty seal retire`: hand the new one on meanwhile."""
+    """Add a signing key. Old and new keys sign until `loyalty seal retire`; distribute the new key meanwhile."""
 
     async def work(place: Environment, _connection: Connection) -> int:
         place.signer.add_key()
@@ -128,8 +128,9 @@ def retire_key(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Destroy a signing key, named by its id in a ledger's log; it goes for all ledgers. What it signed is verified by
-    it for ever."""
+    """Destroy a signing key, named by its id in a ledger's log. It stops signing for all ledgers. Its old signatures
+    stay valid.
+    """
 
     async def work(place: Environment, connection: Connection) -> None:
         chosen = await tree_heads.find_or_create_log(
@@ -152,7 +153,7 @@ def show_checkpoint(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the newest checkpoint, with what witnesses said of it."""
+    """Print the newest checkpoint with the cosignatures of witnesses."""
     if format_ not in ("note", "email"):
         raise typer.BadParameter("it is note or email", param_hint="--format")
 
@@ -174,7 +175,7 @@ def show_checkpoint(
 
 
 def email_of(ledger: Ledger, signed: SignedCheckpoint, text: str, keys: Sequence[str]) -> str:
-    """Write an e-mail, headers first, that an auditor only needs to keep."""
+    """Write an e-mail with a checkpoint, headers first, for an auditor to keep."""
     now = tuple(f"{name}+{key_id.hex()}+" for name, key_id in tree_heads.signing_keys_of(signed))
     signing = [key for key in keys if key.startswith(now)]
     retired = [key for key in keys if key not in signing]
@@ -196,7 +197,7 @@ def _shown(signed: SignedCheckpoint) -> dict[str, Any]:
 
 @log.command("publish")
 def publish_log(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Make an address at which whoever knows it reads the log: entries, hashes and checkpoints, no payload."""
+    """Publish a log at a secret address: entries, hashes and checkpoints, without payloads."""
 
     async def work(place: Environment, connection: Connection) -> str:
         found = await registry.find_ledger(connection, ledger)
@@ -213,7 +214,7 @@ def publish_log(ledger: LedgerOption, data: DataOption = None, as_json: JsonOpti
 
 @log.command("list")
 def list_logs(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the addresses that are open."""
+    """List the addresses at which a log is published."""
 
     async def work(place: Environment, connection: Connection) -> list[dict[str, str]]:
         found = await public_logs.list_published(connection, await registry.find_ledger(connection, ledger))
@@ -236,7 +237,7 @@ def withdraw_log(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Close an address."""
+    """Close the address of a published log."""
 
     async def work(place: Environment, connection: Connection) -> None:
         found = await registry.find_ledger(connection, ledger)

@@ -1,4 +1,4 @@
-"""loyalty serve, project, migrate: what runs for long, and what must run before it."""
+"""loyalty serve, project, migrate: long-running processes, and the schema that they need."""
 
 import sys
 from typing import Annotated
@@ -22,7 +22,7 @@ def serve(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take webhooks in and answer questions until SIGTERM or Ctrl-C."""
+    """Receive webhooks and answer queries until SIGTERM or Ctrl-C."""
     settings = load_settings(data)
 
     async def work(place: Environment) -> None:
@@ -46,9 +46,9 @@ def serve(
 
 
 async def warn(place: Environment, *, sealing: bool) -> None:
-    """Tell an operator what should be otherwise, before a service begins.
+    """Print warnings about the setup before a service starts.
 
-    Raises SetupWrong if the server is too old.
+    Raises SetupWrong if the PostgreSQL server is too old.
     """
     async with place.connection() as connection:
         told = await check_version(connection, embedded=place.embedded)
@@ -62,7 +62,7 @@ async def warn(place: Environment, *, sealing: bool) -> None:
 
 
 def project(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Keep the projections up to date until SIGTERM or Ctrl-C; beside `loyalty serve --no-project`."""
+    """Keep the projections up to date until SIGTERM or Ctrl-C, beside `loyalty serve --no-project`."""
     with open_environment(load_settings(data)) as place:
 
         async def ready() -> None:
@@ -76,7 +76,7 @@ def project(data: DataOption = None, as_json: JsonOption = False) -> None:
 
 
 def migrate(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Bring the ledger's schema to this version. Needs the database's owner, not the role of the service."""
+    """Migrate the ledger's schema to this version. Needs the database's owner, not the role of the service."""
     with open_environment(load_settings(data), may_make=True) as place:
         schema = uvloop.run(place.migrate())
         done = f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {schema}."

@@ -1,4 +1,4 @@
-"""loyalty terms: what an operator says of a programme where its vendor says nothing."""
+"""loyalty terms: set a programme's rules where the vendor states nothing, and list them."""
 
 from datetime import datetime, time
 from typing import Annotated, Any
@@ -50,7 +50,7 @@ def set_programme_terms(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Set the terms of a programme from a day on, all of them; what the vendor states always wins."""
+    """Set all terms of a programme from a day on. Values that the vendor states always win."""
     period = {"days": days, "months": months, "years": years}
     period = {name: length for name, length in period.items() if length is not None}
     said: dict[str, Any] = {
@@ -81,7 +81,8 @@ def set_programme_terms(
 
 
 async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
-    """Return the id of a programme that has events or terms. Raises RequestInvalid, which names the known ones."""
+    """Return the full id of a programme with events or terms. Raises RequestInvalid, which lists the known
+    programmes."""
     try:
         return await find_programme(QueryContext(connection, ledger, "operator"), name)
     except SubjectUnknown:
@@ -95,7 +96,7 @@ async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
 
 @terms.command("list")
 def list_terms(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """List the programmes of a ledger, and every version of their terms."""
+    """List the programmes of a ledger and every version of their terms."""
 
     async def work(_place: Environment, connection: Connection) -> list[tuple[object, ...]]:
         found = await registry.find_ledger(connection, ledger)
@@ -120,7 +121,7 @@ def list_terms(ledger: LedgerOption, data: DataOption = None, as_json: JsonOptio
 
 
 def _words(row: Any) -> tuple[object, ...]:
-    """Say a version in a few words."""
+    """Format one version of terms as cells of a table."""
     expiry = row["expiry"]
     if expiry != "never":
         months, days, until = row["expiry_months"], row["expiry_days"], row["expiry_until"]
@@ -132,7 +133,7 @@ def _words(row: Any) -> tuple[object, ...]:
 
 
 def _set_as(effective_from: Any, zone: Any) -> str | None:
-    """Write the beginning of a version as it was set: a day in its own time zone, or a time if it begins within one."""
+    """Format the start of a version as it was set: a day in its own time zone, or a time if it is not midnight."""
     if effective_from is None:
         return None
     there = datetime.fromisoformat(effective_from).astimezone(ZoneInfo(zone))

@@ -1,4 +1,4 @@
-"""loyalty vendors: what we read, of what subjects, and what of it is personal; told by the samples shipped with it."""
+"""loyalty vendors: the supported events, their subjects and personal fields, derived from the packaged samples."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ from service.cli.demo_steps import sample_files
 from service.cli.terminal.console import JsonOption, show_json, show_table
 
 COLUMNS = ("source", "kind", "shape", "subject_kinds", "personal_keys", "sample")
-ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)  # what a sample means does not depend on when it would be recorded
+ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)  # an interpretation does not depend on it
 
 
 @dataclass(slots=True)
 class Example:
-    """What the samples of one kind show; the first of them by name."""
+    """Findings from the samples of one kind. `sample` is the first by name."""
 
     sample: str
     subject_kinds: set[str] = field(default_factory=set)
@@ -35,7 +35,7 @@ class Example:
 def show_vendors(
     source: Annotated[str | None, typer.Option(help="Of this vendor only.")] = None, as_json: JsonOption = False
 ) -> None:
-    """List every kind of event that we read: its shape, the subjects it tells of, what of it is personal, a sample."""
+    """List every supported kind of event: its model, its subjects, its personal fields, and a sample."""
     if source is not None and source not in VENDORS:
         raise RequestInvalid(f"no source {source!r}; there are {', '.join(VENDORS)}")
     examples = _examples()
@@ -65,7 +65,7 @@ def _cell(value: object) -> object:
 
 
 def _examples() -> dict[tuple[str, str], Example]:
-    """Read every sample, and put together by source and kind what it shows."""
+    """Interpret every sample, and group the findings by source and kind."""
     found: dict[tuple[str, str], Example] = {}
     for sample in sample_files():
         personal_keys = _personal_keys(sample)
@@ -77,14 +77,14 @@ def _examples() -> dict[tuple[str, str], Example]:
 
 
 def _personal_keys(sample: Path) -> set[str]:
-    """Name the keys under which the door would cut something out of a sample."""
+    """Return the keys whose values are redacted from a sample."""
     body = sample.read_bytes()
     personal = VENDORS[sample.parent.name].personal
     return {squeeze(found.key) for found in redact(body, parse_json(body), personal, partial(pseudonym, b"")).found}
 
 
 def _events(sample: Path) -> Iterator[tuple[str, Interpretation]]:
-    """Give the kind of each event in a sample, and what it means."""
+    """Yield the kind and the interpretation of each event in a sample."""
     source = sample.parent.name
     delivery = identify(Origin("", "", source, None, b""), sample.read_bytes())
     for draft in delivery.events:

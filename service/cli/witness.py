@@ -1,4 +1,4 @@
-"""loyalty witness: a small witness to run elsewhere, in other hands, without a database."""
+"""loyalty witness: a small witness to run on another party's machine, without a database."""
 
 import sys
 from pathlib import Path
@@ -29,9 +29,9 @@ def witness(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8081,
     as_json: JsonOption = False,
 ) -> None:
-    """Cosign checkpoints of the logs it knows, each only if it continues the last one, until SIGTERM or Ctrl-C.
+    """Cosign checkpoints of known logs, each only if it continues the last one, until SIGTERM or Ctrl-C.
 
-    The logs stay known: give a key once. Of a log that has changed its key, give the new one too.
+    Logs stay known: pass a key once. If a log changes its key, pass the new key too.
     """
     made = Witness(folder, name)
     for key in log or ():

@@ -1,1 +1,1 @@
-"""The PostgreSQL server in the data folder."""
+"""The embedded PostgreSQL server in the data folder."""

@@ -1,7 +1,7 @@
-"""The files and programs of one embedded PostgreSQL: where they are, how they are made, how they are run.
+"""Files and programs of an embedded PostgreSQL cluster: their places, their creation, and the calls of its programs.
 
-A cluster is made beside its place and moved there when it is whole, so that a crash leaves all or nothing. The password
-outside of it is the marker that there was one: if the cluster goes missing, no empty one takes its place.
+A cluster is created beside its final place and then moved, so that a crash leaves all of it or nothing. The password
+file outside it marks that a cluster existed: if the cluster is missing, no empty one replaces it.
 """
 
 import hashlib
@@ -27,15 +27,15 @@ from service.embedded.system_user import (
 DATA_FOLDER = "postgres"
 PASSWORD_FILE = "postgres.password"  # noqa: S105  # its name
 SUPERUSER = "loyalty"
-PORT = 5432  # no port is opened; the number is part of the socket's name
-PROGRAM_WAIT_SECONDS = 90  # more than pg_ctl waits for the server
+PORT = 5432  # only part of the socket's name: no port is opened
+PROGRAM_WAIT_SECONDS = 90  # longer than pg_ctl waits for the server
 WHEEL_BINARIES = Path("pginstall18", "bin")
-PLAIN_SOCKET_FOLDER = re.compile(r"[\w./-]{1,76}", re.ASCII)  # a socket's path may have about 100 bytes, and no commas
+PLAIN_SOCKET_FOLDER = re.compile(r"[\w./-]{1,76}", re.ASCII)  # a socket's path may have about 100 bytes and no commas
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where everything is, and as whom its server runs (None: as we do)."""
+    """Paths of a cluster, and the user that runs its server (None: the current user)."""
 
     folder: Path
     data: Path
@@ -54,7 +54,8 @@ class Cluster:
         data = folder / DATA_FOLDER
         sockets = folder / "socket"
         if not PLAIN_SOCKET_FOLDER.fullmatch(str(sockets)):
-            # Not TMPDIR: two processes may see two of them, and have to meet. A squatter's is refused.
+            # Not TMPDIR: processes with different values must find the same folder. A folder of another user is
+            # refused.
             sockets = Path("/tmp", f"loyalty-ledger-{hashlib.sha256(bytes(folder)).hexdigest()[:24]}")  # noqa: S108
         return cls(
             folder=folder,
@@ -67,12 +68,12 @@ class Cluster:
         )
 
     def ask(self, program: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a client program as ourselves, as the superuser of the database."""
+        """Run a client program as the current user, connected as the database's superuser."""
         to = ("-h", str(self.sockets), "-p", str(PORT), "-U", SUPERUSER)
         return self._run(program, *to, *arguments, text=text, password=self.password.read_text(), user=None)
 
     def serve(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a program as the server's user; relative paths start in the data folder."""
+        """Run a program as the server's user. Relative paths start in the data folder."""
         return self._run(program, *arguments, text="", password="", user=self.user)
 
     def _run(
@@ -80,8 +81,8 @@ class Cluster:
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.binaries / program, *arguments],
-            # Nothing of our environment: neither its secrets nor its PGPORT. The folder as the working directory keeps
-            # its name out of pg_ctl's shell command. A session of its own keeps Ctrl-C away from the server.
+            # No variable of our environment: it may hold secrets or a PGPORT. With the folder as the working directory,
+            # its name stays out of pg_ctl's shell command. In its own session, the server does not receive Ctrl-C.
             env={"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": password},
             cwd=self.folder,
             start_new_session=True,
@@ -98,12 +99,12 @@ class Cluster:
 
 
 def cluster_exists(folder: Path) -> bool:
-    """Return True if a folder holds a cluster, or held one that has gone missing."""
+    """Return True if a folder holds a cluster, or held one that is missing now."""
     return (folder / DATA_FOLDER).exists() or (folder / PASSWORD_FILE).exists()
 
 
 def create_cluster(cluster: Cluster) -> None:
-    """Make a new cluster. Raises EmbeddedPostgresFailed if there was one before."""
+    """Create a new cluster. Raises EmbeddedPostgresFailed if one existed before."""
     if cluster.password.exists():
         raise EmbeddedPostgresFailed(f"{cluster.data} is missing, but {cluster.password} says that it held a ledger")
     open_files(cluster)
@@ -128,7 +129,7 @@ def create_cluster(cluster: Cluster) -> None:
 
 
 def finish_cluster(cluster: Cluster) -> None:
-    """Set the marker, and keep both moves through a power failure."""
+    """Create the marker, and make both renames durable."""
     if not temporary_path(cluster.password).exists():
         raise EmbeddedPostgresFailed(f"{cluster.password} is missing: it belongs to {cluster.data}")
     temporary_path(cluster.password).rename(cluster.password)

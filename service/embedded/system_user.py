@@ -1,7 +1,7 @@
-"""As whom the embedded PostgreSQL runs, and how that user reaches its files.
+"""The system user of the embedded PostgreSQL, and its access to its files.
 
-PostgreSQL refuses to run as root. Started by root, as in most containers, it runs as a system user; that one is given
-passage through the parent folders of its files (o+x), never a look into them. Anybody else runs it as themselves.
+PostgreSQL refuses to run as root. If root starts it, as in most containers, it runs as a system user. That user gets
+passage through the parent folders of its files (o+x), but no right to list them. Any other user runs it as themselves.
 """
 
 import importlib.util
@@ -28,9 +28,9 @@ class ServerUser(NamedTuple):
 
 
 def server_user(data: Path) -> ServerUser | None:
-    """Say as whom the server runs: the owner of the cluster, else a system user of its own, else nobody.
+    """Return the user of the server: the owner of the cluster, otherwise a system user of its own, otherwise `nobody`.
 
-    None means as we do: we are not root.
+    None means the current user, which is not root.
     """
     if os.geteuid() != 0:
         return None
@@ -43,7 +43,7 @@ def server_user(data: Path) -> ServerUser | None:
             )
         return ServerUser(owner.st_uid, owner.st_gid)
     make_user = ("useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER)
-    with suppress(OSError):  # a machine may have no useradd; and it fails if the user is there already
+    with suppress(OSError):  # useradd may be missing, and fails if the user exists
         subprocess.run(make_user, capture_output=True, check=False)
     users = {user.pw_name: user for user in pwd.getpwall()}
     user = users.get(SYSTEM_USER) or users["nobody"]
@@ -51,7 +51,7 @@ def server_user(data: Path) -> ServerUser | None:
 
 
 def wheel_folder() -> Path:
-    """Find the wheel's files without importing it: its import makes folders, and warns on many machines."""
+    """Find the wheel's files without importing it. The import creates folders and warns on many machines."""
     wheel = importlib.util.find_spec(WHEEL)
     if wheel is None or wheel.origin is None:
         raise EmbeddedPostgresFailed(f"{WHEEL} is not installed")
@@ -59,7 +59,9 @@ def wheel_folder() -> Path:
 
 
 def ensure_private_folder(folder: Path, user: ServerUser | None) -> None:
-    """Make a folder that is the server's alone, or make sure that it is. Raises EmbeddedPostgresFailed if it is not."""
+    """Create a folder with access for the server's user only, or check that it is such. Raises EmbeddedPostgresFailed
+    if it is not.
+    """
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         if user:
@@ -79,7 +81,7 @@ def grant_passage(*folders: Path) -> None:
 
 
 def grant_wheel_read() -> None:
-    """Let the server's user read PostgreSQL's own files, which a strict umask at installation closes."""
+    """Let the server's user read PostgreSQL's own files. A strict umask at installation denies that."""
     wheel = wheel_folder()
     for folder in (wheel, wheel.with_name(f"{WHEEL}.libs")):
         for path in (folder, *folder.rglob("*")) if folder.exists() else ():
@@ -88,7 +90,7 @@ def grant_wheel_read() -> None:
 
 
 def add_permissions(path: Path, bits: int) -> bool:
-    """Add permissions; False if they were there."""
+    """Add permissions. Return False if they were there."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & bits == bits:
         return False

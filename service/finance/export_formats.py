@@ -1,8 +1,8 @@
-"""The roll-forward as files for other tools: CSV, NDJSON whose every line has the same flat columns, and a journal for
-beancount. Points are exact decimals in plain notation, days ISO 8601. Pure.
+"""The roll-forward as files: CSV, NDJSON with the same flat columns in every line, and a journal for beancount. Pure.
 
-In the journal each programme and unit is a commodity, and each vintage a liability of so many points; what moved them
-is equity, for points are no money. Balance assertions hold the closings, those of the accounts' own balances too.
+Points are exact decimals in plain notation; days are ISO 8601. In the journal each programme and unit is a commodity,
+and each vintage a liability. The movements are equity, because points are not money. Balance assertions state the
+closings and the sums of the accounts' balances.
 """
 
 import csv
@@ -28,23 +28,23 @@ NO_ROW = Row(
     dict.fromkeys(STATES, ZERO),
 )
 WITHOUT_VINTAGE = "Without-Vintage"
-COMMODITY_CHARACTERS_MAX = 20  # of 24; a number may follow
+COMMODITY_CHARACTERS_MAX = 20  # of 24: a number may be added
 
 
 def to_csv(rows: Sequence[Row]) -> Iterator[str]:
-    """Write rows as CSV with a heading; nothing where there is no value."""
+    """Yield rows as CSV lines with a header. An empty cell means no value. Yields nothing without rows."""
     if rows:
         yield csv_heading()
     yield from map(csv_row, rows)
 
 
 def csv_heading() -> str:
-    """Write the names of the columns, as `shown_row` has them."""
+    """Return the header line: the names in `liability_row_json`."""
     return _csv_line(liability_row_json(NO_ROW))
 
 
 def csv_row(row: Row) -> str:
-    """Write one row; nothing where there is no value."""
+    """Return one row as a CSV line. An empty cell means no value."""
     return _csv_line("" if value is None else _text(value) for value in liability_row_json(row).values())
 
 
@@ -59,20 +59,20 @@ def _text(value: Any) -> str:
 
 
 def to_ndjson(rows: Sequence[Row]) -> Iterator[str]:
-    """Write rows as a JSON object a line: all values are strings, or null."""
+    """Yield each row as a JSON object. All values are strings or null."""
     for row in rows:
         yield encode_json(liability_row_json(row)).decode().rstrip("\n")
 
 
 class JournalNames(NamedTuple):
-    """How the journal names one programme and unit."""
+    """The names of one programme and unit in the journal."""
 
     account: str
     commodity: str
 
 
 def to_beancount(ledger: str, done: Liability) -> Iterator[str]:
-    """Write a roll-forward as a journal that `bean-check` accepts."""
+    """Yield the lines of a journal that `bean-check` accepts."""
     names = _names(done.rows)
     yield f'option "title" "Points outstanding of {ledger}"'
     yield ";; Amounts are points. A liability is negative, as beancount has it."
@@ -88,7 +88,7 @@ def to_beancount(ledger: str, done: Liability) -> Iterator[str]:
 
 
 def _openings(rows: Sequence[Row], names: dict[tuple[str, str], JournalNames], first: date) -> Iterator[str]:
-    """Declare commodities and open accounts."""
+    """Declare the commodities and open the accounts."""
     accounts = {}
     for row in rows:
         name = names[row.key.programme, row.key.unit]
@@ -108,7 +108,7 @@ def _openings(rows: Sequence[Row], names: dict[tuple[str, str], JournalNames], f
 
 
 def _entry(row: Row, name: JournalNames, first: date) -> Iterator[str]:
-    """Write what moved in a row, and what was there before the first."""
+    """Write a row's movements, and its opening if it is of the first period."""
     liability = _liability(row, name)
     vintage = month_of(row.key.vintage) or "without vintage"
     if row.key.period == first and row.opening:
@@ -134,7 +134,7 @@ def _prices(rows: Sequence[Row], names: dict[tuple[str, str], JournalNames]) -> 
 
 
 def _assertions(done: Liability, names: dict[tuple[str, str], JournalNames]) -> Iterator[str]:
-    """Assert every closing at the beginning of the day after, and at the end the sum of the accounts' balances."""
+    """Assert every closing on the day after it, and at the end the sum of the accounts' balances."""
     for row in done.rows:
         name = names[row.key.programme, row.key.unit]
         yield _balance(row.last_day, _liability(row, name), row.closing, name)
@@ -146,7 +146,7 @@ def _assertions(done: Liability, names: dict[tuple[str, str], JournalNames]) -> 
 
 
 def _is_whole(done: Liability, tie: TieOut) -> bool:
-    """Say whether all vintages are there, so that their sum is that of the accounts."""
+    """Return True if all vintages are present, so that their sum must equal that of the accounts."""
     last = max(row.last_day for row in done.rows)
     rows = [row for row in done.rows if (row.key.programme, row.key.unit) == (tie.programme, tie.unit)]
     return sum((row.closing for row in rows if row.last_day == last), ZERO) == tie.closing
@@ -165,7 +165,7 @@ def _equity(movement: str, name: JournalNames) -> str:
 
 
 def _names(rows: Sequence[Row]) -> dict[tuple[str, str], JournalNames]:
-    """Name programmes and units in the letters that beancount knows, no two of them the same."""
+    """Choose unique names in beancount's alphabet for all programmes and units."""
     names: dict[tuple[str, str], JournalNames] = {}
     for of in sorted({(row.key.programme, row.key.unit) for row in rows}):
         programme, unit = of

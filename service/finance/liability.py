@@ -1,4 +1,5 @@
-"""Work out trial balance and liability of a ledger from its books: streamed, from one snapshot of the database."""
+"""Computes the trial balance and the liability of a ledger from account histories, streamed from one database
+snapshot."""
 
 import asyncio
 from datetime import date, datetime
@@ -12,7 +13,7 @@ from projections.queries.as_of import terms_known
 from projections.queries.roll_forward import NAMES, STATES, RollForward, RollForwardQuery, Row, TieOut
 from projections.queries.trial_balance import TrialBalance
 
-# Accounts whose columns do not sum to zero: none, or a rule is wrong. Promised points are no part of it.
+# Accounts whose columns do not sum to zero. Any such account means a wrong rule. Promised points are not included.
 UNBALANCED = """
     SELECT count(*) FROM accounts
      WHERE ledger_id = $1 AND available + redeemed + expired + lapsed + reversed + sent + in_transit + held
@@ -21,7 +22,7 @@ UNBALANCED = """
 
 
 class Liability(NamedTuple):
-    """A roll-forward: its rows by vintage, the same without vintages, and the ties to the accounts."""
+    """A roll-forward: rows by vintage, totals without vintages, and the comparison with the accounts."""
 
     rows: list[Row]
     totals: list[Row]
@@ -31,7 +32,7 @@ class Liability(NamedTuple):
 async def read_trial_balance(
     connection: Connection, ledger_id: int, at: datetime, position: int | None
 ) -> TrialBalance:
-    """Add up all accounts of a ledger as of a time, as known at a position."""
+    """Sum all accounts of a ledger as of a time, as known at a position (None: now)."""
     balance = TrialBalance(at)
     async with snapshot(connection):
         async for book in histories(connection, ledger_id, position):
@@ -41,7 +42,7 @@ async def read_trial_balance(
 
 
 async def count_unbalanced(connection: Connection, ledger_id: int) -> int:
-    """Count the accounts whose rows, as they stand now, do not sum to zero."""
+    """Count the accounts whose current rows do not sum to zero."""
     count: int = await connection.fetchval(UNBALANCED, ledger_id)
     return count
 
@@ -49,7 +50,7 @@ async def count_unbalanced(connection: Connection, ledger_id: int) -> int:
 async def roll_forward(
     connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None
 ) -> RollForward:
-    """Roll the points outstanding forward over some days, as known at a position."""
+    """Roll the outstanding points forward over some days, as known at a position (None: now)."""
     async with snapshot(connection):
         terms = await terms_known(connection, ledger_id, ACCOUNTS, position)
         rolled = RollForward(ask, terms)
@@ -60,8 +61,9 @@ async def roll_forward(
 
 
 def liability_row_json(row: Row) -> dict[str, Any]:
-    """Show a row flat: what it is about, the roll-forward, states beginning with "state_", and what it is worth by the
-    ratio in force on the last day."""
+    """Return a row as flat JSON: its key, the roll-forward, states with the prefix "state_", and the value by the ratio
+    in effect on the last day.
+    """
     worth = row.worth
     return {
         "programme": row.key.programme,
@@ -79,10 +81,10 @@ def liability_row_json(row: Row) -> dict[str, Any]:
 
 
 def value_of(points: Decimal, ratio: Decimal) -> Decimal:
-    """Say what points are worth, exactly."""
+    """Return the exact value of points."""
     return points * ratio
 
 
 def month_of(day: date | None) -> str | None:
-    """Write the month of a day, "2026-03"."""
+    """Return the month of a day, such as "2026-03"."""
     return None if day is None else f"{day:%Y-%m}"

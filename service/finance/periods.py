@@ -1,8 +1,8 @@
-"""Close accounting periods: a closed month is answered as it was known when it was closed, and never changes again.
+"""Closes accounting periods. A closed month is answered as known at its closing, and never changes.
 
-What is told of it later is no part of it: the first period after it shows the sum as `prior_period`, so that each
-opening is the closing before it, and later_items() names the accounts. Closing is an act of ours in the ledger; so is
-opening the last closed month again.
+Later reports of a closed month do not change it. The next period shows their sum as `prior_period`, so each opening
+equals the previous closing. prior_period_items() lists the accounts. Closing is an internal event, and so is reopening
+the last closed month.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ ITEMS_MAX = 10_000
 
 
 class ClosedPeriod(NamedTuple):
-    """A closed period."""
+    """A closed period. Its figures are as known at `known_position`."""
 
     period: str
     first_day: date
@@ -66,8 +66,9 @@ class ClosedPeriod(NamedTuple):
 
 
 class PriorPeriodItem(NamedTuple):
-    """What was told of a closed period after it was closed: by how much an account's balance at its end is another, and
-    the lines of events told since; a lapse that comes of them has no line here."""
+    """A change of a closed period reported after its closing: the difference of an account's balance at the period's
+    end, and the lines reported since. A lapse that follows from them has no line here.
+    """
 
     account: str
     programme: str
@@ -78,19 +79,21 @@ class PriorPeriodItem(NamedTuple):
 
 
 async def closed_periods(connection: Connection, ledger_id: int) -> list[ClosedPeriod]:
-    """List the closed periods, in order."""
+    """Return the closed periods, in order."""
     return [ClosedPeriod(*row) for row in await connection.fetch(CLOSED, ledger_id)]
 
 
 class RollForwardSegment(NamedTuple):
-    """Days that are known as of one position, and what the stretch before them was closed with; None without one."""
+    """Days as known at one position. `carried` are the closings of the segment before it; None for the first."""
 
     rolled: RollForward
     carried: Mapping[Kind, Closings] | None
 
 
 class RollForwardPage(NamedTuple):
-    """Some rows of a roll-forward, in order; the totals of the periods that begin among them; whether more follow."""
+    """Rows of a roll-forward in order, the totals of the periods that begin among them, and True in `more` if rows
+    follow.
+    """
 
     rows: list[Row]
     totals: list[Row]
@@ -98,7 +101,7 @@ class RollForwardPage(NamedTuple):
 
 
 class PeriodRollForward(NamedTuple):
-    """A roll-forward over stretches of days, whose rows are made when they are asked for."""
+    """A roll-forward over segments of days. Rows are computed on demand."""
 
     stretches: Sequence[RollForwardSegment]
 
@@ -107,7 +110,9 @@ class PeriodRollForward(NamedTuple):
         return self.stretches[-1].rolled.ties()
 
     def rows(self, since: RollForwardKey | None = None) -> Iterator[Row | None]:
-        """Yield the rows in order, from the period of a key on. None is yielded between periods."""
+        """Yield the rows in order, starting with the period of a key. None is yielded between periods, so that callers
+        can let other tasks run.
+        """
         kinds = {kind for rolled, carried in self.stretches for kind in (*rolled.kinds(), *(carried or ()))}
         for kind in sorted(kinds):
             if since is not None and kind < (since.programme, since.unit):
@@ -117,10 +122,10 @@ class PeriodRollForward(NamedTuple):
                 yield from rolled.rows_of(kind, first, None if carried is None else carried.get(kind, {}))
 
     async def page(self, after: RollForwardKey | None, limit: int) -> RollForwardPage:
-        """Make the rows after a key, at most `limit`. Others on the event loop have their turn between periods."""
+        """Return at most `limit` rows after a key. Other tasks of the event loop run between periods."""
         page: list[Row] = []
         of_totals: list[Row] = []
-        told = None if after is None else after.without_vintage  # its total stands on an earlier page
+        told = None if after is None else after.without_vintage  # its total is on an earlier page
         more = False
         for row in self.rows(after):
             if row is None:
@@ -143,7 +148,7 @@ class PeriodRollForward(NamedTuple):
 async def read_liability(
     connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None, *, now: int | None = None
 ) -> Liability:
-    """Give all rows of a roll-forward; see `forward`."""
+    """Return all rows of a roll-forward; see `roll_forward_periods`."""
     done = await roll_forward_periods(connection, ledger_id, ask, position, now=now)
     rows: list[Row] = []
     for row in done.rows():
@@ -157,8 +162,11 @@ async def read_liability(
 async def roll_forward_periods(
     connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None, *, now: int | None = None
 ) -> PeriodRollForward:
-    """Roll the points outstanding forward: closed days as known when they were closed, others as known now, or at
-    the position `now`. With another `position` all days are as known at it, closed or not."""
+    """Roll the outstanding points forward.
+
+    Without `position`, closed days are as known at their closing, and other days as known now, or at the position
+    `now`. With `position`, all days are as known at it.
+    """
     if position is not None:
         return PeriodRollForward([RollForwardSegment(await roll_forward(connection, ledger_id, ask, position), None)])
     closed = await closed_periods(connection, ledger_id)
@@ -180,15 +188,18 @@ def _closings_of(rolled: RollForward) -> dict[Kind, Closings]:
 
 
 def period_closed_before(closed: Sequence[ClosedPeriod], first: date) -> ClosedPeriod | None:
-    """Give the period that was closed up to the day before: only the day after it shows what was told of it since. On
-    any later day that is part of the opening, like all that moved in between."""
+    """Return the period closed up to the day before `first`. Only the day after it shows later reports of the period.
+    On any later day they are part of the opening.
+    """
     return next((one for one in closed if one.last_day.toordinal() + 1 == first.toordinal()), None)
 
 
 def split_by_closing(
     ask: RollForwardQuery, closed: Sequence[ClosedPeriod], now: int | None
 ) -> list[tuple[date, date, int | None]]:
-    """Cut days into stretches: each up to the end of a closed period as known at its closing, the rest as known now."""
+    """Split days into segments: each up to the end of a closed period as known at its closing, the rest as known at
+    `now`.
+    """
     found: list[tuple[date, date, int | None]] = []
     first = ask.first
     for one in closed:
@@ -202,9 +213,9 @@ def split_by_closing(
 
 
 async def close_period(connection: Connection, vault: Vault, ledger: Ledger, period: str, *, by: str) -> int:
-    """Close a month ("2026-03") as the rows know it now; give the position of the act.
+    """Close a month ("2026-03") as its rows are known now. Return the position of the event.
 
-    Raises PeriodNotClosable while it is not over, when it is closed, or when a later one is.
+    Raises PeriodNotClosable if the month is not over, or if it or a later month is closed.
     """
     first, last = month_bounds(period)
     ledger_id = ledger.ledger_id
@@ -239,7 +250,7 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
 
 
 async def reopen_period(connection: Connection, vault: Vault, ledger: Ledger, period: str, *, by: str) -> int:
-    """Open the last closed month again; give the position of the act. Raises PeriodNotClosable if it is not that."""
+    """Reopen the last closed month. Return the position of the event. Raises PeriodNotClosable for any other month."""
     closed = await closed_periods(connection, ledger.ledger_id)
     if not closed or closed[-1].period != period:
         raise PeriodNotClosable(f"{period} is not the last closed period")
@@ -250,7 +261,9 @@ async def reopen_period(connection: Connection, vault: Vault, ledger: Ledger, pe
 async def _append(
     connection: Connection, vault: Vault, ledger: Ledger, kind: str, period: str, row: Any, said: Mapping[str, Any]
 ) -> int:
-    """Append an act of which there is one for each time the period was open: who is second meets a conflict."""
+    """Append an event with a key unique to the period and the number of its reopenings. Of two concurrent requests the
+    second is a conflict.
+    """
     times = row["reopenings"] if row is not None else 0
     delivery = build_event(vault, ledger, kind, f"{kind}-{period}-{times}", **said)
     [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
@@ -260,8 +273,9 @@ async def _append(
 async def prior_period_items(
     connection: Connection, ledger_id: int, last: date, known: int, now: int | None = None
 ) -> AsyncGenerator[PriorPeriodItem, None]:
-    """Give the accounts whose balance at the end of a day is another by now, or as known at a later position, than was
-    known at a position."""
+    """Yield the accounts whose balance at the end of a day has changed between two known positions. `now` None means
+    the last position.
+    """
     terms = await terms_known(connection, ledger_id, ACCOUNTS, now)
     async with snapshot(connection):
         async for holders in changed_since(connection, ledger_id, known):
@@ -303,7 +317,7 @@ def _shown(line: HistoryLine) -> dict[str, Any]:
 
 
 def _balances(book: HolderHistory, last: date, terms: Terms) -> dict[str, Decimal]:
-    """Give each account's balance at the end of a day."""
+    """Return each account's balance at the end of a day."""
     ends = {id_: _end(last, one.programme_ref, terms) for id_, one in book.accounts.items()}
     lapses = lapses_until(book, max(ends.values())) if ends else []
     return {
@@ -316,7 +330,7 @@ def _end(last: date, programme: str, terms: Terms) -> datetime:
 
 
 def month_bounds(period: str) -> tuple[date, date]:
-    """Give the first and last day of a month, "2026-03"."""
+    """Return the first and the last day of a month, such as "2026-03"."""
     first = date(int(period[:4]), int(period[5:]), 1)
     return first, _last_day(first)
 

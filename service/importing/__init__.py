@@ -1,1 +1,1 @@
-"""Import files of deliveries and exported ledgers."""
+"""Imports of files of deliveries and of exported ledgers."""

@@ -1,11 +1,11 @@
-"""Import history: the deliveries of a file are appended in blocks, the same way as webhooks.
+"""Imports history: appends the deliveries of a file in blocks, by the same code as webhooks.
 
-A delivery that is stored already is a duplicate and changes nothing, so an import that broke off is resumed by running
-it again. How a file is split into deliveries: splitting.py.
+A stored delivery is a duplicate and changes nothing, so an interrupted import is resumed by running it again. split.py
+splits a file into deliveries.
 
-A delivery that cannot be read is counted and not stored: the ledger is append-only, and what was stored by mistake
-stays. On request (`quarantine`) it is stored as it is and quarantined. On request (`mending`) it is repaired first by
-the rules of mending.py; then the repaired text is appended, because no vendor sent the other.
+A delivery that cannot be read is counted and not stored, because the ledger is append-only and a mistake would stay.
+With `quarantine` it is stored as it is and quarantined. With `repair` it is first repaired by the rules of
+json_repair.py. Then the repaired text is stored, because no vendor sent the damaged text.
 """
 
 import asyncio
@@ -42,22 +42,23 @@ LINE_NUMBERS_SHOWN_MAX = 10
 
 @dataclass(slots=True)
 class ImportSummary:
-    """What became of a file: deliveries, and the events that they hold. Unreadable deliveries are stored only with
-    `quarantine`."""
+    """Counts of deliveries in a file and of the events in them. Unreadable deliveries are stored only with
+    `quarantine`.
+    """
 
-    lines: int = 0  # deliveries that were read, unreadable ones included
+    lines: int = 0  # deliveries read, unreadable ones included
     appended: int = 0
     duplicates: int = 0
     conflicts: int = 0
     unreadable: int = 0
     unreadable_lines: list[int] = field(default_factory=list)  # the first of them
-    too_long: list[int] = field(default_factory=list)  # the numbers of lines that could not be stored
-    kinds: Counter[str] = field(default_factory=Counter)  # of the events, unreadable ones aside
+    too_long: list[int] = field(default_factory=list)  # numbers of lines too long to be stored
+    kinds: Counter[str] = field(default_factory=Counter)  # of readable events
     mended_lines: int = 0
     mended_places: Counter[str] = field(default_factory=Counter)  # by rule
 
     def add(self, other: "ImportSummary") -> None:
-        """Add what became of other lines."""
+        """Add the counts of other lines."""
         self.lines += other.lines
         self.appended += other.appended
         self.duplicates += other.duplicates
@@ -71,7 +72,7 @@ class ImportSummary:
 
 
 def open_file(path: Path, raw: BinaryIO) -> BinaryIO:
-    """Unpack an opened file by its ending."""
+    """Return the decompressed content of an opened file, by the suffix of its path."""
     if path.suffix == ".gz":
         return cast(BinaryIO, gzip.open(raw))
     if path.suffix == ".zst":
@@ -80,7 +81,7 @@ def open_file(path: Path, raw: BinaryIO) -> BinaryIO:
 
 
 def is_damaged_file(error: Exception) -> bool:
-    """Say whether an error means that a packed file is broken or breaks off."""
+    """Return True if an error means that a compressed file is damaged or truncated."""
     return isinstance(error, EOFError | gzip.BadGzipFile | zlib.error | zstd.ZstdError)
 
 
@@ -94,11 +95,11 @@ async def import_lines(
     mending: bool = False,
     quarantine: bool = False,
 ) -> ImportSummary:
-    """Append the deliveries, and report the state after each block. `mending` repairs those that are not JSON;
+    """Append the deliveries, and report the summary after each block. `repair` repairs deliveries that are not JSON;
     `quarantine` stores those that cannot be read.
 
-    While the database writes one block, the next is read and identified. Raises LedgerUnavailable: what was appended
-    until then stays.
+    While the database writes one block, the next block is read and identified. Raises LedgerUnavailable; blocks
+    appended before stay.
     """
     summary = ImportSummary()
     given = repair_lines(lines, summary) if mending else lines
@@ -114,7 +115,7 @@ async def import_lines(
 
 
 def repair_lines(lines: Iterator[DeliveryLine], summary: ImportSummary) -> Iterator[DeliveryLine]:
-    """Repair the deliveries that are not JSON, and count the repairs."""
+    """Repair deliveries that are not JSON, and count the repairs."""
     for line in lines:
         sound = repair_json(line.body) if line.body is not None else None
         if sound is None:
@@ -128,8 +129,9 @@ def repair_lines(lines: Iterator[DeliveryLine], summary: ImportSummary) -> Itera
 def identify_blocks(
     origin: Origin, lines: Iterator[DeliveryLine], summary: ImportSummary, *, quarantine: bool = False
 ) -> Iterator[list[Delivery]]:
-    """Identify deliveries, and cut them into blocks that are neither too many nor too large. Those that cannot be read
-    are counted, and left out unless `quarantine` is set."""
+    """Identify deliveries, and yield them in blocks of limited number and size. Unreadable ones are counted, and left
+    out unless `quarantine` is set.
+    """
     block: list[Delivery] = []
     events = size = persons = 0
     for number, body in lines:
@@ -161,7 +163,7 @@ def identify_blocks(
 def count_outcomes(
     summary: ImportSummary, block: Sequence[Delivery], appended: Sequence[Sequence[AppendResult]]
 ) -> None:
-    """Add up what became of a block."""
+    """Add the outcomes of a block to the summary."""
     outcomes = [one.outcome for delivered in appended for one in delivered]
     summary.lines += len(block)
     summary.appended += outcomes.count("appended")

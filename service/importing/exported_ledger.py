@@ -1,4 +1,4 @@
-"""Exported ledgers as files: written whole or not at all, packed by their ending, and read back block by block."""
+"""Files of exported ledgers: written completely or not at all, compressed by suffix, restored block by block."""
 
 import gzip
 import os
@@ -32,11 +32,12 @@ from service.importing.deliveries import zstd
 LINES_BESIDE_PER_BLOCK = 1_000
 GZIP_LEVEL = 6
 
-ReportProgress = Callable[[int, int], None]  # (events done, of how many)
+ReportProgress = Callable[[int, int], None]  # (events done, of all events; 0 if not known)
 
 
 class RestoredLedger(NamedTuple):
-    """What was put back. `root` is that of the tree over all entries: a signed checkpoint must have the same."""
+    """A restored ledger. `root` is the root of the tree over all its entries; a signed checkpoint must have the
+    same."""
 
     ledger: Ledger
     events: int
@@ -45,7 +46,7 @@ class RestoredLedger(NamedTuple):
 
 @contextmanager
 def open_output(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is there only once it is whole; "-" is standard output."""
+    """Open a file for writing that appears only when it is complete. "-" is standard output."""
     if str(path) == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -83,7 +84,7 @@ async def write_export(
     with_keys: bool,
     tell: ReportProgress,
 ) -> int:
-    """Write a ledger to a file; give how many lines that took."""
+    """Write a ledger to a file. Return the number of lines."""
     lines = 0
     async for block in export_ledger(connection, master_key, ledger, with_keys=with_keys):
         file.writelines(block)
@@ -100,7 +101,7 @@ async def restore_ledger(
     master_key: MasterKey,
     tell: ReportProgress,
 ) -> RestoredLedger:
-    """Make the ledger `name` equal to an exported one; what is there of it already is held against the file.
+    """Restore an exported ledger under `name`. Events that are there already are compared with the file.
 
     Raises ExportWrong, MasterKeyWrong.
     """
@@ -137,9 +138,9 @@ async def restore_ledger(
 
 
 async def compare_checkpoints(connection: Connection, restored: RestoredLedger, kept: Sequence[KeptCheckpoint]) -> str:
-    """Compare a restored ledger with checkpoints of it that were kept; return what was found, as a sentence.
+    """Compare a restored ledger with kept checkpoints of it. Return the result as a sentence.
 
-    Raises ExportWrong if they are of several logs, of more events, or of another history.
+    Raises ExportWrong if the checkpoints are of several logs, of more events, or of another history.
     """
     origins = sorted({one.head.origin for one in kept})
     if len(origins) > 1:
@@ -168,5 +169,5 @@ def _lines(file: BinaryIO) -> Iterator[ExportLine]:
         number += 1
         try:
             yield EXPORT_LINES.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # what is wrong may quote the line
+        except (msgspec.DecodeError, UnicodeDecodeError):  # the error may quote the line
             raise ExportWrong(f"line {number} is no line of an export") from None

@@ -1,8 +1,8 @@
-"""Mend lines of an import that are not JSON, by named rules (domain §1.2); what comes in by the door is never mended.
+"""Repairs text of an import that is not JSON, by named rules (domain §1.2). Webhooks are never repaired.
 
-History is often kept as somebody copied it: out of documents, logs and chats. The rules undo what that does to a text
-outside its strings, and no more: the words of the vendor stay as they are. A text that they do not make JSON is left
-alone, to be stored and quarantined as it is; so is one with comments, which is somebody's explanation, not a payload.
+History is often kept as copies from documents, logs and chats. The rules undo such damage outside strings, and nothing
+else, so the vendor's values stay unchanged. A text that the rules do not turn into JSON is left alone, to be
+quarantined as it is. So is a text with comments, which is an explanation and not a payload.
 """
 
 import re
@@ -16,21 +16,21 @@ TRAILING_COMMA = "trailing comma"  # {"a": 1,}
 MARKDOWN_ESCAPE = "markdown escape"  # "events": \[ \]
 MISSING_BRACE = "missing opening brace"  # "a": 1}
 
-# A string, which is passed over, even if it does not end, or a place to mend.
+# Matches a string, even without an end, which is skipped, or a place to repair.
 _PLACE = re.compile(
     rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|(?P<comma>,)(?=[ \t\r\n]*+\\?[}\]])|\\(?P<bracket>[\[\]])', re.DOTALL
 )
 
 
 class RepairedJson(NamedTuple):
-    """A text that is JSON now, and how many places each rule mended."""
+    """A repaired text, and the number of repairs by rule."""
 
     text: bytes
     places: Mapping[str, int]
 
 
 def repair_json(text: bytes) -> RepairedJson | None:
-    """Make a text JSON; None where it is JSON as it stands, and where these rules do not make it so."""
+    """Repair a text. None if it is JSON already, or if the rules cannot make it JSON."""
     if is_json(text):
         return None
     places: Counter[str] = Counter()
@@ -45,7 +45,7 @@ def repair_json(text: bytes) -> RepairedJson | None:
         return match[0]
 
     mended = _PLACE.sub(mend_place, text)
-    if mended.rstrip().endswith(b"},"):  # an element that was taken out of an array
+    if mended.rstrip().endswith(b"},"):  # an element copied out of an array
         places[TRAILING_COMMA] += 1
         mended = mended.rstrip()[:-1]
     if mended.lstrip().startswith(b'"') and is_json(b"{" + mended):
@@ -55,7 +55,7 @@ def repair_json(text: bytes) -> RepairedJson | None:
 
 
 def is_json(text: bytes) -> bool:
-    """Say whether a text is JSON at all, readable or not."""
+    """Return True if a text is JSON. It may still be unreadable as a delivery."""
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

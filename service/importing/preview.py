@@ -1,8 +1,7 @@
-"""What an import would do: the deliveries of a file are identified and looked up, and nothing is stored.
+"""Preview of an import (`--dry-run`): deliveries are identified and looked up, and nothing is stored.
 
-Outcomes are those of the append, with one exception: of two events that differ in personal values only, the append
-says that they are in conflict, and the preview that one is a duplicate. To tell would take keys of the persons, and
-those are stored.
+Outcomes equal those of the append, with one exception. If two events differ in personal values only, the append finds a
+conflict, the preview a duplicate. To distinguish them would need persons' keys, and those would have to be stored.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ KNOWN = """
     SELECT k.n, e.content FROM unnest($2::bytea[]) WITH ORDINALITY AS k (event_key, n)
       JOIN ledger.events e ON e.ledger_id = $1
            AND e.event_key BETWEEN k.event_key AND k.event_key || decode(repeat('ff', 16), 'hex')
-"""  # an event in conflict stands under its key and what it says
+"""  # an event in conflict has its key with the variant appended
 
 
 async def preview_import(
@@ -33,7 +32,7 @@ async def preview_import(
     mending: bool = False,
     quarantine: bool = False,
 ) -> ImportSummary:
-    """Count what an import would append, and what is a duplicate of stored events or of earlier ones in the file."""
+    """Count the new events, and the duplicates of stored events or of earlier events in the file."""
     summary = ImportSummary()
     given = repair_lines(lines, summary) if mending else lines
     seen: dict[bytes, set[bytes]] = {}
@@ -46,7 +45,7 @@ async def preview_import(
 async def _count(
     connection: Connection, ledger_id: int, block: list[Delivery], seen: dict[bytes, set[bytes]], summary: ImportSummary
 ) -> None:
-    """Add to the summary what would become of a block, and remember its events."""
+    """Add the expected outcomes of a block to the summary, and remember its events."""
     drafts = [draft for delivery in block for draft in delivery.events]
     rows = await connection.fetch(KNOWN, ledger_id, [draft.event_key for draft in drafts])
     stored: dict[int, set[bytes]] = {}

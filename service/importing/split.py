@@ -1,13 +1,16 @@
-"""Split an import file into deliveries, whatever way it holds them; `--repair` is not needed for that.
+"""Splits an import file into deliveries, in any of the usual forms. `--repair` is not needed for that.
 
-A file may hold one delivery a line, documents that are printed over several lines, an array of deliveries, or a mixture
-of these. Byte order marks and blank lines are skipped. Positions follow the file.
+A file may hold one delivery a line, documents printed over several lines, an array of deliveries, or a mixture. Byte
+order marks and blank lines are skipped. Positions follow the file.
 
-Theory of operation. A line that is JSON is a delivery. Where brackets stay open at the end of a line, lines are added
-until they are closed; `Nesting` notices at once where one document cannot go on, for example because a new object
-begins where only a key may stand. Then the first line alone is damaged, and reading goes on behind it. So a damaged
-line costs itself, and a damaged document costs itself. An array is never held whole: its elements are deliveries.
-Memory is bounded: what is longer than a delivery may be is skipped.
+Theory of operation.
+- A line that is JSON is a delivery.
+- If brackets stay open at the end of a line, lines are added until they are closed.
+- `Nesting` notices at once where a document cannot continue, for example at a new object where only a key may be. Then
+  only the first line is damaged, and reading continues after it.
+- So a damaged line or document costs nothing but itself.
+- The elements of an array are deliveries. An array is never held in memory as a whole.
+- Memory is bounded: a text longer than a delivery may be is skipped.
 """
 
 import codecs
@@ -29,8 +32,8 @@ PIECE_BYTES_MAX = BODY_BYTES_MAX + len(UTF8_MARK) + len(b"\r\n")
 BLANKS = b" \t\r\n"
 
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
-# From one bracket to the next, over whole strings; it stops at a string that does not end.
-# The string is one atomic group: Python before 3.11.5 keeps what a possessive repeat matched of a failed alternative.
+# Matches up to the next bracket, over whole strings. It stops at a string without an end. The string is one atomic
+# group: before Python 3.11.5 a possessive repeat keeps the match of a failed alternative.
 _TO_BRACKET = re.compile(rb'(?:[^"\[{\]}]++|(?>"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"))*+')
 _END_OF_STRING = re.compile(rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"')
 _END_OF_VALUE = re.compile(rb"[,\]\n]")
@@ -38,25 +41,25 @@ _OPENERS = {b"}"[0]: b"{"[0], b"]"[0]: b"["[0]}
 
 
 class DeliveryLine(NamedTuple):
-    """One delivery, and the line on which it begins; `body` is None where it is longer than a delivery may be."""
+    """One delivery, and the number of the line on which it begins. `body` is None if it is too long."""
 
     number: int  # from 1
     body: bytes | None
 
 
 class LineChunk(NamedTuple):
-    """A line with its end, or the next PIECE_BYTES_MAX bytes of a longer one."""
+    """A line with its end, or the next PIECE_BYTES_MAX bytes of a longer line."""
 
     number: int
     text: bytes
 
 
 class Nesting:
-    """The brackets that are open in a growing text; a bracket before the text may be taken for open."""
+    """The open brackets of a growing text. A bracket before the text may be assumed open."""
 
     def __init__(self, start: int = 0, opened: bytes = b"") -> None:
         self.at = start
-        self.is_broken = False  # at `at`, no JSON text goes on like this
+        self.is_broken = False  # the text at `at` cannot continue as JSON
         self._stack = bytearray(opened)
         self._begun = bool(opened)
         self._in_string = False
@@ -67,18 +70,18 @@ class Nesting:
 
     @property
     def is_closed(self) -> bool:
-        """Return True if the first bracket was closed; `at` is the place behind it."""
+        """True if the first bracket was closed; `at` is the place after it."""
         return self._begun and not self._stack
 
     def go_on(self, text: bytes | bytearray) -> None:
-        """Read on from `at` to the end of the text, or to where the brackets are closed or broken."""
+        """Read from `at` to the end of the text, or to the place where the brackets are closed or broken."""
         while not self.is_broken and not self.is_closed and self.at < len(text):
             if self._in_string:
                 self._pass_string(text)
                 if self._in_string:
                     return
             passed = _TO_BRACKET.match(text, self.at)
-            assert passed is not None  # it matches nothing at least
+            assert passed is not None  # it can match the empty text
             self.at = passed.end()
             if self.at == len(text):
                 return
@@ -95,7 +98,7 @@ class Nesting:
             self.at += not self.is_broken
 
     def _pass_string(self, text: bytes | bytearray) -> None:
-        """Go to the end of a string. It never goes over the end of a line."""
+        """Move to the end of a string. A string never continues on the next line."""
         end = _END_OF_STRING.match(text, self.at)
         if end is not None:
             self.at, self._in_string = end.end(), False
@@ -105,22 +108,22 @@ class Nesting:
             self.at, self.is_broken = line_end, True
             return
         whole = bytes(text[self.at :]).rstrip(b"\\")
-        self.at = len(text) - (len(text) - self.at - len(whole)) % 2  # an escape may be cut in two
+        self.at = len(text) - (len(text) - self.at - len(whole)) % 2  # an escape may be split between chunks
 
     def _may_open(self, text: bytes | bytearray) -> bool:
         """Return True if a value may begin here: after a colon in an object, after a comma or first in an array."""
         before = self.at - 1
-        while before >= 0 and text[before] in b" \t\r\n\\":  # a backslash is what markdown puts before a bracket
+        while before >= 0 and text[before] in b" \t\r\n\\":  # markdown puts a backslash before a bracket
             before -= 1
         last = text[before : before + 1] if before >= 0 else self._stack[-1:]
         return last in ((b":",) if self._stack[-1] == b"{"[0] else (b",", b"["))
 
 
 class DeliveryReader:
-    """The deliveries of a file, in its order; iterate over it once."""
+    """Iterates over the deliveries of a file in order, once."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.marks = 0  # byte order marks that were skipped
+        self.marks = 0  # byte order marks skipped
         self._file = file
         self._pieces = self._read_pieces()
         self._back: list[LineChunk] = []
@@ -131,7 +134,7 @@ class DeliveryReader:
             line = text.strip(BLANKS)
             if not line:
                 continue
-            if line[:1] == b"{" and len(text) <= BODY_BYTES_MAX and is_json(line):  # nearly all are such
+            if line[:1] == b"{" and len(text) <= BODY_BYTES_MAX and is_json(line):  # the common case
                 yield DeliveryLine(number, text.rstrip(b"\r\n"))
             elif line[:1] == b"[" and not (_ends(text) and is_json(line)) and self._opens_array(piece):
                 yield from self._elements(piece)
@@ -146,7 +149,9 @@ class DeliveryReader:
                 yield self._garbage(piece)
 
     def _document(self, first: LineChunk) -> Iterator[DeliveryLine]:
-        """Add lines until the brackets of the first line are closed; if that gives no document, the line is damaged."""
+        """Add lines until the brackets of the first line are closed. If that gives no document, only the first line is
+        damaged.
+        """
         taken = [first]
         text = bytearray(first.text)
         nesting = Nesting(opened=b"" if first.text.lstrip(BLANKS)[:1] in (b"{", b"[") else b"{")
@@ -164,7 +169,7 @@ class DeliveryReader:
             return
         body, rest = bytes(text[: nesting.at]).strip(BLANKS), bytes(text[nesting.at :]).lstrip(BLANKS)
         following = rest.removeprefix(UTF8_MARK)
-        if following[:1] in (b"{", b"[") and is_json(body):  # another one begins on the same line
+        if following[:1] in (b"{", b"[") and is_json(body):  # another document begins on the same line
             self.marks += following != rest
             self._back.append(LineChunk(taken[-1].number, following))
             yield DeliveryLine(first.number, body)
@@ -182,7 +187,7 @@ class DeliveryReader:
         yield self._damaged(first)
 
     def _damaged(self, first: LineChunk) -> DeliveryLine:
-        """Take a line that begins no document, with what follows it up to where the next delivery may begin."""
+        """Return a damaged line, together with the text up to the place where the next delivery may begin."""
         text = first.text
         indent = _indent(text)
         while (piece := self._take()) is not None:
@@ -194,7 +199,9 @@ class DeliveryReader:
         return DeliveryLine(first.number, text.rstrip(BLANKS))
 
     def _garbage(self, first: LineChunk) -> DeliveryLine:
-        """Take lines that begin no document as one delivery: better one in quarantine than one for each line."""
+        """Return consecutive lines that begin no document as one delivery. One quarantined delivery is better than one
+        for each line.
+        """
         text = first.text
         while (piece := self._take()) is not None:
             line = piece.text.strip(BLANKS)
@@ -205,7 +212,7 @@ class DeliveryReader:
         return DeliveryLine(first.number, text.rstrip(BLANKS))
 
     def _opens_array(self, first: LineChunk) -> bool:
-        """Return True if what follows the opening bracket is an object or an array."""
+        """Return True if an object or an array follows the opening bracket."""
         seen: list[LineChunk] = []
         inside = first.text.lstrip(BLANKS)[1:].lstrip(BLANKS)
         while not inside and (piece := self._take()) is not None:
@@ -215,7 +222,7 @@ class DeliveryReader:
         return inside[:1] in (b"{", b"[")
 
     def _elements(self, first: LineChunk) -> Iterator[DeliveryLine]:
-        """Read the elements of an array; each is a delivery. A damaged element ends where the next one begins."""
+        """Yield the elements of an array; each is a delivery. A damaged element ends where the next begins."""
         number, text, at = first.number, first.text, first.text.index(b"[") + 1
         while True:
             while at < len(text) and text[at] in BLANKS + b",":
@@ -239,7 +246,7 @@ class DeliveryReader:
                 at = until
 
     def _element(self, number: int, text: bytes, at: int) -> tuple[DeliveryLine, int, bytes, int]:
-        """Read one element; return it, and where to read on: the number of the line, its text, and the place in it."""
+        """Read one element. Return it with the place to continue: line number, text, and index in the text."""
         begun, is_long = number, False
         nesting = Nesting(at)
         nesting.go_on(text)
@@ -253,7 +260,7 @@ class DeliveryReader:
             if piece is None:
                 nesting.at = len(held)
                 break
-            if nesting.at > BODY_BYTES_MAX:  # it is too long to be kept, but its end must be found
+            if nesting.at > BODY_BYTES_MAX:  # too long to keep, but its end must be found
                 is_long = True
                 held[: nesting.at] = bytes(held[: nesting.at]).rstrip(BLANKS)[-1:]
                 nesting.at = 1
@@ -262,7 +269,7 @@ class DeliveryReader:
             nesting.go_on(held)
         text = bytes(held) or text
         end = nesting.at
-        if nesting.is_broken and text[end] not in b"{[":  # a string that does not end, or a bracket too many
+        if nesting.is_broken and text[end] not in b"{[":  # a string without an end, or a bracket too many
             stop = text.find(b"\n", end)
             end = len(text) if stop < 0 else stop
         body = text[at:end].strip(BLANKS).rstrip(b"," + BLANKS)
@@ -276,7 +283,7 @@ class DeliveryReader:
             text = piece.text
 
     def _read_pieces(self) -> Iterator[LineChunk]:
-        """Read the file piece by piece, without byte order marks; the last line gets an end if it has none."""
+        """Yield the file in chunks, without byte order marks. A last line without an end gets one."""
         file, number, is_new = as_utf8(self._file), 1, True
         while text := file.readline(PIECE_BYTES_MAX):
             is_last = not _ends(text) and len(text) < PIECE_BYTES_MAX
@@ -289,7 +296,7 @@ class DeliveryReader:
 
 
 def unpack_arrays(line: DeliveryLine, levels: int = ARRAYS_NESTED_MAX) -> Iterator[DeliveryLine]:
-    """Yield the elements of an array of objects as deliveries of their own, and any other line as it is."""
+    """Yield the elements of an array of objects as deliveries, and any other line as it is."""
     if line.body is None or line.body.lstrip(BLANKS)[:1] != b"[" or not levels:
         yield line
         return
@@ -305,7 +312,7 @@ def unpack_arrays(line: DeliveryLine, levels: int = ARRAYS_NESTED_MAX) -> Iterat
 
 
 def as_utf8(file: BinaryIO) -> BinaryIO:
-    """Return a file whose text is UTF-8: the same, unless its byte order mark says that it is UTF-16."""
+    """Return the file with UTF-8 text. A file with a UTF-16 byte order mark is decoded."""
     peeked = file if hasattr(file, "peek") else io.BufferedReader(cast(io.RawIOBase, file))
     start: bytes = peeked.peek(2)[:2]
     if start not in UTF16:
@@ -344,7 +351,7 @@ def _indent(text: bytes) -> int:
 
 
 def _stands_alone(piece: LineChunk) -> bool:
-    """Return True if a line is a document of its own, as it is or repaired."""
+    """Return True if a line is a document of its own, possibly after a repair."""
     line = piece.text.strip(BLANKS)
     if line[:1] == b"{":
         return is_json(line) or repair_json(line) is not None

@@ -1,8 +1,8 @@
-"""Import by several processes: each identifies and seals a block of lines, and appends it when its turn has come.
+"""Imports with several processes: each identifies and encrypts a block of lines, then appends it in turn.
 
-Blocks are handed out in turn and appended in turn, so positions follow the file however many workers there are, and a
-file that was imported again or in part means the same. The one who hands out holds two blocks a worker at most, so
-memory does not grow with the file. Workers end when who started them does.
+Blocks are distributed and appended in order, so positions follow the file for any number of workers, and importing a
+file again gives the same result. At most two blocks for each worker are in memory. Workers end when the parent process
+ends.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ STOP_SECONDS_MAX = 20.0
 
 
 class ImportTask(NamedTuple):
-    """What a worker needs to know."""
+    """Settings of a worker."""
 
     dsn: str
     master_key: MasterKey
@@ -50,9 +50,9 @@ class ImportTask(NamedTuple):
 def import_by_workers(
     task: ImportTask, lines: Iterator[DeliveryLine], tell: Callable[[ImportSummary], None], workers: int
 ) -> ImportSummary:
-    """Append what the lines say, and tell after each block how it stands.
+    """Append the deliveries of all lines, and report the summary after each block.
 
-    Raises LedgerUnavailable: what was appended until then stays.
+    Raises LedgerUnavailable; blocks appended before stay.
     """
     summary = ImportSummary()
     with ExitStack() as started:
@@ -85,15 +85,15 @@ def _blocks_of_lines(lines: Iterator[DeliveryLine], summary: ImportSummary) -> I
 
 
 def _take_turn(pipe: Pipe, summary: ImportSummary, tell: Callable[[ImportSummary], None]) -> None:
-    """Let the worker whose block is next append it; add to the summary what became of it."""
-    _receive(pipe)  # it is ready
+    """Let the worker with the next block append it, and add the outcomes to the summary."""
+    _receive(pipe)  # the block is prepared
     _send(pipe, None)
     summary.add(_receive(pipe))
     tell(summary)
 
 
 def _send(pipe: Pipe, block: list[DeliveryLine] | None) -> None:
-    with suppress(OSError):  # it has died: what it said last is received
+    with suppress(OSError):  # the worker has died: its last message is received
         pipe.send(block)
 
 
@@ -109,7 +109,7 @@ def _receive(pipe: Pipe) -> ImportSummary:
 
 @contextmanager
 def _worker(task: ImportTask) -> Iterator[Pipe]:
-    """Run a worker, and see that it has ended."""
+    """Run a worker process, and make sure that it ends."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, task), daemon=True)
@@ -119,26 +119,26 @@ def _worker(task: ImportTask) -> Iterator[Pipe]:
         try:
             yield ours
         finally:
-            ours.close()  # it ends at once, or after the block that it is appending
+            ours.close()  # the worker ends at once, or after its current block
             process.join(STOP_SECONDS_MAX)
             process.kill()
 
 
 def _work(pipe: Pipe, task: ImportTask) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us hears it too, and closes the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets the signal too, and closes the pipe
     freeze_loaded_objects()
     try:
         uvloop.run(_append_blocks(pipe, task))
-    except (EOFError, OSError):  # nobody is at the other end any more
+    except (EOFError, OSError):  # the parent has closed the pipe
         pass
     except LedgerError as error:
         pipe.send(error)
-    except Exception as error:  # what it says may quote a row
+    except Exception as error:  # its message may quote a row
         pipe.send(LedgerUnavailable(type(error).__name__))
 
 
 async def _append_blocks(pipe: Pipe, task: ImportTask) -> None:
-    """Identify and seal each block as it comes, and append it when told to."""
+    """Prepare each block when it arrives, and append it on a signal from the parent."""
     vault = Vault(task.master_key)
     origin, ledger_id = task.inbound.origin(vault), task.inbound.ledger.ledger_id
     connection = await connect(task.dsn)

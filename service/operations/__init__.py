@@ -1,1 +1,1 @@
-"""Changes that an operator makes: each records an internal event."""
+"""Changes by an operator. Each records an internal event."""

@@ -1,7 +1,7 @@
-"""Adjust a balance, or take an adjustment back: by an event of ours, and by nothing else.
+"""Adjusts a balance or reverses an adjustment, by an internal event and nothing else.
 
-An adjustment has an id, and is made once however often it is asked for: whoever does not know whether it was made asks
-again with the same id. Author and reason are sealed with the customer; that it was done, and by which key, stays.
+An adjustment is idempotent by its id: a repeated request with the same id changes nothing. Author and reason are
+encrypted under the customer's key. The adjustment itself and the API key that made it stay readable.
 """
 
 import re
@@ -43,14 +43,16 @@ HOLDS_ADJUSTMENT = "SELECT account_id FROM adjustments WHERE ledger_id = $1 AND 
 
 
 class Author(NamedTuple):
-    """Who does it and why. `by` is the key; author and reason are a person's words, and sealed."""
+    """Author and reason of an operation. `by` is the API key or "operator". The other two are free text and are
+    encrypted.
+    """
 
     by: str
     author: str
     reason: str
 
     def check(self) -> None:
-        """Raise RequestInvalid if nobody says who, or why."""
+        """Raise RequestInvalid if the author or the reason is empty or too long."""
         for name in ("author", "reason"):
             text = getattr(self, name)
             if not text.strip() or len(text) > TEXT_CHARACTERS_MAX:
@@ -58,7 +60,7 @@ class Author(NamedTuple):
 
 
 class AdjustmentResult(NamedTuple):
-    """What became of an adjustment or its reversal: "appended", or "duplicate" where it had been made before."""
+    """Result of an adjustment or a reversal. `outcome` is "appended", or "duplicate" if it was made before."""
 
     adjustment: str
     account: str
@@ -78,10 +80,10 @@ async def adjust(
     adjustment: str | None = None,
     expires_on: date | None = None,
 ) -> AdjustmentResult:
-    """Add points to an account, or take them away; `points` None adopts the vendor's claim, as it is projected now.
-    `expires_on`, of points that are added, is today or later where the programme is.
+    """Add points to an account or take them away. `points` None adopts the vendor's claim as projected now.
+    `expires_on`, for added points, is today or later in the programme's time zone.
 
-    Raises SubjectUnknown, RequestInvalid, NothingToAdopt, or AdjustmentDiffers if the id stands for another adjustment.
+    Raises SubjectUnknown, RequestInvalid, NothingToAdopt; AdjustmentDiffers if the id belongs to another adjustment.
     """
     words.check()
     adjustment = _checked_id(adjustment or secrets.token_hex(16))
@@ -116,7 +118,7 @@ async def adjust(
 
 
 async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[str, Any], day: date) -> None:
-    """Raise RequestInvalid for a last day that is over in the programme's time zone, or so far off that it is none."""
+    """Raise RequestInvalid if a last day is over in the programme's time zone, or is LATEST_DAY or later."""
     now = clock.now()
     terms = await terms_known(connection, ledger.ledger_id, ACCOUNTS, None)
     zone = terms.zone(programme_of(account["account_id"], account["programme"]), now)
@@ -127,7 +129,7 @@ async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[st
 async def reverse(
     connection: Connection, vault: Vault, ledger: Ledger, account_id: str, adjustment: str, words: Author
 ) -> AdjustmentResult:
-    """Take an adjustment of an account back; the account that holds its points after a merge may be named, too.
+    """Reverse an adjustment of an account. After a merge, the account that now holds its points may be named too.
 
     Raises SubjectUnknown or RequestInvalid.
     """
@@ -147,7 +149,7 @@ async def reverse(
 
 
 async def _made(connection: Connection, vault: Vault, ledger: Ledger, adjustment: str) -> dict[str, Any] | None:
-    """Read what was written when an adjustment was made, its position included; None if it never was."""
+    """Read the stored payload of an adjustment, with its position. None if it was never made."""
     events = await events_with_key(
         connection, ledger.ledger_id, event_key_of(vault, ledger, "adjustmentMade", adjustment)
     )
@@ -155,7 +157,9 @@ async def _made(connection: Connection, vault: Vault, ledger: Ledger, adjustment
 
 
 def _again(made: Mapping[str, Any], body: Mapping[str, Any]) -> AdjustmentResult:
-    """Answer with what was made under this id, if that is what is asked for again. What the claim was may differ."""
+    """Return the earlier result for a repeated request. Raises AdjustmentDiffers if the request differs. The claim may
+    differ.
+    """
     names = ["holder", "programme", "unit", "adopted", "expires_on"]
     if not made["adopted"]:
         names.append("points")

@@ -1,4 +1,4 @@
-"""Settle conflicts of one kind by another policy: the rows follow at once, and an event of ours says so for ever."""
+"""Sets the policy for conflicts of one source and kind, by an internal event. The rows follow at once."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,9 @@ from service.operations.record import record_event
 
 
 class PolicyChange(NamedTuple):
-    """How many conflicts are settled by the policy, and where the act stands in the ledger; None where the policy was
-    that already."""
+    """A policy, the number of conflicts that it decides, and the position of its event. The position is None if nothing
+    changed.
+    """
 
     source: str
     kind: str
@@ -24,8 +25,9 @@ class PolicyChange(NamedTuple):
 async def set_conflict_policy(
     connection: Connection, vault: Vault, ledger: Ledger, source: str, kind: str, policy: str, *, by: str
 ) -> PolicyChange:
-    """Settle all conflicts of a kind by a policy, past ones too. Raises RequestInvalid for what is no policy, source or
-    kind."""
+    """Set the policy for all conflicts of a kind, past ones included. Raises RequestInvalid for an unknown policy,
+    source or kind.
+    """
     async with connection.transaction():
         change = await check_policy(connection, ledger.ledger_id, source, kind, policy)
         position = None

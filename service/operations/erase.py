@@ -1,7 +1,7 @@
-"""Forget a person: destroy the keys of what was sealed of them, and append that it was done.
+"""Erases a person: destroys the keys of the person's encrypted data, and records an event about it.
 
-Nothing else changes: payloads, facts, balances, hashes and proofs stay as they are. Customers that were merged are one
-person, so all of them are forgotten together. What a vendor sends of the person afterwards is sealed under a new key.
+Payloads, facts, balances, hashes and proofs stay unchanged. Merged customers are one person and are erased together.
+Later data of the person is encrypted under a new key.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class ErasureResult(NamedTuple):
-    """What an erasure did. `position` is where the act stands in the ledger; None when nothing was left to forget."""
+    """Result of an erasure. `position` is that of its event; None if there was nothing left to erase."""
 
     customers: Sequence[str]
     destroyed: int
@@ -50,9 +50,9 @@ class ErasureResult(NamedTuple):
 async def erase(
     connection: Connection, vault: Vault, ledger: Ledger, customer: str, *, by: str, reason: str
 ) -> ErasureResult:
-    """Forget a customer, by ref. Where nothing is left to forget, nothing is appended.
+    """Erase a customer, by reference. If there is nothing left to erase, no event is recorded.
 
-    Raises SubjectUnknown if nothing was ever told about them.
+    Raises SubjectUnknown if nothing is known about the customer.
     """
     if not await is_known(connection, ledger, customer):
         raise SubjectUnknown(customer)
@@ -69,20 +69,20 @@ async def erase(
 
 
 async def is_known(connection: Connection, ledger: Ledger, customer: str) -> bool:
-    """Say whether anything was ever told about a customer, or kept of them."""
+    """Return True if the ledger has facts, keys or erasures of a customer."""
     known: bool = await connection.fetchval(KNOWN, ledger.ledger_id, [customer])
     return known
 
 
 async def merged_customers(connection: Connection, ledger: Ledger, customer: str) -> list[str]:
-    """Name all customers who are this person by merges."""
+    """Return the references of all customers who are this person by merges, sorted. Undone merges do not count."""
     groups = await groups_of(connection, ledger.ledger_id, ACCOUNTS, [customer])
     if not groups.members:
         return [customer]
     people = []
     for known in await known_of(connection, ledger.ledger_id, ACCOUNTS, [customer], AsOf()):
         standing = fold_known(ACCOUNTS, known)
-        if standing.parked is None:  # a merge may have been undone: then they are two again
+        if standing.parked is None:  # an undone merge leaves two persons
             wallet = standing.state
             assert isinstance(wallet, Wallet)
             people += [one for one in connected_components(wallet.survivors.items()).values() if customer in one]
@@ -92,8 +92,9 @@ async def merged_customers(connection: Connection, ledger: Ledger, customer: str
 
 
 async def erase_on_request(dsn: str, vault: Vault) -> None:
-    """Forget every customer whose deletion a vendor reports as approved, as long as the service runs: what is sealed of
-    them later, too, such as the vendor's own word that it has deleted them."""
+    """Erase every customer with an approved deletion request, for as long as the service runs. Data that arrives later
+    is erased too, such as the vendor's report of the deletion.
+    """
 
     async def look(connection: Connection) -> None:
         while await reads_active_generation(connection):  # after a promotion a new connection reads the new rows
@@ -105,7 +106,7 @@ async def erase_on_request(dsn: str, vault: Vault) -> None:
 
 
 async def erase_requested(connection: Connection, vault: Vault, ledger: Ledger) -> int:
-    """Forget the customers of one ledger who are to be forgotten; give how many."""
+    """Erase the customers of one ledger with an approved deletion request. Return their number."""
     rows = await connection.fetch(TO_ERASE, ledger.ledger_id, CUSTOMERS_PER_POLL)
     for row in rows:
         by = row["deletion_request"]

@@ -1,4 +1,4 @@
-"""Set the terms of a programme: an act of ours in the ledger, from which the views follow."""
+"""Sets the terms of a programme, by an internal event that the projections follow."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from ledger.vendors.fields import as_id
 from ledger.vendors.internal.programme_terms import TermsInput
 from service.operations.record import record_event
 
-# Programmes that have terms, or accounts: the names that accounts know, found by skipping from one to the next.
+# Programmes with terms or accounts. The names of accounts are found by skipping through the index.
 PROGRAMMES = """
     WITH RECURSIVE names AS (
         (SELECT programme FROM accounts WHERE ledger_id = $1 ORDER BY programme LIMIT 1)
@@ -38,7 +38,7 @@ VERSIONS = (
 
 
 class TermsChange(NamedTuple):
-    """Terms that were set: of which programme, as which version, and where the act stands in the ledger."""
+    """The programme, and the position of the event."""
 
     programme: str
     position: int
@@ -47,9 +47,9 @@ class TermsChange(NamedTuple):
 async def set_terms(
     connection: Connection, vault: Vault, ledger: Ledger, programme: str, terms: Any, *, by: str
 ) -> TermsChange:
-    """Set the terms of a programme (source:org:programme), whether or not anything was told of it yet.
+    """Set the terms of a programme (source:org:programme). The ledger may not know the programme yet.
 
-    Raises RequestInvalid if the programme is named otherwise, or the terms are not ones.
+    Raises RequestInvalid if the name or the terms are invalid.
     """
     parts = programme.split(":")
     named = len(parts) == 3 and all(parts) and parts[0] in VENDORS and as_id(programme) == programme
@@ -68,7 +68,7 @@ async def set_terms(
 
 
 def _sentence(terms: Any, error: Any) -> str:
-    """Word what is wrong with the terms, by the names that a caller knows."""
+    """Return a sentence about invalid terms, with the parameters' names."""
     where = [str(part) for part in error["loc"]]
     worth = terms.get("points_to_currency") if isinstance(terms, dict) else None
     if where[:1] == ["points_to_currency"] and isinstance(worth, dict):

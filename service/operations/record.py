@@ -1,7 +1,7 @@
-"""Our own acts: events of this system, appended to the ledger like anybody's, so that replay knows of them.
+"""Records internal events. They are appended like any other event, so a replay includes them.
 
-What a vendor tells is stored whether or not it can be read; what we say ourselves must be read first. An act that would
-give no facts is refused before it is appended, for nobody could take it back.
+A vendor's event is stored even if it cannot be read. An internal event is interpreted before it is appended: without
+facts it is refused, because nobody could reverse it.
 """
 
 import secrets
@@ -20,21 +20,23 @@ from ledger.store.append import append
 from ledger.store.registry import Ledger
 from ledger.vendors.internal import SOURCE
 
-CONNECTION = "-"  # our own events come over no connection
+CONNECTION = "-"  # internal events have no connection
 
 
 async def record_event(connection: Connection, vault: Vault, ledger: Ledger, kind: str, **said: Any) -> int:
-    """Append an act of ours, which happens now; give its position. What it says is JSON; author and reason
-    are sealed. Raises RequestInvalid where it could not be read again."""
+    """Append an internal event that occurs now. Return its position.
+
+    `said` is JSON; author and reason in it are encrypted. Raises RequestInvalid if the event cannot be interpreted.
+    """
     [[appended]] = await append(connection, vault, ledger.ledger_id, [build_event(vault, ledger, kind, **said)])
     return appended.position
 
 
 def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, **said: Any) -> Delivery:
-    """Write down an act of ours, which happens now. Without an identifier it is like no other.
+    """Build an internal event that occurs now. Without an identifier it gets a random one.
 
-    Raises RequestInvalid where it could be stored, but never be read again: for a NUL character in it, or a figure or
-    a day that is none.
+    Raises RequestInvalid if the event could be stored but not interpreted, for example because of a NUL character or an
+    invalid number or day.
     """
     now = clock.now()
     delivery = _written(vault, ledger, kind, identifier or secrets.token_hex(16), now, said)
@@ -59,7 +61,7 @@ def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None 
 
 
 def event_key_of(vault: Vault, ledger: Ledger, kind: str, identifier: str) -> bytes:
-    """Give the event key of an act of ours, whatever it says."""
+    """Return the event key of an internal event. It does not depend on the content."""
     return _written(vault, ledger, kind, identifier, clock.now(), {}).events[0].event_key
 
 

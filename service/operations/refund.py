@@ -1,4 +1,4 @@
-"""Say that the points of an order item that did not arrive were given back: by an event of ours, once."""
+"""Records that the points of an undelivered order item were given back, by an internal event, once."""
 
 import re
 from decimal import Decimal
@@ -24,7 +24,7 @@ DUE = """
 
 
 class RefundResult(NamedTuple):
-    """How many points of which item were given back, and where the act stands in the ledger."""
+    """The item, the points given back, and the position of the event."""
 
     item: str
     points: Decimal
@@ -34,12 +34,12 @@ class RefundResult(NamedTuple):
 async def post_refund(
     connection: Connection, vault: Vault, ledger: Ledger, item: str, words: Author, *, reference: str = ""
 ) -> RefundResult:
-    """Say that what is due for an item, as projected now, was given back; `reference` names the payment.
+    """Record that the points due for an item, as projected now, were given back. `reference` names the payment.
 
-    Raises SubjectUnknown, or RequestInvalid if nothing is due or nobody says who asks and why.
+    Raises SubjectUnknown; RequestInvalid if nothing is due, or author or reason is missing.
     """
     words.check()
-    if reference and not REFERENCE.fullmatch(reference):  # no place for names: it is not sealed
+    if reference and not REFERENCE.fullmatch(reference):  # it is not encrypted, so it must not be able to hold a name
         raise RequestInvalid("reference is an id of letters, digits and . _ ~ : + / -, at most 200")
     row = await connection.fetchrow(ITEM, ledger.ledger_id, item)
     if row is None:

@@ -1,4 +1,4 @@
-"""Undo a merge of two customers: by an event of ours, from which the views follow."""
+"""Undoes a merge of two customers, by an internal event that the projections follow."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ ENDED_TIERS = """
 
 
 class UnmergeResult(NamedTuple):
-    """Who was merged into whom until now, and where the act stands in the ledger."""
+    """The two customers of the undone merge, and the position of the event."""
 
     customer: str
     survivor: str
@@ -25,9 +25,9 @@ class UnmergeResult(NamedTuple):
 
 
 async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer: str, words: Author) -> UnmergeResult:
-    """Undo the merge of a customer into another, as projected now: what is left of the customer's points goes back.
+    """Undo the merge of a customer into another, as projected now. The customer's remaining points return to them.
 
-    Raises SubjectUnknown, or RequestInvalid if the customer is merged into nobody or nobody says who asks and why.
+    Raises SubjectUnknown; RequestInvalid if the customer is not merged, or author or reason is missing.
     """
     words.check()
     row = await connection.fetchrow(MERGED_INTO, ledger.ledger_id, customer)

@@ -1,1 +1,1 @@
-"""Reconciliation: what is open between the vendors' word and ours, list by list, each item with a suggested cause."""
+"""Lists of open matters between vendors' reports and the ledger, each item with a likely cause."""

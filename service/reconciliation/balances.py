@@ -1,4 +1,5 @@
-"""Balances that do not agree with the vendor's: lapsed lots, promises past their day, sums."""
+"""Lists about balances: unreported expiries, early expiries, overdue promises, and totals that differ from their
+parts."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -7,7 +8,7 @@ from typing import Any
 from ledger.decimals import format_decimal
 from service.reconciliation.lists import OpenItem, list_from_sql
 
-EXPIRY_GRACE = timedelta(days=7)  # vendors expire by jobs that run now and then
+EXPIRY_GRACE = timedelta(days=7)  # vendors' expiry jobs run at intervals
 PROMISE_GRACE = timedelta(days=2)
 
 UNREPORTED = """
@@ -46,7 +47,7 @@ def unreported_expiry_item(row: Any) -> OpenItem:
 
 
 def _cause_unreported(row: Any) -> str:
-    """Word how much the vendor has reported, and whether its claims since show what it counts."""
+    """Write how many points the vendor reported as expired, and whether its later claims still count the rest."""
     if row["expired_due"]:
         reported, due = format_decimal(row["expired_due"]), format_decimal(row["expired_due"] + row["remaining_due"])
         cause = f"The vendor reported {reported} of {due} as expired."
@@ -198,11 +199,11 @@ def untied_total_item(row: Any) -> OpenItem:
     )
 
 
-MULTI_PROGRAMME_KINDS = ("Redeemed", "TransferSent")  # events whose total is of all programmes that gave points
+MULTI_PROGRAMME_KINDS = ("Redeemed", "TransferSent")  # their total covers all programmes that gave points
 
 
 def _cause_untied(row: Any) -> str:
-    """Word what was booked, and of what the total is."""
+    """Write which points were booked, and what the vendor's total covers."""
     amount: Decimal = row["untied"]
     points = format_decimal(abs(amount))
     if row["kind"] == "IssueReversed" and amount < 0:

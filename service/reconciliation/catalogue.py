@@ -1,4 +1,4 @@
-"""All lists of open matters. A new one is a value in a file here and a line below."""
+"""All lists of open matters. A new list is a value in a file of this folder, and a line below."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -46,20 +46,21 @@ LISTS: Mapping[str, OpenList] = {
 
 
 def latest_start(one: OpenList, at: datetime, grace: timedelta | None) -> datetime:
-    """Give the time by which a matter must have been open to count: the list's own grace before `at`, or the one asked
-    for."""
+    """Return the latest time at which a matter may have begun to be listed at `at`. `grace` None means the list's own
+    grace.
+    """
     return at - (one.grace if grace is None else grace)
 
 
 async def count_lists(
     connection: Connection, ledger_id: int, at: datetime, grace: timedelta | None
 ) -> dict[str, ListTotals]:
-    """Count every list."""
+    """Count the open matters of every list."""
     return {name: await one.count(connection, ledger_id, latest_start(one, at, grace)) for name, one in LISTS.items()}
 
 
 def totals_json(totals: Mapping[str, ListTotals]) -> list[dict[str, Any]]:
-    """Show totals list by list."""
+    """Return the totals of all lists as JSON."""
     return [
         {"list": name, "says": LISTS[name].says, "items": one.items, "more": one.more, "points": one.points}
         for name, one in totals.items()

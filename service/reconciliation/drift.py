@@ -1,4 +1,4 @@
-"""Accounts whose balance is not what the vendor claims, each with the cause that its rows support."""
+"""Accounts whose balance differs from the vendor's claim, each with the cause that its rows support."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from service.reconciliation.drift_evidence import read_evidence
 from service.reconciliation.drift_steps import Evidence
 from service.reconciliation.lists import Key, ListQuery, OpenItem, OpenList, count_by_statement, next_key
 
-ACCOUNTS_PER_TURN = 20  # between two turns of the event loop
+ACCOUNTS_PER_TURN = 20  # then other tasks of the event loop run
 
 DRIFTING = """
     SELECT account_id, subject, programme, unit, customer, available, claimed, claimed_at, drift, missing, unseen,
@@ -39,7 +39,7 @@ async def read_drift(connection: Connection, asked: ListQuery) -> tuple[list[Ope
 
 
 def drift_item(row: Any, evidence: Evidence) -> OpenItem:
-    """Show one account in drift; the amount is of the events that must have been missed."""
+    """Build the item of one account. Its amount is the points of the missing events."""
     names = ("programme", "customer", "available", "claimed", "claimed_at", "drift", "unseen")
     return OpenItem(
         id=row["account_id"],

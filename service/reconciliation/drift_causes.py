@@ -1,9 +1,11 @@
-"""Why an account differs from the vendor's claims: steps of the difference, and the causes that the rows support. Pure.
+"""Causes of a drift, written as sentences from the rows of an account. Pure.
 
-Theory. Between two claims of the vendor, the points of our lines and the change of the claims must agree. Where they do
-not, the difference is one step. A step is explained by the only candidate that the rows support. Where they support
-more than one, the cause is not known, and all candidates are named with their places. A missing event is always a
-candidate; events are taken to say the right amount, since no row can show that they do not.
+Theory of operation. Between two claims of the vendor, the points of our lines must equal the change of the claims. If
+they do not, the difference is one step (drift_steps.py).
+- If the rows support one candidate, it is the cause of the step.
+- If the rows support several candidates, the cause is not known. All of them are named with their positions.
+- A missing event is always a candidate.
+- The amounts in events are assumed to be right, because no row can show that they are wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,13 +26,13 @@ from service.reconciliation.drift_steps import (
 STEPS_SHOWN_MAX = 3
 MERGES = frozenset({"Merged", "MergedAway", "Unmerged", "UnmergedAway"})
 REVERSALS = frozenset({"RedemptionReversed", "IssueReversed"})
-LAPSING = frozenset({"Lapsed", "Expired", "ExpiryMoved"})  # these depend on which lots were used before
+LAPSING = frozenset({"Lapsed", "Expired", "ExpiryMoved"})  # depend on the lots that earlier debits used
 WITHOUT_EVENT = frozenset({"Lapsed", "Opening"})
-HELD = frozenset({"available", "lapsed"})  # classes of an account in which a lot keeps points
+HELD = frozenset({"available", "lapsed"})  # classes in which an account's lot holds points
 
 
 def cause_of_drift(evidence: Evidence) -> str:
-    """Word the cause of an account's difference, or say that it is not known and what it can be."""
+    """Write the cause of an account's drift, or the candidates if it is not known."""
     first = first_line_after_agreement(evidence)
     later = evidence.lines[first:]
     if any(line.kind in MERGES for line in later):
@@ -105,7 +107,7 @@ def _adjustments(adjusted: Sequence[LineEvidence]) -> Iterator[str]:
 
 
 def _not_counted(step: DriftStep, evidence: Evidence) -> Iterator[str]:
-    """Events of ours that the claim leaves out: one of them, or all from some point on."""
+    """Candidates: events that the claim leaves out. Either a single event, or all events after some point."""
     events = [line for line in step.lines if line.kind not in WITHOUT_EVENT and line.kind not in ADJUSTMENTS]
     for line in events:
         if line.effect and line.effect == -step.amount:
@@ -130,7 +132,9 @@ def _not_counted(step: DriftStep, evidence: Evidence) -> Iterator[str]:
 
 
 def _told_twice(step: DriftStep, evidence: Evidence) -> Iterator[str]:
-    """Where only a debit beyond the lots shows the step, its size says little: the debit itself may be there twice."""
+    """Candidate: a debit that was reported twice. Only for a step shown by a debit beyond the lots, whose size proves
+    little.
+    """
     if step.is_claimed:
         return
     for line in step.lines:
@@ -146,7 +150,7 @@ def _told_twice(step: DriftStep, evidence: Evidence) -> Iterator[str]:
 
 
 def _of_a_lot(step: DriftStep, evidence: Evidence) -> Iterator[str]:
-    """Points that lapsed at the vendor on an earlier day than here."""
+    """Candidate: points that lapsed at the vendor earlier than here."""
     if step.amount > 0 or not step.is_claimed:
         return
     wanted = -step.amount
@@ -179,7 +183,7 @@ def _of_another_programme(step: DriftStep, evidence: Evidence) -> Iterator[str]:
 
 
 def _unclear(step: DriftStep, evidence: Evidence) -> Iterator[str]:
-    """Events in between that can be read in more than one way."""
+    """Candidates: events within the step that have more than one reading."""
     told_otherwise = [line.position for line in step.lines if line.position in evidence.conflicts]
     if told_otherwise:
         yield f"the event at position {told_otherwise[0]} was told with several contents, and another one is right"
@@ -199,7 +203,7 @@ def _unclear(step: DriftStep, evidence: Evidence) -> Iterator[str]:
 
 
 def _hint(step: DriftStep, evidence: Evidence) -> str:
-    """Where to look first for an event that never arrived; else what to look at if none is missing."""
+    """Write where to look first for a missing event, or which event to check if none is missing."""
     for transfer in evidence.transfers:
         if transfer.points == abs(step.amount) and transfer.to_us == (step.amount > 0):
             half = "receiver's" if transfer.to_us else "sender's"
@@ -232,7 +236,7 @@ def _overdrawn(evidence: Evidence) -> str:
 
 
 def _place(step: DriftStep) -> str:
-    """Word between which two events of the account the step lies, in the order in which they happened."""
+    """Write between which two events of the account the step lies, in order of occurrence."""
     if step.before is None:
         return f"by {_time(step.by)} (position {step.by.position})"
     precisely = f"{step.before.occurred_at:%F %T}" == f"{step.by.occurred_at:%F %T}"

@@ -1,7 +1,7 @@
-"""Read what the causes of drift are derived from: for a page of accounts at once, a bounded number of rows of each.
+"""Reads the evidence for causes of drift, for a page of accounts at once. The rows read for each account are limited.
 
-The lines of a statement are in order of occurrence and numbered without gaps. So the line of a time is found by halving
-the range of numbers, and no index on times is needed.
+Statement lines are numbered without gaps in order of occurrence. The first line after a time is therefore found by
+bisecting the line numbers, and no index on times is needed.
 """
 
 from collections import defaultdict
@@ -33,7 +33,7 @@ TRANSFERS_MAX = 1_000
 UNREAD_LOOKED_AT_MAX = 1_000  # between two claims
 UNREAD_PER_ACCOUNT_MAX = 5
 BODY_BYTES_MAX = 64 * 1024
-POSITIONS_AROUND = 1_000  # by so many positions events may come out of their order
+POSITIONS_AROUND = 1_000  # events may be recorded out of order by this many positions
 
 LINES = """
     WITH RECURSIVE asked AS (
@@ -86,7 +86,7 @@ HALF_TRANSFERS = """
      WHERE ledger_id = $1 AND status <> 'completed' AND (sender = ANY ($2) OR receiver = ANY ($2))
      ORDER BY subject LIMIT $3
 """
-# Of these events, those whose key another event has with other contents.
+# Events with the key of another event and different contents.
 CONTESTED = """
     SELECT e.position FROM ledger.events e
      WHERE e.ledger_id = $1 AND e.position = ANY ($2)
@@ -95,8 +95,8 @@ CONTESTED = """
                       AND other.event_key >= substr(e.event_key, 1, 16)
                       AND other.event_key <= substr(e.event_key, 1, 16) || decode(repeat('ff', 16), 'hex'))
 """
-# Unread events of the account's source and organisation that may have happened in between. A body that cannot be read
-# names no organisation and no time: it must have come in between.
+# Unread events of the account's source and organisation that may have occurred between the claims. A body that cannot
+# be read has no organisation and no time, so its position must lie between the claims.
 UNREAD = """
     SELECT asked.n, one.position, one.kind, one.unread
       FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::timestamptz[])
@@ -124,7 +124,9 @@ BODIES = """
 async def read_evidence(
     connection: Connection, ledger_id: int, accounts: Sequence[Mapping[str, Any]]
 ) -> list[Evidence]:
-    """Read the evidence about accounts in drift: rows of `accounts`, in their order."""
+    """Read the evidence about accounts in drift. `accounts` are rows of the table of that name; the result has their
+    order.
+    """
     if not accounts:
         return []
     ids = [row["account_id"] for row in accounts]
@@ -164,7 +166,7 @@ async def read_evidence(
 async def _lines(
     connection: Connection, ledger_id: int, accounts: Sequence[str], since: Sequence[datetime]
 ) -> dict[int, list[LineEvidence]]:
-    """Read the lines of each account from a time on, and a few before."""
+    """Read the lines of each account since a time, and LINES_BEFORE lines before it. Keys are indexes of `accounts`."""
     found: dict[int, list[LineEvidence]] = defaultdict(list)
     for row in await connection.fetch(LINES, ledger_id, accounts, since, LINES_BEFORE, LINES_MAX):
         number, *values = row
@@ -176,7 +178,7 @@ async def _lines(
 async def _siblings(
     connection: Connection, ledger_id: int, accounts: Sequence[Mapping[str, Any]], since: Sequence[datetime]
 ) -> dict[int, list[tuple[str, LineEvidence]]]:
-    """Read the lines of the holder's other programmes since then, of the same unit."""
+    """Read the lines of the holder's other programmes in the same unit, since the same time."""
     names = ([row[name] for row in accounts] for name in ("account_id", "subject", "unit"))
     of = await connection.fetch(SIBLINGS, ledger_id, *names, SIBLINGS_MAX)
     times = [since[row["n"] - 1] for row in of]
@@ -188,7 +190,7 @@ async def _siblings(
 
 
 def _transfers(account: Mapping[str, Any], halves: Iterable[Mapping[str, Any]]) -> Iterator[TransferEvidence]:
-    """Give the half transfers to or from an account's customer whose other half was not told."""
+    """Yield transfers to or from an account's customer with only one reported half."""
     customer = account["customer"]
     for half in halves:
         if half["unit"] != account["unit"]:
@@ -202,8 +204,9 @@ def _transfers(account: Mapping[str, Any], halves: Iterable[Mapping[str, Any]]) 
 async def _unread(
     connection: Connection, ledger_id: int, accounts: Sequence[Mapping[str, Any]]
 ) -> dict[int, list[UnreadEvidence]]:
-    """Find unread events between the claims of each account that may be of its holder: they name the holder or the
-    customer by id, or cannot be looked into."""
+    """Find unread events between the claims of each account that may concern its holder. They name the holder or the
+    customer by id, or their body cannot be read.
+    """
     placed = [(number, row) for number, row in enumerate(accounts) if row["agreed_position"] is not None]
     asked = [
         (
@@ -240,7 +243,7 @@ async def _unread(
 
 
 def body_names_id(body: bytes | None, ids: set[str]) -> bool:
-    """Return True if a body holds one of some ids as the value of a key that is an id's."""
+    """Return True if a body holds one of the ids under a key for ids."""
     if body is None or len(body) > BODY_BYTES_MAX:
         return False
     try:

@@ -11,7 +11,7 @@ ADJUSTMENTS = frozenset({"AdjustmentMade", "AdjustmentReversed"})
 
 
 class LineEvidence(NamedTuple):
-    """What the evidence needs of one line of a statement."""
+    """The values of one statement line that the evidence needs."""
 
     line: int
     occurred_at: datetime
@@ -26,12 +26,12 @@ class LineEvidence(NamedTuple):
 
     @property
     def asserted(self) -> Decimal:
-        """Points of history that the line took for granted, because a debit or an expiry needed them."""
+        """Unseen points that the line needed, because a debit or an expiry exceeded the known lots."""
         return sum((points for source, _, points, lot in self.postings if source == "unseen" and lot), ZERO)
 
     @property
     def effect(self) -> Decimal:
-        """By how much the vendor's event changes its balance, without what we took for granted."""
+        """Change of the vendor's balance by the event, without unseen points."""
         unseen = sum(
             (points for source, to, points, _ in self.postings if (source, to) == ("unseen", "available")), ZERO
         )
@@ -47,12 +47,12 @@ class LotEvidence(NamedTuple):
 
 
 class TransferEvidence(NamedTuple):
-    """A transfer of which one half was told."""
+    """A transfer with one reported half."""
 
     subject: str
     points: Decimal
     position: int
-    to_us: bool  # the sender's half was told, and this customer is to receive
+    to_us: bool  # the sender's half was reported, and this customer is the receiver
 
 
 class UnreadEvidence(NamedTuple):
@@ -60,32 +60,32 @@ class UnreadEvidence(NamedTuple):
 
     position: int
     kind: str
-    names_holder: bool  # it names the customer; otherwise its body is closed to us
+    names_holder: bool  # False if the body cannot be read
 
 
 class Evidence(NamedTuple):
-    """What the rows tell of one account in drift. `whole` is False where there are more lines than were read."""
+    """Evidence about one account in drift. `whole` is False if not all lines and lots were read."""
 
     missing: Decimal
     drift: Decimal
     agreed_position: int | None
     lines: Sequence[LineEvidence]
     whole: bool = True
-    adopted: Set[str] = frozenset()  # adjustments by which a claim was adopted, and which stand
+    adopted: Set[str] = frozenset()  # adjustments that adopted a claim
     withdrawn: Set[str] = frozenset()  # adjustments that were reversed
     siblings: Sequence[tuple[str, LineEvidence]] = ()  # lines of the holder's other programmes: (programme, line)
     lots: Sequence[LotEvidence] = ()
     transfers: Sequence[TransferEvidence] = ()
-    conflicts: Set[int] = frozenset()  # positions of events that were told with several contents
+    conflicts: Set[int] = frozenset()  # positions of events with several contents
     unread: Sequence[UnreadEvidence] = ()
 
 
 class DriftStep(NamedTuple):
-    """By how much the vendor's balance moved away from ours between two claims, or since the last one."""
+    """A change of the difference between the vendor's balance and ours: between two claims, or since the last claim."""
 
     amount: Decimal
-    before: LineEvidence | None  # the claim before
-    lines: Sequence[LineEvidence]  # after it, up to the claim or debit that shows the difference
+    before: LineEvidence | None  # the claim before the step
+    lines: Sequence[LineEvidence]  # the step's lines, up to the claim or debit that shows the difference
     by: LineEvidence
 
     @property
@@ -94,7 +94,7 @@ class DriftStep(NamedTuple):
 
 
 def find_steps(evidence: Evidence) -> list[DriftStep]:
-    """Find the steps of the difference since the claims last agreed."""
+    """Find the steps of the difference since the last agreement."""
     first = first_line_after_agreement(evidence)
     before = evidence.lines[first - 1] if first else None
     drift = unseen = adjusted = ZERO
@@ -104,8 +104,8 @@ def find_steps(evidence: Evidence) -> list[DriftStep]:
     for line in evidence.lines[first:]:
         since.append(line)
         if line.kind in ADJUSTMENTS and line.reference in evidence.withdrawn & evidence.adopted:
-            continue  # taken over and given back: as if it had never been
-        if line.kind in ADJUSTMENTS and line.reference in evidence.adopted:  # it closed what was open, or overshot it
+            continue  # adopted and reversed: no effect
+        if line.kind in ADJUSTMENTS and line.reference in evidence.adopted:  # it closed the difference or more
             drift, unseen = drift - adjusted - line.points, ZERO
             steps = [DriftStep(drift, before, (line,), line)] if drift else []
             before, adjusted, since = line, ZERO, []
@@ -127,8 +127,8 @@ def find_steps(evidence: Evidence) -> list[DriftStep]:
 
 
 def first_line_after_agreement(evidence: Evidence) -> int:
-    """Give the index of the line after the claim with which everything last agreed; before the first claim if none
-    ever did."""
+    """Return the index of the first line after the last claim that agreed. Without one, the index of the first
+    claim."""
     agreed = [
         index
         for index, line in enumerate(evidence.lines)
@@ -140,5 +140,5 @@ def first_line_after_agreement(evidence: Evidence) -> int:
 
 
 def positions_of(lines: Iterable[LineEvidence]) -> list[int]:
-    """Give the positions of the events behind some lines."""
+    """Return the sorted positions of the events of some lines."""
     return sorted({line.position for line in lines if line.position is not None})

@@ -1,7 +1,7 @@
-"""Flags of rows, as lists: outcomes that contradict each other, history that was never told, values that are doubtful.
+"""Flags of rows, as lists: contradicting outcomes, gaps in the history, doubtful values.
 
-A flag that nobody lists is a fault that nobody sees. FLAGS names every flag of every projection's tables with the list
-that reads it; a test holds it against the tables.
+A flag without a list is a fault that nobody sees. FLAGS maps every flag of every projection table to its list; a test
+compares it with the tables.
 """
 
 from collections.abc import Sequence
@@ -13,27 +13,27 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 from service.reconciliation.lists import COUNTED_MAX, Key, ListQuery, ListTotals, OpenItem, OpenList
 
-FLAG_GRACE = timedelta(days=2)  # vendors send events late and in any order
+FLAG_GRACE = timedelta(days=2)  # vendors send events late and out of order
 
 
 class Flag(NamedTuple):
-    """One flag of a table's rows. All but `table` and `column` is SQL over the row `t`."""
+    """One flag of a table's rows. All fields except `table` and `column` are SQL over the row `t`."""
 
     table: str
     column: str
-    cause: str  # a sentence as a string literal, or an expression that gives one
-    since: str = "NULL::timestamptz"  # NULL: when the event of the row's last position was recorded
+    cause: str  # a string literal, or an SQL expression of a sentence
+    since: str = "NULL::timestamptz"  # NULL: the recorded time of the row's last event
     amount: str = "NULL::numeric"
     unit: str = "'points'"
     customer: str = "t.customer"
-    condition: str = ""  # where the column is no boolean
+    condition: str = ""  # if the column is not a boolean
     subject: str = "t.subject"
-    ordinal: str = "0"  # tells rows of one subject apart
+    ordinal: str = "0"  # distinguishes rows of one subject
     position: str = "t.last_position"
 
     @property
     def after(self) -> str:
-        """The condition for rows after a key ($4 the subject, $5 the ordinal)."""
+        """SQL condition for rows after a key: $4 is the subject, $5 the ordinal."""
         if self.ordinal == "0":
             return f"{self.subject} > $4 AND $5::int IS NOT NULL"
         return f"({self.subject}, {self.ordinal}) > ($4, $5::int)"
@@ -203,7 +203,7 @@ DOUBTFUL = (
     ),
 )
 
-# Flags of other rows that repeat one of these, or that another list reads.
+# Flags that repeat a flag above, or that another list reads.
 READ_ELSEWHERE = {
     ("tiers", "gap"): "gaps",
     ("tiers", "contradiction"): "contested",
@@ -254,8 +254,9 @@ def _item(flag: Flag, row: Any) -> OpenItem:
 
 
 def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
-    """Make a list of flags: one after the other, each in the order of its subjects. A key is (number of the flag,
-    subject, ordinal)."""
+    """Make a list of flags, one flag after the other, each in order of subjects. A key is (number of the flag, subject,
+    ordinal).
+    """
 
     async def read(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
         items: list[OpenItem] = []

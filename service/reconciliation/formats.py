@@ -1,4 +1,4 @@
-"""How an open matter looks: in JSON, and as a line of CSV that a spreadsheet opens without running anything."""
+"""Open matters as JSON and as CSV. A spreadsheet opens the CSV without running any formula in it."""
 
 import csv
 import io
@@ -20,11 +20,11 @@ FORMULA_PREFIXES = (
     "@",
     "\t",
     "\r",
-)  # at the beginning of a cell a spreadsheet takes these for a formula
+)  # a spreadsheet takes a cell that begins so for a formula
 
 
 def item_json(item: OpenItem, at: datetime) -> dict[str, Any]:
-    """Show an item; its age is that at the asked time, in whole seconds."""
+    """Return an item as JSON, with its age at `at` in whole seconds."""
     return {
         "id": item.id,
         "amount": item.amount,
@@ -40,7 +40,7 @@ def item_json(item: OpenItem, at: datetime) -> dict[str, Any]:
 async def csv_pages(
     read_page: ReadPage, one: OpenList, asked: ListQuery, items_max: int | None = None
 ) -> AsyncIterator[bytes]:
-    """Write a list as CSV, some lines at a time: everything after a key, or so many items."""
+    """Yield a list as CSV in blocks of lines: the items after a key, at most `items_max` (None: all)."""
     columns = (*ITEM_COLUMNS, *(column for column in one.columns if column not in ITEM_COLUMNS))
     yield csv_line(columns)
     left, after = items_max, asked.after
@@ -55,14 +55,14 @@ async def csv_pages(
 
 
 def csv_line(cells: Iterable[Any]) -> bytes:
-    """Write one line as RFC 4180 says."""
+    """Write one line by RFC 4180."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow([format_cell(cell) for cell in cells])
     return line.getvalue().encode()
 
 
 def format_cell(value: Any) -> str:
-    """Write one cell: exact points, times in UTC, several values with blanks between; text is never a formula."""
+    """Write one cell: exact points, times in UTC, several values separated by spaces. A text never starts a formula."""
     if value is None:
         return ""
     if isinstance(value, Decimal):

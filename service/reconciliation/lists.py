@@ -1,7 +1,7 @@
-"""What a list of open matters is: pages in the order of a key, and totals. Each is read by an index of its own.
+"""Definition of a list of open matters: pages in the order of a key, and totals. An index serves each list.
 
-A matter is open from the moment its first event shows it. Vendors' events come late and in halves, so most lists have a
-time of grace before a matter counts; `by` is the asked time minus that grace.
+A matter is open from its first event on. Vendors' events arrive late and in parts, so most lists have a grace before a
+matter counts. `by` is the requested time minus the grace.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,25 +13,27 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 
 PAGE_ITEMS = 1_000
-COUNTED_MAX = 100_000  # totals say "more" beyond it, so that a summary costs the same whatever lies open
+COUNTED_MAX = 100_000  # limits the cost of a summary; beyond it `more` is True
 
 Key = tuple[Any, ...]
 
 
 class OpenItem(NamedTuple):
-    """One open matter. `amount` is in points, None where none are at stake; above zero they are missing here."""
+    """One open matter. `amount` is in points, above zero if they are missing here; None if the matter is not about
+    points.
+    """
 
     id: str
     amount: Decimal | None
     unit: str | None
-    position: int | None  # of the first event that shows it
+    position: int | None  # of the first event of the matter
     since: datetime | None
     cause: str
     details: dict[str, Any]
 
 
 class ListQuery(NamedTuple):
-    """One page of a list: what was open `by` a time, after a key."""
+    """One page of a list: matters open since `by` or earlier, after a key."""
 
     ledger_id: int
     at: datetime
@@ -41,8 +43,9 @@ class ListQuery(NamedTuple):
 
 
 class ListTotals(NamedTuple):
-    """How many matters are open, and by unit how many points are at stake: without their signs, since points too many
-    here do not make up for points that are missing there. `more` where not all were counted."""
+    """Totals of a list: open matters, and points by unit. Points are summed without signs, because a surplus here does
+    not make up for missing points there. `more` is True if not all were counted.
+    """
 
     items: int
     more: bool
@@ -55,19 +58,19 @@ CountItems = Callable[[Connection, int, datetime], Awaitable[ListTotals]]
 
 @dataclass(frozen=True, slots=True)
 class OpenList:
-    """One list. `start` is the key before the first item, and says what keys are made of."""
+    """One list. `start` is the key before the first item; it defines the types in a key."""
 
     name: str
     says: str
     read: ReadItems
     count: CountItems
-    columns: tuple[str, ...]  # the details that stand in a CSV file
+    columns: tuple[str, ...]  # details written to a CSV file
     start: Key
     grace: timedelta = timedelta(0)
-    statements: tuple[str, ...] = ()  # the SQL behind it, for whoever wants to see it planned
+    statements: tuple[str, ...] = ()  # its SQL, for tests of query plans
 
     def key_of(self, cursor: Sequence[Any] | None) -> Key:
-        """Read a key out of a cursor. Raises ValueError if it is none of this list."""
+        """Read a key from a cursor. Raises ValueError if the key is not of this list."""
         if cursor is None:
             return self.start
         if len(cursor) != len(self.start):
@@ -95,9 +98,12 @@ def list_from_sql(
     columns: tuple[str, ...],
     grace: timedelta = timedelta(0),
 ) -> OpenList:
-    """Make a list from two statements: `page` takes ledger, by, limit and the columns of the key; `totals` takes
-    ledger, by and how many to count at most, and gives unit, items and points at stake, without signs. Without it the
-    pages are counted."""
+    """Make a list from two statements.
+
+    - `page` takes ledger, by, limit and the columns of the key.
+    - `totals` takes ledger, by and the number to count at most. It returns unit, items and points without signs.
+      Without it the pages are counted.
+    """
 
     async def read(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
         rows = await connection.fetch(page, asked.ledger_id, asked.by, asked.limit + 1, *asked.after)
@@ -110,12 +116,12 @@ def list_from_sql(
 
 
 def next_key(rows: Sequence[Any], limit: int, columns: Sequence[str]) -> Key | None:
-    """Give the key of the last row of a page; None where no row follows it, so that no page is ever empty."""
+    """Return the key of a page's last row. None if no row follows, so that no page is empty."""
     return tuple(rows[limit - 1][column] for column in columns) if len(rows) > limit else None
 
 
 def fill_pages(read: ReadItems, key_of: Callable[[OpenItem], Key]) -> ReadItems:
-    """Make full pages of those of a reader that looks at more than it finds."""
+    """Wrap a reader that finds fewer items than rows, so that its pages are full."""
 
     async def read_full(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
         found: list[OpenItem] = []
@@ -130,7 +136,7 @@ def fill_pages(read: ReadItems, key_of: Callable[[OpenItem], Key]) -> ReadItems:
 
 
 def count_by_statement(totals: str) -> CountItems:
-    """Count a list by a statement, as `from_sql` has it."""
+    """Count a list by its `totals` statement."""
 
     async def count(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
         rows = await connection.fetch(totals, ledger_id, by, COUNTED_MAX)
@@ -142,7 +148,7 @@ def count_by_statement(totals: str) -> CountItems:
 
 
 def count_by_reading(read: ReadItems, start: Key) -> CountItems:
-    """Count a list by reading it."""
+    """Count a list by reading its pages."""
 
     async def count(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
         items, points, after = 0, dict[str, Decimal](), start
@@ -161,5 +167,5 @@ def count_by_reading(read: ReadItems, start: Key) -> CountItems:
 
 
 def format_time(time: datetime | None) -> str:
-    """Write a time into a sentence, to the second."""
+    """Write a time for a sentence, to the second."""
     return "?" if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"

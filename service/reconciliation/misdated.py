@@ -1,11 +1,11 @@
-"""Events whose vendor dates them after we recorded them, by more than a clock may be ahead."""
+"""Events dated by their vendor after they were recorded, by more than CLOCK_AHEAD_MAX."""
 
 from typing import Any
 
 from ledger.intake.interpret import CLOCK_AHEAD_MAX
 from service.reconciliation.lists import OpenItem, format_time, list_from_sql
 
-# Facts that stand where they were recorded belong to subjects that are noted as such, which an index finds.
+# Facts of misdated events are `untimed`, and so are their subjects. An index finds these subjects.
 MISDATED_EVENTS = f"""
     SELECT e.position, e.source, e.org, e.kind, e.occurred_at AS dated, e.recorded_at
       FROM (SELECT DISTINCT f.position FROM subjects s

@@ -1,4 +1,4 @@
-"""What somebody still owes: the other half of a transfer, a refund, a reversal, what an approved request asked for."""
+"""Outstanding obligations: the second half of a transfer, and refunds of order items."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -8,8 +8,8 @@ from ledger.decimals import format_decimal
 from projections.programme_terms import TRANSFER_GRACE_DAYS
 from service.reconciliation.lists import OpenItem, list_from_sql
 
-# Halves that name two people do not differ where one of the two was merged into the other.
-# A programme's terms may give halves more or less time than the two days that `by` has already taken off.
+# Halves with different people agree if one of the two was merged into the other. A programme's terms may set another
+# grace than the two days that `by` already subtracts.
 HALF_TRANSFERS = """
     SELECT subject, sender, receiver, sent_to, received_from, status, programme, unit, points, points_received, differs,
            coalesce(initiated_at, received_at) AS since, last_position
@@ -36,7 +36,7 @@ def half_transfer_item(row: Any) -> OpenItem:
 
 
 def _cause_of_half(row: Any) -> tuple[Decimal, str]:
-    """Give the points at stake, and word what the halves say; what differs is told by them, and has no other cause."""
+    """Return the points of a transfer that does not agree, and the cause. Contradicting halves need no other cause."""
     points, received = row["points"], row["points_received"]
     if row["status"] == "initiated":
         return points, "The receiver's half never arrived, or the vendor has not completed the transfer."

@@ -1,7 +1,7 @@
-"""Reminders of the vendor that announce something else than we hold: points, tiers, rewards, partner memberships.
+"""Vendors' reminders that differ from our rows: points, tiers, rewards, partner memberships.
 
-A reminder changes nothing, it is a claim. What it announces for points is compared with the lots of that day as they
-were at that time. The matter closes when a later reminder of the day agrees, or a claimed balance after the day does.
+A reminder is a claim and changes nothing. For points it is compared with the lots of its day, as they were at that
+time. The matter closes when a later reminder of the day agrees, or when a balance claimed after the day agrees.
 """
 
 from typing import Any
@@ -66,7 +66,7 @@ def reminder_item(row: Any) -> OpenItem:
 
 
 def _cause(row: Any) -> str:
-    """Word what was announced and what we hold, and what the rows say of the difference."""
+    """Write the announced value, our value, and the cause that the rows support."""
     if row["what"] != "points":
         return CAUSES_BY_KIND[row["what"]].format(announced=row["announced"] or "none", held=row["held"] or "none")
     told = f"The vendor announces {row['announced']} that lapse on {row['day']}, we hold {row['held']}."

@@ -1,4 +1,4 @@
-"""Changes that several events report with different points: the first report in the order of the fold counts."""
+"""Changes that several events report with different points. The first report in fold order counts."""
 
 from decimal import Decimal
 from typing import Any

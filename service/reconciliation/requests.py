@@ -1,8 +1,8 @@
-"""Requests that were approved and whose effect nobody has told: approval itself moves nothing (traps 25, 26).
+"""Approved requests without a reported effect. An approval itself moves nothing (traps 25, 26).
 
-Only what an event would tell is waited for: points, a badge earned, a status, a deletion. A request names its customer
-by an id of no organisation, so every organisation of its source is tried; a coincidence may hide an open request, a
-missing link never invents points.
+Only effects that an event reports are expected: points, an earned badge, a status, a deletion. A request names its
+customer by an id without an organisation, so every organisation of its source is tried. A coincidence may hide an open
+request; a missing link never invents points.
 """
 
 from datetime import timedelta

@@ -1,4 +1,6 @@
-"""Rewards that were paid for and not given. The vendor names the redemption that paid, or only the request of both."""
+"""Rewards that were paid for, not given, and not reversed. The vendor names the redemption that paid, or a request id
+of both.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -7,8 +9,8 @@ from service.reconciliation.lists import OpenItem, list_from_sql
 
 REWARD_GRACE = timedelta(days=1)
 
-# The debit is named by the reward, or found by request id. Request ids repeat: it must be of the same day and customer,
-# or of whom they were merged with. A reversal gives back the rewards of one debit in the order of their names.
+# The reward names its debit, or its request id finds it. Request ids repeat, so the debit must be of the same day and
+# of the same customer or one merged with them. A reversal covers the rewards of one debit in order of their names.
 UNREVERSED = """
     SELECT r.subject, r.customer, r.reward, r.state, r.quantity, paid.debit, r.request, r.errors, r.last_position,
            r.since, CASE WHEN r.points IS NULL THEN NULL

@@ -1,14 +1,17 @@
-"""Silent connections: events of a kind used to come in over a connection, and have stopped or come far less often. A
-webhook that a vendor has switched off looks like this, and one of many shops that has lost its connection.
+"""Silent and slow connections: a kind of event used to arrive over a connection and has stopped or become rare. This is
+how a webhook looks that the vendor has disabled, or a lost connection of one of many shops.
 
-Only what comes regularly can be missed: events on at least DAYS_ACTIVE_MIN of the last DAYS_LOOKED_AT days before the
-last one, or ten and more over a day. What comes often, the longest pause among the last arrivals says how long a pause
-may be; an import that was over in minutes says nothing.
+**Silent.** Only regular arrivals can be missed. A kind is regular with events on at least DAYS_ACTIVE_MIN of the
+DAYS_LOOKED_AT days before the last one, or with ten or more over a day. For frequent kinds the longest pause among the
+last arrivals sets the allowed pause. An import of a few minutes sets none.
 
-What still comes is slow where the last day brought at most a quarter of the quietest of the 28 days that ended a week
-ago (7 at least), or the last week at most a quarter of the median of the four weeks before it (2 at least), the smaller
-of two in the middle, and that was EXPECTED_MIN or more. So no Sunday is missed, a drop is listed after a day, and after
-some three weeks it is what is expected. Days are 24 hours, counted back from the time asked for.
+**Slow.** A kind is slow in one of two cases, if EXPECTED_MIN or more were expected:
+- The last day brought at most a quarter of the quietest of the 28 days that ended a week ago (at least 7 days).
+- The last week brought at most a quarter of the median of the four weeks before it (at least 2 weeks; of two middle
+  weeks, the smaller).
+
+So a Sunday is not listed, a drop is listed after a day, and after about three weeks the new level is expected. A day is
+24 hours, counted back from the requested time.
 """
 
 import math
@@ -23,13 +26,14 @@ ARRIVALS_MIN = 10
 DAYS_ACTIVE_MIN = 3
 DAYS_LOOKED_AT = 14
 PAUSE_MIN = timedelta(hours=1)
-PAUSE_FACTOR = 3  # as long as the longest so far, before it counts as silence
+PAUSE_FACTOR = 3  # a pause this many times the longest one is silence
 DAY = timedelta(days=1)
 WEEK_DAYS = 7  # days
-EXPECTED_MIN = 20  # of fewer, a quarter may be chance
+EXPECTED_MIN = 20  # a quarter of fewer may be chance
 SLOW_FACTOR = 4  # times fewer than expected
 
-# Pairs of connection and kind are found by skipping through the index, whatever the number of events; so are the days.
+# Pairs of connection and kind are found by skipping through the index, so the cost does not grow with the number of
+# events. The days are found the same way.
 ARRIVALS = """
     WITH RECURSIVE pairs AS (
         (SELECT connection_id, kind FROM ledger.events
@@ -78,7 +82,7 @@ ARRIVALS = """
 
 
 def silence_item(row: Any, at: datetime) -> OpenItem | None:
-    """Judge one kind of event over one connection; None if it is not silent, or never was regular."""
+    """Return the item of one kind over one connection. None if it is not silent or slow, or was never regular."""
     if row["arrivals"] < ARRIVALS_MIN:
         return None
     span: timedelta = row["last_at"] - row["first_at"]
@@ -86,7 +90,7 @@ def silence_item(row: Any, at: datetime) -> OpenItem | None:
         return None
     if span >= DAY:
         allowed = max(PAUSE_MIN, PAUSE_FACTOR * row["longest_pause"])
-    else:  # so many that the last ones do not show a night
+    else:  # the last 1,000 arrivals are too close together to show a night
         allowed = DAY * math.ceil(DAYS_LOOKED_AT / row["active_days"])
     silent = at - row["last_at"]
     if silent <= allowed:
@@ -116,7 +120,7 @@ def silence_item(row: Any, at: datetime) -> OpenItem | None:
 
 
 def _slow(row: Any, at: datetime) -> OpenItem | None:
-    """Judge what still comes; None if it comes as often as it did."""
+    """Return the item of a kind that still arrives. None if it arrives as often as before."""
     found = _observed_and_expected(row["by_day"], (at - row["began_at"]) // DAY)
     if found is None:
         return None
@@ -144,8 +148,9 @@ def _slow(row: Any, at: datetime) -> OpenItem | None:
 
 
 def _observed_and_expected(by_day: Sequence[int], age_days: int) -> tuple[int, int, int] | None:
-    """Give how many days brought how few of how many, the latest day standing first; None where that is no drop. Of a
-    connection that is `age_days` old no days before are counted."""
+    """Return (days, observed, expected) of a drop, or None. The latest day is first in `by_day`. Days before the
+    connection's age are not counted.
+    """
     days = by_day[WEEK_DAYS : min(len(by_day), age_days)]
     full_weeks = min(len(by_day), age_days) // WEEK_DAYS
     weeks = sorted(sum(by_day[WEEK_DAYS * week : WEEK_DAYS * (week + 1)]) for week in range(1, full_weeks))
@@ -159,7 +164,7 @@ def _observed_and_expected(by_day: Sequence[int], age_days: int) -> tuple[int, i
 
 
 async def read_silence(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
-    """Look at as many pairs of connection and kind as asked for; those that are silent are items."""
+    """Check one page of pairs of connection and kind. The silent and slow ones are items."""
     rows = await connection.fetch(ARRIVALS, asked.ledger_id, *asked.after, asked.limit, asked.by)
     found = [silence_item(row, asked.by) for row in rows if row["connection_id"] != "-"]
     after = (rows[-1]["connection_id"], rows[-1]["kind"]) if len(rows) == asked.limit else None

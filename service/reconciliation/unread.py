@@ -1,4 +1,4 @@
-"""Events that changed nothing yet: not readable, not recognised, told twice with other contents, or stuck in a fold."""
+"""Events without an effect so far: unreadable, unrecognised, in conflict, or at a parked subject."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -102,11 +102,11 @@ PARKED = list_from_sql(
 
 
 async def read_conflicts(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
-    """One item a key, in order of its first conflict, with the contents told for it, the policy, and which of them is
-    folded. Where somebody has set a policy for the kind, the matter is settled.
+    """Read one page of event keys in conflict, in order of the first conflict. An item has the contents, the policy,
+    and the folded positions. A kind with a policy is settled.
 
-    Of each key CONTENTS_SHOWN_MAX contents are shown and POSITIONS_SHOWN_MAX positions, the first and those folded. A
-    page ends early when its bodies come to BODIES_BYTES_MAX.
+    Of each key at most CONTENTS_SHOWN_MAX contents and POSITIONS_SHOWN_MAX positions are included: the folded ones,
+    then the first. A page ends early when its bodies reach BODIES_BYTES_MAX.
     """
     ledger_id = asked.ledger_id
     policies = await policies_of(connection, ledger_id)
@@ -131,7 +131,7 @@ async def read_conflicts(connection: Connection, asked: ListQuery) -> tuple[list
 
 
 def _first_and_folded(events: Sequence[Event], folded: Collection[int], most: int) -> list[Event]:
-    """Choose so many of the events of one key, in order: the folded ones, then the first."""
+    """Choose at most `most` of the events of one key, in order: the folded ones, then the first."""
     chosen = [event for event in events if event.position in folded][:most]
     chosen += [event for event in events[:most] if event.position not in folded][: most - len(chosen)]
     return sorted(chosen, key=lambda event: event.position)
@@ -175,7 +175,7 @@ def _conflict(
 
 
 async def _count_unsettled(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
-    """Count the keys in conflict of whose kind nobody has set a policy."""
+    """Count the keys in conflict of kinds without a policy."""
     policies = await policies_of(connection, ledger_id)
     items, after = 0, 0
     while items < COUNTED_MAX:

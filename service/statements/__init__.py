@@ -1,1 +1,1 @@
-"""Statements of others: a vendor's or finance's list of balances or entries, matched against ours, each record once."""
+"""Comparison of an external statement of balances or entries with the ledger."""

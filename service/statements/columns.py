@@ -1,8 +1,9 @@
-"""Read a statement's lines: which column is what, and what stands in it. A line that cannot be read is named by its
-number and reason; what stands in it may be personal, and is never repeated.
+"""Reads the lines of a statement: finds its columns by name and parses their cells.
 
-A file with balances has an account or a customer, and a balance; one with entries has a date and an amount, too, or a
-credit and a debit.
+A line that cannot be read is reported by number and reason. Its content may be personal and is never repeated.
+
+A statement of balances has an account or a customer, and a balance. A statement of entries has an account or a
+customer, a date, and an amount, or a credit and a debit.
 """
 
 import csv
@@ -21,7 +22,7 @@ DECIMAL_PLACES_MAX = 6
 AMOUNT_MAX = Decimal(10) ** 30
 CELL_CHARACTERS_MAX = 300
 
-# What columns are called, in small letters and without anything between them.
+# Names of columns by meaning, in lower case with letters and digits only.
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "account": ("account", "accountid", "accountref", "loyaltyaccount", "wallet", "walletid", "card", "cardid"),
     "customer": ("customer", "customerid", "customerref", "member", "memberid", "membernumber", "user", "userid"),
@@ -36,7 +37,7 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "type": ("type", "kind", "transactiontype", "entrytype"),
     "reference": ("reference", "ref", "referenceid", "transactionid", "redemptionid", "billnumber", "externalid"),
 }
-# Words of types whose amounts are taken away, where they are written without a sign.
+# Words in the type of an entry that make an unsigned amount negative.
 DEBIT_WORDS = (
     "debit",
     "redeem",
@@ -54,7 +55,7 @@ DEBIT_WORDS = (
 
 
 class StatementRecord(NamedTuple):
-    """One line of a statement: a balance as of a time (None: now), or an entry of a day."""
+    """One line of a statement: a balance as of a time (`at`; None means the requested time), or an entry of a day."""
 
     line: int
     account: str | None
@@ -68,14 +69,14 @@ class StatementRecord(NamedTuple):
 
 
 class UnreadableLine(NamedTuple):
-    """A line that could not be read, and why."""
+    """A line that could not be read, and the reason."""
 
     line: int
     reason: str
 
 
 class StatementLayout(NamedTuple):
-    """Which column is what, by its place; `of` is "balances" or "entries"."""
+    """Places of the columns by meaning. `of` is "balances" or "entries"."""
 
     of: str
     places: Mapping[str, int]
@@ -86,9 +87,9 @@ class StatementLayout(NamedTuple):
 def find_columns(
     header: Sequence[str], chosen: Mapping[str, str], zone: ZoneInfo, date_format: str | None = None
 ) -> StatementLayout:
-    """Find out which column is what: as chosen, else by the names in the header.
+    """Find the place of each column: chosen columns first, the others by the names in the header.
 
-    Raises RequestInvalid, naming what is missing, or a chosen column that is not there.
+    Raises RequestInvalid, which names a missing column or a chosen column that does not exist.
     """
     names = [_plain(name) for name in header]
     places: dict[str, int] = {}
@@ -115,7 +116,7 @@ def _plain(name: str) -> str:
 
 
 def find_delimiter(sample: str) -> str:
-    """Find what stands between the cells of a header: whichever of the usual ones stands there most often."""
+    """Return the usual delimiter that occurs most often in the header."""
     header = sample.splitlines()[0] if sample.strip() else ""
     return max(DELIMITERS, key=header.count)
 
@@ -123,9 +124,9 @@ def find_delimiter(sample: str) -> str:
 def read_records(
     lines: Iterable[str], chosen: Mapping[str, str], zone: ZoneInfo, date_format: str | None = None
 ) -> Iterator[StatementLayout | StatementRecord | UnreadableLine]:
-    """Read a statement: its layout first, then each line as a record or a bad line. Blank lines are none.
+    """Yield the layout of a statement, then each line as a record or an unreadable line. Blank lines are skipped.
 
-    Raises RequestInvalid if the header says too little.
+    Raises RequestInvalid if the header lacks columns.
     """
     source = iter(lines)
     header = next((line for line in source if line.strip()), "")
@@ -145,7 +146,7 @@ def read_records(
         if any(cell.strip() for cell in cells):
             try:
                 yield _record(number, cells, layout)
-            except Exception as error:  # a fault of ours: it costs this line, and no other
+            except Exception as error:  # a fault in our code costs one line only
                 yield UnreadableLine(number, f"it cannot be read: {describe_failure(error)}")
 
 
@@ -183,9 +184,9 @@ def _amount(cell: Callable[[str], str]) -> Decimal:
 
 
 def parse_number(text: str) -> Decimal:
-    """Read an exact number as people write it: 1234.5, 1,234.50, 1.234,50, 1 234,50, (12), 12-.
+    """Parse an exact number in a common notation: 1234.5, 1,234.50, 1.234,50, 1 234,50, (12), 12-.
 
-    One comma with three digits behind it parts thousands. Raises ValueError.
+    A single comma followed by three digits separates thousands. Raises ValueError.
     """
     text = "".join(text.split()).replace("\u2212", "-").replace("'", "")
     if text.startswith("(") and text.endswith(")"):
@@ -201,9 +202,9 @@ def parse_number(text: str) -> Decimal:
 
 
 def parse_instant(text: str, layout: StatementLayout) -> datetime:
-    """Read a day or a time: ISO 8601, 2026/03/31 or 31.03.2026, or by the format that was given. A day means its end.
+    """Parse a day or a time: ISO 8601, 2026/03/31, 31.03.2026, or the format of `--date-format`. A day means its end.
 
-    Raises ValueError for what could be two days, such as 03/04/2026.
+    Raises ValueError for an ambiguous day such as 03/04/2026.
     """
     if layout.date_format is not None:
         parsed = datetime.strptime(text, layout.date_format).replace(tzinfo=layout.zone)

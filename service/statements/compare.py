@@ -1,7 +1,8 @@
-"""Compare a statement with the ledger: what differs, what only they have, what only we have. Each record counts once.
+"""Compares a statement with the ledger: differences, records only in the statement, records only in the ledger.
 
-A balance is compared with ours at its own time, else at the asked one. Entries are compared with the lines of our
-statement that changed a balance, openings aside, which no vendor lists.
+Each record is matched at most once. A balance is compared as of its own time, or of the requested time if it has none.
+Entries are compared with the statement lines that changed a balance. Openings are left out, because no vendor lists
+them.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ BY_CUSTOMER = """
      ORDER BY account_id
 """
 
-# The last line of the statement by then; lots that have lapsed since an account's last line have no line yet.
+# The last line up to the time, minus lots that have lapsed since: a lapse after an account's last line has no line yet.
 BALANCES = """
     SELECT coalesce(line.balance, 0) - coalesce(lapsed.points, 0) AS balance
       FROM unnest($2::text[], $3::timestamptz[]) WITH ORDINALITY AS asked (account_id, at, n)
@@ -54,7 +55,7 @@ ENTRIES = """
 
 
 class StatementFinding(NamedTuple):
-    """Something that does not agree. `finding` is differs, only-theirs, only-ours, unknown-account or bad-line."""
+    """One disagreement. `finding` is differs, only-theirs, only-ours, unknown-account or bad-line."""
 
     finding: str
     account: str | None
@@ -71,7 +72,7 @@ class StatementFinding(NamedTuple):
 
 @dataclass(slots=True)
 class StatementComparison:
-    """What became of a statement so far."""
+    """Running totals of a comparison."""
 
     of: str = ""
     lines: int = 0
@@ -89,7 +90,9 @@ class StatementComparison:
 
 
 class ComparisonRules(NamedTuple):
-    """How to compare: at what time a balance without one; how many days entries may lie apart; what is small enough."""
+    """Rules of a comparison: the time for balances without a time, the days that matched entries may be apart, and the
+    accepted difference.
+    """
 
     at: datetime
     days: int = DAYS_DEFAULT
@@ -103,7 +106,8 @@ async def compare_statement(
     rules: ComparisonRules,
     compared: StatementComparison,
 ) -> AsyncIterator[StatementFinding]:
-    """Compare a statement as it was read with a ledger; `compared` is brought up to date on the way."""
+    """Compare the parsed lines of a statement with a ledger, and yield the findings. `compared` is updated on the
+    way."""
     layout: StatementLayout | None = None
     with StagedStatement() as shelf:
         for one in read:
@@ -133,7 +137,7 @@ def _finding(finding: str, account: str | None = None, **fields: object) -> Stat
 async def _find_accounts(
     connection: Connection, ledger_id: int, shelf: StagedStatement
 ) -> AsyncIterator[StatementFinding]:
-    """Find the account that each name stands for; one that stands for none, or for several, is named by its lines."""
+    """Find the account of each name. Yield the lines with an unknown or ambiguous name."""
     orgs = [f"{row['source']}:{row['org']}:" for row in await connection.fetch(ORGS, ledger_id)]
     for names in shelf.names():
         found = await _resolve(connection, ledger_id, names, orgs)
@@ -145,7 +149,8 @@ async def _find_accounts(
 async def _resolve(
     connection: Connection, ledger_id: int, names: Sequence[AccountName], orgs: Sequence[str]
 ) -> Mapping[AccountName, str]:
-    """Try each name as it stands, and as a bare id of every organisation; give those that stand for one account."""
+    """Look up each name as a full id and as a bare id of every organisation. Return the names with exactly one
+    account."""
     prefixes = ("", *orgs)
     ids = {f"{prefix}{text}" for name in names for text in _ids_of(name) for prefix in prefixes}
     known = {row["account_id"] for row in await connection.fetch(BY_ID, ledger_id, sorted(ids))}
@@ -169,7 +174,7 @@ async def _resolve(
 
 
 def _ids_of(name: AccountName) -> list[str]:
-    """Write what an account may be called: its id, or its holder's with programme and unit."""
+    """Return possible account ids of a name: the given id, and the holder's id with programme and unit."""
     holder = name.account
     if holder is None:
         return []
@@ -240,7 +245,7 @@ async def _compare_some(
 async def _only_ours(
     connection: Connection, ledger_id: int, shelf: StagedStatement, at: datetime, programmes: Sequence[str]
 ) -> AsyncIterator[StatementFinding]:
-    """Give our accounts with points in the statement's programmes that it does not name."""
+    """Yield accounts with points that the statement does not name, within the statement's programmes."""
     after = ""
     while True:
         rows = await connection.fetch(ACCOUNTS_OF_PROGRAMMES, ledger_id, after, programmes, ACCOUNTS_PER_READ)
@@ -262,7 +267,9 @@ async def _compare_entries(
     zone: ZoneInfo,
     compared: StatementComparison,
 ) -> AsyncIterator[StatementFinding]:
-    """Match account by account. Ours beyond the statement's days may be matched, but are no leftovers."""
+    """Match entries account by account. Lines near the statement's first and last day can be matched, but are not
+    reported as missing.
+    """
     days = shelf.days()
     if days is None:
         return

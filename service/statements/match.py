@@ -1,8 +1,8 @@
-"""Match the entries of one account, theirs and ours, each once: first by reference, then by amount and day, then by
-amount within some days. Pure, and the same whatever order the entries come in.
+"""Matches the entries of one account: first by reference, then by amount and day, then by amount within some days.
 
-A reference that both sides know is the stronger word: where amounts then differ, that is a difference, and neither
-entry is matched with another one.
+Each entry is matched at most once. The result does not depend on the order of the entries. A reference known on both
+sides is the stronger evidence: if the amounts then differ, that is a difference, and neither entry is matched with
+another. Pure.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from ledger.facts.fact import unquote_id
 
 
 class StatementEntry(NamedTuple):
-    """One entry of either side; `number` is its line there."""
+    """One entry of either side. `number` is its line on that side."""
 
     number: int
     day: date
@@ -26,15 +26,15 @@ class StatementEntry(NamedTuple):
 
 
 class EntryPair(NamedTuple):
-    """Two entries that are the same, and by what; one side None: a leftover of the other."""
+    """Two matching entries, and the criterion of the match. One side is None for an entry without a match."""
 
     theirs: StatementEntry | None
     ours: StatementEntry | None
-    by: str  # reference, day, days; leftover
+    by: str  # reference, day or days; leftover without a match
 
 
 def match_entries(theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry], days: int) -> list[EntryPair]:
-    """Pair entries; those of ours and theirs that found nobody come last, each alone."""
+    """Match entries. Unmatched entries come last, each alone."""
     left = {entry.number: entry for entry in sorted(theirs, key=_order)}
     right = {entry.number: entry for entry in sorted(ours, key=_order)}
     pairs: list[EntryPair] = []
@@ -61,7 +61,7 @@ def _order(entry: StatementEntry) -> tuple[date, int]:
 def _by_reference(
     theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry]
 ) -> Iterator[tuple[StatementEntry, StatementEntry]]:
-    """Pair what names the same thing; where several do, equal amounts first."""
+    """Match entries with the same reference. If several have it, equal amounts come first."""
     by_name: dict[str, list[StatementEntry]] = defaultdict(list)
     for entry in ours:
         for name in reference_names(entry.reference):
@@ -81,7 +81,7 @@ def _by_reference(
 
 
 def reference_names(reference: str | None) -> set[str]:
-    """Give what a reference of ours may be called by others: whole, or by the vendor's own id."""
+    """Return the names by which others may call one of our references: the whole reference, and the vendor's own id."""
     if not reference:
         return set()
     return {reference, unquote_id(reference.rpartition(":")[2])}
@@ -90,7 +90,7 @@ def reference_names(reference: str | None) -> set[str]:
 def _by_amount(
     theirs: Sequence[StatementEntry], ours: Sequence[StatementEntry], days: int
 ) -> Iterator[tuple[StatementEntry, StatementEntry]]:
-    """Pair equal amounts that lie no further apart, the nearest first, then the earliest."""
+    """Match equal amounts at most `days` apart: the nearest first, then the earliest."""
     by_amount: dict[Decimal, list[StatementEntry]] = defaultdict(list)
     for entry in ours:
         by_amount[entry.points].append(entry)

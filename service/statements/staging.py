@@ -1,5 +1,6 @@
-"""A shelf for the lines of a statement while it is compared: sorted by account, on disk beyond what fits in memory, so
-that a statement may be longer than memory, and come in any order. It goes when it is closed.
+"""Temporary storage for the lines of a statement during a comparison, sorted by account.
+
+It spills to disk, so a statement may be larger than memory and in any order. It is deleted when it is closed.
 """
 
 import sqlite3
@@ -34,7 +35,7 @@ DAY_RANGE = "SELECT min(day), max(day) FROM records WHERE account_id IS NOT NULL
 
 
 class AccountName(NamedTuple):
-    """How a statement names an account."""
+    """The values by which a statement names an account."""
 
     account: str | None
     customer: str | None
@@ -43,7 +44,7 @@ class AccountName(NamedTuple):
 
 
 class StagedLine(NamedTuple):
-    """One line on the shelf."""
+    """One stored line."""
 
     line: int
     points: Decimal
@@ -53,10 +54,10 @@ class StagedLine(NamedTuple):
 
 
 class StagedStatement:
-    """Holds one statement."""
+    """Holds the lines of one statement. Use it as a context manager."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("")  # a file of its own, removed when it is closed
+        self._database = sqlite3.connect("")  # a temporary file, deleted on close
         self._database.executescript(CREATE)
 
     def __enter__(self) -> "StagedStatement":
@@ -66,28 +67,28 @@ class StagedStatement:
         self._database.close()
 
     def put(self, record: StatementRecord) -> None:
-        """Put a line on the shelf."""
+        """Store a line."""
         at = None if record.at is None else record.at.isoformat()
         day = None if record.day is None else record.day.isoformat()
         named = (record.account, record.customer, record.programme, record.unit)
         self._database.execute(INSERT_LINE, (record.line, *named, str(record.points), at, day, record.reference))
 
     def names(self) -> Iterator[list[AccountName]]:
-        """Give how accounts are named, some at a time."""
+        """Yield the distinct names of accounts, in batches."""
         cursor = self._database.execute(ACCOUNT_NAMES)
         while rows := cursor.fetchmany(NAMES_PER_READ):
             yield [AccountName(*row) for row in rows]
 
     def resolve(self, names: Sequence[tuple[AccountName, str]]) -> None:
-        """Say which account each name stands for."""
+        """Store the account of each name."""
         self._database.executemany(SET_ACCOUNT, [(account_id, *name) for name, account_id in names])
 
     def unresolved(self) -> Iterator[int]:
-        """Give the lines whose account was not found."""
+        """Return the line numbers without a known account."""
         return (line for (line,) in self._database.execute(UNRESOLVED))
 
     def by_account(self) -> Iterator[tuple[str, list[StagedLine]]]:
-        """Give the lines of one account after the other, in the order of accounts and lines."""
+        """Yield each account with its lines, in order of accounts and lines."""
         rows = self._database.execute(RESOLVED)
         for account_id, group in groupby(rows, key=lambda row: row[0]):
             yield str(account_id), [_shelved(row) for row in group]
@@ -96,7 +97,7 @@ class StagedStatement:
         return self._database.execute(HAS_ACCOUNT, (account_id,)).fetchone() is not None
 
     def days(self) -> tuple[date, date] | None:
-        """Give the first and the last day of the entries."""
+        """Return the first and the last day of the entries. None without entries."""
         first, last = self._database.execute(DAY_RANGE).fetchone()
         return (date.fromisoformat(first), date.fromisoformat(last)) if first is not None else None
 

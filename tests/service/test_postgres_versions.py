@@ -27,8 +27,8 @@ def test_a_server_that_lacks_a_minor_release_is_told_of(number: int, told: str |
 
 def test_the_embedded_server_is_for_trying_things_out() -> None:
     assert judge_version(180004, embedded=True) == (
-        f"The embedded PostgreSQL 18.4 lacks security fixes of 18.7, known by {KNOWN_AS_OF}: use it to try things out, and a "
-        "server of your own in production."
+        f"The embedded PostgreSQL 18.4 lacks security fixes of 18.7, known by {KNOWN_AS_OF}: use it to try things out, "
+        "and a server of your own in production."
     )
 
 

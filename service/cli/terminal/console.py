@@ -1,4 +1,5 @@
-"""What commands print: answers to standard output, all else to standard error, so that `--json` can be piped."""
+"""Output of commands. Results go to standard output, everything else to standard error, so that `--json` can be
+piped."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +27,8 @@ from rich.text import Text
 from ledger.decimals import format_decimal
 from ledger.errors import NotConfirmed
 
-COPYABLE_COLUMNS = frozenset({"connection_id", "key_id", "token", "url", "key"})  # so that they can be copied
-PIPED_WIDTH = 250  # a pipe has no edge at which a table would have to be folded
+COPYABLE_COLUMNS = frozenset({"connection_id", "key_id", "token", "url", "key"})  # never wrapped
+PIPED_WIDTH = 250  # wide enough for every table: a pipe has no edge
 
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 ERR = Console(stderr=True, highlight=False)
@@ -52,14 +53,14 @@ def show_json(value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Write points as exact strings, and anything else that JSON does not know as its text."""
+    """Encode points as exact strings, and other types unknown to JSON as text."""
     if isinstance(value, Decimal):
         return format_decimal(value)
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def format_value(value: Any) -> str:
-    """Write a stored value for people: numbers in plain notation, times in ISO 8601, a row as its columns."""
+    """Format a stored value for people: plain decimals, ISO 8601 times, a row as its columns."""
     if value is None:
         return "nothing"
     if isinstance(value, Decimal):
@@ -76,12 +77,12 @@ def format_value(value: Any) -> str:
 
 
 def show(text: str) -> None:
-    """Print a line as it is: never wrapped, so that it can be copied."""
+    """Print a line without wrapping, so that it can be copied."""
     OUT.print(text, markup=False, soft_wrap=True)
 
 
 def show_result(document: Any, sentence: str, *, as_json: bool) -> None:
-    """Print what was done: as JSON, or as a sentence."""
+    """Print a result: as JSON, or as a sentence."""
     if as_json:
         show_json(document)
     else:
@@ -89,13 +90,14 @@ def show_result(document: Any, sentence: str, *, as_json: bool) -> None:
 
 
 def show_note(text: str) -> None:
-    """Print a line beside the answer."""
+    """Print a line to standard error, beside the result."""
     ERR.print(text, markup=False, soft_wrap=True)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Print a table; columns of numbers stand to the right. If it holds ids and is wider than the terminal, each row is
-    printed as lines instead: an id that is broken cannot be copied."""
+    """Print a table, with numbers aligned to the right. A table with ids that is wider than the terminal is printed as
+    one block of lines for each row, because a wrapped id cannot be copied.
+    """
     rows = [tuple(row) for row in rows]
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for place, column in enumerate(columns):
@@ -125,7 +127,7 @@ def _cell(value: object) -> str:
 
 
 def warn_if_url_guessed(place: Any) -> None:
-    """Say that a URL is a guess, where no service is known to run."""
+    """Print a note if no running service is known and the URL is therefore a guess."""
     if place.running_url is None:
         show_note(
             "No service seems to run here; the URL is where `loyalty serve` would listen (or set LOYALTY_PUBLIC_URL)."
@@ -133,20 +135,22 @@ def warn_if_url_guessed(place: Any) -> None:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal before what cannot be undone; a script is not asked. Raises NotConfirmed for a no."""
+    """Ask on a terminal before an irreversible change. Without a terminal nothing is asked. Raises NotConfirmed if the
+    answer is no.
+    """
     if not yes and sys.stdin.isatty() and ERR.is_terminal and not typer.confirm(question, err=True):
         raise NotConfirmed
 
 
 class RateColumn(ProgressColumn):
-    """How many are done a second."""
+    """Items done per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
 def progress_bar(*more: ProgressColumn) -> Progress:
-    """Show how far something is, on a terminal only, and what the columns given say of it; it vanishes at its end."""
+    """Return a progress bar, shown on a terminal only, with additional columns. It disappears at the end."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

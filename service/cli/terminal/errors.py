@@ -1,4 +1,4 @@
-"""What went wrong, as one sentence for a person, and how the command ends. Loaded only if something goes wrong."""
+"""Error messages and exit codes of errors. Loaded only when an error occurs."""
 
 import asyncpg
 from pydantic import ValidationError
@@ -12,11 +12,11 @@ PATH_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, Permiss
 
 
 def describe_error(error: Exception) -> str | None:
-    """Say in a sentence what went wrong; None for what we did not foresee, which deserves its traceback."""
+    """Return a sentence about an error. None for an unexpected error, which is shown with its traceback."""
     match error:
         case LedgerError():
             return str(error)
-        case ValidationError():  # only settings are validated outside of a ledger
+        case ValidationError():  # outside ledgers only settings are validated
             wrong = (f"{_variable(part['loc'])}: {part['msg']}" for part in error.errors(include_input=False))
             return f"The settings are wrong: {'; '.join(wrong)}"
         case asyncpg.PostgresError():  # its details may quote rows
@@ -32,7 +32,7 @@ def describe_error(error: Exception) -> str | None:
 
 
 def exit_code_for(error: Exception) -> int:
-    """Return the exit code for an error: what was found is told from what is refused, and from what cannot be asked."""
+    """Return the exit code for an error."""
     if isinstance(error, FINDING_ERRORS):
         return FINDINGS
     if isinstance(error, USAGE_ERRORS) or (isinstance(error, PATH_ERRORS) and error.filename is not None):

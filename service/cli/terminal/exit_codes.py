@@ -1,9 +1,7 @@
-"""How commands end. The table in README.md says it to users."""
+"""Exit codes of commands, as listed in docs/operations.md."""
 
 DONE = 0
-FINDINGS = (
-    1  # the command did its work and found something: a difference, tampering, an open matter, an unreadable line
-)
-USAGE_ERROR = 2  # the command, an option or a value cannot be used, or the act is refused
-FAILURE = 3  # the question could not be asked: settings, database, schema, no such ledger, a fault of this software
+FINDINGS = 1  # the command worked and found a difference, tampering, an open matter or an unreadable line
+USAGE_ERROR = 2  # a command, option or value is invalid, or the request is refused
+FAILURE = 3  # the command could not work: settings, database, schema, unknown ledger, a fault of this software
 INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""The help pages of commands: names of values for people, not for Python."""
+"""Help pages of commands: value names for people instead of Python types."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ VALUE_NAMES = {"str": "TEXT", "int": "NUMBER", "float": "NUMBER", "list[str]": "
 
 
 def simplify_value_names(command: Any) -> Any:
-    """Write TEXT for `<str>`, NUMBER for `<int range>` and nothing for `<bool>` in the help of a command and of those
-    below it; return the command."""
+    """Name values in the help of a command and of its subcommands: TEXT for `<str>`, NUMBER for `<int range>`, nothing
+    for `<bool>`. Return the command, which is changed.
+    """
     import typer
 
     for parameter in command.params:
@@ -21,7 +22,7 @@ def simplify_value_names(command: Any) -> Any:
 
 
 def _name(parameter: Any, context: Any) -> None:
-    """Name the values that a parameter takes."""
+    """Set the value name of one parameter."""
     if parameter.param_type_name == "argument":
         parameter.metavar = parameter.metavar or parameter.name.upper()
     elif parameter.metavar is not None:

@@ -90,7 +90,7 @@ def fulfilment(event: Fulfilment, context: EventContext) -> list[Fact]:
     item, order = event.order_item, event.order
     outcome = OUTCOMES.get(squeeze(item.status or "").lower())
     if outcome is None:
-        raise ValueError("a status of an order item that we do not know")
+        raise ValueError("an unknown status of an order item")
     customer = context.ref(order.user_id) if order.user_id else None
     item_fact = outcome(
         item=context.ref(item.id),

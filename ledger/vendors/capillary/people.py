@@ -151,7 +151,7 @@ class CustomerEvent(VendorModel):
 def group_holder(context: EventContext, entity: Entity | None) -> str | None:
     """Return the ref of a group, None if the entity is no group. Raises ValueError if the entity is unreadable."""
     if entity is not None and not entity.is_readable:
-        raise ValueError("entityInformation cannot be read, and it says whose account it is")
+        raise ValueError("entityInformation cannot be read, so the account is unknown")
     if entity is None or entity.entity_id is None or not entity.is_group:
         return None
     return context.ref(f"group~{entity.entity_id}")

@@ -31,16 +31,16 @@ def as_zone(value: Any) -> str:
     try:
         zone = ZoneInfo(value).key
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-        raise ValueError("no IANA time zone") from None
+        raise ValueError("must be an IANA time zone, for example Asia/Kolkata") from None
     if zone in EXCLUDED_ZONES or zone.startswith(EXCLUDED_ZONE_PREFIXES):
-        raise ValueError("no IANA time zone")
+        raise ValueError("must be an IANA time zone, for example Asia/Kolkata")
     return zone
 
 
 def as_day_or_time(value: Any) -> Any:
     """Refuse numbers. pydantic would read 20260101 as seconds since 1970. Raises ValueError."""
     if isinstance(value, int | float):
-        raise ValueError("a day, for example 2026-01-01, or a time with a zone")
+        raise ValueError("must be a day, for example 2026-01-01, or a time with a zone")
     return value
 
 
@@ -49,7 +49,7 @@ def as_rounding_period(value: Any) -> Any:
     if value is None:
         return None
     if not isinstance(value, str) or value.lower() not in (*ROUNDING_PERIODS, *MONTHS):
-        raise ValueError(f"one of {', '.join(ROUNDING_PERIODS)}, or a month")
+        raise ValueError(f"must be {', '.join(ROUNDING_PERIODS)}, or a month")
     return value.lower()
 
 
@@ -77,15 +77,15 @@ class ExpiryInput(OperatorInput):
         stated = {"days", "months", "years"} & self.model_fields_set
         if self.rule == "never":
             if any(periods) or self.round_to_end_of:
-                raise ValueError("what never lapses has no period")
+                raise ValueError('the rule "never" has no period')
         elif sum(period > 0 for period in periods) > 1:
-            raise ValueError("a period of days, of months or of years")
+            raise ValueError("must have a period of days, of months or of years, not several")
         elif not any(periods) and (self.rule == "sliding" or not (stated or self.round_to_end_of)):
-            raise ValueError("a period is needed")
+            raise ValueError("a period is needed: days, months or years")
         if self.rule == "sliding" and self.round_to_end_of:
-            raise ValueError("a sliding period is not rounded")
+            raise ValueError("a sliding period is not rounded: remove round_to_end_of")
         if not self.activities:
-            raise ValueError("an activity is needed")
+            raise ValueError("activities must not be empty")
         return self
 
     def to_rule(self) -> ExpiryRule:
@@ -110,7 +110,7 @@ class ReversalInput(OperatorInput):
     @model_validator(mode="after")
     def check(self) -> "ReversalInput":
         if (self.policy == "grace") != (self.grace_days > 0):
-            raise ValueError("grace_days go with the policy grace, and only with it")
+            raise ValueError('grace_days is needed with the policy "grace", and only with it')
         return self
 
 
@@ -130,7 +130,7 @@ class TermsInput(OperatorInput):
         if not isinstance(self.effective_from, datetime):
             return datetime.combine(self.effective_from, time(), ZoneInfo(self.time_zone)).astimezone(UTC)
         if self.effective_from.tzinfo is None:
-            raise ValueError("effective_from is a day, or a time with a zone")
+            raise ValueError("effective_from must be a day, or a time with a zone")
         return self.effective_from.astimezone(UTC)
 
     @model_validator(mode="after")

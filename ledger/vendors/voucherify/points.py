@@ -187,7 +187,7 @@ def transaction_facts(event: TransactionEvent, context: EventContext) -> list[Fa
     """Return the facts of a transaction by its type. Raises ValueError for an unknown type."""
     read = FACTS_BY_TYPE.get(event.transaction.type or "")
     if read is None:
-        raise ValueError("a type of transaction that we do not know")
+        raise ValueError("an unknown type of transaction")
     return read(event, context)
 
 

@@ -107,7 +107,7 @@ def rollback_succeeded(event: RollbackEvent, context: EventContext) -> list[Fact
         return []
     redemption = rollback.redemption or (event.redemption.id if event.redemption else None)
     if redemption is None:
-        raise ValueError("a rollback that names no redemption")
+        raise ValueError("a rollback without its redemption")
     if not voucher.is_card:
         return [
             CouponRedemptionReversed(

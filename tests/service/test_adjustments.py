@@ -234,7 +234,7 @@ async def test_the_missing_event_that_arrives_ends_the_drift_and_shows_an_adopti
         assert (mended["available"], mended["drift"], mended["drift_since"]) == ("990", "0", None)
 
 
-async def test_an_account_says_what_is_open_about_it(dsn: str) -> None:
+async def test_an_account_lists_its_open_matters(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         for body in (*CHAIN, redeemed("spent", 240, 1, 5_000), issued("fine", 0, 2, 5, programCurrentPoints=5)):
             await acme.deliver(body)

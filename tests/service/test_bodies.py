@@ -171,7 +171,7 @@ async def test_large_unfinished_bodies_share_one_budget_and_small_ones_need_none
         assert small[0] == large[0] == 200
 
 
-async def test_refused_deliveries_are_told_once_a_minute_with_their_reasons(
+async def test_refused_deliveries_are_logged_once_a_minute_with_their_reasons(
     dsn: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.api.requests.refusals.SECONDS_PER_LINE", 0.5)

@@ -154,7 +154,7 @@ async def test_a_month_that_is_closed_stays_so_whatever_policy_is_set_later(dsn:
         ]
 
 
-async def test_a_policy_that_holds_already_is_said_once(dsn: str) -> None:
+async def test_setting_the_same_policy_twice_appends_one_event(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         first, again = [(await set_policy(acme, dsn, "earliest"))[1]["position"] for _ in range(2)]
 

@@ -11,7 +11,7 @@ from service.cli.explain import explain_reference, explanation_lines
 from service.formatting import encode_json
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
-from tests.service.test_both_times import ANN, DAY, FIRST, noon
+from tests.service.test_as_of_queries import ANN, DAY, FIRST, noon
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import capillary, expired, issued, redeemed, sample
 
@@ -46,7 +46,7 @@ async def tell(acme: TenantClient) -> None:
     await acme.deliver(redeemed("c", DAY, 1, 70, programCurrentPoints=180))
 
 
-async def test_an_account_says_which_lots_a_debit_used_and_which_rule_took_them(dsn: str) -> None:
+async def test_an_explanation_names_the_lots_of_a_debit_and_the_rule(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await tell(acme)
 
@@ -188,7 +188,7 @@ async def test_points_whose_day_moves_unseen_come_to_light_before_the_day_moves(
         assert "    +120.25 that no event had told before makes 120.25\n    +0 makes 120.25\n" in words
 
 
-async def test_an_expiry_of_points_that_had_lapsed_says_that_no_balance_changes(dsn: str) -> None:
+async def test_an_expiry_of_lapsed_points_is_explained_as_no_change_of_balance(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(issued("a", 0, 1, 60, lapses="2023-11-20"))
         await acme.deliver(expired("b", 10 * DAY, 1, 60))

@@ -249,7 +249,7 @@ async def test_forty_kills_leave_whole_generations_and_the_rows_of_a_clean_rebui
     ],
     ids=["a digest", "a balance"],
 )
-async def test_who_reads_through_the_forty_kills_would_see_a_row_that_is_wrong(tmp_path: Path, planted: str) -> None:
+async def test_a_reader_during_the_forty_kills_would_see_a_wrong_row(tmp_path: Path, planted: str) -> None:
     with EmbeddedPostgres.start(tmp_path / "data", settings=SMALL) as postgres:
         dsn = postgres.dsn()
         still, expected, key, moving = await prepared(dsn)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.operations.programme_terms import set_terms
-from tests.service.test_both_times import DAY, HISTORY, LATER, noon
+from tests.service.test_as_of_queries import DAY, HISTORY, LATER, noon
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import VAULT, issued, merged, received, redeemed, redemption_reversed, returned, sent
 
@@ -55,7 +55,7 @@ async def test_the_trial_balance_shows_every_class_and_sums_to_zero(dsn: str) ->
         assert earlier["items"][0]["classes"] == {"available": "100", "issued": "-100"}
 
 
-async def test_the_trial_balance_at_a_position_is_that_of_a_ledger_that_was_told_no_more(dsn: str) -> None:
+async def test_the_trial_balance_at_a_position_is_that_of_a_ledger_with_no_later_events(dsn: str) -> None:
     history = [*HISTORY, *LATER]
     names = ["all", *(f"upto{count}" for count in range(len(history) + 1))]
     async with serving(dsn, *names) as [everything, *others]:
@@ -203,7 +203,7 @@ async def test_a_return_after_redemption_is_a_reversal_and_settles_from_the_next
         assert (done["totals"][3]["state_debt"], done["totals"][4]["state_debt"]) == ("110", "0")
 
 
-async def test_a_day_that_nobody_told_anything_of_still_loses_what_lapsed_in_it(dsn: str) -> None:
+async def test_a_day_without_events_still_loses_lapsed_points(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await deliver(acme, issued("a", 0, 1, 60, lapses="2023-11-20"))
 

@@ -71,7 +71,7 @@ async def test_readers_under_load_see_no_error_and_one_whole_generation_while_ot
         assert all(points == str(10 * position) for _, points, position in answers)
 
 
-async def test_who_may_not_and_what_cannot_be_is_refused(dsn: str) -> None:
+async def test_missing_scopes_and_impossible_changes_are_refused(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         key = await admin_of(dsn, acme)
 

@@ -69,7 +69,7 @@ def paths_of(canonical: str, subjects: list[str]) -> list[str]:
     return paths
 
 
-async def test_no_answer_of_any_route_tells_anything_of_another_ledger(dsn: str) -> None:
+async def test_no_answer_of_any_route_reveals_anything_of_another_ledger(dsn: str) -> None:
     async with serving(dsn, ZEBRA, QUOKKA) as [zebra, quokka]:
         async with zebra.database() as connection:
             await quokka_lives_here(connection, zebra, quokka)

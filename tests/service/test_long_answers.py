@@ -24,7 +24,7 @@ def bill(number: int, transaction: int) -> bytes:
     return capillary("transactionAdded", f"e{number}", number, 1, transactionId=transaction, amount=number)
 
 
-async def test_a_history_longer_than_an_answer_says_that_it_is_cut_and_steps_lead_through_it(dsn: str) -> None:
+async def test_a_history_longer_than_an_answer_is_marked_truncated_and_steps_page_through_it(dsn: str) -> None:
     facts = subjects.HISTORY_MAX + 1
     async with serving(dsn, "acme") as [acme]:
         await tell(acme, *(bill(number, 7) for number in range(facts)), bill(facts, 8))
@@ -44,7 +44,7 @@ async def test_a_history_longer_than_an_answer_says_that_it_is_cut_and_steps_lea
         assert (len(first["steps"]), len(rest["steps"]), rest["next_step"]) == (1000, 1, None)
 
 
-async def test_a_customer_with_more_than_an_answer_holds_says_of_what(dsn: str) -> None:
+async def test_a_customer_with_too_many_rows_names_the_truncated_lists(dsn: str) -> None:
     bills = subjects.ROWS_MAX + 1
     async with serving(dsn, "acme") as [acme]:
         await tell(acme, *(bill(number, 100 + number) for number in range(bills)), issued("a", 0, 1, 5))
@@ -84,7 +84,7 @@ async def test_what_an_answer_may_hold_of_orders_and_periods(dsn: str, monkeypat
         assert [(len(one["items"]), one.get("truncated")) for one in (order, then)] == [(1, True), (1, None)]
 
 
-async def test_customers_who_share_an_address_are_listed_page_by_page(dsn: str) -> None:
+async def test_customers_with_one_address_are_listed_page_by_page(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         for customer in (1, 2, 3):
             named = {"customerId": customer, "instore": {"email": "shared@example.com"}}

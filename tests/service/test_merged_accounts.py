@@ -47,7 +47,7 @@ async def test_a_holder_of_several_accounts_must_be_asked_for_one(dsn: str) -> N
         assert "capillary:9001:1:77:points, capillary:9001:1:78:points" in problem["detail"]
 
 
-async def test_what_an_event_says_that_it_changed_leads_to_the_account(dsn: str) -> None:
+async def test_a_changed_subject_of_an_event_leads_to_the_account(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(sample("voucherify", "customer.rewarded.loyalty_points"), "voucherify")
         event = await acme.ask_now("/v1/ledger/events/1")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from projections.rebuild import rebuild
-from tests.service.test_own_acts import WORDS, act
+from tests.service.test_internal_events import WORDS, act
 from tests.support.client import serving
 from tests.support.payloads import ORG, PROGRAMME, START, capillary, issued
 
@@ -77,7 +77,7 @@ async def test_a_merge_undone_gives_the_victim_their_tier_and_the_survivor_no_co
         assert (await rebuild(dsn)).differing == {}
 
 
-async def test_a_search_says_who_a_merged_customer_is_now(dsn: str) -> None:
+async def test_a_search_names_the_survivor_of_a_merged_customer(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         known = {"customerId": 4, "instore": {"email": "ada@sample.example", "externalId": "X4"}}
         await acme.deliver(capillary("customerAdded", "a", 0, 4, customerIdentifiers=known))

@@ -128,7 +128,7 @@ async def test_months_are_closed_one_after_the_other_and_each_opens_with_the_clo
         assert [row["period"] for row in (await acme.ask_now("/v1/periods"))["items"]] == ["2023-11", "2023-12"]
 
 
-async def test_the_last_closed_month_can_be_opened_again_and_closed_anew(dsn: str) -> None:
+async def test_the_last_closed_month_can_be_reopened_and_closed_again(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(issued("a", 0, 1, 100))
         await close(acme, "2023-11")

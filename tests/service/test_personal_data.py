@@ -134,7 +134,7 @@ async def test_what_cannot_be_read_is_sealed_whole(dsn: str) -> None:
 
 
 @pytest.mark.parametrize("why", [{}, {"why": ""}, {"why": "  "}])
-async def test_who_says_not_what_for_sees_no_personal_value_and_leaves_no_look(dsn: str, why: dict[str, str]) -> None:
+async def test_a_look_without_a_reason_reveals_nothing_and_is_not_recorded(dsn: str, why: dict[str, str]) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(b"\xff\xfe mobile=918395082082")
         key = await key_of(dsn, acme.ledger, "reveal", "audit")
@@ -192,7 +192,7 @@ async def erase(acme: TenantClient, dsn: str, customer: str) -> tuple[int, Any]:
     return response.status, await response.json()
 
 
-async def test_to_forget_a_person_changes_no_balance_and_no_hash(dsn: str) -> None:
+async def test_erasing_a_person_changes_no_balance_and_no_hash(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         ann, bob = about(1, "a", email="ann@example.com"), about(2, "b", email="bob@example.com")
         for body in (ann, bob):
@@ -216,7 +216,7 @@ async def test_to_forget_a_person_changes_no_balance_and_no_hash(dsn: str) -> No
         assert customer["erased_at"] is not None
 
 
-async def test_to_forget_twice_or_nobody(dsn: str) -> None:
+async def test_erasing_twice_or_erasing_nobody(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(about(1, "a", email="ann@example.com"))
         await erase(acme, dsn, "capillary:9001:1")
@@ -228,7 +228,7 @@ async def test_to_forget_twice_or_nobody(dsn: str) -> None:
         assert nobody[0] == 404
 
 
-async def test_merged_customers_are_forgotten_together(dsn: str) -> None:
+async def test_merged_customers_are_erased_together(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         for body in (about(1, "a", email="ann@example.com"), about(2, "b", email="a@work"), merged("m", 5, 1, 2)):
             await acme.deliver(body)
@@ -239,7 +239,7 @@ async def test_merged_customers_are_forgotten_together(dsn: str) -> None:
         assert (done["customers"], done["destroyed"]) == (["capillary:9001:1", "capillary:9001:2"], 2)
 
 
-async def test_a_redelivery_after_the_person_was_forgotten_is_still_a_duplicate(dsn: str) -> None:
+async def test_a_redelivery_after_the_person_was_erased_is_still_a_duplicate(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         body = about(1, "a", email="ann@example.com")
         await acme.deliver(body)
@@ -250,7 +250,7 @@ async def test_a_redelivery_after_the_person_was_forgotten_is_still_a_duplicate(
         assert told["events"][0] == {"position": 1, "outcome": "duplicate", "kind": "pointsIssued"}
 
 
-async def test_what_comes_after_a_person_was_forgotten_is_sealed_anew(dsn: str) -> None:
+async def test_events_after_an_erasure_are_encrypted_under_a_new_key(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(about(1, "a", email="ann@example.com"))
         await erase(acme, dsn, "capillary:9001:1")
@@ -274,7 +274,7 @@ async def test_another_personal_value_under_the_same_key_is_a_conflict(dsn: str)
         assert account["available"] == "5"
 
 
-async def test_an_approved_request_forgets_the_customer(dsn: str) -> None:
+async def test_an_approved_request_erases_the_customer(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         body = json.loads(about(4545332, "a", email="ann@example.com"))
         body["orgId"] = 781
@@ -288,7 +288,7 @@ async def test_an_approved_request_forgets_the_customer(dsn: str) -> None:
         assert (await acme.ask_now("/v1/customers", email="ann@example.com"))["items"] == []
 
 
-async def test_what_a_vendor_sends_of_a_forgotten_customer_is_forgotten_too(dsn: str) -> None:
+async def test_later_events_of_an_erased_customer_are_erased_too(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         later = json.loads(about(4545332, "later", email="ann@new.example"))
         later["orgId"] = 781
@@ -303,7 +303,7 @@ async def test_what_a_vendor_sends_of_a_forgotten_customer_is_forgotten_too(dsn:
         assert b"ann@new.example" not in await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), position)
 
 
-async def test_a_redelivery_of_a_forgotten_customer_appends_nothing_however_often_it_comes(dsn: str) -> None:
+async def test_a_redelivery_of_an_erased_customer_appends_nothing_however_often_it_comes(dsn: str) -> None:
     ann, request = json.loads(about(4545332, "a", email="ann@example.com")), sample("capillary", "requestUpdated-2")
     ann["orgId"] = 781
     other = json.loads(about(4545332, "a", email="ann@example.com", mobile="918395082082"))  # a conflict with the first
@@ -335,7 +335,7 @@ async def test_a_redelivery_of_a_forgotten_customer_appends_nothing_however_ofte
     ]
 
 
-async def test_a_new_event_of_a_forgotten_customer_is_forgotten_once_however_often_it_comes(dsn: str) -> None:
+async def test_a_new_event_of_an_erased_customer_is_erased_once_however_often_it_comes(dsn: str) -> None:
     later = json.loads(about(4545332, "later", email="ann@new.example"))
     later["orgId"] = 781
     async with serving(dsn, "acme", settings=Settings(erase_on_request=False)) as [acme]:
@@ -353,7 +353,7 @@ async def test_a_new_event_of_a_forgotten_customer_is_forgotten_once_however_oft
     assert [event["kind"] for event in listed["items"]] == ["requestUpdated", "pointsIssued", "customerErased"]
 
 
-async def test_an_event_in_one_delivery_with_a_redelivered_one_of_a_forgotten_customer_can_be_revealed(
+async def test_an_event_delivered_together_with_a_redelivery_of_an_erased_customer_can_be_revealed(
     dsn: str,
 ) -> None:
     async with serving(dsn, "acme") as [acme]:
@@ -369,7 +369,7 @@ async def test_an_event_in_one_delivery_with_a_redelivered_one_of_a_forgotten_cu
         assert await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), second.position) == new
 
 
-async def test_an_id_that_stands_for_several_customers_forgets_none_of_them(dsn: str) -> None:
+async def test_an_ambiguous_id_erases_no_customer(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         other = json.loads(about(1, "b", email="bob@example.com"))
         other["orgId"] = 9002
@@ -384,7 +384,7 @@ async def test_an_id_that_stands_for_several_customers_forgets_none_of_them(dsn:
             assert len((await acme.ask_now("/v1/customers", email=email))["items"]) == 1
 
 
-async def test_forgetting_leaves_every_digest_as_it_was(dsn: str) -> None:
+async def test_an_erasure_leaves_every_digest_as_it_was(dsn: str) -> None:
     connection = await connect(dsn)
     async with serving(dsn, "acme") as [acme]:
         added = capillary("customerAdded", "j", 0, 1, loyaltyType="LOYALTY")

@@ -9,7 +9,7 @@ from tests.support.payloads import activity, capillary, issued, received, redeem
 ANN = "/v1/accounts/capillary:9001:1:77:points"
 
 
-async def test_a_redemption_under_two_event_ids_counts_once_and_says_so(dsn: str) -> None:
+async def test_a_redemption_under_two_event_ids_counts_once_and_is_marked(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         for body in (issued("e0", 0, 1, 100), redeemed("e1", 1, 1, 40, "R"), redeemed("e2", 1, 1, 40, "R")):
             await acme.deliver(body)
@@ -37,7 +37,7 @@ async def test_a_report_with_other_points_is_listed_with_both_positions(dsn: str
         assert (item["amount"], item["position"], item["counted_position"]) == ("5", 1, 3)
 
 
-async def test_a_transfer_says_what_its_accounts_moved(dsn: str) -> None:
+async def test_a_transfer_states_the_points_that_its_accounts_moved(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         bodies = [issued("e0", 0, 1, 100), sent("e1", 1, 1, 20, 2, "T"), sent("e2", 2, 1, 10, 2, "T")]
         for body in [*bodies, received("e3", 3, 2, 11, 1, "T")]:

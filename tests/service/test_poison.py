@@ -89,7 +89,7 @@ async def test_what_reading_an_event_repairs_is_shown_with_it(dsn: str) -> None:
     ],
     ids=["organisation", "name and customer", "holder", "programme", "amount", "bill", "40,000 things"],
 )
-async def test_what_no_row_can_hold_stops_neither_the_door_nor_the_projections(dsn: str, body: bytes) -> None:
+async def test_a_value_that_no_row_can_hold_stops_neither_webhooks_nor_projections(dsn: str, body: bytes) -> None:
     async with serving(dsn, "acme") as [acme]:
         status, _ = await acme.deliver(body)
         await acme.deliver(issued("2", 1, 2, 50))

@@ -19,7 +19,7 @@ from service.postgres_versions import KNOWN_AS_OF, NEWEST_MINORS, OLDEST_MAJOR, 
         (190001, None),
     ],
 )
-def test_a_server_that_lacks_a_minor_release_is_told_of(number: int, told: str | None) -> None:
+def test_a_server_without_the_newest_minor_release_gives_a_warning(number: int, told: str | None) -> None:
     found = judge_version(number, embedded=False)
 
     assert found == (None if told is None else f"{told}, known by {KNOWN_AS_OF}: update the server.")

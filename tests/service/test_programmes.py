@@ -108,7 +108,7 @@ async def test_terms_need_the_scope_admin_and_a_programme_that_can_be(dsn: str) 
         assert (await acme.ask("/v1/programmes/unheard-of"))[0] == 404
 
 
-async def test_an_account_says_what_lapses_when(dsn: str) -> None:
+async def test_an_account_lists_its_future_lapses(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await set_terms(acme, dsn, {**TERMS, "expiry": None}, "capillary:9001:77")
         for body in (issued("a", 0, 1, 10, lapses="2024-05-31"), issued("b", 1, 1, 5, lapses="2024-05-31")):
@@ -126,7 +126,7 @@ async def test_an_account_says_what_lapses_when(dsn: str) -> None:
         assert said(later) == [("2025-01-01", "7"), (None, "2")]
 
 
-async def test_a_programme_says_what_lapses_day_by_day(dsn: str) -> None:
+async def test_a_programme_lists_its_lapses_by_day(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         for customer in (1, 2):
             await acme.deliver(issued(f"a{customer}", 0, customer, 10, lapses="2024-05-31"))

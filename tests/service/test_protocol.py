@@ -82,7 +82,7 @@ async def test_what_is_no_http_is_refused_without_a_word_of_it(text: bytes, capl
     assert "example" not in caplog.text
 
 
-async def test_what_our_code_says_when_it_fails_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_text_of_an_unexpected_error_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     async with listening() as port:
         answer = await say(port, b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n")
 
@@ -93,7 +93,7 @@ async def test_what_our_code_says_when_it_fails_is_not_shown(caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-async def test_who_does_not_finish_a_request_is_cut_off(begun: bytes) -> None:
+async def test_a_client_that_does_not_finish_a_request_is_cut_off(begun: bytes) -> None:
     async with listening(keepalive_timeout=0.1) as port:
         assert await say(port, begun) == b""
 
@@ -112,7 +112,7 @@ async def test_another_expectation_is_refused_without_a_word_of_it(path: str, ca
     assert "example" not in caplog.text
 
 
-async def test_a_client_is_told_to_send_its_body_after_its_key_was_checked_and_not_before() -> None:
+async def test_a_client_is_asked_for_its_body_only_after_its_key_was_checked() -> None:
     head = b"POST /body HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 2\r\n"
     async with listening() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -45,7 +45,7 @@ async def test_handed_over_the_ledger_is_appended_to_projected_and_migrated_as_b
     assert await migrations.upgrade(dsn) == migrations.head()
 
 
-async def test_nobody_connects_or_makes_temporary_tables_but_who_has_to(
+async def test_only_the_roles_that_need_it_connect_or_make_temporary_tables(
     dsn: str, connection: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     stranger, service = await login(connection, dsn, ""), await login(connection, dsn, "IN ROLE loyalty_service", "_s")

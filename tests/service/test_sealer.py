@@ -99,7 +99,7 @@ async def test_a_checkpoint_waits_for_enough_events_or_time(
     assert sizes == [1, 11]
 
 
-async def test_a_role_that_may_not_seal_says_so_once(
+async def test_a_role_without_the_right_to_seal_logs_it_once(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await append_events(connection, ledger, 1)
@@ -114,7 +114,7 @@ async def test_a_role_that_may_not_seal_says_so_once(
     assert await size_of(connection, ledger) == 0
 
 
-async def test_what_is_not_signed_is_told_and_events_are_taken_in_all_the_same(
+async def test_an_unsigned_ledger_reports_the_problem_and_still_accepts_events(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await append_events(connection, ledger, 5)
@@ -178,7 +178,7 @@ async def test_an_old_event_that_was_changed_is_found_without_asking_and_signing
 
 
 @pytest.mark.parametrize("hours", [-2, 2])
-async def test_a_service_whose_clock_is_hours_off_seals_in_time_and_says_so(
+async def test_a_service_with_a_wrong_clock_seals_in_time_and_reports_the_clock(
     dsn: str,
     connection: Connection,
     ledger: Ledger,
@@ -323,7 +323,7 @@ async def test_witnesses_cosign_and_their_word_is_served_with_the_checkpoint(
                 assert verify(note, [log.public, witness.key]) == [log.public, witness.key]
 
 
-async def test_an_old_copy_is_told_by_the_witness_that_has_seen_more(
+async def test_an_old_copy_is_noticed_by_a_witness_that_has_seen_more(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await append_events(connection, ledger, 5)

@@ -83,7 +83,7 @@ async def test_a_stranger_reads_every_entry_and_finds_the_signed_root(sealed: Se
     assert oracle.merkle_tree_hash(entries) == base64.b64decode(note.splitlines()[2])
 
 
-async def test_tiles_are_what_tlog_tiles_says(sealed: Sealed) -> None:
+async def test_tiles_follow_the_tlog_tiles_specification(sealed: Sealed) -> None:
     entries = [entry for n in ("000", "001") for entry in unbundled(await sealed.reader.fetch(f"tile/entries/{n}"))]
     level_1 = b"".join(oracle.merkle_tree_hash(entries[at : at + 256]) for at in (0, 256))
     level_0 = b"".join(oracle.leaf_hash(entry) for entry in entries)
@@ -167,9 +167,7 @@ async def test_an_auditor_asks_for_proofs_with_a_key_that_reads_no_balance(
     assert (await sealed.neighbour.ask("/v1/customers/1", key=auditor))[0] == 403
 
 
-async def test_who_reads_the_log_as_an_auditor_is_written_down_and_nobody_else(
-    connection: Connection, sealed: Sealed
-) -> None:
+async def test_only_reads_of_the_log_with_scope_audit_are_recorded(connection: Connection, sealed: Sealed) -> None:
     auditor = await registry.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
     for key in (auditor, sealed.neighbour.key):
         reader = Reader(sealed.neighbour, "/v1/ledger/tlog", "", {"Authorization": f"Bearer {key}"})
@@ -257,7 +255,7 @@ async def test_proofs_of_what_cannot_be_proven_are_refused(connection: Connectio
         assert response.status == status, path
 
 
-async def test_the_checkpoint_says_how_far_it_is_behind(connection: Connection, sealed: Sealed) -> None:
+async def test_the_checkpoint_states_its_delay(connection: Connection, sealed: Sealed) -> None:
     await append_events(connection, sealed.neighbour, 5, "more")
 
     _, told = await sealed.neighbour.ask("/v1/ledger/checkpoint")
@@ -270,7 +268,7 @@ async def test_the_checkpoint_says_how_far_it_is_behind(connection: Connection, 
     assert [(one["key"], one["signs_now"]) for one in keys["items"]] == [(sealed.reader.key, True)]
 
 
-async def test_a_ledger_that_was_never_sealed_says_so(dsn: str) -> None:
+async def test_a_ledger_without_a_checkpoint_answers_so(dsn: str) -> None:
     async with serving(dsn, "new") as [new]:
         status, told = await new.ask("/v1/ledger/checkpoint")
         assert (status, told) == (
@@ -281,7 +279,7 @@ async def test_a_ledger_that_was_never_sealed_says_so(dsn: str) -> None:
         assert (await new.ask("/v1/ledger/keys"))[1] == {"items": [], "next": None}
 
 
-async def test_entries_travel_compressed_to_who_takes_that(sealed: Sealed) -> None:
+async def test_entries_are_compressed_for_clients_that_accept_it(sealed: Sealed) -> None:
     plain = await sealed.reader.fetch("tile/entries/000")
     session = sealed.neighbour.client.session
     session._auto_decompress = False
@@ -298,7 +296,7 @@ async def test_entries_travel_compressed_to_who_takes_that(sealed: Sealed) -> No
     ("accepted", "coding"),
     [("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None), ("identity, gzip; q=0.0", None), ("x-gzip", None), ("", None)],
 )
-async def test_who_refuses_a_coding_does_not_get_it(sealed: Sealed, accepted: str, coding: str | None) -> None:
+async def test_a_refused_content_coding_is_not_used(sealed: Sealed, accepted: str, coding: str | None) -> None:
     sealed.neighbour.client.session._auto_decompress = False
     response = await sealed.neighbour.client.get(
         f"{sealed.reader.prefix}/tile/entries/000", headers={"Accept-Encoding": accepted}

@@ -22,7 +22,7 @@ async def attestations(connection: "asyncpg.Connection[asyncpg.Record]", least: 
     return [row["position"] for row in found]
 
 
-async def test_views_are_attested_on_a_schedule_and_only_where_something_was_told_since(
+async def test_ledgers_are_attested_on_a_schedule_if_they_have_new_events(
     dsn: str, connection: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     often = Settings(attest_hours=0.2 / 3600)
@@ -38,7 +38,7 @@ async def test_views_are_attested_on_a_schedule_and_only_where_something_was_tol
     assert again[:2] == [2, 4]
 
 
-async def test_whoever_looks_at_the_list_of_looks_is_on_it_with_their_reason(dsn: str) -> None:
+async def test_a_look_at_the_list_of_looks_is_recorded_with_its_reason(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         connection = await connect(dsn)
         key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["audit"])

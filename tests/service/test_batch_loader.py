@@ -25,7 +25,7 @@ async def readers(connection: Connection, dsn: str) -> AsyncIterator[ReaderPool]
     await readers.close()
 
 
-async def test_all_who_ask_at_once_are_answered_by_one_statement(readers: ReaderPool) -> None:
+async def test_simultaneous_look_ups_are_answered_by_one_statement(readers: ReaderPool) -> None:
     loader = BatchLoader(readers, KNOWN, name_column="name")
 
     rows = await asyncio.gather(*(loader.load(1, f"n{number % 10}") for number in range(50)))
@@ -38,7 +38,7 @@ async def test_all_who_ask_at_once_are_answered_by_one_statement(readers: Reader
     assert later["asked_at"] == max(times)
 
 
-async def test_ledgers_are_asked_one_by_one_and_who_is_not_there_gets_nothing(readers: ReaderPool) -> None:
+async def test_each_ledger_has_its_statement_and_an_unknown_name_gets_none(readers: ReaderPool) -> None:
     loader = BatchLoader(readers, KNOWN, name_column="name")
 
     here, there, nobody = await asyncio.gather(loader.load(1, "ada"), loader.load(2, "ada"), loader.load(1, "nobody"))
@@ -48,7 +48,7 @@ async def test_ledgers_are_asked_one_by_one_and_who_is_not_there_gets_nothing(re
     assert (here["ledger_id"], there["ledger_id"], nobody) == (1, 2, None)
 
 
-async def test_what_goes_wrong_is_told_to_all_and_the_next_is_answered(readers: ReaderPool) -> None:
+async def test_a_failure_reaches_every_caller_and_the_next_look_up_succeeds(readers: ReaderPool) -> None:
     loader = BatchLoader(readers, NAMES.replace("name,", "name, 1 / length(name),"), name_column="name")
 
     wrong = await asyncio.gather(loader.load(1, "ada"), loader.load(1, ""), return_exceptions=True)
@@ -60,7 +60,7 @@ async def test_what_goes_wrong_is_told_to_all_and_the_next_is_answered(readers: 
     assert await loader.load(1, "ada") is not None
 
 
-async def test_callers_of_several_ledgers_who_ask_at_once_see_their_own_accounts(dsn: str) -> None:
+async def test_simultaneous_callers_of_several_ledgers_see_their_own_accounts(dsn: str) -> None:
     async with serving(dsn, "acme", "other") as [acme, other]:
         for number in range(20):
             await acme.deliver(issued(f"a{number}", 1, number, 10 + number))

@@ -52,7 +52,7 @@ async def test_a_merge_is_undone_and_each_has_their_own_again(dsn: str) -> None:
         assert (await rebuild(dsn)).differing == {}
 
 
-async def test_customers_who_were_parted_are_forgotten_apart(dsn: str) -> None:
+async def test_unmerged_customers_are_erased_separately(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         for body in (issued("a", 0, 1, 100), issued("b", 0, 2, 40), merged("m", 5, 1, 2)):
             await acme.deliver(body)
@@ -65,7 +65,7 @@ async def test_customers_who_were_parted_are_forgotten_apart(dsn: str) -> None:
         assert (status, done["customers"]) == (200, ["capillary:9001:1"])
 
 
-async def test_only_who_may_undoes_a_merge_and_only_one_that_is(dsn: str) -> None:
+async def test_an_unmerge_needs_the_scope_and_an_existing_merge(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(issued("a", 0, 1, 100))
         await acme.deliver(merged("m", 5, 1, 2))

@@ -104,7 +104,7 @@ async def test_an_account_that_a_conflict_took_away_is_still_known_then(dsn: str
         assert [account["available"] for account in customer["accounts"]] == ["99"]
 
 
-async def test_a_merge_told_later_was_not_known_then(dsn: str) -> None:
+async def test_a_merge_reported_later_was_not_known_before(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(issued("a", 0, 1, 100))
         await acme.deliver(issued("b", 0, 2, 11))

@@ -18,7 +18,7 @@ from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued
 
 
-async def test_rows_follow_beside_the_door_and_go_on_when_the_projector_is_killed(dsn: str) -> None:
+async def test_rows_follow_deliveries_and_continue_after_the_projector_is_killed(dsn: str) -> None:
     app = make_app(dsn, Settings(), MASTER_KEY, project=False)
     app.cleanup_ctx.append(projector_process(dsn))
     async with TestClient(TestServer(app)) as client:

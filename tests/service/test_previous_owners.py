@@ -3,7 +3,7 @@
 import json
 
 from projections.rebuild import rebuild
-from tests.service.test_own_acts import WORDS, act
+from tests.service.test_internal_events import WORDS, act
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import capillary, issued, merged, received, redeemed, sample, sent
 
@@ -33,7 +33,7 @@ async def test_a_bill_that_was_given_to_another_is_the_first_ones_as_of_then(dsn
         assert {**after, "events_behind": 0} == {**before, "events_behind": 0}
 
 
-async def test_who_was_merged_into_a_customer_is_so_as_of_then_though_it_was_undone(dsn: str) -> None:
+async def test_an_undone_merge_still_shows_as_of_the_time_before_it_was_undone(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         for body in (issued("a", 0, 1, 100), issued("b", 0, 2, 40), merged("m", 5, 1, 2)):
             await acme.deliver(body)
@@ -48,7 +48,7 @@ async def test_who_was_merged_into_a_customer_is_so_as_of_then_though_it_was_und
         ]
 
 
-async def test_a_transfer_told_otherwise_later_was_the_first_receivers_then(dsn: str) -> None:
+async def test_a_transfer_reported_differently_later_belonged_to_the_first_receiver_before(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(sent("a", 0, 1, 40, 2, "T1"))
         await acme.deliver(received("b", 60, 3, 40, 1, "T1"))
@@ -77,7 +77,7 @@ async def test_an_item_that_moved_to_another_order_was_in_the_first_then(dsn: st
         assert (await acme.ask(orders[1], as_of_position="1"))[0] == 404
 
 
-async def test_rebuilt_rows_know_who_was_named_before(dsn: str) -> None:
+async def test_rebuilt_rows_keep_previous_owners(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         for body in (bill("transactionUpdated", "b", 5 * DAY, 2), redeemed("r", 9, 3, 5), merged("m", 9, 3, 4)):
             await acme.deliver(body)

@@ -111,7 +111,7 @@ async def test_a_cursor_of_another_list_is_400(dsn: str, path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/v1/accounts/none", "/v1/customers/none", "/v1/coupons/none", "/v1/orders/none", "/v1/ledger/events/7"]
 )
-async def test_what_was_never_told_is_404(dsn: str, path: str) -> None:
+async def test_an_unknown_subject_is_404(dsn: str, path: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         status, problem = await acme.ask(path)
 
@@ -163,7 +163,7 @@ async def test_errors_are_problem_documents_also_for_unknown_routes_and_methods(
             assert response.headers["Cache-Control"] == "no-store"
 
 
-async def test_rows_of_another_version_that_lack_what_is_asked_for_say_that_a_rebuild_is_due(dsn: str) -> None:
+async def test_rows_of_another_version_without_a_needed_column_answer_that_a_rebuild_is_due(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(sample("capillary", "pointsIssued"))
         await acme.ask_now(ACCOUNT)

@@ -43,7 +43,7 @@ async def test_a_place_is_given_back_however_its_user_ends() -> None:
         pass
 
 
-async def test_who_waits_too_long_for_a_place_is_told_so() -> None:
+async def test_a_request_that_waits_too_long_for_its_share_is_refused() -> None:
     shares = RequestShares(1, waiting_max=1, wait_seconds_max=0.01)
 
     async with shares.take(7):

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "verify" / "README.md"])
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_OUTPUT = re.compile(r"\n*```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NOT_RUN = re.compile(r"<!-- not run: (?P<reason>[^\n]+) -->\n *$")
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -17,13 +18,14 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 class Block(NamedTuple):
-    """A fenced block: its section, language and text, and the reason in a comment before it if it is not run."""
+    """A fenced block. `not_run` is the reason in a comment before it. `output` is a block of `json` right after it."""
 
     section: str
     line: int
     language: str
     text: str
     not_run: str | None
+    output: str | None = None
 
 
 def name_of(document: Path) -> str:
@@ -38,9 +40,15 @@ def blocks(document: Path) -> Iterator[Block]:
         before = text[: fence.start()]
         marked = _NOT_RUN.search(before)
         lines = re.sub(rf"^{fence['indent']}", "", fence["text"], flags=re.MULTILINE)
-        section = _SECTION.findall(before)[-1:]
+        section = "".join(_SECTION.findall(before)[-1:])
+        shown = _OUTPUT.match(text, fence.end())
         yield Block(
-            "".join(section), before.count("\n") + 2, fence["language"], lines, marked["reason"] if marked else None
+            section=section,
+            line=before.count("\n") + 2,
+            language=fence["language"],
+            text=lines,
+            not_run=marked["reason"] if marked else None,
+            output=shown[1] if shown else None,
         )
 
 

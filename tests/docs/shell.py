@@ -157,11 +157,11 @@ class Checkout:
 def steps(block: Block) -> list[tuple[str, str | None]]:
     """Return the commands of a block, each with the output that is expected of it, or None.
 
-    A block of `sh` is one step without an expected output. In a block of `console` commands begin with `$ ` and are
-    continued with `> `; the lines below are what they print. `...` stands for anything.
+    A block of `sh` is one step. A block of `json` right after it is its output. In a block of `console` commands begin
+    with `$ ` and are continued with `> `; the lines below are their output. `...` stands for anything.
     """
     if block.language != "console":
-        return [(block.text, None)]
+        return [(block.text, block.output)]
     found: list[tuple[str, str | None]] = []
     for line in block.text.splitlines(keepends=True):
         command, expected = found[-1] if found else ("", None)
@@ -175,10 +175,10 @@ def steps(block: Block) -> list[tuple[str, str | None]]:
 
 
 def matches(expected: str, printed: str) -> bool:
-    """Return True if a text is as expected: `...` stands for anything, and blanks at ends of lines do not count."""
+    """Return True if a text is as expected: `...` stands for anything, and white space does not count."""
     parts = (re.escape(part) for part in _plain(expected).split("..."))
     return re.fullmatch(".*".join(parts), _plain(printed), re.DOTALL) is not None
 
 
 def _plain(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+    return "".join(text.split())

@@ -130,7 +130,7 @@ _worker_state: WorkerState | None = None  # of this process, if it is a worker
 
 def _init_worker(lifeline: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> None:
     """Set a worker up; Ctrl-C is for its employer."""
-    global _desk
+    global _worker_state
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     threading.Thread(target=_exit_with_parent, args=(lifeline,), daemon=True).start()

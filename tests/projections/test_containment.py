@@ -223,7 +223,7 @@ def in_states(error: type[BaseException]) -> ExitStack:
         def encode(self, _state: Any) -> bytes:
             return fail(error)  # type: ignore[no-any-return]
 
-    return injected(replaced(snapshots, "_ENCODER", Failing()), replaced(snapshots, "FACTS_PER_STATE", 1))
+    return injected(replaced(snapshots, "_ENCODER", Failing()), replaced(snapshots, "FACTS_PER_SNAPSHOT", 1))
 
 
 def in_stored_facts(error: type[BaseException]) -> ExitStack:

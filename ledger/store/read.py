@@ -14,6 +14,7 @@ from ledger.merkle import leaf_hash
 
 EVENTS_PER_READ_MAX = 10_000
 BYTES_PER_READ_MAX = 16 * 1024 * 1024
+BODIES_PER_READ = 16  # of up to 1 MiB each
 
 TAIL = "SELECT coalesce(max(position), 0) FROM ledger.events WHERE ledger_id = $1"
 
@@ -33,8 +34,7 @@ BODY = "SELECT payload FROM ledger.events WHERE ledger_id = $1 AND position = $2
 
 EVENTS_WITH_KEY = """
     SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
-           coalesce(e.payload, (SELECT body.payload FROM ledger.events body
-                                 WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
+           ''::bytea AS payload
       FROM ledger.events e
      WHERE e.ledger_id = $1 AND e.event_key >= $2 AND e.event_key < $3
      ORDER BY e.position
@@ -42,8 +42,7 @@ EVENTS_WITH_KEY = """
 
 CONFLICTING_EVENTS_OF_KIND = """
     SELECT e.position, e.source, e.org, e.kind, e.event_key, e.content, e.occurred_at, e.recorded_at, e.ordinal,
-           coalesce(e.payload, (SELECT body.payload FROM ledger.events body
-                                 WHERE body.ledger_id = e.ledger_id AND body.position = e.delivery_position)) AS payload
+           ''::bytea AS payload
       FROM (SELECT DISTINCT substr(event_key, 1, 16) AS event_key FROM ledger.events
              WHERE ledger_id = $1 AND source = $2 AND kind = $3 AND position <= $4 AND octet_length(event_key) > 16) c
       JOIN ledger.events e ON e.ledger_id = $1 AND e.position <= $4 AND e.event_key >= c.event_key
@@ -230,7 +229,10 @@ async def entries_between(connection: Connection, ledger_id: int, after: int, la
 
 
 async def events_with_key(connection: Connection, ledger_id: int, event_key: bytes) -> list[Event]:
-    """Read all events of an event key, also those in conflict. `event_key` has 16 bytes."""
+    """Read all events that share an event key but not their content, by position; `event_key` is its first 16 bytes.
+
+    Their `payload` is empty: one key may have thousands of large bodies. `with_bodies` reads those that are needed.
+    """
     after = (int.from_bytes(event_key, "big") + 1).to_bytes(len(event_key) + 1, "big")[1:]
     return [Event(*row) for row in await connection.fetch(EVENTS_WITH_KEY, ledger_id, event_key, after)]
 
@@ -238,7 +240,10 @@ async def events_with_key(connection: Connection, ledger_id: int, event_key: byt
 async def conflicting_events_of_kind(
     connection: Connection, ledger_id: int, source: str, kind: str, last: int
 ) -> list[Event]:
-    """Read the events of a kind, up to position `last`, that share their key with another event. Ordered by key."""
+    """Read all events of a kind up to a position of which another shares the key, those of one key together.
+
+    Their `payload` is empty, see `with_bodies`.
+    """
     return [Event(*row) for row in await connection.fetch(CONFLICTING_EVENTS_OF_KIND, ledger_id, source, kind, last)]
 
 
@@ -277,6 +282,14 @@ async def events_without_bodies(
 async def bodies(connection: Connection, ledger_id: int, positions: Sequence[int]) -> dict[int, bytes]:
     """Read the bodies of events, keyed by position."""
     return {row[0]: row[1] for row in await connection.fetch(BODIES, ledger_id, list(positions))}
+
+
+async def with_bodies(connection: Connection, ledger_id: int, events: Sequence[Event]) -> AsyncIterator[list[Event]]:
+    """Read the bodies of events that were read without; yield the events in the same order, in bounded blocks."""
+    for start in range(0, len(events), BODIES_PER_READ):
+        block = events[start : start + BODIES_PER_READ]
+        found = await bodies(connection, ledger_id, [event.position for event in block])
+        yield [event._replace(payload=found[event.position]) for event in block]
 
 
 async def conflicts_of_kind(connection: Connection, ledger_id: int, source: str, kind: str, last: int) -> list[bytes]:

@@ -149,7 +149,7 @@ async def _write_batch(connection: Connection, ledger_id: int, batch: Batch, mem
         ]
         await store.delete_facts(connection, ledger_id, settled.withdrawn)
         for twins in settled.twins:
-            await record_retracted(connection, ledger_id, twins, settled.policies)
+            await record_retracted(connection, ledger_id, twins, settled.policies, settled.first)
         await store.write_facts(connection, ledger_id, told)
         await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
         await write_unread(connection, ledger_id, zip(batch.events, batch.meanings, strict=True))

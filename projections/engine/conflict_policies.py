@@ -6,7 +6,6 @@ from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
-from ledger.intake.interpret import interpret
 from ledger.store.read import conflicts_of_kind, events_with_key
 from ledger.vendors import SOURCES
 from projections.engine import store
@@ -16,6 +15,7 @@ from projections.engine.conflicts import (
     POLICIES,
     WRITE_POLICY,
     PolicyByKind,
+    facts_of,
     policies_of,
     policies_of_generation,
     select_by_policy,
@@ -88,8 +88,8 @@ async def _apply_policy(
         had = {event.position: event for event in select_by_policy(events, before)}
         has = {event.position: event for event in select_by_policy(events, after)}
         await record_retracted(connection, ledger_id, events, after)
-        gone += [one for at in had.keys() - has.keys() for one in interpret(had[at]).facts]
-        new += [one for at in has.keys() - had.keys() for one in interpret(has[at]).facts]
+        gone += await facts_of(connection, ledger_id, [had[at] for at in sorted(had.keys() - has.keys())])
+        new += await facts_of(connection, ledger_id, [has[at] for at in sorted(has.keys() - had.keys())])
     await store.delete_facts(connection, ledger_id, [*gone, *new])  # facts may have been taken over as they are now
     await store.write_facts(connection, ledger_id, new)
     await refold_from_facts(connection, ledger_id, [*gone, *new])

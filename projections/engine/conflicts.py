@@ -15,7 +15,7 @@ from ledger.database import Connection
 from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import Event, interpret
-from ledger.store.read import events_with_key, internal_events_after
+from ledger.store.read import events_with_key, internal_events_after, with_bodies
 from ledger.vendors.internal.policies import PolicySetPayload
 
 POLICY_SET = "conflictPolicySet"  # the kind of event that sets one
@@ -30,6 +30,7 @@ class Resolution(NamedTuple):
     withdrawn: Sequence[RecordedFact]
     twins: Sequence[Sequence[Event]] = ()  # all events of each key in conflict, up to now
     policies: Mapping[tuple[str, str], str] = {}
+    first: int = 1  # position of the first event of the batch
 
 
 def occurrence_order(event: Event) -> tuple[datetime, bytes]:
@@ -118,6 +119,16 @@ def retractions(events: Sequence[Event], policies: PolicyByKind) -> list[tuple[E
     return gone
 
 
+async def facts_of(connection: Connection, ledger_id: int, events: Sequence[Event]) -> list[RecordedFact]:
+    """Interpret events that were read without their bodies; return their facts in order."""
+    return [
+        fact
+        async for block in with_bodies(connection, ledger_id, events)
+        for event in block
+        for fact in interpret(event).facts
+    ]
+
+
 async def resolve_conflicts(connection: Connection, ledger_id: int, batch: Sequence[Event]) -> Resolution:
     """Settle the conflicts that a batch brings; it must be the next one after what is folded."""
     keys = {event.event_key[:KEY_BYTES] for event in batch if len(event.event_key) > KEY_BYTES}
@@ -126,15 +137,15 @@ async def resolve_conflicts(connection: Connection, ledger_id: int, batch: Seque
     policies = await policies_of_generation(connection, ledger_id)
     first, last = batch[0].position, batch[-1].position
     losers: set[int] = set()
-    withdrawn: list[RecordedFact] = []
+    folded_before: list[Event] = []
     groups: list[list[Event]] = []
     for key in sorted(keys):
         events = [event for event in await events_with_key(connection, ledger_id, key) if event.position <= last]
         groups.append(events)
         chosen = {event.position for event in select_by_policy(events, policies)}
-        for event in events:
-            if event.position not in chosen:
-                losers.add(event.position)
-                if event.position < first:
-                    withdrawn += interpret(event).facts
-    return Resolution(frozenset(losers), withdrawn, groups, policies)
+        losers |= {event.position for event in events} - chosen
+        earlier = [event for event in events if event.position < first]
+        if earlier:
+            folded_before += [one for one in select_by_policy(earlier, policies) if one.position not in chosen]
+    withdrawn = await facts_of(connection, ledger_id, folded_before)
+    return Resolution(frozenset(losers), withdrawn, groups, policies, first)

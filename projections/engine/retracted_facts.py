@@ -10,6 +10,7 @@ from contextlib import suppress
 from ledger.database import Connection
 from ledger.facts import RecordedFact, encode, kind_of
 from ledger.intake.interpret import Event, interpret
+from ledger.store.read import with_bodies
 from projections.engine.conflicts import PolicyByKind, retractions
 from projections.engine.store import ROW_REJECTED, stored_alias
 
@@ -42,18 +43,24 @@ COLUMNS = (
 
 
 async def record_retracted(
-    connection: Connection, ledger_id: int, twins: Sequence[Event], policies: PolicyByKind
+    connection: Connection, ledger_id: int, twins: Sequence[Event], policies: PolicyByKind, since: int = 1
 ) -> None:
     """Write down what was withdrawn among all twins of one event key up to now, in the place of what stood for them.
 
+    Only retractions by an event at position `since` or later are written: an earlier one stays as it was recorded.
     Facts that PostgreSQL cannot hold were never folded, and are left out.
     """
-    await connection.execute(DELETE_RETRACTED, ledger_id, [event.position for event in twins])
-    for event, until in retractions(twins, policies):
-        records = [_row_of_fact(ledger_id, one, until) for one in interpret(event).facts]
-        with suppress(*ROW_REJECTED):
-            async with connection.transaction():
-                await connection.copy_records_to_table("withdrawn", records=records, columns=COLUMNS)
+    retracted = [(event, until) for event, until in retractions(twins, policies) if until >= since]
+    until_by_position = {event.position: until for event, until in retracted}
+    replaced = list(until_by_position) if since > 1 else [event.position for event in twins]
+    await connection.execute(DELETE_RETRACTED, ledger_id, replaced)
+    async for block in with_bodies(connection, ledger_id, [event for event, _ in retracted]):
+        for event in block:
+            until = until_by_position[event.position]
+            records = [_row_of_fact(ledger_id, one, until) for one in interpret(event).facts]
+            with suppress(*ROW_REJECTED):
+                async with connection.transaction():
+                    await connection.copy_records_to_table("withdrawn", records=records, columns=COLUMNS)
 
 
 def _row_of_fact(ledger_id: int, told: RecordedFact, until: int) -> tuple[object, ...]:

@@ -11,12 +11,13 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
-from ledger.intake.interpret import Event, interpret
+from ledger.intake.interpret import Event
 from ledger.store.read import conflicting_events_of_kind, internal_events_after
 from projections.engine.conflicts import (
     DEFAULT_POLICY,
     POLICY_SET,
     PolicyByKind,
+    facts_of,
     policies_of_generation,
     read_policy,
     select_by_policy,
@@ -47,21 +48,21 @@ async def resolve_as_of(connection: Connection, ledger_id: int, position: int | 
         if said is not None:
             then.setdefault((said.vendor, said.events), said.before)
     gone: set[int] = set()
-    back: list[RecordedFact] = []
+    returned: list[Event] = []
     for of, policy in then.items():
         if policy != now.get(of, DEFAULT_POLICY):
             events = await conflicting_events_of_kind(connection, ledger_id, *of, position)
             for _, same in groupby(events, lambda event: event.event_key[:KEY_BYTES]):
-                _compare(list(same), now, {of: policy}, gone, back)
-    return PolicyDifference(frozenset(gone), back)
+                _compare(list(same), now, {of: policy}, gone, returned)
+    return PolicyDifference(frozenset(gone), await facts_of(connection, ledger_id, returned))
 
 
 def _compare(
-    events: Sequence[Event], now: PolicyByKind, then: PolicyByKind, gone: set[int], back: list[RecordedFact]
+    events: Sequence[Event], now: PolicyByKind, then: PolicyByKind, gone: set[int], returned: list[Event]
 ) -> None:
     """Compare whom both policies choose among the events of one key that were told until then."""
     chosen_now = {event.position: event for event in select_by_policy(events, now)}
     chosen_then = {event.position: event for event in select_by_policy(events, then)}
     gone.update(chosen_now.keys() - chosen_then.keys())
     for position in sorted(chosen_then.keys() - chosen_now.keys()):
-        back.extend(interpret(chosen_then[position]).facts)
+        returned.append(chosen_then[position])

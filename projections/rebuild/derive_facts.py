@@ -10,7 +10,7 @@ from operator import itemgetter
 from ledger.database import Connection
 from ledger.intake.identify import KEY_BYTES
 from ledger.intake.interpret import Event, Interpretation, interpret_all
-from ledger.store.read import conflicting_keys, event_at, events_between, events_with_key
+from ledger.store.read import conflicting_keys, event_at, events_between, events_with_key, with_bodies
 from projections.engine import advance, store
 from projections.engine.conflicts import policies_of_generation, select_by_policy
 from projections.engine.retracted_facts import record_retracted
@@ -41,7 +41,10 @@ async def derive_facts(connection: Connection, work: Work) -> int:
                 event for event in await events_with_key(connection, work.ledger_id, key) if event.position <= work.last
             ]
             orgs.update((event.source, event.org) for event in group)
-            _collect_facts(work.ledger_id, group, select_by_policy(group, policies), rows, unread)
+            selected = {event.position for event in select_by_policy(group, policies)}
+            async for block in with_bodies(connection, work.ledger_id, group):
+                folded = [event for event in block if event.position in selected]
+                _collect_facts(work.ledger_id, block, folded, rows, unread)
             await record_retracted(connection, work.ledger_id, group, policies)
     await advance.write_unread(connection, work.ledger_id, unread)
     rows.sort(key=_fold_order)

@@ -23,7 +23,7 @@ from ledger.facts.fact import quote_id
 from ledger.locks import APPENDS
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
-from ledger.store.read import events_with_key
+from ledger.store.read import events_with_key, with_bodies
 from ledger.store.registry import Ledger
 from ledger.vendors.fields import LATEST_DAY
 from projections.accounts import ACCOUNTS
@@ -153,7 +153,9 @@ async def _made(connection: Connection, vault: Vault, ledger: Ledger, adjustment
     events = await events_with_key(
         connection, ledger.ledger_id, event_key_of(vault, ledger, "adjustmentMade", adjustment)
     )
-    return {**orjson.loads(events[0].payload), "position": events[0].position} if events else None
+    async for [event] in with_bodies(connection, ledger.ledger_id, events[:1]):
+        return {**orjson.loads(event.payload), "position": event.position}
+    return None
 
 
 def _again(made: Mapping[str, Any], body: Mapping[str, Any]) -> AdjustmentResult:

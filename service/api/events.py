@@ -16,7 +16,7 @@ from ledger.vendors import SOURCES
 from ledger.vendors.repair_report import list_repairs
 from service.api.requests.admission import PAGE, get
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.open_query import WHY_CHARACTERS_MAX, open_query, parse_limit
+from service.api.requests.open_query import open_query, parse_limit, parse_why
 from service.api.responses import json_response, page_response
 from service.formatting import decode_cursor, encode_cursor, payload_json
 from service.parameters import parse_flag, parse_int, parse_time
@@ -119,7 +119,7 @@ async def _reveal(request: web.Request) -> web.Response:
     """Answer with the delivered bytes. The markers of an erased person stay."""
     position = parse_int(request.match_info["position"], "position", least=1, most=2**62) or 0
     async with open_query(request, "reveal") as query:
-        why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
+        why = parse_why(request)
         if not why:
             raise RequestInvalid("`why` is missing: state the reason for this look at personal values")
         event = await ledger_read.event_at(query.connection, query.ledger.ledger_id, position)

@@ -133,6 +133,21 @@ async def test_what_cannot_be_read_is_sealed_whole(dsn: str) -> None:
         assert revealed == body
 
 
+@pytest.mark.parametrize("why", ["call back ann@example.com", "asked by +44 20 7946 0958"])
+async def test_a_reason_with_a_personal_value_is_refused_since_it_is_stored_in_the_clear(dsn: str, why: str) -> None:
+    async with serving(dsn, "acme") as [acme], acme.database() as connection:
+        await acme.deliver(sample("capillary", "pointsIssued"))
+        reveal = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["read", "reveal", "audit"])
+
+        revealed, problem = await acme.ask("/v1/ledger/events/1", key=reveal, reveal="true", why=why)
+        listed, _ = await acme.ask("/v1/audit/access", key=reveal, why=why)
+        looks = await connection.fetch("SELECT why FROM ledger.access")
+
+    assert (revealed, listed) == (400, 400)
+    assert "`why` must not hold personal data" in problem["detail"]
+    assert looks == []
+
+
 @pytest.mark.parametrize("why", [{}, {"why": ""}, {"why": "  "}])
 async def test_a_look_without_a_reason_reveals_nothing_and_is_not_recorded(dsn: str, why: dict[str, str]) -> None:
     async with serving(dsn, "acme") as [acme]:

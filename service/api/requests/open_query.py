@@ -9,6 +9,7 @@ from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid
 from ledger.privacy.access_log import record_access
 from ledger.store.registry import ApiAccess
+from ledger.vendors.personal_values import is_personal_value
 from service.api.requests.admission import ACCESS
 from service.api.requests.app_context import APP_CONTEXT, AppContext, check_scopes
 from service.parameters import parse_int
@@ -70,7 +71,7 @@ async def _reader(
     async with context.reader_pool.acquire() as connection:
         await connection.confine(access.ledger.ledger_id)
         if scope == "audit" or ("audit" in or_scopes and "audit" in access.scopes):
-            await log_access(connection, access, request, f"{request.method} {request.path}")
+            await log_access(connection, access, request, f"{request.method} {_path_without_personal_values(request)}")
         yield QueryContext(
             connection, access.ledger, access.key_id, context.vault.body_hash_key(access.ledger.ledger_id)
         )
@@ -78,8 +79,26 @@ async def _reader(
 
 async def log_access(connection: Connection, access: ApiAccess, request: web.Request, what: str) -> None:
     """Record a look before it happens: the key, the subject, and the reason in `why`."""
+    await record_access(connection, access.ledger.ledger_id, access.key_id, what, parse_why(request))
+
+
+def parse_why(request: web.Request) -> str:
+    """Return the reason in `why`, at most WHY_CHARACTERS_MAX characters; empty if it is missing.
+
+    It is stored in the clear and for ever. Raises RequestInvalid if it holds a personal value.
+    """
     why = request.query.get("why", "").strip()[:WHY_CHARACTERS_MAX]
-    await record_access(connection, access.ledger.ledger_id, access.key_id, what, why)
+    if is_personal_value(why):
+        raise RequestInvalid("`why` must not hold personal data, because it is stored in the clear: name a ticket")
+    return why
+
+
+def _path_without_personal_values(request: web.Request) -> str:
+    """Return the path of the request, or its template if the path holds a personal value."""
+    resource = request.match_info.route.resource
+    if resource is not None and is_personal_value(request.path):
+        return resource.canonical
+    return request.path
 
 
 async def parse_as_of(query: QueryContext, request: web.Request) -> AsOfQuery:

@@ -114,6 +114,10 @@ class LedgerUnavailable(Unavailable):
     """The ledger cannot store events now; deliver again later."""
 
 
+class MemoryExhausted(Unavailable):
+    """The service holds more memory than `LOYALTY_MEMORY_MIB` allows; send the request again later."""
+
+
 class LedgerBusy(LedgerUnavailable):
     """Another writer holds the lock of the ledger; deliver again later."""
 

@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         description="addresses and networks of proxies, without that limit, separated by blanks",
     )
     pool_size: int = Field(default=8, ge=1, le=100, description="database connections for answers")
+    memory_mib: int = Field(
+        default=1024,
+        ge=0,
+        description="MiB of memory of the service process, above which answers are refused; 0: no limit",
+    )
     attest_hours: float = Field(
         default=0, ge=0, le=8760, description="hours between attestations of each ledger; 0: only by `loyalty attest`"
     )

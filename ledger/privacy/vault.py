@@ -93,6 +93,10 @@ class Vault:
         assert cache.erasure_count is not None
         return cache.erasure_count
 
+    def clear_caches(self) -> None:
+        """Drop all cached keys, to free memory. They are read again when needed."""
+        self._caches.clear()
+
     def clear_key_cache(self, ledger_id: int) -> None:
         """Drop the cached keys of a ledger, because a person was erased.
 

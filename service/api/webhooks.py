@@ -13,7 +13,7 @@ from ledger.parsing import BODY_BYTES_MAX, without_byte_order_mark
 from ledger.store.registry import InboundConnection
 from service.api.requests.admission import hook
 from service.api.requests.app_context import APP_CONTEXT
-from service.api.requests.bodies import read_body
+from service.api.requests.bodies import BYTES_FREE, read_body
 from service.api.requests.content_codings import decode_body
 from service.api.requests.webhook_auth import authenticate, check_headers
 from service.api.responses import json_response
@@ -41,6 +41,8 @@ async def receive(request: web.Request) -> web.Response:
 async def _store(request: web.Request, inbound: InboundConnection) -> web.Response:
     context = request.app[APP_CONTEXT]
     check_headers(inbound, request.headers, time.time())
+    if (request.content_length or BODY_BYTES_MAX) > BYTES_FREE:
+        context.memory_limit.check()
     body = await read_body(request, context.body_budget)
     authenticate(inbound, request.headers, body, time.time())
     body = decode_body(body, request.headers.getall("Content-Encoding", ()), BODY_BYTES_MAX)

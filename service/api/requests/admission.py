@@ -52,6 +52,7 @@ def _with_checks(admission: Admission, handler: Handler) -> Handler:
         if admission.scopes:
             context = request.app[APP_CONTEXT]
             request[ACCESS] = await context.authenticate_key(request, *admission.scopes, basic=admission.basic)
+            context.memory_limit.check()
         check_parameters(request, admission.parameters)
         return await handler(request)
 

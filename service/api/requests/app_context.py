@@ -22,6 +22,7 @@ from service.api.requests.refusals import Refusals
 from service.api.requests.request_shares import HEAVY_MAX, HEAVY_WAITING_MAX, WAITING_MAX, RequestShares
 from service.api.requests.ttl_cache import CACHED_CALLERS_MAX, TtlCache
 from service.background.appender import Appender
+from service.background.memory_limit import MemoryLimit
 from service.parameters import parse_int
 from service.queries.reader_pool import ReaderPool
 from service.settings import Settings
@@ -65,6 +66,7 @@ class AppContext:
         self.overload = Overload()
         self.refusals = Refusals()
         self.large_bodies = LargeBodyWorker()
+        self.memory_limit = MemoryLimit(settings.memory_mib, vault.clear_caches)
         self.connections = TtlCache(self._find_connection)
         self.api_keys = TtlCache(self._find_key)
         self._access_logged_until: dict[

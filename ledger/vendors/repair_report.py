@@ -23,29 +23,22 @@ payloads, so neither they nor repairs inside them are listed.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 from datetime import date
 from decimal import Decimal
-from functools import cache
-from types import UnionType
-from typing import Annotated, Any, NamedTuple, Union, cast, get_args, get_origin
+from typing import Any, NamedTuple
 
 import msgspec
-from pydantic import BeforeValidator
 
 from ledger.decimals import format_decimal
 from ledger.errors import Unreadable
 from ledger.failures import describe_failure
 from ledger.parsing import Document, parse_as_written, parse_json, without_byte_order_mark
 from ledger.privacy.redaction import MARKER_TEXT
+from ledger.vendors.field_parsers import FieldParser, FieldParsers, field_parsers
 from ledger.vendors.fields import (
     ABSENT,
     REDACTED,
-    VendorModel,
-    as_id,
-    as_optional_points,
-    as_points,
-    as_required_id,
     as_text,
     squeeze,
 )
@@ -76,9 +69,6 @@ VALUE_CHARACTERS_MAX = 100
 _TIME_FORMAT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
 _EVENT_NAME_KEYS = frozenset({"eventName", "eventType", "event_type", "type"})
 
-FieldParser = Callable[[Any], Any]
-FieldParsers = Mapping[tuple[str | None, str], FieldParser]  # by (structure or None for any, value)
-
 
 class Repair(NamedTuple):
     """One value that is read differently from its spelling.
@@ -100,7 +90,7 @@ class _Location(NamedTuple):
 
     path: str
     name: str
-    under: str
+    structure: str
 
 
 def list_repairs(vendor: Vendor, kind: str, payload: bytes) -> list[Repair]:
@@ -180,70 +170,6 @@ def _shorten(value: Any) -> str:
     return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}…"
 
 
-@cache
-def field_parsers(models: tuple[type[VendorModel], ...]) -> FieldParsers:
-    """Return the parser of each field of these models and of the models inside them.
-
-    The key is (name of the structure, name of the field). If all structures use the same parser for a name, the key
-    (None, name) exists, too.
-    """
-    found: dict[tuple[str | None, str], FieldParser] = {}
-    parsers_by_name: dict[str, set[FieldParser]] = {}
-    for under, name, parser in _fields_of(models):
-        found.setdefault((under, name), parser)
-        parsers_by_name.setdefault(name, set()).add(_optional_form(parser))
-    return found | {(None, name): parser for name, (parser, *others) in parsers_by_name.items() if not others}
-
-
-def _optional_form(parser: FieldParser) -> FieldParser:
-    """Return the optional form of a parser. A required id has the same spellings as an optional id; the same is true of
-    points.
-    """
-    if parser is as_required_id:
-        return as_id
-    return as_points if parser is as_optional_points else parser
-
-
-def _fields_of(models: Iterable[type[VendorModel]]) -> Iterator[tuple[str, str, FieldParser]]:
-    """Yield (structure, name, parser) of every field in these models. The outermost structures have the name ""."""
-    pending = [("", model) for model in models]
-    seen = set(pending)
-    while pending:
-        under, model = pending.pop()
-        for field_name, field in model.model_fields.items():
-            name = field.alias or field_name
-            for leaf, parser in _leaf_types(field.annotation, _field_parser(field.metadata)):
-                if isinstance(leaf, type) and issubclass(leaf, VendorModel):
-                    if (name, leaf) not in seen:
-                        seen.add((name, leaf))
-                        pending.append((name, leaf))
-                elif parser is not None:
-                    yield under, name, parser
-
-
-def _leaf_types(annotation: Any, parser: FieldParser | None) -> Iterator[tuple[Any, FieldParser | None]]:
-    """Yield the types inside an annotation, each with its parser. For example, `tuple[Line, ...] | None` contains
-    `Line`.
-    """
-    arguments = get_args(annotation)
-    if get_origin(annotation) is Annotated:
-        yield from _leaf_types(arguments[0], _field_parser(arguments[1:]))
-    elif get_origin(annotation) in (Union, UnionType):
-        for part in arguments:
-            yield from _leaf_types(part, parser)
-    elif get_origin(annotation) in (list, tuple):
-        for part in arguments:
-            yield from _leaf_types(part, None)
-    elif annotation is not type(None) and annotation is not Ellipsis:
-        yield annotation, parser
-
-
-def _field_parser(metadata: Iterable[Any]) -> FieldParser | None:
-    return next(
-        (cast(FieldParser, validator.func) for validator in metadata if isinstance(validator, BeforeValidator)), None
-    )
-
-
 class _RepairFinder:
     """Compares a document with its spelling: the same document parsed with fractions as text."""
 
@@ -279,7 +205,7 @@ class _RepairFinder:
             yield from self.find(child, spelling[key], _Location(path, name, location.name))
 
     def _parser(self, location: _Location) -> FieldParser | None:
-        return self._parsers.get((location.under, location.name)) or self._parsers.get((None, location.name))
+        return self._parsers.get((location.structure, location.name)) or self._parsers.get((None, location.name))
 
     def _find_in_text(self, value: str, location: _Location) -> Iterator[Repair]:
         repaired = squeeze(value)

@@ -1,4 +1,4 @@
-"""Adjustments as support meets them: a claim is adopted, an operator's word is sealed, and everything goes back."""
+"""Adjustments of an account: adopted claims, encrypted authors and reasons, and reversals."""
 
 import json
 from typing import Any
@@ -197,7 +197,7 @@ async def test_adopt_reverse_merge_erase_and_rebuild_each_leave_the_digest_it_sh
         _, made = await post(acme, admin, f"{ACCOUNT}/adjustments", {"adopt": True, **WORDS})
         digests.append(await digest_now(dsn, acme))
         await post(acme, admin, f"{ACCOUNT}/adjustments", {"adopt": True, "adjustment": made["adjustment"], **WORDS})
-        assert await digest_now(dsn, acme) == digests[-1]  # asked for again, nothing changes
+        assert await digest_now(dsn, acme) == digests[-1]  # repeated, nothing changes
 
         await acme.deliver(merged("m", 600, 1, 2))
         digests.append(await digest_now(dsn, acme))
@@ -211,7 +211,7 @@ async def test_adopt_reverse_merge_erase_and_rebuild_each_leave_the_digest_it_sh
         assert (after["available"], after["drift"]) == ("977", "20")
 
         status, _ = await post(acme, admin, f"/v1/customers/{BOB}/erasure", {"reason": "asked"})
-        assert (status, await digest_now(dsn, acme)) == (200, digests[-1])  # to forget is no part of it
+        assert (status, await digest_now(dsn, acme)) == (200, digests[-1])  # without the erasure
 
         assert (await rebuild(dsn)).differing == {}
         assert await digest_now(dsn, acme) == digests[-1]

@@ -1,4 +1,4 @@
-"""Before the key is checked nothing is spent, on any route; and no parameter is ignored without a word."""
+"""On every route, nothing is spent before the key is checked, and no parameter is ignored."""
 
 import asyncio
 import base64
@@ -25,7 +25,7 @@ from tests.support.payloads import sample
 
 NO_KEY_OF_OURS = f"ll_{'0' * 12}_{'A' * 43}"
 SECONDS_MAX = 5.0
-# Everything that a look-up of a key does not read.
+# Locks every table but those that the look-up of a key reads.
 LOCK_ALL_OTHERS = """
     DO $$ DECLARE one text; BEGIN
       FOR one IN SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
@@ -48,7 +48,7 @@ KEYED = [(route.method, path_of(route)) for route in ROUTES if declared(route).s
 
 
 async def first_line(port: int, request: str) -> bytes:
-    """Send the head of a request alone, and give the first line of the answer."""
+    """Send the head of a request alone. Return the first line of the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request.encode())
@@ -219,7 +219,7 @@ def test_what_reads_a_header_or_a_parameter_takes_time_in_proportion_to_it(
             best = min(best, time.thread_time() - begun)
         return best
 
-    half, whole = seconds(32_000), seconds(64_000)  # eight times what a header may have
+    half, whole = seconds(32_000), seconds(64_000)  # eight times the limit of a header
 
     assert whole < max(0.01, 3 * half)
 

@@ -1,4 +1,4 @@
-"""Group commit: what comes together is committed together, and who is alone waits for nobody."""
+"""Group commit: simultaneous deliveries are committed together, and a lone one is not delayed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ ROUNDS = 4
 
 @asynccontextmanager
 async def appending(dsn: str) -> AsyncIterator[tuple[Appender, list[int]]]:
-    """An appender at work, and a list that grows with each of its commits."""
+    """An appender that runs, and a list that grows with each of its commits."""
     commits: list[int] = []
     appender = Appender(dsn, VAULT, lambda: commits.append(1))
     running = asyncio.create_task(appender.run())
@@ -102,7 +102,7 @@ async def test_a_delivery_of_many_persons_is_committed_alone() -> None:
 
 
 async def test_one_ledger_cannot_fill_the_queues_of_all(dsn: str, ledger: Ledger) -> None:
-    appender = Appender(dsn, VAULT, lambda: None)  # no lane serves yet
+    appender = Appender(dsn, VAULT, lambda: None)  # no lane runs yet
     large = Delivery(bytes(WAITING_BYTES_MAX // LEDGER_SHARE // 2), (), ())
 
     tasks = [asyncio.create_task(appender.append(ledger.ledger_id, large)) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Both times: what had happened by a day, as we knew it on another; and that such an answer never changes again."""
+"""Queries as of a time and a position: the state on a day, as known on another day. Such an answer never changes."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -16,13 +16,13 @@ from tests.support.client import TenantClient, serving
 from tests.support.payloads import VAULT, delivery, issued, merged, received, redeemed, returned, sample, sent
 
 DAY = 86_400
-FIRST = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # tests.deliveries.START
+FIRST = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # tests.support.payloads.START
 ANN = "/v1/accounts/capillary:9001:1:77:points"
 BOB = "/v1/accounts/capillary:9001:2:77:points"
 
 
 def noon(days: float) -> str:
-    """Write the time so many days after the first delivery's."""
+    """Return noon of the day so many days after the first delivery."""
     return (FIRST + timedelta(days=days)).isoformat()
 
 
@@ -35,7 +35,7 @@ async def test_the_balance_on_one_day_as_we_knew_it_on_another_is_one_request(ds
         await acme.deliver(issued("a", 0, 1, 100))
         await acme.deliver(redeemed("b", 20 * DAY, 1, 30))
         fifth_of_april = now()
-        await acme.deliver(redeemed("late", 5 * DAY, 1, 45))  # happened before the day that is asked for
+        await acme.deliver(redeemed("late", 5 * DAY, 1, 45))  # happened before the day of the query
 
         then = await acme.ask_now(ANN, at=noon(10), known_at=fifth_of_april)
         today = await acme.ask_now(ANN, at=noon(10))
@@ -91,9 +91,7 @@ async def test_what_had_lost_a_conflict_by_now_still_counted_then(dsn: str) -> N
 async def test_an_account_that_a_conflict_took_away_is_still_known_then(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(issued("a", 9, 1, 99))
-        await acme.deliver(
-            issued("a", 5, 1, 10, loyaltyProgramId=78)
-        )  # the same event, said to be of another programme
+        await acme.deliver(issued("a", 5, 1, 10, loyaltyProgramId=78))  # the same event, reported of another programme
         other = ANN.replace(":77:", ":78:")
 
         await acme.ask_now(other)
@@ -108,7 +106,7 @@ async def test_a_merge_reported_later_was_not_known_before(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         await acme.deliver(issued("a", 0, 1, 100))
         await acme.deliver(issued("b", 0, 2, 11))
-        await acme.deliver(merged("m", DAY, 1, 2))  # 1 goes over to 2
+        await acme.deliver(merged("m", DAY, 1, 2))  # 1 is merged into 2
 
         assert (await acme.ask_now(BOB))["available"] == "111"
         assert (await acme.ask_now(BOB, as_of_position="2"))["available"] == "11"
@@ -175,7 +173,7 @@ HISTORY = [
 LATER = [
     redeemed("late", DAY // 2, 1, 45),
     returned("back", 4 * DAY, 1, 7, "B7"),
-    issued("e", 2 * DAY, 2, 8, bill="B7"),  # wins over what was told of event e
+    issued("e", 2 * DAY, 2, 8, bill="B7"),  # wins over the other content of event e
     issued("c", 1 * DAY, 2, 61),
     received("r", 2 * DAY + 5, 2, 10, 1, "t1"),
     merged("m", 3 * DAY, 1, 2),

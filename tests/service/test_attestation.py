@@ -1,4 +1,4 @@
-"""What the service does for auditors by itself: attest on a schedule, and write down who looked at who looked."""
+"""Work for auditors: attestations on a schedule, and the recorded looks at the list of looks."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ ATTESTED = "SELECT position FROM ledger.events WHERE kind = 'attested' ORDER BY 
 
 
 async def attestations(connection: "asyncpg.Connection[asyncpg.Record]", least: int) -> list[int]:
-    """Wait until there are so many."""
+    """Wait until there are so many attestations."""
     async with asyncio.timeout(WAIT_SECONDS_MAX):
         while len(found := await connection.fetch(ATTESTED)) < least:  # noqa: ASYNC110 -- another task's doing
             await asyncio.sleep(0.05)
@@ -29,7 +29,7 @@ async def test_ledgers_are_attested_on_a_schedule_if_they_have_new_events(
     async with serving(dsn, "acme", settings=often) as [acme]:
         await acme.deliver(issued("e1", 0, 1, 10))
         first = await attestations(connection, 1)
-        await asyncio.sleep(1.0)  # five times as long as the schedule
+        await asyncio.sleep(1.0)  # five intervals of the schedule
         quiet = await attestations(connection, 1)
         await acme.deliver(issued("e2", 1, 1, 10))
         again = await attestations(connection, 2)

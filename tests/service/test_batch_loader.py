@@ -1,4 +1,4 @@
-"""Many who ask at once are answered by one statement, each with what they asked for."""
+"""Simultaneous look-ups are answered by one statement, and each caller gets its own row."""
 
 import asyncio
 from collections.abc import AsyncIterator

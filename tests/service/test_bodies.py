@@ -1,4 +1,4 @@
-"""How a body comes in: within a time and within memory, in a content coding, with a byte order mark."""
+"""Reading a body: limits of time and memory, content codings, byte order marks."""
 
 import asyncio
 import gzip

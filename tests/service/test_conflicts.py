@@ -1,4 +1,4 @@
-"""The same key with other content: both kept, side by side, and folded by a policy that can be changed."""
+"""Two contents under one event key: both are kept, and a policy that can be changed decides which is folded."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What callers are told of a coupon: one thing under all its names, used, given back, used again."""
+"""A coupon over HTTP: one subject under all its names; redeemed, rolled back, redeemed again."""
 
 from tests.support.client import serving
 from tests.support.payloads import ORG, capillary, sample

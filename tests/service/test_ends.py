@@ -1,4 +1,4 @@
-"""A coupon, a tier and a membership past their end are answered as expired, wherever they are shown."""
+"""A coupon, a tier and a membership past their end are shown as expired in every answer."""
 
 from tests.support.client import serving
 from tests.support.payloads import START, capillary

@@ -1,4 +1,4 @@
-"""No body holds the event loop: neither when it comes in nor when it is shown."""
+"""No body blocks the event loop, neither when it is received nor when it is shown."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from tests.support.watchdog import Watchdog
 
 
 def event(unit: bytes, joined: bytes, size: int, head: bytes = b"[", tail: bytes = b"]") -> bytes:
-    """Make an event of about a size out of a unit, in which %d is counted up."""
+    """Return an event of about this size, made of a repeated unit with a counter in %d."""
     begin, end = b'{"eventName":"pointsIssued","eventId":"1","data":{"values":' + head, tail + b"}}"
     count = (size - len(begin) - len(end)) // (len(unit) + len(joined) + 4)
     parts = (unit.replace(b"%d", b"%d" % n) for n in range(count))

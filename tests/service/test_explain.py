@@ -1,4 +1,4 @@
-"""Every number explains itself, down to lots, facts and positions, over HTTP and in words."""
+"""Every number can be explained, down to lots, facts and positions, over HTTP and in words."""
 
 import json
 import re

@@ -1,9 +1,9 @@
 """Kill -9 of a worker, a rebuild, the service and PostgreSQL, at random moments while generations are promoted.
 
-What must hold: whoever reads sees one whole generation at every instant, and the end equals a clean rebuild. One
-ledger stands still, so that every digest of it must be the same; the other grows, so that every balance of it must fit
-the position that its answer names. The processes are forked from one that has imported everything: a start takes a
-tenth of a second, not a whole one.
+Two properties must hold: a reader sees one whole generation at every instant, and the end equals a clean rebuild. One
+ledger does not change, so its digest must stay the same. The other grows, so each of its balances must fit the position
+of its answer. The processes are forked from one that has imported everything: a start then takes a tenth of a second
+instead of a whole one.
 """
 
 import asyncio
@@ -47,13 +47,13 @@ KILLS = 40
 PAUSE_SECONDS_MAX = 0.5
 SMALL = {"shared_buffers": "16MB", "max_connections": "80"}
 CUSTOMERS = 3
-# The driver calls it its own fault where a server goes away while it connects.
+# The driver reports an error of its own if a server disappears while it connects.
 DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 LOST = (OSError, *DRIVER, LedgerError, TimeoutError)
 
 
 def rebuild_for_ever(dsn: str, told: str) -> None:
-    """Rebuild, promote, and now and then go back, in small parts, by two workers or alone, whatever fails."""
+    """Rebuild, promote, and sometimes roll back, in small parts, with two workers or alone, whatever fails."""
     partition.EVENTS_PER_ITEM = partition.FACTS_PER_ITEM = 40
     rounds = random.SystemRandom().randrange(4)
 
@@ -80,7 +80,7 @@ def rebuild_for_ever(dsn: str, told: str) -> None:
 
 
 def serve(dsn: str, told: str) -> None:
-    """Serve on a free port, projector and all."""
+    """Serve on a free port, with a projector."""
 
     async def run() -> None:
         runner = web.AppRunner(make_app(dsn, Settings(), MASTER_KEY), access_log=None)
@@ -94,7 +94,7 @@ def serve(dsn: str, told: str) -> None:
 
 
 def read_for_ever(dsn: str, port_file: str, key: str, expected: str, still: int, told: str) -> None:
-    """Digest the ledger that stands still, and ask for balances of the one that grows; write down what does not fit."""
+    """Digest the unchanging ledger, and query balances of the growing one. Record every answer that does not fit."""
 
     async def digests() -> str:
         connection = await connect(dsn)
@@ -125,7 +125,7 @@ def read_for_ever(dsn: str, port_file: str, key: str, expected: str, still: int,
 
 
 class Scene:
-    """The processes of the test, each started again when it was killed."""
+    """The processes of the test, each started again after it was killed."""
 
     def __init__(self, postgres: EmbeddedPostgres, folder: Path) -> None:
         self.context = multiprocessing.get_context("forkserver")
@@ -165,7 +165,7 @@ class Scene:
 
 
 async def prepared(dsn: str) -> tuple[int, str, str, registry.Ledger]:
-    """Make a ledger that stands still and one that grows; give the first, its digest, a key of the second, it."""
+    """Create an unchanging and a growing ledger. Return the first, its digest, a key of the second, the second."""
     await migrations.upgrade(dsn)
     connection = await connect(dsn)
     try:
@@ -183,7 +183,7 @@ async def prepared(dsn: str) -> tuple[int, str, str, registry.Ledger]:
 
 
 async def grow(dsn: str, moving: registry.Ledger, number: int) -> None:
-    """Append the next event of the ledger that grows; its balances are 10 for each event of a customer."""
+    """Append the next event of the growing ledger. Its balances are 10 for each event of a customer."""
     connection = await connect(dsn, search_path="pg_catalog")
     try:
         body = issued(f"e{number}", number, number % CUSTOMERS, 10)
@@ -282,9 +282,9 @@ def _read(folder: Path, name: str) -> str:
 
 
 def _answers(folder: Path) -> int:
-    """Give how many answers the reader has got so far."""
+    """Return the number of answers that the reader has received."""
     file = folder / "read"
-    return int(file.read_text() or 0) if file.exists() else 0  # empty while it is written
+    return int(file.read_text() or 0) if file.exists() else 0  # empty while it is being written
 
 
 def _wrong(folder: Path) -> list[str]:
@@ -292,14 +292,14 @@ def _wrong(folder: Path) -> list[str]:
 
 
 async def _until_promoted(folder: Path) -> None:
-    """Wait until the rebuild that goes on after the last kill has promoted a generation."""
+    """Wait until the rebuild after the last kill has promoted a generation."""
     file = folder / "rebuild.promoted"
     before = file.read_text() if file.exists() else ""
     await _until(lambda: file.exists() and file.read_text() != before)
 
 
 async def _until(happened: Callable[[], bool]) -> None:
-    """Wait until something has happened; fail after a minute."""
+    """Wait until a condition holds. Fail after a minute."""
     for _ in range(1_200):
         if happened():
             return

@@ -15,7 +15,7 @@ from tests.service.test_reconciliation import LATER, plan_of
 from tests.support.client import TenantClient, serving
 from tests.support.payloads import capillary, issued, redeemed, sample
 
-# True or false, and nothing that somebody should look at.
+# Boolean columns that call for no action.
 NO_FLAGS = {
     ("adjustments", "adopted"),
     ("coupons", "unlimited"),
@@ -27,7 +27,7 @@ NO_FLAGS = {
     ("promises", "external"),
     ("reward_versions", "enabled"),
     ("rewards", "enabled"),
-    ("statement", "again"),  # a line that repeats a change, and moves nothing
+    ("statement", "again"),  # a line that repeats a change, and moves no points
     ("streak_levels", "achieved"),
     ("tier_history", "ended_by_merge"),
 }
@@ -35,7 +35,7 @@ TRUE_OR_FALSE = re.compile(r"(\w+)\"?\s+boolean")
 
 
 def columns() -> set[tuple[str, str]]:
-    """Every column of every projection that is true or false."""
+    """Return every boolean column of every projection."""
     tables = [table for projection in PROJECTIONS for table in projection.tables]
     return {(table.name, column) for table in tables for column in TRUE_OR_FALSE.findall(table.create)}
 

@@ -1,4 +1,4 @@
-"""Generations over HTTP and by the command line, while callers go on reading."""
+"""Generations over HTTP and by the command line, while callers keep reading."""
 
 import asyncio
 from typing import Any
@@ -25,10 +25,10 @@ async def act(acme: TenantClient, key: str, method: str, path: str, **body: Any)
 
 
 async def rebuilt(acme: TenantClient, key: str, **body: Any) -> dict[str, Any]:
-    """Ask for a rebuild, and wait until its generation is compared."""
+    """Start a rebuild, and wait until its generation is compared."""
     before = (await act(acme, key, "GET", "/v1/generations"))[1]["items"][-1]["generation"]
     while (begun := await act(acme, key, "POST", "/v1/generations", **body))[0] == 503:  # noqa: ASYNC110
-        await asyncio.sleep(0.05)  # the one before is just ending
+        await asyncio.sleep(0.05)  # the rebuild before is just ending
     assert (begun[0], begun[1]["state"], begun[1]["generation"] > before) == (202, "filling", True)
     for _ in range(1_000):
         listed = (await act(acme, key, "GET", "/v1/generations"))[1]["items"]

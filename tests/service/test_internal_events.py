@@ -1,4 +1,4 @@
-"""Acts of ours that no vendor tells of: a merge undone, a refund posted. Each is an event, and replay knows it."""
+"""Internal events that no vendor reports: a merge undone, a refund posted. A rebuild knows them."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ async def test_a_merge_is_undone_and_each_has_their_own_again(dsn: str) -> None:
 
         status, done = await act(acme, dsn, "/v1/customers/capillary:9001:1/unmerge", **WORDS)
         await acme.deliver(issued("d", 10, 1, 1))
-        late = issued("e", 1, 1, 5)  # told late of the time before the merge
+        late = issued("e", 1, 1, 5)  # reported late, of the time before the merge
         await acme.deliver(late)
         ann, bob = await acme.ask_now(ANN), await acme.ask_now(BOB)
         customer = await acme.ask_now("/v1/customers/capillary:9001:1")
@@ -44,7 +44,8 @@ async def test_a_merge_is_undone_and_each_has_their_own_again(dsn: str) -> None:
 
         assert together["available"] == "117"
         assert (status, done["survivor"]) == (200, "capillary:9001:2")
-        # Bob spent 30 of her 100 while they were one. She has the rest, the 7 and 1 from then, and the 5 told late.
+        # Bob spent 30 of her 100 while they were merged. She has the rest, the 7 and 1 of that time, and the 5 reported
+        # late.
         assert (ann["available"], bob["available"]) == ("83", "40")
         assert (ann["merged"], bob["merged"]) == ("-22", "22")
         assert customer["customers"][0]["merged_into"] is None

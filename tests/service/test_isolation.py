@@ -1,4 +1,4 @@
-"""Invariant 10, over every route that the service has: no answer to one ledger's keys tells anything of another."""
+"""Invariant 10, over every route: no answer to the keys of one ledger reveals anything of another."""
 
 import json
 import re
@@ -50,7 +50,7 @@ async def quokka_lives_here(connection: Connection, zebra: TenantClient, quokka:
     for one in (zebra, quokka):
         await one.ask_now("/v1/projections")
     assert (await rebuild.rebuild(zebra.dsn, expect=("accounts",), to_promote=False)).comparison is not None
-    # As if quokka's rows had come out otherwise, in a rebuild that was made for quokka alone.
+    # As if quokka's rows differed, in a rebuild that was made for quokka alone.
     await connection.execute(
         """UPDATE projections.generations SET scope = '{"ledgers": ["quokka"]}',
               comparison = jsonb_set(jsonb_set(comparison, '{differing}', '{"quokka": ["accounts"]}'),
@@ -59,12 +59,12 @@ async def quokka_lives_here(connection: Connection, zebra: TenantClient, quokka:
 
 
 def paths_of(canonical: str, subjects: list[str]) -> list[str]:
-    """Fill the placeholders of a route: with every subject where it takes any, else with what stands in FILL."""
+    """Return paths of a route: its placeholders filled with every subject where it takes any, otherwise from FILL."""
     paths = [canonical]
     for name in re.findall(r"{(\w+)}", canonical):
         filled = FILL.get(name, subjects if name in ("id", "ref") else None)
         if filled is None:
-            filled = {"connection_id": ["quokka"], "token": ["quokka"]}[name]  # a new placeholder is added here
+            filled = {"connection_id": ["quokka"], "token": ["quokka"]}[name]  # add new placeholders here
         paths = [path.replace("{" + name + "}", value) for path in paths for value in filled]
     return paths
 

@@ -1,4 +1,4 @@
-"""What is too long for one answer is never cut silently; and what is answered as of now only says so."""
+"""An answer that is too long is never cut silently, and a path that answers only as of now refuses times."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A database that falls silent, is cut off, or becomes read-only: every part notices, says so, and finds it again."""
+"""A database that falls silent, is cut off, or becomes read-only: every part notices it, reports it, and reconnects."""
 
 import asyncio
 import socket
@@ -18,14 +18,14 @@ from tests.support.payloads import SAMPLES
 from tests.support.proxy import Proxy, proxied
 
 BODY = (SAMPLES / "capillary" / "pointsIssued.json").read_bytes()
-ANSWER_SECONDS_MAX = 5.5  # promised are 5
+ANSWER_SECONDS_MAX = 5.5  # the limit is 5
 STOP_SECONDS_MAX = 30.0
 SMALL = {"shared_buffers": "16MB", "max_connections": "40"}
 
 
 @pytest.fixture
 async def behind_proxy(dsn: str) -> AsyncIterator[tuple[TenantClient, Proxy]]:
-    """A service with one ledger whose every connection to PostgreSQL goes through a proxy."""
+    """A service with one ledger whose every connection to PostgreSQL passes a proxy."""
     async with proxied(dsn) as (address, proxy), serving(address, "acme") as [acme]:
         yield acme, proxy
 
@@ -80,7 +80,7 @@ async def test_webhooks_and_questions_find_new_connections_when_all_fall_silent(
     acme, proxy = behind_proxy
     assert (await acme.deliver(BODY))[0] == 200
 
-    await asyncio.sleep(2.1)  # until the connections' last sign is too old to trust
+    await asyncio.sleep(2.1)  # until the last check of the connections is too old
     proxy.silence()
     began = time.monotonic()
     answers = await asyncio.gather(
@@ -90,7 +90,7 @@ async def test_webhooks_and_questions_find_new_connections_when_all_fall_silent(
     assert {status for status, _ in answers} <= {200, 503}
     assert time.monotonic() - began < ANSWER_SECONDS_MAX
     assert (await acme.deliver(BODY))[1]["events"][0]["outcome"] == "duplicate"
-    await acme.ask_now("/v1/accounts/87884897:838:points")  # the projector has found a new one too
+    await acme.ask_now("/v1/accounts/87884897:838:points")  # the projector has reconnected too
 
 
 async def test_a_database_that_stays_silent_is_answered_503_within_seconds(
@@ -153,7 +153,7 @@ async def test_sessions_that_a_demotion_leaves_alive_are_left_at_once(tmp_path: 
             operator = await asyncpg.connect(server.dsn())
             await operator.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             await operator.execute("SELECT pg_reload_conf()")
-            await asyncio.sleep(2.1)  # connections are checked this often
+            await asyncio.sleep(2.1)  # the interval of the checks
 
             answers = [(await acme.deliver(BODY))[0], (await acme.ask("/v1/projections"))[0]]
 

@@ -1,4 +1,4 @@
-"""Accounts of merged customers, through HTTP: the survivor holds them, whichever id is asked for."""
+"""Accounts of merged customers over HTTP: the survivor holds them, under either id."""
 
 import pytest
 

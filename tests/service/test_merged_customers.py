@@ -1,4 +1,4 @@
-"""A merged customer: the survivor has what the victim was told to have, marked; the victim's tier is over."""
+"""A merged customer: the survivor inherits the victim's rows, marked as such; the victim's tier has ended."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""More deliveries than can be stored: some are refused at once, those that are taken are stored soon."""
+"""More deliveries than can be stored: some are refused at once, and accepted ones are stored soon."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ async def test_a_burst_that_can_be_stored_in_time_is_taken_whole(dsn: str) -> No
 
 
 def other(number: int) -> bytes:
-    """The published sample as another event."""
+    """Return the published sample as another event."""
     body = orjson.loads(BODY)
     body["eventId"] = f"other-{number}"
     return orjson.dumps(body)

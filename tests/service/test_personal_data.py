@@ -1,4 +1,4 @@
-"""Law 9: no personal value in the clear, anywhere; found again by who may; gone for good when a person is forgotten."""
+"""Invariant 9: no personal value is stored in the clear. The right scope finds it; an erasure destroys it."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from service.settings import Settings
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import SAMPLES, VAULT, capillary, delivery, issued, merged, sample
 
-# Written down from the samples by hand: keys that name a person, or what belongs to one.
+# Collected from the samples by hand: keys that name a person, or something of a person.
 PERSONAL_KEYS = {
     *("mobile", "email", "firstName", "lastName", "identifierValue", "accountId", "membershipNumber"),
     *("first_name", "last_name", "phone_number", "line_1", "postal_code", "company_name", "tracking_id"),
@@ -38,7 +38,7 @@ PERSONAL_WITHIN = {
 
 
 def plant(value: Any, canary: str, inside: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
-    """Put a canary into every personal field of a document; give the document and the canaries."""
+    """Put a canary into every personal field of a document. Return the document and the canaries."""
     planted: list[str] = []
     if isinstance(value, dict):
         made = {}
@@ -59,7 +59,7 @@ def plant(value: Any, canary: str, inside: tuple[str, ...] = ()) -> tuple[Any, l
 
 
 def dump(dsn: str) -> str:
-    """Give a dump of the whole database, as an administrator's backup would have it."""
+    """Return a dump of the whole database, as in an administrator's backup."""
     parts = urlsplit(dsn)
     host = parse_qs(parts.query)["host"][0]
     command = [str(wheel_folder() / WHEEL_BINARIES / "pg_dump"), "-h", host, "-U", parts.username or "", parts.path[1:]]
@@ -88,10 +88,10 @@ async def test_a_canary_in_every_personal_field_of_every_sample_is_found_nowhere
     dsn: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("LOYALTY_ERASE_ON_REQUEST", "false")  # a sample approves a deletion: not while we look
+    monkeypatch.setenv("LOYALTY_ERASE_ON_REQUEST", "false")  # a sample approves a deletion, which must wait
     canaries: list[str] = []
     bodies: dict[int, bytes] = {}
-    asked_only = Settings(erase_on_request=False)  # one of the samples is such a request, and all are to be revealed
+    asked_only = Settings(erase_on_request=False)  # one sample is such a request, and all are to be revealed
     async with serving(dsn, "acme", settings=asked_only) as [acme]:
         paths = [path for path in sorted(SAMPLES.rglob("*.json")) if ".facts." not in path.name]
         paths = [path for path in paths if path.parent.name in acme.inbound]
@@ -296,7 +296,7 @@ async def test_an_approved_request_erases_the_customer(dsn: str) -> None:
         await acme.deliver(json.dumps(body).encode())
         await acme.deliver(sample("capillary", "requestUpdated-2"))
 
-        await acme.wait_for_position(3)  # the act itself
+        await acme.wait_for_position(3)  # the erasure itself
 
         [customer] = (await acme.ask_now("/v1/customers/capillary:781:4545332"))["customers"]
         assert customer["erased_at"] is not None
@@ -312,7 +312,7 @@ async def test_later_events_of_an_erased_customer_are_erased_too(dsn: str) -> No
 
         _, told = await acme.deliver(json.dumps(later).encode())
         position = told["events"][0]["position"]
-        await acme.wait_for_position(position + 1)  # the act itself
+        await acme.wait_for_position(position + 1)  # the erasure itself
 
         assert (await acme.ask_now("/v1/customers", email="ann@new.example"))["items"] == []
         assert b"ann@new.example" not in await reveal(acme, await key_of(dsn, acme.ledger, "reveal"), position)
@@ -332,7 +332,7 @@ async def test_a_redelivery_of_an_erased_customer_appends_nothing_however_often_
             erased = await erase_requested(connection, Vault(MASTER_KEY), acme.ledger)
 
             outcomes = []
-            for vault in (Vault(MASTER_KEY), Vault(MASTER_KEY), VAULT):  # as after a restart, each
+            for vault in (Vault(MASTER_KEY), Vault(MASTER_KEY), VAULT):  # each as after a restart
                 told = await append(connection, vault, acme.ledger.ledger_id, [delivery(body) for body in bodies])
                 outcomes += [[one.outcome for one in told_of] for told_of in told]
                 for body in bodies:

@@ -1,4 +1,4 @@
-"""Reports of one change, through HTTP: what support and reconciliation see of the second one."""
+"""Two reports of one change over HTTP: how support and reconciliation see the second."""
 
 import json
 from typing import Any
@@ -89,7 +89,7 @@ async def test_points_returned_from_a_promotion_leave_the_others(dsn: str) -> No
 
 
 async def listed(acme: TenantClient, name: str) -> list[dict[str, Any]]:
-    """Return the items of a list of open matters, however young."""
+    """Return the items of a list of open matters, without grace."""
     items: list[dict[str, Any]] = (await acme.ask_now(f"/v1/reconciliation/{name}", grace_hours="0"))["items"]
     assert json.dumps(items)
     return items

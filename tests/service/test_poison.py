@@ -1,4 +1,4 @@
-"""The door takes in whatever is authenticated: what cannot be read is answered 200, listed, and shown."""
+"""Every authenticated body is accepted: one that cannot be read is answered 200, listed, and shown."""
 
 import json
 from random import Random
@@ -20,7 +20,7 @@ from tests.support.poison import poison
 SAMPLES = [sample for sample in samples() if sample.parent.name in VENDORS]
 PARKED = "SELECT subject, parked FROM subjects WHERE parked IS NOT NULL"
 NO_NUMBERS = ("1e1000000", "-1e1000000", "1e999999999", "9" * 900_000, "NaN", "-Infinity", "1_000", "\u0663", "0x3c")
-LONG = "".join(f"{n:04x}" for n in range(5_000))  # too long for an index, and not to be compressed
+LONG = "".join(f"{n:04x}" for n in range(5_000))  # too long for an index, and incompressible
 
 
 async def test_bodies_made_to_break_a_reader_are_kept_listed_and_shown(dsn: str) -> None:
@@ -101,7 +101,7 @@ async def test_a_value_that_no_row_can_hold_stops_neither_webhooks_nor_projectio
 
 
 async def test_points_that_are_no_number_cost_their_own_event_only(dsn: str) -> None:
-    """A number of nine characters once overflowed in reading, and stopped the projections of its ledger for ever."""
+    """A number of nine characters once overflowed in parsing, and stopped the projections of its ledger for ever."""
     sound = issued("0", 0, 2, 100)
     poisoned = [
         sound.replace(b'"eventId": "0"', b'"eventId": "%d"' % n).replace(

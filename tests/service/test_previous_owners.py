@@ -1,4 +1,4 @@
-"""Whose a thing was, as of earlier: what names another customer or order by now is found under the one of then."""
+"""Previous owners: a subject that names another customer or order now is found under the earlier one as of then."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Terms of programmes over HTTP: set by an operator, kept in the ledger, followed by every account."""
+"""Terms of programmes over HTTP: set by an operator, stored in the ledger, followed by every account."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ async def test_programmes_are_listed_with_the_terms_in_force(dsn: str) -> None:
     ("wrong", "said"),
     [
         ({"time_zone": "Mars/Olympus"}, "time_zone"),
-        ({"time_zone": "localtime"}, "time_zone"),  # of the machine: rebuilt elsewhere the lots would lapse otherwise
+        ({"time_zone": "localtime"}, "time_zone"),  # of the machine: lots rebuilt elsewhere would lapse at another time
         ({"time_zone": "right/Asia/Kolkata"}, "time_zone"),
         ({"effective_from": None}, "effective_from"),
         ({"effective_from": 20260101}, "a day"),  # would be in August 1970

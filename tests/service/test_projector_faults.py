@@ -1,5 +1,7 @@
-"""Two projectors side by side, killed, stopped for longer than anybody waits for them, PostgreSQL killed under them,
-while events come in late and twice: no row comes out wrong, and none is missing."""
+"""Two projectors side by side are killed and stopped, and PostgreSQL is killed under them.
+
+Events arrive late and twice meanwhile. No row is wrong in the end, and none is missing.
+"""
 
 import asyncio
 import os
@@ -35,7 +37,7 @@ MIX = Mix(seed=9, customers=40, late=0.2, late_by=300, duplicates=0.1, conflicts
 
 
 def project_for_ever(dsn: str) -> None:
-    """Project in small batches, remembering little, and giving up soon what stands still."""
+    """Project in small batches, with a small cache and short time limits."""
     advance.EVENTS_PER_BATCH_MIN, advance.EVENTS_PER_BATCH_MAX = 10, 40
     advance.set_idle_in_transaction_timeout.__defaults__ = (PAUSE_SECONDS_MAX,)
     snapshots.FACTS_PER_SNAPSHOT = 7
@@ -45,7 +47,7 @@ def project_for_ever(dsn: str) -> None:
 
 
 async def tell(dsn: str, ledger_id: int, name: str, sent: Sequence[Sent]) -> None:
-    """Append deliveries, however often PostgreSQL is killed meanwhile; what was appended already changes nothing."""
+    """Append deliveries, however often PostgreSQL is killed meanwhile. A second append changes nothing."""
     while True:
         try:
             connection = await connect(dsn, search_path="pg_catalog")

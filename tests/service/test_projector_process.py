@@ -1,5 +1,4 @@
-"""The projector in a process beside the door: rows follow, also after it was killed; a ledger that cannot be projected
-holds no other one up."""
+"""The projector process: rows follow, also after it was killed. A ledger that cannot be projected delays no other."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""What is no HTTP is answered and logged without a byte of it, and who is slow to ask is cut off."""
+"""Bytes that are no HTTP are answered and logged without quoting them, and a slow client is cut off."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ async def listening(keepalive_timeout: float = 15.0, connections: ConnectionLimi
 
 
 async def say(port: int, text: bytes) -> bytes:
-    """Send bytes, and give all that comes back until the other end closes."""
+    """Send bytes. Return all bytes received until the other end closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(text)
     answer = await asyncio.wait_for(reader.read(), 20)
@@ -134,7 +134,7 @@ async def test_an_address_with_too_many_connections_is_refused_until_it_closes_o
     budget = ConnectionLimits(2)
     async with listening(connections=budget) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-        await say(port, b"")  # so that the two were taken before
+        await say(port, b"")  # so that both were accepted before
         refused = await say(port, b"")
         held[0][1].close()
         await wait_until(lambda: budget._open["127.0.0.1"] == 1)

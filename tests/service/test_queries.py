@@ -1,4 +1,4 @@
-"""What callers may ask, what they are refused, and that ledgers do not meet (law 10)."""
+"""Queries over HTTP: answers, refusals, and the isolation of ledgers (invariant 10)."""
 
 import base64
 import time
@@ -187,7 +187,7 @@ async def test_a_customer_is_shown_without_a_projection_that_waits_for_its_first
         async with acme.database() as connection:
             await connection.execute(
                 "DROP TABLE badge_earnings, badges"
-            )  # as an older version, which had none, left it
+            )  # as left by an older version without the column
 
         for times in ({}, {"at": "2023-06-01T00:00:00Z"}):
             customer = await acme.ask_now("/v1/customers/87884897", **times)

@@ -1,4 +1,4 @@
-"""Each ledger has its share of what answers: heavy reports of one leave the others alone, and nobody waits for ever."""
+"""Each ledger has its share of connections: heavy reports of one ledger do not delay others, and no wait is endless."""
 
 import asyncio
 from typing import Any

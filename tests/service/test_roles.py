@@ -1,4 +1,4 @@
-"""The roles, applied again at will: the ledger is handed to an owner that nobody logs in as, and all goes on."""
+"""The roles can be applied at any time: the ledger gets an owner that cannot log in, and work continues."""
 
 import re
 
@@ -17,7 +17,7 @@ from tests.support.payloads import VAULT, delivery, issued
 
 
 async def login(connection: "asyncpg.Connection[asyncpg.Record]", dsn: str, grants: str, which: str = "") -> str:
-    """Make a role that can log in, in a cluster that other tests share; give its address."""
+    """Create a role that can log in, in a cluster shared with other tests. Return its address."""
     name = re.sub(r".*/(t_\w+)\?.*", r"\1_login", dsn) + which
     await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x' {grants}")
     return re.sub(r"//[^@]*@", f"//{name}:x@", dsn)
@@ -60,7 +60,7 @@ async def test_only_the_roles_that_need_it_connect_or_make_temporary_tables(
     assert still == [True, False]
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connect(stranger)
-    await check_role(service)  # a member of ours goes on as before
+    await check_role(service)  # a member of our roles works as before
     for one in (stranger, service):
         await connection.execute(f"DROP ROLE {one.split('//')[1].split(':')[0]}")
 

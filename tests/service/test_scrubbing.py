@@ -1,4 +1,4 @@
-"""Erased means gone on disk: a copy of the data folder that is made after an erasure holds nothing that opens."""
+"""Erasure on disk: a copy of the data folder made after an erasure holds no key of the person."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,7 @@ BLIND_OF_ANN = "SELECT blind FROM ledger.personal_index WHERE subject = 'capilla
 
 
 def holding(folder: Path, needles: list[bytes]) -> set[str]:
-    """Name the files of a folder that hold one of these bytes."""
+    """Return the names of the files in a folder that hold one of these byte strings."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)) for path in files if any(one in path.read_bytes() for one in needles)}
 
@@ -60,7 +60,7 @@ async def test_a_copy_of_the_folder_after_an_erasure_holds_no_key_and_no_look_up
         await connection.close()
 
     assert before
-    assert deleted  # deleting the rows alone is not enough: this is what the scrub is for
+    assert deleted  # deleting the rows alone is not enough, hence the scrub
     assert done == [True, False]
     assert holding(tmp_path / "copy", secrets) == set()
     assert [row["subject"] for row in rows] == ["capillary:9001:2"]

@@ -1,4 +1,4 @@
-"""The sealer in the running service: when it signs, what it tells when it does not, and where checkpoints go."""
+"""The sealer in the running service: the times of signing, reported problems, and the receivers of checkpoints."""
 
 import asyncio
 import contextlib
@@ -54,7 +54,7 @@ async def append_events(connection: Connection, ledger: Ledger, count: int, name
 
 
 async def until(look: Callable[[], Awaitable[Any]]) -> Any:
-    """Look again and again until there is something."""
+    """Poll until there is a result."""
     async with asyncio.timeout(WAIT_SECONDS_MAX):
         while not (found := await look()):  # noqa: ASYNC110 -- what is awaited is in another program's hands
             await asyncio.sleep(0.02)
@@ -90,7 +90,7 @@ async def test_a_checkpoint_waits_for_enough_events_or_time(
 ) -> None:
     async with sealing(dsn, tmp_path, checkpoint_events=10, checkpoint_seconds=3600):
         await append_events(connection, ledger, 1)
-        await until_size(connection, ledger, 1)  # the first is due at once
+        await until_size(connection, ledger, 1)  # the first checkpoint is due at once
         await append_events(connection, ledger, 9, "nine")
         await append_events(connection, ledger, 1, "tenth")
         await until_size(connection, ledger, 11)
@@ -144,7 +144,7 @@ async def test_an_unsigned_ledger_reports_the_problem_and_still_accepts_events(
 
     assert "NOT SEALED here: ledger acme" in caplog.text
     assert await size_of(connection, ledger) == 5
-    assert await connection.fetchval("SELECT count(*) FROM ledger.seal_problems") == 2  # each told once
+    assert await connection.fetchval("SELECT count(*) FROM ledger.seal_problems") == 2  # each is logged once
 
 
 async def test_an_old_event_that_was_changed_is_found_without_asking_and_signing_waits_until_it_is_right(
@@ -273,7 +273,7 @@ async def test_of_two_signers_that_begin_at_once_one_signs(
 
     def sign_late(self: Signer, *arguments: Any, **more: Any) -> bytes:
         note = sign(self, *arguments, **more)
-        if self is other:  # the first is quicker in this moment
+        if self is other:  # the first is faster at this moment
             text = "INSERT INTO ledger.log_keys (ledger_id, log, key) VALUES ($1, 1, $2)"
             one.first_key()
             [key] = one.keys("logs.example/acme")

@@ -1,4 +1,4 @@
-"""What the database role of the service can write, and what becomes of it: refused, without effect, or found."""
+"""Everything that the database role of the service can write: it is refused, has no effect, or is found."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from tests.support.payloads import VAULT, delivery, issued
 
 GUARDS = Path(__file__).parents[1] / "ledger/guards.txt"
 SECRET = "chosen-by-the-attacker"
-# For each table that the role can write: a statement, and the check of `loyalty verify` that finds it. None: it changes
-# nothing that anybody is told, as the tests below show, or is disposable and compared by `verify --projections`.
+# For each table that the role can write: a statement, and the check of `loyalty verify` that finds it. None means that
+# no answer changes, as the tests below show, or that the rows are disposable and compared by `verify --projections`.
 WRITES: dict[str, tuple[str, str | None]] = {
     "ledger.api_keys": (
         "INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes, mac) SELECT ledger_id, 'feedfeedfeed', "
@@ -50,10 +50,10 @@ WRITES: dict[str, tuple[str, str | None]] = {
         "SELECT 1, 0, 7, decode(repeat('00', 8192), 'hex'), decode(repeat('00', 32), 'hex')",
         "tiles",
     ),
-    "ledger.cosignatures": ("", None),  # by keys of witnesses: whoever verifies names whom they trust
-    "ledger.logs": ("", None),  # a name that no signed head carries
-    "ledger.seal_problems": ("", None),  # a sentence for whoever runs the service
-    "projections.generations": ("", None),  # disposable: made again by `loyalty rebuild`
+    "ledger.cosignatures": ("", None),  # signed by witnesses, whose keys the verifier names
+    "ledger.logs": ("", None),  # a name that no signed head has
+    "ledger.seal_problems": ("", None),  # a message for the operator of the service
+    "projections.generations": ("", None),  # disposable: `loyalty rebuild` makes it again
     "generation_1.*": ("UPDATE accounts SET available = 4711", None),
 }
 

@@ -1,4 +1,4 @@
-"""Where services listen: each removes its own line only, and a killed one is not believed."""
+"""URLs of running services: each service removes only its own line, and the line of a killed one is not trusted."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The log as strangers read it: by the rules of C2SP alone, with code that is not ours where there is some."""
+"""The log as a stranger reads it: by the rules of C2SP, and with code that is not ours if there is some."""
 
 import base64
 import gzip
@@ -23,7 +23,7 @@ EVENTS = 600
 
 
 class Reader(NamedTuple):
-    """Somebody who knows an address and a public key, and nothing else."""
+    """A reader who knows an address and a public key, and nothing else."""
 
     neighbour: TenantClient
     prefix: str
@@ -182,7 +182,7 @@ async def test_only_reads_of_the_log_with_scope_audit_are_recorded(connection: C
 
     assert [(look.what, look.why) for look in looks] == [
         ("the log's checkpoint", "yearly"),
-        ("the log's tiles", ""),  # one look, however many
+        ("the log's tiles", ""),  # one look, however many tiles
         ("GET /v1/ledger/proofs/inclusion", "yearly"),
     ]
     assert {look.key_id for look in looks} == {auditor.split("_")[1]}

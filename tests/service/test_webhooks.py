@@ -1,4 +1,4 @@
-"""Who may come in, with what, and what is answered to everyone else."""
+"""Authentication of webhooks: accepted and refused credentials, and the answers."""
 
 import base64
 import hmac
@@ -89,7 +89,7 @@ def test_standard_webhooks_sign_id_time_and_body() -> None:
 
 
 def signed(key: bytes, identifier: str, stamp: str, body: bytes) -> tuple[tuple[str, str], ...]:
-    """Sign a body as Standard Webhooks says, whatever the id and the time stamp are."""
+    """Sign a body by Standard Webhooks, with any id and time stamp."""
     digest = hmac.digest(key, f"{identifier}.{stamp}.".encode() + body, "sha256")
     signature = "v1," + base64.b64encode(digest).decode()
     return (("webhook-id", identifier), ("webhook-timestamp", stamp), ("webhook-signature", signature))

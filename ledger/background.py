@@ -1,7 +1,7 @@
 """Background work that lasts as long as the process: reconnect, retry, and log an outage once a minute.
 
-The rule that surprises: nothing here catches a cancellation, and closing a connection cannot replace one by another
-error (`Session.close`), so a task that is cancelled always ends.
+Nothing here catches a cancellation, and closing a connection cannot replace it by another error (`Session.close`). So a
+cancelled task always ends.
 """
 
 import asyncio
@@ -13,20 +13,20 @@ from typing import Any
 from ledger.database import Connection, connected
 from ledger.failures import describe_failure
 
-REPEAT_SECONDS = 60.0  # between two log lines about the same fault that lasts
+REPEAT_SECONDS = 60.0  # between two log lines about one lasting fault
 STOP_SECONDS_MAX = 5.0
-HEALTHY_SECONDS = 5.0  # without a fault, then work that had one counts as recovered
+HEALTHY_SECONDS = 5.0  # without a fault; then work counts as recovered
 SUBJECTS_MAX = 10_000
 
 _log = logging.getLogger(__name__)
 
 
 class LogThrottle:
-    """Log a fault when it begins, again once per REPEAT_SECONDS while it lasts, and once when it is over."""
+    """Logs a fault when it begins, again every REPEAT_SECONDS while it lasts, and once when it is over."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._faults: dict[object, tuple[str, float]] = {}  # by subject: the line, and when it may be repeated
+        self._faults: dict[object, tuple[str, float]] = {}  # by subject: the line, and when it may be logged again
 
     def error(self, subject: object, message: str, *arguments: object) -> None:
         """Log `message` about `subject`, unless the same line was logged within the last REPEAT_SECONDS."""
@@ -45,7 +45,7 @@ class LogThrottle:
 
 
 async def cancel_all(tasks: Sequence["asyncio.Task[None]"]) -> None:
-    """Cancel tasks and wait for their end, at most STOP_SECONDS_MAX; log what does not end by then or fails."""
+    """Cancel tasks and wait for their end, at most STOP_SECONDS_MAX. Log tasks that do not end or that failed."""
     for task in tasks:
         task.cancel()
     if tasks:
@@ -67,11 +67,10 @@ async def keep_connected(
     pause_seconds: float = 0.0,
     **options: Any,
 ) -> None:
-    """Call `work` with a connection until cancelled: after it returns, another after `pause_seconds`; after it fails,
-    another after `retry_seconds`.
+    """Call `work` with a connection again and again, until cancelled.
 
-    `options` go to `connect`. A connection is never kept after an error, so a lost one, or one to a server that has
-    become read-only, is replaced at once.
+    The pause is `pause_seconds` after a return and `retry_seconds` after an error. `options` go to `connect`. After an
+    error the connection is replaced, so a lost connection or a read-only server does no lasting harm.
     """
     faults = LogThrottle(log)
     while True:

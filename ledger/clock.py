@@ -1,8 +1,8 @@
-"""The time by the database's clock, where the clock of this process is off.
+"""The time by the database's clock, in case the clock of this process is wrong.
 
-The database writes when an event was recorded and a checkpoint was signed. Times of ours that are held against those,
-or stand beside them, must be of the same clock: otherwise nothing is due for hours, or an adjustment is made before
-what it adjusts. So a process compares the two clocks now and then, and `now` corrects its own by the difference.
+The database records the times of events and checkpoints. Times of this process are compared with them, or stored beside
+them, so they must come from the same clock. With another clock, work would be due hours late, or an adjustment would be
+dated before its cause. So a process compares the two clocks regularly, and `now` corrects its own.
 """
 
 import logging
@@ -14,10 +14,10 @@ from ledger.background import keep_connected
 from ledger.database import Connection
 
 COMPARE_SECONDS = 60.0  # between two comparisons
-CORRECTION_SECONDS_MIN = 5.0  # a smaller difference is left: it may be the way to the database and back
-WARN_SECONDS_MIN = 60.0  # from here on it is told
+CORRECTION_SECONDS_MIN = 5.0  # a smaller difference is ignored: it may be the round trip
+WARN_SECONDS_MIN = 60.0  # a difference from here on is logged
 WARN_AGAIN_SECONDS = 3600.0
-ROUND_TRIP_SECONDS_MAX = 2.0  # a comparison that took longer says nothing
+ROUND_TRIP_SECONDS_MAX = 2.0  # a slower comparison is ignored
 
 DATABASE_TIME = "SELECT clock_timestamp()"
 
@@ -29,7 +29,7 @@ def wall_time() -> datetime:
 
 
 class Clock:
-    """The clock of this process, corrected by the last comparison; `wall` is what it shows."""
+    """The clock of this process, corrected by the last comparison. `wall` returns the uncorrected time."""
 
     def __init__(self, wall: Callable[[], datetime] = wall_time) -> None:
         self.wall = wall
@@ -41,7 +41,7 @@ class Clock:
         return self.wall() - self._ahead
 
     async def compare(self, connection: Connection) -> None:
-        """Compare with the database's clock, and log it if they differ by more than OFF_SECONDS, at most hourly."""
+        """Compare with the database's clock. Log a difference above WARN_SECONDS_MIN, at most once an hour."""
         before = self.wall()
         began = time.monotonic()
         there: datetime = await connection.fetchval(DATABASE_TIME)
@@ -61,7 +61,7 @@ class Clock:
             _log.warning("%s; the database's is used, but set this machine's right", problem)
 
     def problem(self) -> str | None:
-        """Say how far the clocks are apart; None if they are not."""
+        """Describe the difference between the clocks; None if it is below WARN_SECONDS_MIN."""
         seconds = round(self._ahead.total_seconds())
         if abs(seconds) < WARN_SECONDS_MIN:
             return None

@@ -1,7 +1,7 @@
-"""Secrets of connections: which rules each scheme has, checked when a secret is made and not when a delivery fails.
+"""Secrets of connections: the rules of each scheme, checked when a secret is set, not when a delivery fails.
 
-A wrong secret refuses every delivery of a vendor, and an empty one accepts every forger's. So both are refused here,
-in a sentence that never holds the secret itself.
+With a wrong secret every delivery of the vendor is refused. With an empty one every forged delivery is accepted. So
+both are refused here. The message never contains the secret.
 """
 
 import base64
@@ -14,13 +14,13 @@ from typing import NamedTuple
 from ledger.errors import RequestInvalid
 
 STANDARD_WEBHOOKS_PREFIX = "whsec_"
-STANDARD_WEBHOOKS_KEY_BYTES = (24, 64)  # fewest and most, as the specification says
+STANDARD_WEBHOOKS_KEY_BYTES = (24, 64)  # fewest and most, by the specification
 KEY_BYTES_MADE = 32
 SECRET_CHARACTERS_MIN = 8
-SECRET_CHARACTERS_ADVISED = 16  # what is shorter is taken with a warning: a vendor may have chosen it
+SECRET_CHARACTERS_ADVISED = 16  # a shorter secret gives a warning, because a vendor may have chosen it
 SECRET_CHARACTERS_MAX = 1_000
 
-# Headers that HTTP, proxies or another part of a scheme give a meaning of their own.
+# Headers with a meaning in HTTP, in proxies or in another part of a scheme.
 RESERVED_HEADERS = frozenset(
     (
         *("accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "connection"),
@@ -35,15 +35,15 @@ _VISIBLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 
 
 class Scheme(NamedTuple):
-    """How one way of authentication treats its secret and its header."""
+    """The rules of one authentication scheme for its secret and its header."""
 
     check: Callable[[str], None]
-    make: Callable[[], str] | None  # None if the vendor makes the secret, and the operator copies it
+    make: Callable[[], str] | None  # None if the vendor generates the secret, and the operator copies it
     header: str | None  # None if the operator chooses the header
 
 
 def check_static(secret: str) -> None:
-    """Check a secret that a header carries, or that signs as it is. Raises RequestInvalid."""
+    """Check a secret that is sent in a header, or that signs as it is. Raises RequestInvalid."""
     if not secret.strip():
         raise RequestInvalid("the secret is empty; leave it out to have one made, or give the vendor's")
     if not _VISIBLE.fullmatch(secret):
@@ -78,20 +78,20 @@ def check_standard(secret: str) -> None:
 
 
 def make_static() -> str:
-    """Make a secret of KEY_BYTES_MADE random bytes, in characters that every header and form takes."""
+    """Generate a secret of KEY_BYTES_MADE random bytes, in characters that every header and form accepts."""
     return secrets.token_urlsafe(KEY_BYTES_MADE)
 
 
 def make_standard() -> str:
-    """Make a secret as the published libraries of Standard Webhooks read it."""
+    """Generate a secret in the format of the published libraries of Standard Webhooks."""
     return STANDARD_WEBHOOKS_PREFIX + base64.b64encode(secrets.token_bytes(KEY_BYTES_MADE)).decode()
 
 
 def standard_key(secret: str) -> bytes | None:
-    """Return the bytes that sign under a secret of Standard Webhooks; None if it is not a secret of that standard.
+    """Return the signing key of a Standard Webhooks secret; None if it is not a secret of that standard.
 
-    The spellings that the published libraries read alike are accepted: with or without `whsec_`, and with or without
-    padding. What they read differently, such as base64 for URLs, is not.
+    Spellings that all published libraries read alike are accepted: with or without `whsec_`, with or without padding.
+    Spellings that they read differently, such as URL-safe base64, are not.
     """
     text = secret.removeprefix(STANDARD_WEBHOOKS_PREFIX)
     bare = text.rstrip("=")
@@ -106,15 +106,15 @@ def standard_key(secret: str) -> bytes | None:
 
 
 def check_secret(scheme: str, secret: str) -> bytes:
-    """Return a secret as it is stored. Raises RequestInvalid if no delivery, or any, could be authenticated with it."""
+    """Return a secret as it is stored. Raises RequestInvalid if it could authenticate no delivery, or any delivery."""
     SCHEMES[scheme].check(secret)
     return secret.encode()
 
 
 def is_usable(scheme: str, secret: bytes) -> bool:
-    """Return True if a delivery can be authenticated with a secret that is stored.
+    """Return True if a stored secret can authenticate a delivery.
 
-    Secrets stored by earlier versions were not checked: one that is only short goes on to be accepted.
+    Earlier versions did not check secrets. A stored secret that is only too short is still accepted.
     """
     return bool(secret) and (
         scheme != "standard-webhooks" or standard_key(secret.decode("utf-8", "replace")) is not None
@@ -122,7 +122,7 @@ def is_usable(scheme: str, secret: bytes) -> bool:
 
 
 def make_secret(scheme: str) -> str:
-    """Make a secret for a scheme. Raises RequestInvalid if the vendor makes it."""
+    """Generate a secret for a scheme. Raises RequestInvalid if the vendor generates it."""
     make = SCHEMES[scheme].make
     if make is None:
         raise RequestInvalid(
@@ -133,9 +133,9 @@ def make_secret(scheme: str) -> str:
 
 
 def check_header(scheme: str, header: str | None, usual: str) -> str:
-    """Return the name of the header that carries the secret or the signature; the usual one if none is given.
+    """Return the name of the header with the secret or signature; `usual` if `header` is None.
 
-    Raises RequestInvalid if the scheme sets the name, or if no header may be called so.
+    Raises RequestInvalid if the scheme fixes the name, or if the name cannot be used.
     """
     fixed = SCHEMES[scheme].header
     if fixed is not None:

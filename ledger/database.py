@@ -1,8 +1,8 @@
-"""How we speak to PostgreSQL: the types of connections and pools, and how one is opened.
+"""Connections to PostgreSQL: their types, how they are opened, and which generation they read.
 
-Unqualified names in our SQL mean the tables of one generation, by the search_path of the connection. A connection takes
-the generation that is active when it is opened and stays with it, whatever is promoted later, so that no answer is
-taken from two. Until it is closed it holds a shared lock on the generation, which cannot be dropped under it.
+Unqualified names in SQL mean the tables of one generation, by the search_path of the connection. A connection reads the
+generation that is active when it is opened. It keeps that generation after a promotion, so no answer mixes two. Until
+it is closed it holds a shared lock on the generation, which prevents that the generation is dropped.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from ledger.locks import GENERATION_READERS
 
 CONNECT_SECONDS_MAX = 5.0
 CLOSE_SECONDS_MAX = 2.0
-STATEMENT_SECONDS_MAX = 600.0  # of work in batches: an index of a large table takes minutes
-READ_SECONDS_MAX = 15.0  # of a statement on the pools that requests use
-# Socket options that tell within some 12 seconds that a peer has gone without a word: a firewall that forgot the
-# connection, a host that failed over.
+STATEMENT_SECONDS_MAX = 600.0  # for batch work: an index of a large table takes minutes
+READ_SECONDS_MAX = 15.0  # for a statement on the pools that requests use
+# Socket options that detect a vanished peer within about 12 seconds. Causes are a firewall that dropped the connection,
+# or a host that failed over.
 KEEPALIVE = {
     (socket.SOL_SOCKET, "SO_KEEPALIVE"): 1,
     (socket.IPPROTO_TCP, "TCP_KEEPIDLE"): 5,  # seconds
@@ -33,8 +33,8 @@ KEEPALIVE = {
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-# Errors after which the session cannot do our work, though another one may: the connection is lost, the server stops,
-# is full, or has become read-only (a demoted primary answers SQLSTATE 25006 and would for ever).
+# Errors after which another session may work, but not this one: the connection is lost, the server stops or is full, or
+# it has become read-only. A demoted primary answers SQLSTATE 25006 for ever.
 CONNECTION_LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.ReadOnlySQLTransactionError,
@@ -49,7 +49,7 @@ CONNECTION_LOST = (
 )
 IS_WRITABLE = "SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)"
 
-# The lock may be granted after the generation was dropped, so its state is asked again under the lock.
+# The lock may be granted after the generation was dropped. So its state is read again under the lock.
 ENTER_ACTIVE = """
     SELECT generation, pg_advisory_lock_shared($1, generation) FROM projections.generations WHERE state = 'active'
 """
@@ -64,7 +64,7 @@ READS_ACTIVE_GENERATION = """
     SELECT current_setting('search_path') = (SELECT schema_name FROM projections.generations WHERE state = 'active')
 """
 LEAVE_GENERATION = "SELECT pg_advisory_unlock_shared($1, $2)"
-NO_GENERATIONS = (  # before the migration, or for a role that has no business with projections
+NO_GENERATIONS = (  # before the migration, or for a role without rights on projections
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedColumnError,
     asyncpg.InvalidSchemaNameError,
@@ -73,11 +73,11 @@ NO_GENERATIONS = (  # before the migration, or for a role that has no business w
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without types
-    """A connection that never waits for a silent server longer than it was told to.
+    """A connection that never waits for a silent server longer than its time limits.
 
     A statement that is cancelled or times out ends its connection at once: asyncpg would wait for the server to
     confirm, and so would the ROLLBACK after it. The server stops the statement by its own `statement_timeout`, or when
-    it notices that nobody listens.
+    it notices that the client is gone.
     """
 
     __slots__ = ("_is_ending", "_sound_until")
@@ -93,9 +93,11 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without typ
         return self._is_ending or bool(super().is_closed())
 
     async def is_sound(self, every_seconds: float, seconds_max: float) -> bool:
-        """Return False if the connection is silent for `seconds_max`, lost, or to a server that cannot be written to: a
-        demoted primary would answer with what was true then. Asks only if `every_seconds` have passed since the last
-        time, so it costs nothing under load."""
+        """Return False if the connection is lost, silent for `seconds_max`, or to a server that cannot be written to.
+
+        A demoted primary would answer with old data. The server is asked at most once in `every_seconds`, so the check
+        costs nothing under load.
+        """
         if time.monotonic() < self._sound_until and not self.is_closed():
             return True
         try:
@@ -107,13 +109,15 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without typ
 
     def _cancel_current_command(self, waiter: "asyncio.Future[None]", *_: Any) -> None:
         self._is_ending = True
-        asyncio.get_running_loop().call_soon(self.terminate)  # its caller still needs what this takes away
+        asyncio.get_running_loop().call_soon(self.terminate)  # later, because the caller still needs the transport
         if not waiter.done():
             waiter.set_result(None)
 
-    async def close(self, *, timeout: float | None = None) -> None:  # asyncpg's own argument
-        """Close the connection within `timeout` seconds, by default CLOSE_SECONDS_MAX, or cut it off. Raise nothing but
-        the cancellation of the caller."""
+    async def close(self, *, timeout: float | None = None) -> None:  # `timeout` is asyncpg's name
+        """Close the connection within `timeout` seconds, by default CLOSE_SECONDS_MAX, else terminate it.
+
+        Raises nothing, except the cancellation of the caller.
+        """
         try:
             async with asyncio.timeout(min(timeout or CLOSE_SECONDS_MAX, CLOSE_SECONDS_MAX)):
                 await super().close()
@@ -136,7 +140,9 @@ def keep_alive(raw: socket.socket | None) -> None:
 
 
 def server_settings(role: str | None, statement_seconds: float, **more: str) -> dict[str, str]:
-    """Return the settings of every session: with `role`, one of migrations/roles.sql, it may do what that role may."""
+    """Return the settings of every session. With `role`, a role of migrations/roles.sql, it has the rights of that
+    role.
+    """
     return {
         "search_path": "pg_catalog",
         "timezone": "UTC",
@@ -155,12 +161,14 @@ async def connect(
     statement_seconds: float = STATEMENT_SECONDS_MAX,
     lock_seconds_max: float | None = None,
 ) -> Session:
-    """Open one connection for work in batches on the active generation, or on the schema `search_path`, without a lock.
-    With `role`, one of migrations/roles.sql, it may do what that role may, whoever logs in. With `lock_seconds_max`, a
-    statement that waits longer for a lock fails with LockNotAvailableError.
+    """Open one connection for batch work, on the active generation or on the schema `search_path`.
 
-    Only a server that can be written to is taken; `dsn` may name several hosts. Statements are planned anew each time:
-    a plan kept from when a table was empty would read all of it for ever. Raises what CONNECTION_LOST lists.
+    - `search_path`: no generation is locked.
+    - `role`: a role of migrations/roles.sql; the session has its rights, whichever user logs in.
+    - `lock_seconds_max`: a statement that waits longer for a lock fails with LockNotAvailableError.
+
+    Only a writable server is accepted; `dsn` may name several hosts. Statements are planned again for each execution: a
+    plan made while a table was empty would read all of it for ever. Raises an error of CONNECTION_LOST.
     """
     connection: Session = await asyncpg.connect(
         dsn,
@@ -186,7 +194,7 @@ async def connect(
 
 
 class ConfinedSession(Session):
-    """A connection that reads one ledger at a time: row-level security lets it see no other's rows."""
+    """A connection that reads one ledger at a time: row-level security hides the rows of all others."""
 
     __slots__ = ("confined_to",)
 
@@ -195,7 +203,7 @@ class ConfinedSession(Session):
         self.confined_to: int | None = None
 
     async def confine(self, ledger_id: int) -> None:
-        """See only this ledger from now on. A second round trip, so only where it was another before."""
+        """Confine the session to a ledger. A second round trip only if it was confined to another one."""
         if self.confined_to != ledger_id:
             self.confined_to = None
             await self.execute(f"SET app.ledger = '{int(ledger_id)}'")
@@ -203,8 +211,11 @@ class ConfinedSession(Session):
 
 
 async def enter_generation(connection: Connection, generation: int | None = None) -> int | None:
-    """Make unqualified names mean the tables of a generation, by default the active one, for as long as the connection
-    lives; give which. None if there is none yet, or not this one."""
+    """Make unqualified names mean the tables of a generation, by default the active one, until the connection is
+    closed.
+
+    Returns the generation; None if it does not exist, or none is active yet.
+    """
     while True:
         try:
             if generation is None:
@@ -218,20 +229,20 @@ async def enter_generation(connection: Connection, generation: int | None = None
         entered: int = row["generation"]
         if await connection.fetchval(SET_SEARCH_PATH, entered):
             return entered
-        await connection.fetchval(LEAVE_GENERATION, GENERATION_READERS, entered)  # dropped in this moment
+        await connection.fetchval(LEAVE_GENERATION, GENERATION_READERS, entered)  # dropped meanwhile
 
 
 async def reads_active_generation(connection: Connection) -> bool:
-    """Return True if unqualified names still mean the active generation, which a promotion changes."""
+    """Return True if unqualified names still mean the active generation. A promotion changes it."""
     return bool(await connection.fetchval(READS_ACTIVE_GENERATION))
 
 
 async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = None) -> Pool:
-    """Open a pool of up to `size` connections that read one generation; with `role`, as in `connect`.
+    """Open a pool of up to `size` connections that read one generation; `role` as in `connect`.
 
-    What runs on it changes no setting of the session but the ledger it is confined to, so a connection is given back
-    without a reset: that would be a second round trip for every request. Raises InvalidSchemaNameError if there is no
-    such generation.
+    Work on it may change no setting of the session except the confinement to a ledger. So a connection is returned
+    without a reset, which would be a second round trip for every request. Raises InvalidSchemaNameError if the
+    generation is gone.
     """
 
     async def enter(connection: Connection) -> None:
@@ -254,7 +265,7 @@ async def open_pool(dsn: str, *, size: int, generation: int, role: str | None = 
 
 @contextlib.asynccontextmanager
 async def connected(dsn: str, **options: Any) -> AsyncIterator[Session]:
-    """Lend one connection, opened by `connect` with its options, and close it."""
+    """Open one connection by `connect` with its options, and close it at the end."""
     connection = await connect(dsn, **options)
     try:
         yield connection
@@ -263,4 +274,4 @@ async def connected(dsn: str, **options: Any) -> AsyncIterator[Session]:
 
 
 async def _keep(_connection: Connection) -> None:
-    """Give a connection back as it is."""
+    """Return a connection to the pool without a reset."""

@@ -1,14 +1,14 @@
-"""Exact decimal numbers: one grammar to read them, one spelling to write them.
+"""Exact decimal numbers: one grammar for reading, one spelling for writing.
 
-The cost of reading is bounded: length and exponent are checked on the text, before any arithmetic. `Decimal` itself
-would take "1e1000000" and then overflow, and it would take "1_000" and Arabic digits, which no vendor writes.
+The cost of reading is limited: length and exponent are checked in the text, before any arithmetic. `Decimal` alone
+would accept "1e1000000" and overflow later. It would also accept "1_000" and Arabic digits, which no vendor writes.
 """
 
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
-NUMBER_CHARACTERS_MAX = 100  # a Java double has 24 at most, an exact decimal of any vendor fewer than this
-DIGITS_MAX = 150  # of a result: more than any bounded number has after rounding
+NUMBER_CHARACTERS_MAX = 100  # a Java double has 24 at most, and no vendor's exact decimal is longer than this
+DIGITS_MAX = 150  # of a result: more than any number within the limits has after rounding
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]{1,9})?")
 _EXACT = Context(prec=DIGITS_MAX, rounding=ROUND_HALF_EVEN)
@@ -16,12 +16,12 @@ _ZERO = Decimal(0)
 
 
 def parse_decimal(text: str, *, largest: Decimal, places: int) -> Decimal:
-    """Read a number in ASCII digits, with an optional sign, point and exponent; no blanks, no separators.
+    """Parse a number in ASCII digits, with an optional sign, point and exponent. Blanks and separators are not allowed.
 
-    What is finer than `places` decimal places is rounded, half to even: binary noise (268.28000000000003) and the
-    remains of a subtraction (5.55E-17) are no figures of anybody's. The result is normalized (see `normalized`).
+    Digits beyond `places` decimal places are rounded, half to even. They are binary noise (268.28000000000003) or
+    remains of a subtraction (5.55E-17). The result is normalized (see `normalize`).
 
-    Raises ValueError if the text is no such number, or its amount is above `largest`.
+    Raises ValueError if the text is not such a number, or its amount is above `largest`.
     """
     if len(text) > NUMBER_CHARACTERS_MAX:
         raise ValueError("is too long for a number")
@@ -39,8 +39,10 @@ def parse_decimal(text: str, *, largest: Decimal, places: int) -> Decimal:
 
 
 def normalize(number: Decimal) -> Decimal:
-    """Return the same number in the one form that this software keeps: without trailing zeros behind the point, without
-    an exponent, and without a negative zero. So equal numbers have equal texts: 10000, 0.5, 0.000001."""
+    """Return the number in its only stored form: no trailing zeros after the point, no exponent, no negative zero.
+
+    So equal numbers have equal texts: 10000, 0.5, 0.000001.
+    """
     if not number:
         return _ZERO
     reduced = number.normalize(_EXACT)
@@ -50,7 +52,7 @@ def normalize(number: Decimal) -> Decimal:
 
 
 def format_decimal(number: Decimal) -> str:
-    """Write a number in the one spelling of every answer, file and posting: "165", "0.269", never "1E+4" or "3.50"."""
+    """Format a number as every answer, file and posting does: "165", "0.269", never "1E+4" or "3.50"."""
     text = format(number, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")

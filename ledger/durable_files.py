@@ -1,4 +1,6 @@
-"""Small files that survive a crash: whole, the old one or the new one, and the new one once writing has returned."""
+"""Small files that survive a crash. After a crash a file is complete, old or new; after `write` returns it is the new
+one.
+"""
 
 import fcntl
 import os
@@ -11,8 +13,10 @@ OWNER_ONLY = 0o600
 
 @contextmanager
 def locked(folder: Path, name: str) -> Iterator[None]:
-    """Keep other processes that lock the same name out of what is done inside, where nothing may wait for long; the
-    folder is made if there is none."""
+    """Hold an exclusive lock on a name in a folder, against other processes. Create the folder if needed.
+
+    Do not wait for anything slow inside.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(folder / f".{name}.lock", os.O_RDWR | os.O_CREAT, OWNER_ONLY)
     try:
@@ -23,7 +27,7 @@ def locked(folder: Path, name: str) -> Iterator[None]:
 
 
 def read(path: Path) -> bytes | None:
-    """Read a file; None if there is none."""
+    """Read a file; None if it does not exist."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -31,7 +35,7 @@ def read(path: Path) -> bytes | None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put a file in place of the one that is there, for its owner only. Call it under a lock."""
+    """Replace a file atomically, readable by its owner only. Call it inside `locked`."""
     made = path.with_name(f".{path.name}.new")
     with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY), "wb") as file:
         file.write(content)
@@ -42,7 +46,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add to the end of a file, made if there is none."""
+    """Append to a file, which is created if needed."""
     with path.open("ab") as file:
         file.write(content)
         file.flush()
@@ -50,7 +54,7 @@ def append(path: Path, content: bytes) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make the file names in a folder durable."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(opened)

@@ -1,7 +1,8 @@
-"""Name a failure: which exception, and where in this software. Never what it says, which may be personal.
+"""Describe an unexpected exception by its class and its place in this software. Never by its message, which may be
+personal.
 
-Reading an event and folding a subject are pure, and may fail on content that nobody has foreseen. Such a failure costs
-the one event or subject; its name tells the operator what to report.
+Interpreting an event and folding a subject are pure, and may fail on unforeseen content. Such a failure affects one
+event or one subject. Its description is what the operator reports.
 """
 
 import traceback
@@ -10,9 +11,9 @@ PACKAGES = ("ledger", "projections", "service")
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return the class of an exception and the innermost place of ours: "Overflow in ledger/parsing.py:read".
+    """Return the class of an exception and the innermost place in our code: "Overflow in ledger/parsing.py:parse_json".
 
-    There is no line number, so that the name stays the same from one release to the next.
+    There is no line number, so the description stays the same from one release to the next.
     """
     name = type(error).__name__
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):

@@ -1,12 +1,13 @@
-"""Read a delivered body into a document, or say why it cannot be read.
+"""Parse a delivered body into a document, or report why it cannot be read.
 
-One parser for everything, with a limit on everything. Numbers with a fraction or an exponent become exact decimals,
-integral ones plain integers however they are spelt (379499720.0 is 379499720): a vendor's id never becomes a float.
-A number that is too long or too large for any figure or id is kept as its text, so that it costs nothing to hold, and
-costs the event no more than any other text in its place would.
+This is the only parser of bodies, and everything in it has a limit. Numbers stay exact:
 
-What a body may cost is bounded before it is parsed: no vendor's structures are as dense as VALUES_MAX allows, so what
-goes beyond was made to be expensive. It is kept like every other body that cannot be read.
+- A number with a fraction or an exponent becomes a Decimal.
+- A whole number becomes an int, however it is written (379499720.0 is 379499720). A vendor's id never becomes a float.
+- A number that is too long or too large for any figure or id stays a text. It then costs no more than other texts.
+
+The cost of a body is limited before it is parsed. No vendor's structures are as dense as VALUES_MAX allows, so a body
+beyond it was made to be expensive. It is stored as every other body that cannot be read.
 """
 
 import re
@@ -19,7 +20,7 @@ import msgspec
 from ledger.errors import Unreadable
 
 BODY_BYTES_MAX = 1024 * 1024
-STORED_BYTES_MAX = 4 * BODY_BYTES_MAX  # where a short personal value stood, there is now a longer marker
+STORED_BYTES_MAX = 4 * BODY_BYTES_MAX  # a marker can be longer than the value that it replaces
 VALUES_MAX = 60_000
 DEPTH_MAX = 64
 NUMBER_CHARACTERS_MAX = 40
@@ -29,27 +30,29 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?', re.DOTALL)
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-# From one value to the next: over strings, to the comma or the bracket that stands before it.
+# Matches from one value to the next: over strings, to the comma or bracket before the next value.
 _TO_NEXT_VALUE = re.compile(rb'(?:[^",\[{]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[,\[{]', re.DOTALL)
-# Finds too much where a string begins with a colon. Most blanks follow a key or a string and are passed over; so are
-# some in a key that holds a quotation mark, which is no name that we know.
+# Finds too much if a string begins with a colon. Most white space follows a key or a string, and is skipped. A blank in
+# a key with a quotation mark is skipped too: no known name contains one.
 _LAST_BLANK_OF_KEY = re.compile(rb' (?<!": )(?<!", )[^ "\\]*+"[ \t\r\n]*+:')
-_LAST_ESCAPE_OF_KEY = re.compile(rb'\\[^"\\]*+"[ \t\r\n]*+:')  # any escape may spell a blank
-_NO_BREAK_SPACE = b"\xc2\xa0"  # what copying from a web page leaves
+_LAST_ESCAPE_OF_KEY = re.compile(rb'\\[^"\\]*+"[ \t\r\n]*+:')  # any escape may be a blank
+_NO_BREAK_SPACE = b"\xc2\xa0"  # left by copying from a web page
 _DIGITS = bytes(b"0"[0] if byte in b"0123456789" else b" "[0] for byte in range(256))
 _LONG_DIGITS = b"0" * NUMBER_CHARACTERS_MAX
 
 
 class Document(NamedTuple):
-    """A parsed body, and a text that it was parsed from or that it gives."""
+    """A parsed body, and a JSON text of it: the parsed text, or the document encoded again."""
 
     value: Any
     text: bytes
 
     @property
     def may_have_blank_in_key(self) -> bool:
-        """Say whether some key may hold a blank, so that most documents need not be searched for one: spelt as it is,
-        by an escape, or one that does not break the line."""
+        """True if a key may contain white space: as written, as an escape, or a no-break space.
+
+        May be True without need, never False by mistake. Callers skip the repair of keys for most documents.
+        """
         text = self.text
         return (
             _LAST_BLANK_OF_KEY.search(text) is not None
@@ -59,11 +62,16 @@ class Document(NamedTuple):
 
 
 def parse_json(body: bytes) -> Document:
-    """Parse one JSON text of at most STORED_BYTES_MAX bytes; who takes deliveries in holds them to BODY_BYTES_MAX.
+    """Parse one JSON text of at most STORED_BYTES_MAX bytes. Callers limit new deliveries to BODY_BYTES_MAX.
 
-    Raises Unreadable, with a reason free of the body's content, if it is not JSON or not UTF-8, repeats a key, nests
-    deeper than DEPTH_MAX, or holds a NUL, a lone surrogate or more than VALUES_MAX values. A number beyond
-    NUMBER_CHARACTERS_MAX or 1e±EXPONENT_MAX is read as a text.
+    Raises Unreadable, with a reason that contains nothing of the body, if the text:
+
+    - is not JSON, or not UTF-8;
+    - repeats a key in an object;
+    - nests deeper than DEPTH_MAX;
+    - contains a NUL, a lone surrogate, or more than VALUES_MAX values.
+
+    A number beyond NUMBER_CHARACTERS_MAX or 1e±EXPONENT_MAX is returned as a text.
     """
     if len(body) > STORED_BYTES_MAX:
         raise Unreadable("too large")
@@ -81,15 +89,17 @@ def parse_json(body: bytes) -> Document:
 
 
 def reparse_json(body: bytes) -> Document:
-    """Parse a body that `read` has accepted before, so that nothing but its values is asked for any more: that takes a
-    third of the time. Raises Unreadable if it is not JSON."""
+    """Parse a body that `parse_json` accepted before, without its checks: this takes a third of the time.
+
+    Raises Unreadable if it is not JSON.
+    """
     return Document(_parse(body), body)
 
 
 def without_white_space(body: bytes) -> bytes | None:
-    """Return a JSON text without the white space between its tokens; numbers and escapes keep their spelling.
+    """Return a JSON text without the white space between its tokens; None if it is not JSON.
 
-    None for a body that is no JSON. Linear, and in C: it is done before anybody is authenticated.
+    Numbers and escapes keep their spelling. The cost is linear, in C, because this runs before authentication.
     """
     try:
         body.decode()
@@ -99,14 +109,14 @@ def without_white_space(body: bytes) -> bytes | None:
 
 
 def without_byte_order_mark(body: bytes) -> bytes:
-    """Return a body without the byte order mark of UTF-8, which some editors and libraries write before a text."""
+    """Return a body without UTF-8's byte order mark, which some editors and libraries write before a text."""
     return body.removeprefix(BYTE_ORDER_MARK)
 
 
 def canonical_body(body: bytes) -> bytes:
-    """Return the bytes by which a body is known that no vendor's id names.
+    """Return the bytes that identify a body which has no vendor's id.
 
-    A byte order mark and white space between tokens do not make it another body.
+    A byte order mark, and white space between tokens, make no difference.
     """
     body = without_byte_order_mark(body)
     compact = without_white_space(body)
@@ -114,7 +124,8 @@ def canonical_body(body: bytes) -> bytes:
 
 
 def parse_as_written(body: bytes) -> Any:
-    """Parse a body that `read` has accepted before, with every fraction as the text that it is spelt by."""
+    """Parse a body that `parse_json` accepted before. Each number with a fraction or exponent is returned as its text.
+    """
     return _SPELT.decode(_with_long_integers_as_text(body))
 
 
@@ -137,8 +148,10 @@ def _parse(body: bytes) -> Any:
 
 
 def _holds_too_many_values(body: bytes) -> bool:
-    """Count a body's values, not itself; no further than the limit, and keeping nothing: to parse it costs too much."""
-    if body.count(b",") + body.count(b"[") + body.count(b"{") <= VALUES_MAX:  # those in strings included
+    """Return True if a body contains more than VALUES_MAX values, itself not counted. Parsing such a body costs too
+    much.
+    """
+    if body.count(b",") + body.count(b"[") + body.count(b"{") <= VALUES_MAX:  # including those in strings
         return False
     end = 0
     for _ in range(VALUES_MAX + 1):
@@ -150,7 +163,7 @@ def _holds_too_many_values(body: bytes) -> bool:
 
 
 def _as_text_if_long(match: re.Match[bytes]) -> bytes:
-    """Put a whole number that is too long between quotation marks; strings, and all other numbers, stay."""
+    """Put quotation marks around a whole number that is too long. Strings and other numbers stay."""
     text = match[0]
     digits = text.removeprefix(b"-")
     is_long = len(text) > NUMBER_CHARACTERS_MAX and digits.isdigit() and digits[:1] != b"0"
@@ -163,7 +176,7 @@ def _short_number(text: str) -> int | Decimal | str:
         return int(text[:-2])
     try:
         value = Decimal(text)
-    except InvalidOperation:  # an exponent beyond what even decimals can have
+    except InvalidOperation:  # an exponent beyond the range of Decimal
         return text
     if value and not -EXPONENT_MAX <= value.adjusted() <= EXPONENT_MAX:
         return text
@@ -171,12 +184,12 @@ def _short_number(text: str) -> int | Decimal | str:
 
 
 def _number(text: str) -> int | Decimal | str:
-    """Read a number that has a fraction or an exponent; one that is too long or out of range is its text."""
+    """Parse a number with a fraction or an exponent. If it is too long or out of range, return its text."""
     return _short_number(text) if len(text) <= NUMBER_CHARACTERS_MAX else text
 
 
 def _is_deeper_than(value: Any, levels: int) -> bool:
-    """Say whether more levels than these stand inside one another."""
+    """Return True if a value nests more than `levels` levels."""
     if type(value) is dict:
         value = value.values()
     elif type(value) is not list:
@@ -185,10 +198,10 @@ def _is_deeper_than(value: Any, levels: int) -> bool:
 
 
 def _repeats_a_key(body: bytes, document: Any, compact: bytes) -> bool:
-    """Compare the colons in the text with those in the document written down again: more mean that a key was repeated.
+    """Return True if a text contains more colons than its document, which means that a key was repeated.
 
-    That takes a tenth of the time that walking through the document would. Only where the text may spell a colon in a
-    string otherwise are its strings cut out, and the document walked.
+    Counting takes a tenth of the time of a walk through the document. If an escape may be a colon, the strings are
+    removed from the text, and the document is walked.
     """
     if b"\\" in body and b"\\u003" in body:
         return _STRING.sub(b"", body).count(b":") != _count_pairs(document)
@@ -196,7 +209,7 @@ def _repeats_a_key(body: bytes, document: Any, compact: bytes) -> bool:
 
 
 def _count_pairs(value: Any) -> int:
-    """Count the key-value pairs of a document, all levels together."""
+    """Count the key-value pairs of a document, on all levels."""
     if type(value) is dict:
         return len(value) + sum(_count_pairs(child) for child in value.values())
     return sum(_count_pairs(child) for child in value) if type(value) is list else 0

@@ -33,36 +33,36 @@ class Clock:
 
     def __init__(self, wall: Callable[[], datetime] = wall_time) -> None:
         self.wall = wall
-        self._ahead = timedelta()
-        self._told_at: float | None = None
+        self._offset = timedelta()
+        self._warned_at: float | None = None
 
     def now(self) -> datetime:
         """Return the time by the database's clock."""
-        return self.wall() - self._ahead
+        return self.wall() - self._offset
 
     async def compare(self, connection: Connection) -> None:
         """Compare with the database's clock. Log a difference above WARN_SECONDS_MIN, at most once an hour."""
         before = self.wall()
         began = time.monotonic()
-        there: datetime = await connection.fetchval(DATABASE_TIME)
-        way_seconds = time.monotonic() - began
-        if way_seconds > ROUND_TRIP_SECONDS_MAX:
+        database_time: datetime = await connection.fetchval(DATABASE_TIME)
+        round_trip_seconds = time.monotonic() - began
+        if round_trip_seconds > ROUND_TRIP_SECONDS_MAX:
             return
-        ahead = before + timedelta(seconds=way_seconds / 2) - there
-        self._ahead = ahead if abs(ahead.total_seconds()) >= CORRECTION_SECONDS_MIN else timedelta()
-        self._tell()
+        offset = before + timedelta(seconds=round_trip_seconds / 2) - database_time
+        self._offset = offset if abs(offset.total_seconds()) >= CORRECTION_SECONDS_MIN else timedelta()
+        self._warn()
 
-    def _tell(self) -> None:
+    def _warn(self) -> None:
         problem = self.problem()
         if problem is None:
-            self._told_at = None
-        elif self._told_at is None or time.monotonic() - self._told_at > WARN_AGAIN_SECONDS:
-            self._told_at = time.monotonic()
+            self._warned_at = None
+        elif self._warned_at is None or time.monotonic() - self._warned_at > WARN_AGAIN_SECONDS:
+            self._warned_at = time.monotonic()
             _log.warning("%s; the database's is used, but set this machine's right", problem)
 
     def problem(self) -> str | None:
         """Describe the difference between the clocks; None if it is below WARN_SECONDS_MIN."""
-        seconds = round(self._ahead.total_seconds())
+        seconds = round(self._offset.total_seconds())
         if abs(seconds) < WARN_SECONDS_MIN:
             return None
         return f"the clock of this service is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} the database's"

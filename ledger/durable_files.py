@@ -36,12 +36,12 @@ def read(path: Path) -> bytes | None:
 
 def write(path: Path, content: bytes) -> None:
     """Replace a file atomically, readable by its owner only. Call it inside `locked`."""
-    made = path.with_name(f".{path.name}.new")
-    with open(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY), "wb") as file:
+    new_path = path.with_name(f".{path.name}.new")
+    with open(os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    made.replace(path)
+    new_path.replace(path)
     sync(path.parent)
 
 
@@ -55,8 +55,8 @@ def append(path: Path, content: bytes) -> None:
 
 def sync(folder: Path) -> None:
     """Make the file names in a folder durable."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)

@@ -1,17 +1,21 @@
-"""The Merkle tree of RFC 6962 §2.1 over the entries of a ledger, and its proofs: pure, on 32-byte SHA-256 hashes.
+"""The Merkle tree of RFC 6962 §2.1 over the entries of a ledger, and its proofs. Pure; hashes are 32 bytes of SHA-256.
 
-Theory of operation. A leaf is SHA-256(0x00 || entry), a node SHA-256(0x01 || left || right), and the root over no
-leaves is SHA-256 of nothing. A perfect subtree of 2^level leaves that begins at number * 2^level is the node
-(level, number); it never changes once its leaves are there. Every root and every element of a proof is the hash of a
-range of leaves, and a range falls apart into perfect subtrees in one way only: so all of them are folded from nodes,
-from the right.
+Theory of operation. The hashes are:
 
-Nodes are kept in tiles (C2SP tlog-tiles): a tile of level L holds up to 256 consecutive nodes of the tree's level
-8 * L; the seven levels between are hashed from it when they are asked for. A tile is full or, at the right edge,
-partial. Leaves count from 0 here, positions of the ledger from 1: leaf i is position i + 1.
+- a leaf: SHA-256(0x00 || entry);
+- a node: SHA-256(0x01 || left || right);
+- the root over no leaves: SHA-256 of nothing.
 
-Invariant: what is derived for a tree of some size reads no hash beyond that size, so a proof for an old size is the
-same whenever it is made. Verification takes every hash from outside as a stranger's and answers False, never raises.
+The node (level, number) is the perfect subtree of 2^level leaves from leaf number * 2^level. It never changes once its
+leaves exist. Every root, and every hash of a proof, covers a range of leaves. A range has exactly one division into
+perfect subtrees. So each of them is folded from nodes, from right to left.
+
+Nodes are stored in tiles (C2SP tlog-tiles). A tile of level L holds up to 256 consecutive nodes of the tree's level 8 *
+L. The seven levels between are hashed from the tile on demand. A tile is full or, at the right edge, partial. Leaves
+count from 0, positions of the ledger from 1: leaf i is position i + 1.
+
+Invariant: a result for a tree of some size reads no hash beyond that size. So a proof for an old size is always the
+same. Verification trusts no hash from outside; it returns False and never raises.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,14 +34,14 @@ NODE = b"\x01"
 
 
 class Node(NamedTuple):
-    """A perfect subtree: the leaves from number * 2^level to, exclusively, (number + 1) * 2^level."""
+    """A perfect subtree: the leaves from number * 2^level to (number + 1) * 2^level, exclusive."""
 
     level: int
     number: int
 
 
 class TileName(NamedTuple):
-    """Which tile, and how many hashes of it: 256 when it is full."""
+    """The place of a tile, and the number of its hashes: 256 if it is full."""
 
     level: int
     number: int
@@ -54,17 +58,17 @@ class Tile(NamedTuple):
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """Hash one entry."""
+    """Return the hash of one entry."""
     return sha256(LEAF + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """Hash two subtrees into the one that holds both."""
+    """Return the hash of the subtree that joins two subtrees."""
     return sha256(NODE + left + right).digest()
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
-    """Give the root over leaf hashes."""
+    """Return the root over leaf hashes."""
     frontier = Frontier()
     for _ in frontier.extend(b"".join(leaves)):
         pass
@@ -72,21 +76,26 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
 
 
 class Frontier:
-    """The right edge of a growing tree: at each level of tiles, the hashes that fill none yet. O(log n) of memory."""
+    """The right edge of a growing tree: for each level of tiles, the hashes after its last full tile. O(log n) of
+    memory.
+    """
 
     def __init__(self, rows: Iterable[bytes] = ()) -> None:
-        """Go on from the partial tiles of each level, level 0 first; each of at most 255 hashes, and may be empty."""
+        """Start from the partial tiles of each level, level 0 first. Each has 0 to 255 hashes."""
         self._rows = [bytearray(row) for row in rows]
         assert all(len(row) < TILE_BYTES and not len(row) % HASH_BYTES for row in self._rows)
 
     @property
     def size(self) -> int:
-        """Give how many leaves the tree has."""
+        """The number of leaves of the tree."""
         return sum(len(row) // HASH_BYTES << TILE_LEVELS * level for level, row in enumerate(self._rows))
 
     def extend(self, leaves: bytes) -> Iterator[Tile]:
-        """Take in leaf hashes, one after another in one string, and give each tile that they fill, a lower before the
-        higher that its root goes into. To take in all, ask until the end."""
+        """Append leaf hashes, joined into one string, and yield each tile that becomes full, the lower before the
+        higher.
+
+        Leaves are appended lazily: consume the iterator to the end.
+        """
         assert not len(leaves) % HASH_BYTES
         number = self.size >> TILE_LEVELS
         done = 0
@@ -96,15 +105,15 @@ class Frontier:
             row += leaves[done : done + taken]
             done += taken
             if len(row) == TILE_BYTES:
-                yield from self._filled(0, number)
+                yield from self._full_tiles(0, number)
                 number += 1
 
     def root(self) -> bytes:
-        """Give the root of the tree as it is now."""
+        """Return the root of the current tree."""
         return fold_roots([peak for row in reversed(self._rows) for peak in _peaks(bytes(row))])
 
     def rows(self) -> list[bytes]:
-        """Give the partial tiles, level 0 first, as `Frontier` takes them."""
+        """Return the partial tiles, level 0 first, as `Frontier` takes them."""
         return [bytes(row) for row in self._rows]
 
     def _row(self, level: int) -> bytearray:
@@ -112,8 +121,8 @@ class Frontier:
             self._rows.append(bytearray())
         return self._rows[level]
 
-    def _filled(self, level: int, number: int) -> Iterator[Tile]:
-        """Hand out a tile that has become full, and those above it that became full by it."""
+    def _full_tiles(self, level: int, number: int) -> Iterator[Tile]:
+        """Yield a tile that has become full, and the tiles above that it completes."""
         hashes = bytes(self._rows[level])
         root = subtree_root(hashes)
         self._rows[level].clear()
@@ -121,25 +130,25 @@ class Frontier:
         above += root
         yield Tile(level, number, hashes, root)
         if len(above) == TILE_BYTES:
-            yield from self._filled(level + 1, number >> TILE_LEVELS)
+            yield from self._full_tiles(level + 1, number >> TILE_LEVELS)
 
 
 def subtree_root(row: bytes) -> bytes:
-    """Hash a row of 2^n hashes, one after another in one string, up to the one at their top."""
+    """Return the root over 2^n hashes, joined into one string."""
     while len(row) > HASH_BYTES:
         row = b"".join([sha256(NODE + row[at : at + 64]).digest() for at in range(0, len(row), 64)])
     return row
 
 
 def fold_roots(subtrees: Sequence[bytes]) -> bytes:
-    """Give the root over perfect subtrees that stand beside each other, each smaller than the one to its left."""
+    """Return the root over adjacent perfect subtrees, each smaller than the one to its left."""
     if not subtrees:
         return EMPTY_ROOT
     return reduce(lambda right, left: node_hash(left, right), reversed(subtrees))
 
 
 def _peaks(row: bytes) -> list[bytes]:
-    """Give the tops of the perfect subtrees in a partial tile, from left to right."""
+    """Return the roots of the perfect subtrees in a partial tile, from left to right."""
     return [
         subtree_root(row[begin * HASH_BYTES : end * HASH_BYTES])
         for begin, end in _perfect_ranges(0, len(row) // HASH_BYTES)
@@ -147,7 +156,7 @@ def _peaks(row: bytes) -> list[bytes]:
 
 
 def _perfect_ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut a range into perfect subtrees, the largest possible, from left to right."""
+    """Divide a range into perfect subtrees, the largest possible, from left to right."""
     while begin < end:
         aligned = begin & -begin or 1 << (end - begin).bit_length()
         width = min(aligned, 1 << (end - begin).bit_length() - 1)
@@ -155,17 +164,18 @@ def _perfect_ranges(begin: int, end: int) -> Iterator[tuple[int, int]]:
         begin += width
 
 
-# What a proof is made of: for each of its hashes the perfect subtrees to fold, from left to right.
+# A plan lists, for each hash of a proof, the perfect subtrees to fold, from left to right.
 Plan = list[list[Node]]
 
 
 def nodes_of(begin: int, end: int) -> list[Node]:
-    """Name the perfect subtrees over a range of leaves, which must be one that occurs in a tree."""
+    """Return the perfect subtrees over a range of leaves. The range must be one that occurs in a tree."""
     return [Node((upto - at).bit_length() - 1, at // (upto - at)) for at, upto in _perfect_ranges(begin, end)]
 
 
 def inclusion_plan(index: int, size: int) -> Plan:
-    """Say what proves that leaf `index` is in the tree of `size` leaves: from its sibling up (RFC 6962 §2.1.1).
+    """Return the plan of the proof that leaf `index` is in the tree of `size` leaves, from its sibling up (RFC 6962
+    §2.1.1).
 
     Needs 0 <= index < size.
     """
@@ -184,16 +194,17 @@ def inclusion_plan(index: int, size: int) -> Plan:
 
 
 def consistency_plan(old: int, size: int) -> Plan:
-    """Say what proves that the tree of `old` leaves is the beginning of that of `size` (RFC 6962 §2.1.2).
+    """Return the plan of the proof that the tree of `old` leaves is a prefix of the tree of `size` leaves (RFC 6962
+    §2.1.2).
 
-    Needs 0 <= old <= size. Nothing needs to be proven, and the plan is empty, where old is 0 or size.
+    Needs 0 <= old <= size. The plan is empty if old is 0 or size, because nothing needs a proof.
     """
     assert 0 <= old <= size
     if old in (0, size):
         return []
     plan: Plan = []
     begin, end = 0, size
-    whole = True  # the old tree is all that was passed so far, so its root is known to who verifies
+    is_whole_prefix = True  # the old tree is everything skipped so far, so the verifier knows its root
     while end != old:
         middle = begin + _largest_power_below(end - begin)
         if old <= middle:
@@ -202,24 +213,24 @@ def consistency_plan(old: int, size: int) -> Plan:
         else:
             plan.append(nodes_of(begin, middle))
             begin = middle
-            whole = False
-    if not whole:
+            is_whole_prefix = False
+    if not is_whole_prefix:
         plan.append(nodes_of(begin, end))
     return plan[::-1]
 
 
 def _largest_power_below(size: int) -> int:
-    """Give the largest power of two smaller than `size`, which is at least 2."""
+    """Return the largest power of two smaller than `size`, which is at least 2."""
     return 1 << (size - 1).bit_length() - 1
 
 
 def root_plan(size: int) -> Plan:
-    """Say what the root of the tree of `size` leaves is folded from; of no leaves, one hash from nothing."""
+    """Return the plan of the root of the tree of `size` leaves. Without leaves it has one hash, of no nodes."""
     return [nodes_of(0, size)]
 
 
 def tile_of(node: Node, size: int) -> TileName:
-    """Name the tile that a node is in or hashed from, as wide as it is in the tree of `size` leaves."""
+    """Return the tile that contains a node or the hashes below it, with its width in the tree of `size` leaves."""
     level, height = divmod(node.level, TILE_LEVELS)
     number = node.number >> TILE_LEVELS - height
     hashes = (size >> TILE_LEVELS * level) - number * TILE_WIDTH
@@ -227,12 +238,12 @@ def tile_of(node: Node, size: int) -> TileName:
 
 
 def tiles_of(plan: Plan, size: int) -> set[TileName]:
-    """Name all tiles that a plan for the tree of `size` leaves needs."""
+    """Return all tiles that a plan needs, for the tree of `size` leaves."""
     return {tile_of(node, size) for nodes in plan for node in nodes}
 
 
 def compute_hashes(plan: Plan, tiles: Mapping[TileName, bytes], size: int) -> list[bytes]:
-    """Give the hashes that a plan describes, from the tiles that `tiles_of` names."""
+    """Compute the hashes of a plan from the tiles that `tiles_of` names."""
     return [fold_roots([_node_from_tile(tiles[tile_of(node, size)], node) for node in nodes]) for nodes in plan]
 
 
@@ -245,26 +256,29 @@ def _node_from_tile(hashes: bytes, node: Node) -> bytes:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Say whether a proof shows that a leaf hash stands at `index` in the tree of `size` leaves with this root."""
+    """Return True if a proof shows that a leaf hash is at `index` in the tree of `size` leaves with this root."""
     if not 0 <= index < size or not _are_hashes((leaf, root, *proof)):
         return False
-    own, last, hashed = index, size - 1, leaf
+    last, hashed = size - 1, leaf
     for sibling in proof:  # RFC 9162 §2.1.3.2
         if last == 0:
             return False
-        if own & 1 or own == last:
+        if index & 1 or index == last:
             hashed = node_hash(sibling, hashed)
-            while not own & 1 and own:
-                own, last = own >> 1, last >> 1
+            while not index & 1 and index:
+                index, last = index >> 1, last >> 1
         else:
             hashed = node_hash(hashed, sibling)
-        own, last = own >> 1, last >> 1
+        index, last = index >> 1, last >> 1
     return last == 0 and hashed == root
 
 
 def verify_consistency(old: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Say whether a proof shows that the tree of `old` leaves with one root is the beginning of that of `size` with
-    another. Every tree begins with the empty one."""
+    """Return True if a proof shows that the tree of `old` leaves with `old_root` is a prefix of the tree of `size`
+    leaves.
+
+    Every tree has the empty tree as a prefix.
+    """
     if not 0 <= old <= size or not _are_hashes((old_root, root, *proof)):
         return False
     if old in (0, size):
@@ -272,22 +286,22 @@ def verify_consistency(old: int, size: int, old_root: bytes, root: bytes, proof:
     path = list(proof) if old & (old - 1) else [old_root, *proof]
     if not path:
         return False
-    own, last = old - 1, size - 1
-    while own & 1:
-        own, last = own >> 1, last >> 1
-    was = now = path[0]
+    index, last = old - 1, size - 1
+    while index & 1:
+        index, last = index >> 1, last >> 1
+    old_hash = new_hash = path[0]
     for sibling in path[1:]:  # RFC 9162 §2.1.4.2
         if last == 0:
             return False
-        if own & 1 or own == last:
-            was, now = node_hash(sibling, was), node_hash(sibling, now)
-            while not own & 1 and own:
-                own, last = own >> 1, last >> 1
+        if index & 1 or index == last:
+            old_hash, new_hash = node_hash(sibling, old_hash), node_hash(sibling, new_hash)
+            while not index & 1 and index:
+                index, last = index >> 1, last >> 1
         else:
-            now = node_hash(now, sibling)
-        own, last = own >> 1, last >> 1
-    return last == 0 and was == old_root and now == root
+            new_hash = node_hash(new_hash, sibling)
+        index, last = index >> 1, last >> 1
+    return last == 0 and old_hash == old_root and new_hash == root
 
 
-def _are_hashes(given: Iterable[bytes]) -> bool:
-    return all(len(one) == HASH_BYTES for one in given)
+def _are_hashes(hashes: Iterable[bytes]) -> bool:
+    return all(len(hashed) == HASH_BYTES for hashed in hashes)

@@ -124,8 +124,7 @@ def canonical_body(body: bytes) -> bytes:
 
 
 def parse_as_written(body: bytes) -> Any:
-    """Parse a body that `parse_json` accepted before. Each number with a fraction or exponent is returned as its text.
-    """
+    """Parse a body that `parse_json` accepted before. Numbers with a fraction or exponent stay texts."""
     return _SPELT.decode(_with_long_integers_as_text(body))
 
 

@@ -193,7 +193,7 @@ def _invalid_body_reason(invalid: ValidationError) -> str:
 
 
 def _dropped_values_reasons(dropped: Iterable[UnreadableValue]) -> list[str]:
-    return [f"{_format_path(one.path)} {one.problem}" for one in dropped]
+    return [f"{_format_path(value.path)} {value.problem}" for value in dropped]
 
 
 def _format_path(parts: Iterable[str | int]) -> str:

@@ -217,9 +217,9 @@ async def leaf_hashes(connection: Connection, ledger_id: int, after: int, last: 
     # Hashed from the entries, because no hash that was stored earlier is trusted here. OpenSSL hashes five times faster
     # than PostgreSQL.
     hashes = [leaf_hash(row[0]) for row in rows]
-    for place, (hashed, row) in enumerate(zip(hashes, rows, strict=True)):
+    for index, (hashed, row) in enumerate(zip(hashes, rows, strict=True)):
         if hashed != row[1]:
-            raise EventsChanged(f"position {after + 1 + place} does not have its hash")
+            raise EventsChanged(f"position {after + 1 + index} does not have its hash")
     return b"".join(hashes)
 
 

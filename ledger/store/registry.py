@@ -347,10 +347,10 @@ async def revoke_key(connection: Connection, master_key: MasterKey, ledger: Ledg
 
 
 async def _set_secrets(
-    connection: Connection, master_key: MasterKey, inbound: InboundConnection, kept: Sequence[bytes]
+    connection: Connection, master_key: MasterKey, inbound: InboundConnection, new_secrets: Sequence[bytes]
 ) -> None:
     ids = inbound.ledger.ledger_id, inbound.connection_id
-    encrypted = [master_key.encrypt(secret, secret_context(*ids)) for secret in kept]
+    encrypted = [master_key.encrypt(secret, secret_context(*ids)) for secret in new_secrets]
     async with connection.transaction():
         row = await connection.fetchrow(SET_SECRETS, *ids, encrypted)
         if row is None:

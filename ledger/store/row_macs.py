@@ -1,4 +1,4 @@
-"""MACs on configuration rows: whoever can write to the database but lacks the master key cannot make a valid row.
+"""MACs on configuration rows. Access to the database without the master key is not enough to make a valid row.
 
 Each row of a table in MAC_COLUMNS carries a MAC over its other important columns. A row with a wrong MAC has no effect:
 the API key or published log is unknown, and the connection takes no deliveries. `loyalty verify` names such rows.

@@ -1,1 +1,1 @@
-"""The Merkle tree over a ledger, its signed tree heads, witnesses and proofs."""
+"""The Merkle tree over a ledger, its signed tree heads, its proofs, and witnesses."""

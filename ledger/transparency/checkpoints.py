@@ -1,7 +1,7 @@
 """Checkpoints (C2SP tlog-checkpoint): the origin of a log, its size and its root, as the text of a signed note.
 
-A proof file (C2SP tlog-proof) is an index, the hashes that lead from the entry to the root, and such a checkpoint: with
-the log's public key it convinces without us. We put the entry beside them as the extra data that the format allows.
+A proof file (C2SP tlog-proof) contains an index, the hashes that lead from the entry to the root, and a checkpoint. It
+is verified with the log's public key alone. The format allows extra data: it holds the entry.
 """
 
 import base64
@@ -20,7 +20,7 @@ _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 class Checkpoint(NamedTuple):
-    """What a log says that it is: so many entries, with this root."""
+    """The claim of a log: it has `size` entries with this root."""
 
     origin: str
     size: int
@@ -28,20 +28,20 @@ class Checkpoint(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "Checkpoint":
-        """Read the text of a note; further lines are allowed and mean nothing to us. Raises NoteWrong."""
+        """Parse the text of a note. Further lines are allowed and ignored. Raises NoteWrong."""
         lines = text.removesuffix("\n").split("\n")
         if len(lines) < 3 or not all(lines) or not text.endswith("\n"):
             raise NoteWrong("it is no checkpoint")
         return cls(lines[0], read_size(lines[1]), read_hash(lines[2]))
 
     def write(self) -> str:
-        """Write it as the text of a note."""
+        """Return the text of a note."""
         return f"{self.origin}\n{self.size}\n{write_hash(self.root)}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class ProofFile:
-    """That an entry stands at `index`, from 0, of the log whose signed checkpoint is `note`."""
+    """Proof that an entry has the index `index`, from 0, in the log with the signed checkpoint `note`."""
 
     index: int
     proof: Sequence[bytes]
@@ -50,7 +50,7 @@ class ProofFile:
 
     @classmethod
     def read(cls, content: bytes) -> "ProofFile":
-        """Read a file. Nothing is verified. Raises NoteWrong."""
+        """Parse a proof file. Nothing is verified. Raises NoteWrong."""
         head, empty, note = content.partition(b"\n\n")
         try:
             lines = head.decode("ascii").split("\n")
@@ -67,21 +67,21 @@ class ProofFile:
         return cls(index, [read_hash(line) for line in lines[2:]], note, extra)
 
     def write(self) -> bytes:
-        """Write it as a file."""
+        """Return the content of the proof file."""
         extra = "" if self.extra is None else f"extra {base64.b64encode(self.extra).decode()}\n"
-        hashes = "".join(f"{write_hash(one)}\n" for one in self.proof)
+        hashes = "".join(f"{write_hash(hashed)}\n" for hashed in self.proof)
         return f"{PROOF_HEADER}\n{extra}index {self.index}\n{hashes}\n".encode() + self.note
 
 
 def read_size(text: str) -> int:
-    """Read a number of entries, without leading zeros. Raises NoteWrong."""
+    """Parse a number of entries, without leading zeros. Raises NoteWrong."""
     if not _SIZE.fullmatch(text):
         raise NoteWrong("a size is no number, or begins with 0")
     return int(text)
 
 
 def read_hash(text: str) -> bytes:
-    """Read a hash in base64. Raises NoteWrong."""
+    """Parse a hash in base64. Raises NoteWrong."""
     decoded = _decode_base64(text)
     if len(decoded) != HASH_BYTES:
         raise NoteWrong("a hash has not 32 bytes")
@@ -89,7 +89,7 @@ def read_hash(text: str) -> bytes:
 
 
 def write_hash(hashed: bytes) -> str:
-    """Write a hash in base64."""
+    """Return a hash in base64."""
     return base64.b64encode(hashed).decode()
 
 

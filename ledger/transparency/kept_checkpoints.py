@@ -1,6 +1,6 @@
-"""Checkpoints that somebody kept: as they were signed, in the file of an anchor that holds many, or in an e-mail.
+"""Read checkpoints that somebody kept: a signed note, an anchor's file with many of them, or an e-mail.
 
-Nothing is verified here. The order is that of the file.
+Nothing is verified here. The order is the order of the file.
 """
 
 import email
@@ -13,7 +13,7 @@ from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.signed_notes import SIGNATURE_LINE, Note, read_note
 
 KEPT_BYTES_MAX = 64 * 1024 * 1024
-SCISSORS_OPEN, SCISSORS_CLOSE = "-----8<-----", "----->8-----"  # what stands around the checkpoint in an e-mail
+SCISSORS_OPEN, SCISSORS_CLOSE = "-----8<-----", "----->8-----"  # enclose the checkpoint in an e-mail
 
 _ENCODED = b"content-transfer-encoding:"
 _HEADERS_BYTES_MAX = 65_536
@@ -21,14 +21,14 @@ _EMPTY_LINES = re.compile(r"\n\n+")
 
 
 class KeptCheckpoint(NamedTuple):
-    """A checkpoint as it was kept, and what it says."""
+    """A kept note, and the checkpoint in it."""
 
     note: Note
     head: Checkpoint
 
 
 def read_kept_checkpoints(content: bytes) -> list[KeptCheckpoint]:
-    """Read the checkpoints in a file. Raises NoteWrong if there is none, or one cannot be read."""
+    """Read the checkpoints in a file. Raises NoteWrong if there is none, or one of them is malformed."""
     if len(content) > KEPT_BYTES_MAX:
         raise NoteWrong(f"it is longer than {KEPT_BYTES_MAX:,} bytes")
     if _ENCODED in content[:_HEADERS_BYTES_MAX].lower():
@@ -52,11 +52,12 @@ def read_kept_checkpoints(content: bytes) -> list[KeptCheckpoint]:
 
 
 def newest_checkpoint(kept: list[KeptCheckpoint], origin: str) -> KeptCheckpoint:
-    """Return the largest checkpoint of one log. Raises NoteWrong if all are of others."""
-    ours = [one for one in kept if one.head.origin == origin]
-    if not ours:
-        raise NoteWrong(f"it is of {' and '.join(sorted({one.head.origin for one in kept}))[:200]}, not of {origin}")
-    return max(ours, key=lambda one: one.head.size)
+    """Return the largest checkpoint of a log. Raises NoteWrong if there is none of this log."""
+    of_log = [checkpoint for checkpoint in kept if checkpoint.head.origin == origin]
+    if not of_log:
+        origins = " and ".join(sorted({checkpoint.head.origin for checkpoint in kept}))[:200]
+        raise NoteWrong(f"it is of {origins}, not of {origin}")
+    return max(of_log, key=lambda checkpoint: checkpoint.head.size)
 
 
 def _text_of_mail(content: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""Addresses at which a log is read without a key, by whoever was told them: existing verifiers send no bearer token.
+"""Addresses at which a log can be read without an API key, because existing verifiers send no bearer token.
 
-There is none until somebody asks for one. It shows entries, hashes and signed checkpoints: no payload and no personal
-value, but how much happened when, of which kind, and commitments to what.
+None exists until an operator creates it. A log shows entries, hashes and signed checkpoints: the number, times and
+kinds of events, and commitments to their content. It shows no payload and no personal value.
 """
 
 import secrets
@@ -41,7 +41,7 @@ class PublicLog(NamedTuple):
 
 
 async def publish(connection: Connection, master_key: MasterKey, ledger: Ledger) -> str:
-    """Make an address, and give its unguessable part."""
+    """Create an address, and return its unguessable token."""
     token = secrets.token_urlsafe(TOKEN_BYTES).replace("-", "a").replace("_", "b")
     row = {"ledger_id": ledger.ledger_id, "token": token, "created_at": clock.now(), "withdrawn_at": None}
     await connection.execute(CREATE, *row.values(), mac_of(master_key, "public_logs", row))
@@ -49,12 +49,12 @@ async def publish(connection: Connection, master_key: MasterKey, ledger: Ledger)
 
 
 async def list_published(connection: Connection, ledger: Ledger) -> list[PublicLog]:
-    """List the addresses that are open."""
+    """List the addresses that are not withdrawn."""
     return [PublicLog(*row) for row in await connection.fetch(LIST, ledger.ledger_id)]
 
 
 async def find_published(connection: Connection, master_key: MasterKey, token: str) -> Ledger:
-    """Give the ledger that an address shows. Raises LogUnknown, also if others made the address in the database."""
+    """Return the ledger of an address. Raises LogUnknown if it is absent, withdrawn, or its row has a wrong MAC."""
     row = await connection.fetchrow(FIND, token)
     if row is None or not has_valid_mac(master_key, "public_logs", row):
         raise LogUnknown
@@ -62,7 +62,7 @@ async def find_published(connection: Connection, master_key: MasterKey, token: s
 
 
 async def withdraw(connection: Connection, master_key: MasterKey, ledger: Ledger, token: str) -> None:
-    """Close an address. Raises LogUnknown if there is none such."""
+    """Withdraw an address. Raises LogUnknown if it is absent or withdrawn already."""
     async with connection.transaction():
         row = await connection.fetchrow(WITHDRAW, ledger.ledger_id, token)
         if row is None:

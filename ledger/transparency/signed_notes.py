@@ -1,8 +1,8 @@
-"""Signed notes (C2SP signed-note): a text, an empty line, and a line for each signature, by anybody, in any order.
+"""Signed notes (C2SP signed-note): a text, an empty line, and one line per signature. Any key may sign, in any order.
 
-A signature counts only when its name and its key id are those of a key that we were told to trust: of others nothing is
-believed, not even that they are wrong, so that a log may change its key and witnesses may add theirs. A key id is the
-first four bytes of SHA-256(name || 0x0A || kind || public key); the kind says what is signed and how.
+A signature counts only if its name and key id are those of a trusted key. Other signatures are ignored, even wrong
+ones. So a log can change its key, and witnesses can add theirs. A key id is the first four bytes of SHA-256(name ||
+0x0A || kind || public key). The kind selects the signature algorithm and the signed bytes.
 """
 
 import base64
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ledger.errors import KeyWrong, NoteWrong
 
 ED25519 = 1  # signs the text of the note
-COSIGNATURE = 4  # Ed25519 too, but signs when a witness saw it, and the text (C2SP tlog-cosignature)
+COSIGNATURE = 4  # also Ed25519; signs the time of the witness and the text (C2SP tlog-cosignature)
 
 SEED_BYTES = 32
 KEY_ID_BYTES = 4
@@ -34,30 +34,30 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 class Signature(NamedTuple):
-    """One line below a note. `value` is what the kind of its key makes of it."""
+    """One line below a note. The kind of its key defines the format of `value`."""
 
     name: str
     key_id: bytes
     value: bytes
 
     def line(self) -> str:
-        """Write it, with its newline."""
+        """Return the line, with its newline."""
         return f"{SIGNATURE_LINE}{self.name} {base64.b64encode(self.key_id + self.value).decode()}\n"
 
 
 class Note(NamedTuple):
-    """A note as it was read. The text ends with a newline; what it says counts only once a signature is verified."""
+    """A parsed note. The text ends with a newline. Trust it only after a signature was verified."""
 
     text: str
     signatures: Sequence[Signature]
 
     def write(self) -> str:
-        """Write it as it was."""
+        """Return the note as it was read."""
         return self.text + "\n" + "".join(signature.line() for signature in self.signatures)
 
 
 class VerifierKey(NamedTuple):
-    """A public key under a name."""
+    """A public key with a name."""
 
     name: str
     kind: int
@@ -65,7 +65,7 @@ class VerifierKey(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "VerifierKey":
-        """Read `name+key id+base64`, the form in which such keys are handed on. Raises KeyWrong."""
+        """Parse `name+key id+base64`, the format in which verifier keys are published. Raises KeyWrong."""
         name, _, rest = text.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
         decoded = _decode_base64(encoded)
@@ -77,39 +77,41 @@ class VerifierKey(NamedTuple):
         return key
 
     def write(self) -> str:
-        """Write it as `read` takes it."""
+        """Return the format that `read` parses."""
         return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(bytes((self.kind,)) + self.public).decode()}"
 
     @property
     def key_id(self) -> bytes:
-        """Give the four bytes by which a signature names it; they identify, they do not protect."""
+        """The four bytes that name the key in a signature. They identify the key; they do not protect it."""
         return sha256(self.name.encode() + b"\n" + bytes((self.kind,)) + self.public).digest()[:KEY_ID_BYTES]
 
-    def made(self, signature: Signature) -> bool:
-        """Say whether a signature claims to be by this key."""
+    def is_named_in(self, signature: Signature) -> bool:
+        """Return True if a signature names this key. It may still be wrong."""
         return (signature.name, signature.key_id) == (self.name, self.key_id)
 
     def verifies(self, text: str, signature: Signature) -> bool:
-        """Say whether a signature by this key is right."""
+        """Return True if a signature that names this key is valid."""
         if len(signature.value) != SIGNATURE_BYTES[self.kind]:
             return False
-        signed = text.encode()
+        signed_bytes = text.encode()
         if self.kind == COSIGNATURE:
             if cosigned_at(signature) > SECONDS_MAX:
                 return False
-            signed = _cosigned_bytes(text, cosigned_at(signature))
+            signed_bytes = _cosigned_bytes(text, cosigned_at(signature))
         try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature.value[-64:], signed)
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature.value[-64:], signed_bytes)
         except (InvalidSignature, ValueError):
             return False
         return True
 
 
 class SigningKey:
-    """An Ed25519 key under a name."""
+    """An Ed25519 key with a name."""
 
     def __init__(self, name: str, seed: bytes, kind: int = ED25519) -> None:
-        """Take the 32 bytes that the key is. Raises KeyWrong if they are not, or the name has blanks or a +."""
+        """Build the key from its seed of 32 bytes. Raises KeyWrong for another length, or a name with white space or
+        "+".
+        """
         if len(seed) != SEED_BYTES:
             raise KeyWrong(f"{len(seed)} bytes instead of {SEED_BYTES}")
         if not _NAME.fullmatch(name):
@@ -123,35 +125,35 @@ class SigningKey:
         return Signature(self.public.name, self.public.key_id, self._private.sign(text.encode()))
 
     def cosign(self, text: str, seconds: int) -> Signature:
-        """Sign, as a witness, that the text was the newest of its log that we had seen, `seconds` after 1970."""
+        """Sign as a witness: the text was the newest of its log that the witness had seen, `seconds` after 1970."""
         assert self.public.kind == COSIGNATURE
         signature = self._private.sign(_cosigned_bytes(text, seconds))
         return Signature(self.public.name, self.public.key_id, struct.pack(">Q", seconds) + signature)
 
 
 def cosigned_at(signature: Signature) -> int:
-    """Give the seconds since 1970 at which a witness says it cosigned."""
+    """Return the time of a cosignature, as the witness states it, in seconds since 1970."""
     return int.from_bytes(signature.value[:8], "big")
 
 
 def read_note(note: bytes) -> Note:
-    """Take a note apart, at its last empty line. Nothing is verified. Raises NoteWrong."""
+    """Parse a note: its last empty line separates text and signatures. Nothing is verified. Raises NoteWrong."""
     if len(note) > NOTE_BYTES_MAX:
         raise NoteWrong(f"it is longer than {NOTE_BYTES_MAX:,} bytes")
     try:
-        whole = note.decode()
+        content = note.decode()
     except UnicodeDecodeError:
         raise NoteWrong("it is not UTF-8") from None
-    if _CONTROL.search(whole):
+    if _CONTROL.search(content):
         raise NoteWrong("it has control characters")
-    text, empty, lines = whole.rpartition("\n\n")
+    text, empty, lines = content.rpartition("\n\n")
     if not empty or not lines.endswith("\n"):
         raise NoteWrong("it has no empty line before its signatures, or no newline at its end")
     return Note(text + "\n", read_signatures(lines))
 
 
 def read_signatures(lines: str) -> list[Signature]:
-    """Read lines of signatures, at least one. Raises NoteWrong."""
+    """Parse lines of signatures, at least one. Raises NoteWrong."""
     signatures = [_signature(line) for line in lines.removesuffix("\n").split("\n")]
     if len(signatures) > SIGNATURES_MAX:
         raise NoteWrong(f"it has more than {SIGNATURES_MAX} signatures")
@@ -169,20 +171,20 @@ def _signature(line: str) -> Signature:
 
 
 def verify(note: Note, keys: Iterable[VerifierKey]) -> list[VerifierKey]:
-    """Give those of the trusted keys that signed a note.
+    """Return the trusted keys that signed a note.
 
-    Raises NoteWrong if none did, or if a signature that names one of them is wrong.
+    Raises NoteWrong if none of them did, or if a signature that names one of them is wrong.
     """
-    signed = []
+    signers = []
     for key in keys:
-        made = [signature for signature in note.signatures if key.made(signature)]
-        if not all(key.verifies(note.text, signature) for signature in made):
+        by_key = [signature for signature in note.signatures if key.is_named_in(signature)]
+        if not all(key.verifies(note.text, signature) for signature in by_key):
             raise NoteWrong(f"its signature by {key.name} is wrong")
-        if made:
-            signed.append(key)
-    if not signed:
+        if by_key:
+            signers.append(key)
+    if not signers:
         raise NoteWrong("no key that we trust signed it")
-    return signed
+    return signers
 
 
 def _cosigned_bytes(text: str, seconds: int) -> bytes:
@@ -190,7 +192,7 @@ def _cosigned_bytes(text: str, seconds: int) -> bytes:
 
 
 def _decode_base64(text: str) -> bytes | None:
-    """Read standard base64, in the one way that it may be written; None for anything else."""
+    """Decode canonical standard base64; None for anything else."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

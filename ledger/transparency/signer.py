@@ -1,9 +1,11 @@
-"""The signer: signs heads of ledgers, and remembers the last one of each outside the database.
+"""The signer: signs tree heads of ledgers, and keeps the last signed head of each outside the database.
 
-Whoever can rewrite the database, or restores an old copy of it, cannot rewrite this folder by that. So before a head is
-signed, who asks must show that it continues the remembered one (tree.py does), and what is remembered is on disk
-before a signature leaves this file. A key is 32 bytes in base64, a line each in the file `keys`, or given by a setting;
-all of them sign, so that verifiers which know only the old one go on until it is retired.
+A person who rewrites the database, or restores an old copy, does not change this folder. So before a head is signed,
+the caller must prove that it continues the last one (tree_heads.py does). The new head is on disk before its signature
+leaves this module.
+
+A key is 32 bytes in base64. Keys are lines of the file `keys`, or come from a setting. All keys sign, so verifiers that
+know only the old key still work until it is retired.
 """
 
 import base64
@@ -21,28 +23,29 @@ KEYS_MAX = 8
 
 
 class HeadMoved(Exception):
-    """Another process signed since the head was read; look again."""
+    """Another process signed after the last head was read; read it again."""
 
 
 class Signer:
-    """Signs with the keys of one folder; `given` takes the place of those in the file, `site` begins new origins."""
+    """Signs with the keys of one folder. `given_seeds` replace the file; `site` is the prefix of new origins."""
 
-    def __init__(self, folder: Path, given: Sequence[bytes] = (), site: str | None = None) -> None:
+    def __init__(self, folder: Path, given_seeds: Sequence[bytes] = (), site: str | None = None) -> None:
         self.folder = folder
-        self._given = given
+        self._given_seeds = given_seeds
         self.site = site
 
     def seeds(self) -> list[bytes]:
-        """Give the keys, oldest first; none if none was made yet. Raises KeyWrong."""
-        if self._given:
-            return list(self._given)
-        kept = durable_files.read(self.folder / "keys")
-        return [] if kept is None else read_seeds(kept.decode("latin-1"))
+        """Return the keys, oldest first; empty if none was generated yet. Raises KeyWrong."""
+        if self._given_seeds:
+            return list(self._given_seeds)
+        stored = durable_files.read(self.folder / "keys")
+        return [] if stored is None else read_seeds(stored.decode("latin-1"))
 
     def add_key(self) -> bytes:
-        """Make a further key, beside which the old ones go on signing. Raises KeyWrong if keys are given by a setting,
-        or there are too many."""
-        self._refuse_given()
+        """Generate a further key. The old keys still sign. Raises KeyWrong if keys come from a setting, or are too
+        many.
+        """
+        self._require_key_file()
         with durable_files.locked(self.folder, "keys"):
             seeds = self.seeds()
             if len(seeds) == KEYS_MAX:
@@ -51,56 +54,58 @@ class Signer:
             durable_files.write(self.folder / "keys", _write_seeds(seeds))
         return seeds[-1]
 
-    def first_key(self) -> None:
-        """Make a key unless there is one."""
+    def ensure_key(self) -> None:
+        """Generate a key if there is none."""
         with durable_files.locked(self.folder, "keys"):
             if not self.seeds():
                 durable_files.write(self.folder / "keys", _write_seeds([os.urandom(SEED_BYTES)]))
 
     def drop_key(self, seed: bytes) -> None:
-        """Destroy a key: it signs no more; what it signed stays verifiable. Raises KeyWrong if it is the last."""
-        self._refuse_given()
+        """Destroy a key. Its signatures stay verifiable. Raises KeyWrong if it is the last key."""
+        self._require_key_file()
         with durable_files.locked(self.folder, "keys"):
-            seeds = [one for one in self.seeds() if one != seed]
+            seeds = [other for other in self.seeds() if other != seed]
             if not seeds:
                 raise KeyWrong("it is the only one; add another first")
             durable_files.write(self.folder / "keys", _write_seeds(seeds))
 
     def keys(self, origin: str) -> list[SigningKey]:
-        """Give the keys under the name of a log, oldest first."""
+        """Return the keys under the name of a log, oldest first."""
         return [SigningKey(origin, seed) for seed in self.seeds()]
 
-    def remembered(self, ledger: str) -> bytes | None:
-        """Give the last head of a ledger that was signed here, as the note that it is; None if there is none."""
+    def last_head(self, ledger: str) -> bytes | None:
+        """Return the last head of a ledger that was signed here, as a signed note; None if there is none."""
         return durable_files.read(self.folder / f"{ledger}.checkpoint")
 
     def sign(self, ledger: str, head: Checkpoint, *, after: bytes | None) -> bytes:
-        """Sign a head that continues the one in `after`, which is what is remembered. Raises HeadMoved if it is not."""
+        """Sign a head that continues the note `after`. Raises HeadMoved if `after` is not the last signed head any
+        more.
+        """
         with durable_files.locked(self.folder, ledger):
-            if self.remembered(ledger) != after:
+            if self.last_head(ledger) != after:
                 raise HeadMoved
             text = head.write()
             note = Note(text, [key.sign(text) for key in self.keys(head.origin)]).write().encode()
             durable_files.write(self.folder / f"{ledger}.checkpoint", note)
         return note
 
-    def forget(self, ledger: str) -> None:
-        """Lay the remembered head of a ledger aside, under another name: it is evidence."""
+    def set_aside_head(self, ledger: str) -> None:
+        """Rename the file with the last head of a ledger. It is kept as evidence."""
         with durable_files.locked(self.folder, ledger):
-            if self.remembered(ledger) is not None:
+            if self.last_head(ledger) is not None:
                 aside = f"{ledger}.checkpoint.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.{os.urandom(2).hex()}"
                 (self.folder / f"{ledger}.checkpoint").rename(self.folder / aside)
                 durable_files.sync(self.folder)
 
-    def _refuse_given(self) -> None:
-        if self._given:
+    def _require_key_file(self) -> None:
+        if self._given_seeds:
             raise KeyWrong("the keys are given by LOYALTY_SIGNING_KEY; change it there")
 
 
 def read_seeds(text: str) -> list[bytes]:
-    """Read keys in base64, separated by blanks or newlines. Raises KeyWrong."""
+    """Parse keys in base64, separated by white space. Raises KeyWrong."""
     try:
-        seeds = [base64.b64decode(one, validate=True) for one in text.split()]
+        seeds = [base64.b64decode(word, validate=True) for word in text.split()]
     except ValueError:
         raise KeyWrong("it is not base64") from None
     if not seeds or len(seeds) > KEYS_MAX or any(len(seed) != SEED_BYTES for seed in seeds):

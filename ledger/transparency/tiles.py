@@ -1,7 +1,7 @@
-"""Tiles of a ledger's tree, read: the full ones as they are kept, the partial ones made from what is below them.
+"""Read tiles of a ledger's tree: full tiles as they are stored, partial tiles computed from the level below.
 
-A tile of level 0 is of leaves, and those behind the last full tile are hashed from the entries. A tile above is of the
-roots of the tiles below. So a tree of any size that was sealed can be read at any time, and proofs made for it.
+Level 0 holds leaves; those after the last full tile are hashed from the entries. A higher level holds the roots of the
+tiles below. So a tree of any earlier size can be read at any time, and proofs can be made for it.
 """
 
 from collections.abc import Iterable
@@ -21,8 +21,10 @@ FULL_TILES = "SELECT coalesce(max(number) + 1, 0) FROM ledger.tiles WHERE ledger
 
 
 async def read_tile(connection: Connection, ledger_id: int, name: TileName) -> bytes:
-    """Read the first `name.width` hashes of a tile. Raises TreeChanged if they are not there, EventsChanged if events
-    that it is made from are not."""
+    """Read the first `name.width` hashes of a tile.
+
+    Raises TreeChanged if hashes are missing, and EventsChanged if their events are missing or changed.
+    """
     hashes: bytes | None = await connection.fetchval(FULL, ledger_id, name.level, name.number)
     if hashes is None:
         first = name.number * TILE_WIDTH
@@ -37,24 +39,24 @@ async def read_tile(connection: Connection, ledger_id: int, name: TileName) -> b
 
 
 async def count_full_tiles(connection: Connection, ledger_id: int, level: int) -> int:
-    """Give how many tiles of a level are kept."""
+    """Return the number of stored tiles of a level."""
     count: int = await connection.fetchval(FULL_TILES, ledger_id, level)
     return count
 
 
 async def compute_root(connection: Connection, ledger_id: int, size: int) -> bytes:
-    """Give the root of the tree over the first `size` events, whose full tiles must be kept."""
+    """Return the root of the tree over the first `size` events. Its full tiles must be stored."""
     [hashed] = await _compute_hashes(connection, ledger_id, merkle.root_plan(size), size)
     return hashed
 
 
 async def prove_inclusion(connection: Connection, ledger_id: int, index: int, size: int) -> list[bytes]:
-    """Prove that an entry, counted from 0, is among the first `size`."""
+    """Return the proof that the entry `index`, from 0, is among the first `size` entries."""
     return await _compute_hashes(connection, ledger_id, merkle.inclusion_plan(index, size), size)
 
 
 async def prove_consistency(connection: Connection, ledger_id: int, old: int, size: int) -> list[bytes]:
-    """Prove that the first `old` entries are the beginning of the first `size`."""
+    """Return the proof that the tree of `old` entries is a prefix of the tree of `size` entries."""
     return await _compute_hashes(connection, ledger_id, merkle.consistency_plan(old, size), size)
 
 
@@ -64,7 +66,7 @@ async def _compute_hashes(connection: Connection, ledger_id: int, plan: Plan, si
 
 
 def tile_path(level: str, number: int, width: int = TILE_WIDTH) -> str:
-    """Write the path of a tile as tlog-tiles has it; `level` is a number or "entries"."""
+    """Return the path of a tile in tlog-tiles; `level` is a number or "entries"."""
     groups = [f"{number % 1000:03}"]
     while number := number // 1000:
         groups.append(f"x{number % 1000:03}")
@@ -72,7 +74,9 @@ def tile_path(level: str, number: int, width: int = TILE_WIDTH) -> str:
 
 
 def tile_names(size: int) -> Iterable[TileName]:
-    """Name all tiles of the tree over `size` entries, level 0 first; the last of each level may be partial."""
+    """Yield the names of all tiles of the tree over `size` entries, level 0 first. The last of each level may be
+    partial.
+    """
     level = 0
     while hashes := size >> TILE_LEVELS * level:
         for number in range(-(-hashes // TILE_WIDTH)):
@@ -81,5 +85,5 @@ def tile_names(size: int) -> Iterable[TileName]:
 
 
 def entry_bundle(entries: Iterable[bytes]) -> bytes:
-    """Write entries as a bundle of tlog-tiles: each behind its length in two bytes, the larger first."""
+    """Return entries as an entry bundle of tlog-tiles: each after its length in two bytes, big-endian."""
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)

@@ -1,13 +1,12 @@
-"""Sealing: grow the tree over a ledger's entries, by full tiles; tree_heads.py signs its heads.
+"""Grow the Merkle tree over a ledger's entries, by full tiles. tree_heads.py signs its heads.
 
-Theory of operation. The tree grows behind the appends and never stands in their way: it only reads what is committed,
-and positions have no gaps, so the next tile is always the next 256 positions. All that is kept are full tiles; the
-frontier is read back from them (the roots behind the last full tile of each level), so there is no state that could
-disagree with them.
+Theory of operation. The tree grows behind the appends and never delays them. It reads only committed events. Positions
+have no gaps, so the next tile always covers the next 256 positions. Only full tiles are stored. The frontier is
+computed from them: the roots after the last full tile of each level. So no other state can contradict the tiles.
 
-Invariant: a tile is inserted once, with all that it fills above it, behind the tile before it. Its key is its place, so
-whoever comes second inserts nothing, rolls back, and reads on from there. Any number of sealers may run, and be killed
-at any time.
+Invariant: a tile is inserted once, together with all tiles that it completes above it, after the tile before it. Its
+primary key is its place. A second process inserts nothing, rolls back, and reads the frontier again. So any number of
+processes may grow the tree, and may be killed at any time.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from ledger.store import read
 from ledger.transparency import tiles
 
 TILES_PER_BLOCK_MAX = 64
-MAX_LEVELS = 8  # of tiles: 2^64 events
+MAX_LEVELS = 8  # of tiles, enough for 2^64 events
 LEAVES_PER_READ = 4 * TILE_WIDTH
 
 INSERT_TILES = """
@@ -31,7 +30,7 @@ FULL_TILE = "SELECT hashes, root FROM ledger.tiles WHERE ledger_id = $1 AND leve
 
 
 async def load_frontier(connection: Connection, ledger_id: int) -> Frontier:
-    """Read the right edge of the kept tree; of level 0 it is empty, for leaves are kept as full tiles only.
+    """Read the right edge of the stored tree. Level 0 is empty, because only full tiles of leaves are stored.
 
     Raises TreeChanged if tiles are missing.
     """
@@ -50,10 +49,10 @@ async def load_frontier(connection: Connection, ledger_id: int) -> Frontier:
 
 
 async def seal_block(connection: Connection, ledger_id: int, frontier: Frontier) -> Frontier:
-    """Hash and keep the next tiles of leaves, up to TILES_PER_BLOCK_MAX, and give the frontier behind them; the same
-    one if there is no full tile to come. If another sealer was there first, its frontier is given.
+    """Hash and store the next full tiles of leaves, at most TILES_PER_BLOCK_MAX. Return the frontier after them.
 
-    Raises EventsChanged if events are missing or changed.
+    Returns the same object if no further tile is full. If another process stored the tiles first, the frontier after
+    its tiles is returned. Raises EventsChanged if events are missing or changed.
     """
     tail = await read.tail(connection, ledger_id)
     if tail < frontier.size:
@@ -63,19 +62,19 @@ async def seal_block(connection: Connection, ledger_id: int, frontier: Frontier)
         return frontier
     after, last = frontier.size, frontier.size + due * TILE_WIDTH
     grown = Frontier(frontier.rows())
-    made: list[Tile] = []
-    while after < last:  # a little at a time: others have their turn after half a millisecond or so
-        upto = min(after + LEAVES_PER_READ, last)
-        leaves = await read.leaf_hashes(connection, ledger_id, after, upto)
+    new_tiles: list[Tile] = []
+    while after < last:  # in small steps: other tasks run after about half a millisecond
+        read_last = min(after + LEAVES_PER_READ, last)
+        leaves = await read.leaf_hashes(connection, ledger_id, after, read_last)
         for tile in grown.extend(leaves):
-            made.append(tile)
+            new_tiles.append(tile)
             await asyncio.sleep(0)
-        after = upto
-    columns = [list(column) for column in zip(*made, strict=True)]
+        after = read_last
+    columns = [list(column) for column in zip(*new_tiles, strict=True)]
     try:
         async with connection.transaction():
             inserted = await connection.fetch(INSERT_TILES, ledger_id, *columns)
-            if len(inserted) < len(made):
+            if len(inserted) < len(new_tiles):
                 raise _TilesExist
     except _TilesExist:
         return await load_frontier(connection, ledger_id)
@@ -83,11 +82,11 @@ async def seal_block(connection: Connection, ledger_id: int, frontier: Frontier)
 
 
 class _TilesExist(Exception):
-    """Rolls back what another sealer kept already."""
+    """Rolls back: another process stored these tiles first."""
 
 
 async def seal_all(connection: Connection, ledger_id: int, frontier: Frontier | None = None) -> Frontier:
-    """Keep every full tile that there is; see `seal_block`."""
+    """Store every full tile; see `seal_block`."""
     frontier = frontier or await load_frontier(connection, ledger_id)
     while (grown := await seal_block(connection, ledger_id, frontier)) is not frontier:
         frontier = grown
@@ -95,15 +94,16 @@ async def seal_all(connection: Connection, ledger_id: int, frontier: Frontier | 
 
 
 async def recheck_tile(connection: Connection, ledger_id: int, number: int) -> None:
-    """Hash a tile of leaves again from the entries, and see that it is what is kept; and those above it that it fills.
+    """Hash a tile of leaves from its entries, and compare it with the stored one. Then check the tiles that it
+    completes.
 
-    Raises EventsChanged or TreeChanged if it is not.
+    Raises EventsChanged or TreeChanged if they differ.
     """
     first = number * TILE_WIDTH
     hashes = await read.leaf_hashes(connection, ledger_id, first, first + TILE_WIDTH)
     for level in range(MAX_LEVELS):
-        kept = await connection.fetchrow(FULL_TILE, ledger_id, level, number)
-        if kept is None or kept["hashes"] != hashes or kept["root"] != subtree_root(hashes):
+        stored = await connection.fetchrow(FULL_TILE, ledger_id, level, number)
+        if stored is None or stored["hashes"] != hashes or stored["root"] != subtree_root(hashes):
             raise TreeChanged(f"tile {number} of level {level} is not what its events give")
         if (number + 1) % TILE_WIDTH:
             return

@@ -1,10 +1,14 @@
-"""Heads of a ledger's tree: signed over everything appended so far, full tiles and the rest.
+"""Sign tree heads of a ledger, over everything appended so far: full tiles and the entries after them.
 
-Before a head is signed, the one that the signer remembers, which is not in the database, must be the beginning of this
-very tree, shown by a consistency proof; so must be the last one in the database. Otherwise the ledger has been
-rewritten or is an old copy, and nothing is signed until a person says so by `adopt`.
+Before a head is signed, two earlier heads must be proven to be prefixes of this tree:
 
-Invariant: no two heads are ever signed under one origin of which one does not continue the other.
+1. the last head that the signer keeps outside the database;
+2. the last checkpoint in the database.
+
+If one is not, the ledger was rewritten or is an old copy. Then nothing is signed until an operator confirms it by
+`adopt`.
+
+Invariant: of two heads signed under one origin, one always continues the other.
 """
 
 import asyncio
@@ -56,7 +60,8 @@ ADD_CHECKPOINT = """
                         WHERE last.log = $2 AND last.size > $3)
     RETURNING checkpoint, log, size, root, note, signed_at
 """
-# The database's clock may be set back, times here never are: they tell whether a problem or a checkpoint came last.
+# The database's clock may be set back, but these times never go backwards. Their order shows whether a problem or a
+# checkpoint came last.
 LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
 PROBLEM = """
     SELECT kind, detail, at FROM ledger.seal_problems p WHERE ledger_id = $1
@@ -75,14 +80,14 @@ AGE_SECONDS = "SELECT extract(epoch FROM clock_timestamp() - $1::timestamptz)::f
 
 
 class Log(NamedTuple):
-    """As which log a ledger is known outside. `log` counts from 1: a further one begins where one is given up."""
+    """The name of a ledger outside this software. `log` counts from 1; a new one begins if the old one has to end."""
 
     log: int
     origin: str
 
 
 class LogKey(NamedTuple):
-    """A key that signs or signed for a log."""
+    """A key that signs a log, or signed it."""
 
     log: int
     key: VerifierKey
@@ -90,7 +95,7 @@ class LogKey(NamedTuple):
 
 
 class SignedCheckpoint(NamedTuple):
-    """A checkpoint as it is kept."""
+    """A checkpoint as it is stored."""
 
     checkpoint: int
     log: int
@@ -101,7 +106,7 @@ class SignedCheckpoint(NamedTuple):
 
 
 class SealProblem(NamedTuple):
-    """Why nothing is signed."""
+    """The reason why nothing is signed. `kind` is the class of the error."""
 
     kind: str
     detail: str
@@ -111,10 +116,13 @@ class SealProblem(NamedTuple):
 async def sign_head(
     connection: Connection, signer: Signer, ledger: Ledger, *, adopt: bool = False, frontier: Frontier | None = None
 ) -> SignedCheckpoint:
-    """Seal all of a ledger, and sign a checkpoint over it, at once. With `adopt`, over what is there, whatever was
-    signed before: where that is not continued, a new log begins, under another origin.
+    """Seal all of a ledger, and sign a checkpoint over it.
 
-    Raises Unsealable if there is no signing over it, KeyWrong, or Unavailable if others sign all the time.
+    With `adopt` it is signed whatever was signed before. If the ledger does not continue the last head, a new log with
+    another origin begins.
+
+    Raises Unsealable if signing is not allowed, KeyWrong for a malformed key, and Unavailable if others sign all the
+    time.
     """
     for _ in range(TRIES_MAX):
         try:
@@ -131,50 +139,50 @@ async def _sign_head(
     frontier = await seal_all(connection, ledger_id, frontier)
     size = min(await read.tail(connection, ledger_id), frontier.size + TILE_WIDTH - 1)
     log = await find_or_create_log(connection, signer, ledger)
-    remembered = signer.remembered(ledger.name)
+    last_head = signer.last_head(ledger.name)
     try:
-        await _check_continued(connection, ledger_id, log, size, remembered, forgotten=adopt)
+        await _check_continued(connection, ledger_id, log, size, last_head, may_be_forgotten=adopt)
     except HeadInconsistent:
         if not adopt:
             raise
         log = await _begin_log(connection, signer, ledger, log)
-        remembered = None
+        last_head = None
     await _check_keys(connection, signer, ledger_id, log, adopt=adopt)
-    rest = await read.leaf_hashes(connection, ledger_id, frontier.size, size)
+    leaves = await read.leaf_hashes(connection, ledger_id, frontier.size, size)
     root = await tiles.compute_root(connection, ledger_id, size)
-    whole = Frontier(frontier.rows())
-    for _ in whole.extend(rest):
+    complete = Frontier(frontier.rows())
+    for _ in complete.extend(leaves):
         raise AssertionError("the rest does not fill a tile")
-    if whole.root() != root:
+    if complete.root() != root:
         raise TreeChanged("the tiles were changed while they were read")
     head = Checkpoint(log.origin, size, root)
-    note = await asyncio.to_thread(signer.sign, ledger.name, head, after=remembered)
+    note = await asyncio.to_thread(signer.sign, ledger.name, head, after=last_head)
     async with connection.transaction():
         await connection.execute(LOCK, CHECKPOINTS, ledger_id)
-        await _check_keys(connection, signer, ledger_id, log, adopt=adopt)  # another signer may have begun meanwhile
+        await _check_keys(connection, signer, ledger_id, log, adopt=adopt)  # another may have begun
         for key in signer.keys(log.origin):
             await connection.execute(ADD_KEY, ledger_id, log.log, key.public.write())
         row = await connection.fetchrow(ADD_CHECKPOINT, ledger_id, log.log, size, root, note)
-        row = row or await connection.fetchrow(LATEST, ledger_id)  # another signer was quicker, and has signed more
+        row = row or await connection.fetchrow(LATEST, ledger_id)  # another signed a larger tree first
     assert row is not None
     return SignedCheckpoint(*row)
 
 
 async def _check_continued(
-    connection: Connection, ledger_id: int, log: Log, size: int, remembered: bytes | None, *, forgotten: bool
+    connection: Connection, ledger_id: int, log: Log, size: int, last_head: bytes | None, *, may_be_forgotten: bool
 ) -> None:
-    """See that the tree over `size` events continues the last head that was signed here, and the last one kept in the
-    database, which another signer may have signed.
+    """Check that the tree over `size` events continues the signer's last head and the last checkpoint in the database.
 
-    Raises HeadInconsistent, or HeadForgotten unless that is allowed.
+    Another signer may have signed the latter. Raises HeadInconsistent if it does not, and HeadForgotten if the signer
+    has no head, unless `may_be_forgotten`.
     """
     latest = await latest_checkpoint(connection, ledger_id)
     if latest is not None and latest.log != log.log:
         latest = None
-    if remembered is None and latest is not None and not forgotten:
+    if last_head is None and latest is not None and not may_be_forgotten:
         raise HeadForgotten(f"checkpoint {latest.checkpoint}, of size {latest.size}")
     if latest is not None:
-        keys = [one.key for one in await log_keys(connection, ledger_id) if one.log == log.log]
+        keys = [log_key.key for log_key in await log_keys(connection, ledger_id) if log_key.log == log.log]
         try:
             note = read_note(latest.note)
             verify(note, keys)
@@ -184,8 +192,8 @@ async def _check_continued(
         if head != (log.origin, latest.size, latest.root):
             raise HeadInconsistent(f"checkpoint {latest.checkpoint} was changed")
         await _check_prefix(connection, ledger_id, head, size)
-    if remembered is not None:
-        head = Checkpoint.read(read_note(remembered).text)
+    if last_head is not None:
+        head = Checkpoint.read(read_note(last_head).text)
         if head.origin != log.origin:
             raise HeadInconsistent(f"the last head was signed for {head.origin}, and the log is {log.origin}")
         await _check_prefix(connection, ledger_id, head, size)
@@ -201,28 +209,29 @@ async def _check_prefix(connection: Connection, ledger_id: int, head: Checkpoint
 
 
 async def _check_keys(connection: Connection, signer: Signer, ledger_id: int, log: Log, *, adopt: bool) -> None:
-    """See that one of our keys has signed for this log before, or that it is new; then a key is made if there is none.
+    """Check that one of the signer's keys has signed this log before, or that the log is new. Generate a first key if
+    needed.
 
     Raises SignerUnknown.
     """
-    known = {one.key for one in await log_keys(connection, ledger_id) if one.log == log.log}
+    known = {log_key.key for log_key in await log_keys(connection, ledger_id) if log_key.log == log.log}
     if not known or adopt:
-        signer.first_key()
+        signer.ensure_key()
     elif not known & {key.public for key in signer.keys(log.origin)}:
         raise SignerUnknown(", ".join(sorted(key.key_id.hex() for key in known)))
 
 
 async def find_or_create_log(connection: Connection, signer: Signer, ledger: Ledger) -> Log:
-    """Give the log that a ledger is; named on first use.
+    """Return the log of a ledger. It is named on first use.
 
-    A ledger that was moved into another database goes on under the origin that the signer remembers.
+    A ledger that was moved into another database keeps the origin of the signer's last head.
     """
     row = await connection.fetchrow(LOG, ledger.ledger_id)
     if row is None:
-        # Without a name of ours in the world a random one, so that two installations are never taken for one log.
+        # Without a site the name is random, so that two installations are never taken for one log.
         site = signer.site or f"loyalty.local/{secrets.token_hex(4)}"
-        remembered = signer.remembered(ledger.name)
-        origin = f"{site}/{ledger.name}" if remembered is None else read_note(remembered).text.split("\n", 1)[0]
+        last_head = signer.last_head(ledger.name)
+        origin = f"{site}/{ledger.name}" if last_head is None else read_note(last_head).text.split("\n", 1)[0]
         await connection.execute(ADD_LOG, ledger.ledger_id, 1, origin)
         row = await connection.fetchrow(LOG, ledger.ledger_id)
     assert row is not None
@@ -230,59 +239,61 @@ async def find_or_create_log(connection: Connection, signer: Signer, ledger: Led
 
 
 async def _begin_log(connection: Connection, signer: Signer, ledger: Ledger, old: Log) -> Log:
-    """Give a log up and begin another: what was signed for the old one is never to be continued by something else."""
-    signer.forget(ledger.name)
+    """End a log and begin another, so that heads of the old log are never continued by other content."""
+    signer.set_aside_head(ledger.name)
     number = old.log + 1
-    begun = old.origin.removesuffix(f"/{old.log}")
-    await connection.execute(ADD_LOG, ledger.ledger_id, number, f"{begun}/{number}")
-    return Log(number, f"{begun}/{number}")
+    base = old.origin.removesuffix(f"/{old.log}")
+    await connection.execute(ADD_LOG, ledger.ledger_id, number, f"{base}/{number}")
+    return Log(number, f"{base}/{number}")
 
 
 async def latest_checkpoint(connection: Connection, ledger_id: int) -> SignedCheckpoint | None:
-    """Give the newest checkpoint; None before the first."""
+    """Return the newest checkpoint; None before the first."""
     row = await connection.fetchrow(LATEST, ledger_id)
     return None if row is None else SignedCheckpoint(*row)
 
 
 async def log_keys(connection: Connection, ledger_id: int) -> list[LogKey]:
-    """List every key that ever signed for the ledger's logs, oldest first. One that cannot be read verifies nothing and
-    is left out; `loyalty verify` tells of it."""
-    found = []
+    """List every key that ever signed the ledger's logs, oldest first.
+
+    Malformed keys verify nothing and are left out; `loyalty verify` reports them.
+    """
+    keys = []
     for row in await connection.fetch(KEYS, ledger_id):
         with suppress(KeyWrong):
-            found.append(LogKey(row["log"], VerifierKey.read(row["key"]), row["added_at"]))
-    return found
+            keys.append(LogKey(row["log"], VerifierKey.read(row["key"]), row["added_at"]))
+    return keys
 
 
 async def checkpoint_age_seconds(connection: Connection, signed: SignedCheckpoint) -> float:
-    """Return how long ago a checkpoint was signed, by the database's clock, which wrote it down."""
+    """Return the age of a checkpoint by the database's clock, which also set its time."""
     age: float = await connection.fetchval(AGE_SECONDS, signed.signed_at)
     return age
 
 
 async def pending_keys(connection: Connection, signer: Signer, ledger: Ledger) -> list[VerifierKey]:
-    """List the keys of a signer that have not signed for the ledger's log yet, and will from the next checkpoint on."""
+    """List the signer's keys that will sign the ledger's log for the first time with the next checkpoint."""
     row = await connection.fetchrow(LOG, ledger.ledger_id)
     if row is None:
         return []
     log = Log(*row)
-    known = {one.key for one in await log_keys(connection, ledger.ledger_id) if one.log == log.log}
+    known = {log_key.key for log_key in await log_keys(connection, ledger.ledger_id) if log_key.log == log.log}
     return [key.public for key in signer.keys(log.origin) if key.public not in known]
 
 
 def signing_keys_of(signed: SignedCheckpoint) -> set[tuple[str, bytes]]:
-    """Name the keys, by name and id, that a checkpoint says it is signed by."""
-    return {(one.name, one.key_id) for one in read_note(signed.note).signatures}
+    """Return the name and id of each key in the signatures of a checkpoint. Nothing is verified."""
+    return {(signature.name, signature.key_id) for signature in read_note(signed.note).signatures}
 
 
 async def current_seal_problem(connection: Connection, ledger_id: int) -> SealProblem | None:
-    """Say what the matter is, if the last thing that happened was no signature."""
+    """Return the reason why nothing was signed; None if a checkpoint was signed since."""
     row = await connection.fetchrow(PROBLEM, ledger_id)
     return None if row is None else SealProblem(*row)
 
 
 async def record_seal_problem(connection: Connection, ledger_id: int, error: Unsealable) -> None:
-    """Write down why nothing was signed, unless that is what was written last."""
+    """Record why nothing was signed, unless the last record is the same."""
     kind, detail = type(error).__name__, str(error)
     async with connection.transaction():
         await connection.execute(LOCK, CHECKPOINTS, ledger_id)

@@ -1,8 +1,8 @@
-"""A witness (C2SP tlog-witness): cosigns a checkpoint of a log it knows, if it continues the last one that it cosigned.
+"""A witness (C2SP tlog-witness): cosigns a checkpoint if it continues the last one of its log that it cosigned.
 
-It runs elsewhere, in other hands. Whoever trusts it knows that all who asked it saw one and the same log, and that a
-log cannot go back behind what it has cosigned. Of each log it keeps only the last checkpoint; checking that and
-replacing it is one step under a lock, and it is on disk before a cosignature is given out.
+It is operated by another party. It guarantees that all its clients see the same log, and that a log cannot return
+to a state before its last cosigned checkpoint. For each log it stores only the last checkpoint. Checking and replacing
+it is one step under a lock. It is on disk before the cosignature is returned.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
 class WitnessRequest(NamedTuple):
-    """What a log asks: to cosign `note`, given the proof that it continues the checkpoint of `old` entries."""
+    """A request to cosign `note`, with the proof that it continues the checkpoint of `old` entries."""
 
     old: int
     proof: Sequence[bytes]
@@ -40,7 +40,7 @@ class WitnessRequest(NamedTuple):
 
     @classmethod
     def read(cls, body: bytes) -> "WitnessRequest":
-        """Read the body of add-checkpoint. Raises NoteWrong."""
+        """Parse the body of add-checkpoint. Raises NoteWrong."""
         head, empty, note = body.partition(b"\n\n")
         try:
             first, *lines = head.decode("ascii").split("\n")
@@ -51,13 +51,13 @@ class WitnessRequest(NamedTuple):
         return cls(read_size(first.removeprefix("old ")), [read_hash(line) for line in lines], note)
 
     def write(self) -> bytes:
-        """Write it as a body."""
-        lines = "".join(f"{write_hash(one)}\n" for one in self.proof)
+        """Return the body of add-checkpoint."""
+        lines = "".join(f"{write_hash(hashed)}\n" for hashed in self.proof)
         return f"old {self.old}\n{lines}\n".encode() + self.note
 
 
 class WitnessReply(NamedTuple):
-    """A status of HTTP and a body; `kind` is its media type."""
+    """An HTTP status and a body; `kind` is its media type."""
 
     status: int
     body: str
@@ -65,10 +65,10 @@ class WitnessReply(NamedTuple):
 
 
 class Witness:
-    """Cosigns under one name, with what it knows in one folder: its key, the logs that it trusts, their checkpoints."""
+    """Cosigns under one name. One folder holds its key, the keys of trusted logs, and their last checkpoints."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Take the key in the folder, or make one. Raises KeyWrong."""
+        """Read the key in the folder, or generate it. Raises KeyWrong."""
         self._folder = folder
         with durable_files.locked(folder, "key"):
             seed = durable_files.read(folder / "key")
@@ -79,17 +79,17 @@ class Witness:
 
     @property
     def key(self) -> VerifierKey:
-        """Give the key that verifies its cosignatures."""
+        """The key that verifies its cosignatures."""
         return self._key.public
 
     def logs(self) -> list[VerifierKey]:
-        """List the keys of the logs that it trusts; the name of a key is the origin of its log."""
+        """Return the keys of the trusted logs; the name of a key is the origin of its log."""
         return [
             VerifierKey.read(line) for line in (durable_files.read(self._folder / "logs") or b"").decode().splitlines()
         ]
 
     def trust(self, key: VerifierKey) -> None:
-        """Cosign from now on what this key signs for the log of its name. Raises KeyWrong."""
+        """Trust a key from now on, for the log of its name. Raises KeyWrong."""
         if key.kind != ED25519:
             raise KeyWrong("a log signs with an Ed25519 key of kind 1")
         with durable_files.locked(self._folder, "logs"):
@@ -97,7 +97,7 @@ class Witness:
             if len(known) >= LOGS_MAX:
                 raise KeyWrong(f"{LOGS_MAX} keys are trusted already")
             if key not in known:
-                text = "".join(f"{one.write()}\n" for one in [*known, key])
+                text = "".join(f"{trusted.write()}\n" for trusted in [*known, key])
                 durable_files.write(self._folder / "logs", text.encode())
 
     def add_checkpoint(self, body: bytes, now: int) -> WitnessReply:
@@ -127,9 +127,9 @@ class Witness:
                 reply = WitnessReply(200, self._key.cosign(note.text, now).line())
         return reply
 
-    def _refusal(self, request: WitnessRequest, head: Checkpoint, kept: bytes | None) -> WitnessReply | None:
-        """Say why a checkpoint that its log has signed does not continue the last one; None if it does."""
-        last = None if kept is None else Checkpoint.read(read_note(kept).text)
+    def _refusal(self, request: WitnessRequest, head: Checkpoint, last_note: bytes | None) -> WitnessReply | None:
+        """Return the refusal of a checkpoint that does not continue the last one; None if it does."""
+        last = None if last_note is None else Checkpoint.read(read_note(last_note).text)
         size = 0 if last is None else last.size
         if request.old != size:
             return WitnessReply(409, f"{size}\n", SIZE_TYPE)

@@ -66,7 +66,7 @@ class SignatureChecker:
 
     async def check(self, signer: Signer, older: bytes | None) -> None:
         """Check everything. `older` is a checkpoint file that an auditor kept."""
-        remembered = signer.remembered(self._ledger.name)
+        remembered = signer.last_head(self._ledger.name)
         await self._read()
         self._check_checkpoints()
         self.wrong["times"] = [*self._key_times(), *await self._checkpoint_times()]
@@ -207,6 +207,6 @@ def _key(text: str) -> VerifierKey | None:
 
 def _by(signed: SignedCheckpoint, one: StoredLogKey) -> bool:
     try:
-        return one.key is not None and any(one.key.made(signature) for signature in read_note(signed.note).signatures)
+        return one.key is not None and any(one.key.is_named_in(signature) for signature in read_note(signed.note).signatures)
     except NoteWrong:
         return False

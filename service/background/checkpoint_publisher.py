@@ -128,7 +128,7 @@ async def _store_cosignature(
     connection: Connection, ledger: Ledger, signed: SignedCheckpoint, witness: WitnessAddress, lines: str
 ) -> None:
     text = read_note(signed.note).text
-    signatures = [signature for signature in read_signatures(lines) if witness.key.made(signature)]
+    signatures = [signature for signature in read_signatures(lines) if witness.key.is_named_in(signature)]
     verify(Note(text, signatures), [witness.key])
     at = clock.now()
     if witness.key.kind == COSIGNATURE:

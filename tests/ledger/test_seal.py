@@ -266,7 +266,7 @@ async def test_a_signer_without_memory_does_not_take_the_databases_word(
 ) -> None:
     await append_events(connection, ledger, 3)
     await tree_heads.sign_head(connection, signer, ledger)
-    newcomer = Signer(tmp_path / "elsewhere", given=signer.seeds())
+    newcomer = Signer(tmp_path / "elsewhere", given_seeds=signer.seeds())
     stranger = Signer(tmp_path / "nowhere")
 
     with pytest.raises(HeadForgotten):
@@ -301,9 +301,9 @@ async def test_a_key_is_rotated_while_the_old_one_goes_on_until_it_is_retired(
 
 def test_a_key_is_made_once_for_its_owners_eyes_only(tmp_path: Path) -> None:
     signer = Signer(tmp_path / "signer")
-    signer.first_key()
+    signer.ensure_key()
     [seed] = signer.seeds()
-    signer.first_key()
+    signer.ensure_key()
 
     assert signer.seeds() == [seed]
     assert (tmp_path / "signer").stat().st_mode & 0o777 == 0o700

@@ -275,7 +275,7 @@ async def test_of_two_signers_that_begin_at_once_one_signs(
         note = sign(self, *arguments, **more)
         if self is other:  # the first is faster at this moment
             text = "INSERT INTO ledger.log_keys (ledger_id, log, key) VALUES ($1, 1, $2)"
-            one.first_key()
+            one.ensure_key()
             [key] = one.keys("logs.example/acme")
             asyncio.run_coroutine_threadsafe(
                 connection.execute(text, ledger.ledger_id, key.public.write()), loop
@@ -303,7 +303,7 @@ async def test_witnesses_cosign_and_their_word_is_served_with_the_checkpoint(
 ) -> None:
     key = await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
     signer = Signer(tmp_path / "signer", site="logs.example")
-    signer.first_key()
+    signer.ensure_key()
     async with a_witness(tmp_path / "witness") as (witness, url):
         [log] = signer.keys("logs.example/acme")
         witness.trust(log.public)

@@ -329,7 +329,7 @@ async def rewrite_everything_and_sign(scene: Scene) -> Scene:
     """As before, with the log's own key and the signer's folder: what it remembers is rewritten, too."""
     await rewrite(scene, [*BODIES[:100], *BODIES[101:]])
     await scene.connection.execute("DELETE FROM ledger.checkpoints")
-    scene.signer.forget(scene.ledger.name)
+    scene.signer.set_aside_head(scene.ledger.name)
     await tree_heads.sign_head(scene.connection, scene.signer, scene.ledger, adopt=True)
     return scene
 

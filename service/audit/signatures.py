@@ -207,6 +207,7 @@ def _key(text: str) -> VerifierKey | None:
 
 def _by(signed: SignedCheckpoint, one: StoredLogKey) -> bool:
     try:
-        return one.key is not None and any(one.key.is_named_in(signature) for signature in read_note(signed.note).signatures)
+        signatures = read_note(signed.note).signatures
+        return one.key is not None and any(one.key.is_named_in(signature) for signature in signatures)
     except NoteWrong:
         return False

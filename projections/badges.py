@@ -1,8 +1,9 @@
-"""Badges: which ones a customer has earned, each time with its trigger, and how our count agrees with the vendor's.
+"""Badges: each time that a customer earned a badge, and a comparison with the vendor's counts.
 
-An earning is known by its id and counts once, however often it is told. The vendor states, within several windows, how
-often the customer has earned the badge. No window can hold more than there is: where a count is above ours, the
-difference is the least number of earnings that were never told to us.
+1. Each earning has an id and counts once, however often it is reported.
+2. The vendor states how often the customer earned the badge within several time windows.
+3. No window can hold more earnings than exist. If a count is above ours, the difference is the minimum of missing
+   earnings.
 """
 
 from datetime import datetime
@@ -15,10 +16,10 @@ from ledger.facts import Occurrence
 from ledger.facts.badges import BadgeEarned
 from projections.definition import Projection, Rows, State, Table
 
-CUSTOMER_LEVEL = "CUSTOMER"  # the vendor's word for a count of this customer's, not of all customers'
+CUSTOMER_LEVEL = "CUSTOMER"  # the vendor's value for a count of this customer only
 
 
-class Earning(Struct):
+class BadgeEarning(Struct):
     earned_at: datetime
     activity: str | None = None
     position: int = 0
@@ -27,7 +28,7 @@ class Earning(Struct):
 class Badge(State):
     customer: str | None = None
     badge: str | None = None
-    earnings: dict[str, Earning] = field(default_factory=dict)
+    earnings: dict[str, BadgeEarning] = field(default_factory=dict)
     claimed_count: int | None = None
     missing_count: int = 0
     position: int = 0
@@ -39,8 +40,8 @@ class BadgeRow(NamedTuple):
     earned_count: int
     first_earned_at: datetime | None
     last_earned_at: datetime | None
-    claimed_count: int | None  # the vendor's largest count for this customer, when it last gave any
-    missing_count: int  # earnings that its counts prove and that were never told
+    claimed_count: int | None  # the largest count in the vendor's last report
+    missing_count: int  # earnings that the counts prove and no event reported
     last_position: int
 
 
@@ -83,10 +84,11 @@ BADGE_EARNINGS_TABLE = Table(
 
 
 def earn(badge: Badge, fact: BadgeEarned, occurrence: Occurrence) -> None:
+    """The customer earned the badge. A repeated report of one earning counts once."""
     badge.customer, badge.badge = fact.customer, fact.badge
     badge.position = max(badge.position, occurrence.position)
     earned_at = fact.earned_at or occurrence.occurred_at
-    earning = badge.earnings.setdefault(fact.earn, Earning(earned_at, fact.activity, occurrence.position))
+    earning = badge.earnings.setdefault(fact.earn, BadgeEarning(earned_at, fact.activity, occurrence.position))
     earning.activity = earning.activity or fact.activity
     counts = [limit.count for limit in fact.limits if limit.level == CUSTOMER_LEVEL and limit.count is not None]
     if counts:

@@ -1,6 +1,6 @@
-"""Bills: what was bought, for how much, and where. Updates tell a part; what they leave out stays as it was.
+"""Bills: amount, store and time of each purchase. Fields that an update leaves out keep their values.
 
-What a bill earned is not kept here but with the account, whose lots name the bill.
+The points that a bill earned are in the account: its lots name the bill.
 """
 
 from datetime import datetime
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ledger.facts import Occurrence
 from ledger.facts.bills import BillAdded, BillFact, BillUpdated
 from projections.definition import Projection, Rows, State, Table
-from projections.previous_owners import named_before
+from projections.previous_owners import add_previous_owner
 
 
 class Bill(State):
@@ -47,12 +47,12 @@ class BillRow(NamedTuple):
     delivery_status_unknown: bool
     store: str | None
     till: str | None
-    entered_at: datetime | None  # as claimed
+    entered_at: datetime | None  # as stated by the source
     entered_in_future: bool
     added_at: datetime | None
     updated_at: datetime | None
-    incomplete: bool  # only updates were told
-    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
+    incomplete: bool  # only updates were recorded
+    named_before: list[str] | None  # previous owners; None if there are none
     last_position: int
 
 
@@ -82,18 +82,20 @@ BILLS_TABLE = Table(
 
 
 def add(bill: Bill, fact: BillAdded, occurrence: Occurrence) -> None:
-    _know(bill, fact, occurrence)
+    """A bill was issued."""
+    _update_fields(bill, fact, occurrence)
     bill.added_at = bill.added_at or occurrence.occurred_at
 
 
 def update(bill: Bill, fact: BillUpdated, occurrence: Occurrence) -> None:
-    _know(bill, fact, occurrence)
+    """A bill changed."""
+    _update_fields(bill, fact, occurrence)
     bill.updated_at = occurrence.occurred_at
 
 
-def _know(bill: Bill, fact: BillFact, occurrence: Occurrence) -> None:
-    """Take over what the fact names. A figure of 0 is named; None is not."""
-    bill.named_before = named_before(bill.named_before, bill.customer, fact.customer)
+def _update_fields(bill: Bill, fact: BillFact, occurrence: Occurrence) -> None:
+    """Update the fields that the fact names. 0 is a value; None is not."""
+    bill.named_before = add_previous_owner(bill.named_before, bill.customer, fact.customer)
     bill.customer = fact.customer or bill.customer
     bill.number = fact.number or bill.number
     bill.bill_type = fact.bill_type or bill.bill_type

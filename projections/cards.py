@@ -1,6 +1,6 @@
-"""Cards: the status of each, and which further fields are filled in. The last word by time holds.
+"""Cards: status of each card, and the names of its further fields. The latest event counts.
 
-The source names no customer with a card, so none stands here.
+The source names no customer with a card, so the row holds none.
 """
 
 from datetime import datetime
@@ -28,7 +28,7 @@ class CardRow(NamedTuple):
     previous_status: str | None
     status_since: datetime | None
     fields: list[str]  # names only
-    gap: bool  # a status before was told that is not the one we had: something was missed
+    gap: bool  # the reported previous status is not ours: an event is missing
     updated_at: datetime | None
     last_position: int
 
@@ -51,7 +51,7 @@ CARDS_TABLE = Table(
 
 
 def update(card: Card, fact: CardUpdated, occurrence: Occurrence) -> None:
-    """Change what the fact names. A status told again goes on since when it was told first."""
+    """The card's status or fields changed. A repeated status keeps its first time."""
     if card.status and fact.previous_status and fact.previous_status != card.status:
         card.gap = True
     if fact.status and fact.status != card.status:

@@ -1,7 +1,9 @@
-"""Coupons: issued, redeemed, redeemable again. A coupon named by its id and by its code is one row; see joined.py.
+"""Coupons: issued, redeemed, and redeemable again after a reversal.
 
-Facts may come in any order: a redemption before the issue, a reversal before its redemption. What a fact does not tell
-stays as it was. Whether a coupon has ended is arithmetic on its last day or time, done when it is asked for (ends.py).
+1. A coupon named by its id and by its code is one row; see engine/groups.py.
+2. Facts may come in any order: a redemption before the issue, a reversal before its redemption.
+3. A field that a fact leaves out keeps its value.
+4. The end of validity is computed when the row is read (queries/validity_ends.py).
 """
 
 from datetime import date, datetime
@@ -20,23 +22,23 @@ from ledger.facts.coupons import (
     match_coupons,
 )
 from projections.definition import Projection, Rows, State, Table
-from projections.previous_owners import named_before
+from projections.previous_owners import add_previous_owner
 
 ZERO = Decimal(0)
 
 
-class Redemption(Struct):
-    """One redemption. `redeemed_at` is None if only its reversal was told."""
+class CouponUse(Struct):
+    """One redemption. `redeemed_at` is None if only its reversal was recorded."""
 
     redeemed_at: datetime | None = None
     amount: Decimal | None = None  # money taken from a gift voucher
     bill: str | None = None
-    reversals: dict[str, Decimal | None] = field(default_factory=dict)  # money given back by each; None: all of it
+    reversals: dict[str, Decimal | None] = field(default_factory=dict)  # reversal -> money given back; None: all of it
     reversed_at: datetime | None = None
 
     @property
     def stands(self) -> bool:
-        """True if the redemption was told, and not given back in full."""
+        """True if the redemption was recorded and not fully reversed."""
         if self.redeemed_at is None or not self.reversals:
             return self.redeemed_at is not None
         given_back = [amount for amount in self.reversals.values() if amount is not None]
@@ -45,7 +47,7 @@ class Redemption(Struct):
 
 
 class Validity(Struct):
-    """The end of a coupon: a time, or a last day."""
+    """End of validity: a time, or a last day."""
 
     until: datetime | None = None
     through: date | None = None
@@ -57,8 +59,8 @@ class Coupon(State):
     customer: str | None = None
     issued: bool = False
     issued_at: datetime | None = None
-    own_validity: Validity | None = None  # told by an event about the coupon itself
-    other_validity: Validity | None = None  # told by its reward, or of its series
+    own_validity: Validity | None = None  # stated by an event about the coupon itself
+    other_validity: Validity | None = None  # stated by its reward, or for its series
     discount_type: str | None = None
     discount_value: Decimal | None = None
     quantity: int | None = None
@@ -66,7 +68,7 @@ class Coupon(State):
     balance: Decimal | None = None
     claimed_count: int | None = None
     claim_differs: bool = False
-    redemptions: dict[str, Redemption] = field(default_factory=dict)  # by the vendor's redemption id
+    redemptions: dict[str, CouponUse] = field(default_factory=dict)  # by the vendor's redemption id
     bill: str | None = None
     named_before: list[str] = []
     position: int = 0
@@ -80,27 +82,27 @@ class CouponRow(NamedTuple):
     customer: str | None
     code: str | None
     series: str | None
-    status: str  # issued, partly_redeemed, redeemed; answers say expired past the end
+    status: str  # issued, partly_redeemed, redeemed; answers add expired
     issued_at: datetime | None
     valid_until: datetime | None
-    valid_through: date | None  # last day, where no time was told
+    valid_through: date | None  # last day, if no time was stated
     discount_type: str | None
     discount_value: Decimal | None
-    quantity: int | None  # how often it may be redeemed; None: not told, or without limit
+    quantity: int | None  # maximum of redemptions; None: not stated, or unlimited
     unlimited: bool
     redeemed_count: int
     redemptions_left: int | None
     reversed_count: int
-    redeemed_at: datetime | None  # last that stands
+    redeemed_at: datetime | None  # of the last redemption that was not reversed
     reversed_at: datetime | None  # last
-    balance: Decimal | None  # money left on a gift voucher, as last told
+    balance: Decimal | None  # money left on a gift voucher, as last reported
     bill: str | None
     over_redeemed: bool  # redeemed more often than allowed
-    reversed_unseen: bool  # a reversal was told of a redemption that was not
-    claimed_count: int | None  # the vendor's count of redemptions, as last told
+    reversed_unseen: bool  # a reversal of an unknown redemption
+    claimed_count: int | None  # the vendor's last count of redemptions
     claim_differs: bool
-    incomplete: bool  # no issue was told
-    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
+    incomplete: bool  # no issue was recorded
+    named_before: list[str] | None  # previous owners; None if there are none
     last_position: int
 
 
@@ -131,37 +133,37 @@ COUPONS_TABLE = Table(
 
 
 def issue(coupon: Coupon, fact: CouponIssued, occurrence: Occurrence) -> None:
-    """The first issue counts, whoever tells of it: the coupon's own event, or its reward."""
-    _know(coupon, fact, occurrence)
+    """The coupon was issued. Several reports count as one issue, at the earliest time."""
+    _update_fields(coupon, fact, occurrence)
     told_at = fact.issued_at or occurrence.occurred_at
     coupon.issued_at = told_at if coupon.issued_at is None else min(coupon.issued_at, told_at)
     coupon.issued = True
 
 
 def redeem(coupon: Coupon, fact: CouponRedeemed, occurrence: Occurrence) -> None:
-    """A redemption counts once, however often it is told."""
-    redemption = coupon.redemptions.setdefault(fact.redemption, Redemption())
+    """The coupon was redeemed. A repeated report counts once."""
+    redemption = coupon.redemptions.setdefault(fact.redemption, CouponUse())
     redeemed_at = fact.redeemed_at or occurrence.occurred_at
     redemption.redeemed_at = redemption.redeemed_at or redeemed_at
     redemption.amount = redemption.amount if fact.amount is None else fact.amount
     redemption.bill = fact.bill or redemption.bill
     coupon.bill = fact.bill or coupon.bill
-    _know(coupon, fact, occurrence)
+    _update_fields(coupon, fact, occurrence)
 
 
 def reverse(coupon: Coupon, fact: CouponRedemptionReversed, occurrence: Occurrence) -> None:
-    """The coupon may be used again. A reversal of a redemption that was never told waits for it."""
-    redemption = coupon.redemptions.setdefault(fact.redemption, Redemption())
+    """A redemption was reversed, and the coupon may be used again. A reversal may come before its redemption."""
+    redemption = coupon.redemptions.setdefault(fact.redemption, CouponUse())
     redemption.reversals[fact.reversal] = fact.amount
     redemption.reversed_at = occurrence.occurred_at
-    _know(coupon, fact, occurrence)
+    _update_fields(coupon, fact, occurrence)
 
 
-def _know(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> None:
-    """Take over what the fact names; what it leaves out stays as it was. Compare the vendor's count with ours."""
+def _update_fields(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> None:
+    """Update the fields that the fact names, and compare the vendor's count of redemptions with ours."""
     coupon.code = fact.code or coupon.code
     coupon.series = fact.series or coupon.series
-    coupon.named_before = named_before(coupon.named_before, coupon.customer, fact.customer)
+    coupon.named_before = add_previous_owner(coupon.named_before, coupon.customer, fact.customer)
     coupon.customer = fact.customer or coupon.customer
     coupon.discount_type = fact.discount_type or coupon.discount_type
     coupon.discount_value = coupon.discount_value if fact.discount_value is None else fact.discount_value
@@ -217,7 +219,7 @@ def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
 
 
 def _status(coupon: Coupon) -> str:
-    """Say how far a coupon is used up. Where the vendor tells no limit, one redemption uses it up."""
+    """Return the status of a coupon. Without a stated limit, one redemption uses it up."""
     count = coupon.redeemed_count
     if count == 0:
         return "issued"

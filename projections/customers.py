@@ -1,7 +1,8 @@
-"""Customers: who we know of, since when, in what status, and who became whom.
+"""Customers: since when each is known, in which status, and which customers were merged.
 
-No identifier of a person stands here, only the kinds of identifiers that were named. Two customers are one only where
-the source says so by a merge: a shared telephone number or e-mail address is no proof (domain, table (b)).
+1. No identifier of a person is stored, only the kinds of identifiers that events named.
+2. Customers are merged only if the source reports a merge. A shared phone number or e-mail address is no proof
+   (docs/domain.md, table (b)).
 """
 
 from datetime import datetime
@@ -22,7 +23,7 @@ from ledger.facts.customers import (
 )
 from projections.definition import Projection, Rows, State, Table
 
-DELETED = "deleted"  # the label, in lower case, by which a source says that it has forgotten a customer
+DELETED = "deleted"  # label in lower case with which a source reports a deleted customer
 
 
 class Customer(State):
@@ -44,30 +45,30 @@ class Customer(State):
     merged_into: str | None = None
     merged_at: datetime | None = None
     merged_from: list[str] = msgspec.field(default_factory=list)
-    named_before: list[str] = []  # everybody into whom the customer was ever said to be merged
+    named_before: list[str] = []  # all survivors ever reported for this customer
     position: int = 0
 
 
 class CustomerRow(NamedTuple):
-    status: str | None  # the source's label, as it was last told
+    status: str | None  # the source's label, as last reported
     status_since: datetime | None
     loyalty_type: str | None
     source: str | None
-    identifiers: list[str]  # the kinds by which the customer was ever named, sorted
+    identifiers: list[str]  # kinds of identifiers named so far, sorted
     store: str | None  # where the customer joined
     till: str | None
     joined_at: datetime | None
     updated_at: datetime | None
-    subscriptions: list[str]  # "channel status", with the purpose where there is one: "SMS BULK SUBSCRIBED"
+    subscriptions: list[str]  # "channel status", with the purpose if there is one: "SMS BULK SUBSCRIBED"
     deletion_approved_at: datetime | None
     deletion_request: str | None
-    erased_at: datetime | None  # last; what was sealed of the customer until then can be opened by nobody
-    deleted_at: datetime | None  # the source says that it deleted the customer
+    erased_at: datetime | None  # last; personal data encrypted before it cannot be decrypted
+    deleted_at: datetime | None  # the source reported that it deleted the customer
     merged_into: str | None
     merged_at: datetime | None
     merged_from: list[str]
-    incomplete: bool  # nobody told us that the customer joined
-    named_before: list[str] | None  # into whom else the customer was ever said to be merged; None for nobody
+    incomplete: bool  # no joining was recorded
+    named_before: list[str] | None  # other survivors ever reported; None if there are none
     last_position: int
 
 
@@ -96,8 +97,8 @@ CUSTOMERS_TABLE = Table(
 
 
 def add(customer: Customer, fact: CustomerAdded, occurrence: Occurrence) -> None:
-    """Join once. The claimed time counts, unless it lies after the event: then the event's does (domain §1.5)."""
-    _describe(customer, fact, occurrence)
+    """The customer joined. The stated time counts, unless it is later than the event (docs/domain.md §1.5)."""
+    _update_details(customer, fact, occurrence)
     customer.store = customer.store or fact.store
     customer.till = customer.till or fact.till
     if customer.added:
@@ -108,8 +109,8 @@ def add(customer: Customer, fact: CustomerAdded, occurrence: Occurrence) -> None
 
 
 def update(customer: Customer, fact: CustomerUpdated, occurrence: Occurrence) -> None:
-    """Take over what the update names: what it leaves blank stays as it was."""
-    _describe(customer, fact, occurrence)
+    """The customer's details or status changed. Fields left out keep their values."""
+    _update_details(customer, fact, occurrence)
     customer.updated_at = occurrence.occurred_at
     if fact.status is None:
         return
@@ -121,27 +122,29 @@ def update(customer: Customer, fact: CustomerUpdated, occurrence: Occurrence) ->
 
 
 def subscribe(customer: Customer, fact: CustomerSubscribed, occurrence: Occurrence) -> None:
-    _notice(customer, occurrence)
+    """The customer's consent to messages changed, by channel."""
+    _update_position(customer, occurrence)
     for line in fact.subscriptions:
         customer.subscriptions[f"{line.channel} {line.priority}" if line.priority else line.channel] = line.status
 
 
 def approve_deletion(customer: Customer, fact: CustomerDeletionApproved, occurrence: Occurrence) -> None:
-    """An approval is final: a second one changes nothing."""
-    _notice(customer, occurrence)
+    """The deletion of personal data was approved. The first approval counts."""
+    _update_position(customer, occurrence)
     if customer.deletion_approved_at is None:
         customer.deletion_approved_at = occurrence.occurred_at
         customer.deletion_request = fact.request
 
 
 def erase(customer: Customer, _fact: CustomerErased, occurrence: Occurrence) -> None:
-    _notice(customer, occurrence)
+    """The customer's personal data was erased."""
+    _update_position(customer, occurrence)
     customer.erased_at = occurrence.occurred_at
 
 
 def merge(customer: Customer, fact: CustomersMerged, occurrence: Occurrence) -> None:
-    """A victim is merged once, into the survivor told first; a survivor may take over many."""
-    _notice(customer, occurrence)
+    """Two customers were merged. A victim has one survivor, the first reported; a survivor may have many victims."""
+    _update_position(customer, occurrence)
     if fact.role == "survivor":
         customer.merged_from = sorted({*customer.merged_from, fact.other})
         return
@@ -152,22 +155,23 @@ def merge(customer: Customer, fact: CustomersMerged, occurrence: Occurrence) -> 
 
 
 def unmerge(customer: Customer, fact: CustomersUnmerged, occurrence: Occurrence) -> None:
-    _notice(customer, occurrence)
+    """A merge was undone. The customers are separate again."""
+    _update_position(customer, occurrence)
     if fact.role == "survivor":
         customer.merged_from = [one for one in customer.merged_from if one != fact.other]
     elif customer.merged_into == fact.other:
         customer.merged_into = customer.merged_at = None
 
 
-def _describe(customer: Customer, fact: CustomerDescribed, occurrence: Occurrence) -> None:
-    _notice(customer, occurrence)
+def _update_details(customer: Customer, fact: CustomerDescribed, occurrence: Occurrence) -> None:
+    _update_position(customer, occurrence)
     customer.loyalty_type = fact.loyalty_type or customer.loyalty_type
     customer.source = fact.source or customer.source
     if not set(fact.identifiers) <= set(customer.identifiers):
         customer.identifiers = sorted({*customer.identifiers, *fact.identifiers})
 
 
-def _notice(customer: Customer, occurrence: Occurrence) -> None:
+def _update_position(customer: Customer, occurrence: Occurrence) -> None:
     customer.position = max(customer.position, occurrence.position)
 
 

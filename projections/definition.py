@@ -1,7 +1,7 @@
-"""What a projection is: a frozen value that names a kind of subject, its rules, its rows and their tables. No I/O.
+"""Definition of a projection, and the pure fold that turns facts into rows. No I/O.
 
-The law: fold(a + b) == fold(b, start=fold(a)), for facts in their order. So a subject can be folded forward from its
-stored state, or again from its first fact, and comes out the same.
+Law of a fold, for facts in their order: fold(a + b) == fold(b, start=fold(a)). So folding a subject forward from a
+stored state gives the same result as folding it from its first fact.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,49 +17,51 @@ from projections.programme_terms import NO_TERMS, Terms
 
 
 class State(msgspec.Struct):
-    """What a fold remembers of one subject between facts. A fold owns its state, so rules change it in place: copying
-    a wallet of a thousand lots for each fact would make folding a history quadratic."""
+    """State of a fold about one subject between two facts. The fold owns it, and rules change it in place.
+
+    Copying a wallet of a thousand lots for each fact would make a long history quadratic.
+    """
 
 
 Rule = Callable[[Any, Any, Occurrence], None]  # (state, fact, occurrence)
 Row: TypeAlias = tuple[Any, ...]
-Alike = Callable[[Iterable[Any]], Iterable[tuple[str, str]]]  # facts that share an alias: (alias name, name)
+AliasPairs = Callable[[Iterable[Any]], Iterable[tuple[str, str]]]  # -> pairs (alias, subject)
 Rows = Mapping[str, Iterable[Row]]  # by table, in the order of the table's columns
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of a projection. Every table begins with `ledger_id int, subject text`; then come the columns.
+    """One table of a projection. Its first columns are `ledger_id int, subject text`; then `columns` follow.
 
-    Names of columns that hold a position are "position" or end in "_position": digests leave them out, because
-    positions alone depend on the order of arrival.
+    A column with a position is named "position" or ends in "_position". Digests leave these columns out, because only
+    positions depend on the order of arrival.
     """
 
     name: str
-    create: str  # the CREATE TABLE, unqualified and without keys, so that replay can load it first and index it after
+    create: str  # CREATE TABLE, unqualified and without keys: a rebuild loads the table first and adds indexes later
     index: tuple[str, ...]  # its keys and indexes
     columns: tuple[str, ...]
-    key: tuple[str, ...]  # names one row within its subject
-    grows: bool = False  # rows are only ever added, one or more a fact, and come from `lines`
+    key: tuple[str, ...]  # columns that identify a row within its subject
+    grows: bool = False  # rows are only added, at least one for each fact, and come from `lines`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
-    """How the facts of one kind of subject become rows."""
+    """One projection: the rules, rows and tables for one kind of subject."""
 
     name: str
-    version: int  # raise it when a rule or a row changes: the service then says that a rebuild is due
+    version: int  # raise it when a rule or a row changes; a rebuild is then due
     subject: str  # the subject_kind of its facts
     start: type[State]
     on: Mapping[type[Fact], Rule]
-    rows: Callable[[str, Any], Rows]  # (subject, state): all rows of the tables that do not grow
+    rows: Callable[[str, Any], Rows]  # (subject, state) -> rows of all tables that are not append-only
     tables: tuple[Table, ...]
-    lines: Callable[[str, Any], Rows] | None = None  # takes the new rows of tables that grow out of the state
-    joins: Mapping[type[Fact], Callable[[Any], tuple[str, str]]] = field(default_factory=dict)  # see joined.py
-    alike: Alike | None = None  # see joined.py
-    under: Callable[[Any, Terms], None] | None = None  # tells a state the terms of programmes that its rules go by
-    path: str | None = None  # answers GET /v1/<path>/{subject} from its first table, with its facts as history
-    customers: tuple[str, ...] = ("customer",)  # columns of its first table that name a customer; indexed
+    lines: Callable[[str, Any], Rows] | None = None  # takes the new rows of append-only tables out of the state
+    joins: Mapping[type[Fact], Callable[[Any], tuple[str, str]]] = field(default_factory=dict)  # see engine/groups.py
+    alike: AliasPairs | None = None  # see engine/groups.py
+    under: Callable[[Any, Terms], None] | None = None  # attaches programme terms to a state
+    path: str | None = None  # serves GET /v1/<path>/{subject} from the first table, with the facts as history
+    customers: tuple[str, ...] = ("customer",)  # columns of the first table that hold a customer; indexed
 
     @property
     def grouped(self) -> bool:
@@ -67,8 +69,8 @@ class Projection:
         return bool(self.joins) or self.alike is not None
 
 
-class RowKey(NamedTuple):
-    """Where a fact stands among its subject's facts: a total order that does not mention arrival."""
+class FactKey(NamedTuple):
+    """Sort key of a fact among the facts of its subject. The order is total and does not depend on arrival."""
 
     occurred_at: Any
     rank: int
@@ -76,19 +78,19 @@ class RowKey(NamedTuple):
     ordinal: int
 
 
-def key_of(told: RecordedFact) -> RowKey:
-    """Give the place of a fact in the order of its subject's facts."""
+def fact_key(told: RecordedFact) -> FactKey:
+    """Return the sort key of a fact."""
     occurrence = told.occurrence
-    return RowKey(occurrence.occurred_at, told.fact.rank, occurrence.event_tag, occurrence.ordinal)
+    return FactKey(occurrence.occurred_at, told.fact.rank, occurrence.event_tag, occurrence.ordinal)
 
 
 def fold(
     projection: Projection, told: Iterable[RecordedFact], state: State | None = None, terms: Terms = NO_TERMS
 ) -> Any:
-    """Fold facts, which must be in order, into a state: a new one, or the one given, which is changed. A state must be
-    folded under the same terms from its start; where they change it is folded again.
+    """Fold facts into a state. The facts must be in order. A given `state` is changed in place; None starts a new one.
 
-    Raises Unfoldable, naming kind and position, if a rule cannot take a fact; the state is then good for nothing.
+    A state needs the same terms from its first fact on. If terms change, the subject is folded from the start. Raises
+    Unfoldable with kind and position if a rule fails. The state is then invalid.
     """
     if state is None:
         state = projection.start()
@@ -109,7 +111,7 @@ def fold(
             raise Unfoldable(projection.name, kind_of(fact), "no rule", occurrence.position, folded)
         try:
             if type(fact) in joins:
-                joins[type(fact)](fact)  # one that cannot say whom it joins is not folded either
+                joins[type(fact)](fact)  # a fact without a valid group is not folded either
             rule(state, fact, occurrence)
         except Exception as error:
             raise Unfoldable(
@@ -119,87 +121,94 @@ def fold(
 
 
 class FoldedState(NamedTuple):
-    """The state of a subject and its rows, of growing tables too; and where the fold stopped, if it did."""
+    """State and rows of a subject, rows of append-only tables included. `parked` is set if the fold stopped early."""
 
     state: State
     rows: dict[str, list[Row]]
-    facts: int  # in the state
-    parked: str | None = None  # why the next fact cannot be folded
+    facts: int  # folded into the state
+    parked: str | None = None  # reason why the next fact cannot be folded
     parked_position: int | None = None
 
 
-def fold_soundly(
+def fold_until_failure(
     projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms = NO_TERMS
 ) -> FoldedState:
-    """Fold all facts of a subject from its start, or as many of them, from the first, as can be folded and shown.
+    """Fold all facts of a subject from the start, up to the first fact that fails.
 
-    Nothing that a rule or a row raises gets out. Where the rows of a state cannot be made, the fact before which they
-    could is found by halving: what comes of that depends on the facts alone, so that live and replay stop at the same.
+    No exception of a rule or of a row function escapes. If the rows of a state cannot be built, the last fact with
+    valid rows is found by bisection. The result depends on the facts alone, so live folds and rebuilds stop at the same
+    fact.
     """
     try:
-        return _folded(projection, subject, told, terms)
+        return _fold_with_rows(projection, subject, told, terms)
     except Unfoldable as stuck:
         at, first = stuck.folded, stuck
-    sound = _folded_or_stuck(projection, subject, told[:at], terms)
+    sound = _try_fold(projection, subject, told[:at], terms)
     if isinstance(sound, Unfoldable):
         good, bad = 0, at
         while bad - good > 1:
             middle = (good + bad) // 2
-            tried = _folded_or_stuck(projection, subject, told[:middle], terms)
+            tried = _try_fold(projection, subject, told[:middle], terms)
             if isinstance(tried, Unfoldable):
                 bad = middle
             else:
                 good = middle
-        stopped = _folded_or_stuck(projection, subject, told[:bad], terms)
+        stopped = _try_fold(projection, subject, told[:bad], terms)
         first = stopped if isinstance(stopped, Unfoldable) else first
-        sound = _folded_or_stuck(projection, subject, told[:good], terms)
-        if isinstance(sound, Unfoldable):  # not even of no fact at all
+        sound = _try_fold(projection, subject, told[:good], terms)
+        if isinstance(sound, Unfoldable):  # even the rows of the start state fail
             sound = FoldedState(projection.start(), {table.name: [] for table in projection.tables}, 0)
     return sound._replace(parked=str(first), parked_position=first.position)
 
 
-def _folded(projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms) -> FoldedState:
+def _fold_with_rows(projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms) -> FoldedState:
     state = fold(projection, told, None, terms)
-    return FoldedState(state, all_rows(projection, subject, state, told), len(told))
+    return FoldedState(state, build_all_rows(projection, subject, state, told), len(told))
 
 
-def _folded_or_stuck(
+def _try_fold(
     projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms
 ) -> "FoldedState | Unfoldable":
     try:
-        return _folded(projection, subject, told, terms)
+        return _fold_with_rows(projection, subject, told, terms)
     except Unfoldable as stuck:
         return stuck
 
 
-def all_rows(projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]) -> dict[str, list[Row]]:
-    """Give the rows that a state stands for, and take the new rows of growing tables out of it.
+def build_all_rows(
+    projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]
+) -> dict[str, list[Row]]:
+    """Build all rows of a state, and take the new rows of append-only tables out of it.
 
-    Raises Unfoldable, at the last of the facts that were folded, if they cannot be made.
+    Raises Unfoldable at the last folded fact if the rows cannot be built.
     """
-    return rows_of(projection, subject, state, told) | lines_of(projection, subject, state, told)
+    return build_rows(projection, subject, state, told) | take_new_rows(projection, subject, state, told)
 
 
-def rows_of(projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]) -> dict[str, list[Row]]:
-    """Give the rows that a state stands for, growing tables aside. Raises Unfoldable as `all_rows` does."""
+def build_rows(
+    projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]
+) -> dict[str, list[Row]]:
+    """Build the rows of a state, except those of append-only tables. Raises Unfoldable as `build_all_rows` does."""
     try:
         return {name: list(rows) for name, rows in projection.rows(subject, state).items()}
     except Exception as error:
-        raise _unshown(projection, told, error) from error
+        raise _rows_failed(projection, told, error) from error
 
 
-def lines_of(projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]) -> dict[str, list[Row]]:
-    """Take the new rows of growing tables out of a state. Raises Unfoldable as `all_rows` does."""
+def take_new_rows(
+    projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]
+) -> dict[str, list[Row]]:
+    """Take the new rows of append-only tables out of a state. Raises Unfoldable as `build_all_rows` does."""
     if projection.lines is None:
         return {}
     try:
         return {name: list(rows) for name, rows in projection.lines(subject, state).items()}
     except Exception as error:
-        raise _unshown(projection, told, error) from error
+        raise _rows_failed(projection, told, error) from error
 
 
-def _unshown(projection: Projection, told: Sequence[RecordedFact], error: Exception) -> Unfoldable:
-    """Name the last fact of a state whose rows cannot be made."""
+def _rows_failed(projection: Projection, told: Sequence[RecordedFact], error: Exception) -> Unfoldable:
+    """Build the error for a state without valid rows. It names the last folded fact."""
     kind = kind_of(told[-1].fact) if told else "no fact"
     position = told[-1].occurrence.position if told else 0
     return Unfoldable(projection.name, kind, f"its rows: {describe_failure(error)}", position, max(0, len(told) - 1))

@@ -1,8 +1,8 @@
-"""Milestone groups: whether a customer meets the condition of several targets that count together.
+"""Milestone groups: whether a customer meets the condition of several targets together.
 
-The vendor's word is followed and never worked out from the targets. When it says "achieved" and "un-achieved" of one
-instant, the rank of the facts puts un-achieved last, and the state is *contested* until a later word settles it: the
-published samples do exactly that, under one event id.
+1. The vendor's report counts. It is never computed from the targets.
+2. If "achieved" and "un-achieved" have one instant, un-achieved comes last by rank. The state is *contested* until a
+   later event. The published samples do this, under one event id.
 """
 
 from datetime import datetime
@@ -99,27 +99,29 @@ MILESTONE_GROUP_TARGETS_TABLE = Table(
 
 
 def achieve(group: MilestoneGroup, fact: MilestoneGroupAchieved, occurrence: Occurrence) -> None:
-    _know(group, fact, occurrence)
-    _settle(group, occurrence, achieved=True)
+    """The customer met the condition of the group."""
+    _update_fields(group, fact, occurrence)
+    _set_achieved(group, occurrence, achieved=True)
     group.achieved_at = occurrence.occurred_at
     group.achieved_count += 1
 
 
 def unachieve(group: MilestoneGroup, fact: MilestoneGroupUnAchieved, occurrence: Occurrence) -> None:
-    _know(group, fact, occurrence)
-    _settle(group, occurrence, achieved=False)
+    """The customer no longer meets the condition of the group."""
+    _update_fields(group, fact, occurrence)
+    _set_achieved(group, occurrence, achieved=False)
     group.unachieved_at = occurrence.occurred_at
 
 
-def _settle(group: MilestoneGroup, occurrence: Occurrence, *, achieved: bool) -> None:
-    """Take over the word. Opposite words of one instant contradict each other; a later word settles that."""
+def _set_achieved(group: MilestoneGroup, occurrence: Occurrence, *, achieved: bool) -> None:
+    """Set the state. Opposite facts of one instant make it contested; a later fact clears that."""
     same_time = group.told_at == occurrence.occurred_at
     group.contested = same_time and (group.contested or group.achieved != achieved)
     group.achieved, group.told_at = achieved, occurrence.occurred_at
 
 
-def _know(group: MilestoneGroup, fact: MilestoneGroupFact, occurrence: Occurrence) -> None:
-    """Take over what the fact names; what it leaves out stays as it was."""
+def _update_fields(group: MilestoneGroup, fact: MilestoneGroupFact, occurrence: Occurrence) -> None:
+    """Update the fields that the fact names. Other fields keep their values."""
     group.customer, group.target_group, group.period = fact.customer, fact.target_group, fact.period
     group.name = fact.name or group.name
     group.period_name = fact.period_name or group.period_name

@@ -1,8 +1,9 @@
-"""Milestones: how far each customer is towards each target, and whether it was reached.
+"""Milestones: progress of each customer towards each target, and whether the target was reached.
 
-The value is absolute: the last one told wins. What is reached stays reached, unless a return lowers the value under
-what is defined: no event of its own says so. What was defined when a value was told stays with its fact; the row shows
-the last. Different values told of one instant are *contested* until a later one settles them; what lowers wins by rank.
+1. Values are absolute. The last one counts.
+2. A reached target stays reached, unless a return lowers the value below the target. No event reports that.
+3. Each fact keeps the target it was reported with. The row shows the last one.
+4. Different values of one instant make the state *contested*, until a later value. The lowering fact wins by rank.
 """
 
 from datetime import date, datetime
@@ -55,7 +56,7 @@ class MilestoneRow(NamedTuple):
     period_name: str | None
     target_group: str | None
     target_group_name: str | None
-    status: str  # enrolled, running, achieved, completed: see achieved for how a completed one ended
+    status: str  # enrolled, running, achieved, completed; `achieved` shows the result of a completed one
     achieved: bool
     value: Decimal | None
     defined: Decimal | None
@@ -95,41 +96,46 @@ MILESTONES_TABLE = Table(
 
 
 def enrol(milestone: Milestone, fact: MilestoneEnrolled, occurrence: Occurrence) -> None:
-    _know(milestone, fact, occurrence)
+    """The customer was enrolled on the target."""
+    _update_fields(milestone, fact, occurrence)
     milestone.enrolled_at = occurrence.occurred_at
     milestone.period_starts_on = fact.period_starts_on or milestone.period_starts_on
 
 
 def start(milestone: Milestone, fact: MilestoneStarted, occurrence: Occurrence) -> None:
-    _know(milestone, fact, occurrence)
+    """The period of the target started."""
+    _update_fields(milestone, fact, occurrence)
     milestone.started_at = occurrence.occurred_at
 
 
 def redefine(milestone: Milestone, fact: MilestoneRedefined, occurrence: Occurrence) -> None:
-    """A target set anew takes nothing back that was reached, and a value told with it counts."""
-    _know(milestone, fact, occurrence)
-    _reach(milestone, occurrence)
+    """The target changed. A reached target stays reached, and a value in the same event counts."""
+    _update_fields(milestone, fact, occurrence)
+    _mark_achieved(milestone, occurrence)
 
 
-def rise(milestone: Milestone, fact: MilestoneRaised, occurrence: Occurrence) -> None:
-    _know(milestone, fact, occurrence)
+def raise_value(milestone: Milestone, fact: MilestoneRaised, occurrence: Occurrence) -> None:
+    """The customer's value rose. The target is reached if the value is at or above it."""
+    _update_fields(milestone, fact, occurrence)
     milestone.delta = milestone.delta if fact.delta is None else fact.delta
     milestone.activity = fact.activity or milestone.activity
-    _reach(milestone, occurrence)
+    _mark_achieved(milestone, occurrence)
 
 
 def achieve(milestone: Milestone, fact: MilestoneAchieved, occurrence: Occurrence) -> None:
-    """The vendor says it is reached, whatever the figures are."""
-    _know(milestone, fact, occurrence)
+    """The vendor reports that the target was reached, whatever the figures are."""
+    _update_fields(milestone, fact, occurrence)
     milestone.delta = milestone.delta if fact.delta is None else fact.delta
     milestone.activity = fact.activity or milestone.activity
     if not milestone.achieved:
         milestone.achieved, milestone.achieved_at = True, occurrence.occurred_at
 
 
-def fall(milestone: Milestone, fact: MilestoneLowered, occurrence: Occurrence) -> None:
-    """A return: what it leaves may be too little for what was reached (trap 27)."""
-    _know(milestone, fact, occurrence)
+def lower_value(milestone: Milestone, fact: MilestoneLowered, occurrence: Occurrence) -> None:
+    """The value fell after a return. The target is no longer reached if the value is below it (docs/domain.md, trap
+    27).
+    """
+    _update_fields(milestone, fact, occurrence)
     milestone.delta = milestone.delta if fact.delta is None else fact.delta
     milestone.activity = fact.activity or milestone.activity
     value, defined = milestone.value, milestone.defined
@@ -138,20 +144,21 @@ def fall(milestone: Milestone, fact: MilestoneLowered, occurrence: Occurrence) -
 
 
 def complete(milestone: Milestone, fact: MilestoneCompleted, occurrence: Occurrence) -> None:
-    _know(milestone, fact, occurrence)
+    """The period of the target ended."""
+    _update_fields(milestone, fact, occurrence)
     milestone.completed_at = occurrence.occurred_at
-    _reach(milestone, occurrence)
+    _mark_achieved(milestone, occurrence)
 
 
-def _reach(milestone: Milestone, occurrence: Occurrence) -> None:
-    """A value at or above what is defined has reached it; it may exceed it (trap 29)."""
+def _mark_achieved(milestone: Milestone, occurrence: Occurrence) -> None:
+    """Mark the target as reached if the value is at or above it. The value may exceed it (docs/domain.md, trap 29)."""
     value, defined = milestone.value, milestone.defined
     if not milestone.achieved and value is not None and defined is not None and value >= defined:
         milestone.achieved, milestone.achieved_at = True, occurrence.occurred_at
 
 
-def _know(milestone: Milestone, fact: MilestoneFact, occurrence: Occurrence) -> None:
-    """Take over what the fact names; what it leaves out stays as it was."""
+def _update_fields(milestone: Milestone, fact: MilestoneFact, occurrence: Occurrence) -> None:
+    """Update the fields that the fact names. Other fields keep their values."""
     milestone.customer, milestone.target, milestone.period = fact.customer, fact.target, fact.period
     milestone.target_name = fact.target_name or milestone.target_name
     milestone.period_name = fact.period_name or milestone.period_name
@@ -211,9 +218,9 @@ MILESTONES = Projection(
         MilestoneEnrolled: enrol,
         MilestoneStarted: start,
         MilestoneRedefined: redefine,
-        MilestoneRaised: rise,
+        MilestoneRaised: raise_value,
         MilestoneAchieved: achieve,
-        MilestoneLowered: fall,
+        MilestoneLowered: lower_value,
         MilestoneCompleted: complete,
     },
     rows=milestone_rows,

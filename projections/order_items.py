@@ -1,8 +1,11 @@
-"""Order items: did what was ordered with points arrive, and are points due back?
+"""Order items: whether an item paid with points arrived, and whether points are due back.
 
-Points are held when the order is made, captured when the item arrives, released when it does not: then they are due to
-the customer, once, whatever is told again (trap 20). A fulfilment and a failure of one item contradict each other: the
-later stands, and the item is contested, for a person to look at.
+1. Points are held when the order is made.
+2. They are captured when the item arrives.
+3. They are released if the item does not arrive. Then they are due to the customer, once, however often that is
+   reported (docs/domain.md, trap 20).
+4. Fulfilment and failure of one item contradict each other. The later one counts, and the item is contested: a person
+   should look.
 """
 
 from datetime import datetime
@@ -20,7 +23,7 @@ from ledger.facts.order_items import (
     OrderItemRefunded,
 )
 from projections.definition import Projection, Rows, State, Table
-from projections.previous_owners import named_before
+from projections.previous_owners import add_previous_owner
 
 NOTHING = Decimal(0)
 
@@ -63,13 +66,13 @@ class OrderItemRow(NamedTuple):
     cancelled_at: datetime | None
     refunded_at: datetime | None
     refunded: Decimal  # points
-    posting: str | None  # how they were given back
+    posting: str | None  # how the points were returned
     errors: list[str]
     partner_programme: str | None
     reference: str | None
     contested: bool
-    contradicted: bool  # an event was named for another outcome than its item's status
-    named_before: list[str] | None  # customers and orders it was said to be of; None for none
+    contradicted: bool  # an event's name and its item's status disagree
+    named_before: list[str] | None  # previous customers and orders; None if there are none
     last_position: int
 
 
@@ -101,36 +104,39 @@ ORDER_ITEMS_TABLE = Table(
 
 
 def fulfil(item: OrderItem, fact: OrderItemFulfilled, occurrence: Occurrence) -> None:
-    _know(item, fact, occurrence)
+    """The item arrived. Its held points are spent."""
+    _update_fields(item, fact, occurrence)
     item.status = "fulfilled"
     item.fulfilled_at = item.fulfilled_at or occurrence.occurred_at
 
 
 def fail(item: OrderItem, fact: OrderItemFailed, occurrence: Occurrence) -> None:
-    _know(item, fact, occurrence)
+    """The item did not arrive. Its points are due back."""
+    _update_fields(item, fact, occurrence)
     item.status = "failed"
     item.failed_at = item.failed_at or occurrence.occurred_at
 
 
 def cancel(item: OrderItem, fact: OrderItemCancelled, occurrence: Occurrence) -> None:
-    _know(item, fact, occurrence)
+    """The item was cancelled. Its points are due back."""
+    _update_fields(item, fact, occurrence)
     item.status = "cancelled"
     item.cancelled_at = item.cancelled_at or occurrence.occurred_at
 
 
 def refund(item: OrderItem, fact: OrderItemRefunded, occurrence: Occurrence) -> None:
-    """Given back once, whatever is told again."""
-    _know(item, fact, occurrence)
+    """The points due back were returned. Only the first report counts."""
+    _update_fields(item, fact, occurrence)
     if item.refunded_at is None:
         item.refunded_at, item.refunded = occurrence.occurred_at, fact.points
     item.posting = item.posting or fact.posting
 
 
-def _know(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
-    """Take over what the fact names; what it leaves out stays as it was."""
-    item.named_before = named_before(item.named_before, item.order_id, fact.order)
+def _update_fields(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence) -> None:
+    """Update the fields that the fact names. Other fields keep their values."""
+    item.named_before = add_previous_owner(item.named_before, item.order_id, fact.order)
     item.order_id = fact.order
-    item.named_before = named_before(item.named_before, item.customer, fact.customer)
+    item.named_before = add_previous_owner(item.named_before, item.customer, fact.customer)
     item.customer = fact.customer or item.customer
     item.item_type = fact.item_type or item.item_type
     item.description = fact.description or item.description

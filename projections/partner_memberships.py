@@ -1,7 +1,7 @@
-"""Partner memberships: which partner programmes a customer belongs to, and every time of belonging before.
+"""Partner memberships: the partner programmes of each customer, with all earlier memberships.
 
-A link opens an interval, the end of a membership closes it; linking anew opens the next. What was told without what
-must have come before it (an end without a beginning) is kept, with that beginning unknown.
+1. A link opens an interval, a delink closes it, and the next link opens another.
+2. A delink or update without a link is kept, with an unknown beginning.
 """
 
 from datetime import date, datetime
@@ -22,7 +22,7 @@ from projections.definition import Projection, Rows, State, Table
 
 
 class MembershipInterval(msgspec.Struct):
-    """One time of belonging. `linked_at` is None where the link was not told, `delinked_at` while it goes on."""
+    """One membership. `linked_at` is None if no link was recorded; `delinked_at` is None while it continues."""
 
     linked_at: datetime | None = None
     delinked_at: datetime | None = None
@@ -53,15 +53,15 @@ class PartnerMembershipRow(NamedTuple):
     partner_programme: str | None
     partner_name: str | None
     partner_type: str | None
-    status: str  # linked, delinked; unknown where only a reminder was told
+    status: str  # linked, delinked; unknown if only a reminder was recorded
     linked_at: datetime | None
     delinked_at: datetime | None
     until: date | None
     tier: str | None
     tier_until: date | None
     has_number: bool
-    links: int  # times of belonging, this one included
-    gap: bool  # a link or an end was not told
+    links: int  # number of memberships, this one included
+    gap: bool  # a link or an end was not recorded
     claimed_expires_on: date | None
     claim_differs: bool
     updated_at: datetime | None
@@ -116,54 +116,55 @@ PARTNER_HISTORY_TABLE = Table(
 
 
 def link(membership: PartnerMembership, fact: PartnerLinked, occurrence: Occurrence) -> None:
-    """Open an interval. A link while linked means that an end was missed, or that the link was told anew: the interval
-    goes on with what is told now."""
-    _know(membership, fact, occurrence)
-    interval = _current(membership)
+    """The customer became a member. If the membership is open already, an end or a report is missing, and the
+    membership continues with the new details.
+    """
+    _update_fields(membership, fact, occurrence)
+    interval = _open_interval(membership)
     if interval is None:
         interval = MembershipInterval(linked_at=occurrence.occurred_at)
         membership.intervals.append(interval)
-    elif interval.linked_at != occurrence.occurred_at:  # else a second report of the same link
+    elif interval.linked_at != occurrence.occurred_at:  # otherwise a repeated report of the same link
         membership.gap = True
-    _detail(membership, interval, fact, occurrence)
+    _update_details(membership, interval, fact, occurrence)
 
 
 def update(membership: PartnerMembership, fact: PartnerUpdated, occurrence: Occurrence) -> None:
-    """Change the interval. An update without a link tells that there was one."""
-    _know(membership, fact, occurrence)
-    interval = _current(membership) or _assert_interval(membership)
-    _detail(membership, interval, fact, occurrence)
+    """The membership changed. If no link was recorded, a membership of unknown beginning is added."""
+    _update_fields(membership, fact, occurrence)
+    interval = _open_interval(membership) or _add_unknown_interval(membership)
+    _update_details(membership, interval, fact, occurrence)
     interval.update_type = fact.update_type or interval.update_type
 
 
 def delink(membership: PartnerMembership, fact: PartnerDelinked, occurrence: Occurrence) -> None:
-    """Close the interval. An end without a link tells that there was one."""
-    _know(membership, fact, occurrence)
-    interval = _current(membership) or _assert_interval(membership)
+    """The membership ended. If no link was recorded, a membership of unknown beginning is added."""
+    _update_fields(membership, fact, occurrence)
+    interval = _open_interval(membership) or _add_unknown_interval(membership)
     interval.delinked_at = occurrence.occurred_at
     interval.last_position = max(interval.last_position, occurrence.position)
 
 
 def claim(membership: PartnerMembership, fact: PartnerExpiryClaimed, occurrence: Occurrence) -> None:
-    """Compare, and change nothing."""
-    _know(membership, fact, occurrence)
+    """The vendor announced the end of the membership. It is compared with ours; nothing changes."""
+    _update_fields(membership, fact, occurrence)
     membership.claimed_expires_on = fact.expires_on or membership.claimed_expires_on
 
 
-def _current(membership: PartnerMembership) -> MembershipInterval | None:
-    """Give the interval that goes on, if any."""
+def _open_interval(membership: PartnerMembership) -> MembershipInterval | None:
+    """Return the open membership, None if there is none."""
     if membership.intervals and membership.intervals[-1].delinked_at is None:
         return membership.intervals[-1]
     return None
 
 
-def _assert_interval(membership: PartnerMembership) -> MembershipInterval:
+def _add_unknown_interval(membership: PartnerMembership) -> MembershipInterval:
     membership.gap = True
     membership.intervals.append(MembershipInterval())
     return membership.intervals[-1]
 
 
-def _know(membership: PartnerMembership, fact: PartnerMembershipFact, occurrence: Occurrence) -> None:
+def _update_fields(membership: PartnerMembership, fact: PartnerMembershipFact, occurrence: Occurrence) -> None:
     membership.customer = fact.customer
     membership.programme = fact.programme
     membership.partner_programme = fact.partner_programme
@@ -173,7 +174,7 @@ def _know(membership: PartnerMembership, fact: PartnerMembershipFact, occurrence
     membership.position = max(membership.position, occurrence.position)
 
 
-def _detail(
+def _update_details(
     membership: PartnerMembership, interval: MembershipInterval, fact: PartnerMembershipDetailed, occurrence: Occurrence
 ) -> None:
     membership.has_number = membership.has_number or fact.has_number
@@ -216,7 +217,7 @@ def partner_membership_rows(_subject: str, membership: PartnerMembership) -> Row
 def _status(membership: PartnerMembership) -> str:
     if not membership.intervals:
         return "unknown"
-    return "linked" if _current(membership) else "delinked"
+    return "linked" if _open_interval(membership) else "delinked"
 
 
 PARTNER_MEMBERSHIPS = Projection(

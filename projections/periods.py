@@ -1,6 +1,6 @@
-"""Periods: the months that finance has closed, each with the position it is known at and what it came to.
+"""Periods: months that finance closed, each with its known position and its totals.
 
-Of two closings of one period the first holds, until the period is opened again.
+Of two closings of one period the first counts, until the period is reopened.
 """
 
 from datetime import date, datetime
@@ -30,7 +30,7 @@ class PeriodRow(NamedTuple):
     last_position: int
 
 
-class TotalRow(NamedTuple):
+class PeriodTotalRow(NamedTuple):
     programme: str
     unit: str
     opening: Decimal
@@ -59,20 +59,20 @@ TOTALS_TABLE = Table(
             opening numeric NOT NULL, closing numeric NOT NULL)
         """,
     index=("ALTER TABLE period_totals ADD PRIMARY KEY (ledger_id, subject, programme, unit)",),
-    columns=TotalRow._fields,
+    columns=PeriodTotalRow._fields,
     key=("programme", "unit"),
 )
 
 
 def close(period: Period, fact: PeriodClosed, occurrence: Occurrence) -> None:
-    """Close the period, unless it is closed already."""
+    """The period was closed. A closed period is not closed again."""
     period.last_position = max(period.last_position, occurrence.position)
     if period.closing is None:
         period.closing, period.closed_at = fact, occurrence.occurred_at
 
 
 def reopen(period: Period, _fact: PeriodReopened, occurrence: Occurrence) -> None:
-    """Open the period again."""
+    """The period was reopened."""
     period.last_position = max(period.last_position, occurrence.position)
     if period.closing is not None:
         period.closing = period.closed_at = None
@@ -94,7 +94,7 @@ def period_rows(_subject: str, period: Period) -> Rows:
         reopenings=period.reopenings,
         last_position=period.last_position,
     )
-    totals = [TotalRow(one.programme, one.unit, one.opening, one.closing) for one in closing.totals]
+    totals = [PeriodTotalRow(one.programme, one.unit, one.opening, one.closing) for one in closing.totals]
     return {"periods": [row], "period_totals": totals}
 
 

@@ -1,12 +1,12 @@
-"""Whom something was said to be of before it was said to be of another: so questions as of earlier find it.
+"""Previous owners of a subject, so that queries as of an earlier time find it.
 
-A row names who is named by the last fact, in order of occurrence. As of another time or position it may be another, and
-such rows are looked for by all who were ever named. Of few things anybody else was: the column is null for all others.
+A row names the owner of the last fact, in order of occurrence. As of another time or position the owner may differ.
+Rows are therefore also searched by all previous owners. Most subjects have none: the column is then NULL.
 """
 
 
-def named_before(before: list[str], old: str | None, new: str | None) -> list[str]:
-    """Give who was named before, where a fact names somebody: none where it names nobody."""
+def add_previous_owner(before: list[str], old: str | None, new: str | None) -> list[str]:
+    """Return the previous owners after a fact that names `new`. A fact without an owner changes nothing."""
     if old is None or new is None or new == old or old in before:
         return before
     return sorted([*before, old])

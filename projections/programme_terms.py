@@ -1,8 +1,11 @@
-"""The terms of programmes as folds use them: time zones, expiry rules, what a point is worth. Pure.
+"""Programme terms in the form that folds use: time zones, expiry rules, worth of a point. Pure.
 
-A lot is governed by the version in force when it was earned, and by later ones that were set for existing lots. So a
-later version never changes an older lot unless it was asked to, and never one whose day was over before it held. What a
-vendor states always wins: a version gives a day only to lots for which the vendor names none.
+Rules:
+
+1. A lot is governed by the version in effect when it was earned.
+2. Later versions govern it too, if they were set for existing lots.
+3. A later version never changes a lot whose day ended before that version took effect.
+4. The vendor's day always wins. A version gives a day only to lots for which the vendor names none.
 """
 
 from bisect import bisect_right
@@ -19,42 +22,42 @@ from ledger.facts.fact import quote_id
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
 from ledger.vendors.internal.programme_terms import MONTHS
 
-LAST_DAY = date(9999, 12, 30)  # days from here on are how vendors write "never"
-TRANSFER_GRACE_DAYS = 2  # where the terms do not say
+LAST_DAY = date(9999, 12, 30)  # vendors write "never" as this day or a later one
+TRANSFER_GRACE_DAYS = 2  # default, if the terms name none
 NO_TRANSFER_GRACE = timedelta(days=TRANSFER_GRACE_DAYS)
 
 
 class Worth(NamedTuple):
-    """What one point is worth in a currency."""
+    """Worth of one point in a currency."""
 
     ratio: Decimal
     currency: str
 
 
-class Day(NamedTuple):
-    """The day at whose end a lot lapses, None if it never does, and the version that gave it."""
+class ExpiryDay(NamedTuple):
+    """The day at whose end a lot lapses, None for never, and the version that gave it."""
 
     expires_on: date | None
     version: str
 
 
 class ProgrammeTerms:
-    """The versions of one programme's terms, in the order from which they hold."""
+    """All versions of one programme's terms, sorted by the time from which they are in effect."""
 
     def __init__(self, versions: Iterable[ProgrammeTermsSet]) -> None:
-        """Take the versions in the order they were told: of two from the same instant the later told one holds."""
+        """Take versions in fold order. Of two versions with the same start, the later one is in effect."""
         self.versions = sorted(versions, key=lambda version: version.effective_from)
         self.slides = any(version.expiry.kind == "sliding" for version in self.versions)
         self._from = [version.effective_from for version in self.versions]
         self._alike = [self._slide_alike(era) for era in range(len(self.versions) + 1)]
 
     def _slide_alike(self, era: int) -> bool:
-        """Say whether nothing but sliding periods governs lots earned between two versions."""
+        """Return True if only sliding periods govern the lots earned between two versions."""
         governing = [*self.versions[max(0, era - 1) : era], *(one for one in self.versions[era:] if one.existing_lots)]
         return all(version.expiry.kind == "sliding" for version in governing)
 
     def sliding_by(self, activity: str) -> frozenset[str]:
-        """Name the versions whose period an activity begins anew."""
+        """Return the versions with a sliding period that an activity restarts."""
         return frozenset(
             version.version
             for version in self.versions
@@ -62,60 +65,62 @@ class ProgrammeTerms:
         )
 
     def era_of(self, earned_at: datetime) -> int | None:
-        """Number the lots that always slide to the same day; None where a lot may slide otherwise than its like."""
+        """Return a number shared by all lots that always slide to the same day. None if a lot may differ."""
         era = bisect_right(self._from, earned_at)
         return era if self._alike[era] else None
 
     def at(self, time: datetime) -> ProgrammeTermsSet | None:
-        """Give the version in force at a time, None before the first."""
+        """Return the version in effect at a time, None before the first."""
         found = bisect_right(self._from, time)
         return self.versions[found - 1] if found else None
 
     def governing(self, earned_at: datetime) -> ProgrammeTermsSet | None:
-        """Give the version whose time zone and policies hold for a lot earned at a time."""
+        """Return the version that gives time zone and policies to a lot earned at a time. None if there is none."""
         found = bisect_right(self._from, earned_at)
         later = [version for version in self.versions[found:] if version.existing_lots]
         return later[-1] if later else self.versions[found - 1] if found else None
 
     def lapses_at(self, day: date, earned_at: datetime) -> datetime | None:
-        """Give the instant a lot's day is over in its time zone, None where the day stands for "never"."""
+        """Return the instant at which a lot's day ends in its time zone. None if the day stands for "never"."""
         version = self.governing(earned_at)
-        return end_of(day, version.time_zone if version is not None else "UTC")
+        return end_of_day(day, version.time_zone if version is not None else "UTC")
 
-    def day_of(self, earned_at: datetime, active_at: datetime, *, known_since: bool = True) -> Day | None:
-        """Give the day of a lot for which the vendor names none, None where no version says anything.
+    def day_of(self, earned_at: datetime, active_at: datetime, *, known_since: bool = True) -> ExpiryDay | None:
+        """Return the day of a lot for which the vendor names none. None if no version governs it.
 
-        Where it is not known when the points were earned (`known_since` is false), only a sliding period gives a day.
+        `known_since=False`: the time of earning is unknown. Then only a sliding period gives a day.
         """
         found = bisect_right(self._from, earned_at)
-        day = _day_by(self.versions[found - 1], earned_at, active_at, known_since=known_since) if found else None
+        day = _expiry_day(self.versions[found - 1], earned_at, active_at, known_since=known_since) if found else None
         for version in self.versions[found:]:
             if not version.existing_lots:
                 continue
             over = self._over(day)
             if over is not None and over <= version.effective_from:
                 return day  # it had lapsed before
-            new = _day_by(version, earned_at, active_at, known_since=known_since)
-            if new.expires_on is not None:  # a shorter period ends no earlier than it was set
+            new = _expiry_day(version, earned_at, active_at, known_since=known_since)
+            if new.expires_on is not None:  # a shorter period never ends before the version took effect
                 first = version.effective_from.astimezone(ZoneInfo(version.time_zone)).date()
-                new = Day(max(new.expires_on, first), version.version)
+                new = ExpiryDay(max(new.expires_on, first), version.version)
             day = new
         return day
 
-    def _over(self, day: Day | None) -> datetime | None:
+    def _over(self, day: ExpiryDay | None) -> datetime | None:
         if day is None or day.expires_on is None:
             return None
         zone = next(version.time_zone for version in self.versions if version.version == day.version)
-        return end_of(day.expires_on, zone)
+        return end_of_day(day.expires_on, zone)
 
 
-def _day_by(version: ProgrammeTermsSet, earned_at: datetime, active_at: datetime, *, known_since: bool) -> Day:
+def _expiry_day(
+    version: ProgrammeTermsSet, earned_at: datetime, active_at: datetime, *, known_since: bool
+) -> ExpiryDay:
     rule = version.expiry
     if rule.kind == "never" or (rule.kind == "fixed" and not known_since):
-        return Day(None, version.version)
+        return ExpiryDay(None, version.version)
     since = active_at if rule.kind == "sliding" else earned_at
     day = since.astimezone(_zone(version.time_zone)).date()
-    return Day(period_end(day, rule), version.version)
+    return ExpiryDay(period_end(day, rule), version.version)
 
 
 @lru_cache(maxsize=1024)
@@ -124,7 +129,10 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def period_end(day: date, rule: ExpiryRule) -> date:
-    """Give the last day of a period that begins on a day: 31 January and a month is the last of February."""
+    """Return the last day of a period that begins on a day.
+
+    Example: one month from 31 January ends on the last day of February.
+    """
     ordinal = day.year * 12 + day.month - 1 + rule.months
     year, month = divmod(ordinal, 12)
     if year >= LAST_DAY.year:
@@ -145,25 +153,26 @@ def period_end(day: date, rule: ExpiryRule) -> date:
 
 
 @lru_cache(maxsize=4096)
-def end_of(day: date, time_zone: str = "UTC") -> datetime | None:
-    """Give the instant a day is over in a time zone, clocks changed that night or not; None where the day is so far
-    off that it stands for "never"."""
+def end_of_day(day: date, time_zone: str = "UTC") -> datetime | None:
+    """Return the instant at which a day ends in a time zone, daylight saving included. None if the day stands for
+    "never".
+    """
     if day >= LAST_DAY:
         return None
     return datetime.combine(day + timedelta(days=1), time(), ZoneInfo(time_zone)).astimezone(UTC)
 
 
 class Terms:
-    """The terms of all programmes of a ledger, as far as they were told."""
+    """Terms of all programmes of a ledger."""
 
     def __init__(self, programmes: Mapping[str, ProgrammeTerms]) -> None:
         self._programmes = programmes
 
     @staticmethod
     def of_facts(facts: Iterable[ProgrammeTermsSet]) -> "Terms":
-        """Take the versions of all programmes, those of each in the order they were told.
+        """Collect the versions of all programmes from facts in fold order.
 
-        A programme whose terms cannot be taken is left without any, so that no other programme's accounts wait for it.
+        A programme with invalid terms gets none, so that the accounts of other programmes do not wait for it.
         """
         versions: dict[str, list[ProgrammeTermsSet]] = {}
         for fact in facts:
@@ -175,22 +184,22 @@ class Terms:
         return Terms(programmes)
 
     def of(self, programme: str) -> ProgrammeTerms | None:
-        """Give the terms of a programme (source:org:programme), None where none were set."""
+        """Return the terms of a programme (source:org:programme). None if none were set."""
         return self._programmes.get(programme)
 
     def named(self, source: str, org: str) -> list[str]:
-        """Name the programmes (source:org:programme) of an organisation, as a ref writes it, whose terms were told."""
+        """Return the programmes (source:org:programme) of an organisation that have terms."""
         return [programme for programme in self._programmes if programme.startswith(f"{source}:{org}:")]
 
     def zone(self, programme: str, at: datetime) -> str:
-        """Name the time zone of a programme at a time; UTC where none was set."""
+        """Return the time zone of a programme at a time. "UTC" if none was set."""
         version = self._at(programme, at)
         return version.time_zone if version is not None else "UTC"
 
     def ratio(self, programme: str, day: date) -> Worth | None:
-        """Say what one point of a programme is worth at the end of a day, None where that was not set."""
+        """Return the worth of one point of a programme at the end of a day. None if it was not set."""
         version = self._at(programme, datetime.combine(day, time(12), UTC))
-        over = end_of(day, version.time_zone) if version is not None else None
+        over = end_of_day(day, version.time_zone) if version is not None else None
         if over is not None:
             version = self._at(programme, over - timedelta(microseconds=1))
         if version is None or version.points_to_currency is None or version.currency is None:
@@ -198,7 +207,7 @@ class Terms:
         return Worth(version.points_to_currency, version.currency)
 
     def transfer_grace(self, programme: str, at: datetime) -> timedelta:
-        """Say how long the other half of a transfer of a time may take to be told."""
+        """Return the time that the second half of a transfer may take. `at` is the time of the first half."""
         version = self._at(programme, at)
         if version is None or version.transfer_grace_days is None:
             return NO_TRANSFER_GRACE
@@ -212,7 +221,7 @@ class Terms:
 NO_TERMS = Terms({})
 
 
-def programme_of(holder: str, programme: str) -> str:
-    """Name a programme (source:org:programme) by an account's holder (source:org:id) and the vendor's name for it."""
+def programme_ref(holder: str, programme: str) -> str:
+    """Build source:org:programme from an account's holder (source:org:id) and the vendor's name of the programme."""
     source, org, _ = holder.split(":", 2)
     return f"{source}:{org}:{quote_id(programme)}"

@@ -1,7 +1,7 @@
-"""Programmes: the terms an operator set for each, version by version, and which accounts they govern.
+"""Programmes: the terms that an operator set, version by version, and the accounts that they govern.
 
-Terms are no part of an account's facts but change what comes of them: where a version is set, late or in time, the
-accounts of its programme are folded again, so that rows stay a function of the set of events.
+Terms are not facts of an account, but they change its result. When a version is set, early or late, the accounts of its
+programme are folded again. So rows remain a function of the set of events.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -21,12 +21,12 @@ from projections.programme_terms import NO_TERMS, Terms
 
 ACCOUNTS_PER_READ = 2_000
 
-# Facts, not rows: they are there before anything is folded, live and in replay.
+# Reads facts, not rows: facts exist before anything is folded, live and in a rebuild.
 READ_TERMS = """
     SELECT kind, body FROM facts WHERE ledger_id = $1 AND subject_kind = 'programme' AND position <= $2
      ORDER BY subject, occurred_at, rank, tag, ordinal
 """
-GOVERNED = """
+GOVERNED_ACCOUNTS = """
     SELECT account_id, subject FROM accounts
      WHERE ledger_id = $1 AND programme = $2 AND account_id > $3 AND account_id < $4 ORDER BY account_id LIMIT $5
 """
@@ -34,7 +34,7 @@ EVERY_POSITION = 2**62
 
 
 class TermsVersion(Struct):
-    """One version of a programme's terms, and who told it when."""
+    """One version of a programme's terms, with the time and position at which it was set."""
 
     terms: ProgrammeTermsSet
     set_at: datetime
@@ -42,13 +42,13 @@ class TermsVersion(Struct):
 
 
 class Programme(State):
-    versions: list[TermsVersion] = []  # in the order they were told
+    versions: list[TermsVersion] = []  # in fold order
 
 
 class ProgrammeRow(NamedTuple):
     version: str
     effective_from: datetime
-    effective_until: datetime | None  # when the next version takes over
+    effective_until: datetime | None  # when the next version takes effect
     time_zone: str
     expiry: str  # never, fixed, sliding
     expiry_days: int
@@ -85,6 +85,7 @@ PROGRAMMES_TABLE = Table(
 
 
 def set_terms(programme: Programme, fact: ProgrammeTermsSet, occurrence: Occurrence) -> None:
+    """A version of the programme's terms was set."""
     programme.versions.append(TermsVersion(fact, occurrence.occurred_at, occurrence.position))
 
 
@@ -131,7 +132,7 @@ PROGRAMMES = Projection(
 
 
 async def read_terms(connection: Connection, ledger_id: int, known: int = EVERY_POSITION) -> Terms:
-    """Read the terms of a ledger's programmes, as told up to a position."""
+    """Read the terms of a ledger's programmes, as recorded up to a position."""
     rows = await connection.fetch(READ_TERMS, ledger_id, known)
     if not rows:
         return NO_TERMS
@@ -139,15 +140,17 @@ async def read_terms(connection: Connection, ledger_id: int, known: int = EVERY_
     return Terms.of_facts(fact for fact in facts if isinstance(fact, ProgrammeTermsSet))
 
 
-async def governed(
+async def governed_holders(
     connection: Connection, ledger_id: int, told: Iterable[RecordedFact]
 ) -> AsyncIterator[Sequence[str]]:
-    """Give, ACCOUNTS_PER_READ at a time, the subjects with accounts of programmes whose terms some facts set."""
+    """Yield the subjects that have accounts in programmes whose terms some facts set, ACCOUNTS_PER_READ at a time."""
     for programme in sorted({fact.subject for fact, _ in told if isinstance(fact, ProgrammeTermsSet)}):
         source, org, name = programme.split(":", 2)
         last, beyond = f"{source}:{org}:", f"{source}:{org};"
         while True:
-            rows = await connection.fetch(GOVERNED, ledger_id, unquote_id(name), last, beyond, ACCOUNTS_PER_READ)
+            rows = await connection.fetch(
+                GOVERNED_ACCOUNTS, ledger_id, unquote_id(name), last, beyond, ACCOUNTS_PER_READ
+            )
             if not rows:
                 break
             last = rows[-1]["account_id"]

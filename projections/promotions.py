@@ -1,8 +1,8 @@
-"""Promotions: what each customer was issued, has earned, has used, and what of it was revoked.
+"""Promotions: issued to, earned by and used by each customer, and revoked.
 
-A revocation may come before what it revokes, or for something never told: it stands there as a tombstone, and what
-arrives later is revoked already. Revoking an issual leaves what was earned from it earned: that is revoked by an event
-of its own.
+1. A revocation may come before its object, or for an unknown one. It is kept, and the object is revoked when it
+   arrives.
+2. Revoking an issue does not revoke promotions earned from it. A separate event does that.
 """
 
 from datetime import date, datetime
@@ -25,20 +25,20 @@ from projections.definition import Projection, Rows, State, Table
 ZERO = Decimal(0)
 
 
-class Issual(Struct):
+class PromotionIssual(Struct):
     issued_at: datetime | None = None
     issued_on: date | None = None
     expires_on: date | None = None
     revoked_at: datetime | None = None
 
 
-class Earned(Struct):
+class EarnedPromotion(Struct):
     issual: str | None = None
     earned_at: datetime | None = None
     earned_on: date | None = None
     expires_on: date | None = None
     revoked_at: datetime | None = None
-    redemptions: dict[str, tuple[datetime, Decimal, Decimal]] = field(default_factory=dict)  # when, uses, discount
+    redemptions: dict[str, tuple[datetime, Decimal, Decimal]] = field(default_factory=dict)  # time, uses, discount
 
 
 class Promotion(State):
@@ -49,8 +49,8 @@ class Promotion(State):
     starts_on: date | None = None
     ends_on: date | None = None
     limits: dict[str, Decimal | None] = field(default_factory=dict)
-    issuals: dict[str, Issual] = field(default_factory=dict)
-    earned: dict[str, Earned] = field(default_factory=dict)
+    issuals: dict[str, PromotionIssual] = field(default_factory=dict)
+    earned: dict[str, EarnedPromotion] = field(default_factory=dict)
     position: int = 0
 
 
@@ -61,12 +61,12 @@ class PromotionRow(NamedTuple):
     programme: str | None
     starts_on: date | None
     ends_on: date | None
-    issued_count: int  # told and not revoked
-    earned_count: int  # told and not revoked
+    issued_count: int  # recorded and not revoked
+    earned_count: int  # recorded and not revoked
     redeemed_count: Decimal
-    revoked_count: int  # issuals and earned ones, told before or not
+    revoked_count: int  # issues and earned promotions, known or not
     limits: list[str]  # "MAX_NUMBER_OF_EARNS_PER_CUSTOMER 3", "… unlimited"
-    incomplete: bool  # something was revoked or used that was never told
+    incomplete: bool  # something unknown was revoked or used
     last_position: int
 
 
@@ -77,7 +77,7 @@ class PromotionIssualRow(NamedTuple):
     issued_on: date | None
     expires_on: date | None
     revoked_at: datetime | None
-    incomplete: bool  # the issue was never told
+    incomplete: bool  # the issue was not recorded
 
 
 class PromotionEarnedRow(NamedTuple):
@@ -91,7 +91,7 @@ class PromotionEarnedRow(NamedTuple):
     redeemed_at: datetime | None  # last
     discount: Decimal
     revoked_at: datetime | None
-    incomplete: bool  # the earning was never told
+    incomplete: bool  # the earning was not recorded
 
 
 PROMOTIONS_TABLE = Table(
@@ -142,16 +142,18 @@ PROMOTIONS_EARNED_TABLE = Table(
 
 
 def issue(promotion: Promotion, fact: PromotionIssued, occurrence: Occurrence) -> None:
-    _know(promotion, fact, occurrence)
-    issual = promotion.issuals.setdefault(fact.issual, Issual())
+    """The customer was issued the promotion and may take part."""
+    _update_fields(promotion, fact, occurrence)
+    issual = promotion.issuals.setdefault(fact.issual, PromotionIssual())
     issual.issued_at = issual.issued_at or occurrence.occurred_at
     issual.issued_on = fact.issued_on or issual.issued_on
     issual.expires_on = fact.expires_on or issual.expires_on
 
 
 def earn(promotion: Promotion, fact: PromotionEarned, occurrence: Occurrence) -> None:
-    _know(promotion, fact, occurrence)
-    earned = promotion.earned.setdefault(fact.earned, Earned())
+    """The customer met the conditions of the promotion."""
+    _update_fields(promotion, fact, occurrence)
+    earned = promotion.earned.setdefault(fact.earned, EarnedPromotion())
     earned.issual = fact.issual or earned.issual
     earned.earned_at = earned.earned_at or occurrence.occurred_at
     earned.earned_on = fact.earned_on or earned.earned_on
@@ -159,8 +161,9 @@ def earn(promotion: Promotion, fact: PromotionEarned, occurrence: Occurrence) ->
 
 
 def redeem(promotion: Promotion, fact: PromotionRedeemed, occurrence: Occurrence) -> None:
-    _know(promotion, fact, occurrence)
-    earned = promotion.earned.setdefault(fact.earned, Earned())
+    """An earned promotion was used. A repeated report counts once."""
+    _update_fields(promotion, fact, occurrence)
+    earned = promotion.earned.setdefault(fact.earned, EarnedPromotion())
     redeemed_at = fact.redeemed_at or occurrence.occurred_at
     _, _, discount = earned.redemptions.get(fact.redemption, (redeemed_at, fact.uses, ZERO))
     told = discount if fact.discount is None else fact.discount
@@ -168,21 +171,23 @@ def redeem(promotion: Promotion, fact: PromotionRedeemed, occurrence: Occurrence
 
 
 def revoke_issual(promotion: Promotion, fact: IssuedPromotionRevoked, occurrence: Occurrence) -> None:
-    _know(promotion, fact, occurrence)
-    issual = promotion.issuals.setdefault(fact.issual, Issual())
+    """The promotion was revoked. Promotions earned from it stay earned."""
+    _update_fields(promotion, fact, occurrence)
+    issual = promotion.issuals.setdefault(fact.issual, PromotionIssual())
     issual.revoked_at = issual.revoked_at or occurrence.occurred_at
 
 
 def revoke_earned(promotion: Promotion, fact: EarnedPromotionRevoked, occurrence: Occurrence) -> None:
-    _know(promotion, fact, occurrence)
-    earned = promotion.earned.setdefault(fact.earned, Earned())
+    """An earned promotion was revoked."""
+    _update_fields(promotion, fact, occurrence)
+    earned = promotion.earned.setdefault(fact.earned, EarnedPromotion())
     earned.earned_on = fact.earned_on or earned.earned_on
     earned.expires_on = fact.expires_on or earned.expires_on
     earned.revoked_at = earned.revoked_at or occurrence.occurred_at
 
 
-def _know(promotion: Promotion, fact: PromotionFact, occurrence: Occurrence) -> None:
-    """Take over what the fact names; what it leaves out stays as it was."""
+def _update_fields(promotion: Promotion, fact: PromotionFact, occurrence: Occurrence) -> None:
+    """Update the fields that the fact names. Other fields keep their values."""
     promotion.customer, promotion.promotion = fact.customer, fact.promotion
     promotion.programme = fact.programme or promotion.programme
     promotion.name = fact.name or promotion.name
@@ -213,7 +218,7 @@ def promotion_rows(_subject: str, promotion: Promotion) -> Rows:
     return {"promotions": [summary], "promotion_issuals": issuals, "promotions_earned": earned}
 
 
-def _issual_row(name: str, issual: Issual) -> PromotionIssualRow:
+def _issual_row(name: str, issual: PromotionIssual) -> PromotionIssualRow:
     return PromotionIssualRow(
         issual=name,
         status="issued" if issual.revoked_at is None else "revoked",
@@ -225,7 +230,7 @@ def _issual_row(name: str, issual: Issual) -> PromotionIssualRow:
     )
 
 
-def _earned_row(name: str, earned: Earned) -> PromotionEarnedRow:
+def _earned_row(name: str, earned: EarnedPromotion) -> PromotionEarnedRow:
     redemptions = earned.redemptions.values()
     kept = "redeemed" if redemptions else "earned"
     return PromotionEarnedRow(

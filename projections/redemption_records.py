@@ -1,7 +1,8 @@
-"""Redemption records: that a coupon or a promotion was applied to an order, as thin as the source tells it.
+"""Redemption records: a coupon or a promotion was applied to an order. The source reports few details.
 
-The source writes a record, changes it, takes it away. That a record taken away means a redemption undone is our
-reading and not the source's word: `undone` says so. A record that was taken away does not come back by a late update.
+1. The source creates, updates and deletes a record.
+2. A deleted record is read as an undone redemption (`undone`). This is inferred; the source does not state it.
+3. A late update does not restore a deleted record.
 """
 
 from datetime import datetime
@@ -36,7 +37,7 @@ class RedemptionRecordRow(NamedTuple):
     last_seen_at: datetime | None
     deleted_at: datetime | None
     undone: bool  # inferred
-    incomplete: bool  # nobody told us that it was created
+    incomplete: bool  # no creation was recorded
     last_position: int
 
 
@@ -59,21 +60,24 @@ REDEMPTION_RECORDS_TABLE = Table(
 
 
 def create(record: RedemptionRecord, fact: RedemptionRecordCreated, occurrence: Occurrence) -> None:
-    _see(record, fact, occurrence)
+    """A record was created: a coupon or promotion was applied to an order."""
+    _update_fields(record, fact, occurrence)
     record.created_at = record.created_at or occurrence.occurred_at
 
 
 def update(record: RedemptionRecord, fact: RedemptionRecordUpdated, occurrence: Occurrence) -> None:
-    _see(record, fact, occurrence)
+    """The record changed."""
+    _update_fields(record, fact, occurrence)
     record.updated_at = occurrence.occurred_at
 
 
 def delete(record: RedemptionRecord, fact: RedemptionRecordDeleted, occurrence: Occurrence) -> None:
-    _see(record, fact, occurrence)
+    """The record was deleted. This is read as an undone redemption."""
+    _update_fields(record, fact, occurrence)
     record.deleted_at = record.deleted_at or occurrence.occurred_at
 
 
-def _see(record: RedemptionRecord, fact: RedemptionRecordFact, occurrence: Occurrence) -> None:
+def _update_fields(record: RedemptionRecord, fact: RedemptionRecordFact, occurrence: Occurrence) -> None:
     record.of = fact.of
     record.vendor_status = fact.status or record.vendor_status
     record.first_seen_at = record.first_seen_at or occurrence.occurred_at

@@ -1,4 +1,4 @@
-"""All projections, in one list. A new projection is one file and one line here."""
+"""All projections, in one list. A new projection is one new file and one line here."""
 
 from projections.accounts import ACCOUNTS
 from projections.badges import BADGES

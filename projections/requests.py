@@ -1,7 +1,9 @@
-"""Requests: asked for by one, decided by another. A decision stands against a later "still open", by rank of state.
+"""Requests: one person asks, another decides.
 
-Two decisions that differ are both kept in mind: the later stands, and the request is contested. A request never moves
-points; `reference` and `transaction_number` help to find the event that did (traps 25, 26).
+1. A decision stays, even if a later event reports the request as open. States have ranks.
+2. If two decisions differ, the later one counts and the request is contested.
+3. A request never moves points. `reference` and `transaction_number` help to find the event that did (docs/domain.md,
+   traps 25 and 26).
 """
 
 from datetime import datetime
@@ -20,9 +22,9 @@ from ledger.facts.requests import (
     RequestRejected,
 )
 from projections.definition import Projection, Rows, State, Table
-from projections.previous_owners import named_before
+from projections.previous_owners import add_previous_owner
 
-# Our word for each state. Decisions follow "pending" and "other", whatever the time.
+# Our state for each fact. Decisions outrank "pending" and "other" at any time.
 STATES: dict[type[RequestFact], str] = {
     RequestOpened: "pending",
     RequestMoved: "other",
@@ -58,15 +60,15 @@ class WorkflowRequest(State):
 
 class RequestRow(NamedTuple):
     customer: str | None
-    customer_ids: list[str]  # as the source writes them, linked to nobody
+    customer_ids: list[str]  # as the source writes them; not linked to customers
     request_type: str | None
     base_type: str | None
     state: str | None  # pending, approved, rejected, failed; other: see vendor_state
     vendor_state: str | None
-    opened_at: datetime | None  # None where only the decision was told
+    opened_at: datetime | None  # None if only the decision was recorded
     decided_at: datetime | None
     updated_at: datetime | None
-    contested: bool  # decisions were told that differ
+    contested: bool  # recorded decisions differ
     maker: str | None
     checker: str | None
     programme: str | None
@@ -75,7 +77,7 @@ class RequestRow(NamedTuple):
     status_wanted: str | None
     reference: str | None
     transaction_number: str | None
-    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
+    named_before: list[str] | None  # previous owners; None if there are none
     last_position: int
 
 
@@ -104,10 +106,10 @@ REQUESTS_TABLE = Table(
 )
 
 
-def move(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) -> None:
-    """Take over what the fact names, and its state unless a decision stands against it."""
+def change_state(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) -> None:
+    """The request changed. Its state changes too, unless it was decided before and this is no decision."""
     state = STATES[type(fact)]
-    _know(request, fact, occurrence)
+    _update_fields(request, fact, occurrence)
     request.updated_at = occurrence.occurred_at
     if state == "pending":
         request.opened_at = request.opened_at or occurrence.occurred_at
@@ -121,8 +123,8 @@ def move(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) ->
     request.vendor_state = fact.vendor_state or request.vendor_state
 
 
-def _know(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) -> None:
-    request.named_before = named_before(request.named_before, request.customer, fact.customer)
+def _update_fields(request: WorkflowRequest, fact: RequestFact, occurrence: Occurrence) -> None:
+    request.named_before = add_previous_owner(request.named_before, request.customer, fact.customer)
     request.customer = fact.customer or request.customer
     request.customer_ids = list(fact.customer_ids) or request.customer_ids
     request.request_type = fact.request_type or request.request_type
@@ -169,7 +171,7 @@ REQUESTS = Projection(
     version=5,
     subject="request",
     start=WorkflowRequest,
-    on=dict.fromkeys(STATES, move),
+    on=dict.fromkeys(STATES, change_state),
     rows=request_rows,
     tables=(REQUESTS_TABLE,),
     path="requests",

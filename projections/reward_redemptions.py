@@ -1,8 +1,10 @@
-"""Reward redemptions: a customer took a reward, and what became of it.
+"""Reward redemptions: a customer requested a reward, and its result.
 
-A state never goes back: a "pending" that is told late does not undo a "completed". Completed and failed contradict each
-other: the first stays, and the redemption is contested, for a person to look at. No points move here; `refund_expected`
-says that a debit is known for a reward that was not given, so that its reversal should follow (trap 34).
+1. A state never goes back. A late "pending" does not undo a "completed".
+2. Completed and failed contradict each other. The first one stays, and the redemption is contested: a person should
+   look.
+3. No points move here. `refund_expected`: a debit is known for a reward that was not given, so a reversal should follow
+   (docs/domain.md, trap 34).
 """
 
 from datetime import datetime
@@ -21,7 +23,7 @@ from ledger.facts.reward_redemptions import (
     RewardRedemptionRolledBack,
 )
 from projections.definition import Projection, Rows, State, Table
-from projections.previous_owners import named_before
+from projections.previous_owners import add_previous_owner
 
 STAGES = {"created": 1, "pending": 2, "completed": 3, "failed": 3, "rolled_back": 4}
 
@@ -38,7 +40,7 @@ class RewardRedemption(State):
     debit: str | None = None
     request: str | None = None
     errors: list[str] = field(default_factory=list)
-    told_at: dict[str, datetime] = field(default_factory=dict)  # by state: when it was first so
+    told_at: dict[str, datetime] = field(default_factory=dict)  # state -> first time in that state
     named_before: list[str] = []
     position: int = 0
 
@@ -48,20 +50,20 @@ class RewardRedemptionRow(NamedTuple):
     reward: str | None
     reward_name: str | None
     state: str | None  # created, pending, completed, failed, rolled_back
-    points: Decimal | None  # what the reward costs, all of its quantity
+    points: Decimal | None  # cost of the reward for its whole quantity
     quantity: int | None
     coupon: str | None
     coupon_code: str | None
     debit: str | None
     request: str | None
-    refund_expected: bool  # a redemption is named that paid for it; see /v1/reconciliation/rewards
+    refund_expected: bool  # a redemption that paid for it is named; see /v1/reconciliation/rewards
     errors: list[str]
     created_at: datetime | None
     completed_at: datetime | None
     failed_at: datetime | None
     rolled_back_at: datetime | None
     contested: bool
-    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
+    named_before: list[str] | None  # previous owners; None if there are none
     last_position: int
 
 
@@ -92,28 +94,33 @@ REWARD_REDEMPTIONS_TABLE = Table(
 
 
 def create(redemption: RewardRedemption, fact: RewardRedemptionCreated, occurrence: Occurrence) -> None:
-    _reach("created", redemption, fact, occurrence)
+    """The customer requested the reward."""
+    _advance("created", redemption, fact, occurrence)
 
 
 def wait(redemption: RewardRedemption, fact: RewardRedemptionPending, occurrence: Occurrence) -> None:
-    _reach("pending", redemption, fact, occurrence)
+    """The reward is pending."""
+    _advance("pending", redemption, fact, occurrence)
 
 
 def complete(redemption: RewardRedemption, fact: RewardRedemptionCompleted, occurrence: Occurrence) -> None:
-    _reach("completed", redemption, fact, occurrence)
+    """The customer received the reward."""
+    _advance("completed", redemption, fact, occurrence)
 
 
 def fail(redemption: RewardRedemption, fact: RewardRedemptionFailed, occurrence: Occurrence) -> None:
-    _reach("failed", redemption, fact, occurrence)
+    """The reward was not given."""
+    _advance("failed", redemption, fact, occurrence)
 
 
 def roll_back(redemption: RewardRedemption, fact: RewardRedemptionRolledBack, occurrence: Occurrence) -> None:
-    _reach("rolled_back", redemption, fact, occurrence)
+    """The reward was withdrawn after it was given."""
+    _advance("rolled_back", redemption, fact, occurrence)
 
 
-def _reach(state: str, redemption: RewardRedemption, fact: RewardRedemptionFact, occurrence: Occurrence) -> None:
-    """Take over what the fact names, and its state if that lies further on than the one reached."""
-    redemption.named_before = named_before(redemption.named_before, redemption.customer, fact.customer)
+def _advance(state: str, redemption: RewardRedemption, fact: RewardRedemptionFact, occurrence: Occurrence) -> None:
+    """Update the fields that the fact names, and the state if it is further on than the present one."""
+    redemption.named_before = add_previous_owner(redemption.named_before, redemption.customer, fact.customer)
     redemption.customer = fact.customer or redemption.customer
     redemption.reward = fact.reward or redemption.reward
     redemption.reward_name = fact.reward_name or redemption.reward_name

@@ -1,7 +1,8 @@
-"""Rewards: the catalogue, as it stands and in every version, by what was published last.
+"""Rewards: the catalogue, now and in every version. The last publication counts.
 
-What a publication leaves out stays as it was. An update may be told before the creation, or without it: the reward is
-then "incomplete". A reminder changes nothing: what it claims is shown beside, and whether it differs.
+1. A field that a publication leaves out keeps its value.
+2. An update may come before the creation, or without it. The reward is then `incomplete`.
+3. A reminder changes nothing. Its figures are shown beside ours, with a flag if they differ.
 """
 
 from datetime import datetime
@@ -17,7 +18,7 @@ from projections.definition import Projection, Rows, State, Table
 
 
 class RewardState(Struct, kw_only=True):
-    """How a reward stands: the fields of its facts."""
+    """Fields of a reward, as its facts name them."""
 
     programme: str | None = None
     reward_type: str | None = None
@@ -41,7 +42,7 @@ class RewardState(Struct, kw_only=True):
 
 
 class RewardVersion(RewardState, kw_only=True):
-    """How the reward stood after one publication."""
+    """State of a reward after one publication."""
 
     valid_from: datetime
     position: int
@@ -78,14 +79,14 @@ class RewardRow(NamedTuple):
     claimed_at: datetime | None  # the last reminder
     claimed_ends_at: datetime | None
     claim_differs: bool
-    incomplete: bool  # no creation was told
+    incomplete: bool  # no creation was recorded
     last_position: int
 
 
 class RewardVersionRow(NamedTuple):
     version: int
     valid_from: datetime
-    valid_until: datetime | None  # None: it stands
+    valid_until: datetime | None  # None: the current version
     name: str | None
     reward_type: str | None
     enabled: bool | None
@@ -152,24 +153,25 @@ REWARD_TEXTS_TABLE = Table(
 
 
 def create(reward: Reward, fact: RewardCreated, occurrence: Occurrence) -> None:
+    """The reward was added to the catalogue."""
     reward.created_at = reward.created_at or occurrence.occurred_at
     publish(reward, fact, occurrence)
 
 
 def publish(reward: Reward, fact: RewardFact, occurrence: Occurrence) -> None:
-    """Add a version: what the fact says, over what the version before it said."""
+    """The reward was published. A new version is added; fields left out keep their values."""
     before = reward.versions[-1] if reward.versions else RewardState()
     standing = {}
     for name in RewardState.__struct_fields__:
         said = getattr(fact, name)
         standing[name] = getattr(before, name) if said is None or said == () else said
     reward.versions.append(RewardVersion(**standing, valid_from=occurrence.occurred_at, position=occurrence.position))
-    reward.claim_differs = False  # a newer word than the reminder's
+    reward.claim_differs = False  # the publication is newer than the reminder
     reward.position = max(reward.position, occurrence.position)
 
 
 def compare(reward: Reward, fact: RewardClaimed, occurrence: Occurrence) -> None:
-    """Compare what a reminder says; it may be the first we hear of the reward, and then there is nothing to compare."""
+    """A reminder about the reward came. It is compared with the current version, if one is known."""
     known = reward.versions[-1] if reward.versions else None
     reward.claimed_at = occurrence.occurred_at
     reward.claimed_ends_at = fact.ends_at or reward.claimed_ends_at

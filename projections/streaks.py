@@ -1,8 +1,10 @@
-"""Streaks: where each customer stands in each streak of each period, level by level.
+"""Streaks: progress of each customer in each streak and period, level by level.
 
-The end may be told before the start. An un-enrolment is final for its period: what is told of later instants changes
-nothing and is counted. A level withdrawn by a return counts even after the end. Opposite words of one instant (start
-and end, a level reached and withdrawn) leave the state *contested*; by rank, the end and the withdrawal win.
+1. The end may be recorded before the start.
+2. Leaving a streak is final for its period. Later facts change nothing and are counted.
+3. A level withdrawn by a return counts even after the end.
+4. Opposite facts of one instant make the state *contested*: start and end, level reached and withdrawn. The end and the
+   withdrawal win by rank.
 """
 
 from datetime import datetime
@@ -25,7 +27,7 @@ from ledger.facts.streaks import (
 from projections.definition import Projection, Rows, State, Table
 
 
-class Level(Struct):
+class StreakLevel(Struct):
     achieved: bool
     achieved_at: datetime | None = None
     unachieved_at: datetime | None = None
@@ -45,7 +47,7 @@ class Streak(State):
     value: Decimal | None = None
     levels_count: int | None = None
     level_values: tuple[str, ...] = ()
-    levels: dict[str, Level] = field(default_factory=dict)
+    levels: dict[str, StreakLevel] = field(default_factory=dict)
     levels_claimed: int | None = None
     starts_local: str | None = None
     ends_local: str | None = None
@@ -70,7 +72,7 @@ class StreakRow(NamedTuple):
     value: Decimal | None
     levels_count: int | None
     level_values: list[str]
-    levels_achieved_count: int  # by the levels told
+    levels_achieved_count: int  # by the recorded levels
     levels_claimed: int | None  # by the vendor's count at the end
     starts_local: str | None  # without a zone, as the vendor writes it
     ends_local: str | None
@@ -80,7 +82,7 @@ class StreakRow(NamedTuple):
     unenrolled_at: datetime | None
     told_after_unenrolment: int
     contested: bool
-    incomplete: bool  # neither enrolment nor start was told
+    incomplete: bool  # neither enrolment nor start was recorded
     last_position: int
 
 
@@ -129,55 +131,60 @@ STREAK_LEVELS_TABLE = Table(
 
 
 def enrol(streak: Streak, fact: StreakEnrolled, occurrence: Occurrence) -> None:
-    if _know(streak, fact, occurrence):
-        _define(streak, fact)
+    """The customer was enrolled in the streak."""
+    if _update_fields(streak, fact, occurrence):
+        _update_definition(streak, fact)
         streak.enrolled_at = occurrence.occurred_at
 
 
 def start(streak: Streak, fact: StreakStarted, occurrence: Occurrence) -> None:
-    """A start told of an instant after the end opens nothing again."""
-    if _know(streak, fact, occurrence):
+    """The streak started. A start after the end does not open it again."""
+    if _update_fields(streak, fact, occurrence):
         value = streak.value
-        _define(streak, fact)
+        _update_definition(streak, fact)
         streak.started_at = occurrence.occurred_at
         if streak.ended_at is not None:
             streak.value = value
 
 
 def end(streak: Streak, fact: StreakEnded, occurrence: Occurrence) -> None:
-    if _know(streak, fact, occurrence):
-        _define(streak, fact)
+    """The streak ended. Levels that the event names count as reached."""
+    if _update_fields(streak, fact, occurrence):
+        _update_definition(streak, fact)
         streak.ended_at = occurrence.occurred_at
         if fact.levels_achieved_count is not None:
             streak.levels_claimed = fact.levels_achieved_count
         for name in fact.levels_achieved:
-            streak.levels.setdefault(name, Level(achieved=True, told_at=occurrence.occurred_at))
+            streak.levels.setdefault(name, StreakLevel(achieved=True, told_at=occurrence.occurred_at))
 
 
-def reach(streak: Streak, fact: StreakLevelAchieved, occurrence: Occurrence) -> None:
-    if _know(streak, fact, occurrence):
-        level = _level(streak, fact, occurrence, achieved=True)
+def reach_level(streak: Streak, fact: StreakLevelAchieved, occurrence: Occurrence) -> None:
+    """The customer reached a level."""
+    if _update_fields(streak, fact, occurrence):
+        level = _update_level(streak, fact, occurrence, achieved=True)
         level.achieved_at = fact.achieved_at or occurrence.occurred_at
 
 
-def lose(streak: Streak, fact: StreakLevelUnAchieved, occurrence: Occurrence) -> None:
-    if _know(streak, fact, occurrence):
-        level = _level(streak, fact, occurrence, achieved=False)
+def lose_level(streak: Streak, fact: StreakLevelUnAchieved, occurrence: Occurrence) -> None:
+    """A reached level was withdrawn after a return."""
+    if _update_fields(streak, fact, occurrence):
+        level = _update_level(streak, fact, occurrence, achieved=False)
         level.achieved_at = fact.achieved_at or level.achieved_at
         level.unachieved_at = occurrence.occurred_at
 
 
 def unenrol(streak: Streak, fact: StreakUnEnrolled, occurrence: Occurrence) -> None:
-    if _know(streak, fact, occurrence):
-        _define(streak, fact)
+    """The customer left the streak. Later facts of this period do not count."""
+    if _update_fields(streak, fact, occurrence):
+        _update_definition(streak, fact)
         streak.unenrolled_at = occurrence.occurred_at
 
 
-def _level(
+def _update_level(
     streak: Streak, fact: StreakLevelAchieved | StreakLevelUnAchieved, occurrence: Occurrence, *, achieved: bool
-) -> Level:
-    """Take over a word about one level. Opposite words of one instant contradict each other."""
-    level = streak.levels.setdefault(fact.level, Level(achieved))
+) -> StreakLevel:
+    """Update one level. Opposite facts of one instant make it contested."""
+    level = streak.levels.setdefault(fact.level, StreakLevel(achieved))
     same_time = level.told_at == occurrence.occurred_at
     level.contested = same_time and (level.contested or level.achieved != achieved)
     level.achieved, level.told_at = achieved, occurrence.occurred_at
@@ -185,7 +192,7 @@ def _level(
     return level
 
 
-def _define(streak: Streak, fact: StreakDefined) -> None:
+def _update_definition(streak: Streak, fact: StreakDefined) -> None:
     streak.levels_count = streak.levels_count if fact.levels_count is None else fact.levels_count
     streak.level_values = fact.level_values or streak.level_values
     streak.starts_local = fact.starts_local or streak.starts_local
@@ -193,8 +200,8 @@ def _define(streak: Streak, fact: StreakDefined) -> None:
     streak.value = streak.value if fact.value is None else fact.value
 
 
-def _know(streak: Streak, fact: StreakFact, occurrence: Occurrence) -> bool:
-    """Take over whose streak it is, and say whether the fact still counts: after an un-enrolment none does."""
+def _update_fields(streak: Streak, fact: StreakFact, occurrence: Occurrence) -> bool:
+    """Update the streak's ids and names. Return False if the customer has left, because later facts do not count."""
     streak.position = max(streak.position, occurrence.position)
     if streak.unenrolled_at is not None:
         streak.told_after_unenrolment += 1
@@ -266,8 +273,8 @@ STREAKS = Projection(
     on={
         StreakEnrolled: enrol,
         StreakStarted: start,
-        StreakLevelAchieved: reach,
-        StreakLevelUnAchieved: lose,
+        StreakLevelAchieved: reach_level,
+        StreakLevelUnAchieved: lose_level,
         StreakEnded: end,
         StreakUnEnrolled: unenrol,
     },

@@ -1,8 +1,9 @@
-"""Tiers: which tier a customer is in within a programme, until when, and every tier before.
+"""Tiers: a customer's tier in each programme, its end, and all earlier tiers.
 
-Intervals follow the order of occurrence. A renewal prolongs the interval it meets. The tier that the vendor says came
-before is not always the one we had: then something was missed (`gap`), or the vendor names the new tier itself
-(`contradiction`, trap 38). Neither stops the change, for the vendor's newest word about a tier is what holds.
+1. Intervals follow the order of occurrence. A renewal extends the current interval.
+2. If the vendor's previous tier is not ours, an event is missing (`gap`).
+3. If the vendor names the new tier as the previous one, the event contradicts itself (`contradiction`, trap 38).
+4. Neither stops the change. The vendor's latest event about a tier counts.
 """
 
 from datetime import date, datetime, timedelta
@@ -27,11 +28,11 @@ from projections.definition import Projection, Rows, State, Table
 ONE_DAY = timedelta(days=1)
 
 
-class Interval(msgspec.Struct):
-    """One stay in one tier. `since` is None where the entry was not told; `left_at` where the stay goes on."""
+class TierStay(msgspec.Struct):
+    """One stay in one tier. `since` is None if the entry was not recorded; `left_at` is None for the current stay."""
 
     tier: str
-    reason: str  # joined, upgraded, downgraded, merged; renewed or left where only that was told
+    reason: str  # joined, upgraded, downgraded, merged; renewed or left if only that was recorded
     tier_name: str | None = None
     since: datetime | None = None
     left_at: datetime | None = None
@@ -48,15 +49,15 @@ class Interval(msgspec.Struct):
 
 
 class TierClaim(msgspec.Struct):
-    """What the vendor said of the tier without changing it; a change of tier puts an end to it."""
+    """A tier that the vendor stated without changing it. The next change of tier removes the claim."""
 
     tier: str
     downgrade_on: date | None
     differs: bool
 
 
-class Announced(msgspec.Struct):
-    """A tier that the vendor dates in the future; None where the customer leaves. It is entered then, by arithmetic."""
+class AnnouncedTier(msgspec.Struct):
+    """A change of tier with a future date. `tier` is None if the customer will leave. Applied when a row is read."""
 
     at: datetime
     tier: str | None
@@ -67,39 +68,39 @@ class Announced(msgspec.Struct):
 class Membership(State):
     customer: str | None = None
     programme: str | None = None
-    intervals: list[Interval] = msgspec.field(default_factory=list)
+    intervals: list[TierStay] = msgspec.field(default_factory=list)
     claim: TierClaim | None = None
     merged_into: str | None = None
-    announced: Announced | None = None  # the first of them
+    announced: AnnouncedTier | None = None  # the earliest one
     last_position: int = 0
 
 
 class TierRow(NamedTuple):
     customer: str | None
     programme: str | None
-    tier: str | None  # its number or id; None in no tier, or where only a claim was told
+    tier: str | None  # number or id; None if in no tier, or if only a claim was recorded
     tier_name: str | None
     since: datetime | None
     until: date | None
     until_unreadable: bool
-    reason: str | None  # as of the interval; left where the customer is in no tier now
+    reason: str | None  # as in TierStay; left if the customer is in no tier now
     previous: str | None
     renewals: int
     renewed_at: datetime | None
-    gap: bool  # somewhere in the history
-    contradiction: bool  # somewhere in the history
+    gap: bool  # in any interval
+    contradiction: bool  # in any interval
     claimed_tier: str | None
     claim_differs: bool
     downgrade_on: date | None
-    merged_into: str | None  # the customer with whose merge the membership ended
-    announced_at: datetime | None  # from when the customer is in another tier
+    merged_into: str | None  # the survivor of the merge that ended the membership
+    announced_at: datetime | None  # start of the announced tier
     announced_tier: str | None
     announced_tier_name: str | None
     announced_until: date | None
     last_position: int
 
 
-class IntervalRow(NamedTuple):
+class TierStayRow(NamedTuple):
     ordinal: int
     tier: str
     tier_name: str | None
@@ -156,49 +157,57 @@ TIER_HISTORY_TABLE = Table(
         "CREATE INDEX tier_history_flagged ON tier_history (ledger_id, subject, ordinal) "
         "WHERE gap OR contradiction OR until_unreadable",
     ),
-    columns=IntervalRow._fields,
+    columns=TierStayRow._fields,
     key=("ordinal",),
 )
 
 
 def upgrade(membership: Membership, fact: TierUpgraded, occurrence: Occurrence) -> None:
-    _enter(membership, fact, occurrence, "upgraded")
+    """The customer entered a higher tier."""
+    _enter_tier(membership, fact, occurrence, "upgraded")
 
 
 def downgrade(membership: Membership, fact: TierDowngraded, occurrence: Occurrence) -> None:
-    _enter(membership, fact, occurrence, "downgraded")
+    """The customer fell to a lower tier."""
+    _enter_tier(membership, fact, occurrence, "downgraded")
 
 
 def join(membership: Membership, fact: TierJoined, occurrence: Occurrence) -> None:
-    _enter(membership, fact, occurrence, "joined")
+    """The customer, in no tier before, entered this tier."""
+    _enter_tier(membership, fact, occurrence, "joined")
 
 
 def leave(membership: Membership, fact: TierLeft, occurrence: Occurrence) -> None:
-    """End the stay. Where another tier was entered meanwhile, that entry has ended it already; where no stay in the
-    tier was told, there was one that we have not seen."""
-    _know(membership, fact, occurrence)
-    if _announces(membership, fact, tier=None):
+    """The customer left the tier. If another tier was entered meanwhile, that entry has already ended the stay.
+
+    If no stay in the tier is known, one of unknown beginning is added.
+    """
+    _update_fields(membership, fact, occurrence)
+    if _record_announced(membership, fact, tier=None):
         return
-    interval = _current(membership)
+    interval = _current_stay(membership)
     if interval is not None and interval.tier == fact.tier:
-        _close(interval, occurrence)
+        _end_stay(interval, occurrence)
     elif not any(stay.tier == fact.tier for stay in membership.intervals):
-        unseen = Interval(fact.tier, "left", fact.tier_name, gap=True)
-        _close(unseen, occurrence)
+        unseen = TierStay(fact.tier, "left", fact.tier_name, gap=True)
+        _end_stay(unseen, occurrence)
         place = len(membership.intervals) if interval is None else -1
         membership.intervals.insert(place, unseen)
     membership.claim = None
 
 
 def renew(membership: Membership, fact: TierRenewed, occurrence: Occurrence) -> None:
-    """Prolong the stay. Where we knew of none, or of another tier, the customer must have entered it unseen. Where the
-    new end is not told the old one stands, unless it is over by then."""
-    _know(membership, fact, occurrence)
-    if _announces(membership, fact, fact.tier):
+    """The customer stays in the tier, until a new day.
+
+    If the customer was in no tier or in another one, an entry of unknown time is added. If no new end is stated, the
+    old end stays unless it is over.
+    """
+    _update_fields(membership, fact, occurrence)
+    if _record_announced(membership, fact, fact.tier):
         return
-    interval = _current(membership)
+    interval = _current_stay(membership)
     if interval is None or interval.tier != fact.tier:
-        interval = _open(membership, Interval(fact.tier, "renewed", gap=interval is not None), occurrence)
+        interval = _begin_stay(membership, TierStay(fact.tier, "renewed", gap=interval is not None), occurrence)
     interval.tier_name = fact.tier_name or interval.tier_name
     kept = interval.until if interval.until is not None and interval.until > occurrence.occurred_at.date() else None
     interval.until = fact.until if fact.until is not None or fact.until_unreadable else kept
@@ -211,30 +220,30 @@ def renew(membership: Membership, fact: TierRenewed, occurrence: Occurrence) -> 
 
 
 def merge(membership: Membership, fact: TierAfterMerge, occurrence: Occurrence) -> None:
-    """Enter the tier the merge left the survivor in; staying where one was is no change."""
-    _know(membership, fact, occurrence)
-    if _announces(membership, fact, fact.tier):
+    """After a merge the survivor is in this tier. If it is the same tier as before, nothing changes."""
+    _update_fields(membership, fact, occurrence)
+    if _record_announced(membership, fact, fact.tier):
         return
-    interval = _current(membership)
+    interval = _current_stay(membership)
     if interval is None or interval.tier != fact.tier:
-        merged = Interval(fact.tier, "merged", fact.tier_name, since=occurrence.occurred_at)
-        _open(membership, merged, occurrence)
+        merged = TierStay(fact.tier, "merged", fact.tier_name, since=occurrence.occurred_at)
+        _begin_stay(membership, merged, occurrence)
         membership.claim = None
 
 
 def merge_away(membership: Membership, fact: TierMergedAway, occurrence: Occurrence) -> None:
-    """End the stay: the customer is another now, who has a tier of their own."""
-    _know(membership, fact, occurrence)
+    """The stay ends, because the customer was merged into another customer with a tier of their own."""
+    _update_fields(membership, fact, occurrence)
     membership.merged_into, membership.claim = fact.survivor, None
-    interval = _current(membership)
+    interval = _current_stay(membership)
     if interval is not None:
-        _close(interval, occurrence)
+        _end_stay(interval, occurrence)
         interval.ended_by_merge = True
 
 
 def unmerge(membership: Membership, fact: TierUnmerged, occurrence: Occurrence) -> None:
-    """Let the stay that ended with the merge go on, unless another was entered since."""
-    _know(membership, fact, occurrence)
+    """The merge was undone. The stay that it ended continues, unless another tier was entered since."""
+    _update_fields(membership, fact, occurrence)
     membership.merged_into = None
     last = membership.intervals[-1] if membership.intervals else None
     if last is not None and last.ended_by_merge:
@@ -243,14 +252,16 @@ def unmerge(membership: Membership, fact: TierUnmerged, occurrence: Occurrence) 
 
 
 def claim(membership: Membership, fact: TierClaimed, occurrence: Occurrence) -> None:
-    """Compare, and change nothing."""
-    _know(membership, fact, occurrence)
-    membership.claim = TierClaim(fact.tier, fact.downgrade_on, _differs(_current(membership), fact))
+    """The vendor stated the tier without changing it. It is compared with ours; nothing changes."""
+    _update_fields(membership, fact, occurrence)
+    membership.claim = TierClaim(fact.tier, fact.downgrade_on, _claim_differs(_current_stay(membership), fact))
 
 
-def _differs(held: Interval | None, fact: TierClaimed) -> bool:
-    """Return True if a reminder names a tier that is not held, or a day on which the tier held does not end. A tier
-    that ends with a day falls on that day or the next."""
+def _claim_differs(held: TierStay | None, fact: TierClaimed) -> bool:
+    """Return True if a reminder names another tier than the current one, or another end.
+
+    A tier that ends with a day may fall on that day or on the next.
+    """
     if held is None or held.tier != fact.tier:
         return True
     if held.until is None or fact.downgrade_on is None:
@@ -258,16 +269,17 @@ def _differs(held: Interval | None, fact: TierClaimed) -> bool:
     return not held.until <= fact.downgrade_on <= held.until + ONE_DAY
 
 
-def _enter(membership: Membership, fact: TierChanged, occurrence: Occurrence, reason: str) -> None:
-    _know(membership, fact, occurrence)
-    if _announces(membership, fact, fact.tier):
+def _enter_tier(membership: Membership, fact: TierChanged, occurrence: Occurrence, reason: str) -> None:
+    """Begin a stay, unless the change is dated in the future or reported before."""
+    _update_fields(membership, fact, occurrence)
+    if _record_announced(membership, fact, fact.tier):
         return
-    left = _current(membership)
+    left = _current_stay(membership)
     if left is not None and (left.tier, left.since, left.reason) == (fact.tier, occurrence.occurred_at, reason):
-        left.until = left.until or fact.until  # a second report of the same change
+        left.until = left.until or fact.until  # a repeated report of the same change
         left.last_position = max(left.last_position, occurrence.position)
         return
-    interval = Interval(
+    interval = TierStay(
         tier=fact.tier,
         reason=reason,
         tier_name=fact.tier_name,
@@ -279,42 +291,42 @@ def _enter(membership: Membership, fact: TierChanged, occurrence: Occurrence, re
         gap=left is not None and fact.previous is not None and left.tier != fact.previous,
         contradiction=fact.previous == fact.tier,
     )
-    _open(membership, interval, occurrence)
+    _begin_stay(membership, interval, occurrence)
     membership.claim = None
 
 
-def _announces(membership: Membership, fact: TierFact, tier: str | None) -> bool:
-    """Return True for a change that the vendor dates in the future: it is noted, and changes nothing before."""
+def _record_announced(membership: Membership, fact: TierFact, tier: str | None) -> bool:
+    """Return True if the vendor dates the change in the future. It is recorded and changes nothing before."""
     if fact.dated is None:
         return False
     if membership.announced is None or fact.dated < membership.announced.at:
         until = getattr(fact, "until", None)
-        membership.announced = Announced(fact.dated, tier, fact.tier_name if tier is not None else None, until)
+        membership.announced = AnnouncedTier(fact.dated, tier, fact.tier_name if tier is not None else None, until)
     return True
 
 
-def _open(membership: Membership, interval: Interval, occurrence: Occurrence) -> Interval:
+def _begin_stay(membership: Membership, interval: TierStay, occurrence: Occurrence) -> TierStay:
     """Begin a stay, and end the one before."""
-    left = _current(membership)
+    left = _current_stay(membership)
     if left is not None:
-        _close(left, occurrence)
+        _end_stay(left, occurrence)
     interval.last_position = occurrence.position
     membership.intervals.append(interval)
     return interval
 
 
-def _close(interval: Interval, occurrence: Occurrence) -> None:
+def _end_stay(interval: TierStay, occurrence: Occurrence) -> None:
     interval.left_at = occurrence.occurred_at
     interval.last_position = max(interval.last_position, occurrence.position)
 
 
-def _current(membership: Membership) -> Interval | None:
-    """Give the stay that goes on, None where the customer is in no tier."""
+def _current_stay(membership: Membership) -> TierStay | None:
+    """Return the current stay, None if the customer is in no tier."""
     last = membership.intervals[-1] if membership.intervals else None
     return last if last is not None and last.left_at is None else None
 
 
-def _know(membership: Membership, fact: MembershipFact, occurrence: Occurrence) -> None:
+def _update_fields(membership: Membership, fact: MembershipFact, occurrence: Occurrence) -> None:
     membership.customer = fact.customer
     membership.programme = fact.programme
     membership.last_position = max(membership.last_position, occurrence.position)
@@ -322,12 +334,12 @@ def _know(membership: Membership, fact: MembershipFact, occurrence: Occurrence) 
 
 def tier_rows(_subject: str, membership: Membership) -> Rows:
     claimed, ahead = membership.claim, membership.announced
-    if not membership.intervals and claimed is None and ahead is None:  # a merge ended a membership that was never told
+    if not membership.intervals and claimed is None and ahead is None:  # only a merge was recorded
         return {"tiers": [], "tier_history": []}
     row = TierRow(
         customer=membership.customer,
         programme=membership.programme,
-        **_standing(membership),
+        **_current_columns(membership),
         gap=any(stay.gap for stay in membership.intervals),
         contradiction=any(stay.contradiction for stay in membership.intervals),
         claimed_tier=claimed.tier if claimed else None,
@@ -340,12 +352,12 @@ def tier_rows(_subject: str, membership: Membership) -> Rows:
         announced_until=ahead.until if ahead else None,
         last_position=membership.last_position,
     )
-    return {"tiers": [row], "tier_history": [_interval_row(n, stay) for n, stay in enumerate(membership.intervals, 1)]}
+    return {"tiers": [row], "tier_history": [_stay_row(n, stay) for n, stay in enumerate(membership.intervals, 1)]}
 
 
-def _standing(membership: Membership) -> dict[str, Any]:
-    """Say in which tier the customer is; for one who left, since when in none, and which was the last."""
-    now = _current(membership)
+def _current_columns(membership: Membership) -> dict[str, Any]:
+    """Return the columns of the current stay. For a customer without one: since when, and the last tier."""
+    now = _current_stay(membership)
     last = membership.intervals[-1] if membership.intervals else None
     return {
         "tier": now.tier if now else None,
@@ -360,14 +372,14 @@ def _standing(membership: Membership) -> dict[str, Any]:
     }
 
 
-def _reason_left(last: Interval | None) -> str | None:
+def _reason_left(last: TierStay | None) -> str | None:
     if last is None:
         return None
     return "merged_away" if last.ended_by_merge else "left"
 
 
-def _interval_row(ordinal: int, interval: Interval) -> IntervalRow:
-    return IntervalRow(ordinal=ordinal, **msgspec.structs.asdict(interval))
+def _stay_row(ordinal: int, interval: TierStay) -> TierStayRow:
+    return TierStayRow(ordinal=ordinal, **msgspec.structs.asdict(interval))
 
 
 TIERS = Projection(

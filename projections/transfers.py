@@ -1,10 +1,10 @@
-"""Transfers: points on their way from one holder to another. Two events tell of one transfer, and each works alone.
+"""Transfers: points sent from one holder to another. Each half has its own event and works alone.
 
-What was sent and not received is in transit, not lost; what was received without having been sent is history that we
-have not seen (trap 11). Each half names both sides and the points; where they disagree, the transfer differs.
-
-Each half counts once: of several reports the first in the order of the fold, as in accounts. A later one that gives
-other points is noted.
+1. Points sent and not received are in transit, not lost.
+2. Points received and not sent prove history that was never reported (docs/domain.md, trap 11).
+3. Each half names both holders and the points. If the halves disagree, the transfer `differs`.
+4. Each half counts once. The first report in fold order counts, as in accounts.
+5. A later report with other points is recorded in `reported`.
 """
 
 from datetime import datetime
@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from ledger.facts import Occurrence
 from ledger.facts.transfers import TransferCompleted, TransferFact, TransferInitiated
 from projections.definition import Projection, Rows, State, Table
-from projections.previous_owners import named_before
+from projections.previous_owners import add_previous_owner
 
-EVENT_BYTES = 8  # of a tag: the same for all versions of one event
+EVENT_BYTES = 8  # prefix of an event tag: equal for all versions of one event
 
 
-class Half(State):
+class TransferHalf(State):
     """One half of a transfer, as first reported."""
 
     event: bytes
@@ -37,12 +37,12 @@ class Transfer(State):
     received_from: str | None = None
     programme: str | None = None
     unit: str = "points"
-    sent: Half | None = None
-    received: Half | None = None
-    reported: Decimal | None = None  # what a later report of one half says instead
+    sent: TransferHalf | None = None
+    received: TransferHalf | None = None
+    reported: Decimal | None = None  # points of a repeated report that differs
     reported_position: int | None = None
-    counted_position: int | None = None  # of the report that it contradicts
-    others_named: bool = False  # a later report of one half names another sender or receiver
+    counted_position: int | None = None  # of the counted report
+    others_named: bool = False  # a repeated report names another sender or receiver
     named_before: list[str] = []
     position: int = 0
 
@@ -50,18 +50,18 @@ class Transfer(State):
 class TransferRow(NamedTuple):
     sender: str | None
     receiver: str | None
-    sent_to: str | None  # whom the sender's half names as the receiver
-    received_from: str | None  # whom the receiver's half names as the sender
-    status: str  # initiated, completed; received-only where the sending was not told
-    programme: str | None  # of the sender; of the receiver where only the receipt was told
+    sent_to: str | None  # receiver named by the sender's half
+    received_from: str | None  # sender named by the receiver's half
+    status: str  # initiated, completed; received-only if no sending was recorded
+    programme: str | None  # of the sender; of the receiver if only the receipt was recorded
     unit: str
-    points: Decimal  # as sent, or as received where only that was told
+    points: Decimal  # as sent; as received if only the receipt was recorded
     points_received: Decimal | None
-    differs: bool  # other points arrived than were sent, or the reports name other people
-    reported: Decimal | None  # other points that a second report of one half gives; they do not count
+    differs: bool  # the halves or their reports disagree
+    reported: Decimal | None  # other points in a repeated report of one half; not counted
     initiated_at: datetime | None
     received_at: datetime | None
-    named_before: list[str] | None  # others whom it was said to be of; None where nobody was
+    named_before: list[str] | None  # previous owners; None if there are none
     last_position: int
     reported_position: int | None
     counted_position: int | None
@@ -92,40 +92,42 @@ TRANSFERS_TABLE = Table(
 
 
 def initiate(transfer: Transfer, fact: TransferInitiated, occurrence: Occurrence) -> None:
-    """The sending was reported: the points left the sender."""
-    _know(transfer, fact, occurrence)
-    if _counts(transfer, transfer.sent, fact, occurrence):
+    """Points left the sender."""
+    _update_fields(transfer, fact, occurrence)
+    if _is_counted(transfer, transfer.sent, fact, occurrence):
         transfer.sender = fact.sender or transfer.sender
         transfer.receiver = transfer.receiver or fact.receiver
         transfer.sent_to = fact.receiver or transfer.sent_to
         transfer.programme = fact.programme
-        transfer.sent = _half(transfer.sent, fact, occurrence)
-    else:  # a later report names those whom the first did not
-        transfer.others_named |= _names_others(fact, transfer.sender, transfer.sent_to)
+        transfer.sent = _add_report(transfer.sent, fact, occurrence)
+    else:  # position of a repeated report that differs
+        transfer.others_named |= _names_other_holders(fact, transfer.sender, transfer.sent_to)
         transfer.sender = transfer.sender or fact.sender
         transfer.receiver = transfer.receiver or fact.receiver
         transfer.sent_to = transfer.sent_to or fact.receiver
 
 
 def receive(transfer: Transfer, fact: TransferCompleted, occurrence: Occurrence) -> None:
-    """The receipt was reported: the points arrived at the receiver."""
-    _know(transfer, fact, occurrence)
-    if _counts(transfer, transfer.received, fact, occurrence):
+    """Points arrived at the receiver."""
+    _update_fields(transfer, fact, occurrence)
+    if _is_counted(transfer, transfer.received, fact, occurrence):
         transfer.receiver = fact.receiver or transfer.receiver
         transfer.sender = transfer.sender or fact.sender
         transfer.received_from = fact.sender or transfer.received_from
         if transfer.sent is None:
             transfer.programme = fact.programme
-        transfer.received = _half(transfer.received, fact, occurrence)
+        transfer.received = _add_report(transfer.received, fact, occurrence)
     else:
-        transfer.others_named |= _names_others(fact, transfer.received_from, transfer.receiver)
+        transfer.others_named |= _names_other_holders(fact, transfer.received_from, transfer.receiver)
         transfer.receiver = transfer.receiver or fact.receiver
         transfer.sender = transfer.sender or fact.sender
         transfer.received_from = transfer.received_from or fact.sender
 
 
-def _counts(transfer: Transfer, half: Half | None, fact: TransferFact, occurrence: Occurrence) -> bool:
-    """Return True for the first report of a half and for other versions of its event; note a later one that differs."""
+def _is_counted(transfer: Transfer, half: TransferHalf | None, fact: TransferFact, occurrence: Occurrence) -> bool:
+    """Return True for the first report of a half and for other versions of its event. Record the points of other
+    reports.
+    """
     if half is None or half.event == occurrence.event_tag[:EVENT_BYTES]:
         return True
     if half.points != fact.points and transfer.reported is None:
@@ -134,29 +136,30 @@ def _counts(transfer: Transfer, half: Half | None, fact: TransferFact, occurrenc
     return False
 
 
-def _names_others(fact: TransferFact, sender: str | None, receiver: str | None) -> bool:
-    """Return True if a report names another sender or receiver than the report of the same half that counts."""
+def _names_other_holders(fact: TransferFact, sender: str | None, receiver: str | None) -> bool:
+    """Return True if a repeated report names another sender or receiver than the counted report."""
     people = ((fact.sender, sender), (fact.receiver, receiver))
     return any(told is not None and known is not None and told != known for told, known in people)
 
 
-def _half(half: Half | None, fact: TransferFact, occurrence: Occurrence) -> Half:
-    """Return one half with the points of a report that counts."""
+def _add_report(half: TransferHalf | None, fact: TransferFact, occurrence: Occurrence) -> TransferHalf:
+    """Return a half with the points of a report that counts added."""
     if half is not None:
         return replace(half, points=half.points + fact.points)
-    return Half(occurrence.event_tag[:EVENT_BYTES], fact.points, occurrence.occurred_at, occurrence.position)
+    return TransferHalf(occurrence.event_tag[:EVENT_BYTES], fact.points, occurrence.occurred_at, occurrence.position)
 
 
-def _know(transfer: Transfer, fact: TransferFact, occurrence: Occurrence) -> None:
-    transfer.named_before = named_before(transfer.named_before, transfer.sender, fact.sender)
-    transfer.named_before = named_before(transfer.named_before, transfer.receiver, fact.receiver)
+def _update_fields(transfer: Transfer, fact: TransferFact, occurrence: Occurrence) -> None:
+    transfer.named_before = add_previous_owner(transfer.named_before, transfer.sender, fact.sender)
+    transfer.named_before = add_previous_owner(transfer.named_before, transfer.receiver, fact.receiver)
     transfer.unit = fact.unit
     transfer.position = max(transfer.position, occurrence.position)
 
 
 def _differs(transfer: Transfer) -> bool:
-    """Return True if both halves were told and disagree on the points, the sender or the receiver, or if two reports of
-    one half disagree on the sender or the receiver."""
+    """Return True if the halves disagree on points, sender or receiver, or if two reports of one half name other
+    holders.
+    """
     if transfer.others_named:
         return True
     if transfer.sent is None or transfer.received is None:

@@ -1,8 +1,9 @@
 """Business keys: one real-world change counts once, however many events report it.
 
-Of several reports the first in the order of the fold counts, so which one does is a function of the set of events. A
-report is known by the kind of its facts and `change`; `also` are weaker names, by which reports are the same only where
-one of them lacks the better name. Versions of one event that an operator has chosen to apply both ("both") both count.
+1. The first report in fold order counts. So the choice depends on the set of events, not on arrival.
+2. Two reports are the same change if kind and `change` are equal.
+3. `also` holds weaker names. They match only if one of the two reports lacks the better name.
+4. Two versions of one event, both applied by the policy "both", both count.
 """
 
 from decimal import Decimal
@@ -15,12 +16,12 @@ from ledger.facts.accounts import AccountFact, ExpiryMoved, Issued, IssueReverse
 from ledger.facts.adjustments import Removed
 
 NAME_BYTES = 12
-EVENT_BYTES = 8  # of a tag: the same for all versions of one event
+EVENT_BYTES = 8  # prefix of an event tag: equal for all versions of one event
 ZERO = Decimal(0)
 
 
-class Counted(Struct, array_like=True):
-    """A report that was counted: its event, and what it did to one account."""
+class CountedReport(Struct, array_like=True):
+    """A counted report: its event, its position, and the points it changed in one account."""
 
     event: bytes
     position: int
@@ -29,66 +30,70 @@ class Counted(Struct, array_like=True):
 
 
 class Changes(Struct):
-    """All changes of a wallet that were counted, by name; names are hashed, for there is one for nearly every fact."""
+    """All counted changes of a wallet by name. Names are hashed to save memory, because nearly every fact has one."""
 
-    counted: dict[bytes, Counted] = {}  # by change, and by change and account where a report is about several
-    also: dict[bytes, bytes] = {}  # weaker names, each with its change
+    counted: dict[
+        bytes, CountedReport
+    ] = {}  # by change; also by change and account, if a report is about several accounts
+    also: dict[bytes, bytes] = {}  # weaker name -> name of its change
 
 
-def earlier_report(changes: Changes, fact: AccountFact, occurrence: Occurrence) -> Counted | None:
-    """Return the report by which this change was counted before, None if it was not."""
+def earlier_report(changes: Changes, fact: AccountFact, occurrence: Occurrence) -> CountedReport | None:
+    """Return the report that counted this change before. None if there is none."""
     if fact.change is None:
         return None
     kind = type(fact).__name__
-    names = [_name(kind, name) for name in (fact.change, *fact.also)]
+    names = [_hashed_name(kind, name) for name in (fact.change, *fact.also)]
     names += [changes.also[names[0]]] if names[0] in changes.also else []
     for name in names:
         found = changes.counted.get(name)
-        if found is not None and found.event != _event(occurrence):
+        if found is not None and found.event != _event_prefix(occurrence):
             return found
     return None
 
 
-def count(changes: Changes, fact: AccountFact, occurrence: Occurrence, account_id: str) -> None:
-    """Remember that a change has been counted for an account."""
+def count_change(changes: Changes, fact: AccountFact, occurrence: Occurrence, account_id: str) -> None:
+    """Record that a change counts for an account."""
     if fact.change is None:
         return
     kind = type(fact).__name__
-    name = _name(kind, fact.change)
+    name = _hashed_name(kind, fact.change)
     points = points_of(fact)
-    first: Counted = changes.counted.setdefault(
-        name, Counted(_event(occurrence), occurrence.position, account_id, ZERO)
+    first: CountedReport = changes.counted.setdefault(
+        name, CountedReport(_event_prefix(occurrence), occurrence.position, account_id, ZERO)
     )
     if first.account_id != account_id:
         first = changes.counted.setdefault(
-            _name(kind, fact.change, account_id), Counted(first.event, first.position, account_id, ZERO)
+            _hashed_name(kind, fact.change, account_id), CountedReport(first.event, first.position, account_id, ZERO)
         )
     first.points += points
-    part = _part_of(fact)
+    part = _part_name(fact)
     if part is not None:
-        of_part = _name(kind, fact.change, f"{account_id}\n{part}")
-        counted = Counted(first.event, first.position, account_id, ZERO)
+        of_part = _hashed_name(kind, fact.change, f"{account_id}\n{part}")
+        counted = CountedReport(first.event, first.position, account_id, ZERO)
         changes.counted.setdefault(of_part, counted).points += points
     for other in fact.also:
-        changes.also.setdefault(_name(kind, other), name)
+        changes.also.setdefault(_hashed_name(kind, other), name)
 
 
-def difference(changes: Changes, fact: AccountFact, report: Counted, account_id: str) -> Decimal | None:
-    """Return by how much a later report differs from what was counted for the account; None if it does not, or if the
-    two cannot be compared (a total and a share of it)."""
+def difference(changes: Changes, fact: AccountFact, report: CountedReport, account_id: str) -> Decimal | None:
+    """Return the excess of a later report over the counted points of the account.
+
+    None if there is no difference, or if the two cannot be compared, such as a total with a part.
+    """
     if isinstance(fact, IssueReversed) and fact.points is None:
         return None
-    counted: Counted | None = report if report.account_id == account_id else None
+    counted: CountedReport | None = report if report.account_id == account_id else None
     if counted is None and fact.change is not None:
-        counted = changes.counted.get(_name(type(fact).__name__, fact.change, account_id))
-    part = _part_of(fact)
+        counted = changes.counted.get(_hashed_name(type(fact).__name__, fact.change, account_id))
+    part = _part_name(fact)
     if part is not None and fact.change is not None:
-        counted = changes.counted.get(_name(type(fact).__name__, fact.change, f"{account_id}\n{part}"))
+        counted = changes.counted.get(_hashed_name(type(fact).__name__, fact.change, f"{account_id}\n{part}"))
     return (points_of(fact) - (counted.points if counted is not None else ZERO)) or None
 
 
 def points_of(fact: AccountFact) -> Decimal:
-    """Return the points that a fact is about, promised ones included."""
+    """Return the points of a fact, promised points included."""
     if isinstance(fact, Issued):
         granted = sum((grant.points for grant in fact.grants), ZERO)
         return granted + sum((promise.points for promise in fact.promises), ZERO)
@@ -100,9 +105,10 @@ def points_of(fact: AccountFact) -> Decimal:
     return points
 
 
-def _part_of(fact: AccountFact) -> str | None:
-    """Name the part of a change that a fact tells, where one report may tell several parts to one account: compared are
-    parts, not a part with the whole. None for facts that tell a change as a whole."""
+def _part_name(fact: AccountFact) -> str | None:
+    """Return the name of the part that a fact reports, so that parts are compared with parts. None: the fact is the
+    whole change.
+    """
     if isinstance(fact, Removed):
         return fact.origin or ""
     if isinstance(fact, ExpiryMoved):
@@ -110,9 +116,9 @@ def _part_of(fact: AccountFact) -> str | None:
     return None
 
 
-def _event(occurrence: Occurrence) -> bytes:
+def _event_prefix(occurrence: Occurrence) -> bytes:
     return occurrence.event_tag[:EVENT_BYTES]
 
 
-def _name(kind: str, name: str, account_id: str = "") -> bytes:
+def _hashed_name(kind: str, name: str, account_id: str = "") -> bytes:
     return blake2b(f"{kind}\n{name}\n{account_id}".encode(), digest_size=NAME_BYTES).digest()

@@ -1,20 +1,20 @@
-"""Drift: by how much the vendor's claims differ from what we hold, since which claim, and what must have been missed.
+"""Drift: the vendor's last claim minus our balance, since when it differs, and the points that are missing.
 
-A debit beyond the lots we know asserts history that we have not seen, so a missing event may hide there instead of in
-the balance. `missing` therefore is both together: the drift, and what was asserted since claims began. Adopting the
-claim closes the matter without forgetting it: what was adopted since the last claim is kept apart, so that reversing
-the adoption brings everything back as it was.
+1. A debit beyond the known lots asserts unseen points. So a missing event may show there and not in the balance.
+2. `missing` is therefore the drift plus the unseen points asserted since claims began.
+3. Adopting the claim closes the matter but keeps its figures.
+   Points adopted since the last claim are counted apart, so that reversing the adoption restores everything.
 """
 
 from datetime import datetime
 from decimal import Decimal
 
 from ledger.facts import Occurrence
-from projections.accounts.lots import ZERO, Account
+from projections.accounts.account import ZERO, Account
 
 
-def compare(account: Account, claimed: Decimal, occurrence: Occurrence) -> None:
-    """Compare what the vendor claims to be available with what is."""
+def compare_balance(account: Account, claimed: Decimal, occurrence: Occurrence) -> None:
+    """Compare a claimed balance with ours, and record the difference."""
     account.unseen_since -= account.accepted
     account.adopted = account.accepted = ZERO
     account.adopted_at, account.adopted_position = None, 0
@@ -27,8 +27,8 @@ def compare(account: Account, claimed: Decimal, occurrence: Occurrence) -> None:
         account.drift_since, account.drift_position = occurrence.occurred_at, occurrence.position
 
 
-def adopt(account: Account, points: Decimal, accepted: Decimal, occurrence: Occurrence) -> None:
-    """Count what an adjustment changed, or its reversal changed back, against the last claim; without one, nothing."""
+def count_adjustment(account: Account, points: Decimal, accepted: Decimal, occurrence: Occurrence) -> None:
+    """Count the change by an adjustment, or by its reversal, against the last claim. Without a claim, do nothing."""
     if account.claimed is None:
         return
     account.drift -= points
@@ -40,28 +40,28 @@ def adopt(account: Account, points: Decimal, accepted: Decimal, occurrence: Occu
         account.adopted_at, account.adopted_position = occurrence.occurred_at, occurrence.position
 
 
-def unseen(account: Account) -> Decimal:
-    """Give what was asserted since claims began, and has not been accepted by adopting one."""
+def open_unseen(account: Account) -> Decimal:
+    """Return the unseen points asserted since claims began, less those accepted by adopting a claim."""
     return account.unseen_since - account.accepted
 
 
-def missing(account: Account) -> Decimal:
-    """Give the points of the events that must have been missed: above zero they would have added points."""
-    return account.drift + unseen(account)
+def missing_points(account: Account) -> Decimal:
+    """Return the points of the missing events. Above zero, those events would have added points."""
+    return account.drift + open_unseen(account)
 
 
-def since(account: Account) -> tuple[datetime | None, int | None]:
-    """Say which event first shows that something is missing: when it happened and its position; None if nothing is."""
-    if not account.drift and not unseen(account):
+def first_sign(account: Account) -> tuple[datetime | None, int | None]:
+    """Return time and position of the event that first shows missing points. (None, None) if nothing is missing."""
+    if not account.drift and not open_unseen(account):
         return None, None
     if account.drift_since is not None:
         return account.drift_since, account.drift_position
     return account.adopted_at, account.adopted_position
 
 
-def move(victim: Account, survivor: Account) -> None:
-    """Hand what is open over by a merge: who holds the points has the drift, too."""
-    if not survivor.lines:  # opened by the merge: its claims go on where the victim's end
+def move_to_survivor(victim: Account, survivor: Account) -> None:
+    """Move open drift to the survivor of a merge, because the survivor holds the points."""
+    if not survivor.lines:  # opened by this merge: it continues the victim's claims
         survivor.claimed, survivor.claimed_at = victim.claimed, victim.claimed_at
         survivor.agreed_at, survivor.agreed_position = victim.agreed_at, victim.agreed_position
     survivor.drift += victim.drift

@@ -1,12 +1,13 @@
-"""Holds: points taken when something was ordered, spent for good when it arrives, due back when it does not."""
+"""Holds: points taken for an ordered item. They are spent when the item arrives, and due back if it does not."""
 
 from ledger.facts import Occurrence
 from ledger.facts.holds import HoldCaptured, HoldRefundDue, HoldRefunded
-from projections.accounts.lots import ZERO, Account, Debit, debit, post
+from projections.accounts.account import ZERO, Account, Debit
+from projections.accounts.lots import debit, post
 
 
-def capture(account: Account, fact: HoldCaptured, occurrence: Occurrence) -> None:
-    """An order item arrived: the points taken when it was ordered are spent. Its refund, if one was due, is not."""
+def capture_hold(account: Account, fact: HoldCaptured, occurrence: Occurrence) -> None:
+    """The ordered item arrived. The points held for it are spent, and a refund that was due is no longer due."""
     entry = account.debits.pop(fact.item, None)
     if entry is not None:
         account.contested = True
@@ -14,8 +15,8 @@ def capture(account: Account, fact: HoldCaptured, occurrence: Occurrence) -> Non
     debit(account, occurrence, fact.points, fact.item, "redeemed")
 
 
-def owe(account: Account, fact: HoldRefundDue, _occurrence: Occurrence) -> None:
-    """An order item did not arrive: the points taken when it was ordered, which nobody told of, are due back."""
+def release_hold(account: Account, fact: HoldRefundDue, _occurrence: Occurrence) -> None:
+    """The ordered item did not arrive. The points taken for it are due back; no event had reported that debit."""
     entry = account.debits.get(fact.item)
     if entry is None:
         account.debits[fact.item] = Debit(points=fact.points, to="held")
@@ -26,8 +27,8 @@ def owe(account: Account, fact: HoldRefundDue, _occurrence: Occurrence) -> None:
         entry.to = "held"
 
 
-def refund(account: Account, fact: HoldRefunded, _occurrence: Occurrence) -> None:
-    """The points due back were given back to where they came from, which nobody told of either."""
+def refund_hold(account: Account, fact: HoldRefunded, _occurrence: Occurrence) -> None:
+    """Points due back were returned to the account. No event reports the lots they return to."""
     entry = account.debits.get(fact.item)
     if entry is None or entry.to != "held":
         account.contested = True

@@ -1,8 +1,9 @@
-"""What a merge does to two accounts: the victim's lots, promises and debt go over to the survivor's, days and all.
+"""Merge of two accounts: the victim's lots, promises and debt move to the survivor, with their days.
 
-The history of each stays where it was told: classes and statement lines are the victim's own, and the class "merged"
-holds what went over, so that both accounts go on summing to zero and the two together hold what they held. Of what a
-victim had taken over from others its lifetime keeps nothing: a chain of merges comes to the same as each into the last.
+1. Each account keeps its own history: its classes and its statement lines.
+2. Class "merged" holds the moved points. Both accounts still sum to zero, and their sum does not change.
+3. The victim's lifetime keeps nothing that the victim had taken over from others.
+   So a chain of merges gives the same result as merging each holder into the last survivor.
 """
 
 from bisect import insort
@@ -12,13 +13,18 @@ from typing import Any
 from ledger.facts import Occurrence
 from ledger.facts.accounts import AccountFact
 from projections.accounts import drift
-from projections.accounts.lots import ZERO, Account, Debit, Lot, Orphan, Pending, post, settle
+from projections.accounts.account import ZERO, Account, Debit, Lot, Orphan, PendingPromise
+from projections.accounts.lots import post, settle_debt
 
 
-def move(victim: Account, survivor: Account) -> None:
-    """Move everything that can still change from one account to the other. It is remembered whose it was."""
+def merge_account(victim: Account, survivor: Account) -> None:
+    """Move everything that can still change from the victim to the survivor, and record the original holder."""
     holder = victim.account_id.rsplit(":", 2)[0]
-    theirs: list[Lot | Debit | Pending] = [*victim.lots.values(), *victim.debits.values(), *victim.pending.values()]
+    theirs: list[Lot | Debit | PendingPromise] = [
+        *victim.lots.values(),
+        *victim.debits.values(),
+        *victim.pending.values(),
+    ]
     for one in theirs:
         one.holder = one.holder or holder
     for name, heirs in (("available", survivor.open), ("lapsed", survivor.lapsed)):
@@ -47,7 +53,7 @@ def move(victim: Account, survivor: Account) -> None:
         both.lots += orphan.lots
     survivor.pending |= victim.pending
     survivor.adjustments = victim.adjustments | survivor.adjustments
-    drift.move(victim, survivor)
+    drift.move_to_survivor(victim, survivor)
     survivor.awaited += victim.awaited
     survivor.expired_early += victim.expired_early
     if survivor.expired_early_at is None:
@@ -71,17 +77,17 @@ def move(victim: Account, survivor: Account) -> None:
     for place in list(survivor.open):
         if survivor.debt <= 0:
             break
-        settle(survivor, survivor.lots[place[2]])
+        settle_debt(survivor, survivor.lots[place[2]])
 
 
 def apply_redirected(
     account: Account, apply: Callable[[Account, Any, Occurrence], None], fact: AccountFact, occurrence: Occurrence
 ) -> None:
-    """Apply a fact about a holder who was merged away; what it makes is remembered as that holder's."""
+    """Apply a fact about a merged holder to the survivor's account. New lots, debits and promises record the holder."""
     lots, debits, pending = set(account.lots), set(account.debits), set(account.pending)
     lifetime = account.lifetime
     apply(account, fact, occurrence)
-    made: list[Lot | Debit | Pending] = [
+    made: list[Lot | Debit | PendingPromise] = [
         *(lot for name, lot in account.lots.items() if name not in lots),
         *(entry for name, entry in account.debits.items() if name not in debits),
         *(one for name, one in account.pending.items() if name not in pending),

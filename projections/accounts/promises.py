@@ -1,4 +1,7 @@
-"""Promised points: to come on a day or on a trigger; never spendable, lapsing or transferable before (trap 1)."""
+"""Promised points: they become spendable on a day or on a trigger.
+
+Before that they cannot be spent, lapse or be transferred (docs/domain.md, trap 1).
+"""
 
 from datetime import date
 from decimal import Decimal
@@ -6,10 +9,11 @@ from decimal import Decimal
 from ledger.facts import Occurrence
 from ledger.facts.accounts import Promise
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
-from projections.accounts.lots import ZERO, Account, Pending, credit, lot_id_of, post
+from projections.accounts.account import ZERO, Account, PendingPromise
+from projections.accounts.lots import credit, lot_id_of, post
 
 
-def promise(
+def add_promise(
     account: Account,
     promised: Promise,
     occurrence: Occurrence,
@@ -18,8 +22,8 @@ def promise(
     bill: str | None,
     bill_number: str | None,
 ) -> None:
-    """Promise points. What was converted before this promise was told is taken from it first."""
-    pending = Pending(
+    """Promise points. Points that were converted before this promise are taken from it first."""
+    pending = PendingPromise(
         promise_id=lot_id_of(occurrence, index),
         points=promised.points,
         remaining=promised.points,
@@ -40,16 +44,17 @@ def promise(
         post(account, "promised", "unseen", early)
 
 
-def convert(account: Account, points: Decimal, bill_number: str | None) -> str | None:
-    """Take points out of promises, those of the bill first, then by day of conversion, then by age; the caller credits
-    them. What nobody promised is awaited: the promise is history that we have not seen, or have not seen yet.
+def convert_points(account: Account, points: Decimal, bill_number: str | None) -> str | None:
+    """Take points from promises; the caller credits them. Order: promises of the bill, then by conversion day, then by
+    id.
 
-    Returns the bill that all of it was promised for, None if that is not one bill.
+    Points beyond all promises belong to a promise that was not reported yet, or never. They are kept as `awaited`.
+    Returns the bill of all used promises. None if there is no such bill, or more than one.
     """
     bills: set[str | None] = set()
     needed = points
     ahead = [pending for pending in account.pending.values() if pending.remaining]
-    for pending in sorted(ahead, key=lambda pending: _order(pending, bill_number)):
+    for pending in sorted(ahead, key=lambda pending: _conversion_order(pending, bill_number)):
         part = min(pending.remaining, needed)
         if not part:
             break
@@ -64,21 +69,21 @@ def convert(account: Account, points: Decimal, bill_number: str | None) -> str |
     return bills.pop() if len(bills) == 1 else None
 
 
-def make(account: Account, fact: PromiseMade, occurrence: Occurrence) -> None:
-    """Promise points under a name of the vendor's."""
-    pending = _named(account, fact.promise, occurrence)
+def make_promise(account: Account, fact: PromiseMade, occurrence: Occurrence) -> None:
+    """Points were promised under the vendor's name for the promise."""
+    pending = _named_promise(account, fact.promise, occurrence)
     pending.bill, pending.bill_number = fact.bill, fact.bill_number
-    _set(account, pending, fact.points, fact.converts_on)
+    _set_points(account, pending, fact.points, fact.converts_on)
 
 
-def change(account: Account, fact: PromiseChanged, occurrence: Occurrence) -> None:
-    """Set what is promised under a name, and when; a promise not told before is made by it."""
-    _set(account, _named(account, fact.promise, occurrence), fact.points, fact.converts_on)
+def change_promise(account: Account, fact: PromiseChanged, occurrence: Occurrence) -> None:
+    """The points and the day of a named promise change. An unknown promise is created."""
+    _set_points(account, _named_promise(account, fact.promise, occurrence), fact.points, fact.converts_on)
 
 
-def cancel(account: Account, fact: PromiseCancelled, occurrence: Occurrence) -> None:
-    """Withdraw a named promise."""
-    pending = _named(account, fact.promise, occurrence)
+def cancel_promise(account: Account, fact: PromiseCancelled, occurrence: Occurrence) -> None:
+    """A named promise is cancelled. Its remaining points will not come."""
+    pending = _named_promise(account, fact.promise, occurrence)
     if pending.remaining:
         post(account, "promised", "reversed", pending.remaining)
         pending.cancelled += pending.remaining
@@ -86,9 +91,9 @@ def cancel(account: Account, fact: PromiseCancelled, occurrence: Occurrence) -> 
     pending.over = True
 
 
-def keep(account: Account, fact: PromiseKept, occurrence: Occurrence) -> None:
-    """Turn a named promise into a lot; what it held beyond the lot will not come, what it lacked was not seen."""
-    pending = _named(account, fact.promise, occurrence)
+def keep_promise(account: Account, fact: PromiseKept, occurrence: Occurrence) -> None:
+    """A named promise becomes a lot. Promised points beyond the lot are cancelled; missing ones count as unseen."""
+    pending = _named_promise(account, fact.promise, occurrence)
     difference = fact.points - pending.remaining
     if difference > 0:
         post(account, "unseen", "promised", difference)
@@ -110,16 +115,16 @@ def keep(account: Account, fact: PromiseKept, occurrence: Occurrence) -> None:
     account.lifetime += fact.points
 
 
-def _named(account: Account, name: str, occurrence: Occurrence) -> Pending:
+def _named_promise(account: Account, name: str, occurrence: Occurrence) -> PendingPromise:
     pending = account.pending.get(name)
     if pending is None:
-        pending = Pending(name, ZERO, ZERO, occurrence.occurred_at, occurrence.position)
+        pending = PendingPromise(name, ZERO, ZERO, occurrence.occurred_at, occurrence.position)
         account.pending[name] = pending
     return pending
 
 
-def _set(account: Account, pending: Pending, points: Decimal, converts_on: date | None) -> None:
-    """Make a promise be of so many points; one that is over stays over."""
+def _set_points(account: Account, pending: PendingPromise, points: Decimal, converts_on: date | None) -> None:
+    """Set the points of a promise. A promise that is over does not change."""
     pending.converts_on = converts_on or pending.converts_on
     if pending.over:
         return
@@ -131,6 +136,6 @@ def _set(account: Account, pending: Pending, points: Decimal, converts_on: date 
     pending.points = pending.remaining = points
 
 
-def _order(pending: Pending, bill_number: str | None) -> tuple[bool, bool, str, str]:
+def _conversion_order(pending: PendingPromise, bill_number: str | None) -> tuple[bool, bool, str, str]:
     other_bill = bill_number is None or pending.bill_number != bill_number
     return (other_bill, pending.converts_on is None, str(pending.converts_on), pending.promise_id)

@@ -1,22 +1,30 @@
-"""Returns of a bill by their totals: what is the part of each in all that was ever taken back for the bill (trap 4).
+"""Returns of one bill compared by their totals, so that each return counts once (docs/domain.md, trap 4).
 
-A report that states its own points and the bill's total so far names a stretch of that total: 20 of 30 is what lies
-between 10 and 30. So two reports of the same stretch are of one return, whatever they are called, and a report that
-states a total alone covers everything up to it.
+A report with its own points and the bill's total so far names a range of that total. Example: 20 points with a total of
+30 are the range from 10 to 30.
+
+1. Two reports of the same range are one return, whatever their ids are.
+2. A report with a total only covers everything up to that total.
 """
 
 from decimal import Decimal
 
 from ledger.facts import Occurrence
 from ledger.facts.accounts import IssueReversed
-from projections.accounts.lots import ZERO, Account, Returned
+from projections.accounts.account import ZERO, Account, ReturnedRange
 
 
-def place(account: Account, fact: IssueReversed, bill: str, occurrence: Occurrence) -> tuple[int | None, Decimal]:
-    """Find where a return stands in the total of its bill, and remember it.
+def record_return(
+    account: Account, fact: IssueReversed, bill: str, occurrence: Occurrence
+) -> tuple[int | None, Decimal]:
+    """Find the range of a return within its bill's total, and record it.
 
-    Returns the position of the report that counts for it, None if this one does; and by how much this one contradicts
-    earlier ones, whose stretches it shares in part. A total may be known by its end, and cover returns not told before.
+    Returns two values:
+
+    1. The position of the report that counts for this return. None if this report counts.
+    2. The overlap with earlier ranges that differ from this one. Such reports contradict each other.
+
+    A report with a total only may end where a known range ends. It may still cover returns that were never reported.
     """
     total = (fact.points_total or ZERO) + (fact.promised_total or ZERO)
     if not bill or fact.points_total is None or total <= 0:
@@ -25,7 +33,7 @@ def place(account: Account, fact: IssueReversed, bill: str, occurrence: Occurren
     own = total if whole else (fact.points or ZERO) + (fact.promised or ZERO)
     if own <= 0 or own > total:
         return None, ZERO
-    stretch = Returned(total - own, total, occurrence.position, whole=whole)
+    stretch = ReturnedRange(total - own, total, occurrence.position, whole=whole)
     before = account.returned.get(bill, [])
     for one in before:
         same = one.end == total if whole else (one.start, one.end) == (stretch.start, total)

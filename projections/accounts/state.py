@@ -1,4 +1,4 @@
-"""The state of a fold of accounts: all that one holder has, and the lines of its statement that are being written."""
+"""State of the accounts fold: all accounts of one holder, and the statement lines not yet written to the database."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,18 +8,21 @@ from msgspec import field
 from ledger.facts import Occurrence
 from ledger.facts.accounts import AccountFact, Claim, account_id_of
 from projections.accounts import changes, statement
-from projections.accounts.changes import Changes, Counted
-from projections.accounts.lots import ZERO, Account, pass_time
+from projections.accounts.account import ZERO, Account
+from projections.accounts.changes import Changes, CountedReport
+from projections.accounts.lots import lapse_due_lots
 from projections.definition import State
-from projections.programme_terms import NO_TERMS, Terms, programme_of
+from projections.programme_terms import NO_TERMS, Terms, programme_ref
 
 
 class Wallet(State, dict=True):
-    """All accounts of one holder, and of those merged with it. The terms it is folded under are no part of it."""
+    """All accounts of one holder and of the holders merged with it. Programme terms are attached, but are not part of
+    the stored state.
+    """
 
     accounts: dict[str, Account] = {}
-    survivors: dict[str, str] = {}  # who took over the accounts of a merged holder
-    changes: Changes = field(default_factory=Changes)  # real-world changes that have been counted
+    survivors: dict[str, str] = {}  # merged holder -> the holder that took over its accounts
+    changes: Changes = field(default_factory=Changes)  # real-world changes already counted
     lines: list[statement.Line] = field(default_factory=list)
 
     @property
@@ -28,34 +31,35 @@ class Wallet(State, dict=True):
         return terms
 
 
-def under(wallet: Wallet, terms: Terms) -> None:
-    """Fold a wallet under the terms of programmes from now on."""
+def attach_terms(wallet: Wallet, terms: Terms) -> None:
+    """Attach programme terms to a wallet. They apply to all later facts."""
     wallet.__dict__["terms"] = terms
     for account in wallet.accounts.values():
-        account.terms = terms.of(programme_of(account.account_id, account.programme))
+        account.terms = terms.of(programme_ref(account.account_id, account.programme))
 
 
 def account_of(wallet: Wallet, holder: str, programme: str, unit: str, customer: str | None) -> Account:
-    """Find or open an account; one of a merged holder is the survivor's."""
+    """Return an account, and open it if it does not exist. For a merged holder, return the survivor's account."""
     owner = survivor_of(wallet, holder)
     account_id = account_id_of(owner, programme, unit)
     account = wallet.accounts.get(account_id)
     if account is None:
         account = wallet.accounts[account_id] = Account(account_id, programme, unit, customer or owner)
-        account.terms = wallet.terms.of(programme_of(account_id, programme))
+        account.terms = wallet.terms.of(programme_ref(account_id, programme))
     if customer is not None and owner == holder:
         account.customer = customer
     return account
 
 
 def survivor_of(wallet: Wallet, holder: str) -> str:
-    """Follow merges to whoever holds the accounts now."""
+    """Return the present holder of the accounts. Follows merges; a holder that was not merged away returns itself."""
     while holder in wallet.survivors:
         holder = wallet.survivors[holder]
     return holder
 
 
-def held_by(wallet: Wallet, holder: str) -> list[Account]:
+def accounts_of(wallet: Wallet, holder: str) -> list[Account]:
+    """Return the accounts whose id begins with a holder, sorted by account id."""
     return sorted((one for one in wallet.accounts.values() if one.account_id.startswith(f"{holder}:")), key=_id_of)
 
 
@@ -63,9 +67,9 @@ def _id_of(account: Account) -> str:
     return account.account_id
 
 
-def lapse(wallet: Wallet, account: Account, now: datetime) -> None:
-    """Let time pass: lots whose day is over lapse, each with a line of its own, whether or not anything else runs."""
-    for lot in pass_time(account, now):
+def write_lapses(wallet: Wallet, account: Account, now: datetime) -> None:
+    """Lapse the lots whose day ended by `now`, and write one statement line for each."""
+    for lot in lapse_due_lots(account, now):
         assert lot.lapses_at is not None
         write_line(wallet, account, "Lapsed", lot.lapses_at, -lot.remaining)
 
@@ -83,7 +87,10 @@ def write_line(
     counted: int | None = None,
     differs: Decimal | None = None,
 ) -> None:
-    """Write a line of the statement: of a fact, or of a lapse, which no fact tells of and so has no position."""
+    """Append one statement line and take the account's postings into it.
+
+    `occurred` is the occurrence of a fact, or the time of a lapse. A lapse has no fact and therefore no position.
+    """
     account.lines += 1
     if isinstance(occurred, Occurrence):
         occurred_at, position = occurred.occurred_at, occurred.position
@@ -114,11 +121,11 @@ def write_line(
     account.postings.clear()
 
 
-def write_report(wallet: Wallet, fact: AccountFact, occurrence: Occurrence, earlier: Counted) -> None:
-    """Write the line of a change that an earlier report has told: it moves no points, and names that report."""
+def write_repeated_report(wallet: Wallet, fact: AccountFact, occurrence: Occurrence, earlier: CountedReport) -> None:
+    """Append the line of a repeated report. It moves no points and names the position of the counted report."""
     account_id = account_id_of(survivor_of(wallet, fact.holder), fact.programme, fact.unit)
     account = wallet.accounts.get(account_id) or wallet.accounts[earlier.account_id]
-    lapse(wallet, account, occurrence.occurred_at)
+    write_lapses(wallet, account, occurrence.occurred_at)
     differs = changes.difference(wallet.changes, fact, earlier, account_id)
     kind, reference = type(fact).__name__, statement.reference_of(fact)
     write_line(wallet, account, kind, occurrence, ZERO, None, reference, counted=earlier.position, differs=differs)

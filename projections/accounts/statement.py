@@ -1,4 +1,4 @@
-"""The lines of an account's statement: their table, and how postings are written in them."""
+"""Statement lines of an account: their table, and the encoding of their postings."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,29 +8,29 @@ import msgspec
 
 from ledger.decimals import normalize
 from ledger.facts.accounts import AccountFact
-from projections.accounts.lots import Posting
+from projections.accounts.account import Posting
 from projections.definition import Table
 
 
 class Line(NamedTuple):
-    """One line of a statement. A "Lapsed" line has no position: no event told of it, the day was over."""
+    """One statement line. A "Lapsed" line has no position, because no event reports a lapse."""
 
     account_id: str
     line: int
     occurred_at: datetime
     kind: str
-    points: Decimal  # the change of what is available
+    points: Decimal  # change of the available points
     balance: Decimal
     promised: Decimal
     claimed: Decimal | None
     drift: Decimal | None
     reference: str | None
-    untied: Decimal | None  # by how much a sum of the vendor's exceeds its parts
-    again: bool  # another report of a change that had been counted: this line moves nothing
-    differs: Decimal | None  # by how much that report exceeds the one that was counted
+    untied: Decimal | None  # excess of a total stated by the vendor over its parts
+    again: bool  # repeats a report that was counted before; moves nothing
+    differs: Decimal | None  # excess of the repeated report over the counted one
     postings: str
     position: int | None
-    counted_position: int | None  # of the report that was counted
+    counted_position: int | None  # of the counted report
 
 
 STATEMENT = Table(
@@ -56,12 +56,14 @@ STATEMENT = Table(
 
 
 def encode_postings(postings: list[Posting]) -> str:
-    """Write postings as a JSON list of [from, to, points, lot or null], each number in its one spelling."""
+    """Encode postings as a JSON list of [from, to, points, lot or null], with normalized numbers."""
     return _ENCODER.encode([one._replace(points=normalize(one.points)) for one in postings]).decode()
 
 
 def reference_of(fact: AccountFact | None) -> str | None:
-    """Name what the fact is about: a redemption, a transfer or a bill."""
+    """Return the id that a fact refers to: a redemption, transfer, item, promise, adjustment or bill. None if there is
+    none.
+    """
     for name in ("redemption", "transfer", "item", "promise", "adjustment", "bill_number", "bill"):
         reference: str | None = getattr(fact, name, None)
         if reference is not None:

@@ -1,22 +1,20 @@
-"""The tables of the accounts projection, and how an account becomes their rows."""
+"""Tables of the accounts projection, and the rows built from an account."""
 
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from projections.accounts import drift
-from projections.accounts.lots import OF_PROMISES, ZERO, Account, Adjustment, Lot, Pending, Reminder
+from projections.accounts.lots import PROMISE_CLASS_OF
 from projections.definition import Table
-from projections.programme_terms import programme_of
 
 
 class AccountRow(NamedTuple):
     account_id: str
-    holder: str  # who holds its points now: the survivor, where the account's own holder was merged away
+    holder: str  # present holder of the points: after a merge, the survivor
     customer: str
     programme: str
     unit: str
-    available: Decimal  # after the last fact; lots may have lapsed since: see `lots`
+    available: Decimal  # after the last fact; lots may have lapsed since then, see `lots`
     promised: Decimal
     debt: Decimal
     opening: Decimal
@@ -33,19 +31,19 @@ class AccountRow(NamedTuple):
     in_transit: Decimal
     held: Decimal
     merged: Decimal  # above zero: came by merges
-    adjusted: Decimal  # above zero: were added
+    adjusted: Decimal  # above zero: added
     claimed: Decimal | None
     claimed_at: datetime | None
     drift: Decimal
-    missing: Decimal  # the drift, and the history asserted since claims began: what events that never came held
+    missing: Decimal  # drift plus unseen points since claims began: the points of events that never arrived
     drift_since: datetime | None  # the event that first shows it
-    agreed_at: datetime | None  # the last claim before it with which everything agreed
+    agreed_at: datetime | None  # the last claim without drift or unseen points
     lifetime_claimed: Decimal | None
-    expired_early: Decimal  # reported as expired before it was due
+    expired_early: Decimal  # reported as expired before the lot's day
     expired_early_at: datetime | None
     expiry_claimed: Decimal | None
     expiry_claimed_on: date | None
-    incomplete: bool  # history that we have not seen
+    incomplete: bool  # earlier history was never reported
     contested: bool
     last_at: datetime | None
     last_position: int
@@ -54,7 +52,7 @@ class AccountRow(NamedTuple):
     expired_early_position: int
 
 
-PROMISES_CLASSES = ("promised", *OF_PROMISES.values())
+PROMISE_CLASSES = ("promised", *PROMISE_CLASS_OF.values())
 
 ACCOUNTS = Table(
     name="accounts",
@@ -111,7 +109,7 @@ class LotRow(NamedTuple):
     bill: str | None
     bill_number: str | None
     asserted: bool
-    rule: str | None  # the version of the terms that gave the day; None where the vendor did, or nothing does
+    rule: str | None  # version of the terms that gave the day; None if the vendor gave it, or nothing did
     position: int
 
 
@@ -148,9 +146,9 @@ class PromiseRow(NamedTuple):
     remaining: Decimal  # still to come
     converted: Decimal
     cancelled: Decimal
-    returned: Decimal  # of the converted ones, taken back since
+    returned: Decimal  # converted points that were taken back later
     converts_on: date | None
-    external: bool  # converted on a trigger of the vendor's, on no day
+    external: bool  # converted on the vendor's trigger, not on a day
     bill: str | None
     bill_number: str | None
     promised_at: datetime
@@ -178,12 +176,12 @@ PROMISES = Table(
 
 
 class AdjustmentRow(NamedTuple):
-    account_id: str  # who holds the points now
+    account_id: str  # present account of the points
     adjustment: str
     points: Decimal  # above zero: added
-    adopted: bool  # it took the vendor's claim for true
-    made_at: datetime | None  # None where only the reversal was told
-    made_by: str | None  # a key
+    adopted: bool  # it accepted the vendor's claim
+    made_at: datetime | None  # None if only the reversal was recorded
+    made_by: str | None  # an API key
     reversed_at: datetime | None
     reversed_by: str | None
     position: int
@@ -211,8 +209,8 @@ ADJUSTMENTS = Table(
 class ReminderRow(NamedTuple):
     account_id: str
     expires_on: date
-    claimed: Decimal  # what the vendor last announced to lapse on that day
-    held: Decimal  # what the lots of that day held then
+    claimed: Decimal  # points last announced to lapse on that day
+    held: Decimal  # points that the lots of that day held then
     claimed_at: datetime
     position: int
 
@@ -233,125 +231,3 @@ REMINDERS = Table(
     columns=ReminderRow._fields,
     key=("account_id", "expires_on"),
 )
-
-
-def account_row(account: Account, holder: str) -> AccountRow:
-    """Write an account down. What gave points is shown above zero where it gave, what took them where it took, by the
-    names and signs of the roll-forward: issued, converted, opening, unseen, received, merged and adjusted gave."""
-    classes = account.classes
-    drift_since, drift_position = drift.since(account)
-    return AccountRow(
-        account_id=account.account_id,
-        holder=holder,
-        customer=account.customer,
-        programme=account.programme,
-        unit=account.unit,
-        available=account.available,
-        promised=classes.get("promised", ZERO),
-        debt=account.debt,
-        opening=-classes.get("opening", ZERO),
-        unseen=-classes.get("unseen", ZERO),
-        lifetime=account.lifetime + (account.lifetime_opening or ZERO),
-        issued=-classes.get("issued", ZERO),
-        converted=-sum((classes.get(name, ZERO) for name in PROMISES_CLASSES), ZERO),
-        redeemed=classes.get("redeemed", ZERO),
-        expired=classes.get("expired", ZERO),
-        lapsed=classes.get("lapsed", ZERO),
-        reversed=classes.get("reversed", ZERO),
-        sent=classes.get("sent", ZERO),
-        received=-classes.get("received", ZERO),
-        in_transit=classes.get("in_transit", ZERO),
-        held=classes.get("held", ZERO),
-        merged=-classes.get("merged", ZERO),
-        adjusted=-classes.get("adjusted", ZERO),
-        claimed=account.claimed,
-        claimed_at=account.claimed_at,
-        drift=account.drift,
-        missing=drift.missing(account),
-        drift_since=drift_since,
-        agreed_at=account.agreed_at,
-        lifetime_claimed=account.lifetime_claimed,
-        expired_early=account.expired_early,
-        expired_early_at=account.expired_early_at,
-        expiry_claimed=account.expiry_claimed,
-        expiry_claimed_on=account.expiry_claimed_on,
-        incomplete=any(classes.get(name, ZERO) for name in ("unseen", "promises_unseen")) or bool(account.orphans),
-        contested=account.contested,
-        last_at=account.last_at,
-        last_position=account.last_position,
-        drift_position=drift_position,
-        agreed_position=account.agreed_position,
-        expired_early_position=account.expired_early_position,
-    )
-
-
-def lot_rows(account: Account) -> list[LotRow]:
-    """Write the lots of an account down."""
-    programme = account.__dict__.get("programme_ref")  # the same text each time: rows are first compared by identity
-    if programme is None:
-        programme = account.__dict__["programme_ref"] = programme_of(account.account_id, account.programme)
-    return [lot_row(account, lot, programme) for lot in account.lots.values()]
-
-
-def lot_row(account: Account, lot: Lot, programme: str) -> LotRow:
-    """Write a lot down; `programme` is its account's, as source:org:programme."""
-    return LotRow(
-        account.account_id,
-        programme,
-        account.unit,
-        lot.lot_id,
-        lot.origin,
-        lot.points,
-        lot.remaining,
-        lot.redeemed,
-        lot.sent,
-        lot.removed,
-        lot.expired,
-        lot.returned,
-        lot.expires_on,
-        lot.lapses_at,
-        lot.earned_at,
-        lot.promotion,
-        lot.bill,
-        lot.bill_number,
-        lot.asserted,
-        lot.rule,
-        lot.position,
-    )
-
-
-def adjustment_row(account: Account, one: Adjustment) -> AdjustmentRow:
-    return AdjustmentRow(
-        account.account_id,
-        one.adjustment,
-        one.points,
-        one.adopted,
-        one.made_at,
-        one.by,
-        one.reversed_at,
-        one.reversed_by,
-        one.position,
-        one.reversal_position,
-    )
-
-
-def promise_row(account: Account, pending: Pending) -> PromiseRow:
-    return PromiseRow(
-        account.account_id,
-        pending.promise_id,
-        pending.points,
-        pending.remaining,
-        pending.converted,
-        pending.cancelled,
-        pending.returned,
-        pending.converts_on,
-        pending.external,
-        pending.bill,
-        pending.bill_number,
-        pending.promised_at,
-        pending.position,
-    )
-
-
-def reminder_row(account: Account, one: Reminder) -> ReminderRow:
-    return ReminderRow(account.account_id, one.expires_on, one.claimed, one.held, one.at, one.position)

@@ -1,7 +1,9 @@
-"""What undoing a merge does: by counter-entries, what is left of the victim's goes back to the victim's accounts.
+"""Undo a merge by counter-entries: the rest of the victim's points goes back to the victim's accounts.
 
-Lots, debits and promises know whose they were. What one of the two spent of the other's lots stays spent: such a part
-of a lot becomes a lot of its own on the side of who spent it. So a later reversal gives points back to the spender.
+1. Lots, debits and promises record their original holder.
+2. Points that one holder spent from the other's lots stay spent.
+3. That part of the lot becomes a lot of its own, on the spender's side.
+   So a later reversal gives the points back to the spender.
 """
 
 from bisect import insort
@@ -9,53 +11,42 @@ from collections.abc import Iterable, Set
 from decimal import Decimal
 
 from ledger.facts import Occurrence
-from projections.accounts.lots import (
-    DEBT,
-    ZERO,
-    Account,
-    Debit,
-    Lot,
-    Orphan,
-    Pending,
-    Use,
-    count_spent,
-    is_among,
-    lot_id_of,
-    post,
-    settle,
-    take,
-)
+from projections.accounts.account import DEBT, ZERO, Account, Debit, Lot, LotUse, Orphan, PendingPromise
+from projections.accounts.lots import contains, count_use, lot_id_of, post, settle_debt, take_from_lot
 
 
-def part(survivor: Account, victim: Account, holders: Set[str], occurrence: Occurrence) -> None:
-    """Give back to the victim's account what was the victim's, or of those merged into it before (`holders`)."""
-    _split(survivor, holders, occurrence)
+def unmerge_account(survivor: Account, victim: Account, holders: Set[str], occurrence: Occurrence) -> None:
+    """Return to the victim's account everything that has its original holder in `holders`.
+
+    `holders` are the victim and the holders merged into it before.
+    """
+    _split_lots(survivor, holders, occurrence)
     lots = [lot for lot in survivor.lots.values() if lot.holder in holders]
     debits = {name: entry for name, entry in survivor.debits.items() if entry.holder in holders}
     for lot in lots:
-        _give_lot(survivor, victim, lot)
+        _move_lot(survivor, victim, lot)
     for name in debits:
         victim.debits[name] = survivor.debits.pop(name)
-    _move(survivor, victim, "debt", -sum((_owed(entry) for entry in debits.values()), ZERO))
-    _give_points(survivor, victim, debits.values(), "held")
-    _give_points(survivor, victim, debits.values(), "in_transit")
+    _move_points(survivor, victim, "debt", -sum((_debt_of(entry) for entry in debits.values()), ZERO))
+    _move_debit_class(survivor, victim, debits.values(), "held")
+    _move_debit_class(survivor, victim, debits.values(), "in_transit")
     for name, pending in list(survivor.pending.items()):
         if pending.holder in holders:
             victim.pending[name] = survivor.pending.pop(name)
-            _move(survivor, victim, "promised", pending.remaining)
-    _give_rest(survivor, victim, lots)
+            _move_points(survivor, victim, "promised", pending.remaining)
+    _move_records(survivor, victim, lots)
     own = victim.account_id.rsplit(":", 2)[0]
-    mine: list[Lot | Debit | Pending] = [*lots, *debits.values(), *victim.pending.values()]
+    mine: list[Lot | Debit | PendingPromise] = [*lots, *debits.values(), *victim.pending.values()]
     for one in mine:
         one.holder = None if one.holder == own else one.holder
-    _give_lifetime(survivor, victim, holders, own)
+    _move_lifetime(survivor, victim, holders, own)
     for account in (survivor, victim):
         for place in list(account.open):
-            settle(account, account.lots[place[2]])
+            settle_debt(account, account.lots[place[2]])
 
 
-def _split(account: Account, holders: Set[str], occurrence: Occurrence) -> None:
-    """Make lots of their own of what one side spent of the other's."""
+def _split_lots(account: Account, holders: Set[str], occurrence: Occurrence) -> None:
+    """Split lots: the part that the other side spent becomes a lot of the spender."""
     made = 0
     for entry in account.debits.values():
         for index, use in enumerate(entry.uses):
@@ -80,43 +71,43 @@ def _split(account: Account, holders: Set[str], occurrence: Occurrence) -> None:
             )
             made += 1
             lot.points -= use.points
-            count_spent(lot, -use.points, entry.to)
-            count_spent(spent, use.points, entry.to)
+            count_use(lot, -use.points, entry.to)
+            count_use(spent, use.points, entry.to)
             account.lots[spent.lot_id] = spent
-            entry.uses[index] = Use(spent.lot_id, use.points)
+            entry.uses[index] = LotUse(spent.lot_id, use.points)
 
 
-def _give_lot(survivor: Account, victim: Account, lot: Lot) -> None:
-    """Move one lot, and what remains in it."""
+def _move_lot(survivor: Account, victim: Account, lot: Lot) -> None:
+    """Move one lot with its remaining points."""
     remaining = lot.remaining
     if remaining:
-        name = "lapsed" if is_among(survivor.lapsed, lot.place()) else "available"
+        name = "lapsed" if contains(survivor.lapsed, lot.place()) else "available"
         post(survivor, name, "merged", remaining, lot.lot_id)
         post(victim, "merged", name, remaining, lot.lot_id)
-        take(survivor, lot, remaining)
+        take_from_lot(survivor, lot, remaining)
         lot.remaining = remaining
         insort(victim.lapsed if name == "lapsed" else victim.open, lot.place())
     victim.lots[lot.lot_id] = survivor.lots.pop(lot.lot_id)
 
 
-def _owed(entry: Debit) -> Decimal:
+def _debt_of(entry: Debit) -> Decimal:
     return sum((use.points for use in entry.uses if use.lot_id == DEBT), ZERO)
 
 
-def _give_points(survivor: Account, victim: Account, debits: Iterable[Debit], name: str) -> None:
-    """Move the points of debits that stand in a class, as far as they are still there."""
+def _move_debit_class(survivor: Account, victim: Account, debits: Iterable[Debit], name: str) -> None:
+    """Move the points of debits in one class, at most the points that the class still holds."""
     points = sum((entry.points - entry.reversed for entry in debits if entry.to == name), ZERO)
-    _move(survivor, victim, name, max(ZERO, min(points, survivor.classes.get(name, ZERO))))
+    _move_points(survivor, victim, name, max(ZERO, min(points, survivor.classes.get(name, ZERO))))
 
 
-def _move(survivor: Account, victim: Account, name: str, points: Decimal) -> None:
+def _move_points(survivor: Account, victim: Account, name: str, points: Decimal) -> None:
     if points:
         post(survivor, name, "merged", points)
         post(victim, "merged", name, points)
 
 
-def _give_rest(survivor: Account, victim: Account, lots: Iterable[Lot]) -> None:
-    """Move what is known by lots: reversals told early, adjustments, and what was taken back of bills."""
+def _move_records(survivor: Account, victim: Account, lots: Iterable[Lot]) -> None:
+    """Move the records that refer to the lots: early reversals, adjustments, and returns of bills."""
     ids = {lot.lot_id for lot in lots}
     for redemption, orphan in list(survivor.orphans.items()):
         mine = [lot_id for lot_id in orphan.lots if lot_id in ids]
@@ -141,7 +132,7 @@ def _give_rest(survivor: Account, victim: Account, lots: Iterable[Lot]) -> None:
                 victim.returned[bill] = survivor.returned[bill]
 
 
-def _give_lifetime(survivor: Account, victim: Account, holders: Set[str], own: str) -> None:
+def _move_lifetime(survivor: Account, victim: Account, holders: Set[str], own: str) -> None:
     given = {holder: points for holder, points in survivor.lifetime_of.items() if holder in holders}
     for holder in given:
         del survivor.lifetime_of[holder]

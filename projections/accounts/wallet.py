@@ -1,8 +1,9 @@
-"""Accounts: what a holder has, lot by lot, and the statement that explains it.
+"""Rules of the accounts projection: each fact changes a holder's accounts and writes statement lines.
 
-The subject is the holder: all of a holder's accounts are folded together (ledger/facts/accounts.py says why). Vendors'
-snapshots are claims: the first one of an account, in order of occurrence, shows what it held before we listened (its
-opening); each later one is compared, and what differs is its drift.
+1. The subject is the holder. All accounts of a holder are folded together; ledger/facts/accounts.py gives the reasons.
+2. A balance that a vendor states is a claim. Facts are taken in order of occurrence.
+3. The first claim of an account asserts its *opening*: the points held before the first recorded event.
+4. Each later claim is compared with our balance. The difference is the account's *drift*.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,66 +37,79 @@ from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept,
 from projections.accounts import (
     adjustments,
     changes,
-    drift,
     expiries,
+    grants,
     holds,
     merges,
     promises,
+    rows,
     statement,
     tables,
     transfers,
     unmerges,
 )
-from projections.accounts.lots import ZERO, Account, credit, debit, post, take
-from projections.accounts.reversals import restore, shares, take_back
+from projections.accounts.account import ZERO, Account
+from projections.accounts.claims import adjust_opening, assert_opening, compare_claim
+from projections.accounts.issue_reversals import reverse_issue
+from projections.accounts.lots import debit
+from projections.accounts.redemption_reversals import divide_by_account, restore_redemption
 from projections.accounts.state import (
     Wallet,
     account_of,
-    held_by,
-    lapse,
+    accounts_of,
+    attach_terms,
     survivor_of,
-    under,
+    write_lapses,
     write_line,
-    write_report,
+    write_repeated_report,
 )
 from projections.definition import Projection, Rows
 
 
 class Effect(NamedTuple):
-    """What a fact does to an account, by how much it is expected to change what is available, and which activity of
-    the holder's it is: "earning", "spending" or none."""
+    """Effect of one kind of fact on an account.
+
+    `expected` returns the expected change of the available points. `activity` is "earning", "spending" or None.
+    """
 
     apply: Callable[[Account, Any, Occurrence], None]
     expected: Callable[[Any], Decimal]
     activity: str | None = None
 
 
-def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
-    """Fold one fact: lapse what is due before it, assert an opening if the vendor claims a balance for the first time,
-    apply it, compare the claim, and write the statement's line."""
+def fold_fact(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
+    """Fold one fact into its account, in this order:
+
+    1. A repeated report of a counted change moves no points. Only a line is written.
+    2. Lots that are due lapse.
+    3. The vendor's first balance claim asserts an opening.
+    4. The fact is applied.
+    5. The claim is compared with the balance.
+    6. The statement line is written.
+    """
     earlier = changes.earlier_report(wallet.changes, fact, occurrence)
     if earlier is not None:
-        write_report(wallet, fact, occurrence, earlier)
+        write_repeated_report(wallet, fact, occurrence, earlier)
         return
     account = account_of(wallet, fact.holder, fact.programme, fact.unit, fact.customer)
-    changes.count(wallet.changes, fact, occurrence, account.account_id)
-    lapse(wallet, account, occurrence.occurred_at)
+    changes.count_change(wallet.changes, fact, occurrence, account.account_id)
+    write_lapses(wallet, account, occurrence.occurred_at)
 
     apply, expected, activity = EFFECTS[type(fact)]
     if activity is not None and account.terms is not None:
-        expiries.slide(account, activity, occurrence.occurred_at)
+        expiries.restart_sliding_periods(account, activity, occurrence.occurred_at)
     claim = fact.claim
     first_claimed = claim.available if claim is not None and account.claimed is None else None
     if first_claimed is not None:
-        _open(wallet, account, occurrence, first_claimed - account.available - expected(fact))
+        assert_opening(wallet, account, occurrence, first_claimed - account.available - expected(fact))
     before = account.available
     if fact.holder in wallet.survivors:
         merges.apply_redirected(account, apply, fact, occurrence)
     else:
         apply(account, fact, occurrence)
     if first_claimed is not None:
-        _adjust_opening(account, first_claimed - account.available)
-    _compare(account, claim, occurrence)
+        adjust_opening(account, first_claimed - account.available)
+    compare_claim(account, claim, occurrence)
     points = account.available - before
     reference = statement.reference_of(fact)
     untied, account.untied = fact.untied or account.untied, None
@@ -104,191 +118,125 @@ def rule(wallet: Wallet, fact: AccountFact, occurrence: Occurrence) -> None:
 
 
 def reverse_redemption(wallet: Wallet, fact: RedemptionReversed, occurrence: Occurrence) -> None:
-    """Fold a reversal. One that names no programme belongs to the accounts that paid for its redemption; where that was
-    not told, nobody knows whose points they are: they change no balance, and a line says so."""
+    """Return spent points to the accounts that paid for the redemption.
+
+    A reversal may name no programme. Then it applies to each account that paid for its redemption. If no such
+    redemption is known, no balance changes and a line reports the points.
+    """
     if fact.programme != NO_PROGRAMME:
-        rule(wallet, fact, occurrence)
+        fold_fact(wallet, fact, occurrence)
         return
     earlier = changes.earlier_report(wallet.changes, fact, occurrence)
     if earlier is not None:
-        write_report(wallet, fact, occurrence, earlier)
+        write_repeated_report(wallet, fact, occurrence, earlier)
         return
-    accounts = [one for one in held_by(wallet, survivor_of(wallet, fact.holder)) if one.unit == fact.unit]
+    accounts = [one for one in accounts_of(wallet, survivor_of(wallet, fact.holder)) if one.unit == fact.unit]
     account = accounts[0] if accounts else account_of(wallet, fact.holder, NO_PROGRAMME, fact.unit, fact.customer)
-    found = shares(accounts, fact)
-    changes.count(wallet.changes, fact, occurrence, account.account_id)
+    found = divide_by_account(accounts, fact)
+    changes.count_change(wallet.changes, fact, occurrence, account.account_id)
     for share in found or ():
-        rule(wallet, replace(share, change=None, also=()), occurrence)
+        fold_fact(wallet, replace(share, change=None, also=()), occurrence)
     if found is None:
         write_line(wallet, account, "RedemptionReversed", occurrence, ZERO, None, fact.redemption, fact.points)
 
 
-def _open(wallet: Wallet, account: Account, occurrence: Occurrence, points: Decimal) -> None:
-    """Assert what an account held before the first event that states a balance: a lot without a day, and a line."""
-    if points > 0:
-        before = account.available
-        lot = credit(account, occurrence, points, source="opening", origin="opening", index=998, asserted=True)
-        account.opening_lot = lot.lot_id
-        write_line(wallet, account, "Opening", occurrence, account.available - before)
-
-
-def _adjust_opening(account: Account, difference: Decimal) -> None:
-    """Correct the opening where the fact changed the balance by other than expected (a return of expired points)."""
-    lot = account.lots.get(account.opening_lot or "")
-    if lot is None or not difference or lot.remaining + difference < 0 or not lot.remaining:
-        return
-    post(account, "opening", "available", difference, lot.lot_id)
-    lot.points += difference
-    if difference < 0:
-        take(account, lot, -difference)
-    else:
-        lot.remaining += difference
-
-
-def _compare(account: Account, claim: Claim | None, occurrence: Occurrence) -> None:
-    if claim is None:
-        return
-    if claim.lifetime is not None:
-        if account.lifetime_opening is None:
-            account.lifetime_opening = max(ZERO, claim.lifetime - account.lifetime)
-        account.lifetime_claimed = claim.lifetime
-    if claim.available is not None:
-        drift.compare(account, claim.available, occurrence)
-
-
-def issue(account: Account, fact: Issued, occurrence: Occurrence) -> None:
-    for index, grant in enumerate(fact.grants):
-        credit(
-            account,
-            occurrence,
-            grant.points,
-            source="issued",
-            origin=grant.origin,
-            index=index,
-            expires_on=grant.expires_on,
-            promotion=grant.promotion,
-            bill=fact.bill,
-            bill_number=fact.bill_number,
-        )
-        account.lifetime += grant.points
-    for index, promised in enumerate(fact.promises):
-        promises.promise(account, promised, occurrence, index, bill=fact.bill, bill_number=fact.bill_number)
-
-
-def convert_promised(account: Account, fact: PromisedConverted, occurrence: Occurrence) -> None:
-    total = sum((grant.points for grant in fact.grants), ZERO)
-    bill = promises.convert(account, total, fact.bill_number)
-    for index, grant in enumerate(fact.grants):
-        credit(
-            account,
-            occurrence,
-            grant.points,
-            source="promised",
-            origin=grant.origin,
-            index=index,
-            expires_on=grant.expires_on,
-            promotion=grant.promotion,
-            bill=bill,
-            bill_number=fact.bill_number,
-        )
-    account.lifetime += total
-
-
-def redeem(account: Account, fact: Redeemed, occurrence: Occurrence) -> None:
+def redeem_points(account: Account, fact: Redeemed, occurrence: Occurrence) -> None:
+    """Points were spent, from lots in the order of use."""
     debit(account, occurrence, fact.points, fact.redemption, "redeemed")
 
 
-def remove(account: Account, fact: Removed, occurrence: Occurrence) -> None:
-    """Points were taken away by hand: from lots of the kind that the vendor names, then from others, in the order of
-    use."""
+def remove_points(account: Account, fact: Removed, occurrence: Occurrence) -> None:
+    """Points were removed by hand. Lots of the kind that the vendor names are used first, then others in the order of
+    use.
+    """
     lots = [account.lots[lot_id] for _, _, lot_id in account.open] if fact.origin is not None else []
     first = [lot.lot_id for lot in lots if (lot.origin == "promotional") is (fact.origin == "promotional")]
     name = f"removed~{occurrence.event_tag.hex()}.{occurrence.ordinal}"
     debit(account, occurrence, fact.points, name, "adjusted", first)
 
 
-def none(_fact: Any) -> Decimal:
+def no_change(_fact: Any) -> Decimal:
     return ZERO
 
 
-def granted(fact: Issued | PromisedConverted) -> Decimal:
-    return sum((grant.points for grant in fact.grants), ZERO)
-
-
-# Each fact, what it does, and what it is expected to do to the balance: where a claim is the first of its account, the
-# opening must be there before the fact is applied, so that a debit is paid by it.
+# The expected change is needed for an account's first claim. The opening must exist before the fact is applied, so that
+# it can pay a debit.
 EFFECTS: dict[type[AccountFact], Effect] = {
-    Issued: Effect(issue, granted, "earning"),
-    PromisedConverted: Effect(convert_promised, granted, "earning"),
-    Redeemed: Effect(redeem, lambda fact: -fact.points, "spending"),
+    Issued: Effect(grants.issue, grants.granted_points, "earning"),
+    PromisedConverted: Effect(grants.convert_promised, grants.granted_points, "earning"),
+    Redeemed: Effect(redeem_points, lambda fact: -fact.points, "spending"),
     RedemptionReversed: Effect(
-        restore, lambda fact: fact.available if fact.available is not None else fact.points - (fact.expired or ZERO)
+        restore_redemption,
+        lambda fact: fact.available if fact.available is not None else fact.points - (fact.expired or ZERO),
     ),
     IssueReversed: Effect(
-        take_back, lambda fact: -(fact.points if fact.points is not None else fact.points_total or ZERO)
+        reverse_issue, lambda fact: -(fact.points if fact.points is not None else fact.points_total or ZERO)
     ),
-    TransferSent: Effect(transfers.send, lambda fact: -fact.points, "spending"),
-    TransferReceived: Effect(transfers.receive, lambda fact: fact.points, "earning"),
-    TransferSettled: Effect(transfers.settle, none),
-    Expired: Effect(expiries.expire, none),
-    ExpiryMoved: Effect(expiries.move, none),
-    ExpiryClaimed: Effect(expiries.remember_claim, none),
-    PromiseMade: Effect(promises.make, none),
-    PromiseChanged: Effect(promises.change, none),
-    PromiseKept: Effect(promises.keep, lambda fact: fact.points, "earning"),
-    PromiseCancelled: Effect(promises.cancel, none),
-    HoldCaptured: Effect(holds.capture, lambda fact: -fact.points, "spending"),
-    HoldRefundDue: Effect(holds.owe, none),
-    HoldRefunded: Effect(holds.refund, none),
-    Removed: Effect(remove, lambda fact: -fact.points),
-    AdjustmentMade: Effect(adjustments.make, none),
-    AdjustmentReversed: Effect(adjustments.reverse, none),
+    TransferSent: Effect(transfers.send_points, lambda fact: -fact.points, "spending"),
+    TransferReceived: Effect(transfers.receive_points, lambda fact: fact.points, "earning"),
+    TransferSettled: Effect(transfers.settle_transfer, no_change),
+    Expired: Effect(expiries.expire_points, no_change),
+    ExpiryMoved: Effect(expiries.move_expiry, no_change),
+    ExpiryClaimed: Effect(expiries.compare_reminder, no_change),
+    PromiseMade: Effect(promises.make_promise, no_change),
+    PromiseChanged: Effect(promises.change_promise, no_change),
+    PromiseKept: Effect(promises.keep_promise, lambda fact: fact.points, "earning"),
+    PromiseCancelled: Effect(promises.cancel_promise, no_change),
+    HoldCaptured: Effect(holds.capture_hold, lambda fact: -fact.points, "spending"),
+    HoldRefundDue: Effect(holds.release_hold, no_change),
+    HoldRefunded: Effect(holds.refund_hold, no_change),
+    Removed: Effect(remove_points, lambda fact: -fact.points),
+    AdjustmentMade: Effect(adjustments.make_adjustment, no_change),
+    AdjustmentReversed: Effect(adjustments.reverse_adjustment, no_change),
 }
 
 
 def merge_away(wallet: Wallet, fact: HolderMergedAway, occurrence: Occurrence) -> None:
-    """Move all accounts of the victim, lots with their days, to the survivor. Later facts about the victim follow.
+    """Move all accounts of the merged customer to the survivor. Lots keep their days, and later facts go to the
+    survivor.
 
-    A merge that would close a circle is not done: the survivor's accounts are then contested.
+    A merge that would form a cycle is not applied. The survivor's accounts are then contested.
     """
-    if wallet.survivors.get(fact.holder) == fact.survivor:  # reported before
+    if wallet.survivors.get(fact.holder) == fact.survivor:  # repeated report
         return
     victim, survivor = survivor_of(wallet, fact.holder), survivor_of(wallet, fact.survivor)
     if victim == survivor:
         for account in wallet.accounts.values():
             account.contested = True
         return
-    for account in held_by(wallet, victim):
+    for account in accounts_of(wallet, victim):
         heir = account_of(wallet, survivor, account.programme, account.unit, None)
         for one in (account, heir):
-            lapse(wallet, one, occurrence.occurred_at)
+            write_lapses(wallet, one, occurrence.occurred_at)
         before, before_heir = account.available, heir.available
-        merges.move(account, heir)
+        merges.merge_account(account, heir)
         write_line(wallet, account, "MergedAway", occurrence, account.available - before, None, survivor)
         write_line(wallet, heir, "Merged", occurrence, heir.available - before_heir, None, victim)
     wallet.survivors[victim] = survivor
 
 
 def unmerge(wallet: Wallet, fact: HolderUnmerged, occurrence: Occurrence) -> None:
-    """Give back to a holder what is left of theirs; facts about them are their own again. Of one who is not merged
-    away nothing changes."""
+    """Return to a holder the rest of its points. Later facts about it apply to its own accounts again.
+
+    A holder that was not merged away is not changed.
+    """
     survivor = survivor_of(wallet, fact.holder)
     if survivor == fact.holder:
         return
-    holders = {one for one in wallet.survivors if fact.holder in _ways(wallet, one)}
+    holders = {one for one in wallet.survivors if fact.holder in _merge_path(wallet, one)}
     del wallet.survivors[fact.holder]
-    for account in held_by(wallet, survivor):
+    for account in accounts_of(wallet, survivor):
         heir = account_of(wallet, fact.holder, account.programme, account.unit, None)
         for one in (account, heir):
-            lapse(wallet, one, occurrence.occurred_at)
+            write_lapses(wallet, one, occurrence.occurred_at)
         before, before_heir = account.available, heir.available
-        unmerges.part(account, heir, holders, occurrence)
+        unmerges.unmerge_account(account, heir, holders, occurrence)
         write_line(wallet, account, "UnmergedAway", occurrence, account.available - before, None, fact.holder)
         write_line(wallet, heir, "Unmerged", occurrence, heir.available - before_heir, None, survivor)
 
 
-def _ways(wallet: Wallet, holder: str) -> Iterator[str]:
-    """Give a holder, and one after the other whoever took over their accounts."""
+def _merge_path(wallet: Wallet, holder: str) -> Iterator[str]:
+    """Yield a holder, then each holder that took over its accounts in turn."""
     yield holder
     while holder in wallet.survivors:
         holder = wallet.survivors[holder]
@@ -296,31 +244,32 @@ def _ways(wallet: Wallet, holder: str) -> Iterator[str]:
 
 
 def compare_merged(wallet: Wallet, fact: HolderMerged, occurrence: Occurrence) -> None:
-    """Compare what the vendor says the survivor holds after the merge, programme by programme."""
+    """Compare the vendor's claims about the survivor after the merge, one programme after the other."""
     for claimed in fact.claims:
         account = account_of(wallet, fact.holder, claimed.programme, "points", None)
-        lapse(wallet, account, occurrence.occurred_at)
+        write_lapses(wallet, account, occurrence.occurred_at)
         claim = Claim(claimed.available, claimed.lifetime, claimed.promised)
         if claim.available is not None and account.claimed is None:
-            _open(wallet, account, occurrence, claim.available - account.available)
-        _compare(account, claim, occurrence)
+            assert_opening(wallet, account, occurrence, claim.available - account.available)
+        compare_claim(account, claim, occurrence)
         write_line(wallet, account, "MergeClaimed", occurrence, ZERO, claim, fact.victim)
 
 
 def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
     accounts = wallet.accounts.values()
     return {
-        "accounts": [tables.account_row(one, survivor_of(wallet, holder_of(one.account_id))) for one in accounts],
-        "lots": [row for account in accounts for row in tables.lot_rows(account)],
+        "accounts": [rows.account_row(one, survivor_of(wallet, holder_of(one.account_id))) for one in accounts],
+        "lots": [row for account in accounts for row in rows.lot_rows(account)],
         "adjustments": [
-            tables.adjustment_row(account, one) for account in accounts for one in account.adjustments.values()
+            rows.adjustment_row(account, one) for account in accounts for one in account.adjustments.values()
         ],
-        "promises": [tables.promise_row(account, one) for account in accounts for one in account.pending.values()],
-        "reminders": [tables.reminder_row(account, one) for account in accounts for one in account.reminders.values()],
+        "promises": [rows.promise_row(account, one) for account in accounts for one in account.pending.values()],
+        "reminders": [rows.reminder_row(account, one) for account in accounts for one in account.reminders.values()],
     }
 
 
-def take_lines(_holder: str, wallet: Wallet) -> Rows:
+def take_statement_lines(_holder: str, wallet: Wallet) -> Rows:
+    """Return the new statement lines, and remove them from the state."""
     lines = list(wallet.lines)
     wallet.lines.clear()
     return {"statement": lines}
@@ -332,7 +281,7 @@ ACCOUNTS = Projection(
     subject="account",
     start=Wallet,
     on={
-        **dict.fromkeys(EFFECTS, rule),
+        **dict.fromkeys(EFFECTS, fold_fact),
         RedemptionReversed: reverse_redemption,
         HolderMergedAway: merge_away,
         HolderMerged: compare_merged,
@@ -340,10 +289,10 @@ ACCOUNTS = Projection(
     },
     rows=wallet_rows,
     tables=(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, statement.STATEMENT, tables.ADJUSTMENTS, tables.REMINDERS),
-    lines=take_lines,
+    lines=take_statement_lines,
     joins={
         HolderMergedAway: lambda fact: (fact.holder, fact.survivor),
         HolderMerged: lambda fact: (fact.holder, fact.victim),
     },
-    under=under,
+    under=attach_terms,
 )

@@ -27,7 +27,7 @@ from projections.engine.fold_subjects import fold_subjects
 from projections.engine.generations import outdated_projections
 from projections.engine.groups import update_groups
 from projections.engine.retracted_facts import record_retracted
-from projections.programmes import governed
+from projections.programmes import governed_holders
 from projections.registry import BY_SUBJECT
 
 EVENTS_PER_BATCH_MIN = 500  # where the ledger's end is near; twice as many after each full batch, at most
@@ -200,7 +200,7 @@ async def _fold_governed(
     connection: Connection, ledger_id: int, told: Sequence[RecordedFact], memory: SubjectCache
 ) -> None:
     """Fold again the accounts of programmes whose terms changed."""
-    async for subjects in governed(connection, ledger_id, told):
+    async for subjects in governed_holders(connection, ledger_id, told):
         await fold_subjects(connection, ledger_id, BY_SUBJECT["account"], (), frozenset(subjects), memory)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from projections.definition import RowKey, State
+from projections.definition import FactKey, State
 from projections.engine.snapshots import Snapshot, SnapshotWrite, encode_state_or_none
 
 ROWS_MAX = 100_000  # of all remembered subjects together; a row, with its part of the state, takes about 1.5 KB
@@ -22,7 +22,7 @@ class CachedSubject:
     """A subject as it was last folded."""
 
     state: State
-    last: RowKey  # the last fact in it
+    last: FactKey  # the last fact in it
     rows: Mapping[str, Sequence[tuple[Any, ...]]]  # as the tables have them, growing ones aside
     untimed: bool
     facts: int  # in it

@@ -14,7 +14,17 @@ from ledger.database import Connection
 from ledger.errors import Unfoldable
 from ledger.facts import RecordedFact
 from ledger.failures import describe_failure
-from projections.definition import Projection, RowKey, State, all_rows, fold, fold_soundly, key_of, lines_of, rows_of
+from projections.definition import (
+    FactKey,
+    Projection,
+    State,
+    build_all_rows,
+    build_rows,
+    fact_key,
+    fold,
+    fold_until_failure,
+    take_new_rows,
+)
 from projections.engine import snapshots, store
 from projections.engine.cache import CachedSubject, SubjectCache
 from projections.engine.groups import SubjectGroups, groups_of
@@ -44,7 +54,7 @@ class FoldResult(NamedTuple):
 
     change: store.RowChange
     written: Sequence[SnapshotWrite] = ()
-    late: RowKey | None = None
+    late: FactKey | None = None
 
 
 async def fold_subjects(
@@ -70,7 +80,7 @@ async def fold_subjects(
     anew_from_first = {root_of.get(subject, subject) for subject in again}
     held = memory.take(ledger_id, kind, by_root.keys() | anew_from_first | again)
     folded, stood_where = _fold_cached(projection, by_root, held, anew_from_first, terms)
-    firsts = {root: min(map(key_of, by_root[root])) for root in stood_where}
+    firsts = {root: min(map(fact_key, by_root[root])) for root in stood_where}
     async for stood in _load_histories(connection, ledger_id, projection, firsts, by_root, groups, anew_from_first):
         one_more = _fold_forward(projection, stood, terms)
         if one_more is None:
@@ -103,7 +113,7 @@ def _fold_cached(
     for root, facts in by_root.items():
         if root in anew_from_first:
             continue
-        facts.sort(key=key_of)
+        facts.sort(key=fact_key)
         was = held.get(root)
         change = _fold_onto_cached(projection, root, facts, was, terms) if was is not None else None
         if change is None:
@@ -117,7 +127,7 @@ def _fold_onto_cached(
     projection: Projection, subject: str, facts: Sequence[RecordedFact], was: CachedSubject, terms: Terms
 ) -> store.RowChange | None:
     """Fold new facts onto what is remembered; None if they do not all come after it, or one cannot be folded."""
-    if key_of(facts[0]) <= was.last:
+    if fact_key(facts[0]) <= was.last:
         return None
     untimed = was.untimed or _has_untimed(facts)
     try:
@@ -132,7 +142,7 @@ async def _load_histories(
     connection: Connection,
     ledger_id: int,
     projection: Projection,
-    firsts: Mapping[str, RowKey],
+    firsts: Mapping[str, FactKey],
     by_root: Mapping[str, Sequence[RecordedFact]],
     groups: SubjectGroups,
     anew_from_first: set[str],
@@ -162,7 +172,7 @@ async def _load_histories(
             del rest[root]
             yield SubjectHistory(root, stored.get(root), told, by_root[root], noted.get(root, NO_FLAGS).untimed)
     for root in rest:
-        prior = sorted(grouped[root], key=key_of) if root in grouped else ()
+        prior = sorted(grouped[root], key=fact_key) if root in grouped else ()
         yield SubjectHistory(root, stored.get(root), prior, by_root[root], noted.get(root, NO_FLAGS).untimed)
 
 
@@ -171,22 +181,22 @@ def _fold_forward(projection: Projection, stood: SubjectHistory, terms: Terms) -
     would be folded twice that to replace all rows is less work."""
     subject, stored, prior, new, _ = stood
     facts_before = (stored.facts if stored else 0) + len(prior)
-    in_order = not prior or key_of(prior[-1]) < key_of(new[0])
+    in_order = not prior or fact_key(prior[-1]) < fact_key(new[0])
     if not in_order and len(prior) > snapshots.SNAPSHOTS_PER_SUBJECT_MAX * snapshots.FACTS_PER_SNAPSHOT:
         return None
     try:
         if facts_before == 0:
             return _fold_with_snapshots(projection, stood, projection.start(), new, {}, terms)
         state = fold(projection, prior, _state_of_snapshot(projection, stored), terms)
-        before = rows_of(projection, subject, state, prior)
-        dropped = lines_of(projection, subject, state, prior)
+        before = build_rows(projection, subject, state, prior)
+        dropped = take_new_rows(projection, subject, state, prior)
         if in_order:
             return _fold_with_snapshots(projection, stood, state, new, before, terms)
-        facts = sorted([*prior, *new], key=key_of)
+        facts = sorted([*prior, *new], key=fact_key)
         folded = _fold_with_snapshots(
             projection, stood, _state_of_snapshot(projection, stored), facts, before | dropped, terms
         )
-        return folded._replace(late=key_of(new[0]))
+        return folded._replace(late=fact_key(new[0]))
     except Unfoldable:
         return None
 
@@ -240,7 +250,7 @@ def _fold_and_collect_snapshots(
         fold(projection, facts[start:end] if ends else facts, state, terms)
         start = end
         if end < len(facts) and (encoded := encode_state_or_none(state)) is not None:
-            stored = Snapshot(key_of(facts[end - 1]), folded + end, encoded)
+            stored = Snapshot(fact_key(facts[end - 1]), folded + end, encoded)
             written.append(SnapshotWrite(projection.subject, subject, stored))
     return written
 
@@ -302,7 +312,7 @@ async def read_groups(
         async for subject, told in store.read_facts(connection, ledger_id, projection.subject, list(members)):
             found[members[subject]] += told
         for root, facts in found.items():
-            yield root, sorted(facts, key=key_of)
+            yield root, sorted(facts, key=fact_key)
 
 
 async def read_group(
@@ -311,7 +321,7 @@ async def read_group(
     """Read the facts of joined subjects in one order."""
     read = store.read_facts(connection, ledger_id, projection.subject, members)
     facts = [one async for _, told in read for one in told]
-    return sorted(facts, key=key_of)
+    return sorted(facts, key=fact_key)
 
 
 def fold_from_start(
@@ -323,8 +333,8 @@ def fold_from_start(
 ) -> store.RowChange:
     """Fold all facts of a subject from its start, or up to the one that cannot be folded; `before` is {} for a subject
     that has no rows yet."""
-    folded = fold_soundly(projection, subject, facts, terms)
-    last = key_of(facts[folded.facts - 1]) if folded.facts else None
+    folded = fold_until_failure(projection, subject, facts, terms)
+    last = fact_key(facts[folded.facts - 1]) if folded.facts else None
     change = store.RowChange(subject, last, folded.state, before, folded.rows, _has_untimed(facts))
     return change._replace(parked=folded.parked, parked_position=folded.parked_position)
 
@@ -338,8 +348,8 @@ def build_change(
     untimed: bool,
 ) -> store.RowChange:
     """Give the rows of a folded subject, and its state to go on from. Raises Unfoldable if they cannot be made."""
-    after = all_rows(projection, subject, state, facts)
-    last = key_of(facts[-1]) if facts else None
+    after = build_all_rows(projection, subject, state, facts)
+    last = fact_key(facts[-1]) if facts else None
     return store.RowChange(subject, last, state, before, after, untimed)
 
 

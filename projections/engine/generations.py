@@ -56,7 +56,7 @@ INDEX_SUBJECTS = (
     "CREATE INDEX subjects_untimed ON subjects (ledger_id, subject_kind, subject) WHERE untimed",
 )
 
-# Subjects that are folded together; see joined.py.
+# Subjects that are folded together; see groups.py.
 CREATE_LINKS = """
     CREATE TABLE links (
         ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,

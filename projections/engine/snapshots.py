@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ledger.database import Connection
-from projections.definition import Projection, RowKey, State
+from projections.definition import FactKey, Projection, State
 
 FACTS_PER_SNAPSHOT = 2_000
 SNAPSHOTS_PER_SUBJECT_MAX = 4  # of a subject, each of other FACTS_PER_STATE facts
 SNAPSHOT_BYTES_MAX = (
     64 * 1024 * 1024
 )  # a larger one is not kept: to fold it again is slow, but no event must fail for it
-BEFORE_ALL_FACTS = RowKey(datetime.min.replace(tzinfo=UTC), 0, b"", 0)  # before every fact
+BEFORE_ALL_FACTS = FactKey(datetime.min.replace(tzinfo=UTC), 0, b"", 0)  # before every fact
 
 CREATE_STATES = """
     CREATE TABLE states (
@@ -32,7 +32,7 @@ CREATE_STATES = """
 INDEX_STATES = (
     "ALTER TABLE states ADD PRIMARY KEY (ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal)",
 )
-COLUMNS = ("ledger_id", "subject_kind", "subject", *RowKey._fields, "facts", "state")
+COLUMNS = ("ledger_id", "subject_kind", "subject", *FactKey._fields, "facts", "state")
 
 READ_LAST_BEFORE = """
     SELECT asked.subject, last.* FROM unnest($3::text[], $4::timestamptz[], $5::smallint[], $6::bytea[], $7::smallint[])
@@ -61,7 +61,7 @@ DELETE_REPLACED = """
 class Snapshot(NamedTuple):
     """A state as it is kept: at its last fact, of so many."""
 
-    last: RowKey
+    last: FactKey
     facts: int
     state: bytes
 
@@ -75,23 +75,23 @@ class SnapshotWrite(NamedTuple):
 
 
 async def read_snapshots_before(
-    connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, RowKey]
+    connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, FactKey]
 ) -> dict[str, Snapshot]:
     """Read the last states of some subjects that stand before a fact of each; those without any are left out."""
     rows = await connection.fetch(READ_LAST_BEFORE, ledger_id, subject_kind, *_by_column(firsts))
-    return {row[0]: Snapshot(RowKey(*row[1:5]), row[5], row[6]) for row in map(tuple, rows)}
+    return {row[0]: Snapshot(FactKey(*row[1:5]), row[5], row[6]) for row in map(tuple, rows)}
 
 
 async def delete_snapshots_from(
-    connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, RowKey]
+    connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, FactKey]
 ) -> None:
     """Take away the states of some subjects that stand at a fact of each or after it."""
     if firsts:
         await connection.execute(DELETE_FROM, ledger_id, subject_kind, *_by_column(firsts))
 
 
-def _by_column(keys: Mapping[str, RowKey]) -> list[Sequence[Any]]:
-    return [list(keys), *([key[at] for key in keys.values()] for at in range(len(RowKey._fields)))]
+def _by_column(keys: Mapping[str, FactKey]) -> list[Sequence[Any]]:
+    return [list(keys), *([key[at] for key in keys.values()] for at in range(len(FactKey._fields)))]
 
 
 async def write_snapshots(connection: Connection, ledger_id: int, written: Iterable[SnapshotWrite]) -> None:

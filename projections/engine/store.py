@@ -14,7 +14,7 @@ import msgspec
 
 from ledger.database import Connection
 from ledger.facts import Fact, Occurrence, RecordedFact, decode, encode, kind_of
-from projections.definition import Projection, RowKey, State, Table
+from projections.definition import FactKey, Projection, State, Table
 
 # What PostgreSQL says of values that it cannot hold.
 ROW_REJECTED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
@@ -167,11 +167,11 @@ async def read_facts(
 
 
 async def read_facts_after(
-    connection: Connection, ledger_id: int, subject_kind: str, after: Mapping[str, RowKey], position: int
+    connection: Connection, ledger_id: int, subject_kind: str, after: Mapping[str, FactKey], position: int
 ) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
     """Read the facts of some subjects of one kind that come after a fact of each and were told before a position: a
     subject at a time, in order."""
-    keys = [list(after), *([key[at] for key in after.values()] for at in range(len(RowKey._fields)))]
+    keys = [list(after), *([key[at] for key in after.values()] for at in range(len(FactKey._fields)))]
     async for one in _read_facts(connection, READ_FACTS_AFTER, ledger_id, subject_kind, *keys, position):
         yield one
 
@@ -232,7 +232,7 @@ class RowChange(NamedTuple):
     replaced, whatever they are."""
 
     subject: str
-    last: RowKey | None
+    last: FactKey | None
     state: State | None  # None: none of its facts is left
     before: Mapping[str, Sequence[Row]] | None
     after: Mapping[str, Sequence[Row]]

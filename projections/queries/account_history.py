@@ -1,7 +1,8 @@
-"""All the books of a ledger: every holder's accounts and lots with their statements, as known at a position.
+"""Account histories of a whole ledger: accounts, lots and statement lines of every holder, as known at a position.
 
-What was told beyond the position concerns few holders as a rule: those are folded again from what was known, the rows
-of all others are read as they stand. Memory does not grow with the ledger. One snapshot of the database is read.
+1. Rows of holders without later changes are read as stored.
+2. Holders that later events changed are folded again from the facts known at the position. Normally they are few.
+3. Memory does not grow with the ledger. All reads use one database snapshot.
 """
 
 import asyncio
@@ -15,13 +16,13 @@ from ledger.database import Connection
 from ledger.decimals import format_decimal
 from projections.accounts import ACCOUNTS
 from projections.engine.groups import connected_components, groups_of
-from projections.programme_terms import programme_of
-from projections.queries.as_of import AsOf, Known, fold_known, known_of
+from projections.programme_terms import programme_ref
+from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
 from projections.queries.policies_as_of import resolve_as_of
 
-ROWS_PER_FETCH = 500  # others on the event loop have their turn between two
+ROWS_PER_FETCH = 500  # other tasks of the event loop run between two fetches
 HOLDERS_PER_FOLD = 100
-BOOKS_PER_TURN = 20  # then others on the event loop get theirs
+HOLDERS_PER_TURN = 20  # other tasks of the event loop run after each turn
 
 ACCOUNT_ROWS = """
     SELECT a.subject, a.account_id, a.programme, a.unit, a.available, a.promised, a.debt, a.opening, a.unseen, a.issued,
@@ -36,7 +37,7 @@ LINE_ROWS = """
     SELECT subject, account_id, line, occurred_at, kind, points, balance, postings, position, reference FROM statement
      WHERE ledger_id = $1 ORDER BY subject
 """
-JOINED = "SELECT DISTINCT root FROM links WHERE ledger_id = $1 AND subject_kind = 'account'"
+MERGED_ROOTS = "SELECT DISTINCT root FROM links WHERE ledger_id = $1 AND subject_kind = 'account'"
 WITHDRAWN_SINCE = """
     SELECT DISTINCT subject FROM withdrawn
      WHERE ledger_id = $1 AND subject_kind = 'account' AND position <= $2 AND until_position > $2
@@ -46,7 +47,7 @@ HOLDERS_OF = """
     UNION
     SELECT subject FROM withdrawn WHERE ledger_id = $1 AND subject_kind = 'account' AND position = ANY ($2)
 """
-TOLD_SINCE = """
+HAS_LATER_FACTS = """
     SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_kind = 'account' AND subject = ANY ($2)
                       AND position > $3)
 """
@@ -56,7 +57,7 @@ TERMS_SINCE = """
 
 
 class HistoryLine(NamedTuple):
-    """What the books need of one line of a statement."""
+    """Columns of one statement line that histories need."""
 
     account_id: str
     line: int
@@ -70,7 +71,7 @@ class HistoryLine(NamedTuple):
 
 
 class LotHistory(NamedTuple):
-    """What the books need of one lot."""
+    """Columns of one lot that histories need."""
 
     account_id: str
     lot_id: str
@@ -80,7 +81,7 @@ class LotHistory(NamedTuple):
 
 
 class AccountHistory(NamedTuple):
-    """What the books need of one account: its classes as its row shows them, after its last fact."""
+    """Columns of one account that histories need, as of its last fact."""
 
     account_id: str
     programme: str
@@ -107,12 +108,12 @@ class AccountHistory(NamedTuple):
 
     @property
     def programme_ref(self) -> str:
-        """Name the programme with source and organisation."""
-        return programme_of(self.account_id, self.programme)
+        """Return the programme as source:org:programme."""
+        return programme_ref(self.account_id, self.programme)
 
 
 class HolderHistory(NamedTuple):
-    """The accounts of one holder and of those joined with it, their lots, and all lines; an account's are in order."""
+    """Accounts, lots and lines of one holder and of the holders merged with it. Lines of an account are in order."""
 
     accounts: Mapping[str, AccountHistory]
     lots: Mapping[str, LotHistory]
@@ -121,108 +122,112 @@ class HolderHistory(NamedTuple):
 
 @asynccontextmanager
 async def snapshot(connection: Connection) -> AsyncIterator[None]:
-    """Read one state of the database until the end."""
+    """Open a read-only transaction in which all reads use one database snapshot."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         yield
 
 
 async def histories(connection: Connection, ledger_id: int, position: int | None) -> AsyncIterator[HolderHistory]:
-    """Give the book of every holder, as known at a position, or of all that was told. Call inside a snapshot."""
-    again: list[str] = []
-    async for one in _sifted(connection, ledger_id, position):
-        if isinstance(one, HolderHistory):
-            yield one
+    """Yield the history of every holder, as known at a position. None: everything. Call it inside `snapshot`."""
+    changed: list[str] = []
+    async for item in _unchanged_or_changed(connection, ledger_id, position):
+        if isinstance(item, HolderHistory):
+            yield item
             continue
-        again += one
-        if len(again) >= HOLDERS_PER_FOLD:
-            async for book in books_of(connection, ledger_id, again, position):
-                yield book
-            again.clear()
-    async for book in books_of(connection, ledger_id, again, position):
-        yield book
+        changed += item
+        if len(changed) >= HOLDERS_PER_FOLD:
+            async for history in load_histories(connection, ledger_id, changed, position):
+                yield history
+            changed.clear()
+    async for history in load_histories(connection, ledger_id, changed, position):
+        yield history
 
 
 async def changed_since(connection: Connection, ledger_id: int, position: int) -> AsyncIterator[Sequence[str]]:
-    """Give the holders whose books are no longer what was known at a position, those joined then or now together. Call
-    inside a snapshot."""
-    async for one in _sifted(connection, ledger_id, position):
-        if not isinstance(one, HolderHistory):
-            yield one
+    """Yield the groups of holders that changed after a position. A group holds all holders merged then or now.
+
+    Call it inside `snapshot`.
+    """
+    async for item in _unchanged_or_changed(connection, ledger_id, position):
+        if not isinstance(item, HolderHistory):
+            yield item
 
 
-async def _sifted(
+async def _unchanged_or_changed(
     connection: Connection, ledger_id: int, position: int | None
 ) -> AsyncIterator[HolderHistory | Sequence[str]]:
-    """Give every book that stands as it was known at a position, and the holders of every one that does not."""
-    changed = _Changed((), frozenset(), frozenset())
+    """Yield the history of each holder without changes after a position, and the group of holders for each other."""
+    changed = _Changes((), frozenset(), frozenset())
     if position is not None:
-        changed = await _changed(connection, ledger_id, position)
+        changed = await _load_changes(connection, ledger_id, position)
         for group in changed.groups:
             yield group
-    joined = {row["root"] for row in await connection.fetch(JOINED, ledger_id)} if position is not None else set()
+    joined = {row["root"] for row in await connection.fetch(MERGED_ROOTS, ledger_id)} if position is not None else set()
     count = 0
-    async for subject, book in _stored(connection, ledger_id):
+    async for subject, history in _read_stored(connection, ledger_id):
         count += 1
-        if count % BOOKS_PER_TURN == 0:
+        if count % HOLDERS_PER_TURN == 0:
             await asyncio.sleep(0)
         members = await _members(connection, ledger_id, subject) if subject in joined else [subject]
         if not changed.holders.isdisjoint(members):
-            continue  # all of them are in a group of those
-        if position is None or not await _is_told_since(connection, ledger_id, book, members, changed, position):
-            yield book
+            continue  # the holder belongs to one of the changed groups
+        if position is None or not await _has_changed(connection, ledger_id, history, members, changed, position):
+            yield history
         else:
             yield members
 
 
-class _Changed(NamedTuple):
-    """What conflicts and terms told since a position changed: holders, by those joined then or now, and programmes."""
+class _Changes(NamedTuple):
+    """Changes after a position by conflicts and terms: groups of holders merged then or now, and programmes."""
 
     groups: Sequence[Sequence[str]]
     holders: frozenset[str]
     programmes: frozenset[str]
 
 
-async def _changed(connection: Connection, ledger_id: int, position: int) -> _Changed:
+async def _load_changes(connection: Connection, ledger_id: int, position: int) -> _Changes:
     withdrawn = [row["subject"] for row in await connection.fetch(WITHDRAWN_SINCE, ledger_id, position)]
-    withdrawn += await _settled_otherwise(connection, ledger_id, position, withdrawn)
-    groups = await _together(connection, ledger_id, withdrawn, position)
+    withdrawn += await _holders_with_other_policy(connection, ledger_id, position, withdrawn)
+    groups = await _group_holders(connection, ledger_id, withdrawn, position)
     programmes = frozenset(row["subject"] for row in await connection.fetch(TERMS_SINCE, ledger_id, position))
-    return _Changed(groups, frozenset(one for group in groups for one in group), programmes)
+    return _Changes(groups, frozenset(holder for group in groups for holder in group), programmes)
 
 
-async def _together(
+async def _group_holders(
     connection: Connection, ledger_id: int, holders: Sequence[str], position: int
 ) -> Sequence[Sequence[str]]:
-    """Group holders with all that they were joined with then, or are now: who was apart then may be one by now, and
-    what both have is compared once."""
+    """Group holders with all holders merged with them at the position or now.
+
+    Holders that were separate then may be merged now. They are compared as one group, once.
+    """
     found = set(holders)
     pairs: set[tuple[str, str]] = set()
     asked: set[str] = set()
     while asked != found:
         asked = set(found)
-        then = await known_of(connection, ledger_id, ACCOUNTS, sorted(asked), AsOf(None, position))
-        now = await groups_of(connection, ledger_id, ACCOUNTS, sorted(asked))
+        known_then = await load_known(connection, ledger_id, ACCOUNTS, sorted(asked), AsOf(None, position))
+        groups_now = await groups_of(connection, ledger_id, ACCOUNTS, sorted(asked))
         for group in [
-            *({known.root, *(one.fact.subject for one in known.told)} for known in then),
-            *now.members.values(),
+            *({known.root, *(fact.subject for fact, _ in known.facts)} for known in known_then),
+            *groups_now.members.values(),
         ]:
             found.update(group)
-            pairs.update((min(group), one) for one in group)
+            pairs.update((min(group), holder) for holder in group)
     groups = connected_components(pairs)
-    joined = {one for group in groups.values() for one in group}
-    return [*groups.values(), *([one] for one in sorted(found - joined))]
+    grouped = {holder for group in groups.values() for holder in group}
+    return [*groups.values(), *([holder] for holder in sorted(found - grouped))]
 
 
-async def _settled_otherwise(
+async def _holders_with_other_policy(
     connection: Connection, ledger_id: int, position: int, besides: Sequence[str]
 ) -> Sequence[str]:
-    """Give the holders of whom something was known otherwise by the policies of then, besides some."""
-    otherwise = await resolve_as_of(connection, ledger_id, position)
-    if not otherwise.gone and not otherwise.back:
+    """Return the holders whose facts differ because other policies were in effect then, except those in `besides`."""
+    difference = await resolve_as_of(connection, ledger_id, position)
+    if not difference.removed and not difference.added:
         return []
-    rows = await connection.fetch(HOLDERS_OF, ledger_id, sorted(otherwise.gone))
-    back = {one.fact.subject for one in otherwise.back if one.fact.subject_kind == ACCOUNTS.subject}
-    return sorted(back.union(row["subject"] for row in rows).difference(besides))
+    rows = await connection.fetch(HOLDERS_OF, ledger_id, sorted(difference.removed))
+    added = {fact.subject for fact, _ in difference.added if fact.subject_kind == ACCOUNTS.subject}
+    return sorted(added.union(row["subject"] for row in rows).difference(besides))
 
 
 async def _members(connection: Connection, ledger_id: int, root: str) -> Sequence[str]:
@@ -230,62 +235,71 @@ async def _members(connection: Connection, ledger_id: int, root: str) -> Sequenc
     return groups.members.get(root, [root])
 
 
-async def _is_told_since(
+async def _has_changed(
     connection: Connection,
     ledger_id: int,
-    book: HolderHistory,
+    history: HolderHistory,
     members: Sequence[str],
-    changed: _Changed,
+    changed: _Changes,
     position: int,
 ) -> bool:
-    """Say whether anything beyond a position has a part in a book. Each fact writes a line with its position; only a
-    merge of a holder without an account does not, so joined holders' facts are looked at."""
-    accounts = book.accounts.values()
+    """Return True if an event after the position contributes to a history.
+
+    Each fact writes a line with its position, so `last_position` is enough. The exception is a merge of a holder
+    without accounts. For merged holders the facts are read too.
+    """
+    accounts = history.accounts.values()
     if any(account.last_position > position for account in accounts):
         return True
     if changed.programmes and any(account.programme_ref in changed.programmes for account in accounts):
         return True
-    return len(members) > 1 and bool(await connection.fetchval(TOLD_SINCE, ledger_id, members, position))
+    return len(members) > 1 and bool(await connection.fetchval(HAS_LATER_FACTS, ledger_id, members, position))
 
 
-async def books_of(
+async def load_histories(
     connection: Connection, ledger_id: int, holders: Sequence[str], position: int | None
 ) -> AsyncIterator[HolderHistory]:
-    """Fold some holders, and all they were joined with then, from what was known at a position. Holders who were joined
-    must be given in one call, or none but one of them."""
+    """Fold some holders, and all holders merged with them, from the facts known at a position.
+
+    Pass all merged holders in one call, or only one of them.
+    """
     if not holders:
         return
-    for known in await known_of(connection, ledger_id, ACCOUNTS, holders, AsOf(None, position)):
-        yield folded(known)
+    for known in await load_known(connection, ledger_id, ACCOUNTS, holders, AsOf(None, position)):
+        yield fold_history(known)
         await asyncio.sleep(0)
 
 
-def folded(known: Known) -> HolderHistory:
-    """Fold one holder's facts into a book."""
+def fold_history(known: KnownSubject) -> HolderHistory:
+    """Fold the known facts of one holder into a history."""
     rows = fold_known(ACCOUNTS, known).rows
     accounts = [AccountHistory(*(getattr(row, name) for name in AccountHistory._fields)) for row in rows["accounts"]]
     lots = [LotHistory(*(getattr(row, name) for name in LotHistory._fields)) for row in rows["lots"]]
-    return _book(
+    return _holder_history(
         accounts,
         lots,
         [HistoryLine(*(getattr(line, name) for name in HistoryLine._fields)) for line in rows["statement"]],
     )
 
 
-def _book(accounts: Sequence[AccountHistory], lots: Sequence[LotHistory], lines: list[HistoryLine]) -> HolderHistory:
+def _holder_history(
+    accounts: Sequence[AccountHistory], lots: Sequence[LotHistory], lines: list[HistoryLine]
+) -> HolderHistory:
     lines.sort(key=lambda line: (line.account_id, line.line))
-    return HolderHistory({one.account_id: one for one in accounts}, {lot.lot_id: lot for lot in lots}, lines)
+    return HolderHistory(
+        {account.account_id: account for account in accounts}, {lot.lot_id: lot for lot in lots}, lines
+    )
 
 
-async def _stored(connection: Connection, ledger_id: int) -> AsyncIterator[tuple[str, HolderHistory]]:
-    """Read accounts, lots and lines side by side, all in the order of their subjects."""
+async def _read_stored(connection: Connection, ledger_id: int) -> AsyncIterator[tuple[str, HolderHistory]]:
+    """Read stored accounts, lots and lines in parallel, all sorted by subject."""
     accounts = _Rows(await connection.cursor(ACCOUNT_ROWS, ledger_id))
     lots = _Rows(await connection.cursor(LOT_ROWS, ledger_id))
     lines = _Rows(await connection.cursor(LINE_ROWS, ledger_id))
     while (subject := await accounts.subject()) is not None:
         yield (
             subject,
-            _book(
+            _holder_history(
                 [AccountHistory(*row) for row in await accounts.of(subject)],
                 [LotHistory(*row) for row in await lots.of(subject)],
                 [HistoryLine(*row) for row in await lines.of(subject)],
@@ -294,7 +308,7 @@ async def _stored(connection: Connection, ledger_id: int) -> AsyncIterator[tuple
 
 
 class _Rows:
-    """The rows of one subject after the other, from a cursor; the subject is their first column."""
+    """Rows from a cursor, taken subject by subject. The first column is the subject."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
@@ -302,13 +316,13 @@ class _Rows:
         self._next = 0
 
     async def subject(self) -> str | None:
-        """Name the subject of the next row, None after the last."""
+        """Return the subject of the next row, None after the last row."""
         if self._next == len(self._read):
             self._read, self._next = await self._cursor.fetch(ROWS_PER_FETCH), 0
         return self._read[self._next][0] if self._read else None
 
     async def of(self, subject: str) -> list[tuple[Any, ...]]:
-        """Give all rows of a subject, without it; it comes after those asked for before."""
+        """Return all rows of a subject without that column. Subjects must be requested in ascending order."""
         found = []
         while (at := await self.subject()) is not None and at <= subject:
             row = self._read[self._next]
@@ -318,18 +332,18 @@ class _Rows:
         return found
 
 
-def lapses_until(book: HolderHistory, until: datetime) -> list[HistoryLine]:
-    """Give a line for each lot that has lapsed by a time since its account's last fact: no event tells of them."""
-    balances = {account.account_id: account.available for account in book.accounts.values()}
+def lapses_until(history: HolderHistory, until: datetime) -> list[HistoryLine]:
+    """Build a line for each lot that lapsed by `until` after its account's last fact. No event reports these lapses."""
+    balances = {account.account_id: account.available for account in history.accounts.values()}
     due = [
         (lot.lapses_at, lot)
-        for lot in book.lots.values()
+        for lot in history.lots.values()
         if lot.lapses_at is not None
         and lot.remaining
-        and book.accounts[lot.account_id].last_at < lot.lapses_at <= until
+        and history.accounts[lot.account_id].last_at < lot.lapses_at <= until
     ]
     lapses = []
-    for lapses_at, (account_id, lot_id, _, _, points) in sorted(due, key=lambda one: (one[0], one[1].lot_id)):
+    for lapses_at, (account_id, lot_id, _, _, points) in sorted(due, key=lambda item: (item[0], item[1].lot_id)):
         balances[account_id] -= points
         postings = f'[["available","lapsed","{format_decimal(points)}","{lot_id}"]]'
         lapses.append(

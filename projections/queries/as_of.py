@@ -1,8 +1,12 @@
-"""What was known: the facts of a subject that had happened by a time and were told up to a position; both, or either.
+"""As-of queries: the facts of a subject that occurred by a time and were recorded up to a position, or one of the two.
 
-As known at a position, a subject is joined with others only by joins told until then, facts that a later twin has
-withdrawn since are there again, and conflicts are settled by the policies of then (settled_then.py). So the answer for
-a position that the rows have reached is the same for ever, whatever is told afterwards.
+As known at a position:
+
+1. Subjects are merged only by merges recorded up to that position.
+2. Facts that a later conflict retracted are included again.
+3. Conflicts are resolved by the policies in effect at that position (policies_as_of.py).
+
+So the answer for a position that the rows have reached never changes.
 """
 
 from collections import defaultdict
@@ -13,7 +17,7 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.facts import RecordedFact
 from ledger.locks import APPENDS
-from projections.definition import FoldedState, Projection, fold_soundly, key_of
+from projections.definition import FoldedState, Projection, fact_key, fold_until_failure
 from projections.engine import store
 from projections.engine.groups import alike_pairs, connected_components, groups_by_target, merged_pair
 from projections.programme_terms import NO_TERMS, Terms
@@ -36,7 +40,7 @@ ALIASED = """
     UNION
     SELECT DISTINCT subject, alias FROM withdrawn WHERE ledger_id = $1 AND subject_kind = $2 AND alias = ANY ($3)
 """
-# The last position recorded by a time: recorded_at never decreases with the position, so it is found by halving.
+# The last position recorded by a time. `recorded_at` never decreases with the position, so bisection finds it.
 POSITION_AT = """
     WITH RECURSIVE halved (low, high) AS (
         SELECT 0::bigint, coalesce(max(position), 0) FROM ledger.events WHERE ledger_id = $1
@@ -58,25 +62,25 @@ WAIT_FOR_APPENDS = "SELECT pg_advisory_xact_lock_shared($1, $2)"
 
 
 class AsOf(NamedTuple):
-    """Both times: what had happened by `at`, as told up to `position`; None sets no limit."""
+    """Limits of a query: events that occurred by `at`, recorded up to `position`. None sets no limit."""
 
     at: datetime | None = None
     position: int | None = None
 
 
-class Known(NamedTuple):
-    """What was known of one subject, and of those joined with it: all their facts, in order."""
+class KnownSubject(NamedTuple):
+    """Known facts of one subject and of the subjects merged with it, in fold order."""
 
-    root: str  # the smallest of the joined subjects
-    told: Sequence[RecordedFact]
-    terms: Terms = NO_TERMS  # of programmes, as they were known
+    root: str  # the smallest of the merged subjects
+    facts: Sequence[RecordedFact]
+    terms: Terms = NO_TERMS  # as known
 
 
 async def position_at(connection: Connection, ledger_id: int, time: datetime) -> int | None:
-    """Give the last position that was recorded by a time, 0 for none; None for a time that is still to come.
+    """Return the last position recorded by a time, 0 if there is none. None if the time is in the future.
 
-    Where the ledger's last event is older than the time, an append that is under way may still be recorded before it:
-    it is awaited.
+    If the ledger's last event is older than the time, an append in progress may still be recorded before it. Such an
+    append is awaited.
     """
     if not await connection.fetchval(TAIL_IS_PAST, ledger_id, time):
         if await connection.fetchval(IS_TO_COME, time):
@@ -87,69 +91,71 @@ async def position_at(connection: Connection, ledger_id: int, time: datetime) ->
     return position
 
 
-async def facts_known(
+async def load_facts(
     connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str], as_of: AsOf
 ) -> dict[str, list[RecordedFact]]:
-    """Read what was known of some subjects, each alone and unsorted; those of whom nothing was are left out."""
+    """Read the known facts of some subjects, unsorted, without merged subjects. Subjects without facts are left out."""
     at = ALWAYS if as_of.at is None else as_of.at
     upto = EVERYTHING if as_of.position is None else as_of.position
     found: dict[str, list[RecordedFact]] = defaultdict(list)
-    otherwise = await resolve_as_of(connection, ledger_id, as_of.position)
+    difference = await resolve_as_of(connection, ledger_id, as_of.position)
     for row in await connection.fetch(KNOWN, ledger_id, projection.subject, subjects, at, upto):
-        if row["position"] not in otherwise.gone:
+        if row["position"] not in difference.removed:
             found[row[0]].append(store.fact_of_row(row))
-    for one in otherwise.back:
-        fact = one.fact
-        if fact.subject_kind == projection.subject and fact.subject in subjects and one.occurrence.occurred_at <= at:
-            found[fact.subject].append(one)
+    for recorded in difference.added:
+        fact, occurrence = recorded
+        if fact.subject_kind == projection.subject and fact.subject in subjects and occurrence.occurred_at <= at:
+            found[fact.subject].append(recorded)
     return found
 
 
-async def known_of(
+async def load_known(
     connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str], as_of: AsOf
-) -> list[Known]:
-    """Read what was known of some subjects and of all that were joined with them then, a group or subject at a time."""
-    found = await facts_known(connection, ledger_id, projection, subjects, as_of)
+) -> list[KnownSubject]:
+    """Read the known facts of some subjects and of all subjects merged with them. One item for each group."""
+    found = await load_facts(connection, ledger_id, projection, subjects, as_of)
     asked = set(subjects)
-    while further := sorted(await _further(connection, ledger_id, projection, found) - asked):
+    while further := sorted(await _related_subjects(connection, ledger_id, projection, found) - asked):
         asked.update(further)
-        found |= await facts_known(connection, ledger_id, projection, further, as_of)
-    groups = grouped(projection, found, await terms_known(connection, ledger_id, projection, as_of.position))
+        found |= await load_facts(connection, ledger_id, projection, further, as_of)
+    groups = group_by_root(projection, found, await load_terms(connection, ledger_id, projection, as_of.position))
     if projection.alike is None:
         return groups
-    wanted = set(subjects)  # others may share an alias and not be the same
-    return [known for known in groups if not wanted.isdisjoint(one.fact.subject for one in known.told)]
+    wanted = set(subjects)  # other subjects may share an alias and still be different
+    return [known for known in groups if not wanted.isdisjoint(fact.subject for fact, _ in known.facts)]
 
 
-async def terms_known(connection: Connection, ledger_id: int, projection: Projection, position: int | None) -> Terms:
-    """Read the terms that a projection was folded under, as known at a position."""
+async def load_terms(connection: Connection, ledger_id: int, projection: Projection, position: int | None) -> Terms:
+    """Read the programme terms known at a position, if the projection uses terms."""
     if projection.under is None:
         return NO_TERMS
     return await read_terms(connection, ledger_id, EVERYTHING if position is None else position)
 
 
-def grouped(projection: Projection, found: Mapping[str, Iterable[RecordedFact]], terms: Terms) -> list[Known]:
-    """Bring facts by subject together by the joins among them, each group's in the order of the fold."""
+def group_by_root(
+    projection: Projection, found: Mapping[str, Iterable[RecordedFact]], terms: Terms
+) -> list[KnownSubject]:
+    """Merge the facts of subjects that belong to one group. The facts of each group are in fold order."""
     if projection.alike is not None:
-        groups = groups_by_target(alike_pairs(projection, (one.fact for told in found.values() for one in told)))
+        groups = groups_by_target(alike_pairs(projection, (fact for facts in found.values() for fact, _ in facts)))
     else:
         groups = connected_components(
-            pair for told in found.values() for one in told if (pair := merged_pair(projection, one.fact))
+            pair for facts in found.values() for fact, _ in facts if (pair := merged_pair(projection, fact))
         )
-    joined = {member: root for root, members in groups.items() for member in members}
+    root_of = {member: root for root, members in groups.items() for member in members}
     by_root: dict[str, list[RecordedFact]] = defaultdict(list)
-    for subject, told in found.items():
-        by_root[joined.get(subject, subject)] += told
-    return [Known(root, sorted(told, key=key_of), terms) for root, told in sorted(by_root.items())]
+    for subject, facts in found.items():
+        by_root[root_of.get(subject, subject)] += facts
+    return [KnownSubject(root, sorted(facts, key=fact_key), terms) for root, facts in sorted(by_root.items())]
 
 
-async def _further(
+async def _related_subjects(
     connection: Connection, ledger_id: int, projection: Projection, found: Mapping[str, Iterable[RecordedFact]]
 ) -> set[str]:
-    """Name the subjects that may be one with those of some facts, told of until then or later."""
+    """Return the subjects that may be the same as those of some facts, recorded at any position."""
     if projection.alike is None:
-        return _joined_to(projection, found)
-    alone = sorted({f"~{one.fact.alias}" for told in found.values() for one in told if one.fact.alias is not None})
+        return _merged_subjects(projection, found)
+    alone = sorted({f"~{fact.alias}" for facts in found.values() for fact, _ in facts if fact.alias is not None})
     if not alone:
         return set()
     rows = await connection.fetch(ALIASED, ledger_id, projection.subject, alone)
@@ -159,10 +165,10 @@ async def _further(
     return {row["subject"] for row in rows}
 
 
-def _joined_to(projection: Projection, found: Mapping[str, Iterable[RecordedFact]]) -> set[str]:
-    return {subject for told in found.values() for one in told for subject in merged_pair(projection, one.fact)}
+def _merged_subjects(projection: Projection, found: Mapping[str, Iterable[RecordedFact]]) -> set[str]:
+    return {subject for facts in found.values() for fact, _ in facts for subject in merged_pair(projection, fact)}
 
 
-def fold_known(projection: Projection, known: Known) -> FoldedState:
-    """Fold what was known, up to a fact that cannot be folded."""
-    return fold_soundly(projection, known.root, known.told, known.terms)
+def fold_known(projection: Projection, known: KnownSubject) -> FoldedState:
+    """Fold the known facts, up to the first one that cannot be folded."""
+    return fold_until_failure(projection, known.root, known.facts, known.terms)

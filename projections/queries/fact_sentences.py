@@ -1,7 +1,7 @@
-"""What each fact means, in one sentence for a support agent: what *explain* says of a rule.
+"""One plain sentence for each kind of fact. *explain* shows it to support agents.
 
-A sentence says what happened, in words that need no knowledge of this software. The docstrings of facts and rules are
-for those who write code.
+A sentence reports what happened, without any word of this software. The docstrings of facts and rules are for
+developers.
 """
 
 from collections.abc import Mapping
@@ -90,131 +90,128 @@ from ledger.facts.transfers import TransferCompleted, TransferInitiated
 
 SENTENCES: Mapping[type[Fact], str] = {
     # accounts
-    Issued: "Points were credited in lots, and further points promised.",
+    Issued: "Points were credited to the account. Promised points, if any, are kept apart until they become spendable.",
     PromisedConverted: "Promised points became spendable.",
     Redeemed: "Points were spent.",
-    RedemptionReversed: "Spent points were given back, wholly or in part.",
-    IssueReversed: "Credited points were taken back, because the bill that had earned them was returned.",
-    TransferSent: "Points left for another account.",
-    TransferReceived: "Points sent by another account arrived here, as a new lot.",
-    TransferSettled: "Points that this account sent have arrived at the other.",
-    Expired: "The source reports that points expired. It names no lots: those that lapse first are taken.",
-    ExpiryMoved: "Points that lapse on one day now lapse on another.",
-    ExpiryClaimed: "The source announces how many points will lapse on a day. This changes nothing.",
-    PromiseMade: "Points were promised. They become spendable on a later day.",
-    PromiseChanged: "The promise is now of this many points and of this day. What it was before no longer counts.",
-    PromiseKept: "The promised points became spendable, as a new lot, and the promise is over.",
-    PromiseCancelled: "The promise was withdrawn. Its points will not come.",
-    HoldCaptured: "The item arrived. The points held for it are spent for good.",
-    HoldRefundDue: "The item failed or was cancelled. The points held for it are due back.",
-    HoldRefunded: "The points due back were given back to where the order had taken them from.",
-    Removed: "Points were taken away by hand at the source.",
-    AdjustmentMade: "We changed what the account holds by an adjustment of ours: points were added or taken away.",
-    AdjustmentReversed: "We took an adjustment of ours back, all of it.",
-    HolderMergedAway: "Two holders became one. The accounts of this one went over to the other.",
-    HolderMerged: "Two holders became one. This one took over the accounts; the source claims what it now holds.",
-    HolderUnmerged: "We undid a merge. What is left of this holder's points goes back to its own accounts.",
+    RedemptionReversed: "Spent points were given back, in full or in part.",
+    IssueReversed: "Credited points were taken back, because the bill that earned them was returned.",
+    TransferSent: "Points were sent to another account.",
+    TransferReceived: "Points arrived from another account, as a new lot.",
+    TransferSettled: "The other account received the points that this account had sent.",
+    Expired: "The source reported that points expired. Lots with the earliest day are used first.",
+    ExpiryMoved: "Points that expire on one day now expire on another day.",
+    ExpiryClaimed: "The source announced how many points will expire on a day. No balance changes.",
+    PromiseMade: "Points were promised. They become spendable later.",
+    PromiseChanged: "The promise changed: it now has this number of points and this day.",
+    PromiseKept: "The promised points became spendable, as a new lot. The promise is complete.",
+    PromiseCancelled: "The promise was cancelled. Its points will not become spendable.",
+    HoldCaptured: "The ordered item arrived. The points held for it are spent.",
+    HoldRefundDue: "The ordered item failed or was cancelled. The points held for it are due back.",
+    HoldRefunded: "The points due back for the item were returned to the account.",
+    Removed: "The source removed points by hand.",
+    AdjustmentMade: "An operator adjusted the account: points were added or taken away.",
+    AdjustmentReversed: "An operator reversed an adjustment in full.",
+    HolderMergedAway: "Two customers were merged. This customer's accounts moved to the other customer.",
+    HolderMerged: "Two customers were merged. This customer took over the other's accounts.",
+    HolderUnmerged: "A merge was undone. The rest of this customer's points returned to its own accounts.",
     # coupons
-    CouponIssued: "The coupon was given to a customer.",
+    CouponIssued: "The coupon was issued to a customer.",
     CouponRedeemed: "The coupon was used.",
-    CouponRedemptionReversed: "A use of the coupon was undone, wholly or in part, so that it may be used again.",
+    CouponRedemptionReversed: "A use of the coupon was reversed, in full or in part. The coupon may be used again.",
     # reward_redemptions
-    RewardRedemptionCreated: "The customer asked for the reward.",
-    RewardRedemptionPending: "The reward waits for something before it is given.",
-    RewardRedemptionCompleted: "The reward was given.",
+    RewardRedemptionCreated: "The customer requested the reward.",
+    RewardRedemptionPending: "The reward is pending.",
+    RewardRedemptionCompleted: "The customer received the reward.",
     RewardRedemptionFailed: "The reward was not given. Points that were taken for it are due back.",
-    RewardRedemptionRolledBack: "The reward was taken back.",
+    RewardRedemptionRolledBack: "The reward was withdrawn after it was given.",
     # tiers
-    TierJoined: "The customer, in no tier before, entered this one.",
-    TierRenewed: "The customer stays in the tier, until a new day.",
-    TierUpgraded: "The customer entered a higher tier.",
-    TierDowngraded: "The customer fell to a lower tier.",
-    TierLeft: "The customer left this tier and is in none now.",
-    TierAfterMerge: "After a merge the remaining customer is in this tier.",
-    TierMergedAway: "The customer became another one by a merge. Their own membership ended with it.",
-    TierUnmerged: "We undid a merge. The membership that had ended with it goes on.",
-    TierClaimed: "The source says which tier the customer is in and when it will fall. This changes nothing.",
+    TierJoined: "The customer was in no tier and entered this tier.",
+    TierRenewed: "The customer stays in the tier until a new day.",
+    TierUpgraded: "The customer moved up to this tier.",
+    TierDowngraded: "The customer moved down to this tier.",
+    TierLeft: "The customer left this tier and is in no tier now.",
+    TierAfterMerge: "Two customers were merged. The remaining customer is in this tier.",
+    TierMergedAway: "The customer was merged into another customer. This tier membership ended.",
+    TierUnmerged: "A merge was undone. The tier membership that it ended continues.",
+    TierClaimed: "The source stated the customer's tier and the day on which it ends. Nothing changes.",
     # transfers
-    TransferInitiated: "One customer sent points to another.",
-    TransferCompleted: "The sent points arrived.",
+    TransferInitiated: "One customer sent points to another customer.",
+    TransferCompleted: "The receiver got the points.",
     # order_items
     OrderItemFulfilled: "The item arrived. The points held for it are spent.",
     OrderItemFailed: "The item did not arrive. Its points are due back to the customer.",
     OrderItemCancelled: "The item was cancelled. Its points are due back to the customer.",
-    OrderItemRefunded: "The points due back for the item were given back.",
+    OrderItemRefunded: "The points due back for the item were returned to the customer.",
     # redemption_records
-    RedemptionRecordCreated: "The source wrote down that a coupon or promotion was applied to an order.",
+    RedemptionRecordCreated: "The source recorded that a coupon or promotion was applied to an order.",
     RedemptionRecordUpdated: "The source changed its record of a coupon or promotion that was applied to an order.",
-    RedemptionRecordDeleted: "The record was taken away. We read this as an undone redemption.",
+    RedemptionRecordDeleted: "The source deleted the record. This is read as a reversed redemption.",
     # customers
-    CustomerAdded: "The customer joined, or was registered without joining.",
+    CustomerAdded: "The customer joined the programme, or was registered without joining.",
     CustomerUpdated: "The customer's details or status changed.",
-    CustomerSubscribed: "The customer's consent to messages changed, by channel.",
+    CustomerSubscribed: "The customer's consent to messages changed.",
     CustomerDeletionApproved: "The request to delete the customer's personal data was approved.",
-    CustomerErased: "The customer's personal data was erased. Nobody can read it any more.",
-    CustomersMerged: "Two customers became one.",
-    CustomersUnmerged: "We undid a merge. They are two customers again.",
+    CustomerErased: "The customer's personal data was erased. It cannot be read any more.",
+    CustomersMerged: "Two customers were merged into one.",
+    CustomersUnmerged: "A merge was undone. The two customers are separate again.",
     # bills
-    BillAdded: "A bill was made out.",
-    BillUpdated: "Something about a bill changed.",
+    BillAdded: "A bill was created.",
+    BillUpdated: "The bill changed.",
     # requests
     RequestOpened: "The request waits for a decision.",
-    RequestMoved: "The request is in a state of the source's own, which we keep as it is named.",
+    RequestMoved: "The request changed to another state. The state keeps the source's own name.",
     RequestApproved: "The request was approved.",
     RequestRejected: "The request was rejected.",
     RequestFailed: "The request could not be carried out.",
     # cards
-    CardUpdated: "The card's status or fields changed.",
+    CardUpdated: "The card's status or details changed.",
     # partner_memberships
-    PartnerLinked: "The customer became a member of the partner programme.",
-    PartnerUpdated: "The membership of the partner programme changed.",
+    PartnerLinked: "The customer joined the partner programme.",
+    PartnerUpdated: "The customer's membership of the partner programme changed.",
     PartnerDelinked: "The customer's membership of the partner programme ended.",
-    PartnerExpiryClaimed: "The source announces on which day the membership will end. This changes nothing.",
+    PartnerExpiryClaimed: "The source announced the day on which the membership will end. Nothing changes.",
     # rewards
-    RewardCreated: "The reward came into the catalogue.",
-    RewardUpdated: "The reward was published anew.",
-    RewardClaimed: "The source says how the reward stands and when it will end. This changes nothing.",
+    RewardCreated: "The reward was added to the catalogue.",
+    RewardUpdated: "The reward was changed in the catalogue.",
+    RewardClaimed: "The source stated the reward's status and its end. Nothing changes.",
     # milestones
     MilestoneEnrolled: "The customer was enrolled on the target.",
-    MilestoneStarted: "The period opened.",
-    MilestoneRedefined: "The target was set anew for the customer.",
-    MilestoneRaised: "The customer came nearer to the target.",
+    MilestoneStarted: "The period of the target started.",
+    MilestoneRedefined: "The target was changed for the customer.",
+    MilestoneRaised: "The customer came closer to the target.",
     MilestoneAchieved: "The customer reached the target.",
-    MilestoneLowered: "The customer fell back, because something was returned.",
-    MilestoneCompleted: "The period closed. The value is final unless something is returned.",
+    MilestoneLowered: "The customer's progress fell, because something was returned.",
+    MilestoneCompleted: "The period of the target ended. The value is final, unless something is returned.",
     # milestone_groups
-    MilestoneGroupAchieved: "The customer met the group's condition.",
-    MilestoneGroupUnAchieved: "The customer no longer meets the group's condition.",
+    MilestoneGroupAchieved: "The customer met the condition of the target group.",
+    MilestoneGroupUnAchieved: "The customer no longer meets the condition of the target group.",
     # streaks
     StreakEnrolled: "The customer was enrolled in the streak.",
-    StreakStarted: "The streak began.",
-    StreakLevelAchieved: "The customer reached a level.",
+    StreakStarted: "The streak started.",
+    StreakLevelAchieved: "The customer reached a level of the streak.",
     StreakLevelUnAchieved: "A level that the customer had reached was withdrawn, because something was returned.",
-    StreakEnded: "The streak came to its end.",
-    StreakUnEnrolled: "The customer was taken out of the streak, for good in this period.",
+    StreakEnded: "The streak ended.",
+    StreakUnEnrolled: "The customer was removed from the streak. This is final for the period.",
     # badges
     BadgeEarned: "The customer earned the badge.",
     # promotions
-    PromotionIssued: "The customer may take part in the promotion.",
+    PromotionIssued: "The promotion was issued to the customer, who may take part.",
     PromotionEarned: "The customer met the conditions of the promotion.",
     PromotionRedeemed: "An earned promotion was used.",
-    IssuedPromotionRevoked: "The promotion was taken back from the customer. What was earned from it stays earned.",
-    EarnedPromotionRevoked: "An earned promotion was taken back.",
+    IssuedPromotionRevoked: "The promotion was revoked. Promotions that the customer earned from it remain.",
+    EarnedPromotionRevoked: "An earned promotion was revoked.",
     # periods
-    PeriodClosed: "The period was closed. What is told of it later shows in the next one.",
-    PeriodReopened: "The period was opened again.",
+    PeriodClosed: "The accounting period was closed. Later reports about it appear in the next period.",
+    PeriodReopened: "The accounting period was reopened.",
     # programmes
-    ProgrammeTermsSet: "The terms of the programme were set, from a day on.",
+    ProgrammeTermsSet: "The terms of the programme were set. They apply from a stated day.",
 }
 
-# What stands in a statement without a fact that says so.
-WITHOUT_FACT = {
-    "Lapsed": "The lot's day was over: what remained in it can no longer be spent, whoever told of it.",
-    "Opening": "The source claims a balance for the first time: what the facts before it do not explain was there "
-    "before we listened, as a lot of its own.",
+# Statement lines without a fact of their own.
+SENTENCES_WITHOUT_FACT = {
+    "Lapsed": "The lot reached the end of its last day. Its remaining points can no longer be spent.",
+    "Opening": "The source stated a balance for the first time. Points of unknown origin are added as a lot.",
 }
 
-EARLIER_REPORT = "This event reports a change again: it moves no points. Already counted by the event at position"
-UNPLACED = (
-    "Points were given back for a redemption that was not told, and no programme is named. So no balance changes."
-)
+EARLIER_REPORT = "This event repeats a change and moves no points. The change was counted at position"
+UNKNOWN_REDEMPTION = "Points were given back for an unknown redemption without a programme. No balance changes."

@@ -1,7 +1,10 @@
-"""How conflicts stood settled at a position, where somebody has set another policy for them since.
+"""Conflicts as they were resolved at a position, if a policy changed after it.
 
-A policy settles past conflicts, too: rows and facts follow it at once, as if it had always held. What was known at a
-position went by the policy of then, which the act that changed it tells. So an answer as of a position stays the same.
+1. A new policy also applies to past conflicts: rows and facts follow it at once.
+2. An answer as of a position uses the policies in effect then. The internal event that changed a policy records the
+   policy before it.
+
+So an answer as of a position never changes.
 """
 
 from collections.abc import Sequence
@@ -25,44 +28,44 @@ from projections.engine.conflicts import (
 
 
 class PolicyDifference(NamedTuple):
-    """What the rows would show as of a position and must not (`gone`), and what they must instead (`back`)."""
+    """Difference of the present facts to those of a position: events to leave out, facts to add."""
 
-    gone: frozenset[int] = frozenset()  # positions of events
-    back: Sequence[RecordedFact] = ()
+    removed: frozenset[int] = frozenset()  # positions of events
+    added: Sequence[RecordedFact] = ()
 
 
-NOT_OTHERWISE = PolicyDifference()
+NO_DIFFERENCE = PolicyDifference()
 
 
 async def resolve_as_of(connection: Connection, ledger_id: int, position: int | None) -> PolicyDifference:
-    """Give what was settled otherwise as known at a position than by the policies of the connection's generation."""
+    """Return the difference between the policies in effect at a position and those that the generation follows."""
     if position is None:
-        return NOT_OTHERWISE
+        return NO_DIFFERENCE
     changes = await internal_events_after(connection, ledger_id, POLICY_SET, position)
     if not changes:
-        return NOT_OTHERWISE
+        return NO_DIFFERENCE
     now = await policies_of_generation(connection, ledger_id)
-    then: dict[tuple[str, str], str] = {}
-    for act in changes:
-        said = read_policy(act)
-        if said is not None:
-            then.setdefault((said.vendor, said.events), said.before)
-    gone: set[int] = set()
-    returned: list[Event] = []
-    for of, policy in then.items():
-        if policy != now.get(of, DEFAULT_POLICY):
-            events = await conflicting_events_of_kind(connection, ledger_id, *of, position)
-            for _, same in groupby(events, lambda event: event.event_key[:KEY_BYTES]):
-                _compare(list(same), now, {of: policy}, gone, returned)
-    return PolicyDifference(frozenset(gone), await facts_of(connection, ledger_id, returned))
+    earlier_policies: dict[tuple[str, str], str] = {}
+    for event in changes:
+        change = read_policy(event)
+        if change is not None:
+            earlier_policies.setdefault((change.vendor, change.events), change.before)
+    removed: set[int] = set()
+    added: list[Event] = []
+    for kind, policy in earlier_policies.items():
+        if policy != now.get(kind, DEFAULT_POLICY):
+            events = await conflicting_events_of_kind(connection, ledger_id, *kind, position)
+            for _, same_key in groupby(events, lambda event: event.event_key[:KEY_BYTES]):
+                _compare(list(same_key), now, {kind: policy}, removed, added)
+    return PolicyDifference(frozenset(removed), await facts_of(connection, ledger_id, added))
 
 
 def _compare(
-    events: Sequence[Event], now: PolicyByKind, then: PolicyByKind, gone: set[int], returned: list[Event]
+    events: Sequence[Event], now: PolicyByKind, earlier: PolicyByKind, removed: set[int], added: list[Event]
 ) -> None:
-    """Compare whom both policies choose among the events of one key that were told until then."""
-    chosen_now = {event.position: event for event in select_by_policy(events, now)}
-    chosen_then = {event.position: event for event in select_by_policy(events, then)}
-    gone.update(chosen_now.keys() - chosen_then.keys())
-    for position in sorted(chosen_then.keys() - chosen_now.keys()):
-        returned.append(chosen_then[position])
+    """Compare the events that both policies select, among the events of one key recorded up to the position."""
+    selected_now = {event.position: event for event in select_by_policy(events, now)}
+    selected_then = {event.position: event for event in select_by_policy(events, earlier)}
+    removed.update(selected_now.keys() - selected_then.keys())
+    for position in sorted(selected_then.keys() - selected_now.keys()):
+        added.append(selected_then[position])

@@ -1,6 +1,6 @@
-"""The trial balance: the sum of every class of all accounts, by programme and unit; zero together, at every position.
+"""Trial balance: the sum of each class over all accounts, by programme and unit. All classes sum to zero. Pure.
 
-The sums come from the postings; those of each account are compared with what its row shows. Pure.
+The sums come from postings. For each account they are compared with its row.
 """
 
 from collections import defaultdict
@@ -10,18 +10,19 @@ from decimal import Decimal
 from itertools import chain
 from typing import NamedTuple
 
-from projections.accounts.lots import OF_PROMISES, ZERO
-from projections.accounts.tables import PROMISES_CLASSES
+from projections.accounts.account import ZERO
+from projections.accounts.lots import PROMISE_CLASS_OF
+from projections.accounts.tables import PROMISE_CLASSES
 from projections.queries.account_history import AccountHistory, HolderHistory, lapses_until
 from projections.queries.roll_forward import LINES_PER_STEP, decode_postings
 
-# Classes that give points stand below zero here, and above zero in an account's row: so all classes sum to zero.
-GIVING = ("issued", "opening", "unseen", "received", "merged", "adjusted")
-OTHERS = ("promised", "redeemed", "expired", "reversed", "sent", "in_transit", "held")
+# Contra classes are below zero here and above zero in an account's row. So all classes sum to zero.
+CONTRA_CLASSES = ("issued", "opening", "unseen", "received", "merged", "adjusted")
+PLAIN_CLASSES = ("promised", "redeemed", "expired", "reversed", "sent", "in_transit", "held")
 
 
-class Sums(NamedTuple):
-    """The classes of all accounts of one programme and unit."""
+class ClassSums(NamedTuple):
+    """Sums of all classes of one programme and unit."""
 
     programme: str
     unit: str
@@ -33,28 +34,28 @@ class Sums(NamedTuple):
 
 
 class TrialBalance:
-    """Adds up books as of a time: what had happened by then, lapses included."""
+    """Sums histories as of a time, lapses included."""
 
     def __init__(self, at: datetime) -> None:
         self._at = at
         self._sums: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         self.accounts = 0
-        self.differing: list[str] = []  # accounts whose postings do not come to what their rows show
+        self.differing: list[str] = []  # accounts with postings that differ from their rows
 
-    def add(self, book: HolderHistory) -> None:
-        """Add one holder's book."""
-        for _ in self.adding(book):
+    def add(self, history: HolderHistory) -> None:
+        """Add one holder's history."""
+        for _ in self.adding(history):
             pass
 
-    def adding(self, book: HolderHistory) -> Iterator[None]:
-        """Add one holder's book in steps of a bounded number of lines."""
+    def adding(self, history: HolderHistory) -> Iterator[None]:
+        """Add one holder's history; yield after every LINES_PER_STEP lines."""
         posted: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-        later = {line.account_id for line in book.lines if line.occurred_at > self._at}
-        lapses = lapses_until(book, self._at)
+        later = {line.account_id for line in history.lines if line.occurred_at > self._at}
+        lapses = lapses_until(history, self._at)
         lapsed: dict[str, Decimal] = defaultdict(Decimal)
         for line in lapses:
             lapsed[line.account_id] -= line.points
-        for n, line in enumerate(chain(book.lines, lapses), 1):
+        for n, line in enumerate(chain(history.lines, lapses), 1):
             if n % LINES_PER_STEP == 0:
                 yield
             if line.occurred_at <= self._at:
@@ -63,27 +64,29 @@ class TrialBalance:
                     classes[source] -= points
                     classes[target] += points
         for account_id, classes in posted.items():
-            account = book.accounts[account_id]
+            account = history.accounts[account_id]
             sums = self._sums[account.programme_ref, account.unit]
             for name, points in classes.items():
                 sums[name] += points
-            if account_id not in later and not _agree(account, classes, lapsed.get(account_id, ZERO)):
+            if account_id not in later and not _matches_row(account, classes, lapsed.get(account_id, ZERO)):
                 self.differing.append(account_id)
         self.accounts += len(posted)
 
-    def sums(self) -> list[Sums]:
-        """Give the sums of each programme and unit."""
-        return [Sums(*of, dict(sorted(classes.items()))) for of, classes in sorted(self._sums.items())]
+    def sums(self) -> list[ClassSums]:
+        """Return the sums of each programme and unit."""
+        return [ClassSums(*of, dict(sorted(classes.items()))) for of, classes in sorted(self._sums.items())]
 
 
-def _agree(account: AccountHistory, posted: Mapping[str, Decimal], lapsed: Decimal) -> bool:
-    """Say whether postings come to what an account's row shows, and what has lapsed since its last fact."""
-    shown = {name: getattr(account, name) for name in OTHERS} | {name: -getattr(account, name) for name in GIVING}
+def _matches_row(account: AccountHistory, posted: Mapping[str, Decimal], lapsed: Decimal) -> bool:
+    """Return True if the posted sums equal the account's row plus the lapses since its last fact."""
+    shown = {name: getattr(account, name) for name in PLAIN_CLASSES} | {
+        name: -getattr(account, name) for name in CONTRA_CLASSES
+    }
     shown["available"] = account.available + account.debt - lapsed
     shown["debt"] = -account.debt
     shown["lapsed"] = account.lapsed + lapsed
-    converted = -sum((posted.get(name, ZERO) for name in PROMISES_CLASSES), ZERO)
-    posted = {name: points for name, points in posted.items() if name not in OF_PROMISES.values()}
+    converted = -sum((posted.get(name, ZERO) for name in PROMISE_CLASSES), ZERO)
+    posted = {name: points for name, points in posted.items() if name not in PROMISE_CLASS_OF.values()}
     return converted == account.converted and all(
         shown.get(name, ZERO) == posted.get(name, ZERO) for name in shown.keys() | posted.keys()
     )

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
-from projections.queries.roll_forward import RollForwardKey, Row, order_of
+from projections.queries.roll_forward import RollForwardKey, RollForwardRow, row_order
 from service.api.requests.admission import PAGE, TIMES, get
 from service.api.requests.open_query import open_query, parse_as_of, parse_limit
 from service.api.responses import json_response
@@ -102,7 +102,7 @@ async def _export(request: web.Request, after: RollForwardKey | None) -> web.Str
     for row in liability.rows(after):
         if row is None:
             await asyncio.sleep(0)
-        elif after is None or order_of(row.key) > order_of(after):
+        elif after is None or row_order(row.key) > row_order(after):
             await response.write(f"{csv_row(row)}\r\n".encode())
     await response.write_eof()
     return response
@@ -116,7 +116,7 @@ def parse_format(request: web.Request) -> str:
     return wanted
 
 
-def row_cursor(row: Row) -> list[Any]:
+def row_cursor(row: RollForwardRow) -> list[Any]:
     """Return the sort key of a row. No vintage is "~"."""
     return [row.key.programme, row.key.unit, row.key.period.isoformat(), month_of(row.key.vintage) or "~"]
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from aiohttp import web
 
 from projections.order_items import ORDER_ITEMS
-from projections.queries.as_of import known_of
+from projections.queries.as_of import load_known
 from service.api.requests.admission import TIMES, change, get
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.json_bodies import read_author, read_json_body, read_text
@@ -40,7 +40,7 @@ async def get_order(request: web.Request) -> web.Response:
             items = {row["id"] for row in rows}
             for ref in refs:
                 items.update(await former_subjects(query, ORDER_ITEMS, ref, times))
-            groups = await known_of(query.connection, query.ledger.ledger_id, ORDER_ITEMS, sorted(items), times.as_of)
+            groups = await load_known(query.connection, query.ledger.ledger_id, ORDER_ITEMS, sorted(items), times.as_of)
             known_rows = [row for known in groups for row in [fold_first_row(ORDER_ITEMS, known)] if row]
             rows = [row for row in known_rows if row["order_id"] in refs]
         is_truncated = len(rows) > ITEMS_MAX

@@ -18,7 +18,7 @@ from ledger.store import registry
 from ledger.store.registry import Ledger
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from projections.queries.roll_forward import NAMES
+from projections.queries.roll_forward import MOVEMENT_NAMES
 from service.cli.explain import OPERATOR, AsOfPositionOption, AtOption, KnownAtOption
 from service.cli.terminal.console import DataOption, JsonOption, show, show_json, show_note, show_table
 from service.cli.terminal.exit_codes import FINDINGS
@@ -160,7 +160,7 @@ def _show_table(done: Liability, counts: Mapping[tuple[str, str], int]) -> None:
     """Print the rows with every movement that is not zero throughout, the totals, and the number of accounts summed."""
     rows = [liability_row_json(row) for row in done.rows]
     totals = [{**liability_row_json(row), "vintage": "total"} for row in done.totals]
-    moved = [name for name in NAMES if any(row[name] for row in rows)]
+    moved = [name for name in MOVEMENT_NAMES if any(row[name] for row in rows)]
     columns = (*KEY_COLUMNS, "opening", *moved, *CLOSING_COLUMNS)
     show_table(columns, ([_cell(row[name]) for name in columns] for row in [*rows, *totals]))
     for tie in done.ties:
@@ -274,7 +274,12 @@ def show_period(
         return
     closed = f", closed by {found['closed_by']} as known at position {found['known_position']}"
     show(f"{found['period']}: {found['status']}{closed if found['status'] == 'closed' else ''}.")
-    columns = ("programme", "unit", "opening", *(name for name in NAMES if any(row[name] for row in found["totals"])))
+    columns = (
+        "programme",
+        "unit",
+        "opening",
+        *(name for name in MOVEMENT_NAMES if any(row[name] for row in found["totals"])),
+    )
     columns = (*columns, *CLOSING_COLUMNS)
     show_table(columns, ([_cell(row[name]) for name in columns] for row in found["totals"]))
     for name, title in (("prior_period_items", "Prior-period items"), ("later_items", "Told since it was closed")):

@@ -14,24 +14,31 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ledger.decimals import format_decimal
-from projections.accounts.lots import ZERO
-from projections.queries.roll_forward import NAMES, STATES, TAKEN, RollForwardKey, Row, TieOut
+from projections.accounts.account import ZERO
+from projections.queries.roll_forward import (
+    MOVEMENT_NAMES,
+    STATE_CLASSES,
+    TAKING_MOVEMENTS,
+    RollForwardKey,
+    RollForwardRow,
+    TieOut,
+)
 from service.finance.liability import Liability, liability_row_json, month_of
 from service.formatting import encode_json
 
-NO_ROW = Row(
+NO_ROW = RollForwardRow(
     RollForwardKey("", "", date.min, None),
     date.min,
     ZERO,
-    dict.fromkeys(NAMES, ZERO),
+    dict.fromkeys(MOVEMENT_NAMES, ZERO),
     ZERO,
-    dict.fromkeys(STATES, ZERO),
+    dict.fromkeys(STATE_CLASSES, ZERO),
 )
 WITHOUT_VINTAGE = "Without-Vintage"
 COMMODITY_CHARACTERS_MAX = 20  # of 24: a number may be added
 
 
-def to_csv(rows: Sequence[Row]) -> Iterator[str]:
+def to_csv(rows: Sequence[RollForwardRow]) -> Iterator[str]:
     """Yield rows as CSV lines with a header. An empty cell means no value. Yields nothing without rows."""
     if rows:
         yield csv_heading()
@@ -43,7 +50,7 @@ def csv_heading() -> str:
     return _csv_line(liability_row_json(NO_ROW))
 
 
-def csv_row(row: Row) -> str:
+def csv_row(row: RollForwardRow) -> str:
     """Return one row as a CSV line. An empty cell means no value."""
     return _csv_line("" if value is None else _text(value) for value in liability_row_json(row).values())
 
@@ -58,7 +65,7 @@ def _text(value: Any) -> str:
     return format_decimal(value) if isinstance(value, Decimal) else str(value)
 
 
-def to_ndjson(rows: Sequence[Row]) -> Iterator[str]:
+def to_ndjson(rows: Sequence[RollForwardRow]) -> Iterator[str]:
     """Yield each row as a JSON object. All values are strings or null."""
     for row in rows:
         yield encode_json(liability_row_json(row)).decode().rstrip("\n")
@@ -87,7 +94,7 @@ def to_beancount(ledger: str, done: Liability) -> Iterator[str]:
     yield from _assertions(done, names)
 
 
-def _openings(rows: Sequence[Row], names: dict[tuple[str, str], JournalNames], first: date) -> Iterator[str]:
+def _openings(rows: Sequence[RollForwardRow], names: dict[tuple[str, str], JournalNames], first: date) -> Iterator[str]:
     """Declare the commodities and open the accounts."""
     accounts = {}
     for row in rows:
@@ -107,7 +114,7 @@ def _openings(rows: Sequence[Row], names: dict[tuple[str, str], JournalNames], f
     yield ""
 
 
-def _entry(row: Row, name: JournalNames, first: date) -> Iterator[str]:
+def _entry(row: RollForwardRow, name: JournalNames, first: date) -> Iterator[str]:
     """Write a row's movements, and its opening if it is of the first period."""
     liability = _liability(row, name)
     vintage = month_of(row.key.vintage) or "without vintage"
@@ -116,7 +123,9 @@ def _entry(row: Row, name: JournalNames, first: date) -> Iterator[str]:
         yield f"  {liability}  {format_decimal(-row.opening)} {name.commodity}"
         yield f"  Equity:Opening:{name.account}  {format_decimal(row.opening)} {name.commodity}"
         yield ""
-    effects = {movement: -points if movement in TAKEN else points for movement, points in row.movements.items()}
+    effects = {
+        movement: -points if movement in TAKING_MOVEMENTS else points for movement, points in row.movements.items()
+    }
     if any(effects.values()):
         yield f'{row.last_day} * "Movements" "{vintage}"'
         yield f"  {liability}  {format_decimal(-sum(effects.values(), ZERO))} {name.commodity}"
@@ -126,7 +135,7 @@ def _entry(row: Row, name: JournalNames, first: date) -> Iterator[str]:
         yield ""
 
 
-def _prices(rows: Sequence[Row], names: dict[tuple[str, str], JournalNames]) -> Iterator[str]:
+def _prices(rows: Sequence[RollForwardRow], names: dict[tuple[str, str], JournalNames]) -> Iterator[str]:
     for row in rows:
         if row.worth is not None:
             commodity = names[row.key.programme, row.key.unit].commodity
@@ -156,7 +165,7 @@ def _balance(day: date, account: str, points: Decimal, name: JournalNames) -> st
     return f"{day + timedelta(days=1)} balance {account}  {format_decimal(-points)} ~ 0 {name.commodity}"
 
 
-def _liability(row: Row, name: JournalNames) -> str:
+def _liability(row: RollForwardRow, name: JournalNames) -> str:
     return f"Liabilities:Points:{name.account}:{month_of(row.key.vintage) or WITHOUT_VINTAGE}"
 
 
@@ -164,7 +173,7 @@ def _equity(movement: str, name: JournalNames) -> str:
     return f"Equity:{movement.replace('_', '-').capitalize()}:{name.account}"
 
 
-def _names(rows: Sequence[Row]) -> dict[tuple[str, str], JournalNames]:
+def _names(rows: Sequence[RollForwardRow]) -> dict[tuple[str, str], JournalNames]:
     """Choose unique names in beancount's alphabet for all programmes and units."""
     names: dict[tuple[str, str], JournalNames] = {}
     for of in sorted({(row.key.programme, row.key.unit) for row in rows}):

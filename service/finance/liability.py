@@ -9,8 +9,15 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 from projections.accounts import ACCOUNTS
 from projections.queries.account_history import histories, snapshot
-from projections.queries.as_of import terms_known
-from projections.queries.roll_forward import NAMES, STATES, RollForward, RollForwardQuery, Row, TieOut
+from projections.queries.as_of import load_terms
+from projections.queries.roll_forward import (
+    MOVEMENT_NAMES,
+    STATE_CLASSES,
+    RollForward,
+    RollForwardQuery,
+    RollForwardRow,
+    TieOut,
+)
 from projections.queries.trial_balance import TrialBalance
 
 # Accounts whose columns do not sum to zero. Any such account means a wrong rule. Promised points are not included.
@@ -24,8 +31,8 @@ UNBALANCED = """
 class Liability(NamedTuple):
     """A roll-forward: rows by vintage, totals without vintages, and the comparison with the accounts."""
 
-    rows: list[Row]
-    totals: list[Row]
+    rows: list[RollForwardRow]
+    totals: list[RollForwardRow]
     ties: list[TieOut]
 
 
@@ -52,7 +59,7 @@ async def roll_forward(
 ) -> RollForward:
     """Roll the outstanding points forward over some days, as known at a position (None: now)."""
     async with snapshot(connection):
-        terms = await terms_known(connection, ledger_id, ACCOUNTS, position)
+        terms = await load_terms(connection, ledger_id, ACCOUNTS, position)
         rolled = RollForward(ask, terms)
         async for book in histories(connection, ledger_id, position):
             for _ in rolled.adding(book):
@@ -60,7 +67,7 @@ async def roll_forward(
     return rolled
 
 
-def liability_row_json(row: Row) -> dict[str, Any]:
+def liability_row_json(row: RollForwardRow) -> dict[str, Any]:
     """Return a row as flat JSON: its key, the roll-forward, states with the prefix "state_", and the value by the ratio
     in effect on the last day.
     """
@@ -72,9 +79,9 @@ def liability_row_json(row: Row) -> dict[str, Any]:
         "to": row.last_day,
         "vintage": month_of(row.key.vintage),
         "opening": row.opening,
-        **{name: row.movements[name] for name in NAMES},
+        **{name: row.movements[name] for name in MOVEMENT_NAMES},
         "closing": row.closing,
-        **{f"state_{name}": row.states[name] for name in STATES},
+        **{f"state_{name}": row.states[name] for name in STATE_CLASSES},
         "value": None if worth is None else value_of(row.closing, worth.ratio),
         "currency": None if worth is None else worth.currency,
     }

@@ -20,30 +20,30 @@ from ledger.privacy.vault import Vault
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.accounts import ACCOUNTS
-from projections.accounts.lots import ZERO
+from projections.accounts.account import ZERO
 from projections.engine import store
 from projections.programme_terms import Terms
 from projections.queries.account_history import (
     HistoryLine,
     HolderHistory,
-    books_of,
     changed_since,
     lapses_until,
+    load_histories,
     snapshot,
 )
-from projections.queries.as_of import terms_known
+from projections.queries.as_of import load_terms
 from projections.queries.roll_forward import (
     BEFORE,
-    Closings,
-    Kind,
+    ClosingsByVintage,
+    ProgrammeUnit,
     RollForward,
     RollForwardKey,
     RollForwardQuery,
-    Row,
+    RollForwardRow,
     TieOut,
     last_instant,
-    order_of,
-    totals,
+    row_order,
+    sum_vintages,
 )
 from service.finance.liability import Liability, roll_forward
 from service.operations.record import build_event
@@ -87,7 +87,7 @@ class RollForwardSegment(NamedTuple):
     """Days as known at one position. `carried` are the closings of the segment before it; None for the first."""
 
     rolled: RollForward
-    carried: Mapping[Kind, Closings] | None
+    carried: Mapping[ProgrammeUnit, ClosingsByVintage] | None
 
 
 class RollForwardPage(NamedTuple):
@@ -95,8 +95,8 @@ class RollForwardPage(NamedTuple):
     follow.
     """
 
-    rows: list[Row]
-    totals: list[Row]
+    rows: list[RollForwardRow]
+    totals: list[RollForwardRow]
     more: bool
 
 
@@ -109,7 +109,7 @@ class PeriodRollForward(NamedTuple):
     def ties(self) -> list[TieOut]:
         return self.stretches[-1].rolled.ties()
 
-    def rows(self, since: RollForwardKey | None = None) -> Iterator[Row | None]:
+    def rows(self, since: RollForwardKey | None = None) -> Iterator[RollForwardRow | None]:
         """Yield the rows in order, starting with the period of a key. None is yielded between periods, so that callers
         can let other tasks run.
         """
@@ -123,15 +123,15 @@ class PeriodRollForward(NamedTuple):
 
     async def page(self, after: RollForwardKey | None, limit: int) -> RollForwardPage:
         """Return at most `limit` rows after a key. Other tasks of the event loop run between periods."""
-        page: list[Row] = []
-        of_totals: list[Row] = []
+        page: list[RollForwardRow] = []
+        of_totals: list[RollForwardRow] = []
         told = None if after is None else after.without_vintage  # its total is on an earlier page
         more = False
         for row in self.rows(after):
             if row is None:
                 await asyncio.sleep(0)
                 continue
-            if after is not None and order_of(row.key) <= order_of(after):
+            if after is not None and row_order(row.key) <= row_order(after):
                 continue
             group = row.key.without_vintage
             if len(page) == limit:
@@ -142,7 +142,7 @@ class PeriodRollForward(NamedTuple):
                 page.append(row)
             if group != told:
                 of_totals.append(row)
-        return RollForwardPage(page, totals(of_totals), more)
+        return RollForwardPage(page, sum_vintages(of_totals), more)
 
 
 async def read_liability(
@@ -150,13 +150,13 @@ async def read_liability(
 ) -> Liability:
     """Return all rows of a roll-forward; see `roll_forward_periods`."""
     done = await roll_forward_periods(connection, ledger_id, ask, position, now=now)
-    rows: list[Row] = []
+    rows: list[RollForwardRow] = []
     for row in done.rows():
         if row is None:
             await asyncio.sleep(0)
         else:
             rows.append(row)
-    return Liability(rows, totals(rows), done.ties)
+    return Liability(rows, sum_vintages(rows), done.ties)
 
 
 async def roll_forward_periods(
@@ -171,7 +171,7 @@ async def roll_forward_periods(
         return PeriodRollForward([RollForwardSegment(await roll_forward(connection, ledger_id, ask, position), None)])
     closed = await closed_periods(connection, ledger_id)
     last = period_closed_before(closed, ask.first)
-    carried: dict[Kind, Closings] | None = None
+    carried: dict[ProgrammeUnit, ClosingsByVintage] | None = None
     if last is not None:
         eve = ask._replace(first=last.last_day, last=last.last_day)
         carried = _closings_of(await roll_forward(connection, ledger_id, eve, last.known_position))
@@ -183,7 +183,7 @@ async def roll_forward_periods(
     return PeriodRollForward(stretches)
 
 
-def _closings_of(rolled: RollForward) -> dict[Kind, Closings]:
+def _closings_of(rolled: RollForward) -> dict[ProgrammeUnit, ClosingsByVintage]:
     return {kind: rolled.closings(kind) for kind in rolled.kinds()}
 
 
@@ -224,7 +224,7 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
             raise PeriodNotClosable(f"{one.period} is closed")
     known = await store.read_checkpoint(connection, ledger_id)
     done = await read_liability(connection, ledger_id, RollForwardQuery(first, last, monthly=True), None, now=known)
-    terms = await terms_known(connection, ledger_id, ACCOUNTS, known)
+    terms = await load_terms(connection, ledger_id, ACCOUNTS, known)
     now = clock.now()
     zones = {"UTC", *(terms.zone(row.key.programme, now) for row in done.totals)}
     if any(last_instant(last, zone) >= now for zone in zones):
@@ -276,11 +276,11 @@ async def prior_period_items(
     """Yield the accounts whose balance at the end of a day has changed between two known positions. `now` None means
     the last position.
     """
-    terms = await terms_known(connection, ledger_id, ACCOUNTS, now)
+    terms = await load_terms(connection, ledger_id, ACCOUNTS, now)
     async with snapshot(connection):
         async for holders in changed_since(connection, ledger_id, known):
-            then = [book async for book in books_of(connection, ledger_id, holders, known)]
-            later = [book async for book in books_of(connection, ledger_id, holders, now)]
+            then = [book async for book in load_histories(connection, ledger_id, holders, known)]
+            later = [book async for book in load_histories(connection, ledger_id, holders, now)]
             for item in _items(then, later, last, known, terms):
                 yield item
 

@@ -16,7 +16,7 @@ from ledger.privacy.vault import Vault
 from ledger.store.registry import Ledger, list_ledgers
 from projections.accounts import ACCOUNTS, Wallet
 from projections.engine.groups import connected_components, groups_of
-from projections.queries.as_of import AsOf, fold_known, known_of
+from projections.queries.as_of import AsOf, fold_known, load_known
 from service.operations.record import record_event
 
 POLL_SECONDS = 2.0
@@ -80,7 +80,7 @@ async def merged_customers(connection: Connection, ledger: Ledger, customer: str
     if not groups.members:
         return [customer]
     people = []
-    for known in await known_of(connection, ledger.ledger_id, ACCOUNTS, [customer], AsOf()):
+    for known in await load_known(connection, ledger.ledger_id, ACCOUNTS, [customer], AsOf()):
         standing = fold_known(ACCOUNTS, known)
         if standing.parked is None:  # an undone merge leaves two persons
             wallet = standing.state

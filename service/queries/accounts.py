@@ -15,7 +15,7 @@ from ledger.errors import SubjectUnknown
 from ledger.facts.accounts import account_id_of, holder_of
 from projections.accounts import ACCOUNTS
 from projections.accounts.statement import Line
-from projections.queries.as_of import AsOf, Known, fold_known, known_of
+from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.references import expand_reference, require_single
@@ -94,12 +94,12 @@ async def fold_account(query: QueryContext, name: str, times: AsOfQuery) -> Acco
     return view
 
 
-async def fold_account_with_facts(query: QueryContext, name: str, times: AsOfQuery) -> tuple[Known, AccountView]:
+async def fold_account_with_facts(query: QueryContext, name: str, times: AsOfQuery) -> tuple[KnownSubject, AccountView]:
     """Return the known facts of an account's holder, and the account folded from them. Raises SubjectUnknown."""
     refs = await expand_reference(query, name.removeprefix(ACCOUNT_PREFIX))
     holders = {ref: ref if ref.count(":") == COLONS_PER_REFERENCE else holder_of(ref) for ref in refs}
     as_of = AsOf(times.at, times.position)
-    groups = await known_of(query.connection, query.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
+    groups = await load_known(query.connection, query.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
     found = {
         account_id: (group, view)
         for group in groups
@@ -115,7 +115,7 @@ async def fold_account_with_facts(query: QueryContext, name: str, times: AsOfQue
     return found[require_single(sorted(found), name)]
 
 
-def fold_holder(known: Known, at: datetime) -> dict[str, AccountView]:
+def fold_holder(known: KnownSubject, at: datetime) -> dict[str, AccountView]:
     """Fold the facts of one holder, and of holders merged with it. Return each account by its id."""
     folded = fold_known(ACCOUNTS, known)
     lines = [Line(*row) for row in folded.rows["statement"]]
@@ -237,6 +237,6 @@ async def account_rows_json(
         ]
     holders = sorted({customer, *(holder_of(row["account_id"]) for row in rows)})
     as_of = AsOf(times.at, times.position)
-    groups = await known_of(query.connection, query.ledger.ledger_id, ACCOUNTS, holders, as_of)
+    groups = await load_known(query.connection, query.ledger.ledger_id, ACCOUNTS, holders, as_of)
     views = [view for group in groups for view in fold_holder(group, times.at).values()]
     return [account_json(view) for view in views if view.row["customer"] == customer]

@@ -8,7 +8,7 @@ import asyncpg
 from projections.accounts import ACCOUNTS
 from projections.customers import CUSTOMERS
 from projections.definition import Projection
-from projections.queries.as_of import known_of
+from projections.queries.as_of import load_known
 from projections.registry import PROJECTIONS
 from service.queries.accounts import account_rows_json
 from service.queries.as_of_query import AsOfQuery
@@ -123,7 +123,7 @@ async def _rows_as_of(
     named = ["id" if column == "subject" else column for column in projection.customers]
     rows_found: list[dict[str, Any]] = []
     for batch in batched(sorted(candidates), SUBJECTS_PER_FOLD):
-        groups = await known_of(connection, ledger_id, projection, batch, times.as_of)
+        groups = await load_known(connection, ledger_id, projection, batch, times.as_of)
         rows = [row for known in groups for row in [fold_first_row(projection, known)] if row]
         rows_found += [row for row in rows if customer in (row[column] for column in named)]
         if len(rows_found) > ROWS_MAX:

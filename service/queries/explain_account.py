@@ -6,13 +6,13 @@ from typing import Any
 
 from ledger.errors import SubjectUnknown
 from projections.queries.explain import ExplainStep, LineStep, UnfoldableStep, account_steps
-from projections.queries.fact_sentences import WITHOUT_FACT
+from projections.queries.fact_sentences import SENTENCES_WITHOUT_FACT
 from service.queries.accounts import AccountView, account_json, fold_account_with_facts, lapses_since, lot_json
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.explain_steps import StepPage, cause_json, load_step_events, unfoldable_json
 
-LAPSED = ExplainStep("account.lapsed", WITHOUT_FACT["Lapsed"])
+LAPSED = ExplainStep("account.lapsed", SENTENCES_WITHOUT_FACT["Lapsed"])
 
 
 async def explain_account(
@@ -28,7 +28,7 @@ async def explain_account(
     page_steps = list(islice((step for step in steps if step[0] > page.after), page.limit + 1))
     next_step = page_steps[page.limit - 1][0] if len(page_steps) > page.limit else None
     page_steps = page_steps[: page.limit]
-    events = await load_step_events(query, [step.told for _, step in page_steps if step.told is not None])
+    events = await load_step_events(query, [step.recorded for _, step in page_steps if step.recorded is not None])
     steps_json = [_step_json(number, step, events) for number, step in page_steps]
     if next_step is None:
         lapses = lapses_since(view.row, view.lots, times.at)
@@ -67,7 +67,7 @@ def _step_json(number: int, step: LineStep | UnfoldableStep, events: Mapping[int
         "step": number,
         "occurred_at": line.occurred_at,
         "kind": line.kind,
-        **cause_json(step.told, events),
+        **cause_json(step.recorded, events),
         "rule": step.rule._asdict(),
         "points": line.points,
         "balance": line.balance,

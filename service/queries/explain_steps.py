@@ -60,5 +60,5 @@ def cause_json(recorded: RecordedFact | None, events: Mapping[int, Mapping[str, 
 
 def unfoldable_json(number: int, step: UnfoldableStep, events: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the step of a fact that could not be folded, with the reason."""
-    occurred_at = step.told.occurrence.occurred_at
-    return {"step": number, "occurred_at": occurred_at, **cause_json(step.told, events), "stuck": step.reason}
+    occurred_at = step.recorded.occurrence.occurred_at
+    return {"step": number, "occurred_at": occurred_at, **cause_json(step.recorded, events), "stuck": step.reason}

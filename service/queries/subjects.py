@@ -11,13 +11,13 @@ from typing import Any
 
 from ledger.facts import kind_of
 from projections.definition import Projection
-from projections.ends import Zones, as_at
 from projections.engine.groups import SubjectGroups, groups_of
 from projections.engine.store import decode_fact
 from projections.programmes import read_terms
-from projections.queries.as_of import EVERYTHING, Known, fold_known, known_of
+from projections.queries.as_of import EVERYTHING, KnownSubject, fold_known, load_known
 from projections.queries.explain import RowStep, UnfoldableStep, row_steps
 from projections.queries.policies_as_of import resolve_as_of
+from projections.queries.validity_ends import TimeZones, row_as_at
 from service.queries.as_of_query import AsOfQuery
 from service.queries.context import QueryContext
 from service.queries.explain_steps import StepPage, cause_json, fact_json, load_step_events, unfoldable_json
@@ -65,7 +65,7 @@ async def former_subjects(query: QueryContext, projection: Projection, name: str
         subjects.update(row["subject"] for row in withdrawn)
         difference = await resolve_as_of(connection, ledger_id, times.position)
         subjects.update(
-            recorded.fact.subject for recorded in difference.back if recorded.fact.subject_kind == projection.subject
+            recorded.fact.subject for recorded in difference.added if recorded.fact.subject_kind == projection.subject
         )
     return sorted(subjects)
 
@@ -83,19 +83,19 @@ def row_json(row: Any) -> dict[str, Any]:
     return {"id": columns.pop("subject"), **columns}
 
 
-async def load_time_zones(query: QueryContext, times: AsOfQuery) -> Zones:
+async def load_time_zones(query: QueryContext, times: AsOfQuery) -> TimeZones:
     """Load the time zones in which days end, as known at the query's position."""
     position = EVERYTHING if times.position is None else times.position
-    return Zones(await read_terms(query.connection, query.ledger.ledger_id, position))
+    return TimeZones(await read_terms(query.connection, query.ledger.ledger_id, position))
 
 
-def apply_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zones: Zones) -> dict[str, Any]:
-    """Return a row, and its rows of other tables, as they are at a time (projections/ends.py)."""
+def apply_ends(projection: Projection, row: Mapping[str, Any], at: datetime, zones: TimeZones) -> dict[str, Any]:
+    """Return a row, and its rows of other tables, as they are at a time (projections/queries/validity_ends.py)."""
     first, *others = projection.tables
-    row_at = as_at(first.name, row, at, zones)
+    row_at = row_as_at(first.name, row, at, zones)
     for table in others:
         if table.name in row:
-            row_at[table.name] = [as_at(table.name, item, at, zones, row) for item in row[table.name]]
+            row_at[table.name] = [row_as_at(table.name, item, at, zones, row) for item in row[table.name]]
     return row_at
 
 
@@ -138,7 +138,7 @@ async def subject_as_of(
 
     Raises SubjectUnknown.
     """
-    groups = await known_of(query.connection, query.ledger.ledger_id, projection, refs, times.as_of)
+    groups = await load_known(query.connection, query.ledger.ledger_id, projection, refs, times.as_of)
     subject_by_root = {known.root: folded_subject_json(projection, known) for known in groups}
     subjects = [root for root, answer in subject_by_root.items() if answer]
     answer = apply_ends(
@@ -147,7 +147,7 @@ async def subject_as_of(
     return truncate(projection, answer)
 
 
-def folded_subject_json(projection: Projection, known: Known) -> dict[str, Any]:
+def folded_subject_json(projection: Projection, known: KnownSubject) -> dict[str, Any]:
     """Fold the known facts of a subject. Return its rows and history, or {} if the fold gives no row."""
     folded = fold_known(projection, known)
     answer = _first_row(projection, known.root, folded.rows)
@@ -165,7 +165,7 @@ def folded_subject_json(projection: Projection, known: Known) -> dict[str, Any]:
             "untimed": at.untimed,
             "says": fact_json(fact),
         }
-        for fact, at in known.told[: HISTORY_MAX + 1]
+        for fact, at in known.facts[: HISTORY_MAX + 1]
     ]
     if folded.parked:
         answer["parked"] = {"parked": folded.parked, "parked_position": folded.parked_position}
@@ -181,7 +181,7 @@ def truncate(projection: Projection, answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "truncated": True} if overlong else answer
 
 
-def fold_first_row(projection: Projection, known: Known) -> dict[str, Any]:
+def fold_first_row(projection: Projection, known: KnownSubject) -> dict[str, Any]:
     """Fold the known facts of a subject. Return its row of the first table, or {} if there is none."""
     return _first_row(projection, known.root, fold_known(projection, known).rows)
 
@@ -190,7 +190,7 @@ async def explain_subject(
     query: QueryContext, projection: Projection, refs: Sequence[str], name: str, times: AsOfQuery, page: StepPage
 ) -> dict[str, Any]:
     """Explain a subject as of a time and a position: a step for each fact. Raises SubjectUnknown."""
-    groups = await known_of(query.connection, query.ledger.ledger_id, projection, refs, times.as_of)
+    groups = await load_known(query.connection, query.ledger.ledger_id, projection, refs, times.as_of)
     subject_by_root = {known.root: (known, folded_subject_json(projection, known)) for known in groups}
     root = require_single([root for root, (_, row) in subject_by_root.items() if row], name)
     known, row = subject_by_root[root]
@@ -199,7 +199,7 @@ async def explain_subject(
     page_steps = list(islice(enumerate(row_steps(projection, known), 1), page.after, page.after + page.limit + 1))
     next_step = page_steps[page.limit - 1][0] if len(page_steps) > page.limit else None
     page_steps = page_steps[: page.limit]
-    events = await load_step_events(query, [step.told for _, step in page_steps])
+    events = await load_step_events(query, [step.recorded for _, step in page_steps])
     return {**row, "steps": [_step_json(number, step, events) for number, step in page_steps], "next_step": next_step}
 
 
@@ -239,8 +239,8 @@ def _step_json(number: int, step: RowStep | UnfoldableStep, events: Mapping[int,
         return unfoldable_json(number, step, events)
     return {
         "step": number,
-        "occurred_at": step.told.occurrence.occurred_at,
-        **cause_json(step.told, events),
+        "occurred_at": step.recorded.occurrence.occurred_at,
+        **cause_json(step.recorded, events),
         "rule": step.rule._asdict(),
         "changed": {
             column: {"before": before, "after": step.row[column]}

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.decimals import format_decimal
-from projections.accounts.lots import ZERO
+from projections.accounts.account import ZERO
 from service.reconciliation.drift_steps import (
     ADJUSTMENTS,
     DriftStep,

@@ -15,7 +15,7 @@ from ledger.database import Connection
 from ledger.errors import Unreadable
 from ledger.parsing import parse_json
 from ledger.vendors.fields import squeeze
-from projections.accounts.lots import Posting
+from projections.accounts.account import Posting
 from service.reconciliation.drift_steps import (
     Evidence,
     LineEvidence,

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from projections.accounts.lots import ZERO, Posting
+from projections.accounts.account import ZERO, Posting
 
 ADJUSTMENTS = frozenset({"AdjustmentMade", "AdjustmentReversed"})
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
-from projections.ends import Zones, as_at
 from projections.programme_terms import NO_TERMS, Terms
+from projections.queries.validity_ends import TimeZones, row_as_at
 
-NOWHERE = Zones(NO_TERMS)
+NOWHERE = TimeZones(NO_TERMS)
 LAST_DAY = date(2026, 1, 31)
 
 
@@ -24,12 +24,14 @@ def terms(programme: str, zone: str) -> ProgrammeTermsSet:
     )
 
 
-JAKARTA = Zones(Terms.of_facts([terms("capillary:1:9", "Asia/Jakarta")]))
-TWO_ZONES = Zones(Terms.of_facts([terms("capillary:1:9", "Asia/Jakarta"), terms("capillary:1:8", "America/New_York")]))
+JAKARTA = TimeZones(Terms.of_facts([terms("capillary:1:9", "Asia/Jakarta")]))
+TWO_ZONES = TimeZones(
+    Terms.of_facts([terms("capillary:1:9", "Asia/Jakarta"), terms("capillary:1:8", "America/New_York")])
+)
 
 
-def status(table: str, at: datetime, zones: Zones = NOWHERE, **row: Any) -> str:
-    return str(as_at(table, {"id": "capillary:1:x", **row}, at, zones)["status"])
+def status(table: str, at: datetime, zones: TimeZones = NOWHERE, **row: Any) -> str:
+    return str(row_as_at(table, {"id": "capillary:1:x", **row}, at, zones)["status"])
 
 
 ROWS = [
@@ -86,7 +88,7 @@ def test_without_a_programme_a_day_ends_where_the_whole_organisation_is() -> Non
 
 def test_a_far_day_means_never() -> None:
     assert (
-        as_at(
+        row_as_at(
             "tiers",
             {"id": "c:1:x", "tier": "2", "until": date(9999, 12, 31)},
             datetime.max.replace(tzinfo=UTC),
@@ -100,12 +102,12 @@ def test_what_was_earned_of_a_promotion_without_an_end_of_its_own_ends_with_the_
     row = {"id": "c:1:x", "status": "earned", "expires_on": None}
     parent = {"ends_on": LAST_DAY, "programme": "9"}
 
-    assert as_at("promotions_earned", row, datetime(2026, 2, 1, tzinfo=UTC), NOWHERE, parent)["status"] == "expired"
+    assert row_as_at("promotions_earned", row, datetime(2026, 2, 1, tzinfo=UTC), NOWHERE, parent)["status"] == "expired"
 
 
 def test_the_tier_in_a_partner_programme_may_end_before_the_membership() -> None:
     row = {"id": "c:1:x", "status": "linked", "until": date(2030, 1, 1), "tier": "2", "tier_until": LAST_DAY}
 
-    shown = as_at("partner_memberships", row, datetime(2026, 2, 1, tzinfo=UTC), NOWHERE)
+    shown = row_as_at("partner_memberships", row, datetime(2026, 2, 1, tzinfo=UTC), NOWHERE)
 
     assert (shown["status"], shown["tier_status"]) == ("linked", "expired")

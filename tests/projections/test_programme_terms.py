@@ -12,10 +12,10 @@ import pytest
 from ledger.facts import Fact
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
 from projections.accounts import ACCOUNTS
-from projections.accounts.lots import Account
+from projections.accounts.account import Account
 from projections.definition import fold
 from projections.engine.snapshots import decode_state, encode_state
-from projections.programme_terms import ProgrammeTerms, Terms, end_of, period_end
+from projections.programme_terms import ProgrammeTerms, Terms, end_of_day, period_end
 from tests.support.account_facts import days, expired, given_back, issued, lots, on_day, received, redeemed
 from tests.support.fold_helpers import day
 
@@ -88,7 +88,7 @@ def test_a_period_ends_on_the_last_day_it_reaches(earned: date, rule: ExpiryRule
     ],
 )
 def test_a_day_is_over_when_it_is_over_in_the_programmes_zone(zone: str, last: date, over: datetime | None) -> None:
-    assert end_of(last, zone) == over
+    assert end_of_day(last, zone) == over
 
 
 # ---- rules and versions ----------------------------------------------------------------------------------------------

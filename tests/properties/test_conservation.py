@@ -10,8 +10,8 @@ from hypothesis import given
 from ledger.facts import RecordedFact
 from ledger.intake.interpret import Event, interpret
 from projections.accounts import ACCOUNTS, Wallet
-from projections.accounts.lots import ZERO, Account
-from projections.definition import fold, key_of
+from projections.accounts.account import ZERO, Account
+from projections.definition import fact_key, fold
 from projections.engine.groups import connected_components
 from projections.engine.snapshots import decode_state, encode_state
 from tests.properties.histories import histories
@@ -46,7 +46,7 @@ def wallets(history: Sequence[bytes]) -> list[list[RecordedFact]]:
     by_root: dict[str, list[RecordedFact]] = defaultdict(list)
     for one in told:
         by_root[root_of.get(one.fact.subject, one.fact.subject)].append(one)
-    return [sorted(facts, key=key_of) for facts in by_root.values()]
+    return [sorted(facts, key=fact_key) for facts in by_root.values()]
 
 
 def check(account: Account) -> None:

@@ -12,8 +12,8 @@ from ledger.facts import Fact, RecordedFact
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
 from ledger.facts.merges import HolderMergedAway
 from projections.programme_terms import NO_TERMS
-from projections.queries.account_history import HolderHistory, folded, lapses_until
-from projections.queries.as_of import Known
+from projections.queries.account_history import HolderHistory, fold_history, lapses_until
+from projections.queries.as_of import KnownSubject
 from projections.queries.roll_forward import RollForward, RollForwardQuery, last_instant
 from projections.queries.trial_balance import TrialBalance
 from tests.properties.test_reference import HOLDERS, STEPS_OF, Pair, Step, about, steps
@@ -52,7 +52,7 @@ def book_of(history: list[Step], adjustments: set[int]) -> HolderHistory:
             fact = STEPS_OF[step.kind](pair, pair.models[step.holder], step)
         if fact is not None:
             told.append(RecordedFact(fact, pair.occurrence()))
-    return folded(Known(HOLDERS[0], told, NO_TERMS))
+    return fold_history(KnownSubject(HOLDERS[0], told, NO_TERMS))
 
 
 @settings(max_examples=60)

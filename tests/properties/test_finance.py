@@ -7,9 +7,16 @@ from decimal import Decimal
 from hypothesis import given
 
 from projections.programme_terms import NO_TERMS
-from projections.queries.account_history import HolderHistory, folded
-from projections.queries.as_of import Known
-from projections.queries.roll_forward import BEFORE, NAMES, TAKEN, RollForward, RollForwardQuery, Row
+from projections.queries.account_history import HolderHistory, fold_history
+from projections.queries.as_of import KnownSubject
+from projections.queries.roll_forward import (
+    BEFORE,
+    MOVEMENT_NAMES,
+    TAKING_MOVEMENTS,
+    RollForward,
+    RollForwardQuery,
+    RollForwardRow,
+)
 from projections.queries.trial_balance import TrialBalance
 from tests.properties.histories import histories
 from tests.properties.test_conservation import wallets
@@ -18,7 +25,7 @@ FIRST, LAST = date(2023, 11, 16), date(2024, 2, 3)
 
 
 def books_of(history: list[bytes]) -> list[HolderHistory]:
-    return [folded(Known("", facts)) for facts in wallets(history)]
+    return [fold_history(KnownSubject("", facts)) for facts in wallets(history)]
 
 
 def rolled(history: list[bytes], ask: RollForwardQuery) -> RollForward:
@@ -28,8 +35,8 @@ def rolled(history: list[bytes], ask: RollForwardQuery) -> RollForward:
     return forward
 
 
-def closing_of(row: Row) -> Decimal:
-    return row.opening + sum(-points if name in TAKEN else points for name, points in row.movements.items())
+def closing_of(row: RollForwardRow) -> Decimal:
+    return row.opening + sum(-points if name in TAKING_MOVEMENTS else points for name, points in row.movements.items())
 
 
 @given(history=histories())
@@ -45,7 +52,7 @@ def test_every_roll_forward_ties_to_the_accounts(history: list[bytes]) -> None:
         for row in forward.rows():
             assert closing_of(row) == row.closing
             assert row.states["available"] - row.states["debt"] == row.closing
-            assert set(row.movements) == set(NAMES)
+            assert set(row.movements) == set(MOVEMENT_NAMES)
         for row in forward.rows():
             before = [
                 one

@@ -29,7 +29,7 @@ from ledger.facts.accounts import (
 from ledger.facts.adjustments import Removed
 from ledger.facts.merges import HolderMergedAway
 from projections.accounts import ACCOUNTS, Wallet
-from projections.accounts.lots import ZERO, Account
+from projections.accounts.account import ZERO, Account
 from projections.definition import fold
 from tests.properties.reference import NEVER, Model
 from tests.properties.test_conservation import check

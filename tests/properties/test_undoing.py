@@ -12,7 +12,7 @@ from ledger.facts.accounts import Grant, Issued, IssueReversed, Promise, Redeeme
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
 from ledger.facts.promises import PromiseCancelled, PromiseMade
 from projections.accounts import ACCOUNTS, Wallet
-from projections.accounts.lots import ZERO, Account
+from projections.accounts.account import ZERO, Account
 from projections.definition import fold
 from projections.engine.snapshots import decode_state, encode_state
 from tests.properties.test_reference import HOLDERS, PROGRAMME, Pair, Step, steps

@@ -7,7 +7,7 @@ from ledger.facts import Fact, RecordedFact
 from ledger.facts.accounts import Issued
 from ledger.facts.merges import HolderMergedAway, HolderUnmerged
 from projections.accounts import ACCOUNTS, Wallet
-from projections.accounts.lots import ZERO
+from projections.accounts.account import ZERO
 from projections.definition import fold
 from tests.properties.reference import Model
 from tests.properties.test_conservation import check

@@ -21,8 +21,8 @@ from ledger.facts.accounts import (
     TransferSettled,
 )
 from projections.accounts import ACCOUNTS, Wallet
-from projections.accounts.lots import Account
-from projections.definition import fold, key_of
+from projections.accounts.account import Account
+from projections.definition import fact_key, fold
 from tests.support.fold_helpers import day, on
 
 ANN = "capillary:1:ann"
@@ -102,7 +102,7 @@ def days(*facts: Fact) -> list[RecordedFact]:
 
 
 def wallet(*facts: RecordedFact) -> Wallet:
-    folded: Wallet = fold(ACCOUNTS, sorted(facts, key=key_of))
+    folded: Wallet = fold(ACCOUNTS, sorted(facts, key=fact_key))
     return folded
 
 

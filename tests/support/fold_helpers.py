@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ledger.facts import Fact, Occurrence, RecordedFact
-from projections.definition import Projection, fold, key_of
+from projections.definition import Projection, fact_key, fold
 from projections.engine.snapshots import decode_state, encode_state
 
 FIRST_DAY = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -27,7 +27,7 @@ def on(number: int, fact: Fact, position: int | None = None) -> RecordedFact:
 
 def rows_of(projection: Projection, *facts: RecordedFact) -> dict[str, list[Any]]:
     """Fold facts of one subject and return its rows by table."""
-    history = sorted(facts, key=key_of)
+    history = sorted(facts, key=fact_key)
     subjects = {fact.subject for fact, _ in history}
     assert len(subjects) == 1, "these facts are about several subjects"
     state = projection.start()

@@ -17,7 +17,7 @@ from ledger.facts.accounts import Expired, Grant, Issued, IssueReversed, Redeeme
 from ledger.facts.promises import PromiseKept, PromiseMade
 from ledger.facts.terms import ExpiryRule, ProgrammeTermsSet
 from projections.accounts import ACCOUNTS
-from projections.accounts.lots import Account
+from projections.accounts.account import Account
 from projections.definition import fold
 from projections.programme_terms import Terms, period_end
 from tests.support.account_facts import about, account, given_back, issued, lots, redeemed, returned, sent, settled

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ledger.facts import Fact
 from ledger.facts.accounts import NO_PROGRAMME
 from projections.accounts import ACCOUNTS
-from projections.accounts.lots import Account
+from projections.accounts.account import Account
 from tests.support.account_facts import (
     ANN,
     account,

@@ -25,12 +25,12 @@ from ledger.vendors.capillary import CAPILLARY
 from ledger.vendors.repair_report import list_repairs
 from ledger.vendors.vendor import EventType, Identity, ParsedEvent
 from projections.accounts import ACCOUNTS
-from projections.definition import fold_soundly
+from projections.definition import fold_until_failure
 from projections.engine import snapshots
 from projections.engine.digest import compute_digest
 from projections.engine.worker import catch_up
 from projections.queries.account_history import histories, snapshot
-from projections.queries.as_of import AsOf, fold_known, known_of
+from projections.queries.as_of import AsOf, fold_known, load_known
 from projections.queries.explain import account_steps
 from projections.rebuild import rebuild
 from projections.rebuild.estimate import plan_rebuild
@@ -298,7 +298,7 @@ async def test_an_unforeseen_failure_costs_one_event_or_one_subject(
         await plan_rebuild(again, ledger, EVERYTHING, "ledger", 1)
         async with snapshot(again):
             assert len([book async for book in histories(again, ledger.ledger_id, 5)]) == 3
-        for known in await known_of(again, ledger.ledger_id, ACCOUNTS, [POISONED], AsOf()):
+        for known in await load_known(again, ledger.ledger_id, ACCOUNTS, [POISONED], AsOf()):
             fold_known(ACCOUNTS, known)
             list(account_steps(known, f"{POISONED}:{PROGRAMME}:points"))
         event = await read.event_at(again, ledger.ledger_id, 5)
@@ -338,7 +338,7 @@ def test_whatever_is_raised_is_contained(error: type[Exception]) -> None:
     folded = []
     for inject in (in_rule, in_rows):
         with inject(error):
-            folded.append(fold_soundly(ACCOUNTS, POISONED, told))
+            folded.append(fold_until_failure(ACCOUNTS, POISONED, told))
 
     assert (unread.facts, unread.status) == ((), "unrecognised")
     for one in folded:

@@ -16,7 +16,7 @@ from ledger.intake.identify import Origin, identify
 from ledger.intake.interpret import Event, interpret
 from ledger.vendors import VENDORS
 from ledger.vendors.repair_report import NOT_LISTED, list_repairs
-from projections.definition import fold_soundly, key_of
+from projections.definition import fact_key, fold_until_failure
 from projections.registry import BY_SUBJECT
 from service.formatting import encode_json
 from tests.ledger.test_side_values import Place, Sample, places, with_value
@@ -102,6 +102,6 @@ def check(sample: Sample, place: Place, value: Any) -> None:
         for one in meaning.facts:
             told[one.fact.subject_kind, one.fact.subject].append(one)
     for (subject_kind, subject), facts in told.items():
-        folded = fold_soundly(BY_SUBJECT[subject_kind], subject, sorted(facts, key=key_of))
+        folded = fold_until_failure(BY_SUBJECT[subject_kind], subject, sorted(facts, key=fact_key))
         assert folded.parked is None, (place, value)
         encode_json({table: [list(row) for row in rows] for table, rows in folded.rows.items()})

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from projections.queries.explain import name_of_rule
+from projections.queries.explain import rule_name
 from projections.queries.fact_sentences import SENTENCES
 from projections.registry import PROJECTIONS
 from service.cli.explain import explain_reference, explanation_lines
@@ -20,12 +20,12 @@ Account capillary:9001:1:77:points at 2023-12-14 22:13:20Z: 130 points available
 The source last claimed 180; drift 20.
 
 2023-11-14 22:13:20Z  Issued, told at position 1 by capillary pointsIssued
-    Points were credited in lots, and further points promised.
+    Points were credited to the account. Promised points, if any, are kept apart until they become spendable.
     +100 makes 100; claimed 100, drift 0
     lot L1 (regular, lapses after 2023-11-30): +100, 100 of 100 left
 
 2023-11-14 22:13:21Z  Issued, told at position 2 by capillary pointsIssued
-    Points were credited in lots, and further points promised.
+    Points were credited to the account. Promised points, if any, are kept apart until they become spendable.
     +130 makes 230
     lot L2 (regular, without a day): +130, 130 of 130 left
 
@@ -35,7 +35,7 @@ The source last claimed 180; drift 20.
     lot L1 (regular, lapses after 2023-11-30): -70, 30 of 100 left
 
 2023-12-01 00:00:00Z  Lapsed
-    The lot's day was over: what remained in it can no longer be spent, whoever told of it.
+    The lot reached the end of its last day. Its remaining points can no longer be spent.
     -30 makes 130
     lot L1 (regular, lapses after 2023-11-30): -30, 30 of 100 left"""
 
@@ -157,7 +157,7 @@ def test_every_rule_has_a_public_name_and_a_sentence_without_words_of_the_code()
             sentence = SENTENCES[fact]
             assert sentence.endswith(".")
             assert OF_CODE.search(sentence) is None, sentence
-            assert re.fullmatch(r"[a-z_]+\.[a-z_]+", name_of_rule(projection, fact))
+            assert re.fullmatch(r"[a-z_]+\.[a-z_]+", rule_name(projection, fact))
 
 
 async def words_of(acme: TenantClient, ref: str) -> str:

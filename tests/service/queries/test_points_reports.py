@@ -22,7 +22,7 @@ async def test_a_redemption_under_two_event_ids_counts_once_and_is_marked(dsn: s
         [again] = [line for line in statement["items"] if line["again"]]
         counted = next(line["position"] for line in statement["items"] if line["points"] == "-40")
         assert (again["points"], again["balance"], again["counted_position"]) == ("0", "60", counted)
-        assert f"Already counted by the event at position {counted}." in explained["steps"][-1]["rule"]["says"]
+        assert f"The change was counted at position {counted}." in explained["steps"][-1]["rule"]["says"]
         assert await listed(acme, "reports") == []
 
 

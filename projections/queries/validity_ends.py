@@ -1,8 +1,9 @@
-"""What ends by a date has ended once the date is over: arithmetic at the time that is asked for, never a job.
+"""End of validity: rows expire at a date, computed when they are read. No job runs.
 
-Stored rows say what was told. `as_at` adds what follows from the time: the status "expired", and `expires_at`, the
-first instant at which it has expired. A day is over at its end in the time zone of the row's programme, else in that of
-its organisation, which is the one that all its programmes share; else in UTC.
+1. Stored rows hold what was reported.
+2. `row_as_at` adds the status "expired", and `expires_at`, the first instant at which the row is expired.
+3. A day ends in the time zone of the row's programme. Without one, the zone that all programmes of the organisation
+   share applies, else UTC.
 """
 
 from collections.abc import Mapping
@@ -10,19 +11,21 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from projections.programme_terms import Terms, end_of, programme_of
+from projections.programme_terms import Terms, end_of_day, programme_ref
 
 EXPIRED = "expired"
-ONE_TICK = timedelta(microseconds=1)  # a time stated as the end still belongs to it
+ONE_TICK = timedelta(microseconds=1)  # the stated end time still belongs to the validity
 LOCAL_CHARACTERS_MAX = 40
-NOTHING: Mapping[str, Any] = {}
+NO_PARENT: Mapping[str, Any] = {}
 
 
 class Ending(NamedTuple):
-    """How the rows of one table end. `ending` names the status values that the end turns into "expired"; a table
-    without a column `status` gets one from `status_of`."""
+    """Columns of one table that hold the end, and the status values that become "expired".
 
-    ends: tuple[str, ...]  # columns with the end, the first that is told counts: a time, a day, or a local time as text
+    If the table has no `status` column, `status_of` computes one.
+    """
+
+    ends: tuple[str, ...]  # columns with the end; the first that is set counts: a time, a day, or local time as text
     ending: frozenset[str]
     status: str = "status"
     expires_at: str = "expires_at"
@@ -47,44 +50,46 @@ ENDINGS: Mapping[str, tuple[Ending, ...]] = {
 }
 
 
-class Zones:
-    """The time zones of programmes and organisations, as far as terms were told."""
+class TimeZones:
+    """Time zones of programmes and organisations, from their terms."""
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
 
     def of(self, ref: str, programme: str | None, day: date) -> str:
-        """Name the time zone in which a day of a thing (source:org:id) ends."""
+        """Return the time zone in which a day ends for a row. `ref` has the form source:org:id."""
         noon = datetime.combine(day, time(12), UTC)
         source, org, _ = ref.split(":", 2)
         if programme is not None:
-            name = programme_of(ref, programme)
+            name = programme_ref(ref, programme)
             if self._terms.of(name) is not None:
                 return self._terms.zone(name, noon)
         zones = {self._terms.zone(name, noon) for name in self._terms.named(source, org)}
         return zones.pop() if len(zones) == 1 else "UTC"
 
 
-def as_at(
-    table: str, row: Mapping[str, Any], at: datetime, zones: Zones, parent: Mapping[str, Any] = NOTHING
+def row_as_at(
+    table: str, row: Mapping[str, Any], at: datetime, zones: TimeZones, parent: Mapping[str, Any] = NO_PARENT
 ) -> dict[str, Any]:
-    """Return a row as it stands at a time. `row` has the subject as `id`; a row of a table beside a projection's first
-    has the row of the first as its `parent`, which names the programme."""
+    """Return a row as it is at a time. `row` holds the subject as `id`.
+
+    `parent`: for a further table of a projection, the row of the first table, which names the programme.
+    """
     if table == "tiers":
-        row = _announced(row, at)
-    shown = dict(row)
-    told = {**parent, **row}
+        row = _enter_announced_tier(row, at)
+    result = dict(row)
+    values = {**parent, **row}
     for ending in ENDINGS.get(table, ()):
         status = row.get(ending.status) or status_of(table, ending.status, row)
-        end = next((told[column] for column in ending.ends if told.get(column) is not None), None)
-        over = over_at(end, row["id"], told.get("programme"), zones)
+        end = next((values[column] for column in ending.ends if values.get(column) is not None), None)
+        over = end_instant(end, row["id"], values.get("programme"), zones)
         has_ended = over is not None and over <= at and status in ending.ending
-        shown |= {ending.status: EXPIRED if has_ended else status, ending.expires_at: over}
-    return shown
+        result |= {ending.status: EXPIRED if has_ended else status, ending.expires_at: over}
+    return result
 
 
-def _announced(row: Mapping[str, Any], at: datetime) -> Mapping[str, Any]:
-    """Return a tier's row with the tier that was announced, from its time on."""
+def _enter_announced_tier(row: Mapping[str, Any], at: datetime) -> Mapping[str, Any]:
+    """Return a tier row with the announced tier, from its time on."""
     since = row.get("announced_at")
     if since is None or since > at:
         return row
@@ -93,17 +98,19 @@ def _announced(row: Mapping[str, Any], at: datetime) -> Mapping[str, Any]:
     return {**row, **entered, "since": since, "previous": row["tier"], "reason": "announced"}
 
 
-def over_at(end: datetime | date | str | None, ref: str, programme: str | None, zones: Zones) -> datetime | None:
-    """Return the first instant after an end; None if there is none, or it stands for "never"."""
+def end_instant(
+    end: datetime | date | str | None, ref: str, programme: str | None, zones: TimeZones
+) -> datetime | None:
+    """Return the first instant after an end. None if there is no end, or it stands for "never"."""
     if isinstance(end, str):
-        return _local(end, ref, programme, zones)
+        return _parse_local_end(end, ref, programme, zones)
     if isinstance(end, datetime):
         return end + ONE_TICK
-    return None if end is None else end_of(end, zones.of(ref, programme, end))
+    return None if end is None else end_of_day(end, zones.of(ref, programme, end))
 
 
-def _local(text: str, ref: str, programme: str | None, zones: Zones) -> datetime | None:
-    """Read a local time without a zone, as the vendor writes it; None if it is none."""
+def _parse_local_end(text: str, ref: str, programme: str | None, zones: TimeZones) -> datetime | None:
+    """Parse a vendor's local time without a zone. None if it is invalid."""
     try:
         local = datetime.fromisoformat(text[:LOCAL_CHARACTERS_MAX].strip())
         if local.tzinfo is None:
@@ -114,7 +121,7 @@ def _local(text: str, ref: str, programme: str | None, zones: Zones) -> datetime
 
 
 def status_of(table: str, column: str, row: Mapping[str, Any]) -> str | None:
-    """Return the status of a row in whose table none is stored, its end aside."""
+    """Return the status of a row whose table stores none. The end of validity is not considered."""
     if column == "tier_status":
         return None if row.get("tier") is None else "current"
     if table == "rewards":

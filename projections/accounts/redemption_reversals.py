@@ -1,0 +1,177 @@
+"""Reversed redemptions: spent points are given back to the lots that paid (docs/domain.md §4.2, traps 5 and 6)."""
+
+from bisect import insort
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from ledger.facts import Occurrence
+from ledger.facts.accounts import RedemptionReversed
+from projections.accounts.account import DEBT, ZERO, Account, Debit, LotSortKey, LotUse, Orphan
+from projections.accounts.lots import count_use, credit, post, return_to_lot, settle_debt
+
+DEBT_SORT_KEY: LotSortKey = (0, datetime.min, "")
+
+
+def restore_redemption(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
+    """Return spent points to the lots that paid the redemption.
+
+    1. Points of lapsed lots lapse again at once (trap 5), unless the programme's terms state another policy.
+    2. If the vendor states a split into available and expired points, the split is used.
+    3. No more is given back than the redemption still has. A larger reversal makes the account contested.
+    4. A reversal before its redemption becomes a lot of its own. That redemption uses this lot first.
+    """
+    entry = account.debits.get(fact.redemption)
+    if entry is None:
+        _keep_as_orphan(account, fact, occurrence)
+        return
+    left = entry.points - entry.reversed
+    points = min(fact.points, left)
+    if points < fact.points:
+        account.contested = True
+    entry.reversed += points
+    expired = fact.expired
+    if expired is None and fact.available is not None:
+        expired = max(ZERO, fact.points - fact.available)
+    expired = None if expired is None else min(expired, points)
+    undo_debit(account, occurrence, entry, points, expired)
+
+
+def divide_by_account(accounts: Iterable[Account], fact: RedemptionReversed) -> list[RedemptionReversed] | None:
+    """Divide a reversal without a programme over the accounts that paid for its redemption, in turn.
+
+    None if no account paid. With several accounts the vendor's split is dropped; the lots decide which points had
+    lapsed.
+    """
+    paid = [one for one in accounts if fact.redemption in one.debits]
+    points, found = fact.points, list[RedemptionReversed]()
+    for number, account in enumerate(paid, 1):
+        entry = account.debits[fact.redemption]
+        share = points if number == len(paid) else min(points, entry.points - entry.reversed)
+        points -= share
+        if share:
+            found.append(replace(fact, programme=account.programme, points=share))
+    if not paid:
+        return None
+    return found if len(found) == 1 else [replace(one, available=None, expired=None) for one in found]
+
+
+def undo_debit(
+    account: Account, occurrence: Occurrence, entry: Debit, points: Decimal, expired: Decimal | None = None
+) -> None:
+    """Return points of a debit to its lots.
+
+    `expired` of them lapse. If it is None, the points of lapsed lots lapse, or the programme's terms decide.
+    """
+    restored = list(_release_uses(account, entry, points))
+    terms = account.terms.at(occurrence.occurred_at) if account.terms is not None else None
+    policy = terms.reversal_after_expiry if terms is not None and expired is None else "lapse"
+    if expired is None:
+        lapsed = (use.points for use in restored if _has_lapsed(account, use, occurrence.occurred_at))
+        expired = sum(lapsed, ZERO) if policy == "lapse" else ZERO
+    grace_until = None
+    if terms is not None and terms.reversal_after_expiry == "grace":
+        today = occurrence.occurred_at.astimezone(ZoneInfo(terms.time_zone)).date()
+        grace_until = today + timedelta(days=terms.reversal_grace_days)
+    _return_uses(
+        account, occurrence, entry, restored, expired, to_own_day=policy == "original", grace_until=grace_until
+    )
+
+
+def _release_uses(account: Account, entry: Debit, points: Decimal) -> Iterable[LotUse]:
+    """Release points from a debit's uses and yield them: debt first, then lots in reverse order of use.
+
+    The rest of the debit then has the uses that a smaller debit would have had.
+    """
+
+    def order(use: LotUse) -> tuple[bool, LotSortKey]:
+        return (True, DEBT_SORT_KEY) if use.lot_id == DEBT else (False, account.lots[use.lot_id].place())
+
+    entry.uses.sort(key=order)
+    while points:
+        use = entry.uses.pop()
+        part = min(use.points, points)
+        if use.points > part:
+            entry.uses.append(LotUse(use.lot_id, use.points - part))
+        points -= part
+        yield LotUse(use.lot_id, part)
+
+
+def _has_lapsed(account: Account, use: LotUse, now: datetime) -> bool:
+    if use.lot_id == DEBT:
+        return False
+    lapses_at = account.lots[use.lot_id].lapses_at
+    return lapses_at is not None and lapses_at <= now
+
+
+def _return_uses(
+    account: Account,
+    occurrence: Occurrence,
+    entry: Debit,
+    restored: list[LotUse],
+    expired: Decimal,
+    *,
+    to_own_day: bool,
+    grace_until: date | None,
+) -> None:
+    """Return released uses to their lots. `expired` of the points lapse, those of lapsed lots first; the rest becomes
+    available.
+
+    `to_own_day`: points of lapsed lots go back under their own day, as lapsed.
+    """
+    for use in restored:
+        if use.lot_id == DEBT:
+            post(account, entry.to, "debt", use.points)
+    by_lot: dict[str, Decimal] = {}
+    for use in restored:
+        if use.lot_id != DEBT:
+            by_lot[use.lot_id] = by_lot.get(use.lot_id, ZERO) + use.points
+    of_lots = [LotUse(lot_id, points) for lot_id, points in by_lot.items()]
+    of_lots.sort(key=lambda use: not _has_lapsed(account, use, occurrence.occurred_at))
+    for index, use in enumerate(of_lots):
+        lapsing = min(use.points, expired)
+        expired -= lapsing
+        staying = use.points - lapsing
+        lot = account.lots[use.lot_id]
+        count_use(lot, -use.points, entry.to)
+        if lapsing:
+            lot.expired += lapsing
+            post(account, entry.to, "available", lapsing, lot.lot_id)
+            post(account, "available", "expired", lapsing, lot.lot_id)
+        if staying and to_own_day and _has_lapsed(account, use, occurrence.occurred_at):
+            post(account, entry.to, "lapsed", staying, lot.lot_id)
+            if not lot.remaining:
+                insort(account.lapsed, lot.place())
+            lot.remaining += staying
+        elif staying and _has_lapsed(account, use, occurrence.occurred_at):
+            # Lapsed points become a new lot, with days of grace or without a day.
+            lot.expired += staying
+            credit(
+                account,
+                occurrence,
+                staying,
+                source=entry.to,
+                origin="reversal",
+                index=index,
+                expires_on=grace_until,
+                ruled=False,
+            )
+        elif staying:
+            post(account, entry.to, "available", staying, lot.lot_id)
+            return_to_lot(account, lot, staying)
+            settle_debt(account, lot)
+
+
+def _keep_as_orphan(account: Account, fact: RedemptionReversed, occurrence: Occurrence) -> None:
+    available = fact.available if fact.available is not None else fact.points - (fact.expired or ZERO)
+    expired = fact.expired if fact.expired is not None else fact.points - available
+    orphan = account.orphans.setdefault(fact.redemption, Orphan())
+    orphan.points += available + expired
+    if available:
+        lot = credit(account, occurrence, available, source="redeemed", origin="reversal", asserted=True)
+        orphan.lots.append(lot.lot_id)
+    if expired:
+        post(account, "redeemed", "expired", expired)

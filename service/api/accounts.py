@@ -45,7 +45,7 @@ ACCOUNT_NOW = """
       FROM accounts a
      WHERE a.ledger_id = $1 AND a.account_id = ANY ($2::text[])
 """
-ACCOUNT_LOADER = web.AppKey("accounts as they are now", BatchLoader)
+ACCOUNT_LOADER = web.AppKey("account loader", BatchLoader)
 LOTS = """
     SELECT * FROM lots WHERE ledger_id = $1 AND account_id = $2 AND lot_id > $3 ORDER BY lot_id LIMIT $4
 """

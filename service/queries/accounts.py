@@ -56,9 +56,9 @@ async def find_account(query: QueryContext, name: str) -> Mapping[str, Any]:
     rows = await query.connection.fetch(ACCOUNT, query.ledger.ledger_id, refs)
     if not rows:
         holders = [ref for ref in refs if ref.count(":") == COLONS_PER_REFERENCE]
-        own = await query.connection.fetch(ACCOUNTS_OF_HOLDERS, query.ledger.ledger_id, holders)
+        accounts = await query.connection.fetch(ACCOUNTS_OF_HOLDERS, query.ledger.ledger_id, holders)
         rows = await query.connection.fetch(
-            ACCOUNT, query.ledger.ledger_id, sorted({surviving_account_id(row) for row in own})
+            ACCOUNT, query.ledger.ledger_id, sorted({surviving_account_id(row) for row in accounts})
         )
     require_single([row["account_id"] for row in rows], name)
     return dict(rows[0])
@@ -100,19 +100,25 @@ async def fold_account_with_facts(query: QueryContext, name: str, times: AsOfQue
     holders = {ref: ref if ref.count(":") == COLONS_PER_REFERENCE else holder_of(ref) for ref in refs}
     as_of = AsOf(times.at, times.position)
     groups = await load_known(query.connection, query.ledger.ledger_id, ACCOUNTS, sorted(set(holders.values())), as_of)
-    found = {
+    matches = {
         account_id: (group, view)
         for group in groups
         for account_id, view in fold_holder(group, times.at).items()
         if account_id in holders
     }
-    if not found:  # the name may be a holder with a single account
-        views = {id_: (group, view) for group in groups for id_, view in fold_holder(group, times.at).items()}
-        heirs = {surviving_account_id(view.row) for id_, (_, view) in views.items() if holder_of(id_) in holders}
-        found = {id_: views[id_] for id_ in heirs if id_ in views}
-    if not found:
+    if not matches:  # the name may be a holder with a single account
+        views = {
+            account_id: (group, view) for group in groups for account_id, view in fold_holder(group, times.at).items()
+        }
+        survivors = {
+            surviving_account_id(view.row)
+            for account_id, (_, view) in views.items()
+            if holder_of(account_id) in holders
+        }
+        matches = {account_id: views[account_id] for account_id in survivors if account_id in views}
+    if not matches:
         raise SubjectUnknown(name, "no event of it was known at that time")
-    return found[require_single(sorted(found), name)]
+    return matches[require_single(sorted(matches), name)]
 
 
 def fold_holder(known: KnownSubject, at: datetime) -> dict[str, AccountView]:
@@ -120,9 +126,9 @@ def fold_holder(known: KnownSubject, at: datetime) -> dict[str, AccountView]:
     folded = fold_known(ACCOUNTS, known)
     lines = [Line(*row) for row in folded.rows["statement"]]
     views = {}
-    for row in _dicts("accounts", folded.rows["accounts"], known.root):
+    for row in _row_dicts("accounts", folded.rows["accounts"], known.root):
         account_id = row["account_id"]
-        lots = [lot for lot in _dicts("lots", folded.rows["lots"], known.root) if lot["account_id"] == account_id]
+        lots = [lot for lot in _row_dicts("lots", folded.rows["lots"], known.root) if lot["account_id"] == account_id]
         lots.sort(key=lambda lot: (lot["expires_on"] is None, lot["expires_on"], lot["earned_at"], lot["lot_id"]))
         views[account_id] = AccountView(
             row,
@@ -134,9 +140,9 @@ def fold_holder(known: KnownSubject, at: datetime) -> dict[str, AccountView]:
     return views
 
 
-def _dicts(table: str, rows: Iterable[tuple[Any, ...]], subject: str) -> list[dict[str, Any]]:
+def _row_dicts(table_name: str, rows: Iterable[tuple[Any, ...]], subject: str) -> list[dict[str, Any]]:
     """Return folded rows in the form of table rows."""
-    columns = next(one.columns for one in ACCOUNTS.tables if one.name == table)
+    columns = next(table.columns for table in ACCOUNTS.tables if table.name == table_name)
     return [{"ledger_id": 0, "subject": subject, **dict(zip(columns, row, strict=True))} for row in rows]
 
 

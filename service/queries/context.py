@@ -12,4 +12,4 @@ class QueryContext(NamedTuple):
     connection: Connection
     ledger: Ledger
     key_id: str
-    mask: bytes | None = None  # key that finds an address used as an id; None: such ids are not found
+    body_hash_key: bytes | None = None  # key that finds an address used as an id; None: such ids are not found

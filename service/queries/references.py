@@ -15,8 +15,8 @@ async def expand_reference(query: QueryContext, name: str) -> list[str]:
     Voucherify's ids name no project, so the organisation of such a reference is replaced by "-". An e-mail address or
     telephone number that a vendor uses as an id is stored as a pseudonym, and found by the pseudonym.
     """
-    if query.mask is not None:
-        name = ":".join(_as_stored(query.mask, part) for part in name.split(":"))
+    if query.body_hash_key is not None:
+        name = ":".join(_stored_form(query.body_hash_key, part) for part in name.split(":"))
     source, _, rest = name.partition(":")
     if rest and source == "voucherify":
         name = f"voucherify:-:{rest.partition(':')[2]}"
@@ -33,6 +33,6 @@ def require_single(found: list[str], name: str) -> str:
     return found[0]
 
 
-def _as_stored(mask: bytes, part: str) -> str:
+def _stored_form(body_hash_key: bytes, part: str) -> str:
     kind = identifier_kind_of_value(unquote_id(part))
-    return part if kind is None else pseudonym(mask, kind, unquote_id(part))
+    return part if kind is None else pseudonym(body_hash_key, kind, unquote_id(part))

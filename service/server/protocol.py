@@ -116,9 +116,9 @@ class LimitedProtocol(RequestHandler):
         response.force_close()
         return response
 
-    def log_exception(self, *_: Any, **told: Any) -> None:
+    def log_exception(self, *_: Any, **details: Any) -> None:
         """Log the type of an error. Its text may quote the request."""
-        _log.error("a connection failed: %s", type(told.get("exc_info")).__name__)
+        _log.error("a connection failed: %s", type(details.get("exc_info")).__name__)
 
 
 class ConnectionLimits:

@@ -18,7 +18,7 @@ from ledger.errors import RequestInvalid
 from ledger.store.registry import ApiAccess
 from service.api.requests.app_context import APP_CONTEXT
 
-ACCESS = web.RequestKey("what the key of a request opens", ApiAccess)
+ACCESS = web.RequestKey("access", ApiAccess)
 
 TIMES = ("at", "as_of_position", "known_at")
 PAGE = ("limit", "cursor")

@@ -137,4 +137,4 @@ def _password(credentials: str) -> str:
         raise BadCredentials from None
 
 
-APP_CONTEXT = web.AppKey("house", AppContext)
+APP_CONTEXT = web.AppKey("context", AppContext)

@@ -43,43 +43,40 @@ async def open_query(
     - A request that only reads gets a connection that PostgreSQL confines to the key's ledger, whatever SQL runs.
     - A look with scope `audit` is recorded first, with the reason in `why`. That covers paths which only `audit` opens,
       and paths which `read` opens too if the key has scope `audit`.
-    - Each ledger has a share of the connections. `heavy` is for answers that add up a whole ledger: they run one at a
-      time
-      for each ledger.
+    - Each ledger has a share of the connections. `heavy` is for answers that add up a whole ledger: one at a time
+      runs for each ledger.
 
     Raises BadCredentials, ScopeMissing, NotAwaited or LedgerReadsTooMany.
     """
     context = request.app[APP_CONTEXT]
     access = await admit_caller(request, scope, *or_scopes)
-    async with AsyncExitStack() as places:
+    async with AsyncExitStack() as stack:
         if heavy:
-            await places.enter_async_context(context.heavy_query_shares.take(access.ledger.ledger_id))
-        await places.enter_async_context(context.query_shares.take(access.ledger.ledger_id))
-        yield await places.enter_async_context(_reader(context, request, access, scope, *or_scopes))
+            await stack.enter_async_context(context.heavy_query_shares.take(access.ledger.ledger_id))
+        await stack.enter_async_context(context.query_shares.take(access.ledger.ledger_id))
+        connection = await stack.enter_async_context(_lend_connection(context, request, access, scope, *or_scopes))
+        body_hash_key = context.vault.body_hash_key(access.ledger.ledger_id)
+        yield QueryContext(connection, access.ledger, access.key_id, body_hash_key)
 
 
 @asynccontextmanager
-async def _reader(
+async def _lend_connection(
     context: AppContext, request: web.Request, access: ApiAccess, scope: str, *or_scopes: str
-) -> AsyncIterator[QueryContext]:
+) -> AsyncIterator[Connection]:
     if scope not in READING_SCOPES:
         async with context.service_pool.acquire() as connection:
-            yield QueryContext(
-                connection, access.ledger, access.key_id, context.vault.body_hash_key(access.ledger.ledger_id)
-            )
+            yield connection
         return
     async with context.reader_pool.acquire() as connection:
         await connection.confine(access.ledger.ledger_id)
         if scope == "audit" or ("audit" in or_scopes and "audit" in access.scopes):
             await log_access(connection, access, request, f"{request.method} {_path_without_personal_values(request)}")
-        yield QueryContext(
-            connection, access.ledger, access.key_id, context.vault.body_hash_key(access.ledger.ledger_id)
-        )
+        yield connection
 
 
-async def log_access(connection: Connection, access: ApiAccess, request: web.Request, what: str) -> None:
+async def log_access(connection: Connection, access: ApiAccess, request: web.Request, subject: str) -> None:
     """Record a look before it happens: the key, the subject, and the reason in `why`."""
-    await record_access(connection, access.ledger.ledger_id, access.key_id, what, parse_why(request))
+    await record_access(connection, access.ledger.ledger_id, access.key_id, subject, parse_why(request))
 
 
 def parse_why(request: web.Request) -> str:

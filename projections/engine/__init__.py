@@ -1,1 +1,1 @@
-"""Advance the projections: interpret, fold, compare, write."""
+"""The projection engine: interpret events, fold facts, write the rows that changed."""

@@ -1,14 +1,19 @@
-"""Live: the next events become facts, and the facts rows, in one transaction.
+"""Advance a projection: the next events become facts, and the facts become rows, in one transaction.
 
-Theory. The facts of a subject have a total order that does not mention arrival (projection.Key). A subject whose new
-facts all come after its last folded one is folded forward from where it stands; any other is folded again from before
-the first of them, alone (subjects.py). Either way its rows are a function of the set of its facts, so any arrival
-order, duplicates, batch cuts and crashes end in the same rows (law 5).
+How it works:
 
-Invariant: a generation's rows and facts always reflect exactly the events up to its checkpoint. The checkpoint
-moves by compare-and-swap at the start of the transaction that writes them; a second projector waits for that row and
-then finds that it lost, having written nothing. A subject with a fact that cannot be folded is parked: its rows reflect
-the facts before it, those after it wait, all other subjects go on.
+1. The facts of a subject have a total order (`RowKey`) that does not mention arrival.
+2. If all new facts of a subject come after its last folded fact, the subject is folded forward from its state.
+3. Otherwise that subject alone is folded again, from before the first new fact (fold_subjects.py).
+4. Either way the rows of a subject are a function of the set of its facts. Any order of arrival, duplicates, batch
+   boundaries and crashes end in the same rows (invariant 5).
+
+Invariant: the rows and facts of a generation reflect exactly the events up to its checkpoint. The transaction that
+writes them first moves the checkpoint by compare-and-swap. A second projector waits for that row lock. It then sees
+that the checkpoint has moved, and has written nothing.
+
+A subject with a fact that cannot be folded is parked. Its rows reflect the facts before that fact, and later facts
+wait. All other subjects continue.
 """
 
 import asyncio
@@ -30,10 +35,10 @@ from projections.engine.retracted_facts import record_retracted
 from projections.programmes import governed_holders
 from projections.registry import BY_SUBJECT
 
-EVENTS_PER_BATCH_MIN = 500  # where the ledger's end is near; twice as many after each full batch, at most
+EVENTS_PER_BATCH_MIN = 500  # near the end of the ledger. It doubles after each full batch, up to EVENTS_PER_BATCH_MAX
 EVENTS_PER_BATCH_MAX = 8_000
 IDLE_SECONDS_MAX = 30.0
-EVENTS_PER_YIELD = 16  # interpreted at a stretch: about a millisecond, in which nothing else on the event loop runs
+EVENTS_PER_YIELD = 16  # interpreted without a pause: about a millisecond, in which no other task of the event loop runs
 ROW_REJECTED = store.ROW_REJECTED
 REJECTED_REASON = "the database cannot hold what it means"
 UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
@@ -43,127 +48,138 @@ SET_IDLE_TIMEOUT = "SELECT set_config('idle_in_transaction_session_timeout', $1,
 
 
 class Batch(NamedTuple):
-    """Events read after a checkpoint, and what they mean."""
+    """The events that follow a checkpoint, with their interpretations."""
 
     after: int
     last: int
     events: Sequence[Event]
-    meanings: Sequence[Interpretation]
-    outdated: frozenset[str] = frozenset()  # projections whose rows another version made: they wait for a rebuild
+    interpretations: Sequence[Interpretation]
+    outdated: frozenset[str] = frozenset()  # projections with rows of another software version. They wait for a rebuild
 
 
 async def set_idle_in_transaction_timeout(connection: Connection, seconds: float = IDLE_SECONDS_MAX) -> None:
-    """Let PostgreSQL undo a batch in the midst of which this process is stopped for so long, so that no other projector
-    waits for it longer. When it wakes it has written nothing."""
+    """Limit how long this connection may be idle inside a transaction.
+
+    If this process stops inside a batch, PostgreSQL rolls the batch back after `seconds`. Other projectors wait no
+    longer than that. A process that resumes later finds its transaction undone.
+    """
     await connection.execute(SET_IDLE_TIMEOUT, f"{int(seconds * 1000)}ms")
 
 
 async def advance(
-    connection: Connection, ledger_id: int, limit: int = EVENTS_PER_BATCH_MAX, memory: SubjectCache | None = None
+    connection: Connection, ledger_id: int, limit: int = EVENTS_PER_BATCH_MAX, cache: SubjectCache | None = None
 ) -> int:
-    """Take the next batch into the generation of the connection's search_path; give the number of events taken.
+    """Write the next batch into the generation of the connection's search_path. Return the number of its events.
 
-    `memory` is what the connection has folded before. 0 means that there was nothing to do, or that another projector
-    was quicker. Raises RebuildDue.
+    0 means that there were no new events, or that another projector wrote them first. `cache` holds the subjects that
+    this connection has folded before. Raises RebuildDue.
     """
-    unfit = await outdated_projections(connection)
+    outdated = await outdated_projections(connection)
     after = await store.read_checkpoint(connection, ledger_id)
-    batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), unfit)
-    return len(batch.events) if batch.events and await apply_batch(connection, ledger_id, batch, memory) else 0
+    batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), outdated)
+    return len(batch.events) if batch.events and await apply_batch(connection, ledger_id, batch, cache) else 0
 
 
 async def advance_until_current(
-    connection: Connection, ledger_id: int, memory: SubjectCache | None = None
+    connection: Connection, ledger_id: int, cache: SubjectCache | None = None
 ) -> AsyncGenerator[int, None]:
-    """Take batch after batch, and give the position reached after each; end where the ledger does, or where another
-    projector was quicker. What comes next is read before a batch is written, and interpreted while PostgreSQL works.
-    `memory` is what the connection has folded before. Raises RebuildDue."""
-    memory = SubjectCache() if memory is None else memory
-    unfit = await outdated_projections(connection)
+    """Write batch after batch, and yield the position reached after each.
+
+    Ends at the end of the ledger, or when another projector wrote a batch first. The next batch is read before a batch
+    is written, and is interpreted while PostgreSQL works. `cache` holds the subjects that this connection has folded
+    before. Raises RebuildDue.
+    """
+    cache = SubjectCache() if cache is None else cache
+    outdated = await outdated_projections(connection)
     limit = EVENTS_PER_BATCH_MIN
     after = await store.read_checkpoint(connection, ledger_id)
-    batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), unfit)
+    batch = await _interpret_batch(after, await events_after(connection, ledger_id, after, limit), outdated)
     while batch.events:
         limit = min(2 * limit, EVENTS_PER_BATCH_MAX)
-        ahead = await events_after(connection, ledger_id, batch.last, limit)
-        written, following = await asyncio.gather(
-            apply_batch(connection, ledger_id, batch, memory), _interpret_batch(batch.last, ahead, unfit)
+        next_events = await events_after(connection, ledger_id, batch.last, limit)
+        is_written, next_batch = await asyncio.gather(
+            apply_batch(connection, ledger_id, batch, cache), _interpret_batch(batch.last, next_events, outdated)
         )
-        if not written:
+        if not is_written:
             return
         yield batch.last
-        batch = following
+        batch = next_batch
 
 
-async def _interpret_batch(after: int, events: Sequence[Event], unfit: frozenset[str] = frozenset()) -> Batch:
-    """Interpret the events after a position. Others on the event loop get their turn in between."""
-    meanings = []
-    for meaning in interpret_all(events):
-        meanings.append(meaning)
-        if len(meanings) % EVENTS_PER_YIELD == 0:
+async def _interpret_batch(after: int, events: Sequence[Event], outdated: frozenset[str] = frozenset()) -> Batch:
+    """Interpret the events after a position. Other tasks of the event loop run in between."""
+    interpretations = []
+    for interpretation in interpret_all(events):
+        interpretations.append(interpretation)
+        if len(interpretations) % EVENTS_PER_YIELD == 0:
             await asyncio.sleep(0)
-    return Batch(after, events[-1].position if events else after, events, meanings, unfit)
+    return Batch(after, events[-1].position if events else after, events, interpretations, outdated)
 
 
-async def apply_batch(connection: Connection, ledger_id: int, batch: Batch, memory: SubjectCache | None = None) -> bool:
-    """Write what a batch means; False, with nothing written, if the checkpoint is no longer where it begins.
+async def apply_batch(connection: Connection, ledger_id: int, batch: Batch, cache: SubjectCache | None = None) -> bool:
+    """Write the facts and rows of a batch. Return False if the checkpoint is no longer where the batch begins; nothing
+    is written then.
 
-    An event whose meaning PostgreSQL cannot hold must not stop those behind it: the batch is halved until it stands
-    alone, and it is noted as unrecognised.
+    PostgreSQL may reject the facts or rows of an event. Such an event must not stop later events. Therefore the batch
+    is halved until the event is alone. It is then recorded as unrecognised.
     """
-    memory = SubjectCache() if memory is None else memory
+    cache = SubjectCache() if cache is None else cache
     try:
-        return await _write_batch(connection, ledger_id, batch, memory)
+        return await _write_batch(connection, ledger_id, batch, cache)
     except ROW_REJECTED as error:
         if len(batch.events) == 1:
             return await _write_batch(
-                connection, ledger_id, batch._replace(meanings=[rejected_interpretation(error)]), memory
+                connection, ledger_id, batch._replace(interpretations=[rejected_interpretation(error)]), cache
             )
     middle = len(batch.events) // 2
-    cut = batch.events[middle - 1].position
-    first = Batch(batch.after, cut, batch.events[:middle], batch.meanings[:middle], batch.outdated)
-    second = Batch(cut, batch.last, batch.events[middle:], batch.meanings[middle:], batch.outdated)
-    return await apply_batch(connection, ledger_id, first, memory) and await apply_batch(
-        connection, ledger_id, second, memory
+    middle_position = batch.events[middle - 1].position
+    first = Batch(batch.after, middle_position, batch.events[:middle], batch.interpretations[:middle], batch.outdated)
+    second = Batch(middle_position, batch.last, batch.events[middle:], batch.interpretations[middle:], batch.outdated)
+    return await apply_batch(connection, ledger_id, first, cache) and await apply_batch(
+        connection, ledger_id, second, cache
     )
 
 
 def rejected_interpretation(error: Exception) -> Interpretation:
-    """Say of an event that PostgreSQL refuses what it means."""
+    """Return the interpretation of an event whose facts or rows PostgreSQL rejects: unrecognised, with the error's
+    name.
+    """
     return Interpretation((), "unrecognised", f"{REJECTED_REASON}: {type(error).__name__}")
 
 
-async def _write_batch(connection: Connection, ledger_id: int, batch: Batch, memory: SubjectCache) -> bool:
+async def _write_batch(connection: Connection, ledger_id: int, batch: Batch, cache: SubjectCache) -> bool:
     async with connection.transaction():
-        turn = await store.move_checkpoint(connection, ledger_id, batch.after, batch.last)
-        if turn is None:
+        move = await store.move_checkpoint(connection, ledger_id, batch.after, batch.last)
+        if move is None:
             return False
-        memory.begin(ledger_id, turn.before)
-        await snapshots.write_snapshots(connection, ledger_id, memory.overflow(ledger_id))
-        settled = await resolve_conflicts(connection, ledger_id, batch.events)
-        told = [
-            one
-            for event, meaning in zip(batch.events, batch.meanings, strict=True)
-            if event.position not in settled.losers
-            for one in meaning.facts
+        cache.start_batch(ledger_id, move.previous)
+        await snapshots.write_snapshots(connection, ledger_id, cache.evict(ledger_id))
+        resolution = await resolve_conflicts(connection, ledger_id, batch.events)
+        facts = [
+            fact
+            for event, interpretation in zip(batch.events, batch.interpretations, strict=True)
+            if event.position not in resolution.excluded
+            for fact in interpretation.facts
         ]
-        await store.delete_facts(connection, ledger_id, settled.withdrawn)
-        for twins in settled.twins:
-            await record_retracted(connection, ledger_id, twins, settled.policies, settled.first)
-        await store.write_facts(connection, ledger_id, told)
+        await store.delete_facts(connection, ledger_id, resolution.retracted)
+        for group in resolution.groups:
+            await record_retracted(connection, ledger_id, group, resolution.policies, resolution.first)
+        await store.write_facts(connection, ledger_id, facts)
         await store.write_orgs(connection, ledger_id, ((event.source, event.org) for event in batch.events))
-        await write_unread(connection, ledger_id, zip(batch.events, batch.meanings, strict=True))
-        await _fold_touched(connection, ledger_id, told, settled, batch.outdated, memory)
-    memory.commit(ledger_id, turn.now)
+        await write_unread(connection, ledger_id, zip(batch.events, batch.interpretations, strict=True))
+        await _fold_touched(connection, ledger_id, facts, resolution, batch.outdated, cache)
+    cache.commit_batch(ledger_id, move.current)
     return True
 
 
-async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tuple[Event, Interpretation]]) -> None:
-    """Note the events that gave no facts because they could not be read or recognised."""
+async def write_unread(
+    connection: Connection, ledger_id: int, interpreted: Iterable[tuple[Event, Interpretation]]
+) -> None:
+    """Record the events that gave no facts because they are quarantined or unrecognised."""
     records = [
-        (ledger_id, event.position, event.source, event.kind, meaning.status, meaning.reason)
-        for event, meaning in read
-        if meaning.status
+        (ledger_id, event.position, event.source, event.kind, interpretation.status, interpretation.reason)
+        for event, interpretation in interpreted
+        if interpretation.status
     ]
     if records:
         await connection.copy_records_to_table("unread", records=records, columns=UNREAD_COLUMNS)
@@ -172,48 +188,53 @@ async def write_unread(connection: Connection, ledger_id: int, read: Iterable[tu
 async def _fold_touched(
     connection: Connection,
     ledger_id: int,
-    told: Sequence[RecordedFact],
-    settled: Resolution,
+    facts: Sequence[RecordedFact],
+    resolution: Resolution,
     outdated: Set[str],
-    memory: SubjectCache,
+    cache: SubjectCache,
 ) -> None:
-    """Fold each touched subject, one kind of subject after the other."""
-    new: dict[str, list[RecordedFact]] = defaultdict(list)
-    withdrawn: dict[str, list[RecordedFact]] = defaultdict(list)
-    for one in told:
-        new[one.fact.subject_kind].append(one)
-    for one in settled.withdrawn:
-        withdrawn[one.fact.subject_kind].append(one)
-    for subject_kind in sorted(new.keys() | withdrawn.keys()):
+    """Fold the subjects of new and retracted facts, one subject kind after the other."""
+    new_by_kind: dict[str, list[RecordedFact]] = defaultdict(list)
+    retracted_by_kind: dict[str, list[RecordedFact]] = defaultdict(list)
+    for recorded in facts:
+        new_by_kind[recorded.fact.subject_kind].append(recorded)
+    for recorded in resolution.retracted:
+        retracted_by_kind[recorded.fact.subject_kind].append(recorded)
+    for subject_kind in sorted(new_by_kind.keys() | retracted_by_kind.keys()):
         projection = BY_SUBJECT[subject_kind]
-        gone = withdrawn[subject_kind]
+        retracted = retracted_by_kind[subject_kind]
         if projection.name in outdated:
-            await parked.park_for_rebuild(connection, ledger_id, projection, [*new[subject_kind], *gone])
+            await parked.park_for_rebuild(connection, ledger_id, projection, [*new_by_kind[subject_kind], *retracted])
             continue
-        again = {one.fact.subject for one in gone}
-        again |= await update_groups(connection, ledger_id, projection, [*new[subject_kind], *gone])
-        await fold_subjects(connection, ledger_id, projection, new[subject_kind], again, memory)
-    await _fold_governed(connection, ledger_id, [*new["programme"], *withdrawn["programme"]], memory)
+        refold_subjects = {recorded.fact.subject for recorded in retracted}
+        refold_subjects |= await update_groups(
+            connection, ledger_id, projection, [*new_by_kind[subject_kind], *retracted]
+        )
+        await fold_subjects(connection, ledger_id, projection, new_by_kind[subject_kind], refold_subjects, cache)
+    await _fold_governed(connection, ledger_id, [*new_by_kind["programme"], *retracted_by_kind["programme"]], cache)
 
 
 async def _fold_governed(
-    connection: Connection, ledger_id: int, told: Sequence[RecordedFact], memory: SubjectCache
+    connection: Connection, ledger_id: int, facts: Sequence[RecordedFact], cache: SubjectCache
 ) -> None:
-    """Fold again the accounts of programmes whose terms changed."""
-    async for subjects in governed_holders(connection, ledger_id, told):
-        await fold_subjects(connection, ledger_id, BY_SUBJECT["account"], (), frozenset(subjects), memory)
+    """Fold again the accounts of each programme whose terms changed."""
+    async for subjects in governed_holders(connection, ledger_id, facts):
+        await fold_subjects(connection, ledger_id, BY_SUBJECT["account"], (), frozenset(subjects), cache)
 
 
-async def refold_from_facts(connection: Connection, ledger_id: int, touched: Sequence[RecordedFact]) -> None:
-    """Fold again, from their first fact, the subjects of facts that were written or taken away out of turn. Call inside
-    a transaction that holds the checkpoint."""
-    unfit = await outdated_projections(connection)
-    for subject_kind in sorted({one.fact.subject_kind for one in touched}):
+async def refold_from_facts(connection: Connection, ledger_id: int, changed: Sequence[RecordedFact]) -> None:
+    """Fold the subjects of some facts again from their first fact, after these facts were written or deleted outside a
+    batch. Call inside a transaction that holds the checkpoint.
+    """
+    outdated = await outdated_projections(connection)
+    for subject_kind in sorted({recorded.fact.subject_kind for recorded in changed}):
         projection = BY_SUBJECT[subject_kind]
-        facts = [one for one in touched if one.fact.subject_kind == subject_kind]
-        if projection.name in unfit:
+        facts = [recorded for recorded in changed if recorded.fact.subject_kind == subject_kind]
+        if projection.name in outdated:
             await parked.park_for_rebuild(connection, ledger_id, projection, facts)
             continue
-        again = {one.fact.subject for one in facts} | await update_groups(connection, ledger_id, projection, facts)
-        await fold_subjects(connection, ledger_id, projection, (), again)
-    await _fold_governed(connection, ledger_id, touched, SubjectCache())
+        refold_subjects = {recorded.fact.subject for recorded in facts} | await update_groups(
+            connection, ledger_id, projection, facts
+        )
+        await fold_subjects(connection, ledger_id, projection, (), refold_subjects)
+    await _fold_governed(connection, ledger_id, changed, SubjectCache())

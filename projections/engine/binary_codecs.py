@@ -1,6 +1,6 @@
-"""Write and read decimals and times as PostgreSQL's binary forms, five times as fast as the driver does by itself.
+"""Encode and decode numeric and timestamptz in PostgreSQL's binary formats, five times as fast as the driver.
 
-Rows consist of decimals and times for the most part, and the same few come again and again.
+Most columns are decimals and times, and the same few values repeat. So encoded decimals are cached.
 """
 
 import struct
@@ -13,13 +13,13 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 CACHED_MAX = 100_000
 NEGATIVE = 0x4000
-_HEADER = struct.Struct(">hhHH")  # groups, weight of the first, sign, digits after the point
+_HEADER = struct.Struct(">hhHH")  # number of groups, weight of the first group, sign, number of digits after the point
 
-_encoded: dict[str, bytes] = {}  # by text: 4 and 4.000 are equal, but not the same
+_encoded: dict[str, bytes] = {}  # by text, because 4 and 4.000 are equal but have different encodings
 
 
 async def register_binary_codecs(connection: Connection) -> None:
-    """Let a connection use these forms."""
+    """Make a connection use these codecs."""
     await connection.set_type_codec(
         "numeric", schema="pg_catalog", encoder=encode_numeric, decoder=decode_numeric, format="binary"
     )
@@ -37,7 +37,7 @@ def decode_time(microseconds: tuple[int]) -> datetime:
 
 
 def encode_numeric(value: Decimal) -> bytes:
-    """Write a finite decimal in groups of four digits."""
+    """Encode a finite decimal as groups of four digits."""
     text = str(value)
     encoded = _encoded.get(text)
     if encoded is None:
@@ -58,12 +58,12 @@ def _encode(value: Decimal) -> bytes:
     while groups and groups[-1] == 0:
         del groups[-1]
     sign = NEGATIVE if value < 0 else 0
-    head = _HEADER.pack(len(groups), weight if groups else 0, sign, len(fraction))
-    return head + struct.pack(f">{len(groups)}h", *groups)
+    header = _HEADER.pack(len(groups), weight if groups else 0, sign, len(fraction))
+    return header + struct.pack(f">{len(groups)}h", *groups)
 
 
 def decode_numeric(encoded: bytes) -> Decimal:
-    """Read a finite decimal."""
+    """Decode a finite decimal, with its scale."""
     count, weight, sign, scale = _HEADER.unpack_from(encoded)
     groups = struct.unpack_from(f">{count}h", encoded, _HEADER.size)
     number = 0
@@ -71,4 +71,4 @@ def decode_numeric(encoded: bytes) -> Decimal:
         number = number * 10_000 + group
     exponent = 4 * (weight - count + 1)  # of the last group
     number = number * 10 ** (exponent + scale) if exponent + scale >= 0 else number // 10 ** -(exponent + scale)
-    return Decimal(f"{'-' if sign == NEGATIVE else ''}{number}E-{scale}")  # exact, however many digits
+    return Decimal(f"{'-' if sign == NEGATIVE else ''}{number}E-{scale}")  # exact for any number of digits

@@ -1,8 +1,11 @@
-"""Folded subjects in memory, so that one is neither read nor folded again nor written down for each of its facts.
+"""Folded subjects in memory, so that the next fact of a subject needs no read, no fold of its history and no snapshot.
 
-What is remembered is good for as long as nobody else has written: every transaction that writes rows changes the
-checkpoint's row, whose xmin says which was the last. Who finds another there than its own forgets all. Within a batch
-what is used is taken out, and comes back once it is committed: what fails on the way is read again from its facts.
+A cached subject is valid only while no other transaction writes rows of its ledger:
+
+- Every transaction that writes rows updates the checkpoint's row. The row's xmin identifies the last writer.
+- If that xmin is not the one of this cache's last batch, all cached subjects of the ledger are dropped.
+- During a batch, used subjects leave the cache. They return when the batch has committed.
+- If the batch fails, its subjects are read again from their facts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,21 +15,21 @@ from typing import Any, NamedTuple
 from projections.definition import FactKey, State
 from projections.engine.snapshots import Snapshot, SnapshotWrite, encode_state_or_none
 
-ROWS_MAX = 100_000  # of all remembered subjects together; a row, with its part of the state, takes about 1.5 KB
-FACTS_PER_SNAPSHOT_MIN = 8  # fewer are folded again sooner than their state is written and read
-ROWS_PER_FACT = 8  # whose part of a state takes as long to write and read as a fact takes to be folded again
+ROWS_MAX = 100_000  # of all cached subjects together. A row, with its part of the state, takes about 1.5 KB
+FACTS_PER_SNAPSHOT_MIN = 8  # with fewer new facts, folding again costs less than to write and read a snapshot
+ROWS_PER_FACT = 8  # writing and reading the state of this many rows costs about as much as folding one fact
 
 
 @dataclass(slots=True)
 class CachedSubject:
-    """A subject as it was last folded."""
+    """The state and rows of a subject after its last folded fact."""
 
     state: State
-    last: FactKey  # the last fact in it
-    rows: Mapping[str, Sequence[tuple[Any, ...]]]  # as the tables have them, growing ones aside
+    last_fact: FactKey  # order key of the last folded fact
+    rows: Mapping[str, Sequence[tuple[Any, ...]]]  # by table, as they are stored, without growing tables
     untimed: bool
-    facts: int  # in it
-    stored: int  # how many were in the state of it that was last written down
+    facts: int  # number of facts in the state
+    snapshot_facts: int  # number of facts in the last stored snapshot
 
     @property
     def weight(self) -> int:
@@ -34,7 +37,7 @@ class CachedSubject:
 
 
 class SubjectRef(NamedTuple):
-    """Names a subject of any ledger and kind."""
+    """Identifies a subject of any ledger and kind."""
 
     ledger_id: int
     subject_kind: str
@@ -42,59 +45,69 @@ class SubjectRef(NamedTuple):
 
 
 class SubjectCache:
-    """What one connection has folded last, of all ledgers of its generation."""
+    """The subjects that one connection folded last, of all ledgers of its generation."""
 
     def __init__(self, rows_max: int = ROWS_MAX) -> None:
         self._rows_max = rows_max
-        self._held: dict[SubjectRef, CachedSubject] = {}  # who was folded last stands last
+        self._cached: dict[SubjectRef, CachedSubject] = {}  # ordered by last fold, the latest last
         self._rows = 0
-        self._turns: dict[int, str] = {}  # by ledger: which transaction wrote last, as we know
-        self._folded: dict[SubjectRef, CachedSubject] = {}  # in the batch under way
+        self._writers: dict[int, str] = {}  # by ledger: the last known writer's transaction id
+        self._batch: dict[SubjectRef, CachedSubject] = {}  # folded in the current batch
 
-    def begin(self, ledger_id: int, turn: str | None) -> None:
-        """Begin a batch after what the transaction `turn` wrote; forget the ledger if that was another's."""
-        self._folded = {}
-        if turn is None or self._turns.get(ledger_id) != turn:
-            for one in [one for one in self._held if one.ledger_id == ledger_id]:
-                self._drop(one)
+    def start_batch(self, ledger_id: int, transaction_id: str | None) -> None:
+        """Begin a batch. `transaction_id` is the xmin of the checkpoint's row before it. If another transaction than
+        this cache's last one wrote it, drop all subjects of the ledger.
+        """
+        self._batch = {}
+        if transaction_id is None or self._writers.get(ledger_id) != transaction_id:
+            for ref in [ref for ref in self._cached if ref.ledger_id == ledger_id]:
+                self._drop(ref)
 
-    def overflow(self, ledger_id: int) -> list[SnapshotWrite]:
-        """Forget those not folded for longest until no more rows are left than allowed; give the states, of this
-        ledger's, that are worth writing down before."""
-        written = []
-        while self._rows > self._rows_max and len(self._held) > 1:
-            named = next(iter(self._held))
-            held = self._drop(named)
-            worth = held.facts - held.stored >= max(FACTS_PER_SNAPSHOT_MIN, held.weight // ROWS_PER_FACT)
-            if named.ledger_id == ledger_id and worth and (encoded := encode_state_or_none(held.state)) is not None:
-                stored = Snapshot(held.last, held.facts, encoded)
-                written.append(SnapshotWrite(named.subject_kind, named.subject, stored))
-        return written
+    def evict(self, ledger_id: int) -> list[SnapshotWrite]:
+        """Drop the least recently folded subjects until at most `rows_max` rows remain. Return snapshots to store.
+
+        The snapshots are of subjects of this ledger whose state costs less to store and read than to fold again.
+        """
+        writes = []
+        while self._rows > self._rows_max and len(self._cached) > 1:
+            ref = next(iter(self._cached))
+            cached = self._drop(ref)
+            is_worth_storing = cached.facts - cached.snapshot_facts >= max(
+                FACTS_PER_SNAPSHOT_MIN, cached.weight // ROWS_PER_FACT
+            )
+            if (
+                ref.ledger_id == ledger_id
+                and is_worth_storing
+                and (encoded := encode_state_or_none(cached.state)) is not None
+            ):
+                snapshot = Snapshot(cached.last_fact, cached.facts, encoded)
+                writes.append(SnapshotWrite(ref.subject_kind, ref.subject, snapshot))
+        return writes
 
     def take(self, ledger_id: int, subject_kind: str, subjects: Iterable[str]) -> dict[str, CachedSubject]:
-        """Take some subjects out; those not remembered are left out."""
+        """Remove subjects from the cache, and return those that were in it."""
         taken = {}
         for subject in subjects:
-            named = SubjectRef(ledger_id, subject_kind, subject)
-            held = self._folded.pop(named, None)
-            if held is None and named in self._held:
-                held = self._drop(named)
-            if held is not None:
-                taken[subject] = held
+            ref = SubjectRef(ledger_id, subject_kind, subject)
+            cached = self._batch.pop(ref, None)
+            if cached is None and ref in self._cached:
+                cached = self._drop(ref)
+            if cached is not None:
+                taken[subject] = cached
         return taken
 
-    def put(self, ledger_id: int, subject_kind: str, subject: str, held: CachedSubject) -> None:
-        """Hold a subject that was folded in the batch under way."""
-        self._folded[SubjectRef(ledger_id, subject_kind, subject)] = held
+    def put(self, ledger_id: int, subject_kind: str, subject: str, cached: CachedSubject) -> None:
+        """Add a subject that the current batch has folded. It is valid after `commit_batch`."""
+        self._batch[SubjectRef(ledger_id, subject_kind, subject)] = cached
 
-    def commit(self, ledger_id: int, turn: str) -> None:
-        """Remember what was folded in a batch, once the transaction `turn` that wrote its rows is committed."""
-        self._turns[ledger_id] = turn
-        self._held |= self._folded
-        self._rows += sum(held.weight for held in self._folded.values())
-        self._folded = {}
+    def commit_batch(self, ledger_id: int, transaction_id: str) -> None:
+        """Keep the subjects of the batch after its transaction, `transaction_id`, has committed."""
+        self._writers[ledger_id] = transaction_id
+        self._cached |= self._batch
+        self._rows += sum(cached.weight for cached in self._batch.values())
+        self._batch = {}
 
-    def _drop(self, named: SubjectRef) -> CachedSubject:
-        held = self._held.pop(named)
-        self._rows -= held.weight
-        return held
+    def _drop(self, ref: SubjectRef) -> CachedSubject:
+        cached = self._cached.pop(ref)
+        self._rows -= cached.weight
+        return cached

@@ -1,4 +1,4 @@
-"""Change how conflicts of one kind of event are settled, and let the rows follow, at once."""
+"""Change the conflict policy of one kind of event. Past conflicts are resolved again, and their rows follow at once."""
 
 from typing import NamedTuple
 
@@ -24,76 +24,90 @@ from projections.engine.retracted_facts import record_retracted
 
 
 class PolicyAtPosition(NamedTuple):
-    """How many conflicts a policy concerns, and what the policy was before; None where none had been set."""
+    """The number of past conflicts that a policy concerns, and the policy before; None if none was set."""
 
     conflicts: int
     before: str | None
 
 
 async def check_policy(connection: Connection, ledger_id: int, source: str, kind: str, policy: str) -> PolicyAtPosition:
-    """Say what another policy for conflicts of a kind would change; past ones are settled again too. Call it inside a
-    transaction, then append the event that sets it, then call `follow_policies`.
+    """Return what a new policy for conflicts of a kind would change. Past conflicts are resolved again too.
 
-    Raises RequestInvalid for an unknown policy, a source that is none, or a kind of event that it has not.
+    Call it inside a transaction. Then append the event that sets the policy, then call `follow_policies`.
+
+    Raises RequestInvalid if the policy or the source is unknown, or the source has no such kind of event.
     """
     if policy not in POLICIES:
         raise RequestInvalid(f"a policy is one of {', '.join(POLICIES)}: {policy}")
     if source not in SOURCES:
         raise RequestInvalid(f"a source is one of {', '.join(SOURCES)}: {source}")
-    reached = await store.hold_checkpoint(connection, ledger_id)
-    keys = await _conflicting_keys(connection, ledger_id, source, kind, reached)
+    position = await store.hold_checkpoint(connection, ledger_id)
+    keys = await _conflicting_keys(connection, ledger_id, source, kind, position)
     if kind not in SOURCES[source].kinds and not keys:
         raise RequestInvalid(f"{source} has no event of kind {kind}")
     return PolicyAtPosition(len(keys), (await policies_of(connection, ledger_id)).get((source, kind)))
 
 
 async def follow_policies(connection: Connection, ledger_id: int) -> None:
-    """Settle past conflicts of the connection's generation again, where it goes by other policies than the ledger does
-    by now: one that was rebuilt meanwhile, or is kept for a rollback, learns of them here."""
+    """Resolve past conflicts again where the policies of the connection's generation differ from the ledger's.
+
+    This happens if a policy is set while the generation is rebuilt, or is kept for a rollback.
+    """
     if not await _differing_policies(connection, ledger_id):
         return
     async with connection.transaction():
-        reached = await store.hold_checkpoint(connection, ledger_id)
+        position = await store.hold_checkpoint(connection, ledger_id)
         for (source, kind), policy in await _differing_policies(connection, ledger_id):
             before = await policies_of_generation(connection, ledger_id)
             await _apply_policy(
-                connection, ledger_id, reached, before, {**before, (source, kind): policy}, source, kind
+                connection, ledger_id, position, before, {**before, (source, kind): policy}, source, kind
             )
             await connection.execute(WRITE_POLICY, ledger_id, source, kind, policy)
 
 
 async def _differing_policies(connection: Connection, ledger_id: int) -> list[tuple[tuple[str, str], str]]:
-    """List the policies of the ledger that the connection's generation does not go by yet. A policy that no event in
-    the ledger sets is one of those: the default takes its place."""
+    """List the ledger's policies that the connection's generation does not apply yet.
+
+    If the generation applies a policy that no event of the ledger sets, the list holds the default policy in its place.
+    """
     wanted = await policies_of(connection, ledger_id)
-    has = await policies_of_generation(connection, ledger_id)
-    wanted = {**dict.fromkeys(has, DEFAULT_POLICY), **wanted}
-    return sorted((of, policy) for of, policy in wanted.items() if policy != has.get(of, DEFAULT_POLICY))
+    current = await policies_of_generation(connection, ledger_id)
+    wanted = {**dict.fromkeys(current, DEFAULT_POLICY), **wanted}
+    return sorted(
+        (source_and_kind, policy)
+        for source_and_kind, policy in wanted.items()
+        if policy != current.get(source_and_kind, DEFAULT_POLICY)
+    )
 
 
 async def _apply_policy(
     connection: Connection,
     ledger_id: int,
-    reached: int,
+    position: int,
     before: PolicyByKind,
     after: PolicyByKind,
     source: str,
     kind: str,
 ) -> None:
-    keys = await _conflicting_keys(connection, ledger_id, source, kind, reached)
-    gone: list[RecordedFact] = []
-    new: list[RecordedFact] = []
+    keys = await _conflicting_keys(connection, ledger_id, source, kind, position)
+    removed: list[RecordedFact] = []
+    added: list[RecordedFact] = []
     for key in sorted(keys):
-        events = [event for event in await events_with_key(connection, ledger_id, key) if event.position <= reached]
-        had = {event.position: event for event in select_by_policy(events, before)}
-        has = {event.position: event for event in select_by_policy(events, after)}
+        events = [event for event in await events_with_key(connection, ledger_id, key) if event.position <= position]
+        selected_before = {event.position: event for event in select_by_policy(events, before)}
+        selected_after = {event.position: event for event in select_by_policy(events, after)}
         await record_retracted(connection, ledger_id, events, after)
-        gone += await facts_of(connection, ledger_id, [had[at] for at in sorted(had.keys() - has.keys())])
-        new += await facts_of(connection, ledger_id, [has[at] for at in sorted(has.keys() - had.keys())])
-    await store.delete_facts(connection, ledger_id, [*gone, *new])  # facts may have been taken over as they are now
-    await store.write_facts(connection, ledger_id, new)
-    await refold_from_facts(connection, ledger_id, [*gone, *new])
+        removed_positions = sorted(selected_before.keys() - selected_after.keys())
+        added_positions = sorted(selected_after.keys() - selected_before.keys())
+        removed += await facts_of(connection, ledger_id, [selected_before[at] for at in removed_positions])
+        added += await facts_of(connection, ledger_id, [selected_after[at] for at in added_positions])
+    # A rebuild may have copied some of the new facts already.
+    await store.delete_facts(connection, ledger_id, [*removed, *added])
+    await store.write_facts(connection, ledger_id, added)
+    await refold_from_facts(connection, ledger_id, [*removed, *added])
 
 
-async def _conflicting_keys(connection: Connection, ledger_id: int, source: str, kind: str, reached: int) -> set[bytes]:
-    return {key[:KEY_BYTES] for key in await conflicts_of_kind(connection, ledger_id, source, kind, reached)}
+async def _conflicting_keys(
+    connection: Connection, ledger_id: int, source: str, kind: str, position: int
+) -> set[bytes]:
+    return {key[:KEY_BYTES] for key in await conflicts_of_kind(connection, ledger_id, source, kind, position)}

@@ -1,7 +1,7 @@
-"""Events that share a key but not their content: all are in the ledger, and a policy says which are folded.
+"""Conflicts: events with the same key and different contents. All are stored, and a policy selects the folded ones.
 
-The policy chooses by order of occurrence, then by content, never by arrival, so that it chooses the same whatever came
-first.
+The policy selects by time of occurrence, then by content, and never by arrival. So the result does not depend on the
+order of arrival.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,23 +18,23 @@ from ledger.intake.interpret import Event, interpret
 from ledger.store.read import events_with_key, internal_events_after, with_bodies
 from ledger.vendors.internal.policies import PolicySetPayload
 
-POLICY_SET = "conflictPolicySet"  # the kind of event that sets one
+POLICY_SET = "conflictPolicySet"  # the kind of event that sets a policy
 
-TIME_UNKNOWN = datetime.max.replace(tzinfo=UTC)  # a twin whose time cannot be true comes last
+TIME_UNKNOWN = datetime.max.replace(tzinfo=UTC)  # events without a usable time sort last
 
 
 class Resolution(NamedTuple):
-    """Positions of events that are not folded, and the facts of those among them that had been."""
+    """The positions of events that are not folded, and the facts to retract because they were folded before."""
 
-    losers: frozenset[int]
-    withdrawn: Sequence[RecordedFact]
-    twins: Sequence[Sequence[Event]] = ()  # all events of each key in conflict, up to now
+    excluded: frozenset[int]
+    retracted: Sequence[RecordedFact]
+    groups: Sequence[Sequence[Event]] = ()  # all events of each key in conflict, up to the end of the batch
     policies: Mapping[tuple[str, str], str] = {}
     first: int = 1  # position of the first event of the batch
 
 
 def occurrence_order(event: Event) -> tuple[datetime, bytes]:
-    """Order twins by occurrence, then content."""
+    """Sort key of events with the same key: time of occurrence, then content."""
     return (event.occurred_at or TIME_UNKNOWN, event.content)
 
 
@@ -45,7 +45,7 @@ POLICIES: dict[str, Callable[[Sequence[Event]], list[Event]]] = {
 }
 DEFAULT_POLICY = "earliest"
 
-# By which the facts of a generation were settled: a policy that was set later reaches it when it follows (policies.py).
+# The policies that the facts of a generation follow. A policy that is set later is applied by conflict_policies.py.
 CREATE_POLICIES = """
     CREATE TABLE IF NOT EXISTS policies (
         ledger_id int NOT NULL, source text NOT NULL, kind text NOT NULL, policy text NOT NULL,
@@ -61,62 +61,69 @@ PolicyByKind = Mapping[tuple[str, str], str]  # by source and kind
 
 
 async def policies_of(connection: Connection, ledger_id: int) -> PolicyByKind:
-    """Return the policies that somebody has set: for each source and kind, what the last event about it in the ledger
-    says. No table holds them, so no balance changes without an event."""
+    """Return the policies in effect: for each source and kind, the policy of the last event that sets one.
+
+    No table of the ledger holds policies, so no balance changes without an event.
+    """
     policies: dict[tuple[str, str], str] = {}
-    for act in await internal_events_after(connection, ledger_id, POLICY_SET, 0):
-        said = read_policy(act)
-        if said is not None:
-            policies[said.vendor, said.events] = said.policy
+    for event in await internal_events_after(connection, ledger_id, POLICY_SET, 0):
+        policy = read_policy(event)
+        if policy is not None:
+            policies[policy.vendor, policy.events] = policy.policy
     return policies
 
 
-def read_policy(act: Event) -> PolicySetPayload | None:
-    """Read an event that sets a policy; None if it is not one that this system writes."""
+def read_policy(event: Event) -> PolicySetPayload | None:
+    """Read an event that sets a policy; None if this system cannot have written it."""
     try:
-        return PolicySetPayload.model_validate(msgspec.json.decode(act.payload))
+        return PolicySetPayload.model_validate(msgspec.json.decode(event.payload))
     except (ValidationError, msgspec.DecodeError):
         return None
 
 
 async def copy_policies(connection: Connection, ledger_id: int) -> None:
-    """Settle the facts of the connection's generation, which is being filled, by the policies of the ledger."""
-    for of, policy in (await policies_of(connection, ledger_id)).items():
-        await connection.execute(WRITE_POLICY, ledger_id, *of, policy)
+    """Copy the ledger's policies to the connection's generation, which is being filled."""
+    for source_and_kind, policy in (await policies_of(connection, ledger_id)).items():
+        await connection.execute(WRITE_POLICY, ledger_id, *source_and_kind, policy)
 
 
 async def policies_of_generation(connection: Connection, ledger_id: int) -> PolicyByKind:
-    """Give the policies by which the facts of the connection's generation were settled, default ones left out."""
+    """Return the policies that the facts of the connection's generation follow, without default policies."""
     rows = await connection.fetch(READ_GENERATION_POLICIES, ledger_id)
     return {(row["source"], row["kind"]): row["policy"] for row in rows}
 
 
 def select_by_policy(events: Sequence[Event], policies: PolicyByKind) -> list[Event]:
-    """Choose which of the events that share a key are folded. Events that differ in personal values only have the same
-    facts, so one of them stands for all."""
+    """Select the events to fold among events with the same key.
+
+    Events that differ only in personal values have the same facts. Only the first of them counts.
+    """
     policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
     distinct = {event.content: event for event in reversed(events)}
     return POLICIES[policy](list(distinct.values()))
 
 
 def retractions(events: Sequence[Event], policies: PolicyByKind) -> list[tuple[Event, int]]:
-    """Of all events that share a key, in order of position, give those that were folded until a later one won, with the
-    position of that one. Who has lost never wins again, for each choice is among all that were told until then."""
+    """Return the events that were folded until a later event was selected, each with the position of that later event.
+
+    `events` are all events with the same key, by position. An event that was once excluded is never selected again,
+    because each selection is among all events received until then.
+    """
     policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
     if policy == "both":
         return []
-    gone: list[tuple[Event, int]] = []
-    standing: Event | None = None
-    seen: set[bytes] = set()
+    retracted: list[tuple[Event, int]] = []
+    selected: Event | None = None
+    contents: set[bytes] = set()
     for event in events:
-        if event.content in seen:
+        if event.content in contents:
             continue
-        seen.add(event.content)
-        [chosen] = POLICIES[policy]([event] if standing is None else [standing, event])
-        if standing is not None and chosen is event:
-            gone.append((standing, event.position))
-        standing = chosen
-    return gone
+        contents.add(event.content)
+        [winner] = POLICIES[policy]([event] if selected is None else [selected, event])
+        if selected is not None and winner is event:
+            retracted.append((selected, event.position))
+        selected = winner
+    return retracted
 
 
 async def facts_of(connection: Connection, ledger_id: int, events: Sequence[Event]) -> list[RecordedFact]:
@@ -130,22 +137,22 @@ async def facts_of(connection: Connection, ledger_id: int, events: Sequence[Even
 
 
 async def resolve_conflicts(connection: Connection, ledger_id: int, batch: Sequence[Event]) -> Resolution:
-    """Settle the conflicts that a batch brings; it must be the next one after what is folded."""
+    """Resolve the conflicts of a batch. The batch must be the next one after the checkpoint."""
     keys = {event.event_key[:KEY_BYTES] for event in batch if len(event.event_key) > KEY_BYTES}
     if not keys:
         return Resolution(frozenset(), ())
     policies = await policies_of_generation(connection, ledger_id)
     first, last = batch[0].position, batch[-1].position
-    losers: set[int] = set()
+    excluded: set[int] = set()
     folded_before: list[Event] = []
     groups: list[list[Event]] = []
     for key in sorted(keys):
         events = [event for event in await events_with_key(connection, ledger_id, key) if event.position <= last]
         groups.append(events)
-        chosen = {event.position for event in select_by_policy(events, policies)}
-        losers |= {event.position for event in events} - chosen
+        selected = {event.position for event in select_by_policy(events, policies)}
+        excluded |= {event.position for event in events} - selected
         earlier = [event for event in events if event.position < first]
         if earlier:
-            folded_before += [one for one in select_by_policy(earlier, policies) if one.position not in chosen]
-    withdrawn = await facts_of(connection, ledger_id, folded_before)
-    return Resolution(frozenset(losers), withdrawn, groups, policies, first)
+            folded_before += [event for event in select_by_policy(earlier, policies) if event.position not in selected]
+    retracted = await facts_of(connection, ledger_id, folded_before)
+    return Resolution(frozenset(excluded), retracted, groups, policies, first)

@@ -1,8 +1,10 @@
-"""A digest of every row, so that two copies can be compared: live and rebuilt, here and there.
+"""A digest of all rows of a ledger, to compare two copies: live and rebuilt, or two databases.
 
-Positions are left out, because they alone depend on the order of arrival; so are, unless asked for, the rows of
-subjects one of whose events has a time that cannot be true: those are ordered by when we recorded them (law 5 exempts
-them). That a person was forgotten, and when, is no part of it either: it is an act of ours, and must change no digest.
+The digest leaves out:
+
+- positions, because they depend on the order of arrival;
+- the rows of untimed subjects, unless requested. They are ordered by recorded time, so invariant 5 exempts them;
+- the erasure of a person and its time. It is an internal event and must not change a digest.
 """
 
 import hashlib
@@ -24,26 +26,27 @@ COUNT_UNTIMED = "SELECT count(*) FROM subjects WHERE ledger_id = $1 AND untimed"
 
 
 class Digest(NamedTuple):
-    """SHA-256 over all rows of a ledger, in hexadecimal: of everything, and table by table."""
+    """SHA-256 over all rows of a ledger, in hexadecimal: of all tables together, and of each table."""
 
     digest: str
     tables: dict[str, str]
-    untimed_left_out: int  # subjects
+    untimed_left_out: int  # number of subjects
 
 
 async def compute_digest(connection: Connection, ledger_id: int, *, untimed: bool = False) -> Digest:
     """Compute the digest of one ledger's rows in the generation of the connection's search_path.
 
-    `untimed` takes in the subjects that law 5 exempts: right for two copies of one ledger, wrong for two ledgers.
+    `untimed` includes the subjects that invariant 5 exempts. Use it for two copies of one ledger, never for two
+    ledgers.
     """
     tables = {"facts": await _table_digest(connection, ledger_id, _query("subject_kind", FACTS_TABLE, untimed))}
     for projection in PROJECTIONS:
         for table in projection.tables:
             query = _query(f"'{projection.subject}'", table, untimed)
             tables[table.name] = await _table_digest(connection, ledger_id, query)
-    whole = hashlib.sha256("".join(f"{name} {tables[name]}\n" for name in sorted(tables)).encode()).hexdigest()
+    combined = hashlib.sha256("".join(f"{name} {tables[name]}\n" for name in sorted(tables)).encode()).hexdigest()
     left_out = 0 if untimed else await connection.fetchval(COUNT_UNTIMED, ledger_id)
-    return Digest(whole, tables, left_out)
+    return Digest(combined, tables, left_out)
 
 
 async def _table_digest(connection: Connection, ledger_id: int, query: str) -> str:
@@ -57,21 +60,21 @@ async def _table_digest(connection: Connection, ledger_id: int, query: str) -> s
 
 
 class DigestedTable(NamedTuple):
-    """A table as its digest sees it: the columns that count, and the read of its rows in the order of their keys."""
+    """A table as the digest reads it: its columns, and the query of its rows in the order of their keys."""
 
     name: str
-    subject_kind: str | None  # None: of all kinds, named by a column
+    subject_kind: str | None  # None: the table holds all kinds, and a column names the kind
     columns: tuple[str, ...]
     query: str
 
     def restricted(self, condition: str) -> str:
-        """Give the same read of those rows alone that a condition of ours picks."""
+        """Return the same query for the rows that meet a condition. The condition is SQL from our code."""
         return self.query.replace("WHERE ledger_id = $1", f"WHERE ledger_id = $1 AND {condition}")
 
 
 @cache
 def digested_tables() -> tuple[DigestedTable, ...]:
-    """List all tables of the digest, with the subjects that law 5 exempts."""
+    """List all tables of the digest, with the subjects that invariant 5 exempts."""
     facts = DigestedTable(
         "facts", None, ("subject_kind", *_columns(FACTS_TABLE)), _query("subject_kind", FACTS_TABLE, True)
     )
@@ -88,13 +91,13 @@ def _columns(table: Table) -> tuple[str, ...]:
 
 @cache
 def _query(subject_kind: str, table: Table, untimed: bool) -> str:
-    """Compose the read of a table's rows in the order of its key; names come from our own Table values only."""
+    """Compose the query of a table's rows in the order of its key. Names come only from our own Table values."""
     columns = list(_columns(table))
     if table.name == "facts":
         columns.insert(0, "subject_kind")
-        own = " AND kind <> ALL (ARRAY[" + ", ".join(f"'{kind}'" for kind in EXCLUDED_FACTS) + "])"
+        excluded = " AND kind <> ALL (ARRAY[" + ", ".join(f"'{kind}'" for kind in EXCLUDED_FACTS) + "])"
     else:
-        own = ""
+        excluded = ""
     exempt = (
         ""
         if untimed
@@ -103,15 +106,15 @@ def _query(subject_kind: str, table: Table, untimed: bool) -> str:
     )
     order = ["subject", *table.key] if table.name != "facts" else ["subject_kind", "subject", *table.key]
     return (
-        f"SELECT {', '.join(columns)} FROM {table.name} t WHERE ledger_id = $1{exempt}{own} "  # noqa: S608
+        f"SELECT {', '.join(columns)} FROM {table.name} t WHERE ledger_id = $1{exempt}{excluded} "  # noqa: S608
         f"ORDER BY {', '.join(order)}"
     )
 
 
 def is_position_column(column: str) -> bool:
-    """Say whether a column holds a position."""
+    """Return True if a column holds a position."""
     return column == "position" or column.endswith("_position")
 
 
-EXCLUDED_FACTS = ("CustomerErased",)  # facts
+EXCLUDED_FACTS = ("CustomerErased",)  # fact kinds
 EXCLUDED_COLUMNS = frozenset({"erased_at"})  # columns

@@ -1,9 +1,13 @@
-"""Fold the subjects that some facts touch: forward from where they stand, or again from before the first new fact.
+"""Fold the subjects of new facts: forward from their current state, or again from before the first new fact.
 
-Where a subject stands is in memory, or is found by folding its facts once more, from the last state of it that was
-written down. So it is known what rows it had, and only those that differ are written, however late a fact comes. Only
-what cannot be had that way is folded from the first fact, all its rows replaced: a subject that is parked, that joined
-or left a group, whose terms changed, or that lost a fact.
+How a subject is folded:
+
+1. If its state is cached and all new facts come later, the new facts are folded onto that state.
+2. Otherwise its history is folded again from the last snapshot before the first new fact.
+3. Otherwise all its facts are folded from the first, and all its rows are replaced.
+
+In cases 1 and 2 the previous rows are known, so only rows that differ are written, however late a fact is. Case 3 is
+for a subject that is parked, that joined or left a group, whose terms changed, or that lost a fact.
 """
 
 from collections import defaultdict
@@ -38,22 +42,25 @@ NO_FLAGS = store.SubjectFlags(untimed=False, parked=None)
 
 
 class SubjectHistory(NamedTuple):
-    """Where a subject stood that is not remembered: a state of it, the facts told before that come after the state, and
-    the new ones."""
+    """The history of a subject that is not cached: a snapshot, the earlier facts after that snapshot, and the new
+    facts.
+    """
 
     subject: str
-    stored: Snapshot | None
+    snapshot: Snapshot | None
     prior: Sequence[RecordedFact]
     new: Sequence[RecordedFact]
-    untimed: bool  # noted as such
+    has_untimed_flag: bool  # the subject is stored as untimed
 
 
 class FoldResult(NamedTuple):
-    """What came of a subject, and the states of it on the way that are to be kept; those that were kept before stand no
-    more from the fact `late` on."""
+    """Result of folding one subject: its row changes, and the snapshots to store.
+
+    `late` is the key of the first fact from which stored snapshots are invalid; None if all stay valid.
+    """
 
     change: store.RowChange
-    written: Sequence[SnapshotWrite] = ()
+    snapshots: Sequence[SnapshotWrite] = ()
     late: FactKey | None = None
 
 
@@ -62,80 +69,87 @@ async def fold_subjects(
     ledger_id: int,
     projection: Projection,
     new: Sequence[RecordedFact],
-    again: Set[str] = frozenset(),
-    memory: SubjectCache | None = None,
+    refold_subjects: Set[str] = frozenset(),
+    cache: SubjectCache | None = None,
 ) -> None:
-    """Fold the subjects of some new facts of one kind, which are written already, and fold again, from their first
-    fact, the subjects in `again`: those that joined a group go on in it, those without a fact left vanish."""
-    memory = SubjectCache() if memory is None else memory
+    """Fold the subjects of new facts of one kind, and write their rows and snapshots. The facts are stored already.
+
+    Subjects in `refold_subjects` are folded again from their first fact. If such a subject is now a member of another
+    subject's group, its own rows are deleted. So are the rows of a subject without facts.
+    """
+    cache = SubjectCache() if cache is None else cache
     kind = projection.subject
-    touched = {one.fact.subject for one in new} | again
+    touched = {recorded.fact.subject for recorded in new} | refold_subjects
     terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
     groups = await groups_of(connection, ledger_id, projection, sorted(touched))
     root_of = groups.root_of()
     by_root: dict[str, list[RecordedFact]] = defaultdict(list)
-    for one in new:
-        subject = one.fact.subject
-        by_root[root_of.get(subject, subject)].append(one)
-    anew_from_first = {root_of.get(subject, subject) for subject in again}
-    held = memory.take(ledger_id, kind, by_root.keys() | anew_from_first | again)
-    folded, stood_where = _fold_cached(projection, by_root, held, anew_from_first, terms)
-    firsts = {root: min(map(fact_key, by_root[root])) for root in stood_where}
-    async for stood in _load_histories(connection, ledger_id, projection, firsts, by_root, groups, anew_from_first):
-        one_more = _fold_forward(projection, stood, terms)
-        if one_more is None:
-            anew_from_first.add(stood.subject)
+    for recorded in new:
+        subject = recorded.fact.subject
+        by_root[root_of.get(subject, subject)].append(recorded)
+    refold_roots = {root_of.get(subject, subject) for subject in refold_subjects}
+    cached = cache.take(ledger_id, kind, by_root.keys() | refold_roots | refold_subjects)
+    results, uncached = _fold_cached(projection, by_root, cached, refold_roots, terms)
+    firsts = {root: min(map(fact_key, by_root[root])) for root in uncached}
+    async for history in _load_histories(connection, ledger_id, projection, firsts, by_root, groups, refold_roots):
+        result = _fold_forward(projection, history, terms)
+        if result is None:
+            refold_roots.add(history.subject)
         else:
-            folded.append(one_more)
-    async for root, facts in _read_all_facts(connection, ledger_id, projection, anew_from_first, groups):
-        folded.append(
+            results.append(result)
+    async for root, facts in _read_all_facts(connection, ledger_id, projection, refold_roots, groups):
+        results.append(
             _fold_all_facts(projection, root, facts, terms) if facts else FoldResult(store.change_without_facts(root))
         )
-    folded += [
-        FoldResult(store.change_without_facts(subject)) for subject in again if root_of.get(subject, subject) != subject
+    results += [
+        FoldResult(store.change_without_facts(subject))
+        for subject in refold_subjects
+        if root_of.get(subject, subject) != subject
     ]
-    late = {one.change.subject: BEFORE_ALL_FACTS if one.change.before is None else one.late for one in folded}
+    late = {
+        result.change.subject: BEFORE_ALL_FACTS if result.change.before is None else result.late for result in results
+    }
     outlived = {subject: key for subject, key in late.items() if key is not None}
     await snapshots.delete_snapshots_from(connection, ledger_id, kind, outlived)
-    await _write(connection, ledger_id, projection, folded, held, memory)
+    await _write(connection, ledger_id, projection, results, cached, cache)
 
 
 def _fold_cached(
     projection: Projection,
     by_root: Mapping[str, list[RecordedFact]],
-    held: Mapping[str, CachedSubject],
-    anew_from_first: Set[str],
+    cached: Mapping[str, CachedSubject],
+    refold_roots: Set[str],
     terms: Terms,
 ) -> tuple[list[FoldResult], list[str]]:
-    """Fold remembered subjects forward; name those that are not remembered, or not up to their first new fact only."""
-    folded: list[FoldResult] = []
-    others: list[str] = []
+    """Fold new facts onto cached subjects. Return the results, and the subjects that could not be folded this way."""
+    results: list[FoldResult] = []
+    uncached: list[str] = []
     for root, facts in by_root.items():
-        if root in anew_from_first:
+        if root in refold_roots:
             continue
         facts.sort(key=fact_key)
-        was = held.get(root)
-        change = _fold_onto_cached(projection, root, facts, was, terms) if was is not None else None
+        previous = cached.get(root)
+        change = _fold_onto_cached(projection, root, facts, previous, terms) if previous is not None else None
         if change is None:
-            others.append(root)
+            uncached.append(root)
         else:
-            folded.append(FoldResult(change))
-    return folded, others
+            results.append(FoldResult(change))
+    return results, uncached
 
 
 def _fold_onto_cached(
-    projection: Projection, subject: str, facts: Sequence[RecordedFact], was: CachedSubject, terms: Terms
+    projection: Projection, subject: str, facts: Sequence[RecordedFact], cached: CachedSubject, terms: Terms
 ) -> store.RowChange | None:
-    """Fold new facts onto what is remembered; None if they do not all come after it, or one cannot be folded."""
-    if fact_key(facts[0]) <= was.last:
+    """Fold new facts onto a cached subject. None if a fact is not later than the cached state, or cannot be folded."""
+    if fact_key(facts[0]) <= cached.last_fact:
         return None
-    untimed = was.untimed or _has_untimed(facts)
+    untimed = cached.untimed or _has_untimed(facts)
     try:
-        fold(projection, facts, was.state, terms)
-        change = build_change(projection, subject, was.state, facts, was.rows, untimed)
+        fold(projection, facts, cached.state, terms)
+        change = build_change(projection, subject, cached.state, facts, cached.rows, untimed)
     except Unfoldable:
         return None
-    return change._replace(facts=was.facts + len(facts), noted=was.untimed)
+    return change._replace(facts=cached.facts + len(facts), flags_stored=cached.untimed)
 
 
 async def _load_histories(
@@ -145,103 +159,109 @@ async def _load_histories(
     firsts: Mapping[str, FactKey],
     by_root: Mapping[str, Sequence[RecordedFact]],
     groups: SubjectGroups,
-    anew_from_first: set[str],
+    refold_roots: set[str],
 ) -> AsyncIterator[SubjectHistory]:
-    """Find where subjects stood before their first new facts; those that are parked must be folded from the first."""
+    """Read the histories of subjects before their first new facts. Add parked subjects to `refold_roots` instead."""
     if not firsts:
         return
     kind = projection.subject
-    noted = await store.read_flags(connection, ledger_id, kind, list(firsts))
-    anew_from_first |= {root for root, one in noted.items() if one.parked is not None}
-    asked = {root: first for root, first in firsts.items() if root not in anew_from_first}
-    stored = await snapshots.read_snapshots_before(connection, ledger_id, kind, asked)
+    flags = await store.read_flags(connection, ledger_id, kind, list(firsts))
+    refold_roots |= {root for root, flag in flags.items() if flag.parked is not None}
+    asked = {root: first for root, first in firsts.items() if root not in refold_roots}
+    snapshots_by_root = await snapshots.read_snapshots_before(connection, ledger_id, kind, asked)
     after = {
-        member: stored[root].last if root in stored else BEFORE_ALL_FACTS
+        member: snapshots_by_root[root].last_fact if root in snapshots_by_root else BEFORE_ALL_FACTS
         for root in asked
         for member in groups.members.get(root, (root,))
     }
     root_of = groups.root_of()
-    position = min((one.occurrence.position for root in asked for one in by_root[root]), default=0)
-    rest = dict.fromkeys(asked, ())
+    position = min((fact.occurrence.position for root in asked for fact in by_root[root]), default=0)
+    without_facts = dict.fromkeys(asked, ())
     grouped: dict[str, list[RecordedFact]] = defaultdict(list)
-    async for subject, told in store.read_facts_after(connection, ledger_id, kind, after, position):
+    async for subject, facts in store.read_facts_after(connection, ledger_id, kind, after, position):
         root = root_of.get(subject, subject)
         if root in groups.members:
-            grouped[root] += told
+            grouped[root] += facts
         else:
-            del rest[root]
-            yield SubjectHistory(root, stored.get(root), told, by_root[root], noted.get(root, NO_FLAGS).untimed)
-    for root in rest:
+            del without_facts[root]
+            yield SubjectHistory(
+                root, snapshots_by_root.get(root), facts, by_root[root], flags.get(root, NO_FLAGS).untimed
+            )
+    for root in without_facts:
         prior = sorted(grouped[root], key=fact_key) if root in grouped else ()
-        yield SubjectHistory(root, stored.get(root), prior, by_root[root], noted.get(root, NO_FLAGS).untimed)
+        yield SubjectHistory(root, snapshots_by_root.get(root), prior, by_root[root], flags.get(root, NO_FLAGS).untimed)
 
 
-def _fold_forward(projection: Projection, stood: SubjectHistory, terms: Terms) -> FoldResult | None:
-    """Fold new facts into those of a subject that were told before; None if one of them cannot be folded, or so much
-    would be folded twice that to replace all rows is less work."""
-    subject, stored, prior, new, _ = stood
-    facts_before = (stored.facts if stored else 0) + len(prior)
+def _fold_forward(projection: Projection, history: SubjectHistory, terms: Terms) -> FoldResult | None:
+    """Fold new facts into the history of a subject.
+
+    None if a fact cannot be folded, or if a late fact makes the fold so long that replacing all rows is less work.
+    """
+    subject, snapshot, prior, new, _ = history
+    facts_before = (snapshot.facts if snapshot else 0) + len(prior)
     in_order = not prior or fact_key(prior[-1]) < fact_key(new[0])
     if not in_order and len(prior) > snapshots.SNAPSHOTS_PER_SUBJECT_MAX * snapshots.FACTS_PER_SNAPSHOT:
         return None
     try:
         if facts_before == 0:
-            return _fold_with_snapshots(projection, stood, projection.start(), new, {}, terms)
-        state = fold(projection, prior, _state_of_snapshot(projection, stored), terms)
+            return _fold_with_snapshots(projection, history, projection.start(), new, {}, terms)
+        state = fold(projection, prior, _state_of_snapshot(projection, snapshot), terms)
         before = build_rows(projection, subject, state, prior)
         dropped = take_new_rows(projection, subject, state, prior)
         if in_order:
-            return _fold_with_snapshots(projection, stood, state, new, before, terms)
+            return _fold_with_snapshots(projection, history, state, new, before, terms)
         facts = sorted([*prior, *new], key=fact_key)
-        folded = _fold_with_snapshots(
-            projection, stood, _state_of_snapshot(projection, stored), facts, before | dropped, terms
+        result = _fold_with_snapshots(
+            projection, history, _state_of_snapshot(projection, snapshot), facts, before | dropped, terms
         )
-        return folded._replace(late=fact_key(new[0]))
+        return result._replace(late=fact_key(new[0]))
     except Unfoldable:
         return None
 
 
-def _state_of_snapshot(projection: Projection, stored: Snapshot | None) -> State:
-    """Give the state to go on from. Raises Unfoldable if what is stored cannot be read back."""
-    if stored is None:
+def _state_of_snapshot(projection: Projection, snapshot: Snapshot | None) -> State:
+    """Return the state of a snapshot, or the start state without one. Raises Unfoldable if it cannot be decoded."""
+    if snapshot is None:
         return projection.start()
     try:
-        return decode_state(projection, stored.state)
+        return decode_state(projection, snapshot.state)
     except Exception as error:
         raise Unfoldable(projection.name, "a stored state", describe_failure(error), 0, 0) from error
 
 
 def _fold_with_snapshots(
     projection: Projection,
-    stood: SubjectHistory,
+    history: SubjectHistory,
     state: State,
     facts: Sequence[RecordedFact],
     before: Mapping[str, Sequence[store.Row]],
     terms: Terms,
 ) -> FoldResult:
-    """Fold the rest of a subject's facts, keeping states on the way."""
-    in_all = (stood.stored.facts if stood.stored else 0) + len(stood.prior) + len(stood.new)
-    written = _fold_and_collect_snapshots(projection, stood.subject, state, facts, in_all - len(facts), terms)
-    change = build_change(projection, stood.subject, state, facts, before, stood.untimed or _has_untimed(stood.new))
-    return FoldResult(change._replace(facts=in_all, noted=stood.untimed), written)
+    """Fold the remaining facts of a subject, and collect snapshots on the way."""
+    fact_count = (history.snapshot.facts if history.snapshot else 0) + len(history.prior) + len(history.new)
+    writes = _fold_and_collect_snapshots(projection, history.subject, state, facts, fact_count - len(facts), terms)
+    change = build_change(
+        projection, history.subject, state, facts, before, history.has_untimed_flag or _has_untimed(history.new)
+    )
+    return FoldResult(change._replace(facts=fact_count, flags_stored=history.has_untimed_flag), writes)
 
 
 def _fold_all_facts(projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms) -> FoldResult:
-    """Fold all facts of a subject, or up to the one that cannot be folded, whatever rows it had."""
+    """Fold all facts of a subject, or as many as can be folded. All its rows are replaced."""
     try:
         state = projection.start()
-        written = _fold_and_collect_snapshots(projection, subject, state, facts, 0, terms)
+        writes = _fold_and_collect_snapshots(projection, subject, state, facts, 0, terms)
         change = build_change(projection, subject, state, facts, None, _has_untimed(facts))
     except Unfoldable:
         return FoldResult(fold_from_start(projection, subject, facts, None, terms))
-    return FoldResult(change._replace(facts=len(facts)), written)
+    return FoldResult(change._replace(facts=len(facts)), writes)
 
 
 def _fold_and_collect_snapshots(
-    projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact], folded: int, terms: Terms
+    projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact], facts_before: int, terms: Terms
 ) -> list[SnapshotWrite]:
-    """Fold facts into a state of so many; give the states on the way from which a late fact may be folded again."""
-    written: list[SnapshotWrite] = []
+    """Fold facts into a state that already holds `facts_before` facts. Return the snapshots to store on the way."""
+    writes: list[SnapshotWrite] = []
     step, start = snapshots.FACTS_PER_SNAPSHOT, 0
     ends = [
         end for end in range(len(facts) - (snapshots.SNAPSHOTS_PER_SUBJECT_MAX - 1) * step, len(facts), step) if end > 0
@@ -250,77 +270,83 @@ def _fold_and_collect_snapshots(
         fold(projection, facts[start:end] if ends else facts, state, terms)
         start = end
         if end < len(facts) and (encoded := encode_state_or_none(state)) is not None:
-            stored = Snapshot(fact_key(facts[end - 1]), folded + end, encoded)
-            written.append(SnapshotWrite(projection.subject, subject, stored))
-    return written
+            snapshot = Snapshot(fact_key(facts[end - 1]), facts_before + end, encoded)
+            writes.append(SnapshotWrite(projection.subject, subject, snapshot))
+    return writes
 
 
 async def _write(
     connection: Connection,
     ledger_id: int,
     projection: Projection,
-    folded: Sequence[FoldResult],
-    held: Mapping[str, CachedSubject],
-    memory: SubjectCache,
+    results: Sequence[FoldResult],
+    cached: Mapping[str, CachedSubject],
+    cache: SubjectCache,
 ) -> None:
-    """Write rows, and the states of those that have gone far since the last one; remember what may be folded on."""
-    written: list[SnapshotWrite] = []
-    for change, on_the_way, _ in folded:
-        written += on_the_way
-        if change.state is None or change.last is None or change.parked:
+    """Write rows, and a snapshot of each state that has FACTS_PER_SNAPSHOT facts more than its last one. Cache the
+    states.
+    """
+    writes: list[SnapshotWrite] = []
+    for change, new_snapshots, _ in results:
+        writes += new_snapshots
+        if change.state is None or change.last_fact is None or change.parked:
             continue
-        was = held.get(change.subject)
-        stored = max((one.stored.facts for one in on_the_way), default=was.stored if was else 0)
-        due = change.facts - stored >= snapshots.FACTS_PER_SNAPSHOT
-        if due and (encoded := encode_state_or_none(change.state)) is not None:
-            stored = change.facts
-            kept = Snapshot(change.last, change.facts, encoded)
-            written.append(SnapshotWrite(projection.subject, change.subject, kept))
+        previous = cached.get(change.subject)
+        snapshot_facts = max(
+            (write.snapshot.facts for write in new_snapshots), default=previous.snapshot_facts if previous else 0
+        )
+        is_due = change.facts - snapshot_facts >= snapshots.FACTS_PER_SNAPSHOT
+        if is_due and (encoded := encode_state_or_none(change.state)) is not None:
+            snapshot_facts = change.facts
+            snapshot = Snapshot(change.last_fact, change.facts, encoded)
+            writes.append(SnapshotWrite(projection.subject, change.subject, snapshot))
         rows = {name: rows for name, rows in change.after.items() if not is_growing_table(projection, name)}
-        one = CachedSubject(change.state, change.last, rows, change.untimed, change.facts, stored)
-        memory.put(ledger_id, projection.subject, change.subject, one)
-    if folded:
-        await store.write_changes(connection, ledger_id, projection, [one.change for one in folded])
-    await snapshots.write_snapshots(connection, ledger_id, written)
+        entry = CachedSubject(change.state, change.last_fact, rows, change.untimed, change.facts, snapshot_facts)
+        cache.put(ledger_id, projection.subject, change.subject, entry)
+    if results:
+        await store.write_changes(connection, ledger_id, projection, [result.change for result in results])
+    await snapshots.write_snapshots(connection, ledger_id, writes)
 
 
 async def _read_all_facts(
     connection: Connection, ledger_id: int, projection: Projection, roots: Set[str], groups: SubjectGroups
 ) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
-    """Read all facts of some subjects, those of a group merged into one order; none for a subject without any."""
+    """Read all facts of some subjects. Facts of a group are in one order; the list is empty for a subject without
+    facts.
+    """
     alone = sorted(root for root in roots if root not in groups.members)
-    without = set(alone)
+    without_facts = set(alone)
     if alone:
         async for subject, facts in store.read_facts(connection, ledger_id, projection.subject, alone):
-            without.discard(subject)
+            without_facts.discard(subject)
             yield subject, facts
-    together = {root: groups.members[root] for root in sorted(roots - set(alone))}
-    async for root, facts in read_groups(connection, ledger_id, projection, together):
+    members_by_root = {root: groups.members[root] for root in sorted(roots - set(alone))}
+    async for root, facts in read_groups(connection, ledger_id, projection, members_by_root):
         yield root, facts
-    for subject in without:
+    for subject in without_facts:
         yield subject, []
 
 
 async def read_groups(
     connection: Connection, ledger_id: int, projection: Projection, groups: Mapping[str, Sequence[str]]
 ) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
-    """Read the facts of groups of joined subjects, given by root: each group's in one order."""
+    """Read the facts of groups, given as members by root. Yield each root with the facts of its group in one order."""
     roots = list(groups)
     for first in range(0, len(roots), GROUPS_PER_READ):
-        members = {member: root for root in roots[first : first + GROUPS_PER_READ] for member in groups[root]}
-        found: dict[str, list[RecordedFact]] = {root: [] for root in members.values()}
-        async for subject, told in store.read_facts(connection, ledger_id, projection.subject, list(members)):
-            found[members[subject]] += told
-        for root, facts in found.items():
+        root_of = {member: root for root in roots[first : first + GROUPS_PER_READ] for member in groups[root]}
+        facts_by_root: dict[str, list[RecordedFact]] = {root: [] for root in root_of.values()}
+        async for subject, facts in store.read_facts(connection, ledger_id, projection.subject, list(root_of)):
+            facts_by_root[root_of[subject]] += facts
+        for root, facts in facts_by_root.items():
             yield root, sorted(facts, key=fact_key)
 
 
 async def read_group(
     connection: Connection, ledger_id: int, projection: Projection, members: Sequence[str]
 ) -> list[RecordedFact]:
-    """Read the facts of joined subjects in one order."""
+    """Read the facts of the members of one group, in one order."""
     read = store.read_facts(connection, ledger_id, projection.subject, members)
-    facts = [one async for _, told in read for one in told]
+    facts = [fact async for _, facts in read for fact in facts]
     return sorted(facts, key=fact_key)
 
 
@@ -331,8 +357,10 @@ def fold_from_start(
     before: Mapping[str, Sequence[store.Row]] | None,
     terms: Terms,
 ) -> store.RowChange:
-    """Fold all facts of a subject from its start, or up to the one that cannot be folded; `before` is {} for a subject
-    that has no rows yet."""
+    """Fold all facts of a subject from the start state, or as many as can be folded.
+
+    `before` is {} if the subject has no rows yet, and None if its rows are unknown.
+    """
     folded = fold_until_failure(projection, subject, facts, terms)
     last = fact_key(facts[folded.facts - 1]) if folded.facts else None
     change = store.RowChange(subject, last, folded.state, before, folded.rows, _has_untimed(facts))
@@ -347,14 +375,14 @@ def build_change(
     before: Mapping[str, Sequence[store.Row]] | None,
     untimed: bool,
 ) -> store.RowChange:
-    """Give the rows of a folded subject, and its state to go on from. Raises Unfoldable if they cannot be made."""
+    """Return the rows and the state of a folded subject. Raises Unfoldable if the rows cannot be built."""
     after = build_all_rows(projection, subject, state, facts)
     last = fact_key(facts[-1]) if facts else None
     return store.RowChange(subject, last, state, before, after, untimed)
 
 
 def is_growing_table(projection: Projection, name: str) -> bool:
-    """Say whether a table of a projection grows."""
+    """Return True if a table of a projection grows: rows are only ever added to it."""
     return projection.lines is not None and any(table.grows for table in projection.tables if table.name == name)
 
 

@@ -1,8 +1,8 @@
-"""Generations: built copies of all projection tables, each a schema of its own, facts and checkpoints included.
+"""Generations: built copies of all projection tables. Each has a schema of its own, with facts and checkpoints.
 
-One of them is active: readers see that one; see ledger/database.py. A rebuild fills another, which then follows the
-ledger as the active one does; to promote it is to change two states in one transaction, and nothing of it is copied or
-renamed. A generation's checkpoint lives in it, so it cannot disagree with its rows.
+Exactly one generation is active: readers see it (ledger/database.py). A rebuild fills another one, which then follows
+the ledger as the active one does. A promotion changes two states in one transaction. It copies and renames nothing. The
+checkpoints of a generation are in its schema, so they cannot disagree with its rows.
 
     filling -> ready -> active <-> retired -> dropping, and gone
 """
@@ -27,10 +27,10 @@ from projections.engine.snapshots import CREATE_STATES, INDEX_STATES
 from projections.registry import PROJECTIONS
 
 SCHEMA_NAME = re.compile(r"generation_[0-9]{1,9}")
-FOLLOWING_STATES = ("active", "ready", "retired")  # the states in which a generation follows the ledger
-SHARED_SHAPE = "facts and states"  # what is not of one projection, in `shapes`
+FOLLOWING_STATES = ("active", "ready", "retired")  # states in which a generation follows the ledger
+SHARED_SHAPE = "facts and states"  # the key of the shared tables in `shapes`
 
-# In the order of the fold, which does not mention arrival; see projection.Key.
+# The key is the order of the fold, which does not mention arrival; see RowKey in projections/definition.py.
 CREATE_FACTS = """
     CREATE TABLE facts (
         ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
@@ -43,8 +43,8 @@ INDEX_FACTS = (
     "CREATE INDEX facts_alias ON facts (ledger_id, subject_kind, alias) WHERE alias IS NOT NULL",
 )
 
-# The subjects that are not as all others: `parked` says why a fold stopped, `untimed` that some fact stands where it
-# was recorded, so that the rows depend on arrival (law 5 exempts them).
+# Only subjects with a flag. `parked` is the reason why a fold stopped. `untimed` means that a fact is ordered by its
+# recorded time, so the rows depend on arrival (invariant 5 exempts them).
 CREATE_SUBJECTS = """
     CREATE TABLE subjects (
         ledger_id int NOT NULL, subject_kind text COLLATE "C" NOT NULL, subject text COLLATE "C" NOT NULL,
@@ -64,7 +64,7 @@ CREATE_LINKS = """
 """
 INDEX_LINKS = ("CREATE INDEX links_root ON links (ledger_id, subject_kind, root)",)
 
-# Events that gave no facts, and why.
+# Events that gave no facts, each with the reason.
 CREATE_UNREAD = """
     CREATE TABLE unread (
         ledger_id int NOT NULL, position bigint NOT NULL, source text NOT NULL, kind text NOT NULL,
@@ -75,7 +75,7 @@ INDEX_UNREAD = (
     "CREATE INDEX unread_by_kind ON unread (ledger_id, unread, kind, position)",
 )
 
-# Whose events a ledger has seen, so that a bare vendor id can be found without naming source and organisation.
+# The sources and organisations of a ledger's events. They let a bare vendor id be found without source and org.
 CREATE_ORGS = """
     CREATE TABLE orgs (ledger_id int NOT NULL, source text NOT NULL, org text NOT NULL,
                        PRIMARY KEY (ledger_id, source, org))
@@ -129,7 +129,7 @@ LOCK_GENERATIONS = "SELECT pg_advisory_xact_lock($1)"
 
 
 class Generation(NamedTuple):
-    """One generation as it is registered."""
+    """One row of the table of generations."""
 
     generation: int
     schema_name: str
@@ -137,7 +137,7 @@ class Generation(NamedTuple):
     basis: str
     versions: Mapping[str, int]
     shapes: Mapping[str, str] | None
-    scope: Mapping[str, Any]  # "projections", "ledgers" that were rebuilt; what is not named is everything
+    scope: Mapping[str, Any]  # "projections" and "ledgers" of the rebuild; a missing name means all
     comparison: Mapping[str, Any] | None
     created_at: datetime
     ready_at: datetime | None
@@ -146,70 +146,70 @@ class Generation(NamedTuple):
 
 
 async def ensure_active_generation(connection: Connection) -> None:
-    """Make the first generation, empty, unless there is an active one, and let the connection see it."""
+    """Create an empty active generation if none is active, and let the connection use the active one."""
     async with connection.transaction():
         await connection.execute(LOCK_GENERATIONS, GENERATIONS)
         row = await connection.fetchrow(READ_ACTIVE)
-        made = row is None
+        is_new = row is None
         if row is not None and not await connection.fetchval(HAS_ACCESS, row["schema_name"]):
-            await connection.execute(GRANT_ACCESS, row["schema_name"])  # made before there were guards
-        if made:
+            await connection.execute(GRANT_ACCESS, row["schema_name"])  # created before these guards existed
+        if is_new:
             first = await create_generation(connection)
             await index_facts(connection, first.schema_name)
             await index_rows(connection, first.schema_name)
             await connection.execute(SET_FIRST_ACTIVE, first.generation)
-    if made or await connection.fetchval("SELECT current_schema() = 'pg_catalog'"):
+    if is_new or await connection.fetchval("SELECT current_schema() = 'pg_catalog'"):
         await enter_generation(connection)
 
 
 async def grant_access_to_all(connection: Connection) -> None:
-    """Open every generation to the roles that read, if it was made before there were such roles."""
-    for one in await list_generations(connection):
-        if not await connection.fetchval(HAS_ACCESS, one.schema_name):
-            await connection.execute(GRANT_ACCESS, one.schema_name)
+    """Grant the reading roles access to generations that were created before these roles existed."""
+    for generation in await list_generations(connection):
+        if not await connection.fetchval(HAS_ACCESS, generation.schema_name):
+            await connection.execute(GRANT_ACCESS, generation.schema_name)
 
 
 async def create_generation(
     connection: Connection, *, basis: str = "ledger", scope: Mapping[str, Any] = {}
 ) -> Generation:
-    """Make the tables of a new generation, without their indexes, to be filled. Call inside a transaction."""
+    """Create the tables of a new generation without their indexes, in state `filling`. Call inside a transaction."""
     if await connection.fetchval(HAS_PROJECTOR_ROLE):
-        await connection.execute("SET LOCAL ROLE loyalty_projector")  # whose the tables are, whoever makes them
+        await connection.execute("SET LOCAL ROLE loyalty_projector")  # the owner of the tables
     await connection.execute(LOCK_GENERATIONS, GENERATIONS)
     number = await connection.fetchval(
         INSERT_GENERATION, "filling", basis, _json(projection_versions()), _json(dict(table_shapes())), _json(scope)
     )
-    made = await find_generation(connection, number)
-    await connection.execute(f"CREATE SCHEMA {made.schema_name}")
-    async with in_schema(connection, made.schema_name):
+    created = await find_generation(connection, number)
+    await connection.execute(f"CREATE SCHEMA {created.schema_name}")
+    async with in_schema(connection, created.schema_name):
         for statement in (
             *CREATE_SHARED_TABLES,
             *(table.create for projection in PROJECTIONS for table in projection.tables),
         ):
             await connection.execute(statement)
-    await connection.execute(GRANT_ACCESS, made.schema_name)
-    return made
+    await connection.execute(GRANT_ACCESS, created.schema_name)
+    return created
 
 
 async def set_ready(connection: Connection, generation: int) -> None:
-    """Say that a generation is whole: from now on every projector lets it follow the ledger."""
+    """Mark a filled generation as ready. From now on every projector advances it."""
     await connection.fetchval(SET_READY, generation)
 
 
 async def index_facts(connection: Connection, schema: str) -> None:
-    """Give the facts of a generation the key that puts them in the order of the fold."""
+    """Create the primary key of a generation's facts, which is the order of the fold."""
     await _execute(connection, schema, INDEX_FACTS)
 
 
 async def index_rows(connection: Connection, schema: str) -> None:
-    """Give all other tables of a generation their keys and indexes."""
+    """Create the keys and indexes of all other tables of a generation."""
     await _execute(connection, schema, (statement for table in index_statements() for statement in table))
 
 
 def index_statements() -> list[tuple[str, ...]]:
-    """Give what makes the keys and indexes of all tables but the facts, table by table."""
-    of_projections = [table.index for projection in PROJECTIONS for table in projection.tables]
-    return [INDEX_SUBJECTS, INDEX_STATES, INDEX_LINKS, INDEX_UNREAD, *of_projections]
+    """Return the statements that create keys and indexes, by table, without those of the facts."""
+    projection_indexes = [table.index for projection in PROJECTIONS for table in projection.tables]
+    return [INDEX_SUBJECTS, INDEX_STATES, INDEX_LINKS, INDEX_UNREAD, *projection_indexes]
 
 
 async def _execute(connection: Connection, schema: str, statements: Iterable[str]) -> None:
@@ -220,11 +220,11 @@ async def _execute(connection: Connection, schema: str, statements: Iterable[str
 
 @asynccontextmanager
 async def in_schema(connection: Connection, schema: str) -> AsyncIterator[None]:
-    """Let unqualified names mean the tables of a generation, within a transaction."""
+    """Make unqualified names refer to a generation's tables for the body. Use it inside a transaction."""
     before = await connection.fetchval("SELECT current_setting('search_path')")
     await connection.execute(SET_SEARCH_PATH, checked_schema_name(schema))
     yield
-    await connection.execute(SET_SEARCH_PATH, before)  # after an error the transaction is undone, and the path with it
+    await connection.execute(SET_SEARCH_PATH, before)  # after an error the rollback restores it
 
 
 async def list_generations(connection: Connection) -> list[Generation]:
@@ -233,7 +233,7 @@ async def list_generations(connection: Connection) -> list[Generation]:
 
 
 async def find_generation(connection: Connection, generation: int) -> Generation:
-    """Find a generation by its number. Raises GenerationUnknown."""
+    """Return a generation by its number. Raises GenerationUnknown."""
     row = await connection.fetchrow(READ_GENERATION, generation)
     if row is None:
         raise GenerationUnknown(generation)
@@ -241,7 +241,7 @@ async def find_generation(connection: Connection, generation: int) -> Generation
 
 
 async def active_generation(connection: Connection) -> Generation:
-    """Give the generation that readers see. Raises GenerationUnknown before the first start."""
+    """Return the generation that readers see. Raises GenerationUnknown before the first start."""
     row = await connection.fetchrow(READ_ACTIVE)
     if row is None:
         raise GenerationUnknown("none is active")
@@ -249,7 +249,7 @@ async def active_generation(connection: Connection) -> Generation:
 
 
 async def active_schema(connection: Connection) -> str:
-    """Name the schema of the active generation. Raises GenerationUnknown before the first start."""
+    """Return the schema name of the active generation. Raises GenerationUnknown before the first start."""
     return (await active_generation(connection)).schema_name
 
 
@@ -260,12 +260,15 @@ def _generation_of_row(row: Any) -> Generation:
 
 
 async def outdated_projections(connection: Connection) -> frozenset[str]:
-    """Name the projections whose rows, in the generation of the connection's search_path, this software must leave as
-    they are, because another version of their rules or tables made them. Their subjects wait for a rebuild; all others
-    go on. Raises RebuildDue if the tables of facts and states are another version's, so that nothing can be written."""
+    """Return the names of projections whose rows this software must not write, because another version made them.
+
+    It compares the generation of the connection's search_path with this software. Subjects of these projections wait
+    for a rebuild; all others continue. Raises RebuildDue if another version made the shared tables: then nothing can be
+    written.
+    """
     row = await connection.fetchrow(READ_CURRENT_SHAPES)
     if row is None:
-        return frozenset()  # a schema that no generation is registered for: it is being tried
+        return frozenset()  # a schema without a registered generation: a trial
     built = msgspec.json.decode(row["shapes"]) if row["shapes"] else {}
     if is_incompatible(built):
         raise RebuildDue
@@ -273,37 +276,47 @@ async def outdated_projections(connection: Connection) -> frozenset[str]:
 
 
 def is_incompatible(built_shapes: Mapping[str, str] | None) -> bool:
-    """Say whether another version made the tables of facts and states, so that a generation follows the ledger no more
-    and can neither be taken over from nor compared with."""
+    """Return True if another software version made the shared tables, such as facts and states.
+
+    Such a generation no longer follows the ledger. Nothing can be copied from it or compared with it.
+    """
     return (built_shapes or {}).get(SHARED_SHAPE) != table_shapes()[SHARED_SHAPE]
 
 
 def mismatched(built_versions: Mapping[str, int], built_shapes: Mapping[str, str]) -> list[str]:
-    """Name the projections that another version of their rules or tables made."""
+    """Return the names of projections that another version of their rules or tables made."""
     return [
-        one.name
-        for one in PROJECTIONS
-        if built_versions.get(one.name) != one.version or built_shapes.get(one.name) != table_shapes()[one.name]
+        projection.name
+        for projection in PROJECTIONS
+        if built_versions.get(projection.name) != projection.version
+        or built_shapes.get(projection.name) != table_shapes()[projection.name]
     ]
 
 
 async def rebuild_due(connection: Connection) -> list[str]:
-    """Name the projections of the active generation for which a rebuild is due."""
-    now = await active_generation(connection)
-    return list(projection_versions()) if is_incompatible(now.shapes) else mismatched(now.versions, now.shapes or {})
+    """Return the names of the active generation's projections that need a rebuild."""
+    active = await active_generation(connection)
+    return (
+        list(projection_versions())
+        if is_incompatible(active.shapes)
+        else mismatched(active.versions, active.shapes or {})
+    )
 
 
 def projection_versions() -> dict[str, int]:
-    """Give the version of every projection in this software."""
+    """Return the version of each projection in this software."""
     return {projection.name: projection.version for projection in PROJECTIONS}
 
 
 @cache
 def table_shapes() -> Mapping[str, str]:
-    """Give a hash of what each projection writes, and of the tables they share: two softwares that write the same
-    tables have the same shapes, even if somebody forgot to raise a version."""
-    own = _hash((*CREATE_SHARED_TABLES, *INDEX_FACTS, *INDEX_SUBJECTS, *INDEX_STATES, *INDEX_LINKS, *INDEX_UNREAD))
-    return {SHARED_SHAPE: own, **{one.name: projection_shape(one) for one in PROJECTIONS}}
+    """Return a hash of the tables and the state of each projection, and of the shared tables.
+
+    Two versions of this software that write the same tables have equal hashes. The hashes find a change even if nobody
+    has raised the projection's version.
+    """
+    shared = _hash((*CREATE_SHARED_TABLES, *INDEX_FACTS, *INDEX_SUBJECTS, *INDEX_STATES, *INDEX_LINKS, *INDEX_UNREAD))
+    return {SHARED_SHAPE: shared, **{projection.name: projection_shape(projection) for projection in PROJECTIONS}}
 
 
 def projection_shape(projection: Projection) -> str:
@@ -313,7 +326,7 @@ def projection_shape(projection: Projection) -> str:
 
 
 def _without_descriptions(schema: Any) -> Any:
-    """Leave out what is written for people: to explain a field otherwise changes nothing that is stored."""
+    """Remove titles and descriptions from a schema, because they do not change stored values."""
     if isinstance(schema, dict):
         return {
             key: _without_descriptions(value) for key, value in schema.items() if key not in ("title", "description")
@@ -330,6 +343,6 @@ def _json(value: Any) -> str:
 
 
 def checked_schema_name(schema: str) -> str:
-    """Give the name back if it is one of a generation's schemas, so that it may stand in SQL."""
+    """Return the name if it is a generation's schema name, so that it can be composed into SQL."""
     assert SCHEMA_NAME.fullmatch(schema), schema
     return schema

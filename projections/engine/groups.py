@@ -1,13 +1,15 @@
-"""Subjects that are one thing are folded together: two holders after a merge, a coupon named by its id and by its code.
+"""Groups of subjects that are folded as one: two holders after a merge, or a coupon named by its id and by its code.
 
-A group of joined subjects is known by its root. The groups are a function of the set of facts, never of their order.
-State and rows stand under the root. The table `links` holds every subject of a group, and no other.
+- A group is identified by its root. The group's state and rows are stored under the root.
+- The groups are a function of the set of facts, never of their order.
+- The table `links` holds every subject of a group, and no other subject.
 
-Two kinds of facts join subjects.
-- A joining fact (`Projection.joins`) names both of them. The root is the smallest subject.
-- Facts that share an alias (`Fact.alias`) may be about one thing, if one of the subjects is named by the alias alone:
-  `Projection.alike` then says which. The root is the subject that is not named by the alias. An alias by which no
-  subject is named alone joins nothing, and costs nothing but its index.
+Two kinds of facts connect subjects:
+
+1. A merging fact (`Projection.joins`) names two subjects. The root is the smallest subject of the group.
+2. Facts with the same alias (`Fact.alias`) may be about one thing, if a subject is known by the alias alone.
+   `Projection.alike` then returns the pairs. The root is the subject that is not known by the alias alone.
+   An alias by which no subject is known alone connects nothing. It costs only its index entry.
 """
 
 from collections import defaultdict
@@ -31,7 +33,7 @@ READ_JOINS = """
 DELETE_LINKS = "DELETE FROM links WHERE ledger_id = $1 AND subject_kind = $2 AND subject = ANY ($3)"
 LINK_COLUMNS = ("ledger_id", "subject_kind", "subject", "root")
 
-# Aliases are stored with "~" before them where a subject is named by the alias alone, with "=" otherwise.
+# Aliases are stored with a prefix: "~" if the subject is known by the alias alone, "=" otherwise.
 READ_ALIAS_ONLY = """
     SELECT DISTINCT substr(alias, 2) AS alias FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND alias = ANY ($3)
 """
@@ -50,7 +52,7 @@ READ_ALIASES = """
 
 
 class SubjectGroups(NamedTuple):
-    """The groups that some subjects are in; a subject in no group is its own root."""
+    """The groups of some subjects. A subject without a group is its own root."""
 
     members: Mapping[str, Sequence[str]]  # by root
 
@@ -61,7 +63,7 @@ class SubjectGroups(NamedTuple):
 async def groups_of(
     connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str]
 ) -> SubjectGroups:
-    """Find the groups of some subjects."""
+    """Read the groups of some subjects."""
     if not projection.grouped:
         return SubjectGroups({})
     roots = {row["root"] for row in await connection.fetch(READ_ROOTS, ledger_id, projection.subject, subjects)}
@@ -74,36 +76,40 @@ async def groups_of(
 
 
 async def update_groups(
-    connection: Connection, ledger_id: int, projection: Projection, told: Sequence[RecordedFact]
+    connection: Connection, ledger_id: int, projection: Projection, facts: Sequence[RecordedFact]
 ) -> set[str]:
-    """Bring the groups up to date after facts were written or taken away.
+    """Update the groups after facts were written or deleted.
 
-    Return the subjects that must be folded again from their first fact, or have become part of another.
+    Return the subjects to fold again from their first fact. They include subjects that are now part of another's group.
     """
-    again = set[str]()
+    refold_subjects = set[str]()
     if projection.alike is not None:
-        again |= await _regroup_by_alias(connection, ledger_id, projection, [one.fact for one in told])
-    touched = {subject for one in told for subject in merged_pair(projection, one.fact)}
-    return again | (await _regroup_with_members(connection, ledger_id, projection, touched) if touched else set())
+        refold_subjects |= await _regroup_by_alias(
+            connection, ledger_id, projection, [recorded.fact for recorded in facts]
+        )
+    touched = {subject for recorded in facts for subject in merged_pair(projection, recorded.fact)}
+    return refold_subjects | (
+        await _regroup_with_members(connection, ledger_id, projection, touched) if touched else set()
+    )
 
 
 async def rebuild_groups(
     connection: Connection, ledger_id: int, projection: Projection, subjects: Iterable[str]
 ) -> set[str]:
-    """Bring the groups of some subjects up to date where joining facts may have been written or taken away unseen.
+    """Update the groups of some subjects whose merging facts may have changed without an update.
 
-    Return the subjects, and those with them in a group before or after, that must be folded again.
+    Return the subjects to fold again: the given ones, and all members of their groups before and after.
     """
     touched = set(subjects)
     if not projection.grouped or not touched:
         return touched
     if projection.alike is not None:
         before = await groups_of(connection, ledger_id, projection, sorted(touched))
-        asked = touched.union(*before.members.values())
-        rows = await connection.fetch(READ_ALIASES, ledger_id, projection.subject, sorted(asked))
-        changed = await _regroup_aliases(connection, ledger_id, projection, {row["alias"] for row in rows}, asked)
+        affected = touched.union(*before.members.values())
+        rows = await connection.fetch(READ_ALIASES, ledger_id, projection.subject, sorted(affected))
+        changed = await _regroup_aliases(connection, ledger_id, projection, {row["alias"] for row in rows}, affected)
         after = await groups_of(connection, ledger_id, projection, sorted(touched))
-        return asked.union(changed, *after.members.values())
+        return affected.union(changed, *after.members.values())
     return await _regroup_with_members(connection, ledger_id, projection, touched)
 
 
@@ -117,7 +123,7 @@ async def _regroup_with_members(
 
 
 async def write_all_groups(connection: Connection, ledger_id: int, projection: Projection) -> None:
-    """Find all groups of a ledger whose facts are all there, and write them down."""
+    """Find and write all groups of a ledger from its complete facts."""
     if projection.joins:
         await _regroup(connection, ledger_id, projection, None)
     if projection.alike is not None:
@@ -125,15 +131,15 @@ async def write_all_groups(connection: Connection, ledger_id: int, projection: P
         aliases = [row["alias"] for row in rows]
         pairs: list[tuple[str, str]] = []
         for first in range(0, len(aliases), ALIASES_PER_READ):
-            some = aliases[first : first + ALIASES_PER_READ]
-            pairs += alike_pairs(projection, await _read_aliased(connection, ledger_id, projection, some))
+            chunk = aliases[first : first + ALIASES_PER_READ]
+            pairs += alike_pairs(projection, await _read_aliased(connection, ledger_id, projection, chunk))
         await _write_links(connection, ledger_id, projection, SubjectGroups(groups_by_target(pairs)))
 
 
 async def _regroup(
     connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str] | None
 ) -> SubjectGroups:
-    """Find the groups among some subjects, or all, from their joining facts, and write them down."""
+    """Find the groups among some subjects from their merging facts, and write them. None means all subjects."""
     kinds = [fact.__name__ for fact in projection.joins]
     rows = await connection.fetch(READ_JOINS, ledger_id, projection.subject, kinds, subjects)
     facts = [decode_fact(row["kind"], row["body"]) for row in rows]
@@ -147,45 +153,47 @@ async def _regroup(
 async def _regroup_by_alias(
     connection: Connection, ledger_id: int, projection: Projection, facts: Sequence[Fact]
 ) -> set[str]:
-    """Group again the subjects that share an alias with some facts, if a subject is, or was, named by it alone."""
+    """Update the groups of subjects with the same alias as some facts, if a subject is, or was, known by the alias
+    alone.
+    """
     aliases: dict[str, bool] = {}
     for fact in facts:
         alias = fact.alias
         if alias is not None:
             aliases[alias] = aliases.get(alias, False) or fact.alias_only
-    alone = {alias for alias, named_alone in aliases.items() if named_alone}
-    marked = [f"~{alias}" for alias in aliases.keys() - alone]
-    if marked:
-        rows = await connection.fetch(READ_ALIAS_ONLY, ledger_id, projection.subject, marked)
-        alone |= {row["alias"] for row in rows}
-    if not alone:
+    shared = {alias for alias, is_alias_only in aliases.items() if is_alias_only}
+    stored_aliases = [f"~{alias}" for alias in aliases.keys() - shared]
+    if stored_aliases:
+        rows = await connection.fetch(READ_ALIAS_ONLY, ledger_id, projection.subject, stored_aliases)
+        shared |= {row["alias"] for row in rows}
+    if not shared:
         return set()
-    subjects = {fact.subject for fact in facts if fact.alias in alone}
-    return await _regroup_aliases(connection, ledger_id, projection, alone, subjects)
+    subjects = {fact.subject for fact in facts if fact.alias in shared}
+    return await _regroup_aliases(connection, ledger_id, projection, shared, subjects)
 
 
 async def _regroup_aliases(
-    connection: Connection, ledger_id: int, projection: Projection, aliases: Set[str], told: Set[str]
+    connection: Connection, ledger_id: int, projection: Projection, aliases: Set[str], facts: Set[str]
 ) -> set[str]:
-    """Find the groups among all subjects that share aliases, directly or by others, and write those that changed.
+    """Find the groups of all subjects that share aliases, directly or indirectly, and write the groups that changed.
 
-    `told` are subjects whose facts were written or taken away: they may have none left that shares an alias.
+    `changed_subjects` are subjects with facts written or deleted. They may have no fact left with a shared alias.
 
-    Return the subjects whose group changed.
+    Return the members of the groups that changed.
     """
-    asked, following = set[str](), set(aliases)
+    seen_aliases, next_aliases = set[str](), set(aliases)
     pairs: list[tuple[str, str]] = []
     subjects = set[str]()
-    while following:
-        facts = await _read_aliased(connection, ledger_id, projection, sorted(following))
-        asked |= following
-        pairs += alike_pairs(projection, facts)
-        found = {fact.subject for fact in facts} - subjects
+    while next_aliases:
+        changed_subjects = await _read_aliased(connection, ledger_id, projection, sorted(next_aliases))
+        seen_aliases |= next_aliases
+        pairs += alike_pairs(projection, changed_subjects)
+        found = {fact.subject for fact in changed_subjects} - subjects
         subjects |= found
         rows = await connection.fetch(READ_ALIASES, ledger_id, projection.subject, sorted(found)) if found else []
-        following = {row["alias"] for row in rows} - asked
-    was = await groups_of(connection, ledger_id, projection, sorted(subjects | told))
-    before = {root: tuple(members) for root, members in was.members.items()}
+        next_aliases = {row["alias"] for row in rows} - seen_aliases
+    groups = await groups_of(connection, ledger_id, projection, sorted(subjects | facts))
+    before = {root: tuple(members) for root, members in groups.members.items()}
     after = {root: tuple(members) for root, members in groups_by_target(pairs).items()}
     differing = set(before.items() ^ after.items())
     changed = {member for _, members in differing for member in members}
@@ -203,22 +211,24 @@ async def _regroup_aliases(
 async def _read_aliased(
     connection: Connection, ledger_id: int, projection: Projection, aliases: Sequence[str]
 ) -> list[Fact]:
-    marked = [f"{mark}{alias}" for alias in aliases for mark in "~="]
-    rows = await connection.fetch(READ_ALIASED, ledger_id, projection.subject, marked)
+    stored_aliases = [f"{mark}{alias}" for alias in aliases for mark in "~="]
+    rows = await connection.fetch(READ_ALIASED, ledger_id, projection.subject, stored_aliases)
     return [decode_fact(row["kind"], row["body"]) for row in rows]
 
 
 def alike_pairs(projection: Projection, facts: Iterable[Fact]) -> list[tuple[str, str]]:
-    """Return the pairs (name by alias, name) of subjects that some facts show to be one, alias by alias."""
+    """Return the pairs (subject known by the alias, real subject) of facts with the same alias that are about one
+    thing.
+    """
     assert projection.alike is not None
     by_alias: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         if fact.alias is not None:
             by_alias[fact.alias].append(fact)
     pairs: list[tuple[str, str]] = []
-    for same in by_alias.values():
-        with suppress(Exception):  # a fault of ours: these stay apart, and all others are joined
-            pairs += projection.alike(same)
+    for aliased in by_alias.values():
+        with suppress(Exception):  # an error in our code: only these subjects stay separate
+            pairs += projection.alike(aliased)
     return pairs
 
 
@@ -229,35 +239,37 @@ async def _write_links(connection: Connection, ledger_id: int, projection: Proje
 
 
 def connected_components(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Group what pairs connect; each group is known by its smallest member."""
+    """Group the names that pairs connect. The key of each group is its smallest member."""
     group_of: dict[str, set[str]] = {}
-    for one, other in pairs:
-        joined = group_of.get(one, {one}) | group_of.get(other, {other})
-        for member in joined:
-            group_of[member] = joined
+    for first, second in pairs:
+        component = group_of.get(first, {first}) | group_of.get(second, {second})
+        for member in component:
+            group_of[member] = component
     return {min(group): sorted(group) for group in group_of.values() if len(group) > 1}
 
 
 def groups_by_target(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Group names by alias around the subjects that they mean; each group is known by that subject."""
+    """Group the first names of pairs by their second name, the target. The key of each group is its target."""
     groups: dict[str, set[str]] = {}
-    for name, meant in pairs:
-        groups.setdefault(meant, {meant}).add(name)
+    for alias_name, target in pairs:
+        groups.setdefault(target, {target}).add(alias_name)
     return {root: sorted(members) for root, members in groups.items()}
 
 
-def first_positions_by_subject(projection: Projection, told: Iterable[RecordedFact]) -> dict[str, int]:
-    """Name the subjects that some facts touch, those joined by them too, each with the first position that does."""
-    first: dict[str, int] = {}
-    for one in told:
-        for subject in (one.fact.subject, *merged_pair(projection, one.fact)):
-            first[subject] = min(first.get(subject, one.occurrence.position), one.occurrence.position)
-    return first
+def first_positions_by_subject(projection: Projection, facts: Iterable[RecordedFact]) -> dict[str, int]:
+    """Return the subjects of some facts, and those that the facts merge, each with its first position."""
+    positions: dict[str, int] = {}
+    for recorded in facts:
+        for subject in (recorded.fact.subject, *merged_pair(projection, recorded.fact)):
+            positions[subject] = min(positions.get(subject, recorded.occurrence.position), recorded.occurrence.position)
+    return positions
 
 
 def merged_pair(projection: Projection, fact: Fact) -> tuple[str, str] | tuple[()]:
-    """Name the two subjects that a fact joins; none for most facts, and for one on which the rule fails: that parks its
-    subject when it is folded."""
+    """Return the two subjects that a fact merges; () for most facts.
+
+    Also () if the projection's function fails on the fact. The fact then parks its subject when it is folded.
+    """
     rule = projection.joins.get(type(fact))
     if rule is None:
         return ()

@@ -1,8 +1,7 @@
-"""Parked subjects: those with a fact that cannot be folded, whose rows stay as they were before it.
+"""Parked subjects: the fold of a subject stopped at a fact, and its rows stay as they were before that fact.
 
-The same holds, live and in replay, for whatever the reason is: a rule that fails on the fact, or rows that another
-version of this software made, which wait for a rebuild. Once the reason is gone they are folded again from their first
-fact.
+There are two reasons, live and in a rebuild alike. A rule fails on the fact, or another software version made the rows
+and they wait for a rebuild. When the reason is gone, the subject is folded again from its first fact.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from projections.engine.groups import first_positions_by_subject, groups_of
 
 REBUILD_REASON = "another version of this software made its rows; they stay as they are until a rebuild"
 
-# A subject that is parked already keeps its reason.
+# A subject that is already parked keeps its reason.
 PARK = """
     INSERT INTO subjects (ledger_id, subject_kind, subject, untimed, parked, parked_position)
     SELECT $1, $2, subject, false, $3, position FROM unnest($4::text[], $5::bigint[]) AS touched (subject, position)
@@ -39,7 +38,7 @@ READ_PARKED = """
 
 
 class ParkedSubject(NamedTuple):
-    """A parked subject: why, and the fact at which it stopped, if that is still told."""
+    """A parked subject with the reason, and the fact at which its fold stopped; None if that fact no longer exists."""
 
     subject_kind: str
     subject: str
@@ -51,22 +50,22 @@ class ParkedSubject(NamedTuple):
 
 
 async def park_for_rebuild(
-    connection: Connection, ledger_id: int, projection: Projection, touched: Sequence[RecordedFact]
+    connection: Connection, ledger_id: int, projection: Projection, changed: Sequence[RecordedFact]
 ) -> None:
-    """Let the subjects of facts that were written or taken away wait for a rebuild, their rows as they are."""
-    first = first_positions_by_subject(projection, touched)
-    groups = await groups_of(connection, ledger_id, projection, sorted(first))
+    """Park the subjects of changed facts until a rebuild. Their rows stay as they are."""
+    first_positions = first_positions_by_subject(projection, changed)
+    groups = await groups_of(connection, ledger_id, projection, sorted(first_positions))
     root_of = groups.root_of()
     positions: dict[str, int] = {}
-    for subject, position in first.items():
+    for subject, position in first_positions.items():
         root = root_of.get(subject, subject)
         positions[root] = min(positions.get(root, position), position)
-    named = (list(positions), list(positions.values()))
-    await connection.execute(PARK, ledger_id, projection.subject, REBUILD_REASON, *named)
+    columns = (list(positions), list(positions.values()))
+    await connection.execute(PARK, ledger_id, projection.subject, REBUILD_REASON, *columns)
 
 
 async def list_parked(
     connection: Connection, ledger_id: int, limit: int, after: tuple[str, str] = ("", "")
 ) -> list[ParkedSubject]:
-    """List parked subjects after one, by kind and name, each with the fact at which it stopped."""
+    """List parked subjects in the order of kind and name, beginning after `after`."""
     return [ParkedSubject(*row) for row in await connection.fetch(READ_PARKED, ledger_id, *after, limit)]

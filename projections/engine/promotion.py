@@ -1,8 +1,8 @@
-"""Which generation readers see: promote another, go back to the one before, drop what nobody wants.
+"""Promote a generation, roll back to the previous one, and drop generations that are no longer needed.
 
-Invariant: a promotion is one transaction that holds the checkpoints of the active generation and ends with the new one
-as far, or farther. So no reader goes back in time, and one that still reads the old generation reads it whole: it goes
-on being fed, and is dropped only when nobody has it open.
+Invariant: a promotion is one transaction. It holds the checkpoints of the active generation, and ends with the new
+generation at the same positions or later. So no reader goes back in time. A reader that still uses the old generation
+gets complete answers: that generation keeps following the ledger, and is dropped only when no session has it open.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ ACTIVATE = """
     UPDATE projections.generations SET state = 'active', promoted_at = clock_timestamp(), retired_at = NULL
      WHERE generation = $1
 """
-# One retired generation is kept, and none that was made ready before the one that is promoted.
+# Keep one retired generation. Drop generations that became ready before the promoted one.
 MARK_SUPERSEDED = """
     UPDATE projections.generations SET state = 'dropping'
      WHERE generation <> $1 AND (state = 'retired' OR (state = 'ready' AND generation < $1))
@@ -45,10 +45,10 @@ SAVE_COMPARISON = "UPDATE projections.generations SET comparison = $2 WHERE gene
 
 
 async def promote(dsn: str, generation: int, *, force: bool = False) -> Generation:
-    """Let readers see a generation that is ready; the active one is retired, and those before are dropped.
+    """Make a ready generation the active one. The active one is retired, and earlier ones are dropped.
 
-    Raises GenerationUnknown; NotPromoted if it is not ready, or, without `force`, if it was not compared with the
-    active one or differs from it otherwise than expected.
+    Raises GenerationUnknown. Raises NotPromoted if the generation is not ready. Without `force`, also raises
+    NotPromoted if it was not compared with the active one, or has unexpected differences.
     """
     connection = await connect(dsn)
     try:
@@ -61,9 +61,9 @@ async def promote(dsn: str, generation: int, *, force: bool = False) -> Generati
 
 
 async def roll_back(dsn: str) -> Generation:
-    """Let readers see again the generation that was active before; the one active now is retired and stays fed.
+    """Make the retired generation active again. The active one is retired, and keeps following the ledger.
 
-    Raises NotPromoted if there is none.
+    Raises NotPromoted if no generation is retired.
     """
     connection = await connect(dsn)
     try:
@@ -77,7 +77,7 @@ async def roll_back(dsn: str) -> Generation:
 
 
 def check_promotable(candidate: Generation, *, force: bool) -> None:
-    """Raise NotPromoted unless a generation may be promoted by its state and its comparison."""
+    """Raise NotPromoted unless the state and the comparison of a generation allow its promotion."""
     if candidate.state != "ready":
         raise NotPromoted(f"generation {candidate.generation} is {candidate.state}, not ready")
     if force:
@@ -90,7 +90,7 @@ def check_promotable(candidate: Generation, *, force: bool) -> None:
 
 
 async def _switch(dsn: str, connection: Connection, candidate: Generation, states: Sequence[str]) -> None:
-    """Make a generation the active one. What it is behind is caught up before anything is held, but for the rest."""
+    """Make a generation the active one. Most of its lag is caught up before any lock is held."""
     ledgers = await list_ledgers(connection)
     await catch_up_with_active(dsn, candidate)
     async with connection.transaction():
@@ -99,11 +99,11 @@ async def _switch(dsn: str, connection: Connection, candidate: Generation, state
         candidate = await generations.find_generation(connection, candidate.generation)
         if candidate.state not in states:
             raise NotPromoted(f"generation {candidate.generation} is {candidate.state} by now")
-        was = await generations.active_generation(connection)
-        reached = await _hold(connection, was, ledgers)
+        active = await generations.active_generation(connection)
+        positions = await _hold(connection, active, ledgers)
         async with in_schema(connection, candidate.schema_name):
             for ledger in ledgers:
-                await advance_to(connection, ledger.ledger_id, reached[ledger])
+                await advance_to(connection, ledger.ledger_id, positions[ledger])
         await connection.execute(MARK_SUPERSEDED, candidate.generation)
         await connection.execute(RETIRE)
         await connection.execute(ACTIVATE, candidate.generation)
@@ -111,26 +111,26 @@ async def _switch(dsn: str, connection: Connection, candidate: Generation, state
 
 
 async def _hold(connection: Connection, generation: Generation, ledgers: Sequence[Ledger]) -> dict[Ledger, int]:
-    """Keep a generation where it is until the transaction ends; say where that is."""
+    """Hold the checkpoints of a generation until the transaction ends, and return their positions."""
     async with in_schema(connection, generation.schema_name):
         return {ledger: await store.hold_checkpoint(connection, ledger.ledger_id) for ledger in ledgers}
 
 
 async def catch_up_with_active(dsn: str, generation: Generation) -> None:
-    """Advance a generation to where the active one is now, if anything keeps it behind."""
+    """Advance a generation to the current positions of the active one."""
     connection = await connect(dsn)
     follower = await connect(dsn, search_path=generations.checked_schema_name(generation.schema_name))
     try:
         for ledger in await list_ledgers(connection):
-            reached = await store.read_checkpoint(connection, ledger.ledger_id)
-            await advance_to(follower, ledger.ledger_id, reached)
+            position = await store.read_checkpoint(connection, ledger.ledger_id)
+            await advance_to(follower, ledger.ledger_id, position)
     finally:
         await connection.close()
         await follower.close()
 
 
 async def advance_to(connection: Connection, ledger_id: int, position: int) -> None:
-    """Advance a generation to exactly a position, unless it is farther; what waited for this version waits no more."""
+    """Advance a generation to exactly a position, unless it is farther. Retry subjects that waited for this version."""
     while (at := await store.read_checkpoint(connection, ledger_id)) < position:
         await advance.advance(connection, ledger_id, min(position - at, advance.EVENTS_PER_BATCH_MAX))
     await follow_policies(connection, ledger_id)
@@ -138,19 +138,19 @@ async def advance_to(connection: Connection, ledger_id: int, position: int) -> N
 
 
 async def save_comparison(connection: Connection, generation: int, comparison: object) -> None:
-    """Note what a comparison with the active generation found."""
+    """Store the result of a comparison with the active generation."""
     await connection.execute(SAVE_COMPARISON, generation, msgspec.json.encode(comparison).decode())
 
 
 async def drop_generation(connection: Connection, generation: int) -> bool:
-    """Drop a generation that is not active; False if somebody still reads it, so that it goes when they have left.
+    """Drop a generation that is not active. Return False if a session still reads it; it is dropped later then.
 
-    Raises GenerationUnknown, NotPromoted for the active one, RebuildRuns for one that is being filled.
+    Raises GenerationUnknown. Raises NotPromoted for the active generation, RebuildRuns if a rebuild fills it.
     """
     async with connection.transaction():
         await connection.execute(LOCK_GENERATIONS, GENERATIONS)
-        found = await generations.find_generation(connection, generation)
-        if found.state == "active":
+        candidate = await generations.find_generation(connection, generation)
+        if candidate.state == "active":
             raise NotPromoted(f"generation {generation} is active: promote another, or roll back, first")
         if not await connection.fetchval(LOCK_IF_NOT_FILLED, GENERATION_FILLING, generation):
             raise RebuildRuns(generation)
@@ -164,12 +164,12 @@ async def drop_generation(connection: Connection, generation: int) -> bool:
 
 
 async def drop_unused(connection: Connection) -> list[int]:
-    """Remove the generations that are to be dropped and that nobody reads; give those that somebody still does."""
-    waiting = []
-    for one in await generations.list_generations(connection):
-        if one.state == "dropping" and not await _remove(connection, one):
-            waiting.append(one.generation)
-    return waiting
+    """Drop the generations in state `dropping` that no session reads. Return the numbers of the others."""
+    in_use = []
+    for generation in await generations.list_generations(connection):
+        if generation.state == "dropping" and not await _remove(connection, generation):
+            in_use.append(generation.generation)
+    return in_use
 
 
 async def _remove(connection: Connection, generation: Generation) -> bool:
@@ -181,7 +181,7 @@ async def _remove(connection: Connection, generation: Generation) -> bool:
             if (await generations.find_generation(connection, generation.generation)).state != "dropping":
                 return True
         except GenerationUnknown:
-            return True  # another was quicker
+            return True  # another process has dropped it
         await connection.execute(
             f"DROP SCHEMA IF EXISTS {generations.checked_schema_name(generation.schema_name)} CASCADE"
         )

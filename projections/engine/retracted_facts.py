@@ -1,7 +1,7 @@
-"""Facts that were folded once and no longer are: those of events that lost a conflict to a twin told later.
+"""Retracted facts: they were folded until their event lost a conflict to a later event with the same key.
 
-What was known at a position holds them still: as_of.py takes back what was withdrawn only after it. They are noted by
-the twins of one event key at a time, from all of them, so that live and replay note the same.
+Answers as known at an earlier position still hold these facts: projections/queries/as_of.py adds them again. They are
+always recorded from all events of one key together, so live and rebuild record the same.
 """
 
 from collections.abc import Sequence
@@ -43,28 +43,28 @@ COLUMNS = (
 
 
 async def record_retracted(
-    connection: Connection, ledger_id: int, twins: Sequence[Event], policies: PolicyByKind, since: int = 1
+    connection: Connection, ledger_id: int, events: Sequence[Event], policies: PolicyByKind, since: int = 1
 ) -> None:
-    """Write down what was withdrawn among all twins of one event key up to now, in the place of what stood for them.
+    """Record the retracted facts of all events with one key, in place of those recorded before.
 
-    Only retractions by an event at position `since` or later are written: an earlier one stays as it was recorded.
-    Facts that PostgreSQL cannot hold were never folded, and are left out.
+    Only retractions by an event at position `since` or later are written. Earlier ones stay as they were recorded.
+    Facts that PostgreSQL rejects were never folded, and are left out.
     """
-    retracted = [(event, until) for event, until in retractions(twins, policies) if until >= since]
+    retracted = [(event, until) for event, until in retractions(events, policies) if until >= since]
     until_by_position = {event.position: until for event, until in retracted}
-    replaced = list(until_by_position) if since > 1 else [event.position for event in twins]
+    replaced = list(until_by_position) if since > 1 else [event.position for event in events]
     await connection.execute(DELETE_RETRACTED, ledger_id, replaced)
     async for block in with_bodies(connection, ledger_id, [event for event, _ in retracted]):
         for event in block:
             until = until_by_position[event.position]
-            records = [_row_of_fact(ledger_id, one, until) for one in interpret(event).facts]
+            records = [_row_of_fact(ledger_id, fact, until) for fact in interpret(event).facts]
             with suppress(*ROW_REJECTED):
                 async with connection.transaction():
                     await connection.copy_records_to_table("withdrawn", records=records, columns=COLUMNS)
 
 
-def _row_of_fact(ledger_id: int, told: RecordedFact, until: int) -> tuple[object, ...]:
-    fact, at = told
+def _row_of_fact(ledger_id: int, recorded: RecordedFact, until: int) -> tuple[object, ...]:
+    fact, at = recorded
     return (
         ledger_id,
         fact.subject_kind,

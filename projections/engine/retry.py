@@ -1,4 +1,4 @@
-"""Try again to fold what is parked, after a fix: of the rule that failed, or by the version whose rows they are."""
+"""Fold parked subjects again, after a failing rule was repaired or the version that made their rows runs again."""
 
 from collections import defaultdict
 from typing import NamedTuple
@@ -27,7 +27,7 @@ STILL_PARKED = """
 
 
 class RetryResult(NamedTuple):
-    """How many parked subjects were folded again, and how many of them stopped once more."""
+    """The number of parked subjects that were folded again, and of those that are still parked."""
 
     tried: int
     still_parked: int
@@ -41,40 +41,46 @@ async def retry_parked(
     subject: str | None = None,
     reason: str | None = None,
 ) -> RetryResult:
-    """Fold parked subjects of a ledger again from their first fact: all, or those of a kind, a name or a reason.
+    """Fold parked subjects of a ledger again from their first fact: all, or those of a kind, a subject or a reason.
 
-    Those of projections that another version made go on waiting. Raises RebuildDue if all are another version's.
+    Subjects of projections that another version made stay parked. Raises RebuildDue if another version made the shared
+    tables.
     """
-    tried = still = 0
-    kinds = [one.subject for one in BY_SUBJECT.values() if one.name in await outdated_projections(connection)]
+    tried = still_parked = 0
+    excluded_kinds = [
+        projection.subject
+        for projection in BY_SUBJECT.values()
+        if projection.name in await outdated_projections(connection)
+    ]
     after = ("", "")
     while True:
-        asked = (ledger_id, subject_kind, subject, reason, kinds, *after, SUBJECTS_PER_TRY)
-        if not await connection.fetch(NEXT_PARKED, *asked):
-            return RetryResult(tried, still)  # the projector need not forget what it has folded
+        arguments = (ledger_id, subject_kind, subject, reason, excluded_kinds, *after, SUBJECTS_PER_TRY)
+        if not await connection.fetch(NEXT_PARKED, *arguments):
+            return RetryResult(tried, still_parked)  # without a write, the projector's cache stays valid
         async with connection.transaction():
             await store.hold_checkpoint(connection, ledger_id)
-            rows = await connection.fetch(NEXT_PARKED, *asked)
+            rows = await connection.fetch(NEXT_PARKED, *arguments)
             if not rows:
-                return RetryResult(tried, still)
+                return RetryResult(tried, still_parked)
             by_kind = defaultdict[str, list[str]](list)
             for row in rows:
                 by_kind[row["subject_kind"]].append(row["subject"])
             for kind, subjects in by_kind.items():
                 await refold_subjects(connection, ledger_id, kind, subjects)
-                still += await connection.fetchval(STILL_PARKED, ledger_id, kind, subjects)
+                still_parked += await connection.fetchval(STILL_PARKED, ledger_id, kind, subjects)
             tried += len(rows)
         after = (rows[-1]["subject_kind"], rows[-1]["subject"])
 
 
 async def refold_subjects(connection: Connection, ledger_id: int, subject_kind: str, subjects: list[str]) -> None:
-    """Fold subjects again from their first fact, with whom they are joined. Call inside a transaction that holds the
-    checkpoint."""
+    """Fold subjects and the members of their groups again from their first fact. Call inside a transaction that holds
+    the checkpoint.
+    """
     projection = BY_SUBJECT[subject_kind]
-    again = await rebuild_groups(connection, ledger_id, projection, subjects)
-    await fold_subjects(connection, ledger_id, projection, (), again)
+    touched = await rebuild_groups(connection, ledger_id, projection, subjects)
+    await fold_subjects(connection, ledger_id, projection, (), touched)
 
 
 async def retry_after_upgrade(connection: Connection, ledger_id: int) -> int:
-    """Fold what waited for a version of this software that now runs again; give how many subjects."""
+    """Fold the subjects that waited for a software version that now runs. Return their number."""
     return (await retry_parked(connection, ledger_id, reason=REBUILD_REASON)).tried

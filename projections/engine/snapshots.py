@@ -1,8 +1,10 @@
-"""What folds remembered of subjects, kept so that a long history need not be folded from its first fact again.
+"""Snapshots: stored states of subjects, so that a long history is not folded again from its first fact.
 
-A state is a means and never the truth: a subject without one is folded from its facts. It stands at the fact it was
-taken at; of a long history one is kept every FACTS_PER_STATE facts, as far as STATES_KEPT of them go back, so that a
-late fact folds again what came after it and little more. States from a late fact on are forgotten by whoever folds it.
+- A snapshot is a means, never the truth. A subject without one is folded from its facts.
+- A snapshot holds the state after one fact of the subject, and the order key of that fact.
+- A long history has a snapshot every FACTS_PER_SNAPSHOT facts, for its last SNAPSHOTS_PER_SUBJECT_MAX of them.
+  So a late fact folds again the facts after it and few others.
+- The fold of a late fact deletes the snapshots from that fact on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +18,10 @@ from ledger.database import Connection
 from projections.definition import FactKey, Projection, State
 
 FACTS_PER_SNAPSHOT = 2_000
-SNAPSHOTS_PER_SUBJECT_MAX = 4  # of a subject, each of other FACTS_PER_STATE facts
+SNAPSHOTS_PER_SUBJECT_MAX = 4  # each in another block of FACTS_PER_SNAPSHOT facts
 SNAPSHOT_BYTES_MAX = (
     64 * 1024 * 1024
-)  # a larger one is not kept: to fold it again is slow, but no event must fail for it
+)  # a larger state is not stored: folding again is slow, but no event must fail because of its size
 BEFORE_ALL_FACTS = FactKey(datetime.min.replace(tzinfo=UTC), 0, b"", 0)  # before every fact
 
 CREATE_STATES = """
@@ -50,7 +52,7 @@ DELETE_FROM = """
      WHERE s.ledger_id = $1 AND s.subject_kind = $2 AND s.subject = gone.subject
        AND (s.occurred_at, s.rank, s.tag, s.ordinal) >= (gone.occurred_at, gone.rank, gone.tag, gone.ordinal)
 """
-# One is kept of as many facts, the last, and none that stands too far back.
+# Keep the last snapshot of each block of facts, and drop those that are too many blocks back.
 DELETE_REPLACED = """
     DELETE FROM states s USING unnest($2::text[], $3::text[], $4::int[]) AS new (subject_kind, subject, facts)
      WHERE s.ledger_id = $1 AND s.subject_kind = new.subject_kind AND s.subject = new.subject
@@ -59,25 +61,25 @@ DELETE_REPLACED = """
 
 
 class Snapshot(NamedTuple):
-    """A state as it is kept: at its last fact, of so many."""
+    """An encoded state, with the key of its last fact and the number of its facts."""
 
-    last: FactKey
+    last_fact: FactKey
     facts: int
     state: bytes
 
 
 class SnapshotWrite(NamedTuple):
-    """A state to be kept."""
+    """A snapshot to store, with its subject."""
 
     subject_kind: str
     subject: str
-    stored: Snapshot
+    snapshot: Snapshot
 
 
 async def read_snapshots_before(
     connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, FactKey]
 ) -> dict[str, Snapshot]:
-    """Read the last states of some subjects that stand before a fact of each; those without any are left out."""
+    """Read the last snapshot of each subject before a given fact. Subjects without one are left out."""
     rows = await connection.fetch(READ_LAST_BEFORE, ledger_id, subject_kind, *_by_column(firsts))
     return {row[0]: Snapshot(FactKey(*row[1:5]), row[5], row[6]) for row in map(tuple, rows)}
 
@@ -85,7 +87,7 @@ async def read_snapshots_before(
 async def delete_snapshots_from(
     connection: Connection, ledger_id: int, subject_kind: str, firsts: Mapping[str, FactKey]
 ) -> None:
-    """Take away the states of some subjects that stand at a fact of each or after it."""
+    """Delete the snapshots of each subject at a given fact and after it."""
     if firsts:
         await connection.execute(DELETE_FROM, ledger_id, subject_kind, *_by_column(firsts))
 
@@ -94,18 +96,24 @@ def _by_column(keys: Mapping[str, FactKey]) -> list[Sequence[Any]]:
     return [list(keys), *([key[at] for key in keys.values()] for at in range(len(FactKey._fields)))]
 
 
-async def write_snapshots(connection: Connection, ledger_id: int, written: Iterable[SnapshotWrite]) -> None:
-    """Keep some states, in the place of those of about as many facts."""
-    kept = [one for one in written if len(one.stored.state) <= SNAPSHOT_BYTES_MAX]
-    if not kept:
+async def write_snapshots(connection: Connection, ledger_id: int, writes: Iterable[SnapshotWrite]) -> None:
+    """Store snapshots, in place of those with about as many facts."""
+    accepted = [write for write in writes if len(write.snapshot.state) <= SNAPSHOT_BYTES_MAX]
+    if not accepted:
         return
-    named = [[one.subject_kind for one in kept], [one.subject for one in kept], [one.stored.facts for one in kept]]
+    named = [
+        [write.subject_kind for write in accepted],
+        [write.subject for write in accepted],
+        [write.snapshot.facts for write in accepted],
+    ]
     await connection.execute(DELETE_REPLACED, ledger_id, *named, FACTS_PER_SNAPSHOT, SNAPSHOTS_PER_SUBJECT_MAX)
-    last = {
-        (kind, subject, stored.facts // FACTS_PER_SNAPSHOT): (kind, subject, stored) for kind, subject, stored in kept
+    latest = {
+        (kind, subject, snapshot.facts // FACTS_PER_SNAPSHOT): (kind, subject, snapshot)
+        for kind, subject, snapshot in accepted
     }
     records = [
-        (ledger_id, kind, subject, *stored.last, stored.facts, stored.state) for kind, subject, stored in last.values()
+        (ledger_id, kind, subject, *snapshot.last_fact, snapshot.facts, snapshot.state)
+        for kind, subject, snapshot in latest.values()
     ]
     await connection.copy_records_to_table("states", records=records, columns=COLUMNS)
 
@@ -114,12 +122,12 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 def encode_state(state: State) -> bytes:
-    """Write a state down."""
+    """Encode a state as MessagePack."""
     return _ENCODER.encode(state)
 
 
 def encode_state_or_none(state: State) -> bytes | None:
-    """Write a state down; None if that fails, which costs no more than to fold its subject from the facts again."""
+    """Encode a state; None if that fails. The subject is then folded from its facts, which is only slower."""
     try:
         return encode_state(state)
     except Exception:
@@ -132,6 +140,6 @@ def _state_decoder(projection_state: type[State]) -> Any:
 
 
 def decode_state(projection: Projection, state: bytes) -> State:
-    """Read back what `encode_state` wrote."""
+    """Decode a state that `encode_state` wrote."""
     decoded: State = _state_decoder(projection.start).decode(state)
     return decoded

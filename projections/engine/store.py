@@ -1,6 +1,6 @@
-"""Facts and rows, written to and read from the generation that the connection's search_path names.
+"""Read and write facts and rows in the generation that the connection's search_path names.
 
-SQL over a projection's tables is composed here, and nowhere else, from the names in our own Table values.
+SQL for the tables of projections is composed only here, from the names in our own Table values.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from ledger.database import Connection
 from ledger.facts import Fact, Occurrence, RecordedFact, decode, encode, kind_of
 from projections.definition import FactKey, Projection, State, Table
 
-# What PostgreSQL says of values that it cannot hold.
+# Errors of PostgreSQL for values that it cannot store.
 ROW_REJECTED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, asyncpg.IntegrityConstraintViolationError)
 
 WRITE_ORGS = """
@@ -62,7 +62,7 @@ READ_FACTS_AFTER = """
 """
 READ_CHECKPOINT = "SELECT position FROM checkpoints WHERE ledger_id = $1"
 START_CHECKPOINT = "INSERT INTO checkpoints (ledger_id, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
-# Whoever writes rows, at the end of the ledger or out of turn, changes the checkpoint's row: see memory.py.
+# Every transaction that writes rows updates the checkpoint's row. The cache relies on it; see cache.py.
 HOLD_CHECKPOINT = "UPDATE checkpoints SET position = position WHERE ledger_id = $1 RETURNING position"
 CLAIM_CHECKPOINT = "SELECT xmin::text FROM checkpoints WHERE ledger_id = $1 AND position = $2 FOR UPDATE"
 MOVE_CHECKPOINT = "UPDATE checkpoints SET position = $2 WHERE ledger_id = $1 RETURNING xmin::text"
@@ -72,50 +72,49 @@ FactRow: TypeAlias = tuple[int, str, str, datetime, int, bytes, int, int, bool, 
 
 
 class SubjectFlags(NamedTuple):
-    """What is noted of a subject that is not as others are."""
+    """The flags of a subject in the table `subjects`."""
 
-    untimed: bool  # some fact of it stands where it was recorded
+    untimed: bool  # a fact of it is ordered by its recorded time
     parked: str | None
 
 
 class CheckpointMove(NamedTuple):
-    """The transaction that wrote before, and the one that writes now."""
+    """The ids of the transaction that wrote the checkpoint before, and of the current one."""
 
-    before: str
-    now: str
+    previous: str
+    current: str
 
 
 async def read_checkpoint(connection: Connection, ledger_id: int) -> int:
-    """Give the last position that the rows reflect."""
+    """Return the last position that the rows reflect; 0 before the first event."""
     return await connection.fetchval(READ_CHECKPOINT, ledger_id) or 0
 
 
 async def hold_checkpoint(connection: Connection, ledger_id: int) -> int:
-    """Keep the checkpoint where it is until the transaction ends, and give it."""
+    """Lock the checkpoint until the transaction ends, and return its position."""
     await connection.execute(START_CHECKPOINT, ledger_id)
     position: int = await connection.fetchval(HOLD_CHECKPOINT, ledger_id)
     return position
 
 
 async def move_checkpoint(connection: Connection, ledger_id: int, old: int, new: int) -> CheckpointMove | None:
-    """Move the checkpoint if it still is where we read it; None otherwise: whoever loses this race has written
-    nothing."""
+    """Move the checkpoint from `old` to `new`. None if it is not at `old` because another projector has moved it."""
     if old == 0:
         await connection.execute(START_CHECKPOINT, ledger_id)
-    before = await connection.fetchval(CLAIM_CHECKPOINT, ledger_id, old)
-    if before is None:
+    previous = await connection.fetchval(CLAIM_CHECKPOINT, ledger_id, old)
+    if previous is None:
         return None
-    return CheckpointMove(before, await connection.fetchval(MOVE_CHECKPOINT, ledger_id, new))
+    return CheckpointMove(previous, await connection.fetchval(MOVE_CHECKPOINT, ledger_id, new))
 
 
-async def write_facts(connection: Connection, ledger_id: int, told: Iterable[RecordedFact]) -> None:
-    """Write facts down."""
-    await copy_facts(connection, [fact_row(ledger_id, one) for one in told])
+async def write_facts(connection: Connection, ledger_id: int, facts: Iterable[RecordedFact]) -> None:
+    """Write facts."""
+    await copy_facts(connection, [fact_row(ledger_id, fact) for fact in facts])
 
 
-def fact_row(ledger_id: int, told: RecordedFact) -> FactRow:
-    """Give a fact as the table has it."""
-    fact, (occurred_at, tag, ordinal, position, untimed) = told
+def fact_row(ledger_id: int, recorded: RecordedFact) -> FactRow:
+    """Return a fact as a row of the table."""
+    fact, (occurred_at, tag, ordinal, position, untimed) = recorded
     return (
         ledger_id,
         fact.subject_kind,
@@ -133,27 +132,29 @@ def fact_row(ledger_id: int, told: RecordedFact) -> FactRow:
 
 
 def stored_alias(fact: Fact) -> str | None:
-    """Return the alias of a fact as the table has it: "~" before it if the subject is named by it alone, else "="."""
+    """Return the alias of a fact as stored: prefix "~" if the subject is known by it alone, "=" otherwise. None if no
+    alias.
+    """
     alias = fact.alias
     return None if alias is None else f"{'~' if fact.alias_only else '='}{alias}"
 
 
 async def copy_facts(connection: Connection, rows: Sequence[FactRow]) -> None:
-    """Write facts down, given as rows."""
+    """Write facts that are given as rows."""
     await connection.copy_records_to_table("facts", records=rows, columns=FACT_COLUMNS)
 
 
 async def write_orgs(connection: Connection, ledger_id: int, orgs: Iterable[tuple[str, str]]) -> None:
-    """Note whose events a ledger has seen, as (source, org); in one order, or writers would wait for each other."""
+    """Record the (source, org) pairs of a ledger. They are sorted, so that concurrent writers cannot deadlock."""
     pairs = sorted(set(orgs))
     await connection.execute(WRITE_ORGS, ledger_id, [source for source, _ in pairs], [org for _, org in pairs])
 
 
-async def delete_facts(connection: Connection, ledger_id: int, told: Iterable[RecordedFact]) -> None:
-    """Take facts away that were written before: those of an event that lost a conflict."""
+async def delete_facts(connection: Connection, ledger_id: int, facts: Iterable[RecordedFact]) -> None:
+    """Delete facts, such as those of an event that lost a conflict."""
     keys = [
         (ledger_id, fact.subject_kind, fact.subject, at.occurred_at, fact.rank, at.event_tag, at.ordinal)
-        for fact, at in told
+        for fact, at in facts
     ]
     await connection.executemany(DELETE_FACT, keys)
 
@@ -161,44 +162,46 @@ async def delete_facts(connection: Connection, ledger_id: int, told: Iterable[Re
 async def read_facts(
     connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
 ) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
-    """Read all facts of some subjects of one kind: a subject at a time, its facts in order."""
-    async for one in _read_facts(connection, READ_FACTS, ledger_id, subject_kind, subjects):
-        yield one
+    """Read all facts of some subjects of one kind. Yield each subject with its facts in order."""
+    async for subject_facts in _read_facts(connection, READ_FACTS, ledger_id, subject_kind, subjects):
+        yield subject_facts
 
 
 async def read_facts_after(
     connection: Connection, ledger_id: int, subject_kind: str, after: Mapping[str, FactKey], position: int
 ) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
-    """Read the facts of some subjects of one kind that come after a fact of each and were told before a position: a
-    subject at a time, in order."""
+    """Read the facts of some subjects that come after a given fact of each and have a position below `position`.
+
+    Yields each subject with its facts in order. A subject without such facts is left out.
+    """
     keys = [list(after), *([key[at] for key in after.values()] for at in range(len(FactKey._fields)))]
-    async for one in _read_facts(connection, READ_FACTS_AFTER, ledger_id, subject_kind, *keys, position):
-        yield one
+    async for subject_facts in _read_facts(connection, READ_FACTS_AFTER, ledger_id, subject_kind, *keys, position):
+        yield subject_facts
 
 
 async def _read_facts(
     connection: Connection, query: str, *arguments: Any
 ) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
-    subject, told = "", list[RecordedFact]()
+    subject, facts = "", list[RecordedFact]()
     async with connection.transaction():
         async for row in connection.cursor(query, *arguments, prefetch=5_000):
             if row[0] != subject:
-                if told:
-                    yield subject, told
-                subject, told = row[0], []
-            told.append(fact_of_row(row))
-    if told:
-        yield subject, told
+                if facts:
+                    yield subject, facts
+                subject, facts = row[0], []
+            facts.append(fact_of_row(row))
+    if facts:
+        yield subject, facts
 
 
 def fact_of_row(row: Sequence[Any]) -> RecordedFact:
-    """Read a fact from (subject, kind, body, occurred_at, tag, ordinal, position, untimed)."""
+    """Build a fact from (subject, kind, body, occurred_at, tag, ordinal, position, untimed)."""
     subject, kind, body, occurred_at, tag, ordinal, position, untimed = row
     return RecordedFact(decode_fact(kind, body, subject), Occurrence(occurred_at, tag, ordinal, position, untimed))
 
 
 class Undecodable(Fact, frozen=True, kw_only=True):
-    """A stored fact that this software cannot read back. No rule takes it, so it parks its subject, and no other."""
+    """A stored fact that this software cannot decode. No rule accepts it, so it parks its subject and no other."""
 
     subject_kind = "-"
     named: str
@@ -209,7 +212,7 @@ class Undecodable(Fact, frozen=True, kw_only=True):
 
 
 def decode_fact(kind: str, body: bytes, subject: str = "-") -> Fact:
-    """Read a stored fact back; never fails."""
+    """Decode a stored fact. Never fails: an unknown fact becomes Undecodable."""
     try:
         return decode(kind, body)
     except Exception:
@@ -219,7 +222,7 @@ def decode_fact(kind: str, body: bytes, subject: str = "-") -> Fact:
 async def read_flags(
     connection: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str]
 ) -> dict[str, SubjectFlags]:
-    """Read which of some subjects of one kind are parked, or exempt from law 5."""
+    """Read the flags of some subjects of one kind. Subjects without flags are left out."""
     rows = await connection.fetch(READ_FLAGS, ledger_id, subject_kind, subjects)
     return {row["subject"]: SubjectFlags(row["untimed"], row["parked"]) for row in rows}
 
@@ -228,30 +231,32 @@ Row: TypeAlias = tuple[Any, ...]
 
 
 class RowChange(NamedTuple):
-    """What folding did to one subject. `before` holds its rows until now, {} if there are none; None where all must be
-    replaced, whatever they are."""
+    """The rows of one subject before and after a fold.
+
+    `before` is {} if the subject has no rows. None means that its rows are unknown, and all must be replaced.
+    """
 
     subject: str
-    last: FactKey | None
-    state: State | None  # None: none of its facts is left
+    last_fact: FactKey | None
+    state: State | None  # None: the subject has no facts left
     before: Mapping[str, Sequence[Row]] | None
     after: Mapping[str, Sequence[Row]]
     untimed: bool = False
     parked: str | None = None  # why the next fact cannot be folded
     parked_position: int | None = None
-    facts: int = 0  # in the state
-    noted: bool = False  # that it is untimed is noted already
+    facts: int = 0  # number of facts in the state
+    flags_stored: bool = False  # the untimed flag is stored already
 
 
 def change_without_facts(subject: str) -> RowChange:
-    """A subject none of whose facts is left."""
+    """Return the change of a subject that has no facts left: all its rows are deleted."""
     return RowChange(subject, None, None, None, {})
 
 
 async def write_changes(
     connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[RowChange]
 ) -> None:
-    """Write the new rows of some subjects of one projection; only rows that differ are touched."""
+    """Write the rows of some subjects of one projection. Rows that do not differ are not touched."""
     replaced = [change.subject for change in changes if change.before is None]
     if replaced:
         await connection.execute(DELETE_SUBJECTS, ledger_id, projection.subject, replaced)
@@ -259,27 +264,27 @@ async def write_changes(
     for table in projection.tables:
         if replaced:
             await connection.execute(_delete_subjects(table), ledger_id, replaced)
-        gone, new = _diff_rows(table, changes)
-        if gone:
-            await connection.execute(_delete_keys(table, gone[0]), ledger_id, *zip(*gone, strict=True))
-        await copy_rows(connection, ledger_id, table, new)
+        deleted, added = _diff_rows(table, changes)
+        if deleted:
+            await connection.execute(_delete_keys(table, deleted[0]), ledger_id, *zip(*deleted, strict=True))
+        await copy_rows(connection, ledger_id, table, added)
 
 
 async def write_flags(
     connection: Connection, ledger_id: int, projection: Projection, changes: Iterable[RowChange]
 ) -> None:
-    """Note the subjects that are parked, or exempt from law 5, and are not noted yet."""
+    """Store the flags of subjects that are parked or untimed, unless they are stored already."""
     records = [
         (ledger_id, projection.subject, change.subject, change.untimed, change.parked, change.parked_position)
         for change in changes
-        if change.parked or (change.untimed and not change.noted)
+        if change.parked or (change.untimed and not change.flags_stored)
     ]
     if records:
         await connection.copy_records_to_table("subjects", records=records, columns=SUBJECT_COLUMNS)
 
 
 async def copy_rows(connection: Connection, ledger_id: int, table: Table, rows: Iterable[tuple[str, Row]]) -> None:
-    """Write rows, given as (subject, row), that a table does not hold yet."""
+    """Write new rows of a table, given as (subject, row)."""
     records = [(ledger_id, subject, *row) for subject, row in rows]
     if records:
         await connection.copy_records_to_table(
@@ -288,37 +293,37 @@ async def copy_rows(connection: Connection, ledger_id: int, table: Table, rows: 
 
 
 def _diff_rows(table: Table, changes: Sequence[RowChange]) -> tuple[list[Row], list[tuple[str, Row]]]:
-    """Compare rows before and after by key: the keys to delete, and the rows to write."""
-    gone: list[Row] = []
-    new: list[tuple[str, Row]] = []
+    """Compare rows before and after by key. Return the keys to delete, and the rows to write."""
+    deleted: list[Row] = []
+    added: list[tuple[str, Row]] = []
     key_of = _key_of(table)
     for change in changes:
         after = change.after.get(table.name, ())
-        was = change.before.get(table.name, ()) if change.before else ()
-        if not was:
-            new += [(change.subject, row) for row in after]
+        old_rows = change.before.get(table.name, ()) if change.before else ()
+        if not old_rows:
+            added += [(change.subject, row) for row in after]
             continue
-        before = {key_of(row): row for row in was}
+        before = {key_of(row): row for row in old_rows}
         for row in after:
             key = key_of(row)
             old = before.pop(key, None)
             if old is None:
-                new.append((change.subject, row))
+                added.append((change.subject, row))
             elif not _is_same_row(old, row):
-                new.append((change.subject, row))
-                gone.append((change.subject, *key))
-        gone += [(change.subject, *key) for key in before]
-    return gone, new
+                added.append((change.subject, row))
+                deleted.append((change.subject, *key))
+        deleted += [(change.subject, *key) for key in before]
+    return deleted, added
 
 
 @cache
 def _key_of(table: Table) -> Callable[[Row], Row]:
-    places = [table.columns.index(column) for column in table.key]
-    return itemgetter(*places) if len(places) > 1 else lambda row: tuple(row[place] for place in places)
+    indexes = [table.columns.index(column) for column in table.key]
+    return itemgetter(*indexes) if len(indexes) > 1 else lambda row: tuple(row[index] for index in indexes)
 
 
 def _is_same_row(old: Row, row: Row) -> bool:
-    """Compare to the last digit: 4 and 4.000 are equal, but not the same row to a digest."""
+    """Compare rows with the scale of decimals: 4 and 4.000 are equal, but differ in a digest."""
     return all(map(is_, old, row)) or (old == row and _ENCODER.encode(old) == _ENCODER.encode(row))
 
 
@@ -335,11 +340,11 @@ def _delete_keys(table: Table, example: Row) -> str:
 @cache
 def _delete_by(table: Table, types: tuple[str, ...]) -> str:
     columns = ("subject", *table.key)
-    arrays = ", ".join(f"${n}::{of}[]" for n, of in enumerate(types, 2))
-    same = " AND ".join(f"t.{column} = k.{column}" for column in columns)
+    arrays = ", ".join(f"${n}::{type_name}[]" for n, type_name in enumerate(types, 2))
+    conditions = " AND ".join(f"t.{column} = k.{column}" for column in columns)
     return (
         f"DELETE FROM {table.name} t USING unnest({arrays}) AS k ({', '.join(columns)}) "  # noqa: S608
-        f"WHERE t.ledger_id = $1 AND {same}"
+        f"WHERE t.ledger_id = $1 AND {conditions}"
     )
 
 

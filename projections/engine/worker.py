@@ -1,9 +1,9 @@
-"""Keep every generation up to date: advance every ledger whenever something was appended, and tell who waits.
+"""The projector: keep every generation up to date, and notify callers that wait for a position.
 
-The generation that readers see comes first. The others that are kept, one that was rebuilt and waits to be promoted and
-one that was retired, follow by a batch at a time, so that they cost readers nothing but a little lag. Woken in process
-by the appender, and by polling always: another process may have appended. Answers wait here too, so that a caller reads
-its own writes without polling of its own.
+- It advances the active generation first. The ready and the retired generation follow one batch at a time, so readers
+  notice at most a little lag.
+- The appender of the same process wakes it. It also polls, because another process may have appended.
+- Requests wait here for a position, so a caller reads its own writes without polling.
 """
 
 import asyncio
@@ -31,16 +31,14 @@ from projections.engine.generations import FOLLOWING_STATES, Generation
 from projections.engine.retry import retry_after_upgrade
 
 POLL_SECONDS = 0.1
-BATCHES_PER_LEDGER_MAX = 10  # then it is the next one's turn
+BATCHES_PER_LEDGER_MAX = 10  # before the next ledger is advanced
 RETRY_SECONDS = 1.0
-RETRY_SECONDS_MAX = 60.0  # of a ledger that fails again and again
-STATEMENT_SECONDS_MAX = 60.0  # of any statement here: each reads or writes the facts or rows of one batch
-GC_THRESHOLDS = (50_000, 10, 10)  # objects, and rounds, between two looks for garbage
-HOUSEKEEPING_SECONDS = (
-    5.0  # how often it looks for generations to remove, subjects that wait no more and other policies
-)
+RETRY_SECONDS_MAX = 60.0  # of a ledger that fails repeatedly
+STATEMENT_SECONDS_MAX = 60.0  # of any statement: each reads or writes the facts or rows of one batch
+GC_THRESHOLDS = (50_000, 10, 10)  # for gc.set_threshold
+HOUSEKEEPING_SECONDS = 5.0  # between two runs of housekeeping: dropped generations, parked subjects, changed policies
 
-# Where each ledger's rows are, and where the ledger is: most ledgers rest, and cost no question of their own.
+# The checkpoint and the tail of each ledger, in one query: most ledgers are idle and need no query of their own.
 READ_POSITIONS = """
     SELECT l.ledger_id, coalesce(c.position, 0) AS position, coalesce(e.position, 0) AS tail
       FROM ledger.ledgers l
@@ -54,16 +52,19 @@ _log = logging.getLogger(__name__)
 
 
 class RetryPause(NamedTuple):
-    """How long something that failed is left alone."""
+    """The pause of a ledger after a failure."""
 
-    until: float  # of time.monotonic()
+    until: float  # on the clock of time.monotonic()
     seconds: float
 
 
 @contextlib.contextmanager
 def reduced_gc() -> Iterator[None]:
-    """Let Python look for garbage but seldom: facts and rows come by the thousands and go without being collected, and
-    to look through all that is remembered each time costs as much again as the folding."""
+    """Make Python's garbage collector run rarely.
+
+    Facts and rows are created by the thousand and freed without it. A frequent scan of all cached objects would cost as
+    much as the folding.
+    """
     before = gc.get_threshold()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
@@ -73,7 +74,10 @@ def reduced_gc() -> Iterator[None]:
 
 
 class Projector:
-    """Advances all ledgers in all kept generations of one database, on connections of its own."""
+    """Advances all ledgers in all kept generations of one database, on connections of its own.
+
+    A process either projects (`run`) or watches another process that does (`watch`).
+    """
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -81,59 +85,59 @@ class Projector:
         self._position_changed: dict[int, asyncio.Condition] = defaultdict(asyncio.Condition)
         self._positions: dict[tuple[int, int], int] = defaultdict(int)  # by generation and ledger
         self._connections: dict[int, asyncpg.Connection[asyncpg.Record]] = {}
-        self._caches: dict[int, SubjectCache] = defaultdict(SubjectCache)  # what each of those has folded
-        self._retry_at: dict[int, float] = {}  # until when a generation that could not be advanced is left alone
+        self._caches: dict[int, SubjectCache] = defaultdict(SubjectCache)  # by generation
+        self._retry_at: dict[int, float] = {}  # by generation: not before this time, after a failure
         self._housekeeping_at = 0.0
-        self._projects = False  # who only watches writes nothing
+        self._projects = False  # False if it only watches; it writes nothing then
         self._active_generation = 0
         self._active_changed = asyncio.Condition()
-        self._reader_generation = 0  # the generation that the readers of this process see
+        self._reader_generation = 0  # the generation that readers of this process see
         self._pauses: dict[tuple[int, int], RetryPause] = {}  # by generation and ledger
         self._faults = LogThrottle(_log)
-        self.on_append: Callable[[], None] | None = None  # tells the process that projects of what was appended
-        self.on_advance: Callable[[], None] | None = None  # tells the process that answers that rows have moved
+        self.on_append: Callable[[], None] | None = None  # signals an append to the projecting process
+        self.on_advance: Callable[[], None] | None = None  # signals new positions to the serving process
 
     def notify_appended(self) -> None:
-        """Say that something was appended, to who projects: that alone moves no rows, so who only watches looks on."""
+        """Signal that events were appended. Wakes this process if it projects, and calls `on_append`."""
         if self._projects:
             self.notify()
         if self.on_append is not None:
             self.on_append()
 
     def notify(self) -> None:
-        """Say that there may be something to see, here or in the process that projects."""
+        """Wake this process: events were appended, or another process has moved rows."""
         self._notified.set()
 
     async def wait_for(self, ledger_id: int, position: int, timeout_seconds: float) -> bool:
-        """Wait until the rows that readers of this process see reflect a position; False if they do not in time."""
-        moved = self._position_changed[ledger_id]
+        """Wait until rows that readers of this process see reflect a position. Return False at the time limit."""
+        position_changed = self._position_changed[ledger_id]
         try:
-            async with asyncio.timeout(timeout_seconds), moved:
-                await moved.wait_for(lambda: self._positions[self._reader_generation, ledger_id] >= position)
+            async with asyncio.timeout(timeout_seconds), position_changed:
+                await position_changed.wait_for(lambda: self._positions[self._reader_generation, ledger_id] >= position)
         except TimeoutError:
             return False
         return True
 
-    async def wait_for_promotion(self, read: int) -> int:
-        """Wait until another generation than the one read is active, and give it."""
+    async def wait_for_promotion(self, reader_generation: int) -> int:
+        """Wait until another generation than `reader_generation` is active, and return its number."""
         async with self._active_changed:
-            await self._active_changed.wait_for(lambda: self._active_generation not in (0, read))
+            await self._active_changed.wait_for(lambda: self._active_generation not in (0, reader_generation))
             return self._active_generation
 
     async def set_reader_generation(self, generation: int) -> None:
-        """Say which generation the readers of this process see, so that waits are for that one."""
+        """Set the generation that readers of this process see. `wait_for` waits for the rows of this generation."""
         self._reader_generation = generation
-        for moved in list(self._position_changed.values()):
-            async with moved:
-                moved.notify_all()
+        for position_changed in list(self._position_changed.values()):
+            async with position_changed:
+                position_changed.notify_all()
 
     async def run(self) -> None:
-        """Advance until cancelled. What goes wrong is told and tried again: others may still be served meanwhile."""
+        """Advance until cancelled. Errors are logged and retried."""
         self._projects = True
         await self._run_connected(self._advance_all)
 
     async def watch(self) -> None:
-        """Follow what another process projects, until cancelled, so that answers can wait for it."""
+        """Follow the positions that another process reaches, until cancelled, so that `wait_for` works."""
         await self._run_connected(self._watch_positions)
 
     async def _run_connected(self, step: Callable[[Connection], Awaitable[None]]) -> None:
@@ -155,32 +159,35 @@ class Projector:
         )
 
     async def _advance_all(self, connection: Connection) -> None:
-        """Advance every ledger of every kept generation by some batches, and rest when there was nothing to do."""
+        """Advance every ledger of every kept generation by some batches. Without new events, wait for a signal."""
         self._notified.clear()
         kept = await self._refresh_generations(connection)
         busy = False
-        for one in kept:
-            if self._retry_at.get(one.generation, 0) > time.monotonic():
+        for generation in kept:
+            if self._retry_at.get(generation.generation, 0) > time.monotonic():
                 continue
             try:
-                busy = await self._advance_generation(one) or busy
-                self._faults.recovered(f"generation {one.generation}")
+                busy = await self._advance_generation(generation) or busy
+                self._faults.recovered(f"generation {generation.generation}")
             except RebuildDue:
-                self._mark_outdated(one.generation)
+                self._mark_outdated(generation.generation)
             except Exception as error:
-                if one.state == "active":
+                if generation.state == "active":
                     raise
                 self._faults.error(
-                    f"generation {one.generation}", "generation %s waits: %s", one.generation, type(error).__name__
+                    f"generation {generation.generation}",
+                    "generation %s waits: %s",
+                    generation.generation,
+                    type(error).__name__,
                 )
-                self._retry_at[one.generation] = time.monotonic() + HOUSEKEEPING_SECONDS
-                await self._close(one.generation)
+                self._retry_at[generation.generation] = time.monotonic() + HOUSEKEEPING_SECONDS
+                await self._close(generation.generation)
         if not busy:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._notified.wait(), POLL_SECONDS)
 
     async def _advance_generation(self, generation: Generation) -> bool:
-        """Advance one generation by some batches of every ledger; say whether there was something to do."""
+        """Advance one generation by some batches of every ledger. Return True if there were new events."""
         connection = await self._connection_of(generation)
         if connection is None:
             return False
@@ -195,8 +202,10 @@ class Projector:
         return busy
 
     async def _advance_ledger(self, connection: Connection, generation: Generation, ledger_id: int) -> bool:
-        """Advance one ledger by some batches. One that fails is left alone for a while, ever longer, and holds no other
-        one up."""
+        """Advance one ledger by some batches. Return True if there were any.
+
+        A ledger that fails is retried after a pause, which doubles with each failure. Other ledgers continue.
+        """
         key = (generation.generation, ledger_id)
         batches, batches_max = 0, BATCHES_PER_LEDGER_MAX if generation.state == "active" else 1
         try:
@@ -222,12 +231,13 @@ class Projector:
         return batches > 0
 
     async def _refresh_generations(self, connection: Connection) -> list[Generation]:
-        """List the kept generations, the active one first; leave those that are kept no more."""
+        """List the kept generations, the active one first. Close the connections of all others."""
         listed = await generations.list_generations(connection)
         kept = sorted(
-            (one for one in listed if one.state in FOLLOWING_STATES), key=lambda one: FOLLOWING_STATES.index(one.state)
+            (generation for generation in listed if generation.state in FOLLOWING_STATES),
+            key=lambda generation: FOLLOWING_STATES.index(generation.state),
         )
-        await self._close(*(self._connections.keys() - {one.generation for one in kept}))
+        await self._close(*(self._connections.keys() - {generation.generation for generation in kept}))
         if kept and kept[0].state == "active" and kept[0].generation != self._active_generation:
             async with self._active_changed:
                 self._active_generation = kept[0].generation
@@ -235,13 +245,13 @@ class Projector:
         if self._projects and time.monotonic() > self._housekeeping_at + HOUSEKEEPING_SECONDS:
             self._housekeeping_at = time.monotonic()
             await promotion.drop_unused(connection)
-            for number, one in self._connections.items():
+            for number, generation_connection in self._connections.items():
                 if self._retry_at.get(number, 0) < time.monotonic():
-                    await self._housekeeping(number, one, await list_ledgers(connection))
+                    await self._housekeeping(number, generation_connection, await list_ledgers(connection))
         return kept
 
     async def _housekeeping(self, generation: int, connection: Connection, ledgers: Sequence[Ledger]) -> None:
-        """Fold what waits no more, and follow other policies, in one generation."""
+        """Retry subjects that waited for this version, and apply changed policies, in one generation."""
         try:
             for ledger in ledgers:
                 await retry_after_upgrade(connection, ledger.ledger_id)
@@ -250,13 +260,13 @@ class Projector:
             self._mark_outdated(generation)
 
     def _mark_outdated(self, generation: int) -> None:
-        """Leave a generation that another version made alone for a while."""
+        """Log that another version made a generation, and do not try it again for five minutes."""
         about = f"generation {generation}"
         self._faults.error(about, "%s stays as it is: another version made it; rebuild", about)
         self._retry_at[generation] = time.monotonic() + 60 * HOUSEKEEPING_SECONDS
 
     async def _connection_of(self, generation: Generation) -> "Connection | None":
-        """Give the connection of a generation; None if it was dropped in this moment."""
+        """Return the connection of a generation; None if the generation has just been dropped."""
         number = generation.generation
         if number not in self._connections:
             connection = self._connections[number] = await connect(
@@ -275,15 +285,17 @@ class Projector:
         for number in numbers:
             self._caches.pop(number, None)
             await self._connections.pop(number).close()
-            self._positions = defaultdict(int, {at: here for at, here in self._positions.items() if at[0] != number})
+            self._positions = defaultdict(
+                int, {key: position for key, position in self._positions.items() if key[0] != number}
+            )
 
     async def _watch_positions(self, connection: Connection) -> None:
         await self._refresh_generations(connection)
         generation = await generations.find_generation(connection, self._reader_generation or self._active_generation)
-        watched = await self._connection_of(generation)
+        watched_connection = await self._connection_of(generation)
         self._notified.clear()
-        if watched is not None:
-            for ledger_id, position, _ in await watched.fetch(READ_POSITIONS):
+        if watched_connection is not None:
+            for ledger_id, position, _ in await watched_connection.fetch(READ_POSITIONS):
                 await self._publish_position(generation.generation, ledger_id, position)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._notified.wait(), POLL_SECONDS)
@@ -298,12 +310,12 @@ class Projector:
 
 
 async def catch_up(connection: Connection, ledger_id: int) -> int:
-    """Advance one ledger until its rows reflect all of it; give the position. Raises RebuildDue."""
+    """Advance one ledger until its rows reflect all of it. Return the position. Raises RebuildDue."""
     await register_binary_codecs(connection)
-    memory = SubjectCache()
+    cache = SubjectCache()
     with reduced_gc():
         while (position := await store.read_checkpoint(connection, ledger_id)) < await tail(connection, ledger_id):
-            async for _ in advance.advance_until_current(connection, ledger_id, memory):
+            async for _ in advance.advance_until_current(connection, ledger_id, cache):
                 pass
     await follow_policies(connection, ledger_id)
     return position

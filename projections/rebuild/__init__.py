@@ -57,30 +57,32 @@ async def rebuild(
     force: bool = False,
     to_promote: bool = True,
     progress: Progress = no_progress,
-    begun: OnGenerationKnown = ignore_generation,
+    on_generation_known: OnGenerationKnown = ignore_generation,
 ) -> RebuildReport:
     """Make rows again, and facts too with `source="ledger"`, compare them, and let readers see them unless they differ
     otherwise than expected. Raises RebuildRuns, WorkersLost."""
-    built, filled = await build_generation(
-        dsn, source=source, scope=scope, workers=workers, progress=progress, begun=begun
+    generation, fill_result = await build_generation(
+        dsn, source=source, scope=scope, workers=workers, progress=progress, on_generation_known=on_generation_known
     )
-    comparison = await compare_with_active(dsn, built, expect)
-    report = RebuildReport(built.generation, filled.events, filled.facts, comparison.differing, False, comparison)
+    comparison = await compare_with_active(dsn, generation, expect)
+    report = RebuildReport(
+        generation.generation, fill_result.events, fill_result.facts, comparison.differing, False, comparison
+    )
     if not to_promote:
         return report
     try:
-        await promotion.promote(dsn, built.generation, force=force)
-    except NotPromoted as refused:
-        return report._replace(refused=str(refused))
+        await promotion.promote(dsn, generation.generation, force=force)
+    except NotPromoted as error:
+        return report._replace(refused=str(error))
     return report._replace(promoted=True)
 
 
-async def compare_with_active(dsn: str, built: Generation, expect: Sequence[str] = ()) -> Comparison:
+async def compare_with_active(dsn: str, generation: Generation, expect: Sequence[str] = ()) -> Comparison:
     """Compare a generation with the active one, and note with it what was found."""
     connection = await connect(dsn)
     try:
-        comparison = await compare_generations(dsn, await generations.active_generation(connection), built, expect)
-        await promotion.save_comparison(connection, built.generation, comparison.summary())
+        comparison = await compare_generations(dsn, await generations.active_generation(connection), generation, expect)
+        await promotion.save_comparison(connection, generation.generation, comparison.summary())
     finally:
         await connection.close()
     return comparison
@@ -93,7 +95,7 @@ async def build_generation(
     scope: RebuildScope = EVERYTHING,
     workers: int | None = None,
     progress: Progress = no_progress,
-    begun: OnGenerationKnown = ignore_generation,
+    on_generation_known: OnGenerationKnown = ignore_generation,
 ) -> tuple[Generation, FillResult]:
     """Fill a new generation, or go on with one that was not finished, and let it follow the ledger from then on.
 
@@ -106,15 +108,17 @@ async def build_generation(
             (await generations.active_generation(connection)).shapes
         ):
             raise RebuildDue
-        async with _hold_generation(connection, source, scope.document()) as made:
-            begun(made.generation)
-            filled = await _completed_fill(dsn, made.schema_name)
-            if filled is None:
-                filled = await fill_generation(dsn, made.schema_name, source=source, workers=workers, progress=progress)
-            await copy_unselected(dsn, made, scope)
-            await promotion.catch_up_with_active(dsn, made)
-            await generations.set_ready(connection, made.generation)
-        return await generations.find_generation(connection, made.generation), filled
+        async with _hold_generation(connection, source, scope.document()) as generation:
+            on_generation_known(generation.generation)
+            fill_result = await _completed_fill(dsn, generation.schema_name)
+            if fill_result is None:
+                fill_result = await fill_generation(
+                    dsn, generation.schema_name, source=source, workers=workers, progress=progress
+                )
+            await copy_unselected(dsn, generation, scope)
+            await promotion.catch_up_with_active(dsn, generation)
+            await generations.set_ready(connection, generation.generation)
+        return await generations.find_generation(connection, generation.generation), fill_result
     finally:
         await connection.close()
 
@@ -136,33 +140,33 @@ async def _hold_generation(
     """Hold a generation that is to be filled: one that a killed rebuild left, if it fits, else a new one."""
     async with connection.transaction():
         await connection.execute(LOCK_GENERATIONS, GENERATIONS)
-        made = await _find_resumable(connection, source, scope)
-        if made is None:
-            made = await generations.create_generation(connection, basis=source, scope=scope)
-            await connection.fetchval(TAKE_FILLING_LOCK, GENERATION_FILLING, made.generation)
+        generation = await _find_resumable(connection, source, scope)
+        if generation is None:
+            generation = await generations.create_generation(connection, basis=source, scope=scope)
+            await connection.fetchval(TAKE_FILLING_LOCK, GENERATION_FILLING, generation.generation)
     await promotion.drop_unused(connection)
     try:
-        yield made
+        yield generation
     finally:
-        await connection.fetchval(RELEASE_FILLING_LOCK, GENERATION_FILLING, made.generation)
+        await connection.fetchval(RELEASE_FILLING_LOCK, GENERATION_FILLING, generation.generation)
 
 
 async def _find_resumable(connection: Connection, source: Source, scope: Mapping[str, Any]) -> Generation | None:
     """Find what a killed rebuild left, and mark for removal what this one cannot go on with."""
-    found = None
-    for one in await generations.list_generations(connection):
-        if one.state != "filling" and (one.state != "ready" or one.comparison is not None):
+    resumable = None
+    for generation in await generations.list_generations(connection):
+        if generation.state != "filling" and (generation.state != "ready" or generation.comparison is not None):
             continue
-        if not await connection.fetchval(TAKE_FILLING_LOCK, GENERATION_FILLING, one.generation):
-            raise RebuildRuns(f"generation {one.generation}")
-        fits = (one.basis, one.scope, one.versions, one.shapes) == (
+        if not await connection.fetchval(TAKE_FILLING_LOCK, GENERATION_FILLING, generation.generation):
+            raise RebuildRuns(f"generation {generation.generation}")
+        is_resumable = (generation.basis, generation.scope, generation.versions, generation.shapes) == (
             source, scope, generations.projection_versions(), generations.table_shapes(),
         )  # fmt: skip
-        async with generations.in_schema(connection, one.schema_name):
-            fits = fits and await can_resume(connection)
-        if fits and found is None:
-            found = one
+        async with generations.in_schema(connection, generation.schema_name):
+            is_resumable = is_resumable and await can_resume(connection)
+        if is_resumable and resumable is None:
+            resumable = generation
         else:
-            await connection.execute(MARK_DROPPING, one.generation)
-            await connection.fetchval(RELEASE_FILLING_LOCK, GENERATION_FILLING, one.generation)
-    return found
+            await connection.execute(MARK_DROPPING, generation.generation)
+            await connection.fetchval(RELEASE_FILLING_LOCK, GENERATION_FILLING, generation.generation)
+    return resumable

@@ -81,24 +81,30 @@ class Comparison:
         """Say whether the next subject will be kept with what explains it."""
         return len(self.subjects) < SUBJECTS_LISTED_MAX
 
-    def take(self, found: Sequence[Difference], explanation: Mapping[str, Any]) -> None:
+    def take(self, differences: Sequence[Difference], explanation: Mapping[str, Any]) -> None:
         """Count the differences of one subject, and keep them with what explains them while there is room."""
-        for one in found:
-            self.places[f"{one.table}.{one.column or '(row)'}"] += 1
-            self.expected += one.expected
-            self.unexpected += not one.expected
-            tables = self.differing.setdefault(one.ledger, [])
-            if one.table not in tables:
-                tables.append(one.table)
+        for difference in differences:
+            self.places[f"{difference.table}.{difference.column or '(row)'}"] += 1
+            self.expected += difference.expected
+            self.unexpected += not difference.expected
+            tables = self.differing.setdefault(difference.ledger, [])
+            if difference.table not in tables:
+                tables.append(difference.table)
         if self.has_room:
-            first = found[0]
-            places = [
-                {"table": one.table, "key": one.key, "column": one.column, "old": one.old, "new": one.new,
-                 "expected": one.expected}
-                for one in found
-            ]  # fmt: skip
-            about = {"ledger": first.ledger, "projection": first.projection, "subject": first.subject}
-            self.subjects.append({**about, "differences": places, **explanation})
+            first = differences[0]
+            listed = [
+                {
+                    "table": difference.table,
+                    "key": difference.key,
+                    "column": difference.column,
+                    "old": difference.old,
+                    "new": difference.new,
+                    "expected": difference.expected,
+                }
+                for difference in differences
+            ]
+            subject = {"ledger": first.ledger, "projection": first.projection, "subject": first.subject}
+            self.subjects.append({**subject, "differences": listed, **explanation})
 
     def summary(self) -> dict[str, Any]:
         """Give what is kept with a generation: everything but the subjects."""
@@ -144,9 +150,9 @@ async def compare_generations(dsn: str, old: Generation, new: Generation, expect
     connection = await connect(dsn)
     try:
         for ledger in await list_ledgers(connection):
-            async with _open_snapshot_pair(dsn, old, new, ledger) as two:
-                comparison.positions[ledger.name] = await store.read_checkpoint(two.old, ledger.ledger_id)
-                await _compare_ledger(two, comparison, build_expectation(expect))
+            async with _open_snapshot_pair(dsn, old, new, ledger) as pair:
+                comparison.positions[ledger.name] = await store.read_checkpoint(pair.old, ledger.ledger_id)
+                await _compare_ledger(pair, comparison, build_expectation(expect))
     finally:
         await connection.close()
     return comparison
@@ -154,11 +160,11 @@ async def compare_generations(dsn: str, old: Generation, new: Generation, expect
 
 def build_expectation(expect: Collection[str]) -> IsExpected:
     """Declare that what is named may differ: projections, tables or columns."""
-    named = frozenset(expect)
+    expected_names = frozenset(expect)
 
     def is_expected(projection: str, table: str, column: str | None) -> bool:
-        whole = {projection, table}
-        return bool(named & (whole | {f"{one}.{column}" for one in whole}))
+        names = {projection, table}
+        return bool(expected_names & (names | {f"{name}.{column}" for name in names}))
 
     return is_expected
 
@@ -168,38 +174,40 @@ async def _open_snapshot_pair(
     dsn: str, old: Generation, new: Generation, ledger: Ledger
 ) -> AsyncIterator[SnapshotPair]:
     """Open snapshots of two generations at the same position of a ledger, while both go on following it."""
-    ours = await connect(dsn, search_path=old.schema_name)
-    theirs = await connect(dsn, search_path=new.schema_name)
+    old_connection = await connect(dsn, search_path=old.schema_name)
+    new_connection = await connect(dsn, search_path=new.schema_name)
     try:
         for _ in range(ALIGNMENT_ATTEMPTS_MAX):
-            async with ours.transaction(isolation="repeatable_read", readonly=True):
-                position = await store.read_checkpoint(ours, ledger.ledger_id)
-                await promotion.advance_to(theirs, ledger.ledger_id, position)
-                async with theirs.transaction(isolation="repeatable_read", readonly=True):
-                    reached = await store.read_checkpoint(theirs, ledger.ledger_id)
+            async with old_connection.transaction(isolation="repeatable_read", readonly=True):
+                position = await store.read_checkpoint(old_connection, ledger.ledger_id)
+                await promotion.advance_to(new_connection, ledger.ledger_id, position)
+                async with new_connection.transaction(isolation="repeatable_read", readonly=True):
+                    reached = await store.read_checkpoint(new_connection, ledger.ledger_id)
                     if reached == position:
-                        kinds = {one.subject for one in PROJECTIONS if one.name not in old.versions}
-                        yield SnapshotPair(ledger, ours, theirs, kinds)
+                        kinds = {
+                            projection.subject for projection in PROJECTIONS if projection.name not in old.versions
+                        }
+                        yield SnapshotPair(ledger, old_connection, new_connection, kinds)
                         return
-            await promotion.advance_to(ours, ledger.ledger_id, reached)
+            await promotion.advance_to(old_connection, ledger.ledger_id, reached)
         raise Unavailable("the two generations were never found at the same position")
     finally:
-        await ours.close()
-        await theirs.close()
+        await old_connection.close()
+        await new_connection.close()
 
 
-async def _compare_ledger(two: SnapshotPair, comparison: Comparison, is_expected: IsExpected) -> None:
-    bounds = await partition.subject_bounds(two.old, two.ledger.ledger_id)
-    for projection, of_projection in groupby(compared_tables(), key=itemgetter(0)):
+async def _compare_ledger(pair: SnapshotPair, comparison: Comparison, is_expected: IsExpected) -> None:
+    bounds = await partition.subject_bounds(pair.old, pair.ledger.ledger_id)
+    for projection, projection_tables in groupby(compared_tables(), key=itemgetter(0)):
         compared = [
-            ComparedTable(subject_kind, table, await _common_columns(two, comparison, projection, table, is_expected))
-            for _, subject_kind, table in of_projection
+            ComparedTable(subject_kind, table, await _common_columns(pair, comparison, projection, table, is_expected))
+            for _, subject_kind, table in projection_tables
         ]
-        await _compare_projection(two, comparison, projection, compared, bounds, is_expected)
+        await _compare_projection(pair, comparison, projection, compared, bounds, is_expected)
 
 
 async def _compare_projection(
-    two: SnapshotPair,
+    pair: SnapshotPair,
     comparison: Comparison,
     projection: str,
     compared: Sequence[ComparedTable],
@@ -209,59 +217,77 @@ async def _compare_projection(
     """Compare the tables of a projection by digests, then row by row in one range of subjects after the other, so that
     memory does not grow with how much differs."""
     differing: dict[int, list[ComparedTable]] = defaultdict(list)
-    for one in compared:
-        if len(one.columns) > 1:  # else one of the two has no such table; its columns were told
-            was, now = [await _digest_ranges(side, two.ledger.ledger_id, one, bounds) for side in (two.old, two.new)]
-            comparison.rows[one.table.name] += sum(row[0] for row in was.values())
-            for number in was.keys() | now.keys():
-                if was.get(number) != now.get(number):
-                    differing[number].append(one)
+    for compared_table in compared:
+        if len(compared_table.columns) > 1:  # else one of the two has no such table; its columns were told
+            old_digests, new_digests = [
+                await _digest_ranges(side, pair.ledger.ledger_id, compared_table, bounds)
+                for side in (pair.old, pair.new)
+            ]
+            comparison.rows[compared_table.table.name] += sum(row[0] for row in old_digests.values())
+            for number in old_digests.keys() | new_digests.keys():
+                if old_digests.get(number) != new_digests.get(number):
+                    differing[number].append(compared_table)
     for number in sorted(differing):
         low, high = ("", *bounds)[number], (*bounds, None)[number]
         found: dict[tuple[str, str], list[Difference]] = defaultdict(list)
-        for one in differing[number]:
-            old, new = [await _read_rows(side, two.ledger.ledger_id, one, low, high) for side in (two.old, two.new)]
-            for place in diff_rows(old, new, one.columns):
-                kind = place.pop("subject_kind", one.subject_kind)
-                expected = is_expected(projection, one.table.name, place["column"])
-                difference = Difference(two.ledger.name, projection, one.table.name, kind, expected=expected, **place)
+        for compared_table in differing[number]:
+            old, new = [
+                await _read_rows(side, pair.ledger.ledger_id, compared_table, low, high)
+                for side in (pair.old, pair.new)
+            ]
+            for difference_fields in diff_rows(old, new, compared_table.columns):
+                kind = difference_fields.pop("subject_kind", compared_table.subject_kind)
+                expected = is_expected(projection, compared_table.table.name, difference_fields["column"])
+                difference = Difference(
+                    pair.ledger.name,
+                    projection,
+                    compared_table.table.name,
+                    kind,
+                    expected=expected,
+                    **difference_fields,
+                )
                 found[kind, difference.subject].append(difference)
-        await _count_differences(two, comparison, found)
+        await _count_differences(pair, comparison, found)
 
 
 async def _count_differences(
-    two: SnapshotPair, comparison: Comparison, found: Mapping[tuple[str, str], Sequence[Difference]]
+    pair: SnapshotPair, comparison: Comparison, found: Mapping[tuple[str, str], Sequence[Difference]]
 ) -> None:
     """Count the differences of some subjects. Those that waited for the rebuild, and those that only newly read events
     have changed, were to differ."""
     waiting, newly_read = set[tuple[str, str]](), set[tuple[str, str]]()
     for kind, of_kind in groupby(sorted(found), key=itemgetter(0)):
         subjects = [subject for _, subject in of_kind]
-        stale = await two.old.fetch(READ_WAITING, two.ledger.ledger_id, kind, subjects, REBUILD_REASON)
-        waiting.update((kind, row["subject"]) for row in stale)
+        waiting_rows = await pair.old.fetch(READ_WAITING, pair.ledger.ledger_id, kind, subjects, REBUILD_REASON)
+        waiting.update((kind, row["subject"]) for row in waiting_rows)
         newly = await find_newly_read(
-            two.old, two.new, two.ledger.ledger_id, kind, subjects, is_new_kind=kind in two.new_kinds
+            pair.old, pair.new, pair.ledger.ledger_id, kind, subjects, is_new_kind=kind in pair.new_kinds
         )
         newly_read.update((kind, subject) for subject in newly)
     for (kind, subject), differences in found.items():
         if (kind, subject) in waiting:
-            differences = [one._replace(expected=True) for one in differences]
+            differences = [difference._replace(expected=True) for difference in differences]
         elif (kind, subject) in newly_read:  # but not that a fold of them fails
-            differences = [one._replace(expected=one.expected or one.table != PARKED_TABLE.name) for one in differences]
-        comparison.take(differences, await _explain_facts(two, kind, subject) if comparison.has_room else {})
+            differences = [
+                difference._replace(expected=difference.expected or difference.table != PARKED_TABLE.name)
+                for difference in differences
+            ]
+        comparison.take(differences, await _explain_facts(pair, kind, subject) if comparison.has_room else {})
 
 
 def compared_tables() -> list[tuple[str, str, Table]]:
     """List what is compared, as (projection, kind of subject, table); the kind is "" where a column tells it."""
-    of_projections = [(one.name, one.subject, table) for one in PROJECTIONS for table in one.tables]
-    return [("facts", "", FACTS_TABLE), ("parked", "", PARKED_TABLE), *of_projections]
+    projection_tables = [
+        (projection.name, projection.subject, table) for projection in PROJECTIONS for table in projection.tables
+    ]
+    return [("facts", "", FACTS_TABLE), ("parked", "", PARKED_TABLE), *projection_tables]
 
 
 async def _common_columns(
-    two: SnapshotPair, comparison: Comparison, projection: str, table: Table, is_expected: IsExpected
+    pair: SnapshotPair, comparison: Comparison, projection: str, table: Table, is_expected: IsExpected
 ) -> list[str]:
     """Give the columns that both generations have, positions aside; those that one has alone are differences."""
-    old, new = [{row[0] for row in await one.fetch(READ_COLUMNS, table.name)} for one in (two.old, two.new)]
+    old, new = [{row[0] for row in await side.fetch(READ_COLUMNS, table.name)} for side in (pair.old, pair.new)]
     common = old & new
     leading = ["subject_kind", "subject"] if "subject_kind" in common else ["subject"]
     if table is PARKED_TABLE or table is FACTS_TABLE:
@@ -271,37 +297,39 @@ async def _common_columns(
             comparison.new_tables.append(table.name)
         return leading
     for column in sorted(old ^ new):
-        was, now = ("there", None) if column in old else (None, "there")
+        old_value, new_value = ("there", None) if column in old else (None, "there")
         expected = column in new or is_expected(projection, table.name, column)
-        one = Difference(two.ledger.name, projection, table.name, "", "", {}, column, was, now, expected)
-        comparison.take([one], {})
+        difference = Difference(
+            pair.ledger.name, projection, table.name, "", "", {}, column, old_value, new_value, expected
+        )
+        comparison.take([difference], {})
     return [*leading, *(name for name in table.columns if name in common and not is_position_column(name))]
 
 
 def diff_rows(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
     """Compare rows by key; columns lead with what names the subject."""
-    found: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
     for key in sorted(old.keys() | new.keys(), key=repr):
         before, after = old.get(key), new.get(key)
-        about: dict[str, Any] = {"key": dict(key), "subject": dict(key)["subject"]}
+        identity: dict[str, Any] = {"key": dict(key), "subject": dict(key)["subject"]}
         if "subject_kind" in columns:
-            about["subject_kind"] = dict(key)["subject_kind"]
+            identity["subject_kind"] = dict(key)["subject_kind"]
         if before is None or after is None:
-            found.append({**about, "column": None, "old": _row_json(before), "new": _row_json(after)})
+            differences.append({**identity, "column": None, "old": _row_json(before), "new": _row_json(after)})
             continue
-        found += [
-            {**about, "column": column, "old": before[column], "new": after[column]}
+        differences += [
+            {**identity, "column": column, "old": before[column], "new": after[column]}
             for column in columns
             if not _is_same_value(before[column], after[column])
         ]
-    return found
+    return differences
 
 
-def _is_same_value(one: Any, other: Any) -> bool:
+def _is_same_value(old: Any, new: Any) -> bool:
     """Compare values as a digest does: 10000 and 1E+4 are one number, while 4 and 4.000, or true and 1, are not."""
-    if isinstance(one, Decimal) and isinstance(other, Decimal):
-        return format(one, "f") == format(other, "f")
-    return bool(one == other) and type(one) is type(other)
+    if isinstance(old, Decimal) and isinstance(new, Decimal):
+        return format(old, "f") == format(new, "f")
+    return bool(old == new) and type(old) is type(new)
 
 
 def _row_json(row: Any) -> dict[str, Any] | None:
@@ -313,15 +341,15 @@ async def _digest_ranges(
 ) -> dict[int, tuple[int, int, int]]:
     """Digest a table by ranges of subjects: how many rows, and two hashes of them all."""
     _, table, columns = compared
-    row = f"ROW({', '.join(columns)})::text"
+    row_text = f"ROW({', '.join(columns)})::text"
     query = (
         f'SELECT width_bucket(subject COLLATE "C", $2::text[]), count(*), '  # noqa: S608
-        f"bit_xor(hashtextextended({row}, 1)), bit_xor(hashtextextended({row}, 2)) "
+        f"bit_xor(hashtextextended({row_text}, 1)), bit_xor(hashtextextended({row_text}, 2)) "
         f"FROM {table.name} WHERE ledger_id = $1{_row_filter(table)} GROUP BY 1"
     )
     if not bounds:
         query = query.replace('width_bucket(subject COLLATE "C", $2::text[])', "0 * cardinality($2::text[])")
-    return {one[0]: tuple(one)[1:] for one in await connection.fetch(query, ledger_id, bounds)}
+    return {row[0]: tuple(row)[1:] for row in await connection.fetch(query, ledger_id, bounds)}
 
 
 async def _read_rows(
@@ -344,20 +372,20 @@ def _row_filter(table: Table) -> str:
     return " AND parked IS NOT NULL" if table is PARKED_TABLE else ""
 
 
-async def _explain_facts(two: SnapshotPair, subject_kind: str, subject: str) -> dict[str, Any]:
+async def _explain_facts(pair: SnapshotPair, subject_kind: str, subject: str) -> dict[str, Any]:
     """Tell of the facts of a subject: how many, those that one generation has alone, and the last of them."""
     old, new = [
-        await one.fetch(READ_FACTS_OF_SUBJECT, two.ledger.ledger_id, subject_kind, subject)
-        for one in (two.old, two.new)
+        await side.fetch(READ_FACTS_OF_SUBJECT, pair.ledger.ledger_id, subject_kind, subject)
+        for side in (pair.old, pair.new)
     ]
-    before, after = ({(row["position"], row["kind"]) for row in rows} for rows in (old, new))
+    old_facts, new_facts = ({(row["position"], row["kind"]) for row in rows} for rows in (old, new))
     last = [dict(row) for row in (new or old)[-POSITIONS_LISTED_MAX:]]
     return {
         "facts": {"old": len(old), "new": len(new)},
-        "facts_only_in_old": [{"position": at, "kind": kind} for at, kind in sorted(before - after)][
+        "facts_only_in_old": [{"position": position, "kind": kind} for position, kind in sorted(old_facts - new_facts)][
             :POSITIONS_LISTED_MAX
         ],
-        "facts_only_in_new": [{"position": at, "kind": kind} for at, kind in sorted(after - before)][
+        "facts_only_in_new": [{"position": position, "kind": kind} for position, kind in sorted(new_facts - old_facts)][
             :POSITIONS_LISTED_MAX
         ],
         "last_facts": last,

@@ -15,13 +15,13 @@ async def copy_facts(connection: Connection, work: Work) -> int:
     """Copy the facts of some subjects, of which the generation holds none yet; give how many."""
     assert isinstance(work, SubjectRange)
     active = checked_schema_name(await generations.active_schema(connection))
-    done: str = await connection.execute(
+    status: str = await connection.execute(
         f"INSERT INTO facts ({COLUMNS}) SELECT {COLUMNS} FROM {active}.facts "  # noqa: S608
         "WHERE ledger_id = $1 AND subject_kind = $2 AND subject >= $3 AND ($4::text IS NULL OR subject < $4) "
         "AND position <= $5 ORDER BY ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal",
         work.ledger_id, work.subject_kind, work.low, work.high, work.last,
     )  # fmt: skip
-    return int(done.rpartition(" ")[2])
+    return int(status.rpartition(" ")[2])
 
 
 async def copy_metadata(connection: Connection, schema: str) -> None:

@@ -16,29 +16,29 @@ from projections.rebuild.scope import RebuildScope
 from projections.registry import PROJECTIONS
 
 
-async def copy_unselected(dsn: str, made: Generation, scope: RebuildScope) -> None:
+async def copy_unselected(dsn: str, generation: Generation, scope: RebuildScope) -> None:
     """Put the active rows in the place of the new ones, outside of a scope. Raises RebuildDue if another version made
     them, so that they must be made again too."""
     if not scope.projections and not scope.ledgers:
         return
-    connection = await connect(dsn, search_path=made.schema_name)
+    connection = await connect(dsn, search_path=generation.schema_name)
     try:
         active = await generations.active_generation(connection)
-        unfit = set(generations.mismatched(active.versions, active.shapes or {}))
-        if unfit - set(scope.projections) or (unfit and scope.ledgers):
-            raise RebuildDue(", ".join(sorted(unfit)))
+        outdated = set(generations.mismatched(active.versions, active.shapes or {}))
+        if outdated - set(scope.projections) or (outdated and scope.ledgers):
+            raise RebuildDue(", ".join(sorted(outdated)))
         async with connection.transaction(isolation="repeatable_read"):
             for ledger in await list_ledgers(connection):
                 async with generations.in_schema(connection, active.schema_name):
                     position = await store.read_checkpoint(connection, ledger.ledger_id)
                 await promotion.advance_to(connection, ledger.ledger_id, position)
-                whole = bool(scope.ledgers) and ledger.name not in scope.ledgers
+                copies_ledger = bool(scope.ledgers) and ledger.name not in scope.ledgers
                 for projection in PROJECTIONS:
-                    if whole or (scope.projections and projection.name not in scope.projections):
+                    if copies_ledger or (scope.projections and projection.name not in scope.projections):
                         await _copy_projection(
                             connection, checked_schema_name(active.schema_name), ledger.ledger_id, projection
                         )
-                if whole:
+                if copies_ledger:
                     await _replace_rows(
                         connection, checked_schema_name(active.schema_name), ledger.ledger_id, "facts", FACT_COLUMNS, ""
                     )
@@ -52,19 +52,20 @@ SUBJECT_COLUMNS = store.SUBJECT_COLUMNS
 
 async def _copy_projection(connection: Connection, schema: str, ledger_id: int, projection: Projection) -> None:
     """Take over the rows and states of one projection."""
-    of_kind = f" AND subject_kind = '{projection.subject}'"
-    await _replace_rows(connection, schema, ledger_id, "subjects", SUBJECT_COLUMNS, of_kind)
+    kind_condition = f" AND subject_kind = '{projection.subject}'"
+    await _replace_rows(connection, schema, ledger_id, "subjects", SUBJECT_COLUMNS, kind_condition)
     for table in projection.tables:
         await _replace_rows(connection, schema, ledger_id, table.name, ("ledger_id", "subject", *table.columns), "")
 
 
 async def _replace_rows(
-    connection: Connection, schema: str, ledger_id: int, table: str, columns: Sequence[str], also: str
+    connection: Connection, schema: str, ledger_id: int, table: str, columns: Sequence[str], condition: str
 ) -> None:
     """Replace a ledger's rows of one table; names come from our own Table values only."""
-    named = ", ".join(columns)
-    await connection.execute(f"DELETE FROM {table} WHERE ledger_id = $1{also}", ledger_id)  # noqa: S608
+    column_list = ", ".join(columns)
+    await connection.execute(f"DELETE FROM {table} WHERE ledger_id = $1{condition}", ledger_id)  # noqa: S608
     await connection.execute(
-        f"INSERT INTO {table} ({named}) SELECT {named} FROM {schema}.{table} WHERE ledger_id = $1{also}",  # noqa: S608
+        f"INSERT INTO {table} ({column_list}) SELECT {column_list} FROM {schema}.{table} "  # noqa: S608
+        f"WHERE ledger_id = $1{condition}",
         ledger_id,
     )

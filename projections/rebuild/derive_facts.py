@@ -31,9 +31,9 @@ async def derive_facts(connection: Connection, work: Work) -> int:
     if isinstance(work, EventRange):
         contested = await conflicting_keys(connection, work.ledger_id, work.last)
         async for events in events_between(connection, work.ledger_id, work.after, work.upto, EVENTS_PER_READ):
-            plain = [event for event in events if event.event_key[:KEY_BYTES] not in contested]
-            orgs.update((event.source, event.org) for event in plain)
-            _collect_facts(work.ledger_id, plain, plain, rows, unread)
+            unconflicted = [event for event in events if event.event_key[:KEY_BYTES] not in contested]
+            orgs.update((event.source, event.org) for event in unconflicted)
+            _collect_facts(work.ledger_id, unconflicted, unconflicted, rows, unread)
     else:
         policies = await policies_of_generation(connection, work.ledger_id)
         for key in sorted(await conflicting_keys(connection, work.ledger_id, work.last)):
@@ -48,9 +48,9 @@ async def derive_facts(connection: Connection, work: Work) -> int:
             await record_retracted(connection, work.ledger_id, group, policies)
     await advance.write_unread(connection, work.ledger_id, unread)
     rows.sort(key=_fold_order)
-    refused = await _write_facts(connection, work.ledger_id, rows)
+    rejected = await _write_facts(connection, work.ledger_id, rows)
     await store.write_orgs(connection, work.ledger_id, orgs)  # last, since others may wait for the same
-    return len(rows) - refused
+    return len(rows) - rejected
 
 
 def _collect_facts(
@@ -61,12 +61,12 @@ def _collect_facts(
     unread: list[tuple[Event, Interpretation]],
 ) -> None:
     """Interpret events, and collect the facts of those that are folded."""
-    chosen = {event.position for event in folded}
-    for event, meaning in zip(events, interpret_all(events), strict=True):
-        if event.position in chosen:
-            rows += [store.fact_row(ledger_id, one) for one in meaning.facts]
-        if meaning.status:
-            unread.append((event, meaning))
+    selected_positions = {event.position for event in folded}
+    for event, interpretation in zip(events, interpret_all(events), strict=True):
+        if event.position in selected_positions:
+            rows += [store.fact_row(ledger_id, fact) for fact in interpretation.facts]
+        if interpretation.status:
+            unread.append((event, interpretation))
 
 
 async def _write_facts(connection: Connection, ledger_id: int, rows: Sequence[store.FactRow]) -> int:

@@ -54,24 +54,28 @@ async def plan_rebuild(
     kinds = await connection.fetch(READ_KINDS, ledger.ledger_id)
     events = sum(row["events"] for row in kinds)
     facts: int = await connection.fetchval(COUNT_FACTS, ledger.ledger_id)
-    begun = time.perf_counter()
-    told = [await _sample_kind(connection, ledger, row) for row in kinds]
-    per_event = (time.perf_counter() - begun) / max(1, sum(one["sampled"] for one in told))
-    begun = time.perf_counter()
+    started = time.perf_counter()
+    kinds_read = [await _sample_kind(connection, ledger, row) for row in kinds]
+    per_event = (time.perf_counter() - started) / max(1, sum(kind["sampled"] for kind in kinds_read))
+    started = time.perf_counter()
     checked = await check_rows(connection, ledger, sample=SUBJECTS_PER_KIND, plan=True)
-    per_fact = (time.perf_counter() - begun) / max(1, checked.facts + checked.events)
-    wrong = [one for one in checked.wrong if not scope.projections or one.projection in (*scope.projections, "facts")]
+    per_fact = (time.perf_counter() - started) / max(1, checked.facts + checked.events)
+    mismatches = [
+        mismatch
+        for mismatch in checked.wrong
+        if not scope.projections or mismatch.projection in (*scope.projections, "facts")
+    ]
     cost = facts * per_fact + (events * per_event if source == "ledger" else 0)
     return RebuildPlan(
         ledger.name,
         events,
         facts,
         checked.subjects,
-        sum(one["sampled"] for one in told),
-        told,
-        dict(Counter(f"{one.table}.{one.column or '(row)'}" for one in wrong)),
+        sum(kind["sampled"] for kind in kinds_read),
+        kinds_read,
+        dict(Counter(f"{mismatch.table}.{mismatch.column or '(row)'}" for mismatch in mismatches)),
         await _missing_tables(connection),
-        [one._asdict() for one in wrong[:100]],
+        [mismatch._asdict() for mismatch in mismatches[:100]],
         round(WRITE_COST_FACTOR * cost / (workers or os.cpu_count() or 1), 1),
     )
 
@@ -85,11 +89,13 @@ async def _missing_tables(connection: Connection) -> list[str]:
 async def _sample_kind(connection: Connection, ledger: Ledger, row: Any) -> dict[str, Any]:
     """Read a sample of one kind of event."""
     rows = await connection.fetch(SAMPLE_EVENTS, ledger.ledger_id, row["kind"], row["source"], EVENTS_PER_KIND)
-    positions = [one["position"] for one in rows]
-    before = {one[0] for one in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions)}
-    now = {at for at in positions if interpret(await event_at(connection, ledger.ledger_id, at)).status}
+    positions = [event["position"] for event in rows]
+    unread_before = {unread_row[0] for unread_row in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions)}
+    unread_now = {
+        position for position in positions if interpret(await event_at(connection, ledger.ledger_id, position)).status
+    }
     return {
         "source": row["source"], "kind": row["kind"], "events": row["events"], "sampled": len(positions),
-        "unread_before": len(before), "unread_now": len(now),
-        "no_longer_read": sorted(now - before)[:5], "read_now": sorted(before - now)[:5],
+        "unread_before": len(unread_before), "unread_now": len(unread_now),
+        "no_longer_read": sorted(unread_now - unread_before)[:5], "read_now": sorted(unread_before - unread_now)[:5],
     }  # fmt: skip

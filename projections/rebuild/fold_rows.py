@@ -48,8 +48,8 @@ async def fold_range(connection: Connection, work: Work) -> int:
     changes = [rows_of(subject, facts) for subject, facts in _facts_by_subject(rows) if subject not in roots]
     own_roots = sorted(subject for subject, root in roots.items() if subject == root)
     groups = await groups_of(connection, work.ledger_id, projection, own_roots)
-    together = {root: groups.members[root] for root in own_roots}
-    async for root, facts in read_groups(connection, work.ledger_id, projection, together):
+    members_by_root = {root: groups.members[root] for root in own_roots}
+    async for root, facts in read_groups(connection, work.ledger_id, projection, members_by_root):
         changes.append(rows_of(root, facts))
     await _write_rows(connection, work.ledger_id, projection, changes)
     return len(rows)
@@ -64,10 +64,10 @@ async def _write_rows(
     connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[store.RowChange]
 ) -> None:
     """Write new rows; a subject whose rows PostgreSQL refuses is left out, and noted."""
-    noted = [change for change in changes if change.parked or change.untimed]
+    flagged = [change for change in changes if change.parked or change.untimed]
     try:
         async with connection.transaction():
-            await store.write_flags(connection, ledger_id, projection, noted)
+            await store.write_flags(connection, ledger_id, projection, flagged)
             for table in projection.tables:
                 rows = [(change.subject, row) for change in changes for row in change.after.get(table.name, ())]
                 await store.copy_rows(connection, ledger_id, table, rows)

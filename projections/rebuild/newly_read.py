@@ -33,23 +33,27 @@ async def find_newly_read(
     """Return those of the subjects that differ only because of newly read events. With `is_new_kind` the older
     generation had no projection of these subjects: then each is, of which it holds no facts."""
     groups = {subject: {subject} for subject in subjects}
-    for side in (old, new):  # subjects that are folded together have their rows under one of them
-        for row in await side.fetch(READ_LINKED, ledger_id, subject_kind, subjects):
+    for generation in (old, new):  # subjects that are folded together have their rows under one of them
+        for row in await generation.fetch(READ_LINKED, ledger_id, subject_kind, subjects):
             groups[row["subject"]].add(row["member"])
-    asked = sorted(set().union(*groups.values()))
-    positions = [row[0] for row in await new.fetch(READ_POSITIONS, ledger_id, subject_kind, asked)]
+    members = sorted(set().union(*groups.values()))
+    positions = [row[0] for row in await new.fetch(READ_POSITIONS, ledger_id, subject_kind, members)]
     unread = [row[0] for row in await old.fetch(READ_UNREAD, ledger_id, positions)]
-    before, after = [
-        {row["subject"]: row for row in await side.fetch(READ_FACT_HASHES, ledger_id, subject_kind, asked, unread)}
-        for side in (old, new)
+    old_by_subject, new_by_subject = [
+        {
+            row["subject"]: row
+            for row in await generation.fetch(READ_FACT_HASHES, ledger_id, subject_kind, members, unread)
+        }
+        for generation in (old, new)
     ]
 
-    def is_newly_told(group: set[str]) -> bool:
-        pairs = [(before.get(member, NO_FACTS), after.get(member, NO_FACTS)) for member in group]
-        if is_new_kind and not any(was["facts"] for was, _ in pairs):
+    def is_newly_read(group: set[str]) -> bool:
+        pairs = [(old_by_subject.get(member, NO_FACTS), new_by_subject.get(member, NO_FACTS)) for member in group]
+        if is_new_kind and not any(old_sums["facts"] for old_sums, _ in pairs):
             return True
-        return any(now["newly"] for _, now in pairs) and all(
-            was["hash"] == now["hash"] and was["facts"] == now["facts"] - now["newly"] for was, now in pairs
+        return any(new_sums["newly"] for _, new_sums in pairs) and all(
+            old_sums["hash"] == new_sums["hash"] and old_sums["facts"] == new_sums["facts"] - new_sums["newly"]
+            for old_sums, new_sums in pairs
         )
 
-    return {subject for subject, group in groups.items() if is_newly_told(group)}
+    return {subject for subject, group in groups.items() if is_newly_read(group)}

@@ -22,15 +22,15 @@ SizedWork = list[tuple[int, Work]]  # with about how much there is to do
 
 async def partition_events(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> SizedWork:
     """Cut the events of ledgers, given with their last positions."""
-    works: SizedWork = []
+    items: SizedWork = []
     for ledger_id, last in ledgers:
         for after in range(0, last, EVENTS_PER_ITEM):
             upto = min(after + EVENTS_PER_ITEM, last)
-            works.append((upto - after, EventRange(ledger_id, after, upto, last)))
+            items.append((upto - after, EventRange(ledger_id, after, upto, last)))
         contested = await conflicting_keys(connection, ledger_id, last)
         if contested:
-            works.append((2 * len(contested), ConflictingEvents(ledger_id, last)))
-    return works
+            items.append((2 * len(contested), ConflictingEvents(ledger_id, last)))
+    return items
 
 
 async def partition_subjects(
@@ -38,27 +38,27 @@ async def partition_subjects(
 ) -> SizedWork:
     """Cut the subjects that have facts, in the generation of the connection or in another one."""
     facts = f"{checked_schema_name(schema)}.facts" if schema else "facts"
-    percent, drawn = await _sample_subjects(connection, facts)
+    percent, sampled = await _sample_subjects(connection, facts)
     sample = defaultdict[tuple[int, str], list[str]](list)
-    for ledger_id, subject_kind, subject in drawn:
+    for ledger_id, subject_kind, subject in sampled:
         sample[ledger_id, subject_kind].append(subject)
     last_of = dict(ledgers)
     kinds = await connection.fetch(_kinds_query(facts), list(last_of), list(BY_SUBJECT))
-    works: SizedWork = []
+    items: SizedWork = []
     for ledger_id, subject_kind in kinds:
         subjects = sample[ledger_id, subject_kind]
         for low, high in pairwise(["", *_range_starts(subjects, percent), None]):
             assert low is not None
             size = int(min(100 / percent * len(subjects), FACTS_PER_ITEM)) or 1
-            works.append((size, SubjectRange(ledger_id, subject_kind, low, high, last_of[ledger_id])))
-    return works
+            items.append((size, SubjectRange(ledger_id, subject_kind, low, high, last_of[ledger_id])))
+    return items
 
 
 async def subject_bounds(connection: Connection, ledger_id: int) -> list[str]:
     """Give subjects that cut all of a ledger's, whatever their kind, into ranges of about FACTS_PER_PART facts, in the
     generation of the connection. Nothing but facts is looked at: a rebuilt generation holds no states of subjects."""
-    percent, drawn = await _sample_subjects(connection, "facts")
-    return _range_starts([subject for of, _, subject in drawn if of == ledger_id], percent)
+    percent, sampled = await _sample_subjects(connection, "facts")
+    return _range_starts([subject for of, _, subject in sampled if of == ledger_id], percent)
 
 
 async def _sample_subjects(connection: Connection, facts: str) -> tuple[float, list[tuple[int, str, str]]]:

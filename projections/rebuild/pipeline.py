@@ -87,11 +87,11 @@ async def fill_generation(
     connection = await connect(dsn, search_path=schema)
     try:
         size = await _prepare(connection, source)
-        crew = WorkerPool(
+        pool = WorkerPool(
             dsn, schema, TASKS, 1 if size <= SINGLE_PROCESS_EVENTS_MAX else workers or os.cpu_count() or 1
         )
-        async with crew:
-            facts = await _run_stages(connection, crew, source, progress)
+        async with pool:
+            facts = await _run_stages(connection, pool, source, progress)
         await resolve_rejected(connection)
         events = sum(row["position"] for row in await connection.fetch(READ_CHECKPOINTS))
         await connection.execute(DROP_WORK_TABLES)
@@ -116,22 +116,22 @@ def software_hash() -> str:
     return sha256.hexdigest()
 
 
-async def _run_stages(connection: Connection, crew: WorkerPool, source: Source, progress: Progress) -> int:
+async def _run_stages(connection: Connection, pool: WorkerPool, source: Source, progress: Progress) -> int:
     """Do one stage after the other; give the number of facts."""
     ledgers = [(row["ledger_id"], row["position"]) for row in await connection.fetch(READ_CHECKPOINTS)]
     if source == "ledger":
         facts = FACTS_FROM_EVENTS
-        await _run_stage(connection, crew, facts, progress, lambda: partition_events(connection, ledgers))
+        await _run_stage(connection, pool, facts, progress, lambda: partition_events(connection, ledgers))
     else:
         facts = FACTS_COPIED
         schema_of_facts = await generations.active_schema(connection)
         await _run_stage(
-            connection, crew, facts, progress, lambda: partition_subjects(connection, ledgers, schema_of_facts)
+            connection, pool, facts, progress, lambda: partition_subjects(connection, ledgers, schema_of_facts)
         )
     count = (await work_items.read_totals(connection, facts)).counted
-    await _run_stage(connection, crew, FACTS_KEY, progress, lambda: _index_items([generations.INDEX_FACTS]))
-    await _run_stage(connection, crew, ROWS, progress, lambda: _partition_rows(connection, ledgers))
-    await _run_stage(connection, crew, INDEXES, progress, lambda: _index_items(generations.index_statements()))
+    await _run_stage(connection, pool, FACTS_KEY, progress, lambda: _index_items([generations.INDEX_FACTS]))
+    await _run_stage(connection, pool, ROWS, progress, lambda: _partition_rows(connection, ledgers))
+    await _run_stage(connection, pool, INDEXES, progress, lambda: _index_items(generations.index_statements()))
     return count
 
 
@@ -155,25 +155,25 @@ async def _prepare(connection: Connection, source: Source) -> int:
 
 async def _run_stage(
     connection: Connection,
-    crew: WorkerPool,
+    pool: WorkerPool,
     stage: str,
     progress: Progress,
-    cut: Callable[[], Awaitable[list[tuple[int, Work]]]],
+    make_items: Callable[[], Awaitable[list[tuple[int, Work]]]],
 ) -> None:
     """Cut a stage into parts, unless that was done before, and do those that are not done."""
     if not (await work_items.read_totals(connection, stage)).parts:
         async with connection.transaction():
-            await work_items.add_items(connection, stage, await cut())
+            await work_items.add_items(connection, stage, await make_items())
     size = (await work_items.read_totals(connection, stage)).size
     done = size - sum(part.size for part in await work_items.read_undone_items(connection, stage))
     progress(stage, done, size)
 
-    def tell(more: int) -> None:
+    def report(more: int) -> None:
         nonlocal done
         done += more
         progress(stage, done, size)
 
-    await crew.do(stage, tell)
+    await pool.do(stage, report)
 
 
 async def _partition_rows(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> list[tuple[int, Work]]:

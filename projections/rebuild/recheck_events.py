@@ -39,42 +39,49 @@ class RecheckResult(NamedTuple):
     gained: int  # events that gave none because they could not be read, and give facts now
 
 
-async def recheck_events(connection: Connection, ledger: Ledger, tell: Callable[[int, int], None]) -> RecheckResult:
+async def recheck_events(
+    connection: Connection, ledger: Ledger, on_progress: Callable[[int, int], None]
+) -> RecheckResult:
     """Derive the facts of every event of a ledger, write none, and compare with what was read before."""
     last = await tail(connection, ledger.ledger_id)
     folded = await folded_positions_by_key(connection, ledger, last)
     counts: Counter[tuple[str, str, str, str]] = Counter()
-    first: dict[tuple[str, str, str, str], list[int]] = {}
-    silent: dict[int, tuple[str, str, str, str]] = {}
+    first_positions: dict[tuple[str, str, str, str], list[int]] = {}
+    without_facts: dict[int, tuple[str, str, str, str]] = {}
     facts = gained = 0
     async for events in events_between(connection, ledger.ledger_id, 0, last, EVENTS_PER_READ):
         bounds = (events[0].position - 1, events[-1].position)
-        before = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, *bounds)}
-        for event, meaning in zip(events, interpret_all(events), strict=True):
-            facts += len(meaning.facts)
-            gained += bool(meaning.facts and event.position in before)
-            if meaning.status is None and (meaning.facts or not is_folded(event, folded)):
+        known_unread = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, *bounds)}
+        for event, interpretation in zip(events, interpret_all(events), strict=True):
+            facts += len(interpretation.facts)
+            gained += bool(interpretation.facts and event.position in known_unread)
+            if interpretation.status is None and (interpretation.facts or not is_folded(event, folded)):
                 continue
-            about = (event.source, event.kind, meaning.status or "read", meaning.reason or "it gives no fact")
-            if meaning.status:
-                counts[about] += 1
-                first.setdefault(about, []).append(event.position)
-                del first[about][POSITIONS_LISTED_MAX:]
-            if event.position not in before:
-                silent[event.position] = about
-        tell(events[-1].position, last)
-    gave = [row[0] for row in await connection.fetch(READ_WITH_FACTS, ledger.ledger_id, list(silent))]
+            cause = (
+                event.source,
+                event.kind,
+                interpretation.status or "read",
+                interpretation.reason or "it gives no fact",
+            )
+            if interpretation.status:
+                counts[cause] += 1
+                first_positions.setdefault(cause, []).append(event.position)
+                del first_positions[cause][POSITIONS_LISTED_MAX:]
+            if event.position not in known_unread:
+                without_facts[event.position] = cause
+        on_progress(events[-1].position, last)
+    with_facts = [row[0] for row in await connection.fetch(READ_WITH_FACTS, ledger.ledger_id, list(without_facts))]
     lost: dict[tuple[str, str, str, str], list[int]] = {}
-    for position in sorted(gave):
-        lost.setdefault(silent[position], []).append(position)
+    for position in sorted(with_facts):
+        lost.setdefault(without_facts[position], []).append(position)
     unread = [
-        UnreadEvents(*about, max(counts[about], len(lost.get(about, ()))), len(lost.get(about, ())),
-               lost.get(about, first.get(about, []))[:POSITIONS_LISTED_MAX])
-        for about in sorted(counts.keys() | lost.keys())
+        UnreadEvents(*cause, max(counts[cause], len(lost.get(cause, ()))), len(lost.get(cause, ())),
+               lost.get(cause, first_positions.get(cause, []))[:POSITIONS_LISTED_MAX])
+        for cause in sorted(counts.keys() | lost.keys())
     ]  # fmt: skip
-    return RecheckResult(last, facts, unread, len(gave), gained)
+    return RecheckResult(last, facts, unread, len(with_facts), gained)
 
 
 def recheck_json(reading: RecheckResult) -> dict[str, Any]:
     """Write what was found as plain values."""
-    return {**reading._asdict(), "unread": [one._asdict() for one in reading.unread]}
+    return {**reading._asdict(), "unread": [entry._asdict() for entry in reading.unread]}

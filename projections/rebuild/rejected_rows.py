@@ -46,12 +46,14 @@ async def resolve_rejected(connection: Connection) -> None:
 async def _exclude_event(connection: Connection, ledger_id: int, position: int, error: Exception) -> None:
     """Take the facts of an event away, and fold whatever else they are about again."""
     event = await event_at(connection, ledger_id, position)
-    told = interpret(event).facts
-    await store.delete_facts(connection, ledger_id, told)
+    facts = interpret(event).facts
+    await store.delete_facts(connection, ledger_id, facts)
     await advance.write_unread(connection, ledger_id, [(event, advance.rejected_interpretation(error))])
-    refused = {(row["subject_kind"], row["subject"]) for row in await connection.fetch(READ_REJECTED)}
+    rejected = {(row["subject_kind"], row["subject"]) for row in await connection.fetch(READ_REJECTED)}
     await advance.refold_from_facts(
-        connection, ledger_id, [one for one in told if (one.fact.subject_kind, one.fact.subject) not in refused]
+        connection,
+        ledger_id,
+        [recorded for recorded in facts if (recorded.fact.subject_kind, recorded.fact.subject) not in rejected],
     )
 
 
@@ -64,8 +66,8 @@ async def _try_write(
     try:
         async with connection.transaction():
             await store.write_changes(connection, ledger_id, projection, [change])
-    except advance.ROW_REJECTED as refusal:
-        error: Exception = refusal
+    except advance.ROW_REJECTED as rejection:
+        error: Exception = rejection
         return error
     return None
 
@@ -74,12 +76,12 @@ async def _first_rejected_position(
     connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[RecordedFact]
 ) -> int:
     """Find the position from which on the rows of a subject are refused; `facts` are all of them, in order."""
-    positions = sorted({one.occurrence.position for one in facts})
+    positions = sorted({recorded.occurrence.position for recorded in facts})
     good, bad = -1, len(positions) - 1
     while bad - good > 1:
         middle = (good + bad) // 2
-        upto = [one for one in facts if one.occurrence.position <= positions[middle]]
-        if await _try_write(connection, ledger_id, projection, subject, upto):
+        facts_upto = [recorded for recorded in facts if recorded.occurrence.position <= positions[middle]]
+        if await _try_write(connection, ledger_id, projection, subject, facts_upto):
             bad = middle
         else:
             good = middle

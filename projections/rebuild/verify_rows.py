@@ -88,19 +88,21 @@ async def check_rows(
 ) -> RowCheck:
     """Check a ledger's facts and rows in the generation of the connection: `sample` subjects of each kind and as many
     events, or all. Projections that wait for a rebuild are left out unless that is planned. Raises RebuildDue."""
-    unfit = frozenset[str]() if plan else await outdated_projections(connection)
-    wrong: list[Mismatch] = []
+    outdated = frozenset[str]() if plan else await outdated_projections(connection)
+    mismatches: list[Mismatch] = []
     subjects = facts = 0
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         last = await store.read_checkpoint(connection, ledger.ledger_id)
-        events = await _check_facts(connection, ledger, last, sample, wrong, plan=plan)
+        events = await _check_facts(connection, ledger, last, sample, mismatches, plan=plan)
         for projection in PROJECTIONS:
-            if projection.name not in unfit:
-                wrong += await _orphan_rows(connection, ledger, projection)
+            if projection.name not in outdated:
+                mismatches += await _orphan_rows(connection, ledger, projection)
                 async for some in _subjects(connection, ledger, projection, sample, seed):
                     subjects += len(some)
-                    facts += await _check_subjects(connection, ledger, projection, some, wrong)
-    distinct = {(one.table, one.subject, repr(one.key), one.column): one for one in wrong}
+                    facts += await _check_subjects(connection, ledger, projection, some, mismatches)
+    distinct = {
+        (mismatch.table, mismatch.subject, repr(mismatch.key), mismatch.column): mismatch for mismatch in mismatches
+    }
     return RowCheck(subjects, facts, events, list(distinct.values()))
 
 
@@ -121,45 +123,56 @@ async def _subjects(
 
 
 async def _check_subjects(
-    connection: Connection, ledger: Ledger, projection: Projection, subjects: Sequence[str], wrong: list[Mismatch]
+    connection: Connection, ledger: Ledger, projection: Projection, subjects: Sequence[str], mismatches: list[Mismatch]
 ) -> int:
     """Fold some subjects from their facts, and compare with the stored rows; give the number of facts."""
     groups = await groups_of(connection, ledger.ledger_id, projection, subjects)
     root_of = groups.root_of()
     terms = await read_terms(connection, ledger.ledger_id) if projection.under is not None else NO_TERMS
-    facts = {root: await read_group(connection, ledger.ledger_id, projection, members)
+    facts_by_subject = {root: await read_group(connection, ledger.ledger_id, projection, members)
              for root, members in groups.members.items()}  # fmt: skip
     alone = [subject for subject in subjects if subject not in root_of]
-    async for subject, told in store.read_facts(connection, ledger.ledger_id, projection.subject, alone):
-        facts[subject] = told
-    folded = {root: fold_from_start(projection, root, told, {}, terms) for root, told in facts.items()}
-    members = sorted({*facts, *root_of})
+    async for subject, facts in store.read_facts(connection, ledger.ledger_id, projection.subject, alone):
+        facts_by_subject[subject] = facts
+    folded = {root: fold_from_start(projection, root, facts, {}, terms) for root, facts in facts_by_subject.items()}
+    members = sorted({*facts_by_subject, *root_of})
     for table in projection.tables:
         stored = await _read_stored_rows(connection, ledger.ledger_id, table, members)
-        made: dict[Any, dict[str, Any]] = {}
+        folded_rows: dict[Any, dict[str, Any]] = {}
         for root, change in folded.items():
             for row in change.after.get(table.name, ()):
                 values = dict(zip(table.columns, row, strict=True))
-                made[root, *(_comparable(values[name]) for name in table.key)] = values
-        for key in sorted(stored.keys() | made.keys(), key=repr):
-            names = dict(zip(("subject", *table.key), key, strict=True))
-            positions = [one.occurrence.position for one in facts.get(key[0], ())][-20:]
-            for column, was, now in _differing_columns(stored.get(key), made.get(key), table):
-                wrong.append(
-                    Mismatch(ledger.name, projection.name, key[0], table.name, names, column, was, now, positions)
+                folded_rows[root, *(_comparable(values[name]) for name in table.key)] = values
+        for key in sorted(stored.keys() | folded_rows.keys(), key=repr):
+            key_fields = dict(zip(("subject", *table.key), key, strict=True))
+            positions = [recorded.occurrence.position for recorded in facts_by_subject.get(key[0], ())][-20:]
+            for column, stored_value, folded_value in _differing_columns(stored.get(key), folded_rows.get(key), table):
+                mismatches.append(
+                    Mismatch(
+                        ledger.name,
+                        projection.name,
+                        key[0],
+                        table.name,
+                        key_fields,
+                        column,
+                        stored_value,
+                        folded_value,
+                        positions,
+                    )
                 )
-    return sum(len(told) for told in facts.values())
+    return sum(len(facts) for facts in facts_by_subject.values())
 
 
 def _differing_columns(
-    stored: Mapping[str, Any] | None, made: Mapping[str, Any] | None, table: Table
+    stored: Mapping[str, Any] | None, folded: Mapping[str, Any] | None, table: Table
 ) -> list[tuple[str | None, Any, Any]]:
-    if stored is None or made is None:
-        return [(None, stored and dict(stored), made)]
+    if stored is None or folded is None:
+        return [(None, stored and dict(stored), folded)]
     return [
-        (name, stored.get(name), made[name])
+        (name, stored.get(name), folded[name])
         for name in table.columns
-        if not is_position_column(name) and (name not in stored or _comparable(stored[name]) != _comparable(made[name]))
+        if not is_position_column(name)
+        and (name not in stored or _comparable(stored[name]) != _comparable(folded[name]))
     ]
 
 
@@ -168,14 +181,14 @@ def _comparable(value: Any) -> Any:
     not; a list is a list, however it is kept."""
     if isinstance(value, Decimal):
         return format(value + 0, "f")  # + 0: a negative zero is stored as zero
-    return [_comparable(one) for one in value] if isinstance(value, list | tuple) else value
+    return [_comparable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 async def _read_stored_rows(
     connection: Connection, ledger_id: int, table: Table, subjects: Sequence[str]
 ) -> dict[Any, dict[str, Any]]:
-    there = {row[0] for row in await connection.fetch(READ_COLUMNS, table.name)}
-    columns = [name for name in table.columns if name in there]
+    existing = {row[0] for row in await connection.fetch(READ_COLUMNS, table.name)}
+    columns = [name for name in table.columns if name in existing]
     if not columns:
         return {}  # planned: the table is new
     query = (
@@ -184,7 +197,7 @@ async def _read_stored_rows(
     )
     rows = await connection.fetch(query, ledger_id, subjects)
     return {
-        (row["subject"], *(_comparable(row[name]) for name in table.key if name in there)): {
+        (row["subject"], *(_comparable(row[name]) for name in table.key if name in existing)): {
             name: row[name] for name in columns
         }
         for row in rows
@@ -193,7 +206,7 @@ async def _read_stored_rows(
 
 async def _orphan_rows(connection: Connection, ledger: Ledger, projection: Projection) -> list[Mismatch]:
     """Find rows of subjects that nothing is told about."""
-    found = []
+    mismatches = []
     for table in projection.tables:
         if not await connection.fetch(READ_COLUMNS, table.name):
             continue
@@ -205,16 +218,16 @@ async def _orphan_rows(connection: Connection, ledger: Ledger, projection: Proje
         )
         for row in await connection.fetch(query, ledger.ledger_id, projection.subject):
             subject = row["subject"]
-            found.append(
+            mismatches.append(
                 Mismatch(
                     ledger.name, projection.name, subject, table.name, {"subject": subject}, None, "there", None, ()
                 )
             )
-    return found
+    return mismatches
 
 
 async def _check_facts(
-    connection: Connection, ledger: Ledger, last: int, sample: int | None, wrong: list[Mismatch], *, plan: bool
+    connection: Connection, ledger: Ledger, last: int, sample: int | None, mismatches: list[Mismatch], *, plan: bool
 ) -> int:
     """Derive the facts of events again, and compare with the stored ones; give how many events.
 
@@ -225,17 +238,19 @@ async def _check_facts(
     checked = 0
     for after, upto in _sample_ranges(last, sample):
         async for events in events_between(connection, ledger.ledger_id, after, upto, EVENTS_PER_READ):
-            told = [one for one in events if is_folded(one, folded)]
-            derived = await _derive_facts(connection, ledger, told, REJECTED_REASON if plan else None)
-            found.update(await _compare_with_stored(connection, ledger, derived, wrong))
+            folded_events = [event for event in events if is_folded(event, folded)]
+            derived = await _derive_facts(connection, ledger, folded_events, REJECTED_REASON if plan else None)
+            found.update(await _compare_with_stored(connection, ledger, derived, mismatches))
             checked += len(events)
     if sample is None:
         for block, count in await connection.fetch(COUNT_FACTS_BY_BLOCK, ledger.ledger_id, EVENTS_PER_READ):
             if count > found[block]:
                 after = block * EVENTS_PER_READ
                 async for events in events_between(connection, ledger.ledger_id, after, after + EVENTS_PER_READ):
-                    derived = await _derive_facts(connection, ledger, [one for one in events if is_folded(one, folded)])
-                    wrong += await _facts_without_event(connection, ledger, events, derived)
+                    derived = await _derive_facts(
+                        connection, ledger, [event for event in events if is_folded(event, folded)]
+                    )
+                    mismatches += await _facts_without_event(connection, ledger, events, derived)
     return checked
 
 
@@ -269,41 +284,41 @@ async def _derive_facts(
 ) -> list[RecordedFact]:
     """Derive the facts of some events, but of those noted as unread; if a reason is given, noted with that reason."""
     positions = [event.position for event in events]
-    refused = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions, reason)}
+    unread = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions, reason)}
     return [
-        one
-        for event, meaning in zip(events, interpret_all(events), strict=True)
-        if event.position not in refused
-        for one in meaning.facts
+        recorded
+        for event, interpretation in zip(events, interpret_all(events), strict=True)
+        if event.position not in unread
+        for recorded in interpretation.facts
     ]
 
 
 async def _compare_with_stored(
-    connection: Connection, ledger: Ledger, derived: Sequence[RecordedFact], wrong: list[Mismatch]
+    connection: Connection, ledger: Ledger, derived: Sequence[RecordedFact], mismatches: list[Mismatch]
 ) -> list[int]:
     """Look derived facts up; give the block of each one that is there."""
-    rows = [store.fact_row(ledger.ledger_id, one) for one in derived]
-    columns = [[row[place] for row in rows] for place in range(1, 7)]
+    rows = [store.fact_row(ledger.ledger_id, recorded) for recorded in derived]
+    columns = [[row[index] for row in rows] for index in range(1, 7)]
     stored = {row["n"]: row for row in await connection.fetch(READ_FACTS_BY_KEY, ledger.ledger_id, *columns)}
     for n, row in enumerate(rows, 1):
-        now = {"kind": row[9], "body": row[10].decode(), "position": row[7]}
-        is_there = n in stored
-        was = (
+        derived_fact = {"kind": row[9], "body": row[10].decode(), "position": row[7]}
+        is_stored = n in stored
+        stored_fact = (
             {"kind": stored[n]["kind"], "body": stored[n]["body"].decode(), "position": stored[n]["position"]}
-            if is_there
+            if is_stored
             else None
         )
-        if was != now and not (was is not None and _is_same_fact(was, now)):
-            wrong.append(_fact_mismatch(ledger, row[1], row[2], row[7], row[6], was, now))
+        if stored_fact != derived_fact and not (stored_fact is not None and _is_same_fact(stored_fact, derived_fact)):
+            mismatches.append(_fact_mismatch(ledger, row[1], row[2], row[7], row[6], stored_fact, derived_fact))
     return [(row["position"] - 1) // EVENTS_PER_READ for row in stored.values()]
 
 
-def _is_same_fact(stored: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+def _is_same_fact(stored: Mapping[str, Any], derived: Mapping[str, Any]) -> bool:
     """Compare two facts by what they say: a number may have been spelt otherwise by an earlier version."""
-    if (stored["kind"], stored["position"]) != (made["kind"], made["position"]):
+    if (stored["kind"], stored["position"]) != (derived["kind"], derived["position"]):
         return False
     return store.decode_fact(stored["kind"], stored["body"].encode()) == store.decode_fact(
-        made["kind"], made["body"].encode()
+        derived["kind"], derived["body"].encode()
     )
 
 
@@ -311,8 +326,9 @@ async def _facts_without_event(
     connection: Connection, ledger: Ledger, events: Sequence[Event], derived: Sequence[RecordedFact]
 ) -> list[Mismatch]:
     """Find the facts of a block of events that no event of it gives."""
-    given = {
-        (one.fact.subject_kind, one.fact.subject, one.occurrence.event_tag, one.occurrence.ordinal) for one in derived
+    derived_keys = {
+        (recorded.fact.subject_kind, recorded.fact.subject, recorded.occurrence.event_tag, recorded.occurrence.ordinal)
+        for recorded in derived
     }
     rows = await connection.fetch(READ_FACTS_BETWEEN, ledger.ledger_id, events[0].position - 1, events[-1].position)
     return [
@@ -321,12 +337,12 @@ async def _facts_without_event(
             {"kind": row["kind"], "body": row["body"].decode(), "position": row["position"]}, None,
         )
         for row in rows
-        if (row["subject_kind"], row["subject"], row["tag"], row["ordinal"]) not in given
+        if (row["subject_kind"], row["subject"], row["tag"], row["ordinal"]) not in derived_keys
     ]  # fmt: skip
 
 
 def _fact_mismatch(
-    ledger: Ledger, subject_kind: str, subject: str, position: int, ordinal: int, was: Any, now: Any
+    ledger: Ledger, subject_kind: str, subject: str, position: int, ordinal: int, stored_fact: Any, derived_fact: Any
 ) -> Mismatch:
     key = {"position": position, "subject_kind": subject_kind, "ordinal": ordinal}
-    return Mismatch(ledger.name, "facts", subject, "facts", key, None, was, now, (position,))
+    return Mismatch(ledger.name, "facts", subject, "facts", key, None, stored_fact, derived_fact, (position,))

@@ -81,11 +81,11 @@ class StageTotals(NamedTuple):
     counted: int
 
 
-async def add_items(connection: Connection, stage: str, works: Sequence[tuple[int, Work]]) -> None:
+async def add_items(connection: Connection, stage: str, items: Sequence[tuple[int, Work]]) -> None:
     """Write down the parts of a stage, given as (size, work)."""
-    numbers = list(range(len(works)))
-    texts = [msgspec.json.encode(work).decode() for _, work in works]
-    await connection.execute(INSERT_ITEMS, stage, numbers, [size for size, _ in works], texts)
+    numbers = list(range(len(items)))
+    texts = [msgspec.json.encode(work).decode() for _, work in items]
+    await connection.execute(INSERT_ITEMS, stage, numbers, [size for size, _ in items], texts)
 
 
 async def read_totals(connection: Connection, stage: str) -> StageTotals:

@@ -65,46 +65,50 @@ class WorkerPool:
         assert self._connection is not None
         await self._connection.close()
 
-    async def do(self, stage: str, done: OnItemDone) -> None:
+    async def do(self, stage: str, on_done: OnItemDone) -> None:
         """Do all parts of a stage that are not done; a worker that dies is replaced, and its part done again.
 
         Raises WorkersLost if they die again and again, and whatever a part raises.
         """
         assert self._connection is not None
-        lost = 0
-        while todo := await work_items.read_undone_items(self._connection, stage):
+        failed_rounds = 0
+        while items := await work_items.read_undone_items(self._connection, stage):
             if self._workers <= 1:
-                for part in todo:
-                    await work_items.process_item(self._connection, stage, part.number, self._tasks[stage])
-                    done(part.size)
+                for item in items:
+                    await work_items.process_item(self._connection, stage, item.number, self._tasks[stage])
+                    on_done(item.size)
                 continue
             try:
-                await self._share_out(stage, todo, done)
+                await self._share_out(stage, items, on_done)
             except BrokenProcessPool:
                 self._dismiss()
-                lost = lost + 1 if len(await work_items.read_undone_items(self._connection, stage)) == len(todo) else 0
-                if lost == FAILED_ROUNDS_MAX:
+                failed_rounds = (
+                    failed_rounds + 1
+                    if len(await work_items.read_undone_items(self._connection, stage)) == len(items)
+                    else 0
+                )
+                if failed_rounds == FAILED_ROUNDS_MAX:
                     raise WorkersLost(stage) from None
 
-    async def _share_out(self, stage: str, todo: Sequence[WorkItem], done: OnItemDone) -> None:
+    async def _share_out(self, stage: str, items: Sequence[WorkItem], on_done: OnItemDone) -> None:
         pool = self._pool or self._employ()
         loop = asyncio.get_running_loop()
-        futures = {loop.run_in_executor(pool, _process_item, stage, part.number): part for part in todo}
+        futures = {loop.run_in_executor(pool, _process_item, stage, item.number): item for item in items}
         try:
             waiting = set(futures)
             while waiting:
                 finished, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for future in finished:
                     future.result()
-                    done(futures[future].size)
+                    on_done(futures[future].size)
         finally:
             for future in futures:
                 future.cancel()
 
     def _employ(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        theirs, self._lifeline = context.Pipe(duplex=False)
-        arguments = (theirs, self._dsn, self._schema, self._tasks)
+        worker_end, self._lifeline = context.Pipe(duplex=False)
+        arguments = (worker_end, self._dsn, self._schema, self._tasks)
         self._pool = ProcessPoolExecutor(self._workers, context, initializer=_init_worker, initargs=arguments)
         return self._pool
 

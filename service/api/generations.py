@@ -67,7 +67,7 @@ async def rebuild(request: web.Request) -> web.Response:
         to_promote = body.get("promote") is True
         rebuild_work = replay.rebuild(
             context.dsn, source=source, scope=scope, workers=WORKERS_MIN, expect=_names(body, "expect"),
-            force=body.get("force") is True, to_promote=to_promote, begun=started.set_result,
+            force=body.get("force") is True, to_promote=to_promote, on_generation_known=started.set_result,
         )  # fmt: skip
         context.rebuild_task = asyncio.create_task(_supervise(rebuild_work))
         await asyncio.wait(

@@ -39,7 +39,7 @@ async def test_rows_are_the_same_however_little_is_remembered_and_whoever_else_p
             cut = data.draw(st.integers(1, 5))
             await append(connection, VAULT, mixed.ledger_id, bodies[:cut])
             bodies = bodies[cut:]
-            await advance.advance(connection, mixed.ledger_id, memory=data.draw(st.sampled_from(projectors)))
+            await advance.advance(connection, mixed.ledger_id, cache=data.draw(st.sampled_from(projectors)))
     await append(connection, VAULT, straight.ledger_id, [delivery(body, ledger=straight.name) for body in history])
     await catch_up(connection, straight.ledger_id)
 
@@ -57,11 +57,11 @@ async def test_a_late_fact_of_a_long_history_is_folded_from_the_state_before_it(
     with patch.object(snapshots, "FACTS_PER_SNAPSHOT", 10):
         for start in range(0, 100, 5):
             await append(connection, VAULT, ledger.ledger_id, [delivery(one) for one in history[start : start + 5]])
-            await advance.advance(connection, ledger.ledger_id, memory=remembered)
+            await advance.advance(connection, ledger.ledger_id, cache=remembered)
         kept = [row["facts"] for row in await connection.fetch(STATES, subject)]
 
         await append(connection, VAULT, ledger.ledger_id, [delivery(late)])
-        await advance.advance(connection, ledger.ledger_id, memory=remembered)
+        await advance.advance(connection, ledger.ledger_id, cache=remembered)
         left = [row["facts"] for row in await connection.fetch(STATES, subject)]
         untouched = await connection.fetchval("SELECT xmin::text FROM statement WHERE line = 70")
         touched = await connection.fetchval("SELECT xmin::text FROM statement WHERE line = 80")

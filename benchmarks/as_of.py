@@ -14,7 +14,7 @@ from benchmarks.load import Offered, get, offer
 from benchmarks.servers import MASTER_KEY
 from ledger.database import Connection
 from ledger.intake.identify import identify
-from ledger.store import registry
+from ledger.store import api_keys
 from ledger.store.append import append
 from projections.engine.worker import catch_up
 from projections.queries.account_history import LINE_ROWS, ROWS_PER_FETCH, snapshot
@@ -39,8 +39,8 @@ async def know(events: int, runs: int) -> list[Figure]:
         await fill(place, book, a_history(events))
         await _tell_one(place, book)
         await catch_up(place.connection, book.ledger.ledger_id)
-        key = await registry.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
-        access = await registry.find_key(place.connection, MASTER_KEY, key)
+        key = await api_keys.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
+        access = await api_keys.find_key(place.connection, MASTER_KEY, key)
         known = await place.connection.fetchval(POSITION_IN_THE_MIDDLE, book.ledger.ledger_id, FACTS // 2)
         last = known + FACTS // 2
         asked = {

@@ -13,7 +13,7 @@ from benchmarks.load import Offered, at_share, get, offer
 from benchmarks.over_http import ACCOUNTS, requests_of
 from benchmarks.servers import MASTER_KEY
 from ledger.database import Connection, connect
-from ledger.store import registry
+from ledger.store import api_keys
 from projections import rebuild
 from projections.engine import promotion
 from projections.engine.worker import catch_up
@@ -73,7 +73,7 @@ async def reading(events: int, runs: int) -> list[Figure]:
         book = await new_book(place, "bench")
         await fill(place, book, a_history(events))
         await catch_up(place.connection, book.ledger.ledger_id)
-        key = await registry.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
+        key = await api_keys.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
         names = [row[0] for row in await place.connection.fetch(ACCOUNTS, book.ledger.ledger_id)]
         headers = f"Authorization: Bearer {key}\r\n"
         requests = [get(f"/v1/accounts/{name}", headers) for name in islice(cycle(names), ASKED_ALONE)]

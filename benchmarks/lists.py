@@ -11,7 +11,7 @@ from benchmarks.figures import Figure
 from benchmarks.load import Offered, get, offer
 from benchmarks.servers import MASTER_KEY
 from ledger.database import Connection
-from ledger.store import registry
+from ledger.store import api_keys
 from projections.engine.worker import catch_up
 from projections.registry import BY_SUBJECT
 
@@ -30,7 +30,7 @@ async def lists(accounts: int, runs: int) -> list[Figure]:
         await fill(place, book, a_history(TOLD))
         await catch_up(place.connection, ledger_id)
         held = await _multiply(place.connection, ledger_id, accounts)
-        key = await registry.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
+        key = await api_keys.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
         headers = f"Authorization: Bearer {key}\r\n"
         list_of = "/v1/reconciliation/drift?grace_hours=0&limit=100"
         asked = {

@@ -10,7 +10,7 @@ from benchmarks.figures import Figure
 from benchmarks.load import Offered, get, offer, post
 from benchmarks.servers import MASTER_KEY
 from benchmarks.simulation import Sent
-from ledger.store import registry
+from ledger.store import api_keys
 from ledger.store.registry import InboundConnection
 from projections.engine.worker import catch_up
 
@@ -73,8 +73,8 @@ async def get_accounts(events: int, runs: int) -> list[Figure]:
         book = await new_book(place, "bench")
         await fill(place, book, a_history(events))
         await catch_up(place.connection, book.ledger.ledger_id)
-        key = await registry.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
-        access = await registry.find_key(place.connection, MASTER_KEY, key)
+        key = await api_keys.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
+        access = await api_keys.find_key(place.connection, MASTER_KEY, key)
         names = [row[0] for row in await place.connection.fetch(ACCOUNTS, book.ledger.ledger_id)]
         headers = f"Authorization: Bearer {key}\r\n"
         requests = [get(f"/v1/accounts/{names[n % len(names)]}", headers) for n in range(events)]

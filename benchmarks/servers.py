@@ -14,7 +14,8 @@ from aiohttp import web
 
 from ledger.database import connect
 from ledger.privacy.encryption import MasterKey
-from ledger.store.registry import ApiAccess, InboundConnection
+from ledger.store.api_keys import ApiAccess
+from ledger.store.registry import InboundConnection
 from ledger.transparency.signer import Signer
 from projections.engine import generations
 from service.api.requests.webhook_auth import authenticate

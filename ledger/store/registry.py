@@ -1,7 +1,5 @@
-"""Ledgers, their inbound connections and API keys. Connection secrets are stored encrypted, API keys as hashes."""
+"""Ledgers and their inbound connections. The secrets of connections are stored encrypted."""
 
-import hashlib
-import hmac
 import logging
 import re
 import secrets
@@ -14,7 +12,7 @@ import asyncpg
 from ledger import clock
 from ledger.credentials import SCHEMES, check_header, check_secret, make_secret
 from ledger.database import Connection
-from ledger.errors import BadCredentials, ConnectionUnknown, LedgerUnknown, NameTaken, RequestInvalid
+from ledger.errors import ConnectionUnknown, LedgerUnknown, NameTaken, RequestInvalid
 from ledger.intake.identify import Origin
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
@@ -23,11 +21,8 @@ from ledger.vendors import VENDORS
 from ledger.vendors.fields import squeeze
 from ledger.vendors.vendor import Vendor
 
-OPERATOR = "operator"  # for resources that all ledgers share; `admin` of one ledger does not include it
-SCOPES = ("read", "audit", "reveal", "admin", OPERATOR)
 SECRETS_PER_CONNECTION_MAX = 4
 LABEL_CHARACTERS_MAX = 100
-API_KEY_PATTERN = re.compile(r"ll_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 CONNECTION_ID_PATTERN = re.compile(r"[0-9a-f]{32}")
 LEDGER_NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -64,24 +59,6 @@ SET_DISABLED = """
      WHERE ledger_id = $1 AND connection_id = $2
     RETURNING ledger_id, connection_id, source, kind, scheme, header, secrets, created_at, disabled_at, label
 """
-CREATE_KEY = """
-    INSERT INTO ledger.api_keys (ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label, mac)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-"""
-FIND_KEY = """
-    SELECT k.ledger_id, l.name, k.key_id, k.secret_hash, k.scopes, k.created_at, k.revoked_at, k.label, k.mac
-      FROM ledger.api_keys k JOIN ledger.ledgers l USING (ledger_id) WHERE k.key_id = $1 AND k.revoked_at IS NULL
-"""
-REVOKE_KEY = """
-    UPDATE ledger.api_keys SET revoked_at = coalesce(revoked_at, now())
-     WHERE ledger_id = $1 AND key_id = $2
-    RETURNING ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label
-"""
-LIST_KEYS = """
-    SELECT ledger_id, key_id, secret_hash, scopes, created_at, revoked_at, label, mac FROM ledger.api_keys
-     WHERE ledger_id = $1 ORDER BY created_at, key_id
-"""
-BIND_KEY = "UPDATE ledger.api_keys SET mac = $3 WHERE ledger_id = $1 AND key_id = $2"
 
 _log = logging.getLogger(__name__)
 
@@ -108,24 +85,6 @@ class InboundConnection(NamedTuple):
         """Return the origin of its deliveries."""
         body_hash_key = vault.body_hash_key(self.ledger.ledger_id)
         return Origin(self.ledger.name, self.connection_id, self.source, self.kind, body_hash_key)
-
-
-class ApiKey(NamedTuple):
-    """An API key as it is listed, without its secret."""
-
-    key_id: str
-    label: str
-    scopes: Sequence[str]
-    created_at: datetime
-    revoked_at: datetime | None
-
-
-class ApiAccess(NamedTuple):
-    """The access that an API key grants."""
-
-    ledger: Ledger
-    key_id: str
-    scopes: frozenset[str]
 
 
 async def create_ledger(connection: Connection, name: str, wanted_id: int | None = None) -> Ledger:
@@ -196,7 +155,7 @@ async def create_connection(
         "secrets": [master_key.encrypt(chosen, context)],
         "created_at": clock.now(),
         "disabled_at": None,
-        "label": _checked_label(label),
+        "label": checked_label(label),
     }
     await connection.execute(CREATE_CONNECTION, *row.values(), mac_of(master_key, "connections", row))
     return created
@@ -284,68 +243,6 @@ async def _set_disabled(
         await connection.execute(BIND_CONNECTION, ledger.ledger_id, connection_id, mac)
 
 
-async def create_key(
-    connection: Connection, master_key: MasterKey, ledger: Ledger, scopes: Sequence[str], label: str = ""
-) -> str:
-    """Create an API key of a ledger and return it. It cannot be shown again.
-
-    Raises RequestInvalid for an unknown scope, no scope, or a label that is too long.
-    """
-    unknown = [scope for scope in scopes if scope not in SCOPES]
-    if unknown or not scopes:
-        raise RequestInvalid(f"a scope is one of {', '.join(SCOPES)}: {', '.join(unknown) or 'none given'}")
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    row = {
-        "ledger_id": ledger.ledger_id,
-        "key_id": key_id,
-        "secret_hash": _hash_secret(secret),
-        "scopes": sorted(set(scopes)),
-        "created_at": clock.now(),
-        "revoked_at": None,
-        "label": _checked_label(label),
-    }
-    await connection.execute(CREATE_KEY, *row.values(), mac_of(master_key, "api_keys", row))
-    return f"ll_{key_id}_{secret}"
-
-
-async def find_key(connection: Connection, master_key: MasterKey, key: str) -> ApiAccess:
-    """Return the access that a key grants. Raises BadCredentials, also for a key whose row has a wrong MAC.
-
-    A wrong secret takes as long as an unknown key.
-    """
-    match = API_KEY_PATTERN.fullmatch(key)
-    if match is None:
-        raise BadCredentials
-    key_id, secret = match.groups()
-    row = await connection.fetchrow(FIND_KEY, key_id)
-    expected = row["secret_hash"] if row else bytes(32)
-    if not hmac.compare_digest(_hash_secret(secret), expected) or row is None:
-        raise BadCredentials
-    if not has_valid_mac(master_key, "api_keys", row):
-        _log.error("API key %s was made or changed in the database, not by this service: refused", key_id)
-        raise BadCredentials
-    return ApiAccess(Ledger(row["ledger_id"], row["name"]), key_id, frozenset(row["scopes"]))
-
-
-async def list_keys(connection: Connection, master_key: MasterKey, ledger: Ledger) -> list[ApiKey]:
-    """List a ledger's API keys, oldest first, including revoked ones. Keys with a wrong MAC are left out."""
-    rows = await connection.fetch(LIST_KEYS, ledger.ledger_id)
-    return [
-        ApiKey(row["key_id"], row["label"], row["scopes"], row["created_at"], row["revoked_at"])
-        for row in rows
-        if has_valid_mac(master_key, "api_keys", row)
-    ]
-
-
-async def revoke_key(connection: Connection, master_key: MasterKey, ledger: Ledger, key_id: str) -> None:
-    """Revoke an API key. Raises RequestInvalid if the ledger has no such key."""
-    async with connection.transaction():
-        row = await connection.fetchrow(REVOKE_KEY, ledger.ledger_id, key_id)
-        if row is None:
-            raise RequestInvalid(f"no key {key_id!r}")
-        await connection.execute(BIND_KEY, ledger.ledger_id, key_id, mac_of(master_key, "api_keys", row))
-
-
 async def _set_secrets(
     connection: Connection, master_key: MasterKey, inbound: InboundConnection, new_secrets: Sequence[bytes]
 ) -> None:
@@ -373,13 +270,8 @@ def _decrypted_connection(row: asyncpg.Record, master_key: MasterKey) -> Inbound
     )
 
 
-def _checked_label(label: str) -> str:
+def checked_label(label: str) -> str:
     """Return a label without white space around it. Raises RequestInvalid if it is too long or not printable."""
     if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable():
         raise RequestInvalid(f"a label is printable text of at most {LABEL_CHARACTERS_MAX} characters")
     return label.strip()
-
-
-def _hash_secret(secret: str) -> bytes:
-    """Hash a key's secret. A slow hash would add no safety to 256 random bits, and would block the event loop."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

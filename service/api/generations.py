@@ -11,7 +11,7 @@ from typing import Any, get_args
 from aiohttp import web
 
 from ledger.errors import LedgerError, RebuildRuns, RequestInvalid
-from ledger.store.registry import OPERATOR
+from ledger.store.api_keys import OPERATOR
 from projections import rebuild as replay
 from projections.engine import generations, promotion, retry
 from projections.engine.generations import Generation

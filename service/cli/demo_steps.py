@@ -16,7 +16,7 @@ import aiohttp
 
 from ledger.database import Connection
 from ledger.errors import BadCredentials, LedgerUnavailable, LedgerUnknown
-from ledger.store import registry
+from ledger.store import api_keys, registry
 from ledger.store.registry import InboundConnection, Ledger
 from ledger.vendors import VENDORS
 from ledger.vendors.internal import INTERNAL
@@ -99,11 +99,11 @@ async def _key(place: Environment, connection: Connection, ledger: Ledger) -> st
     file = place.settings.data / KEY_FILE
     try:
         key = file.read_text().strip()
-        if (await registry.find_key(connection, place.master_key, key)).ledger == ledger:
+        if (await api_keys.find_key(connection, place.master_key, key)).ledger == ledger:
             return key
     except (FileNotFoundError, BadCredentials):
         pass
-    key = await registry.create_key(connection, place.master_key, ledger, ["read"])
+    key = await api_keys.create_key(connection, place.master_key, ledger, ["read"])
     file.unlink(missing_ok=True)
     file.touch(mode=0o600, exist_ok=False)
     file.write_text(f"{key}\n")

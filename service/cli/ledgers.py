@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ledger.database import Connection
-from ledger.store import registry
+from ledger.store import api_keys, registry
 from ledger.store.read import tail
 from ledger.store.registry import Ledger
 from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, show, show_json, show_result, show_table
@@ -52,7 +52,7 @@ def list_ledgers(data: DataOption = None, as_json: JsonOption = False) -> None:
 def create_key(
     ledger: LedgerOption,
     scope: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(registry.SCOPES)}; may be given again.", show_default="read")
+        list[str] | None, typer.Option(help=f"{', '.join(api_keys.SCOPES)}; may be given again.", show_default="read")
     ] = None,
     label: LabelOption = "",
     data: DataOption = None,
@@ -64,7 +64,7 @@ def create_key(
 
     async def work(place: Environment, connection: Connection) -> str:
         found = await registry.find_ledger(connection, ledger)
-        return await registry.create_key(connection, place.master_key, found, scopes, label)
+        return await api_keys.create_key(connection, place.master_key, found, scopes, label)
 
     key = run_with_connection(data, work)
     if as_json:
@@ -86,7 +86,7 @@ def list_keys(
             {"key_id": key.key_id, "label": key.label, "ledger": one.name, "scopes": key.scopes,
              "created_at": key.created_at.isoformat(), "revoked_at": key.revoked_at and key.revoked_at.isoformat()}
             for one in await choose_ledgers(connection, ledger)
-            for key in await registry.list_keys(connection, place.master_key, one)
+            for key in await api_keys.list_keys(connection, place.master_key, one)
         ]  # fmt: skip
 
     found = run_with_connection(data, work)
@@ -108,7 +108,7 @@ def revoke_key(
     """Revoke an API key. Requests with it are refused."""
 
     async def work(place: Environment, connection: Connection) -> None:
-        await registry.revoke_key(connection, place.master_key, await registry.find_ledger(connection, ledger), key_id)
+        await api_keys.revoke_key(connection, place.master_key, await registry.find_ledger(connection, ledger), key_id)
 
     run_with_connection(data, work)
     done = f"Key {key_id} opens nothing any more; a running service knows within 5 s."

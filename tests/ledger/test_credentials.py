@@ -9,7 +9,7 @@ from ledger.credentials import SCHEMES, check_header, check_secret, make_secret,
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
 from ledger.privacy.encryption import MasterKey
-from ledger.store import registry
+from ledger.store import api_keys, registry
 from ledger.store.registry import Ledger
 
 MASTER_KEY = MasterKey(bytes(range(32)))
@@ -175,4 +175,4 @@ async def test_a_kind_that_the_vendor_does_not_send_is_refused_with_those_it_doe
 
 async def test_a_scope_that_opens_nothing_is_refused(connection: Connection, ledger: Ledger) -> None:
     with pytest.raises(RequestInvalid, match="a scope is one of read, audit, reveal, admin, operator"):
-        await registry.create_key(connection, MASTER_KEY, ledger, ["ingest"])
+        await api_keys.create_key(connection, MASTER_KEY, ledger, ["ingest"])

@@ -9,7 +9,7 @@ import pytest
 from ledger.database import connect, open_pool
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
-from ledger.store import registry
+from ledger.store import api_keys, registry
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine import generations
@@ -159,7 +159,7 @@ async def test_not_even_the_owner_removes_keys_parts_or_looks_but_by_forgetting(
 ) -> None:
     body = b'{"eventName":"x","eventId":"1","data":{"email":"a@b.cd"}}'
     await append(connection, Vault(MASTER_KEY), ledger.ledger_id, [delivery(body)])
-    await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
+    await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"])
     await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
     await connection.execute(
         "INSERT INTO ledger.access (ledger_id, access, key_id, what, why) VALUES (1, 1, 'k', 'w', '')"

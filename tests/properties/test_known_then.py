@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ledger.store import registry
+from ledger.store import api_keys
 from projections.rebuild import rebuild
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import (
@@ -158,7 +158,7 @@ async def test_an_answer_as_of_a_position_never_changes(dsn: str, seed: int) -> 
     chance = random.Random(seed)
     async with serving(dsn, "acme") as [acme]:
         async with acme.database() as connection:
-            key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin", "read"])
+            key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["admin", "read"])
         asked = Asked(acme, key, chance)
         for body in history(chance):
             assert (await acme.deliver(body))[0] == 200

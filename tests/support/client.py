@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ledger.database import Connection, connect
 from ledger.privacy.encryption import MasterKey
-from ledger.store import registry
+from ledger.store import api_keys, registry
 from ledger.store.registry import InboundConnection, Ledger
 from service.server.app import make_app
 from service.server.protocol import ConnectionLimits, LimitedRunner
@@ -91,7 +91,7 @@ async def serving(dsn: str, *names: str, settings: Settings | None = None) -> As
         for name in names:
             ledger = await registry.create_ledger(connection, name)
             client_of_ledger = TenantClient(
-                client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
+                client, ledger, await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"])
             )
             for source in ("capillary", "ascenda", "fabric"):
                 client_of_ledger.inbound[source] = await registry.create_connection(

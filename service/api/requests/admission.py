@@ -15,7 +15,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from ledger.errors import RequestInvalid
-from ledger.store.registry import ApiAccess
+from ledger.store.api_keys import ApiAccess
 from service.api.requests.app_context import APP_CONTEXT
 
 ACCESS = web.RequestKey("access", ApiAccess)

@@ -10,9 +10,10 @@ from aiohttp import web
 from ledger.errors import BadCredentials, ConnectionUnknown, NotAwaited, RequestInvalid, ScopeMissing
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
-from ledger.store import registry
+from ledger.store import api_keys, registry
+from ledger.store.api_keys import ApiAccess
 from ledger.store.read import tail
-from ledger.store.registry import ApiAccess, InboundConnection
+from ledger.store.registry import InboundConnection
 from projections.engine import store
 from projections.engine.worker import Projector
 from service.api.requests.bodies import BodyBudget
@@ -32,7 +33,7 @@ ACCESS_LOG_SECONDS = 60.0  # tiles read with one key within this time are record
 
 def check_scopes(access: ApiAccess, scope: str, *or_scopes: str) -> None:
     """Raise ScopeMissing unless the key has one of the scopes. `admin` includes every scope but `operator`."""
-    enough = {scope, *or_scopes} if scope == registry.OPERATOR else {scope, *or_scopes, "admin"}
+    enough = {scope, *or_scopes} if scope == api_keys.OPERATOR else {scope, *or_scopes, "admin"}
     if not access.scopes & enough:
         raise ScopeMissing(" or ".join((scope, *or_scopes)))
 
@@ -80,10 +81,10 @@ class AppContext:
             return await registry.find_connection(connection, self.master_key, connection_id)
 
     async def _find_key(self, key: str) -> ApiAccess:
-        if not registry.API_KEY_PATTERN.fullmatch(key):  # so that no connection is taken for it
+        if not api_keys.API_KEY_PATTERN.fullmatch(key):  # so that no connection is taken for it
             raise BadCredentials
         async with self.service_pool.acquire() as connection:
-            return await registry.find_key(connection, self.master_key, key)
+            return await api_keys.find_key(connection, self.master_key, key)
 
     async def authenticate_key(
         self, request: web.Request, scope: str, *or_scopes: str, basic: bool = False

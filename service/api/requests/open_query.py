@@ -8,7 +8,7 @@ from aiohttp import web
 from ledger.database import Connection
 from ledger.errors import NotAwaited, RequestInvalid
 from ledger.privacy.access_log import record_access
-from ledger.store.registry import ApiAccess
+from ledger.store.api_keys import ApiAccess
 from ledger.vendors.personal_values import is_personal_value
 from service.api.requests.admission import ACCESS
 from service.api.requests.app_context import APP_CONTEXT, AppContext, check_scopes

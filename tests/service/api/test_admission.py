@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from ledger.errors import LedgerError
-from ledger.store import registry
-from ledger.store.registry import API_KEY_PATTERN
+from ledger.store import api_keys
+from ledger.store.api_keys import API_KEY_PATTERN
 from service.api.requests.admission import ADMISSIONS, Admission
 from service.api.requests.app_context import _password
 from service.api.tlog import takes_gzip
@@ -100,7 +100,7 @@ async def test_a_body_is_not_read_before_the_header_that_carries_the_secret_is_r
 
 async def all_scopes(neighbour: TenantClient) -> str:
     async with neighbour.database() as connection:
-        return await registry.create_key(connection, MASTER_KEY, neighbour.ledger, registry.SCOPES)
+        return await api_keys.create_key(connection, MASTER_KEY, neighbour.ledger, api_keys.SCOPES)
 
 
 async def test_an_unknown_parameter_is_named_with_those_that_the_path_takes(dsn: str) -> None:

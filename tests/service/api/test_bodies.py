@@ -10,7 +10,7 @@ import pytest
 
 from ledger.errors import CodingUnknown, DeliveryTooLarge
 from ledger.parsing import BODY_BYTES_MAX
-from ledger.store import registry
+from ledger.store import api_keys
 from service.api.requests import bodies
 from service.api.requests.app_context import APP_CONTEXT
 from service.api.requests.bodies import BodyBudget
@@ -224,4 +224,4 @@ async def test_a_key_that_is_no_key_of_ours_costs_no_connection_to_the_database(
 
         for key in ("", "x", "ll_", "ll_0_x", "ll_" + "0" * 12 + "_" + "é" * 43, acme.key + "x"):
             assert (await acme.ask("/v1/projections", key=key))[0] == 401
-        assert registry.API_KEY_PATTERN.fullmatch(acme.key)
+        assert api_keys.API_KEY_PATTERN.fullmatch(acme.key)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from ledger.database import connect
-from ledger.store import registry
+from ledger.store import api_keys
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued
 
@@ -14,7 +14,7 @@ ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 async def admin_of(dsn: str, acme: TenantClient) -> str:
     connection = await connect(dsn)
     try:
-        return await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin", "operator"])
+        return await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["admin", "operator"])
     finally:
         await connection.close()
 

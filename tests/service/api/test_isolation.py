@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from ledger.database import Connection
-from ledger.store import registry
-from ledger.store.registry import SCOPES
+from ledger.store import api_keys
+from ledger.store.api_keys import SCOPES
 from projections import rebuild
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, merged, redeemed, samples
@@ -76,7 +76,7 @@ async def test_no_answer_of_any_route_reveals_anything_of_another_ledger(dsn: st
             theirs = [row[0] for row in await connection.fetch(ALL_SUBJECTS, quokka.ledger.ledger_id)]
             asked = [row[0] for row in await connection.fetch(SUBJECTS, quokka.ledger.ledger_id)]
             ours = [row[0] for row in await connection.fetch(SUBJECTS, zebra.ledger.ledger_id)]
-            key = await registry.create_key(connection, MASTER_KEY, zebra.ledger, SCOPES)
+            key = await api_keys.create_key(connection, MASTER_KEY, zebra.ledger, SCOPES)
         markers = [one for one in theirs if len(one) > 5 and one not in ours]
         markers += ["quokka", "4711", quokka.key.split("_")[1]]
         markers += [inbound.connection_id for inbound in quokka.inbound.values()]
@@ -106,10 +106,10 @@ async def test_no_answer_of_any_route_reveals_anything_of_another_ledger(dsn: st
 async def test_generations_are_administered_by_an_operator_and_not_by_the_admin_of_a_ledger(dsn: str) -> None:
     async with serving(dsn, ZEBRA) as [zebra]:
         async with zebra.database() as connection:
-            admin = await registry.create_key(
+            admin = await api_keys.create_key(
                 connection, MASTER_KEY, zebra.ledger, [one for one in SCOPES if one != "operator"]
             )
-            operator = await registry.create_key(connection, MASTER_KEY, zebra.ledger, ["operator"])
+            operator = await api_keys.create_key(connection, MASTER_KEY, zebra.ledger, ["operator"])
 
         async def ask(method: str, path: str, key: str) -> tuple[int, Any]:
             headers = {"Authorization": f"Bearer {key}"}

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from ledger.database import connect
-from ledger.store import registry
+from ledger.store import api_keys
 from service.api.requests.app_context import APP_CONTEXT
 from tests.support.client import MASTER_KEY, serving
 from tests.support.payloads import sample
@@ -49,7 +49,7 @@ async def test_a_foreign_ledger_is_not_there(dsn: str) -> None:
 async def test_a_key_without_the_scope_is_403(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         database = await connect(dsn)
-        key = await registry.create_key(database, MASTER_KEY, acme.ledger, ["reveal"])
+        key = await api_keys.create_key(database, MASTER_KEY, acme.ledger, ["reveal"])
         await database.close()
 
         status, problem = await acme.ask("/v1/projections", key=key)

@@ -12,7 +12,7 @@ from proofbundle.tlogproof import verify_tlog_proof
 
 from ledger.database import Connection
 from ledger.privacy.access_log import accesses_after
-from ledger.store import read, registry
+from ledger.store import api_keys, read
 from ledger.store.append import append
 from ledger.transparency import public_logs, tiles, tree_heads
 from ledger.transparency.signer import Signer
@@ -138,8 +138,8 @@ async def test_what_is_immutable_may_be_kept_and_the_checkpoint_not(sealed: Seal
 async def test_the_same_files_are_there_for_keys_and_for_nobody_else(connection: Connection, sealed: Sealed) -> None:
     tile = await sealed.reader.fetch("tile/0/000")
     basic = base64.b64encode(f"any:{sealed.neighbour.key}".encode()).decode()
-    auditor = await registry.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
-    sender = await registry.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["reveal"])
+    auditor = await api_keys.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
+    sender = await api_keys.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["reveal"])
     expected = {
         f"Bearer {sealed.neighbour.key}": 200,
         f"Bearer {auditor}": 200,
@@ -160,7 +160,7 @@ async def test_the_same_files_are_there_for_keys_and_for_nobody_else(connection:
 async def test_an_auditor_asks_for_proofs_with_a_key_that_reads_no_balance(
     connection: Connection, sealed: Sealed
 ) -> None:
-    auditor = await registry.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
+    auditor = await api_keys.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
 
     for path in ("checkpoint", "keys", "proofs/inclusion?position=1", "proofs/consistency?from=1"):
         assert (await sealed.neighbour.ask(f"/v1/ledger/{path}", key=auditor))[0] == 200
@@ -168,7 +168,7 @@ async def test_an_auditor_asks_for_proofs_with_a_key_that_reads_no_balance(
 
 
 async def test_only_reads_of_the_log_with_scope_audit_are_recorded(connection: Connection, sealed: Sealed) -> None:
-    auditor = await registry.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
+    auditor = await api_keys.create_key(connection, MASTER_KEY, sealed.neighbour.ledger, ["audit"])
     for key in (auditor, sealed.neighbour.key):
         reader = Reader(sealed.neighbour, "/v1/ledger/tlog", "", {"Authorization": f"Bearer {key}"})
         await reader.fetch("checkpoint?why=yearly")

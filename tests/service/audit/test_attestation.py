@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 
 from ledger.database import connect
-from ledger.store import registry
+from ledger.store import api_keys
 from service.settings import Settings
 from tests.support.client import MASTER_KEY, serving
 from tests.support.payloads import issued
@@ -41,7 +41,7 @@ async def test_ledgers_are_attested_on_a_schedule_if_they_have_new_events(
 async def test_a_look_at_the_list_of_looks_is_recorded_with_its_reason(dsn: str) -> None:
     async with serving(dsn, "acme") as [acme]:
         connection = await connect(dsn)
-        key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["audit"])
+        key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["audit"])
         await connection.close()
 
         status, seen = await acme.ask("/v1/audit/access", key=key, why="yearly audit")

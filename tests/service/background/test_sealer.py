@@ -15,7 +15,7 @@ from ledger import clock
 from ledger.database import Connection
 from ledger.errors import SignerUnknown
 from ledger.merkle import root_of
-from ledger.store import registry
+from ledger.store import api_keys, registry
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from ledger.transparency import tree_heads
@@ -118,7 +118,7 @@ async def test_an_unsigned_ledger_reports_the_problem_and_still_accepts_events(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await append_events(connection, ledger, 5)
-    key = await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
+    key = await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"])
     async with sealing(dsn, tmp_path, checkpoint_seconds=0):
         await until_size(connection, ledger, 5)
     await connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
@@ -188,7 +188,7 @@ async def test_a_service_with_a_wrong_clock_seals_in_time_and_reports_the_clock(
     hours: int,
 ) -> None:
     monkeypatch.setattr(clock, "CLOCK", clock.Clock(lambda: clock.wall_time() + timedelta(hours=hours)))
-    key = await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
+    key = await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"])
     await append_events(connection, ledger, 1)
     async with sealing(dsn, tmp_path, checkpoint_seconds=0.5) as client:
         await until_size(connection, ledger, 1)
@@ -301,7 +301,7 @@ async def a_witness(folder: Path) -> AsyncIterator[tuple[Witness, str]]:
 async def test_witnesses_cosign_and_their_word_is_served_with_the_checkpoint(
     dsn: str, connection: Connection, ledger: Ledger, tmp_path: Path
 ) -> None:
-    key = await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
+    key = await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"])
     signer = Signer(tmp_path / "signer", site="logs.example")
     signer.ensure_key()
     async with a_witness(tmp_path / "witness") as (witness, url):

@@ -6,7 +6,7 @@ import pytest
 
 from ledger.database import Connection, connect
 from ledger.errors import BadCredentials, ConnectionUnknown
-from ledger.store import registry
+from ledger.store import api_keys, registry
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from ledger.transparency import tree_heads
@@ -71,7 +71,7 @@ def test_every_table_that_the_role_can_write_is_tried() -> None:
 async def configured(connection: Connection, ledger: Ledger, signer: Signer) -> None:
     """A ledger with an event, a key, two connections and a checkpoint."""
     await append(connection, VAULT, ledger.ledger_id, [delivery(issued("a", 0, 1, 10))])
-    await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
+    await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"])
     for source in ("capillary", "fabric"):
         await registry.create_connection(connection, MASTER_KEY, ledger, source=source)
     await tree_heads.sign_head(connection, signer, ledger)
@@ -105,7 +105,7 @@ async def test_an_api_key_that_was_made_in_the_database_opens_nothing(
     await connection.execute(WRITES["ledger.api_keys"][0])
 
     with pytest.raises(BadCredentials):
-        await registry.find_key(connection, MASTER_KEY, f"ll_feedfeedfeed_{SECRET}")
+        await api_keys.find_key(connection, MASTER_KEY, f"ll_feedfeedfeed_{SECRET}")
 
 
 async def test_a_connection_with_the_secret_of_another_takes_no_delivery(
@@ -142,13 +142,13 @@ async def test_an_address_that_was_published_in_the_database_shows_nothing(dsn: 
 
 
 async def test_a_revoked_key_and_a_disabled_connection_stay_bound(connection: Connection, ledger: Ledger) -> None:
-    key = await registry.create_key(connection, MASTER_KEY, ledger, ["read"])
+    key = await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"])
     inbound = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
-    await registry.revoke_key(connection, MASTER_KEY, ledger, key.split("_")[1])
+    await api_keys.revoke_key(connection, MASTER_KEY, ledger, key.split("_")[1])
     await registry.disable_connection(connection, MASTER_KEY, ledger, inbound.connection_id)
 
     listed = await registry.list_connections(connection, MASTER_KEY, ledger)
 
     assert [one.disabled_at is not None for one in listed] == [True]
     with pytest.raises(BadCredentials):
-        await registry.find_key(connection, MASTER_KEY, key)
+        await api_keys.find_key(connection, MASTER_KEY, key)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ledger.store import registry
+from ledger.store import api_keys
 from projections.rebuild import rebuild
 from tests.service.finance.test_liability import moved
 from tests.support.client import MASTER_KEY, TenantClient, serving
@@ -18,7 +18,7 @@ JANUARY = {"from": "2024-01-01", "to": "2024-01-31", "by": "month"}
 
 async def post(acme: TenantClient, path: str, *scopes: str) -> tuple[int, Any]:
     async with acme.database() as connection:
-        key = await registry.create_key(connection, MASTER_KEY, acme.ledger, list(scopes) or ["admin"])
+        key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, list(scopes) or ["admin"])
     response = await acme.client.post(path, headers={"Authorization": f"Bearer {key}"})
     return response.status, await response.json()
 

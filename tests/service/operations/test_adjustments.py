@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from ledger.database import connect
-from ledger.store import registry
+from ledger.store import api_keys
 from projections.engine.digest import compute_digest
 from projections.rebuild import rebuild
 from tests.support.client import MASTER_KEY, TenantClient, serving
@@ -26,7 +26,7 @@ MISSING = issued("missing", 120, 1, 20, programCurrentPoints=980)
 
 async def key_of(dsn: str, acme: TenantClient, *scopes: str) -> str:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, MASTER_KEY, acme.ledger, scopes)
+    key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, scopes)
     await connection.close()
     return key
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ledger.database import connect
-from ledger.store import registry
+from ledger.store import api_keys
 from ledger.store.append import append
 from projections.engine.worker import catch_up
 from projections.rebuild import rebuild
@@ -22,7 +22,7 @@ ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 
 async def set_policy(acme: TenantClient, dsn: str, policy: str, of: str = "capillary/pointsIssued") -> tuple[int, Any]:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin"])
+    key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["admin"])
     await connection.close()
     response = await acme.client.put(
         f"/v1/reconciliation/policies/{of}",

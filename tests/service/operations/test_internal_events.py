@@ -6,7 +6,7 @@ import pytest
 
 from ledger.database import connect
 from ledger.errors import RequestInvalid
-from ledger.store import registry
+from ledger.store import api_keys
 from ledger.store.registry import Ledger
 from ledger.vendors.internal import KINDS
 from projections.rebuild import rebuild
@@ -20,7 +20,7 @@ WORDS = {"author": "a clerk", "reason": "two people after all"}
 
 async def act(acme: TenantClient, dsn: str, path: str, scope: str = "admin", **said: str) -> tuple[int, Any]:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, MASTER_KEY, acme.ledger, [scope])
+    key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, [scope])
     await connection.close()
     headers = {"Authorization": f"Bearer {key}"}
     response = await acme.client.post(path, json=said, headers=headers)

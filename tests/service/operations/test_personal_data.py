@@ -10,7 +10,7 @@ import pytest
 
 from ledger.database import connect
 from ledger.privacy.vault import Vault
-from ledger.store import registry
+from ledger.store import api_keys
 from ledger.store.append import append
 from ledger.store.registry import Ledger
 from projections.engine.digest import compute_digest
@@ -79,7 +79,7 @@ async def reveal(acme: TenantClient, key: str, position: int) -> bytes:
 
 async def key_of(dsn: str, ledger: Ledger, *scopes: str) -> str:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, MASTER_KEY, ledger, scopes)
+    key = await api_keys.create_key(connection, MASTER_KEY, ledger, scopes)
     await connection.close()
     return key
 
@@ -137,7 +137,7 @@ async def test_what_cannot_be_read_is_sealed_whole(dsn: str) -> None:
 async def test_a_reason_with_a_personal_value_is_refused_since_it_is_stored_in_the_clear(dsn: str, why: str) -> None:
     async with serving(dsn, "acme") as [acme], acme.database() as connection:
         await acme.deliver(sample("capillary", "pointsIssued"))
-        reveal = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["read", "reveal", "audit"])
+        reveal = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["read", "reveal", "audit"])
 
         revealed, problem = await acme.ask("/v1/ledger/events/1", key=reveal, reveal="true", why=why)
         listed, _ = await acme.ask("/v1/audit/access", key=reveal, why=why)

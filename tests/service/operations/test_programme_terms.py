@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ledger.database import connect
-from ledger.store import registry
+from ledger.store import api_keys
 from tests.support.client import MASTER_KEY, TenantClient, serving
 from tests.support.payloads import issued, redeemed
 
@@ -20,7 +20,7 @@ TERMS: dict[str, Any] = {
 
 async def set_terms(acme: TenantClient, dsn: str, terms: dict[str, Any], name: str = "77") -> tuple[int, Any]:
     connection = await connect(dsn)
-    key = await registry.create_key(connection, MASTER_KEY, acme.ledger, ["admin"])
+    key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["admin"])
     await connection.close()
     headers = {"Authorization": f"Bearer {key}"}
     response = await acme.client.post(f"/v1/programmes/{name}/terms", json=terms, headers=headers)

@@ -30,7 +30,7 @@ from benchmarks.history import history
 from benchmarks.simulation import Mix
 from ledger.database import connect
 from ledger.errors import LedgerError
-from ledger.store import registry
+from ledger.store import api_keys, registry
 from ledger.store.append import append
 from projections import rebuild
 from projections.engine import generations, promotion
@@ -175,7 +175,7 @@ async def prepared(dsn: str) -> tuple[int, str, str, registry.Ledger]:
         await append(connection, VAULT, still.ledger_id, sent)
         await catch_up(connection, still.ledger_id)
         moving = await registry.create_ledger(connection, "moving")
-        key = await registry.create_key(connection, MASTER_KEY, moving, ["read"])
+        key = await api_keys.create_key(connection, MASTER_KEY, moving, ["read"])
         found = await compute_digest(connection, still.ledger_id, untimed=True)
         return still.ledger_id, found.digest, key, moving
     finally:

@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from ledger.database import connect
-from ledger.store import registry
+from ledger.store import api_keys, registry
 from projections.engine import advance
 from service.server.app import make_app
 from service.server.projector_process import projector_process
@@ -23,7 +23,7 @@ async def test_rows_follow_deliveries_and_continue_after_the_projector_is_killed
     async with TestClient(TestServer(app)) as client:
         connection = await connect(dsn)
         ledger = await registry.create_ledger(connection, "acme")
-        acme = TenantClient(client, ledger, await registry.create_key(connection, MASTER_KEY, ledger, ["read"]))
+        acme = TenantClient(client, ledger, await api_keys.create_key(connection, MASTER_KEY, ledger, ["read"]))
         acme.inbound["capillary"] = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
 
         await acme.deliver(issued("a", 0, 1, 10))

@@ -55,6 +55,19 @@ def test_imports_point_one_way(path: Path) -> None:
     assert {name.split(".")[0] for name in imports_of(path)} <= MAY_IMPORT[package]
 
 
+# The other users of aiohttp are clients, and the small server of `loyalty witness`.
+HTTP_FOLDERS = ("service.api.", "service.server.")
+HTTP_CLIENTS = {"service.background.checkpoint_publisher", "service.cli.demo_steps", "service.cli.witness"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_api_and_the_server_know_http(path: Path) -> None:
+    name = name_of(path)
+    if not name.startswith(HTTP_FOLDERS) and name not in HTTP_CLIENTS:
+        assert "aiohttp" not in path.read_text()
+        assert not [imported for imported in imports_of(path) if imported.startswith("service.api")]
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_file_is_one_idea_and_says_which(path: Path) -> None:
     text = path.read_text()

@@ -80,6 +80,6 @@ def test_both_commands_run_from_the_wheel_in_an_empty_folder(built: tuple[Path, 
         "import loyalty_verify, service.cli.demo, migrations as m; print(m.head(), m.__file__, loyalty_verify.__file__)"
     )
     assert run(python, "-c", where, cwd=empty).count(str(packages)) == 2
-    assert "Take webhooks in" in run(environment / "bin/loyalty", "serve", "--help", cwd=empty)
+    assert "Receive webhooks" in run(environment / "bin/loyalty", "serve", "--help", cwd=empty)
     assert "loyalty-verify" in run(environment / "bin/loyalty-verify", "--help", cwd=empty)
     assert list(empty.iterdir()) == []

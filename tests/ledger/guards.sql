@@ -1,4 +1,4 @@
--- Every grant, trigger and policy, a line each. Left out is what whoever owns an object may do: that is whoever migrated.
+-- List every grant, trigger and policy, one a line. Rights of owners are left out: they are those of the role that migrated.
 SELECT format('schema %s: %s may %s', nspname, grantee::regrole, string_agg(privilege_type, ', ' ORDER BY privilege_type)) AS line
   FROM pg_namespace, aclexplode(nspacl)
  WHERE nspname IN ('ledger', 'projections', 'generation_1') AND grantee <> nspowner GROUP BY nspname, grantee

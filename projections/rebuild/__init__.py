@@ -1,7 +1,8 @@
-"""Replay, supervised: make a generation, fill it, let it follow, compare it with the active one, promote it.
+"""Rebuild: create a generation, fill it, let it follow the ledger, compare it with the active one, and promote it.
 
-What a killed rebuild has filled is gone on with if the software that comes after it would fill the same; what it would
-not is removed. Whoever fills a generation holds a lock on it, which the kernel and PostgreSQL free with the process.
+A rebuild that was killed is resumed if this software would fill the generation with the same rows. Otherwise its
+generation is dropped. The process that fills a generation holds an advisory lock on it. PostgreSQL releases the lock
+when the process ends.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -23,20 +24,23 @@ RELEASE_FILLING_LOCK = "SELECT pg_advisory_unlock($1, $2)"
 READ_FILL_RESULT = """
     SELECT sum(position)::bigint, (SELECT count(*) FROM facts) FROM checkpoints
      WHERE to_regclass('parts') IS NULL HAVING count(*) > 0
-"""  # the parts go when all are done
+"""  # `parts` is dropped when all work items are done
 MARK_DROPPING = "UPDATE projections.generations SET state = 'dropping' WHERE generation = $1"
 
 
-OnGenerationKnown = Callable[[int], None]  # is told the number of the generation as soon as it is known
+OnGenerationKnown = Callable[[int], None]  # called with the number of the generation
 
 
 def ignore_generation(_generation: int) -> None:
-    """Tell no one."""
+    """Do nothing with the number of the generation."""
 
 
 class RebuildReport(NamedTuple):
-    """What a rebuild did: events read, facts derived, for each ledger the tables whose rows came out otherwise, and
-    whether readers see them now; `refused` says why not."""
+    """Result of a rebuild: events read, facts derived, and the tables whose rows differ, by ledger.
+
+    `promoted` is True if readers now see the rows; otherwise `refused` is the reason, or None if no promotion was
+    asked.
+    """
 
     generation: int
     events: int
@@ -59,8 +63,9 @@ async def rebuild(
     progress: Progress = no_progress,
     on_generation_known: OnGenerationKnown = ignore_generation,
 ) -> RebuildReport:
-    """Make rows again, and facts too with `source="ledger"`, compare them, and let readers see them unless they differ
-    otherwise than expected. Raises RebuildRuns, WorkersLost."""
+    """Rebuild the rows, and with `source="ledger"` the facts too. Compare them with the active generation, and promote
+    them unless there are unexpected differences. `force` promotes them in any case. Raises RebuildRuns, WorkersLost.
+    """
     generation, fill_result = await build_generation(
         dsn, source=source, scope=scope, workers=workers, progress=progress, on_generation_known=on_generation_known
     )
@@ -78,7 +83,7 @@ async def rebuild(
 
 
 async def compare_with_active(dsn: str, generation: Generation, expect: Sequence[str] = ()) -> Comparison:
-    """Compare a generation with the active one, and note with it what was found."""
+    """Compare a generation with the active one, and store the result with the generation."""
     connection = await connect(dsn)
     try:
         comparison = await compare_generations(dsn, await generations.active_generation(connection), generation, expect)
@@ -97,10 +102,10 @@ async def build_generation(
     progress: Progress = no_progress,
     on_generation_known: OnGenerationKnown = ignore_generation,
 ) -> tuple[Generation, FillResult]:
-    """Fill a new generation, or go on with one that was not finished, and let it follow the ledger from then on.
+    """Fill a new generation, or resume one that was not finished. It follows the ledger from then on.
 
-    Raises RebuildRuns if another is being filled; RebuildDue if anything is to be taken over from an active generation
-    that another version's tables make up: then everything must be rebuilt from the ledger.
+    Raises RebuildRuns if another generation is being filled. Raises RebuildDue if a part would be copied from an active
+    generation whose shared tables another version made: then everything must be rebuilt from the ledger.
     """
     connection = await connect(dsn)
     try:
@@ -124,7 +129,7 @@ async def build_generation(
 
 
 async def _completed_fill(dsn: str, schema: str) -> FillResult | None:
-    """Say what a generation was filled from, if a rebuild was killed after it had filled all of it; else None."""
+    """Return the result of a complete fill, if a rebuild was killed after it. None if the fill is not complete."""
     connection = await connect(dsn, search_path=schema)
     try:
         row = await connection.fetchrow(READ_FILL_RESULT)
@@ -137,7 +142,7 @@ async def _completed_fill(dsn: str, schema: str) -> FillResult | None:
 async def _hold_generation(
     connection: Connection, source: Source, scope: Mapping[str, Any]
 ) -> AsyncIterator[Generation]:
-    """Hold a generation that is to be filled: one that a killed rebuild left, if it fits, else a new one."""
+    """Hold the lock on a generation to fill: the one of a killed rebuild if it can be resumed, otherwise a new one."""
     async with connection.transaction():
         await connection.execute(LOCK_GENERATIONS, GENERATIONS)
         generation = await _find_resumable(connection, source, scope)
@@ -152,7 +157,7 @@ async def _hold_generation(
 
 
 async def _find_resumable(connection: Connection, source: Source, scope: Mapping[str, Any]) -> Generation | None:
-    """Find what a killed rebuild left, and mark for removal what this one cannot go on with."""
+    """Find the generation of a killed rebuild. Mark those that this rebuild cannot resume for removal."""
     resumable = None
     for generation in await generations.list_generations(connection):
         if generation.state != "filling" and (generation.state != "ready" or generation.comparison is not None):

@@ -1,9 +1,12 @@
-"""Compare two generations at the same positions: digests of ranges of subjects, then, where they differ, row by row.
+"""Compare two generations at the same positions: first digests of ranges of subjects, then row by row where they
+differ.
 
-What is compared is what digest.py hashes: every column but positions. A digest here is two 64-bit hashes that do not
-depend on the order of rows, made by PostgreSQL; that finds accidents, and whoever wants proof takes `loyalty digest`.
-Expected is what differs for a known reason: rows of a subject that the older generation had parked for a rebuild; and
-what follows from an upgrade alone, see newly_read.py. A table or column that did not exist before cannot differ.
+- Compared columns are those of digest.py: all columns but positions.
+- A digest here is two 64-bit hashes that PostgreSQL computes, independent of the order of rows. They find accidents.
+  `loyalty digest` gives proof.
+- A difference is expected if it has a known reason: the older generation had parked the subject until a rebuild, or
+  the difference follows from an upgrade alone (newly_read.py).
+- A table or column that did not exist before cannot differ.
 """
 
 from collections import Counter, defaultdict
@@ -45,8 +48,10 @@ READ_FACTS_OF_SUBJECT = """
 
 
 class Difference(NamedTuple):
-    """One place where two generations differ. Without a column the whole row is in one of them only; without a subject
-    the whole column is."""
+    """One difference between two generations.
+
+    Without a column, the whole row exists in only one of them. Without a subject, the whole column does.
+    """
 
     ledger: str
     projection: str
@@ -62,27 +67,27 @@ class Difference(NamedTuple):
 
 @dataclass(slots=True)
 class Comparison:
-    """What differs between two generations; `places` counts all, `subjects` explains the first of them."""
+    """All differences between two generations. `places` counts them all; `subjects` holds and explains the first ones."""
 
     old: int | None
     new: int | None
     positions: dict[str, int] = field(default_factory=dict)  # by ledger
-    rows: Counter[str] = field(default_factory=Counter)  # compared, by table
+    rows: Counter[str] = field(default_factory=Counter)  # number of compared rows, by table
     differing: dict[str, list[str]] = field(default_factory=dict)  # tables, by ledger
     places: Counter[str] = field(default_factory=Counter)  # by table and column, "accounts.available"
     expected: int = 0
     unexpected: int = 0
     subjects: list[dict[str, Any]] = field(default_factory=list)
-    new_tables: list[str] = field(default_factory=list)  # that the old one does not have
-    frozen: bool = False  # the old one is of another version's tables and has followed nothing: not compared
+    new_tables: list[str] = field(default_factory=list)  # that the old generation does not have
+    frozen: bool = False  # another version made the old generation's shared tables: not compared
 
     @property
     def has_room(self) -> bool:
-        """Say whether the next subject will be kept with what explains it."""
+        """Return True if the next subject will be listed with its explanation."""
         return len(self.subjects) < SUBJECTS_LISTED_MAX
 
     def take(self, differences: Sequence[Difference], explanation: Mapping[str, Any]) -> None:
-        """Count the differences of one subject, and keep them with what explains them while there is room."""
+        """Count the differences of one subject. List them with their explanation while there is room."""
         for difference in differences:
             self.places[f"{difference.table}.{difference.column or '(row)'}"] += 1
             self.expected += difference.expected
@@ -107,7 +112,7 @@ class Comparison:
             self.subjects.append({**subject, "differences": listed, **explanation})
 
     def summary(self) -> dict[str, Any]:
-        """Give what is kept with a generation: everything but the subjects."""
+        """Return the part that is stored with a generation: all but the subjects."""
         return {
             "with": self.old,
             "positions": self.positions,
@@ -121,11 +126,11 @@ class Comparison:
         }
 
 
-IsExpected = Callable[[str, str, str | None], bool]  # whether a difference in (projection, table, column) was declared
+IsExpected = Callable[[str, str, str | None], bool]  # (projection, table, column)
 
 
 class ComparedTable(NamedTuple):
-    """A table and its columns that are compared; `subject_kind` is "" where a column tells it."""
+    """A table with its compared columns. `subject_kind` is "" if a column of the table names the kind."""
 
     subject_kind: str
     table: Table
@@ -133,17 +138,19 @@ class ComparedTable(NamedTuple):
 
 
 class SnapshotPair(NamedTuple):
-    """The same ledger in two generations, each in a snapshot at the same position."""
+    """The same ledger in two generations, each in a repeatable-read snapshot at the same position."""
 
     ledger: Ledger
     old: Connection
     new: Connection
-    new_kinds: Collection[str]  # of subjects: those of projections that the old one does not have
+    new_kinds: Collection[str]  # subject kinds of projections that the old generation does not have
 
 
 async def compare_generations(dsn: str, old: Generation, new: Generation, expect: Collection[str] = ()) -> Comparison:
-    """Compare all rows of two generations. `expect` names projections, tables or columns that may differ: "accounts",
-    "accounts.lifetime"."""
+    """Compare all rows of two generations.
+
+    `expect` names the projections, tables or columns that may differ, such as "accounts" or "accounts.lifetime".
+    """
     comparison = Comparison(old.generation, new.generation, frozen=is_incompatible(old.shapes))
     if comparison.frozen:
         return comparison
@@ -159,7 +166,7 @@ async def compare_generations(dsn: str, old: Generation, new: Generation, expect
 
 
 def build_expectation(expect: Collection[str]) -> IsExpected:
-    """Declare that what is named may differ: projections, tables or columns."""
+    """Return a function that is True for differences in the named projections, tables or columns."""
     expected_names = frozenset(expect)
 
     def is_expected(projection: str, table: str, column: str | None) -> bool:
@@ -173,7 +180,7 @@ def build_expectation(expect: Collection[str]) -> IsExpected:
 async def _open_snapshot_pair(
     dsn: str, old: Generation, new: Generation, ledger: Ledger
 ) -> AsyncIterator[SnapshotPair]:
-    """Open snapshots of two generations at the same position of a ledger, while both go on following it."""
+    """Open snapshots of two generations at the same position of a ledger. Both keep following it meanwhile."""
     old_connection = await connect(dsn, search_path=old.schema_name)
     new_connection = await connect(dsn, search_path=new.schema_name)
     try:
@@ -214,11 +221,13 @@ async def _compare_projection(
     bounds: Sequence[str],
     is_expected: IsExpected,
 ) -> None:
-    """Compare the tables of a projection by digests, then row by row in one range of subjects after the other, so that
-    memory does not grow with how much differs."""
+    """Compare the tables of a projection by digests. Then compare row by row the ranges of subjects that differ.
+
+    Ranges are read one after the other, so memory does not grow with the number of differences.
+    """
     differing: dict[int, list[ComparedTable]] = defaultdict(list)
     for compared_table in compared:
-        if len(compared_table.columns) > 1:  # else one of the two has no such table; its columns were told
+        if len(compared_table.columns) > 1:  # else only one of them has the table, and its columns are counted
             old_digests, new_digests = [
                 await _digest_ranges(side, pair.ledger.ledger_id, compared_table, bounds)
                 for side in (pair.old, pair.new)
@@ -253,8 +262,9 @@ async def _compare_projection(
 async def _count_differences(
     pair: SnapshotPair, comparison: Comparison, found: Mapping[tuple[str, str], Sequence[Difference]]
 ) -> None:
-    """Count the differences of some subjects. Those that waited for the rebuild, and those that only newly read events
-    have changed, were to differ."""
+    """Count the differences of some subjects. Differences of subjects that waited for the rebuild are expected, and
+    those that only newly read events cause.
+    """
     waiting, newly_read = set[tuple[str, str]](), set[tuple[str, str]]()
     for kind, of_kind in groupby(sorted(found), key=itemgetter(0)):
         subjects = [subject for _, subject in of_kind]
@@ -267,7 +277,7 @@ async def _count_differences(
     for (kind, subject), differences in found.items():
         if (kind, subject) in waiting:
             differences = [difference._replace(expected=True) for difference in differences]
-        elif (kind, subject) in newly_read:  # but not that a fold of them fails
+        elif (kind, subject) in newly_read:  # a fold that fails stays unexpected
             differences = [
                 difference._replace(expected=difference.expected or difference.table != PARKED_TABLE.name)
                 for difference in differences
@@ -276,7 +286,7 @@ async def _count_differences(
 
 
 def compared_tables() -> list[tuple[str, str, Table]]:
-    """List what is compared, as (projection, kind of subject, table); the kind is "" where a column tells it."""
+    """List the compared tables as (projection, subject kind, table). The kind is "" if a column names it."""
     projection_tables = [
         (projection.name, projection.subject, table) for projection in PROJECTIONS for table in projection.tables
     ]
@@ -286,7 +296,9 @@ def compared_tables() -> list[tuple[str, str, Table]]:
 async def _common_columns(
     pair: SnapshotPair, comparison: Comparison, projection: str, table: Table, is_expected: IsExpected
 ) -> list[str]:
-    """Give the columns that both generations have, positions aside; those that one has alone are differences."""
+    """Return the columns that both generations have, without positions. A column of only one generation is a
+    difference.
+    """
     old, new = [{row[0] for row in await side.fetch(READ_COLUMNS, table.name)} for side in (pair.old, pair.new)]
     common = old & new
     leading = ["subject_kind", "subject"] if "subject_kind" in common else ["subject"]
@@ -307,7 +319,7 @@ async def _common_columns(
 
 
 def diff_rows(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Compare rows by key; columns lead with what names the subject."""
+    """Compare rows by key. The first columns name the subject."""
     differences: list[dict[str, Any]] = []
     for key in sorted(old.keys() | new.keys(), key=repr):
         before, after = old.get(key), new.get(key)
@@ -326,7 +338,7 @@ def diff_rows(old: Mapping[Any, Any], new: Mapping[Any, Any], columns: Sequence[
 
 
 def _is_same_value(old: Any, new: Any) -> bool:
-    """Compare values as a digest does: 10000 and 1E+4 are one number, while 4 and 4.000, or true and 1, are not."""
+    """Compare values as a digest does: 10000 and 1E+4 are the same; 4 and 4.000 differ, and so do true and 1."""
     if isinstance(old, Decimal) and isinstance(new, Decimal):
         return format(old, "f") == format(new, "f")
     return bool(old == new) and type(old) is type(new)
@@ -339,7 +351,7 @@ def _row_json(row: Any) -> dict[str, Any] | None:
 async def _digest_ranges(
     connection: Connection, ledger_id: int, compared: ComparedTable, bounds: Sequence[str]
 ) -> dict[int, tuple[int, int, int]]:
-    """Digest a table by ranges of subjects: how many rows, and two hashes of them all."""
+    """Digest a table by ranges of subjects. Return for each range the number of rows and two hashes."""
     _, table, columns = compared
     row_text = f"ROW({', '.join(columns)})::text"
     query = (
@@ -373,7 +385,7 @@ def _row_filter(table: Table) -> str:
 
 
 async def _explain_facts(pair: SnapshotPair, subject_kind: str, subject: str) -> dict[str, Any]:
-    """Tell of the facts of a subject: how many, those that one generation has alone, and the last of them."""
+    """Return the facts of a subject: their numbers, those that only one generation has, and the last ones."""
     old, new = [
         await side.fetch(READ_FACTS_OF_SUBJECT, pair.ledger.ledger_id, subject_kind, subject)
         for side in (pair.old, pair.new)

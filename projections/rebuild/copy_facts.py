@@ -1,6 +1,7 @@
-"""Take the facts of the active generation over into a new one, up to where the active one was when that began.
+"""Copy the facts of the active generation into a new one, up to the checkpoint at the start of the rebuild.
 
-What the active generation gets meanwhile has later positions, and comes when the new one follows the ledger.
+Facts that the active generation receives later have later positions. The new generation gets them when it follows the
+ledger.
 """
 
 from ledger.database import Connection
@@ -12,7 +13,7 @@ COLUMNS = "ledger_id, subject_kind, subject, occurred_at, rank, tag, ordinal, po
 
 
 async def copy_facts(connection: Connection, work: Work) -> int:
-    """Copy the facts of some subjects, of which the generation holds none yet; give how many."""
+    """Copy the facts of some subjects; the new generation has none of them yet. Return their number."""
     assert isinstance(work, SubjectRange)
     active = checked_schema_name(await generations.active_schema(connection))
     status: str = await connection.execute(
@@ -25,8 +26,10 @@ async def copy_facts(connection: Connection, work: Work) -> int:
 
 
 async def copy_metadata(connection: Connection, schema: str) -> None:
-    """Copy where the active generation is, what it could not read, and whose events it has seen; one snapshot of it.
-    Call inside a transaction."""
+    """Copy the active generation's checkpoints, unread events, retracted facts, policies and organisations.
+
+    Call inside a transaction.
+    """
     active = checked_schema_name(schema)
     await connection.execute(f"INSERT INTO checkpoints SELECT ledger_id, position FROM {active}.checkpoints")  # noqa: S608
     await connection.execute(

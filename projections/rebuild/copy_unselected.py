@@ -1,7 +1,7 @@
-"""Take over from the active generation, row by row as it stands, what a rebuild was not asked to make again.
+"""Copy from the active generation the rows outside the rebuild's scope.
 
-It is done in one snapshot of the active generation, to which the new one is brought first, so that both halves of the
-new one stand at one position.
+This happens in one repeatable-read snapshot. The new generation first advances to the position of that snapshot, so
+copied and rebuilt rows are at the same position.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,10 @@ from projections.registry import PROJECTIONS
 
 
 async def copy_unselected(dsn: str, generation: Generation, scope: RebuildScope) -> None:
-    """Put the active rows in the place of the new ones, outside of a scope. Raises RebuildDue if another version made
-    them, so that they must be made again too."""
+    """Replace the rows outside a scope by those of the active generation.
+
+    Raises RebuildDue if another version made those rows, so that they must be rebuilt too.
+    """
     if not scope.projections and not scope.ledgers:
         return
     connection = await connect(dsn, search_path=generation.schema_name)
@@ -51,7 +53,7 @@ SUBJECT_COLUMNS = store.SUBJECT_COLUMNS
 
 
 async def _copy_projection(connection: Connection, schema: str, ledger_id: int, projection: Projection) -> None:
-    """Take over the rows and states of one projection."""
+    """Copy the rows and flags of one projection."""
     kind_condition = f" AND subject_kind = '{projection.subject}'"
     await _replace_rows(connection, schema, ledger_id, "subjects", SUBJECT_COLUMNS, kind_condition)
     for table in projection.tables:
@@ -61,7 +63,7 @@ async def _copy_projection(connection: Connection, schema: str, ledger_id: int, 
 async def _replace_rows(
     connection: Connection, schema: str, ledger_id: int, table: str, columns: Sequence[str], condition: str
 ) -> None:
-    """Replace a ledger's rows of one table; names come from our own Table values only."""
+    """Replace a ledger's rows of one table. Names come only from our own Table values."""
     column_list = ", ".join(columns)
     await connection.execute(f"DELETE FROM {table} WHERE ledger_id = $1{condition}", ledger_id)  # noqa: S608
     await connection.execute(

@@ -1,7 +1,7 @@
-"""Replay, first half: the facts of a stretch of the ledger, written in the order of the fold.
+"""First half of a rebuild: derive the facts of a range of positions, and write them in the order of the fold.
 
-The key of a generation's facts is made when all are there. Sorting each stretch before it is written keeps what is
-folded together close together, so that reading one range of subjects touches few pages.
+The primary key of the facts is created after all facts are written. Each range is sorted before it is written, so facts
+of one subject are close together, and reading a range of subjects touches few pages.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ _position_of_row = itemgetter(7)
 
 
 async def derive_facts(connection: Connection, work: Work) -> int:
-    """Derive the facts of some events of a ledger, of which the generation holds none yet; give how many."""
+    """Derive and write the facts of some events; the generation has none of them yet. Return their number."""
     assert isinstance(work, EventRange | ConflictingEvents)
     rows: list[store.FactRow] = []
     unread: list[tuple[Event, Interpretation]] = []
@@ -49,7 +49,7 @@ async def derive_facts(connection: Connection, work: Work) -> int:
     await advance.write_unread(connection, work.ledger_id, unread)
     rows.sort(key=_fold_order)
     rejected = await _write_facts(connection, work.ledger_id, rows)
-    await store.write_orgs(connection, work.ledger_id, orgs)  # last, since others may wait for the same
+    await store.write_orgs(connection, work.ledger_id, orgs)  # last, because other workers may wait for these rows
     return len(rows) - rejected
 
 
@@ -70,8 +70,10 @@ def _collect_facts(
 
 
 async def _write_facts(connection: Connection, ledger_id: int, rows: Sequence[store.FactRow]) -> int:
-    """Write facts; an event whose facts PostgreSQL refuses is noted, as live: see advance.apply. Give how many facts
-    were refused."""
+    """Write facts. If PostgreSQL rejects the facts of an event, record the event as `advance.apply_batch` does.
+
+    Return the number of rejected facts.
+    """
     try:
         async with connection.transaction():
             await store.copy_facts(connection, rows)

@@ -1,4 +1,4 @@
-"""Say what a rebuild by this software would change, and about how long it takes, from a sample of every kind."""
+"""Estimate a rebuild from samples of every kind: its changes, and about how long it takes."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from projections.registry import PROJECTIONS
 
 EVENTS_PER_KIND = 50
 SUBJECTS_PER_KIND = 200
-WRITE_COST_FACTOR = 2.0  # writing facts, rows and their keys costs about as much again as deriving and folding
+WRITE_COST_FACTOR = 2.0  # writing facts, rows and keys costs about as much as deriving and folding
 
 READ_KINDS = """
     SELECT source, kind, count(*) AS events, min(position) AS first, max(position) AS last FROM ledger.events
@@ -33,15 +33,15 @@ READ_UNREAD = "SELECT position FROM unread WHERE ledger_id = $1 AND position = A
 
 
 class RebuildPlan(NamedTuple):
-    """What would change, as far as a sample shows: events by kind, places by column."""
+    """The changes that samples show, by kind of event and by column, and the estimated duration."""
 
     ledger: str
     events: int
     facts: int
     subjects_sampled: int
-    events_sampled: int  # by kind; those whose facts were derived again besides are not counted twice
+    events_sampled: int  # by kind; events whose facts are checked too count once
     kinds: list[dict[str, Any]]
-    places: dict[str, int]  # sampled places that differ, "accounts.available"
+    places: dict[str, int]  # number of sampled differences by column, "accounts.available"
     new_tables: list[str]
     examples: list[dict[str, Any]]
     seconds: float
@@ -50,7 +50,7 @@ class RebuildPlan(NamedTuple):
 async def plan_rebuild(
     connection: Connection, ledger: Ledger, scope: RebuildScope, source: str, workers: int | None
 ) -> RebuildPlan:
-    """Read a sample of every kind of event and of every kind of subject through the code as it is now."""
+    """Read samples of every kind of event and of every subject kind with the current code."""
     kinds = await connection.fetch(READ_KINDS, ledger.ledger_id)
     events = sum(row["events"] for row in kinds)
     facts: int = await connection.fetchval(COUNT_FACTS, ledger.ledger_id)
@@ -81,7 +81,7 @@ async def plan_rebuild(
 
 
 async def _missing_tables(connection: Connection) -> list[str]:
-    """Name the tables that the generation of the connection does not have."""
+    """Return the names of tables that the connection's generation does not have."""
     names = [table.name for projection in PROJECTIONS for table in projection.tables]
     return [row[0] for row in await connection.fetch(READ_MISSING_TABLES, names)]
 

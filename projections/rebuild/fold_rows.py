@@ -1,7 +1,7 @@
-"""Replay, second half: the rows of a range of subjects, each folded in memory from all its facts.
+"""Second half of a rebuild: fold each subject of a range in memory from all its facts, and write its rows.
 
-No state is kept of the subjects, save that one is parked or exempt from law 5: whoever gets a new fact later is folded
-from its facts once more.
+No snapshots are stored, only the flags `parked` and `untimed`. A subject with a later new fact is folded from its facts
+again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ READ_LINKS = """
 
 
 async def fold_range(connection: Connection, work: Work) -> int:
-    """Fold some subjects and write their rows, of which the generation holds none yet; give the number of facts."""
+    """Fold some subjects and write their rows; the generation has none of them yet. Return the number of facts."""
     assert isinstance(work, SubjectRange)
     projection = BY_SUBJECT[work.subject_kind]
     bounds = (work.ledger_id, work.subject_kind, work.low, work.high)
@@ -43,7 +43,7 @@ async def fold_range(connection: Connection, work: Work) -> int:
     terms = await read_terms(connection, work.ledger_id) if projection.under is not None else NO_TERMS
 
     def rows_of(subject: str, facts: Sequence[RecordedFact]) -> store.RowChange:
-        return fold_from_start(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not kept
+        return fold_from_start(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not needed
 
     changes = [rows_of(subject, facts) for subject, facts in _facts_by_subject(rows) if subject not in roots]
     own_roots = sorted(subject for subject, root in roots.items() if subject == root)
@@ -63,7 +63,7 @@ def _facts_by_subject(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[str, lis
 async def _write_rows(
     connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[store.RowChange]
 ) -> None:
-    """Write new rows; a subject whose rows PostgreSQL refuses is left out, and noted."""
+    """Write new rows. A subject whose rows PostgreSQL rejects is left out, and recorded."""
     flagged = [change for change in changes if change.parked or change.untimed]
     try:
         async with connection.transaction():

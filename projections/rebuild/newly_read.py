@@ -1,8 +1,8 @@
-"""Find the subjects that differ between two generations only because events are read now that were not before.
+"""Find subjects that differ between two generations only because the software now reads more events.
 
-After an upgrade the software reads more kinds of events, or has a new projection. What follows from that alone is no
-fault, so it does not keep a generation from being promoted. A subject counts as newly told if, without the facts of
-events that the older generation could not read, its facts are the same in both.
+After an upgrade the software reads more kinds of events, or has a new projection. Differences that follow from that
+alone do not prevent a promotion. A subject counts as newly read if its facts are the same in both generations, without
+the facts of events that the older generation could not read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,13 @@ NO_FACTS: Mapping[str, Any] = {"facts": 0, "newly": 0, "hash": None}
 async def find_newly_read(
     old: Connection, new: Connection, ledger_id: int, subject_kind: str, subjects: Sequence[str], *, is_new_kind: bool
 ) -> set[str]:
-    """Return those of the subjects that differ only because of newly read events. With `is_new_kind` the older
-    generation had no projection of these subjects: then each is, of which it holds no facts."""
+    """Return the subjects that differ only because of newly read events.
+
+    `is_new_kind` means that the older generation had no projection of this subject kind. Then every subject without
+    facts in it counts.
+    """
     groups = {subject: {subject} for subject in subjects}
-    for generation in (old, new):  # subjects that are folded together have their rows under one of them
+    for generation in (old, new):  # the rows of a group are under one of its members
         for row in await generation.fetch(READ_LINKED, ledger_id, subject_kind, subjects):
             groups[row["subject"]].add(row["member"])
     members = sorted(set().union(*groups.values()))

@@ -1,6 +1,7 @@
-"""Cut the work of a rebuild into parts: stretches of positions, and ranges of subjects of about as many facts each.
+"""Partition the work of a rebuild: ranges of positions, and ranges of subjects with about equally many facts.
 
-Where a range of subjects ends is drawn from a sample of the facts: it need not be exact, only cover everything once.
+The bounds of subject ranges come from a sample of the facts. They need not be exact. The ranges cover every subject
+exactly once.
 """
 
 from collections import defaultdict
@@ -17,11 +18,11 @@ EVENTS_PER_ITEM = 20_000
 FACTS_PER_ITEM = 10_000
 PAGES_SAMPLED_MAX = 5_000
 
-SizedWork = list[tuple[int, Work]]  # with about how much there is to do
+SizedWork = list[tuple[int, Work]]  # (approximate size, work)
 
 
 async def partition_events(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> SizedWork:
-    """Cut the events of ledgers, given with their last positions."""
+    """Partition the events of ledgers, given as (ledger, last position)."""
     items: SizedWork = []
     for ledger_id, last in ledgers:
         for after in range(0, last, EVENTS_PER_ITEM):
@@ -36,7 +37,7 @@ async def partition_events(connection: Connection, ledgers: Sequence[tuple[int, 
 async def partition_subjects(
     connection: Connection, ledgers: Sequence[tuple[int, int]], schema: str | None = None
 ) -> SizedWork:
-    """Cut the subjects that have facts, in the generation of the connection or in another one."""
+    """Partition the subjects that have facts, in the generation of the connection or in another schema."""
     facts = f"{checked_schema_name(schema)}.facts" if schema else "facts"
     percent, sampled = await _sample_subjects(connection, facts)
     sample = defaultdict[tuple[int, str], list[str]](list)
@@ -55,14 +56,16 @@ async def partition_subjects(
 
 
 async def subject_bounds(connection: Connection, ledger_id: int) -> list[str]:
-    """Give subjects that cut all of a ledger's, whatever their kind, into ranges of about FACTS_PER_PART facts, in the
-    generation of the connection. Nothing but facts is looked at: a rebuilt generation holds no states of subjects."""
+    """Return subjects that divide all subjects of a ledger into ranges of about FACTS_PER_ITEM facts, across kinds.
+
+    Only facts of the connection's generation are sampled.
+    """
     percent, sampled = await _sample_subjects(connection, "facts")
     return _range_starts([subject for of, _, subject in sampled if of == ledger_id], percent)
 
 
 async def _sample_subjects(connection: Connection, facts: str) -> tuple[float, list[tuple[int, str, str]]]:
-    """Draw a sample of the facts, as (ledger, kind of subject, subject), and say how many percent of them it holds."""
+    """Sample the facts as (ledger, subject kind, subject). Also return the sampled share in percent."""
     pages: float = await connection.fetchval("SELECT pg_relation_size($1::text::regclass) / 8192.0", facts)
     percent = min(100.0, 100 * PAGES_SAMPLED_MAX / max(pages, 1))
     query = f"SELECT ledger_id, subject_kind, subject FROM {facts} TABLESAMPLE SYSTEM ($1)"  # noqa: S608
@@ -70,13 +73,13 @@ async def _sample_subjects(connection: Connection, facts: str) -> tuple[float, l
 
 
 def _range_starts(subjects: list[str], percent: float) -> list[str]:
-    """Say before which subjects to cut, given so many percent of the facts' subjects."""
+    """Return the first subject of each range after the first, from a sample of the given percentage."""
     per_part = max(1, int(FACTS_PER_ITEM * percent / 100))
     return sorted({*sorted(subjects)[per_part::per_part]})
 
 
 def _kinds_query(facts: str) -> str:
-    """Find which kinds of subjects ledgers have facts of, by one look into the key for each."""
+    """Compose the query of the subject kinds that ledgers have facts of. It needs one index look-up for each."""
     return (
         "SELECT l.ledger_id, k.kind FROM unnest($1::int[]) l (ledger_id), unnest($2::text[]) k (kind), "  # noqa: S608
         f"LATERAL (SELECT FROM {facts} f WHERE f.ledger_id = l.ledger_id AND f.subject_kind = k.kind LIMIT 1) one"

@@ -1,13 +1,19 @@
-"""Replay: fill a new generation from the ledger or from the live facts, by several workers.
+"""Fill a new generation from the ledger, or from the facts of the active generation, with several worker processes.
 
-Theory. The facts come first: derived from the events, stretch by stretch, or taken over from the live generation. Their
-key puts them in the order of the fold, so that one ordered read gives subject after subject, each folded in memory and
-written with COPY, range by range; indexes come last. Every stretch and every range is a part (parts.py), done by
-whichever worker is free (workers.py). Memory does not grow with the history, only with the number of workers. Nothing
-of this touches the live generation, which readers go on reading and the projector goes on feeding.
+How it works:
 
-Invariants. A part's rows are there if and only if it is marked done; so a rebuild that was killed goes on where it was,
-and ends in the same rows. Who sees them, and when, is decided in replay.py and promotion.py.
+1. Facts are written first. They are derived from ranges of events, or copied from the active generation.
+2. The primary key of the facts gives the order of the fold. One ordered read therefore returns subject after subject.
+3. Each subject is folded in memory, and its rows are written with COPY, range by range.
+4. Indexes are created last.
+
+Each range is a work item (work_items.py), which any free worker takes (worker_pool.py). Memory grows with the number of
+workers only, not with the history. The active generation is not touched: readers use it, and the projector advances it
+meanwhile.
+
+Invariant: the rows of a work item exist if and only if the item is marked done. So a rebuild that was killed resumes,
+and ends in the same rows. When readers see them is decided in `projections/rebuild/__init__.py` and
+`projections/engine/promotion.py`.
 """
 
 import hashlib
@@ -36,7 +42,7 @@ from projections.rebuild.work_items import IndexStatements, Task, Work
 from projections.rebuild.worker_pool import WorkerPool
 from projections.registry import PROJECTIONS
 
-SINGLE_PROCESS_EVENTS_MAX = 20_000  # so few events or facts are done before another process has started
+SINGLE_PROCESS_EVENTS_MAX = 20_000  # so few are done before another process has started
 
 FACTS_FROM_EVENTS = "facts of events"
 FACTS_COPIED = "facts taken over"
@@ -61,11 +67,11 @@ CLEAR_LINKS = "DELETE FROM links WHERE ledger_id = $1 AND subject_kind = $2"
 DROP_WORK_TABLES = "DROP TABLE parts, refused, filled_by"
 
 Source = Literal["ledger", "facts"]
-Progress = Callable[[str, int, int], None]  # (stage, done, of)
+Progress = Callable[[str, int, int], None]  # (stage, done, total)
 
 
 class FillResult(NamedTuple):
-    """What a new generation was filled from: the events it reflects, and the facts they gave."""
+    """The number of events that a filled generation reflects, and of their facts."""
 
     events: int
     facts: int
@@ -78,11 +84,11 @@ def no_progress(_stage: str, _done: int, _of: int) -> None:
 async def fill_generation(
     dsn: str, schema: str, *, source: Source = "ledger", workers: int | None = None, progress: Progress = no_progress
 ) -> FillResult:
-    """Fill a generation that was just created, or go on filling it after a crash, and make its indexes.
+    """Fill a generation that was just created, or resume it after a crash, and create its indexes.
 
-    Its checkpoints are then where the ledgers ended, or with `source="facts"` where the live generation was, when it
-    was begun. `workers` processes work side by side, as many as there are processors unless told; with 1, or little to
-    do, this one does. Raises WorkersLost.
+    Its checkpoints are the ends of the ledgers at the start. With `source="facts"` they are the active generation's
+    checkpoints at the start. `workers` is the number of processes; None means one for each processor. With 1, or with
+    little to do, this process works alone. Raises WorkersLost.
     """
     connection = await connect(dsn, search_path=schema)
     try:
@@ -101,14 +107,16 @@ async def fill_generation(
 
 
 async def can_resume(connection: Connection) -> bool:
-    """Say whether this software may go on filling the connection's generation: it has begun to, or nobody has. One
-    that reads events or folds facts otherwise, however little, must begin anew."""
+    """Return True if this software may continue to fill the connection's generation.
+
+    That is so if no software, or exactly this one, has begun. Any change of the code means starting again.
+    """
     return not await connection.fetchval(HAS_WORK_ITEMS) or await connection.fetchval(READ_SOFTWARE) == software_hash()
 
 
 @cache
 def software_hash() -> str:
-    """Give a hash of everything that facts and rows come from."""
+    """Return a hash of all code that facts and rows come from."""
     sha256 = hashlib.sha256()
     for package in (ledger, projections):
         for file in sorted(Path(package.__path__[0]).rglob("*.py")):
@@ -117,7 +125,7 @@ def software_hash() -> str:
 
 
 async def _run_stages(connection: Connection, pool: WorkerPool, source: Source, progress: Progress) -> int:
-    """Do one stage after the other; give the number of facts."""
+    """Run all stages in order. Return the number of facts."""
     ledgers = [(row["ledger_id"], row["position"]) for row in await connection.fetch(READ_CHECKPOINTS)]
     if source == "ledger":
         facts = FACTS_FROM_EVENTS
@@ -136,7 +144,7 @@ async def _run_stages(connection: Connection, pool: WorkerPool, source: Source, 
 
 
 async def _prepare(connection: Connection, source: Source) -> int:
-    """Note how far the generation will reach, unless that was done before; give how much there is to do about."""
+    """Set the checkpoints of the generation, unless that was done before. Return the approximate number of events."""
     async with connection.transaction():
         if not await connection.fetchval(HAS_WORK_ITEMS):
             await connection.execute(CREATE_FILLED_BY)
@@ -160,7 +168,7 @@ async def _run_stage(
     progress: Progress,
     make_items: Callable[[], Awaitable[list[tuple[int, Work]]]],
 ) -> None:
-    """Cut a stage into parts, unless that was done before, and do those that are not done."""
+    """Partition a stage into work items, unless that was done before, and process the undone ones."""
     if not (await work_items.read_totals(connection, stage)).parts:
         async with connection.transaction():
             await work_items.add_items(connection, stage, await make_items())
@@ -177,7 +185,7 @@ async def _run_stage(
 
 
 async def _partition_rows(connection: Connection, ledgers: Sequence[tuple[int, int]]) -> list[tuple[int, Work]]:
-    """Find who is joined with whom, before anybody is folded, and cut the subjects into ranges."""
+    """Write the groups of subjects before any subject is folded, then partition the subjects."""
     for projection in PROJECTIONS:
         for ledger_id, _ in ledgers:
             if projection.grouped:

@@ -1,4 +1,4 @@
-"""Read the whole ledger through the vendors' shapes as they are now, and say what no longer gives what it gave."""
+"""Interpret all events of a ledger again with the current code, and report those that no longer give facts."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,31 +18,31 @@ READ_WITH_FACTS = "SELECT DISTINCT position FROM facts WHERE ledger_id = $1 AND 
 
 
 class UnreadEvents(NamedTuple):
-    """Events of one kind that give no facts, for one reason."""
+    """Events of one kind that give no facts, for the same reason."""
 
     source: str
     kind: str
     unread: str  # "unrecognised" or "quarantined"
     reason: str
     events: int
-    gave_facts: int  # how many of them gave facts to the generation that readers see
-    positions: list[int]  # the first
+    gave_facts: int  # number of these with facts in the active generation
+    positions: list[int]  # the first ones
 
 
 class RecheckResult(NamedTuple):
-    """What reading a ledger again found."""
+    """Result of interpreting a ledger again."""
 
     events: int
     facts: int
     unread: list[UnreadEvents]
-    lost: int  # events that gave facts, and give none now
-    gained: int  # events that gave none because they could not be read, and give facts now
+    lost: int  # events that gave facts, and now give none
+    gained: int  # events that could not be read, and now give facts
 
 
 async def recheck_events(
     connection: Connection, ledger: Ledger, on_progress: Callable[[int, int], None]
 ) -> RecheckResult:
-    """Derive the facts of every event of a ledger, write none, and compare with what was read before."""
+    """Derive the facts of every event of a ledger and compare them with the stored ones. Nothing is written."""
     last = await tail(connection, ledger.ledger_id)
     folded = await folded_positions_by_key(connection, ledger, last)
     counts: Counter[tuple[str, str, str, str]] = Counter()
@@ -83,5 +83,5 @@ async def recheck_events(
 
 
 def recheck_json(reading: RecheckResult) -> dict[str, Any]:
-    """Write what was found as plain values."""
+    """Return a result as plain values."""
     return {**reading._asdict(), "unread": [entry._asdict() for entry in reading.unread]}

@@ -1,7 +1,8 @@
-"""Subjects whose rows PostgreSQL refused during a rebuild: live, the event at fault would have been left out.
+"""Subjects whose rows PostgreSQL rejected during a rebuild. The failing event is found and excluded, as it would be
+live.
 
-Live, that is the first event in the ledger with which the rows are refused (advance.apply). So the same is looked for
-here, in the finished generation: by folding the subject from ever fewer of its facts.
+Live, the failing event is the first one with which the rows are rejected (`advance.apply_batch`). The finished
+generation finds the same event: it folds the subject from ever fewer of its facts.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ DELETE_REJECTED = "DELETE FROM refused WHERE ledger_id = $1 AND subject_kind = $
 
 
 async def resolve_rejected(connection: Connection) -> None:
-    """Leave out the events at fault, and write the rows of every subject that was refused."""
+    """Exclude the failing events, and write the rows of every rejected subject."""
     for ledger_id, subject_kind, subject in await connection.fetch(READ_REJECTED):
         projection = BY_SUBJECT[subject_kind]
         async with connection.transaction():
@@ -44,7 +45,7 @@ async def resolve_rejected(connection: Connection) -> None:
 
 
 async def _exclude_event(connection: Connection, ledger_id: int, position: int, error: Exception) -> None:
-    """Take the facts of an event away, and fold whatever else they are about again."""
+    """Delete the facts of an event, and fold its other subjects again."""
     event = await event_at(connection, ledger_id, position)
     facts = interpret(event).facts
     await store.delete_facts(connection, ledger_id, facts)
@@ -60,7 +61,7 @@ async def _exclude_event(connection: Connection, ledger_id: int, position: int, 
 async def _try_write(
     connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[RecordedFact]
 ) -> Exception | None:
-    """Write the rows that facts of a subject come to, or say why PostgreSQL refuses them."""
+    """Write the rows of a subject folded from some facts. Return PostgreSQL's error if it rejects them."""
     terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
     change = fold_from_start(projection, subject, facts, None, terms) if facts else store.change_without_facts(subject)
     try:
@@ -75,7 +76,9 @@ async def _try_write(
 async def _first_rejected_position(
     connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[RecordedFact]
 ) -> int:
-    """Find the position from which on the rows of a subject are refused; `facts` are all of them, in order."""
+    """Find the first position whose facts make PostgreSQL reject the rows. `facts` are all facts of the subject, in
+    order.
+    """
     positions = sorted({recorded.occurrence.position for recorded in facts})
     good, bad = -1, len(positions) - 1
     while bad - good > 1:

@@ -1,4 +1,4 @@
-"""What a rebuild makes again: everything, or some projections, or some ledgers; the rest is taken over as it is."""
+"""The scope of a rebuild: everything, or some projections or ledgers. All other rows are copied."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from projections.registry import PROJECTIONS
 
 
 class RebuildScope(NamedTuple):
-    """What is to be made again, by name; what is named nowhere is everything. The rest is taken over as it is."""
+    """The names of projections and ledgers to rebuild. An empty tuple means all."""
 
     projections: tuple[str, ...] = ()
     ledgers: tuple[str, ...] = ()
@@ -22,7 +22,7 @@ EVERYTHING = RebuildScope()
 
 
 async def check_scope(connection: Connection, scope: RebuildScope) -> None:
-    """Raise RequestInvalid for a projection, LedgerUnknown for a ledger, that is not there."""
+    """Raise RequestInvalid for an unknown projection, LedgerUnknown for an unknown ledger."""
     known = {projection.name for projection in PROJECTIONS}
     for name in scope.projections:
         if name not in known:

@@ -1,7 +1,7 @@
-"""Check the rows that readers see without writing anything: fold subjects from their facts, derive facts from events.
+"""Verify the rows that readers see: fold subjects from their facts, and derive facts from events. Nothing is written.
 
-All of it is read in one snapshot, so it may run beside everything else. A sample takes subjects of every kind and
-events from all over the ledger; all takes all. Rows of subjects that nothing is told about are found either way.
+All reads are in one snapshot, so other work is not disturbed. A sample takes subjects of every kind, and events from
+all parts of the ledger. Without a sample, all are verified. Rows of subjects without facts are found in both cases.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from projections.registry import PROJECTIONS
 
 SUBJECTS_PER_READ = 200
 EVENTS_PER_READ = 1_000
-RANGES_PER_SAMPLE = 20  # that a sample of the events is read in
+RANGES_PER_SAMPLE = 20  # evenly spread ranges of events in a sample
 
 READ_SUBJECTS = """
     SELECT DISTINCT subject COLLATE "C" AS subject FROM facts
@@ -61,7 +61,7 @@ READ_COLUMNS = """
 
 
 class Mismatch(NamedTuple):
-    """One place where what is stored is not what it is made of. Without a column the whole row or fact is meant."""
+    """One stored value that differs from the folded or derived one. Without a column, the whole row or fact differs."""
 
     ledger: str
     projection: str  # or "facts"
@@ -75,7 +75,7 @@ class Mismatch(NamedTuple):
 
 
 class RowCheck(NamedTuple):
-    """What was checked, and what was found."""
+    """Result of a check: the numbers of checked subjects, facts and events, and the mismatches."""
 
     subjects: int
     facts: int
@@ -86,8 +86,11 @@ class RowCheck(NamedTuple):
 async def check_rows(
     connection: Connection, ledger: Ledger, *, sample: int | None = None, seed: int = 0, plan: bool = False
 ) -> RowCheck:
-    """Check a ledger's facts and rows in the generation of the connection: `sample` subjects of each kind and as many
-    events, or all. Projections that wait for a rebuild are left out unless that is planned. Raises RebuildDue."""
+    """Check a ledger's facts and rows in the generation of the connection.
+
+    `sample` is the number of subjects of each kind, and of events; None means all. Projections that wait for a rebuild
+    are left out, unless `plan` is set. Raises RebuildDue.
+    """
     outdated = frozenset[str]() if plan else await outdated_projections(connection)
     mismatches: list[Mismatch] = []
     subjects = facts = 0
@@ -109,7 +112,7 @@ async def check_rows(
 async def _subjects(
     connection: Connection, ledger: Ledger, projection: Projection, sample: int | None, seed: int
 ) -> AsyncIterator[list[str]]:
-    """Name the subjects to check, some at a time."""
+    """Yield the subjects to check, in lists of limited length."""
     if sample is not None:
         rows = await connection.fetch(SAMPLE_SUBJECTS, ledger.ledger_id, projection.subject, seed, sample)
         names = [row["subject"] for row in rows]
@@ -125,7 +128,7 @@ async def _subjects(
 async def _check_subjects(
     connection: Connection, ledger: Ledger, projection: Projection, subjects: Sequence[str], mismatches: list[Mismatch]
 ) -> int:
-    """Fold some subjects from their facts, and compare with the stored rows; give the number of facts."""
+    """Fold some subjects from their facts, and compare with the stored rows. Return the number of facts."""
     groups = await groups_of(connection, ledger.ledger_id, projection, subjects)
     root_of = groups.root_of()
     terms = await read_terms(connection, ledger.ledger_id) if projection.under is not None else NO_TERMS
@@ -177,8 +180,10 @@ def _differing_columns(
 
 
 def _comparable(value: Any) -> Any:
-    """Make values comparable as they stand in the database: 10000 and 1E+4 are one number there, while 10 and 10.0 are
-    not; a list is a list, however it is kept."""
+    """Convert a value so that it compares as in the database: 10000 and 1E+4 are the same number, 10 and 10.0 are not.
+
+    Lists and tuples compare equal.
+    """
     if isinstance(value, Decimal):
         return format(value + 0, "f")  # + 0: a negative zero is stored as zero
     return [_comparable(item) for item in value] if isinstance(value, list | tuple) else value
@@ -190,7 +195,7 @@ async def _read_stored_rows(
     existing = {row[0] for row in await connection.fetch(READ_COLUMNS, table.name)}
     columns = [name for name in table.columns if name in existing]
     if not columns:
-        return {}  # planned: the table is new
+        return {}  # with `plan`: the table is new
     query = (
         f"SELECT subject, {', '.join(columns)} FROM {table.name} "  # noqa: S608
         "WHERE ledger_id = $1 AND subject = ANY ($2::text[])"
@@ -205,7 +210,7 @@ async def _read_stored_rows(
 
 
 async def _orphan_rows(connection: Connection, ledger: Ledger, projection: Projection) -> list[Mismatch]:
-    """Find rows of subjects that nothing is told about."""
+    """Find the rows of subjects without facts."""
     mismatches = []
     for table in projection.tables:
         if not await connection.fetch(READ_COLUMNS, table.name):
@@ -229,9 +234,9 @@ async def _orphan_rows(connection: Connection, ledger: Ledger, projection: Proje
 async def _check_facts(
     connection: Connection, ledger: Ledger, last: int, sample: int | None, mismatches: list[Mismatch], *, plan: bool
 ) -> int:
-    """Derive the facts of events again, and compare with the stored ones; give how many events.
+    """Derive the facts of events again, and compare with the stored ones. Return the number of events.
 
-    Each derived fact is looked up by its key; a block that holds more facts than were found is read as a whole.
+    Each derived fact is looked up by its key. A block that holds more facts than were found is read completely.
     """
     folded = await folded_positions_by_key(connection, ledger, last)
     found: Counter[int] = Counter()
@@ -255,7 +260,7 @@ async def _check_facts(
 
 
 async def folded_positions_by_key(connection: Connection, ledger: Ledger, last: int) -> dict[bytes, set[int]]:
-    """Say, for each event key that several contents share, which positions are folded."""
+    """Return, for each event key in conflict, the positions of the events that are folded."""
     policies = await policies_of_generation(connection, ledger.ledger_id)
     folded = {}
     for key in await conflicting_keys(connection, ledger.ledger_id, last):
@@ -265,13 +270,13 @@ async def folded_positions_by_key(connection: Connection, ledger: Ledger, last: 
 
 
 def is_folded(event: Event, folded: Mapping[bytes, set[int]]) -> bool:
-    """Say whether an event is folded: it is in no conflict, or has won it."""
+    """Return True if an event is folded: it is in no conflict, or the policy selects it."""
     key = event.event_key[:KEY_BYTES]
     return key not in folded or event.position in folded[key]
 
 
 def _sample_ranges(last: int, sample: int | None) -> list[tuple[int, int]]:
-    """Cut out of a ledger what a sample of its events reads, spread evenly; or all of it."""
+    """Return the ranges of positions to read: spread evenly over the ledger, or all of it."""
     if sample is None or sample >= last:
         return [(0, last)] if last else []
     length = -(-sample // RANGES_PER_SAMPLE)
@@ -282,7 +287,9 @@ def _sample_ranges(last: int, sample: int | None) -> list[tuple[int, int]]:
 async def _derive_facts(
     connection: Connection, ledger: Ledger, events: Sequence[Event], reason: str | None = None
 ) -> list[RecordedFact]:
-    """Derive the facts of some events, but of those noted as unread; if a reason is given, noted with that reason."""
+    """Derive the facts of some events, without events recorded as unread. With `reason`, only without those that were
+    recorded with that reason.
+    """
     positions = [event.position for event in events]
     unread = {row[0] for row in await connection.fetch(READ_UNREAD, ledger.ledger_id, positions, reason)}
     return [
@@ -296,7 +303,7 @@ async def _derive_facts(
 async def _compare_with_stored(
     connection: Connection, ledger: Ledger, derived: Sequence[RecordedFact], mismatches: list[Mismatch]
 ) -> list[int]:
-    """Look derived facts up; give the block of each one that is there."""
+    """Look up derived facts by their keys. Return the block number of each stored one."""
     rows = [store.fact_row(ledger.ledger_id, recorded) for recorded in derived]
     columns = [[row[index] for row in rows] for index in range(1, 7)]
     stored = {row["n"]: row for row in await connection.fetch(READ_FACTS_BY_KEY, ledger.ledger_id, *columns)}
@@ -314,7 +321,7 @@ async def _compare_with_stored(
 
 
 def _is_same_fact(stored: Mapping[str, Any], derived: Mapping[str, Any]) -> bool:
-    """Compare two facts by what they say: a number may have been spelt otherwise by an earlier version."""
+    """Compare two facts by their decoded values, because an earlier version may have written a number differently."""
     if (stored["kind"], stored["position"]) != (derived["kind"], derived["position"]):
         return False
     return store.decode_fact(stored["kind"], stored["body"].encode()) == store.decode_fact(
@@ -325,7 +332,7 @@ def _is_same_fact(stored: Mapping[str, Any], derived: Mapping[str, Any]) -> bool
 async def _facts_without_event(
     connection: Connection, ledger: Ledger, events: Sequence[Event], derived: Sequence[RecordedFact]
 ) -> list[Mismatch]:
-    """Find the facts of a block of events that no event of it gives."""
+    """Find the stored facts of a block of events that no event of the block gives."""
     derived_keys = {
         (recorded.fact.subject_kind, recorded.fact.subject, recorded.occurrence.event_tag, recorded.occurrence.ordinal)
         for recorded in derived

@@ -1,7 +1,7 @@
-"""The parts that the filling of a generation is cut into, kept in a table of the generation itself.
+"""The work items of a rebuild, stored in the table `parts` of the generation that it fills.
 
-A part is done in one transaction that begins by marking it done. So whoever comes second, a worker believed dead
-included, waits and then finds that there is nothing to do; and what a killed rebuild has finished is not done again.
+A work item is one transaction that begins by marking the item done. A second worker, even after the first seemed dead,
+waits for that row and then finds the item done. A rebuild that resumes does not repeat finished items.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,7 +29,7 @@ WRITE_COUNT = "UPDATE parts SET count = $3 WHERE stage = $1 AND number = $2"
 
 
 class EventRange(msgspec.Struct, frozen=True, tag=True):
-    """The events after one position, up to another, except those that a twin contradicts, up to the `last` of all."""
+    """The events after `after` up to `upto`, without events in conflict. `last` is the rebuild's last position."""
 
     ledger_id: int
     after: int
@@ -38,24 +38,24 @@ class EventRange(msgspec.Struct, frozen=True, tag=True):
 
 
 class ConflictingEvents(msgspec.Struct, frozen=True, tag=True):
-    """The events that a twin contradicts, up to a position."""
+    """The events in conflict, up to a position."""
 
     ledger_id: int
     last: int
 
 
 class SubjectRange(msgspec.Struct, frozen=True, tag=True):
-    """The subjects of one kind from `low` on and before `high`; None: to the end."""
+    """The subjects of one kind from `low` up to but not including `high`; None means up to the end."""
 
     ledger_id: int
     subject_kind: str
     low: str
     high: str | None
-    last: int  # position
+    last: int  # last position of the rebuild
 
 
 class IndexStatements(msgspec.Struct, frozen=True, tag=True):
-    """Make the keys and indexes of one table."""
+    """The statements that create the keys and indexes of one table."""
 
     statements: tuple[str, ...]
 
@@ -67,14 +67,14 @@ _DECODER = msgspec.json.Decoder[Work](Work)
 
 
 class WorkItem(NamedTuple):
-    """One part of a stage, and how much of it there is to do."""
+    """One work item of a stage, with its approximate size."""
 
     number: int
     size: int
 
 
 class StageTotals(NamedTuple):
-    """All parts of a stage: how many, their sizes, and what those that are done have counted."""
+    """Sums over the work items of a stage: their number, their sizes, and the counts of finished items."""
 
     parts: int
     size: int
@@ -82,26 +82,26 @@ class StageTotals(NamedTuple):
 
 
 async def add_items(connection: Connection, stage: str, items: Sequence[tuple[int, Work]]) -> None:
-    """Write down the parts of a stage, given as (size, work)."""
+    """Store the work items of a stage, given as (size, work)."""
     numbers = list(range(len(items)))
     texts = [msgspec.json.encode(work).decode() for _, work in items]
     await connection.execute(INSERT_ITEMS, stage, numbers, [size for size, _ in items], texts)
 
 
 async def read_totals(connection: Connection, stage: str) -> StageTotals:
-    """Sum up a stage; it has no parts if it has not been cut yet, or if there is nothing to do."""
+    """Sum up a stage. It has no items if it was not partitioned yet, or if there is nothing to do."""
     row = await connection.fetchrow(READ_TOTALS, stage)
     assert row is not None
     return StageTotals(row["parts"], row["size"], row["count"])
 
 
 async def read_undone_items(connection: Connection, stage: str) -> list[WorkItem]:
-    """Give the parts that are still to do, the largest first."""
+    """Return the undone work items of a stage, the largest first."""
     return [WorkItem(row["number"], row["size"]) for row in await connection.fetch(READ_UNDONE, stage)]
 
 
 async def process_item(connection: Connection, stage: str, number: int, task: Task) -> None:
-    """Do a part, unless somebody has."""
+    """Process a work item, unless it is done."""
     async with connection.transaction():
         text = await connection.fetchval(CLAIM_ITEM, stage, number)
         if text is not None:

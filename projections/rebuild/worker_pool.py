@@ -1,8 +1,8 @@
-"""Processes that do parts side by side, each on a connection and an event loop of its own.
+"""Worker processes of a rebuild. Each has a connection and an event loop of its own.
 
-Invariant: no worker outlives whoever employs it. Each holds the reading end of one pipe whose other end only the
-employer has; when that is closed, by leaving or by being killed, the worker is gone at once, and PostgreSQL undoes the
-part that it was at.
+Invariant: no worker outlives the process that started it. Each worker holds the reading end of a pipe. Only the parent
+holds the other end. When the parent closes it or dies, the worker exits at once, and PostgreSQL rolls back its work
+item.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ from projections.engine.binary_codecs import register_binary_codecs
 from projections.rebuild import work_items
 from projections.rebuild.work_items import Task, WorkItem
 
-NICENESS = 10  # who reads and delivers comes first, where processors are few
-FAILED_ROUNDS_MAX = 3  # times that workers may die in a row with nothing done
+NICENESS = 10  # workers give way to readers and deliveries
+FAILED_ROUNDS_MAX = 3  # rounds in a row in which workers died and no item was done
 
 SET_SESSION = """
     SELECT set_config('synchronous_commit', 'off', false), set_config('maintenance_work_mem', '64MB', false),
            set_config('work_mem', '32MB', false)
 """
 
-OnItemDone = Callable[[int], None]  # (size of the part that was done)
+OnItemDone = Callable[[int], None]  # called with the size of the item
 
 
 class WorkerState(NamedTuple):
-    """What a worker works with."""
+    """The connection, event loop and tasks of a worker process."""
 
     runner: asyncio.Runner
     connection: Connection
@@ -46,7 +46,7 @@ class WorkerState(NamedTuple):
 
 
 class WorkerPool:
-    """Workers on one generation. With one, it is the employer who works."""
+    """Workers on one generation. With `workers` 1, the calling process does the work."""
 
     def __init__(self, dsn: str, schema: str, tasks: dict[str, Task], workers: int) -> None:
         self._dsn, self._schema, self._tasks, self._workers = dsn, schema, tasks, workers
@@ -61,14 +61,15 @@ class WorkerPool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._dismiss()
+        self._stop()
         assert self._connection is not None
         await self._connection.close()
 
     async def do(self, stage: str, on_done: OnItemDone) -> None:
-        """Do all parts of a stage that are not done; a worker that dies is replaced, and its part done again.
+        """Process all undone items of a stage. A worker that dies is replaced, and its item is processed again.
 
-        Raises WorkersLost if they die again and again, and whatever a part raises.
+        Raises WorkersLost if workers die FAILED_ROUNDS_MAX times in a row without progress. Also raises any error of an
+        item.
         """
         assert self._connection is not None
         failed_rounds = 0
@@ -79,9 +80,9 @@ class WorkerPool:
                     on_done(item.size)
                 continue
             try:
-                await self._share_out(stage, items, on_done)
+                await self._process_in_parallel(stage, items, on_done)
             except BrokenProcessPool:
-                self._dismiss()
+                self._stop()
                 failed_rounds = (
                     failed_rounds + 1
                     if len(await work_items.read_undone_items(self._connection, stage)) == len(items)
@@ -90,8 +91,8 @@ class WorkerPool:
                 if failed_rounds == FAILED_ROUNDS_MAX:
                     raise WorkersLost(stage) from None
 
-    async def _share_out(self, stage: str, items: Sequence[WorkItem], on_done: OnItemDone) -> None:
-        pool = self._pool or self._employ()
+    async def _process_in_parallel(self, stage: str, items: Sequence[WorkItem], on_done: OnItemDone) -> None:
+        pool = self._pool or self._start()
         loop = asyncio.get_running_loop()
         futures = {loop.run_in_executor(pool, _process_item, stage, item.number): item for item in items}
         try:
@@ -105,14 +106,14 @@ class WorkerPool:
             for future in futures:
                 future.cancel()
 
-    def _employ(self) -> ProcessPoolExecutor:
+    def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
         worker_end, self._lifeline = context.Pipe(duplex=False)
         arguments = (worker_end, self._dsn, self._schema, self._tasks)
         self._pool = ProcessPoolExecutor(self._workers, context, initializer=_init_worker, initargs=arguments)
         return self._pool
 
-    def _dismiss(self) -> None:
+    def _stop(self) -> None:
         if self._lifeline is not None:
             self._lifeline.close()
             self._lifeline = None
@@ -122,18 +123,18 @@ class WorkerPool:
 
 
 async def open_connection(dsn: str, schema: str) -> Connection:
-    """Connect for filling a generation: a commit need not be on disk at once, since a lost part is done again."""
+    """Connect with settings for bulk writes. Commits are asynchronous, because a lost work item is processed again."""
     connection = await connect(dsn, search_path=schema)
     await connection.execute(SET_SESSION)
     await register_binary_codecs(connection)
     return connection
 
 
-_worker_state: WorkerState | None = None  # of this process, if it is a worker
+_worker_state: WorkerState | None = None  # set only in a worker process
 
 
 def _init_worker(lifeline: Pipe, dsn: str, schema: str, tasks: dict[str, Task]) -> None:
-    """Set a worker up; Ctrl-C is for its employer."""
+    """Set up a worker process. It ignores Ctrl-C, which the parent handles."""
     global _worker_state
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)

@@ -29,14 +29,13 @@ from projections.definition import (
     fold_until_failure,
     take_new_rows,
 )
-from projections.engine import snapshots, store
+from projections.engine import row_changes, snapshots, store
 from projections.engine.cache import CachedSubject, SubjectCache
+from projections.engine.group_facts import read_all_facts
 from projections.engine.groups import SubjectGroups, groups_of
 from projections.engine.snapshots import BEFORE_ALL_FACTS, Snapshot, SnapshotWrite, decode_state, encode_state_or_none
 from projections.programme_terms import NO_TERMS, Terms
 from projections.programmes import read_terms
-
-GROUPS_PER_READ = 100
 
 NO_FLAGS = store.SubjectFlags(untimed=False, parked=None)
 
@@ -59,7 +58,7 @@ class FoldResult(NamedTuple):
     `late` is the key of the first fact from which stored snapshots are invalid; None if all stay valid.
     """
 
-    change: store.RowChange
+    change: row_changes.RowChange
     snapshots: Sequence[SnapshotWrite] = ()
     late: FactKey | None = None
 
@@ -97,12 +96,14 @@ async def fold_subjects(
             refold_roots.add(history.subject)
         else:
             results.append(result)
-    async for root, facts in _read_all_facts(connection, ledger_id, projection, refold_roots, groups):
+    async for root, facts in read_all_facts(connection, ledger_id, projection, refold_roots, groups):
         results.append(
-            _fold_all_facts(projection, root, facts, terms) if facts else FoldResult(store.change_without_facts(root))
+            _fold_all_facts(projection, root, facts, terms)
+            if facts
+            else FoldResult(row_changes.change_without_facts(root))
         )
     results += [
-        FoldResult(store.change_without_facts(subject))
+        FoldResult(row_changes.change_without_facts(subject))
         for subject in refold_subjects
         if root_of.get(subject, subject) != subject
     ]
@@ -139,7 +140,7 @@ def _fold_cached(
 
 def _fold_onto_cached(
     projection: Projection, subject: str, facts: Sequence[RecordedFact], cached: CachedSubject, terms: Terms
-) -> store.RowChange | None:
+) -> row_changes.RowChange | None:
     """Fold new facts onto a cached subject. None if a fact is not later than the cached state, or cannot be folded."""
     if fact_key(facts[0]) <= cached.last_fact:
         return None
@@ -234,7 +235,7 @@ def _fold_with_snapshots(
     history: SubjectHistory,
     state: State,
     facts: Sequence[RecordedFact],
-    before: Mapping[str, Sequence[store.Row]],
+    before: Mapping[str, Sequence[row_changes.Row]],
     terms: Terms,
 ) -> FoldResult:
     """Fold the remaining facts of a subject, and collect snapshots on the way."""
@@ -304,66 +305,24 @@ async def _write(
         entry = CachedSubject(change.state, change.last_fact, rows, change.untimed, change.facts, snapshot_facts)
         cache.put(ledger_id, projection.subject, change.subject, entry)
     if results:
-        await store.write_changes(connection, ledger_id, projection, [result.change for result in results])
+        await row_changes.write_changes(connection, ledger_id, projection, [result.change for result in results])
     await snapshots.write_snapshots(connection, ledger_id, writes)
-
-
-async def _read_all_facts(
-    connection: Connection, ledger_id: int, projection: Projection, roots: Set[str], groups: SubjectGroups
-) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
-    """Read all facts of some subjects. Facts of a group are in one order; the list is empty for a subject without
-    facts.
-    """
-    alone = sorted(root for root in roots if root not in groups.members)
-    without_facts = set(alone)
-    if alone:
-        async for subject, facts in store.read_facts(connection, ledger_id, projection.subject, alone):
-            without_facts.discard(subject)
-            yield subject, facts
-    members_by_root = {root: groups.members[root] for root in sorted(roots - set(alone))}
-    async for root, facts in read_groups(connection, ledger_id, projection, members_by_root):
-        yield root, facts
-    for subject in without_facts:
-        yield subject, []
-
-
-async def read_groups(
-    connection: Connection, ledger_id: int, projection: Projection, groups: Mapping[str, Sequence[str]]
-) -> AsyncIterator[tuple[str, list[RecordedFact]]]:
-    """Read the facts of groups, given as members by root. Yield each root with the facts of its group in one order."""
-    roots = list(groups)
-    for first in range(0, len(roots), GROUPS_PER_READ):
-        root_of = {member: root for root in roots[first : first + GROUPS_PER_READ] for member in groups[root]}
-        facts_by_root: dict[str, list[RecordedFact]] = {root: [] for root in root_of.values()}
-        async for subject, facts in store.read_facts(connection, ledger_id, projection.subject, list(root_of)):
-            facts_by_root[root_of[subject]] += facts
-        for root, facts in facts_by_root.items():
-            yield root, sorted(facts, key=fact_key)
-
-
-async def read_group(
-    connection: Connection, ledger_id: int, projection: Projection, members: Sequence[str]
-) -> list[RecordedFact]:
-    """Read the facts of the members of one group, in one order."""
-    read = store.read_facts(connection, ledger_id, projection.subject, members)
-    facts = [fact async for _, facts in read for fact in facts]
-    return sorted(facts, key=fact_key)
 
 
 def fold_from_start(
     projection: Projection,
     subject: str,
     facts: Sequence[RecordedFact],
-    before: Mapping[str, Sequence[store.Row]] | None,
+    before: Mapping[str, Sequence[row_changes.Row]] | None,
     terms: Terms,
-) -> store.RowChange:
+) -> row_changes.RowChange:
     """Fold all facts of a subject from the start state, or as many as can be folded.
 
     `before` is {} if the subject has no rows yet, and None if its rows are unknown.
     """
     folded = fold_until_failure(projection, subject, facts, terms)
     last = fact_key(facts[folded.facts - 1]) if folded.facts else None
-    change = store.RowChange(subject, last, folded.state, before, folded.rows, _has_untimed(facts))
+    change = row_changes.RowChange(subject, last, folded.state, before, folded.rows, _has_untimed(facts))
     return change._replace(parked=folded.parked, parked_position=folded.parked_position)
 
 
@@ -372,13 +331,13 @@ def build_change(
     subject: str,
     state: State,
     facts: Sequence[RecordedFact],
-    before: Mapping[str, Sequence[store.Row]] | None,
+    before: Mapping[str, Sequence[row_changes.Row]] | None,
     untimed: bool,
-) -> store.RowChange:
+) -> row_changes.RowChange:
     """Return the rows and the state of a folded subject. Raises Unfoldable if the rows cannot be built."""
     after = build_all_rows(projection, subject, state, facts)
     last = fact_key(facts[-1]) if facts else None
-    return store.RowChange(subject, last, state, before, after, untimed)
+    return row_changes.RowChange(subject, last, state, before, after, untimed)
 
 
 def is_growing_table(projection: Projection, name: str) -> bool:

@@ -14,7 +14,8 @@ from ledger.errors import NotPromoted, RebuildDue, RebuildRuns
 from ledger.locks import GENERATION_FILLING, GENERATIONS
 from projections.engine import generations, promotion
 from projections.engine.generations import LOCK_GENERATIONS, Generation, is_incompatible
-from projections.rebuild.compare_rows import Comparison, compare_generations
+from projections.rebuild.compare_rows import compare_generations
+from projections.rebuild.comparison import Comparison
 from projections.rebuild.copy_unselected import copy_unselected
 from projections.rebuild.pipeline import FillResult, Progress, Source, can_resume, fill_generation, no_progress
 from projections.rebuild.scope import EVERYTHING, RebuildScope

@@ -10,7 +10,7 @@ from ledger.database import Connection, connect
 from ledger.errors import RebuildDue
 from ledger.store.registry import list_ledgers
 from projections.definition import Projection
-from projections.engine import generations, promotion, store
+from projections.engine import generations, promotion, row_changes, store
 from projections.engine.generations import Generation, checked_schema_name
 from projections.rebuild.scope import RebuildScope
 from projections.registry import PROJECTIONS
@@ -49,7 +49,7 @@ async def copy_unselected(dsn: str, generation: Generation, scope: RebuildScope)
 
 
 FACT_COLUMNS = store.FACT_COLUMNS
-SUBJECT_COLUMNS = store.SUBJECT_COLUMNS
+SUBJECT_COLUMNS = row_changes.SUBJECT_COLUMNS
 
 
 async def _copy_projection(connection: Connection, schema: str, ledger_id: int, projection: Projection) -> None:

@@ -13,8 +13,9 @@ import asyncpg
 from ledger.database import Connection
 from ledger.facts import RecordedFact
 from projections.definition import Projection
-from projections.engine import advance, store
-from projections.engine.fold_subjects import fold_from_start, read_groups
+from projections.engine import advance, row_changes, store
+from projections.engine.fold_subjects import fold_from_start
+from projections.engine.group_facts import read_groups
 from projections.engine.groups import groups_of
 from projections.programme_terms import NO_TERMS
 from projections.programmes import read_terms
@@ -42,7 +43,7 @@ async def fold_range(connection: Connection, work: Work) -> int:
     roots = dict(await connection.fetch(READ_LINKS, *bounds)) if projection.grouped else {}
     terms = await read_terms(connection, work.ledger_id) if projection.under is not None else NO_TERMS
 
-    def rows_of(subject: str, facts: Sequence[RecordedFact]) -> store.RowChange:
+    def rows_of(subject: str, facts: Sequence[RecordedFact]) -> row_changes.RowChange:
         return fold_from_start(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not needed
 
     changes = [rows_of(subject, facts) for subject, facts in _facts_by_subject(rows) if subject not in roots]
@@ -61,16 +62,16 @@ def _facts_by_subject(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[str, lis
 
 
 async def _write_rows(
-    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[store.RowChange]
+    connection: Connection, ledger_id: int, projection: Projection, changes: Sequence[row_changes.RowChange]
 ) -> None:
     """Write new rows. A subject whose rows PostgreSQL rejects is left out, and recorded."""
     flagged = [change for change in changes if change.parked or change.untimed]
     try:
         async with connection.transaction():
-            await store.write_flags(connection, ledger_id, projection, flagged)
+            await row_changes.write_flags(connection, ledger_id, projection, flagged)
             for table in projection.tables:
                 rows = [(change.subject, row) for change in changes for row in change.after.get(table.name, ())]
-                await store.copy_rows(connection, ledger_id, table, rows)
+                await row_changes.copy_rows(connection, ledger_id, table, rows)
     except advance.ROW_REJECTED:
         if len(changes) == 1:
             await connection.execute(WRITE_REJECTED, ledger_id, projection.subject, changes[0].subject)

@@ -8,7 +8,7 @@ from ledger.database import Connection
 from ledger.intake.interpret import interpret_all
 from ledger.store.read import events_between, tail
 from ledger.store.registry import Ledger
-from projections.rebuild.verify_rows import folded_positions_by_key, is_folded
+from projections.rebuild.verify_facts import folded_positions_by_key, is_folded
 
 EVENTS_PER_READ = 2_000
 POSITIONS_LISTED_MAX = 5

@@ -12,8 +12,9 @@ from ledger.facts import RecordedFact
 from ledger.intake.interpret import interpret
 from ledger.store.read import event_at
 from projections.definition import Projection
-from projections.engine import advance, store
-from projections.engine.fold_subjects import fold_from_start, read_group
+from projections.engine import advance, row_changes, store
+from projections.engine.fold_subjects import fold_from_start
+from projections.engine.group_facts import read_group
 from projections.engine.groups import groups_of
 from projections.programme_terms import NO_TERMS
 from projections.programmes import read_terms
@@ -63,10 +64,12 @@ async def _try_write(
 ) -> Exception | None:
     """Write the rows of a subject folded from some facts. Return PostgreSQL's error if it rejects them."""
     terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
-    change = fold_from_start(projection, subject, facts, None, terms) if facts else store.change_without_facts(subject)
+    change = (
+        fold_from_start(projection, subject, facts, None, terms) if facts else row_changes.change_without_facts(subject)
+    )
     try:
         async with connection.transaction():
-            await store.write_changes(connection, ledger_id, projection, [change])
+            await row_changes.write_changes(connection, ledger_id, projection, [change])
     except advance.ROW_REJECTED as rejection:
         error: Exception = rejection
         return error

@@ -14,7 +14,7 @@ from projections import rebuild
 from projections.engine import generations, promotion, store
 from projections.engine.generations import Generation
 from projections.engine.retry import refold_subjects
-from projections.rebuild.compare_rows import Comparison
+from projections.rebuild.comparison import Comparison
 from projections.rebuild.pipeline import Source
 from projections.rebuild.scope import RebuildScope, check_scope
 from projections.registry import BY_SUBJECT

@@ -13,7 +13,7 @@ from projections import rebuild
 from projections.accounts import ACCOUNTS
 from projections.engine import generations
 from projections.engine.worker import catch_up
-from projections.rebuild import compare_rows, partition
+from projections.rebuild import comparison, partition
 from projections.rebuild.estimate import plan_rebuild
 from projections.rebuild.recheck_events import recheck_events
 from projections.rebuild.scope import EVERYTHING
@@ -77,7 +77,7 @@ async def test_a_rebuilt_generation_is_compared_range_by_range_like_a_live_one(
     connection: Connection, dsn: str, told: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(partition, "FACTS_PER_ITEM", 8)
-    monkeypatch.setattr(compare_rows, "SUBJECTS_LISTED_MAX", 1)
+    monkeypatch.setattr(comparison, "SUBJECTS_LISTED_MAX", 1)
     assert (await rebuild.rebuild(dsn)).promoted
     schema = await generations.active_schema(connection)
     async with connection.transaction(), generations.in_schema(connection, schema):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import uvloop
 from rich.console import Console
 
-from benchmarks import as_of, figures, import_file, interpret, latency, lists, over_http, rebuild, seal, views
+from benchmarks import as_of, figures, hostile, import_file, interpret, latency, lists, over_http, rebuild, seal, views
 from benchmarks.figures import Figure
 
 RUNS = 3
@@ -34,6 +34,8 @@ BENCHMARKS = {
     "get": Benchmark("GET /v1/accounts/{id}, 32 connections", over_http.get_accounts, 10_000),
     "know": Benchmark("GET an account with 1,000 facts, 1 connection", as_of.know, 5_000),
     "finance": Benchmark("liability of a whole ledger", as_of.finance, 50_000),
+    "hostile": Benchmark("Hooks of quiet ledgers under attack (--events: seconds a phase)", hostile.hostile, 60),
+    "overload": Benchmark("Three times the deliveries that can be stored (--events: seconds)", hostile.overload, 20),
     "lists": Benchmark("reconciliation over many accounts (--events: accounts), 1 connection", lists.lists, 1_000_000),
 }
 

@@ -22,6 +22,7 @@ from projections.engine import generations
 from service.embedded.server import EmbeddedPostgres
 
 BLOCK = 1_000
+SECRET = "0123456789abcdef0123456789abcdef"  # of every connection
 
 
 class Place(NamedTuple):
@@ -64,7 +65,7 @@ async def new_book(place: Place, name: str) -> Book:
     """Make a ledger with one connection a vendor."""
     ledger = await registry.create_ledger(place.connection, name)
     inbound = {
-        source: await registry.create_connection(place.connection, MASTER_KEY, ledger, source=source)
+        source: await registry.create_connection(place.connection, MASTER_KEY, ledger, source=source, secret=SECRET)
         for source in SOURCES
     }
     return Book(ledger, inbound, Vault(MASTER_KEY))

@@ -17,8 +17,8 @@ class Memory:
 
     peak_mib = 0.0
 
-    def __init__(self, *roots: int) -> None:
-        self._roots = (os.getpid(), *roots)
+    def __init__(self, *roots: int, ours: bool = True) -> None:
+        self._roots = (os.getpid(), *roots) if ours else roots
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 

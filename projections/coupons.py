@@ -37,7 +37,7 @@ class CouponUse(Struct):
     reversed_at: datetime | None = None
 
     @property
-    def stands(self) -> bool:
+    def is_active(self) -> bool:
         """True if the redemption was recorded and not fully reversed."""
         if self.redeemed_at is None or not self.reversals:
             return self.redeemed_at is not None
@@ -75,7 +75,7 @@ class Coupon(State):
 
     @property
     def redeemed_count(self) -> int:
-        return sum(one.stands for one in self.redemptions.values())
+        return sum(use.is_active for use in self.redemptions.values())
 
 
 class CouponRow(NamedTuple):
@@ -135,8 +135,8 @@ COUPONS_TABLE = Table(
 def issue(coupon: Coupon, fact: CouponIssued, occurrence: Occurrence) -> None:
     """The coupon was issued. Several reports count as one issue, at the earliest time."""
     _update_fields(coupon, fact, occurrence)
-    told_at = fact.issued_at or occurrence.occurred_at
-    coupon.issued_at = told_at if coupon.issued_at is None else min(coupon.issued_at, told_at)
+    issued_at = fact.issued_at or occurrence.occurred_at
+    coupon.issued_at = issued_at if coupon.issued_at is None else min(coupon.issued_at, issued_at)
     coupon.issued = True
 
 
@@ -183,9 +183,10 @@ def _update_fields(coupon: Coupon, fact: CouponFact, occurrence: Occurrence) -> 
 
 
 def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
-    told = [one for one in coupon.redemptions.values() if one.redeemed_at is not None]
-    standing = [one.redeemed_at for one in told if one.stands and one.redeemed_at is not None]
-    reversed_at = [one.reversed_at for one in coupon.redemptions.values() if one.reversed_at is not None]
+    uses = coupon.redemptions.values()
+    redeemed = [use for use in uses if use.redeemed_at is not None]
+    active = [use.redeemed_at for use in redeemed if use.is_active and use.redeemed_at is not None]
+    reversed_at = [use.reversed_at for use in uses if use.reversed_at is not None]
     count, quantity = coupon.redeemed_count, coupon.quantity
     validity = coupon.own_validity or coupon.other_validity or Validity()
     row = CouponRow(
@@ -202,13 +203,13 @@ def coupon_rows(_subject: str, coupon: Coupon) -> Rows:
         unlimited=coupon.unlimited,
         redeemed_count=count,
         redemptions_left=None if quantity is None else max(0, quantity - count),
-        reversed_count=sum(not one.stands for one in told),
-        redeemed_at=max(standing, default=None),
+        reversed_count=sum(not use.is_active for use in redeemed),
+        redeemed_at=max(active, default=None),
         reversed_at=max(reversed_at, default=None),
         balance=coupon.balance,
         bill=coupon.bill,
         over_redeemed=quantity is not None and count > quantity,
-        reversed_unseen=len(told) < len(coupon.redemptions),
+        reversed_unseen=len(redeemed) < len(coupon.redemptions),
         claimed_count=coupon.claimed_count,
         claim_differs=coupon.claim_differs,
         incomplete=not coupon.issued,

@@ -104,8 +104,8 @@ def add(customer: Customer, fact: CustomerAdded, occurrence: Occurrence) -> None
     if customer.added:
         return
     customer.added = True
-    claimed = None if fact.entered_in_future else fact.entered_at
-    customer.joined_at = claimed or occurrence.occurred_at
+    stated = None if fact.entered_in_future else fact.entered_at
+    customer.joined_at = stated or occurrence.occurred_at
 
 
 def update(customer: Customer, fact: CustomerUpdated, occurrence: Occurrence) -> None:
@@ -158,7 +158,7 @@ def unmerge(customer: Customer, fact: CustomersUnmerged, occurrence: Occurrence)
     """A merge was undone. The customers are separate again."""
     _update_position(customer, occurrence)
     if fact.role == "survivor":
-        customer.merged_from = [one for one in customer.merged_from if one != fact.other]
+        customer.merged_from = [victim for victim in customer.merged_from if victim != fact.other]
     elif customer.merged_into == fact.other:
         customer.merged_into = customer.merged_at = None
 
@@ -195,7 +195,7 @@ def customer_rows(_subject: str, customer: Customer) -> Rows:
         merged_at=customer.merged_at,
         merged_from=customer.merged_from,
         incomplete=not customer.added,
-        named_before=[one for one in customer.named_before if one != customer.merged_into] or None,
+        named_before=[survivor for survivor in customer.named_before if survivor != customer.merged_into] or None,
         last_position=customer.position,
     )
     return {"customers": [row]}

@@ -78,14 +78,14 @@ class FactKey(NamedTuple):
     ordinal: int
 
 
-def fact_key(told: RecordedFact) -> FactKey:
+def fact_key(recorded: RecordedFact) -> FactKey:
     """Return the sort key of a fact."""
-    occurrence = told.occurrence
-    return FactKey(occurrence.occurred_at, told.fact.rank, occurrence.event_tag, occurrence.ordinal)
+    occurrence = recorded.occurrence
+    return FactKey(occurrence.occurred_at, recorded.fact.rank, occurrence.event_tag, occurrence.ordinal)
 
 
 def fold(
-    projection: Projection, told: Iterable[RecordedFact], state: State | None = None, terms: Terms = NO_TERMS
+    projection: Projection, facts: Iterable[RecordedFact], state: State | None = None, terms: Terms = NO_TERMS
 ) -> Any:
     """Fold facts into a state. The facts must be in order. A given `state` is changed in place; None starts a new one.
 
@@ -98,14 +98,14 @@ def fold(
         try:
             projection.under(state, terms)
         except Exception as error:
-            first = next(iter(told), None)
+            first = next(iter(facts), None)
             if first is None:
                 return state
             raise Unfoldable(
                 projection.name, kind_of(first.fact), describe_failure(error), first.occurrence.position, 0
             ) from error
     rules, joins = projection.on, projection.joins
-    for folded, (fact, occurrence) in enumerate(told):
+    for folded, (fact, occurrence) in enumerate(facts):
         rule = rules.get(type(fact))
         if rule is None:
             raise Unfoldable(projection.name, kind_of(fact), "no rule", occurrence.position, folded)
@@ -131,7 +131,7 @@ class FoldedState(NamedTuple):
 
 
 def fold_until_failure(
-    projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms = NO_TERMS
+    projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms = NO_TERMS
 ) -> FoldedState:
     """Fold all facts of a subject from the start, up to the first fact that fails.
 
@@ -140,63 +140,63 @@ def fold_until_failure(
     fact.
     """
     try:
-        return _fold_with_rows(projection, subject, told, terms)
-    except Unfoldable as stuck:
-        at, first = stuck.folded, stuck
-    sound = _try_fold(projection, subject, told[:at], terms)
-    if isinstance(sound, Unfoldable):
-        good, bad = 0, at
-        while bad - good > 1:
-            middle = (good + bad) // 2
-            tried = _try_fold(projection, subject, told[:middle], terms)
-            if isinstance(tried, Unfoldable):
-                bad = middle
+        return _fold_with_rows(projection, subject, facts, terms)
+    except Unfoldable as error:
+        failed_at, failure = error.folded, error
+    folded_state = _try_fold(projection, subject, facts[:failed_at], terms)
+    if isinstance(folded_state, Unfoldable):
+        valid, invalid = 0, failed_at
+        while invalid - valid > 1:
+            middle = (valid + invalid) // 2
+            result = _try_fold(projection, subject, facts[:middle], terms)
+            if isinstance(result, Unfoldable):
+                invalid = middle
             else:
-                good = middle
-        stopped = _try_fold(projection, subject, told[:bad], terms)
-        first = stopped if isinstance(stopped, Unfoldable) else first
-        sound = _try_fold(projection, subject, told[:good], terms)
-        if isinstance(sound, Unfoldable):  # even the rows of the start state fail
-            sound = FoldedState(projection.start(), {table.name: [] for table in projection.tables}, 0)
-    return sound._replace(parked=str(first), parked_position=first.position)
+                valid = middle
+        result = _try_fold(projection, subject, facts[:invalid], terms)
+        failure = result if isinstance(result, Unfoldable) else failure
+        folded_state = _try_fold(projection, subject, facts[:valid], terms)
+        if isinstance(folded_state, Unfoldable):  # even the rows of the start state fail
+            folded_state = FoldedState(projection.start(), {table.name: [] for table in projection.tables}, 0)
+    return folded_state._replace(parked=str(failure), parked_position=failure.position)
 
 
-def _fold_with_rows(projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms) -> FoldedState:
-    state = fold(projection, told, None, terms)
-    return FoldedState(state, build_all_rows(projection, subject, state, told), len(told))
+def _fold_with_rows(projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms) -> FoldedState:
+    state = fold(projection, facts, None, terms)
+    return FoldedState(state, build_all_rows(projection, subject, state, facts), len(facts))
 
 
 def _try_fold(
-    projection: Projection, subject: str, told: Sequence[RecordedFact], terms: Terms
+    projection: Projection, subject: str, facts: Sequence[RecordedFact], terms: Terms
 ) -> "FoldedState | Unfoldable":
     try:
-        return _fold_with_rows(projection, subject, told, terms)
-    except Unfoldable as stuck:
-        return stuck
+        return _fold_with_rows(projection, subject, facts, terms)
+    except Unfoldable as error:
+        return error
 
 
 def build_all_rows(
-    projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]
+    projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact]
 ) -> dict[str, list[Row]]:
     """Build all rows of a state, and take the new rows of append-only tables out of it.
 
     Raises Unfoldable at the last folded fact if the rows cannot be built.
     """
-    return build_rows(projection, subject, state, told) | take_new_rows(projection, subject, state, told)
+    return build_rows(projection, subject, state, facts) | take_new_rows(projection, subject, state, facts)
 
 
 def build_rows(
-    projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]
+    projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact]
 ) -> dict[str, list[Row]]:
     """Build the rows of a state, except those of append-only tables. Raises Unfoldable as `build_all_rows` does."""
     try:
         return {name: list(rows) for name, rows in projection.rows(subject, state).items()}
     except Exception as error:
-        raise _rows_failed(projection, told, error) from error
+        raise _rows_failed(projection, facts, error) from error
 
 
 def take_new_rows(
-    projection: Projection, subject: str, state: State, told: Sequence[RecordedFact]
+    projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact]
 ) -> dict[str, list[Row]]:
     """Take the new rows of append-only tables out of a state. Raises Unfoldable as `build_all_rows` does."""
     if projection.lines is None:
@@ -204,11 +204,11 @@ def take_new_rows(
     try:
         return {name: list(rows) for name, rows in projection.lines(subject, state).items()}
     except Exception as error:
-        raise _rows_failed(projection, told, error) from error
+        raise _rows_failed(projection, facts, error) from error
 
 
-def _rows_failed(projection: Projection, told: Sequence[RecordedFact], error: Exception) -> Unfoldable:
+def _rows_failed(projection: Projection, facts: Sequence[RecordedFact], error: Exception) -> Unfoldable:
     """Build the error for a state without valid rows. It names the last folded fact."""
-    kind = kind_of(told[-1].fact) if told else "no fact"
-    position = told[-1].occurrence.position if told else 0
-    return Unfoldable(projection.name, kind, f"its rows: {describe_failure(error)}", position, max(0, len(told) - 1))
+    kind = kind_of(facts[-1].fact) if facts else "no fact"
+    position = facts[-1].occurrence.position if facts else 0
+    return Unfoldable(projection.name, kind, f"its rows: {describe_failure(error)}", position, max(0, len(facts) - 1))

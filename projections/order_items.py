@@ -150,8 +150,8 @@ def _update_fields(item: OrderItem, fact: OrderItemFact, occurrence: Occurrence)
 
 
 def order_item_rows(_subject: str, item: OrderItem) -> Rows:
-    arrived, lost = item.status == "fulfilled", item.status in ("failed", "cancelled")
-    due = max(NOTHING, item.points_paid - item.refunded) if lost else NOTHING
+    arrived, not_delivered = item.status == "fulfilled", item.status in ("failed", "cancelled")
+    due = max(NOTHING, item.points_paid - item.refunded) if not_delivered else NOTHING
     posted = item.refunded_at is not None
     row = OrderItemRow(
         customer=item.customer,
@@ -161,7 +161,7 @@ def order_item_rows(_subject: str, item: OrderItem) -> Rows:
         status=item.status,
         points_paid=item.points_paid,
         quantity=item.quantity,
-        hold="captured" if arrived else "released" if lost else "held",
+        hold="captured" if arrived else "released" if not_delivered else "held",
         refund="due" if due else "posted" if posted else "none",
         refund_due=due,
         fulfilled_at=item.fulfilled_at,

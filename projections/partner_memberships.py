@@ -145,7 +145,7 @@ def delink(membership: PartnerMembership, fact: PartnerDelinked, occurrence: Occ
     interval.last_position = max(interval.last_position, occurrence.position)
 
 
-def claim(membership: PartnerMembership, fact: PartnerExpiryClaimed, occurrence: Occurrence) -> None:
+def compare_claim(membership: PartnerMembership, fact: PartnerExpiryClaimed, occurrence: Occurrence) -> None:
     """The vendor announced the end of the membership. It is compared with ours; nothing changes."""
     _update_fields(membership, fact, occurrence)
     membership.claimed_expires_on = fact.expires_on or membership.claimed_expires_on
@@ -225,7 +225,7 @@ PARTNER_MEMBERSHIPS = Projection(
     version=5,
     subject="partner_membership",
     start=PartnerMembership,
-    on={PartnerLinked: link, PartnerUpdated: update, PartnerDelinked: delink, PartnerExpiryClaimed: claim},
+    on={PartnerLinked: link, PartnerUpdated: update, PartnerDelinked: delink, PartnerExpiryClaimed: compare_claim},
     rows=partner_membership_rows,
     tables=(PARTNER_MEMBERSHIPS_TABLE, PARTNER_HISTORY_TABLE),
     path="partner-memberships",

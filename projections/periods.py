@@ -94,7 +94,7 @@ def period_rows(_subject: str, period: Period) -> Rows:
         reopenings=period.reopenings,
         last_position=period.last_position,
     )
-    totals = [PeriodTotalRow(one.programme, one.unit, one.opening, one.closing) for one in closing.totals]
+    totals = [PeriodTotalRow(total.programme, total.unit, total.opening, total.closing) for total in closing.totals]
     return {"periods": [row], "period_totals": totals}
 
 

@@ -53,7 +53,10 @@ class ProgrammeTerms:
 
     def _slide_alike(self, era: int) -> bool:
         """Return True if only sliding periods govern the lots earned between two versions."""
-        governing = [*self.versions[max(0, era - 1) : era], *(one for one in self.versions[era:] if one.existing_lots)]
+        governing = [
+            *self.versions[max(0, era - 1) : era],
+            *(later for later in self.versions[era:] if later.existing_lots),
+        ]
         return all(version.expiry.kind == "sliding" for version in governing)
 
     def sliding_by(self, activity: str) -> frozenset[str]:
@@ -71,14 +74,14 @@ class ProgrammeTerms:
 
     def at(self, time: datetime) -> ProgrammeTermsSet | None:
         """Return the version in effect at a time, None before the first."""
-        found = bisect_right(self._from, time)
-        return self.versions[found - 1] if found else None
+        version_count = bisect_right(self._from, time)
+        return self.versions[version_count - 1] if version_count else None
 
     def governing(self, earned_at: datetime) -> ProgrammeTermsSet | None:
         """Return the version that gives time zone and policies to a lot earned at a time. None if there is none."""
-        found = bisect_right(self._from, earned_at)
-        later = [version for version in self.versions[found:] if version.existing_lots]
-        return later[-1] if later else self.versions[found - 1] if found else None
+        version_count = bisect_right(self._from, earned_at)
+        later = [version for version in self.versions[version_count:] if version.existing_lots]
+        return later[-1] if later else self.versions[version_count - 1] if version_count else None
 
     def lapses_at(self, day: date, earned_at: datetime) -> datetime | None:
         """Return the instant at which a lot's day ends in its time zone. None if the day stands for "never"."""
@@ -90,9 +93,13 @@ class ProgrammeTerms:
 
         `known_since=False`: the time of earning is unknown. Then only a sliding period gives a day.
         """
-        found = bisect_right(self._from, earned_at)
-        day = _expiry_day(self.versions[found - 1], earned_at, active_at, known_since=known_since) if found else None
-        for version in self.versions[found:]:
+        version_count = bisect_right(self._from, earned_at)
+        day = (
+            _expiry_day(self.versions[version_count - 1], earned_at, active_at, known_since=known_since)
+            if version_count
+            else None
+        )
+        for version in self.versions[version_count:]:
             if not version.existing_lots:
                 continue
             over = self._over(day)
@@ -178,9 +185,9 @@ class Terms:
         for fact in facts:
             versions.setdefault(fact.programme, []).append(fact)
         programmes: dict[str, ProgrammeTerms] = {}
-        for programme, told in versions.items():
+        for programme, programme_versions in versions.items():
             with suppress(Exception):
-                programmes[programme] = ProgrammeTerms(told)
+                programmes[programme] = ProgrammeTerms(programme_versions)
         return Terms(programmes)
 
     def of(self, programme: str) -> ProgrammeTerms | None:

@@ -131,9 +131,9 @@ PROGRAMMES = Projection(
 )
 
 
-async def read_terms(connection: Connection, ledger_id: int, known: int = EVERY_POSITION) -> Terms:
+async def read_terms(connection: Connection, ledger_id: int, position: int = EVERY_POSITION) -> Terms:
     """Read the terms of a ledger's programmes, as recorded up to a position."""
-    rows = await connection.fetch(READ_TERMS, ledger_id, known)
+    rows = await connection.fetch(READ_TERMS, ledger_id, position)
     if not rows:
         return NO_TERMS
     facts = (decode_fact(row["kind"], row["body"]) for row in rows)
@@ -141,10 +141,10 @@ async def read_terms(connection: Connection, ledger_id: int, known: int = EVERY_
 
 
 async def governed_holders(
-    connection: Connection, ledger_id: int, told: Iterable[RecordedFact]
+    connection: Connection, ledger_id: int, facts: Iterable[RecordedFact]
 ) -> AsyncIterator[Sequence[str]]:
     """Yield the subjects that have accounts in programmes whose terms some facts set, ACCOUNTS_PER_READ at a time."""
-    for programme in sorted({fact.subject for fact, _ in told if isinstance(fact, ProgrammeTermsSet)}):
+    for programme in sorted({fact.subject for fact, _ in facts if isinstance(fact, ProgrammeTermsSet)}):
         source, org, name = programme.split(":", 2)
         last, beyond = f"{source}:{org}:", f"{source}:{org};"
         while True:

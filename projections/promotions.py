@@ -166,8 +166,8 @@ def redeem(promotion: Promotion, fact: PromotionRedeemed, occurrence: Occurrence
     earned = promotion.earned.setdefault(fact.earned, EarnedPromotion())
     redeemed_at = fact.redeemed_at or occurrence.occurred_at
     _, _, discount = earned.redemptions.get(fact.redemption, (redeemed_at, fact.uses, ZERO))
-    told = discount if fact.discount is None else fact.discount
-    earned.redemptions[fact.redemption] = (redeemed_at, fact.uses, told)
+    discount = discount if fact.discount is None else fact.discount
+    earned.redemptions[fact.redemption] = (redeemed_at, fact.uses, discount)
 
 
 def revoke_issual(promotion: Promotion, fact: IssuedPromotionRevoked, occurrence: Occurrence) -> None:
@@ -232,11 +232,11 @@ def _issual_row(name: str, issual: PromotionIssual) -> PromotionIssualRow:
 
 def _earned_row(name: str, earned: EarnedPromotion) -> PromotionEarnedRow:
     redemptions = earned.redemptions.values()
-    kept = "redeemed" if redemptions else "earned"
+    status = "redeemed" if redemptions else "earned"
     return PromotionEarnedRow(
         earned=name,
         issual=earned.issual,
-        status=kept if earned.revoked_at is None else "revoked",
+        status=status if earned.revoked_at is None else "revoked",
         earned_at=earned.earned_at,
         earned_on=earned.earned_on,
         expires_on=earned.expires_on,

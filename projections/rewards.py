@@ -1,4 +1,4 @@
-"""Rewards: the catalogue, now and in every version. The last publication counts.
+"""Rewards: the catalogue, current and in every version. The last publication counts.
 
 1. A field that a publication leaves out keeps its value.
 2. An update may come before the creation, or without it. The reward is then `incomplete`.
@@ -161,11 +161,11 @@ def create(reward: Reward, fact: RewardCreated, occurrence: Occurrence) -> None:
 def publish(reward: Reward, fact: RewardFact, occurrence: Occurrence) -> None:
     """The reward was published. A new version is added; fields left out keep their values."""
     before = reward.versions[-1] if reward.versions else RewardState()
-    standing = {}
+    fields = {}
     for name in RewardState.__struct_fields__:
-        said = getattr(fact, name)
-        standing[name] = getattr(before, name) if said is None or said == () else said
-    reward.versions.append(RewardVersion(**standing, valid_from=occurrence.occurred_at, position=occurrence.position))
+        value = getattr(fact, name)
+        fields[name] = getattr(before, name) if value is None or value == () else value
+    reward.versions.append(RewardVersion(**fields, valid_from=occurrence.occurred_at, position=occurrence.position))
     reward.claim_differs = False  # the publication is newer than the reminder
     reward.position = max(reward.position, occurrence.position)
 
@@ -177,7 +177,7 @@ def compare(reward: Reward, fact: RewardClaimed, occurrence: Occurrence) -> None
     reward.claimed_ends_at = fact.ends_at or reward.claimed_ends_at
     claimed = ((fact.ends_at, "ends_at"), (fact.enabled, "enabled"), (fact.cost, "cost"))
     reward.claim_differs = known is not None and any(
-        said is not None and said != getattr(known, name) for said, name in claimed
+        value is not None and value != getattr(known, name) for value, name in claimed
     )
     reward.position = max(reward.position, occurrence.position)
 
@@ -212,23 +212,23 @@ def reward_rows(_subject: str, reward: Reward) -> Rows:
 
 def _row(reward: Reward) -> RewardRow:
     versions = reward.versions
-    now = versions[-1] if versions else RewardState()
+    current = versions[-1] if versions else RewardState()
     return RewardRow(
-        name=now.name,
-        programme=now.programme,
-        reward_type=now.reward_type,
-        redemption_type=now.redemption_type,
-        enabled=now.enabled,
-        starts_at=now.starts_at,
-        ends_at=now.ends_at,
-        points_cost=now.cost,
-        coupon_series=now.series,
-        priority=now.priority,
-        tier=now.tier,
-        reward_group=now.group,
-        label=now.label,
-        categories=list(now.categories),
-        vendor=now.vendor,
+        name=current.name,
+        programme=current.programme,
+        reward_type=current.reward_type,
+        redemption_type=current.redemption_type,
+        enabled=current.enabled,
+        starts_at=current.starts_at,
+        ends_at=current.ends_at,
+        points_cost=current.cost,
+        coupon_series=current.series,
+        priority=current.priority,
+        tier=current.tier,
+        reward_group=current.group,
+        label=current.label,
+        categories=list(current.categories),
+        vendor=current.vendor,
         created_at=reward.created_at,
         updated_at=versions[-1].valid_from if versions else None,
         versions_count=len(versions),

@@ -209,8 +209,10 @@ def renew(membership: Membership, fact: TierRenewed, occurrence: Occurrence) -> 
     if interval is None or interval.tier != fact.tier:
         interval = _begin_stay(membership, TierStay(fact.tier, "renewed", gap=interval is not None), occurrence)
     interval.tier_name = fact.tier_name or interval.tier_name
-    kept = interval.until if interval.until is not None and interval.until > occurrence.occurred_at.date() else None
-    interval.until = fact.until if fact.until is not None or fact.until_unreadable else kept
+    old_until = (
+        interval.until if interval.until is not None and interval.until > occurrence.occurred_at.date() else None
+    )
+    interval.until = fact.until if fact.until is not None or fact.until_unreadable else old_until
     interval.until_unreadable = fact.until_unreadable
     interval.note = fact.note or interval.note
     interval.renewals += 1
@@ -251,22 +253,22 @@ def unmerge(membership: Membership, fact: TierUnmerged, occurrence: Occurrence) 
         last.last_position = max(last.last_position, occurrence.position)
 
 
-def claim(membership: Membership, fact: TierClaimed, occurrence: Occurrence) -> None:
+def compare_claim(membership: Membership, fact: TierClaimed, occurrence: Occurrence) -> None:
     """The vendor stated the tier without changing it. It is compared with ours; nothing changes."""
     _update_fields(membership, fact, occurrence)
     membership.claim = TierClaim(fact.tier, fact.downgrade_on, _claim_differs(_current_stay(membership), fact))
 
 
-def _claim_differs(held: TierStay | None, fact: TierClaimed) -> bool:
+def _claim_differs(current: TierStay | None, fact: TierClaimed) -> bool:
     """Return True if a reminder names another tier than the current one, or another end.
 
     A tier that ends with a day may fall on that day or on the next.
     """
-    if held is None or held.tier != fact.tier:
+    if current is None or current.tier != fact.tier:
         return True
-    if held.until is None or fact.downgrade_on is None:
+    if current.until is None or fact.downgrade_on is None:
         return False
-    return not held.until <= fact.downgrade_on <= held.until + ONE_DAY
+    return not current.until <= fact.downgrade_on <= current.until + ONE_DAY
 
 
 def _enter_tier(membership: Membership, fact: TierChanged, occurrence: Occurrence, reason: str) -> None:
@@ -333,8 +335,8 @@ def _update_fields(membership: Membership, fact: MembershipFact, occurrence: Occ
 
 
 def tier_rows(_subject: str, membership: Membership) -> Rows:
-    claimed, ahead = membership.claim, membership.announced
-    if not membership.intervals and claimed is None and ahead is None:  # only a merge was recorded
+    claim, announced = membership.claim, membership.announced
+    if not membership.intervals and claim is None and announced is None:  # only a merge was recorded
         return {"tiers": [], "tier_history": []}
     row = TierRow(
         customer=membership.customer,
@@ -342,14 +344,14 @@ def tier_rows(_subject: str, membership: Membership) -> Rows:
         **_current_columns(membership),
         gap=any(stay.gap for stay in membership.intervals),
         contradiction=any(stay.contradiction for stay in membership.intervals),
-        claimed_tier=claimed.tier if claimed else None,
-        claim_differs=claimed.differs if claimed else False,
-        downgrade_on=claimed.downgrade_on if claimed else None,
+        claimed_tier=claim.tier if claim else None,
+        claim_differs=claim.differs if claim else False,
+        downgrade_on=claim.downgrade_on if claim else None,
         merged_into=membership.merged_into,
-        announced_at=ahead.at if ahead else None,
-        announced_tier=ahead.tier if ahead else None,
-        announced_tier_name=ahead.tier_name if ahead else None,
-        announced_until=ahead.until if ahead else None,
+        announced_at=announced.at if announced else None,
+        announced_tier=announced.tier if announced else None,
+        announced_tier_name=announced.tier_name if announced else None,
+        announced_until=announced.until if announced else None,
         last_position=membership.last_position,
     )
     return {"tiers": [row], "tier_history": [_stay_row(n, stay) for n, stay in enumerate(membership.intervals, 1)]}
@@ -396,7 +398,7 @@ TIERS = Projection(
         TierAfterMerge: merge,
         TierMergedAway: merge_away,
         TierUnmerged: unmerge,
-        TierClaimed: claim,
+        TierClaimed: compare_claim,
     },
     rows=tier_rows,
     tables=(TIERS_TABLE, TIER_HISTORY_TABLE),

@@ -138,8 +138,8 @@ def _is_counted(transfer: Transfer, half: TransferHalf | None, fact: TransferFac
 
 def _names_other_holders(fact: TransferFact, sender: str | None, receiver: str | None) -> bool:
     """Return True if a repeated report names another sender or receiver than the counted report."""
-    people = ((fact.sender, sender), (fact.receiver, receiver))
-    return any(told is not None and known is not None and told != known for told, known in people)
+    pairs = ((fact.sender, sender), (fact.receiver, receiver))
+    return any(named is not None and counted is not None and named != counted for named, counted in pairs)
 
 
 def _add_report(half: TransferHalf | None, fact: TransferFact, occurrence: Occurrence) -> TransferHalf:
@@ -164,9 +164,9 @@ def _differs(transfer: Transfer) -> bool:
         return True
     if transfer.sent is None or transfer.received is None:
         return False
-    people = ((transfer.sender, transfer.received_from), (transfer.receiver, transfer.sent_to))
-    others = any(named is not None and one is not None and named != one for one, named in people)
-    return others or transfer.sent.points != transfer.received.points
+    pairs = ((transfer.sender, transfer.received_from), (transfer.receiver, transfer.sent_to))
+    holders_differ = any(own is not None and other is not None and own != other for own, other in pairs)
+    return holders_differ or transfer.sent.points != transfer.received.points
 
 
 def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
@@ -187,7 +187,7 @@ def transfer_rows(_subject: str, transfer: Transfer) -> Rows:
         reported=transfer.reported,
         initiated_at=transfer.sent.at if transfer.sent else None,
         received_at=transfer.received.at if transfer.received else None,
-        named_before=sorted(one for one in named - {transfer.sender, transfer.receiver} if one) or None,
+        named_before=sorted(holder for holder in named - {transfer.sender, transfer.receiver} if holder) or None,
         last_position=transfer.position,
         reported_position=transfer.reported_position,
         counted_position=transfer.counted_position,

@@ -38,7 +38,7 @@ class Lot(Struct):
     holder: str | None = None  # holder before a merge; None: the account's own holder
     rule: str | None = None  # version of the terms that gave the day; None if the vendor named it
 
-    def place(self) -> LotSortKey:
+    def sort_key(self) -> LotSortKey:
         """Return the sort key of the lot in the order of use."""
         return (self.expires_on.toordinal() if self.expires_on else NO_DAY, self.earned_at, self.lot_id)
 

@@ -33,7 +33,7 @@ def make_adjustment(account: Account, fact: AdjustmentMade, occurrence: Occurren
             source=ADJUSTED,
             origin="adjustment",
             expires_on=fact.expires_on,
-            ruled=False,  # the operator sets the day, not the programme's terms
+            apply_terms=False,  # the operator sets the day, not the programme's terms
         )
         entry.lot_id = lot.lot_id
     elif fact.points < 0:

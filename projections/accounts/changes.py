@@ -112,7 +112,7 @@ def _part_name(fact: AccountFact) -> str | None:
     if isinstance(fact, Removed):
         return fact.origin or ""
     if isinstance(fact, ExpiryMoved):
-        return "\n".join(str(one) for one in (fact.old, fact.new, fact.origin, fact.promotion))
+        return "\n".join(str(value) for value in (fact.old, fact.new, fact.origin, fact.promotion))
     return None
 
 

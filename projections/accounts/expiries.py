@@ -33,18 +33,18 @@ def expire_points(account: Account, fact: Expired, occurrence: Occurrence) -> No
     """
     points = fact.points
     for bucket in fact.buckets:
-        left = min(bucket.points, points)
-        for places in (account.lapsed, account.open):
-            for lot in _lots_of_day(account, places, bucket.expires_on):
-                expired = min(lot.remaining, left)
+        bucket_points = min(bucket.points, points)
+        for sort_keys in (account.lapsed, account.open):
+            for lot in _lots_of_day(account, sort_keys, bucket.expires_on):
+                expired = min(lot.remaining, bucket_points)
                 if not expired:
                     continue
                 _expire_lot(account, lot, expired)
                 _count_early(account, lot, expired, occurrence)
-                points, left = points - expired, left - expired
+                points, bucket_points = points - expired, bucket_points - expired
     undated = bisect_left(account.open, (NO_DAY,))  # they are last in the order of use
-    for place in [*account.lapsed, *account.open[undated:], *account.open[:undated]] if points else ():
-        lot = account.lots[place[2]]
+    for sort_key in [*account.lapsed, *account.open[undated:], *account.open[:undated]] if points else ():
+        lot = account.lots[sort_key[2]]
         expired = min(lot.remaining, points)
         _expire_lot(account, lot, expired)
         _count_early(account, lot, expired, occurrence)
@@ -82,7 +82,7 @@ def restart_sliding_periods(account: Account, activity: str, now: datetime) -> N
         lot.expires_on, lot.rule = day
         lot.lapses_at = lapse_time(account, lot.expires_on, earned_at) if lot.expires_on is not None else None
     if moved:
-        account.open = sorted(account.lots[lot_id].place() for _, _, lot_id in account.open)
+        account.open = sorted(account.lots[lot_id].sort_key() for _, _, lot_id in account.open)
 
 
 def _count_early(account: Account, lot: Lot, points: Decimal, occurrence: Occurrence) -> None:
@@ -95,7 +95,7 @@ def _count_early(account: Account, lot: Lot, points: Decimal, occurrence: Occurr
 
 
 def _expire_lot(account: Account, lot: Lot, points: Decimal) -> None:
-    source = "lapsed" if contains(account.lapsed, lot.place()) else "available"
+    source = "lapsed" if contains(account.lapsed, lot.sort_key()) else "available"
     post(account, source, "expired", points, lot.lot_id)
     lot.expired += points
     take_from_lot(account, lot, points)
@@ -111,9 +111,8 @@ def move_expiry(account: Account, fact: ExpiryMoved, occurrence: Occurrence) -> 
     points = fact.points
     same_day = [*_lots_of_day(account, account.lapsed, fact.old), *_lots_of_day(account, account.open, fact.old)]
     undated = [] if fact.old is None else _lots_of_day(account, account.open, None)
-    named = fact.promotion
-    same_day.sort(key=lambda lot: (lot.promotion != named, lot.origin != fact.origin, lot.place()))
-    undated.sort(key=lambda lot: (not lot.asserted, lot.place()))
+    same_day.sort(key=lambda lot: (lot.promotion != fact.promotion, lot.origin != fact.origin, lot.sort_key()))
+    undated.sort(key=lambda lot: (not lot.asserted, lot.sort_key()))
     for index, lot in enumerate([*same_day, *undated]):
         part = min(lot.remaining, points)
         if part:
@@ -150,18 +149,18 @@ def compare_reminder(account: Account, fact: ExpiryClaimed, occurrence: Occurren
     )
 
 
-def _lots_of_day(account: Account, places: list[LotSortKey], day: date | None) -> list[Lot]:
-    """Return the lots of one day from a sorted list of places."""
+def _lots_of_day(account: Account, sort_keys: list[LotSortKey], day: date | None) -> list[Lot]:
+    """Return the lots of one day from a sorted list of sort keys."""
     ordinal = NO_DAY if day is None else day.toordinal()
-    first, beyond = bisect_left(places, (ordinal,)), bisect_left(places, (ordinal + 1,))
-    return [account.lots[lot_id] for _, _, lot_id in places[first:beyond]]
+    first, beyond = bisect_left(sort_keys, (ordinal,)), bisect_left(sort_keys, (ordinal + 1,))
+    return [account.lots[lot_id] for _, _, lot_id in sort_keys[first:beyond]]
 
 
 def _set_lot_day(
     account: Account, lot: Lot, points: Decimal, new: date | None, occurrence: Occurrence, index: int
 ) -> None:
     """Set another day for points of a lot. A whole lot keeps its id; a part becomes a new lot."""
-    lapsed = contains(account.lapsed, lot.place())
+    lapsed = contains(account.lapsed, lot.sort_key())
     if lapsed:  # lapsed points become available again
         post(account, "lapsed", "available", points, lot.lot_id)
     take_from_lot(account, lot, points)
@@ -187,7 +186,7 @@ def _set_lot_day(
     moved.remaining = points
     if moved.lapses_at is not None and moved.lapses_at <= occurrence.occurred_at:  # the new day ended already
         post(account, "available", "lapsed", points, moved.lot_id)
-        insort(account.lapsed, moved.place())
+        insort(account.lapsed, moved.sort_key())
     else:
-        insort(account.open, moved.place())
+        insort(account.open, moved.sort_key())
         settle_debt(account, moved)

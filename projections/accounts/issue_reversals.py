@@ -49,10 +49,10 @@ def reverse_issue(account: Account, fact: IssueReversed, occurrence: Occurrence)
     lots = [lot for lot in account.lots.values() if _same_bill(fact, lot.bill, lot.bill_number)] if points else []
     taken = lapsed = ZERO
     for share in shares:
-        found = _reverse_within_lots(
+        result = _reverse_within_lots(
             account, [lot for lot in lots if _matches_share(lot, share)], share.points, "reversed"
         )
-        taken, lapsed = taken + found[0], lapsed + found[1]
+        taken, lapsed = taken + result[0], lapsed + result[1]
     lapsed += reverse_lots(account, lots, points - taken, "reversed")
     account.lifetime -= points - lapsed
     if account.postings:
@@ -74,15 +74,15 @@ def _shares_by_promotion(account: Account, fact: IssueReversed, bill: str, point
     stated = fact.promotions if fact.points is not None else fact.promotions_total
     if stated is None:
         return []
-    shares, left = list[ReversalShare](), points
-    for one in stated:
-        key = f"promotion~{one.promotion or ''}~{bill}"
+    shares, rest = list[ReversalShare](), points
+    for stated_share in stated:
+        key = f"promotion~{stated_share.promotion or ''}~{bill}"
         before = account.bills_reversed.get(key, ZERO)
-        share = min(left, one.points if fact.points is not None else max(ZERO, one.points - before))
+        share = min(rest, stated_share.points if fact.points is not None else max(ZERO, stated_share.points - before))
         account.bills_reversed[key] = before + share
-        left -= share
-        shares.append(ReversalShare(share, one.promotion, promotional=True))
-    return [*shares, ReversalShare(left, None, promotional=False)]
+        rest -= share
+        shares.append(ReversalShare(share, stated_share.promotion, promotional=True))
+    return [*shares, ReversalShare(rest, None, promotional=False)]
 
 
 def _matches_share(lot: Lot, share: ReversalShare) -> bool:
@@ -103,14 +103,14 @@ def reverse_lots(account: Account, lots: Sequence[Lot], points: Decimal, to: str
 
 def _reverse_within_lots(account: Account, lots: Sequence[Lot], points: Decimal, to: str) -> tuple[Decimal, Decimal]:
     """Take points back from these lots only. Returns the points taken back, and the part of them that had lapsed."""
-    wanted, lapsed = points, ZERO
-    for take_from in (_reverse_unspent, _reverse_spent, _reverse_lapsed):
+    requested, lapsed = points, ZERO
+    for reverse_from in (_reverse_unspent, _reverse_spent, _reverse_lapsed):
         for lot in lots:
-            returned = take_from(account, lot, points, to) if points else ZERO
+            returned = reverse_from(account, lot, points, to) if points else ZERO
             points -= returned
-            if take_from is _reverse_lapsed:
+            if reverse_from is _reverse_lapsed:
                 lapsed += returned
-    return wanted - points, lapsed
+    return requested - points, lapsed
 
 
 def _same_bill(fact: IssueReversed, bill: str | None, bill_number: str | None) -> bool:
@@ -130,15 +130,15 @@ def _missing_returns(account: Account, fact: IssueReversed, bill: str) -> Decima
     """
     if not bill or fact.points is None or fact.points_total is None:
         return None
-    noted = f"untied~{bill}"
-    known = sum((account.bills_reversed.get(key, ZERO) for key in (bill, f"promised~{bill}", noted)), ZERO)
+    untied_key = f"untied~{bill}"
+    known = sum((account.bills_reversed.get(key, ZERO) for key in (bill, f"promised~{bill}", untied_key)), ZERO)
     beyond = fact.points_total + (fact.promised_total or ZERO) - known
     if beyond <= 0:
         return None
-    account.bills_reversed[noted] = account.bills_reversed.get(noted, ZERO) + beyond
+    account.bills_reversed[untied_key] = account.bills_reversed.get(untied_key, ZERO) + beyond
     earned: list[Lot | PendingPromise] = [*account.lots.values(), *account.pending.values()]
-    began_with_it = known == fact.points + (fact.promised or ZERO)
-    seen = not began_with_it or any(_same_bill(fact, one.bill, one.bill_number) for one in earned)
+    is_first_report = known == fact.points + (fact.promised or ZERO)
+    seen = not is_first_report or any(_same_bill(fact, origin.bill, origin.bill_number) for origin in earned)
     return beyond if seen else None
 
 
@@ -154,7 +154,7 @@ def _reverse_promised(account: Account, fact: IssueReversed) -> Decimal:
         owed = max(ZERO, (fact.promised_total or ZERO) - before)
     if owed:
         account.bills_reversed[key] = before + owed
-    of_bill = [one for one in account.pending.values() if _same_bill(fact, one.bill, one.bill_number)]
+    of_bill = [pending for pending in account.pending.values() if _same_bill(fact, pending.bill, pending.bill_number)]
     for pending in of_bill or account.pending.values():
         cancelled = min(pending.remaining, owed)
         if cancelled:
@@ -175,7 +175,7 @@ def _reverse_promised(account: Account, fact: IssueReversed) -> Decimal:
 
 def _reverse_unspent(account: Account, lot: Lot, points: Decimal, to: str) -> Decimal:
     """Take back points that are still spendable."""
-    if not contains(account.open, lot.place()):
+    if not contains(account.open, lot.sort_key()):
         return ZERO
     returned = min(lot.remaining, points)
     post(account, "available", to, returned, lot.lot_id)
@@ -203,8 +203,8 @@ def _reverse_spent(account: Account, lot: Lot, points: Decimal, to: str) -> Deci
             if missing:
                 post(account, "debt", entry.to, missing)
                 uses.append(LotUse(DEBT, missing))
-            kept = [LotUse(lot.lot_id, use.points - moved)] if use.points > moved else []
-            entry.uses[index : index + 1] = [*kept, *uses]
+            unchanged = [LotUse(lot.lot_id, use.points - moved)] if use.points > moved else []
+            entry.uses[index : index + 1] = [*unchanged, *uses]
     return returned
 
 

@@ -58,9 +58,9 @@ def lapse_time(account: Account, day: date, earned_at: datetime) -> datetime | N
     return end_of_day(day) if account.terms is None else account.terms.lapses_at(day, earned_at)
 
 
-def lot_id_of(occurrence: Occurrence, index: int, what: str = "") -> str:
+def lot_id_of(occurrence: Occurrence, index: int, suffix: str = "") -> str:
     """Build a lot id from the fact that made the lot."""
-    return f"{occurrence.event_tag.hex()}.{occurrence.ordinal:02d}.{index:03d}{what}"
+    return f"{occurrence.event_tag.hex()}.{occurrence.ordinal:02d}.{index:03d}{suffix}"
 
 
 def credit(
@@ -76,15 +76,15 @@ def credit(
     bill: str | None = None,
     bill_number: str | None = None,
     asserted: bool = False,
-    ruled: bool = True,
+    apply_terms: bool = True,
 ) -> Lot:
     """Add a lot with points from the class `source`. A debt is settled from it first.
 
-    If the vendor names no day, the programme's terms give one. `ruled=False` switches that off.
+    If the vendor names no day, the programme's terms give one. `apply_terms=False` switches that off.
     """
     now = occurrence.occurred_at
     rule: str | None = None
-    if expires_on is None and ruled and account.terms is not None:
+    if expires_on is None and apply_terms and account.terms is not None:
         day = account.terms.day_of(now, now, known_since=not asserted)
         if day is not None:
             expires_on, rule = day
@@ -111,10 +111,10 @@ def credit(
             account.drift_since, account.drift_position = occurrence.occurred_at, occurrence.position
     if lapses_at is not None and lapses_at <= now:  # issued after its own day ended
         post(account, source, "lapsed", points, lot.lot_id)
-        insort(account.lapsed, lot.place())
+        insort(account.lapsed, lot.sort_key())
         return lot
     post(account, source, "available", points, lot.lot_id)
-    insort(account.open, lot.place())
+    insort(account.open, lot.sort_key())
     settle_debt(account, lot)
     return lot
 
@@ -136,8 +136,8 @@ def settle_debt(account: Account, lot: Lot) -> None:
             paid = min(use.points, unpaid)
             unpaid -= paid
             count_use(lot, paid, debit.to)
-            rest = [LotUse(DEBT, use.points - paid)] if use.points > paid else []
-            debit.uses[index : index + 1] = [LotUse(lot.lot_id, paid), *rest]
+            still_owed = [LotUse(DEBT, use.points - paid)] if use.points > paid else []
+            debit.uses[index : index + 1] = [LotUse(lot.lot_id, paid), *still_owed]
     lot.returned += unpaid  # debt without a debit: points of a return whose lots are unknown
 
 
@@ -145,22 +145,22 @@ def take_from_lot(account: Account, lot: Lot, points: Decimal) -> None:
     """Reduce `remaining` of an open or lapsed lot. A lot without remaining points leaves both lists."""
     lot.remaining -= points
     if not lot.remaining:
-        place = lot.place()
-        for places in (account.open, account.lapsed):
-            if contains(places, place):
-                del places[bisect_left(places, place)]
+        sort_key = lot.sort_key()
+        for sort_keys in (account.open, account.lapsed):
+            if contains(sort_keys, sort_key):
+                del sort_keys[bisect_left(sort_keys, sort_key)]
 
 
-def contains(places: Sequence[LotSortKey], place: LotSortKey) -> bool:
-    """Return True if a sorted list of places contains the place."""
-    index = bisect_left(places, place)
-    return index < len(places) and places[index] == place
+def contains(sort_keys: Sequence[LotSortKey], sort_key: LotSortKey) -> bool:
+    """Return True if a sorted list contains the sort key."""
+    index = bisect_left(sort_keys, sort_key)
+    return index < len(sort_keys) and sort_keys[index] == sort_key
 
 
 def return_to_lot(account: Account, lot: Lot, points: Decimal) -> None:
     """Increase `remaining` of a lot that has not lapsed. A used-up lot is opened again."""
     if not lot.remaining:
-        insort(account.open, lot.place())
+        insort(account.open, lot.sort_key())
     lot.remaining += points
 
 
@@ -173,7 +173,7 @@ def spend(account: Account, points: Decimal, target: str, first: Sequence[str] =
     uses: list[LotUse] = []
     needed = points
     for lot_id in first:
-        if needed and contains(account.open, account.lots[lot_id].place()):
+        if needed and contains(account.open, account.lots[lot_id].sort_key()):
             needed = _spend_from(account, account.lots[lot_id], needed, target, uses)
     while needed and account.open:
         needed = _spend_from(account, account.lots[account.open[0][2]], needed, target, uses)
@@ -212,8 +212,8 @@ def debit(
     if missing > 0:
         unseen = missing + account.debt
         credit(account, occurrence, unseen, source="unseen", origin="unseen", index=UNSEEN_INDEX, asserted=True)
-        more, _ = spend(account, missing, target)
-        uses += more
+        more_uses, _ = spend(account, missing, target)
+        uses += more_uses
     entry = account.debits.setdefault(name, Debit(to=target))
     entry.points += points
     entry.reversed += min(points, orphan.points)
@@ -224,12 +224,12 @@ def debit(
 
 def lapse_due_lots(account: Account, now: datetime) -> Iterable[Lot]:
     """Lapse the lots whose day ended by `now`, in order. Yields each lot after its posting."""
-    places = account.open
-    while places:
-        lot = account.lots[places[0][2]]
+    sort_keys = account.open
+    while sort_keys:
+        lot = account.lots[sort_keys[0][2]]
         if lot.lapses_at is None or lot.lapses_at > now:
             return
-        del places[0]
+        del sort_keys[0]
         post(account, "available", "lapsed", lot.remaining, lot.lot_id)
-        insort(account.lapsed, lot.place())
+        insort(account.lapsed, lot.sort_key())
         yield lot

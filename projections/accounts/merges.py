@@ -20,21 +20,21 @@ from projections.accounts.lots import post, settle_debt
 def merge_account(victim: Account, survivor: Account) -> None:
     """Move everything that can still change from the victim to the survivor, and record the original holder."""
     holder = victim.account_id.rsplit(":", 2)[0]
-    theirs: list[Lot | Debit | PendingPromise] = [
+    moved: list[Lot | Debit | PendingPromise] = [
         *victim.lots.values(),
         *victim.debits.values(),
         *victim.pending.values(),
     ]
-    for one in theirs:
-        one.holder = one.holder or holder
-    for name, heirs in (("available", survivor.open), ("lapsed", survivor.lapsed)):
-        places = victim.open if name == "available" else victim.lapsed
-        for place in places:
-            remaining = victim.lots[place[2]].remaining
-            post(victim, name, "merged", remaining, place[2])
-            post(survivor, "merged", name, remaining, place[2])
-            insort(heirs, place)
-        places.clear()
+    for item in moved:
+        item.holder = item.holder or holder
+    for name, target in (("available", survivor.open), ("lapsed", survivor.lapsed)):
+        sort_keys = victim.open if name == "available" else victim.lapsed
+        for sort_key in sort_keys:
+            remaining = victim.lots[sort_key[2]].remaining
+            post(victim, name, "merged", remaining, sort_key[2])
+            post(survivor, "merged", name, remaining, sort_key[2])
+            insort(target, sort_key)
+        sort_keys.clear()
     for name in ("promised", "debt", "held", "in_transit"):
         points = victim.classes.get(name, ZERO)
         if points:
@@ -42,15 +42,15 @@ def merge_account(victim: Account, survivor: Account) -> None:
             post(survivor, "merged", name, points)
     survivor.lots |= victim.lots
     for name, entry in victim.debits.items():
-        same = survivor.debits.setdefault(name, entry)
-        if same is not entry:
-            same.points += entry.points
-            same.reversed += entry.reversed
-            same.uses += entry.uses
+        merged_debit = survivor.debits.setdefault(name, entry)
+        if merged_debit is not entry:
+            merged_debit.points += entry.points
+            merged_debit.reversed += entry.reversed
+            merged_debit.uses += entry.uses
     for redemption, orphan in victim.orphans.items():
-        both = survivor.orphans.setdefault(redemption, Orphan())
-        both.points += orphan.points
-        both.lots += orphan.lots
+        merged = survivor.orphans.setdefault(redemption, Orphan())
+        merged.points += orphan.points
+        merged.lots += orphan.lots
     survivor.pending |= victim.pending
     survivor.adjustments = victim.adjustments | survivor.adjustments
     drift.move_to_survivor(victim, survivor)
@@ -74,10 +74,10 @@ def merge_account(victim: Account, survivor: Account) -> None:
     victim.lifetime, victim.lifetime_of = own - (victim.lifetime_opening or ZERO), {}
     victim.lots, victim.debits, victim.orphans, victim.pending, victim.awaited = {}, {}, {}, {}, ZERO
     victim.adjustments = {}
-    for place in list(survivor.open):
+    for sort_key in list(survivor.open):
         if survivor.debt <= 0:
             break
-        settle_debt(survivor, survivor.lots[place[2]])
+        settle_debt(survivor, survivor.lots[sort_key[2]])
 
 
 def apply_redirected(
@@ -90,10 +90,10 @@ def apply_redirected(
     made: list[Lot | Debit | PendingPromise] = [
         *(lot for name, lot in account.lots.items() if name not in lots),
         *(entry for name, entry in account.debits.items() if name not in debits),
-        *(one for name, one in account.pending.items() if name not in pending),
+        *(promise for name, promise in account.pending.items() if name not in pending),
     ]
-    for one in made:
-        one.holder = fact.holder
+    for item in made:
+        item.holder = fact.holder
     if account.lifetime != lifetime:
         earned = account.lifetime - lifetime
         account.lifetime_of[fact.holder] = account.lifetime_of.get(fact.holder, ZERO) + earned

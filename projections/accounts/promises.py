@@ -53,8 +53,8 @@ def convert_points(account: Account, points: Decimal, bill_number: str | None) -
     """
     bills: set[str | None] = set()
     needed = points
-    ahead = [pending for pending in account.pending.values() if pending.remaining]
-    for pending in sorted(ahead, key=lambda pending: _conversion_order(pending, bill_number)):
+    open_promises = [pending for pending in account.pending.values() if pending.remaining]
+    for pending in sorted(open_promises, key=lambda pending: _conversion_order(pending, bill_number)):
         part = min(pending.remaining, needed)
         if not part:
             break

@@ -28,8 +28,8 @@ def restore_redemption(account: Account, fact: RedemptionReversed, occurrence: O
     if entry is None:
         _keep_as_orphan(account, fact, occurrence)
         return
-    left = entry.points - entry.reversed
-    points = min(fact.points, left)
+    reversible = entry.points - entry.reversed
+    points = min(fact.points, reversible)
     if points < fact.points:
         account.contested = True
     entry.reversed += points
@@ -46,17 +46,21 @@ def divide_by_account(accounts: Iterable[Account], fact: RedemptionReversed) -> 
     None if no account paid. With several accounts the vendor's split is dropped; the lots decide which points had
     lapsed.
     """
-    paid = [one for one in accounts if fact.redemption in one.debits]
-    points, found = fact.points, list[RedemptionReversed]()
+    paid = [account for account in accounts if fact.redemption in account.debits]
+    points, reversals = fact.points, list[RedemptionReversed]()
     for number, account in enumerate(paid, 1):
         entry = account.debits[fact.redemption]
         share = points if number == len(paid) else min(points, entry.points - entry.reversed)
         points -= share
         if share:
-            found.append(replace(fact, programme=account.programme, points=share))
+            reversals.append(replace(fact, programme=account.programme, points=share))
     if not paid:
         return None
-    return found if len(found) == 1 else [replace(one, available=None, expired=None) for one in found]
+    return (
+        reversals
+        if len(reversals) == 1
+        else [replace(reversal, available=None, expired=None) for reversal in reversals]
+    )
 
 
 def undo_debit(
@@ -88,7 +92,7 @@ def _release_uses(account: Account, entry: Debit, points: Decimal) -> Iterable[L
     """
 
     def order(use: LotUse) -> tuple[bool, LotSortKey]:
-        return (True, DEBT_SORT_KEY) if use.lot_id == DEBT else (False, account.lots[use.lot_id].place())
+        return (True, DEBT_SORT_KEY) if use.lot_id == DEBT else (False, account.lots[use.lot_id].sort_key())
 
     entry.uses.sort(key=order)
     while points:
@@ -129,39 +133,39 @@ def _return_uses(
     for use in restored:
         if use.lot_id != DEBT:
             by_lot[use.lot_id] = by_lot.get(use.lot_id, ZERO) + use.points
-    of_lots = [LotUse(lot_id, points) for lot_id, points in by_lot.items()]
-    of_lots.sort(key=lambda use: not _has_lapsed(account, use, occurrence.occurred_at))
-    for index, use in enumerate(of_lots):
+    lot_uses = [LotUse(lot_id, points) for lot_id, points in by_lot.items()]
+    lot_uses.sort(key=lambda use: not _has_lapsed(account, use, occurrence.occurred_at))
+    for index, use in enumerate(lot_uses):
         lapsing = min(use.points, expired)
         expired -= lapsing
-        staying = use.points - lapsing
+        restored_points = use.points - lapsing
         lot = account.lots[use.lot_id]
         count_use(lot, -use.points, entry.to)
         if lapsing:
             lot.expired += lapsing
             post(account, entry.to, "available", lapsing, lot.lot_id)
             post(account, "available", "expired", lapsing, lot.lot_id)
-        if staying and to_own_day and _has_lapsed(account, use, occurrence.occurred_at):
-            post(account, entry.to, "lapsed", staying, lot.lot_id)
+        if restored_points and to_own_day and _has_lapsed(account, use, occurrence.occurred_at):
+            post(account, entry.to, "lapsed", restored_points, lot.lot_id)
             if not lot.remaining:
-                insort(account.lapsed, lot.place())
-            lot.remaining += staying
-        elif staying and _has_lapsed(account, use, occurrence.occurred_at):
+                insort(account.lapsed, lot.sort_key())
+            lot.remaining += restored_points
+        elif restored_points and _has_lapsed(account, use, occurrence.occurred_at):
             # Lapsed points become a new lot, with days of grace or without a day.
-            lot.expired += staying
+            lot.expired += restored_points
             credit(
                 account,
                 occurrence,
-                staying,
+                restored_points,
                 source=entry.to,
                 origin="reversal",
                 index=index,
                 expires_on=grace_until,
-                ruled=False,
+                apply_terms=False,
             )
-        elif staying:
-            post(account, entry.to, "available", staying, lot.lot_id)
-            return_to_lot(account, lot, staying)
+        elif restored_points:
+            post(account, entry.to, "available", restored_points, lot.lot_id)
+            return_to_lot(account, lot, restored_points)
             settle_debt(account, lot)
 
 

@@ -29,19 +29,19 @@ def record_return(
     total = (fact.points_total or ZERO) + (fact.promised_total or ZERO)
     if not bill or fact.points_total is None or total <= 0:
         return None, ZERO
-    whole, told = fact.points is None, None
+    whole, covered_by = fact.points is None, None
     own = total if whole else (fact.points or ZERO) + (fact.promised or ZERO)
     if own <= 0 or own > total:
         return None, ZERO
-    stretch = ReturnedRange(total - own, total, occurrence.position, whole=whole)
+    new_range = ReturnedRange(total - own, total, occurrence.position, whole=whole)
     before = account.returned.get(bill, [])
-    for one in before:
-        same = one.end == total if whole else (one.start, one.end) == (stretch.start, total)
-        if (same and not whole) or (one.whole and total <= one.end):
-            return one.position, ZERO
-        told = one.position if same else told
-    account.returned[bill] = [*before, stretch]
+    for earlier in before:
+        same = earlier.end == total if whole else (earlier.start, earlier.end) == (new_range.start, total)
+        if (same and not whole) or (earlier.whole and total <= earlier.end):
+            return earlier.position, ZERO
+        covered_by = earlier.position if same else covered_by
+    account.returned[bill] = [*before, new_range]
     if whole:
-        return told, ZERO
-    shared = [min(one.end, stretch.end) - max(one.start, stretch.start) for one in before]
-    return None, max((points for points in shared if points > 0), default=ZERO)
+        return covered_by, ZERO
+    overlaps = [min(earlier.end, new_range.end) - max(earlier.start, new_range.start) for earlier in before]
+    return None, max((points for points in overlaps if points > 0), default=ZERO)

@@ -94,18 +94,18 @@ def lot_row(account: Account, lot: Lot, programme: str) -> LotRow:
     )
 
 
-def adjustment_row(account: Account, one: Adjustment) -> AdjustmentRow:
+def adjustment_row(account: Account, adjustment: Adjustment) -> AdjustmentRow:
     return AdjustmentRow(
         account.account_id,
-        one.adjustment,
-        one.points,
-        one.adopted,
-        one.made_at,
-        one.by,
-        one.reversed_at,
-        one.reversed_by,
-        one.position,
-        one.reversal_position,
+        adjustment.adjustment,
+        adjustment.points,
+        adjustment.adopted,
+        adjustment.made_at,
+        adjustment.by,
+        adjustment.reversed_at,
+        adjustment.reversed_by,
+        adjustment.position,
+        adjustment.reversal_position,
     )
 
 
@@ -127,5 +127,7 @@ def promise_row(account: Account, pending: PendingPromise) -> PromiseRow:
     )
 
 
-def reminder_row(account: Account, one: ExpiryReminder) -> ReminderRow:
-    return ReminderRow(account.account_id, one.expires_on, one.claimed, one.held, one.at, one.position)
+def reminder_row(account: Account, reminder: ExpiryReminder) -> ReminderRow:
+    return ReminderRow(
+        account.account_id, reminder.expires_on, reminder.claimed, reminder.held, reminder.at, reminder.position
+    )

@@ -60,7 +60,9 @@ def survivor_of(wallet: Wallet, holder: str) -> str:
 
 def accounts_of(wallet: Wallet, holder: str) -> list[Account]:
     """Return the accounts whose id begins with a holder, sorted by account id."""
-    return sorted((one for one in wallet.accounts.values() if one.account_id.startswith(f"{holder}:")), key=_id_of)
+    return sorted(
+        (account for account in wallet.accounts.values() if account.account_id.startswith(f"{holder}:")), key=_id_of
+    )
 
 
 def _id_of(account: Account) -> str:

@@ -57,7 +57,7 @@ STATEMENT = Table(
 
 def encode_postings(postings: list[Posting]) -> str:
     """Encode postings as a JSON list of [from, to, points, lot or null], with normalized numbers."""
-    return _ENCODER.encode([one._replace(points=normalize(one.points)) for one in postings]).decode()
+    return _ENCODER.encode([posting._replace(points=normalize(posting.points)) for posting in postings]).decode()
 
 
 def reference_of(fact: AccountFact | None) -> str | None:

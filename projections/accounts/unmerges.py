@@ -36,13 +36,13 @@ def unmerge_account(survivor: Account, victim: Account, holders: Set[str], occur
             _move_points(survivor, victim, "promised", pending.remaining)
     _move_records(survivor, victim, lots)
     own = victim.account_id.rsplit(":", 2)[0]
-    mine: list[Lot | Debit | PendingPromise] = [*lots, *debits.values(), *victim.pending.values()]
-    for one in mine:
-        one.holder = None if one.holder == own else one.holder
+    moved: list[Lot | Debit | PendingPromise] = [*lots, *debits.values(), *victim.pending.values()]
+    for item in moved:
+        item.holder = None if item.holder == own else item.holder
     _move_lifetime(survivor, victim, holders, own)
     for account in (survivor, victim):
-        for place in list(account.open):
-            settle_debt(account, account.lots[place[2]])
+        for sort_key in list(account.open):
+            settle_debt(account, account.lots[sort_key[2]])
 
 
 def _split_lots(account: Account, holders: Set[str], occurrence: Occurrence) -> None:
@@ -81,12 +81,12 @@ def _move_lot(survivor: Account, victim: Account, lot: Lot) -> None:
     """Move one lot with its remaining points."""
     remaining = lot.remaining
     if remaining:
-        name = "lapsed" if contains(survivor.lapsed, lot.place()) else "available"
+        name = "lapsed" if contains(survivor.lapsed, lot.sort_key()) else "available"
         post(survivor, name, "merged", remaining, lot.lot_id)
         post(victim, "merged", name, remaining, lot.lot_id)
         take_from_lot(survivor, lot, remaining)
         lot.remaining = remaining
-        insort(victim.lapsed if name == "lapsed" else victim.open, lot.place())
+        insort(victim.lapsed if name == "lapsed" else victim.open, lot.sort_key())
     victim.lots[lot.lot_id] = survivor.lots.pop(lot.lot_id)
 
 
@@ -110,12 +110,12 @@ def _move_records(survivor: Account, victim: Account, lots: Iterable[Lot]) -> No
     """Move the records that refer to the lots: early reversals, adjustments, and returns of bills."""
     ids = {lot.lot_id for lot in lots}
     for redemption, orphan in list(survivor.orphans.items()):
-        mine = [lot_id for lot_id in orphan.lots if lot_id in ids]
-        if mine:
-            points = sum((victim.lots[lot_id].points for lot_id in mine), ZERO)
-            both = victim.orphans.setdefault(redemption, Orphan())
-            both.points += points
-            both.lots += mine
+        moved = [lot_id for lot_id in orphan.lots if lot_id in ids]
+        if moved:
+            points = sum((victim.lots[lot_id].points for lot_id in moved), ZERO)
+            victim_orphan = victim.orphans.setdefault(redemption, Orphan())
+            victim_orphan.points += points
+            victim_orphan.lots += moved
             orphan.points -= points
             orphan.lots = [lot_id for lot_id in orphan.lots if lot_id not in ids]
             if not orphan.points:

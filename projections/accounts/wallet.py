@@ -130,13 +130,15 @@ def reverse_redemption(wallet: Wallet, fact: RedemptionReversed, occurrence: Occ
     if earlier is not None:
         write_repeated_report(wallet, fact, occurrence, earlier)
         return
-    accounts = [one for one in accounts_of(wallet, survivor_of(wallet, fact.holder)) if one.unit == fact.unit]
+    accounts = [
+        account for account in accounts_of(wallet, survivor_of(wallet, fact.holder)) if account.unit == fact.unit
+    ]
     account = accounts[0] if accounts else account_of(wallet, fact.holder, NO_PROGRAMME, fact.unit, fact.customer)
-    found = divide_by_account(accounts, fact)
+    reversals = divide_by_account(accounts, fact)
     changes.count_change(wallet.changes, fact, occurrence, account.account_id)
-    for share in found or ():
-        fold_fact(wallet, replace(share, change=None, also=()), occurrence)
-    if found is None:
+    for reversal in reversals or ():
+        fold_fact(wallet, replace(reversal, change=None, also=()), occurrence)
+    if reversals is None:
         write_line(wallet, account, "RedemptionReversed", occurrence, ZERO, None, fact.redemption, fact.points)
 
 
@@ -205,13 +207,13 @@ def merge_away(wallet: Wallet, fact: HolderMergedAway, occurrence: Occurrence) -
             account.contested = True
         return
     for account in accounts_of(wallet, victim):
-        heir = account_of(wallet, survivor, account.programme, account.unit, None)
-        for one in (account, heir):
-            write_lapses(wallet, one, occurrence.occurred_at)
-        before, before_heir = account.available, heir.available
-        merges.merge_account(account, heir)
+        target = account_of(wallet, survivor, account.programme, account.unit, None)
+        for merged in (account, target):
+            write_lapses(wallet, merged, occurrence.occurred_at)
+        before, before_target = account.available, target.available
+        merges.merge_account(account, target)
         write_line(wallet, account, "MergedAway", occurrence, account.available - before, None, survivor)
-        write_line(wallet, heir, "Merged", occurrence, heir.available - before_heir, None, victim)
+        write_line(wallet, target, "Merged", occurrence, target.available - before_target, None, victim)
     wallet.survivors[victim] = survivor
 
 
@@ -223,16 +225,16 @@ def unmerge(wallet: Wallet, fact: HolderUnmerged, occurrence: Occurrence) -> Non
     survivor = survivor_of(wallet, fact.holder)
     if survivor == fact.holder:
         return
-    holders = {one for one in wallet.survivors if fact.holder in _merge_path(wallet, one)}
+    holders = {victim for victim in wallet.survivors if fact.holder in _merge_path(wallet, victim)}
     del wallet.survivors[fact.holder]
     for account in accounts_of(wallet, survivor):
-        heir = account_of(wallet, fact.holder, account.programme, account.unit, None)
-        for one in (account, heir):
-            write_lapses(wallet, one, occurrence.occurred_at)
-        before, before_heir = account.available, heir.available
-        unmerges.unmerge_account(account, heir, holders, occurrence)
+        target = account_of(wallet, fact.holder, account.programme, account.unit, None)
+        for merged in (account, target):
+            write_lapses(wallet, merged, occurrence.occurred_at)
+        before, before_target = account.available, target.available
+        unmerges.unmerge_account(account, target, holders, occurrence)
         write_line(wallet, account, "UnmergedAway", occurrence, account.available - before, None, fact.holder)
-        write_line(wallet, heir, "Unmerged", occurrence, heir.available - before_heir, None, survivor)
+        write_line(wallet, target, "Unmerged", occurrence, target.available - before_target, None, survivor)
 
 
 def _merge_path(wallet: Wallet, holder: str) -> Iterator[str]:
@@ -258,13 +260,21 @@ def compare_merged(wallet: Wallet, fact: HolderMerged, occurrence: Occurrence) -
 def wallet_rows(_holder: str, wallet: Wallet) -> Rows:
     accounts = wallet.accounts.values()
     return {
-        "accounts": [rows.account_row(one, survivor_of(wallet, holder_of(one.account_id))) for one in accounts],
+        "accounts": [
+            rows.account_row(account, survivor_of(wallet, holder_of(account.account_id))) for account in accounts
+        ],
         "lots": [row for account in accounts for row in rows.lot_rows(account)],
         "adjustments": [
-            rows.adjustment_row(account, one) for account in accounts for one in account.adjustments.values()
+            rows.adjustment_row(account, adjustment)
+            for account in accounts
+            for adjustment in account.adjustments.values()
         ],
-        "promises": [rows.promise_row(account, one) for account in accounts for one in account.pending.values()],
-        "reminders": [rows.reminder_row(account, one) for account in accounts for one in account.reminders.values()],
+        "promises": [
+            rows.promise_row(account, promise) for account in accounts for promise in account.pending.values()
+        ],
+        "reminders": [
+            rows.reminder_row(account, reminder) for account in accounts for reminder in account.reminders.values()
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""Random histories of a few customers: everything that moves points, in any order, for the laws to be tried on."""
+"""Random histories of a few customers: facts that move points, in any order."""
 
 from decimal import Decimal
 from typing import Any
@@ -9,14 +9,14 @@ from tests.support import payloads as d
 
 CUSTOMERS = (1, 2, 3)
 KINDS = ("issued", "redeemed", "reversed", "returned", "sent", "received", "expired", "merged", "issued", "redeemed")
-# Figures that drivers and encoders like to spell otherwise: 1E+4, 1E-6.
+# Numbers that drivers and encoders may write in another form: 1E+4, 1E-6.
 FIGURES = (10_000, 20_000, 5_000_000, Decimal("1E+7"), Decimal("0.000001"), Decimal("3011.50"))
 DAYS = ("", "2023-11-15", "2023-11-20", "2024-01-31", "2099-12-31")
 
 
 @st.composite
 def event(draw: st.DrawFn, number: int) -> bytes:
-    """Draw one event; few customers, bills, redemptions and instants, so that events meet."""
+    """Draw one event. Few customers, bills, redemptions and times exist, so that events collide."""
     identifier = f"e{draw(st.sampled_from([number, number, number, max(0, number - 1)]))}"  # sometimes in conflict
     at = draw(st.integers(0, 8)) * 86_400 + draw(st.integers(0, 2))
     customer = draw(st.sampled_from(CUSTOMERS))
@@ -77,6 +77,6 @@ def event(draw: st.DrawFn, number: int) -> bytes:
 
 @st.composite
 def histories(draw: st.DrawFn, events_max: int = 30) -> list[bytes]:
-    """Draw the bodies of a history, all of different events."""
+    """Draw the bodies of a history. All events differ."""
     count = draw(st.integers(1, events_max))
     return [draw(event(number)) for number in range(count)]

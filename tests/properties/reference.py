@@ -1,8 +1,8 @@
-"""A model of points to compare the engine with: written from domain.md, point by point, slow and plain on purpose.
+"""Reference model of points, written from docs/domain.md. It is slow and simple on purpose.
 
-Every single point is an object that stands in one place: open, lapsed, expired, spent by a debit, or returned. A debt
-is a list of points that are owed, each for the debit that spent it. So there are no sums that could be kept wrongly.
-Only whole points; times are whole days, and a lot lapses when its day is over.
+1. Each single point is an object in one state: open, lapsed, expired, returned, or spent by a debit.
+2. A debt is a list of owed points, each with the debit that spent it. The model keeps no sums that could be wrong.
+3. Points are whole numbers and times are whole days. A lot lapses at the end of its day.
 """
 
 from collections import Counter
@@ -13,35 +13,35 @@ NEVER = 10**9
 
 @dataclass(eq=False)
 class Lot:
-    """Points earned together; `order` is when they were earned, and `number` tells lots of one moment apart."""
+    """Points earned together. `order` is the time earned; `number` separates lots of one time."""
 
     origin: str
     bill: str | None
-    day: int  # the last day it can be used; NEVER
+    day: int  # last day of validity; NEVER
     order: int
     number: tuple[int, int]
     asserted: bool = False
-    named: str | None = None  # the bill it is of where none is known that promised it
+    named: str | None = None  # the bill, if no promise for it is known
     promotion: str | None = None
     points: list["Point"] = field(default_factory=list)
 
-    def place(self) -> tuple[int, int, tuple[int, int]]:
+    def sort_key(self) -> tuple[int, int, tuple[int, int]]:
         return (self.day, self.order, self.number)
 
 
 @dataclass(eq=False)
 class Point:
-    """One point of a lot: "open", "lapsed", "expired", "returned" or "spent" by a debit."""
+    """One point of a lot: "open", "lapsed", "expired", "returned", or "spent" by a debit."""
 
     lot: Lot
     where: str = "open"
     debit: str | None = None
-    early: bool = False  # spent by a debit to which it had been given back before
+    early: bool = False  # spent by the debit that had given it back before
 
 
 @dataclass
 class Debit:
-    """A redemption, transfer or removal: how it spends, how much it was, how much of it was given back."""
+    """A redemption, transfer or removal: its kind, its points, and the points given back."""
 
     way: str  # redeemed, sent, removed
     points: int = 0
@@ -50,7 +50,7 @@ class Debit:
 
 @dataclass
 class Promise:
-    """Points to come: still ahead, converted (and of those returned), or cancelled."""
+    """Promised points: to come, converted (some returned since), or cancelled."""
 
     bill: str | None
     converts: int
@@ -62,22 +62,22 @@ class Promise:
 
 
 class Model:
-    """One account. Tell it facts in order of occurrence; `now` is the day, `event` counts facts."""
+    """One account. Facts are applied in order of occurrence. `now` is the day; `event` counts facts."""
 
     def __init__(self) -> None:
-        self.now = self.event = 0  # facts are counted, which is the order of what they make
+        self.now = self.event = 0  # number of facts so far: the order of lots
         self.lots: list[Lot] = []
-        self.owed: list[str | None] = []  # a debit's name for each point; None where no debit explains it
+        self.owed: list[str | None] = []  # debit name of each owed point; None if no debit explains it
         self.debits: dict[str, Debit] = {}
         self.promises: list[Promise] = []
-        self.early: dict[str, list[Lot]] = {}  # what was given back of debits not told yet
+        self.early: dict[str, list[Lot]] = {}  # points given back before their debit
         self.early_points: Counter[str] = Counter()
         self.returned_of: Counter[str] = Counter()  # by bill
-        self.in_transit = self.lifetime = self.awaited = 0  # awaited: converted before it was promised
+        self.in_transit = self.lifetime = self.awaited = 0  # awaited: converted before the promise
 
     def standing(self, where: str) -> list[Point]:
-        """The points that stand somewhere, in the order of use (§4.1)."""
-        return [point for lot in sorted(self.lots, key=Lot.place) for point in lot.points if point.where == where]
+        """Points in a state, in the order of use (docs/domain.md §4.1)."""
+        return [point for lot in sorted(self.lots, key=Lot.sort_key) for point in lot.points if point.where == where]
 
     @property
     def available(self) -> int:
@@ -88,7 +88,7 @@ class Model:
         return sum(promise.ahead for promise in self.promises)
 
     def show(self) -> list[tuple[object, ...]]:
-        """Every lot as (origin, bill, day, points, remaining, redeemed, sent, removed, expired, returned)."""
+        """Return every lot as (origin, bill, day, points, remaining, redeemed, sent, removed, expired, returned)."""
         return sorted((self.show_lot(lot) for lot in self.lots), key=str)
 
     def show_lot(self, lot: Lot) -> tuple[object, ...]:
@@ -101,14 +101,14 @@ class Model:
         return (lot.origin, lot.bill, lot.day, len(lot.points), remaining, *spent, count("expired"), count("returned"))
 
     def pass_to(self, day: int, event: int) -> None:
-        """A lot lapses at the end of its day, whether or not anything runs (design §7)."""
+        """Lapse the lots whose day ended. No job runs (docs/architecture.md)."""
         self.now, self.event = day, event
         for point in self.standing("open"):
             if point.lot.day < day:
                 point.where = "lapsed"
 
     def credit(self, count: int, origin: str, bill: str | None = None, day: int = NEVER, asserted: bool = False) -> Lot:
-        """A new lot; the next credit settles a debt first (§4.6), unless its day is over already."""
+        """Add a lot. It settles a debt first (docs/domain.md §4.6), unless its day ended already."""
         lot = Lot(origin, bill, day, self.event, (self.event, len(self.lots)), asserted)
         lot.points = [Point(lot) for _ in range(count)]
         self.lots.append(lot)
@@ -122,7 +122,7 @@ class Model:
             self.settle(point)
 
     def settle(self, point: Point) -> None:
-        """An open point pays what is owed, the oldest debit first; a debt of no debit means it was returned."""
+        """Settle owed points with an open point, oldest debit first. A debt without a debit counts as returned."""
         age = {name: place for place, name in enumerate(self.debits)}
         if self.owed:
             name = min(self.owed, key=lambda one: NEVER if one is None else age[one])
@@ -143,8 +143,10 @@ class Model:
         self.promises.append(Promise(bill, converts, self.event, count - early, converted=early))
 
     def convert(self, count: int, bill: str | None) -> None:
-        """Promises of the bill first, then those that convert first; what nobody promised is awaited. The lot is the
-        bill's for which all of it was promised."""
+        """Convert promises of the bill first, then those with the earliest conversion day. The rest is awaited.
+
+        The new lot belongs to a bill only if all its points were promised for that bill.
+        """
         bills: list[str | None] = []
         for _ in range(count):
             ahead = [one for one in self.promises if one.ahead]
@@ -156,8 +158,10 @@ class Model:
         self.earn(count, "converted", bills[0] if len(set(bills)) == 1 else None).named = bill
 
     def spend(self, count: int, name: str, way: str = "redeemed") -> None:
-        """Earliest day first, then oldest. Nobody spends what they do not have, least of all in debt: the rest proves
-        points that we have not seen (design §7). What a reversal gave back before is used first."""
+        """Spend points: earliest day first, then oldest. Points given back by an early reversal are used before.
+
+        Missing points prove unseen points, because nobody can spend beyond the balance, least of all in debt.
+        """
         debit = self.debits.setdefault(name, Debit(way))
         debit.points += count
         debit.given_back += min(self.early_points.pop(name, 0), count)
@@ -172,9 +176,11 @@ class Model:
             point.early = point in ours
 
     def give_back(self, count: int, name: str, available: int | None = None, expired: int | None = None) -> None:
-        """The debt goes first, then lots against the order of use. Where the vendor does not say how many expired, it
-        is those whose lot has lapsed; where it gives back more than lapsed lots allow, the points live on in a new lot
-        (traps 5 and 6). Never more than was spent."""
+        """Give points of a debit back: debt first, then lots in reverse order of use. Never more than was spent.
+
+        If the vendor states no expired points, those of lapsed lots lapse. If it gives back more than lapsed lots
+        allow, those points become a new lot (docs/domain.md, traps 5 and 6).
+        """
         if expired is None and available is not None:
             expired = max(0, count - available)
         debit = self.debits.get(name)
@@ -206,9 +212,15 @@ class Model:
     def take_back(
         self, count: int | None, bill: str, promised: int = 0, total: int = 0, given: tuple[str, int] | None = None
     ) -> None:
-        """What is unspent, then what was spent (the spend moves to other points, or is owed), then what lapsed, which
-        changes no balance; of a bill that is not known, any point, then a debt. Where it is stated how many a promotion
-        had given, so many are taken from its points first, and the rest first from points of none."""
+        """Take points back from the lots of a bill, in this order:
+
+        1. unspent points
+        2. spent points: the spend moves to other points, or becomes debt
+        3. lapsed points, which change no balance
+
+        For an unknown bill any point is used, then debt. If promotions are stated, their points are taken first. The
+        rest is taken first from points of no promotion.
+        """
         count = max(0, total - self.returned_of[bill]) if count is None else count
         self.returned_of[bill] += count
         of_promotion = min(given[1], count) if given else 0
@@ -227,7 +239,7 @@ class Model:
                 one.where = "returned"
 
     def take_from(self, lots: list[Lot], count: int) -> int:
-        """Take points back from these lots alone; gives how many that were."""
+        """Take points back from these lots only. Returns their number."""
         ours, wanted = [point for lot in lots for point in lot.points], count
         newest = {name: -place for place, name in enumerate(self.debits)}
         order = {id(lot): place for place, lot in enumerate(self.lots)}
@@ -249,7 +261,7 @@ class Model:
         return wanted - count
 
     def take_back_promised(self, count: int, bill: str) -> int:
-        """Promises of the bill are cancelled, of any bill if there is none of it; gives how many had been converted."""
+        """Cancel promises of the bill, or of any bill if it has none. Returns the number converted already."""
         ours = [promise for promise in self.promises if promise.bill == bill]
         for promise in ours or self.promises:
             while promise.ahead and count:
@@ -261,7 +273,7 @@ class Model:
         return sum(promise.returned for promise in ours) - before
 
     def expire(self, count: int) -> None:
-        """What has lapsed, then what has no day, then what is due next; else points that we have not seen."""
+        """Expire lapsed points, then points without a day, then the earliest ones, then unseen points."""
         still = sorted(self.standing("open"), key=lambda point: point.lot.day != NEVER)
         for point in [*self.standing("lapsed"), *still][:count]:
             point.where = "expired"
@@ -272,15 +284,15 @@ class Model:
                 point.where = "expired" if point.where == "open" else point.where
 
     def move(self, count: int, old: int, new: int) -> None:
-        """Points of the old day, else of no day, else points that we have not seen; no balance changes (trap 7).
+        """Move points of the old day, then of no day, then unseen points. No balance changes (docs/domain.md, trap 7).
 
-        The move names no promotion, so lots of none are moved first.
+        The fact names no promotion, so lots of no promotion come first.
         """
         here = [*self.standing("open"), *self.standing("lapsed")] if old != new else []
         dated = [point for point in here if point.lot.day == old]
         undated = [point for point in here if point.lot.day == NEVER]
-        dated.sort(key=lambda p: (p.lot.promotion is not None, p.lot.origin != "regular", p.lot.place()))
-        undated.sort(key=lambda point: (not point.lot.asserted, point.lot.place()))
+        dated.sort(key=lambda p: (p.lot.promotion is not None, p.lot.origin != "regular", p.lot.sort_key()))
+        undated.sort(key=lambda point: (not point.lot.asserted, point.lot.sort_key()))
         moving = [*dated, *undated][:count]
         for lot in dict.fromkeys(point.lot for point in moving):
             self.move_lot(lot, [point for point in moving if point.lot is lot], new)
@@ -310,7 +322,7 @@ class Model:
             self.open_or_lapse(point)
 
     def merge(self, victim: "Model") -> None:
-        """Everything of the victim goes over; what is owed is then paid from what is there."""
+        """Move everything of the victim. Then settle the debt."""
         self.lots += victim.lots
         self.owed += victim.owed
         for name, debit in victim.debits.items():

@@ -1,4 +1,4 @@
-"""Law 7: whatever happens to an account, postings sum to zero, and lots, debt and balance agree."""
+"""Invariant 7: postings sum to zero, and lots, debt and balance agree, after any history."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from tests.support.payloads import delivery
 
 
 def wallets(history: Sequence[bytes]) -> list[list[RecordedFact]]:
-    """Give the account facts of a history, those of one wallet together and in order."""
-    told = []
+    """Return the account facts of a history by wallet, in fold order."""
+    facts = []
     keys = set()
     for position, body in enumerate(history, 1):
-        told_of = delivery(body)
-        draft = told_of.events[0]
-        if draft.event_key in keys:  # a duplicate, or a conflict: folded once
+        parsed = delivery(body)
+        draft = parsed.events[0]
+        if draft.event_key in keys:  # a duplicate or a conflict: folded once
             continue
         keys.add(draft.event_key)
         event = Event(
@@ -38,15 +38,15 @@ def wallets(history: Sequence[bytes]) -> list[list[RecordedFact]]:
             draft.occurred_at,
             datetime(2026, 1, 1, tzinfo=UTC),
             draft.ordinal,
-            told_of.payload,
+            parsed.payload,
         )
-        told += [one for one in interpret(event).facts if one.fact.subject_kind == "account"]
-    pairs = [ACCOUNTS.joins[type(one.fact)](one.fact) for one in told if type(one.fact) in ACCOUNTS.joins]
+        facts += [recorded for recorded in interpret(event).facts if recorded.fact.subject_kind == "account"]
+    pairs = [ACCOUNTS.joins[type(fact)](fact) for fact, _ in facts if type(fact) in ACCOUNTS.joins]
     root_of = {member: root for root, members in connected_components(pairs).items() for member in members}
     by_root: dict[str, list[RecordedFact]] = defaultdict(list)
-    for one in told:
-        by_root[root_of.get(one.fact.subject, one.fact.subject)].append(one)
-    return [sorted(facts, key=fact_key) for facts in by_root.values()]
+    for recorded in facts:
+        by_root[root_of.get(recorded.fact.subject, recorded.fact.subject)].append(recorded)
+    return [sorted(group, key=fact_key) for group in by_root.values()]
 
 
 def check(account: Account) -> None:

@@ -1,4 +1,4 @@
-"""Laws 3, 5 and 6: rows are a function of the set of events, however it arrives, and replay gives the same rows."""
+"""Invariants 3, 5 and 6: rows are a function of the set of events, and a rebuild gives the same rows."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,12 +13,12 @@ from projections.rebuild import rebuild
 from tests.properties.histories import histories
 from tests.support.payloads import VAULT, capillary, delivery, issued, samples
 
-# The samples of one source that has every envelope; a few were given no time that can be true.
+# Samples of the source with every envelope. A few have an impossible time.
 SOURCES = ("capillary", "voucherify", "ascenda", "fabric")
 
 
-async def told(connection: Connection, ledger: Ledger, bodies: list[bytes], cuts: list[int]) -> Digest:
-    """Deliver bodies one by one or in batches, projecting in between, and digest the rows."""
+async def deliver_and_digest(connection: Connection, ledger: Ledger, bodies: list[bytes], cuts: list[int]) -> Digest:
+    """Deliver bodies one by one or in batches, project in between, and return a digest of the rows."""
     rest = list(bodies)
     for cut in [*cuts, len(rest)]:
         batch, rest = rest[:cut], rest[cut:]
@@ -41,8 +41,8 @@ async def test_any_order_any_duplicates_and_any_batches_give_the_same_rows(
     straight = await create_ledger(connection, f"straight-{number}")
     mixed = await create_ledger(connection, f"mixed-{number}")
 
-    in_order = await told(connection, straight, history, [])
-    in_any_order = await told(connection, mixed, shuffled, cuts)
+    in_order = await deliver_and_digest(connection, straight, history, [])
+    in_any_order = await deliver_and_digest(connection, mixed, shuffled, cuts)
 
     assert in_any_order == in_order
     assert await connection.fetchval("SELECT count(*) FROM subjects WHERE parked IS NOT NULL") == 0
@@ -56,7 +56,7 @@ async def test_rows_rebuilt_from_position_1_equal_the_live_rows(
     history = data.draw(histories())
     number = await connection.fetchval("SELECT count(*) FROM ledger.ledgers")
     ledger = await create_ledger(connection, f"ledger-{number}")
-    live = await told(connection, ledger, history, data.draw(st.lists(st.integers(1, 5), max_size=6)))
+    live = await deliver_and_digest(connection, ledger, history, data.draw(st.lists(st.integers(1, 5), max_size=6)))
 
     report = await rebuild(dsn)
 
@@ -108,7 +108,10 @@ async def test_odd_figures_and_ids_give_the_same_rows_in_any_order_and_can_be_re
     ]
     backwards = await create_ledger(connection, "backwards")
     ledger = await create_ledger(connection, "forwards")
-    digests = [await told(connection, ledger, odd, [1, 1]), await told(connection, backwards, odd[::-1], [1, 1])]
+    digests = [
+        await deliver_and_digest(connection, ledger, odd, [1, 1]),
+        await deliver_and_digest(connection, backwards, odd[::-1], [1, 1]),
+    ]
 
     rows = await connection.fetch("SELECT customer, available FROM accounts WHERE ledger_id = $1", ledger.ledger_id)
     unrecognised = await connection.fetchval("SELECT count(*) FROM unread WHERE ledger_id = $1", ledger.ledger_id)

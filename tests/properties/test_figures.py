@@ -1,4 +1,4 @@
-"""One meaning a name: the figures of accounts are the movements of the roll-forward, name by name and sign by sign."""
+"""Figures of accounts equal the movements of the roll-forward, by name and sign."""
 
 from collections import Counter
 from datetime import date
@@ -19,7 +19,7 @@ from projections.queries.trial_balance import TrialBalance
 from tests.properties.test_reference import HOLDERS, STEPS_OF, Pair, Step, about, steps
 
 LAST = date(2030, 1, 1)
-# What an account calls the movement of a roll-forward, where the two have other names.
+# Movement of the roll-forward -> figure of the account, if the names differ.
 FIGURES = {
     "transfers_in": ("received",),
     "transfers_out": ("sent", "in_transit"),
@@ -30,22 +30,22 @@ NAMES = ("issued", "converted", "transfers_in", "merged", "adjusted", "openings"
 TAKEN = ("redeemed", "lapsed", "reversed", "transfers_out", "held")
 
 
-def adjusted(step: Step) -> Fact:
-    """Make an adjustment of a step, or take one back."""
+def adjust(step: Step) -> Fact:
+    """Make or reverse an adjustment."""
     if step.choice == 0:
         return AdjustmentReversed(adjustment=f"a{step.name}", **about(step))
     points = Decimal(step.points if step.choice % 2 else -step.points)
     return AdjustmentMade(adjustment=f"a{step.name}", points=points, **about(step))
 
 
-def book_of(history: list[Step], adjustments: set[int]) -> HolderHistory:
-    """Fold a history into the book of its holders; some steps are adjustments instead."""
+def fold_histories(history: list[Step], adjustments: set[int]) -> HolderHistory:
+    """Fold a history with adjustments among its steps."""
     pair, told = Pair(), list[RecordedFact]()
     for number, step in enumerate(history):
         pair.now += step.days
         pair.number += 1
         if number in adjustments:
-            fact: Fact | None = adjusted(step)
+            fact: Fact | None = adjust(step)
         elif step.kind == "merge":
             fact = HolderMergedAway(holder=HOLDERS[step.holder], survivor=HOLDERS[1 - step.holder])
         else:
@@ -58,7 +58,7 @@ def book_of(history: list[Step], adjustments: set[int]) -> HolderHistory:
 @settings(max_examples=60)
 @given(history=st.lists(steps, min_size=1, max_size=40), adjustments=st.sets(st.integers(0, 39)))
 def test_every_figure_of_accounts_is_a_movement_of_the_roll_forward(history: list[Step], adjustments: set[int]) -> None:
-    book = book_of(history, adjustments)
+    book = fold_histories(history, adjustments)
     roll = RollForward(RollForwardQuery(date(2020, 1, 1), LAST, monthly=True), NO_TERMS)
 
     roll.add(book)
@@ -80,7 +80,7 @@ def test_every_figure_of_accounts_is_a_movement_of_the_roll_forward(history: lis
 def test_the_trial_balance_agrees_with_every_account(history: list[Step], adjustments: set[int]) -> None:
     balance = TrialBalance(last_instant(LAST, "UTC"))
 
-    balance.add(book_of(history, adjustments))
+    balance.add(fold_histories(history, adjustments))
 
     assert balance.differing == []
     assert not any(one.sum for one in balance.sums())

@@ -1,4 +1,4 @@
-"""Law 7 for finance: every roll-forward ties to the accounts, and every vintage to the lots that were earned in it."""
+"""Invariant 7 for finance: each roll-forward ties to the accounts, and each vintage to its lots."""
 
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta

@@ -1,4 +1,4 @@
-"""One notion of now: an answer without ?at= is the answer as of now, whatever the vendor's clock says."""
+"""An answer without ?at= equals the answer as of now, whatever the vendor's clock shows."""
 
 import json
 import time
@@ -70,7 +70,7 @@ async def test_every_answer_without_a_time_is_the_one_as_of_now(dsn: str) -> Non
                 await acme.deliver(body, source)
         await acme.ask_now("/v1/projections")
 
-        differing = [path for path in await paths_of(acme) if not await same(acme, path)]
+        differing = [path for path in await paths_of(acme) if not await same_answer(acme, path)]
 
         assert differing == []
 
@@ -113,7 +113,7 @@ async def test_a_tier_of_the_future_is_announced_and_entered_then(dsn: str) -> N
 
 
 async def paths_of(acme: TenantClient) -> list[str]:
-    """Return a path for everything that anything was told about, and for every answer about all of it."""
+    """Return the paths of all known subjects and of all reports."""
     paths = {"/v1/trial-balance", "/v1/liability"}
     async with acme.database() as connection:
         schema = await connection.fetchval("SELECT schema_name FROM projections.generations WHERE state = 'active'")
@@ -130,14 +130,14 @@ async def paths_of(acme: TenantClient) -> list[str]:
     return sorted(paths)
 
 
-async def same(acme: TenantClient, path: str) -> bool:
-    """Return True if an answer without a time is the one as of now, the time itself aside."""
+async def same_answer(acme: TenantClient, path: str) -> bool:
+    """Return True if an answer without a time equals the one as of now, except for the time."""
     plain = [await acme.ask(path, **query) for query in ({}, {"at": datetime.now(UTC).isoformat()})]
-    return bool(bare(plain[0]) == bare(plain[1]))
+    return bool(without_time(plain[0]) == without_time(plain[1]))
 
 
-def bare(answer: Any) -> Any:
-    """Return an answer without the time it is of, and without how far the ledger has come meanwhile."""
+def without_time(answer: Any) -> Any:
+    """Return an answer without its time and without the position of the ledger."""
     if isinstance(answer, dict):
-        return {key: bare(value) for key, value in answer.items() if key not in OF_THE_MOMENT}
-    return [bare(one) for one in answer] if isinstance(answer, list | tuple) else answer
+        return {key: without_time(value) for key, value in answer.items() if key not in OF_THE_MOMENT}
+    return [without_time(one) for one in answer] if isinstance(answer, list | tuple) else answer

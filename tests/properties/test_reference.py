@@ -1,4 +1,4 @@
-"""The engine against the reference model: random histories of fifty facts about two holders, compared after each."""
+"""The engine compared with the reference model after each fact: histories of fifty facts about two holders."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -41,7 +41,7 @@ PHASES = (
     Phase.reuse,
     Phase.generate,
     Phase.shrink,
-)  # to explain a failure takes longer than to find it
+)  # explaining a failure takes longer than finding it
 FIRST_DAY = date(2024, 1, 1)
 HOLDERS = ("capillary:1:ann", "capillary:1:bob")
 PROGRAMME = "gold"
@@ -49,7 +49,7 @@ DAYS_AHEAD = (NEVER, -1, 0, 2, 2, 9)
 
 
 class Step(NamedTuple):
-    """One drawn step: what happens, to whom, and the figures it may use."""
+    """One drawn step: the kind of fact, the holder, and the figures it may use."""
 
     kind: str
     holder: int
@@ -64,7 +64,7 @@ def day_of(number: int) -> date | None:
 
 
 class Pair:
-    """The engine and the model, told the same."""
+    """The engine and the model, with the same facts."""
 
     def __init__(self) -> None:
         self.wallet: Wallet | None = None
@@ -73,8 +73,8 @@ class Pair:
         self.now = 0
         self.number = 0
 
-    def tell(self, step: Step) -> None:
-        """Tell both of them one step, and compare."""
+    def apply(self, step: Step) -> None:
+        """Apply one step to both, and compare."""
         self.now += step.days
         self.number += 1
         holder = HOLDERS[step.holder]
@@ -94,7 +94,7 @@ class Pair:
             self.compare(step.holder)
 
     def report_again(self, told: RecordedFact, model: Model) -> None:
-        """Report the same change by another event: the model is told nothing."""
+        """Report the same change in another event. The model is not changed."""
         self.number += 1
         model.pass_to(self.now, self.number)
         self.wallet = fold(ACCOUNTS, [RecordedFact(told.fact, self.occurrence())], self.wallet)
@@ -107,7 +107,7 @@ class Pair:
         return None if self.wallet is None else self.wallet.accounts.get(f"{HOLDERS[which]}:{PROGRAMME}:points")
 
     def compare(self, holder: int) -> None:
-        """Compare every figure of the account that a holder's step was about."""
+        """Compare every figure of the account of a step."""
         which = holder if self.survivor is None else self.survivor
         account, model = self.account(which), self.models[which]
         if account is None:
@@ -226,7 +226,7 @@ def remove(pair: Pair, model: Model, step: Step) -> Fact:
 
 
 def merge(pair: Pair, _model: Model, step: Step) -> Fact | None:
-    """The step's holder is the victim; once in a history, and only once both are known."""
+    """The step's holder is the victim. At most one merge a history, once both holders are known."""
     other = 1 - step.holder
     if pair.survivor is not None or None in (pair.account(0), pair.account(1)):
         return None
@@ -269,4 +269,4 @@ steps = st.builds(
 def test_every_history_comes_to_what_the_reference_model_says(history: list[Step]) -> None:
     pair = Pair()
     for step in history:
-        pair.tell(step)
+        pair.apply(step)

@@ -1,4 +1,4 @@
-"""Law 5, again: what a projector remembers of subjects, writes down of their states, or forgets, changes no row."""
+"""Invariant 5: the cache and the snapshots of a projector never change a row."""
 
 from unittest.mock import patch
 

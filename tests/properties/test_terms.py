@@ -1,4 +1,4 @@
-"""Laws 5 and 6 under terms: whenever they are set, before, between or after what they govern, the rows are the same."""
+"""Invariants 5 and 6 with terms: rows do not depend on the time at which terms are recorded."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ POLICIES = ({"policy": "lapse"}, {"policy": "original"}, {"policy": "grace", "gr
 
 
 def terms_set(identifier: str, terms: dict[str, Any]) -> bytes:
-    """Our own event."""
+    """Build the internal event."""
     programme = f"capillary:{ORG}:{PROGRAMME}"
     at = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
     said = {"event": "programmeTermsSet", "id": identifier, "at": at, "programme": programme, "terms": terms}
@@ -50,8 +50,8 @@ def versions(draw: st.DrawFn, number: int) -> tuple[str, bytes]:
 
 
 @st.composite
-def governed(draw: st.DrawFn) -> list[tuple[str | None, bytes]]:
-    """Draw a history, as (source, body), with some versions of terms at its end."""
+def histories_with_terms(draw: st.DrawFn) -> list[tuple[str | None, bytes]]:
+    """Draw a history as (source, body), with versions of terms at the end."""
     history: list[tuple[str | None, bytes]] = [(None, body) for body in draw(histories(20))]
     return [*history, *(draw(versions(number)) for number in range(draw(st.integers(1, 3))))]
 
@@ -69,7 +69,7 @@ async def told(connection: Connection, ledger: Ledger, history: list[tuple[str |
 async def test_terms_set_early_late_or_in_between_give_the_same_rows(
     connection: Connection, data: st.DataObject
 ) -> None:
-    history = data.draw(governed())
+    history = data.draw(histories_with_terms())
     shuffled = data.draw(st.permutations(history))
     number = await connection.fetchval("SELECT count(*) FROM ledger.ledgers")
     straight = await create_ledger(connection, f"straight-{number}")
@@ -87,7 +87,7 @@ async def test_terms_set_early_late_or_in_between_give_the_same_rows(
 async def test_rows_under_terms_can_be_rebuilt(connection: Connection, dsn: str, data: st.DataObject) -> None:
     number = await connection.fetchval("SELECT count(*) FROM ledger.ledgers")
     ledger = await create_ledger(connection, f"ledger-{number}")
-    live = await told(connection, ledger, data.draw(st.permutations(data.draw(governed()))), 3)
+    live = await told(connection, ledger, data.draw(st.permutations(data.draw(histories_with_terms()))), 3)
 
     assert (await rebuild(dsn)).differing == {}
 

@@ -1,4 +1,4 @@
-"""An act and its full reversal leave every figure as it was, whatever came before; only history has grown."""
+"""An operation and its full reversal leave every figure unchanged; only the history is longer."""
 
 from collections import Counter
 from decimal import Decimal
@@ -23,7 +23,7 @@ BILL = "of the act"
 
 
 def figures(account: Account, before: Account) -> dict[str, Any]:
-    """Give what an account holds and owes, of the lots, promises and debits that were there before."""
+    """Return the figures of an account that existed before: lots, promises and debits."""
     places = (
         "available",
         "debt",
@@ -67,8 +67,8 @@ def uses_of(uses: list[Any]) -> Counter[str]:
     return total
 
 
-def act_of(kind: str, points: Decimal, account: dict[str, Any]) -> tuple[Fact, Fact]:
-    """Give an act and its full reversal."""
+def operation_of(kind: str, points: Decimal, account: dict[str, Any]) -> tuple[Fact, Fact]:
+    """Return an operation and its full reversal."""
     match kind:
         case "issue":
             bought = Issued(grants=(Grant(points), Grant(points, origin="promotional")), bill=BILL, **account)
@@ -97,27 +97,27 @@ def act_of(kind: str, points: Decimal, account: dict[str, Any]) -> tuple[Fact, F
 def test_an_act_and_its_full_reversal_leave_every_figure_as_it_was(history: list[Step], kind: str, points: int) -> None:
     pair = Pair()
     for step in history:
-        pair.tell(step)
+        pair.apply(step)
     assume(pair.wallet is not None)
     holder = HOLDERS[pair.survivor if pair.survivor is not None else history[-1].holder]
     account_id = f"{holder}:{PROGRAMME}:points"
-    wallet = again(pair.wallet)
+    wallet = copy_wallet(pair.wallet)
     assume(account_id in wallet.accounts)
-    before = again(pair.wallet).accounts[account_id]
-    assume(kind != "redeem" or before.available >= points)  # beyond that it would prove points that we have not seen
-    assume(kind != "promise" or not before.awaited)  # it would be told late, of points converted already
+    before = copy_wallet(pair.wallet).accounts[account_id]
+    assume(kind != "redeem" or before.available >= points)  # more would prove unseen points
+    assume(kind != "promise" or not before.awaited)  # a late promise of points converted already
 
-    for fact in act_of(kind, Decimal(points), {"holder": holder, "programme": PROGRAMME}):
+    for fact in operation_of(kind, Decimal(points), {"holder": holder, "programme": PROGRAMME}):
         pair.number += 1
         wallet = fold(ACCOUNTS, [RecordedFact(fact, pair.occurrence())], wallet)
 
-    # Time passes before an act, too: what was over by then had lapsed without it.
+    # Time also passes without the operation: lots that lapsed before it would have lapsed anyway.
     nothing = Issued(holder=holder, programme=PROGRAMME)
-    without = fold(ACCOUNTS, [RecordedFact(nothing, pair.occurrence())], again(pair.wallet))
+    without = fold(ACCOUNTS, [RecordedFact(nothing, pair.occurrence())], copy_wallet(pair.wallet))
     assert figures(wallet.accounts[account_id], before) == figures(without.accounts[account_id], before)
 
 
-def again(wallet: Wallet | None) -> Wallet:
+def copy_wallet(wallet: Wallet | None) -> Wallet:
     """Copy a wallet."""
     assert wallet is not None
     copy = decode_state(ACCOUNTS, encode_state(wallet))

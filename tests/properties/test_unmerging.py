@@ -1,4 +1,4 @@
-"""Undoing a merge: both get back what they had; whatever happened in between, both accounts still balance."""
+"""Undo a merge: both holders get their points back, and both accounts balance, whatever happened in between."""
 
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
@@ -12,13 +12,13 @@ from projections.definition import fold
 from tests.properties.reference import Model
 from tests.properties.test_conservation import check
 from tests.properties.test_reference import HOLDERS, PROGRAMME, STEPS_OF, Pair, Step, steps
-from tests.properties.test_undoing import again, figures
+from tests.properties.test_undoing import copy_wallet, figures
 
 EXAMPLES_MIN = 100
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 VICTIM, SURVIVOR = HOLDERS
 
-# Each with redemptions and bills of their own: what two share under one name stays together.
+# Each holder has redemptions and bills of their own: shared names stay together.
 apart = steps.filter(lambda step: step.kind not in ("merge", "arrive")).map(
     lambda step: step._replace(name=step.name + 4 * step.holder)
 )
@@ -35,16 +35,16 @@ def tell(pair: Pair, wallet: Wallet, fact: Fact) -> Wallet:
 def test_a_merge_undone_at_once_gives_both_back_what_they_had(history: list[Step]) -> None:
     pair = Pair()
     for step in history:
-        pair.tell(step)
-    wallet = again(pair.wallet)
+        pair.apply(step)
+    wallet = copy_wallet(pair.wallet)
     assume(len(wallet.accounts) == 2)
-    # What is owed is paid when two become one, and a conversion that awaits its promise is nobody's any more.
+    # A merge settles debts, and a conversion that awaits its promise then belongs to no holder.
     assume(not any(account.debt or account.awaited for account in wallet.accounts.values()))
     for holder in HOLDERS:  # time passes for both
         wallet = tell(pair, wallet, Issued(holder=holder, programme=PROGRAMME))
-    before = {name: figures(account, account) for name, account in again(wallet).accounts.items()}
+    before = {name: figures(account, account) for name, account in copy_wallet(wallet).accounts.items()}
 
-    merged = tell(pair, again(wallet), HolderMergedAway(holder=VICTIM, survivor=SURVIVOR))
+    merged = tell(pair, copy_wallet(wallet), HolderMergedAway(holder=VICTIM, survivor=SURVIVOR))
     parted = tell(pair, merged, HolderUnmerged(holder=VICTIM))
 
     for name, account in parted.accounts.items():
@@ -60,9 +60,9 @@ def test_whatever_happened_in_between_both_accounts_balance_after_a_merge_is_und
 ) -> None:
     pair = Pair()
     for step in history:
-        pair.tell(step)
+        pair.apply(step)
     assume(pair.survivor is not None)
-    wallet = again(pair.wallet)
+    wallet = copy_wallet(pair.wallet)
     for holder in HOLDERS:  # time passes for both
         wallet = tell(pair, wallet, Issued(holder=holder, programme=PROGRAMME))
     held = sum((account.available for account in wallet.accounts.values()), ZERO)
@@ -74,7 +74,7 @@ def test_whatever_happened_in_between_both_accounts_balance_after_a_merge_is_und
         check(account)
     assert sum((account.available for account in wallet.accounts.values()), ZERO) == held
     assert sum((account.classes.get("merged", ZERO) for account in wallet.accounts.values()), ZERO) == 0
-    for step in after:  # to the engine alone: the model knows no way back
+    for step in after:  # for the engine only: the model cannot undo a merge
         told = Pair()
         told.now, told.number = pair.now, pair.number
         fact = STEPS_OF[step.kind](told, Model(), step)

@@ -45,13 +45,13 @@ class Scheme(NamedTuple):
 def check_static(secret: str) -> None:
     """Check a secret that is sent in a header, or that signs as it is. Raises RequestInvalid."""
     if not secret.strip():
-        raise RequestInvalid("the secret is empty; leave it out to have one made, or give the vendor's")
+        raise RequestInvalid("the secret is empty; omit it to have one generated, or give the vendor's")
     if not _VISIBLE.fullmatch(secret):
         raise RequestInvalid(
             "the secret may hold visible ASCII characters, and blanks inside; no line end, tab or blank at its edges"
         )
     if secret[0] == secret[-1] and secret[0] in "\"'":
-        raise RequestInvalid("the secret stands in quotation marks; give it without them")
+        raise RequestInvalid("the secret is in quotation marks; give it without them")
     if not SECRET_CHARACTERS_MIN <= len(secret) <= SECRET_CHARACTERS_MAX:
         raise RequestInvalid(
             f"the secret must have {SECRET_CHARACTERS_MIN} to {SECRET_CHARACTERS_MAX:,} characters;"
@@ -144,7 +144,7 @@ def check_header(scheme: str, header: str | None, usual: str) -> str:
         return fixed
     name = usual if header is None else header
     if not _HEADER.fullmatch(name):
-        raise RequestInvalid(f"not a header's name: {name!r}")
+        raise RequestInvalid(f"not a valid header name: {name!r}")
     if name.lower() in RESERVED_HEADERS:
         raise RequestInvalid(f"the header {name} has another meaning; choose one of your own, such as {usual}")
     return name

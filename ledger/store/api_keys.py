@@ -69,7 +69,7 @@ async def create_key(
     """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
-        raise RequestInvalid(f"a scope is one of {', '.join(SCOPES)}: {', '.join(unknown) or 'none given'}")
+        raise RequestInvalid(f"a scope must be one of {', '.join(SCOPES)}: {', '.join(unknown) or 'none given'}")
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     row = {
         "ledger_id": ledger.ledger_id,
@@ -118,7 +118,7 @@ async def revoke_key(connection: Connection, master_key: MasterKey, ledger: Ledg
     async with connection.transaction():
         row = await connection.fetchrow(REVOKE_KEY, ledger.ledger_id, key_id)
         if row is None:
-            raise RequestInvalid(f"no key {key_id!r}")
+            raise RequestInvalid(f"the ledger has no API key {key_id!r}")
         await connection.execute(BIND_KEY, ledger.ledger_id, key_id, mac_of(master_key, "api_keys", row))
 
 

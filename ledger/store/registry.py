@@ -93,7 +93,7 @@ async def create_ledger(connection: Connection, name: str, wanted_id: int | None
     Raises NameTaken, or RequestInvalid if the name is not 1 to 63 characters of [a-z0-9_-].
     """
     if not LEDGER_NAME_PATTERN.fullmatch(name):
-        raise RequestInvalid(f"a ledger's name is made of a-z, 0-9, _ and -, at most 63: {name!r}")
+        raise RequestInvalid(f"a ledger's name has 1 to 63 characters of a-z, 0-9, _ and -: {name!r}")
     try:
         return Ledger(await connection.fetchval(CREATE_LEDGER, name, wanted_id), name)
     except asyncpg.UniqueViolationError:
@@ -136,10 +136,10 @@ async def create_connection(
     """
     vendor = VENDORS.get(source)
     if vendor is None:
-        raise RequestInvalid(f"no source {source!r}; there are {', '.join(VENDORS)}")
+        raise RequestInvalid(f"unknown source {source!r}; choose one of {', '.join(VENDORS)}")
     scheme = scheme or vendor.scheme
     if scheme not in SCHEMES:
-        raise RequestInvalid(f"no scheme {scheme!r}; there are {', '.join(SCHEMES)}")
+        raise RequestInvalid(f"unknown scheme {scheme!r}; choose one of {', '.join(SCHEMES)}")
     header = check_header(scheme, header, vendor.header)
     kind = None if kind is None else _known_kind(vendor, kind)
     chosen = check_secret(scheme, make_secret(scheme) if secret is None else secret)

@@ -143,7 +143,7 @@ class LedgerRestore:
         try:
             entry = _ENTRIES.decode(text)
         except msgspec.DecodeError:
-            raise ExportWrong(f"after position {self.position}: no entry") from None
+            raise ExportWrong(f"after position {self.position}: the entry is malformed") from None
         position = self.position + 1
         commitment = hashlib.sha256(b"".join(part.commitment for part in event.parts)).hexdigest()
         if event.payload is not None:
@@ -153,7 +153,7 @@ class LedgerRestore:
             "the hash of its entry": event.leaf_hash != leaf_hash(text),
             "its position": entry.position != position,
             "its payload": (event.delivery_position, entry.payload_sha256) != self._body[:2],
-            "its sealed parts": entry.personal != self._body.personal,
+            "its personal parts": entry.personal != self._body.personal,
             "its key": event.event_key[:KEY_BYTES].hex() != entry.event_key
             or event.event_key[KEY_BYTES:] not in (b"", event.variant),
             "when it was recorded": self._recorded_at is not None and entry.recorded_at < self._recorded_at,
@@ -217,7 +217,7 @@ class LedgerRestore:
     async def finish(self, trailer: ExportTrailer, master_key: MasterKey) -> None:
         """Check that nothing is missing, and index persons for look-up. Raises ExportWrong."""
         if (trailer.events, trailer.root) != (self.position, self._frontier.root()):
-            raise ExportWrong(f"its last line is of {trailer.events} events and another root")
+            raise ExportWrong(f"its last line names {trailer.events} events or another root than it holds")
         if self._header.with_keys and (self.ledger.ledger_id, master_key.name) != (
             self._header.ledger_id,
             self._header.master_key,

@@ -31,7 +31,7 @@ class Checkpoint(NamedTuple):
         """Parse the text of a note. Further lines are allowed and ignored. Raises NoteWrong."""
         lines = text.removesuffix("\n").split("\n")
         if len(lines) < 3 or not all(lines) or not text.endswith("\n"):
-            raise NoteWrong("it is no checkpoint")
+            raise NoteWrong("it is not a checkpoint")
         return cls(lines[0], read_size(lines[1]), read_hash(lines[2]))
 
     def write(self) -> str:
@@ -60,7 +60,7 @@ class ProofFile:
         if len(lines) > 1 and lines[1].startswith("extra "):
             extra = _decode_base64(lines.pop(1).removeprefix("extra "))
         if not empty or len(lines) < 2 or lines[0] != PROOF_HEADER or not lines[1].startswith("index "):
-            raise NoteWrong(f"it is no {PROOF_HEADER}")
+            raise NoteWrong(f"it does not have the format {PROOF_HEADER}")
         if len(lines) - 2 > PROOF_HASHES_MAX:
             raise NoteWrong(f"the proof has more than {PROOF_HASHES_MAX} hashes")
         index = read_size(lines[1].removeprefix("index "))
@@ -76,7 +76,7 @@ class ProofFile:
 def read_size(text: str) -> int:
     """Parse a number of entries, without leading zeros. Raises NoteWrong."""
     if not _SIZE.fullmatch(text):
-        raise NoteWrong("a size is no number, or begins with 0")
+        raise NoteWrong("a size must be a number without leading zeros")
     return int(text)
 
 
@@ -84,7 +84,7 @@ def read_hash(text: str) -> bytes:
     """Parse a hash in base64. Raises NoteWrong."""
     decoded = _decode_base64(text)
     if len(decoded) != HASH_BYTES:
-        raise NoteWrong("a hash has not 32 bytes")
+        raise NoteWrong("a hash must have 32 bytes")
     return decoded
 
 
@@ -99,5 +99,5 @@ def _decode_base64(text: str) -> bytes:
     except ValueError:
         decoded = b""
     if not decoded or base64.b64encode(decoded).decode() != text:
-        raise NoteWrong("something is not base64")
+        raise NoteWrong("a hash or the extra data is not base64")
     return decoded

@@ -70,7 +70,7 @@ class VerifierKey(NamedTuple):
         key_id, _, encoded = rest.partition("+")
         decoded = _decode_base64(encoded)
         if not _NAME.fullmatch(name) or decoded is None or len(decoded) != 33 or decoded[0] not in SIGNATURE_BYTES:
-            raise KeyWrong("it is a name, eight hexadecimal digits and an Ed25519 key in base64, joined by +")
+            raise KeyWrong("the format is name+8 hexadecimal digits+Ed25519 key in base64")
         key = cls(name, decoded[0], decoded[1:])
         if key.key_id.hex() != key_id:
             raise KeyWrong(f"its id is not {key_id}")
@@ -115,7 +115,7 @@ class SigningKey:
         if len(seed) != SEED_BYTES:
             raise KeyWrong(f"{len(seed)} bytes instead of {SEED_BYTES}")
         if not _NAME.fullmatch(name):
-            raise KeyWrong("its name has a blank or a +, or none")
+            raise KeyWrong("the name is empty, or contains white space or +")
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = VerifierKey(name, kind, self._private.public_key().public_bytes_raw())
 
@@ -164,7 +164,7 @@ def _signature(line: str) -> Signature:
     name, _, encoded = line.removeprefix(SIGNATURE_LINE).partition(" ")
     decoded = _decode_base64(encoded)
     if not line.startswith(SIGNATURE_LINE) or not _NAME.fullmatch(name) or decoded is None:
-        raise NoteWrong("a line of a signature is none")
+        raise NoteWrong("a signature line is malformed")
     if len(decoded) <= KEY_ID_BYTES:
         raise NoteWrong("a signature is too short")
     return Signature(name, decoded[:KEY_ID_BYTES], decoded[KEY_ID_BYTES:])
@@ -183,7 +183,7 @@ def verify(note: Note, keys: Iterable[VerifierKey]) -> list[VerifierKey]:
         if by_key:
             signers.append(key)
     if not signers:
-        raise NoteWrong("no key that we trust signed it")
+        raise NoteWrong("no trusted key signed it")
     return signers
 
 

@@ -66,7 +66,7 @@ class Signer:
         with durable_files.locked(self.folder, "keys"):
             seeds = [other for other in self.seeds() if other != seed]
             if not seeds:
-                raise KeyWrong("it is the only one; add another first")
+                raise KeyWrong("it is the only key; add another one first")
             durable_files.write(self.folder / "keys", _write_seeds(seeds))
 
     def keys(self, origin: str) -> list[SigningKey]:
@@ -99,7 +99,7 @@ class Signer:
 
     def _require_key_file(self) -> None:
         if self._given_seeds:
-            raise KeyWrong("the keys are given by LOYALTY_SIGNING_KEY; change it there")
+            raise KeyWrong("the keys come from LOYALTY_SIGNING_KEY; change that setting")
 
 
 def read_seeds(text: str) -> list[bytes]:
@@ -109,7 +109,7 @@ def read_seeds(text: str) -> list[bytes]:
     except ValueError:
         raise KeyWrong("it is not base64") from None
     if not seeds or len(seeds) > KEYS_MAX or any(len(seed) != SEED_BYTES for seed in seeds):
-        raise KeyWrong(f"it is not one to {KEYS_MAX} times {SEED_BYTES} bytes")
+        raise KeyWrong(f"give 1 to {KEYS_MAX} keys of {SEED_BYTES} bytes each")
     return seeds
 
 

@@ -34,7 +34,7 @@ async def read_tile(connection: Connection, ledger_id: int, name: TileName) -> b
             hashes = await connection.fetchval(ROOTS, ledger_id, name.level - 1, first, first + name.width)
     assert hashes is not None
     if len(hashes) < name.width * HASH_BYTES:
-        raise TreeChanged(f"tile {name.number} of level {name.level} has not {name.width} hashes")
+        raise TreeChanged(f"tile {name.number} of level {name.level} has fewer than {name.width} hashes")
     return hashes[: name.width * HASH_BYTES]
 
 

@@ -104,7 +104,7 @@ async def recheck_tile(connection: Connection, ledger_id: int, number: int) -> N
     for level in range(MAX_LEVELS):
         stored = await connection.fetchrow(FULL_TILE, ledger_id, level, number)
         if stored is None or stored["hashes"] != hashes or stored["root"] != subtree_root(hashes):
-            raise TreeChanged(f"tile {number} of level {level} is not what its events give")
+            raise TreeChanged(f"tile {number} of level {level} does not match its events")
         if (number + 1) % TILE_WIDTH:
             return
         number //= TILE_WIDTH

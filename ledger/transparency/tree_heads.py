@@ -129,7 +129,7 @@ async def sign_head(
             return await _sign_head(connection, signer, ledger, adopt, frontier)
         except HeadMoved:
             continue
-    raise Unavailable("others sign this ledger all the time")
+    raise Unavailable("other processes sign this ledger all the time")
 
 
 async def _sign_head(
@@ -205,7 +205,7 @@ async def _check_prefix(connection: Connection, ledger_id: int, head: Checkpoint
     proof = await tiles.prove_consistency(connection, ledger_id, head.size, size)
     root = await tiles.compute_root(connection, ledger_id, size)
     if not verify_consistency(head.size, size, head.root, root, proof):
-        raise HeadInconsistent(f"its first {head.size} events are not those that were signed")
+        raise HeadInconsistent(f"its first {head.size} events differ from the signed ones")
 
 
 async def _check_keys(connection: Connection, signer: Signer, ledger_id: int, log: Log, *, adopt: bool) -> None:

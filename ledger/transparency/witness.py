@@ -47,7 +47,7 @@ class WitnessRequest(NamedTuple):
         except UnicodeDecodeError:
             raise NoteWrong("the proof is not ASCII") from None
         if not empty or not first.startswith("old ") or len(lines) > PROOF_LINES_MAX:
-            raise NoteWrong("it does not begin with the old size and a proof")
+            raise NoteWrong("it must begin with the old size and a proof")
         return cls(read_size(first.removeprefix("old ")), [read_hash(line) for line in lines], note)
 
     def write(self) -> bytes:
@@ -91,7 +91,7 @@ class Witness:
     def trust(self, key: VerifierKey) -> None:
         """Trust a key from now on, for the log of its name. Raises KeyWrong."""
         if key.kind != ED25519:
-            raise KeyWrong("a log signs with an Ed25519 key of kind 1")
+            raise KeyWrong("the key of a log must be an Ed25519 key of kind 1")
         with durable_files.locked(self._folder, "logs"):
             known = self.logs()
             if len(known) >= LOGS_MAX:

@@ -138,7 +138,7 @@ async def test_an_unsigned_ledger_reports_the_problem_and_still_accepts_events(
         await append_events(connection, ledger, 5, "later")
 
         async def rewritten() -> Any:
-            return "first 5 events are not those" in (await problem())["detail"]
+            return "first 5 events differ" in (await problem())["detail"]
 
         await until(rewritten)
 

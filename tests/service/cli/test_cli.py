@@ -219,10 +219,10 @@ def test_a_disabled_connection_takes_no_import(served: Served) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("ledger", "create", "acme"), "already something of this name. (acme)"),
-        (("ledger", "create", "Acme Inc"), "a ledger's name is made of"),
+        (("ledger", "create", "acme"), "This name is in use; choose another one. (acme)"),
+        (("ledger", "create", "Acme Inc"), "a ledger's name has 1 to 63 characters"),
         (("connection", "create", "--ledger", "none", "--source", "capillary"), "There is no ledger of this name."),
-        (("connection", "create", "--ledger", "acme", "--source", "sap"), "no source 'sap'; there are capillary,"),
+        (("connection", "create", "--ledger", "acme", "--source", "sap"), "unknown source 'sap'; choose one of capillary,"),
         (("connection", "create", "--ledger", "acme", "--source", "voucherify"), "the vendor makes the secret"),
         (
             ("connection", "create", "--ledger", "acme", "--source", "fabric", "--kind", "nonsense.kind"),
@@ -237,9 +237,9 @@ def test_a_disabled_connection_takes_no_import(served: Served) -> None:
             ("connection", "create", "--ledger", "acme", "--source", "fabric", "--secret=a-secret", "--secret-file=-"),
             "--secret or --secret-file, not both",
         ),
-        (("key", "create", "--ledger", "acme", "--scope", "all"), "a scope is one of read,"),
-        (("key", "create", "--ledger", "acme", "--scope", "ingest"), "a scope is one of read,"),
-        (("key", "revoke", "0", "--ledger", "acme"), "no key '0'"),
+        (("key", "create", "--ledger", "acme", "--scope", "all"), "a scope must be one of read,"),
+        (("key", "create", "--ledger", "acme", "--scope", "ingest"), "a scope must be one of read,"),
+        (("key", "revoke", "0", "--ledger", "acme"), "the ledger has no API key '0'"),
         (("import", "--connection=none", "-"), "There is no connection of this id"),
         (("digest", "--ledger", "none"), "There is no ledger of this name."),
     ],

@@ -174,10 +174,9 @@ def nodes_of(begin: int, end: int) -> list[Node]:
 
 
 def inclusion_plan(index: int, size: int) -> Plan:
-    """Return the plan of the proof that leaf `index` is in the tree of `size` leaves, from its sibling up (RFC 6962
-    §2.1.1).
+    """Return the plan of an inclusion proof, from the leaf's sibling up (RFC 6962 §2.1.1).
 
-    Needs 0 <= index < size.
+    It proves that leaf `index` is in the tree of `size` leaves. Needs 0 <= index < size.
     """
     assert 0 <= index < size
     plan: Plan = []
@@ -194,10 +193,10 @@ def inclusion_plan(index: int, size: int) -> Plan:
 
 
 def consistency_plan(old: int, size: int) -> Plan:
-    """Return the plan of the proof that the tree of `old` leaves is a prefix of the tree of `size` leaves (RFC 6962
-    §2.1.2).
+    """Return the plan of a consistency proof (RFC 6962 §2.1.2).
 
-    Needs 0 <= old <= size. The plan is empty if old is 0 or size, because nothing needs a proof.
+    It proves that the tree of `old` leaves is a prefix of the tree of `size` leaves. Needs 0 <= old <= size. The plan
+    is empty if old is 0 or size, because nothing needs a proof.
     """
     assert 0 <= old <= size
     if old in (0, size):
@@ -230,7 +229,7 @@ def root_plan(size: int) -> Plan:
 
 
 def tile_of(node: Node, size: int) -> TileName:
-    """Return the tile that contains a node or the hashes below it, with its width in the tree of `size` leaves."""
+    """Return the tile that contains a node, or the hashes below it. Its width is that in the tree of `size` leaves."""
     level, height = divmod(node.level, TILE_LEVELS)
     number = node.number >> TILE_LEVELS - height
     hashes = (size >> TILE_LEVELS * level) - number * TILE_WIDTH
@@ -256,7 +255,7 @@ def _node_from_tile(hashes: bytes, node: Node) -> bytes:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Return True if a proof shows that a leaf hash is at `index` in the tree of `size` leaves with this root."""
+    """Return True if a proof shows that a leaf hash is at `index` of a tree with this size and root."""
     if not 0 <= index < size or not _are_hashes((leaf, root, *proof)):
         return False
     last, hashed = size - 1, leaf
@@ -274,8 +273,8 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 
 
 def verify_consistency(old: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Return True if a proof shows that the tree of `old` leaves with `old_root` is a prefix of the tree of `size`
-    leaves.
+    """Return True if a proof shows that the tree with `old` and `old_root` is a prefix of the tree with `size` and
+    `root`.
 
     Every tree has the empty tree as a prefix.
     """

@@ -229,9 +229,9 @@ async def entries_between(connection: Connection, ledger_id: int, after: int, la
 
 
 async def events_with_key(connection: Connection, ledger_id: int, event_key: bytes) -> list[Event]:
-    """Read all events that share an event key but not their content, by position; `event_key` is its first 16 bytes.
+    """Read all events of an event key, also those in conflict, by position. `event_key` has 16 bytes.
 
-    Their `payload` is empty: one key may have thousands of large bodies. `with_bodies` reads those that are needed.
+    Their `payload` is empty: one key may have thousands of large bodies. `with_bodies` reads the needed ones.
     """
     after = (int.from_bytes(event_key, "big") + 1).to_bytes(len(event_key) + 1, "big")[1:]
     return [Event(*row) for row in await connection.fetch(EVENTS_WITH_KEY, ledger_id, event_key, after)]
@@ -240,7 +240,7 @@ async def events_with_key(connection: Connection, ledger_id: int, event_key: byt
 async def conflicting_events_of_kind(
     connection: Connection, ledger_id: int, source: str, kind: str, last: int
 ) -> list[Event]:
-    """Read all events of a kind up to a position of which another shares the key, those of one key together.
+    """Read the events of a kind, up to position `last`, that share their key with another event. Ordered by key.
 
     Their `payload` is empty, see `with_bodies`.
     """

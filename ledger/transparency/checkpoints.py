@@ -1,6 +1,6 @@
 """Checkpoints (C2SP tlog-checkpoint): the origin of a log, its size and its root, as the text of a signed note.
 
-A proof file (C2SP tlog-proof) contains an index, the hashes that lead from the entry to the root, and a checkpoint. It
+A proof file (C2SP tlog-proof) contains an index, a checkpoint, and the hashes that lead from the entry to the root. It
 is verified with the log's public key alone. The format allows extra data: it holds the entry.
 """
 

@@ -239,6 +239,6 @@ COUPONS = Projection(
     on={CouponIssued: issue, CouponRedeemed: redeem, CouponRedemptionReversed: reverse},
     rows=coupon_rows,
     tables=(COUPONS_TABLE,),
-    alike=match_coupons,
+    match_aliases=match_coupons,
     path="coupons",
 )

@@ -25,6 +25,7 @@ class State(msgspec.Struct):
 
 Rule = Callable[[Any, Any, Occurrence], None]  # (state, fact, occurrence)
 Row: TypeAlias = tuple[Any, ...]
+MergeRule = Callable[[Any], tuple[str, str]]  # fact -> the two subjects that become one
 AliasPairs = Callable[[Iterable[Any]], Iterable[tuple[str, str]]]  # -> pairs (alias, subject)
 Rows = Mapping[str, Iterable[Row]]  # by table, in the order of the table's columns
 
@@ -42,7 +43,7 @@ class Table:
     index: tuple[str, ...]  # its keys and indexes
     columns: tuple[str, ...]
     key: tuple[str, ...]  # columns that identify a row within its subject
-    grows: bool = False  # rows are only added, at least one for each fact, and come from `lines`
+    append_only: bool = False  # rows are only added, at least one for each fact, and come from `take_rows`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,17 +57,17 @@ class Projection:
     on: Mapping[type[Fact], Rule]
     rows: Callable[[str, Any], Rows]  # (subject, state) -> rows of all tables that are not append-only
     tables: tuple[Table, ...]
-    lines: Callable[[str, Any], Rows] | None = None  # takes the new rows of append-only tables out of the state
-    joins: Mapping[type[Fact], Callable[[Any], tuple[str, str]]] = field(default_factory=dict)  # see engine/groups.py
-    alike: AliasPairs | None = None  # see engine/groups.py
-    under: Callable[[Any, Terms], None] | None = None  # attaches programme terms to a state
+    take_rows: Callable[[str, Any], Rows] | None = None  # takes the new rows of append-only tables out of the state
+    merging_facts: Mapping[type[Fact], MergeRule] = field(default_factory=dict)  # see engine/groups.py
+    match_aliases: AliasPairs | None = None  # see engine/groups.py
+    attach_terms: Callable[[Any, Terms], None] | None = None  # attaches programme terms to a state
     path: str | None = None  # serves GET /v1/<path>/{subject} from the first table, with the facts as history
     customers: tuple[str, ...] = ("customer",)  # columns of the first table that hold a customer; indexed
 
     @property
     def grouped(self) -> bool:
         """True if several subjects may be folded as one."""
-        return bool(self.joins) or self.alike is not None
+        return bool(self.merging_facts) or self.match_aliases is not None
 
 
 class FactKey(NamedTuple):
@@ -94,9 +95,9 @@ def fold(
     """
     if state is None:
         state = projection.start()
-    if projection.under is not None and terms is not NO_TERMS:
+    if projection.attach_terms is not None and terms is not NO_TERMS:
         try:
-            projection.under(state, terms)
+            projection.attach_terms(state, terms)
         except Exception as error:
             first = next(iter(facts), None)
             if first is None:
@@ -104,14 +105,14 @@ def fold(
             raise Unfoldable(
                 projection.name, kind_of(first.fact), describe_failure(error), first.occurrence.position, 0
             ) from error
-    rules, joins = projection.on, projection.joins
+    rules, merging_facts = projection.on, projection.merging_facts
     for folded, (fact, occurrence) in enumerate(facts):
         rule = rules.get(type(fact))
         if rule is None:
             raise Unfoldable(projection.name, kind_of(fact), "no rule", occurrence.position, folded)
         try:
-            if type(fact) in joins:
-                joins[type(fact)](fact)  # a fact without a valid group is not folded either
+            if type(fact) in merging_facts:
+                merging_facts[type(fact)](fact)  # a fact without a valid group is not folded either
             rule(state, fact, occurrence)
         except Exception as error:
             raise Unfoldable(
@@ -199,10 +200,10 @@ def take_new_rows(
     projection: Projection, subject: str, state: State, facts: Sequence[RecordedFact]
 ) -> dict[str, list[Row]]:
     """Take the new rows of append-only tables out of a state. Raises Unfoldable as `build_all_rows` does."""
-    if projection.lines is None:
+    if projection.take_rows is None:
         return {}
     try:
-        return {name: list(rows) for name, rows in projection.lines(subject, state).items()}
+        return {name: list(rows) for name, rows in projection.take_rows(subject, state).items()}
     except Exception as error:
         raise _rows_failed(projection, facts, error) from error
 

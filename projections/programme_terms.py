@@ -49,9 +49,9 @@ class ProgrammeTerms:
         self.versions = sorted(versions, key=lambda version: version.effective_from)
         self.slides = any(version.expiry.kind == "sliding" for version in self.versions)
         self._from = [version.effective_from for version in self.versions]
-        self._alike = [self._slide_alike(era) for era in range(len(self.versions) + 1)]
+        self._slides_alike = [self._only_sliding(era) for era in range(len(self.versions) + 1)]
 
-    def _slide_alike(self, era: int) -> bool:
+    def _only_sliding(self, era: int) -> bool:
         """Return True if only sliding periods govern the lots earned between two versions."""
         governing = [
             *self.versions[max(0, era - 1) : era],
@@ -70,7 +70,7 @@ class ProgrammeTerms:
     def era_of(self, earned_at: datetime) -> int | None:
         """Return a number shared by all lots that always slide to the same day. None if a lot may differ."""
         era = bisect_right(self._from, earned_at)
-        return era if self._alike[era] else None
+        return era if self._slides_alike[era] else None
 
     def at(self, time: datetime) -> ProgrammeTermsSet | None:
         """Return the version in effect at a time, None before the first."""

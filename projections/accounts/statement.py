@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -51,13 +51,19 @@ STATEMENT = Table(
     ),
     columns=Line._fields,
     key=("account_id", "line"),
-    grows=True,
+    append_only=True,
 )
 
 
 def encode_postings(postings: list[Posting]) -> str:
     """Encode postings as a JSON list of [from, to, points, lot or null], with normalized numbers."""
     return _ENCODER.encode([posting._replace(points=normalize(posting.points)) for posting in postings]).decode()
+
+
+def decode_postings(postings: str) -> list[Posting]:
+    """Decode the output of `encode_postings`."""
+    decoded: list[Posting] = _DECODER.decode(postings)
+    return decoded
 
 
 def reference_of(fact: AccountFact | None) -> str | None:
@@ -72,3 +78,4 @@ def reference_of(fact: AccountFact | None) -> str | None:
 
 
 _ENCODER = msgspec.json.Encoder()
+_DECODER: Any = msgspec.json.Decoder(list[Posting])

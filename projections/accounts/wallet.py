@@ -299,10 +299,10 @@ ACCOUNTS = Projection(
     },
     rows=wallet_rows,
     tables=(tables.ACCOUNTS, tables.LOTS, tables.PROMISES, statement.STATEMENT, tables.ADJUSTMENTS, tables.REMINDERS),
-    lines=take_statement_lines,
-    joins={
+    take_rows=take_statement_lines,
+    merging_facts={
         HolderMergedAway: lambda fact: (fact.holder, fact.survivor),
         HolderMerged: lambda fact: (fact.holder, fact.victim),
     },
-    under=attach_terms,
+    attach_terms=attach_terms,
 )

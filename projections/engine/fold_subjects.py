@@ -79,7 +79,7 @@ async def fold_subjects(
     cache = SubjectCache() if cache is None else cache
     kind = projection.subject
     touched = {recorded.fact.subject for recorded in new} | refold_subjects
-    terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
+    terms = await read_terms(connection, ledger_id) if projection.attach_terms is not None else NO_TERMS
     groups = await groups_of(connection, ledger_id, projection, sorted(touched))
     root_of = groups.root_of()
     by_root: dict[str, list[RecordedFact]] = defaultdict(list)
@@ -341,8 +341,10 @@ def build_change(
 
 
 def is_growing_table(projection: Projection, name: str) -> bool:
-    """Return True if a table of a projection grows: rows are only ever added to it."""
-    return projection.lines is not None and any(table.grows for table in projection.tables if table.name == name)
+    """Return True if a table of a projection is append-only."""
+    return projection.take_rows is not None and any(
+        table.append_only for table in projection.tables if table.name == name
+    )
 
 
 def _has_untimed(facts: Iterable[RecordedFact]) -> bool:

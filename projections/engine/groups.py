@@ -6,9 +6,9 @@
 
 Two kinds of facts connect subjects:
 
-1. A merging fact (`Projection.joins`) names two subjects. The root is the smallest subject of the group.
+1. A merging fact (`Projection.merging_facts`) names two subjects. The root is the smallest subject of the group.
 2. Facts with the same alias (`Fact.alias`) may be about one thing, if a subject is known by the alias alone.
-   `Projection.alike` then returns the pairs. The root is the subject that is not known by the alias alone.
+   `Projection.match_aliases` then returns the pairs. The root is the subject that is not known by the alias alone.
    An alias by which no subject is known alone connects nothing. It costs only its index entry.
 """
 
@@ -83,7 +83,7 @@ async def update_groups(
     Return the subjects to fold again from their first fact. They include subjects that are now part of another's group.
     """
     refold_subjects = set[str]()
-    if projection.alike is not None:
+    if projection.match_aliases is not None:
         refold_subjects |= await _regroup_by_alias(
             connection, ledger_id, projection, [recorded.fact for recorded in facts]
         )
@@ -103,7 +103,7 @@ async def rebuild_groups(
     touched = set(subjects)
     if not projection.grouped or not touched:
         return touched
-    if projection.alike is not None:
+    if projection.match_aliases is not None:
         before = await groups_of(connection, ledger_id, projection, sorted(touched))
         affected = touched.union(*before.members.values())
         rows = await connection.fetch(READ_ALIASES, ledger_id, projection.subject, sorted(affected))
@@ -124,15 +124,15 @@ async def _regroup_with_members(
 
 async def write_all_groups(connection: Connection, ledger_id: int, projection: Projection) -> None:
     """Find and write all groups of a ledger from its complete facts."""
-    if projection.joins:
+    if projection.merging_facts:
         await _regroup(connection, ledger_id, projection, None)
-    if projection.alike is not None:
+    if projection.match_aliases is not None:
         rows = await connection.fetch(READ_ALL_ALIAS_ONLY, ledger_id, projection.subject)
         aliases = [row["alias"] for row in rows]
         pairs: list[tuple[str, str]] = []
         for first in range(0, len(aliases), ALIASES_PER_READ):
             chunk = aliases[first : first + ALIASES_PER_READ]
-            pairs += alike_pairs(projection, await _read_aliased(connection, ledger_id, projection, chunk))
+            pairs += alias_pairs(projection, await _read_aliased(connection, ledger_id, projection, chunk))
         await _write_links(connection, ledger_id, projection, SubjectGroups(groups_by_target(pairs)))
 
 
@@ -140,7 +140,7 @@ async def _regroup(
     connection: Connection, ledger_id: int, projection: Projection, subjects: Sequence[str] | None
 ) -> SubjectGroups:
     """Find the groups among some subjects from their merging facts, and write them. None means all subjects."""
-    kinds = [fact.__name__ for fact in projection.joins]
+    kinds = [fact.__name__ for fact in projection.merging_facts]
     rows = await connection.fetch(READ_JOINS, ledger_id, projection.subject, kinds, subjects)
     facts = [decode_fact(row["kind"], row["body"]) for row in rows]
     groups = SubjectGroups(connected_components(pair for fact in facts if (pair := merged_pair(projection, fact))))
@@ -187,7 +187,7 @@ async def _regroup_aliases(
     while next_aliases:
         changed_subjects = await _read_aliased(connection, ledger_id, projection, sorted(next_aliases))
         seen_aliases |= next_aliases
-        pairs += alike_pairs(projection, changed_subjects)
+        pairs += alias_pairs(projection, changed_subjects)
         found = {fact.subject for fact in changed_subjects} - subjects
         subjects |= found
         rows = await connection.fetch(READ_ALIASES, ledger_id, projection.subject, sorted(found)) if found else []
@@ -216,11 +216,11 @@ async def _read_aliased(
     return [decode_fact(row["kind"], row["body"]) for row in rows]
 
 
-def alike_pairs(projection: Projection, facts: Iterable[Fact]) -> list[tuple[str, str]]:
+def alias_pairs(projection: Projection, facts: Iterable[Fact]) -> list[tuple[str, str]]:
     """Return the pairs (subject known by the alias, real subject) of facts with the same alias that are about one
     thing.
     """
-    assert projection.alike is not None
+    assert projection.match_aliases is not None
     by_alias: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         if fact.alias is not None:
@@ -228,7 +228,7 @@ def alike_pairs(projection: Projection, facts: Iterable[Fact]) -> list[tuple[str
     pairs: list[tuple[str, str]] = []
     for aliased in by_alias.values():
         with suppress(Exception):  # an error in our code: only these subjects stay separate
-            pairs += projection.alike(aliased)
+            pairs += projection.match_aliases(aliased)
     return pairs
 
 
@@ -270,7 +270,7 @@ def merged_pair(projection: Projection, fact: Fact) -> tuple[str, str] | tuple[(
 
     Also () if the projection's function fails on the fact. The fact then parks its subject when it is folded.
     """
-    rule = projection.joins.get(type(fact))
+    rule = projection.merging_facts.get(type(fact))
     if rule is None:
         return ()
     try:

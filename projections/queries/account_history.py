@@ -6,18 +6,15 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from ledger.decimals import format_decimal
 from projections.accounts import ACCOUNTS
 from projections.engine.groups import connected_components, groups_of
-from projections.programme_terms import programme_ref
 from projections.queries.as_of import AsOf, KnownSubject, fold_known, load_known
+from projections.queries.holder_history import AccountHistory, HistoryLine, HolderHistory, LotHistory
 from projections.queries.policies_as_of import resolve_as_of
 
 ROWS_PER_FETCH = 500  # other tasks of the event loop run between two fetches
@@ -54,70 +51,6 @@ HAS_LATER_FACTS = """
 TERMS_SINCE = """
     SELECT DISTINCT subject FROM facts WHERE ledger_id = $1 AND subject_kind = 'programme' AND position > $2
 """
-
-
-class HistoryLine(NamedTuple):
-    """Columns of one statement line that histories need."""
-
-    account_id: str
-    line: int
-    occurred_at: datetime
-    kind: str
-    points: Decimal
-    balance: Decimal
-    postings: str
-    position: int | None
-    reference: str | None
-
-
-class LotHistory(NamedTuple):
-    """Columns of one lot that histories need."""
-
-    account_id: str
-    lot_id: str
-    earned_at: datetime
-    lapses_at: datetime | None
-    remaining: Decimal
-
-
-class AccountHistory(NamedTuple):
-    """Columns of one account that histories need, as of its last fact."""
-
-    account_id: str
-    programme: str
-    unit: str
-    available: Decimal
-    promised: Decimal
-    debt: Decimal
-    opening: Decimal
-    unseen: Decimal
-    issued: Decimal
-    converted: Decimal
-    redeemed: Decimal
-    expired: Decimal
-    lapsed: Decimal
-    reversed: Decimal
-    sent: Decimal
-    received: Decimal
-    in_transit: Decimal
-    held: Decimal
-    merged: Decimal
-    adjusted: Decimal
-    last_at: datetime
-    last_position: int
-
-    @property
-    def programme_ref(self) -> str:
-        """Return the programme as source:org:programme."""
-        return programme_ref(self.account_id, self.programme)
-
-
-class HolderHistory(NamedTuple):
-    """Accounts, lots and lines of one holder and of the holders merged with it. Lines of an account are in order."""
-
-    accounts: Mapping[str, AccountHistory]
-    lots: Mapping[str, LotHistory]
-    lines: Sequence[HistoryLine]
 
 
 @asynccontextmanager
@@ -330,23 +263,3 @@ class _Rows:
             if at == subject:
                 found.append(tuple(row)[1:])
         return found
-
-
-def lapses_until(history: HolderHistory, until: datetime) -> list[HistoryLine]:
-    """Build a line for each lot that lapsed by `until` after its account's last fact. No event reports these lapses."""
-    balances = {account.account_id: account.available for account in history.accounts.values()}
-    due = [
-        (lot.lapses_at, lot)
-        for lot in history.lots.values()
-        if lot.lapses_at is not None
-        and lot.remaining
-        and history.accounts[lot.account_id].last_at < lot.lapses_at <= until
-    ]
-    lapses = []
-    for lapses_at, (account_id, lot_id, _, _, points) in sorted(due, key=lambda item: (item[0], item[1].lot_id)):
-        balances[account_id] -= points
-        postings = f'[["available","lapsed","{format_decimal(points)}","{lot_id}"]]'
-        lapses.append(
-            HistoryLine(account_id, 0, lapses_at, "Lapsed", -points, balances[account_id], postings, None, None)
-        )
-    return lapses

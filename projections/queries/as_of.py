@@ -19,7 +19,7 @@ from ledger.facts import RecordedFact
 from ledger.locks import APPENDS
 from projections.definition import FoldedState, Projection, fact_key, fold_until_failure
 from projections.engine import store
-from projections.engine.groups import alike_pairs, connected_components, groups_by_target, merged_pair
+from projections.engine.groups import alias_pairs, connected_components, groups_by_target, merged_pair
 from projections.programme_terms import NO_TERMS, Terms
 from projections.programmes import read_terms
 from projections.queries.policies_as_of import resolve_as_of
@@ -119,7 +119,7 @@ async def load_known(
         asked.update(further)
         found |= await load_facts(connection, ledger_id, projection, further, as_of)
     groups = group_by_root(projection, found, await load_terms(connection, ledger_id, projection, as_of.position))
-    if projection.alike is None:
+    if projection.match_aliases is None:
         return groups
     wanted = set(subjects)  # other subjects may share an alias and still be different
     return [known for known in groups if not wanted.isdisjoint(fact.subject for fact, _ in known.facts)]
@@ -127,7 +127,7 @@ async def load_known(
 
 async def load_terms(connection: Connection, ledger_id: int, projection: Projection, position: int | None) -> Terms:
     """Read the programme terms known at a position, if the projection uses terms."""
-    if projection.under is None:
+    if projection.attach_terms is None:
         return NO_TERMS
     return await read_terms(connection, ledger_id, EVERYTHING if position is None else position)
 
@@ -136,8 +136,8 @@ def group_by_root(
     projection: Projection, found: Mapping[str, Iterable[RecordedFact]], terms: Terms
 ) -> list[KnownSubject]:
     """Merge the facts of subjects that belong to one group. The facts of each group are in fold order."""
-    if projection.alike is not None:
-        groups = groups_by_target(alike_pairs(projection, (fact for facts in found.values() for fact, _ in facts)))
+    if projection.match_aliases is not None:
+        groups = groups_by_target(alias_pairs(projection, (fact for facts in found.values() for fact, _ in facts)))
     else:
         groups = connected_components(
             pair for facts in found.values() for fact, _ in facts if (pair := merged_pair(projection, fact))
@@ -153,7 +153,7 @@ async def _related_subjects(
     connection: Connection, ledger_id: int, projection: Projection, found: Mapping[str, Iterable[RecordedFact]]
 ) -> set[str]:
     """Return the subjects that may be the same as those of some facts, recorded at any position."""
-    if projection.alike is None:
+    if projection.match_aliases is None:
         return _merged_subjects(projection, found)
     alone = sorted({f"~{fact.alias}" for facts in found.values() for fact, _ in facts if fact.alias is not None})
     if not alone:

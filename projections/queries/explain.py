@@ -9,15 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import msgspec
-
 from ledger.errors import Unfoldable
 from ledger.facts import Fact, RecordedFact
 from ledger.failures import describe_failure
 from projections.accounts.account import ZERO, Posting
 from projections.accounts.rows import lot_row
 from projections.accounts.state import Wallet
-from projections.accounts.statement import Line
+from projections.accounts.statement import Line, decode_postings
 from projections.accounts.tables import LOTS
 from projections.accounts.wallet import ACCOUNTS
 from projections.definition import Projection, build_rows, fold
@@ -134,7 +132,7 @@ LOT_COLUMN_OF_CLASS = {
 
 
 def _line_step(wallet: Wallet, line: Line, recorded: RecordedFact) -> LineStep:
-    postings = _POSTINGS.decode(line.postings)
+    postings = decode_postings(line.postings)
     says = SENTENCES_WITHOUT_FACT.get(line.kind)
     rule = ExplainStep(f"account.{line.kind.lower()}", says) if says else rule_of(ACCOUNTS, recorded.fact)
     if line.counted_position is not None:
@@ -181,6 +179,3 @@ def row_steps(projection: Projection, known: KnownSubject) -> Iterator[RowStep |
         changed = {column: before.get(column) for column in row if row[column] != before.get(column)}
         yield RowStep(recorded, rule_of(projection, recorded.fact), row, changed)
         before = row
-
-
-_POSTINGS: Any = msgspec.json.Decoder(list[Posting])

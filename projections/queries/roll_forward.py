@@ -14,15 +14,14 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-import msgspec
-
-from projections.accounts.account import ZERO, Posting
+from projections.accounts.account import ZERO
 from projections.accounts.lots import PROMISE_CLASS_OF
+from projections.accounts.statement import decode_postings
 from projections.programme_terms import Terms, Worth
-from projections.queries.account_history import AccountHistory, HolderHistory, lapses_until
+from projections.queries.holder_history import AccountHistory, HolderHistory, lapses_until
 
 OUTSTANDING = ("available", "debt")
 # class on the other side of a posting -> name of the movement, and True if the movement takes points
@@ -344,12 +343,3 @@ def last_instant(day: date, time_zone: str) -> datetime:
 def day_in(time: datetime, time_zone: str) -> date:
     """Return the day that contains a time in a time zone."""
     return time.date() if time_zone == "UTC" else time.astimezone(ZoneInfo(time_zone)).date()
-
-
-def decode_postings(postings: str) -> list[Posting]:
-    """Decode the output of statement.encode_postings."""
-    decoded: list[Posting] = _POSTINGS.decode(postings)
-    return decoded
-
-
-_POSTINGS: Any = msgspec.json.Decoder(list[Posting])

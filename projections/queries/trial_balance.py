@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from projections.accounts.account import ZERO
 from projections.accounts.lots import PROMISE_CLASS_OF
+from projections.accounts.statement import decode_postings
 from projections.accounts.tables import PROMISE_CLASSES
-from projections.queries.account_history import AccountHistory, HolderHistory, lapses_until
-from projections.queries.roll_forward import LINES_PER_STEP, decode_postings
+from projections.queries.holder_history import AccountHistory, HolderHistory, lapses_until
+from projections.queries.roll_forward import LINES_PER_STEP
 
 # Contra classes are below zero here and above zero in an account's row. So all classes sum to zero.
 CONTRA_CLASSES = ("issued", "opening", "unseen", "received", "merged", "adjusted")

@@ -41,7 +41,7 @@ async def fold_range(connection: Connection, work: Work) -> int:
     bounds = (work.ledger_id, work.subject_kind, work.low, work.high)
     rows = await connection.fetch(READ_ORDERED_FACTS, *bounds)
     roots = dict(await connection.fetch(READ_LINKS, *bounds)) if projection.grouped else {}
-    terms = await read_terms(connection, work.ledger_id) if projection.under is not None else NO_TERMS
+    terms = await read_terms(connection, work.ledger_id) if projection.attach_terms is not None else NO_TERMS
 
     def rows_of(subject: str, facts: Sequence[RecordedFact]) -> row_changes.RowChange:
         return fold_from_start(projection, subject, facts, {}, terms)._replace(state=None)  # large, and not needed

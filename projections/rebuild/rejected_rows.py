@@ -63,7 +63,7 @@ async def _try_write(
     connection: Connection, ledger_id: int, projection: Projection, subject: str, facts: Sequence[RecordedFact]
 ) -> Exception | None:
     """Write the rows of a subject folded from some facts. Return PostgreSQL's error if it rejects them."""
-    terms = await read_terms(connection, ledger_id) if projection.under is not None else NO_TERMS
+    terms = await read_terms(connection, ledger_id) if projection.attach_terms is not None else NO_TERMS
     change = (
         fold_from_start(projection, subject, facts, None, terms) if facts else row_changes.change_without_facts(subject)
     )

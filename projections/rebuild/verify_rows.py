@@ -94,7 +94,7 @@ async def _check_subjects(
     """Fold some subjects from their facts, and compare with the stored rows. Return the number of facts."""
     groups = await groups_of(connection, ledger.ledger_id, projection, subjects)
     root_of = groups.root_of()
-    terms = await read_terms(connection, ledger.ledger_id) if projection.under is not None else NO_TERMS
+    terms = await read_terms(connection, ledger.ledger_id) if projection.attach_terms is not None else NO_TERMS
     facts_by_subject = {root: await read_group(connection, ledger.ledger_id, projection, members)
              for root, members in groups.members.items()}  # fmt: skip
     alone = [subject for subject in subjects if subject not in root_of]

@@ -23,15 +23,9 @@ from projections.accounts import ACCOUNTS
 from projections.accounts.account import ZERO
 from projections.engine import store
 from projections.programme_terms import Terms
-from projections.queries.account_history import (
-    HistoryLine,
-    HolderHistory,
-    changed_since,
-    lapses_until,
-    load_histories,
-    snapshot,
-)
+from projections.queries.account_history import changed_since, load_histories, snapshot
 from projections.queries.as_of import load_terms
+from projections.queries.holder_history import HistoryLine, HolderHistory, lapses_until
 from projections.queries.roll_forward import (
     BEFORE,
     ClosingsByVintage,

@@ -41,7 +41,7 @@ def wallets(history: Sequence[bytes]) -> list[list[RecordedFact]]:
             parsed.payload,
         )
         facts += [recorded for recorded in interpret(event).facts if recorded.fact.subject_kind == "account"]
-    pairs = [ACCOUNTS.joins[type(fact)](fact) for fact, _ in facts if type(fact) in ACCOUNTS.joins]
+    pairs = [ACCOUNTS.merging_facts[type(fact)](fact) for fact, _ in facts if type(fact) in ACCOUNTS.merging_facts]
     root_of = {member: root for root, members in connected_components(pairs).items() for member in members}
     by_root: dict[str, list[RecordedFact]] = defaultdict(list)
     for recorded in facts:
@@ -89,12 +89,12 @@ def test_folding_on_from_a_written_state_is_folding_at_once(history: list[bytes]
         lines: list[tuple[object, ...]] = []
         for one in facts:
             wallet = fold(ACCOUNTS, [one], wallet)
-            assert ACCOUNTS.lines is not None
-            lines += ACCOUNTS.lines("", wallet)["statement"]
+            assert ACCOUNTS.take_rows is not None
+            lines += ACCOUNTS.take_rows("", wallet)["statement"]
             wallet = decode_state(ACCOUNTS, encode_state(wallet))
 
-        assert ACCOUNTS.lines is not None
-        assert lines == ACCOUNTS.lines("", at_once)["statement"]
+        assert ACCOUNTS.take_rows is not None
+        assert lines == ACCOUNTS.take_rows("", at_once)["statement"]
         assert {name: list(rows) for name, rows in ACCOUNTS.rows("", wallet).items()} == {
             name: list(rows) for name, rows in ACCOUNTS.rows("", at_once).items()
         }

@@ -12,8 +12,9 @@ from ledger.facts import Fact, RecordedFact
 from ledger.facts.adjustments import AdjustmentMade, AdjustmentReversed
 from ledger.facts.merges import HolderMergedAway
 from projections.programme_terms import NO_TERMS
-from projections.queries.account_history import HolderHistory, fold_history, lapses_until
+from projections.queries.account_history import fold_history
 from projections.queries.as_of import KnownSubject
+from projections.queries.holder_history import HolderHistory, lapses_until
 from projections.queries.roll_forward import RollForward, RollForwardQuery, last_instant
 from projections.queries.trial_balance import TrialBalance
 from tests.properties.test_reference import HOLDERS, STEPS_OF, Pair, Step, about, steps

@@ -7,8 +7,9 @@ from decimal import Decimal
 from hypothesis import given
 
 from projections.programme_terms import NO_TERMS
-from projections.queries.account_history import HolderHistory, fold_history
+from projections.queries.account_history import fold_history
 from projections.queries.as_of import KnownSubject
+from projections.queries.holder_history import HolderHistory
 from projections.queries.roll_forward import (
     BEFORE,
     MOVEMENT_NAMES,

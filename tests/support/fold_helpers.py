@@ -36,7 +36,7 @@ def rows_of(projection: Projection, *facts: RecordedFact) -> dict[str, list[Any]
     assert state == fold(projection, history)
     tables = {name: list(rows) for name, rows in projection.rows(subjects.pop(), state).items()}
     for table in projection.tables:
-        if table.grows:  # its rows leave the state as they are made
+        if table.append_only:  # its rows leave the state as they are made
             continue
         assert all(len(row) == len(table.columns) for row in tables[table.name])
     return tables

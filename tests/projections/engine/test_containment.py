@@ -205,7 +205,7 @@ def in_rows(error: type[BaseException]) -> ExitStack:
 
 
 def in_lines(error: type[BaseException]) -> ExitStack:
-    lines = ACCOUNTS.lines
+    lines = ACCOUNTS.take_rows
     assert lines is not None
 
     def failing(subject: str, wallet: Any) -> Any:
@@ -213,7 +213,7 @@ def in_lines(error: type[BaseException]) -> ExitStack:
             fail(error)
         return lines(subject, wallet)
 
-    return injected(replaced(ACCOUNTS, "lines", failing))
+    return injected(replaced(ACCOUNTS, "take_rows", failing))
 
 
 def in_states(error: type[BaseException]) -> ExitStack:
@@ -365,10 +365,12 @@ async def test_a_subject_whose_rows_failed_goes_on_once_they_can_be_made(
 
 
 async def test_a_merge_whose_rule_fails_parks_the_two_holders_alone(connection: Connection, ledger: Ledger) -> None:
-    joins = ACCOUNTS.joins[HolderMerged]
+    joins = ACCOUNTS.merging_facts[HolderMerged]
     bodies = [issued("1", 0, 1, 100), issued("2", 1, 2, 50), issued("3", 2, 3, 70), merged("4", 3, 1, 2)]
 
-    with exchanged(ACCOUNTS.joins, HolderMerged, lambda fact: fail() if fact.victim == POISONED else joins(fact)):
+    with exchanged(
+        ACCOUNTS.merging_facts, HolderMerged, lambda fact: fail() if fact.victim == POISONED else joins(fact)
+    ):
         await append(connection, VAULT, ledger.ledger_id, [delivery(body) for body in bodies])
         await catch_up(connection, ledger.ledger_id)
         await append(connection, VAULT, ledger.ledger_id, [delivery(expired("5", 4, 3, 20))])
@@ -380,7 +382,7 @@ async def test_a_merge_whose_rule_fails_parks_the_two_holders_alone(connection: 
 async def test_terms_on_which_the_code_fails_leave_other_programmes_accounts_alone(
     connection: Connection, ledger: Ledger
 ) -> None:
-    under = ACCOUNTS.under
+    under = ACCOUNTS.attach_terms
     assert under is not None
 
     def failing(wallet: Any, terms: Any) -> None:
@@ -388,7 +390,7 @@ async def test_terms_on_which_the_code_fails_leave_other_programmes_accounts_alo
 
     await append(connection, VAULT, ledger.ledger_id, [delivery(issued("1", 0, 1, 100))])
     await catch_up(connection, ledger.ledger_id)
-    with replaced(ACCOUNTS, "under", failing):
+    with replaced(ACCOUNTS, "attach_terms", failing):
         await append(
             connection, VAULT, ledger.ledger_id, [delivery(terms_set("t", TERMS)), delivery(adjusted("a", 2, 1, 5))]
         )

@@ -1,0 +1,93 @@
+"""History of one holder: accounts, lots and statement lines, and the lapses after its last fact."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from ledger.decimals import format_decimal
+from projections.programme_terms import programme_ref
+
+
+class HistoryLine(NamedTuple):
+    """Columns of one statement line that histories need."""
+
+    account_id: str
+    line: int
+    occurred_at: datetime
+    kind: str
+    points: Decimal
+    balance: Decimal
+    postings: str
+    position: int | None
+    reference: str | None
+
+
+class LotHistory(NamedTuple):
+    """Columns of one lot that histories need."""
+
+    account_id: str
+    lot_id: str
+    earned_at: datetime
+    lapses_at: datetime | None
+    remaining: Decimal
+
+
+class AccountHistory(NamedTuple):
+    """Columns of one account that histories need, as of its last fact."""
+
+    account_id: str
+    programme: str
+    unit: str
+    available: Decimal
+    promised: Decimal
+    debt: Decimal
+    opening: Decimal
+    unseen: Decimal
+    issued: Decimal
+    converted: Decimal
+    redeemed: Decimal
+    expired: Decimal
+    lapsed: Decimal
+    reversed: Decimal
+    sent: Decimal
+    received: Decimal
+    in_transit: Decimal
+    held: Decimal
+    merged: Decimal
+    adjusted: Decimal
+    last_at: datetime
+    last_position: int
+
+    @property
+    def programme_ref(self) -> str:
+        """Return the programme as source:org:programme."""
+        return programme_ref(self.account_id, self.programme)
+
+
+class HolderHistory(NamedTuple):
+    """Accounts, lots and lines of one holder and of the holders merged with it. Lines of an account are in order."""
+
+    accounts: Mapping[str, AccountHistory]
+    lots: Mapping[str, LotHistory]
+    lines: Sequence[HistoryLine]
+
+
+def lapses_until(history: HolderHistory, until: datetime) -> list[HistoryLine]:
+    """Build a line for each lot that lapsed by `until` after its account's last fact. No event reports these lapses."""
+    balances = {account.account_id: account.available for account in history.accounts.values()}
+    due = [
+        (lot.lapses_at, lot)
+        for lot in history.lots.values()
+        if lot.lapses_at is not None
+        and lot.remaining
+        and history.accounts[lot.account_id].last_at < lot.lapses_at <= until
+    ]
+    lapses = []
+    for lapses_at, (account_id, lot_id, _, _, points) in sorted(due, key=lambda item: (item[0], item[1].lot_id)):
+        balances[account_id] -= points
+        postings = f'[["available","lapsed","{format_decimal(points)}","{lot_id}"]]'
+        lapses.append(
+            HistoryLine(account_id, 0, lapses_at, "Lapsed", -points, balances[account_id], postings, None, None)
+        )
+    return lapses

@@ -1,4 +1,4 @@
-"""Laws 1 to 3 at the append function: dense, in order, once; and the ledger cannot be changed."""
+"""Invariants 1 to 3 at the append function: dense, in order, once; and the ledger cannot be changed."""
 
 import asyncio
 import hashlib

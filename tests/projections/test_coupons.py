@@ -1,4 +1,4 @@
-"""Coupons: used, given back, used up; what each event tells is kept, in whatever order it comes."""
+"""Coupons: redeemed, reversed and used up. Each reported value is kept, in any order of events."""
 
 from datetime import date
 from decimal import Decimal
@@ -33,7 +33,7 @@ def test_a_coupon_given_back_may_be_used_again() -> None:
     assert (row.redeemed_at, row.reversed_at) == (None, day(3))
 
 
-def test_a_reversal_told_before_its_redemption_undoes_it() -> None:
+def test_a_reversal_reported_before_its_redemption_undoes_it() -> None:
     early = row_of(COUPONS, on(1, given_back()))
     row = row_of(COUPONS, on(1, given_back()), on(2, redeemed()))
 
@@ -59,7 +59,7 @@ def test_a_coupon_redeemed_twice_of_once_is_flagged() -> None:
     assert (row.over_redeemed, row.redeemed_count, row.redemptions_left) == (True, 2, 0)
 
 
-def test_one_redemption_told_twice_counts_once() -> None:
+def test_one_redemption_reported_twice_counts_once() -> None:
     row = row_of(COUPONS, on(1, redeemed(quantity=1)), on(2, redeemed(quantity=1)))
 
     assert (row.redeemed_count, row.over_redeemed, row.redeemed_at) == (1, False, day(1))

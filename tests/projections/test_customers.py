@@ -24,7 +24,7 @@ def updated(**more: Any) -> CustomerUpdated:
     return CustomerUpdated(customer=ANN, **more)
 
 
-def test_a_customer_joined_when_the_store_says() -> None:
+def test_a_customer_joined_at_the_time_that_the_store_states() -> None:
     entered_at = datetime(2023, 12, 24, 9, tzinfo=UTC)
 
     row = row_of(CUSTOMERS, on(1, added(entered_at=entered_at, store="s1", till="t1", loyalty_type="LOYALTY")))
@@ -58,7 +58,7 @@ def test_a_customer_stays_known_by_every_kind_of_identifier_ever_named() -> None
     assert row.identifiers == ["externalId", "mobile", "wechat"]
 
 
-def test_an_update_told_before_the_joining_is_not_undone_by_it() -> None:
+def test_an_update_reported_before_the_joining_is_not_undone_by_it() -> None:
     row = row_of(CUSTOMERS, on(5, updated(status="Active")), on(1, added(), position=9))
 
     assert (row.status, row.joined_at, row.updated_at, row.incomplete) == ("Active", day(1), day(5), False)
@@ -71,7 +71,7 @@ def test_an_update_alone_is_a_customer_whose_joining_we_missed() -> None:
     assert (row.joined_at, row.incomplete) == (None, True)
 
 
-def test_a_status_told_again_goes_on() -> None:
+def test_a_repeated_status_keeps_its_time() -> None:
     row = row_of(CUSTOMERS, on(2, updated(status="Active")), on(7, updated(status="Active")))
 
     assert row.status_since == day(2)
@@ -95,7 +95,7 @@ def test_a_deletion_is_approved_and_then_carried_out() -> None:
     assert (row.deleted_at, row.status) == (day(6), "Deleted")
 
 
-def test_nobody_is_deleted_unless_a_fact_says_so() -> None:
+def test_nobody_is_deleted_unless_a_fact_states_so() -> None:
     row = row_of(CUSTOMERS, on(1, added()), on(2, updated(status="Pending Deletion")))
 
     assert (row.deletion_approved_at, row.deleted_at) == (None, None)

@@ -1,4 +1,4 @@
-"""What ends by a date: expired from the first instant after its end on, in the time zone of its programme."""
+"""End of validity: expired from the first instant after the end, in the time zone of the programme."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -83,7 +83,7 @@ def test_without_a_programme_a_day_ends_where_the_whole_organisation_is() -> Non
     row = {"status": "issued", "valid_through": LAST_DAY}
 
     assert status("coupons", over, JAKARTA, **row) == "expired"
-    assert status("coupons", over, TWO_ZONES, **row) == "issued"  # nobody knows which: UTC
+    assert status("coupons", over, TWO_ZONES, **row) == "issued"  # no single time zone: UTC
 
 
 def test_a_far_day_means_never() -> None:

@@ -16,7 +16,7 @@ def un_achieved(**more: Any) -> MilestoneGroupUnAchieved:
     return MilestoneGroupUnAchieved(**ANN, **more)
 
 
-def test_a_group_that_is_achieved_stays_so_until_the_vendor_says_otherwise() -> None:
+def test_a_group_that_is_achieved_stays_so_until_the_vendor_reports_otherwise() -> None:
     row = row_of(MILESTONE_GROUPS, on(1, achieved(combination="ANY", threshold=Decimal(5000))), on(3, achieved()))
 
     assert (row.achieved, row.achieved_at, row.achieved_count) == (True, day(3), 2)
@@ -39,7 +39,7 @@ def test_the_same_word_twice_of_one_instant_is_not_contested() -> None:
     assert row_of(MILESTONE_GROUPS, on(1, achieved()), on(1, achieved(), position=2)).contested is False
 
 
-def test_a_later_word_settles_what_was_contested() -> None:
+def test_a_later_event_settles_a_contested_state() -> None:
     row = row_of(MILESTONE_GROUPS, on(1, un_achieved()), on(1, achieved()), on(2, achieved()))
 
     assert (row.achieved, row.contested) == (True, False)

@@ -49,7 +49,7 @@ def test_the_last_value_wins_whatever_was_added() -> None:
     assert (row.status, row.value, row.last_delta, row.valued_at) == ("running", Decimal(8), Decimal(1), day(2))
 
 
-def test_a_value_told_late_does_not_win() -> None:
+def test_a_value_reported_late_does_not_win() -> None:
     assert row_of(MILESTONES, on(2, raised(8)), on(1, raised(3), position=9)).value == Decimal(8)
 
 
@@ -113,9 +113,9 @@ def test_different_values_of_one_instant_are_contested_and_the_lower_wins() -> N
     assert (row.contested, row.value, row.achieved) == (True, Decimal(1), False)
 
 
-def test_the_same_value_told_twice_of_one_instant_is_not_contested() -> None:
+def test_the_same_value_reported_twice_of_one_instant_is_not_contested() -> None:
     assert row_of(MILESTONES, on(1, raised(10)), on(1, achieved())).contested is False
 
 
-def test_a_later_value_settles_what_was_contested() -> None:
+def test_a_later_value_settles_a_contested_state() -> None:
     assert row_of(MILESTONES, on(1, lowered(1, 3)), on(1, raised(3, 1)), on(2, raised(4))).contested is False

@@ -1,4 +1,4 @@
-"""A null takes nothing back: a fact that tells only whom it is about leaves every told value, before or after it."""
+"""A null removes no value: a fact with its identifiers only leaves every recorded value, before or after it."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from tests.support.fold_helpers import on
 from tests.support.golden import samples
 from tests.support.interpretation import deliver
 
-# What a fact says by leaving it out.
+# Facts in which a missing value has a meaning.
 MEANT = {
-    ("TierUpgraded", "until"),  # another stay, whose end is not told
+    ("TierUpgraded", "until"),  # another stay, with an unknown end
     ("TierDowngraded", "until"),
     ("TierUpgraded", "tier_name"),
     ("TierDowngraded", "tier_name"),
@@ -23,8 +23,8 @@ MEANT = {
 }
 
 
-def told_facts() -> dict[str, list[Fact]]:
-    """All facts of the samples but those about accounts, by kind."""
+def sample_facts() -> dict[str, list[Fact]]:
+    """Return all facts of the samples except account facts, by kind."""
     found: dict[str, list[Fact]] = {}
     for sample in samples():
         for _, meaning in deliver(sample.parent.name, sample.read_bytes()):
@@ -34,11 +34,11 @@ def told_facts() -> dict[str, list[Fact]]:
     return found
 
 
-FACTS = told_facts()
+FACTS = sample_facts()
 
 
-def bare(fact: Fact) -> Fact:
-    """The same fact with nothing told that may be left out, but by whom it is named."""
+def without_optional_values(fact: Fact) -> Fact:
+    """Return the same fact without its optional values."""
     fields = msgspec.structs.fields(type(fact))
     return type(fact)(**{field.name: getattr(fact, field.name) for field in fields if field.required})
 
@@ -50,9 +50,9 @@ def row(projection: Projection, subject: str, *told: RecordedFact) -> dict[str, 
 
 
 @pytest.mark.parametrize("kind", sorted(FACTS))
-def test_what_was_told_stays_told(kind: str) -> None:
+def test_a_reported_value_stays(kind: str) -> None:
     for fact in FACTS[kind]:
-        projection, silent = BY_SUBJECT[fact.subject_kind], bare(fact)
+        projection, silent = BY_SUBJECT[fact.subject_kind], without_optional_values(fact)
         if silent.subject != fact.subject:
             continue
         alone = row(projection, fact.subject, on(1, fact))

@@ -73,7 +73,7 @@ def test_an_item_that_cost_no_points_has_none_due_back() -> None:
     assert (row.status, row.refund, row.refund_due) == ("failed", "none", Decimal(0))
 
 
-def test_what_a_later_event_leaves_out_stays() -> None:
+def test_a_field_that_a_later_event_leaves_out_stays() -> None:
     row = row_of(
         ORDER_ITEMS,
         on(1, item(OrderItemFailed, item_type="gift_card", reference="r1", partner_programme="p1", errors=("late",))),

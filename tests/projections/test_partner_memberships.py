@@ -80,7 +80,7 @@ def test_an_update_without_a_link_tells_that_there_was_one() -> None:
     assert (row.status, row.linked_at, row.tier, row.gap) == ("linked", None, "2", True)
 
 
-def test_a_link_while_linked_goes_on_with_what_is_told_now() -> None:
+def test_a_link_while_linked_goes_on_with_what_is_reported_now() -> None:
     row = row_of(PARTNER_MEMBERSHIPS, on(1, linked(until=date(2025, 1, 1))), on(5, linked(until=date(2026, 1, 1))))
 
     assert (row.linked_at, row.until, row.links, row.gap) == (day(1), date(2026, 1, 1), 1, True)

@@ -1,4 +1,4 @@
-"""The terms of programmes: when points lapse where the vendor names no day, and what becomes of late reversals."""
+"""Programme terms: the day of lots for which the vendor names none, and late reversals."""
 
 # Exact decimals are compared with whole numbers here.
 # mypy: disable-error-code="comparison-overlap"
@@ -23,7 +23,7 @@ GOLD = "capillary:1:gold"
 
 
 def version(name: str = "v1", since: datetime | None = None, **terms: Any) -> ProgrammeTermsSet:
-    """Say terms of the programme gold, from the day before the first fact unless said otherwise."""
+    """Build terms of the programme gold, in effect from the day before the first fact by default."""
     given = {"time_zone": "UTC", **terms}
     return ProgrammeTermsSet(programme=GOLD, version=name, effective_from=since or day(0), **given)
 
@@ -37,7 +37,7 @@ def sliding(**period: Any) -> ExpiryRule:
 
 
 def account(facts: list[Fact], *versions: ProgrammeTermsSet) -> Account:
-    """Fold facts told one a day under terms: at once, and with the state written down after each."""
+    """Fold one fact a day under terms: at once, and with an encoded state after each."""
     terms = Terms.of_facts(versions)
     told = days(*facts)
     state = ACCOUNTS.start()
@@ -94,7 +94,7 @@ def test_a_day_is_over_when_it_is_over_in_the_programmes_zone(zone: str, last: d
 # ---- rules and versions ----------------------------------------------------------------------------------------------
 
 
-def test_a_lot_without_a_day_takes_it_from_the_rule_and_says_from_which() -> None:
+def test_a_lot_without_a_day_takes_it_from_the_rule_and_states_from_which() -> None:
     of = account([issued(10)], version(expiry=fixed(days=30)))
 
     assert lots(of, "expires_on", "rule") == [(date(2024, 1, 31), "v1")]
@@ -177,7 +177,7 @@ def test_asserted_points_take_no_day_from_a_fixed_rule_for_nobody_knows_when_the
     assert lots(of, "origin", "expires_on") == [("opening", None), ("regular", date(2024, 1, 31))]
 
 
-def test_of_two_versions_from_the_same_day_the_later_told_one_holds() -> None:
+def test_of_two_versions_from_the_same_day_the_later_reported_one_holds() -> None:
     of = account([issued(10)], version("v1", expiry=fixed(days=30)), version("v2", expiry=fixed(days=60)))
 
     assert lots(of, "rule") == [("v2",)]
@@ -215,7 +215,7 @@ def test_an_opening_slides_with_the_rest() -> None:
 LATE = [issued(10, lapses=on_day(2)), redeemed(10), issued(1), given_back(10)]
 
 
-def test_a_late_reversal_lapses_at_once_unless_terms_say_otherwise() -> None:
+def test_a_late_reversal_lapses_at_once_unless_terms_state_otherwise() -> None:
     of = account(LATE, version())
 
     assert (of.available, of.classes["expired"], of.classes["redeemed"]) == (1, 10, 0)
@@ -239,7 +239,7 @@ def test_a_late_reversal_may_be_given_some_days_of_grace() -> None:
 # ---- what a point is worth -------------------------------------------------------------------------------------------
 
 
-def test_a_point_is_worth_what_the_version_of_the_day_says() -> None:
+def test_a_point_is_worth_what_the_version_of_the_day_states() -> None:
     terms = Terms.of_facts(
         [
             version("v1", datetime(2024, 1, 1, tzinfo=UTC), points_to_currency=Decimal("0.5"), currency="INR"),

@@ -57,7 +57,7 @@ def test_an_earned_promotion_is_revoked_by_its_own_event() -> None:
     assert (row.issued_count, row.earned_count, row.revoked_count) == (1, 0, 1)
 
 
-def test_a_revocation_of_what_was_never_told_is_kept() -> None:
+def test_a_revocation_of_what_was_never_reported_is_kept() -> None:
     told = [on(3, earned_revoked("e9"))]
 
     (row,) = rows_of(PROMOTIONS, *told)["promotions_earned"]

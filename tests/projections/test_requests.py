@@ -52,7 +52,7 @@ def test_of_two_decisions_the_later_stands_and_the_request_is_contested() -> Non
     assert (row.state, row.decided_at, row.contested) == ("failed", day(3), True)
 
 
-def test_the_same_decision_told_twice_is_one() -> None:
+def test_the_same_decision_reported_twice_is_one() -> None:
     row = row_of(
         REQUESTS,
         on(2, RequestApproved(request=REQUEST, vendor_state="approved")),
@@ -72,7 +72,7 @@ def test_a_state_we_have_no_word_for_is_shown_as_the_vendor_writes_it() -> None:
     assert (row.state, row.vendor_state) == ("other", "SecondLevelTask")
 
 
-def test_what_a_later_event_leaves_out_stays() -> None:
+def test_a_field_that_a_later_event_leaves_out_stays() -> None:
     row = row_of(
         REQUESTS,
         on(

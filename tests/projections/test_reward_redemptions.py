@@ -29,7 +29,7 @@ def test_a_reward_goes_from_created_by_pending_to_completed() -> None:
     assert (row.customer, row.points, row.coupon_code) == ("voucherify:-:c1", Decimal(100), "ABC")
 
 
-def test_a_pending_told_late_does_not_undo_a_completed() -> None:
+def test_a_pending_reported_late_does_not_undo_a_completed() -> None:
     row = row_of(
         REWARD_REDEMPTIONS, on(1, redemption(RewardRedemptionCompleted)), on(2, redemption(RewardRedemptionPending))
     )
@@ -62,7 +62,7 @@ def test_a_reward_that_failed_without_a_known_debit_expects_nothing_back() -> No
     assert row.errors == ["730: MAX_COUPON_ISSUAL_PER_USER_EXCEEDED"]
 
 
-def test_what_a_later_event_leaves_out_stays() -> None:
+def test_a_field_that_a_later_event_leaves_out_stays() -> None:
     row = row_of(
         REWARD_REDEMPTIONS,
         on(1, redemption(RewardRedemptionCreated, reward="voucherify:-:rew_1", reward_name="A bottle")),

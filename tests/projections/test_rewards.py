@@ -20,7 +20,7 @@ def claimed(**more: Any) -> RewardClaimed:
     return RewardClaimed(reward=REWARD, **more)
 
 
-def test_what_was_published_last_stands() -> None:
+def test_the_last_publication_counts() -> None:
     row = row_of(REWARDS, on(1, created(enabled=True, cost=Decimal(10))), on(2, updated(enabled=False)))
 
     assert (row.enabled, row.points_cost) == (False, Decimal(10))
@@ -45,7 +45,7 @@ def test_an_update_is_taken_before_the_creation_and_without_it() -> None:
     assert (row.tier, row.incomplete, row.created_at) == ("SILVER", True, None)
 
 
-def test_a_creation_told_late_takes_its_place_before_the_update() -> None:
+def test_a_creation_reported_late_takes_its_place_before_the_update() -> None:
     row = row_of(REWARDS, on(3, updated(tier="GOLD")), on(1, created(tier="SILVER"), position=9))
 
     assert (row.tier, row.incomplete, row.last_position) == ("GOLD", False, 9)

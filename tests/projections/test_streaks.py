@@ -89,7 +89,7 @@ def test_a_level_can_be_reached_again() -> None:
     assert (row.levels_achieved_count, row.contested) == (1, False)
 
 
-def test_a_level_reached_and_withdrawn_in_one_instant_is_contested_until_it_is_told_of_again() -> None:
+def test_a_level_reached_and_withdrawn_in_one_instant_is_contested_until_it_is_reported_of_again() -> None:
     told = [on(1, reached("Bronze", 3)), on(1, lost("Bronze", 2))]
 
     assert (row_of(STREAKS, *told).contested, row_of(STREAKS, *told).levels_achieved_count) == (True, 0)
@@ -111,7 +111,7 @@ def test_an_un_enrolment_is_final_for_its_period() -> None:
     assert (row.started_at, row.unenrolled_at, row.told_after_unenrolment) == (None, day(2), 2)
 
 
-def test_what_was_before_the_un_enrolment_counts_even_when_it_is_told_late() -> None:
+def test_what_was_before_the_un_enrolment_counts_even_when_it_is_reported_late() -> None:
     row = row_of(STREAKS, on(5, un_enrolled()), on(1, enrolled(), position=9), on(2, started(), position=10))
 
     assert (row.status, row.started_at, row.told_after_unenrolment, row.last_position) == ("unenrolled", day(2), 0, 10)

@@ -33,7 +33,7 @@ def test_points_that_arrived_complete_the_transfer() -> None:
     assert (row.initiated_at, row.received_at, row.programme) == (day(1), day(2), "9")
 
 
-def test_points_that_arrived_before_they_were_told_to_be_sent_complete_it_too() -> None:
+def test_points_that_arrived_before_they_were_reported_as_sent_complete_it_too() -> None:
     row = row_of(TRANSFERS, on(1, arrived()), on(2, sent()))
 
     assert (row.status, row.initiated_at, row.received_at, row.programme) == ("completed", day(2), day(1), "9")

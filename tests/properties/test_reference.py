@@ -266,7 +266,7 @@ steps = st.builds(
 
 @settings(max_examples=max(EXAMPLES_MIN, settings().max_examples), phases=PHASES)
 @given(history=st.lists(steps, min_size=STEPS, max_size=STEPS))
-def test_every_history_comes_to_what_the_reference_model_says(history: list[Step]) -> None:
+def test_every_history_gives_the_figures_of_the_reference_model(history: list[Step]) -> None:
     pair = Pair()
     for step in history:
         pair.apply(step)

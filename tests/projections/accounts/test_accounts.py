@@ -1,4 +1,4 @@
-"""What happens to points: the rules of domain.md §1.6 and §4, each with its figures written out."""
+"""Rules for points (docs/domain.md §1.6 and §4), each with its expected figures."""
 
 # Exact decimals are compared with whole numbers here.
 # mypy: disable-error-code="comparison-overlap"
@@ -203,7 +203,7 @@ def test_a_redemption_given_back_to_a_lapsed_lot_lapses_at_once() -> None:
     assert (of.available, of.classes["expired"]) == (1, 10)
 
 
-def test_the_vendors_split_of_what_is_given_back_stands() -> None:
+def test_the_vendors_split_of_returned_points_is_used() -> None:
     of = account(issued(10, lapses=on_day(2)), redeemed(10), issued(1), given_back(10, available=4, expired=6))
 
     assert (of.available, of.classes["expired"], of.classes["redeemed"]) == (5, 6, 0)
@@ -325,7 +325,7 @@ def test_points_sent_are_in_transit_until_they_arrive() -> None:
     assert (arrived.available, arrived.classes["in_transit"], arrived.classes["sent"]) == (90, 0, 10)
 
 
-def test_an_item_that_arrived_has_spent_points_that_nobody_told_of() -> None:
+def test_an_item_that_arrived_has_spent_points_that_no_event_reported() -> None:
     of = account(HoldCaptured(points=Decimal(1000), item="i", **about()))
 
     assert (of.available, of.debt, of.classes["redeemed"]) == (0, 0, 1000)
@@ -337,7 +337,7 @@ def test_an_item_that_failed_leaves_points_due_back_and_no_balance() -> None:
     assert (of.available, of.classes["held"]) == (0, 1000)
 
 
-def test_an_item_told_to_have_failed_and_to_have_arrived_is_contested() -> None:
+def test_an_item_reported_as_failed_and_as_arrived_is_contested() -> None:
     failed = HoldRefundDue(points=Decimal(10), item="i", **about())
     arrived = HoldCaptured(points=Decimal(10), item="i", **about())
 
@@ -352,7 +352,7 @@ def test_points_removed_by_hand_come_off_the_lots() -> None:
     assert (of.available, of.classes["adjusted"]) == (6, 4)
 
 
-def test_one_change_told_twice_counts_once() -> None:
+def test_one_change_reported_twice_counts_once() -> None:
     of = account(issued(10, change="vtx_1"), issued(10, change="vtx_1"), issued(10, change="vtx_2"))
 
     assert of.available == 20
@@ -394,7 +394,7 @@ def test_later_facts_about_a_victim_are_the_survivors() -> None:
 
 
 @pytest.mark.parametrize("into", [BOB, CIM], ids=["a chain", "both into one"])
-def test_whoever_takes_over_last_has_the_lifetime_of_all_and_each_victim_its_own(into: str) -> None:
+def test_the_last_survivor_has_the_lifetime_of_all_and_each_victim_its_own(into: str) -> None:
     told = [on(1, issued(100)), on(2, issued(40, holder=BOB)), *merge(3, ANN, into), *merge(4, BOB, CIM)]
     accounts = wallet(*told, on(5, issued(5)), on(6, redeemed(20))).accounts
 

@@ -1,4 +1,4 @@
-"""One change that several events report counts once, whichever comes first; what they contradict is listed."""
+"""A change reported by several events counts once, in any order. Contradictions are listed."""
 
 import json
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ REPORTED = [
 
 
 @pytest.mark.parametrize(("fact", "left"), REPORTED, ids=lambda value: type(value).__name__)
-def test_what_two_events_report_counts_once_and_the_second_says_who_told_it(fact: AccountFact, left: int) -> None:
+def test_what_two_events_report_counts_once_and_the_second_states_the_first_one(fact: AccountFact, left: int) -> None:
     one = replace(fact, change="c")
     before = [issued_fact(120, "b1"), redeemed_fact(20, "earlier")]
 
@@ -127,8 +127,8 @@ def test_a_reversal_that_names_no_programme_counts_once() -> None:
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_totals_of_a_bill_say_which_returns_were_told_before(order: tuple[int, ...]) -> None:
-    """Of the bill 10 were returned, then 20 more; an older format reports the 30 in all."""
+def test_totals_of_a_bill_show_which_returns_were_counted(order: tuple[int, ...]) -> None:
+    """Returns of 10 and 20 points of one bill; an older format reports the total of 30."""
     reports = (returned(10, "b", in_all=10), returned(20, "b", in_all=30), returned_in_all(30, "b"))
 
     assert available(issued_fact(100, "b"), *(reports[place] for place in order)) == 70
@@ -170,7 +170,7 @@ def removed(origin: str, points: str) -> Removed:
 
 
 def removals(*reports: Sequence[Removed]) -> list[Decimal | None]:
-    """Return by how much each part of the last report differs; every report is one event with several facts."""
+    """Return the difference of each part of the last report. Each report is one event with several facts."""
     told = [on(1, issued_fact(100))]
     for position, parts in enumerate(reports, 2):
         event = on(position, parts[0])

@@ -1,4 +1,4 @@
-"""Claims that do not agree: how much is missing, between which events, and what adopting the claim does about it."""
+"""Claims that disagree: the missing points, the events around them, and the effect of adopting a claim."""
 
 # Exact decimals are compared with whole numbers here.
 # mypy: disable-error-code="comparison-overlap"
@@ -38,7 +38,7 @@ def row(*facts: Fact) -> Any:
 CHAIN = (issued(1000, claims=1000), redeemed(40, claims=960), issued(10, claims=990))
 
 
-def test_a_chain_of_claims_says_what_is_missing_and_between_which_events() -> None:
+def test_a_chain_of_claims_states_what_is_missing_and_between_which_events() -> None:
     of = row(*CHAIN)
 
     assert (of.available, of.claimed, of.drift, of.missing) == (970, 990, 20, 20)
@@ -66,7 +66,7 @@ def test_a_missing_debit_is_below_zero() -> None:
 
 
 def test_a_missing_credit_that_was_spent_is_found_in_what_had_to_be_asserted() -> None:
-    # 500 were credited between the two, and never told.
+    # 500 points were credited between the two, and never reported.
     of = row(issued(10, claims=10), redeemed(400, claims=110))
 
     assert (of.available, of.unseen, of.drift, of.missing) == (0, 390, 110, 500)
@@ -161,7 +161,7 @@ def test_an_adjustment_counts_once_and_is_taken_back_once() -> None:
     assert (of.available, of.classes["adjusted"]) == (50, 0)
 
 
-def test_a_reversal_told_before_its_adjustment_leaves_nothing_to_do() -> None:
+def test_a_reversal_reported_before_its_adjustment_leaves_nothing_to_do() -> None:
     of = row(*CHAIN, taken_back(), adopted(20))
 
     assert (of.available, of.drift, of.adjusted) == (970, 20, 0)

@@ -1,7 +1,7 @@
-"""Histories that vendors publish as worked examples, and the balances that they publish with them.
+"""Histories that vendors publish as worked examples, with the published balances.
 
-Sources, besides domain.md §4.2: Capillary, "Return after redemption scenarios" and "Use case based schema explain";
-Voucherify, "Loyalty points" (expiration and pending points); Square, loyalty expiration policy.
+Sources, besides docs/domain.md §4.2: Capillary, "Return after redemption scenarios" and "Use case based schema
+explain"; Voucherify, "Loyalty points" (expiration and pending points); Square, loyalty expiration policy.
 """
 
 # Exact decimals are compared with whole numbers here.
@@ -57,7 +57,7 @@ STEPS = [issued(100, "1"), issued(150, "2"), redeemed(110), returned(100, "1"), 
         (6, 390, [(100, 0, 100, 0), (150, 0, 150, 0), (500, 110, 0, 0)]),
     ],
 )
-def test_a_return_after_a_redemption_comes_to_the_published_rows(
+def test_a_return_after_a_redemption_gives_the_published_rows(
     steps: int, balance: int, rows: list[tuple[int, int, int, int]]
 ) -> None:
     of = account(*STEPS[:steps])
@@ -71,7 +71,7 @@ def test_a_return_after_a_redemption_comes_to_the_published_rows(
 
 
 def february(*told: tuple[int, Fact]) -> Account:
-    """Fold facts told at noon of days of February 2024."""
+    """Fold facts that occurred at noon of days of February 2024."""
     history = [
         RecordedFact(
             fact, Occurrence(datetime(2024, 2, day, 12, tzinfo=UTC), b"%08d%08d" % (number, number), 0, number)
@@ -125,7 +125,7 @@ def test_the_bill_is_returned_after_its_points_were_given_to_a_friend() -> None:
     ("earned", "rule", "last"),
     [
         (date(2024, 1, 25), ExpiryRule("fixed", months=1), date(2024, 2, 25)),
-        (date(2024, 1, 1), ExpiryRule("fixed"), date(2024, 1, 1)),  # nought months: until the end of the day itself
+        (date(2024, 1, 1), ExpiryRule("fixed"), date(2024, 1, 1)),  # zero months: until the end of the same day
         (date(2023, 1, 31), ExpiryRule("fixed", months=1), date(2023, 2, 28)),
         (date(2023, 1, 30), ExpiryRule("fixed", months=1), date(2023, 2, 28)),
         (date(2024, 2, 10), ExpiryRule("fixed", months=1, until="half"), date(2024, 6, 30)),
@@ -172,7 +172,7 @@ def test_the_period_of_pending_points_begins_when_they_become_active() -> None:
     ],
     ids=["redeemed", "issued", "redemption reversed", "issue reversed", "sent"],
 )
-def test_the_first_balance_that_is_told_shows_an_opening_and_no_debt(first: Fact) -> None:
+def test_the_first_stated_balance_shows_an_opening_and_no_debt(first: Fact) -> None:
     of = account(first)
 
     assert (of.available, of.debt, of.drift) == (2250, 0, 0)
@@ -180,7 +180,7 @@ def test_the_first_balance_that_is_told_shows_an_opening_and_no_debt(first: Fact
     assert of.classes.get("unseen", 0) == 0
 
 
-def test_a_lapsed_opening_is_told_by_the_vendor_alone() -> None:
+def test_a_lapsed_opening_is_reported_by_the_vendor_alone() -> None:
     of = account(issued(60, claims=1060), Expired(points=Decimal(1000), **about(claims=60)))
 
     assert (of.available, of.drift, of.debt) == (60, 0, 0)

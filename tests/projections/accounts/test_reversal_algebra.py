@@ -1,4 +1,4 @@
-"""The vendor's algebra of deductions (domain.md §4.2), row by row, and what comes out of order."""
+"""The vendor's rules for deductions (docs/domain.md §4.2), row by row, and events out of order."""
 
 # Exact decimals are compared with whole numbers here.
 # mypy: disable-error-code="comparison-overlap"
@@ -38,7 +38,7 @@ FAR = date(2030, 1, 1)
 
 
 def figures(of: Account) -> dict[str, int]:
-    """Show the figures that the vendor's own table names, those that are not zero."""
+    """Return the figures of the vendor's table that are not zero."""
     classes = {name: int(of.classes.get(name, 0)) for name in ("redeemed", "expired", "reversed", "sent", "in_transit")}
     classes["reversed"] += int(of.classes.get("promises_cancelled", 0))  # the vendor's returned points, promised or not
     told = {"current": int(of.available), "lifetime": int(of.lifetime), **classes}
@@ -108,7 +108,7 @@ def figures(of: Account) -> dict[str, int]:
         ),
     ],
 )
-def test_each_deduction_changes_what_the_vendors_table_says(history: list[Fact], expected: dict[str, int]) -> None:
+def test_each_deduction_changes_what_the_vendors_table_states(history: list[Fact], expected: dict[str, int]) -> None:
     assert figures(account(*history)) == expected
 
 
@@ -153,13 +153,13 @@ def test_points_given_back_settle_a_debt_before_they_can_be_spent() -> None:
     assert (of.available, of.debt) == (0, 0)
 
 
-def test_a_reversal_told_before_its_redemption_counts_against_it() -> None:
+def test_a_reversal_reported_before_its_redemption_counts_against_it() -> None:
     of = account(issued(40), given_back(30, "late"), redeemed(40, "late"), given_back(30, "late"))
 
     assert (of.available, of.classes["redeemed"], of.contested) == (40, 0, True)
 
 
-def test_several_reversals_told_before_their_redemption_are_all_its() -> None:
+def test_several_reversals_reported_before_their_redemption_are_all_its() -> None:
     of = account(given_back(10, "late"), given_back(20, "late"), issued(40), redeemed(40, "late"))
 
     assert (of.available, of.classes["redeemed"], of.orphans) == (30, 10, {})
@@ -181,7 +181,7 @@ def test_what_is_unspent_is_returned_before_what_is_spent_and_that_before_what_e
     assert figures(all_of_it) == {"current": -20, "lifetime": 10, "redeemed": 20, "reversed": 60}
 
 
-def test_a_return_comes_to_the_same_before_and_after_the_vendor_reports_the_expiry() -> None:
+def test_a_return_gives_the_same_before_and_after_the_vendor_reports_the_expiry() -> None:
     history = [issued(30, "1", lapses=on_day(2)), issued(30, "1", lapses=FAR), redeemed(20)]
 
     before, after = account(*history, returned(25, "1")), account(*history, expired(30), returned(25, "1"))
@@ -190,14 +190,14 @@ def test_a_return_comes_to_the_same_before_and_after_the_vendor_reports_the_expi
     assert figures(after) == {**figures(before), "expired": 30}
 
 
-def test_a_bill_returned_part_by_part_comes_to_the_whole() -> None:
+def test_a_bill_returned_part_by_part_gives_the_whole() -> None:
     of = account(issued(100, "1"), redeemed(30), returned(40, "1"), returned(40, "1"), returned(20, "1"))
 
     assert (of.available, of.debt) == (-30, 30)
     assert lots(of, "remaining", "redeemed", "returned") == [(0, 0, 100)]
 
 
-def test_totals_count_what_the_current_event_told_before() -> None:
+def test_totals_count_what_the_current_event_reported_before() -> None:
     of = account(issued(100, "1"), returned(30, "1"), returned_in_all(50, "1"))
 
     assert of.available == 50
@@ -234,7 +234,7 @@ def test_an_expiry_reported_while_in_debt_proves_that_the_debt_was_paid_unseen()
     assert (of.available, of.debt, of.classes["expired"], of.classes["unseen"]) == (0, 0, 5, -15)
 
 
-def test_a_promise_is_a_row_that_says_what_became_of_it() -> None:
+def test_a_promise_is_a_row_that_states_its_result() -> None:
     folded = wallet(*days(promised(100, "1", converts=FAR), returned(0, "1", promised=40), converted(50, "1")))
     (row,) = ACCOUNTS.rows("", folded)["promises"]
 
@@ -246,12 +246,12 @@ def test_a_promise_is_a_row_that_says_what_became_of_it() -> None:
 
 
 def untied(*facts: Fact) -> list[int | None]:
-    """Show by how much the total of each fact exceeds what was told, line by line."""
+    """Return the excess of each fact's total over the known returns, line by line."""
     lines = wallet(*days(*facts)).lines
     return [None if line.untied is None else int(line.untied) for line in lines if line.kind == "IssueReversed"]
 
 
-def test_a_total_beyond_the_returns_that_were_told_proves_one_that_was_not() -> None:
+def test_a_total_beyond_the_returns_that_were_reported_proves_one_that_was_not() -> None:
     earned = issued(100, "1")
 
     assert untied(earned, returned(40, "1", in_all=40), returned(30, "1", in_all=70)) == [None, None]
@@ -259,7 +259,7 @@ def test_a_total_beyond_the_returns_that_were_told_proves_one_that_was_not() -> 
     assert untied(earned, returned(30, "1", in_all=90), returned(5, "1", in_all=95)) == [60, None]
 
 
-def test_the_missing_return_that_is_told_after_all_ends_the_matter() -> None:
+def test_the_missing_return_that_is_reported_after_all_ends_the_matter() -> None:
     earned = issued(100, "1")
 
     assert untied(earned, returned(60, "1", in_all=60), returned(30, "1", in_all=90)) == [None, None]
@@ -300,7 +300,7 @@ def test_a_reversal_without_a_programme_gives_each_back_what_it_paid() -> None:
     assert balances(*earned, given_back(50, **UNNAMED)) == {"gold": 100, "silver": 80}
 
 
-def test_a_reversal_without_a_programme_of_a_redemption_that_nobody_told_of_changes_no_balance() -> None:
+def test_a_reversal_without_a_programme_of_a_redemption_that_no_event_reported_changes_no_balance() -> None:
     told = wallet(*days(issued(100), given_back(30, "unheard", **UNNAMED)))
     alone = wallet(*days(given_back(30, "unheard", **UNNAMED)))
 

@@ -19,7 +19,7 @@ STATES = "SELECT facts FROM states WHERE subject = $1 ORDER BY facts"
 
 
 @given(data=st.data())
-async def test_rows_are_the_same_however_little_is_remembered_and_whoever_else_projects(
+async def test_rows_are_the_same_with_any_cache_and_any_number_of_projectors(
     connection: Connection, data: st.DataObject
 ) -> None:
     history = data.draw(histories())

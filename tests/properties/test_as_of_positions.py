@@ -1,7 +1,7 @@
-"""What was known at a position is known for ever: whatever is told, settled, closed, merged or parted afterwards.
+"""An answer as of a position never changes, whatever events, policies, closes, merges and unmerges follow.
 
-Random histories over HTTP, in disorder and with conflicting twins, while somebody sets policies, adjusts balances,
-parts merged customers and closes months; each answer as of a position is asked for again at the end, and rebuilt.
+Random histories run over HTTP, in disorder and with conflicts. Meanwhile policies are set, balances adjusted, merges
+undone and months closed. Each answer as of a position is requested again at the end, and after a rebuild.
 """
 
 import calendar
@@ -29,7 +29,7 @@ from tests.support.payloads import (
 )
 
 STEPS = 50
-DISORDER = 15  # steps by which an event may come late
+DISORDER = 15  # number of steps by which an event may be late
 CUSTOMERS = range(1, 6)
 HOURS_MAX = 72
 MONTHS = ("2023-11", "2023-12", "2024-01")
@@ -43,7 +43,7 @@ def account(customer: int) -> str:
 
 
 def history(chance: random.Random) -> list[bytes]:
-    """Make up what vendors tell, roughly in the order that it comes in."""
+    """Draw the deliveries of vendors, roughly in order."""
     told: list[bytes] = []
     at = 0
     for number in range(STEPS):
@@ -87,8 +87,8 @@ def tell(
     return [merged(name, at, customer, other)] if kind == "merged" and other != customer else []
 
 
-class Asked:
-    """A caller who keeps every answer as of a position, and acts now and then."""
+class QueryRecorder:
+    """A caller that keeps every answer as of a position and makes internal events now and then."""
 
     def __init__(self, acme: TenantClient, key: str, chance: random.Random) -> None:
         self.acme, self.chance, self.closed = acme, chance, 0
@@ -99,8 +99,8 @@ class Asked:
         status, body = await self.acme.ask(path)
         return status, {name: value for name, value in body.items() if name not in ("events_behind", "as_of_position")}
 
-    async def keep(self) -> None:
-        """Ask as of a position, and keep what is answered."""
+    async def record_answers(self) -> None:
+        """Request answers as of a position, and keep them."""
         await self.acme.ask_now("/v1/ledger/events")
         _, projections = await self.acme.ask("/v1/projections")
         position = self.chance.randrange(1, projections["ledger_position"] + 1)
@@ -119,8 +119,8 @@ class Asked:
         self.answers[asked] = await self.get(asked)
         assert self.answers[asked][1]["ties"]
 
-    async def act(self) -> None:
-        """Set a policy, adjust a balance, part two customers, or close the next month."""
+    async def make_internal_event(self) -> None:
+        """Set a policy, adjust a balance, undo a merge, or close the next month."""
         await self.acme.ask_now("/v1/ledger/events")
         client, customer = self.acme.client, self.chance.choice(CUSTOMERS)
         match self.chance.randrange(4):
@@ -146,7 +146,7 @@ class Asked:
                 self.answers[asked] = status, {"items": answer["items"]}
 
     async def check(self) -> None:
-        """Ask everything again."""
+        """Request everything again and compare."""
         await self.acme.ask_now("/v1/ledger/events")
         for asked, (status, kept) in self.answers.items():
             now, answer = await self.get(asked)
@@ -159,13 +159,13 @@ async def test_an_answer_as_of_a_position_never_changes(dsn: str, seed: int) -> 
     async with serving(dsn, "acme") as [acme]:
         async with acme.database() as connection:
             key = await api_keys.create_key(connection, MASTER_KEY, acme.ledger, ["admin", "read"])
-        asked = Asked(acme, key, chance)
+        asked = QueryRecorder(acme, key, chance)
         for body in history(chance):
             assert (await acme.deliver(body))[0] == 200
             if chance.random() < 0.2:
-                await asked.act()
+                await asked.make_internal_event()
             if chance.random() < 0.2:
-                await asked.keep()
+                await asked.record_answers()
 
         await asked.check()
         for month in ("2023-12", "2024-01", "2024-02"):

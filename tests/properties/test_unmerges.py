@@ -11,8 +11,8 @@ from projections.accounts.account import ZERO
 from projections.definition import fold
 from tests.properties.reference import Model
 from tests.properties.test_conservation import check
+from tests.properties.test_full_reversals import copy_wallet, figures
 from tests.properties.test_reference import HOLDERS, PROGRAMME, STEPS_OF, Pair, Step, steps
-from tests.properties.test_undoing import copy_wallet, figures
 
 EXAMPLES_MIN = 100
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
@@ -55,7 +55,7 @@ def test_a_merge_undone_at_once_gives_both_back_what_they_had(history: list[Step
 
 @settings(max_examples=max(EXAMPLES_MIN, settings().max_examples), phases=PHASES)
 @given(history=st.lists(steps, min_size=20, max_size=40), after=st.lists(steps, min_size=1, max_size=10))
-def test_whatever_happened_in_between_both_accounts_balance_after_a_merge_is_undone(
+def test_after_any_history_both_accounts_balance_after_a_merge_is_undone(
     history: list[Step], after: list[Step]
 ) -> None:
     pair = Pair()

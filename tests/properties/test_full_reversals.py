@@ -94,7 +94,9 @@ def operation_of(kind: str, points: Decimal, account: dict[str, Any]) -> tuple[F
     kind=st.sampled_from(["issue", "promise", "redeem", "promise by name", "add", "take away"]),
     points=st.integers(1, 15),
 )
-def test_an_act_and_its_full_reversal_leave_every_figure_as_it_was(history: list[Step], kind: str, points: int) -> None:
+def test_an_operation_and_its_full_reversal_leave_every_figure_as_it_was(
+    history: list[Step], kind: str, points: int
+) -> None:
     pair = Pair()
     for step in history:
         pair.apply(step)

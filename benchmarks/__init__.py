@@ -1,1 +1,1 @@
-"""How fast it is, beside the limit measured in the same run: `scripts/bench`."""
+"""Benchmarks, run by `scripts/bench`. Each figure stands beside its limit, which the same run measures."""

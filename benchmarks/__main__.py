@@ -1,4 +1,4 @@
-"""`scripts/bench [BENCHMARK] [--events N] [--runs N] [--json FILE]`: all of them unless told which."""
+"""`scripts/bench [BENCHMARK] [--events N] [--runs N] [--json FILE]`: run one benchmark, or all of them."""
 
 import argparse
 import logging
@@ -19,20 +19,22 @@ WIDTH = 120
 class Benchmark(NamedTuple):
     title: str
     measure: Callable[..., Awaitable[list[Figure]]]  # (events, runs); of a rebuild also (source, workers)
-    events: int  # unless told otherwise
+    events: int  # number of events by default
 
 
 BENCHMARKS = {
     "ingest": Benchmark("HTTP ingest, 32 connections", over_http.ingest, 5_000),
     "import": Benchmark("import, blocks of 1,000", import_file.import_history, 15_000),
-    "understand": Benchmark("identify and interpret, one core", interpret.understand, 20_000),
+    "understand": Benchmark("identify and interpret, one core", interpret.measure_interpretation, 20_000),
     "advance": Benchmark("advance", views.advance, 15_000),
-    "rebuild": Benchmark("rebuild", rebuild.replay, 100_000),
+    "rebuild": Benchmark("rebuild", rebuild.measure_rebuild, 100_000),
     "seal": Benchmark("seal, and what it costs", seal.seal, 5_000),
     "lag": Benchmark("lag, 1,000 deliveries a second over HTTP", latency.lag, 10_000),
-    "reading": Benchmark("GET /v1/accounts/{id}, 200 a second, while everything is rebuilt", latency.reading, 50_000),
+    "reading": Benchmark(
+        "GET /v1/accounts/{id}, 200 a second, while everything is rebuilt", latency.read_during_rebuild, 50_000
+    ),
     "get": Benchmark("GET /v1/accounts/{id}, 32 connections", over_http.get_accounts, 10_000),
-    "know": Benchmark("GET an account with 1,000 facts, 1 connection", as_of.know, 5_000),
+    "know": Benchmark("GET an account with 1,000 facts, 1 connection", as_of.query_as_of, 5_000),
     "finance": Benchmark("liability of a whole ledger", as_of.finance, 50_000),
     "hostile": Benchmark("Hooks of quiet ledgers under attack (--events: seconds a phase)", hostile.hostile, 60),
     "overload": Benchmark("Three times the deliveries that can be stored (--events: seconds)", hostile.overload, 20),
@@ -52,7 +54,7 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
 
     console = Console(width=WIDTH)
-    console.print(" · ".join(f"{name} {value}" for name, value in figures.machine().items()))
+    console.print(" · ".join(f"{name} {value}" for name, value in figures.describe_machine().items()))
     measured: dict[str, list[Figure]] = {}
     for name in [chosen.benchmark] if chosen.benchmark else BENCHMARKS:
         benchmark = BENCHMARKS[name]
@@ -60,9 +62,9 @@ def main() -> None:
             more = (chosen.source, chosen.workers) if name == "rebuild" else ()
             events = chosen.events or benchmark.events
             measured[benchmark.title] = uvloop.run(_measure(benchmark, events, chosen.runs, *more))
-        figures.show(console, benchmark.title, measured[benchmark.title])
+        figures.print_figures(console, benchmark.title, measured[benchmark.title])
     if chosen.json:
-        figures.write(chosen.json, measured)
+        figures.write_figures(chosen.json, measured)
 
 
 async def _measure(benchmark: Benchmark, *arguments: object) -> list[Figure]:

@@ -1,6 +1,7 @@
-"""What an account of 1,000 facts costs: now, at a time, as known at a position, explained; and finance's whole ledger.
+"""Time to query an account of 1,000 facts: now, at a time, as known at a position, explained; and a whole ledger's
+liability.
 
-One question after the other, since what counts is how long it takes to be answered.
+Queries run one after the other, because latency is measured.
 """
 
 import time
@@ -8,9 +9,16 @@ from collections.abc import Sequence
 from datetime import date
 
 from benchmarks import servers
-from benchmarks.environment import Book, Place, a_history, fill, new_book, opened
+from benchmarks.environment import (
+    BenchDatabase,
+    BenchLedger,
+    append_history,
+    build_history,
+    create_bench_ledger,
+    open_database,
+)
 from benchmarks.figures import Figure
-from benchmarks.load import Offered, get, offer
+from benchmarks.load import LoadResult, get, send_requests
 from benchmarks.servers import MASTER_KEY
 from ledger.database import Connection
 from ledger.intake.identify import identify
@@ -23,7 +31,7 @@ from service.finance.liability import roll_forward
 from tests.support.payloads import issued, redeemed
 
 FACTS = 1_000
-ASKED = 40
+REQUESTS = 40
 ACCOUNT = "/v1/accounts/capillary:9001:1:77:points"
 POSITION_IN_THE_MIDDLE = """
     SELECT position FROM facts WHERE ledger_id = $1 AND subject_kind = 'account' AND subject = 'capillary:9001:1'
@@ -32,16 +40,16 @@ POSITION_IN_THE_MIDDLE = """
 LINES = "SELECT count(*) FROM statement WHERE ledger_id = $1"
 
 
-async def know(events: int, runs: int) -> list[Figure]:
-    """GET one account in every way that folds it on the spot, beside a row by its key."""
-    async with opened() as place:
-        book = await new_book(place, "bench")
-        await fill(place, book, a_history(events))
-        await _tell_one(place, book)
-        await catch_up(place.connection, book.ledger.ledger_id)
-        key = await api_keys.create_key(place.connection, MASTER_KEY, book.ledger, ["read"])
-        access = await api_keys.find_key(place.connection, MASTER_KEY, key)
-        known = await place.connection.fetchval(POSITION_IN_THE_MIDDLE, book.ledger.ledger_id, FACTS // 2)
+async def query_as_of(events: int, runs: int) -> list[Figure]:
+    """GET one account in every way that folds it for the query. The limit is one row by its key."""
+    async with open_database() as database:
+        bench_ledger = await create_bench_ledger(database, "bench")
+        await append_history(database, bench_ledger, build_history(events))
+        await _append_account_history(database, bench_ledger)
+        await catch_up(database.connection, bench_ledger.ledger.ledger_id)
+        key = await api_keys.create_key(database.connection, MASTER_KEY, bench_ledger.ledger, ["read"])
+        access = await api_keys.find_key(database.connection, MASTER_KEY, key)
+        known = await database.connection.fetchval(POSITION_IN_THE_MIDDLE, bench_ledger.ledger.ledger_id, FACTS // 2)
         last = known + FACTS // 2
         asked = {
             "one row by its key": ACCOUNT,
@@ -52,48 +60,58 @@ async def know(events: int, runs: int) -> list[Figure]:
             "statement as known, 1,000 lines": f"{ACCOUNT}/statement?as_of_position={last - 1}&limit=1000",
             "explained, 1,000 steps": f"{ACCOUNT}?explain=true",
         }
-        measured: dict[str, list[Offered]] = {name: [] for name in asked}
+        measured: dict[str, list[LoadResult]] = {name: [] for name in asked}
         with (
-            servers.running(servers.bare_window, place.dsn, access) as window,
-            servers.running(servers.house, place.dsn, place.folder, False) as house,
+            servers.run_server(servers.bare_query, database.dsn, access) as bare_query_port,
+            servers.run_server(servers.whole_service, database.dsn, database.folder, False) as service_port,
         ):
             for _ in range(runs):
                 for name, path in asked.items():
-                    requests = [get(path, f"Authorization: Bearer {key}\r\n")] * ASKED
-                    port = window if name == "one row by its key" else house
-                    measured[name].append(await offer(port, requests, connections=1))
+                    requests = [get(path, f"Authorization: Bearer {key}\r\n")] * REQUESTS
+                    port = bare_query_port if name == "one row by its key" else service_port
+                    measured[name].append(await send_requests(port, requests, connections=1))
     return [_figure(name, runs_of) for name, runs_of in measured.items()]
 
 
-async def _tell_one(place: Place, book: Book) -> None:
-    """Tell 1,000 facts of one account, an hour apart: two of three are credits."""
-    origin = book.inbound["capillary"].origin(book.vault)
+async def _append_account_history(database: BenchDatabase, bench_ledger: BenchLedger) -> None:
+    """Append 1,000 events of one account, an hour apart. Two of three are credits."""
+    origin = bench_ledger.inbound["capillary"].origin(bench_ledger.vault)
     bodies = [
         redeemed(f"k{n}", n * 3600, 1, 15) if n % 3 == 2 else issued(f"k{n}", n * 3600, 1, 10, lapses="2025-12-31")
         for n in range(FACTS)
     ]
-    await append(place.connection, book.vault, book.ledger.ledger_id, [identify(origin, body) for body in bodies])
+    await append(
+        database.connection,
+        bench_ledger.vault,
+        bench_ledger.ledger.ledger_id,
+        [identify(origin, body) for body in bodies],
+    )
 
 
 async def finance(events: int, runs: int) -> list[Figure]:
-    """Roll a whole ledger forward over a year by month, as known now and before the last tenth, beside reading all its
-    statement lines."""
-    limit, ours, then = "all lines read", "liability by month and vintage", "the same, as known before the last tenth"
-    measured: dict[str, list[float]] = {limit: [], ours: [], then: []}
-    async with opened() as place:
-        book = await new_book(place, "bench")
-        told = await fill(place, book, a_history(events))
-        await catch_up(place.connection, book.ledger.ledger_id)
-        lines = await place.connection.fetchval(LINES, book.ledger.ledger_id)
-        ask = RollForwardQuery(date(2025, 1, 1), date(2026, 12, 31), monthly=True)
+    """Roll a whole ledger forward by month, as known now and before the last tenth. The limit reads all statement
+    lines.
+    """
+    limit, current, known_before = (
+        "all lines read",
+        "liability by month and vintage",
+        "the same, as known before the last tenth",
+    )
+    measured: dict[str, list[float]] = {limit: [], current: [], known_before: []}
+    async with open_database() as database:
+        bench_ledger = await create_bench_ledger(database, "bench")
+        event_count = await append_history(database, bench_ledger, build_history(events))
+        await catch_up(database.connection, bench_ledger.ledger.ledger_id)
+        lines = await database.connection.fetchval(LINES, bench_ledger.ledger.ledger_id)
+        query = RollForwardQuery(date(2025, 1, 1), date(2026, 12, 31), monthly=True)
         for _ in range(runs):
-            begun = time.perf_counter()
-            await _read_lines(place.connection, book.ledger.ledger_id)
-            measured[limit].append(lines / (time.perf_counter() - begun))
-            for name, position in ((ours, None), (then, told * 9 // 10)):
-                begun = time.perf_counter()
-                await roll_forward(place.connection, book.ledger.ledger_id, ask, position)
-                measured[name].append(lines / (time.perf_counter() - begun))
+            started = time.perf_counter()
+            await _read_lines(database.connection, bench_ledger.ledger.ledger_id)
+            measured[limit].append(lines / (time.perf_counter() - started))
+            for name, position in ((current, None), (known_before, event_count * 9 // 10)):
+                started = time.perf_counter()
+                await roll_forward(database.connection, bench_ledger.ledger.ledger_id, query, position)
+                measured[name].append(lines / (time.perf_counter() - started))
     return [
         Figure(name, "lines", lines, runs_of, None if name == limit else limit) for name, runs_of in measured.items()
     ]
@@ -106,12 +124,12 @@ async def _read_lines(connection: Connection, ledger_id: int) -> None:
             pass
 
 
-def _figure(name: str, runs: Sequence[Offered]) -> Figure:
+def _figure(name: str, runs: Sequence[LoadResult]) -> Figure:
     limit = "one row by its key"
     return Figure(
         name,
         "answers",
-        ASKED,
+        REQUESTS,
         [run.per_second for run in runs],
         limit if name != limit else None,
         [run.p50_ms for run in runs],

@@ -1,4 +1,4 @@
-"""A database for one benchmark: PostgreSQL of its own in a temporary folder, fsync on, gone afterwards."""
+"""A database for one benchmark: an embedded PostgreSQL with fsync in a temporary folder, removed afterwards."""
 
 import tempfile
 import time
@@ -11,7 +11,7 @@ import migrations
 from benchmarks.history import history
 from benchmarks.payload_templates import SOURCES
 from benchmarks.servers import MASTER_KEY
-from benchmarks.simulation import Mix, Sent
+from benchmarks.simulation import Mix, SentDelivery
 from ledger.database import Connection, connect
 from ledger.intake.identify import identify
 from ledger.privacy.vault import Vault
@@ -25,16 +25,16 @@ BLOCK = 1_000
 SECRET = "0123456789abcdef0123456789abcdef"  # of every connection
 
 
-class Place(NamedTuple):
-    """A migrated database without a ledger, and one connection to it."""
+class BenchDatabase(NamedTuple):
+    """A migrated database without a ledger, with one connection to it."""
 
     dsn: str
     folder: Path
     connection: Connection
 
 
-class Book(NamedTuple):
-    """One ledger, and what feeds it by source."""
+class BenchLedger(NamedTuple):
+    """One ledger with its inbound connections by source."""
 
     ledger: Ledger
     inbound: dict[str, InboundConnection]
@@ -42,8 +42,8 @@ class Book(NamedTuple):
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[Place]:
-    """Make a database and take it away afterwards."""
+async def open_database() -> AsyncIterator[BenchDatabase]:
+    """Create a database, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="loyalty-bench-") as folder:
         path = Path(folder)
         with EmbeddedPostgres.start(path / "data") as postgres:
@@ -51,48 +51,48 @@ async def opened() -> AsyncIterator[Place]:
             connection = await connect(postgres.dsn())
             await generations.ensure_active_generation(connection)
             try:
-                yield Place(postgres.dsn(), path, connection)
+                yield BenchDatabase(postgres.dsn(), path, connection)
             finally:
                 await connection.close()
 
 
-def server_pid(place: Place) -> int:
-    """Give the process id of the place's PostgreSQL."""
-    return int((place.folder / "data" / "postgres" / "postmaster.pid").read_text().partition("\n")[0])
+def postgres_pid(database: BenchDatabase) -> int:
+    """Return the process id of the database's PostgreSQL."""
+    return int((database.folder / "data" / "postgres" / "postmaster.pid").read_text().partition("\n")[0])
 
 
-async def new_book(place: Place, name: str) -> Book:
-    """Make a ledger with one connection a vendor."""
-    ledger = await registry.create_ledger(place.connection, name)
+async def create_bench_ledger(database: BenchDatabase, name: str) -> BenchLedger:
+    """Create a ledger with one inbound connection for each vendor."""
+    ledger = await registry.create_ledger(database.connection, name)
     inbound = {
-        source: await registry.create_connection(place.connection, MASTER_KEY, ledger, source=source, secret=SECRET)
+        source: await registry.create_connection(database.connection, MASTER_KEY, ledger, source=source, secret=SECRET)
         for source in SOURCES
     }
-    return Book(ledger, inbound, Vault(MASTER_KEY))
+    return BenchLedger(ledger, inbound, Vault(MASTER_KEY))
 
 
-async def fill(place: Place, book: Book, deliveries: Sequence[Sent]) -> int:
-    """Append a history in its own order; give the number of events."""
-    origins = {source: one.origin(book.vault) for source, one in book.inbound.items()}
+async def append_history(database: BenchDatabase, bench_ledger: BenchLedger, deliveries: Sequence[SentDelivery]) -> int:
+    """Append a history in its own order. Return the number of events."""
+    origins = {source: one.origin(bench_ledger.vault) for source, one in bench_ledger.inbound.items()}
     events = 0
     for start in range(0, len(deliveries), BLOCK):
         block = [identify(origins[source], body) for source, body in deliveries[start : start + BLOCK]]
-        appended = await append(place.connection, book.vault, book.ledger.ledger_id, block)
+        appended = await append(database.connection, bench_ledger.vault, bench_ledger.ledger.ledger_id, block)
         events += sum(map(len, appended))
     return events
 
 
-def a_history(deliveries: int, seed: int = 1) -> list[Sent]:
-    """Give a history of a size whose customers grow with it."""
+def build_history(deliveries: int, seed: int = 1) -> list[SentDelivery]:
+    """Return a history. The number of its customers grows with the number of deliveries."""
     return list(history(deliveries, Mix(seed=seed, customers=max(100, deliveries // 10))))
 
 
-class Watch:
-    """Times a stretch: `with Watch() as watch: …` and then `watch.seconds`."""
+class Stopwatch:
+    """Measures a block: `with Stopwatch() as watch: …`, then `watch.seconds`."""
 
     seconds: float
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "Stopwatch":
         self._begun = time.perf_counter()
         return self
 

@@ -1,4 +1,4 @@
-"""What was measured, and how it is shown: medians, spread, and the ratio to the limit measured in the same run."""
+"""Measured figures, printed as medians and spread, with the ratio to the limit of the same run."""
 
 import json
 import os
@@ -15,7 +15,7 @@ SHOWN_VERSIONS = ("asyncpg", "aiohttp", "uvloop", "msgspec", "pydantic")
 
 
 class Figure(NamedTuple):
-    """The runs of one thing, in `unit` per second; `limit` names the figure it is compared with."""
+    """The runs of one measurement, in `unit` per second. `limit` names the figure to compare with."""
 
     name: str
     unit: str
@@ -27,8 +27,8 @@ class Figure(NamedTuple):
     peak_mib: list[float] | None = None  # of all processes together, shared memory counted once
 
 
-def machine() -> dict[str, str]:
-    """Say what it ran on."""
+def describe_machine() -> dict[str, str]:
+    """Return the machine and the versions of Python, PostgreSQL and libraries."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "machine": f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}",
@@ -38,7 +38,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def show(console: Console, title: str, figures: list[Figure]) -> None:
+def print_figures(console: Console, title: str, figures: list[Figure]) -> None:
     """Print the figures of one benchmark."""
     table = Table(title=title, title_justify="left")
     for heading in ("", "each run", "median/s", "min–max", "p50 ms", "p99 ms", "peak MiB", "of the limit"):
@@ -52,13 +52,13 @@ def show(console: Console, title: str, figures: list[Figure]) -> None:
             f"{median(figure.p50_ms):.1f}" if figure.p50_ms else "",
             f"{median(figure.p99_ms):.1f}" if figure.p99_ms else "",
             f"{max(figure.peak_mib):,.0f}" if figure.peak_mib else "",
-            _ratio(figure, figures),
+            _ratio_to_limit(figure, figures),
         )
     console.print(table)
 
 
-def _ratio(figure: Figure, figures: list[Figure]) -> str:
-    """Compare run by run with the limit, which was measured right before or after: the median of the ratios."""
+def _ratio_to_limit(figure: Figure, figures: list[Figure]) -> str:
+    """Return the median ratio to the limit, run by run. The limit was measured right before or after each run."""
     for limit in figures:
         if limit.name == figure.limit:
             return f"{ratio(figure, limit):.2f}"
@@ -69,13 +69,13 @@ def ratio(figure: Figure, limit: Figure) -> float:
     return median(ours / best for ours, best in zip(figure.runs, limit.runs, strict=True))
 
 
-def write(file: Path, measured: dict[str, list[Figure]]) -> None:
+def write_figures(file: Path, measured: dict[str, list[Figure]]) -> None:
     """Write all figures as JSON."""
     tables = {
         title: [
-            {**figure._asdict(), "median": median(figure.runs), "ratio": _ratio(figure, figures) or None}
+            {**figure._asdict(), "median": median(figure.runs), "ratio": _ratio_to_limit(figure, figures) or None}
             for figure in figures
         ]
         for title, figures in measured.items()
     }
-    file.write_text(json.dumps({"on": machine(), "figures": tables}, indent=2) + "\n")
+    file.write_text(json.dumps({"on": describe_machine(), "figures": tables}, indent=2) + "\n")

@@ -1,50 +1,51 @@
-"""A long history of deliveries, the same for the same seed: the load of every benchmark.
+"""A long history of deliveries, equal for equal seeds: the load of every benchmark.
 
-What customers did is made up in order and told in the vendors' own words; then some of it arrives late, twice, or twice
-with other content. Memory does not grow with the history: what later deliveries refer to (bills returned, redemptions
-reversed) is drawn from the latest thousands. Capillary's claims are true, so drift shows only where something is late.
+- Activities of customers are simulated in order, and written in each vendor's format.
+- Some deliveries then arrive late, twice, or twice with different contents.
+- Memory does not grow with the history. Returns and reversals refer to one of the latest thousands of events.
+- Capillary's claims are true, so drift appears only where an event is late.
 """
 
 from collections.abc import Callable, Iterator
 from heapq import heappop
 
 from benchmarks.payload_templates import KINDS
-from benchmarks.simulation import Mix, Sent, World
+from benchmarks.simulation import Mix, SentDelivery, VendorSimulation
 
-SLOTS = 10_000  # the table that kinds are drawn from
+SLOTS = 10_000  # size of the table that kinds are drawn from
 PLAIN = Mix()
 
 
-def history(deliveries: int, mix: Mix = PLAIN) -> Iterator[Sent]:
-    """Tell so many deliveries. Histories of different seeds share their customers and none of their events."""
-    world = World(mix)
-    random, held = world.random, world.held
+def history(deliveries: int, mix: Mix = PLAIN) -> Iterator[SentDelivery]:
+    """Yield `deliveries` deliveries. Histories of different seeds have the same customers, and no common events."""
+    simulation = VendorSimulation(mix)
+    draw, delayed = simulation.random, simulation.delayed
     kinds = _slots()
     duplicated = mix.late + mix.duplicates
-    contested = duplicated + mix.conflicts
-    told = 0
-    while told < deliveries:
-        if held and held[0][0] <= world.n:
-            sent = heappop(held)[2]
+    conflicting = duplicated + mix.conflicts
+    sent_count = 0
+    while sent_count < deliveries:
+        if delayed and delayed[0][0] <= simulation.n:
+            sent = heappop(delayed)[2]
         else:
-            world.n += 1
-            world.now_ms += int(2 * mix.step_ms * random())
-            source, say = kinds[int(SLOTS * random())]
-            sent = Sent(source, say(world).encode())
-            chance = random()
+            simulation.n += 1
+            simulation.now_ms += int(2 * mix.step_ms * draw())
+            source, template = kinds[int(SLOTS * draw())]
+            sent = SentDelivery(source, template(simulation).encode())
+            chance = draw()
             if chance < mix.late:
-                world.hold(sent, mix.late_by)
+                simulation.delay(sent, mix.late_by)
                 continue
             if chance < duplicated:
-                world.hold(sent, mix.late_by)
-            elif chance < contested:
-                world.hold(Sent(source, sent.body.replace(b"true", b"false", 1)), mix.late_by)
-        told += 1
+                simulation.delay(sent, mix.late_by)
+            elif chance < conflicting:
+                simulation.delay(SentDelivery(source, sent.body.replace(b"true", b"false", 1)), mix.late_by)
+        sent_count += 1
         yield sent
 
 
-def _slots() -> list[tuple[str, Callable[[World], str]]]:
-    """Lay the kinds out by their shares, so that drawing one is one look-up."""
-    slots = [(source, say) for source, say, share in KINDS for _ in range(round(share * SLOTS))]
+def _slots() -> list[tuple[str, Callable[[VendorSimulation], str]]]:
+    """Build a table of kinds by their shares, so that a draw is one look-up."""
+    slots = [(source, template) for source, template, share in KINDS for _ in range(round(share * SLOTS))]
     assert len(slots) == SLOTS, len(slots)
     return slots

@@ -1,10 +1,10 @@
 """Latency of two quiet ledgers while a hostile tenant, a hostile stranger or slow clients use the same service.
 
-`scripts/bench hostile --events SECONDS`: each phase takes so many seconds. The service is `loyalty serve` with its
-projector, sealer and embedded PostgreSQL, without trusted proxies. The attackers run in a process of their own and
-connect from another loopback address, so that they share the machine with the service but not the harness's event loop.
+`scripts/bench hostile --events SECONDS`: the duration of each phase. The service is `loyalty serve` with its projector,
+sealer and embedded PostgreSQL, without trusted proxies. The attackers run in a process of their own and connect from
+another loopback address. So they share the machine with the service, but not the event loop that measures.
 
-`scripts/bench overload --events SECONDS`: offers three times the deliveries that the service stored a second before.
+`scripts/bench overload --events SECONDS`: three times the deliveries that the service stored a second before.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from typing import NamedTuple
 
 import uvloop
 
-from benchmarks.environment import Book, Place, a_history, new_book
+from benchmarks.environment import BenchDatabase, BenchLedger, build_history, create_bench_ledger
 from benchmarks.figures import Figure
-from benchmarks.load import Offered, at_share, get, offer, post
+from benchmarks.load import LoadResult, get, post, quantile, send_requests
 from benchmarks.memory import Memory
 from benchmarks.over_http import requests_of
 from benchmarks.servers import MASTER_KEY
@@ -50,7 +50,7 @@ MIB = 1024 * 1024
 
 
 class Target(NamedTuple):
-    """What an attacker knows of the service."""
+    """The facts about the service that an attacker has."""
 
     port: int
     seconds: float
@@ -65,16 +65,16 @@ Attack = Callable[[Target, Counter[int]], Sequence[Coroutine[object, object, Non
 async def hostile(seconds: int, _runs: int) -> list[Figure]:
     """Measure the hooks of two quiet ledgers alone, then during each attack."""
     figures = []
-    async with serving() as (place, port, pid):
-        quiet = [await new_book(place, name) for name in ("quiet-a", "quiet-b")]
-        enemy = await new_book(place, "enemy")
-        key = await create_key(place.connection, MASTER_KEY, enemy.ledger, ["read", "admin", "reveal", "audit"])
+    async with serving() as (database, port, pid):
+        quiet = [await create_bench_ledger(database, name) for name in ("quiet-a", "quiet-b")]
+        enemy = await create_bench_ledger(database, "enemy")
+        key = await create_key(database.connection, MASTER_KEY, enemy.ledger, ["read", "admin", "reveal", "audit"])
         inbound = enemy.inbound["capillary"]
         hook, (secret,) = f"/v1/hooks/{inbound.connection_id}", inbound.secrets
         tenant = Target(port, seconds, hook, f"{inbound.header}: {secret.decode()}\r\n", key)
         stranger = Target(port, seconds, f"/v1/hooks/{quiet[0].inbound['capillary'].connection_id}", "", "")
         requests = deliveries_of(quiet, seconds * 5)
-        await offer(port, list(islice(requests, 300)), PER_SECOND, connections=QUIET_CONNECTIONS)
+        await send_requests(port, list(islice(requests, 300)), PER_SECOND, connections=QUIET_CONNECTIONS)
         for name, attack, target in (
             ("quiet", None, tenant),
             ("slow clients", slow_clients, stranger),
@@ -111,13 +111,13 @@ async def _phase(
     )  # fmt: skip
 
 
-async def _offer_all(port: int, requests: list[bytes]) -> Offered:
-    """Offer at a pace. A refused delivery of a quiet ledger is a failure of the service, and is shown as one."""
-    return await offer(port, requests, PER_SECOND, connections=QUIET_CONNECTIONS)
+async def _offer_all(port: int, requests: list[bytes]) -> LoadResult:
+    """Send requests at a pace. A refused delivery of a quiet ledger counts as a failure of the service."""
+    return await send_requests(port, requests, PER_SECOND, connections=QUIET_CONNECTIONS)
 
 
 def _run(pipe: Pipe, attack: Attack | None, target: Target) -> None:
-    """Attack until the pipe says stop, then send how often each status was answered (0: connection closed)."""
+    """Attack until the pipe signals the end. Then send the number of answers by status (0: connection closed)."""
 
     async def work() -> None:
         answered: Counter[int] = Counter()
@@ -134,7 +134,7 @@ def _run(pipe: Pipe, attack: Attack | None, target: Target) -> None:
 
 
 def hostile_tenant(target: Target, answered: Counter[int]) -> Sequence[Coroutine[object, object, None]]:
-    """A tenant with valid keys and a connection of its own: the heaviest that it may send and ask for."""
+    """A tenant with valid keys and a connection of its own: the heaviest requests that it may send."""
     bodies = [*heavy_bodies()]
     asks = [get(path, f"Authorization: Bearer {target.key}\r\n") for path in HEAVY_PATHS]
     posts = [post(target.hook, target.headers, body) for body in bodies]
@@ -143,7 +143,7 @@ def hostile_tenant(target: Target, answered: Counter[int]) -> Sequence[Coroutine
 
 
 def hostile_stranger(target: Target, answered: Counter[int]) -> Sequence[Coroutine[object, object, None]]:
-    """A stranger who knows the URL of one connection: large bodies, wrong secrets, odd heads, half requests."""
+    """A stranger with the URL of one connection: large bodies, wrong secrets, odd heads, half requests."""
     wrong = "X-Loyalty-Secret: wrong\r\nX-Voucherify-Signature: 00\r\n"
     bodies = [body for body in heavy_bodies() if len(body) < MIB]
     odd = [
@@ -239,19 +239,22 @@ def heavy_bodies() -> Iterator[bytes]:
         yield json.dumps([{**data, "eventId": f"{number}-{n}-{k}"} for k in range(900)]).encode()
 
 
-def deliveries_of(books: Sequence[Book], seconds: int) -> Iterator[bytes]:
+def deliveries_of(bench_ledgers: Sequence[BenchLedger], seconds: int) -> Iterator[bytes]:
     """Deliveries of the quiet ledgers in turn, without end."""
     seed = 0
     while True:
         seed += 1
-        histories = [requests_of(a_history(PER_SECOND * 60, seed=seed), book.inbound) for book in books]
+        histories = [
+            requests_of(build_history(PER_SECOND * 60, seed=seed), bench_ledger.inbound)
+            for bench_ledger in bench_ledgers
+        ]
         for together in zip(*histories, strict=False):
             yield from together
 
 
 @asynccontextmanager
-async def serving(proxies: str = "") -> AsyncIterator[tuple[Place, int, int]]:
-    """Run `loyalty serve` on a new data folder; give the database, the port and the process id."""
+async def serving(proxies: str = "") -> AsyncIterator[tuple[BenchDatabase, int, int]]:
+    """Run `loyalty serve` on a new data folder. Yield the database, the port and the process id."""
     with tempfile.TemporaryDirectory(prefix="loyalty-bench-") as folder:
         data = Path(folder) / "data"
         (data).mkdir(mode=0o700)
@@ -264,10 +267,10 @@ async def serving(proxies: str = "") -> AsyncIterator[tuple[Place, int, int]]:
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.DEVNULL)
         try:
             port = await asyncio.to_thread(_port, data / "service.url")
-            with open_environment(Settings(data=data)) as opened:
-                connection = await connect(opened.dsn)
+            with open_environment(Settings(data=data)) as open_database:
+                connection = await connect(open_database.dsn)
                 try:
-                    yield Place(opened.dsn, Path(folder), connection), port, process.pid
+                    yield BenchDatabase(open_database.dsn, Path(folder), connection), port, process.pid
                 finally:
                     await connection.close()
         finally:
@@ -284,13 +287,13 @@ def _port(file: Path) -> int:
 
 
 async def overload(seconds: int, _runs: int) -> list[Figure]:
-    """Measure how many deliveries a second are stored, then offer three times as many, whatever is answered."""
-    async with serving("127.0.0.0/8") as (place, port, pid):
-        book = await new_book(place, "busy")
-        requests = deliveries_of([book], seconds)
-        await offer(port, list(islice(requests, 500)))
+    """Measure how many deliveries a second are stored, then send three times as many, independent of the answers."""
+    async with serving("127.0.0.0/8") as (database, port, pid):
+        bench_ledger = await create_bench_ledger(database, "busy")
+        requests = deliveries_of([bench_ledger], seconds)
+        await send_requests(port, list(islice(requests, 500)))
         with Memory(pid, ours=False) as alone:
-            capacity = await offer(port, list(islice(requests, 2_000 * max(1, seconds // 5))))
+            capacity = await send_requests(port, list(islice(requests, 2_000 * max(1, seconds // 5))))
         pace = OVERLOAD * capacity.per_second
         with Memory(pid, ours=False) as memory:
             answers = await _offer_open(port, list(islice(requests, int(pace * seconds))), pace)
@@ -311,14 +314,14 @@ async def overload(seconds: int, _runs: int) -> list[Figure]:
 def _answers(name: str, taken: list[float], seconds: float, peak_mib: float) -> Figure:
     if not taken:
         return Figure(name, "deliveries", 0, [0.0])
-    p50, p99 = 1000 * at_share(taken, 0.5), 1000 * at_share(taken, 0.99)
+    p50, p99 = 1000 * quantile(taken, 0.5), 1000 * quantile(taken, 0.99)
     return Figure(name, "deliveries", len(taken), [len(taken) / seconds], None, [p50], [p99], [peak_mib])
 
 
 async def _offer_open(port: int, requests: list[bytes], per_second: float) -> list[tuple[int, float]]:
-    """Send each request when it is due, by the clock: an answer that is late delays no later request of others.
+    """Send each request when it is due, by the clock. A late answer delays no later request of other connections.
 
-    Each connection sends its requests in order; the time of an answer counts from the moment its request was due.
+    Each connection sends its requests in order. The time of an answer counts from the moment its request was due.
     """
     answers: list[tuple[int, float]] = []
     begun = time.perf_counter() + 0.5

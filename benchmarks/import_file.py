@@ -1,4 +1,4 @@
-"""Import in blocks, by one process, by workers and by two commands, against COPY of the same bytes."""
+"""Import in blocks: by one process, by workers and by two commands. The limit is COPY of the same bytes."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,15 @@ from multiprocessing.synchronize import Barrier
 
 import uvloop
 
-from benchmarks.environment import BLOCK, Book, Place, Watch, a_history, new_book, opened
+from benchmarks.environment import (
+    BLOCK,
+    BenchDatabase,
+    BenchLedger,
+    Stopwatch,
+    build_history,
+    create_bench_ledger,
+    open_database,
+)
 from benchmarks.figures import Figure
 from benchmarks.servers import MASTER_KEY
 from ledger.database import Connection, connect
@@ -42,15 +50,15 @@ async def import_history(events: int, runs: int) -> list[Figure]:
         f"import by {PROCESSES} commands at once": [],
     }
     freeze_loaded_objects()  # as `loyalty import` does
-    async with opened() as place:
+    async with open_database() as database:
         for run in range(runs):
             lines = lines_of(events, run + 1)
             rates = (
-                await _copy(place.connection, lines, keys=False),
-                await _copy(place.connection, lines, keys=True),
-                await _import(place, lines, await new_book(place, f"one-{run}")),
-                await _import_by_workers(place, lines, await new_book(place, f"workers-{run}")),
-                _import_by_several(place, events, run, await new_book(place, f"several-{run}")),
+                await _copy(database.connection, lines, keys=False),
+                await _copy(database.connection, lines, keys=True),
+                await _import(database, lines, await create_bench_ledger(database, f"one-{run}")),
+                await _import_by_workers(database, lines, await create_bench_ledger(database, f"workers-{run}")),
+                _import_by_several(database, events, run, await create_bench_ledger(database, f"several-{run}")),
             )
             for name, rate in zip(measured, rates, strict=True):
                 measured[name].append(rate)
@@ -62,9 +70,9 @@ async def import_history(events: int, runs: int) -> list[Figure]:
 
 
 def lines_of(events: int, seed: int) -> Lines:
-    """Give a history as one file a source, since a file is imported over one connection."""
+    """Return a history as one file for each source, because a file is imported over one connection."""
     files: Lines = defaultdict(list)
-    for source, body in a_history(events, seed):
+    for source, body in build_history(events, seed):
         files[source].append(DeliveryLine(len(files[source]) + 1, body))
     return dict(files)
 
@@ -77,43 +85,46 @@ async def _copy(connection: Connection, files: Lines, *, keys: bool) -> float:
     if keys:
         await connection.execute(KEYS)
     await connection.reload_schema_state()
-    with Watch() as watch:
+    with Stopwatch() as watch:
         for start in range(0, len(records), BLOCK):
             await connection.copy_records_to_table("bare", records=records[start : start + BLOCK], columns=COLUMNS)
     return len(records) / watch.seconds
 
 
-async def _import(place: Place, files: Lines, book: Book) -> float:
-    with Watch() as watch:
+async def _import(database: BenchDatabase, files: Lines, bench_ledger: BenchLedger) -> float:
+    with Stopwatch() as watch:
         for source, lines in files.items():
-            await import_lines(place.connection, book.vault, book.inbound[source], iter(lines), lambda _: None)
+            await import_lines(
+                database.connection, bench_ledger.vault, bench_ledger.inbound[source], iter(lines), lambda _: None
+            )
     return sum(map(len, files.values())) / watch.seconds
 
 
-async def _import_by_workers(place: Place, files: Lines, book: Book) -> float:
-    """Import as `loyalty import --workers 2` does; timed from the first block to the last, without the start."""
+async def _import_by_workers(database: BenchDatabase, files: Lines, bench_ledger: BenchLedger) -> float:
+    """Import as `loyalty import --workers 2` does. The start is not counted."""
     lines, seconds = 0, 0.0
     for source, of_source in files.items():
-        told: list[tuple[float, int]] = []
+        progress: list[tuple[float, int]] = []
 
-        def tell(summary: ImportSummary, told: list[tuple[float, int]] = told) -> None:
-            told.append((time.perf_counter(), summary.lines))
+        def tell(summary: ImportSummary, progress: list[tuple[float, int]] = progress) -> None:
+            progress.append((time.perf_counter(), summary.lines))
 
-        task = ImportTask(place.dsn, MASTER_KEY, book.inbound[source], mending=False)
+        task = ImportTask(database.dsn, MASTER_KEY, bench_ledger.inbound[source], mending=False)
         await asyncio.to_thread(import_by_workers, task, iter(of_source), tell, PROCESSES)
-        lines += told[-1][1] - told[0][1]
-        seconds += told[-1][0] - told[0][0]
+        lines += progress[-1][1] - progress[0][1]
+        seconds += progress[-1][0] - progress[0][0]
     return lines / seconds
 
 
-def _import_by_several(place: Place, events: int, run: int, book: Book) -> float:
-    """Let each process import a part of its own into the same ledger, at the same time."""
+def _import_by_several(database: BenchDatabase, events: int, run: int, bench_ledger: BenchLedger) -> float:
+    """Let each process import a part of its own into the same ledger at the same time."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(PROCESSES + 1)
     seeds = [1_000 * (run + 1) + n for n in range(PROCESSES)]
     part = events // PROCESSES
     processes = [
-        context.Process(target=_import_part, args=(place.dsn, book.inbound, part, seed, barrier)) for seed in seeds
+        context.Process(target=_import_part, args=(database.dsn, bench_ledger.inbound, part, seed, barrier))
+        for seed in seeds
     ]
     for process in processes:
         process.start()

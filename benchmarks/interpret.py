@@ -1,5 +1,6 @@
-"""What one core does with bodies, without a database: name what comes in, and say what is stored means, beside orjson
-parsing the same bodies."""
+"""Speed of one core without a database: identify deliveries and interpret events. The limit is orjson on the same
+bodies.
+"""
 
 import gc
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from benchmarks.environment import Watch, a_history
+from benchmarks.environment import Stopwatch, build_history
 from benchmarks.figures import Figure
 from benchmarks.payload_templates import SOURCES
 from ledger.intake.identify import Delivery, Origin, identify
@@ -17,11 +18,11 @@ RECORDED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 ORIGINS = {source: Origin("bench", "connection", source, None, b"mask") for source in SOURCES}
 
 
-async def understand(events: int, runs: int) -> list[Figure]:
-    """Identify deliveries, and interpret the events in them."""
+async def measure_interpretation(events: int, runs: int) -> list[Figure]:
+    """Identify deliveries, and interpret their events."""
     parsed, named, understood, count = list[float](), list[float](), list[float](), 0
     for run in range(runs):
-        sent = a_history(events, seed=run + 1)
+        sent = build_history(events, seed=run + 1)
         deliveries: list[Delivery] = []
         stored: list[Event] = []
         gc.freeze()
@@ -41,7 +42,7 @@ async def understand(events: int, runs: int) -> list[Figure]:
 
 
 def _rate(work: Callable[[], object], size: int) -> float:
-    with Watch() as watch:
+    with Stopwatch() as watch:
         work()
     return size / watch.seconds
 

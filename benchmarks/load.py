@@ -1,6 +1,7 @@
-"""Offer requests over some connections and time each answer: HTTP/1.1 by hand, so that the one who asks costs little.
+"""Send requests over several connections and time each answer. HTTP/1.1 is written by hand, so that the client costs
+little.
 
-Each connection sends its next request when it has the whole answer to the last, as a vendor's sender does.
+Each connection sends its next request after the whole answer to the last one, as a vendor does.
 """
 
 import asyncio
@@ -13,8 +14,8 @@ SECONDS_MAX = 600
 LENGTH = b"content-length: "
 
 
-class Offered(NamedTuple):
-    """What came of offering some requests."""
+class LoadResult(NamedTuple):
+    """Throughput and latency of some requests."""
 
     per_second: float
     p50_ms: float
@@ -22,20 +23,20 @@ class Offered(NamedTuple):
 
 
 class Pace:
-    """So many requests a second, whoever of the connections is free."""
+    """A number of requests a second, shared by all connections."""
 
     def __init__(self, per_second: float) -> None:
         self._step = 1 / per_second
         self._next = 0.0
 
     def due(self, now: float) -> float:
-        """Give when the next request is to be sent."""
-        self._next = max(self._next + self._step, now - 1.0)  # a second is made up for, no more
+        """Return the time at which to send the next request."""
+        self._next = max(self._next + self._step, now - 1.0)  # catches up at most one second
         return self._next
 
 
 class Sender(asyncio.Protocol):
-    """One connection. All of them draw on the same requests."""
+    """One connection. All connections take from the same requests."""
 
     def __init__(
         self, requests: Iterator[bytes], seconds: list[float], over: "asyncio.Future[None]", pace: Pace | None = None
@@ -92,10 +93,10 @@ class Sender(asyncio.Protocol):
         self._transport.close()
 
 
-async def offer(
+async def send_requests(
     port: int, requests: Sequence[bytes], per_second: float | None = None, *, connections: int = CONNECTIONS
-) -> Offered:
-    """Send every request once, as fast as it is answered or at a pace. Fails if an answer is not 200."""
+) -> LoadResult:
+    """Send every request once, at a pace or as fast as answers arrive. Fails if an answer is not 200."""
     loop = asyncio.get_running_loop()
     seconds: list[float] = []
     shared = iter(requests)
@@ -111,20 +112,20 @@ async def offer(
     await asyncio.wait_for(asyncio.gather(*over), SECONDS_MAX)
     taken = time.perf_counter() - begun
     seconds.sort()
-    return Offered(len(seconds) / taken, 1000 * at_share(seconds, 0.5), 1000 * at_share(seconds, 0.99))
+    return LoadResult(len(seconds) / taken, 1000 * quantile(seconds, 0.5), 1000 * quantile(seconds, 0.99))
 
 
-def at_share(ordered: Sequence[float], share: float) -> float:
-    """Give what so large a share of ordered values is at most."""
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value that a given share of sorted values does not exceed."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def post(path: str, headers: str, body: bytes) -> bytes:
-    """Write a request that brings a body; each header ends in a line end."""
+    """Build a request with a body. Each header ends with a line break."""
     head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{headers}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def get(path: str, headers: str) -> bytes:
-    """Write a request that asks for something."""
+    """Build a request without a body."""
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()

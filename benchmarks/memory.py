@@ -1,4 +1,4 @@
-"""The memory of all processes at work: ours, those that we started, and the server's, shared pages counted once."""
+"""Peak memory of all processes of a benchmark, with shared pages counted once."""
 
 import os
 import threading
@@ -12,8 +12,7 @@ PROC = Path("/proc")
 
 
 class Memory:
-    """Watches the memory of processes and of all that they started: `with Memory(pids) as memory: …`, and then
-    `memory.peak_mib`."""
+    """Samples the memory of process trees: `with Memory(pids) as memory: …`, then `memory.peak_mib`."""
 
     peak_mib = 0.0
 
@@ -54,7 +53,7 @@ def _with_descendants(roots: tuple[int, ...]) -> set[int]:
 
 
 def _proportional_kib(pid: int) -> int:
-    """Give what a process holds, its share of what it shares included; 0 if it has ended or is not ours to see."""
+    """Return the memory of a process with its share of shared pages; 0 if it has ended or cannot be read."""
     try:
         lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:

@@ -1,14 +1,14 @@
-"""How each vendor tells each kind of thing, in words made from its own samples, and how often: the table at the end."""
+"""The payloads of each vendor, built from its samples, with their shares: see the table at the end."""
 
 from collections.abc import Callable
 
-from benchmarks.sample_templates import template
-from benchmarks.simulation import CUSTOMER_ID_FIRST, Sent, World
+from benchmarks.sample_templates import fill_sample
+from benchmarks.simulation import CUSTOMER_ID_FIRST, SentDelivery, VendorSimulation
 
 ORG, PROGRAMME = "100458", "838"
 WHOLE_POINTS = (5, 10, 20, 25, 40, 50, 60, 75, 100, 120, 150, 200, 250, 300, 500, 1_000)
-DECIMAL_SHARE = 0.1  # of bills that earn a fraction of a point
-ANSWERED = 50  # deliveries until the other half of a transfer arrives, at most
+DECIMAL_SHARE = 0.1  # share of bills that earn a fraction of a point
+TRANSFER_DELAY_MAX = 50  # number of deliveries between the two events of a transfer, at most
 
 ENVELOPE = {"orgId": ORG, "refId": f"{ORG}_%(n)s", "createdAt": "%(at)s", "customerId": "%(customer)s"}
 EVENT = {**ENVELOPE, "eventId": "%(n)s-e364-4688-b7ed-f6e3324580b3", "apiRequestId": "%(n)s", "timeStamp": "%(at)s"}
@@ -20,7 +20,7 @@ LOYALTY = {
 }
 CLAIM = {"programCurrentPoints": "%(available)s", "programLifetimePoints": "%(lifetime)s"}
 
-ISSUED = template(
+ISSUED = fill_sample(
     "capillary/pointsIssued",
     EVENT
     | LOYALTY
@@ -35,7 +35,7 @@ ISSUED = template(
         "expiryAt": "%(day)s",
     },
 )
-REDEEMED = template(
+REDEEMED = fill_sample(
     "capillary/pointsRedeemed",
     EVENT
     | LOYALTY
@@ -49,7 +49,7 @@ REDEEMED = template(
         "programCurrentPoints": "%(available)s",
     },
 )
-UNREDEEMED = template(
+UNREDEEMED = fill_sample(
     "capillary/redeemedPointsReversed",
     EVENT
     | LOYALTY
@@ -61,7 +61,7 @@ UNREDEEMED = template(
         "programCurrentPoints": "%(available)s",
     },
 )
-RETURNED = template(
+RETURNED = fill_sample(
     "capillary/issuedPointsReversed",
     ENVELOPE
     | LOYALTY
@@ -75,7 +75,7 @@ RETURNED = template(
         "currentEventTotalPointsReturned": "%(points)s",
     },
 )
-SENT = template(
+SENT = fill_sample(
     "capillary/pointsTransferredInitiated",
     EVENT
     | LOYALTY
@@ -88,7 +88,7 @@ SENT = template(
         "programCurrentPoints": "%(available)s",
     },
 )
-RECEIVED = template(
+RECEIVED = fill_sample(
     "capillary/pointsTransferredReceived",
     EVENT
     | LOYALTY
@@ -100,30 +100,32 @@ RECEIVED = template(
         "totalPointsTransferred": "%(points)s",
     },
 )
-EXPIRED = template(
+EXPIRED = fill_sample(
     "capillary/pointsExpired",
     ENVELOPE | {"eventId": "x-%(n)s", "loyaltyProgramId": PROGRAMME, "pointsExpired": "%(points)s"},
 )
-BILL = template(
+BILL = fill_sample(
     "capillary/transactionAdded",
     EVENT | {"transactionId": "%(n)s", "billNumber": "B-%(n)s", "amount": "%(amount)s", "enteredAt": "%(at)s"},
 )
 TIER = {**ENVELOPE, "eventId": "t-%(n)s", "loyaltyProgramId": PROGRAMME, "tierExpiryDate": "%(day)s"}
-UPGRADED = template("capillary/tierUpgraded", TIER | {"previousTierNumber": "%(from)s", "upgradedTierNumber": "%(to)s"})
-RENEWED = template("capillary/tierRenewed", TIER | {"currentTierNumber": "%(to)s"})
-DOWNGRADED = template(
+UPGRADED = fill_sample(
+    "capillary/tierUpgraded", TIER | {"previousTierNumber": "%(from)s", "upgradedTierNumber": "%(to)s"}
+)
+RENEWED = fill_sample("capillary/tierRenewed", TIER | {"currentTierNumber": "%(to)s"})
+DOWNGRADED = fill_sample(
     "capillary/tierDowngraded", TIER | {"previousTierNumber": "%(to)s", "downgradedTierNumber": "%(from)s"}
 )
-COUPON = template(
+COUPON = fill_sample(
     "capillary/CouponIssue",
     ENVELOPE | {"eventId": "c-%(n)s", "coupons.id": "%(n)s", "code": "C%(n)s", "issued_on": "%(at)s"},
 )
-COUPON_USED = template(
+COUPON_USED = fill_sample(
     "capillary/CouponRedeem",
     ENVELOPE | {"eventId": "u-%(n)s", "coupon.id": "%(of)s", "redemptionId": "%(n)s", "redemptionDate": "%(at)s"},
 )
-UPDATED = template("capillary/customerUpdated", EVENT | {"enteredAt": "%(at)s"})
-MERGED = template(
+UPDATED = fill_sample("capillary/customerUpdated", EVENT | {"enteredAt": "%(at)s"})
+MERGED = fill_sample(
     "capillary/loyaltyCustomerMerge",
     {
         "orgId": ORG,
@@ -150,8 +152,10 @@ CARD = {
     "balance.balance": "%(available)s",
     "balance.total": "%(lifetime)s",
 }
-ACCRUED = template("voucherify/voucher.loyalty_card.transaction.created-accrual", CARD | {"event.id": "ev_%(n)s"})
-SPENT = template("voucherify/voucher.loyalty_card.transaction.created-redemption", CARD | {"redemption.id": "r_%(n)s"})
+ACCRUED = fill_sample("voucherify/voucher.loyalty_card.transaction.created-accrual", CARD | {"event.id": "ev_%(n)s"})
+SPENT = fill_sample(
+    "voucherify/voucher.loyalty_card.transaction.created-redemption", CARD | {"redemption.id": "r_%(n)s"}
+)
 ORDER = {
     "event_id": "%(n)s-ff94-4938-bdba-564dad9c7690",
     "order_item.id": "i-%(of)s",
@@ -161,9 +165,9 @@ ORDER = {
     "order_item.updated_at": "%(iso)s",
     "order_item.points_paid": "%(points)s",
 }
-FULFILLED = template("ascenda/order_item.fulfillment.confirmed", ORDER)
-FAILED = template("ascenda/order_item.fulfillment.failed", ORDER)
-RECORDED = template(
+FULFILLED = fill_sample("ascenda/order_item.fulfillment.confirmed", ORDER)
+FAILED = fill_sample("ascenda/order_item.fulfillment.failed", ORDER)
+RECORDED = fill_sample(
     "fabric/offers.redemption.coupon.created",
     {"events.id": "%(n)s-%(member)s", "time": "%(iso)s", "data.id": "%(n)s%(member)s"},
 )
@@ -174,135 +178,147 @@ RECORDED_HEAD, RECORDED_MEMBER, RECORDED_TAIL = (
 )
 
 
-def issued(world: World) -> str:
-    customer = world.customer()
-    points = 1_000 * WHOLE_POINTS[int(16 * world.random())]
-    if world.random() < DECIMAL_SHARE:
-        points += int(1_000 * world.random())
-    world.earn(customer, points)
-    world.remember(world.issues, customer, points)
-    return ISSUED % (world.fields(customer) | world.claims(customer) | {"points": points / 1000, "day": world.day(365)})
+def issued(simulation: VendorSimulation) -> str:
+    customer = simulation.customer()
+    points = 1_000 * WHOLE_POINTS[int(16 * simulation.random())]
+    if simulation.random() < DECIMAL_SHARE:
+        points += int(1_000 * simulation.random())
+    simulation.earn(customer, points)
+    simulation.add_recent(simulation.issues, customer, points)
+    return ISSUED % (
+        simulation.fields(customer)
+        | simulation.claimed_balances(customer)
+        | {"points": points / 1000, "day": simulation.day(365)}
+    )
 
 
-def redeemed(world: World) -> str:
-    """Spend some of what was earned lately, as far as it is still there."""
-    _, customer, earned = world.recall(world.issues)
-    points = min(world.balances[customer], (int(earned * world.random()) // 1_000 + 1) * 1_000)
+def redeemed(simulation: VendorSimulation) -> str:
+    """Spend a part of recently earned points, as far as they remain."""
+    _, customer, earned = simulation.draw_recent(simulation.issues)
+    points = min(simulation.balances[customer], (int(earned * simulation.random()) // 1_000 + 1) * 1_000)
     if not points:
-        return bill(world)
-    world.balances[customer] -= points
-    world.remember(world.redemptions, customer, points)
-    return REDEEMED % (world.fields(customer) | world.claims(customer) | {"points": points / 1000})
+        return bill(simulation)
+    simulation.balances[customer] -= points
+    simulation.add_recent(simulation.redemptions, customer, points)
+    return REDEEMED % (simulation.fields(customer) | simulation.claimed_balances(customer) | {"points": points / 1000})
 
 
-def unredeemed(world: World) -> str:
-    of, customer, points = world.recall(world.redemptions)
-    world.balances[customer] += points
-    return UNREDEEMED % (world.fields(customer) | world.claims(customer) | _part(world, of, points))
+def unredeemed(simulation: VendorSimulation) -> str:
+    original, customer, points = simulation.draw_recent(simulation.redemptions)
+    simulation.balances[customer] += points
+    return UNREDEEMED % (
+        simulation.fields(customer) | simulation.claimed_balances(customer) | _part(simulation, original, points)
+    )
 
 
-def returned(world: World) -> str:
-    of, customer, earned = world.recall(world.issues)
-    points = min(world.balances[customer], earned)
+def returned(simulation: VendorSimulation) -> str:
+    original, customer, earned = simulation.draw_recent(simulation.issues)
+    points = min(simulation.balances[customer], earned)
     if not points:
-        return bill(world)
-    world.earn(customer, -points)
-    return RETURNED % (world.fields(customer) | world.claims(customer) | _part(world, of, points))
+        return bill(simulation)
+    simulation.earn(customer, -points)
+    return RETURNED % (
+        simulation.fields(customer) | simulation.claimed_balances(customer) | _part(simulation, original, points)
+    )
 
 
-def _part(world: World, of: int, points: int) -> dict[str, object]:
-    return {"of": f"{world.seed}{of:09d}", "points": points / 1000}
+def _part(simulation: VendorSimulation, original: int, points: int) -> dict[str, object]:
+    return {"of": f"{simulation.seed}{original:09d}", "points": points / 1000}
 
 
-def transferred(world: World) -> str:
-    """Tell the sender's half; the receiver's half follows, unless it comes first."""
-    _, customer, earned = world.recall(world.issues)
-    other = world.customer()
-    points = min(world.balances[customer], earned)
+def transferred(simulation: VendorSimulation) -> str:
+    """Return the sender's event. The receiver's event follows, or comes first."""
+    _, customer, earned = simulation.draw_recent(simulation.issues)
+    other = simulation.customer()
+    points = min(simulation.balances[customer], earned)
     if not points or customer == other:
-        return bill(world)
-    world.balances[customer] -= points
-    world.earn(other, points)
+        return bill(simulation)
+    simulation.balances[customer] -= points
+    simulation.earn(other, points)
     fields = (
-        world.fields(customer) | world.claims(customer) | {"points": points / 1000, "other": CUSTOMER_ID_FIRST + other}
+        simulation.fields(customer)
+        | simulation.claimed_balances(customer)
+        | {"points": points / 1000, "other": CUSTOMER_ID_FIRST + other}
     )
     halves = [SENT % fields, RECEIVED % fields]
-    if world.random() < 0.2:
+    if simulation.random() < 0.2:
         halves.reverse()
-    world.hold(Sent("capillary", halves[1].encode()), ANSWERED)
+    simulation.delay(SentDelivery("capillary", halves[1].encode()), TRANSFER_DELAY_MAX)
     return halves[0]
 
 
-def expired(world: World) -> str:
-    _, customer, earned = world.recall(world.issues)
-    points = min(world.balances[customer], earned)
+def expired(simulation: VendorSimulation) -> str:
+    _, customer, earned = simulation.draw_recent(simulation.issues)
+    points = min(simulation.balances[customer], earned)
     if not points:
-        return bill(world)
-    world.balances[customer] -= points
-    return EXPIRED % (world.fields(customer) | {"points": points / 1000})
+        return bill(simulation)
+    simulation.balances[customer] -= points
+    return EXPIRED % (simulation.fields(customer) | {"points": points / 1000})
 
 
-def bill(world: World) -> str:
-    return BILL % (world.fields(world.customer()) | {"amount": int(500_000 * world.random()) / 100})
+def bill(simulation: VendorSimulation) -> str:
+    return BILL % (simulation.fields(simulation.customer()) | {"amount": int(500_000 * simulation.random()) / 100})
 
 
-def tier(world: World) -> str:
-    level = 1 + int(3 * world.random())
-    fields = world.fields(world.customer()) | {"from": level, "to": level + 1, "day": world.day(180)}
-    return (UPGRADED, RENEWED, DOWNGRADED)[int(3 * world.random())] % fields
+def tier(simulation: VendorSimulation) -> str:
+    level = 1 + int(3 * simulation.random())
+    fields = simulation.fields(simulation.customer()) | {"from": level, "to": level + 1, "day": simulation.day(180)}
+    return (UPGRADED, RENEWED, DOWNGRADED)[int(3 * simulation.random())] % fields
 
 
-def coupon(world: World) -> str:
-    return COUPON % world.fields(world.customer())
+def coupon(simulation: VendorSimulation) -> str:
+    return COUPON % simulation.fields(simulation.customer())
 
 
-def coupon_used(world: World) -> str:
-    fields = world.fields(world.customer())
-    return COUPON_USED % (fields | {"of": f"{world.seed}{int(world.n * world.random()):09d}"})
+def coupon_used(simulation: VendorSimulation) -> str:
+    fields = simulation.fields(simulation.customer())
+    return COUPON_USED % (fields | {"of": f"{simulation.seed}{int(simulation.n * simulation.random()):09d}"})
 
 
-def updated(world: World) -> str:
-    return UPDATED % world.fields(world.customer())
+def updated(simulation: VendorSimulation) -> str:
+    return UPDATED % simulation.fields(simulation.customer())
 
 
-def merged(world: World) -> str:
-    """Merge two customers who seldom appear."""
-    customer, other = (int(world.customers * (1 + world.random()) / 2) for _ in "ab")
+def merged(simulation: VendorSimulation) -> str:
+    """Merge two customers with few events."""
+    customer, other = (int(simulation.customers * (1 + simulation.random()) / 2) for _ in "ab")
     if customer == other:
-        return updated(world)
-    world.balances[customer] += world.balances[other]
-    world.lifetimes[customer] += world.lifetimes[other]
-    world.balances[other] = world.lifetimes[other] = 0
-    return MERGED % (world.fields(customer) | world.claims(customer) | {"other": CUSTOMER_ID_FIRST + other})
+        return updated(simulation)
+    simulation.balances[customer] += simulation.balances[other]
+    simulation.lifetimes[customer] += simulation.lifetimes[other]
+    simulation.balances[other] = simulation.lifetimes[other] = 0
+    return MERGED % (
+        simulation.fields(customer) | simulation.claimed_balances(customer) | {"other": CUSTOMER_ID_FIRST + other}
+    )
 
 
-def accrued(world: World) -> str:
-    return _card(world, ACCRUED, 10 * WHOLE_POINTS[int(16 * world.random())])
+def accrued(simulation: VendorSimulation) -> str:
+    return _card(simulation, ACCRUED, 10 * WHOLE_POINTS[int(16 * simulation.random())])
 
 
-def spent(world: World) -> str:
-    return _card(world, SPENT, -10 * WHOLE_POINTS[int(8 * world.random())])
+def spent(simulation: VendorSimulation) -> str:
+    return _card(simulation, SPENT, -10 * WHOLE_POINTS[int(8 * simulation.random())])
 
 
-def _card(world: World, saying: str, points: int) -> str:
-    """A loyalty card belongs to a customer of its own kind: its balance is not kept, but claimed as plausible."""
-    claims = {"points": points, "available": 5_000 + points, "lifetime": 9_000, "iso": world.iso()}
-    return saying % (world.fields(world.customer()) | claims)
+def _card(simulation: VendorSimulation, template: str, points: int) -> str:
+    """An event of a loyalty card. Its balance is not simulated; the claim is only plausible."""
+    claims = {"points": points, "available": 5_000 + points, "lifetime": 9_000, "iso": simulation.iso()}
+    return template % (simulation.fields(simulation.customer()) | claims)
 
 
-def ordered(world: World) -> str:
-    fields = world.fields(world.customer()) | {"of": world.n, "points": 1_000, "iso": world.iso()}
-    return (FAILED if world.random() < 0.1 else FULFILLED) % fields
+def ordered(simulation: VendorSimulation) -> str:
+    fields = simulation.fields(simulation.customer()) | {"of": simulation.n, "points": 1_000, "iso": simulation.iso()}
+    return (FAILED if simulation.random() < 0.1 else FULFILLED) % fields
 
 
-def recorded(world: World) -> str:
-    """One delivery holds one event, or several."""
-    fields = world.fields(0) | {"iso": world.iso()}
-    members = range(1 + (int(5 * world.random()) if world.random() < 0.2 else 0))
+def recorded(simulation: VendorSimulation) -> str:
+    """A delivery with one event, or with several."""
+    fields = simulation.fields(0) | {"iso": simulation.iso()}
+    members = range(1 + (int(5 * simulation.random()) if simulation.random() < 0.2 else 0))
     return RECORDED_HEAD + ", ".join(RECORDED_MEMBER % (fields | {"member": n}) for n in members) + RECORDED_TAIL
 
 
-KINDS: tuple[tuple[str, Callable[[World], str], float], ...] = (  # (source, how it is told, share)
+KINDS: tuple[tuple[str, Callable[[VendorSimulation], str], float], ...] = (  # (source, template, share)
     ("capillary", issued, 0.3200),
     ("capillary", bill, 0.2400),
     ("capillary", redeemed, 0.0900),

@@ -18,7 +18,7 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL
 
-from benchmarks.environment import Watch
+from benchmarks.environment import Stopwatch
 
 DATABASE = "peer"
 EVENTS_PER_ACCOUNT = 10
@@ -76,7 +76,7 @@ class BalanceProjection(Projection[Balances]):
 
 
 def rebuild_by_peer(dsn: str, events: int) -> float:
-    """Store events as the library does, project all of them from nothing, and give how many that is a second."""
+    """Store events with the library and project all of them. Return the events per second."""
     with psycopg.connect(dsn, autocommit=True) as administrator:
         administrator.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         administrator.execute(f"CREATE DATABASE {DATABASE}")
@@ -84,7 +84,7 @@ def rebuild_by_peer(dsn: str, events: int) -> float:
 
 
 def environment(dsn: str) -> dict[str, str]:
-    """Say where the library stores."""
+    """Return the library's settings for its stores."""
     told = conninfo_to_dict(dsn)
     return {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
@@ -108,7 +108,7 @@ def _project(env: dict[str, str], events: int) -> float:
         stored += len(told) * EVENTS_PER_ACCOUNT
     accounts.close()
     with (
-        Watch() as watch,
+        Stopwatch() as watch,
         ProjectionRunner(
             application_class=Accounts, projection_class=BalanceProjection, view_class=Balances, env=env
         ) as runner,

@@ -1,4 +1,4 @@
-"""The servers that are measured, each in a process of its own: ours, and the least that could do the same work."""
+"""The measured servers, each in a process of its own: the service, and servers that do the least possible work."""
 
 import asyncio
 import multiprocessing
@@ -32,8 +32,8 @@ ONE_ROW = "SELECT account_id, available, promised, debt FROM accounts WHERE ledg
 CANNED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-class Canned(asyncio.Protocol):
-    """Answers whatever comes with the same bytes: what the load client can do at most."""
+class CannedProtocol(asyncio.Protocol):
+    """Answers every request with the same bytes: the limit of the load client."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -42,14 +42,14 @@ class Canned(asyncio.Protocol):
         self._transport.write(CANNED)
 
 
-async def canned() -> int:
-    server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0)
+async def canned_server() -> int:
+    server = await asyncio.get_running_loop().create_server(CannedProtocol, "127.0.0.1", 0)
     port: int = server.sockets[0].getsockname()[1]
     return port
 
 
-async def house(dsn: str, data: Path, project: bool, seal: bool = False) -> int:
-    """Run the whole service, with or without its projector beside it and its sealer in it, which signs every second."""
+async def whole_service(dsn: str, data: Path, project: bool, seal: bool = False) -> int:
+    """Run the service, with or without a projector process, and with or without a sealer that signs every second."""
     settings = Settings(data=data, database_url=None, checkpoint_seconds=1)
     app = make_app(dsn, settings, MASTER_KEY, project=False, signer=Signer(data / "signer") if seal else None)
     if project:
@@ -57,7 +57,7 @@ async def house(dsn: str, data: Path, project: bool, seal: bool = False) -> int:
     return await _listen(app)
 
 
-async def bare_door(inbound: dict[str, InboundConnection]) -> int:
+async def bare_webhook(inbound: dict[str, InboundConnection]) -> int:
     """Authenticate and parse each delivery, and store nothing."""
 
     async def receive(request: web.Request) -> web.Response:
@@ -71,7 +71,7 @@ async def bare_door(inbound: dict[str, InboundConnection]) -> int:
     return await _listen(app)
 
 
-async def bare_window(dsn: str, access: ApiAccess) -> int:
+async def bare_query(dsn: str, access: ApiAccess) -> int:
     """Read one row by its primary key for each request."""
     pool = ReaderPool(dsn, Settings().pool_size)
     connection = await connect(dsn)
@@ -97,13 +97,13 @@ async def _listen(app: web.Application) -> int:
 
 
 @contextmanager
-def running(start: Callable[..., Any], *arguments: Any) -> Iterator[int]:
-    """Run one of the servers above in a process of its own; give its port."""
+def run_server(start: Callable[..., Any], *arguments: Any) -> Iterator[int]:
+    """Run one of these servers in a process of its own. Yield its port."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(theirs, start, arguments))
     process.start()
-    theirs.close()  # so that waiting for the port ends if the process does
+    theirs.close()  # so that `recv` fails if the process ends
     try:
         yield ours.recv()
     finally:
@@ -115,7 +115,7 @@ def running(start: Callable[..., Any], *arguments: Any) -> Iterator[int]:
 def _run(pipe: Pipe, start: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     async def serve() -> None:
         port = await start(*arguments)
-        freeze_loaded_objects()  # as `loyalty serve` does; for those we are compared with, too
+        freeze_loaded_objects()  # as `loyalty serve` does; for all servers, to be fair
         pipe.send(port)
         over = asyncio.Event()
         asyncio.get_running_loop().add_reader(pipe.fileno(), over.set)  # readable when the other end is closed

@@ -1,8 +1,10 @@
-"""From the ledger to rows, live, against reading the same input and writing the same rows bare."""
+"""Advance from the ledger to rows, live. The limit reads the same input and writes the same rows without
+interpretation.
+"""
 
 from typing import Any, NamedTuple
 
-from benchmarks.environment import Watch, a_history, fill, new_book, opened
+from benchmarks.environment import Stopwatch, append_history, build_history, create_bench_ledger, open_database
 from benchmarks.figures import Figure
 from ledger.database import Connection
 from ledger.store.read import events_between, tail
@@ -16,7 +18,7 @@ PRIMARY_KEY = """
 """
 
 
-class Copied(NamedTuple):
+class TableRows(NamedTuple):
     """All rows of one table, to be written again."""
 
     name: str
@@ -25,19 +27,21 @@ class Copied(NamedTuple):
 
 
 async def advance(events: int, runs: int) -> list[Figure]:
-    """Advance an empty generation to the end of a ledger; the limit reads the events and writes the same rows, keys and
-    all, without working out what they mean."""
+    """Advance an empty generation to the end of a ledger.
+
+    The limit reads the events and writes the same rows with their keys, without interpretation.
+    """
     ours, bare, done = list[float](), list[float](), 0
-    async with opened() as place:
+    async with open_database() as database:
         for run in range(runs):
-            book = await new_book(place, f"advance-{run}")
-            done = await fill(place, book, a_history(events, seed=run + 1))
-            with Watch() as watch:
-                await catch_up(place.connection, book.ledger.ledger_id)
+            bench_ledger = await create_bench_ledger(database, f"advance-{run}")
+            done = await append_history(database, bench_ledger, build_history(events, seed=run + 1))
+            with Stopwatch() as watch:
+                await catch_up(database.connection, bench_ledger.ledger.ledger_id)
             ours.append(done / watch.seconds)
-            seconds = await _read_events(place.connection, book.ledger.ledger_id)
-            for table in await _tables(place.connection, book.ledger.ledger_id):
-                seconds += await _write(place.connection, table)
+            seconds = await _read_events(database.connection, bench_ledger.ledger.ledger_id)
+            for table in await _tables(database.connection, bench_ledger.ledger.ledger_id):
+                seconds += await _write(database.connection, table)
             bare.append(done / seconds)
     limit = "events read, the same rows written"
     return [Figure(limit, "events", done, bare), Figure("advance", "events", done, ours, limit)]
@@ -45,29 +49,29 @@ async def advance(events: int, runs: int) -> list[Figure]:
 
 async def _read_events(connection: Connection, ledger_id: int) -> float:
     last = await tail(connection, ledger_id)
-    with Watch() as watch:
+    with Stopwatch() as watch:
         async for _ in events_between(connection, ledger_id, 0, last):
             pass
     return watch.seconds
 
 
-async def _tables(connection: Connection, ledger_id: int) -> list[Copied]:
-    """Read all rows that the projections hold of a ledger."""
+async def _tables(connection: Connection, ledger_id: int) -> list[TableRows]:
+    """Read all rows of a ledger's projections."""
     names = [*OWN_TABLES, *(table.name for projection in PROJECTIONS for table in projection.tables)]
     tables = []
     for name in names:
         rows = await connection.fetch(f"SELECT * FROM {name} WHERE ledger_id = $1", ledger_id)  # noqa: S608
         if rows:
-            tables.append(Copied(name, list(rows[0].keys()), [tuple(row) for row in rows]))
+            tables.append(TableRows(name, list(rows[0].keys()), [tuple(row) for row in rows]))
     return tables
 
 
-async def _write(connection: Connection, table: Copied) -> float:
-    """COPY a table's rows into one like it, with its primary key."""
+async def _write(connection: Connection, table: TableRows) -> float:
+    """COPY a table's rows into a table of the same form, with its primary key."""
     await connection.execute(f"CREATE TABLE bare (LIKE {table.name})")
     key = await connection.fetchval(PRIMARY_KEY, table.name)
     try:
-        with Watch() as watch:
+        with Stopwatch() as watch:
             await connection.execute(f"ALTER TABLE bare ADD {key}")
             for start in range(0, len(table.records), ROWS_PER_COPY):
                 records = table.records[start : start + ROWS_PER_COPY]

@@ -2,7 +2,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from benchmarks.history import history
-from benchmarks.simulation import Mix, Sent
+from benchmarks.simulation import Mix, SentDelivery
 from ledger.intake.identify import Origin, identify
 from ledger.intake.interpret import Event, interpret
 
@@ -10,7 +10,7 @@ DELIVERIES = 3_000
 RECORDED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def told(sent: Sent) -> list[Event]:
+def told(sent: SentDelivery) -> list[Event]:
     origin = Origin("bench", "connection", sent.source, None, b"mask")
     delivery = identify(origin, sent.body)
     return [

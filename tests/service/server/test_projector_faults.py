@@ -15,7 +15,7 @@ import pytest
 
 import migrations
 from benchmarks.history import history
-from benchmarks.simulation import Mix, Sent
+from benchmarks.simulation import Mix, SentDelivery
 from ledger.database import connect
 from ledger.errors import LedgerUnavailable
 from ledger.store.append import append
@@ -46,7 +46,7 @@ def project_for_ever(dsn: str) -> None:
     asyncio.run(Projector(dsn).run())
 
 
-async def tell(dsn: str, ledger_id: int, name: str, sent: Sequence[Sent]) -> None:
+async def tell(dsn: str, ledger_id: int, name: str, sent: Sequence[SentDelivery]) -> None:
     """Append deliveries, however often PostgreSQL is killed meanwhile. A second append changes nothing."""
     while True:
         try:

@@ -16,7 +16,8 @@ from benchmarks.history import history
 from benchmarks.servers import MASTER_KEY
 from benchmarks.simulation import Mix
 from ledger.database import connect
-from ledger.intake.identify import Origin, identify
+from ledger.events import Origin
+from ledger.intake.identify import identify
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
 

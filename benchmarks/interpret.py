@@ -11,8 +11,9 @@ import orjson
 from benchmarks.environment import Stopwatch, build_history
 from benchmarks.figures import Figure
 from benchmarks.payload_templates import SOURCES
-from ledger.intake.identify import Delivery, Origin, identify
-from ledger.intake.interpret import Event, interpret
+from ledger.events import Delivery, Event, Origin
+from ledger.intake.identify import identify
+from ledger.intake.interpret import interpret
 
 RECORDED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 ORIGINS = {source: Origin("bench", "connection", source, None, b"mask") for source in SOURCES}

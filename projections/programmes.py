@@ -4,33 +4,15 @@ Terms are not facts of an account, but they change its result. When a version is
 programme are folded again. So rows remain a function of the set of events.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from msgspec import Struct
 
-from ledger.database import Connection
-from ledger.facts import Occurrence, RecordedFact
-from ledger.facts.fact import unquote_id
+from ledger.facts import Occurrence
 from ledger.facts.terms import ProgrammeTermsSet
 from projections.definition import Projection, Rows, State, Table
-from projections.engine.store import decode_fact
-from projections.programme_terms import NO_TERMS, Terms
-
-ACCOUNTS_PER_READ = 2_000
-
-# Reads facts, not rows: facts exist before anything is folded, live and in a rebuild.
-READ_TERMS = """
-    SELECT kind, body FROM facts WHERE ledger_id = $1 AND subject_kind = 'programme' AND position <= $2
-     ORDER BY subject, occurred_at, rank, tag, ordinal
-"""
-GOVERNED_ACCOUNTS = """
-    SELECT account_id, subject FROM accounts
-     WHERE ledger_id = $1 AND programme = $2 AND account_id > $3 AND account_id < $4 ORDER BY account_id LIMIT $5
-"""
-EVERY_POSITION = 2**62
 
 
 class TermsVersion(Struct):
@@ -129,29 +111,3 @@ PROGRAMMES = Projection(
     tables=(PROGRAMMES_TABLE,),
     customers=(),
 )
-
-
-async def read_terms(connection: Connection, ledger_id: int, position: int = EVERY_POSITION) -> Terms:
-    """Read the terms of a ledger's programmes, as recorded up to a position."""
-    rows = await connection.fetch(READ_TERMS, ledger_id, position)
-    if not rows:
-        return NO_TERMS
-    facts = (decode_fact(row["kind"], row["body"]) for row in rows)
-    return Terms.of_facts(fact for fact in facts if isinstance(fact, ProgrammeTermsSet))
-
-
-async def governed_holders(
-    connection: Connection, ledger_id: int, facts: Iterable[RecordedFact]
-) -> AsyncIterator[Sequence[str]]:
-    """Yield the subjects that have accounts in programmes whose terms some facts set, ACCOUNTS_PER_READ at a time."""
-    for programme in sorted({fact.subject for fact, _ in facts if isinstance(fact, ProgrammeTermsSet)}):
-        source, org, name = programme.split(":", 2)
-        last, beyond = f"{source}:{org}:", f"{source}:{org};"
-        while True:
-            rows = await connection.fetch(
-                GOVERNED_ACCOUNTS, ledger_id, unquote_id(name), last, beyond, ACCOUNTS_PER_READ
-            )
-            if not rows:
-                break
-            last = rows[-1]["account_id"]
-            yield sorted({row["subject"] for row in rows})

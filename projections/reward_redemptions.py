@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import field
 
 from ledger.facts import Occurrence
-from ledger.facts.reward_redemptions import (
+from ledger.facts.rewards import (
     RewardRedemptionCompleted,
     RewardRedemptionCreated,
     RewardRedemptionFact,

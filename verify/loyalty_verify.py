@@ -168,7 +168,7 @@ def _read_octal(digits: bytes) -> int:
 # --- signed notes and checkpoints -------------------------------------------------------------------------------------
 
 
-class VerifierKey(NamedTuple):
+class CheckpointKey(NamedTuple):
     """A C2SP verifier key: NAME+HASH+BASE64."""
 
     name: str
@@ -185,7 +185,7 @@ class BundleCheckpoint(NamedTuple):
     signatures: tuple[tuple[str, bytes, bytes], ...]  # (name, key hash, signature)
 
 
-def read_key(text: str) -> VerifierKey:
+def read_key(text: str) -> CheckpointKey:
     """Read a verifier key and check that its hash is the hash of its name and key."""
     name, _, rest = text.strip().partition("+")
     key_hash, _, encoded = rest.partition("+")
@@ -193,7 +193,7 @@ def read_key(text: str) -> VerifierKey:
     require(name and len(material) == 33 and material[0] in (ED25519, COSIGNATURE), "not an Ed25519 verifier key")
     expected = hashlib.sha256(name.encode() + b"\n" + material).digest()[:4]
     require(key_hash == expected.hex(), f"the verifier key of {name} does not match its hash")
-    return VerifierKey(name, expected, material[0], material[1:])
+    return CheckpointKey(name, expected, material[0], material[1:])
 
 
 def read_checkpoint(note: bytes) -> BundleCheckpoint:
@@ -222,7 +222,7 @@ def read_checkpoint(note: bytes) -> BundleCheckpoint:
     return BundleCheckpoint(lines[0], int(lines[1]), root, text.encode(), tuple(signatures))
 
 
-def has_signature_of(checkpoint: BundleCheckpoint, key: VerifierKey) -> bool:
+def has_signature_of(checkpoint: BundleCheckpoint, key: CheckpointKey) -> bool:
     """Return True if a checkpoint has a valid signature or cosignature by a key, and False if it has none by this key.
 
     Raises VerificationFailed if the signature is wrong.
@@ -570,7 +570,7 @@ class BundleAudit:
     """One bundle, the auditor's options, and the results of the checks so far."""
 
     archive: BundleArchive
-    keys: list[VerifierKey]
+    keys: list[CheckpointKey]
     older: bytes | None  # the auditor's earlier checkpoints: see find_notes
     at: str | None = None  # the time of the figures; None: the time of the bundle
     requested: tuple[str, ...] = ()  # ids of the accounts and customers whose figures are requested
@@ -651,7 +651,7 @@ def check_checkpoint(audit: BundleAudit) -> str:
     return f"size {checkpoint.size}, signed by {signer}" + (f", {witnesses} witnesses" if witnesses else "")
 
 
-def _bundled_keys(audit: BundleAudit) -> list[VerifierKey]:
+def _bundled_keys(audit: BundleAudit) -> list[CheckpointKey]:
     """Return the log's keys that came with the bundle."""
     lines = audit.archive.read("keys", NOTE_BYTES_MAX).decode("utf-8", "replace").splitlines()
     require(len(lines) <= SIGNATURES_MAX, "the bundle holds too many keys")
@@ -1660,13 +1660,17 @@ class CheckResult(NamedTuple):
     says: str
 
 
-def verify(file: BinaryIO, older: bytes | None, keys: list[VerifierKey]) -> list[CheckResult]:
+def verify(file: BinaryIO, older: bytes | None, keys: list[CheckpointKey]) -> list[CheckResult]:
     """Run all checks. Without keys, the key in the bundle is used."""
     return examine(file, older, keys)[0]
 
 
 def examine(
-    file: BinaryIO, older: bytes | None, keys: list[VerifierKey], at: str | None = None, requested: tuple[str, ...] = ()
+    file: BinaryIO,
+    older: bytes | None,
+    keys: list[CheckpointKey],
+    at: str | None = None,
+    requested: tuple[str, ...] = (),
 ) -> tuple[list[CheckResult], BundleFigures | None]:
     """Run all checks, and stop at a failure on which the others depend. The figures are None if the balances were not
     verified or the bundle has none.
@@ -1838,7 +1842,7 @@ def _ids_not_found(figures: BundleFigures) -> list[str]:
 
 
 def _print_json(
-    results: list[CheckResult], figures: BundleFigures | None, keys: list[VerifierKey], *, verified: bool
+    results: list[CheckResult], figures: BundleFigures | None, keys: list[CheckpointKey], *, verified: bool
 ) -> None:
     document = {
         "verified": verified,
@@ -1851,7 +1855,7 @@ def _print_json(
 
 
 def _print_report(
-    results: list[CheckResult], figures: BundleFigures | None, keys: list[VerifierKey], *, verified: bool
+    results: list[CheckResult], figures: BundleFigures | None, keys: list[CheckpointKey], *, verified: bool
 ) -> None:
     for result in results:
         print(f"{'ok  ' if result.holds else 'FAIL'}  {result.check}: {_printable(result.says)}")

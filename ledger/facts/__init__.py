@@ -22,11 +22,9 @@ from ledger.facts import (
     promotions,
     redemption_records,
     requests,
-    reward_redemptions,
     rewards,
     streaks,
     terms,
-    tier_memberships,
     tiers,
     transfers,
 )
@@ -48,7 +46,6 @@ FACTS: tuple[type[Fact], ...] = (
     *partner_memberships.FACTS,
     *requests.FACTS,
     *adjustments.FACTS,
-    *reward_redemptions.FACTS,
     *rewards.FACTS,
     *milestones.FACTS,
     *streaks.FACTS,
@@ -56,7 +53,6 @@ FACTS: tuple[type[Fact], ...] = (
     *promotions.FACTS,
     *holds.FACTS,
     *promises.FACTS,
-    *tier_memberships.FACTS,
     *periods.FACTS,
     *terms.FACTS,
 )

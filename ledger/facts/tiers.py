@@ -62,7 +62,21 @@ class TierClaimed(TierFact, frozen=True, kw_only=True, omit_defaults=True):
     downgrade_on: date | None = None
 
 
+class TierJoined(TierChanged, frozen=True, kw_only=True, omit_defaults=True):
+    """The customer had no tier and entered this tier."""
+
+    rank = 9
+
+
+class TierLeft(TierFact, frozen=True, kw_only=True, omit_defaults=True):
+    """The customer left this tier and has no tier now."""
+
+    rank = 40
+
+
 FACTS: tuple[type[Fact], ...] = (
+    TierJoined,
+    TierLeft,
     TierRenewed,
     TierUpgraded,
     TierDowngraded,

@@ -14,11 +14,12 @@ import hmac
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from ledger.errors import Unreadable
+from ledger.events import Delivery, NewEvent, Origin
 from ledger.facts.fact import quote_id
 from ledger.failures import describe_failure
 from ledger.parsing import Document, canonical_body, parse_json
@@ -34,46 +35,6 @@ EVENTS_PER_DELIVERY_MAX = 1000
 
 UNREADABLE = "unreadable"  # the kind of a body that is not accepted as JSON
 UNKNOWN = "unknown"  # the kind of a readable body in no known envelope
-
-
-class NewEvent(NamedTuple):
-    """An event before the append. The ledger adds the commitment to personal parts, the position and the recorded time.
-
-    They stand in the entry between `entry_prefix` and `entry_suffix`.
-    """
-
-    connection_id: str
-    source: str
-    org: str
-    kind: str
-    event_key: bytes
-    content: bytes
-    occurred_at: datetime | None
-    ordinal: int
-    entry_prefix: str
-    entry_suffix: str
-
-
-class Delivery(NamedTuple):
-    """One body with markers in place of personal values, its events, and the personal values by person."""
-
-    payload: bytes
-    events: Sequence[NewEvent]
-    parts: Sequence[PersonalPart]
-
-
-class Origin(NamedTuple):
-    """The source of a body. `kind` is the kind that the connection names, or None.
-
-    `body_hash_key` is a secret of the ledger. An unreadable body is identified by a keyed hash of its bytes, because a
-    plain hash could reveal a short body.
-    """
-
-    ledger: str
-    connection_id: str
-    source: str
-    kind: str | None
-    body_hash_key: bytes
 
 
 def identify(origin: Origin, body: bytes) -> Delivery:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from ledger.errors import Unreadable
+from ledger.events import Event
 from ledger.facts import Fact, Occurrence, RecordedFact, encode
 from ledger.facts.accounts import AccountFact
 from ledger.facts.tiers import TierFact
@@ -22,26 +23,6 @@ from ledger.vendors.vendor import EventContext, EventType, ParsedEvent
 REASON_CHARACTERS_MAX = 300
 FACTS_PER_EVENT_MAX = 10_000
 CLOCK_AHEAD_MAX = timedelta(minutes=15)  # beyond this an event dated in the future is listed: no clock is so wrong
-
-
-class Event(NamedTuple):
-    """An event as it is stored, including its body."""
-
-    position: int
-    source: str
-    org: str
-    kind: str
-    event_key: bytes  # 16 bytes, or 32 for an event in conflict
-    content: bytes
-    occurred_at: datetime | None
-    recorded_at: datetime
-    ordinal: int
-    payload: bytes
-
-    @property
-    def event_tag(self) -> bytes:
-        """16 bytes of event key and content. They order events in conflict independently of their arrival."""
-        return self.event_key[:8] + self.content[:8]
 
 
 class Interpretation(NamedTuple):

@@ -23,9 +23,9 @@ import msgspec
 from ledger.parsing import Document
 from ledger.privacy.detection import PersonalValue, PersonalValueSearch, Pseudonymise
 from ledger.vendors.personal_fields import PersonalFields
+from ledger.vendors.personal_values import MARKER_TEXT
 
 MARKER = b'"<personal>"'
-MARKER_TEXT = "<personal>"  # replaces a removed value in a document
 CACHED_PATTERNS_MAX = 1_000
 CACHED_KEY_CHARACTERS_MAX = 100
 WHOLE_BODY = -1  # the offset of a span that is the whole body

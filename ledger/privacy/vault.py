@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.database import Connection
-from ledger.intake.identify import Delivery
+from ledger.events import Delivery
 from ledger.privacy.encryption import KEY_BYTES, NONCE_BYTES, KeyedHash, MasterKey
 from ledger.privacy.redaction import PersonalPart, RedactedSpan, restore_body
 from ledger.vendors.personal_values import normalize_identifier

@@ -13,7 +13,8 @@ import asyncpg
 
 from ledger.database import CONNECTION_LOST, Connection
 from ledger.errors import LedgerBusy, LedgerUnavailable, LedgerUnknown
-from ledger.intake.identify import KEY_BYTES, Delivery
+from ledger.events import Delivery
+from ledger.intake.identify import KEY_BYTES
 from ledger.privacy.vault import EncryptedPart, Vault, commitment_of
 
 APPEND = """

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ledger.database import Connection
 from ledger.errors import EventsChanged, PositionUnknown
+from ledger.events import Event
 from ledger.intake.identify import KEY_BYTES
-from ledger.intake.interpret import Event
 from ledger.merkle import leaf_hash
 
 EVENTS_PER_READ_MAX = 10_000

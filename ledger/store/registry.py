@@ -13,7 +13,7 @@ from ledger import clock
 from ledger.credentials import SCHEMES, check_header, check_secret, make_secret
 from ledger.database import Connection
 from ledger.errors import ConnectionUnknown, LedgerUnknown, NameTaken, RequestInvalid
-from ledger.intake.identify import Origin
+from ledger.events import Origin
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store.row_macs import has_valid_mac, mac_of, secret_context

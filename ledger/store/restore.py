@@ -27,11 +27,11 @@ import msgspec
 
 from ledger.database import Connection
 from ledger.errors import ExportWrong, MasterKeyWrong
-from ledger.intake.identify import KEY_BYTES, Origin, identify
+from ledger.events import Origin
+from ledger.intake.identify import KEY_BYTES, identify
 from ledger.locks import APPENDS
 from ledger.merkle import Frontier, leaf_hash
 from ledger.privacy.encryption import MasterKey
-from ledger.privacy.redaction import MARKER_TEXT
 from ledger.privacy.vault import Vault, person_key_context
 from ledger.store import read, registry
 from ledger.store.export import (
@@ -45,6 +45,7 @@ from ledger.store.export import (
     SideRecord,
 )
 from ledger.store.registry import Ledger
+from ledger.vendors.personal_values import MARKER_TEXT
 
 EVENTS_PER_BLOCK = 1_000
 

@@ -11,6 +11,7 @@ code and is kept. All patterns are bounded: the time is linear in the length of 
 
 import re
 
+MARKER_TEXT = "<personal>"  # replaces a removed value in a document
 PHONE_DIGITS_MIN = 9
 PHONE_DIGITS_MAX = 15
 TEXT_CHARACTERS_MAX = 320  # of a whole e-mail address

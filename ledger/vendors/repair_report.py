@@ -34,7 +34,6 @@ from ledger.decimals import format_decimal
 from ledger.errors import Unreadable
 from ledger.failures import describe_failure
 from ledger.parsing import Document, parse_as_written, parse_json, without_byte_order_mark
-from ledger.privacy.redaction import MARKER_TEXT
 from ledger.vendors.field_parsers import FieldParser, FieldParsers, field_parsers
 from ledger.vendors.fields import (
     ABSENT,
@@ -44,6 +43,7 @@ from ledger.vendors.fields import (
 )
 from ledger.vendors.key_repair import FREE_MAPS
 from ledger.vendors.leniency import unreadable_values
+from ledger.vendors.personal_values import MARKER_TEXT
 from ledger.vendors.vendor import Vendor
 
 BYTE_ORDER_MARK = "a byte order mark before the text"

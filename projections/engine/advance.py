@@ -22,8 +22,9 @@ from collections.abc import AsyncGenerator, Iterable, Sequence, Set
 from typing import NamedTuple
 
 from ledger.database import Connection
+from ledger.events import Event
 from ledger.facts import RecordedFact
-from ledger.intake.interpret import Event, Interpretation, interpret_all
+from ledger.intake.interpret import Interpretation, interpret_all
 from ledger.store.read import events_after
 from projections.engine import parked, snapshots, store
 from projections.engine.cache import SubjectCache
@@ -31,8 +32,8 @@ from projections.engine.conflicts import Resolution, resolve_conflicts
 from projections.engine.fold_subjects import fold_subjects
 from projections.engine.generations import outdated_projections
 from projections.engine.groups import update_groups
+from projections.engine.programme_terms import governed_holders
 from projections.engine.retracted_facts import record_retracted
-from projections.programmes import governed_holders
 from projections.registry import BY_SUBJECT
 
 EVENTS_PER_BATCH_MIN = 500  # near the end of the ledger. It doubles after each full batch, up to EVENTS_PER_BATCH_MAX

@@ -12,9 +12,10 @@ import msgspec
 from pydantic import ValidationError
 
 from ledger.database import Connection
+from ledger.events import Event
 from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
-from ledger.intake.interpret import Event, interpret
+from ledger.intake.interpret import interpret
 from ledger.store.read import events_with_key, internal_events_after, with_bodies
 from ledger.vendors.internal.policies import PolicySetPayload
 

@@ -33,9 +33,9 @@ from projections.engine import row_changes, snapshots, store
 from projections.engine.cache import CachedSubject, SubjectCache
 from projections.engine.group_facts import read_all_facts
 from projections.engine.groups import SubjectGroups, groups_of
+from projections.engine.programme_terms import read_terms
 from projections.engine.snapshots import BEFORE_ALL_FACTS, Snapshot, SnapshotWrite, decode_state, encode_state_or_none
 from projections.programme_terms import NO_TERMS, Terms
-from projections.programmes import read_terms
 
 NO_FLAGS = store.SubjectFlags(untimed=False, parked=None)
 

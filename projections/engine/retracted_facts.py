@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ledger.database import Connection
+from ledger.events import Event
 from ledger.facts import RecordedFact, encode, kind_of
-from ledger.intake.interpret import Event, interpret
+from ledger.intake.interpret import interpret
 from ledger.store.read import with_bodies
 from projections.engine.conflicts import PolicyByKind, retractions
 from projections.engine.store import ROW_REJECTED, stored_alias

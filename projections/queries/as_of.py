@@ -20,8 +20,8 @@ from ledger.locks import APPENDS
 from projections.definition import FoldedState, Projection, fact_key, fold_until_failure
 from projections.engine import store
 from projections.engine.groups import alias_pairs, connected_components, groups_by_target, merged_pair
+from projections.engine.programme_terms import read_terms
 from projections.programme_terms import NO_TERMS, Terms
-from projections.programmes import read_terms
 from projections.queries.policies_as_of import resolve_as_of
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)

@@ -67,14 +67,16 @@ from ledger.facts.promotions import (
 )
 from ledger.facts.redemption_records import RedemptionRecordCreated, RedemptionRecordDeleted, RedemptionRecordUpdated
 from ledger.facts.requests import RequestApproved, RequestFailed, RequestMoved, RequestOpened, RequestRejected
-from ledger.facts.reward_redemptions import (
+from ledger.facts.rewards import (
+    RewardClaimed,
+    RewardCreated,
     RewardRedemptionCompleted,
     RewardRedemptionCreated,
     RewardRedemptionFailed,
     RewardRedemptionPending,
     RewardRedemptionRolledBack,
+    RewardUpdated,
 )
-from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardUpdated
 from ledger.facts.streaks import (
     StreakEnded,
     StreakEnrolled,
@@ -84,8 +86,7 @@ from ledger.facts.streaks import (
     StreakUnEnrolled,
 )
 from ledger.facts.terms import ProgrammeTermsSet
-from ledger.facts.tier_memberships import TierJoined, TierLeft
-from ledger.facts.tiers import TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
+from ledger.facts.tiers import TierClaimed, TierDowngraded, TierJoined, TierLeft, TierRenewed, TierUpgraded
 from ledger.facts.transfers import TransferCompleted, TransferInitiated
 
 SENTENCES: Mapping[type[Fact], str] = {

@@ -12,9 +12,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ledger.database import Connection
+from ledger.events import Event
 from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
-from ledger.intake.interpret import Event
 from ledger.store.read import conflicting_events_of_kind, internal_events_after
 from projections.engine.conflicts import (
     DEFAULT_POLICY,

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
 from ledger.database import Connection
+from ledger.events import Event
 from ledger.intake.identify import KEY_BYTES
-from ledger.intake.interpret import Event, Interpretation, interpret_all
+from ledger.intake.interpret import Interpretation, interpret_all
 from ledger.store.read import conflicting_keys, event_at, events_between, events_with_key, with_bodies
 from projections.engine import advance, store
 from projections.engine.conflicts import policies_of_generation, select_by_policy

@@ -17,8 +17,8 @@ from projections.engine import advance, row_changes, store
 from projections.engine.fold_subjects import fold_from_start
 from projections.engine.group_facts import read_groups
 from projections.engine.groups import groups_of
+from projections.engine.programme_terms import read_terms
 from projections.programme_terms import NO_TERMS
-from projections.programmes import read_terms
 from projections.rebuild.rejected_rows import WRITE_REJECTED
 from projections.rebuild.work_items import SubjectRange, Work
 from projections.registry import BY_SUBJECT

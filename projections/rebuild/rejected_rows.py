@@ -16,8 +16,8 @@ from projections.engine import advance, row_changes, store
 from projections.engine.fold_subjects import fold_from_start
 from projections.engine.group_facts import read_group
 from projections.engine.groups import groups_of
+from projections.engine.programme_terms import read_terms
 from projections.programme_terms import NO_TERMS
-from projections.programmes import read_terms
 from projections.registry import BY_SUBJECT
 
 CREATE_REJECTED = """

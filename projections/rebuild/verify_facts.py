@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
+from ledger.events import Event
 from ledger.facts import RecordedFact
 from ledger.intake.identify import KEY_BYTES
-from ledger.intake.interpret import Event, interpret_all
+from ledger.intake.interpret import interpret_all
 from ledger.store.read import conflicting_keys, events_between, events_with_key
 from ledger.store.registry import Ledger
 from projections.engine import store

@@ -17,8 +17,8 @@ from projections.engine.fold_subjects import fold_from_start
 from projections.engine.generations import outdated_projections
 from projections.engine.group_facts import read_group
 from projections.engine.groups import groups_of
+from projections.engine.programme_terms import read_terms
 from projections.programme_terms import NO_TERMS
-from projections.programmes import read_terms
 from projections.rebuild.verify_facts import Mismatch, check_facts
 from projections.registry import PROJECTIONS
 

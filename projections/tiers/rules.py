@@ -10,13 +10,14 @@ from datetime import timedelta
 
 from ledger.facts import Occurrence
 from ledger.facts.merges import TierAfterMerge, TierMergedAway, TierUnmerged
-from ledger.facts.tier_memberships import TierJoined, TierLeft
 from ledger.facts.tiers import (
     MembershipFact,
     TierChanged,
     TierClaimed,
     TierDowngraded,
     TierFact,
+    TierJoined,
+    TierLeft,
     TierRenewed,
     TierUpgraded,
 )

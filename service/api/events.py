@@ -6,9 +6,10 @@ import orjson
 from aiohttp import web
 
 from ledger.errors import PositionUnknown, RequestInvalid
+from ledger.events import Event
 from ledger.facts import kind_of
 from ledger.intake.identify import UNREADABLE
-from ledger.intake.interpret import Event, interpret
+from ledger.intake.interpret import interpret
 from ledger.privacy.access_log import record_access
 from ledger.store import read as ledger_read
 from ledger.store.read import EventHeader

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ledger import clock
 from ledger.errors import RequestInvalid
-from projections.programmes import read_terms
+from projections.engine.programme_terms import read_terms
 from service.api.requests.admission import PAGE, TIMES, get
 from service.api.requests.open_query import open_query, parse_as_of, parse_limit
 from service.api.responses import json_response, page_response

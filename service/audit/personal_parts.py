@@ -22,11 +22,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.database import Connection
 from ledger.errors import MasterKeyWrong
-from ledger.intake.identify import Delivery, Origin, identify
+from ledger.events import Delivery, Origin
+from ledger.intake.identify import identify
 from ledger.privacy.encryption import NONCE_BYTES, MasterKey
-from ledger.privacy.redaction import MARKER_TEXT, RedactedSpan, restore_body
+from ledger.privacy.redaction import RedactedSpan, restore_body
 from ledger.privacy.vault import Vault, person_key_context
 from ledger.store.registry import Ledger
+from ledger.vendors.personal_values import MARKER_TEXT
 from service.audit.lookup_index import LookupChecker
 
 PARTS = """

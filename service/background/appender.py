@@ -19,7 +19,7 @@ import asyncpg
 
 from ledger.database import Session, connect
 from ledger.errors import LedgerBusy, LedgerError, LedgerUnavailable
-from ledger.intake.identify import Delivery
+from ledger.events import Delivery
 from ledger.privacy.vault import Vault
 from ledger.store.append import AppendResult, append
 

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from ledger.errors import RequestInvalid
-from ledger.intake.identify import Origin, identify, pseudonym
-from ledger.intake.interpret import Event, Interpretation, interpret
+from ledger.events import Event, Origin
+from ledger.intake.identify import identify, pseudonym
+from ledger.intake.interpret import Interpretation, interpret
 from ledger.parsing import parse_json
 from ledger.privacy.redaction import redact
 from ledger.vendors import VENDORS

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ledger.database import Connection
-from ledger.intake.identify import UNREADABLE, Delivery, Origin, identify
+from ledger.events import Delivery, Origin
+from ledger.intake.identify import UNREADABLE, identify
 from ledger.privacy.vault import Vault
 from ledger.store.append import AppendResult, append
 from ledger.store.registry import InboundConnection

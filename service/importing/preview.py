@@ -7,7 +7,7 @@ conflict, the preview a duplicate. To distinguish them would need persons' keys,
 from collections.abc import Callable, Iterator
 
 from ledger.database import Connection
-from ledger.intake.identify import Delivery
+from ledger.events import Delivery
 from ledger.privacy.vault import Vault
 from ledger.store.registry import InboundConnection
 from service.importing.deliveries import ImportSummary, identify_blocks, repair_lines

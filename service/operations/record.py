@@ -13,8 +13,9 @@ import orjson
 from ledger import clock
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
-from ledger.intake.identify import Delivery, Origin, identify
-from ledger.intake.interpret import Event, interpret
+from ledger.events import Delivery, Event, Origin
+from ledger.intake.identify import identify
+from ledger.intake.interpret import interpret
 from ledger.privacy.vault import Vault
 from ledger.store.append import append
 from ledger.store.registry import Ledger

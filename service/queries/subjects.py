@@ -12,8 +12,8 @@ from typing import Any
 from ledger.facts import kind_of
 from projections.definition import Projection
 from projections.engine.groups import SubjectGroups, groups_of
+from projections.engine.programme_terms import read_terms
 from projections.engine.store import decode_fact
-from projections.programmes import read_terms
 from projections.queries.as_of import EVERYTHING, KnownSubject, fold_known, load_known
 from projections.queries.explain import RowStep, UnfoldableStep, row_steps
 from projections.queries.policies_as_of import resolve_as_of

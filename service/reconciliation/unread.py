@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from ledger.database import Connection
-from ledger.intake.interpret import Event
+from ledger.events import Event
 from ledger.store.read import FirstConflict, bodies, events_without_bodies, first_conflicts_after
 from projections.engine.conflicts import DEFAULT_POLICY, PolicyByKind, policies_of, select_by_policy
 from service.formatting import payload_json

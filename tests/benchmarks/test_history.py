@@ -3,8 +3,9 @@ from datetime import UTC, datetime
 
 from benchmarks.history import history
 from benchmarks.simulation import Mix, SentDelivery
-from ledger.intake.identify import Origin, identify
-from ledger.intake.interpret import Event, interpret
+from ledger.events import Event, Origin
+from ledger.intake.identify import identify
+from ledger.intake.interpret import interpret
 
 DELIVERIES = 3_000
 RECORDED_AT = datetime(2026, 1, 1, tzinfo=UTC)

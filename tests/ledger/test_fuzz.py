@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.events import Delivery, Origin
 from ledger.facts import decode, encode, kind_of
-from ledger.intake.identify import Delivery, Origin, identify
+from ledger.intake.identify import identify
 from ledger.privacy.redaction import restore_body
 from ledger.vendors import VENDORS
 from ledger.vendors.repair_report import list_repairs

@@ -9,7 +9,8 @@ import pytest
 
 from ledger.decimals import parse_decimal
 from ledger.errors import Unreadable
-from ledger.intake.identify import Origin, identify
+from ledger.events import Origin
+from ledger.intake.identify import identify
 from ledger.parsing import canonical_body, parse_json
 from ledger.vendors.capillary import CAPILLARY
 from ledger.vendors.capillary.envelope import as_id_or_none

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ledger.intake.identify import pseudonym
 from ledger.parsing import parse_json
 from ledger.privacy.detection import CACHE_BYTES_MAX, form_cache_of
-from ledger.privacy.redaction import MARKER_TEXT, RedactedBody, redact, redact_unreadable, restore_body
+from ledger.privacy.redaction import RedactedBody, redact, redact_unreadable, restore_body
 from ledger.vendors.personal_fields import COMMON_KEYS, UNKNOWN_VENDOR, PersonalFields, no_person
-from ledger.vendors.personal_values import is_personal_value
+from ledger.vendors.personal_values import MARKER_TEXT, is_personal_value
 from tests.support.payloads import SAMPLES
 
 PERSONAL = PersonalFields(

@@ -16,9 +16,10 @@ import msgspec
 import pytest
 
 from ledger.decimals import format_decimal
+from ledger.events import Event, Origin
 from ledger.facts import decode, encode
-from ledger.intake.identify import Origin, identify
-from ledger.intake.interpret import Event, interpret
+from ledger.intake.identify import identify
+from ledger.intake.interpret import interpret
 from ledger.parsing import parse_json
 from ledger.vendors import VENDORS
 from tests.support.golden import samples

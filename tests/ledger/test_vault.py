@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.database import Connection, connect
-from ledger.intake.identify import Delivery
+from ledger.events import Delivery
 from ledger.privacy.encryption import KeyedHash, MasterKey
 from ledger.privacy.redaction import PersonalPart, RedactedSpan
 from ledger.privacy.vault import Vault

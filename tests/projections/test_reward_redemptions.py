@@ -1,7 +1,7 @@
 from decimal import Decimal
 from typing import Any
 
-from ledger.facts.reward_redemptions import (
+from ledger.facts.rewards import (
     RewardRedemptionCompleted,
     RewardRedemptionCreated,
     RewardRedemptionFact,

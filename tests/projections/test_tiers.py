@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from ledger.facts.merges import TierAfterMerge
-from ledger.facts.tier_memberships import TierJoined, TierLeft
-from ledger.facts.tiers import TierClaimed, TierDowngraded, TierRenewed, TierUpgraded
+from ledger.facts.tiers import TierClaimed, TierDowngraded, TierJoined, TierLeft, TierRenewed, TierUpgraded
 from projections.tiers import TIERS
 from tests.support.fold_helpers import day, on, row_of, rows_of
 from tests.support.interpretation import deliver, sample

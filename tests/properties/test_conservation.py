@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from hypothesis import given
 
+from ledger.events import Event
 from ledger.facts import RecordedFact
-from ledger.intake.interpret import Event, interpret
+from ledger.intake.interpret import interpret
 from projections.accounts import ACCOUNTS, Wallet
 from projections.accounts.account import ZERO, Account
 from projections.definition import fact_key, fold

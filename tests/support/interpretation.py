@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ledger.events import Event, NewEvent, Origin
 from ledger.facts import Fact
-from ledger.intake.identify import NewEvent, Origin, identify
-from ledger.intake.interpret import Event, Interpretation, interpret
+from ledger.intake.identify import identify
+from ledger.intake.interpret import Interpretation, interpret
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 RECORDED_AT = datetime(2028, 1, 1, tzinfo=UTC)  # used if a vendor's time is impossible

@@ -5,7 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ledger.intake.identify import Delivery, Origin, identify
+from ledger.events import Delivery, Origin
+from ledger.intake.identify import identify
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 

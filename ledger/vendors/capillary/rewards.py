@@ -10,8 +10,14 @@ from typing import Annotated, Any
 
 from ledger.facts import Fact
 from ledger.facts.coupons import CouponIssued, code_ref
-from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionFailed
-from ledger.facts.rewards import RewardClaimed, RewardCreated, RewardText, RewardUpdated
+from ledger.facts.rewards import (
+    RewardClaimed,
+    RewardCreated,
+    RewardRedemptionCompleted,
+    RewardRedemptionFailed,
+    RewardText,
+    RewardUpdated,
+)
 from ledger.vendors.capillary.enums import EmptyIfNull
 from ledger.vendors.capillary.people import CustomerEvent
 from ledger.vendors.ends import End, end_fields

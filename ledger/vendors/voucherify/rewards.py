@@ -6,7 +6,7 @@ from typing import Any
 from ledger.facts import Fact
 from ledger.facts.accounts import Redeemed
 from ledger.facts.coupons import CouponIssued
-from ledger.facts.reward_redemptions import (
+from ledger.facts.rewards import (
     RewardRedemptionCompleted,
     RewardRedemptionCreated,
     RewardRedemptionFact,

@@ -6,8 +6,7 @@ from datetime import date
 from typing import Any
 
 from ledger.facts import Fact
-from ledger.facts.tier_memberships import TierJoined, TierLeft
-from ledger.facts.tiers import TierChanged, TierDowngraded, TierRenewed, TierUpgraded
+from ledger.facts.tiers import TierChanged, TierDowngraded, TierJoined, TierLeft, TierRenewed, TierUpgraded
 from ledger.vendors.fields import Day, Id, OptionalId, SnakeModel, Text
 from ledger.vendors.vendor import EventContext, EventType
 

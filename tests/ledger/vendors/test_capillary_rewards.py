@@ -3,7 +3,7 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.facts.coupons import CouponIssued
-from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionFailed
+from ledger.facts.rewards import RewardRedemptionCompleted, RewardRedemptionFailed
 from tests.support.capillary_customer_events import fact_of, facts_of
 
 

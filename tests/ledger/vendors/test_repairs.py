@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from ledger.intake.identify import Origin, identify
+from ledger.events import Origin
+from ledger.intake.identify import identify
 from ledger.vendors import VENDORS
 from ledger.vendors import repair_report as rules
 from ledger.vendors.repair_report import Repair, list_repairs

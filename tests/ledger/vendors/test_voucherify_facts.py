@@ -17,7 +17,7 @@ from ledger.facts.accounts import (
 )
 from ledger.facts.coupons import CouponIssued, CouponRedeemed
 from ledger.facts.promises import PromiseCancelled, PromiseChanged, PromiseKept, PromiseMade
-from ledger.facts.reward_redemptions import RewardRedemptionCompleted, RewardRedemptionRolledBack
+from ledger.facts.rewards import RewardRedemptionCompleted, RewardRedemptionRolledBack
 from tests.support.interpretation import sample
 from tests.support.voucherify_events import CARD, CREATED, REWARDED, account_fact, bare, deliver_one, facts
 

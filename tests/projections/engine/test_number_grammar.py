@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from ledger.events import Event, Origin
 from ledger.facts import RecordedFact
-from ledger.intake.identify import Origin, identify
-from ledger.intake.interpret import Event, interpret
+from ledger.intake.identify import identify
+from ledger.intake.interpret import interpret
 from ledger.vendors import VENDORS
 from ledger.vendors.repair_report import NOT_LISTED, list_repairs
 from projections.definition import fact_key, fold_until_failure

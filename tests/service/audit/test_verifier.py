@@ -189,7 +189,7 @@ def test_without_a_key_there_is_no_verdict_unless_one_asks_for_less(
     code, out, _ = ask(scene, capsys, "acme.tar", "--trust-bundle-key", "--json")
     assert (code, json.loads(out)["key"]) == (0, "in the bundle")
 
-    witness = loyalty_verify.VerifierKey("w", b"", loyalty_verify.COSIGNATURE, bytes(32))
+    witness = loyalty_verify.CheckpointKey("w", b"", loyalty_verify.COSIGNATURE, bytes(32))
     material = b"\x04" + witness.public
     key_hash = hashlib.sha256(b"w\n" + material).hexdigest()[:8]
     code, _, err = ask(scene, capsys, "acme.tar", "--key", f"w+{key_hash}+{base64.b64encode(material).decode()}")

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.database import Connection
 from ledger.errors import LedgerBusy, LedgerUnavailable
-from ledger.intake.identify import Delivery
+from ledger.events import Delivery
 from ledger.locks import APPENDS
 from ledger.privacy.redaction import PersonalPart
 from ledger.store import read

@@ -13,7 +13,8 @@ import pytest
 import migrations
 from ledger.database import Connection, connect
 from ledger.errors import ExportWrong, MasterKeyWrong
-from ledger.intake.identify import Origin, identify
+from ledger.events import Origin
+from ledger.intake.identify import identify
 from ledger.privacy.encryption import MasterKey
 from ledger.privacy.vault import Vault
 from ledger.store import read

@@ -35,7 +35,7 @@ async def ingest(events: int, runs: int) -> list[Figure]:
             servers.run_server(servers.whole_service, database.dsn, database.folder, False) as stored,
         ):
             for port in (bare, stored):
-                await send_requests(port, requests_of(build_history(WARM_UP, seed=0), bench_ledger.inbound))
+                await send_requests(port, requests_of(build_history(WARM_UP, seed=98), bench_ledger.inbound))
             for run in range(runs):
                 requests = requests_of(build_history(events, seed=run + 1), bench_ledger.inbound)
                 for name, port in zip(measured, (canned_port, bare, stored), strict=False):

@@ -40,7 +40,6 @@ EVENTS_PER_BATCH_MIN = 500  # near the end of the ledger. It doubles after each 
 EVENTS_PER_BATCH_MAX = 8_000
 IDLE_SECONDS_MAX = 30.0
 EVENTS_PER_YIELD = 16  # interpreted without a pause: about a millisecond, in which no other task of the event loop runs
-ROW_REJECTED = store.ROW_REJECTED
 REJECTED_REASON = "the database cannot hold what it means"
 UNREAD_COLUMNS = ("ledger_id", "position", "source", "kind", "unread", "reason")
 
@@ -127,7 +126,7 @@ async def apply_batch(connection: Connection, ledger_id: int, batch: Batch, cach
     cache = SubjectCache() if cache is None else cache
     try:
         return await _write_batch(connection, ledger_id, batch, cache)
-    except ROW_REJECTED as error:
+    except store.ROW_REJECTED as error:
         if len(batch.events) == 1:
             return await _write_batch(
                 connection, ledger_id, batch._replace(interpretations=[rejected_interpretation(error)]), cache

@@ -78,7 +78,7 @@ async def _write_facts(connection: Connection, ledger_id: int, rows: Sequence[st
     try:
         async with connection.transaction():
             await store.copy_facts(connection, rows)
-    except advance.ROW_REJECTED as error:
+    except store.ROW_REJECTED as error:
         positions = sorted({_position_of_row(row) for row in rows})
         if len(positions) == 1:
             event = await event_at(connection, ledger_id, positions[0])

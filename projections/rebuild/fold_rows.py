@@ -13,7 +13,7 @@ import asyncpg
 from ledger.database import Connection
 from ledger.facts import RecordedFact
 from projections.definition import Projection
-from projections.engine import advance, row_changes, store
+from projections.engine import row_changes, store
 from projections.engine.fold_subjects import fold_from_start
 from projections.engine.group_facts import read_groups
 from projections.engine.groups import groups_of
@@ -72,7 +72,7 @@ async def _write_rows(
             for table in projection.tables:
                 rows = [(change.subject, row) for change in changes for row in change.after.get(table.name, ())]
                 await row_changes.copy_rows(connection, ledger_id, table, rows)
-    except advance.ROW_REJECTED:
+    except store.ROW_REJECTED:
         if len(changes) == 1:
             await connection.execute(WRITE_REJECTED, ledger_id, projection.subject, changes[0].subject)
             return

@@ -70,7 +70,7 @@ async def _try_write(
     try:
         async with connection.transaction():
             await row_changes.write_changes(connection, ledger_id, projection, [change])
-    except advance.ROW_REJECTED as rejection:
+    except store.ROW_REJECTED as rejection:
         error: Exception = rejection
         return error
     return None

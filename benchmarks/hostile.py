@@ -40,8 +40,7 @@ from service.settings import Settings
 
 PER_SECOND = 100  # deliveries of the two quiet ledgers together
 QUIET_CONNECTIONS = 8
-TENANT_TASKS = 12
-STRANGER_TASKS = 12
+ATTACKER_TASKS = 12
 SLOW_CLIENTS = 200
 ANSWER_SECONDS_MAX = 20.0
 OVERLOAD = 3
@@ -139,7 +138,7 @@ def hostile_tenant(target: Target, answered: Counter[int]) -> Sequence[Coroutine
     asks = [get(path, f"Authorization: Bearer {target.key}\r\n") for path in HEAVY_PATHS]
     posts = [post(target.hook, target.headers, body) for body in bodies]
     requests = cycle([*posts, *asks, *asks])
-    return [_send_in_turn(target, requests, answered) for _ in range(TENANT_TASKS)]
+    return [_send_in_turn(target, requests, answered) for _ in range(ATTACKER_TASKS)]
 
 
 def hostile_stranger(target: Target, answered: Counter[int]) -> Sequence[Coroutine[object, object, None]]:
@@ -156,7 +155,7 @@ def hostile_stranger(target: Target, answered: Counter[int]) -> Sequence[Corouti
         b"\x16\x03\x01" + bytes(500),
     ]
     requests = cycle([*(post(target.hook, wrong, body) for body in bodies), *odd])
-    return [_send_in_turn(target, requests, answered) for _ in range(STRANGER_TASKS)]
+    return [_send_in_turn(target, requests, answered) for _ in range(ATTACKER_TASKS)]
 
 
 def slow_clients(target: Target, answered: Counter[int]) -> Sequence[Coroutine[object, object, None]]:

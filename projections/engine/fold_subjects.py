@@ -53,10 +53,8 @@ class SubjectHistory(NamedTuple):
 
 
 class FoldResult(NamedTuple):
-    """Result of folding one subject: its row changes, and the snapshots to store.
-
-    `late` is the key of the first fact from which stored snapshots are invalid; None if all stay valid.
-    """
+    """Result of folding one subject: its row changes, and the snapshots to store. `late` is the key of the first fact
+    from which stored snapshots are invalid; None if all stay valid."""
 
     change: row_changes.RowChange
     snapshots: Sequence[SnapshotWrite] = ()
@@ -73,8 +71,8 @@ async def fold_subjects(
 ) -> None:
     """Fold the subjects of new facts of one kind, and write their rows and snapshots. The facts are stored already.
 
-    Subjects in `refold_subjects` are folded again from their first fact. If such a subject is now a member of another
-    subject's group, its own rows are deleted. So are the rows of a subject without facts.
+    Subjects in `refold_subjects` are folded again from their first fact. Rows of a subject that is now a member of
+    another subject's group, or has no facts, are deleted.
     """
     cache = SubjectCache() if cache is None else cache
     kind = projection.subject

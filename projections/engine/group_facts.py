@@ -4,10 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence, Set
 
 from ledger.database import Connection
 from ledger.facts import RecordedFact
-from projections.definition import (
-    Projection,
-    fact_key,
-)
+from projections.definition import Projection, fact_key
 from projections.engine import store
 from projections.engine.groups import SubjectGroups
 

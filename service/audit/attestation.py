@@ -134,7 +134,7 @@ async def compare_attestation(
     derived again as of the attested position. Rows of another version of the rules prove nothing and are not compared.
     """
     if found.rules.get("code") != hash_rule_code():
-        return AttestationCheck(found, None, "it was made by other rules than this version's")
+        return AttestationCheck(found, None, "it was made by another version of the rules")
     if replay:
         now = await _replayed(connection, dsn, ledger, found.position)
     else:
@@ -142,7 +142,7 @@ async def compare_attestation(
             reached = await store.read_checkpoint(connection, ledger.ledger_id)
             since = (ledger.ledger_id, found.position, reached, SOURCE, KIND)
             if reached < found.position or await connection.fetchval(HAS_EVENTS_SINCE, *since):
-                return AttestationCheck(found, None, "more was told since; a replay up to its position would tell")
+                return AttestationCheck(found, None, "events were recorded since; use --replay to compare")
             now = await _come_to(connection, ledger.ledger_id)
     differing = [name for name in now["digests"] if found.digests.get(name) != now["digests"][name]]
     if found.trial_balance != now["trial_balance"]:
@@ -177,7 +177,7 @@ def hash_rule_code() -> str:
     for package, names in ((truth, LEDGER_RULE_PATHS), (views, (".",))):
         root = Path(package.__file__ or "").parent
         if not root.is_dir():
-            raise LedgerError("the code of the rules cannot be read")
+            raise LedgerError("the source code of the rules cannot be read")
         for path in sorted(path for name in names for path in _files(root / name)):
             sha256.update(f"{path.relative_to(root.parent)}\n".encode() + path.read_bytes())
     return sha256.hexdigest()

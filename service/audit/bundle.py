@@ -125,14 +125,14 @@ async def _part(reader: Connection, ledger: Ledger, scope: BundleScope, reached:
     if scope.positions is not None:
         first, last = scope.positions
         if not 1 <= first <= last <= reached:
-            raise RequestInvalid(f"a range of positions from 1 to {reached}")
+            raise RequestInvalid(f"the range of positions must be within 1 to {reached}")
         part = BundlePart(range(first, last + 1), None)
     elif scope.customer is not None:
         part = await find_customer_part(reader, ledger, scope.customer)
     else:
         return None
     if len(part.positions) > EVENTS_PER_PART_MAX:
-        raise RequestInvalid(f"a part of more than {EVENTS_PER_PART_MAX:,} events; take the whole ledger")
+        raise RequestInvalid(f"the part has more than {EVENTS_PER_PART_MAX:,} events; bundle the whole ledger instead")
     return part
 
 
@@ -205,7 +205,7 @@ async def _write_part(
     """Write the entries of a part, each with its proof and payload."""
     if older is not None:
         if older.size > signed.size:
-            raise RequestInvalid(f"the older checkpoint is of {older.size} events, and there are {signed.size}")
+            raise RequestInvalid(f"the older checkpoint is of {older.size} events, but the ledger has {signed.size}")
         proof = await tiles.prove_consistency(connection, ledger.ledger_id, older.size, signed.size)
         archive.add(f"consistency/{older.size}", "".join(f"{write_hash(one)}\n" for one in proof).encode())
     payloads = ChunkedMembers(archive, "payloads")

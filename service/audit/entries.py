@@ -75,7 +75,7 @@ class EntryChecker:
         try:
             says = msgspec.json.decode(row["entry"], type=dict[str, Any])
         except msgspec.DecodeError:
-            return ["the entry is no JSON"]
+            return ["the entry is not JSON"]
         key = row["event_key"]
         stored = {
             "ledger": self._ledger.name,
@@ -101,7 +101,7 @@ class EntryChecker:
         elif row["variant"] not in variants:
             differing.append("variant")
         if row["elsewhere"]:
-            differing.append("where its body stands")
+            differing.append("delivery_position")
         return differing
 
     def _variants(self, content: bytes, delivered: DeliveryFingerprints | None) -> list[bytes]:

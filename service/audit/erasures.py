@@ -33,7 +33,7 @@ async def unreported_erasures(connection: Connection, ledger_id: int) -> list[st
         for customer in customers:
             told.setdefault(customer, []).append(row["recorded_at"])
     return [
-        f"erasure {row['erasure']} is told of by no event of its time"
+        f"erasure {row['erasure']} has no event at its time"
         for row in await connection.fetch(ERASURES, ledger_id)
         if not any(abs(at - row["erased_at"]) <= TIME_DIFFERENCE_MAX for at in told.get(row["subject"], ()))
     ]

@@ -46,9 +46,9 @@ class LookupChecker:
                 known = at < len(self._derived) and self._derived[at] == short
                 found, more = found + known, more + (not known)
         missing = len(self._derived) - found
-        wrong = [f"{missing:,} look-ups of persons were taken out"] if missing else []
+        wrong = [f"{missing:,} look-ups of persons are missing"] if missing else []
         if more and judge_more:
-            wrong.append(f"{more:,} look-ups name a person who never gave that value")
+            wrong.append(f"{more:,} look-ups name a person without that value")
         return wrong
 
     def _compact(self) -> None:

@@ -128,7 +128,7 @@ class PersonalPartChecker:
                 self.forgotten += 1
             elif self._keys_seen or body is None or _is_ours(body):
                 self.wrong.append(
-                    f"position {row['position']}: the key of a sealed part is gone, and nobody was forgotten"
+                    f"position {row['position']}: the key of an encrypted part is missing, and nobody was erased"
                 )
             else:
                 self.without_key += 1
@@ -137,7 +137,7 @@ class PersonalPartChecker:
             return None
         opened = self._opens(self._master_key, row)
         if opened is None:
-            self.wrong.append(f"position {row['position']}: a sealed part was changed")
+            self.wrong.append(f"position {row['position']}: an encrypted part was changed")
         else:
             self.opened += 1
         return opened
@@ -185,11 +185,13 @@ class PersonalPartChecker:
 
     def says(self) -> str:
         """Return a sentence about the checked parts."""
-        told = f"{self.opened:,} sealed parts open, {self.forgotten:,} of forgotten persons"
+        told = f"{self.opened:,} encrypted parts are intact, {self.forgotten:,} belong to erased persons"
         if self.without_key:
-            told += f", {self.without_key:,} without a key, of events that were made elsewhere and copied without keys"
+            told += (
+                f", {self.without_key:,} have no key, because their events were copied from another ledger without keys"
+            )
         if self.cut_otherwise:
-            told += f", {self.cut_otherwise:,} deliveries cut by other rules than today's, not read again"
+            told += f", {self.cut_otherwise:,} deliveries redacted by other rules than today's were not compared"
         return told
 
 

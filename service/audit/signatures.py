@@ -70,7 +70,7 @@ class SignatureChecker:
         await self._read()
         self._check_checkpoints()
         self.wrong["times"] = [*self._key_times(), *await self._checkpoint_times()]
-        self.says["times"] = "checkpoints and keys are as old as what they belong to"
+        self.says["times"] = "times of checkpoints and keys agree with the events"
         await self._check_memory(signer, remembered)
         if older is not None:
             self._check_older(older)
@@ -97,7 +97,7 @@ class SignatureChecker:
                 note = read_note(one.note)
                 verify(note, self._keys_of(one.log))
                 if Checkpoint.read(note.text) != (self._origins.get(one.log), one.size, one.root):
-                    raise NoteWrong("it is not what its columns say")
+                    raise NoteWrong("it differs from its columns")
             except NoteWrong as error:
                 wrong.append(f"checkpoint {one.checkpoint}: {error}")
                 continue
@@ -106,7 +106,7 @@ class SignatureChecker:
             largest[one.log] = one.size
             if one.log == newest:  # an operator abandoned older logs because the ledger did not continue them
                 self.wanted.append(RequiredHead(one.size, one.root, f"checkpoint {one.checkpoint}"))
-        given_up = f"; {newest - 1} logs were given up before" if newest > 1 else ""
+        given_up = f"; {newest - 1} earlier logs were abandoned" if newest > 1 else ""
         self.wrong["signatures"] = wrong
         self.says["signatures"] = f"{len(self._signed):,} checkpoints are signed by the log's keys{given_up}"
 
@@ -116,7 +116,7 @@ class SignatureChecker:
             signed = (checkpoint for checkpoint in self._signed if checkpoint.log == one.log and _by(checkpoint, one))
             first = next(signed, None)
             if first is not None and one.added_at > first.signed_at + CLOCK_SKEW_MAX:
-                yield f"a key of log {one.log} is said to be younger than its checkpoint {first.checkpoint}"
+                yield f"a key of log {one.log} is dated after its first checkpoint {first.checkpoint}"
 
     async def _checkpoint_times(self) -> list[str]:
         """Find checkpoints signed before their last event was recorded, or before the previous checkpoint."""
@@ -127,7 +127,7 @@ class SignatureChecker:
         for one in self._signed:
             since = [at for at in (recorded.get(one.size), before) if at is not None]
             if since and one.signed_at < max(since) - CLOCK_SKEW_MAX:
-                wrong.append(f"checkpoint {one.checkpoint} is said to be older than what it covers")
+                wrong.append(f"checkpoint {one.checkpoint} is dated before its last event or the previous checkpoint")
             before = one.signed_at
         return wrong
 
@@ -135,7 +135,7 @@ class SignatureChecker:
         """Check that the head last signed is in the database, signed by a key that the database knows."""
         if remembered is None:
             self.says["signer"] = (
-                f"nothing outside the database was compared: no head of this ledger is remembered in {signer.folder}"
+                f"nothing outside the database was compared: {signer.folder} remembers no head of this ledger"
             )
             self.wrong["signer"] = []
             return
@@ -143,9 +143,9 @@ class SignatureChecker:
             note = read_note(remembered)
             head = Checkpoint.read(note.text)
         except NoteWrong as error:
-            self.wrong["signer"] = [f"what it remembers cannot be read: {error}"]
+            self.wrong["signer"] = [f"the remembered head cannot be read: {error}"]
             return
-        self.wanted.append(RequiredHead(head.size, head.root, "the signer's memory"))
+        self.wanted.append(RequiredHead(head.size, head.root, "the signer's remembered head"))
         for _ in range(READ_ATTEMPTS_MAX):
             if self._has(head):
                 break
@@ -154,17 +154,18 @@ class SignatureChecker:
         logs = [log for log, origin in self._origins.items() if origin == head.origin]
         wrong = []
         if not logs:
-            wrong.append(f"it signed for {head.origin}, and the database knows no such log")
+            wrong.append(f"the signer signed for {head.origin}, but the database has no such log")
         elif not self._has(head):
             wrong.append(
-                f"it signed a head of {head.size:,} events that is not among the checkpoints: taken out, or "
-                "the service was killed at that moment; then `loyalty seal` mends it"
+                f"the signer signed a head of {head.size:,} events that is not among the checkpoints: it was "
+                "deleted, or "
+                "the service was killed at that moment; in that case run `loyalty seal`"
             )
         else:
             try:
                 verify(note, [key for log in logs for key in self._keys_of(log)])
             except NoteWrong as error:
-                wrong.append(f"by the keys in the database, what it remembers is no head: {error}")
+                wrong.append(f"the remembered head is not signed by a key in the database: {error}")
         self.wrong["signer"] = wrong
         self.says["signer"] = f"the head of {head.size:,} events that the signer remembers is among the checkpoints"
 

@@ -80,7 +80,7 @@ class LedgerVerifier:
         gaps = [row["listed"] for row in await self._connection.fetch(NUMBERING_GAPS, self._ledger.ledger_id)]
         self._found("lists", gaps, "erasures, looks and checkpoints are numbered without a gap")
         untold = await unreported_erasures(self._connection, self._ledger.ledger_id)
-        self._found("erasures", untold, "each destroyed key was told of by an event at that time")
+        self._found("erasures", untold, "each erasure has an event at its time")
         if master_key is not None:
             bindings = await check_row_macs(self._connection, master_key, self._ledger.ledger_id)
             self._found(
@@ -124,24 +124,26 @@ class LedgerVerifier:
                 grown += len(leaves) // HASH_BYTES
         except EventsChanged as error:
             entries.wrong.append(str(error))
-        self._wrong_heads += [f"{one.whose} is of {one.size} events, and there are {grown}" for one in due]
+        self._wrong_heads += [f"{one.whose} is of {one.size} events, but there are {grown}" for one in due]
         await self._count_tiles(grown)
         parts = entries.parts
         more = (
-            f"; the variants of {entries.variants_not_derived:,} cannot be told" if entries.variants_not_derived else ""
+            f"; the variants of {entries.variants_not_derived:,} cannot be derived"
+            if entries.variants_not_derived
+            else ""
         )
-        self._found("entries", entries.wrong, f"{entries.events:,} events are as their entries say{more}")
+        self._found("entries", entries.wrong, f"{entries.events:,} events agree with their entries{more}")
         self._found("sealed parts", parts.wrong, parts.says())
         if master_key is not None and grown == last:
-            self._found("look-ups", await parts.check_lookups(), "persons are looked up by what their sealed parts say")
-        self._found("tiles", self._wrong_tiles, "every stored tile is made of the entries")
-        self._found("heads", self._wrong_heads, f"{len(wanted):,} signed heads are of this very history")
+            self._found("look-ups", await parts.check_lookups(), "look-ups of persons agree with their encrypted parts")
+        self._found("tiles", self._wrong_tiles, "every stored tile follows from the entries")
+        self._found("heads", self._wrong_heads, f"{len(wanted):,} signed heads belong to this history")
 
     def _compare_heads(self, due: list[RequiredHead], frontier: Frontier, size: int) -> None:
         while due and due[-1].size <= size:
             one = due.pop()
             if one.size == size and frontier.root() != one.root:
-                self._wrong_heads.append(f"{one.whose}, of {one.size} events, is of another history")
+                self._wrong_heads.append(f"{one.whose}, of {one.size} events, belongs to another history")
 
     async def _compare_tiles(self, made: Sequence[Tile]) -> None:
         if not made:
@@ -152,7 +154,7 @@ class LedgerVerifier:
         for one in made:
             found = stored.get((one.level, one.number))
             if found is not None and found != (one.hashes, one.root):
-                self._wrong_tiles.append(f"tile {one.number} of level {one.level} is not made of the entries")
+                self._wrong_tiles.append(f"tile {one.number} of level {one.level} does not follow from the entries")
 
     async def _count_tiles(self, size: int) -> None:
         """Check that no tile is beyond the tree and none is missing before the last. The sealer stores them in
@@ -165,16 +167,18 @@ class LedgerVerifier:
     async def _check_attestation(self, last: int, *, replay: bool) -> None:
         found = await attestation.latest_attestation(self._connection, self._ledger.ledger_id, last)
         if found is None:
-            self.findings.append(Finding("attestation", True, "nothing was attested yet"))
+            self.findings.append(Finding("attestation", True, "there is no attestation yet"))
             return
         compared = await attestation.compare_attestation(
             self._connection, self._dsn, self._ledger, found, replay=replay
         )
-        where = f"the views at position {found.position}"
+        where = f"the tables at position {found.position}"
         if compared.differing is None:
             self.findings.append(Finding("attestation", True, f"{where} were not compared: {compared.why_not}"))
         else:
-            self._found("attestation", compared.differing, f"{where} are as attested, {len(found.digests)} tables")
+            self._found(
+                "attestation", compared.differing, f"{where} agree with the attestation, {len(found.digests)} tables"
+            )
 
 
 async def verify_ledger(

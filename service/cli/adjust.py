@@ -49,15 +49,27 @@ class RequestedChange(NamedTuple):
 
 def adjust_account(
     ledger: LedgerOption,
-    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Its id, whole or bare.", show_default=False)],
-    author: Annotated[str, typer.Option(help="Who asks for it; sealed.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why; sealed.", show_default=False)],
-    points: Annotated[str | None, typer.Option(help="Add so many, or take -12.5 away.", show_default=False)] = None,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Take the vendor's claim for true.")] = False,
-    take_back: Annotated[str | None, typer.Option("--reverse", help="Take this adjustment back.")] = None,
-    adjustment: Annotated[str | None, typer.Option("--id", help="It is made once under this id.")] = None,
-    expires_on: Annotated[str | None, typer.Option(help="The last day of points added, 2026-12-31.")] = None,
-    allow_debt: Annotated[bool, typer.Option("--allow-debt", help="Take away more than is available.")] = False,
+    account: Annotated[
+        str,
+        typer.Argument(
+            metavar="ACCOUNT", help="The account's id, in full or the vendor's part alone.", show_default=False
+        ),
+    ],
+    author: Annotated[str, typer.Option(help="Who requests it; stored encrypted.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; stored encrypted.", show_default=False)],
+    points: Annotated[
+        str | None,
+        typer.Option(help="Points to add, or a negative number to take away, such as -12.5.", show_default=False),
+    ] = None,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Adopt the vendor's last claim.")] = False,
+    take_back: Annotated[str | None, typer.Option("--reverse", help="Reverse this adjustment.")] = None,
+    adjustment: Annotated[
+        str | None, typer.Option("--id", help="Idempotency id: a repeated request with it changes nothing.")
+    ] = None,
+    expires_on: Annotated[str | None, typer.Option(help="The last day of added points, such as 2026-12-31.")] = None,
+    allow_debt: Annotated[
+        bool, typer.Option("--allow-debt", help="Allow a debt: take away more than is available.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the balance before and after.")] = False,
     yes: YesOption = False,
     data: DataOption = None,
@@ -69,7 +81,7 @@ def adjust_account(
     --reverse undoes its effect.
     """
     if (points is not None) + adopt + (take_back is not None) != 1:
-        raise typer.BadParameter("one of --points, --adopt and --reverse")
+        raise typer.BadParameter("give exactly one of --points, --adopt and --reverse")
     words = Author("operator", author, reason)
     last_day = None if expires_on is None else _day(expires_on)
     wanted = RequestedChange(
@@ -90,9 +102,9 @@ def adjust_account(
         return
     balances = "{account}: {points}; {before} before, {after} after".format_map(done | figures)
     if dry_run:
-        show(f"{balances}. Dry run: nothing is changed.")
+        show(f"{balances}. Dry run: nothing was changed.")
     else:
-        again = " It had been made before." if done["outcome"] == "duplicate" else ""
+        again = " It was made before." if done["outcome"] == "duplicate" else ""
         show(f"{balances}; adjustment {done['adjustment']} at position {done['position']}.{again}")
 
 
@@ -110,14 +122,14 @@ async def _adjust(
         if after < 0 and change < 0 and not wanted.allow_debt:
             raise RequestInvalid(
                 f"{format_decimal(before)} points are available, so taking {format_decimal(-change)} away leaves a"
-                f" debt of {format_decimal(-after)}; --allow-debt does it"
+                f" debt of {format_decimal(-after)}; use --allow-debt to allow it"
             )
         if wanted.dry_run:
             return {"account": account_id, "points": change, "before": before, "after": after, "dry_run": True}
         show_note(f"{account_id}: {format_decimal(before)} before, {format_decimal(after)} after.")
         confirm(f"Change it by {format_decimal(change)}?", yes=wanted.yes)
     elif wanted.dry_run:
-        raise RequestInvalid("an adjustment of this id was made before, or there is none to take back")
+        raise RequestInvalid("an adjustment with this id was made before, or there is nothing to reverse or adopt")
     if wanted.take_back is not None:
         done = await reverse(connection, vault, ledger, account_id, wanted.take_back, words)
     else:
@@ -161,4 +173,4 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise RequestInvalid("expires-on is a day, for example 2026-12-31") from None
+        raise RequestInvalid("--expires-on must be a day, for example 2026-12-31") from None

@@ -33,26 +33,33 @@ from service.cli.terminal.console import (
 from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, run_with_connection
 
-audit = typer.Typer(help="Audits: what an auditor takes away.", no_args_is_help=True)
+audit = typer.Typer(help="Files for auditors.", no_args_is_help=True)
 
 OlderOption = Annotated[
     Path | None,
     typer.Option(
-        "--older", help="What was kept: a checkpoint, an e-mail, an anchor's file.", exists=True, dir_okay=False
+        "--older",
+        help="A checkpoint that was kept: a note, an e-mail or an anchor's file.",
+        exists=True,
+        dir_okay=False,
     ),
 ]
 
 
 def verify_ledgers(
-    ledger: Annotated[str | None, typer.Option("--ledger", help="This ledger only.")] = None,
+    ledger: Annotated[str | None, typer.Option("--ledger", help="Verify this ledger only.")] = None,
     older: OlderOption = None,
     replay: Annotated[
-        bool, typer.Option(help="Derive what was attested last again, from the events up to it.")
+        bool, typer.Option(help="Derive the tables of the last attestation again from the events, and compare.")
     ] = False,
     projections: Annotated[bool, typer.Option("--projections", help="Check rows and facts instead.")] = False,
-    sample: Annotated[int | None, typer.Option(min=1, help="With it: subjects of each kind, and events.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="With it: every subject and every event.")] = False,
-    seed: Annotated[int, typer.Option(help="With it: which sample is taken.")] = 0,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="With --projections: number of subjects of each kind, and of events.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --projections: check every subject and event.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="With --projections: seed of the sample.")] = 0,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,7 +72,7 @@ def verify_ledgers(
         verify_projections(sample=sample, everything=everything, seed=seed, ledger=ledger, data=data, as_json=as_json)
         return
     if older is not None and ledger is None:
-        raise typer.BadParameter("it is needed with --older", param_hint="--ledger")
+        raise typer.BadParameter("--ledger is required with --older", param_hint="--ledger")
 
     async def work(place: Environment, connection: Connection) -> dict[str, list[Finding]]:
         await generations.ensure_active_generation(connection)
@@ -108,7 +115,7 @@ def attest_ledger(ledger: LedgerOption, data: DataOption = None, as_json: JsonOp
 
 
 def show_digest(
-    ledger: Annotated[str | None, typer.Option(help="Of this ledger only.")] = None,
+    ledger: Annotated[str | None, typer.Option(help="Show this ledger only.")] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -137,11 +144,13 @@ def show_digest(
 def make_bundle(
     ledger: LedgerOption,
     output: Annotated[Path, typer.Option("--output", help="The file to write.", dir_okay=False, show_default=False)],
-    customer: Annotated[str | None, typer.Option("--customer", help="What tells of source:org:id only.")] = None,
-    first: Annotated[int | None, typer.Option("--from", min=1, help="Positions from here, with --to.")] = None,
-    last: Annotated[int | None, typer.Option("--to", min=1, help="Up to here, included.")] = None,
+    customer: Annotated[
+        str | None, typer.Option("--customer", help="Include only this customer, source:org:id.")
+    ] = None,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="The first position, with --to.")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="The last position, with --from.")] = None,
     older: OlderOption = None,
-    attested: Annotated[bool, typer.Option("--attest", help="Attest the views first.")] = False,
+    attested: Annotated[bool, typer.Option("--attest", help="Record an attestation first.")] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -153,7 +162,7 @@ def make_bundle(
     personal data.
     """
     if (first is None) != (last is None) or (customer is not None and first is not None):
-        raise typer.BadParameter("either --customer, or both --from and --to")
+        raise typer.BadParameter("give --customer, or both --from and --to, not a mixture")
     scope = BundleScope(customer, None if first is None or last is None else (first, last))
 
     async def work(place: Environment, connection: Connection) -> BundleFile:
@@ -170,7 +179,9 @@ def make_bundle(
                 os.fsync(file.fileno())
             made.replace(output)
         except FileExistsError:
-            raise RequestInvalid(f"{made} is there already: another command writes it, or was cut off") from None
+            raise RequestInvalid(
+                f"{made} exists: another command is writing it, or was interrupted. Remove it to try again"
+            ) from None
         except BaseException:
             made.unlink(missing_ok=True)
             raise
@@ -182,4 +193,4 @@ def make_bundle(
         show_json(told)
     else:
         show(f"Wrote {output}: {written.events:,} events of a tree of {written.size:,}, {told['bytes']:,} bytes.")
-        show_note("Check it with `loyalty-verify`, on any machine: verify/README.md.")
+        show_note("Check it with `loyalty-verify` on any machine: see verify/README.md.")

@@ -30,43 +30,45 @@ connections = typer.Typer(help="Connections: the webhooks that feed a ledger.", 
 ALLOW_LEADING_HYPHEN = {"ignore_unknown_options": True}  # random ids may begin with a hyphen
 SecretOption = Annotated[
     str | None,
-    typer.Option(help="The shared secret. Other users of the machine see it in `ps`: better --secret-file."),
+    typer.Option(help="The shared secret. Other users of the machine can see it in `ps`; prefer --secret-file."),
 ]
 SecretFileOption = Annotated[
     str | None,
-    typer.Option("--secret-file", metavar="FILE", help="A file that holds the shared secret; - for standard input."),
+    typer.Option("--secret-file", metavar="FILE", help="A file with the shared secret; - is standard input."),
 ]
 SECRET_BYTES_MAX = 4_096
 # Instructions for the vendor's settings, by scheme.
 VENDOR_INSTRUCTIONS = {
     "header": (
-        "Enter at the vendor the URL, and a header of this name that carries the secret:",
+        "Enter the URL at the vendor, and a header with this name and the secret as its value:",
         "  header  {header}",
         "  secret  {secret}",
     ),
     "voucherify": (
-        "Enter at Voucherify, under Project settings, Webhooks, the URL alone. Voucherify made the secret, and sends",
-        "its signature in the header {header} by itself.",
+        "Enter the URL at Voucherify, under Project settings, Webhooks. Voucherify made the secret, and sends its",
+        "signature in the header {header}; nothing else is to be entered.",
     ),
     "standard-webhooks": (
-        "Enter at the sender the URL and the secret:",
+        "Enter the URL and the secret at the sender:",
         "  secret  {secret}",
-        "If the sender shows a secret of its own instead, store that one:",
+        "If the sender shows its own secret instead, store it:",
         "  loyalty connection rotate {connection_id} --secret-file -",
     ),
 }
-ConnectionIdArgument = Annotated[str, typer.Argument(metavar="CONNECTION", help="Its id.", show_default=False)]
+ConnectionIdArgument = Annotated[
+    str, typer.Argument(metavar="CONNECTION", help="The connection's id.", show_default=False)
+]
 
 
 @connections.command("create")
 def create_connection(
     ledger: LedgerOption,
     source: Annotated[str, typer.Option(help="The vendor; `loyalty vendors` lists them.", show_default=False)],
-    kind: Annotated[str | None, typer.Option(help="The event it brings, if the vendor does not name it.")] = None,
+    kind: Annotated[str | None, typer.Option(help="The kind of event, if the vendor's body does not name it.")] = None,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
-    header: Annotated[str | None, typer.Option(help="The header that carries it, if not the usual one.")] = None,
-    scheme: Annotated[str | None, typer.Option(help=f"{', '.join(SCHEMES)}; the vendor's by default.")] = None,
+    header: Annotated[str | None, typer.Option(help="The header with the secret, if not the vendor's default.")] = None,
+    scheme: Annotated[str | None, typer.Option(help=f"{', '.join(SCHEMES)}; default: the vendor's scheme.")] = None,
     label: LabelOption = "",
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -97,14 +99,14 @@ def create_connection(
     if as_json:
         show_json(made)
         return
-    show(f"Connection {made['connection_id']} brings {source} into {ledger}.")
+    show(f"Connection {made['connection_id']} receives {source} events for the ledger {ledger}.")
     for line in ("  URL     {url}", *VENDOR_INSTRUCTIONS[made["scheme"]]):
         show(line.format_map(made))
 
 
 @connections.command("list")
 def list_connections(
-    ledger: Annotated[str | None, typer.Option(help="Of this ledger only.")] = None,
+    ledger: Annotated[str | None, typer.Option(help="Show this ledger only.")] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -141,7 +143,7 @@ def enable_connection(
         await registry.enable_connection(connection, place.master_key, connection_id)
 
     run_with_connection(data, work)
-    done = f"Connection {connection_id} takes deliveries again; a running service knows within 5 s."
+    done = f"Connection {connection_id} accepts deliveries again; a running service applies it within 5 s."
     show_result({"connection_id": connection_id, "disabled": False}, done, as_json=as_json)
 
 
@@ -156,7 +158,7 @@ def disable_connection(
         await registry.disable_connection(connection, place.master_key, found.ledger, connection_id)
 
     run_with_connection(data, work)
-    done = f"Connection {connection_id} takes no more deliveries; a running service knows within 5 s."
+    done = f"Connection {connection_id} accepts no more deliveries; a running service applies it within 5 s."
     show_result({"connection_id": connection_id, "disabled": True}, done, as_json=as_json)
 
 
@@ -184,7 +186,7 @@ def rotate_secret(
     if as_json:
         show_json(made)
     else:
-        show(f"The new secret is {made['secret']}; those before it stay live until `loyalty connection settle`.")
+        show(f"The new secret is {made['secret']}; earlier secrets stay live until `loyalty connection settle`.")
 
 
 @connections.command("settle", context_settings=ALLOW_LEADING_HYPHEN)
@@ -196,7 +198,7 @@ def settle_secret(connection_id: ConnectionIdArgument, data: DataOption = None, 
         await registry.drop_old_secrets(connection, place.master_key, found)
 
     run_with_connection(data, work)
-    done = f"Connection {connection_id} takes its newest secret only; a running service knows within 5 s."
+    done = f"Connection {connection_id} accepts its newest secret only; a running service applies it within 5 s."
     show_result({"connection_id": connection_id, "live_secrets": 1}, done, as_json=as_json)
 
 
@@ -207,7 +209,7 @@ def _secret(secret: str | None, secret_file: str | None) -> str | None:
     if secret_file is None:
         given = secret
     elif secret is not None:
-        raise RequestInvalid("give --secret or --secret-file, not both")
+        raise RequestInvalid("give either --secret or --secret-file, not both")
     else:
         given = _read_secret(secret_file)
     return given
@@ -216,7 +218,7 @@ def _secret(secret: str | None, secret_file: str | None) -> str | None:
 def _advise(secret: str) -> None:
     """Warn about a secret that is accepted but short."""
     if len(secret) < SECRET_CHARACTERS_ADVISED:
-        show_note(f"The secret is short: {SECRET_CHARACTERS_ADVISED} characters or more are harder to guess.")
+        show_note(f"The secret is short: {SECRET_CHARACTERS_ADVISED} characters or more are advised.")
 
 
 def _read_secret(name: str) -> str:
@@ -228,7 +230,7 @@ def _read_secret(name: str) -> str:
             with Path(name).open("rb") as file:
                 text = file.read(SECRET_BYTES_MAX).decode()
     except UnicodeDecodeError:
-        raise RequestInvalid("--secret-file holds no text in UTF-8") from None
+        raise RequestInvalid("--secret-file must hold UTF-8 text") from None
     except OSError as error:
         raise RequestInvalid(f"--secret-file cannot be read: {error.strerror}") from None
     return text.removesuffix("\n").removesuffix("\r")

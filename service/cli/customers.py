@@ -26,13 +26,14 @@ from service.operations.unmerge import UnmergeResult, unmerge
 from service.queries.context import QueryContext
 from service.queries.references import expand_reference, require_single
 
-policies = typer.Typer(help="Policies: which of the events that share a key is folded.", no_args_is_help=True)
-
 
 def erase_customer(
     ledger: LedgerOption,
-    customer: Annotated[str, typer.Option("--customer", help="Their id, whole or bare.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why; it is written into the ledger.")] = "",
+    customer: Annotated[
+        str,
+        typer.Option("--customer", help="The customer's id, in full or the vendor's part alone.", show_default=False),
+    ],
+    reason: Annotated[str, typer.Option(help="Why; it is stored in the ledger in plain text.")] = "",
     yes: YesOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -47,7 +48,7 @@ def erase_customer(
         await catch_up(connection, found.ledger_id)
         name = await _known(place, connection, found, customer)
         people = ", ".join(await merged_customers(connection, found, name))
-        confirm(f"Destroy the keys of all personal data of {people}, for ever?", yes=yes)
+        confirm(f"Destroy the keys of all personal data of {people}? This cannot be undone.", yes=yes)
         done = await erase(connection, Vault(place.master_key), found, name, by="operator", reason=reason)
         if place.embedded:
             await scrub(connection, place.settings.data)
@@ -58,18 +59,23 @@ def erase_customer(
     if as_json:
         show_json(done._asdict())
     elif done.position is None:
-        show(f"Nothing was left to forget of {', '.join(done.customers)}.")
+        show(f"Nothing was left to erase of {', '.join(done.customers)}.")
     else:
-        show(f"Forgot {', '.join(done.customers)}; the act stands at position {done.position}.")
+        show(f"Erased {', '.join(done.customers)}; recorded at position {done.position}.")
 
 
 def unmerge_customer(
     ledger: LedgerOption,
     customer: Annotated[
-        str, typer.Option("--customer", help="The victim of the merge; its id, whole or bare.", show_default=False)
+        str,
+        typer.Option(
+            "--customer",
+            help="The merged customer (the victim); the id, in full or the vendor's part alone.",
+            show_default=False,
+        ),
     ],
-    author: Annotated[str, typer.Option(help="Who asks for it; sealed.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why; sealed.", show_default=False)],
+    author: Annotated[str, typer.Option(help="Who requests it; stored encrypted.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; stored encrypted.", show_default=False)],
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,7 +94,7 @@ def unmerge_customer(
     if as_json:
         show_json(done._asdict())
     else:
-        show(f"{done.customer} is no longer {done.survivor}; the act stands at position {done.position}.")
+        show(f"{done.customer} is no longer merged into {done.survivor}; recorded at position {done.position}.")
 
 
 async def _known(place: Environment, connection: Connection, ledger: Ledger, name: str) -> str:

@@ -21,11 +21,11 @@ from service.server import run
 def run_demo(
     once: Annotated[bool, typer.Option("--once", help="End after the summary.")] = False,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="0 takes a free one; else LOYALTY_PORT, else 8080.")
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one. Default: LOYALTY_PORT, else 8080.")
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="The data folder; else LOYALTY_DATA, else ./data.", show_default=False, file_okay=False),
+        typer.Option(help="The data folder. Default: LOYALTY_DATA, else ./data.", show_default=False, file_okay=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +47,7 @@ async def _demonstrate(place: Environment, port: int, *, once: bool, as_json: bo
         made = await demo_steps.prepare_demo(place, connection)
     async with demo_steps.listen_on_port(place, port) as url:
         if port and urlsplit(url).port != port:
-            show_note(f"Another program listens on port {port}, so this takes a free one.")
+            show_note(f"Another program listens on port {port}, so the service uses a free port.")
         show_note(f"Sending every sample to {url}")
         sent = await demo_steps.send_samples(url, made)
         live = await connect(place.dsn)
@@ -60,7 +60,7 @@ async def _demonstrate(place: Environment, port: int, *, once: bool, as_json: bo
         else:
             _show_summary(sent, summary)
             if once:
-                show("\nTo ask it yourself, run it without --once, or `loyalty serve`.")
+                show("\nTo send queries yourself, run it without --once, or run `loyalty serve`.")
             else:
                 _show_questions(url, made)
         if not once:
@@ -80,8 +80,8 @@ def _show_summary(sent: Sequence[SentSamples], summary: DemoSummary) -> None:
         "quarantined": [summary.unread[one.source]["quarantined"] for one in sent],
     }
     rows = [(name, *numbers, sum(numbers)) for name, numbers in counts.items()]
-    show_table(("", *(one.source for one in sent), "all"), rows, title="What was sent")
-    show_table(("projection", "holds"), summary.subjects.items(), title="What it came to")
+    show_table(("", *(one.source for one in sent), "all"), rows, title="Events sent")
+    show_table(("projection", "subjects"), summary.subjects.items(), title="Projected subjects")
     if summary.parked:
         show(f"{summary.parked} subjects are parked: see /v1/reconciliation/parked")
 

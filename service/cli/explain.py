@@ -33,9 +33,11 @@ OPERATOR = "operator"
 EXPLAINABLE_MAX = 100  # of each kind
 PATHS = {projection.path: projection for projection in PROJECTIONS if projection.path}
 
-AtOption = Annotated[str | None, typer.Option("--at", help="When it happened: a time with a zone; now by default.")]
-AsOfPositionOption = Annotated[int | None, typer.Option(help="As known at this position; all by default.")]
-KnownAtOption = Annotated[str | None, typer.Option("--known-at", help="As known at this time, instead of a position.")]
+AtOption = Annotated[str | None, typer.Option("--at", help="As of this time, with a zone. Default: now.")]
+AsOfPositionOption = Annotated[int | None, typer.Option(help="As known at this position. Default: the last position.")]
+KnownAtOption = Annotated[
+    str | None, typer.Option("--known-at", help="As known at this time, instead of --as-of-position.")
+]
 
 
 def explain(
@@ -43,7 +45,8 @@ def explain(
         str,
         typer.Argument(
             metavar="REF",
-            help="As in the HTTP interface, such as accounts/ID, accounts/ID/lots/LOT, coupons/ID; or an ID alone.",
+            help="A reference as in the HTTP API, such as accounts/ID, accounts/ID/lots/LOT or coupons/ID; or an "
+            "ID alone.",
             show_default=False,
         ),
     ],
@@ -95,7 +98,7 @@ async def explain_reference(read: QueryContext, ref: str, times: AsOfQuery) -> d
         except NotFound:
             continue
     if len(found) > 1:
-        raise RequestInvalid(f"{ref} stands for several: {', '.join(f'{kind}/{ref}' for kind in found)}")
+        raise RequestInvalid(f"{ref} is ambiguous; it matches {', '.join(f'{kind}/{ref}' for kind in found)}")
     if not found:
         return await explainable_references(read, ref)
     return found.popitem()[1]
@@ -123,7 +126,9 @@ def explanation_lines(answer: Mapping[str, Any]) -> Iterator[str]:
     """Write an explanation as lines of text."""
     if "explainable" in answer:
         yield f"Customer {answer['customer']}. " + (
-            "A customer as a whole is not explained; these are:" if answer["explainable"] else "Nothing to explain."
+            "A customer as a whole cannot be explained, but these can:"
+            if answer["explainable"]
+            else "There is nothing to explain."
         )
         yield from (f"    loyalty explain {ref}" for ref in answer["explainable"])
         return
@@ -132,13 +137,13 @@ def explanation_lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield _cause(step)
         if "stuck" in step:
-            yield f"    cannot be folded, so all after it waits: {step['stuck']}"
+            yield f"    cannot be folded, so all later facts wait: {step['stuck']}"
             continue
         yield f"    {step['rule']['says']}"
         yield from _line(step) if "postings" in step else _row(step)
     if answer["next_step"] is not None:
         yield ""
-        yield f"There is more than {STEPS_MAX:,} steps; the HTTP interface pages through all of them."
+        yield f"Only the first {STEPS_MAX:,} steps are shown; the HTTP API returns all of them in pages."
 
 
 def _head(answer: Mapping[str, Any]) -> Iterator[str]:
@@ -164,9 +169,9 @@ def _cause(step: Mapping[str, Any]) -> str:
     event = step.get("event")
     when = _said(step["occurred_at"])
     if step.get("untimed"):
-        when = f"(time not given; received {_said(event['recorded_at'] if event else step['occurred_at'])})"
+        when = f"(time unknown; recorded {_said(event['recorded_at'] if event else step['occurred_at'])})"
     what = f"{when}  {step.get('kind') or step['fact']}"
-    return f"{what}, told at position {event['position']} by {event['source']} {event['kind']}" if event else what
+    return f"{what}, reported at position {event['position']} by {event['source']} {event['kind']}" if event else what
 
 
 def _line(step: Mapping[str, Any]) -> Iterator[str]:
@@ -176,13 +181,13 @@ def _line(step: Mapping[str, Any]) -> Iterator[str]:
     expired = _moved(step, "lapsed", "expired")
     if unseen:
         before = step["balance"] - points
-        yield f"    {_signed(unseen)} that no event had told before makes {_said(before + unseen)}"
+        yield f"    {_signed(unseen)} of unseen points, which no event reported, make {_said(before + unseen)}"
         points -= unseen
     if expired:
-        yield f"    {_said(expired)} of them had lapsed here already, which changes no balance now"
+        yield f"    {_said(expired)} of them had lapsed before, so the balance does not change"
     yield f"    {_signed(points)} makes {_said(step['balance'])}{claimed}"
     for lot in step["lots"]:
-        lapses = f"lapses after {lot['expires_on']}" if lot["expires_on"] else "without a day"
+        lapses = f"lapses after {lot['expires_on']}" if lot["expires_on"] else "without an expiry day"
         left = f"{_said(lot['remaining'])} of {_said(lot['points'])} left"
         yield f"    lot {lot['id']} ({lot['origin']}, {lapses}): {_changes(step, lot)}, {left}"
 

@@ -29,10 +29,14 @@ from service.importing.exported_ledger import (
 def export_ledger(
     ledger: LedgerOption,
     output: Annotated[
-        Path, typer.Option(help="Where to; .gz and .zst are packed; - is standard output.", show_default=False)
+        Path,
+        typer.Option(help="The file to write; .gz and .zst are compressed; - is standard output.", show_default=False),
     ] = Path("-"),
     with_keys: Annotated[
-        bool, typer.Option("--with-keys", help="Persons' keys too, wrapped by the master key, which is not written.")
+        bool,
+        typer.Option(
+            "--with-keys", help="Include persons' keys, encrypted under the master key, which is not included."
+        ),
     ] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -44,7 +48,7 @@ def export_ledger(
 
     if as_json and str(output) == "-":
         raise typer.BadParameter(
-            "it needs --output FILE: the export itself goes to standard output", param_hint="--json"
+            "--json needs --output FILE, because the export goes to standard output", param_hint="--json"
         )
 
     async def work(place: Environment, connection: Connection) -> int:
@@ -99,17 +103,17 @@ def import_exported(
         restored, compared = run_with_connection(data, work, may_make=True)
     except Exception as error:
         if is_damaged_file(error):
-            raise ExportWrong("it is damaged or breaks off") from error
+            raise ExportWrong("the file is damaged or truncated") from error
         raise
     root, written = restored.root.hex(), write_hash(restored.root)
     if as_json:
         told = {"ledger": restored.ledger.name, "events": restored.events, "root": root, "root_base64": written}
         show_json({**told, "checkpoint": compared})
     else:
-        show(f"The ledger {restored.ledger.name} holds the {restored.events:,} events of the export, hash for hash.")
+        show(f"The ledger {restored.ledger.name} now equals the export: {restored.events:,} events, hash for hash.")
         show(f"The root over these {restored.events:,} events is {root}, in a checkpoint written {written}.")
         show(
             f"Compared: {compared}."
             if compared
-            else "Nothing was compared with it: --checkpoint FILE takes a checkpoint of this ledger that was kept."
+            else "It was not compared with a checkpoint. Use --checkpoint FILE with a kept checkpoint of this ledger."
         )

@@ -35,7 +35,7 @@ from service.reconciliation.catalogue import LISTS, count_lists
 from service.reconciliation.lists import ListTotals
 
 OptionalLedgerOption = Annotated[
-    str | None, typer.Option("--ledger", help="The ledger's name; not needed if there is one only.")
+    str | None, typer.Option("--ledger", help="The ledger's name; optional if there is only one ledger.")
 ]
 PeriodArgument = Annotated[str, typer.Argument(metavar="PERIOD", help="A month, such as 2026-03.", show_default=False)]
 KEY_COLUMNS = ("programme", "unit", "from", "to", "vintage")
@@ -99,16 +99,18 @@ def show_trial_balance(
 
 def show_liability(
     ledger: OptionalLedgerOption = None,
-    first: Annotated[str | None, typer.Option("--from", help="The first day; that of the month by default.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="The last day, in it; today by default.")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", help="The first day. Default: the first day of the month.")
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="The last day, included. Default: today.")] = None,
     by: Annotated[str, typer.Option(help="day or month.")] = "month",
-    programme: Annotated[str | None, typer.Option(help="Of this programme only.")] = None,
-    unit: Annotated[str | None, typer.Option(help="Of this unit only.")] = None,
-    vintage: Annotated[str | None, typer.Option(help="Of points earned in this month only.")] = None,
+    programme: Annotated[str | None, typer.Option(help="This programme only.")] = None,
+    unit: Annotated[str | None, typer.Option(help="This unit only.")] = None,
+    vintage: Annotated[str | None, typer.Option(help="Only points earned in this month, such as 2026-03.")] = None,
     as_of_position: AsOfPositionOption = None,
     known_at: KnownAtOption = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "table",
-    output: Annotated[Path | None, typer.Option(help="The file to write; standard output by default.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The file to write. Default: standard output.")] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -117,7 +119,7 @@ def show_liability(
     Closed months are shown as known at their closing. Ends with 1 if the closing differs from the sum of the accounts.
     """
     if form not in FORMATS:
-        raise RequestInvalid(f"a format is one of {', '.join(FORMATS)}")
+        raise RequestInvalid(f"--format must be one of {', '.join(FORMATS)}")
     query = _given(as_of_position=as_of_position, known_at=known_at)
     days = {"from": first, "to": last, "by": by, "programme": programme, "unit": unit, "vintage": vintage}
 
@@ -173,9 +175,9 @@ def close(
     period: PeriodArgument,
     ledger: OptionalLedgerOption = None,
     author: Annotated[
-        str, typer.Option(help="Who closes: a role or staff number. It stands in the ledger in the clear, so no name.")
+        str, typer.Option(help="Who closes it: a role or staff number, no name. It is stored in plain text.")
     ] = OPERATOR,
-    yes: Annotated[bool, typer.Option("--yes", help="Close although something is open, without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Close it without asking, even if matters are open.")] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -193,23 +195,25 @@ def close(
         name: one for name, one in run_with_connection(data, work).items() if one.items and name in LISTS_BEFORE_CLOSING
     }
     if totals and not as_json:
-        show_note(f"Open before {period} is closed:")
+        show_note(f"Open matters before {period} is closed:")
         for name, one in totals.items():
             points = ", ".join(f"{format_decimal(points)} {unit}" for unit, points in one.points.items())
             show_note(f"    {name}: {one.items:,}{f', {points}' if points else ''} ({LISTS[name].says})")
     if totals and not yes:
         if not sys.stdin.isatty() or as_json:
             raise RequestInvalid(
-                f"{len(totals)} lists are not empty ({', '.join(totals)}): give `--yes` to close all the same"
+                f"{len(totals)} lists are not empty ({', '.join(totals)}): use `--yes` to close the month nevertheless"
             )
-        typer.confirm(f"Close {period} all the same?", abort=True)
+        typer.confirm(f"Close {period} nevertheless?", abort=True)
     _act(close_period, period, ledger, data, as_json, "Closed", author)
 
 
 def reopen(
     period: PeriodArgument,
     ledger: OptionalLedgerOption = None,
-    author: Annotated[str, typer.Option(help="Who opens it: a role or staff number, no name.")] = OPERATOR,
+    author: Annotated[
+        str, typer.Option(help="Who reopens it: a role or staff number, no name. It is stored in plain text.")
+    ] = OPERATOR,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -220,7 +224,7 @@ def reopen(
 def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_json: bool, done: str, by: str) -> None:
     parse_period(period)
     if not by.strip() or len(by) > AUTHOR_CHARACTERS_MAX:
-        raise RequestInvalid(f"`--author` is a text of 1 to {AUTHOR_CHARACTERS_MAX} characters")
+        raise RequestInvalid(f"`--author` must have 1 to {AUTHOR_CHARACTERS_MAX} characters")
 
     async def work(place: Environment, connection: Connection) -> tuple[Ledger, int]:
         read = await _reader(connection, ledger)
@@ -233,11 +237,11 @@ def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_js
         show_json({"ledger": found.name, "period": period, "position": position, "by": by.strip()})
     elif done == "Closed":
         show(
-            f"Closed {period} of {found.name} by {by.strip()}, at position {position}. It is answered as known now; "
-            f"what comes late shows as prior-period items in the next month. See `loyalty period show {period}`."
+            f"Closed {period} of {found.name} by {by.strip()}, at position {position}. It will be shown as known now; "
+            f"later reports appear as prior-period items in the next month. See `loyalty period show {period}`."
         )
     else:
-        show(f"Opened {period} of {found.name} again by {by.strip()}, at position {position}.")
+        show(f"Reopened {period} of {found.name} by {by.strip()}, at position {position}.")
 
 
 def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -255,7 +259,7 @@ def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, a
         show_table(columns, ([_cell(row[name]) for name in columns] for row in rows))
 
 
-periods = typer.Typer(help="One month: its figures, and what was told of it late.", no_args_is_help=True)
+periods = typer.Typer(help="One month: its figures, and its late reports.", no_args_is_help=True)
 
 
 @periods.command("show")
@@ -282,7 +286,7 @@ def show_period(
     )
     columns = (*columns, *CLOSING_COLUMNS)
     show_table(columns, ([_cell(row[name]) for name in columns] for row in found["totals"]))
-    for name, title in (("prior_period_items", "Prior-period items"), ("later_items", "Told since it was closed")):
+    for name, title in (("prior_period_items", "Prior-period items"), ("later_items", "Reported since it was closed")):
         of = ("account", "amount", "unit", "first_position")
         rows = [[_cell(item[column]) for column in of] for item in found[name]]
         if rows:
@@ -297,7 +301,7 @@ async def _reader(connection: Connection, name: str | None) -> QueryContext:
     if name is None:
         every = await registry.list_ledgers(connection)
         if len(every) != 1:
-            raise RequestInvalid(f"--ledger is one of {', '.join(one.name for one in every) or 'none yet'}")
+            raise RequestInvalid(f"--ledger is required; ledgers: {', '.join(one.name for one in every) or 'none yet'}")
         [found] = every
     else:
         found = await registry.find_ledger(connection, name)

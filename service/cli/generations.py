@@ -39,26 +39,37 @@ SUBJECTS_SHOWN_MAX = 20
 ExpectOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--expect", help="A projection, or projection.column, that may differ. Repeat it.", show_default=False
+        "--expect", help="A projection, or projection.column, that may differ. Can be repeated.", show_default=False
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Promote whatever the comparison found.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Promote even if the comparison found unexpected differences.")
+]
 
 
 def rebuild_projections(
     projection: Annotated[
-        list[str] | None, typer.Option(help="Make only this one again. Repeat it.", show_default=False)
+        list[str] | None, typer.Option(help="Rebuild only this projection. Can be repeated.", show_default=False)
     ] = None,
-    source: Annotated[Source, typer.Option("--from", help="ledger: facts too; facts: rows only.")] = "ledger",
-    ledger: Annotated[str | None, typer.Option(help="Make only this ledger again.", show_default=False)] = None,
+    source: Annotated[
+        Source, typer.Option("--from", help="ledger: derive facts and rows; facts: rows only.")
+    ] = "ledger",
+    ledger: Annotated[str | None, typer.Option(help="Rebuild only this ledger.", show_default=False)] = None,
     subject: Annotated[
         str | None,
-        typer.Option(help="Only fold this subject of --ledger again, in place; kind:ref or ref.", show_default=False),
+        typer.Option(
+            help="Only fold this subject of --ledger from the start, in the active generation; kind:ref or ref.",
+            show_default=False,
+        ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors unless told.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only say what would change and how long it takes.")] = False,
-    compare: Annotated[bool, typer.Option("--compare", help="Compare, and leave it at that unless --promote.")] = False,
-    promote: Annotated[bool, typer.Option("--promote", help="Let readers see it; so it is without --compare.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of processes. Default: the number of processors.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only estimate the changes and the duration.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare only; do not promote without --promote.")] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Promote it after the comparison; the default without --compare.")
+    ] = False,
     expect: ExpectOption = None,
     force: ForceOption = False,
     data: DataOption = None,
@@ -76,7 +87,7 @@ def rebuild_projections(
         return
     if subject is not None:
         if ledger is None:
-            raise typer.BadParameter("it is needed with --subject", param_hint="--ledger")
+            raise typer.BadParameter("--ledger is required with --subject", param_hint="--ledger")
         _fold_again(subject, ledger, data, as_json=as_json)
         return
 
@@ -114,10 +125,10 @@ def _show_report(report: rebuild.RebuildReport, *, as_json: bool) -> None:
     show(f"Rebuilt from {report.events:,} events, which gave {report.facts:,} facts: generation {report.generation}.")
     show_comparison(comparison)
     if report.promoted:
-        back = "" if comparison.frozen else "; `loyalty rollback` goes back to the one before"
-        show(f"Readers see generation {report.generation} now{back}.")
+        back = "" if comparison.frozen else "; `loyalty rollback` returns to the previous one"
+        show(f"Generation {report.generation} is active now{back}.")
     elif report.refused:
-        show(f"Not promoted: {report.refused}. `loyalty promote {report.generation} --force` does it all the same.")
+        show(f"Not promoted: {report.refused}. `loyalty promote {report.generation} --force` promotes it nevertheless.")
     else:
         show(f"Generation {report.generation} follows the ledger until `loyalty promote` or `loyalty drop`.")
 
@@ -125,30 +136,33 @@ def _show_report(report: rebuild.RebuildReport, *, as_json: bool) -> None:
 def show_comparison(comparison: Comparison) -> None:
     """Print the differences: counts by column, then the first subjects with the facts that explain them."""
     if comparison.frozen:
-        show("Not compared: the tables of the generation before are another version's, and followed nothing since.")
+        show(
+            "Not compared: the tables of the previous generation belong to another version, which stopped "
+            "following the ledger."
+        )
         return
     for ledger, tables in comparison.differing.items():
-        show(f"In {ledger} these tables came out otherwise than they were: {', '.join(tables)}.")
+        show(f"In {ledger} these tables differ: {', '.join(tables)}.")
     if comparison.new_tables:
-        show(f"New tables, compared with nothing: {', '.join(comparison.new_tables)}.")
+        show(f"New tables, without comparison: {', '.join(comparison.new_tables)}.")
     if not comparison.differing:
-        show(f"Every row came out as it was: {sum(comparison.rows.values()):,} compared.")
+        show(f"No difference: {sum(comparison.rows.values()):,} rows compared.")
         return
     show(f"Expected differences: {comparison.expected:,}; unexpected: {comparison.unexpected:,}.")
-    show_table(("column", "places"), sorted(comparison.places.items()))
+    show_table(("column", "differences"), sorted(comparison.places.items()))
     for one in comparison.subjects[:SUBJECTS_SHOWN_MAX]:
         show(f"{one['ledger']} {one['projection']} {one['subject']}")
         for place in one["differences"][:SUBJECTS_SHOWN_MAX]:
-            column = place["column"] or "the whole row"
+            column = place["column"] or "(whole row)"
             expected = ", expected" if place["expected"] else ""
             show(f"  {place['table']} {column}: {format_value(place['old'])} -> {format_value(place['new'])}{expected}")
         for side in ("facts_only_in_old", "facts_only_in_new"):
             for fact in one.get(side, ()):
                 show(f"  {side.replace('_', ' ')}: {fact['kind']} at position {fact['position']}")
         last = [str(fact["position"]) for fact in one.get("last_facts", ())]
-        show(f"  its facts stand at positions {', '.join(last) or '-'}")
+        show(f"  positions of its facts: {', '.join(last) or '-'}")
     if len(comparison.subjects) > SUBJECTS_SHOWN_MAX:
-        show_note(f"{len(comparison.subjects) - SUBJECTS_SHOWN_MAX:,} more subjects with --json.")
+        show_note(f"{len(comparison.subjects) - SUBJECTS_SHOWN_MAX:,} more subjects; --json prints all.")
 
 
 def _fold_again(subject: str, ledger: str, data: DataOption, *, as_json: bool) -> None:
@@ -169,12 +183,12 @@ def _fold_again(subject: str, ledger: str, data: DataOption, *, as_json: bool) -
 
     done = run_with_connection(data, work)
     if not done:
-        raise SubjectUnknown(f"{subject}; kinds are {', '.join(sorted(BY_SUBJECT))}")
+        raise SubjectUnknown(f"{subject}; kinds of subjects: {', '.join(sorted(BY_SUBJECT))}")
     if as_json:
         show_json({"folded": done})
     else:
         for name in done:
-            show(f"Folded again: {name}")
+            show(f"Folded from the start: {name}")
 
 
 HAS_FACTS = "SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_kind = $2 AND subject = $3)"
@@ -197,7 +211,9 @@ def list_generations(data: DataOption = None, as_json: JsonOption = False) -> No
 
 
 def promote_generation(
-    generation: Annotated[int | None, typer.Argument(help="The newest that is ready unless told.")] = None,
+    generation: Annotated[
+        int | None, typer.Argument(help="The generation's number. Default: the newest ready one.")
+    ] = None,
     expect: ExpectOption = None,
     force: ForceOption = False,
     data: DataOption = None,
@@ -208,7 +224,7 @@ def promote_generation(
     async def work(place: Environment, connection: Connection) -> Generation:
         ready = [one.generation for one in await generations.list_generations(connection) if one.state == "ready"]
         if generation is None and not ready:
-            raise NotPromoted("none is ready")
+            raise NotPromoted("no generation is ready; run `loyalty rebuild` first")
         chosen = await generations.find_generation(connection, ready[-1] if generation is None else generation)
         if expect and chosen.state == "ready":
             await rebuild.compare_with_active(place.dsn, chosen, expect)
@@ -238,11 +254,15 @@ def drop_generation(
     if as_json:
         show_json({"generation": generation, "dropped": gone})
     else:
-        show(f"Generation {generation} is gone." if gone else f"Generation {generation} goes when nobody reads it.")
+        show(
+            f"Generation {generation} is dropped."
+            if gone
+            else f"Generation {generation} will be dropped when no reader uses it."
+        )
 
 
 def _show_active(active: Generation, *, as_json: bool) -> None:
     if as_json:
         show_json(generation_json(active))
     else:
-        show(f"Readers see generation {active.generation} now.")
+        show(f"Generation {active.generation} is active now.")

@@ -32,7 +32,7 @@ from service.importing.preview import preview_import
 from service.importing.split import DeliveryLine, DeliveryReader
 
 PARALLEL_BYTES_MIN = 32 * 1024 * 1024  # starting processes takes longer than importing less
-UNKNOWN_KIND_NOTE = "of no known kind: stored, but not interpreted until this software reads them"
+UNKNOWN_KIND_NOTE = "of an unknown kind. They are stored, and interpreted once a version of this software reads them"
 
 DeliveryLines = Iterator[DeliveryLine]
 ReportSummary = Callable[[ImportSummary], None]
@@ -51,38 +51,50 @@ def import_file(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="NDJSON, documents over several lines or an array; also .gz or .zst; - is standard input.",
+            help="NDJSON, documents over several lines, or an array; .gz or .zst too; - is standard input.",
             show_default=False,
         ),
     ] = None,
     connection_id: Annotated[
-        str | None, typer.Option("--connection", help="As if it came in here.", show_default=False)
+        str | None,
+        typer.Option(
+            "--connection",
+            help="The connection's id; deliveries are treated as if it had received them.",
+            show_default=False,
+        ),
     ] = None,
     exported: Annotated[
         Path | None,
-        typer.Option(help="Instead: what `loyalty export` wrote.", show_default=False),
+        typer.Option(help="Instead of FILE: a file of `loyalty export`.", show_default=False),
     ] = None,
-    ledger: Annotated[str | None, typer.Option(help="The ledger that --exported makes.", show_default=False)] = None,
+    ledger: Annotated[
+        str | None, typer.Option(help="With --exported: the name of the restored ledger.", show_default=False)
+    ] = None,
     exporter_key: Annotated[
-        Path | None, typer.Option(help="Its master key, where ours is another: a file as master.key.")
+        Path | None,
+        typer.Option(help="With --exported: a file with the exporter's master key, if it differs from ours."),
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="With --exported: a checkpoint that was kept, to compare with.", exists=True, dir_okay=False),
+        typer.Option(help="With --exported: a kept checkpoint to compare with.", exists=True, dir_okay=False),
     ] = None,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Repair deliveries that are not JSON: trailing commas, markdown, a lost brace."),
+        typer.Option(
+            "--repair", help="Repair deliveries that are not JSON: trailing commas, markdown, a missing brace."
+        ),
     ] = False,
     quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="Store deliveries that cannot be read, too, and quarantine them.")
+        bool, typer.Option("--quarantine", help="Store unreadable deliveries too, and quarantine them.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count kinds, unreadable deliveries and duplicates; store nothing.")
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Processes for a large file; without it, all cores if its size is known."),
+        typer.Option(
+            min=1, max=64, help="Processes for a large file. Default: one for each core if the size is known."
+        ),
     ] = None,
     advance: Annotated[bool, typer.Option(help="Bring the projections up to date afterwards.")] = True,
     data: DataOption = None,
@@ -97,13 +109,13 @@ def import_file(
     """
     if exported is not None:
         if ledger is None or file is not None or connection_id is not None:
-            raise typer.BadParameter("--exported takes --ledger, and neither a file nor a connection")
+            raise typer.BadParameter("--exported needs --ledger, and excludes FILE and --connection")
         if repair or quarantine or dry_run:
-            raise typer.BadParameter("--exported takes neither --repair nor --quarantine nor --dry-run")
+            raise typer.BadParameter("--exported excludes --repair, --quarantine and --dry-run")
         import_exported(exported, ledger, exporter_key, checkpoint, advance=advance, data=data, as_json=as_json)
         return
     if file is None or connection_id is None:
-        raise typer.BadParameter("a file and --connection say what is imported, or --exported and --ledger")
+        raise typer.BadParameter("give FILE and --connection, or --exported and --ledger")
     options = ImportOptions(repair, quarantine, dry_run, workers)
     summary, marks = _import_deliveries(file, connection_id, options, data, advance=advance and not dry_run)
     _show_summary(summary, marks, options, as_json=as_json)
@@ -131,7 +143,7 @@ def _import_deliveries(
             raise
         except Exception as error:
             if is_damaged_file(error):
-                done = "nothing is stored" if options.dry_run else "what came before is appended"
+                done = "nothing was stored" if options.dry_run else "the deliveries before the damage are appended"
                 raise FileDamaged(f"{file}; {done}") from error
             raise
         return summary, deliveries.marks
@@ -158,10 +170,10 @@ class ProgressReporter:
 
 def _interrupted(last: ImportSummary, options: ImportOptions) -> str:
     if options.dry_run:
-        return "Interrupted; a dry run stores nothing."
+        return "Interrupted. A dry run stores nothing."
     return (
-        f"Interrupted after {last.lines:,} deliveries: {last.appended:,} events are appended, {last.duplicates:,} were "
-        "stored before. Run the same command again to go on: what is stored is not appended again."
+        f"Interrupted after {last.lines:,} deliveries: {last.appended:,} events appended, {last.duplicates:,} "
+        "duplicates. Run the same command again to continue: stored events are not appended twice."
     )
 
 
@@ -260,9 +272,7 @@ def _show_summary(summary: ImportSummary, marks: int, options: ImportOptions, *,
 def _note_repairs(summary: ImportSummary, places: Counter[str], options: ImportOptions) -> None:
     listed = ", ".join(f"{rule} {count:,}" for rule, count in sorted(places.items()))
     if options.mending:
-        show_note(
-            f"Repaired: {summary.mended_lines:,}{listed and f' ({listed})'}. What is stored is the repaired text."
-        )
+        show_note(f"Repaired: {summary.mended_lines:,}{listed and f' ({listed})'}. The repaired text is stored.")
     elif places:
         show_note(f"Skipped: {listed}.")
 
@@ -271,14 +281,16 @@ def _note_unread(summary: ImportSummary, options: ImportOptions) -> None:
     if summary.unreadable:
         fate = "quarantined" if options.quarantine else "not stored"
         more = " and more" if summary.unreadable > len(summary.unreadable_lines) else ""
-        show_note(f"Not readable, and {fate}: {summary.unreadable:,}, at {_named(summary.unreadable_lines)}{more}.")
+        show_note(f"Unreadable, {fate}: {summary.unreadable:,}, at {_named(summary.unreadable_lines)}{more}.")
         if not options.quarantine:
-            show_note("`--repair` repairs common damage; `--quarantine` stores what cannot be read.")
+            show_note("Use `--repair` to repair common damage, or `--quarantine` to store unreadable deliveries.")
     if summary.kinds[UNKNOWN]:
-        show_note(f"{summary.kinds[UNKNOWN]:,} events are {UNKNOWN_KIND_NOTE}. Is it the right connection?")
+        show_note(
+            f"{summary.kinds[UNKNOWN]:,} events are {UNKNOWN_KIND_NOTE}. Check that the connection is the right one."
+        )
     if summary.too_long:
         more = " and more" if len(summary.too_long) > LINE_NUMBERS_SHOWN_MAX else ""
-        show_note(f"Longer than {BODY_BYTES_MAX:,} bytes, and not stored: {_named(summary.too_long)}{more}.")
+        show_note(f"Longer than {BODY_BYTES_MAX:,} bytes, not stored: {_named(summary.too_long)}{more}.")
 
 
 def _named(numbers: Sequence[int]) -> str:

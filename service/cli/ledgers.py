@@ -12,16 +12,16 @@ from service.cli.terminal.console import DataOption, JsonOption, LedgerOption, s
 from service.environment import Environment, run_with_connection
 
 ledgers = typer.Typer(help="Ledgers: a log for each tenant.", no_args_is_help=True)
-keys = typer.Typer(help="Keys: what opens a ledger's HTTP interface.", no_args_is_help=True)
+keys = typer.Typer(help="API keys: credentials for a ledger's HTTP API.", no_args_is_help=True)
 
 LabelOption = Annotated[
-    str, typer.Option("--label", help="A name for people, such as who uses it.", show_default=False)
+    str, typer.Option("--label", help="A label for people, such as the name of its user.", show_default=False)
 ]
 
 
 @ledgers.command("create")
 def create_ledger(
-    name: Annotated[str, typer.Argument(help="Of a-z, 0-9, _ and -.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Characters: a-z, 0-9, _ and -.", show_default=False)],
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -30,7 +30,7 @@ def create_ledger(
     if as_json:
         show_json({"ledger": made.name})
     else:
-        show(f"Made the ledger {made.name}.")
+        show(f"Created the ledger {made.name}.")
 
 
 @ledgers.command("list")
@@ -52,7 +52,7 @@ def list_ledgers(data: DataOption = None, as_json: JsonOption = False) -> None:
 def create_key(
     ledger: LedgerOption,
     scope: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(api_keys.SCOPES)}; may be given again.", show_default="read")
+        list[str] | None, typer.Option(help=f"{', '.join(api_keys.SCOPES)}; can be repeated.", show_default="read")
     ] = None,
     label: LabelOption = "",
     data: DataOption = None,
@@ -70,12 +70,12 @@ def create_key(
     if as_json:
         show_json({"key": key, "ledger": ledger, "scopes": scopes, "key_id": key.split("_")[1], "label": label})
     else:
-        show(f"{key}\nSend it as `Authorization: Bearer …`. It is not kept and cannot be shown again.")
+        show(f"{key}\nSend it as `Authorization: Bearer …`. It is not stored and cannot be shown again.")
 
 
 @keys.command("list")
 def list_keys(
-    ledger: Annotated[str | None, typer.Option(help="Of this ledger only.")] = None,
+    ledger: Annotated[str | None, typer.Option(help="Show this ledger only.")] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -100,7 +100,9 @@ def list_keys(
 
 @keys.command("revoke")
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="ll_KEY_ID_…", show_default=False)],
+    key_id: Annotated[
+        str, typer.Argument(metavar="KEY_ID", help="The middle part of a key: ll_KEY_ID_…", show_default=False)
+    ],
     ledger: LedgerOption,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -111,7 +113,7 @@ def revoke_key(
         await api_keys.revoke_key(connection, place.master_key, await registry.find_ledger(connection, ledger), key_id)
 
     run_with_connection(data, work)
-    done = f"Key {key_id} opens nothing any more; a running service knows within 5 s."
+    done = f"Key {key_id} is revoked; a running service applies it within 5 s."
     show_result({"key_id": key_id, "ledger": ledger, "revoked": True}, done, as_json=as_json)
 
 

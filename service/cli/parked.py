@@ -47,7 +47,7 @@ def list_parked_subjects(ledger: LedgerOption, data: DataOption = None, as_json:
 @parked.command("retry")
 def retry_parked(
     ledger: LedgerOption,
-    kind: Annotated[str | None, typer.Option(help="Of this kind of subject only.", show_default=False)] = None,
+    kind: Annotated[str | None, typer.Option(help="This kind of subject only.", show_default=False)] = None,
     subject: Annotated[str | None, typer.Option(help="This subject only.", show_default=False)] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -62,6 +62,6 @@ def retry_parked(
     if as_json:
         show_json(done._asdict())
     else:
-        show(f"Tried {done.tried:,} again; {done.still_parked:,} are parked still.")
+        show(f"Folded {done.tried:,} subjects again; {done.still_parked:,} are still parked.")
     if done.still_parked:
         raise typer.Exit(FINDINGS)

@@ -19,7 +19,9 @@ from service.cli.terminal.console import (
 from service.environment import Environment, run_with_connection
 from service.operations.conflict_policy import PolicyChange, set_conflict_policy
 
-policies = typer.Typer(help="Policies: which of the events that share a key is folded.", no_args_is_help=True)
+policies = typer.Typer(
+    help="Policies for conflicts: which of several events with one key is folded.", no_args_is_help=True
+)
 
 
 @policies.command("set")
@@ -42,7 +44,7 @@ def set_policy(
     if as_json:
         show_json(done._asdict())
     else:
-        show(f"{source} {kind}: {policy}; {done.conflicts} conflicts settled by it.")
+        show(f"{source} {kind}: {policy}; it decides {done.conflicts} conflicts.")
 
 
 @policies.command("list")

@@ -19,8 +19,8 @@ from service.environment import Environment, run_with_connection
 DIFFERENCES_SHOWN_MAX = 20
 SAMPLE_SIZE = 200
 
-events = typer.Typer(help="The events of the ledger.", no_args_is_help=True)
-LedgerFilterOption = Annotated[str | None, typer.Option("--ledger", help="Of this ledger only.", show_default=False)]
+events = typer.Typer(help="Checks of stored events.", no_args_is_help=True)
+LedgerFilterOption = Annotated[str | None, typer.Option("--ledger", help="This ledger only.", show_default=False)]
 
 
 def show_plan(scope: RebuildScope, source: str, workers: int | None, data: DataOption, *, as_json: bool) -> None:
@@ -48,7 +48,7 @@ def show_plan(scope: RebuildScope, source: str, workers: int | None, data: DataO
             columns = ("source", "kind", "events", "sampled", "unread_before", "unread_now")
             show_table(columns, ([kind[name] for name in columns] for kind in changed))
         if one.places:
-            show_table(("column", "sampled places that differ"), sorted(one.places.items()))
+            show_table(("column", "differences in the sample"), sorted(one.places.items()))
         elif not changed and not one.new_tables:
             show("No sampled row would change.")
 
@@ -77,12 +77,15 @@ def check_events(ledger: LedgerFilterOption = None, data: DataOption = None, as_
         show_json({name: recheck_events.recheck_json(one) for name, one in found.items()})
     else:
         for name, one in found.items():
-            show(f"{name}: {one.events:,} events give {one.facts:,} facts; {one.gained:,} can be read that could not.")
+            show(
+                f"{name}: {one.events:,} events give {one.facts:,} facts; {one.gained:,} can be read now and could "
+                "not before."
+            )
             columns = ("source", "kind", "unread", "reason", "events", "gave_facts", "positions")
             if one.unread:
                 show_table(columns, one.unread)
             if one.lost:
-                show(f"{one.lost:,} events gave facts and give none now.")
+                show(f"{one.lost:,} events gave facts before and give none now.")
     if any(one.lost for one in found.values()):
         raise typer.Exit(FINDINGS)
 
@@ -112,8 +115,8 @@ def verify_projections(
             for wrong in one.wrong[:DIFFERENCES_SHOWN_MAX]:
                 place = f"{wrong.table}.{wrong.column or '(row)'}"
                 was, made = format_value(wrong.stored), format_value(wrong.folded)
-                show(f"  {wrong.projection} {wrong.subject} {place}: stored {was}, made {made}")
-                show(f"    its facts stand at positions {', '.join(map(str, wrong.positions)) or '-'}")
+                show(f"  {wrong.projection} {wrong.subject} {place}: stored {was}, computed {made}")
+                show(f"    positions of its facts: {', '.join(map(str, wrong.positions)) or '-'}")
     if any(one.wrong for one in found.values()):
         raise typer.Exit(FINDINGS)
 

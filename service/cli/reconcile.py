@@ -48,18 +48,20 @@ FINDING_COLUMNS = ("finding", "account", "line", "day", "theirs", "ours", "diffe
 
 def reconcile(
     ledger: LedgerOption,
-    fail_on: Annotated[str, typer.Option(help=f"End with 1 if one of these is open: {', '.join(LISTS)}; all.")] = "",
+    fail_on: Annotated[
+        str, typer.Option(help=f"End with 1 if one of these lists has open items: {', '.join(LISTS)}; all.")
+    ] = "",
     as_csv: Annotated[str | None, typer.Option("--csv", help="Print this list, or the statement, as CSV.")] = None,
-    at: Annotated[str | None, typer.Option(help="As if it were this time, with a zone.")] = None,
-    grace_hours: Annotated[int | None, typer.Option(min=0, help="Instead of each list's own grace.")] = None,
+    at: Annotated[str | None, typer.Option(help="As of this time, with a zone. Default: now.")] = None,
+    grace_hours: Annotated[int | None, typer.Option(min=0, help="Grace in hours, instead of each list's own.")] = None,
     statement: Annotated[
-        Path | None, typer.Option(help="A CSV file of balances or entries, also .gz; - is standard input.")
+        Path | None, typer.Option(help="A CSV file of balances or entries to compare; .gz too; - is standard input.")
     ] = None,
-    columns: Annotated[str, typer.Option(help="Which is what: account=Member No,balance=Points.")] = "",
-    days: Annotated[int, typer.Option(min=0, max=31, help="How far apart entries may lie.")] = DAYS_DEFAULT,
-    tolerance: Annotated[str, typer.Option(help="A difference that is none.")] = "0",
-    zone: Annotated[str, typer.Option(help="The time zone of its days.")] = "UTC",
-    date_format: Annotated[str | None, typer.Option(help="Such as %d/%m/%Y, where a date could be two.")] = None,
+    columns: Annotated[str, typer.Option(help="Columns by meaning: account=Member No,balance=Points.")] = "",
+    days: Annotated[int, typer.Option(min=0, max=31, help="Days that matching entries may be apart.")] = DAYS_DEFAULT,
+    tolerance: Annotated[str, typer.Option(help="Difference to ignore.")] = "0",
+    zone: Annotated[str, typer.Option(help="The time zone of the statement's days.")] = "UTC",
+    date_format: Annotated[str | None, typer.Option(help="Format of ambiguous dates, such as %d/%m/%Y.")] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,12 +70,12 @@ def reconcile(
     Ends with 1 if a list named by --fail-on has open items, with 2 if --fail-on is not understood.
     """
     if as_csv is not None and as_json:
-        raise typer.BadParameter("--csv and --json exclude each other")
+        raise typer.BadParameter("give either --csv or --json, not both")
     failing = _lists_of(fail_on, statement is not None)
     time = _time_of(at)
     if statement is None:
         if as_csv is not None and as_csv not in LISTS:
-            raise typer.BadParameter(f"no list {as_csv!r}; there are {', '.join(LISTS)}")
+            raise typer.BadParameter(f"there is no list {as_csv!r}; lists: {', '.join(LISTS)}")
         grace = None if grace_hours is None else timedelta(hours=grace_hours)
         totals = _show_lists(data, ledger, time, grace, as_csv, as_json=as_json)
         is_open = any(totals[name].items for name in failing)
@@ -112,7 +114,7 @@ def _show_lists(
             (name, f"{one.items:,}{' or more' if one.more else ''}", _points_of(one), LISTS[name].says)
             for name, one in totals.items()
         ]
-        show_table(("list", "open", "points", "what it is"), rows)
+        show_table(("list", "open", "points", "meaning"), rows)
     return totals
 
 
@@ -182,9 +184,9 @@ def _summary_of(compared: StatementComparison) -> dict[str, Any]:
 def _say(compared: StatementComparison, shown: int) -> None:
     found = sum(compared.findings.values())
     if found > shown:
-        show_note(f"{found - shown:,} more; --csv statement or --json gives all.")
+        show_note(f"{found - shown:,} more; --csv statement or --json prints all.")
     by = ", ".join(f"{name} {count:,}" for name, count in compared.matched_by.items())
-    told = ", ".join(f"{name} {count:,}" for name, count in sorted(compared.findings.items())) or "nothing else"
+    told = ", ".join(f"{name} {count:,}" for name, count in sorted(compared.findings.items())) or "no findings"
     show(f"{compared.lines:,} lines of {compared.of}: {compared.matched:,} agree{by and f' ({by})'}; {told}.")
 
 
@@ -201,7 +203,9 @@ def _lists_of(text: str, with_statement: bool) -> set[str]:
     known = {*LISTS, ALL, *({STATEMENT} if with_statement else ())}
     unknown = sorted(names - known)
     if unknown:
-        raise typer.BadParameter(f"no list {unknown[0]!r}; there are {', '.join(LISTS)}; all", param_hint="--fail-on")
+        raise typer.BadParameter(
+            f"there is no list {unknown[0]!r}; lists: {', '.join(LISTS)}; all", param_hint="--fail-on"
+        )
     return set(LISTS) if ALL in names else names
 
 
@@ -211,16 +215,16 @@ def _time_of(text: str | None) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter("a time as in 2026-03-31T23:59:59Z", param_hint="--at") from None
+        raise typer.BadParameter("it must be a time such as 2026-03-31T23:59:59Z", param_hint="--at") from None
     if time.tzinfo is None:
-        raise typer.BadParameter("a time needs a zone, for example Z", param_hint="--at")
+        raise typer.BadParameter("the time needs a zone, for example Z", param_hint="--at")
     return time
 
 
 def _columns_of(text: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if any(not sign for _, sign, _ in pairs):
-        raise typer.BadParameter("as in account=Member No,balance=Points", param_hint="--columns")
+        raise typer.BadParameter("it must have the form account=Member No,balance=Points", param_hint="--columns")
     return {what.strip(): column.strip() for what, _, column in pairs}
 
 
@@ -228,14 +232,14 @@ def _zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
-        raise typer.BadParameter(f"no time zone {name!r}", param_hint="--zone") from None
+        raise typer.BadParameter(f"there is no time zone {name!r}", param_hint="--zone") from None
 
 
 def _number_of(text: str) -> Decimal:
     try:
         return abs(Decimal(text))
     except ArithmeticError:
-        raise RequestInvalid("tolerance is a number") from None
+        raise RequestInvalid("--tolerance must be a number") from None
 
 
 def _write(line: bytes) -> None:

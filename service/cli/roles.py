@@ -10,7 +10,7 @@ from service.cli.terminal.console import DataOption, JsonOption, show_json, show
 from service.database_roles import RolesApplied, apply_roles, create_roles
 from service.environment import Environment, load_settings, open_environment, run_with_connection
 
-roles = typer.Typer(help="Roles: what each may do in PostgreSQL.", no_args_is_help=True)
+roles = typer.Typer(help="PostgreSQL roles and their rights.", no_args_is_help=True)
 
 
 @roles.command("create")
@@ -30,13 +30,13 @@ def create(data: DataOption = None, as_json: JsonOption = False) -> None:
 
     with open_environment(load_settings(data), may_make=True) as place:
         made = uvloop.run(work(place))
-    show_result({"roles": made}, f"There are the roles {', '.join(made)}.", as_json=as_json)
+    show_result({"roles": made}, f"These roles exist now: {', '.join(made)}.", as_json=as_json)
 
 
 @roles.command("apply")
 def apply(
     only_ours: Annotated[
-        bool, typer.Option("--only-ours", help="Let only members of these roles connect; others may now.")
+        bool, typer.Option("--only-ours", help="Let only members of these roles connect to the database.")
     ] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -56,8 +56,11 @@ def apply(
         return
     show_table(("role", "does", "members"), done.roles)
     if done.owner != "loyalty_owner":
-        show_note(f"The ledger stays with {done.owner}, who may not give it to loyalty_owner: {done.kept_because}.")
+        show_note(
+            f"The ledger is still owned by {done.owner}, who cannot transfer it to loyalty_owner: {done.kept_because}."
+        )
     if done.open_to_all:
         show_note(
-            "Any role of this PostgreSQL may connect to the database, and see nothing in it: --only-ours ends that."
+            "Any role of this PostgreSQL may connect to the database, although it sees nothing. Use --only-ours to "
+            "prevent it."
         )

@@ -27,9 +27,9 @@ from service.cli.terminal.console import (
 from service.environment import Environment, run_with_connection
 from service.queries.checkpoints import cosigned_note
 
-seal = typer.Typer(help="Seal a ledger: sign the head of its tree, now. And the keys that sign.")
-checkpoint = typer.Typer(help="Checkpoints: what was signed.", no_args_is_help=True)
-log = typer.Typer(help="Logs: addresses at which others read a ledger's log without a key.", no_args_is_help=True)
+seal = typer.Typer(help="Sign a checkpoint of a ledger now; manage signing keys.")
+checkpoint = typer.Typer(help="Show the newest checkpoint of a ledger.", no_args_is_help=True)
+log = typer.Typer(help="Published logs: addresses to read a ledger's log without a key.", no_args_is_help=True)
 
 
 @seal.callback(invoke_without_command=True)
@@ -38,7 +38,10 @@ def seal_ledger(
     ledger: Annotated[str | None, typer.Option("--ledger", help="The ledger's name.")] = None,
     adopt: Annotated[
         bool,
-        typer.Option("--adopt", help="Sign what is there, whatever was signed before; a new log begins if need be."),
+        typer.Option(
+            "--adopt",
+            help="Sign the current ledger even if it does not continue the last head; starts a new log if needed.",
+        ),
     ] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -50,7 +53,7 @@ def seal_ledger(
     if context.invoked_subcommand is not None:
         return
     if ledger is None:
-        raise typer.BadParameter("it is needed", param_hint="--ledger")
+        raise typer.BadParameter("--ledger is required", param_hint="--ledger")
 
     async def work(place: Environment, connection: Connection) -> tuple[SignedCheckpoint, dict[str, str], bytes]:
         chosen = await registry.find_ledger(connection, ledger)
@@ -102,7 +105,7 @@ def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
         columns = ("key", "added_at", "state")
         show_table(columns, [tuple(one[column] or "-" for column in columns) for one in found])
         if any(one["state"] == "pending" for one in found):
-            show_note("A pending key signs from the next checkpoint on: `loyalty seal` signs one at once.")
+            show_note("A pending key signs from the next checkpoint on; `loyalty seal` signs a checkpoint now.")
 
 
 @seal.command("rotate")
@@ -115,8 +118,8 @@ def rotate_key(data: DataOption = None, as_json: JsonOption = False) -> None:
 
     keys = run_with_connection(data, work)
     done = (
-        "Made a further key. It signs beside the old ones from the next checkpoint on; `loyalty seal keys --ledger "
-        "LEDGER` shows it as pending until then."
+        "Added a key. It signs beside the old keys from the next checkpoint on. Until then `loyalty seal keys --ledger "
+        "LEDGER` shows it as pending."
     )
     show_result({"signing_keys": keys}, done, as_json=as_json)
 
@@ -140,22 +143,24 @@ def retire_key(
             if key.public.key_id.hex() == key_id:
                 place.signer.drop_key(seed)
                 return
-        raise KeyWrong(f"no key here has the id {key_id}")
+        raise KeyWrong(f"there is no signing key with the id {key_id}; `loyalty seal keys` lists them")
 
     run_with_connection(data, work)
-    show_result({"key_id": key_id, "retired": True}, f"Key {key_id} signs no more.", as_json=as_json)
+    show_result(
+        {"key_id": key_id, "retired": True}, f"Key {key_id} is retired and signs nothing more.", as_json=as_json
+    )
 
 
 @checkpoint.command("show")
 def show_checkpoint(
     ledger: LedgerOption,
-    format_: Annotated[str, typer.Option("--format", help="note, or email: a text to send to an auditor.")] = "note",
+    format_: Annotated[str, typer.Option("--format", help="note, or email: a message for an auditor.")] = "note",
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the newest checkpoint with the cosignatures of witnesses."""
     if format_ not in ("note", "email"):
-        raise typer.BadParameter("it is note or email", param_hint="--format")
+        raise typer.BadParameter("it must be note or email", param_hint="--format")
 
     async def work(_place: Environment, connection: Connection) -> tuple[Ledger, SignedCheckpoint, bytes, list[str]]:
         chosen = await registry.find_ledger(connection, ledger)
@@ -179,13 +184,14 @@ def email_of(ledger: Ledger, signed: SignedCheckpoint, text: str, keys: Sequence
     now = tuple(f"{name}+{key_id.hex()}+" for name, key_id in tree_heads.signing_keys_of(signed))
     signing = [key for key in keys if key.startswith(now)]
     retired = [key for key in keys if key not in signing]
-    before = f"\n\nKeys that signed before, and sign no more:\n{chr(10).join(retired)}" if retired else ""
+    before = f"\n\nRetired keys:\n{chr(10).join(retired)}" if retired else ""
     return (
         f"Subject: Checkpoint of ledger {ledger.name}: {signed.size} events\n"
         f"Content-Type: text/plain; charset=utf-8\n\n"
-        f"Please keep this. It says what the ledger {ledger.name} held at {signed.signed_at:%Y-%m-%d %H:%M:%S} UTC;\n"
-        f"whoever shows you the ledger later can be held to it. `loyalty-verify BUNDLE --older FILE` takes this\n"
-        f"e-mail as a file, or what stands between the two lines.\n\n"
+        f"Please keep this message. It fixes the content of the ledger {ledger.name} at "
+        f"{signed.signed_at:%Y-%m-%d %H:%M:%S} UTC.\n"
+        f"A later change of any earlier event can be detected with it. `loyalty-verify BUNDLE --older FILE` accepts\n"
+        f"this e-mail as a file, or the text between the two lines.\n\n"
         f"{SCISSORS_OPEN}\n{text}{SCISSORS_CLOSE}\n\n"
         f"Keys that signed it:\n{chr(10).join(signing)}{before}"
     )
@@ -232,7 +238,7 @@ def list_logs(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
 
 @log.command("withdraw", context_settings={"ignore_unknown_options": True})
 def withdraw_log(
-    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The end of the address.", show_default=False)],
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The last part of the address.", show_default=False)],
     ledger: LedgerOption,
     data: DataOption = None,
     as_json: JsonOption = False,

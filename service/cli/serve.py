@@ -14,11 +14,13 @@ from service.server import run
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Listen here; else LOYALTY_HOST, else 127.0.0.1.")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="0 takes a free one; else LOYALTY_PORT, else 8080.")
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: LOYALTY_HOST, else 127.0.0.1.")
     ] = None,
-    project: Annotated[bool, typer.Option(help="Keep the projections up to date, in a process beside it.")] = True,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one. Default: LOYALTY_PORT, else 8080.")
+    ] = None,
+    project: Annotated[bool, typer.Option(help="Keep the projections up to date in a process of their own.")] = True,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -30,7 +32,7 @@ def serve(
         await run.check_setup(place)
         await warn(place, sealing=project)
         if place.embedded:
-            show_note(f"Runs on {place}: whoever owns that folder can change the ledger.")
+            show_note(f"Runs on {place}: the owner of that folder can change the ledger.")
         chosen = settings.port if port is None else port
         stop = run.stop_event()
         async with run.running_service(place, host or settings.host, chosen, project=project) as url:
@@ -39,7 +41,7 @@ def serve(
             sys.stdout.flush()
             await stop.wait()
             run.exit_at_last()
-            show_note("Stopping: requests under way are finished first.")
+            show_note("Stopping after the current requests.")
 
     with open_environment(settings, may_make=True) as place:
         uvloop.run(work(place))
@@ -56,8 +58,9 @@ async def warn(place: Environment, *, sealing: bool) -> None:
         show_note(told)
     if sealing and place.settings.seal and not place.embedded and place.settings.signer is None:
         show_note(
-            f"Checkpoints are signed from the folder {place.signer.folder.resolve()}. It must last, and all that sign "
-            "must share it: set LOYALTY_SIGNER to such a folder."
+            f"Checkpoints are signed from the folder {place.signer.folder.resolve()}. It must be durable, and "
+            "shared by all signing "
+            "processes: set LOYALTY_SIGNER to such a folder."
         )
 
 

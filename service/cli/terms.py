@@ -22,30 +22,41 @@ from service.queries.programmes import find_programme
 PROGRAMMES_MAX = 10_000
 NAMED_MAX = 20
 
-terms = typer.Typer(help="Terms of programmes: time zone, expiry, what a point is worth.", no_args_is_help=True)
+terms = typer.Typer(help="Terms of programmes: time zone, expiry, value of a point.", no_args_is_help=True)
 
 
 @terms.command("set")
 def set_programme_terms(
     ledger: LedgerOption,
-    programme: Annotated[str, typer.Option(help="Its id, whole or bare.", show_default=False)],
-    effective_from: Annotated[str, typer.Option(help="From this day on, in the time zone; or a time with a zone.")],
+    programme: Annotated[
+        str, typer.Option(help="The programme's id, in full or the vendor's part alone.", show_default=False)
+    ],
+    effective_from: Annotated[
+        str, typer.Option(help="In effect from this day on, in the time zone; or from a time with a zone.")
+    ],
     time_zone: Annotated[str, typer.Option(help="IANA name, such as Asia/Kolkata.")],
     expiry: Annotated[str, typer.Option(help="never, fixed or sliding.")] = "never",
-    days: Annotated[int | None, typer.Option(help="The period, in days; 0 is the day of earning.")] = None,
-    months: Annotated[int | None, typer.Option(help="The period, in months.")] = None,
-    years: Annotated[int | None, typer.Option(help="The period, in years.")] = None,
-    round_to_end_of: Annotated[str | None, typer.Option(help="month, quarter, half, year, or a month.")] = None,
-    ratio: Annotated[str | None, typer.Option(help="What a point is worth, with --currency.")] = None,
+    days: Annotated[int | None, typer.Option(help="Validity in days; 0 ends on the day of earning.")] = None,
+    months: Annotated[int | None, typer.Option(help="Validity in months.")] = None,
+    years: Annotated[int | None, typer.Option(help="Validity in years.")] = None,
+    round_to_end_of: Annotated[
+        str | None,
+        typer.Option(help="End of validity is moved to the end of: month, quarter, half, year, or a named month."),
+    ] = None,
+    ratio: Annotated[str | None, typer.Option(help="Value of one point, with --currency.")] = None,
     currency: Annotated[str | None, typer.Option(help="Three letters, such as INR.")] = None,
     reversal: Annotated[
-        str, typer.Option(help="Points given back after their day: lapse, original or grace.")
+        str, typer.Option(help="Points returned after their last day: lapse, original or grace.")
     ] = "lapse",
-    reversal_grace_days: Annotated[int, typer.Option(help="With --reversal grace.")] = 0,
-    transfer_grace_days: Annotated[int | None, typer.Option(help="How long half a transfer may be missing.")] = None,
-    existing_lots: Annotated[bool, typer.Option("--existing-lots", help="Change lots earned before, too.")] = False,
+    reversal_grace_days: Annotated[int, typer.Option(help="Days of validity with --reversal grace.")] = 0,
+    transfer_grace_days: Annotated[
+        int | None, typer.Option(help="Days until a transfer with one half is listed.")
+    ] = None,
+    existing_lots: Annotated[
+        bool, typer.Option("--existing-lots", help="Apply the terms to lots earned before, too.")
+    ] = False,
     new_programme: Annotated[
-        bool, typer.Option("--new-programme", help="Nothing was told of it yet; source:org:programme.")
+        bool, typer.Option("--new-programme", help="The ledger has no event of it yet; give source:org:programme.")
     ] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -77,7 +88,7 @@ def set_programme_terms(
     if as_json:
         show_json(done._asdict())
     else:
-        show(f"Set the terms of {done.programme}; the act stands at position {done.position}.")
+        show(f"Set the terms of {done.programme}; recorded at position {done.position}.")
 
 
 async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
@@ -89,7 +100,7 @@ async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
         rows = await connection.fetch(PROGRAMMES, ledger.ledger_id, "", NAMED_MAX)
         there = ", ".join(row["id"] for row in rows) or "none"
         raise RequestInvalid(
-            f"nothing is known of the programme {name}; known are: {there}. --new-programme sets terms before the "
+            f"the programme {name} is unknown; known programmes: {there}. Use --new-programme to set terms before its "
             "first event"
         ) from None
 
@@ -112,7 +123,7 @@ def list_terms(ledger: LedgerOption, data: DataOption = None, as_json: JsonOptio
         )
 
     rows = run_with_connection(data, work)
-    columns = ("programme", "from", "time zone", "points lapse", "a point is worth", "set by")
+    columns = ("programme", "from", "time zone", "points lapse", "value of a point", "set by")
     if as_json:
         names = ("programme", "effective_from", "time_zone", "expiry", "worth", "set_by")
         show_json([dict(zip(names, row, strict=True)) for row in rows])

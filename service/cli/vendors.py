@@ -34,11 +34,11 @@ class Example:
 
 
 def show_vendors(
-    source: Annotated[str | None, typer.Option(help="Of this vendor only.")] = None, as_json: JsonOption = False
+    source: Annotated[str | None, typer.Option(help="This vendor only.")] = None, as_json: JsonOption = False
 ) -> None:
     """List every supported kind of event: its model, its subjects, its personal fields, and a sample."""
     if source is not None and source not in VENDORS:
-        raise RequestInvalid(f"no source {source!r}; there are {', '.join(VENDORS)}")
+        raise RequestInvalid(f"there is no source {source!r}; sources: {', '.join(VENDORS)}")
     examples = _examples()
     found = [
         {

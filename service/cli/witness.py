@@ -18,15 +18,15 @@ from service.server.witness_app import make_witness_app
 
 
 def witness(
-    name: Annotated[str, typer.Option(help="Its name, such as witness.example.com/w1.", show_default=False)],
-    folder: Annotated[Path, typer.Option(help="Its key, and the last checkpoint of each log.", file_okay=False)] = Path(
-        "witness"
-    ),
+    name: Annotated[str, typer.Option(help="The witness's name, such as witness.example.com/w1.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Option(help="Folder for its key and the last checkpoint of each log.", file_okay=False)
+    ] = Path("witness"),
     log: Annotated[
-        list[str] | None, typer.Option(help="The public key of a log to cosign from now on; may be given again.")
+        list[str] | None, typer.Option(help="The public key of a log to cosign from now on; can be repeated.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Listen here.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8081,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8081,
     as_json: JsonOption = False,
 ) -> None:
     """Cosign checkpoints of known logs, each only if it continues the last one, until SIGTERM or Ctrl-C.
@@ -48,7 +48,7 @@ def witness(
             show_result({"key": key, "url": url}, f"{key}\nListening on {url}", as_json=as_json)
             sys.stdout.flush()
             if not made.logs():
-                show_note("It knows no log yet; start it with --log KEY.")
+                show_note("The witness knows no log yet; start it with --log KEY.")
             await stop.wait()
         finally:
             await runner.cleanup()

@@ -106,7 +106,9 @@ def cluster_exists(folder: Path) -> bool:
 def create_cluster(cluster: Cluster) -> None:
     """Create a new cluster. Raises EmbeddedPostgresFailed if one existed before."""
     if cluster.password.exists():
-        raise EmbeddedPostgresFailed(f"{cluster.data} is missing, but {cluster.password} says that it held a ledger")
+        raise EmbeddedPostgresFailed(
+            f"{cluster.data} is missing, but {cluster.password} shows that it held a ledger; restore the folder"
+        )
     open_files(cluster)
     data, password = temporary_path(cluster.data), temporary_path(cluster.password)
     shutil.rmtree(data, ignore_errors=True)
@@ -131,7 +133,7 @@ def create_cluster(cluster: Cluster) -> None:
 def finish_cluster(cluster: Cluster) -> None:
     """Create the marker, and make both renames durable."""
     if not temporary_path(cluster.password).exists():
-        raise EmbeddedPostgresFailed(f"{cluster.password} is missing: it belongs to {cluster.data}")
+        raise EmbeddedPostgresFailed(f"{cluster.password} is missing; restore it, because it belongs to {cluster.data}")
     temporary_path(cluster.password).rename(cluster.password)
     folder = os.open(cluster.folder, os.O_RDONLY)
     os.fsync(folder)

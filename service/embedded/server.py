@@ -299,7 +299,7 @@ def acquire_lock(path: Path, kind: int) -> int:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 os.close(lock)
-                raise EmbeddedPostgresFailed(f"{path} stays locked by another process") from None
+                raise EmbeddedPostgresFailed(f"{path} is still locked by another process; try again later") from None
             time.sleep(POLL_SECONDS)
         else:
             return lock

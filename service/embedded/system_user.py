@@ -69,7 +69,7 @@ def ensure_private_folder(folder: Path, user: ServerUser | None) -> None:
     found = folder.lstat()
     ours = found.st_uid == (user.uid if user else os.geteuid())
     if not (ours and stat.S_ISDIR(found.st_mode) and found.st_mode & 0o777 == 0o700):
-        raise EmbeddedPostgresFailed(f"{folder} is not a folder of ours alone")
+        raise EmbeddedPostgresFailed(f"{folder} must be a folder with mode 0700 of the user that runs PostgreSQL")
 
 
 def grant_passage(*folders: Path) -> None:

@@ -108,12 +108,12 @@ async def restore_ledger(
     lines = _lines(file)
     begin = next(lines, None)
     if not isinstance(begin, ExportHeader):
-        raise ExportWrong("it does not begin as one")
+        raise ExportWrong("it does not begin like an export")
     restoring = LedgerRestore(connection, begin, await find_or_create_ledger(connection, begin, name))
     events, beside, end = list[ExportedEvent](), [], None
     for line in lines:
         if end is not None or isinstance(line, ExportHeader):
-            raise ExportWrong("it goes on after its end")
+            raise ExportWrong("it continues after its end")
         if isinstance(line, ExportedEvent):
             events.append(line)
             if len(events) == EVENTS_PER_BLOCK:
@@ -132,7 +132,7 @@ async def restore_ledger(
             await restoring.put_side_records(beside, exporter_key, master_key)
             beside.clear()
     if end is None:
-        raise ExportWrong("it breaks off")
+        raise ExportWrong("it is truncated")
     await restoring.finish(end, master_key)
     return RestoredLedger(restoring.ledger, end.events, end.root)
 
@@ -144,10 +144,14 @@ async def compare_checkpoints(connection: Connection, restored: RestoredLedger, 
     """
     origins = sorted({one.head.origin for one in kept})
     if len(origins) > 1:
-        raise ExportWrong(f"the checkpoints are of several logs, {', '.join(origins)[:200]}: give those of this ledger")
+        raise ExportWrong(
+            f"the checkpoints are of several logs, {', '.join(origins)[:200]}: use those of this ledger only"
+        )
     ledger_id, due = restored.ledger.ledger_id, sorted({(one.head.size, one.head.root) for one in kept}, reverse=True)
     if due[0][0] > restored.events:
-        raise ExportWrong(f"the checkpoint is of {due[0][0]:,} events, the export of {restored.events:,}: it is older")
+        raise ExportWrong(
+            f"the checkpoint is of {due[0][0]:,} events, the export only of {restored.events:,}: the export is older"
+        )
     frontier, newest, count = Frontier(), due[0][0], len(due)
     while due:
         size, root = due.pop()
@@ -158,7 +162,7 @@ async def compare_checkpoints(connection: Connection, restored: RestoredLedger, 
             for _ in frontier.extend(leaves):
                 pass
         if frontier.root() != root:
-            raise ExportWrong(f"the checkpoint of {size:,} events is of another history than the ledger now put back")
+            raise ExportWrong(f"the checkpoint of {size:,} events is of another history than the restored ledger")
     also = f", and {count - 1} before it" if count > 1 else ""
     return f"the checkpoint of {newest:,} events of {origins[0]} is of this history{also}"
 
@@ -170,4 +174,4 @@ def _lines(file: BinaryIO) -> Iterator[ExportLine]:
         try:
             yield EXPORT_LINES.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):  # the error may quote the line
-            raise ExportWrong(f"line {number} is no line of an export") from None
+            raise ExportWrong(f"line {number} is not a line of an export") from None

@@ -101,7 +101,7 @@ def _receive(pipe: Pipe) -> ImportSummary:
     try:
         answer: ImportSummary | LedgerError = pipe.recv()
     except (EOFError, OSError):
-        raise LedgerUnavailable("a worker has died") from None
+        raise LedgerUnavailable("a worker process has died") from None
     if isinstance(answer, LedgerError):
         raise answer
     return answer

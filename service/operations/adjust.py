@@ -56,7 +56,7 @@ class Author(NamedTuple):
         for name in ("author", "reason"):
             text = getattr(self, name)
             if not text.strip() or len(text) > TEXT_CHARACTERS_MAX:
-                raise RequestInvalid(f"{name} is needed, at most {TEXT_CHARACTERS_MAX} characters")
+                raise RequestInvalid(f"{name} is required, with at most {TEXT_CHARACTERS_MAX} characters")
 
 
 class AdjustmentResult(NamedTuple):
@@ -88,7 +88,7 @@ async def adjust(
     words.check()
     adjustment = _checked_id(adjustment or secrets.token_hex(16))
     if points == 0:
-        raise RequestInvalid("points is not 0")
+        raise RequestInvalid("points must not be 0")
     async with connection.transaction():
         await connection.execute(LOCK, APPENDS, ledger.ledger_id)
         row = await connection.fetchrow(ACCOUNT, ledger.ledger_id, account_id)
@@ -123,7 +123,7 @@ async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[st
     terms = await load_terms(connection, ledger.ledger_id, ACCOUNTS, None)
     zone = terms.zone(programme_ref(account["account_id"], account["programme"]), now)
     if not now.astimezone(ZoneInfo(zone)).date() <= day < LATEST_DAY:
-        raise RequestInvalid(f"expires_on is a day from today on, before {LATEST_DAY}")
+        raise RequestInvalid(f"expires_on must be today or later, and before {LATEST_DAY}")
 
 
 async def reverse(
@@ -186,5 +186,5 @@ def _reason_text(words: Author) -> dict[str, str]:
 
 def _checked_id(adjustment: str) -> str:
     if not ID.fullmatch(adjustment):
-        raise RequestInvalid("an adjustment's id is made of letters, digits and ._~:+-, at most 200")
+        raise RequestInvalid("an adjustment's id must consist of letters, digits and ._~:+-, at most 200 characters")
     return adjustment

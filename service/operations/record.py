@@ -69,5 +69,5 @@ def event_key_of(vault: Vault, ledger: Ledger, kind: str, identifier: str) -> by
 def _written(vault: Vault, ledger: Ledger, kind: str, identifier: str, now: datetime, said: dict[str, Any]) -> Delivery:
     written = orjson.dumps({"event": kind, "id": identifier, "at": now.isoformat(), **said})
     if b"\\u0000" in written:
-        raise RequestInvalid("a NUL character")
+        raise RequestInvalid("a text must not contain a NUL character")
     return identify(Origin(ledger.name, CONNECTION, SOURCE, None, vault.body_hash_key(ledger.ledger_id)), written)

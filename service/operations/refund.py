@@ -40,7 +40,7 @@ async def post_refund(
     """
     words.check()
     if reference and not REFERENCE.fullmatch(reference):  # it is not encrypted, so it must not be able to hold a name
-        raise RequestInvalid("reference is an id of letters, digits and . _ ~ : + / -, at most 200")
+        raise RequestInvalid("reference must consist of letters, digits and . _ ~ : + / -, at most 200 characters")
     row = await connection.fetchrow(ITEM, ledger.ledger_id, item)
     if row is None:
         raise SubjectUnknown(item)

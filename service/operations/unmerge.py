@@ -35,7 +35,7 @@ async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer
         raise SubjectUnknown(customer)
     survivor = row["merged_into"]
     if survivor is None:
-        raise RequestInvalid(f"{customer} is merged into nobody")
+        raise RequestInvalid(f"{customer} is not merged into another customer")
     ended = await connection.fetch(ENDED_TIERS, ledger.ledger_id, customer, survivor)
     position = await record_event(
         connection,

@@ -52,28 +52,27 @@ def _cause_unreported(row: Any) -> str:
         reported, due = format_decimal(row["expired_due"]), format_decimal(row["expired_due"] + row["remaining_due"])
         cause = f"The vendor reported {reported} of {due} as expired."
         if row["lots_due"] > 1:
-            cause = (
-                f"The vendor reported {reported} of {due} as expired that lapsed on this account, not of which lots."
-            )
+            lapsed = f"the {due} lapsed points of this account"
+            cause = f"The vendor reported {reported} of {lapsed} as expired, without naming the lots."
     elif row["last_at"] is None or row["last_at"] < row["lapses_at"]:
-        return "Nothing has been told of this account since the lot's day was over."
+        return "The vendor has sent no event of this account since the lot's last day."
     else:
-        cause = "The vendor has reported no expiry of it."
+        cause = "The vendor has not reported its expiry."
     claimed_at: datetime | None = row["claimed_at"]
     if claimed_at is None or claimed_at < row["lapses_at"]:
-        return f"{cause} No balance that it claimed since shows whether it still counts the rest."
+        return f"{cause} No later balance from the vendor shows whether it still counts the rest."
     if not row["drift"] and not row["missing"]:
-        return f"{cause} Its claims since agree that all of it lapsed."
+        return f"{cause} Its later claims agree that all of it lapsed."
     drift = format_decimal(row["drift"])
     if row["drift"] in (row["remaining"], row["remaining_due"]):
-        return f"{cause} It claims {drift} more than we hold, which is as much: it may still count them."
-    return f"{cause} The cause is not known: its last claim differs by {drift}, see the list of drift."
+        return f"{cause} It claims {drift} more than our balance, the same amount: it may still count them."
+    return f"{cause} The cause is not known: its last claim differs by {drift}. See the list `drift`."
 
 
 EPOCH = datetime(1, 1, 2, tzinfo=UTC)
 EXPIRIES = list_from_sql(
     "expiries",
-    "Lots whose day is over and whose expiry the vendor has not reported",
+    "Lots past their last day whose expiry the vendor has not reported",
     page=UNREPORTED,
     totals=UNREPORTED_IN_ALL,
     key=("lapses_at", "account_id", "lot_id"),
@@ -105,8 +104,9 @@ def early_expiry_item(row: Any) -> OpenItem:
         position=row["expired_early_position"],
         since=row["expired_early_at"],
         cause=(
-            "The cause is not known. The vendor moved a day and told no event of it, counts days in another time zone, "
-            "expired points of a credit that never arrived, or reported an expiry twice."
+            "The cause is not known. The vendor may have moved a day without an event, may use another time zone, "
+            "may have "
+            "expired points of a credit that never arrived, or may have reported an expiry twice."
         ),
         details={"programme": row["programme"], "customer": row["customer"]},
     )
@@ -114,7 +114,7 @@ def early_expiry_item(row: Any) -> OpenItem:
 
 EARLY_EXPIRIES = list_from_sql(
     "early-expiries",
-    "Accounts whose points the vendor reported as expired before they were due",
+    "Accounts with points that the vendor reported as expired before their day",
     page=EARLY,
     totals=EARLY_IN_ALL,
     key=("account_id",),
@@ -141,7 +141,7 @@ OVERDUE_IN_ALL = """
 
 
 def overdue_promise_item(row: Any) -> OpenItem:
-    told = "no conversion was told"
+    told = "no conversion was reported"
     if row["converted"]:
         told = f"{format_decimal(row['converted'])} of {format_decimal(row['points'])} were converted"
     names = ("programme", "customer", "converts_on", "promised_at", "bill_number")
@@ -152,8 +152,9 @@ def overdue_promise_item(row: Any) -> OpenItem:
         position=row["position"],
         since=datetime.combine(row["converts_on"], time(), UTC),
         cause=(
-            f"The day came and {told}. The cause is not known: an event never arrived, or the vendor is late, or took "
-            "the promise back."
+            f"The day has passed and {told}. The cause is not known: an event never arrived, the vendor is late, "
+            "or the "
+            "vendor withdrew the promise."
         ),
         details={"account": row["account_id"], "promise": row["promise_id"], **{name: row[name] for name in names}},
     )
@@ -161,7 +162,7 @@ def overdue_promise_item(row: Any) -> OpenItem:
 
 PROMISES = list_from_sql(
     "promises",
-    "Promised points past the day on which they were to become spendable",
+    "Promised points past the day on which they should become spendable",
     page=OVERDUE,
     totals=OVERDUE_IN_ALL,
     key=("converts_on", "account_id", "promise_id"),
@@ -208,33 +209,34 @@ def _cause_untied(row: Any) -> str:
     points = format_decimal(abs(amount))
     if row["kind"] == "IssueReversed" and amount < 0:
         return (
-            f"By the vendor's totals for the bill, {points} fewer were taken back than its returns add up to. "
-            "All of them were booked: ask the vendor whether one return was reported twice."
+            f"The vendor's total for the bill is {points} less than the sum of its returns. "
+            "All returns were booked. Ask the vendor whether one return was reported twice."
         )
     if row["kind"] == "IssueReversed":
         return (
-            f"By the vendor's total for the bill, {points} more were taken back than we were told of. What this event "
-            "takes back was booked: an earlier return of the bill never arrived, or this one says too little."
+            f"The vendor's total for the bill is {points} more than the sum of the reported returns. The points of "
+            "this "
+            "event were booked. An earlier return of the bill never arrived, or this event reports too few points."
         )
     if row["kind"] == "RedemptionReversed" and row["unplaced"]:
         return (
-            f"{points} were given back for a redemption that was never told, and no programme is named. "
-            "Nothing was booked: ask the vendor for the redemption, or adjust the account."
+            f"{points} were given back for a redemption that was never reported, and the event names no programme. "
+            "Nothing was booked. Ask the vendor for the redemption, or adjust the account."
         )
     told = f"The vendor's total is {points} {'above' if amount > 0 else 'below'} the sum of its parts."
     if row["kind"] == "PromisedConverted":
-        return f"{told} The total was booked. The cause is not known: ask the vendor which of the two is right."
+        return f"{told} The total was booked. The cause is not known. Ask the vendor which of the two is right."
     booked = (
         "The parts were booked, each to its programme."
         if row["kind"] in MULTI_PROGRAMME_KINDS
         else "The parts were booked."
     )
-    return f"{told} {booked} The cause is not known: ask the vendor which of the two is right."
+    return f"{told} {booked} The cause is not known. Ask the vendor which of the two is right."
 
 
 SUMS = list_from_sql(
     "sums",
-    "The vendor's sums over programmes, lots or returns of a bill that what it told us does not add up to",
+    "Totals of the vendor over programmes, lots or returns of a bill that differ from the sum of the reported parts",
     page=UNTIED,
     totals=UNTIED_IN_ALL,
     key=("account_id", "line"),

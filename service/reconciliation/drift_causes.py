@@ -37,20 +37,20 @@ def cause_of_drift(evidence: Evidence) -> str:
     later = evidence.lines[first:]
     if any(line.kind in MERGES for line in later):
         return (
-            "The cause is not known: accounts were merged or parted since the claims last agreed. "
+            "The cause is not known: accounts were merged or unmerged since the claims last agreed. "
             "Compare the claims of both accounts with our balance."
         )
     steps = find_steps(evidence)
     if sum((step.amount for step in steps), ZERO) != evidence.missing:
-        return "The cause is not known. The account's claims beside our balance show where they part."
+        return "The cause is not known. Compare the account's claims with our balance to see where they differ."
     if not steps:
         return _overdrawn(evidence)
     sentences = [_sentence(step, evidence) for step in steps[:STEPS_SHOWN_MAX]]
     if len(steps) > STEPS_SHOWN_MAX:
         more = len(steps) - STEPS_SHOWN_MAX
-        sentences.append(f"And {more} more: see the account's claims beside our balance.")
+        sentences.append(f"There are {more} more: compare the account's claims with our balance.")
     if len(steps) > 1:
-        sentences.insert(0, f"The claims part from our balance {len(steps)} times.")
+        sentences.insert(0, f"The claims and our balance move apart {len(steps)} times.")
     return " ".join((*sentences, *_unread(evidence)))
 
 
@@ -64,14 +64,14 @@ def _sentence(step: DriftStep, evidence: Evidence) -> str:
         *_lapsed(step),
         *_adjustments(adjusted),
         *_not_counted(step, evidence),
-        *_told_twice(step, evidence),
+        *_reported_twice(step, evidence),
         *_of_a_lot(step, evidence),
         *_of_another_programme(step, evidence),
         *_unclear(step, evidence),
     ]
     if len(candidates) > 1:
         listed = "; ".join(f"({number}) {one}" for number, one in enumerate(candidates, 1))
-        return f"The cause is not known. It can be one of these: {listed}."
+        return f"The cause is not known. Possible causes: {listed}."
     return f"{candidates[0][0].upper()}{candidates[0][1:]}.{_hint(step, evidence)}"
 
 
@@ -80,7 +80,7 @@ def _missing(step: DriftStep) -> str:
     text = f"a {kind} of {format_decimal(abs(step.amount))} never arrived, {_place(step)}"
     if step.is_claimed:
         return text
-    return f"{text}, or a larger one: at position {step.by.position} more was taken than was left here"
+    return f"{text}, or a larger one: the debit at position {step.by.position} was larger than our balance"
 
 
 def _lapsed(step: DriftStep) -> Iterator[str]:
@@ -95,10 +95,8 @@ def _lapsed(step: DriftStep) -> Iterator[str]:
 def _adjusted(step: DriftStep, adjusted: Sequence[LineEvidence], evidence: Evidence) -> str:
     made = " and ".join(f"{_signed(line.points)} at position {line.position}" for line in adjusted)
     if any(line.claimed is not None and line.line >= step.by.line for line in evidence.lines):
-        return f"An adjustment of ours ({made}) is not in the vendor's balance: take it back if it should not stay."
-    return (
-        f"An adjustment of ours since the vendor's last claim ({made}): take it back if what was missing has arrived."
-    )
+        return f"Our adjustment ({made}) is not in the vendor's balance. Reverse it if it should not stay."
+    return f"Our adjustment after the vendor's last claim ({made}). Reverse it if the missing event has arrived."
 
 
 def _adjustments(adjusted: Sequence[LineEvidence]) -> Iterator[str]:
@@ -114,7 +112,7 @@ def _not_counted(step: DriftStep, evidence: Evidence) -> Iterator[str]:
             kind = "credit" if line.effect > 0 else "debit"
             yield (
                 f"the {kind} of {format_decimal(abs(line.effect))} at position {line.position} is not in the vendor's "
-                "balance, since it was told twice, belongs elsewhere, or came after the balance was read"
+                "balance: it was reported twice, belongs to another account, or came after the vendor read the balance"
             )
             return
     if not step.is_claimed:
@@ -124,14 +122,11 @@ def _not_counted(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     for count, line in enumerate(reversed(evidence.lines[: upto + 1]), 1):
         left_out += line.effect
         if count > 1 and left_out == -step.amount:
-            yield (
-                f"the claim at position {step.by.position} was made before the last {count} lines of our statement "
-                "were counted"
-            )
+            yield (f"the claim at position {step.by.position} does not include the last {count} lines of our statement")
             return
 
 
-def _told_twice(step: DriftStep, evidence: Evidence) -> Iterator[str]:
+def _reported_twice(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     """Candidate: a debit that was reported twice. Only for a step shown by a debit beyond the lots, whose size proves
     little.
     """
@@ -145,7 +140,7 @@ def _told_twice(step: DriftStep, evidence: Evidence) -> Iterator[str]:
         ]
         if twins:
             both = f"{twins[0].position} and {line.position}"
-            yield f"the debit of {format_decimal(abs(line.effect))} was told twice, at positions {both}"
+            yield f"the debit of {format_decimal(abs(line.effect))} was reported twice, at positions {both}"
             return
 
 
@@ -156,7 +151,7 @@ def _of_a_lot(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     wanted = -step.amount
     if not evidence.whole:
         if evidence.lots:
-            yield "points of a lot lapsed at the vendor before their day here"
+            yield "points of a lot lapsed at the vendor before our day for them"
         return
     remaining = {lot.lot_id: lot.remaining for lot in evidence.lots}
     for line in evidence.lines[evidence.lines.index(step.by) + 1 :]:
@@ -169,8 +164,8 @@ def _of_a_lot(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     days = [lot.expires_on for lot in evidence.lots if remaining[lot.lot_id] == wanted]
     days += [day for day, points in by_day.items() if points == wanted]
     if days:
-        until = f"lapse here after {days[0]}" if days[0] else "have no day here"
-        yield f"the {format_decimal(wanted)} that {until} lapsed at the vendor before"
+        until = f"lapse here after {days[0]}" if days[0] else "have no expiry day here"
+        yield f"the {format_decimal(wanted)} that {until} lapsed at the vendor earlier"
 
 
 def _of_another_programme(step: DriftStep, evidence: Evidence) -> Iterator[str]:
@@ -178,27 +173,27 @@ def _of_another_programme(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     for programme, line in evidence.siblings:
         within = (low is None or line.occurred_at >= low) and line.occurred_at <= step.by.occurred_at
         if within and line.effect == step.amount and line.kind not in WITHOUT_EVENT:
-            yield f"what was told for programme {programme} at position {line.position} belongs to this one"
+            yield f"the event for programme {programme} at position {line.position} belongs to this programme"
             return
 
 
 def _unclear(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     """Candidates: events within the step that have more than one reading."""
-    told_otherwise = [line.position for line in step.lines if line.position in evidence.conflicts]
-    if told_otherwise:
-        yield f"the event at position {told_otherwise[0]} was told with several contents, and another one is right"
+    contested = [line.position for line in step.lines if line.position in evidence.conflicts]
+    if contested:
+        yield f"the event at position {contested[0]} was reported with several contents, and another one is right"
     for line in step.lines:
         if line.untied:
             yield f"the total at position {line.position} differs from its parts by {format_decimal(abs(line.untied))}"
             break
     for line in step.lines:
         if line.kind in LAPSING and not (line is step.by and line.asserted):
-            yield f"an event of another size never arrived: points lapsed in between ({_time(line)})"
+            yield f"an event of another amount never arrived, because points lapsed in between ({_time(line)})"
             break
     for line in step.lines:
         touched = {name for source, target, _, _ in line.postings for name in (source, target)}
         if line.kind in REVERSALS and touched & {"lapsed", "expired", "debt", "unseen"}:
-            yield f"the vendor counts the reversal at position {line.position} in another way"
+            yield f"the vendor counts the reversal at position {line.position} differently"
             break
 
 
@@ -207,10 +202,10 @@ def _hint(step: DriftStep, evidence: Evidence) -> str:
     for transfer in evidence.transfers:
         if transfer.points == abs(step.amount) and transfer.to_us == (step.amount > 0):
             half = "receiver's" if transfer.to_us else "sender's"
-            return f" Look at transfer {transfer.subject} first: its {half} half has not been told."
+            return f" Look at transfer {transfer.subject} first: its {half} half was not reported."
     if not step.is_claimed:
         return ""
-    return " If none is missing there, an event in between says another amount than the vendor booked."
+    return " If no event is missing there, an event in between has another amount than the vendor booked."
 
 
 def _unread(evidence: Evidence) -> Iterator[str]:
@@ -218,20 +213,23 @@ def _unread(evidence: Evidence) -> Iterator[str]:
         if one.names_holder:
             yield (
                 f"An event of this customer in between, at position {one.position} ({one.kind}), "
-                "could not be read: look there first."
+                "could not be read. Look at it first."
             )
         else:
-            yield f"A body that came in between, at position {one.position}, could not be read and may be of anybody."
+            yield (
+                f"A body received in between, at position {one.position}, could not be read and "
+                "may concern any customer."
+            )
 
 
 def _overdrawn(evidence: Evidence) -> str:
     asserting = [line for line in evidence.lines if line.asserted]
     if not asserting or not evidence.drift:
-        return "The cause is not known. The account's claims beside our balance show where they part."
+        return "The cause is not known. Compare the account's claims with our balance to see where they differ."
     last = asserting[-1]
     return (
-        f"By the vendor's claims no event is missing: it counts {format_decimal(abs(evidence.drift))} below ours, "
-        f"since at position {last.position} more was taken than was left, and we took an earlier credit for granted."
+        f"By the vendor's claims no event is missing. It counts {format_decimal(abs(evidence.drift))} less than "
+        f"we do, because the debit at position {last.position} exceeded our balance and we assumed an unseen credit."
     )
 
 

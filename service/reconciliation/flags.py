@@ -51,15 +51,15 @@ def _said(sentence: str) -> str:
     return "'" + sentence.replace("'", "''") + "'"
 
 
-BOTH_OUTCOMES = _said("Both outcomes were reported: ask the vendor which is true.")
-SAME_INSTANT = _said("Different values were reported for one instant: ask the vendor which is true.")
-NOT_TOLD = _said("Its beginning was never reported: an event is missing, or lies before the connection was made.")
+BOTH_OUTCOMES = _said("Both outcomes were reported. Ask the vendor which is true.")
+SAME_INSTANT = _said("Different values were reported for the same time. Ask the vendor which is true.")
+NOT_TOLD = _said("Its beginning was never reported: an event is missing, or is older than the connection.")
 
 CONTESTED = (
     Flag(
         "accounts",
         "contested",
-        _said("A merge, a reversal or an order item contradicts what was reported before: see the statement."),
+        _said("A merge, a reversal or an order item contradicts earlier reports. See the statement."),
         since="t.last_at",
         subject="t.account_id",
     ),
@@ -67,9 +67,9 @@ CONTESTED = (
         "order_items",
         "contested",
         "CASE WHEN t.refunded_at IS NULL THEN "
-        + _said("It was reported both to have arrived and not to have: ask the vendor which is true.")
+        + _said("It was reported as delivered and as not delivered. Ask the vendor which is true.")
         + " ELSE "
-        + _said("It arrived, and its points were given back: the customer has the goods and the points.")
+        + _said("It was delivered, and its points were given back. The customer has the goods and the points.")
         + " END",
         since="greatest(t.fulfilled_at, t.failed_at, t.cancelled_at, t.refunded_at)",
         amount="CASE WHEN t.refunded > 0 THEN t.refunded ELSE t.points_paid END",
@@ -77,14 +77,14 @@ CONTESTED = (
     Flag(
         "order_items",
         "contradicted",
-        _said("The event's name and the item's status contradict each other; the status counts: ask the vendor."),
+        _said("The event's name and the item's status contradict each other. The status counts. Ask the vendor."),
         since="greatest(t.fulfilled_at, t.failed_at, t.cancelled_at)",
         amount="t.points_paid",
     ),
     Flag(
         "reward_redemptions",
         "contested",
-        _said("It was reported both to be given and to have failed: ask the vendor which is true."),
+        _said("It was reported as given and as failed. Ask the vendor which is true."),
         since="greatest(t.completed_at, t.failed_at)",
         amount="t.points",
     ),
@@ -95,7 +95,7 @@ CONTESTED = (
     Flag(
         "tier_history",
         "contradiction",
-        _said("The event names one tier as the tier before and after: a change may be missing."),
+        _said("The event names the same tier before and after. A change may be missing."),
         since="t.since",
         customer="NULL::text",
         ordinal="t.ordinal",
@@ -103,7 +103,7 @@ CONTESTED = (
     Flag(
         "coupons",
         "over_redeemed",
-        "'It was redeemed ' || t.redeemed_count || ' times of ' || t.quantity || ': ask the vendor.'",
+        "'It was redeemed ' || t.redeemed_count || ' times of ' || t.quantity || '. Ask the vendor.'",
         since="t.redeemed_at",
     ),
 )
@@ -112,7 +112,7 @@ GAPS = (
     Flag(
         "accounts",
         "incomplete",
-        _said("More was spent than was ever reported as earned: earlier events are missing."),
+        _said("More points were spent than were reported as earned. Earlier events are missing."),
         amount="nullif(t.unseen, 0)",
         unit="t.unit",
         subject="t.account_id",
@@ -120,7 +120,7 @@ GAPS = (
     Flag(
         "tier_history",
         "gap",
-        _said("The tier before is not the one that was reported last: a change of tier is missing."),
+        _said("The previous tier in the event is not the last reported tier. A change of tier is missing."),
         since="coalesce(t.since, t.left_at)",
         customer="NULL::text",
         ordinal="t.ordinal",
@@ -128,13 +128,13 @@ GAPS = (
     Flag(
         "partner_memberships",
         "gap",
-        _said("A link or an end of the membership was never reported."),
+        _said("A start or an end of the membership was never reported."),
         since="t.updated_at",
     ),
     Flag(
         "cards",
         "gap",
-        _said("The status before is not the one that was reported last: a change is missing."),
+        _said("The previous status in the event is not the last reported status. A change is missing."),
         since="t.updated_at",
         customer="NULL::text",
     ),
@@ -148,7 +148,9 @@ GAPS = (
     Flag(
         "streaks",
         "told_after_unenrolment",
-        _said("Events came for a customer who had left the streak: an enrolment is missing, or they are wrong."),
+        _said(
+            "Events arrived for a customer who had left the streak. An enrolment is missing, or the events are wrong."
+        ),
         condition="t.told_after_unenrolment > 0",
         since="t.unenrolled_at",
     ),
@@ -162,7 +164,7 @@ GAPS = (
     Flag(
         "coupons",
         "reversed_unseen",
-        _said("A redemption was reversed that was never reported."),
+        _said("The redemption of a reversal was never reported."),
         since="t.reversed_at",
     ),
     Flag("coupons", "incomplete", NOT_TOLD, since="coalesce(t.redeemed_at, t.reversed_at)"),
@@ -170,14 +172,14 @@ GAPS = (
     Flag("customers", "incomplete", NOT_TOLD, since="coalesce(t.updated_at, t.merged_at)", customer="t.subject"),
     Flag("bills", "incomplete", NOT_TOLD, since="t.updated_at"),
     Flag("rewards", "incomplete", NOT_TOLD, since="coalesce(t.updated_at, t.claimed_at)", customer="NULL::text"),
-    Flag("promotions", "incomplete", _said("Something was revoked or used that was never reported.")),
+    Flag("promotions", "incomplete", _said("A promotion was revoked or used without a report of its issue.")),
 )
 
 DOUBTFUL = (
     Flag(
         "tier_history",
         "until_unreadable",
-        _said("The end of the tier cannot be read: it is shown without an end."),
+        _said("The end of the tier cannot be read. The tier is shown without an end."),
         since="t.since",
         customer="NULL::text",
         ordinal="t.ordinal",
@@ -185,19 +187,19 @@ DOUBTFUL = (
     Flag(
         "bills",
         "delivery_status_unknown",
-        _said("The delivery status is none that the vendor documents."),
+        _said("The vendor does not document this delivery status."),
         since="coalesce(t.updated_at, t.added_at)",
     ),
     Flag(
         "bills",
         "entered_in_future",
-        _said("The bill is said to have been entered after it was reported: its clock or time zone is wrong."),
+        _said("The bill was entered after it was reported, by its own time. Its clock or time zone is wrong."),
         since="coalesce(t.updated_at, t.added_at)",
     ),
     Flag(
         "redemption_records",
         "undone",
-        _said("The record was deleted: we take the redemption as undone, which the vendor does not say."),
+        _said("The record was deleted. We treat the redemption as undone, although the vendor did not report that."),
         since="t.deleted_at",
         customer="NULL::text",
     ),
@@ -293,9 +295,11 @@ def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
     )
 
 
-CONTESTED_LIST = _flag_list("contested", "Things of which outcomes or values were reported that contradict", CONTESTED)
-GAPS_LIST = _flag_list("gaps", "Things whose history has a gap: something was never reported", GAPS)
-DOUBTFUL_LIST = _flag_list("doubtful", "Values that cannot be read or be true, and what we infer from others", DOUBTFUL)
+CONTESTED_LIST = _flag_list("contested", "Items with contradicting outcomes or values", CONTESTED)
+GAPS_LIST = _flag_list("gaps", "Items with a gap in their history", GAPS)
+DOUBTFUL_LIST = _flag_list(
+    "doubtful", "Values that cannot be read, cannot be true, or are our own conclusions", DOUBTFUL
+)
 
 FLAGS: dict[tuple[str, str], str] = {
     **{(flag.table, flag.column): "contested" for flag in CONTESTED},

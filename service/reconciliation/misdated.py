@@ -26,8 +26,8 @@ def misdated_item(row: Any) -> OpenItem:
         unit=None,
         position=row["position"],
         since=row["recorded_at"],
-        cause=f"The vendor dates it {format_time(row['dated'])}, after it was recorded: that cannot be true. "
-        "It stands where it was recorded.",
+        cause=f"The vendor dates it {format_time(row['dated'])}, after the time of recording. That cannot be true. "
+        "The recorded time is used instead.",
         details={name: row[name] for name in ("source", "org", "kind", "dated")},
     )
 

@@ -41,12 +41,16 @@ def _cause_of_half(row: Any) -> tuple[Decimal, str]:
     if row["status"] == "initiated":
         return points, "The receiver's half never arrived, or the vendor has not completed the transfer."
     if row["status"] == "received-only":
-        return points, "The sender's half never arrived: no event tells where the points came from."
-    told = [f"{format_decimal(points)} were sent and {format_decimal(received)} arrived."] if points != received else []
+        return points, "The sender's half never arrived. No event shows where the points came from."
+    told = (
+        [f"{format_decimal(points)} were sent and {format_decimal(received)} were received."]
+        if points != received
+        else []
+    )
     if row["sent_to"] is not None and row["sent_to"] != row["receiver"]:
         told.append(f"It was sent to {row['sent_to']} and received by {row['receiver']}.")
     if row["received_from"] is not None and row["received_from"] != row["sender"]:
-        told.append(f"It was sent by {row['sender']} and received as from {row['received_from']}.")
+        told.append(f"It was sent by {row['sender']} but the receiver's half names {row['received_from']}.")
     if not told:
         told = ["A second report of one half names another sender or receiver. The first report counts."]
     return points - received or points, " ".join(told)
@@ -54,7 +58,7 @@ def _cause_of_half(row: Any) -> tuple[Decimal, str]:
 
 TRANSFERS = list_from_sql(
     "transfers",
-    "Transfers of which only one half was told, or whose halves differ",
+    "Transfers with only one reported half, or with different halves",
     page=HALF_TRANSFERS,
     key=("subject",),
     start=("",),
@@ -79,9 +83,9 @@ REFUNDS_DUE_IN_ALL = """
 
 def refund_due_item(row: Any) -> OpenItem:
     status = "was cancelled" if row["status"] == "cancelled" else "failed"
-    cause = f"The item {status}: the points paid for it are to be given back."
+    cause = f"The item {status}: its points must be given back."
     if row["contested"]:
-        cause += " It was also told to have arrived: ask before."
+        cause += " It was also reported as delivered. Ask the vendor first."
     names = ("customer", "order_id", "item_type", "status", "contested", "errors")
     details = {name: row[name] for name in names}
     return OpenItem(row["subject"], row["refund_due"], "points", row["last_position"], row["since"], cause, details)
@@ -89,7 +93,7 @@ def refund_due_item(row: Any) -> OpenItem:
 
 REFUNDS = list_from_sql(
     "refunds",
-    "Order items that did not arrive and whose points have not been given back",
+    "Order items that were not delivered and whose points were not given back",
     page=REFUNDS_DUE,
     totals=REFUNDS_DUE_IN_ALL,
     key=("subject",),

@@ -69,30 +69,31 @@ def _cause(row: Any) -> str:
     """Write the announced value, our value, and the cause that the rows support."""
     if row["what"] != "points":
         return CAUSES_BY_KIND[row["what"]].format(announced=row["announced"] or "none", held=row["held"] or "none")
-    told = f"The vendor announces {row['announced']} that lapse on {row['day']}, we hold {row['held']}."
+    announcement = f"The vendor announces {row['announced']} points that lapse on {row['day']}; we have {row['held']}."
     if row["points"] == row["missing"]:
-        return f"{told} As much is missing by its claims: see the list of drift."
+        return f"{announcement} The same amount is missing by its claims. See the list `drift`."
     if row["other_day"] is not None:
-        return f"{told} As many lapse here after {row['other_day']}: one of the two days is wrong."
+        return f"{announcement} The same amount lapses here after {row['other_day']}. One of the two days is wrong."
     kind = "credit" if row["points"] > 0 else "debit"
+    points = format_decimal(abs(row["points"]))
     return (
-        f"{told} The cause is not known: a {kind} of {format_decimal(abs(row['points']))} never arrived, a lot has "
+        f"{announcement} The cause is not known: a {kind} of {points} never arrived, a lot has "
         "another day here, or other lots were used."
     )
 
 
 CAUSES_BY_KIND = {
-    "tier": "The vendor's reminder names tier {announced}, we hold tier {held}. "
+    "tier": "The vendor's reminder names tier {announced}; we have tier {held}. "
     "The cause is not known: a change of the tier never arrived, or the reminder is out of date.",
-    "reward": "The vendor's reminder (end {announced}) differs from the reward as last told (end {held}), in its "
+    "reward": "The vendor's reminder (end {announced}) differs from the last report of the reward (end {held}) in its "
     "end, its cost or whether it is enabled. The cause is not known: an update never arrived, or the reminder is old.",
-    "membership": "The vendor announces that the membership ends on {announced}, we hold {held}. "
+    "membership": "The vendor announces that the membership ends on {announced}; we have {held}. "
     "The cause is not known: an update of the membership never arrived, or the reminder is out of date.",
 }
 
 REMINDERS = list_from_sql(
     "reminders",
-    "Reminders of the vendor that announce something else than we hold",
+    "Reminders of the vendor that differ from our values",
     page=DIFFERING,
     key=("what", "id", "day"),
     start=("", "", ""),

@@ -26,7 +26,7 @@ def report_item(row: Any) -> OpenItem:
     cause = (
         f"This report of the change gives {format_decimal(abs(amount))} {'more' if amount > 0 else 'fewer'} points than"
     )
-    cause += f" the one at position {row['counted_position']}, which counts: ask the vendor which of them is right."
+    cause += f" the one at position {row['counted_position']}, which counts. Ask the vendor which of them is right."
     names = ("programme", "customer", "kind", "reference", "counted_position")
     return OpenItem(
         id=f"{row['account_id']} {row['line']}",
@@ -41,7 +41,7 @@ def report_item(row: Any) -> OpenItem:
 
 REPORTS = list_from_sql(
     "reports",
-    "Changes that several events report with different points: the first of them counts",
+    "Changes that several events report with different points. The first report counts",
     page=DIFFERING,
     totals=DIFFERING_IN_ALL,
     key=("account_id", "line"),

@@ -66,7 +66,7 @@ def request_item(row: Any) -> OpenItem:
         position=row["last_position"],
         since=row["decided_at"],
         cause=(
-            f"Approved, but no event tells of {wanted}. The cause is not known: it was not carried out, or its event "
+            f"Approved, but no event reports {wanted}. The cause is not known: it was not carried out, or its event "
             "never arrived."
         ),
         details={name: row[name] for name in names},
@@ -75,7 +75,7 @@ def request_item(row: Any) -> OpenItem:
 
 REQUESTS = list_from_sql(
     "requests",
-    "Requests that were approved and whose effect was not told",
+    "Approved requests without a reported effect",
     page=WITHOUT_EFFECT,
     key=("subject",),
     start=("",),

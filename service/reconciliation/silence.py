@@ -99,7 +99,7 @@ def silence_item(row: Any, at: datetime) -> OpenItem | None:
     if row["disabled_at"] is not None:
         cause = f"The connection was disabled here at {format_time(row['disabled_at'])}."
     else:
-        cause = "The cause is not known: see the vendor's settings of this webhook, and its log of failed deliveries."
+        cause = "The cause is not known. Check the webhook's settings at the vendor, and its log of failed deliveries."
     return OpenItem(
         id=f"{row['connection_id']} {row['kind']}",
         amount=None,
@@ -132,8 +132,9 @@ def _slow(row: Any, at: datetime) -> OpenItem | None:
         position=row["last_position"],
         since=at - days * DAY,
         cause=(
-            f"{observed} came where {expected} are expected. The cause is not known: see the vendor's settings of this "
-            "webhook, and its log of failed deliveries."
+            f"{observed} arrived, {expected} were expected. The cause is not known. Check the webhook's settings "
+            "at the "
+            "vendor, and its log of failed deliveries."
         ),
         details={
             "connection": row["connection_id"],
@@ -173,7 +174,7 @@ async def read_silence(connection: Connection, asked: ListQuery) -> tuple[list[O
 
 SILENCE = OpenList(
     name="silence",
-    says="Kinds of events that used to come over a connection and have stopped, or come at a quarter or less",
+    says="Kinds of events that used to arrive over a connection and have stopped, or fell to a quarter or less",
     read=fill_pages(read_silence, lambda item: (item.details["connection"], item.details["kind"])),
     count=count_by_reading(read_silence, ("", "")),
     columns=("connection", "source", "kind", "expected_per_day", "observed_since", "expected_since", "last_at"),

@@ -36,12 +36,12 @@ UNRECOGNISED = UNREAD.replace("{unread}", "unrecognised")
 
 
 def quarantined_item(row: Any) -> OpenItem:
-    cause = "Its body cannot be read: repair it at the sender, or by `loyalty import --repair`."
+    cause = "Its body cannot be read. Repair it at the sender, or with `loyalty import --repair`."
     return _unread(row, cause)
 
 
 def unrecognised_item(row: Any) -> OpenItem:
-    cause = "We do not know this kind or shape yet: the next version that does picks it up by `loyalty rebuild`."
+    cause = "This version does not know the kind or format. After an update that does, run `loyalty rebuild`."
     return _unread(row, cause)
 
 
@@ -61,7 +61,7 @@ QUARANTINE = list_from_sql(
 )
 UNKNOWN = list_from_sql(
     "unrecognised",
-    "Events of a kind or shape that we do not know",
+    "Events of an unknown kind or format",
     page=UNRECOGNISED,
     key=("position",),
     start=(0,),
@@ -85,7 +85,8 @@ def parked_item(row: Any) -> OpenItem:
         unit=None,
         position=row["parked_position"],
         since=row["recorded_at"],
-        cause="A fact of it cannot be folded: its rows are as before that fact, and wait for a version that can.",
+        cause="One of its facts cannot be folded. Its rows show the state before that fact. Update, then run "
+        "`loyalty parked retry`.",
         details={name: row[name] for name in ("subject_kind", "subject", "reason", "parked_position")},
     )
 
@@ -151,7 +152,7 @@ def _conflict(
         unit=None,
         position=first.position,
         since=first.recorded_at,
-        cause=f"The vendor told one event with {len(events)} contents: see which is right, and set a policy.",
+        cause=f"The vendor sent one event with {len(events)} contents. Find out which is right, and set a policy.",
         details={
             "event_key": first.event_key,
             "source": first.source,
@@ -189,7 +190,7 @@ async def _count_unsettled(connection: Connection, ledger_id: int, by: datetime)
 
 CONFLICTS = OpenList(
     name="conflicts",
-    says="Events that share a key but not what they say; those of a kind with a policy are settled, and not counted",
+    says="Events with one key and different contents; kinds with a policy are settled and not counted",
     read=read_conflicts,
     count=_count_unsettled,
     columns=("event_key", "source", "kind", "policy", "settled", "positions"),

@@ -95,7 +95,7 @@ def find_columns(
     places: dict[str, int] = {}
     for what, column in chosen.items():
         if what not in COLUMN_NAMES or _plain(column) not in names:
-            raise RequestInvalid(f"no column for {what!r}; columns are named as in account=Member,balance=Points")
+            raise RequestInvalid(f"there is no column for {what!r}; name columns as in account=Member,balance=Points")
         places[what] = names.index(_plain(column))
     for what, spellings in COLUMN_NAMES.items():
         found = [place for place, name in enumerate(names) if name in spellings and place not in places.values()]
@@ -105,9 +105,11 @@ def find_columns(
         places["balance"] = places.pop("amount")
     of = "balances" if "balance" in places else "entries"
     if "account" not in places and "customer" not in places:
-        raise RequestInvalid("the statement has no column for the account or the customer; name one by --columns")
+        raise RequestInvalid("the statement has no column for the account or the customer; name it with --columns")
     if of == "entries" and ("date" not in places or not {"amount", "credit", "debit"} & places.keys()):
-        raise RequestInvalid("the statement has neither a balance nor a date and an amount; name them by --columns")
+        raise RequestInvalid(
+            "the statement has neither a balance nor a date and an amount; name their columns with --columns"
+        )
     return StatementLayout(of, places, zone, date_format)
 
 
@@ -159,7 +161,7 @@ def _record(number: int, cells: Sequence[str], layout: StatementLayout) -> State
         return UnreadableLine(number, "a cell is too long")
     account, customer = cell("account") or None, cell("customer") or None
     if account is None and customer is None:
-        return UnreadableLine(number, "it names no account and no customer")
+        return UnreadableLine(number, "it names neither an account nor a customer")
     try:
         points = parse_number(cell("balance")) if layout.of == "balances" else _amount(cell)
     except ValueError:
@@ -168,7 +170,7 @@ def _record(number: int, cells: Sequence[str], layout: StatementLayout) -> State
         at = parse_instant(cell("as_of"), layout) if cell("as_of") else None
         day = parse_instant(cell("date"), layout).astimezone(layout.zone).date() if layout.of == "entries" else None
     except (ValueError, OverflowError):
-        return UnreadableLine(number, "its date is not one that can be read for certain; give --date-format")
+        return UnreadableLine(number, "its date is ambiguous or cannot be read; use --date-format")
     unit = cell("unit") or "points"
     return StatementRecord(
         number, account, customer, cell("programme") or None, unit, points, at, day, cell("reference") or None

@@ -143,7 +143,7 @@ async def _find_accounts(
         found = await _resolve(connection, ledger_id, names, orgs)
         shelf.resolve([(name, account_id) for name, account_id in found.items()])
     for line in shelf.unresolved():
-        yield _finding("unknown-account", line=line, note="it names no account of ours, or several")
+        yield _finding("unknown-account", line=line, note="it matches no account, or several")
 
 
 async def _resolve(
@@ -197,7 +197,7 @@ async def _compare_balances(
         for line in lines:
             at = line.at or rules.at
             if at in seen:
-                note = "the same account and time a second time"
+                note = "a second line for the same account and time"
                 yield _finding("only-theirs", account_id, line=line.line, theirs=line.points, note=note)
                 continue
             seen.add(at)

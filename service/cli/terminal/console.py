@@ -37,13 +37,15 @@ DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="The data folder with the embedded PostgreSQL. Without it: DATABASE_URL, else LOYALTY_DATA, else ./data.",
+        help="The data folder of the embedded PostgreSQL. Default: DATABASE_URL, else LOYALTY_DATA, else ./data.",
         show_default=False,
         file_okay=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask; without a terminal nobody is asked anyway.")]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Do not ask for confirmation. Without a terminal nothing is asked.")
+]
 LedgerOption = Annotated[str, typer.Option("--ledger", help="The ledger's name.", show_default=False)]
 
 
@@ -130,7 +132,8 @@ def warn_if_url_guessed(place: Any) -> None:
     """Print a note if no running service is known and the URL is therefore a guess."""
     if place.running_url is None:
         show_note(
-            "No service seems to run here; the URL is where `loyalty serve` would listen (or set LOYALTY_PUBLIC_URL)."
+            "No running service was found. The URL is that of `loyalty serve` with these settings; "
+            "LOYALTY_PUBLIC_URL changes it."
         )
 
 

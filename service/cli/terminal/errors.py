@@ -18,11 +18,11 @@ def describe_error(error: Exception) -> str | None:
             return str(error)
         case ValidationError():  # outside ledgers only settings are validated
             wrong = (f"{_variable(part['loc'])}: {part['msg']}" for part in error.errors(include_input=False))
-            return f"The settings are wrong: {'; '.join(wrong)}"
+            return f"Invalid settings: {'; '.join(wrong)}"
         case asyncpg.PostgresError():  # its details may quote rows
-            return f"The database refuses: {error.message or type(error).__name__}"
+            return f"The database refused a statement: {error.message or type(error).__name__}"
         case asyncpg.InterfaceError():
-            return f"The database cannot be asked: {error}"
+            return f"The database cannot be used: {error}"
         case TimeoutError():
             return "The database or the network did not answer in time"
         case OSError():

@@ -232,7 +232,7 @@ async def test_a_live_check_says_whether_the_signers_memory_was_there(
         (b"", b"", None),
         (b"logs.example/acme\n", b"logs.example/other\n", "it is of logs.example/other, and this ledger is"),
         (b"\n1\n", b"\n2\n", "its signature by logs.example/acme is wrong"),
-        (b"\n\n", b"\n", "it holds no checkpoint"),
+        (b"\n\n", b"\n", "no checkpoint is in it"),
     ],
 )
 async def test_a_checkpoint_that_somebody_kept_has_a_line_of_its_own(
@@ -268,6 +268,6 @@ async def test_who_was_forgotten_is_known_by_the_event_that_tells_of_it(
     found = await found_live(dsn, connection, ledger, signer)
 
     assert [name for name, (holds, _) in found.items() if not holds] == []
-    assert found["erasures"][1] == "each destroyed key was told of by an event at that time"
-    assert "1 of forgotten persons" in found["sealed parts"][1]
-    assert "the variants of 1 cannot be told" in found["entries"][1]
+    assert found["erasures"][1] == "each erasure has an event at its time"
+    assert "1 belong to erased persons" in found["sealed parts"][1]
+    assert "the variants of 1 cannot be derived" in found["entries"][1]

@@ -86,7 +86,7 @@ def test_verify_ends_with_1_where_something_does_not_hold_and_2_where_it_is_misu
     told = json.loads(run.out)
     wrong = {finding["check"]: finding["says"] for finding in told["ledgers"]["acme"] if not finding["holds"]}
     assert (run.code, told["verified"], set(wrong)) == (1, False, {"signer", "heads"})
-    assert "it signed a head of 7 events that is not among the checkpoints" in wrong["signer"]
+    assert "the signer signed a head of 7 events that is not among the checkpoints" in wrong["signer"]
     assert loyalty("verify", "--older", str(head), *acme.place).code == 2
     assert loyalty("verify", "--ledger", "acme", "--older", "nowhere", *acme.place).code == 2
     assert refusal("verify", "--ledger", "nobody", *acme.place)

@@ -181,7 +181,7 @@ def test_a_damaged_file_is_told_in_one_line(served: Served, tmp_path: Path) -> N
     for more in ((), ("--workers=2",)):
         line = refusal("import", str(file), f"--connection={connection}", *more, "--data", served.folder, code=1)
 
-        assert "what came before is appended" in line
+        assert "the deliveries before the damage are appended" in line
 
 
 def test_no_process_is_started_for_a_small_file(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

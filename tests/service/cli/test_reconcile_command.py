@@ -108,7 +108,7 @@ def test_a_claim_is_adopted_and_the_adoption_taken_back(office: Office) -> None:
         "before": "970",
         "after": "990",
     }
-    assert again.out.endswith("It had been made before.\n")
+    assert again.out.endswith("It was made before.\n")
     assert [run.code for run in (after, back, reopened, fewer)] == [0, 0, 1, 0]
     assert fewer.out.startswith(f"{ANN}: -12.5; ")
 
@@ -136,7 +136,7 @@ def test_more_than_is_available_is_taken_away_only_on_request(office: Office) ->
     assert planned["dry_run"]
     assert Decimal(planned["after"]) - available == Decimal(7)
     assert (refused.code, refused.out) == (2, "")
-    assert "leaves a debt of 5; --allow-debt does it" in refused.err
+    assert "leaves a debt of 5; use --allow-debt to allow it" in refused.err
     assert (Decimal(made["before"]), made["after"]) == (available, "-5")
     assert (back["before"], Decimal(back["after"])) == ("-5", available)
     assert (again["outcome"], again["before"]) == ("duplicate", again["after"])

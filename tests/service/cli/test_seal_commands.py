@@ -117,7 +117,7 @@ def test_keys_are_rotated_and_retired(data: Path) -> None:
     after = json.loads(loyalty("seal", "keys", "--json", *place).out)
     assert [(one["key"], one["signs_now"]) for one in after] == [(old["key"], False), (new["key"], True)]
     assert "it is the only key" in refusal("seal", "retire", new["key_id"], *place)
-    assert "no key here has the id" in refusal("seal", "retire", "00000000", *place)
+    assert "there is no signing key with the id" in refusal("seal", "retire", "00000000", *place)
 
 
 def test_an_address_is_published_listed_and_withdrawn(data: Path) -> None:

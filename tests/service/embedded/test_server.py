@@ -293,7 +293,7 @@ def test_a_squatter_in_place_of_the_socket_folder_is_refused(tmp_path: Path) -> 
     squatted.mkdir()
     squatted.chmod(0o755)
 
-    with pytest.raises(EmbeddedPostgresFailed, match="is not a folder of ours alone"):
+    with pytest.raises(EmbeddedPostgresFailed, match="must be a folder with mode 0700"):
         start(tmp_path)
 
     squatted.rmdir()

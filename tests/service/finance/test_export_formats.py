@@ -181,7 +181,7 @@ async def test_a_closing_shows_what_is_open_and_then_needs_a_yes(dsn: str) -> No
         _, table, notes = await loyalty(dsn, "liability", "--from", "2023-11-01", "--to", "2023-12-31")
 
         assert (refused, none, code) == (2, 0, 0)
-        assert "Open before 2023-11 is closed:" in shown
+        assert "Open matters before 2023-11 is closed:" in shown
         assert "quarantine: 1 (Events whose body cannot be read)" in shown
         assert closed.startswith("Closed 2023-11 of acme by finance-7, at position ")
         assert [(one["period"], one["closed_by"]) for one in json.loads(listed)] == [("2023-11", "finance-7")]

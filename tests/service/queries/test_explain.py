@@ -19,17 +19,17 @@ WORDS = """\
 Account capillary:9001:1:77:points at 2023-12-14 22:13:20Z: 130 points available.
 The source last claimed 180; drift 20.
 
-2023-11-14 22:13:20Z  Issued, told at position 1 by capillary pointsIssued
+2023-11-14 22:13:20Z  Issued, reported at position 1 by capillary pointsIssued
     Points were credited to the account. Promised points, if any, are kept apart until they become spendable.
     +100 makes 100; claimed 100, drift 0
     lot L1 (regular, lapses after 2023-11-30): +100, 100 of 100 left
 
-2023-11-14 22:13:21Z  Issued, told at position 2 by capillary pointsIssued
+2023-11-14 22:13:21Z  Issued, reported at position 2 by capillary pointsIssued
     Points were credited to the account. Promised points, if any, are kept apart until they become spendable.
     +130 makes 230
-    lot L2 (regular, without a day): +130, 130 of 130 left
+    lot L2 (regular, without an expiry day): +130, 130 of 130 left
 
-2023-11-15 22:13:20Z  Redeemed, told at position 3 by capillary pointsRedeemed
+2023-11-15 22:13:20Z  Redeemed, reported at position 3 by capillary pointsRedeemed
     Points were spent.
     -70 makes 160; claimed 180, drift 20
     lot L1 (regular, lapses after 2023-11-30): -70, 30 of 100 left
@@ -174,8 +174,8 @@ async def test_points_that_expire_unseen_come_to_light_before_they_go(dsn: str) 
 
         words = await words_of(acme, "accounts/1:77:points")
 
-        assert "    +1000 that no event had told before makes 1000\n    -1000 makes 0\n" in words
-        assert words.endswith("(unseen, without a day): +1000 -1000, 0 of 1000 left")
+        assert "    +1000 of unseen points, which no event reported, make 1000\n    -1000 makes 0\n" in words
+        assert words.endswith("(unseen, without an expiry day): +1000 -1000, 0 of 1000 left")
 
 
 async def test_points_whose_day_moves_unseen_come_to_light_before_the_day_moves(dsn: str) -> None:
@@ -195,7 +195,7 @@ async def test_an_expiry_of_lapsed_points_is_explained_as_no_change_of_balance(d
 
         words = await words_of(acme, "accounts/1:77:points")
 
-        assert "    60 of them had lapsed here already, which changes no balance now\n    +0 makes 0\n" in words
+        assert "    60 of them had lapsed before, so the balance does not change\n    +0 makes 0\n" in words
         assert words.endswith(": 60 expired, 0 of 60 left")
 
 
@@ -208,7 +208,9 @@ async def test_an_event_without_a_time_is_not_shown_as_if_it_happened_when_it_ca
         words = await words_of(acme, "accounts/1:77:points")
         [line] = (await acme.ask_now("/v1/accounts/capillary:9001:1:77:points/statement"))["items"]
 
-        assert re.search(r"^\(time not given; received \d{4}-\d\d-\d\d .*\)  Issued, told at position 1 ", words, re.M)
+        assert re.search(
+            r"^\(time unknown; recorded \d{4}-\d\d-\d\d .*\)  Issued, reported at position 1 ", words, re.M
+        )
         assert line["untimed"] is True
 
 
@@ -230,6 +232,6 @@ async def test_a_customer_is_answered_with_what_can_be_explained_of_them(dsn: st
 
         assert by_path == alone
         assert by_path == (
-            "Customer capillary:9001:87884897. A customer as a whole is not explained; these are:\n"
+            "Customer capillary:9001:87884897. A customer as a whole cannot be explained, but these can:\n"
             "    loyalty explain accounts/capillary:9001:87884897:77:points"
         )

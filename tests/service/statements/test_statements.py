@@ -110,8 +110,8 @@ def test_a_bad_line_is_named_and_what_stands_in_it_is_not_repeated() -> None:
     )
 
     assert lines[:3] == [
-        UnreadableLine(2, "its date is not one that can be read for certain; give --date-format"),
-        UnreadableLine(3, "it names no account and no customer"),
+        UnreadableLine(2, "its date is ambiguous or cannot be read; use --date-format"),
+        UnreadableLine(3, "it names neither an account nor a customer"),
         UnreadableLine(4, "its amount is not a number"),
     ]
     assert (lines[3].line, lines[3].day) == (6, date(2026, 1, 1))

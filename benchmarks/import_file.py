@@ -109,7 +109,7 @@ async def _import_by_workers(database: BenchDatabase, files: Lines, bench_ledger
         def tell(summary: ImportSummary, progress: list[tuple[float, int]] = progress) -> None:
             progress.append((time.perf_counter(), summary.lines))
 
-        task = ImportTask(database.dsn, MASTER_KEY, bench_ledger.inbound[source], mending=False)
+        task = ImportTask(database.dsn, MASTER_KEY, bench_ledger.inbound[source], repair=False)
         await asyncio.to_thread(import_by_workers, task, iter(of_source), tell, PROCESSES)
         lines += progress[-1][1] - progress[0][1]
         seconds += progress[-1][0] - progress[0][0]

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-import ledger as truth
-import projections as views
+import ledger as ledger_package
+import projections as projections_package
 from ledger.database import Connection, connect
 from ledger.decimals import format_decimal
 from ledger.errors import LedgerError
@@ -85,12 +85,12 @@ async def attest(connection: Connection, vault: Vault, ledger: Ledger) -> Attest
     await generations.ensure_active_generation(connection)
     await catch_up(connection, ledger.ledger_id)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        said = await _come_to(connection, ledger.ledger_id)
-    stands_at = await record_event(connection, vault, ledger, KIND, **said)
-    return Attestation(stands_at=stands_at, **said)
+        values = await _summarize_tables(connection, ledger.ledger_id)
+    stands_at = await record_event(connection, vault, ledger, KIND, **values)
+    return Attestation(stands_at=stands_at, **values)
 
 
-async def _come_to(connection: Connection, ledger_id: int) -> dict[str, Any]:
+async def _summarize_tables(connection: Connection, ledger_id: int) -> dict[str, Any]:
     """Return the digests and sums of the connection's generation now."""
     return {
         "position": await store.read_checkpoint(connection, ledger_id),
@@ -114,14 +114,14 @@ async def latest_attestation(connection: Connection, ledger_id: int, last: int) 
     stands_at = await connection.fetchval(LATEST_POSITION, ledger_id, SOURCE, KIND)
     if stands_at is None or stands_at > last:
         return None
-    said = msgspec.json.decode((await event_at(connection, ledger_id, stands_at)).payload)
+    values = msgspec.json.decode((await event_at(connection, ledger_id, stands_at)).payload)
     return Attestation(
-        said["position"],
+        values["position"],
         stands_at,
-        said["digests"],
-        said.get("columns") or {},
-        said["trial_balance"],
-        dict(said.get("rules") or {}),
+        values["digests"],
+        values.get("columns") or {},
+        values["trial_balance"],
+        dict(values.get("rules") or {}),
     )
 
 
@@ -136,21 +136,21 @@ async def compare_attestation(
     if found.rules.get("code") != hash_rule_code():
         return AttestationCheck(found, None, "it was made by another version of the rules")
     if replay:
-        now = await _replayed(connection, dsn, ledger, found.position)
+        now = await _replay(connection, dsn, ledger, found.position)
     else:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             reached = await store.read_checkpoint(connection, ledger.ledger_id)
             since = (ledger.ledger_id, found.position, reached, SOURCE, KIND)
             if reached < found.position or await connection.fetchval(HAS_EVENTS_SINCE, *since):
                 return AttestationCheck(found, None, "events were recorded since; use --replay to compare")
-            now = await _come_to(connection, ledger.ledger_id)
+            now = await _summarize_tables(connection, ledger.ledger_id)
     differing = [name for name in now["digests"] if found.digests.get(name) != now["digests"][name]]
     if found.trial_balance != now["trial_balance"]:
         differing.append("trial balance")
     return AttestationCheck(found, differing)
 
 
-async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: int) -> dict[str, Any]:
+async def _replay(connection: Connection, dsn: str, ledger: Ledger, position: int) -> dict[str, Any]:
     """Derive one ledger's projections as of a position, in a generation that is dropped afterwards."""
     async with connection.transaction():
         scope = {"ledgers": [ledger.name], "attested": position}  # no rebuild has this scope, so none resumes it
@@ -162,7 +162,7 @@ async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: 
         await fill_generation(dsn, made.schema_name, workers=1)
         derived = await connect(dsn, search_path=made.schema_name)
         try:
-            return await _come_to(derived, ledger.ledger_id)
+            return await _summarize_tables(derived, ledger.ledger_id)
         finally:
             await derived.close()
     finally:
@@ -174,7 +174,7 @@ async def _replayed(connection: Connection, dsn: str, ledger: Ledger, position: 
 def hash_rule_code() -> str:
     """Hash the source code that interprets events and folds facts. The hash is the version of the rules."""
     sha256 = hashlib.sha256()
-    for package, names in ((truth, LEDGER_RULE_PATHS), (views, (".",))):
+    for package, names in ((ledger_package, LEDGER_RULE_PATHS), (projections_package, (".",))):
         root = Path(package.__file__ or "").parent
         if not root.is_dir():
             raise LedgerError("the source code of the rules cannot be read")

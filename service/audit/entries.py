@@ -73,7 +73,7 @@ class EntryChecker:
     def _differing(self, row: Mapping[str, Any], delivered: DeliveryFingerprints | None) -> list[str]:
         """Return the names of an event's values that differ from its entry."""
         try:
-            says = msgspec.json.decode(row["entry"], type=dict[str, Any])
+            entry = msgspec.json.decode(row["entry"], type=dict[str, Any])
         except msgspec.DecodeError:
             return ["the entry is not JSON"]
         key = row["event_key"]
@@ -92,7 +92,7 @@ class EntryChecker:
             "payload_sha256": row["payload_sha256"],
             "personal": None if delivered is None else delivered.commitment,
         }
-        differing = [name for name, value in stored.items() if says.get(name) != value]
+        differing = [name for name, value in stored.items() if entry.get(name) != value]
         if len(key) > KEY_BYTES and key[KEY_BYTES:] != row["variant"]:
             differing.append("the key of the conflict")
         variants = self._variants(row["content"], delivered)
@@ -108,5 +108,8 @@ class EntryChecker:
         """Return the possible variants of an event, derived as in ledger/store/append.py. Empty if keys are missing."""
         if delivered is None:
             return [content]
-        said = delivered.fingerprints or ()
-        return [sha256(content + one).digest()[:KEY_BYTES] if one else content for one in said]
+        fingerprints = delivered.fingerprints or ()
+        return [
+            sha256(content + fingerprint).digest()[:KEY_BYTES] if fingerprint else content
+            for fingerprint in fingerprints
+        ]

@@ -24,16 +24,16 @@ class ErasureEvent(msgspec.Struct):
 
 async def unreported_erasures(connection: Connection, ledger_id: int) -> list[str]:
     """Name the erasures without an event at about the same time."""
-    told: dict[str, list[datetime]] = {}
+    recorded_times: dict[str, list[datetime]] = {}
     for row in await connection.fetch(ERASURE_EVENTS, ledger_id, SOURCE):
         try:
             customers = msgspec.json.decode(row["payload"], type=ErasureEvent).customers
         except msgspec.DecodeError:
             continue
         for customer in customers:
-            told.setdefault(customer, []).append(row["recorded_at"])
+            recorded_times.setdefault(customer, []).append(row["recorded_at"])
     return [
         f"erasure {row['erasure']} has no event at its time"
         for row in await connection.fetch(ERASURES, ledger_id)
-        if not any(abs(at - row["erased_at"]) <= TIME_DIFFERENCE_MAX for at in told.get(row["subject"], ()))
+        if not any(abs(at - row["erased_at"]) <= TIME_DIFFERENCE_MAX for at in recorded_times.get(row["subject"], ()))
     ]

@@ -79,10 +79,10 @@ class PersonalPartChecker:
         self._ledger = ledger
         self.lookups = LookupChecker()
         self.wrong: list[str] = []
-        self.opened = 0
-        self.forgotten = 0
+        self.intact = 0
+        self.erased = 0
         self.without_key = 0  # of events copied from another ledger
-        self.cut_otherwise = 0  # deliveries
+        self.redacted_differently = 0  # deliveries
         self._keys_seen = False
         self._last: dict[int, DeliveryFingerprints] = {}  # a delivery may continue in the next block
 
@@ -95,21 +95,21 @@ class PersonalPartChecker:
             parts.setdefault(row["position"], []).append(row)
         bodies = await self._connection.fetch(BODIES, self._ledger.ledger_id, list(parts)) if parts else []
         body_at = {row["position"]: row for row in bodies}
-        made = {position: self._delivered(of, body_at.get(position)) for position, of in parts.items()}
-        self._last = {at: one for at, one in (self._last | made).items() if at in asked}
+        checked = {position: self._delivered(of, body_at.get(position)) for position, of in parts.items()}
+        self._last = {at: one for at, one in (self._last | checked).items() if at in asked}
         return self._last
 
     def _delivered(self, rows: Sequence[asyncpg.Record], body: asyncpg.Record | None) -> DeliveryFingerprints:
         opened = [self._open(row, body) for row in rows]
         commitment = sha256(b"".join(row["commitment"] for row in rows)).hexdigest()
-        there = [one for one in opened if one is not None]
-        if not there or body is None or body["payload"] is None:
+        decrypted = [one for one in opened if one is not None]
+        if not decrypted or body is None or body["payload"] is None:
             return DeliveryFingerprints(commitment, None)
-        read = self._read_again(there, body)
-        if read is None or len(there) < len(rows) or len(read.parts) > len(there):
+        read = self._identify_again(decrypted, body)
+        if read is None or len(decrypted) < len(rows) or len(read.parts) > len(decrypted):
             return DeliveryFingerprints(commitment, None)
         now = at_first = b""
-        for one, part in zip(there, read.parts, strict=True):
+        for one, part in zip(decrypted, read.parts, strict=True):
             says = hmac.digest(one.committing, b"says" + (part.normalized_values or b""), "sha256")
             now += says if part.normalized_values is not None else b""
             at_first += (
@@ -125,8 +125,8 @@ class PersonalPartChecker:
         self._keys_seen = self._keys_seen or row["wrapped"] is not None
         if row["wrapped"] is None:
             if row["forgotten"]:
-                self.forgotten += 1
-            elif self._keys_seen or body is None or _is_ours(body):
+                self.erased += 1
+            elif self._keys_seen or body is None or _is_own_event(body):
                 self.wrong.append(
                     f"position {row['position']}: the key of an encrypted part is missing, and nobody was erased"
                 )
@@ -135,14 +135,14 @@ class PersonalPartChecker:
             return None
         if self._master_key is None:
             return None
-        opened = self._opens(self._master_key, row)
+        opened = self._decrypt(self._master_key, row)
         if opened is None:
             self.wrong.append(f"position {row['position']}: an encrypted part was changed")
         else:
-            self.opened += 1
+            self.intact += 1
         return opened
 
-    def _opens(self, master_key: MasterKey, row: Mapping[str, Any]) -> DecryptedPart | None:
+    def _decrypt(self, master_key: MasterKey, row: Mapping[str, Any]) -> DecryptedPart | None:
         """Decrypt a part and compare it with its commitment. None if it was changed. The encryption is in
         ledger/privacy/vault.py.
         """
@@ -158,12 +158,12 @@ class PersonalPartChecker:
             return None
         return DecryptedPart(subject, pieces, committing)
 
-    def _read_again(self, there: Sequence[DecryptedPart], body: asyncpg.Record) -> Delivery | None:
+    def _identify_again(self, decrypted: Sequence[DecryptedPart], body: asyncpg.Record) -> Delivery | None:
         """Restore the body and identify it as on arrival. None if today's rules redact it differently."""
         assert self._vault is not None
         ledger_id, name = self._ledger.ledger_id, self._ledger.name
-        whole = restore_body(body["payload"], sorted(piece for one in there for piece in one.pieces))
-        subjects = {one.subject for one in there}
+        whole = restore_body(body["payload"], sorted(piece for one in decrypted for piece in one.pieces))
+        subjects = {one.subject for one in decrypted}
         for kind in (body["connection_kind"], *(() if body["connected"] else (body["kind"],))):
             origin = Origin(name, body["connection_id"], body["source"], kind, self._vault.body_hash_key(ledger_id))
             read = identify(origin, whole)
@@ -174,28 +174,30 @@ class PersonalPartChecker:
                     known = [(what, value) for what, value in part.identifiers if value != MARKER_TEXT]
                     self.lookups.derive((self._vault.lookup_hash(ledger_id, *one), part.subject) for one in known)
             return read
-        self.cut_otherwise += 1
+        self.redacted_differently += 1
         return None
 
     async def check_lookups(self) -> list[str]:
         """Compare the collected look-ups with the index. Call it after all blocks."""
         return await self.lookups.compare(
-            self._connection, self._ledger.ledger_id, judge_more=not self.cut_otherwise and not self.without_key
+            self._connection, self._ledger.ledger_id, judge_more=not self.redacted_differently and not self.without_key
         )
 
     def says(self) -> str:
         """Return a sentence about the checked parts."""
-        told = f"{self.opened:,} encrypted parts are intact, {self.forgotten:,} belong to erased persons"
+        sentence = f"{self.intact:,} encrypted parts are intact, {self.erased:,} belong to erased persons"
         if self.without_key:
-            told += (
+            sentence += (
                 f", {self.without_key:,} have no key, because their events were copied from another ledger without keys"
             )
-        if self.cut_otherwise:
-            told += f", {self.cut_otherwise:,} deliveries redacted by other rules than today's were not compared"
-        return told
+        if self.redacted_differently:
+            sentence += (
+                f", {self.redacted_differently:,} deliveries redacted by other rules than today's were not compared"
+            )
+        return sentence
 
 
-def _is_ours(body: Mapping[str, Any]) -> bool:
+def _is_own_event(body: Mapping[str, Any]) -> bool:
     """Return True if this ledger received the event itself. False if it was copied from another ledger."""
     if body["connection_id"] == INTERNAL_CONNECTION:
         return not body["before_the_ledger"]

@@ -85,50 +85,62 @@ class SignatureChecker:
         self._signed = [SignedCheckpoint(*row) for row in await self._connection.fetch(CHECKPOINTS, ledger_id)]
 
     def _keys_of(self, log: int) -> list[VerifierKey]:
-        return [one.key for one in self._keys if one.log == log and one.key is not None]
+        return [stored.key for stored in self._keys if stored.log == log and stored.key is not None]
 
     def _check_checkpoints(self) -> None:
         """Check each stored checkpoint. Those of the newest log become required heads of the tree."""
-        newest = max((one.log for one in self._signed), default=0)
-        wrong = [f"a key of log {one.log} cannot be read: {one.text[:80]}" for one in self._keys if one.key is None]
+        newest = max((checkpoint.log for checkpoint in self._signed), default=0)
+        wrong = [
+            f"a key of log {stored.log} cannot be read: {stored.text[:80]}"
+            for stored in self._keys
+            if stored.key is None
+        ]
         largest: dict[int, int] = {}
-        for one in self._signed:
+        for checkpoint in self._signed:
             try:
-                note = read_note(one.note)
-                verify(note, self._keys_of(one.log))
-                if Checkpoint.read(note.text) != (self._origins.get(one.log), one.size, one.root):
+                note = read_note(checkpoint.note)
+                verify(note, self._keys_of(checkpoint.log))
+                if Checkpoint.read(note.text) != (self._origins.get(checkpoint.log), checkpoint.size, checkpoint.root):
                     raise NoteWrong("it differs from its columns")
             except NoteWrong as error:
-                wrong.append(f"checkpoint {one.checkpoint}: {error}")
+                wrong.append(f"checkpoint {checkpoint.checkpoint}: {error}")
                 continue
-            if one.size < largest.get(one.log, 0):
-                wrong.append(f"checkpoint {one.checkpoint} is smaller than one before it")
-            largest[one.log] = one.size
-            if one.log == newest:  # an operator abandoned older logs because the ledger did not continue them
-                self.wanted.append(RequiredHead(one.size, one.root, f"checkpoint {one.checkpoint}"))
+            if checkpoint.size < largest.get(checkpoint.log, 0):
+                wrong.append(f"checkpoint {checkpoint.checkpoint} is smaller than one before it")
+            largest[checkpoint.log] = checkpoint.size
+            if checkpoint.log == newest:  # an operator abandoned older logs because the ledger did not continue them
+                self.wanted.append(
+                    RequiredHead(checkpoint.size, checkpoint.root, f"checkpoint {checkpoint.checkpoint}")
+                )
         given_up = f"; {newest - 1} earlier logs were abandoned" if newest > 1 else ""
         self.wrong["signatures"] = wrong
         self.says["signatures"] = f"{len(self._signed):,} checkpoints are signed by the log's keys{given_up}"
 
     def _key_times(self) -> Iterator[str]:
         """Yield keys that were stored later than the first checkpoint that they signed."""
-        for one in self._keys:
-            signed = (checkpoint for checkpoint in self._signed if checkpoint.log == one.log and _by(checkpoint, one))
+        for stored in self._keys:
+            signed = (
+                checkpoint
+                for checkpoint in self._signed
+                if checkpoint.log == stored.log and _is_signed_by(checkpoint, stored)
+            )
             first = next(signed, None)
-            if first is not None and one.added_at > first.signed_at + CLOCK_SKEW_MAX:
-                yield f"a key of log {one.log} is dated after its first checkpoint {first.checkpoint}"
+            if first is not None and stored.added_at > first.signed_at + CLOCK_SKEW_MAX:
+                yield f"a key of log {stored.log} is dated after its first checkpoint {first.checkpoint}"
 
     async def _checkpoint_times(self) -> list[str]:
         """Find checkpoints signed before their last event was recorded, or before the previous checkpoint."""
-        sizes = [one.size for one in self._signed]
+        sizes = [checkpoint.size for checkpoint in self._signed]
         rows = await self._connection.fetch(RECORDED, self._ledger.ledger_id, sizes)
         recorded = {row["position"]: row["recorded_at"] for row in rows}
         wrong, before = [], None
-        for one in self._signed:
-            since = [at for at in (recorded.get(one.size), before) if at is not None]
-            if since and one.signed_at < max(since) - CLOCK_SKEW_MAX:
-                wrong.append(f"checkpoint {one.checkpoint} is dated before its last event or the previous checkpoint")
-            before = one.signed_at
+        for checkpoint in self._signed:
+            since = [at for at in (recorded.get(checkpoint.size), before) if at is not None]
+            if since and checkpoint.signed_at < max(since) - CLOCK_SKEW_MAX:
+                wrong.append(
+                    f"checkpoint {checkpoint.checkpoint} is dated before its last event or the previous checkpoint"
+                )
+            before = checkpoint.signed_at
         return wrong
 
     async def _check_memory(self, signer: Signer, remembered: bytes | None) -> None:
@@ -173,26 +185,31 @@ class SignatureChecker:
         """Return True if the head, or a larger head of its log, is among the checkpoints. Another signer may have been
         quicker.
         """
-        of_log = [one for one in self._signed if self._origins.get(one.log) == head.origin]
-        return any(one.size > head.size or (one.size, one.root) == (head.size, head.root) for one in of_log)
+        of_log = [checkpoint for checkpoint in self._signed if self._origins.get(checkpoint.log) == head.origin]
+        return any(
+            checkpoint.size > head.size or (checkpoint.size, checkpoint.root) == (head.size, head.root)
+            for checkpoint in of_log
+        )
 
     def _check_older(self, older: bytes) -> None:
         """Check that the kept checkpoints are of this ledger. The check `heads` compares them with the tree."""
         self.wrong["older checkpoint"] = wrong = list[str]()
         try:
             found = read_kept_checkpoints(older)
-            ours = [one for one in found if one.head.origin in self._origins.values()]
+            ours = [checkpoint for checkpoint in found if checkpoint.head.origin in self._origins.values()]
             if not ours:
-                origins = " and ".join(sorted({one.head.origin for one in found}))
+                origins = " and ".join(sorted({checkpoint.head.origin for checkpoint in found}))
                 raise NoteWrong(f"it is of {origins[:200]}, and this ledger is {' and '.join(self._origins.values())}")
-            for one in ours:
-                logs = [log for log, origin in self._origins.items() if origin == one.head.origin]
-                verify(one.note, [key for log in logs for key in self._keys_of(log)])
+            for checkpoint in ours:
+                logs = [log for log, origin in self._origins.items() if origin == checkpoint.head.origin]
+                verify(checkpoint.note, [key for log in logs for key in self._keys_of(log)])
         except NoteWrong as error:
             wrong.append(str(error))
             return
-        self.wanted += [RequiredHead(one.head.size, one.head.root, "the older checkpoint") for one in ours]
-        newest = max(ours, key=lambda one: one.head.size).head
+        self.wanted += [
+            RequiredHead(checkpoint.head.size, checkpoint.head.root, "the older checkpoint") for checkpoint in ours
+        ]
+        newest = max(ours, key=lambda checkpoint: checkpoint.head.size).head
         also = f", and {len(ours) - 1} before it" if len(ours) > 1 else ""
         self.says["older checkpoint"] = (
             f"it is of {newest.size:,} events of {newest.origin}, signed by a key of that log{also}"
@@ -206,9 +223,9 @@ def _key(text: str) -> VerifierKey | None:
         return None
 
 
-def _by(signed: SignedCheckpoint, one: StoredLogKey) -> bool:
+def _is_signed_by(signed: SignedCheckpoint, stored: StoredLogKey) -> bool:
     try:
         signatures = read_note(signed.note).signatures
-        return one.key is not None and any(one.key.is_named_in(signature) for signature in signatures)
+        return stored.key is not None and any(stored.key.is_named_in(signature) for signature in signatures)
     except NoteWrong:
         return False

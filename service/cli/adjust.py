@@ -82,82 +82,86 @@ def adjust_account(
     """
     if (points is not None) + adopt + (take_back is not None) != 1:
         raise typer.BadParameter("give exactly one of --points, --adopt and --reverse")
-    words = Author("operator", author, reason)
+    requester = Author("operator", author, reason)
     last_day = None if expires_on is None else _day(expires_on)
-    wanted = RequestedChange(
+    requested = RequestedChange(
         None if points is None else _points(points), take_back, adjustment, last_day, allow_debt, dry_run, yes
     )
 
-    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
+    async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
-        read = QueryContext(connection, found, "operator", Vault(place.master_key).body_hash_key(found.ledger_id))
-        return await _adjust(read, Vault(place.master_key), account, wanted, words)
+        query = QueryContext(
+            connection, found, "operator", Vault(environment.master_key).body_hash_key(found.ledger_id)
+        )
+        return await _adjust(query, Vault(environment.master_key), account, requested, requester)
 
-    done = run_with_connection(data, work)
-    figures = {name: format_decimal(done[name]) for name in ("points", "before", "after")}
+    result = run_with_connection(data, work)
+    figures = {name: format_decimal(result[name]) for name in ("points", "before", "after")}
     if as_json:
-        show_json({**done, **figures})
+        show_json({**result, **figures})
         return
-    balances = "{account}: {points}; {before} before, {after} after".format_map(done | figures)
+    balances = "{account}: {points}; {before} before, {after} after".format_map(result | figures)
     if dry_run:
         show(f"{balances}. Dry run: nothing was changed.")
     else:
-        again = " It was made before." if done["outcome"] == "duplicate" else ""
-        show(f"{balances}; adjustment {done['adjustment']} at position {done['position']}.{again}")
+        repeated = " It was made before." if result["outcome"] == "duplicate" else ""
+        show(f"{balances}; adjustment {result['adjustment']} at position {result['position']}.{repeated}")
 
 
 async def _adjust(
-    read: QueryContext, vault: Vault, name: str, wanted: RequestedChange, words: Author
+    query: QueryContext, vault: Vault, name: str, requested: RequestedChange, requester: Author
 ) -> dict[str, Any]:
     """Show the change, ask for confirmation and record it. Return the result with the balance before and after."""
-    connection, ledger = read.connection, read.ledger
-    account_id = (await find_account(read, name))["account_id"]
-    words.check()
-    before = await _available(read, account_id)
-    change = await _change(read, account_id, wanted)
+    connection, ledger = query.connection, query.ledger
+    account_id = (await find_account(query, name))["account_id"]
+    requester.check()
+    before = await _available(query, account_id)
+    change = await _change(query, account_id, requested)
     if change is not None:
         after = before + change
-        if after < 0 and change < 0 and not wanted.allow_debt:
+        if after < 0 and change < 0 and not requested.allow_debt:
             raise RequestInvalid(
                 f"{format_decimal(before)} points are available, so taking {format_decimal(-change)} away leaves a"
                 f" debt of {format_decimal(-after)}; use --allow-debt to allow it"
             )
-        if wanted.dry_run:
+        if requested.dry_run:
             return {"account": account_id, "points": change, "before": before, "after": after, "dry_run": True}
         show_note(f"{account_id}: {format_decimal(before)} before, {format_decimal(after)} after.")
-        confirm(f"Change it by {format_decimal(change)}?", yes=wanted.yes)
-    elif wanted.dry_run:
+        confirm(f"Change it by {format_decimal(change)}?", yes=requested.yes)
+    elif requested.dry_run:
         raise RequestInvalid("an adjustment with this id was made before, or there is nothing to reverse or adopt")
-    if wanted.take_back is not None:
-        done = await reverse(connection, vault, ledger, account_id, wanted.take_back, words)
+    if requested.take_back is not None:
+        result = await reverse(connection, vault, ledger, account_id, requested.take_back, requester)
     else:
-        done = await adjust(
-            connection, vault, ledger, account_id, wanted.points, words,
-            adjustment=wanted.adjustment, expires_on=wanted.expires_on,
+        result = await adjust(
+            connection, vault, ledger, account_id, requested.points, requester,
+            adjustment=requested.adjustment, expires_on=requested.expires_on,
         )  # fmt: skip
     await catch_up(connection, ledger.ledger_id)
-    return {**done._asdict(), "before": before, "after": await _available(read, account_id)}
+    return {**result._asdict(), "before": before, "after": await _available(query, account_id)}
 
 
-async def _change(read: QueryContext, account_id: str, wanted: RequestedChange) -> Decimal | None:
+async def _change(query: QueryContext, account_id: str, requested: RequestedChange) -> Decimal | None:
     """Return the change of the balance. None if this adjustment was made before, or if there is nothing to reverse or
     adopt.
     """
-    connection, ledger_id = read.connection, read.ledger.ledger_id
-    made = await connection.fetchval(ADJUSTMENT_POINTS, ledger_id, account_id, wanted.take_back or wanted.adjustment)
-    if wanted.take_back is not None:
-        return None if made is None else -made
-    if made is not None:
+    connection, ledger_id = query.connection, query.ledger.ledger_id
+    adjustment_points = await connection.fetchval(
+        ADJUSTMENT_POINTS, ledger_id, account_id, requested.take_back or requested.adjustment
+    )
+    if requested.take_back is not None:
+        return None if adjustment_points is None else -adjustment_points
+    if adjustment_points is not None:
         return None
-    drift = await connection.fetchval(DRIFT, ledger_id, account_id) if wanted.points is None else None
-    return wanted.points if wanted.points is not None else drift
+    drift = await connection.fetchval(DRIFT, ledger_id, account_id) if requested.points is None else None
+    return requested.points if requested.points is not None else drift
 
 
-async def _available(read: QueryContext, account_id: str) -> Decimal:
+async def _available(query: QueryContext, account_id: str) -> Decimal:
     """Return the points available now, after today's lapses. A negative value is a debt."""
-    view = await fold_account(read, account_id, AsOfQuery(clock.now(), None, False))
+    view = await fold_account(query, account_id, AsOfQuery(clock.now(), None, False))
     available: Decimal = account_json(view)["available"]
     return available
 

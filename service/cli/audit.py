@@ -74,15 +74,21 @@ def verify_ledgers(
     if older is not None and ledger is None:
         raise typer.BadParameter("--ledger is required with --older", param_hint="--ledger")
 
-    async def work(place: Environment, connection: Connection) -> dict[str, list[Finding]]:
+    async def work(environment: Environment, connection: Connection) -> dict[str, list[Finding]]:
         await generations.ensure_active_generation(connection)
         kept = None if older is None else older.read_bytes()
         chosen = await choose_ledgers(connection, ledger)
         return {
-            one.name: await verify_ledger(
-                connection, place.dsn, one, place.signer, master_key=place.master_key, older=kept, replay=replay
+            chosen_ledger.name: await verify_ledger(
+                connection,
+                environment.dsn,
+                chosen_ledger,
+                environment.signer,
+                master_key=environment.master_key,
+                older=kept,
+                replay=replay,
             )
-            for one in chosen
+            for chosen_ledger in chosen
         }
 
     found = run_with_connection(data, work)
@@ -103,9 +109,9 @@ def verify_ledgers(
 def attest_ledger(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Record a digest of every projection table, the sum of all postings and the version of the rules in the ledger."""
 
-    async def work(place: Environment, connection: Connection) -> Attestation:
+    async def work(environment: Environment, connection: Connection) -> Attestation:
         chosen = await registry.find_ledger(connection, ledger)
-        return await attest(connection, Vault(place.master_key), chosen)
+        return await attest(connection, Vault(environment.master_key), chosen)
 
     attested = run_with_connection(data, work)
     if as_json:
@@ -121,15 +127,15 @@ def show_digest(
 ) -> None:
     """Print a hash of all projected rows without their positions. Equal histories give equal digests."""
 
-    async def work(_place: Environment, connection: Connection) -> dict[str, dict[str, Any]]:
+    async def work(_environment: Environment, connection: Connection) -> dict[str, dict[str, Any]]:
         await generations.ensure_active_generation(connection)
         chosen = await choose_ledgers(connection, ledger)
         return {
-            one.name: {
-                "position": await catch_up(connection, one.ledger_id),
-                **(await compute_digest(connection, one.ledger_id))._asdict(),
+            chosen_ledger.name: {
+                "position": await catch_up(connection, chosen_ledger.ledger_id),
+                **(await compute_digest(connection, chosen_ledger.ledger_id))._asdict(),
             }
-            for one in chosen
+            for chosen_ledger in chosen
         }
 
     found = run_with_connection(data, work)
@@ -137,7 +143,10 @@ def show_digest(
         show_json(found if ledger is None else {"ledger": ledger, **found[ledger]})
     else:
         columns = ("position", "digest", "untimed_left_out")
-        show_table(("ledger", *columns), ((name, *(one[key] for key in columns)) for name, one in found.items()))
+        show_table(
+            ("ledger", *columns),
+            ((name, *(chosen_ledger[key] for key in columns)) for name, chosen_ledger in found.items()),
+        )
 
 
 @audit.command("bundle")
@@ -165,32 +174,32 @@ def make_bundle(
         raise typer.BadParameter("give --customer, or both --from and --to, not a mixture")
     scope = BundleScope(customer, None if first is None or last is None else (first, last))
 
-    async def work(place: Environment, connection: Connection) -> BundleFile:
+    async def work(environment: Environment, connection: Connection) -> BundleFile:
         await generations.ensure_active_generation(connection)
         chosen = await registry.find_ledger(connection, ledger)
-        kept = None if older is None else read_kept_checkpoints(older.read_bytes())
+        checkpoints = None if older is None else read_kept_checkpoints(older.read_bytes())
         if attested:
-            await attest(connection, Vault(place.master_key), chosen)
-        made = output.with_name(f"{output.name}.part")  # an interrupted write never looks like a bundle
+            await attest(connection, Vault(environment.master_key), chosen)
+        part_file = output.with_name(f"{output.name}.part")  # an interrupted write never looks like a bundle
         try:
-            with made.open("xb") as file:
-                written = await write_bundle(place.dsn, place.signer, chosen, file, scope, kept)
+            with part_file.open("xb") as file:
+                written = await write_bundle(environment.dsn, environment.signer, chosen, file, scope, checkpoints)
                 file.flush()
                 os.fsync(file.fileno())
-            made.replace(output)
+            part_file.replace(output)
         except FileExistsError:
             raise RequestInvalid(
-                f"{made} exists: another command is writing it, or was interrupted. Remove it to try again"
+                f"{part_file} exists: another command is writing it, or was interrupted. Remove it to try again"
             ) from None
         except BaseException:
-            made.unlink(missing_ok=True)
+            part_file.unlink(missing_ok=True)
             raise
         return written
 
     written = run_with_connection(data, work)
-    told: dict[str, Any] = {"file": str(output), "bytes": output.stat().st_size, **written._asdict()}
+    report: dict[str, Any] = {"file": str(output), "bytes": output.stat().st_size, **written._asdict()}
     if as_json:
-        show_json(told)
+        show_json(report)
     else:
-        show(f"Wrote {output}: {written.events:,} events of a tree of {written.size:,}, {told['bytes']:,} bytes.")
+        show(f"Wrote {output}: {written.events:,} events of a tree of {written.size:,}, {report['bytes']:,} bytes.")
         show_note("Check it with `loyalty-verify` on any machine: see verify/README.md.")

@@ -79,10 +79,10 @@ def create_connection(
     """
     given = _secret(secret, secret_file)
 
-    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
+    async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
         made = await registry.create_connection(
             connection,
-            place.master_key,
+            environment.master_key,
             await registry.find_ledger(connection, ledger),
             source=source,
             kind=kind,
@@ -91,8 +91,8 @@ def create_connection(
             secret=given,
             label=label,
         )
-        warn_if_url_guessed(place)
-        return {**_shown(made), "secret": made.secrets[-1].decode(), **_address(place, made.connection_id)}
+        warn_if_url_guessed(environment)
+        return {**_shown(made), "secret": made.secrets[-1].decode(), **_address(environment, made.connection_id)}
 
     made = run_with_connection(data, work)
     _advise(made["secret"])
@@ -112,17 +112,17 @@ def list_connections(
 ) -> None:
     """List connections without their secrets. Disabled connections are included."""
 
-    async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
+    async def work(environment: Environment, connection: Connection) -> list[dict[str, Any]]:
         chosen = await choose_ledgers(connection, ledger)
         return [
             {
                 **_shown(found),
                 "live_secrets": len(found.secrets),
                 "disabled_at": found.disabled_at and found.disabled_at.isoformat(),
-                **_address(place, found.connection_id),
+                **_address(environment, found.connection_id),
             }
-            for one in chosen
-            for found in await registry.list_connections(connection, place.master_key, one)
+            for chosen_ledger in chosen
+            for found in await registry.list_connections(connection, environment.master_key, chosen_ledger)
         ]
 
     found = run_with_connection(data, work)
@@ -139,8 +139,8 @@ def enable_connection(
 ) -> None:
     """Enable a disabled connection. It accepts deliveries again, with the same secrets."""
 
-    async def work(place: Environment, connection: Connection) -> None:
-        await registry.enable_connection(connection, place.master_key, connection_id)
+    async def work(environment: Environment, connection: Connection) -> None:
+        await registry.enable_connection(connection, environment.master_key, connection_id)
 
     run_with_connection(data, work)
     done = f"Connection {connection_id} accepts deliveries again; a running service applies it within 5 s."
@@ -153,9 +153,9 @@ def disable_connection(
 ) -> None:
     """Disable a connection. It accepts no more deliveries; events that it brought stay."""
 
-    async def work(place: Environment, connection: Connection) -> None:
-        found = await registry.find_connection(connection, place.master_key, connection_id)
-        await registry.disable_connection(connection, place.master_key, found.ledger, connection_id)
+    async def work(environment: Environment, connection: Connection) -> None:
+        found = await registry.find_connection(connection, environment.master_key, connection_id)
+        await registry.disable_connection(connection, environment.master_key, found.ledger, connection_id)
 
     run_with_connection(data, work)
     done = f"Connection {connection_id} accepts no more deliveries; a running service applies it within 5 s."
@@ -176,9 +176,9 @@ def rotate_secret(
     """
     given = _secret(secret, secret_file)
 
-    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
-        found = await registry.find_connection(connection, place.master_key, connection_id)
-        made = await registry.add_secret(connection, place.master_key, found, given)
+    async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
+        found = await registry.find_connection(connection, environment.master_key, connection_id)
+        made = await registry.add_secret(connection, environment.master_key, found, given)
         return {"connection_id": connection_id, "header": found.header, "secret": made}
 
     made = run_with_connection(data, work)
@@ -193,9 +193,9 @@ def rotate_secret(
 def settle_secret(connection_id: ConnectionIdArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
     """End a rotation: only the newest secret stays live."""
 
-    async def work(place: Environment, connection: Connection) -> None:
-        found = await registry.find_connection(connection, place.master_key, connection_id)
-        await registry.drop_old_secrets(connection, place.master_key, found)
+    async def work(environment: Environment, connection: Connection) -> None:
+        found = await registry.find_connection(connection, environment.master_key, connection_id)
+        await registry.drop_old_secrets(connection, environment.master_key, found)
 
     run_with_connection(data, work)
     done = f"Connection {connection_id} accepts its newest secret only; a running service applies it within 5 s."
@@ -248,6 +248,6 @@ def _shown(inbound: InboundConnection) -> dict[str, Any]:
     }
 
 
-def _address(place: Environment, connection_id: str) -> dict[str, str]:
+def _address(environment: Environment, connection_id: str) -> dict[str, str]:
     path = f"/v1/hooks/{connection_id}"
-    return {"url": place.url() + path, "path": path}
+    return {"url": environment.url() + path, "path": path}

@@ -43,25 +43,25 @@ def erase_customer(
     Asks for confirmation on a terminal, because nobody can undo it. Balances and hashes stay.
     """
 
-    async def work(place: Environment, connection: Connection) -> ErasureResult:
+    async def work(environment: Environment, connection: Connection) -> ErasureResult:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
-        name = await _known(place, connection, found, customer)
+        name = await _known(environment, connection, found, customer)
         people = ", ".join(await merged_customers(connection, found, name))
         confirm(f"Destroy the keys of all personal data of {people}? This cannot be undone.", yes=yes)
-        done = await erase(connection, Vault(place.master_key), found, name, by="operator", reason=reason)
-        if place.embedded:
-            await scrub(connection, place.settings.data)
+        result = await erase(connection, Vault(environment.master_key), found, name, by="operator", reason=reason)
+        if environment.embedded:
+            await scrub(connection, environment.settings.data)
         await catch_up(connection, found.ledger_id)
-        return done
+        return result
 
-    done = run_with_connection(data, work)
+    result = run_with_connection(data, work)
     if as_json:
-        show_json(done._asdict())
-    elif done.position is None:
-        show(f"Nothing was left to erase of {', '.join(done.customers)}.")
+        show_json(result._asdict())
+    elif result.position is None:
+        show(f"Nothing was left to erase of {', '.join(result.customers)}.")
     else:
-        show(f"Erased {', '.join(done.customers)}; recorded at position {done.position}.")
+        show(f"Erased {', '.join(result.customers)}; recorded at position {result.position}.")
 
 
 def unmerge_customer(
@@ -81,26 +81,26 @@ def unmerge_customer(
 ) -> None:
     """Undo the merge of a customer into another. The customer's remaining points return to them."""
 
-    async def work(place: Environment, connection: Connection) -> UnmergeResult:
+    async def work(environment: Environment, connection: Connection) -> UnmergeResult:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
-        words = Author("operator", author, reason)
-        name = await _known(place, connection, found, customer)
-        done = await unmerge(connection, Vault(place.master_key), found, name, words)
+        requester = Author("operator", author, reason)
+        name = await _known(environment, connection, found, customer)
+        result = await unmerge(connection, Vault(environment.master_key), found, name, requester)
         await catch_up(connection, found.ledger_id)
-        return done
+        return result
 
-    done = run_with_connection(data, work)
+    result = run_with_connection(data, work)
     if as_json:
-        show_json(done._asdict())
+        show_json(result._asdict())
     else:
-        show(f"{done.customer} is no longer merged into {done.survivor}; recorded at position {done.position}.")
+        show(f"{result.customer} is no longer merged into {result.survivor}; recorded at position {result.position}.")
 
 
-async def _known(place: Environment, connection: Connection, ledger: Ledger, name: str) -> str:
+async def _known(environment: Environment, connection: Connection, ledger: Ledger, name: str) -> str:
     """Return the full id of a known customer. `name` may be the full id or the vendor's id alone. Raises
     SubjectUnknown, RequestInvalid.
     """
-    body_hash_key = Vault(place.master_key).body_hash_key(ledger.ledger_id)
+    body_hash_key = Vault(environment.master_key).body_hash_key(ledger.ledger_id)
     refs = await expand_reference(QueryContext(connection, ledger, "operator", body_hash_key), name)
     return require_single([ref for ref in refs if await is_known(connection, ledger, ref)], name)

@@ -35,34 +35,34 @@ def run_demo(
     """
     settings = load_settings(data if data is not None else load_settings(None).data)
     show_note(f"Starting PostgreSQL in {settings.data.resolve()}")
-    with open_environment(settings, may_make=True) as place:
-        uvloop.run(_demonstrate(place, settings.port if port is None else port, once=once, as_json=as_json))
+    with open_environment(settings, may_make=True) as environment:
+        uvloop.run(_demonstrate(environment, settings.port if port is None else port, once=once, as_json=as_json))
 
 
-async def _demonstrate(place: Environment, port: int, *, once: bool, as_json: bool) -> None:
-    await place.prepare()
-    await run.check_setup(place)
-    await warn(place, sealing=False)
-    async with place.connection() as connection:
-        made = await demo_steps.prepare_demo(place, connection)
-    async with demo_steps.listen_on_port(place, port) as url:
+async def _demonstrate(environment: Environment, port: int, *, once: bool, as_json: bool) -> None:
+    await environment.prepare()
+    await run.check_setup(environment)
+    await warn(environment, sealing=False)
+    async with environment.connection() as connection:
+        demo_ledger = await demo_steps.prepare_demo(environment, connection)
+    async with demo_steps.listen_on_port(environment, port) as url:
         if port and urlsplit(url).port != port:
             show_note(f"Another program listens on port {port}, so the service uses a free port.")
         show_note(f"Sending every sample to {url}")
-        sent = await demo_steps.send_samples(url, made)
-        live = await connect(place.dsn)
+        sent = await demo_steps.send_samples(url, demo_ledger)
+        live = await connect(environment.dsn)
         try:
-            summary = await demo_steps.summarize(live, made.ledger, sent)
+            summary = await demo_steps.summarize(live, demo_ledger.ledger, sent)
         finally:
             await live.close()
         if as_json:
-            _show_as_json(sent, summary, None if once else url, made)
+            _show_as_json(sent, summary, None if once else url, demo_ledger)
         else:
             _show_summary(sent, summary)
             if once:
                 show("\nTo send queries yourself, run it without --once, or run `loyalty serve`.")
             else:
-                _show_questions(url, made)
+                _show_questions(url, demo_ledger)
         if not once:
             stop = run.stop_event()
             (show_note if as_json else show)("Serving until Ctrl-C.")
@@ -71,31 +71,32 @@ async def _demonstrate(place: Environment, port: int, *, once: bool, as_json: bo
 
 def _show_summary(sent: Sequence[SentSamples], summary: DemoSummary) -> None:
     counts = {
-        "samples sent": [one.samples for one in sent],
-        "events appended": [one.outcomes["appended"] for one in sent],
-        "duplicates": [one.outcomes["duplicate"] for one in sent],
-        "conflicts": [one.outcomes["conflict"] for one in sent],
-        "recognised": [len(one.positions) - summary.unread[one.source].total() for one in sent],
-        "unrecognised": [summary.unread[one.source]["unrecognised"] for one in sent],
-        "quarantined": [summary.unread[one.source]["quarantined"] for one in sent],
+        "samples sent": [batch.samples for batch in sent],
+        "events appended": [batch.outcomes["appended"] for batch in sent],
+        "duplicates": [batch.outcomes["duplicate"] for batch in sent],
+        "conflicts": [batch.outcomes["conflict"] for batch in sent],
+        "recognised": [len(batch.positions) - summary.unread[batch.source].total() for batch in sent],
+        "unrecognised": [summary.unread[batch.source]["unrecognised"] for batch in sent],
+        "quarantined": [summary.unread[batch.source]["quarantined"] for batch in sent],
     }
     rows = [(name, *numbers, sum(numbers)) for name, numbers in counts.items()]
-    show_table(("", *(one.source for one in sent), "all"), rows, title="Events sent")
+    show_table(("", *(batch.source for batch in sent), "all"), rows, title="Events sent")
     show_table(("projection", "subjects"), summary.subjects.items(), title="Projected subjects")
     if summary.parked:
         show(f"{summary.parked} subjects are parked: see /v1/reconciliation/parked")
 
 
-def _show_as_json(sent: Sequence[SentSamples], summary: DemoSummary, url: str | None, made: DemoLedger) -> None:
+def _show_as_json(sent: Sequence[SentSamples], summary: DemoSummary, url: str | None, demo_ledger: DemoLedger) -> None:
     sources = {
-        one.source: {"samples": one.samples, **dict(one.outcomes), **dict(summary.unread[one.source])} for one in sent
+        batch.source: {"samples": batch.samples, **dict(batch.outcomes), **dict(summary.unread[batch.source])}
+        for batch in sent
     }
-    service = {} if url is None else {"url": url, "key": made.key}
+    service = {} if url is None else {"url": url, "key": demo_ledger.key}
     show_json({"sources": sources, "projections": dict(summary.subjects), "parked": summary.parked, **service})
     sys.stdout.flush()
 
 
-def _show_questions(url: str, made: DemoLedger) -> None:
-    show(f"\nURL  {url}\nkey  {made.key}\n\nTry:")
+def _show_questions(url: str, demo_ledger: DemoLedger) -> None:
+    show(f"\nURL  {url}\nkey  {demo_ledger.key}\n\nTry:")
     for question in EXAMPLE_PATHS:
-        show(f"  curl -s -H 'Authorization: Bearer {made.key}' '{url}{question}'")
+        show(f"  curl -s -H 'Authorization: Bearer {demo_ledger.key}' '{url}{question}'")

@@ -78,32 +78,36 @@ def sample_files() -> list[Path]:
     return sorted(path for path in found if path.parent.name != INTERNAL.name)
 
 
-async def prepare_demo(place: Environment, connection: Connection) -> DemoLedger:
+async def prepare_demo(environment: Environment, connection: Connection) -> DemoLedger:
     """Find or create the ledger, its connections and its key."""
     try:
         ledger = await registry.find_ledger(connection, LEDGER)
     except LedgerUnknown:
         ledger = await registry.create_ledger(connection, LEDGER)
-    listed = await registry.list_connections(connection, place.master_key, ledger)
-    connections = {one.source: one for one in listed if one.disabled_at is None and one.kind is None}
+    listed = await registry.list_connections(connection, environment.master_key, ledger)
+    connections = {
+        listed_connection.source: listed_connection
+        for listed_connection in listed
+        if listed_connection.disabled_at is None and listed_connection.kind is None
+    }
     for source in VENDORS.keys() - connections.keys():
         secret = secrets.token_urlsafe(SECRET_BYTES)  # in some schemes the vendor makes it
         connections[source] = await registry.create_connection(
-            connection, place.master_key, ledger, source=source, secret=secret
+            connection, environment.master_key, ledger, source=source, secret=secret
         )
-    return DemoLedger(ledger, connections, await _key(place, connection, ledger))
+    return DemoLedger(ledger, connections, await _key(environment, connection, ledger))
 
 
-async def _key(place: Environment, connection: Connection, ledger: Ledger) -> str:
+async def _key(environment: Environment, connection: Connection, ledger: Ledger) -> str:
     """Read the stored key if it still opens the ledger; otherwise create a key and store it."""
-    file = place.settings.data / KEY_FILE
+    file = environment.settings.data / KEY_FILE
     try:
         key = file.read_text().strip()
-        if (await api_keys.find_key(connection, place.master_key, key)).ledger == ledger:
+        if (await api_keys.find_key(connection, environment.master_key, key)).ledger == ledger:
             return key
     except (FileNotFoundError, BadCredentials):
         pass
-    key = await api_keys.create_key(connection, place.master_key, ledger, ["read"])
+    key = await api_keys.create_key(connection, environment.master_key, ledger, ["read"])
     file.unlink(missing_ok=True)
     file.touch(mode=0o600, exist_ok=False)
     file.write_text(f"{key}\n")
@@ -111,16 +115,16 @@ async def _key(place: Environment, connection: Connection, ledger: Ledger) -> st
 
 
 @asynccontextmanager
-async def listen_on_port(place: Environment, port: int) -> AsyncIterator[str]:
+async def listen_on_port(environment: Environment, port: int) -> AsyncIterator[str]:
     """Run the service on a port, or on a free port if another program uses it. Yield the URL."""
-    host = place.settings.host
+    host = environment.settings.host
     async with AsyncExitStack() as stack:
         try:
-            url = await stack.enter_async_context(running_service(place, host, port, project=True))
+            url = await stack.enter_async_context(running_service(environment, host, port, project=True))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            url = await stack.enter_async_context(running_service(place, host, 0, project=True))
+            url = await stack.enter_async_context(running_service(environment, host, 0, project=True))
         yield url
 
 
@@ -134,7 +138,7 @@ async def send_samples(url: str, demo: DemoLedger) -> list[SentSamples]:
         by_source[sample.parent.name].append(sample)
     async with aiohttp.ClientSession(url) as session:
         sent = [await _send_all(session, demo.connections[source], files) for source, files in by_source.items()]
-        last = max((position for one in sent for position in one.positions), default=0)
+        last = max((position for batch in sent for position in batch.positions), default=0)
         await _get(session, f"/v1/projections?min_position={last}", demo.key)
     return sent
 
@@ -169,8 +173,8 @@ async def _get(session: aiohttp.ClientSession, path: str, key: str) -> Any:
 
 async def summarize(connection: Connection, ledger: Ledger, sent: Iterable[SentSamples]) -> DemoSummary:
     """Count the unread events among those sent, and the subjects of each projection."""
-    unread: dict[str, Counter[str]] = {one.source: Counter() for one in sent}
-    positions = [position for one in sent for position in one.positions]
+    unread: dict[str, Counter[str]] = {batch.source: Counter() for batch in sent}
+    positions = [position for batch in sent for position in batch.positions]
     for row in await connection.fetch(UNREAD_EVENTS, ledger.ledger_id, positions):
         unread[row["source"]][row["unread"]] += 1
     rows = await connection.fetch(SUBJECTS, ledger.ledger_id)

@@ -59,14 +59,15 @@ def explain(
 ) -> None:
     """Explain a value step by step: every fact in order, the rule that folded it, and the state after it."""
     given = {"at": at, "as_of_position": as_of_position, "known_at": known_at}
-    query = {name: str(value) for name, value in given.items() if value is not None}
+    as_of_params = {name: str(value) for name, value in given.items() if value is not None}
 
-    async def work(place: Environment, connection: Connection) -> dict[str, Any]:
+    async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
-        read = QueryContext(connection, found, OPERATOR, Vault(place.master_key).body_hash_key(found.ledger_id))
-        return await explain_reference(read, ref, await parse_as_of_params(read, query))
+        body_hash_key = Vault(environment.master_key).body_hash_key(found.ledger_id)
+        query = QueryContext(connection, found, OPERATOR, body_hash_key)
+        return await explain_reference(query, ref, await parse_as_of_params(query, as_of_params))
 
     answer = run_with_connection(data, work)
     if as_json:
@@ -76,7 +77,7 @@ def explain(
             show(line)
 
 
-async def explain_reference(read: QueryContext, ref: str, times: AsOfQuery) -> dict[str, Any]:
+async def explain_reference(query: QueryContext, ref: str, times: AsOfQuery) -> dict[str, Any]:
     """Find the subject of a reference and explain it. Raises SubjectUnknown, or RequestInvalid if the reference is
     ambiguous.
     """
@@ -84,39 +85,39 @@ async def explain_reference(read: QueryContext, ref: str, times: AsOfQuery) -> d
     page = StepPage(0, STEPS_MAX)
     if path == "accounts":
         account, _, lot = name.partition("/lots/")
-        return await explain_account(read, account, times, page, lot or None)
+        return await explain_account(query, account, times, page, lot or None)
     if path in PATHS:
-        return await explain_subject(read, PATHS[path], await expand_reference(read, name), name, times, page)
+        return await explain_subject(query, PATHS[path], await expand_reference(query, name), name, times, page)
     if path == "customers" and name:
-        return await explainable_references(read, name)
+        return await explainable_references(query, name)
     found: dict[str, dict[str, Any]] = {}
     for kind in ("accounts", *PATHS):
-        if kind == "accounts" and not await is_account(read, ref.partition("/lots/")[0]):
+        if kind == "accounts" and not await is_account(query, ref.partition("/lots/")[0]):
             continue  # a holder alone means the customer: more than accounts can be explained
         try:
-            found[kind] = await explain_reference(read, f"{kind}/{ref}", times)
+            found[kind] = await explain_reference(query, f"{kind}/{ref}", times)
         except NotFound:
             continue
     if len(found) > 1:
         raise RequestInvalid(f"{ref} is ambiguous; it matches {', '.join(f'{kind}/{ref}' for kind in found)}")
     if not found:
-        return await explainable_references(read, ref)
+        return await explainable_references(query, ref)
     return found.popitem()[1]
 
 
-async def explainable_references(read: QueryContext, name: str) -> dict[str, Any]:
+async def explainable_references(query: QueryContext, name: str) -> dict[str, Any]:
     """List the references of a customer that can be explained. Raises SubjectUnknown if the ledger has no fact about
     the customer.
     """
     found: dict[str, list[str]] = {}
-    for customer in await expand_reference(read, name):
+    for customer in await expand_reference(query, name):
         refs = []
         for projection in PROJECTIONS:
             path = "accounts" if projection is ACCOUNTS else projection.path
             if path and projection.customers:
-                rows = await rows_of_customer(read, projection, customer)
+                rows = await rows_of_customer(query, projection, customer)
                 refs += [f"{path}/{row.get('account_id', row['id'])}" for row in rows[:EXPLAINABLE_MAX]]
-        if refs or await is_known(read.connection, read.ledger, customer):
+        if refs or await is_known(query.connection, query.ledger, customer):
             found[customer] = refs
     customer = require_single(list(found), name)
     return {"customer": customer, "explainable": found[customer]}

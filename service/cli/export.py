@@ -51,15 +51,17 @@ def export_ledger(
             "--json needs --output FILE, because the export goes to standard output", param_hint="--json"
         )
 
-    async def work(place: Environment, connection: Connection) -> int:
+    async def work(environment: Environment, connection: Connection) -> int:
         found = await registry.find_ledger(connection, ledger)
         with progress_bar() as progress, open_output(output) as file:
             task = progress.add_task("", total=None)
 
-            def tell(lines: int, _of: int) -> None:
+            def report_progress(lines: int, _of: int) -> None:
                 progress.update(task, description=f"{lines:,} lines")
 
-            return await write_export(connection, place.master_key, found, file, with_keys=with_keys, tell=tell)
+            return await write_export(
+                connection, environment.master_key, found, file, with_keys=with_keys, report_progress=report_progress
+            )
 
     lines = run_with_connection(data, work)
     if as_json:
@@ -84,16 +86,18 @@ def import_exported(
     kept = None if checkpoint is None else read_kept_checkpoints(checkpoint.read_bytes())
     exporter = MasterKey.from_text(exporter_key.read_text().strip()) if exporter_key else None
 
-    async def work(place: Environment, connection: Connection) -> tuple[RestoredLedger, str | None]:
-        key = exporter or place.master_key
+    async def work(environment: Environment, connection: Connection) -> tuple[RestoredLedger, str | None]:
+        key = exporter or environment.master_key
         with progress_bar() as progress, ExitStack() as opened:
             task = progress.add_task("", total=None)
 
-            def tell(done: int, of: int) -> None:
+            def report_progress(done: int, of: int) -> None:
                 progress.update(task, completed=done, total=of, description=f"{done:,} events")
 
             raw = opened.enter_context(file.open("rb"))
-            restored = await restore_ledger(connection, open_file(file, raw), ledger, key, place.master_key, tell)
+            restored = await restore_ledger(
+                connection, open_file(file, raw), ledger, key, environment.master_key, report_progress
+            )
             if advance:
                 await generations.ensure_active_generation(connection)
                 await catch_up(connection, restored.ledger.ledger_id)
@@ -107,8 +111,8 @@ def import_exported(
         raise
     root, written = restored.root.hex(), write_hash(restored.root)
     if as_json:
-        told = {"ledger": restored.ledger.name, "events": restored.events, "root": root, "root_base64": written}
-        show_json({**told, "checkpoint": compared})
+        report = {"ledger": restored.ledger.name, "events": restored.events, "root": root, "root_base64": written}
+        show_json({**report, "checkpoint": compared})
     else:
         show(f"The ledger {restored.ledger.name} now equals the export: {restored.events:,} events, hash for hash.")
         show(f"The root over these {restored.events:,} events is {root}, in a checkpoint written {written}.")

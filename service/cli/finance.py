@@ -66,14 +66,14 @@ def show_trial_balance(
     as_json: JsonOption = False,
 ) -> None:
     """Sum every class of all accounts by programme and unit. Ends with 1 unless each sum is zero."""
-    query = _given(at=at, as_of_position=as_of_position, known_at=known_at)
+    as_of_params = _given(at=at, as_of_position=as_of_position, known_at=known_at)
 
-    async def work(_place: Environment, connection: Connection) -> dict[str, Any]:
-        read = await _reader(connection, ledger)
-        times = await parse_as_of_params(read, query)
-        balance = await read_trial_balance(connection, read.ledger.ledger_id, times.at, times.position)
+    async def work(_environment: Environment, connection: Connection) -> dict[str, Any]:
+        query = await _reader(connection, ledger)
+        times = await parse_as_of_params(query, as_of_params)
+        balance = await read_trial_balance(connection, query.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
-        wrong = balance.differing or await count_unbalanced(connection, read.ledger.ledger_id)
+        wrong = balance.differing or await count_unbalanced(connection, query.ledger.ledger_id)
         return {
             "at": times.at,
             "balanced": not any(one.sum for one in sums) and not wrong,
@@ -120,16 +120,18 @@ def show_liability(
     """
     if form not in FORMATS:
         raise RequestInvalid(f"--format must be one of {', '.join(FORMATS)}")
-    query = _given(as_of_position=as_of_position, known_at=known_at)
+    as_of_params = _given(as_of_position=as_of_position, known_at=known_at)
     days = {"from": first, "to": last, "by": by, "programme": programme, "unit": unit, "vintage": vintage}
 
-    async def work(_place: Environment, connection: Connection) -> tuple[Ledger, Liability, dict[tuple[str, str], int]]:
-        read = await _reader(connection, ledger)
-        times = await parse_as_of_params(read, query)
-        wanted = await parse_roll_forward(read, _given(**days), times)
-        rows = await connection.fetch(ACCOUNTS, read.ledger.ledger_id)
+    async def work(
+        _environment: Environment, connection: Connection
+    ) -> tuple[Ledger, Liability, dict[tuple[str, str], int]]:
+        query = await _reader(connection, ledger)
+        times = await parse_as_of_params(query, as_of_params)
+        wanted = await parse_roll_forward(query, _given(**days), times)
+        rows = await connection.fetch(ACCOUNTS, query.ledger.ledger_id)
         counts = {(row["programme"], row["unit"]): row["accounts"] for row in rows}
-        return read.ledger, await read_liability(connection, read.ledger.ledger_id, wanted, times.position), counts
+        return query.ledger, await read_liability(connection, query.ledger.ledger_id, wanted, times.position), counts
 
     found, done, counts = run_with_connection(data, work)
     if as_json:
@@ -187,9 +189,9 @@ def close(
     """
     parse_period(period)
 
-    async def work(_place: Environment, connection: Connection) -> dict[str, ListTotals]:
-        read = await _reader(connection, ledger)
-        return await count_lists(connection, read.ledger.ledger_id, clock.now(), None)
+    async def work(_environment: Environment, connection: Connection) -> dict[str, ListTotals]:
+        query = await _reader(connection, ledger)
+        return await count_lists(connection, query.ledger.ledger_id, clock.now(), None)
 
     totals = {
         name: one for name, one in run_with_connection(data, work).items() if one.items and name in LISTS_BEFORE_CLOSING
@@ -226,11 +228,11 @@ def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_js
     if not by.strip() or len(by) > AUTHOR_CHARACTERS_MAX:
         raise RequestInvalid(f"`--author` must have 1 to {AUTHOR_CHARACTERS_MAX} characters")
 
-    async def work(place: Environment, connection: Connection) -> tuple[Ledger, int]:
-        read = await _reader(connection, ledger)
-        position = await work_on(connection, Vault(place.master_key), read.ledger, period, by=by.strip())
-        await catch_up(connection, read.ledger.ledger_id)
-        return read.ledger, position
+    async def work(environment: Environment, connection: Connection) -> tuple[Ledger, int]:
+        query = await _reader(connection, ledger)
+        position = await work_on(connection, Vault(environment.master_key), query.ledger, period, by=by.strip())
+        await catch_up(connection, query.ledger.ledger_id)
+        return query.ledger, position
 
     found, position = run_with_connection(data, work)
     if as_json:
@@ -247,9 +249,9 @@ def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_js
 def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the months that are or were closed."""
 
-    async def work(_place: Environment, connection: Connection) -> list[dict[str, Any]]:
-        read = await _reader(connection, ledger)
-        return [dict(row) for row in await connection.fetch(PERIODS, read.ledger.ledger_id, "", PERIODS_MAX)]
+    async def work(_environment: Environment, connection: Connection) -> list[dict[str, Any]]:
+        query = await _reader(connection, ledger)
+        return [dict(row) for row in await connection.fetch(PERIODS, query.ledger.ledger_id, "", PERIODS_MAX)]
 
     rows = run_with_connection(data, work)
     columns = ("period", "status", "known_position", "closed_at", "closed_by", "reopenings")
@@ -269,7 +271,7 @@ def show_period(
     """Show a month: totals, prior-period items in it, and changes reported since it was closed."""
     parse_period(period)
 
-    async def work(_place: Environment, connection: Connection) -> dict[str, Any]:
+    async def work(_environment: Environment, connection: Connection) -> dict[str, Any]:
         return await period_json(await _reader(connection, ledger), period)
 
     found = run_with_connection(data, work)

@@ -91,25 +91,25 @@ def rebuild_projections(
         _fold_again(subject, ledger, data, as_json=as_json)
         return
 
-    async def work(place: Environment) -> rebuild.RebuildReport:
-        async with place.connection() as connection:
+    async def work(environment: Environment) -> rebuild.RebuildReport:
+        async with environment.connection() as connection:
             await generations.ensure_active_generation(connection)
             await check_scope(connection, scope)
         with progress_bar(RateColumn(), TimeRemainingColumn()) as progress:
             task = progress.add_task("", total=None)
 
-            def tell(stage: str, done: int, of: int) -> None:
+            def report_progress(stage: str, done: int, of: int) -> None:
                 if progress.tasks[0].description != stage:
                     progress.reset(task, total=of or None, description=stage)
                 progress.update(task, completed=done)
 
             return await rebuild.rebuild(
-                place.dsn, source=source, scope=scope, workers=workers, expect=expect or (), force=force,
-                to_promote=promote or not compare, progress=tell,
+                environment.dsn, source=source, scope=scope, workers=workers, expect=expect or (), force=force,
+                to_promote=promote or not compare, progress=report_progress,
             )  # fmt: skip
 
-    with open_environment(load_settings(data)) as place:
-        report = uvloop.run(work(place))
+    with open_environment(load_settings(data)) as environment:
+        report = uvloop.run(work(environment))
     _show_report(report, as_json=as_json)
     if report.refused or (not report.promoted and report.comparison and report.comparison.unexpected):
         raise typer.Exit(FINDINGS)
@@ -150,16 +150,17 @@ def show_comparison(comparison: Comparison) -> None:
         return
     show(f"Expected differences: {comparison.expected:,}; unexpected: {comparison.unexpected:,}.")
     show_table(("column", "differences"), sorted(comparison.places.items()))
-    for one in comparison.subjects[:SUBJECTS_SHOWN_MAX]:
-        show(f"{one['ledger']} {one['projection']} {one['subject']}")
-        for place in one["differences"][:SUBJECTS_SHOWN_MAX]:
-            column = place["column"] or "(whole row)"
-            expected = ", expected" if place["expected"] else ""
-            show(f"  {place['table']} {column}: {format_value(place['old'])} -> {format_value(place['new'])}{expected}")
+    for subject in comparison.subjects[:SUBJECTS_SHOWN_MAX]:
+        show(f"{subject['ledger']} {subject['projection']} {subject['subject']}")
+        for difference in subject["differences"][:SUBJECTS_SHOWN_MAX]:
+            column = difference["column"] or "(whole row)"
+            expected = ", expected" if difference["expected"] else ""
+            old, new = format_value(difference["old"]), format_value(difference["new"])
+            show(f"  {difference['table']} {column}: {old} -> {new}{expected}")
         for side in ("facts_only_in_old", "facts_only_in_new"):
-            for fact in one.get(side, ()):
+            for fact in subject.get(side, ()):
                 show(f"  {side.replace('_', ' ')}: {fact['kind']} at position {fact['position']}")
-        last = [str(fact["position"]) for fact in one.get("last_facts", ())]
+        last = [str(fact["position"]) for fact in subject.get("last_facts", ())]
         show(f"  positions of its facts: {', '.join(last) or '-'}")
     if len(comparison.subjects) > SUBJECTS_SHOWN_MAX:
         show_note(f"{len(comparison.subjects) - SUBJECTS_SHOWN_MAX:,} more subjects; --json prints all.")
@@ -168,7 +169,7 @@ def show_comparison(comparison: Comparison) -> None:
 def _fold_again(subject: str, ledger: str, data: DataOption, *, as_json: bool) -> None:
     """Fold one subject of a ledger from the start, in the active generation."""
 
-    async def work(_place: Environment, connection: Connection) -> list[str]:
+    async def work(_environment: Environment, connection: Connection) -> list[str]:
         one = await registry.find_ledger(connection, ledger)
         kind, _, rest = subject.partition(":")
         wanted = [(kind, rest)] if kind in BY_SUBJECT else [(each, subject) for each in BY_SUBJECT]
@@ -197,7 +198,7 @@ HAS_FACTS = "SELECT EXISTS (SELECT FROM facts WHERE ledger_id = $1 AND subject_k
 def list_generations(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the generations of the projections with their states."""
 
-    async def work(_place: Environment, connection: Connection) -> list[Generation]:
+    async def work(_environment: Environment, connection: Connection) -> list[Generation]:
         await generations.ensure_active_generation(connection)
         return await generations.list_generations(connection)
 
@@ -221,14 +222,14 @@ def promote_generation(
 ) -> None:
     """Make a ready generation the active one. With --expect it is compared again first."""
 
-    async def work(place: Environment, connection: Connection) -> Generation:
+    async def work(environment: Environment, connection: Connection) -> Generation:
         ready = [one.generation for one in await generations.list_generations(connection) if one.state == "ready"]
         if generation is None and not ready:
             raise NotPromoted("no generation is ready; run `loyalty rebuild` first")
         chosen = await generations.find_generation(connection, ready[-1] if generation is None else generation)
         if expect and chosen.state == "ready":
-            await rebuild.compare_with_active(place.dsn, chosen, expect)
-        return await promotion.promote(place.dsn, chosen.generation, force=force)
+            await rebuild.compare_with_active(environment.dsn, chosen, expect)
+        return await promotion.promote(environment.dsn, chosen.generation, force=force)
 
     _show_active(run_with_connection(data, work), as_json=as_json)
 
@@ -236,8 +237,8 @@ def promote_generation(
 def roll_back(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Make the previous generation active again, at once. It has followed the ledger."""
 
-    async def work(place: Environment, _connection: Connection) -> Generation:
-        return await promotion.roll_back(place.dsn)
+    async def work(environment: Environment, _connection: Connection) -> Generation:
+        return await promotion.roll_back(environment.dsn)
 
     _show_active(run_with_connection(data, work), as_json=as_json)
 
@@ -247,7 +248,7 @@ def drop_generation(
 ) -> None:
     """Remove a generation that is not active. If a reader still uses it, it is removed when the reader has switched."""
 
-    async def work(_place: Environment, connection: Connection) -> bool:
+    async def work(_environment: Environment, connection: Connection) -> bool:
         return await promotion.drop_generation(connection, generation)
 
     gone = run_with_connection(data, work)

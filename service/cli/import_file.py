@@ -41,7 +41,7 @@ ReportSummary = Callable[[ImportSummary], None]
 class ImportOptions(NamedTuple):
     """Options of an import of deliveries."""
 
-    mending: bool
+    repair: bool
     quarantine: bool
     dry_run: bool
     workers: int | None
@@ -127,19 +127,19 @@ def _import_deliveries(
     file: Path, connection_id: str, options: ImportOptions, data: Path | None, *, advance: bool
 ) -> tuple[ImportSummary, int]:
     """Import a file. Return the summary, and the number of byte order marks skipped."""
-    with open_environment(load_settings(data)) as place, progress_bar() as progress, ExitStack() as opened:
-        inbound = uvloop.run(_find(place, connection_id))
+    with open_environment(load_settings(data)) as environment, progress_bar() as progress, ExitStack() as opened:
+        inbound = uvloop.run(_find(environment, connection_id))
         raw, size = _open(file, opened)
         deliveries = DeliveryReader(open_file(file, raw))
-        tell = ProgressReporter(progress, raw, size)
+        report_summary = ProgressReporter(progress, raw, size)
         try:
-            summary = _import(place, inbound, deliveries, tell, options, size)
+            summary = _import(environment, inbound, deliveries, report_summary, options, size)
             if advance:
                 progress.add_task("bringing the projections up to date", total=None)
-                uvloop.run(_catch_up(place, inbound))
+                uvloop.run(_catch_up(environment, inbound))
         except KeyboardInterrupt:
             progress.stop()
-            show_note(_interrupted(tell.last, options))
+            show_note(_interrupted(report_summary.last, options))
             raise
         except Exception as error:
             if is_damaged_file(error):
@@ -149,9 +149,9 @@ def _import_deliveries(
         return summary, deliveries.marks
 
 
-async def _find(place: Environment, connection_id: str) -> InboundConnection:
-    async with place.connection() as connection:
-        return await registry.find_connection(connection, place.master_key, connection_id)
+async def _find(environment: Environment, connection_id: str) -> InboundConnection:
+    async with environment.connection() as connection:
+        return await registry.find_connection(connection, environment.master_key, connection_id)
 
 
 class ProgressReporter:
@@ -178,10 +178,10 @@ def _interrupted(last: ImportSummary, options: ImportOptions) -> str:
 
 
 def _import(
-    place: Environment,
+    environment: Environment,
     inbound: InboundConnection,
     deliveries: DeliveryReader,
-    tell: ReportSummary,
+    report_summary: ReportSummary,
     options: ImportOptions,
     size: int | None,
 ) -> ImportSummary:
@@ -192,15 +192,17 @@ def _import(
     if workers > 1 and not options.dry_run:
         lines, is_large = _look_ahead(lines)
         if is_large:
-            task = worker_pool.ImportTask(place.dsn, place.master_key, inbound, options.mending, options.quarantine)
-            return worker_pool.import_by_workers(task, lines, tell, workers)
+            task = worker_pool.ImportTask(
+                environment.dsn, environment.master_key, inbound, options.repair, options.quarantine
+            )
+            return worker_pool.import_by_workers(task, lines, report_summary, workers)
     work = preview_import if options.dry_run else import_lines
 
     async def alone() -> ImportSummary:
-        async with place.connection() as connection:
+        async with environment.connection() as connection:
             return await work(
-                connection, Vault(place.master_key), inbound, lines, tell,
-                mending=options.mending, quarantine=options.quarantine,
+                connection, Vault(environment.master_key), inbound, lines, report_summary,
+                repair=options.repair, quarantine=options.quarantine,
             )  # fmt: skip
 
     return uvloop.run(alone())
@@ -228,8 +230,8 @@ def _raising(error: Exception) -> DeliveryLines:
     yield
 
 
-async def _catch_up(place: Environment, inbound: InboundConnection) -> None:
-    async with place.connection() as connection:
+async def _catch_up(environment: Environment, inbound: InboundConnection) -> None:
+    async with environment.connection() as connection:
         await generations.ensure_active_generation(connection)
         await catch_up(connection, inbound.ledger.ledger_id)
 
@@ -243,7 +245,7 @@ def _open(file: Path, opened: ExitStack) -> tuple[BinaryIO, int | None]:
 
 
 def _show_summary(summary: ImportSummary, marks: int, options: ImportOptions, *, as_json: bool) -> None:
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "lines": summary.lines,
         "appended": summary.appended,
         "duplicates": summary.duplicates,
@@ -251,18 +253,18 @@ def _show_summary(summary: ImportSummary, marks: int, options: ImportOptions, *,
         "unreadable": summary.unreadable,
         "too_long": summary.too_long,
     }
-    places = summary.mended_places + Counter({"byte order mark": marks})
+    places = summary.repaired_places + Counter({"byte order mark": marks})
     if as_json:
-        told |= {"kinds": dict(sorted(summary.kinds.items())), "unreadable_lines": summary.unreadable_lines}
-        if options.mending or marks:
-            told["repaired"] = {"lines": summary.mended_lines, "places": places}
+        report |= {"kinds": dict(sorted(summary.kinds.items())), "unreadable_lines": summary.unreadable_lines}
+        if options.repair or marks:
+            report["repaired"] = {"lines": summary.repaired_lines, "places": places}
         if options.dry_run:
-            told["dry_run"] = True
-        show_json(told)
+            report["dry_run"] = True
+        show_json(report)
     else:
         if options.dry_run:
             show_table(("kind", "events"), sorted(summary.kinds.items()))
-        show_table(tuple(told), [[*list(told.values())[:-1], len(summary.too_long)]])
+        show_table(tuple(report), [[*list(report.values())[:-1], len(summary.too_long)]])
     _note_repairs(summary, places, options)
     _note_unread(summary, options)
     if options.dry_run:
@@ -271,8 +273,8 @@ def _show_summary(summary: ImportSummary, marks: int, options: ImportOptions, *,
 
 def _note_repairs(summary: ImportSummary, places: Counter[str], options: ImportOptions) -> None:
     listed = ", ".join(f"{rule} {count:,}" for rule, count in sorted(places.items()))
-    if options.mending:
-        show_note(f"Repaired: {summary.mended_lines:,}{listed and f' ({listed})'}. The repaired text is stored.")
+    if options.repair:
+        show_note(f"Repaired: {summary.repaired_lines:,}{listed and f' ({listed})'}. The repaired text is stored.")
     elif places:
         show_note(f"Skipped: {listed}.")
 

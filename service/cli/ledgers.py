@@ -26,7 +26,9 @@ def create_ledger(
     as_json: JsonOption = False,
 ) -> None:
     """Create a ledger. It can neither be renamed nor removed."""
-    made = run_with_connection(data, lambda _place, connection: registry.create_ledger(connection, name), may_make=True)
+    made = run_with_connection(
+        data, lambda _environment, connection: registry.create_ledger(connection, name), may_make=True
+    )
     if as_json:
         show_json({"ledger": made.name})
     else:
@@ -37,7 +39,7 @@ def create_ledger(
 def list_ledgers(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the ledgers and the number of events in each."""
 
-    async def work(_place: Environment, connection: Connection) -> list[tuple[str, int]]:
+    async def work(_environment: Environment, connection: Connection) -> list[tuple[str, int]]:
         found = await registry.list_ledgers(connection)
         return [(ledger.name, await tail(connection, ledger.ledger_id)) for ledger in found]
 
@@ -62,9 +64,9 @@ def create_key(
 
     scopes = sorted(set(scope or ["read"]))
 
-    async def work(place: Environment, connection: Connection) -> str:
+    async def work(environment: Environment, connection: Connection) -> str:
         found = await registry.find_ledger(connection, ledger)
-        return await api_keys.create_key(connection, place.master_key, found, scopes, label)
+        return await api_keys.create_key(connection, environment.master_key, found, scopes, label)
 
     key = run_with_connection(data, work)
     if as_json:
@@ -81,12 +83,12 @@ def list_keys(
 ) -> None:
     """List API keys without their secrets. Revoked keys are included."""
 
-    async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
+    async def work(environment: Environment, connection: Connection) -> list[dict[str, Any]]:
         return [
-            {"key_id": key.key_id, "label": key.label, "ledger": one.name, "scopes": key.scopes,
+            {"key_id": key.key_id, "label": key.label, "ledger": chosen_ledger.name, "scopes": key.scopes,
              "created_at": key.created_at.isoformat(), "revoked_at": key.revoked_at and key.revoked_at.isoformat()}
-            for one in await choose_ledgers(connection, ledger)
-            for key in await api_keys.list_keys(connection, place.master_key, one)
+            for chosen_ledger in await choose_ledgers(connection, ledger)
+            for key in await api_keys.list_keys(connection, environment.master_key, chosen_ledger)
         ]  # fmt: skip
 
     found = run_with_connection(data, work)
@@ -109,8 +111,10 @@ def revoke_key(
 ) -> None:
     """Revoke an API key. Requests with it are refused."""
 
-    async def work(place: Environment, connection: Connection) -> None:
-        await api_keys.revoke_key(connection, place.master_key, await registry.find_ledger(connection, ledger), key_id)
+    async def work(environment: Environment, connection: Connection) -> None:
+        await api_keys.revoke_key(
+            connection, environment.master_key, await registry.find_ledger(connection, ledger), key_id
+        )
 
     run_with_connection(data, work)
     done = f"Key {key_id} is revoked; a running service applies it within 5 s."

@@ -23,17 +23,17 @@ parked = typer.Typer(help="Parked subjects: those with a fact that cannot be fol
 def list_parked_subjects(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List parked subjects, each with its error and the fact at which its fold failed."""
 
-    async def work(_place: Environment, connection: Connection) -> list[dict[str, Any]]:
+    async def work(_environment: Environment, connection: Connection) -> list[dict[str, Any]]:
         found = await registry.find_ledger(connection, ledger)
         listed = await list_parked(connection, found.ledger_id, LISTED_MAX)
         return [
             {
-                **one._asdict(),
-                "body": fact_json(decode_fact(one.fact, one.body))
-                if one.fact is not None and one.body is not None
+                **parked_subject._asdict(),
+                "body": fact_json(decode_fact(parked_subject.fact, parked_subject.body))
+                if parked_subject.fact is not None and parked_subject.body is not None
                 else None,
             }
-            for one in listed
+            for parked_subject in listed
         ]
 
     listed = run_with_connection(data, work)
@@ -41,7 +41,7 @@ def list_parked_subjects(ledger: LedgerOption, data: DataOption = None, as_json:
         show_json(listed)
     else:
         columns = ("subject_kind", "subject", "parked_position", "fact", "reason")
-        show_table(columns, ([one[column] for column in columns] for one in listed))
+        show_table(columns, ([parked_subject[column] for column in columns] for parked_subject in listed))
 
 
 @parked.command("retry")
@@ -54,7 +54,7 @@ def retry_parked(
 ) -> None:
     """Fold parked subjects from the start. Ends with 1 if some are still parked."""
 
-    async def work(_place: Environment, connection: Connection) -> retry.RetryResult:
+    async def work(_environment: Environment, connection: Connection) -> retry.RetryResult:
         found = await registry.find_ledger(connection, ledger)
         return await retry.retry_parked(connection, found.ledger_id, subject_kind=kind, subject=subject)
 

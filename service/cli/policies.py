@@ -35,23 +35,23 @@ def set_policy(
 ) -> None:
     """Set the policy for all conflicts of a source and kind, past ones included. Rows follow at once."""
 
-    async def work(place: Environment, connection: Connection) -> PolicyChange:
+    async def work(environment: Environment, connection: Connection) -> PolicyChange:
         found = await registry.find_ledger(connection, ledger)
-        vault = Vault(place.master_key)
+        vault = Vault(environment.master_key)
         return await set_conflict_policy(connection, vault, found, source, kind, policy, by="operator")
 
-    done = run_with_connection(data, work)
+    change = run_with_connection(data, work)
     if as_json:
-        show_json(done._asdict())
+        show_json(change._asdict())
     else:
-        show(f"{source} {kind}: {policy}; it decides {done.conflicts} conflicts.")
+        show(f"{source} {kind}: {policy}; it decides {change.conflicts} conflicts.")
 
 
 @policies.command("list")
 def list_policies(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the policies that differ from the default."""
 
-    async def work(_place: Environment, connection: Connection) -> list[tuple[str, str, str]]:
+    async def work(_environment: Environment, connection: Connection) -> list[tuple[str, str, str]]:
         found = await registry.find_ledger(connection, ledger)
         return [(*of, policy) for of, policy in sorted((await policies_of(connection, found.ledger_id)).items())]
 

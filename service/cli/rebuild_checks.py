@@ -26,7 +26,7 @@ LedgerFilterOption = Annotated[str | None, typer.Option("--ledger", help="This l
 def show_plan(scope: RebuildScope, source: str, workers: int | None, data: DataOption, *, as_json: bool) -> None:
     """Estimate from a sample the changes and the duration of a rebuild."""
 
-    async def work(_place: Environment, connection: Connection) -> list[RebuildPlan]:
+    async def work(_environment: Environment, connection: Connection) -> list[RebuildPlan]:
         await check_scope(connection, scope)
         chosen = await registry.list_ledgers(connection)
         named = [one for one in chosen if not scope.ledgers or one.name in scope.ledgers]
@@ -60,16 +60,16 @@ def check_events(ledger: LedgerFilterOption = None, data: DataOption = None, as_
     Ends with 1 if an event gave facts before and gives none now.
     """
 
-    async def work(_place: Environment, connection: Connection) -> dict[str, RecheckResult]:
+    async def work(_environment: Environment, connection: Connection) -> dict[str, RecheckResult]:
         found = {}
         with progress_bar() as progress:
             task = progress.add_task("", total=None)
             for one in await choose_ledgers(connection, ledger):
 
-                def tell(done: int, of: int, name: str = one.name) -> None:
+                def report_progress(done: int, of: int, name: str = one.name) -> None:
                     progress.update(task, completed=done, total=of, description=f"{name}: events")
 
-                found[one.name] = await recheck_events.recheck_events(connection, one, tell)
+                found[one.name] = await recheck_events.recheck_events(connection, one, report_progress)
         return found
 
     found = run_with_connection(data, work)
@@ -99,7 +99,7 @@ def verify_projections(
     Ends with 0 if all are equal, with 1 if not.
     """
 
-    async def work(_place: Environment, connection: Connection) -> dict[str, RowCheck]:
+    async def work(_environment: Environment, connection: Connection) -> dict[str, RowCheck]:
         size = None if everything else sample or SAMPLE_SIZE
         chosen = await choose_ledgers(connection, ledger)
         return {one.name: await check_rows(connection, one, sample=size, seed=seed) for one in chosen}
@@ -112,11 +112,11 @@ def verify_projections(
             show(
                 f"{name}: {one.subjects:,} subjects and {one.events:,} events checked, {len(one.wrong):,} differences."
             )
-            for wrong in one.wrong[:DIFFERENCES_SHOWN_MAX]:
-                place = f"{wrong.table}.{wrong.column or '(row)'}"
-                was, made = format_value(wrong.stored), format_value(wrong.folded)
-                show(f"  {wrong.projection} {wrong.subject} {place}: stored {was}, computed {made}")
-                show(f"    positions of its facts: {', '.join(map(str, wrong.positions)) or '-'}")
+            for mismatch in one.wrong[:DIFFERENCES_SHOWN_MAX]:
+                cell = f"{mismatch.table}.{mismatch.column or '(row)'}"
+                stored, computed = format_value(mismatch.stored), format_value(mismatch.folded)
+                show(f"  {mismatch.projection} {mismatch.subject} {cell}: stored {stored}, computed {computed}")
+                show(f"    positions of its facts: {', '.join(map(str, mismatch.positions)) or '-'}")
     if any(one.wrong for one in found.values()):
         raise typer.Exit(FINDINGS)
 

@@ -91,7 +91,7 @@ def reconcile(
 def _show_lists(
     data: Path | None, ledger: str, at: datetime, grace: timedelta | None, as_csv: str | None, *, as_json: bool
 ) -> Mapping[str, ListTotals]:
-    async def work(_place: Environment, connection: Connection) -> Mapping[str, ListTotals]:
+    async def work(_environment: Environment, connection: Connection) -> Mapping[str, ListTotals]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
@@ -139,7 +139,7 @@ def _show_statement(
         elif len(shown) < FINDINGS_SHOWN_MAX:
             shown.append(finding)
 
-    async def work(_place: Environment, connection: Connection) -> None:
+    async def work(_environment: Environment, connection: Connection) -> None:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
@@ -186,8 +186,8 @@ def _say(compared: StatementComparison, shown: int) -> None:
     if found > shown:
         show_note(f"{found - shown:,} more; --csv statement or --json prints all.")
     by = ", ".join(f"{name} {count:,}" for name, count in compared.matched_by.items())
-    told = ", ".join(f"{name} {count:,}" for name, count in sorted(compared.findings.items())) or "no findings"
-    show(f"{compared.lines:,} lines of {compared.of}: {compared.matched:,} agree{by and f' ({by})'}; {told}.")
+    findings = ", ".join(f"{name} {count:,}" for name, count in sorted(compared.findings.items())) or "no findings"
+    show(f"{compared.lines:,} lines of {compared.of}: {compared.matched:,} agree{by and f' ({by})'}; {findings}.")
 
 
 def _cell(value: Any) -> object:

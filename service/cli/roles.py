@@ -21,15 +21,15 @@ def create(data: DataOption = None, as_json: JsonOption = False) -> None:
     Needs the right to create roles, and a database, which may be empty.
     """
 
-    async def work(place: Environment) -> list[str]:
-        connection = await connect(place.dsn)
+    async def work(environment: Environment) -> list[str]:
+        connection = await connect(environment.dsn)
         try:
             return await create_roles(connection)
         finally:
             await connection.close()
 
-    with open_environment(load_settings(data), may_make=True) as place:
-        made = uvloop.run(work(place))
+    with open_environment(load_settings(data), may_make=True) as environment:
+        made = uvloop.run(work(environment))
     show_result({"roles": made}, f"These roles exist now: {', '.join(made)}.", as_json=as_json)
 
 
@@ -47,7 +47,7 @@ def apply(
     loyalty_owner. Running it again changes nothing. Only the database's owner keeps the right to temporary tables.
     """
 
-    async def work(_place: Environment, connection: Connection) -> RolesApplied:
+    async def work(_environment: Environment, connection: Connection) -> RolesApplied:
         return await apply_roles(connection, only_ours=only_ours)
 
     done = run_with_connection(data, work)

@@ -55,31 +55,31 @@ def seal_ledger(
     if ledger is None:
         raise typer.BadParameter("--ledger is required", param_hint="--ledger")
 
-    async def work(place: Environment, connection: Connection) -> tuple[SignedCheckpoint, dict[str, str], bytes]:
+    async def work(destination: Environment, connection: Connection) -> tuple[SignedCheckpoint, dict[str, str], bytes]:
         chosen = await registry.find_ledger(connection, ledger)
         try:
-            signed = await tree_heads.sign_head(connection, place.signer, chosen, adopt=adopt)
+            signed = await tree_heads.sign_head(connection, destination.signer, chosen, adopt=adopt)
         except Unsealable as error:
             await tree_heads.record_seal_problem(connection, chosen.ledger_id, error)
             raise
-        witnesses, anchors = place.settings.witness_addresses(), place.settings.anchor_addresses()
-        told = await send_checkpoint(place.dsn, chosen, signed, witnesses, anchors)
-        return signed, told, await cosigned_note(connection, chosen, signed)
+        witnesses, anchors = destination.settings.witness_addresses(), destination.settings.anchor_addresses()
+        results = await send_checkpoint(destination.dsn, chosen, signed, witnesses, anchors)
+        return signed, results, await cosigned_note(connection, chosen, signed)
 
-    signed, told, text = run_with_connection(data, work)
+    signed, results, text = run_with_connection(data, work)
     if as_json:
-        show_json({**_shown(signed), "handed_out": told, "note": text.decode()})
+        show_json({**_shown(signed), "handed_out": results, "note": text.decode()})
     else:
         show(text.decode().rstrip("\n"))
-        for place, result in told.items():
-            show_note(f"{place}: {result}")
+        for destination, result in results.items():
+            show_note(f"{destination}: {result}")
 
 
 @seal.command("keys")
 def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List every public key of a ledger's log in the format of verifiers: active, retired and pending."""
 
-    async def work(place: Environment, connection: Connection) -> list[dict[str, Any]]:
+    async def work(environment: Environment, connection: Connection) -> list[dict[str, Any]]:
         chosen = await registry.find_ledger(connection, ledger)
         signed = await tree_heads.latest_checkpoint(connection, chosen.ledger_id)
         now = set() if signed is None else tree_heads.signing_keys_of(signed)
@@ -93,7 +93,7 @@ def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
             }
             for one in await tree_heads.log_keys(connection, chosen.ledger_id)
         ]
-        for key in await tree_heads.pending_keys(connection, place.signer, chosen):
+        for key in await tree_heads.pending_keys(connection, environment.signer, chosen):
             shown = {"key": key.write(), "key_id": key.key_id.hex(), "added_at": None}
             listed.append({**shown, "signs_now": False, "state": "pending"})
         return listed
@@ -112,9 +112,9 @@ def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
 def rotate_key(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Add a signing key. Old and new keys sign until `loyalty seal retire`; distribute the new key meanwhile."""
 
-    async def work(place: Environment, _connection: Connection) -> int:
-        place.signer.add_key()
-        return len(place.signer.seeds())
+    async def work(environment: Environment, _connection: Connection) -> int:
+        environment.signer.add_key()
+        return len(environment.signer.seeds())
 
     keys = run_with_connection(data, work)
     done = (
@@ -135,13 +135,13 @@ def retire_key(
     stay valid.
     """
 
-    async def work(place: Environment, connection: Connection) -> None:
+    async def work(environment: Environment, connection: Connection) -> None:
         chosen = await tree_heads.find_or_create_log(
-            connection, place.signer, await registry.find_ledger(connection, ledger)
+            connection, environment.signer, await registry.find_ledger(connection, ledger)
         )
-        for seed, key in zip(place.signer.seeds(), place.signer.keys(chosen.origin), strict=True):
+        for seed, key in zip(environment.signer.seeds(), environment.signer.keys(chosen.origin), strict=True):
             if key.public.key_id.hex() == key_id:
-                place.signer.drop_key(seed)
+                environment.signer.drop_key(seed)
                 return
         raise KeyWrong(f"there is no signing key with the id {key_id}; `loyalty seal keys` lists them")
 
@@ -162,7 +162,9 @@ def show_checkpoint(
     if format_ not in ("note", "email"):
         raise typer.BadParameter("it must be note or email", param_hint="--format")
 
-    async def work(_place: Environment, connection: Connection) -> tuple[Ledger, SignedCheckpoint, bytes, list[str]]:
+    async def work(
+        _environment: Environment, connection: Connection
+    ) -> tuple[Ledger, SignedCheckpoint, bytes, list[str]]:
         chosen = await registry.find_ledger(connection, ledger)
         signed = await tree_heads.latest_checkpoint(connection, chosen.ledger_id)
         if signed is None:
@@ -205,11 +207,11 @@ def _shown(signed: SignedCheckpoint) -> dict[str, Any]:
 def publish_log(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Publish a log at a secret address: entries, hashes and checkpoints, without payloads."""
 
-    async def work(place: Environment, connection: Connection) -> str:
+    async def work(environment: Environment, connection: Connection) -> str:
         found = await registry.find_ledger(connection, ledger)
-        token = await public_logs.publish(connection, place.master_key, found)
-        warn_if_url_guessed(place)
-        return f"{place.url()}/v1/logs/{token}"
+        token = await public_logs.publish(connection, environment.master_key, found)
+        warn_if_url_guessed(environment)
+        return f"{environment.url()}/v1/logs/{token}"
 
     url = run_with_connection(data, work)
     if as_json:
@@ -222,10 +224,10 @@ def publish_log(ledger: LedgerOption, data: DataOption = None, as_json: JsonOpti
 def list_logs(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the addresses at which a log is published."""
 
-    async def work(place: Environment, connection: Connection) -> list[dict[str, str]]:
+    async def work(environment: Environment, connection: Connection) -> list[dict[str, str]]:
         found = await public_logs.list_published(connection, await registry.find_ledger(connection, ledger))
         return [
-            {"url": f"{place.url()}/v1/logs/{one.token}", "since": one.created_at.isoformat(), "token": one.token}
+            {"url": f"{environment.url()}/v1/logs/{one.token}", "since": one.created_at.isoformat(), "token": one.token}
             for one in found
         ]
 
@@ -245,9 +247,9 @@ def withdraw_log(
 ) -> None:
     """Close the address of a published log."""
 
-    async def work(place: Environment, connection: Connection) -> None:
+    async def work(environment: Environment, connection: Connection) -> None:
         found = await registry.find_ledger(connection, ledger)
-        await public_logs.withdraw(connection, place.master_key, found, token)
+        await public_logs.withdraw(connection, environment.master_key, found, token)
 
     run_with_connection(data, work)
     show_result({"token": token, "withdrawn": True}, "The address is closed.", as_json=as_json)

@@ -27,15 +27,15 @@ def serve(
     """Receive webhooks and answer queries until SIGTERM or Ctrl-C."""
     settings = load_settings(data)
 
-    async def work(place: Environment) -> None:
-        await place.prepare()
-        await run.check_setup(place)
-        await warn(place, sealing=project)
-        if place.embedded:
-            show_note(f"Runs on {place}: the owner of that folder can change the ledger.")
+    async def work(environment: Environment) -> None:
+        await environment.prepare()
+        await run.check_setup(environment)
+        await warn(environment, sealing=project)
+        if environment.embedded:
+            show_note(f"Runs on {environment}: the owner of that folder can change the ledger.")
         chosen = settings.port if port is None else port
         stop = run.stop_event()
-        async with run.running_service(place, host or settings.host, chosen, project=project) as url:
+        async with run.running_service(environment, host or settings.host, chosen, project=project) as url:
             freeze_loaded_objects()
             show_result({"url": url}, f"Listening on {url}", as_json=as_json)
             sys.stdout.flush()
@@ -43,22 +43,22 @@ def serve(
             run.exit_at_last()
             show_note("Stopping after the current requests.")
 
-    with open_environment(settings, may_make=True) as place:
-        uvloop.run(work(place))
+    with open_environment(settings, may_make=True) as environment:
+        uvloop.run(work(environment))
 
 
-async def warn(place: Environment, *, sealing: bool) -> None:
+async def warn(environment: Environment, *, sealing: bool) -> None:
     """Print warnings about the setup before a service starts.
 
     Raises SetupWrong if the PostgreSQL server is too old.
     """
-    async with place.connection() as connection:
-        told = await check_version(connection, embedded=place.embedded)
-    if told is not None:
-        show_note(told)
-    if sealing and place.settings.seal and not place.embedded and place.settings.signer is None:
+    async with environment.connection() as connection:
+        warning = await check_version(connection, embedded=environment.embedded)
+    if warning is not None:
+        show_note(warning)
+    if sealing and environment.settings.seal and not environment.embedded and environment.settings.signer is None:
         show_note(
-            f"Checkpoints are signed from the folder {place.signer.folder.resolve()}. It must be durable, and "
+            f"Checkpoints are signed from the folder {environment.signer.folder.resolve()}. It must be durable, and "
             "shared by all signing "
             "processes: set LOYALTY_SIGNER to such a folder."
         )
@@ -66,21 +66,21 @@ async def warn(place: Environment, *, sealing: bool) -> None:
 
 def project(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Keep the projections up to date until SIGTERM or Ctrl-C, beside `loyalty serve --no-project`."""
-    with open_environment(load_settings(data)) as place:
+    with open_environment(load_settings(data)) as environment:
 
         async def ready() -> None:
-            await warn(place, sealing=True)
+            await warn(environment, sealing=True)
             if as_json:
-                show_json({"projecting": str(place)})
+                show_json({"projecting": str(environment)})
                 sys.stdout.flush()
-            show_note(f"Projecting from {place}")
+            show_note(f"Projecting from {environment}")
 
-        uvloop.run(run.run_projector(place, ready))
+        uvloop.run(run.run_projector(environment, ready))
 
 
 def migrate(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Migrate the ledger's schema to this version. Needs the database's owner, not the role of the service."""
-    with open_environment(load_settings(data), may_make=True) as place:
-        schema = uvloop.run(place.migrate())
-        done = f"{str(place)[:1].upper()}{str(place)[1:]} is at schema {schema}."
-        show_result({"database": str(place), "schema": schema}, done, as_json=as_json)
+    with open_environment(load_settings(data), may_make=True) as environment:
+        schema = uvloop.run(environment.migrate())
+        done = f"{str(environment)[:1].upper()}{str(environment)[1:]} is at schema {schema}."
+        show_result({"database": str(environment), "schema": schema}, done, as_json=as_json)

@@ -64,7 +64,7 @@ def set_programme_terms(
     """Set all terms of a programme from a day on. Values that the vendor states always win."""
     period = {"days": days, "months": months, "years": years}
     period = {name: length for name, length in period.items() if length is not None}
-    said: dict[str, Any] = {
+    terms_document: dict[str, Any] = {
         "effective_from": effective_from,
         "time_zone": time_zone,
         "expiry": {"rule": expiry, "round_to_end_of": round_to_end_of, **period},
@@ -74,13 +74,13 @@ def set_programme_terms(
         "transfer_grace_days": transfer_grace_days,
     }
 
-    async def work(place: Environment, connection: Connection) -> TermsChange:
+    async def work(environment: Environment, connection: Connection) -> TermsChange:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_active_generation(connection)
-        vault = Vault(place.master_key)
+        vault = Vault(environment.master_key)
         await catch_up(connection, found.ledger_id)
         name = programme if new_programme else await _known(connection, found, programme)
-        done = await set_terms(connection, vault, found, name, said, by="operator")
+        done = await set_terms(connection, vault, found, name, terms_document, by="operator")
         await catch_up(connection, found.ledger_id)
         return done
 
@@ -109,15 +109,15 @@ async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
 def list_terms(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the programmes of a ledger and every version of their terms."""
 
-    async def work(_place: Environment, connection: Connection) -> list[tuple[object, ...]]:
+    async def work(_environment: Environment, connection: Connection) -> list[tuple[object, ...]]:
         found = await registry.find_ledger(connection, ledger)
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
         programmes = await connection.fetch(PROGRAMMES, found.ledger_id, "", PROGRAMMES_MAX)
         ids = [row["id"] for row in programmes]
         versions = await connection.fetch(VERSIONS, found.ledger_id, ids)
-        told = {row["subject"] for row in versions}
-        rows = [(one, None, None, None, None, None) for one in ids if one not in told]
+        with_terms = {row["subject"] for row in versions}
+        rows = [(one, None, None, None, None, None) for one in ids if one not in with_terms]
         return sorted(
             [*rows, *((row["subject"], *_words(row)) for row in versions)], key=lambda row: (row[0], str(row[1]))
         )

@@ -42,8 +42,8 @@ async def read_trial_balance(
     """Sum all accounts of a ledger as of a time, as known at a position (None: now)."""
     balance = TrialBalance(at)
     async with snapshot(connection):
-        async for book in histories(connection, ledger_id, position):
-            for _ in balance.adding(book):
+        async for history in histories(connection, ledger_id, position):
+            for _ in balance.adding(history):
                 await asyncio.sleep(0)
     return balance
 
@@ -55,14 +55,14 @@ async def count_unbalanced(connection: Connection, ledger_id: int) -> int:
 
 
 async def roll_forward(
-    connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None
+    connection: Connection, ledger_id: int, query: RollForwardQuery, position: int | None
 ) -> RollForward:
     """Roll the outstanding points forward over some days, as known at a position (None: now)."""
     async with snapshot(connection):
         terms = await load_terms(connection, ledger_id, ACCOUNTS, position)
-        rolled = RollForward(ask, terms)
-        async for book in histories(connection, ledger_id, position):
-            for _ in rolled.adding(book):
+        rolled = RollForward(query, terms)
+        async for history in histories(connection, ledger_id, position):
+            for _ in rolled.adding(history):
                 await asyncio.sleep(0)
     return rolled
 

@@ -119,7 +119,7 @@ class PeriodRollForward(NamedTuple):
         """Return at most `limit` rows after a key. Other tasks of the event loop run between periods."""
         page: list[RollForwardRow] = []
         of_totals: list[RollForwardRow] = []
-        told = None if after is None else after.without_vintage  # its total is on an earlier page
+        counted = None if after is None else after.without_vintage  # its total is on an earlier page
         more = False
         for row in self.rows(after):
             if row is None:
@@ -130,20 +130,20 @@ class PeriodRollForward(NamedTuple):
             group = row.key.without_vintage
             if len(page) == limit:
                 more = True
-                if group == told or group != page[-1].key.without_vintage:
+                if group == counted or group != page[-1].key.without_vintage:
                     break
             else:
                 page.append(row)
-            if group != told:
+            if group != counted:
                 of_totals.append(row)
         return RollForwardPage(page, sum_vintages(of_totals), more)
 
 
 async def read_liability(
-    connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None, *, now: int | None = None
+    connection: Connection, ledger_id: int, query: RollForwardQuery, position: int | None, *, now: int | None = None
 ) -> Liability:
     """Return all rows of a roll-forward; see `roll_forward_periods`."""
-    done = await roll_forward_periods(connection, ledger_id, ask, position, now=now)
+    done = await roll_forward_periods(connection, ledger_id, query, position, now=now)
     rows: list[RollForwardRow] = []
     for row in done.rows():
         if row is None:
@@ -154,7 +154,7 @@ async def read_liability(
 
 
 async def roll_forward_periods(
-    connection: Connection, ledger_id: int, ask: RollForwardQuery, position: int | None, *, now: int | None = None
+    connection: Connection, ledger_id: int, query: RollForwardQuery, position: int | None, *, now: int | None = None
 ) -> PeriodRollForward:
     """Roll the outstanding points forward.
 
@@ -162,16 +162,16 @@ async def roll_forward_periods(
     `now`. With `position`, all days are as known at it.
     """
     if position is not None:
-        return PeriodRollForward([RollForwardSegment(await roll_forward(connection, ledger_id, ask, position), None)])
+        return PeriodRollForward([RollForwardSegment(await roll_forward(connection, ledger_id, query, position), None)])
     closed = await closed_periods(connection, ledger_id)
-    last = period_closed_before(closed, ask.first)
+    last = period_closed_before(closed, query.first)
     carried: dict[ProgrammeUnit, ClosingsByVintage] | None = None
     if last is not None:
-        eve = ask._replace(first=last.last_day, last=last.last_day)
+        eve = query._replace(first=last.last_day, last=last.last_day)
         carried = _closings_of(await roll_forward(connection, ledger_id, eve, last.known_position))
     stretches = []
-    for first, last_day, known in split_by_closing(ask, closed, now):
-        rolled = await roll_forward(connection, ledger_id, ask._replace(first=first, last=last_day), known)
+    for first, last_day, known in split_by_closing(query, closed, now):
+        rolled = await roll_forward(connection, ledger_id, query._replace(first=first, last=last_day), known)
         stretches.append(RollForwardSegment(rolled, carried))
         carried = _closings_of(rolled)
     return PeriodRollForward(stretches)
@@ -189,20 +189,20 @@ def period_closed_before(closed: Sequence[ClosedPeriod], first: date) -> ClosedP
 
 
 def split_by_closing(
-    ask: RollForwardQuery, closed: Sequence[ClosedPeriod], now: int | None
+    query: RollForwardQuery, closed: Sequence[ClosedPeriod], now: int | None
 ) -> list[tuple[date, date, int | None]]:
     """Split days into segments: each up to the end of a closed period as known at its closing, the rest as known at
     `now`.
     """
     found: list[tuple[date, date, int | None]] = []
-    first = ask.first
+    first = query.first
     for one in closed:
-        if one.last_day >= first and first <= ask.last:
-            last = min(one.last_day, ask.last)
+        if one.last_day >= first and first <= query.last:
+            last = min(one.last_day, query.last)
             found.append((first, last, one.known_position))
             first = date.fromordinal(last.toordinal() + 1)
-    if first <= ask.last:
-        found.append((first, ask.last, now))
+    if first <= query.last:
+        found.append((first, query.last, now))
     return found
 
 
@@ -224,7 +224,7 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
     if any(last_instant(last, zone) >= now for zone in zones):
         raise PeriodNotClosable(f"{period} is not over")
     row = await connection.fetchrow(PERIOD, ledger_id, period)
-    said = {
+    fields = {
         "period": period,
         "first_day": first.isoformat(),
         "last_day": last.isoformat(),
@@ -240,7 +240,7 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
         ],
         "by": by,
     }
-    return await _append(connection, vault, ledger, "periodClosed", period, row, said)
+    return await _append(connection, vault, ledger, "periodClosed", period, row, fields)
 
 
 async def reopen_period(connection: Connection, vault: Vault, ledger: Ledger, period: str, *, by: str) -> int:
@@ -253,13 +253,13 @@ async def reopen_period(connection: Connection, vault: Vault, ledger: Ledger, pe
 
 
 async def _append(
-    connection: Connection, vault: Vault, ledger: Ledger, kind: str, period: str, row: Any, said: Mapping[str, Any]
+    connection: Connection, vault: Vault, ledger: Ledger, kind: str, period: str, row: Any, fields: Mapping[str, Any]
 ) -> int:
     """Append an event with a key unique to the period and the number of its reopenings. Of two concurrent requests the
     second is a conflict.
     """
     times = row["reopenings"] if row is not None else 0
-    delivery = build_event(vault, ledger, kind, f"{kind}-{period}-{times}", **said)
+    delivery = build_event(vault, ledger, kind, f"{kind}-{period}-{times}", **fields)
     [[appended]] = await append(connection, vault, ledger.ledger_id, [delivery])
     return appended.position
 
@@ -273,34 +273,42 @@ async def prior_period_items(
     terms = await load_terms(connection, ledger_id, ACCOUNTS, now)
     async with snapshot(connection):
         async for holders in changed_since(connection, ledger_id, known):
-            then = [book async for book in load_histories(connection, ledger_id, holders, known)]
-            later = [book async for book in load_histories(connection, ledger_id, holders, now)]
-            for item in _items(then, later, last, known, terms):
+            known_histories = [history async for history in load_histories(connection, ledger_id, holders, known)]
+            later_histories = [history async for history in load_histories(connection, ledger_id, holders, now)]
+            for item in _items(known_histories, later_histories, last, known, terms):
                 yield item
 
 
 def _items(
-    then: Sequence[HolderHistory], later: Sequence[HolderHistory], last: date, known: int, terms: Terms
+    known_histories: Sequence[HolderHistory],
+    later_histories: Sequence[HolderHistory],
+    last: date,
+    known: int,
+    terms: Terms,
 ) -> list[PriorPeriodItem]:
-    before = {account: balance for book in then for account, balance in _balances(book, last, terms).items()}
-    after = {account: balance for book in later for account, balance in _balances(book, last, terms).items()}
-    accounts = {id_: one for book in [*then, *later] for id_, one in book.accounts.items()}
+    before = {
+        account: balance for history in known_histories for account, balance in _balances(history, last, terms).items()
+    }
+    after = {
+        account: balance for history in later_histories for account, balance in _balances(history, last, terms).items()
+    }
+    accounts = {id_: one for history in [*known_histories, *later_histories] for id_, one in history.accounts.items()}
     items = []
     for account_id in sorted(before.keys() | after.keys()):
         amount = after.get(account_id, ZERO) - before.get(account_id, ZERO)
         account = accounts[account_id]
         programme = account.programme_ref
         end = _end(last, programme, terms)
-        told = [
+        lines = [
             line
-            for book in later
-            for line in book.lines
+            for history in later_histories
+            for line in history.lines
             if line.account_id == account_id and (line.position or 0) > known and line.occurred_at <= end
         ]
         if amount:
-            first = min((line.position for line in told if line.position), default=None)
+            first = min((line.position for line in lines if line.position), default=None)
             items.append(
-                PriorPeriodItem(account_id, programme, account.unit, amount, first, [_shown(line) for line in told])
+                PriorPeriodItem(account_id, programme, account.unit, amount, first, [_shown(line) for line in lines])
             )
     return items
 
@@ -310,12 +318,12 @@ def _shown(line: HistoryLine) -> dict[str, Any]:
     return {name: getattr(line, name) for name in shown}
 
 
-def _balances(book: HolderHistory, last: date, terms: Terms) -> dict[str, Decimal]:
+def _balances(history: HolderHistory, last: date, terms: Terms) -> dict[str, Decimal]:
     """Return each account's balance at the end of a day."""
-    ends = {id_: _end(last, one.programme_ref, terms) for id_, one in book.accounts.items()}
-    lapses = lapses_until(book, max(ends.values())) if ends else []
+    ends = {id_: _end(last, account.programme_ref, terms) for id_, account in history.accounts.items()}
+    lapses = lapses_until(history, max(ends.values())) if ends else []
     return {
-        line.account_id: line.balance for line in [*book.lines, *lapses] if line.occurred_at <= ends[line.account_id]
+        line.account_id: line.balance for line in [*history.lines, *lapses] if line.occurred_at <= ends[line.account_id]
     }
 
 

@@ -55,8 +55,8 @@ class ImportSummary:
     unreadable_lines: list[int] = field(default_factory=list)  # the first of them
     too_long: list[int] = field(default_factory=list)  # numbers of lines too long to be stored
     kinds: Counter[str] = field(default_factory=Counter)  # of readable events
-    mended_lines: int = 0
-    mended_places: Counter[str] = field(default_factory=Counter)  # by rule
+    repaired_lines: int = 0
+    repaired_places: Counter[str] = field(default_factory=Counter)  # by rule
 
     def add(self, other: "ImportSummary") -> None:
         """Add the counts of other lines."""
@@ -68,8 +68,8 @@ class ImportSummary:
         self.unreadable_lines = (self.unreadable_lines + other.unreadable_lines)[:LINE_NUMBERS_SHOWN_MAX]
         self.too_long += other.too_long
         self.kinds += other.kinds
-        self.mended_lines += other.mended_lines
-        self.mended_places += other.mended_places
+        self.repaired_lines += other.repaired_lines
+        self.repaired_places += other.repaired_places
 
 
 def open_file(path: Path, raw: BinaryIO) -> BinaryIO:
@@ -91,9 +91,9 @@ async def import_lines(
     vault: Vault,
     inbound: InboundConnection,
     lines: Iterator[DeliveryLine],
-    tell: Callable[[ImportSummary], None],
+    report_summary: Callable[[ImportSummary], None],
     *,
-    mending: bool = False,
+    repair: bool = False,
     quarantine: bool = False,
 ) -> ImportSummary:
     """Append the deliveries, and report the summary after each block. `repair` repairs deliveries that are not JSON;
@@ -103,14 +103,14 @@ async def import_lines(
     appended before stay.
     """
     summary = ImportSummary()
-    given = repair_lines(lines, summary) if mending else lines
-    blocks = identify_blocks(inbound.origin(vault), given, summary, quarantine=quarantine)
+    source_lines = repair_lines(lines, summary) if repair else lines
+    blocks = identify_blocks(inbound.origin(vault), source_lines, summary, quarantine=quarantine)
     block = next(blocks, None)
     while block is not None:
         writing = append(connection, vault, inbound.ledger.ledger_id, block)
         outcomes, following = await asyncio.gather(writing, asyncio.to_thread(next, blocks, None))
         count_outcomes(summary, block, outcomes)
-        tell(summary)
+        report_summary(summary)
         block = following
     return summary
 
@@ -118,13 +118,13 @@ async def import_lines(
 def repair_lines(lines: Iterator[DeliveryLine], summary: ImportSummary) -> Iterator[DeliveryLine]:
     """Repair deliveries that are not JSON, and count the repairs."""
     for line in lines:
-        sound = repair_json(line.body) if line.body is not None else None
-        if sound is None:
+        repaired = repair_json(line.body) if line.body is not None else None
+        if repaired is None:
             yield line
             continue
-        summary.mended_lines += 1
-        summary.mended_places.update(sound.places)
-        yield from unpack_arrays(DeliveryLine(line.number, sound.text))
+        summary.repaired_lines += 1
+        summary.repaired_places.update(repaired.places)
+        yield from unpack_arrays(DeliveryLine(line.number, repaired.text))
 
 
 def identify_blocks(

@@ -82,14 +82,14 @@ async def write_export(
     file: BinaryIO,
     *,
     with_keys: bool,
-    tell: ReportProgress,
+    report_progress: ReportProgress,
 ) -> int:
     """Write a ledger to a file. Return the number of lines."""
     lines = 0
     async for block in export_ledger(connection, master_key, ledger, with_keys=with_keys):
         file.writelines(block)
         lines += len(block)
-        tell(lines, 0)
+        report_progress(lines, 0)
     return lines
 
 
@@ -99,7 +99,7 @@ async def restore_ledger(
     name: str,
     exporter_key: MasterKey,
     master_key: MasterKey,
-    tell: ReportProgress,
+    report_progress: ReportProgress,
 ) -> RestoredLedger:
     """Restore an exported ledger under `name`. Events that are there already are compared with the file.
 
@@ -119,7 +119,7 @@ async def restore_ledger(
             if len(events) == EVENTS_PER_BLOCK:
                 await restoring.put(events)
                 events.clear()
-                tell(restoring.position, begin.events)
+                report_progress(restoring.position, begin.events)
             continue
         if events:
             await restoring.put(events)

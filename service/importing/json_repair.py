@@ -35,7 +35,7 @@ def repair_json(text: bytes) -> RepairedJson | None:
         return None
     places: Counter[str] = Counter()
 
-    def mend_place(match: re.Match[bytes]) -> bytes:
+    def repair_place(match: re.Match[bytes]) -> bytes:
         if match["comma"]:
             places[TRAILING_COMMA] += 1
             return b""
@@ -44,14 +44,14 @@ def repair_json(text: bytes) -> RepairedJson | None:
             return match["bracket"]
         return match[0]
 
-    mended = _PLACE.sub(mend_place, text)
-    if mended.rstrip().endswith(b"},"):  # an element copied out of an array
+    repaired = _PLACE.sub(repair_place, text)
+    if repaired.rstrip().endswith(b"},"):  # an element copied out of an array
         places[TRAILING_COMMA] += 1
-        mended = mended.rstrip()[:-1]
-    if mended.lstrip().startswith(b'"') and is_json(b"{" + mended):
+        repaired = repaired.rstrip()[:-1]
+    if repaired.lstrip().startswith(b'"') and is_json(b"{" + repaired):
         places[MISSING_BRACE] += 1
-        return RepairedJson(b"{" + mended, places)
-    return RepairedJson(mended, places) if is_json(mended) else None
+        return RepairedJson(b"{" + repaired, places)
+    return RepairedJson(repaired, places) if is_json(repaired) else None
 
 
 def is_json(text: bytes) -> bool:

@@ -27,18 +27,18 @@ async def preview_import(
     vault: Vault,
     inbound: InboundConnection,
     lines: Iterator[DeliveryLine],
-    tell: Callable[[ImportSummary], None],
+    report_summary: Callable[[ImportSummary], None],
     *,
-    mending: bool = False,
+    repair: bool = False,
     quarantine: bool = False,
 ) -> ImportSummary:
     """Count the new events, and the duplicates of stored events or of earlier events in the file."""
     summary = ImportSummary()
-    given = repair_lines(lines, summary) if mending else lines
+    source_lines = repair_lines(lines, summary) if repair else lines
     seen: dict[bytes, set[bytes]] = {}
-    for block in identify_blocks(inbound.origin(vault), given, summary, quarantine=quarantine):
+    for block in identify_blocks(inbound.origin(vault), source_lines, summary, quarantine=quarantine):
         await _count(connection, inbound.ledger.ledger_id, block, seen, summary)
-        tell(summary)
+        report_summary(summary)
     return summary
 
 

@@ -58,7 +58,7 @@ class Nesting:
     """The open brackets of a growing text. A bracket before the text may be assumed open."""
 
     def __init__(self, start: int = 0, opened: bytes = b"") -> None:
-        self.at = start
+        self.index = start
         self.is_broken = False  # the text at `at` cannot continue as JSON
         self._stack = bytearray(opened)
         self._begun = bool(opened)
@@ -73,19 +73,19 @@ class Nesting:
         """True if the first bracket was closed; `at` is the place after it."""
         return self._begun and not self._stack
 
-    def go_on(self, text: bytes | bytearray) -> None:
+    def scan(self, text: bytes | bytearray) -> None:
         """Read from `at` to the end of the text, or to the place where the brackets are closed or broken."""
-        while not self.is_broken and not self.is_closed and self.at < len(text):
+        while not self.is_broken and not self.is_closed and self.index < len(text):
             if self._in_string:
                 self._pass_string(text)
                 if self._in_string:
                     return
-            passed = _TO_BRACKET.match(text, self.at)
+            passed = _TO_BRACKET.match(text, self.index)
             assert passed is not None  # it can match the empty text
-            self.at = passed.end()
-            if self.at == len(text):
+            self.index = passed.end()
+            if self.index == len(text):
                 return
-            byte = text[self.at]
+            byte = text[self.index]
             if byte == b'"'[0]:
                 self._in_string = True
             elif byte in _OPENERS:
@@ -95,24 +95,24 @@ class Nesting:
                 self.is_broken = self._begun and not self._may_open(text)
                 self._stack.append(byte)
                 self._begun = True
-            self.at += not self.is_broken
+            self.index += not self.is_broken
 
     def _pass_string(self, text: bytes | bytearray) -> None:
         """Move to the end of a string. A string never continues on the next line."""
-        end = _END_OF_STRING.match(text, self.at)
+        end = _END_OF_STRING.match(text, self.index)
         if end is not None:
-            self.at, self._in_string = end.end(), False
+            self.index, self._in_string = end.end(), False
             return
-        line_end = text.find(b"\n", self.at)
+        line_end = text.find(b"\n", self.index)
         if line_end >= 0:
-            self.at, self.is_broken = line_end, True
+            self.index, self.is_broken = line_end, True
             return
-        whole = bytes(text[self.at :]).rstrip(b"\\")
-        self.at = len(text) - (len(text) - self.at - len(whole)) % 2  # an escape may be split between chunks
+        whole = bytes(text[self.index :]).rstrip(b"\\")
+        self.index = len(text) - (len(text) - self.index - len(whole)) % 2  # an escape may be split between chunks
 
     def _may_open(self, text: bytes | bytearray) -> bool:
         """Return True if a value may begin here: after a colon in an object, after a comma or first in an array."""
-        before = self.at - 1
+        before = self.index - 1
         while before >= 0 and text[before] in b" \t\r\n\\":  # markdown puts a backslash before a bracket
             before -= 1
         last = text[before : before + 1] if before >= 0 else self._stack[-1:]
@@ -126,7 +126,7 @@ class DeliveryReader:
         self.marks = 0  # byte order marks skipped
         self._file = file
         self._pieces = self._read_pieces()
-        self._back: list[LineChunk] = []
+        self._pushed_back: list[LineChunk] = []
 
     def __iter__(self) -> Iterator[DeliveryLine]:
         while (piece := self._take()) is not None:
@@ -155,23 +155,23 @@ class DeliveryReader:
         taken = [first]
         text = bytearray(first.text)
         nesting = Nesting(opened=b"" if first.text.lstrip(BLANKS)[:1] in (b"{", b"[") else b"{")
-        nesting.go_on(text)
+        nesting.scan(text)
         while not (nesting.is_closed or nesting.is_broken or nesting.depth > DEPTH_MAX or len(text) > BODY_BYTES_MAX):
             piece = self._take()
             if piece is None:
                 break
             taken.append(piece)
             text += piece.text
-            nesting.go_on(text)
+            nesting.scan(text)
         if not nesting.is_closed:
-            self._back += reversed(taken[1:])
+            self._pushed_back += reversed(taken[1:])
             yield self._damaged(first)
             return
-        body, rest = bytes(text[: nesting.at]).strip(BLANKS), bytes(text[nesting.at :]).lstrip(BLANKS)
+        body, rest = bytes(text[: nesting.index]).strip(BLANKS), bytes(text[nesting.index :]).lstrip(BLANKS)
         following = rest.removeprefix(UTF8_MARK)
         if following[:1] in (b"{", b"[") and is_json(body):  # another document begins on the same line
             self.marks += following != rest
-            self._back.append(LineChunk(taken[-1].number, following))
+            self._pushed_back.append(LineChunk(taken[-1].number, following))
             yield DeliveryLine(first.number, body)
             return
         body = bytes(text).strip(BLANKS)
@@ -183,7 +183,7 @@ class DeliveryReader:
                 DeliveryLine(first.number, first.text.rstrip(b"\r\n") if len(taken) == 1 else body)
             )
             return
-        self._back += reversed(taken[1:])
+        self._pushed_back += reversed(taken[1:])
         yield self._damaged(first)
 
     def _damaged(self, first: LineChunk) -> DeliveryLine:
@@ -193,7 +193,7 @@ class DeliveryReader:
         while (piece := self._take()) is not None:
             begins = piece.text.lstrip(BLANKS)[:1] in (b"{", b"[") and _indent(piece.text) <= indent
             if begins or _stands_alone(piece) or len(text) + len(piece.text) > BODY_BYTES_MAX:
-                self._back.append(piece)
+                self._pushed_back.append(piece)
                 break
             text += piece.text
         return DeliveryLine(first.number, text.rstrip(BLANKS))
@@ -206,7 +206,7 @@ class DeliveryReader:
         while (piece := self._take()) is not None:
             line = piece.text.strip(BLANKS)
             if line[:1] in (b"{", b"[", b'"') or is_json(line) or len(text) + len(piece.text) > BODY_BYTES_MAX:
-                self._back.append(piece)
+                self._pushed_back.append(piece)
                 break
             text += piece.text
         return DeliveryLine(first.number, text.rstrip(BLANKS))
@@ -218,7 +218,7 @@ class DeliveryReader:
         while not inside and (piece := self._take()) is not None:
             seen.append(piece)
             inside = piece.text.strip(BLANKS)
-        self._back += reversed(seen)
+        self._pushed_back += reversed(seen)
         return inside[:1] in (b"{", b"[")
 
     def _elements(self, first: LineChunk) -> Iterator[DeliveryLine]:
@@ -233,7 +233,7 @@ class DeliveryReader:
                     return
                 number, text, at = piece.number, piece.text, 0
             elif text[at] == b"]"[0]:
-                self._back.append(LineChunk(number, text[at + 1 :]))
+                self._pushed_back.append(LineChunk(number, text[at + 1 :]))
                 return
             elif text[at] in b"{[":
                 line, number, text, at = self._element(number, text, at)
@@ -249,26 +249,26 @@ class DeliveryReader:
         """Read one element. Return it with the place to continue: line number, text, and index in the text."""
         begun, is_long = number, False
         nesting = Nesting(at)
-        nesting.go_on(text)
+        nesting.scan(text)
         held = bytearray()
         while not nesting.is_closed and not nesting.is_broken:
             if not held:
                 held += text[at:]
-                nesting.at -= at
+                nesting.index -= at
                 at = 0
             piece = self._take()
             if piece is None:
-                nesting.at = len(held)
+                nesting.index = len(held)
                 break
-            if nesting.at > BODY_BYTES_MAX:  # too long to keep, but its end must be found
+            if nesting.index > BODY_BYTES_MAX:  # too long to keep, but its end must be found
                 is_long = True
-                held[: nesting.at] = bytes(held[: nesting.at]).rstrip(BLANKS)[-1:]
-                nesting.at = 1
+                held[: nesting.index] = bytes(held[: nesting.index]).rstrip(BLANKS)[-1:]
+                nesting.index = 1
             number = piece.number
             held += piece.text
-            nesting.go_on(held)
+            nesting.scan(held)
         text = bytes(held) or text
-        end = nesting.at
+        end = nesting.index
         if nesting.is_broken and text[end] not in b"{[":  # a string without an end, or a bracket too many
             stop = text.find(b"\n", end)
             end = len(text) if stop < 0 else stop
@@ -276,7 +276,7 @@ class DeliveryReader:
         return DeliveryLine(begun, None if is_long or len(body) > BODY_BYTES_MAX else body), number, text, end
 
     def _take(self) -> LineChunk | None:
-        return self._back.pop() if self._back else next(self._pieces, None)
+        return self._pushed_back.pop() if self._pushed_back else next(self._pieces, None)
 
     def _skip_line(self, text: bytes) -> None:
         while not _ends(text) and (piece := self._take()) is not None:

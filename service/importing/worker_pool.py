@@ -43,12 +43,12 @@ class ImportTask(NamedTuple):
     dsn: str
     master_key: MasterKey
     inbound: InboundConnection
-    mending: bool = False
+    repair: bool = False
     quarantine: bool = False
 
 
 def import_by_workers(
-    task: ImportTask, lines: Iterator[DeliveryLine], tell: Callable[[ImportSummary], None], workers: int
+    task: ImportTask, lines: Iterator[DeliveryLine], report_summary: Callable[[ImportSummary], None], workers: int
 ) -> ImportSummary:
     """Append the deliveries of all lines, and report the summary after each block.
 
@@ -61,11 +61,11 @@ def import_by_workers(
         for number, block in enumerate(_blocks_of_lines(lines, summary)):
             pipe = pipes[number % workers]
             if len(busy) == workers:
-                _take_turn(busy.popleft(), summary, tell)
+                _take_turn(busy.popleft(), summary, report_summary)
             _send(pipe, block)
             busy.append(pipe)
         while busy:
-            _take_turn(busy.popleft(), summary, tell)
+            _take_turn(busy.popleft(), summary, report_summary)
     return summary
 
 
@@ -84,12 +84,12 @@ def _blocks_of_lines(lines: Iterator[DeliveryLine], summary: ImportSummary) -> I
         yield block
 
 
-def _take_turn(pipe: Pipe, summary: ImportSummary, tell: Callable[[ImportSummary], None]) -> None:
+def _take_turn(pipe: Pipe, summary: ImportSummary, report_summary: Callable[[ImportSummary], None]) -> None:
     """Let the worker with the next block append it, and add the outcomes to the summary."""
     _receive(pipe)  # the block is prepared
     _send(pipe, None)
     summary.add(_receive(pipe))
-    tell(summary)
+    report_summary(summary)
 
 
 def _send(pipe: Pipe, block: list[DeliveryLine] | None) -> None:
@@ -111,15 +111,15 @@ def _receive(pipe: Pipe) -> ImportSummary:
 def _worker(task: ImportTask) -> Iterator[Pipe]:
     """Run a worker process, and make sure that it ends."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, task), daemon=True)
+    parent_end, worker_end = context.Pipe()
+    process = context.Process(target=_work, args=(worker_end, task), daemon=True)
     process.start()
-    theirs.close()
-    with closing(ours):
+    worker_end.close()
+    with closing(parent_end):
         try:
-            yield ours
+            yield parent_end
         finally:
-            ours.close()  # the worker ends at once, or after its current block
+            parent_end.close()  # the worker ends at once, or after its current block
             process.join(STOP_SECONDS_MAX)
             process.kill()
 
@@ -145,11 +145,11 @@ async def _append_blocks(pipe: Pipe, task: ImportTask) -> None:
     while True:
         lines: list[DeliveryLine] = await asyncio.to_thread(pipe.recv)
         summary = ImportSummary()
-        told = repair_lines(iter(lines), summary) if task.mending else iter(lines)
-        blocks = list(identify_blocks(origin, told, summary, quarantine=task.quarantine))
-        arranged = [await prepare_append(connection, vault, ledger_id, block) for block in blocks]
+        repaired = repair_lines(iter(lines), summary) if task.repair else iter(lines)
+        blocks = list(identify_blocks(origin, repaired, summary, quarantine=task.quarantine))
+        prepared = [await prepare_append(connection, vault, ledger_id, block) for block in blocks]
         pipe.send(summary)
         await asyncio.to_thread(pipe.recv)
-        for one in arranged:
-            count_outcomes(summary, one.deliveries, await append_batch(connection, vault, one))
+        for batch in prepared:
+            count_outcomes(summary, batch.deliveries, await append_batch(connection, vault, batch))
         pipe.send(summary)

@@ -75,7 +75,7 @@ async def adjust(
     ledger: Ledger,
     account_id: str,
     points: Decimal | None,
-    words: Author,
+    author: Author,
     *,
     adjustment: str | None = None,
     expires_on: date | None = None,
@@ -85,7 +85,7 @@ async def adjust(
 
     Raises SubjectUnknown, RequestInvalid, NothingToAdopt; AdjustmentDiffers if the id belongs to another adjustment.
     """
-    words.check()
+    author.check()
     adjustment = _checked_id(adjustment or secrets.token_hex(16))
     if points == 0:
         raise RequestInvalid("points must not be 0")
@@ -103,7 +103,7 @@ async def adjust(
             "adopted": points is None,
             "expires_on": expires_on and expires_on.isoformat(),
             "claimed": None if row["claimed"] is None else format_decimal(row["claimed"]),
-            **_reason_text(words),
+            **_reason_text(author),
         }
         made = await _made(connection, vault, ledger, adjustment)
         if made is not None:
@@ -127,20 +127,20 @@ async def _check_day(connection: Connection, ledger: Ledger, account: Mapping[st
 
 
 async def reverse(
-    connection: Connection, vault: Vault, ledger: Ledger, account_id: str, adjustment: str, words: Author
+    connection: Connection, vault: Vault, ledger: Ledger, account_id: str, adjustment: str, author: Author
 ) -> AdjustmentResult:
     """Reverse an adjustment of an account. After a merge, the account that now holds its points may be named too.
 
     Raises SubjectUnknown or RequestInvalid.
     """
-    words.check()
+    author.check()
     async with connection.transaction():
         await connection.execute(LOCK, APPENDS, ledger.ledger_id)
         made = await _made(connection, vault, ledger, _checked_id(adjustment))
         if made is None or not await _is_of(connection, ledger, made, account_id):
             raise SubjectUnknown(adjustment)
         where = {name: made[name] for name in ("holder", "programme", "unit", "customer")}
-        delivery = build_event(vault, ledger, "adjustmentReversed", adjustment, **where, **_reason_text(words))
+        delivery = build_event(vault, ledger, "adjustmentReversed", adjustment, **where, **_reason_text(author))
         before = await events_with_key(connection, ledger.ledger_id, delivery.events[0].event_key)
         if before:
             return AdjustmentResult(adjustment, account_id, -Decimal(made["points"]), before[0].position, "duplicate")
@@ -180,8 +180,8 @@ def _account_of(made: Mapping[str, Any]) -> str:
     return account_id_of(made["holder"], made["programme"], made["unit"])
 
 
-def _reason_text(words: Author) -> dict[str, str]:
-    return {"by": words.by, "author": words.author.strip(), "reason": words.reason.strip()}
+def _reason_text(author: Author) -> dict[str, str]:
+    return {"by": author.by, "author": author.author.strip(), "reason": author.reason.strip()}
 
 
 def _checked_id(adjustment: str) -> str:

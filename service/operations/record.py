@@ -24,23 +24,23 @@ from ledger.vendors.internal import SOURCE
 CONNECTION = "-"  # internal events have no connection
 
 
-async def record_event(connection: Connection, vault: Vault, ledger: Ledger, kind: str, **said: Any) -> int:
+async def record_event(connection: Connection, vault: Vault, ledger: Ledger, kind: str, **fields: Any) -> int:
     """Append an internal event that occurs now. Return its position.
 
     `said` is JSON; author and reason in it are encrypted. Raises RequestInvalid if the event cannot be interpreted.
     """
-    [[appended]] = await append(connection, vault, ledger.ledger_id, [build_event(vault, ledger, kind, **said)])
+    [[appended]] = await append(connection, vault, ledger.ledger_id, [build_event(vault, ledger, kind, **fields)])
     return appended.position
 
 
-def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, **said: Any) -> Delivery:
+def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, **fields: Any) -> Delivery:
     """Build an internal event that occurs now. Without an identifier it gets a random one.
 
     Raises RequestInvalid if the event could be stored but not interpreted, for example because of a NUL character or an
     invalid number or day.
     """
     now = clock.now()
-    delivery = _written(vault, ledger, kind, identifier or secrets.token_hex(16), now, said)
+    delivery = _written(vault, ledger, kind, identifier or secrets.token_hex(16), now, fields)
     for draft in delivery.events:
         meaning = interpret(
             Event(
@@ -66,8 +66,10 @@ def event_key_of(vault: Vault, ledger: Ledger, kind: str, identifier: str) -> by
     return _written(vault, ledger, kind, identifier, clock.now(), {}).events[0].event_key
 
 
-def _written(vault: Vault, ledger: Ledger, kind: str, identifier: str, now: datetime, said: dict[str, Any]) -> Delivery:
-    written = orjson.dumps({"event": kind, "id": identifier, "at": now.isoformat(), **said})
+def _written(
+    vault: Vault, ledger: Ledger, kind: str, identifier: str, now: datetime, fields: dict[str, Any]
+) -> Delivery:
+    written = orjson.dumps({"event": kind, "id": identifier, "at": now.isoformat(), **fields})
     if b"\\u0000" in written:
         raise RequestInvalid("a text must not contain a NUL character")
     return identify(Origin(ledger.name, CONNECTION, SOURCE, None, vault.body_hash_key(ledger.ledger_id)), written)

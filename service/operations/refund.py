@@ -32,13 +32,13 @@ class RefundResult(NamedTuple):
 
 
 async def post_refund(
-    connection: Connection, vault: Vault, ledger: Ledger, item: str, words: Author, *, reference: str = ""
+    connection: Connection, vault: Vault, ledger: Ledger, item: str, author: Author, *, reference: str = ""
 ) -> RefundResult:
     """Record that the points due for an item, as projected now, were given back. `reference` names the payment.
 
     Raises SubjectUnknown; RequestInvalid if nothing is due, or author or reason is missing.
     """
-    words.check()
+    author.check()
     if reference and not REFERENCE.fullmatch(reference):  # it is not encrypted, so it must not be able to hold a name
         raise RequestInvalid("reference must consist of letters, digits and . _ ~ : + / -, at most 200 characters")
     row = await connection.fetchrow(ITEM, ledger.ledger_id, item)
@@ -61,9 +61,9 @@ async def post_refund(
         unit=due.unit,
         customer=row["customer"],
         reference=reference or None,
-        by=words.by,
-        author=words.author,
-        reason=words.reason,
+        by=author.by,
+        author=author.author,
+        reason=author.reason,
     )
     return RefundResult(item, points, position)
 

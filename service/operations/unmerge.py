@@ -24,12 +24,12 @@ class UnmergeResult(NamedTuple):
     position: int
 
 
-async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer: str, words: Author) -> UnmergeResult:
+async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer: str, author: Author) -> UnmergeResult:
     """Undo the merge of a customer into another, as projected now. The customer's remaining points return to them.
 
     Raises SubjectUnknown; RequestInvalid if the customer is not merged, or author or reason is missing.
     """
-    words.check()
+    author.check()
     row = await connection.fetchrow(MERGED_INTO, ledger.ledger_id, customer)
     if row is None:
         raise SubjectUnknown(customer)
@@ -45,8 +45,8 @@ async def unmerge(connection: Connection, vault: Vault, ledger: Ledger, customer
         customer=customer,
         survivor=survivor,
         programmes=[row["programme"] for row in ended],
-        by=words.by,
-        author=words.author,
-        reason=words.reason,
+        by=author.by,
+        author=author.author,
+        reason=author.reason,
     )
     return UnmergeResult(customer, survivor, position)

@@ -141,9 +141,9 @@ OVERDUE_IN_ALL = """
 
 
 def overdue_promise_item(row: Any) -> OpenItem:
-    told = "no conversion was reported"
+    conversion = "no conversion was reported"
     if row["converted"]:
-        told = f"{format_decimal(row['converted'])} of {format_decimal(row['points'])} were converted"
+        conversion = f"{format_decimal(row['converted'])} of {format_decimal(row['points'])} were converted"
     names = ("programme", "customer", "converts_on", "promised_at", "bill_number")
     return OpenItem(
         id=f"{row['account_id']} {row['promise_id']}",
@@ -152,7 +152,7 @@ def overdue_promise_item(row: Any) -> OpenItem:
         position=row["position"],
         since=datetime.combine(row["converts_on"], time(), UTC),
         cause=(
-            f"The day has passed and {told}. The cause is not known: an event never arrived, the vendor is late, "
+            f"The day has passed and {conversion}. The cause is not known: an event never arrived, the vendor is late, "
             "or the "
             "vendor withdrew the promise."
         ),
@@ -223,15 +223,15 @@ def _cause_untied(row: Any) -> str:
             f"{points} were given back for a redemption that was never reported, and the event names no programme. "
             "Nothing was booked. Ask the vendor for the redemption, or adjust the account."
         )
-    told = f"The vendor's total is {points} {'above' if amount > 0 else 'below'} the sum of its parts."
+    difference = f"The vendor's total is {points} {'above' if amount > 0 else 'below'} the sum of its parts."
     if row["kind"] == "PromisedConverted":
-        return f"{told} The total was booked. The cause is not known. Ask the vendor which of the two is right."
+        return f"{difference} The total was booked. The cause is not known. Ask the vendor which of the two is right."
     booked = (
         "The parts were booked, each to its programme."
         if row["kind"] in MULTI_PROGRAMME_KINDS
         else "The parts were booked."
     )
-    return f"{told} {booked} The cause is not known. Ask the vendor which of the two is right."
+    return f"{difference} {booked} The cause is not known. Ask the vendor which of the two is right."
 
 
 SUMS = list_from_sql(

@@ -45,23 +45,26 @@ LISTS: Mapping[str, OpenList] = {
 }
 
 
-def latest_start(one: OpenList, at: datetime, grace: timedelta | None) -> datetime:
+def latest_start(open_list: OpenList, at: datetime, grace: timedelta | None) -> datetime:
     """Return the latest time at which a matter may have begun to be listed at `at`. `grace` None means the list's own
     grace.
     """
-    return at - (one.grace if grace is None else grace)
+    return at - (open_list.grace if grace is None else grace)
 
 
 async def count_lists(
     connection: Connection, ledger_id: int, at: datetime, grace: timedelta | None
 ) -> dict[str, ListTotals]:
     """Count the open matters of every list."""
-    return {name: await one.count(connection, ledger_id, latest_start(one, at, grace)) for name, one in LISTS.items()}
+    return {
+        name: await open_list.count(connection, ledger_id, latest_start(open_list, at, grace))
+        for name, open_list in LISTS.items()
+    }
 
 
 def totals_json(totals: Mapping[str, ListTotals]) -> list[dict[str, Any]]:
     """Return the totals of all lists as JSON."""
     return [
-        {"list": name, "says": LISTS[name].says, "items": one.items, "more": one.more, "points": one.points}
-        for name, one in totals.items()
+        {"list": name, "says": LISTS[name].says, "items": total.items, "more": total.more, "points": total.points}
+        for name, total in totals.items()
     ]

@@ -26,16 +26,16 @@ DRIFTING_IN_ALL = """
 """
 
 
-async def read_drift(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
+async def read_drift(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
     """Read one page of accounts in drift."""
-    rows = await connection.fetch(DRIFTING, asked.ledger_id, asked.by, asked.limit + 1, *asked.after)
+    rows = await connection.fetch(DRIFTING, query.ledger_id, query.by, query.limit + 1, *query.after)
     found: list[OpenItem] = []
-    for first in range(0, min(len(rows), asked.limit), ACCOUNTS_PER_TURN):
-        some = rows[first : min(first + ACCOUNTS_PER_TURN, asked.limit)]
-        evidence = await read_evidence(connection, asked.ledger_id, some)
-        found += [drift_item(row, one) for row, one in zip(some, evidence, strict=True)]
+    for first in range(0, min(len(rows), query.limit), ACCOUNTS_PER_TURN):
+        some = rows[first : min(first + ACCOUNTS_PER_TURN, query.limit)]
+        evidence = await read_evidence(connection, query.ledger_id, some)
+        found += [drift_item(row, account_evidence) for row, account_evidence in zip(some, evidence, strict=True)]
         await asyncio.sleep(0)
-    return found, next_key(rows, asked.limit, ("account_id",))
+    return found, next_key(rows, query.limit, ("account_id",))
 
 
 def drift_item(row: Any, evidence: Evidence) -> OpenItem:

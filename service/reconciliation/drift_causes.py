@@ -133,14 +133,14 @@ def _reported_twice(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     if step.is_claimed:
         return
     for line in step.lines:
-        twins = [
+        same_lines = [
             one
             for one in evidence.lines
             if line.asserted and one.line != line.line and (one.kind, one.effect) == (line.kind, line.effect)
         ]
-        if twins:
-            both = f"{twins[0].position} and {line.position}"
-            yield f"the debit of {format_decimal(abs(line.effect))} was reported twice, at positions {both}"
+        if same_lines:
+            positions = f"{same_lines[0].position} and {line.position}"
+            yield f"the debit of {format_decimal(abs(line.effect))} was reported twice, at positions {positions}"
             return
 
 

@@ -138,9 +138,9 @@ async def read_evidence(
     for row in await connection.fetch(LOTS, ledger_id, ids, LOTS_MAX):
         lots[row["n"] - 1].append(LotEvidence(row["lot_id"], row["remaining"], row["expires_on"]))
     customers = sorted({row["customer"] for row in accounts})
-    halves = await connection.fetch(HALF_TRANSFERS, ledger_id, customers, TRANSFERS_MAX)
-    told = positions_of(line for one in lines.values() for line in one)
-    contested = {row["position"] for row in await connection.fetch(CONTESTED, ledger_id, told)}
+    half_transfers = await connection.fetch(HALF_TRANSFERS, ledger_id, customers, TRANSFERS_MAX)
+    positions = positions_of(line for one in lines.values() for line in one)
+    contested = {row["position"] for row in await connection.fetch(CONTESTED, ledger_id, positions)}
     unread = await _unread(connection, ledger_id, accounts)
     return [
         Evidence(
@@ -155,7 +155,7 @@ async def read_evidence(
             },
             siblings=siblings[number],
             lots=lots[number],
-            transfers=list(_transfers(row, halves)),
+            transfers=list(_transfers(row, half_transfers)),
             conflicts=contested,
             unread=unread[number],
         )
@@ -189,16 +189,16 @@ async def _siblings(
     return found
 
 
-def _transfers(account: Mapping[str, Any], halves: Iterable[Mapping[str, Any]]) -> Iterator[TransferEvidence]:
+def _transfers(account: Mapping[str, Any], half_transfers: Iterable[Mapping[str, Any]]) -> Iterator[TransferEvidence]:
     """Yield transfers to or from an account's customer with only one reported half."""
     customer = account["customer"]
-    for half in halves:
-        if half["unit"] != account["unit"]:
+    for transfer in half_transfers:
+        if transfer["unit"] != account["unit"]:
             continue
-        to_us = half["status"] == "initiated" and half["receiver"] == customer
-        from_us = half["status"] == "received-only" and half["sender"] == customer
+        to_us = transfer["status"] == "initiated" and transfer["receiver"] == customer
+        from_us = transfer["status"] == "received-only" and transfer["sender"] == customer
         if to_us or from_us:
-            yield TransferEvidence(half["subject"], half["points"], half["last_position"], to_us)
+            yield TransferEvidence(transfer["subject"], transfer["points"], transfer["last_position"], to_us)
 
 
 async def _unread(

@@ -260,13 +260,13 @@ def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
     ordinal).
     """
 
-    async def read(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
+    async def read(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
         items: list[OpenItem] = []
-        number, subject, ordinal = asked.after
+        number, subject, ordinal = query.after
         while number < len(flags):
             flag = flags[number]
-            left = asked.limit - len(items)
-            rows = await connection.fetch(_page(flag), asked.ledger_id, asked.by, left, subject, ordinal)
+            left = query.limit - len(items)
+            rows = await connection.fetch(_page(flag), query.ledger_id, query.by, left, subject, ordinal)
             items += [_item(flag, row) for row in rows]
             if len(rows) == left:
                 return items, (number, rows[-1]["subject"], rows[-1]["ordinal"])

@@ -38,16 +38,16 @@ def item_json(item: OpenItem, at: datetime) -> dict[str, Any]:
 
 
 async def csv_pages(
-    read_page: ReadPage, one: OpenList, asked: ListQuery, items_max: int | None = None
+    read_page: ReadPage, open_list: OpenList, list_query: ListQuery, items_max: int | None = None
 ) -> AsyncIterator[bytes]:
     """Yield a list as CSV in blocks of lines: the items after a key, at most `items_max` (None: all)."""
-    columns = (*ITEM_COLUMNS, *(column for column in one.columns if column not in ITEM_COLUMNS))
+    columns = (*ITEM_COLUMNS, *(column for column in open_list.columns if column not in ITEM_COLUMNS))
     yield csv_line(columns)
-    left, after = items_max, asked.after
+    left, after = items_max, list_query.after
     while left is None or left > 0:
         limit = PAGE_ITEMS if left is None else min(PAGE_ITEMS, left)
-        items, following = await read_page(asked._replace(after=after, limit=limit))
-        shown = (item_json(item, asked.at) for item in items)
+        items, following = await read_page(list_query._replace(after=after, limit=limit))
+        shown = (item_json(item, list_query.at) for item in items)
         yield b"".join(csv_line([row.get(column) for column in columns]) for row in shown)
         if following is None:
             return

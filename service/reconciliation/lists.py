@@ -105,10 +105,10 @@ def list_from_sql(
       Without it the pages are counted.
     """
 
-    async def read(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
-        rows = await connection.fetch(page, asked.ledger_id, asked.by, asked.limit + 1, *asked.after)
-        shown = rows[: asked.limit]
-        return [item(row) for row in shown], next_key(rows, asked.limit, key)
+    async def read(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
+        rows = await connection.fetch(page, query.ledger_id, query.by, query.limit + 1, *query.after)
+        shown = rows[: query.limit]
+        return [item(row) for row in shown], next_key(rows, query.limit, key)
 
     if totals is None:
         return OpenList(name, says, read, count_by_reading(read, start), columns, start, grace, (page,))
@@ -123,14 +123,14 @@ def next_key(rows: Sequence[Any], limit: int, columns: Sequence[str]) -> Key | N
 def fill_pages(read: ReadItems, key_of: Callable[[OpenItem], Key]) -> ReadItems:
     """Wrap a reader that finds fewer items than rows, so that its pages are full."""
 
-    async def read_full(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
+    async def read_full(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
         found: list[OpenItem] = []
-        following: Key | None = asked.after
-        while following is not None and len(found) <= asked.limit:
-            items, following = await read(connection, asked._replace(after=following))
+        following: Key | None = query.after
+        while following is not None and len(found) <= query.limit:
+            items, following = await read(connection, query._replace(after=following))
             found += items
-        shown = found[: asked.limit]
-        return shown, key_of(shown[-1]) if len(found) > asked.limit else None
+        shown = found[: query.limit]
+        return shown, key_of(shown[-1]) if len(found) > query.limit else None
 
     return read_full
 

@@ -42,18 +42,18 @@ def _cause_of_half(row: Any) -> tuple[Decimal, str]:
         return points, "The receiver's half never arrived, or the vendor has not completed the transfer."
     if row["status"] == "received-only":
         return points, "The sender's half never arrived. No event shows where the points came from."
-    told = (
+    sentences = (
         [f"{format_decimal(points)} were sent and {format_decimal(received)} were received."]
         if points != received
         else []
     )
     if row["sent_to"] is not None and row["sent_to"] != row["receiver"]:
-        told.append(f"It was sent to {row['sent_to']} and received by {row['receiver']}.")
+        sentences.append(f"It was sent to {row['sent_to']} and received by {row['receiver']}.")
     if row["received_from"] is not None and row["received_from"] != row["sender"]:
-        told.append(f"It was sent by {row['sender']} but the receiver's half names {row['received_from']}.")
-    if not told:
-        told = ["A second report of one half names another sender or receiver. The first report counts."]
-    return points - received or points, " ".join(told)
+        sentences.append(f"It was sent by {row['sender']} but the receiver's half names {row['received_from']}.")
+    if not sentences:
+        sentences = ["A second report of one half names another sender or receiver. The first report counts."]
+    return points - received or points, " ".join(sentences)
 
 
 TRANSFERS = list_from_sql(

@@ -102,23 +102,25 @@ PARKED = list_from_sql(
 )
 
 
-async def read_conflicts(connection: Connection, asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
+async def read_conflicts(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
     """Read one page of event keys in conflict, in order of the first conflict. An item has the contents, the policy,
     and the folded positions. A kind with a policy is settled.
 
     Of each key at most CONTENTS_SHOWN_MAX contents and POSITIONS_SHOWN_MAX positions are included: the folded ones,
     then the first. A page ends early when its bodies reach BODIES_BYTES_MAX.
     """
-    ledger_id = asked.ledger_id
+    ledger_id = query.ledger_id
     policies = await policies_of(connection, ledger_id)
-    found = await first_conflicts_after(connection, ledger_id, asked.after[0], asked.limit + 1, asked.by)
+    found = await first_conflicts_after(connection, ledger_id, query.after[0], query.limit + 1, query.by)
     items: list[OpenItem] = []
     size = 0
-    for start in range(0, asked.limit, KEYS_PER_READ):
-        some = found[start : min(start + KEYS_PER_READ, asked.limit)]
-        twins = await events_without_bodies(connection, ledger_id, [one.event_key for one in some])
-        for first in some:
-            events = twins[first.event_key]
+    for start in range(0, query.limit, KEYS_PER_READ):
+        conflicts = found[start : min(start + KEYS_PER_READ, query.limit)]
+        events_by_key = await events_without_bodies(
+            connection, ledger_id, [conflict.event_key for conflict in conflicts]
+        )
+        for first in conflicts:
+            events = events_by_key[first.event_key]
             folded = {event.position for event in select_by_policy(events, policies)}
             shown = _first_and_folded(events, folded, CONTENTS_SHOWN_MAX)
             payloads = await bodies(connection, ledger_id, [event.position for event in shown])
@@ -126,7 +128,7 @@ async def read_conflicts(connection: Connection, asked: ListQuery) -> tuple[list
                 _conflict(first, events, folded, [(event, payloads[event.position]) for event in shown], policies)
             )
             size += sum(map(len, payloads.values()))
-            if size >= BODIES_BYTES_MAX or len(items) == asked.limit:
+            if size >= BODIES_BYTES_MAX or len(items) == query.limit:
                 return items, (first.position,) if len(items) < len(found) else None
     return items, None
 

@@ -109,7 +109,7 @@ async def compare_statement(
     """Compare the parsed lines of a statement with a ledger, and yield the findings. `compared` is updated on the
     way."""
     layout: StatementLayout | None = None
-    with StagedStatement() as shelf:
+    with StagedStatement() as staged:
         for one in read:
             if isinstance(one, StatementLayout):
                 layout, compared.of = one, one.of
@@ -118,15 +118,15 @@ async def compare_statement(
             if isinstance(one, UnreadableLine):
                 yield compared.count(_finding("bad-line", line=one.line, note=one.reason))
             else:
-                shelf.put(one)
+                staged.put(one)
         assert layout is not None
-        async for finding in _find_accounts(connection, ledger_id, shelf):
+        async for finding in _find_accounts(connection, ledger_id, staged):
             yield compared.count(finding)
         if layout.of == "balances":
-            async for finding in _compare_balances(connection, ledger_id, shelf, rules, compared):
+            async for finding in _compare_balances(connection, ledger_id, staged, rules, compared):
                 yield compared.count(finding)
         else:
-            async for finding in _compare_entries(connection, ledger_id, shelf, rules, layout.zone, compared):
+            async for finding in _compare_entries(connection, ledger_id, staged, rules, layout.zone, compared):
                 yield compared.count(finding)
 
 
@@ -135,14 +135,14 @@ def _finding(finding: str, account: str | None = None, **fields: object) -> Stat
 
 
 async def _find_accounts(
-    connection: Connection, ledger_id: int, shelf: StagedStatement
+    connection: Connection, ledger_id: int, staged: StagedStatement
 ) -> AsyncIterator[StatementFinding]:
     """Find the account of each name. Yield the lines with an unknown or ambiguous name."""
     orgs = [f"{row['source']}:{row['org']}:" for row in await connection.fetch(ORGS, ledger_id)]
-    for names in shelf.names():
+    for names in staged.names():
         found = await _resolve(connection, ledger_id, names, orgs)
-        shelf.resolve([(name, account_id) for name, account_id in found.items()])
-    for line in shelf.unresolved():
+        staged.resolve([(name, account_id) for name, account_id in found.items()])
+    for line in staged.unresolved():
         yield _finding("unknown-account", line=line, note="it matches no account, or several")
 
 
@@ -185,14 +185,14 @@ def _ids_of(name: AccountName) -> list[str]:
 async def _compare_balances(
     connection: Connection,
     ledger_id: int,
-    shelf: StagedStatement,
+    staged: StagedStatement,
     rules: ComparisonRules,
     compared: StatementComparison,
 ) -> AsyncIterator[StatementFinding]:
     programmes: set[str] = set()
     waiting: list[tuple[str, StagedLine]] = []
     last: tuple[str, datetime] | None = None
-    for account_id, lines in shelf.by_account():
+    for account_id, lines in staged.by_account():
         seen: set[datetime] = set()
         for line in lines:
             at = line.at or rules.at
@@ -210,7 +210,7 @@ async def _compare_balances(
     async for finding in _compare_some(connection, ledger_id, waiting, rules, compared, programmes):
         yield finding
     at = last[1] if last is not None else rules.at
-    async for finding in _only_ours(connection, ledger_id, shelf, at, sorted(programmes)):
+    async for finding in _only_ours(connection, ledger_id, staged, at, sorted(programmes)):
         yield finding
 
 
@@ -243,13 +243,13 @@ async def _compare_some(
 
 
 async def _only_ours(
-    connection: Connection, ledger_id: int, shelf: StagedStatement, at: datetime, programmes: Sequence[str]
+    connection: Connection, ledger_id: int, staged: StagedStatement, at: datetime, programmes: Sequence[str]
 ) -> AsyncIterator[StatementFinding]:
     """Yield accounts with points that the statement does not name, within the statement's programmes."""
     after = ""
     while True:
         rows = await connection.fetch(ACCOUNTS_OF_PROGRAMMES, ledger_id, after, programmes, ACCOUNTS_PER_READ)
-        ids = [row["account_id"] for row in rows if not shelf.has(row["account_id"])]
+        ids = [row["account_id"] for row in rows if not staged.has(row["account_id"])]
         balances = await connection.fetch(BALANCES, ledger_id, ids, [at] * len(ids))
         for account_id, row in zip(ids, balances, strict=True):
             if row["balance"]:
@@ -262,7 +262,7 @@ async def _only_ours(
 async def _compare_entries(
     connection: Connection,
     ledger_id: int,
-    shelf: StagedStatement,
+    staged: StagedStatement,
     rules: ComparisonRules,
     zone: ZoneInfo,
     compared: StatementComparison,
@@ -270,14 +270,14 @@ async def _compare_entries(
     """Match entries account by account. Lines near the statement's first and last day can be matched, but are not
     reported as missing.
     """
-    days = shelf.days()
+    days = staged.days()
     if days is None:
         return
     first, last = days
     apart = timedelta(days=rules.days)
     since = datetime.combine(first - apart, time.min, zone)
     until = datetime.combine(last + apart, time.max, zone)
-    for account_id, lines in shelf.by_account():
+    for account_id, lines in staged.by_account():
         rows = await connection.fetch(ENTRIES, ledger_id, account_id, since, until)
         ours = [
             StatementEntry(

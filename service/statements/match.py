@@ -39,16 +39,16 @@ def match_entries(theirs: Sequence[StatementEntry], ours: Sequence[StatementEntr
     right = {entry.number: entry for entry in sorted(ours, key=_order)}
     pairs: list[EntryPair] = []
 
-    def take(one: StatementEntry, other: StatementEntry, by: str) -> None:
-        pairs.append(EntryPair(one, other, by))
-        del left[one.number], right[other.number]
+    def take(theirs_entry: StatementEntry, entry_ours: StatementEntry, by: str) -> None:
+        pairs.append(EntryPair(theirs_entry, entry_ours, by))
+        del left[theirs_entry.number], right[entry_ours.number]
 
-    for one, other in _by_reference(list(left.values()), list(right.values())):
-        take(one, other, "reference")
-    for one, other in _by_amount(list(left.values()), list(right.values()), 0):
-        take(one, other, "day")
-    for one, other in _by_amount(list(left.values()), list(right.values()), days):
-        take(one, other, "days")
+    for entry_theirs, entry_ours in _by_reference(list(left.values()), list(right.values())):
+        take(entry_theirs, entry_ours, "reference")
+    for entry_theirs, entry_ours in _by_amount(list(left.values()), list(right.values()), 0):
+        take(entry_theirs, entry_ours, "day")
+    for entry_theirs, entry_ours in _by_amount(list(left.values()), list(right.values()), days):
+        take(entry_theirs, entry_ours, "days")
     pairs += [EntryPair(entry, None, "leftover") for entry in left.values()]
     pairs += [EntryPair(None, entry, "leftover") for entry in right.values()]
     return pairs
@@ -69,14 +69,14 @@ def _by_reference(
     taken: set[int] = set()
     met: set[int] = set()
     for equal in (True, False):
-        for one in theirs:
-            if one.number in met or one.reference is None:
+        for entry_theirs in theirs:
+            if entry_theirs.number in met or entry_theirs.reference is None:
                 continue
-            for other in by_name.get(one.reference.strip(), ()):
-                if other.number not in taken and (not equal or other.points == one.points):
-                    taken.add(other.number)
-                    met.add(one.number)
-                    yield one, other
+            for entry_ours in by_name.get(entry_theirs.reference.strip(), ()):
+                if entry_ours.number not in taken and (not equal or entry_ours.points == entry_theirs.points):
+                    taken.add(entry_ours.number)
+                    met.add(entry_theirs.number)
+                    yield entry_theirs, entry_ours
                     break
 
 
@@ -95,13 +95,20 @@ def _by_amount(
     for entry in ours:
         by_amount[entry.points].append(entry)
     near = [
-        (abs((one.day - other.day).days), one.day, one.number, other.number, one, other)
-        for one in theirs
-        for other in by_amount.get(one.points, ())
-        if abs((one.day - other.day).days) <= days
+        (
+            abs((entry_theirs.day - entry_ours.day).days),
+            entry_theirs.day,
+            entry_theirs.number,
+            entry_ours.number,
+            entry_theirs,
+            entry_ours,
+        )
+        for entry_theirs in theirs
+        for entry_ours in by_amount.get(entry_theirs.points, ())
+        if abs((entry_theirs.day - entry_ours.day).days) <= days
     ]
     taken: set[tuple[str, int]] = set()
-    for _, _, _, _, one, other in sorted(near, key=lambda pair: pair[:4]):
-        if ("theirs", one.number) not in taken and ("ours", other.number) not in taken:
-            taken |= {("theirs", one.number), ("ours", other.number)}
-            yield one, other
+    for _, _, _, _, entry_theirs, entry_ours in sorted(near, key=lambda pair: pair[:4]):
+        if ("theirs", entry_theirs.number) not in taken and ("ours", entry_ours.number) not in taken:
+            taken |= {("theirs", entry_theirs.number), ("ours", entry_ours.number)}
+            yield entry_theirs, entry_ours

@@ -102,8 +102,8 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     """
     rows = [tuple(row) for row in rows]
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    for place, column in enumerate(columns):
-        numbers = bool(rows) and all(isinstance(row[place], int) for row in rows)
+    for index, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[index], int) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(cell) for cell in row))
@@ -128,9 +128,9 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def warn_if_url_guessed(place: Any) -> None:
+def warn_if_url_guessed(environment: Any) -> None:
     """Print a note if no running service is known and the URL is therefore a guess."""
-    if place.running_url is None:
+    if environment.running_url is None:
         show_note(
             "No running service was found. The URL is that of `loyalty serve` with these settings; "
             "LOYALTY_PUBLIC_URL changes it."
@@ -152,13 +152,13 @@ class RateColumn(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
-def progress_bar(*more: ProgressColumn) -> Progress:
+def progress_bar(*additional: ProgressColumn) -> Progress:
     """Return a progress bar, shown on a terminal only, with additional columns. It disappears at the end."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        *more,
+        *additional,
     )
     return Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)

@@ -54,7 +54,7 @@ async def fill(connection: Connection, ledger: Ledger) -> Vault:
 
 async def exported(connection: Connection, ledger: Ledger, *, with_keys: bool = True) -> bytes:
     file = io.BytesIO()
-    await write_export(connection, MASTER_KEY, ledger, file, with_keys=with_keys, tell=quiet)
+    await write_export(connection, MASTER_KEY, ledger, file, with_keys=with_keys, report_progress=quiet)
     return file.getvalue()
 
 

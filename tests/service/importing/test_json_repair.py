@@ -76,22 +76,22 @@ def test_a_long_text_that_cannot_be_mended_takes_no_long_time(unit: bytes) -> No
 
 
 async def imported(
-    connection: Connection, ledger: Ledger, source: str, *bodies: bytes, mending: bool, quarantine: bool = True
+    connection: Connection, ledger: Ledger, source: str, *bodies: bytes, repair: bool, quarantine: bool = True
 ) -> ImportSummary:
     inbound = await create_connection(connection, MasterKey(bytes(range(32))), ledger, source=source)
     lines = iter([DeliveryLine(number, body) for number, body in enumerate(bodies, 1)])
-    return await import_lines(connection, VAULT, inbound, lines, lambda _: None, mending=mending, quarantine=quarantine)
+    return await import_lines(connection, VAULT, inbound, lines, lambda _: None, repair=repair, quarantine=quarantine)
 
 
 async def test_lines_are_mended_on_request_and_the_mended_text_is_appended(
     connection: Connection, ledger: Ledger
 ) -> None:
-    fabric = await imported(connection, ledger, "fabric", FABRIC, COMMENTED, mending=True)
-    ascenda = await imported(connection, ledger, "ascenda", ASCENDA, mending=True)
+    fabric = await imported(connection, ledger, "fabric", FABRIC, COMMENTED, repair=True)
+    ascenda = await imported(connection, ledger, "ascenda", ASCENDA, repair=True)
 
-    assert (fabric.appended, fabric.unreadable, fabric.mended_lines) == (2, 1, 1)
-    assert fabric.mended_places == {MARKDOWN_ESCAPE: 4}
-    assert (ascenda.appended, ascenda.unreadable, ascenda.mended_places) == (1, 0, {TRAILING_COMMA: 1})
+    assert (fabric.appended, fabric.unreadable, fabric.repaired_lines) == (2, 1, 1)
+    assert fabric.repaired_places == {MARKDOWN_ESCAPE: 4}
+    assert (ascenda.appended, ascenda.unreadable, ascenda.repaired_places) == (1, 0, {TRAILING_COMMA: 1})
     rows = await connection.fetch("SELECT kind, payload FROM ledger.events ORDER BY position")
     assert [row["kind"] for row in rows] == [
         "offers:redemption:coupon:created",
@@ -104,36 +104,36 @@ async def test_lines_are_mended_on_request_and_the_mended_text_is_appended(
 async def test_what_was_mended_once_is_a_duplicate_when_it_is_imported_again(
     connection: Connection, ledger: Ledger
 ) -> None:
-    await imported(connection, ledger, "fabric", FABRIC, mending=True)
+    await imported(connection, ledger, "fabric", FABRIC, repair=True)
 
-    again = await imported(connection, ledger, "fabric", FABRIC, mending=True)
+    again = await imported(connection, ledger, "fabric", FABRIC, repair=True)
 
     assert (again.appended, again.duplicates) == (0, 1)
 
 
 async def test_without_request_nothing_is_mended(connection: Connection, ledger: Ledger) -> None:
-    summary = await imported(connection, ledger, "ascenda", ASCENDA, mending=False)
+    summary = await imported(connection, ledger, "ascenda", ASCENDA, repair=False)
 
-    assert (summary.appended, summary.unreadable, summary.mended_lines) == (1, 1, 0)
+    assert (summary.appended, summary.unreadable, summary.repaired_lines) == (1, 1, 0)
 
 
 async def test_sound_lines_are_appended_as_they_stand(connection: Connection, ledger: Ledger) -> None:
     body = sample("fabric", "offers.redemption.coupon.created")
 
-    summary = await imported(connection, ledger, "fabric", body, mending=True)
+    summary = await imported(connection, ledger, "fabric", body, repair=True)
 
-    assert (summary.appended, summary.mended_lines) == (1, 0)
+    assert (summary.appended, summary.repaired_lines) == (1, 0)
     assert json.loads(await connection.fetchval("SELECT payload FROM ledger.events")) == json.loads(body)
 
 
 async def test_what_cannot_be_read_is_stored_on_request_only(connection: Connection, ledger: Ledger) -> None:
-    summary = await imported(connection, ledger, "ascenda", b"oops", ASCENDA, mending=False, quarantine=False)
+    summary = await imported(connection, ledger, "ascenda", b"oops", ASCENDA, repair=False, quarantine=False)
 
     assert (summary.lines, summary.appended, summary.unreadable, summary.unreadable_lines) == (2, 0, 2, [1, 2])
     assert await connection.fetchval("SELECT count(*) FROM ledger.events") == 0
 
 
 async def test_an_array_that_was_damaged_is_unpacked_after_its_repair(connection: Connection, ledger: Ledger) -> None:
-    summary = await imported(connection, ledger, "fabric", rb'\[ {"a": 1}, {"b": 2} \]', mending=True)
+    summary = await imported(connection, ledger, "fabric", rb'\[ {"a": 1}, {"b": 2} \]', repair=True)
 
     assert (summary.appended, summary.kinds) == (2, {"unknown": 2})

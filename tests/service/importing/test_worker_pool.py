@@ -35,9 +35,9 @@ async def told(connection: Connection, ledger: Ledger) -> list[tuple[int, str, b
 
 
 async def import_by(
-    dsn: str, inbound: InboundConnection, workers: int, given: Sequence[DeliveryLine], mending: bool = False
+    dsn: str, inbound: InboundConnection, workers: int, given: Sequence[DeliveryLine], repair: bool = False
 ) -> ImportSummary:
-    task = ImportTask(dsn, MASTER_KEY, inbound, mending, quarantine=True)
+    task = ImportTask(dsn, MASTER_KEY, inbound, repair, quarantine=True)
     return await asyncio.to_thread(import_by_workers, task, iter(given), lambda _: None, workers)
 
 
@@ -88,10 +88,10 @@ async def test_broken_lines_are_mended_by_workers_too(connection: Connection, ds
     inbound = await registry.create_connection(connection, MASTER_KEY, ledger, source="capillary")
 
     summary = await import_by(
-        dsn, inbound, 2, [DeliveryLine(1, b'{"a": 1,}'), DeliveryLine(2, b'{"b": 2}')], mending=True
+        dsn, inbound, 2, [DeliveryLine(1, b'{"a": 1,}'), DeliveryLine(2, b'{"b": 2}')], repair=True
     )
 
-    assert (summary.lines, summary.unreadable, summary.mended_lines) == (2, 0, 1)
+    assert (summary.lines, summary.unreadable, summary.repaired_lines) == (2, 0, 1)
 
 
 async def test_what_a_worker_cannot_do_is_told_where_it_was_started(dsn: str) -> None:

@@ -191,8 +191,8 @@ async def test_what_was_attested_is_derived_again_though_more_was_told_since(
     found = {f.check: f for f in await verify_ledger(connection, dsn, ledger, signer)}
     replayed = {f.check: f for f in await verify_ledger(connection, dsn, ledger, signer, replay=True)}
 
-    assert "were not compared: more was told since" in found["attestation"].says
-    assert "are as attested" in replayed["attestation"].says
+    assert "were not compared: events were recorded since" in found["attestation"].says
+    assert "agree with the attestation" in replayed["attestation"].says
     generations = await connection.fetchval("SELECT count(*) FROM projections.generations")
     assert generations == 1, "the derived generation is gone again"
 
@@ -223,7 +223,7 @@ async def test_a_live_check_says_whether_the_signers_memory_was_there(
     assert elsewhere["signer"][0]
     assert elsewhere["signer"][1].startswith("nothing outside the database was compared")
     assert [name for name, (holds, _) in spoilt.items() if not holds] == ["signer"]
-    assert spoilt["signer"][1].startswith("what it remembers cannot be read")
+    assert spoilt["signer"][1].startswith("the remembered head cannot be read")
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_what_is_attested_is_verified_by_replay(acme: Ledger) -> None:
     assert attested["columns"]["lots"][:2] == ["subject", "account_id"]
     assert {"facts", "accounts", "lots", "statement"} < set(attested["digests"])
     findings = {one["check"]: one for one in acme.ask("verify", "--replay")["ledgers"]["acme"]}
-    assert "are as attested" in findings["attestation"]["says"]
+    assert "agree with the attestation" in findings["attestation"]["says"]
     assert refusal("attest", "--ledger", "nobody", *acme.place)
 
 
@@ -140,7 +140,7 @@ def test_a_bundle_is_refused_in_one_line_and_leaves_no_file(acme: Ledger, tmp_pa
     output = ("--output", str(tmp_path / "acme.tar"))
     place = ("--ledger", "acme", *output, *acme.place)
 
-    assert "positions from 1 to" in refusal("audit", "bundle", "--from", "1", "--to", "99", *place)
+    assert "positions must be within 1 to" in refusal("audit", "bundle", "--from", "1", "--to", "99", *place)
     assert refusal("audit", "bundle", "--customer", "capillary:1:nobody", *place)
     assert loyalty("audit", "bundle", "--from", "1", *place).code == 2
     assert loyalty("audit", "bundle", "--customer", "x", "--from", "1", "--to", "1", *place).code == 2

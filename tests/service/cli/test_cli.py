@@ -274,7 +274,7 @@ def test_a_secret_comes_from_a_file_or_from_standard_input(served: Served, tmp_p
         (("--source", "fabric"), ("header  x-webhook-secret", "secret  "), ()),
         (
             ("--source", "voucherify", "--secret", "shown-by-the-vendor"),
-            ("the URL alone", "x-voucherify-signature"),
+            ("Enter the URL at Voucherify", "x-voucherify-signature"),
             ("shown-by-the-vendor",),
         ),
         (("--source", "fabric", "--scheme", "standard-webhooks"), ("secret  whsec_", "rotate"), ("header",)),
@@ -430,7 +430,7 @@ def test_an_address_at_which_nothing_listens_is_said_to_be_a_guess(tmp_path: Pat
     run = loyalty("connection", "create", "--ledger=acme", "--source=capillary", "--json", *place)
 
     assert json.loads(run.out)["url"].startswith("http://127.0.0.1:8080/")
-    assert "No service seems to run here" in run.err
+    assert "No running service was found" in run.err
 
 
 def test_terms_of_an_unknown_programme_are_refused_and_the_known_ones_named(served: Served) -> None:

@@ -140,7 +140,7 @@ def test_a_line_that_cannot_be_stored_is_named_and_the_others_are_kept(served: S
     told = json.loads(run.out)
     assert (told["lines"], told["appended"], told["too_long"]) == (2, 2, [2])
     assert "line 2." in run.err
-    assert "2 events are of no known kind" in run.err
+    assert "2 events are of an unknown kind" in run.err
 
 
 def test_a_dry_run_counts_and_stores_nothing(served: Served) -> None:
@@ -230,7 +230,7 @@ def test_an_interrupted_import_says_what_is_stored_and_how_to_go_on(served: Serv
 
     assert process.wait(60) == 130
     assert out == b""
-    assert "Run the same command again to go on" in said
+    assert "Run the same command again to continue" in said
     assert "Traceback" not in said
     again = loyalty(*command[3:], "--data", served.folder, stdin=b"".join(lines))
     assert json.loads(again.out)["lines"] == 2_500

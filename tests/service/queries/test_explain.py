@@ -185,7 +185,7 @@ async def test_points_whose_day_moves_unseen_come_to_light_before_the_day_moves(
 
         words = await words_of(acme, "accounts/1:77:points")
 
-        assert "    +120.25 that no event had told before makes 120.25\n    +0 makes 120.25\n" in words
+        assert "    +120.25 of unseen points, which no event reported, make 120.25\n    +0 makes 120.25\n" in words
 
 
 async def test_an_expiry_of_lapsed_points_is_explained_as_no_change_of_balance(dsn: str) -> None:

@@ -272,7 +272,7 @@ async def test_an_expiry_that_was_reported_in_part_says_so(dsn: str) -> None:
         [item] = await listed(acme, "expiries")
 
         assert item["amount"] == "4"
-        assert item["cause"].startswith("The vendor reported 6 of 10 as expired. No balance that it claimed since ")
+        assert item["cause"].startswith("The vendor reported 6 of 10 as expired. No later balance from the vendor ")
 
 
 async def test_of_several_lots_it_is_not_said_which_of_them_was_reported(dsn: str) -> None:
@@ -406,7 +406,7 @@ async def test_a_reminder_that_announces_more_than_the_lots_hold_is_listed_until
 
         assert chosen(item, "what", "amount", "announced", "held", "position") == ("points", "200", "300", "100", 2)
         assert item["cause"].startswith(
-            "The vendor announces 300 that lapse on 2024-01-31, we hold 100. The cause is not"
+            "The vendor announces 300 points that lapse on 2024-01-31; we have 100. The cause is not"
         )
         assert next(one["points"] for one in summary["lists"] if one["list"] == "reminders") == {"points": "200"}
         assert await listed(acme, "reminders") == []

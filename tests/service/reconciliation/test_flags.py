@@ -105,7 +105,7 @@ async def test_a_coupon_redeemed_twice_of_once_is_listed(dsn: str) -> None:
         await acme.deliver(json.dumps(body).encode(), "voucherify")
 
         [found] = [one for one in await listed(acme, "contested") if one["what"] == "coupons"]
-        assert found["cause"] == "It was redeemed 2 times of 1: ask the vendor."
+        assert found["cause"] == "It was redeemed 2 times of 1. Ask the vendor."
 
 
 def failed_reward(request: str, customer: int = 3) -> bytes:

@@ -192,7 +192,7 @@ async def test_a_return_that_never_arrived_shows_in_the_total_of_the_next_until_
         await acme.deliver(a_return("c", 120, 25, 35))
 
         assert chosen(item, "account", "amount", "kind", "position") == (ANN, "25", "IssueReversed", 3)
-        assert "25 more were taken back than we were told of" in item["cause"]
+        assert "25 more than the sum of the reported returns" in item["cause"]
         assert await listed(acme, "sums") == []
 
 

@@ -49,7 +49,7 @@ def _verdict_of_drift(cause: str, of: Story) -> str:
     culprit = of.culprit
     if culprit is None:
         return "wrong"
-    if cause.startswith("An adjustment of ours"):
+    if cause.startswith("Our adjustment"):
         return "right" if of.fault == "adjustment of ours" else "wrong"
     named = MISSING.findall(cause)
     if len(named) != 1:
@@ -65,7 +65,7 @@ def _verdict_of_drift(cause: str, of: Story) -> str:
             int(points) == abs(change) or (larger and int(points) <= abs(change))
         )
         return "right" if same and within else "wrong"
-    if of.fault in ("wrong amount", "other content") and "an event in between says another amount" in cause:
+    if of.fault in ("wrong amount", "other content") and "an event in between has another amount" in cause:
         return "right" if within else "wrong"
     return "wrong"
 

@@ -96,24 +96,24 @@ class PersonalPartChecker:
         bodies = await self._connection.fetch(BODIES, self._ledger.ledger_id, list(parts)) if parts else []
         body_at = {row["position"]: row for row in bodies}
         checked = {position: self._delivered(of, body_at.get(position)) for position, of in parts.items()}
-        self._last = {at: one for at, one in (self._last | checked).items() if at in asked}
+        self._last = {at: fingerprints for at, fingerprints in (self._last | checked).items() if at in asked}
         return self._last
 
     def _delivered(self, rows: Sequence[asyncpg.Record], body: asyncpg.Record | None) -> DeliveryFingerprints:
         opened = [self._open(row, body) for row in rows]
         commitment = sha256(b"".join(row["commitment"] for row in rows)).hexdigest()
-        decrypted = [one for one in opened if one is not None]
+        decrypted = [decrypted_part for decrypted_part in opened if decrypted_part is not None]
         if not decrypted or body is None or body["payload"] is None:
             return DeliveryFingerprints(commitment, None)
         read = self._identify_again(decrypted, body)
         if read is None or len(decrypted) < len(rows) or len(read.parts) > len(decrypted):
             return DeliveryFingerprints(commitment, None)
         now = at_first = b""
-        for one, part in zip(decrypted, read.parts, strict=True):
-            says = hmac.digest(one.committing, b"says" + (part.normalized_values or b""), "sha256")
+        for decrypted_part, part in zip(decrypted, read.parts, strict=True):
+            says = hmac.digest(decrypted_part.committing, b"says" + (part.normalized_values or b""), "sha256")
             now += says if part.normalized_values is not None else b""
             at_first += (
-                hmac.digest(one.committing, b"says" + part.normalized_values_wrapped, "sha256")
+                hmac.digest(decrypted_part.committing, b"says" + part.normalized_values_wrapped, "sha256")
                 if part.normalized_values_wrapped
                 else says
             )
@@ -162,8 +162,10 @@ class PersonalPartChecker:
         """Restore the body and identify it as on arrival. None if today's rules redact it differently."""
         assert self._vault is not None
         ledger_id, name = self._ledger.ledger_id, self._ledger.name
-        whole = restore_body(body["payload"], sorted(piece for one in decrypted for piece in one.pieces))
-        subjects = {one.subject for one in decrypted}
+        whole = restore_body(
+            body["payload"], sorted(piece for decrypted_part in decrypted for piece in decrypted_part.pieces)
+        )
+        subjects = {decrypted_part.subject for decrypted_part in decrypted}
         for kind in (body["connection_kind"], *(() if body["connected"] else (body["kind"],))):
             origin = Origin(name, body["connection_id"], body["source"], kind, self._vault.body_hash_key(ledger_id))
             read = identify(origin, whole)
@@ -172,7 +174,9 @@ class PersonalPartChecker:
             for part in read.parts:
                 if part.subject in subjects:
                     known = [(what, value) for what, value in part.identifiers if value != MARKER_TEXT]
-                    self.lookups.derive((self._vault.lookup_hash(ledger_id, *one), part.subject) for one in known)
+                    self.lookups.derive(
+                        (self._vault.lookup_hash(ledger_id, *identifier), part.subject) for identifier in known
+                    )
             return read
         self.redacted_differently += 1
         return None

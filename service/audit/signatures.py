@@ -37,7 +37,7 @@ class RequiredHead(NamedTuple):
 
     size: int
     root: bytes
-    whose: str
+    source: str
 
 
 class StoredLogKey(NamedTuple):

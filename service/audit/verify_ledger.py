@@ -108,7 +108,7 @@ class LedgerVerifier:
         """Hash all entries into a tree, and compare tiles and heads with it."""
         entries = EntryChecker(self._connection, master_key, self._ledger)
         frontier = Frontier()
-        due = sorted(wanted, key=lambda one: one.size, reverse=True)
+        due = sorted(wanted, key=lambda head: head.size, reverse=True)
         grown = 0
         try:
             self._compare_heads(due, frontier, 0)
@@ -124,7 +124,7 @@ class LedgerVerifier:
                 grown += len(leaves) // HASH_BYTES
         except EventsChanged as error:
             entries.wrong.append(str(error))
-        self._wrong_heads += [f"{one.whose} is of {one.size} events, but there are {grown}" for one in due]
+        self._wrong_heads += [f"{head.source} is of {head.size} events, but there are {grown}" for head in due]
         await self._count_tiles(grown)
         parts = entries.parts
         more = (
@@ -141,20 +141,20 @@ class LedgerVerifier:
 
     def _compare_heads(self, due: list[RequiredHead], frontier: Frontier, size: int) -> None:
         while due and due[-1].size <= size:
-            one = due.pop()
-            if one.size == size and frontier.root() != one.root:
-                self._wrong_heads.append(f"{one.whose}, of {one.size} events, belongs to another history")
+            head = due.pop()
+            if head.size == size and frontier.root() != head.root:
+                self._wrong_heads.append(f"{head.source}, of {head.size} events, belongs to another history")
 
     async def _compare_tiles(self, made: Sequence[Tile]) -> None:
         if not made:
             return
-        columns = [one.level for one in made], [one.number for one in made]
+        columns = [tile.level for tile in made], [tile.number for tile in made]
         rows = await self._connection.fetch(TILES, self._ledger.ledger_id, *columns)
         stored = {(row["level"], row["number"]): (row["hashes"], row["root"]) for row in rows}
-        for one in made:
-            found = stored.get((one.level, one.number))
-            if found is not None and found != (one.hashes, one.root):
-                self._wrong_tiles.append(f"tile {one.number} of level {one.level} does not follow from the entries")
+        for tile in made:
+            found = stored.get((tile.level, tile.number))
+            if found is not None and found != (tile.hashes, tile.root):
+                self._wrong_tiles.append(f"tile {tile.number} of level {tile.level} does not follow from the entries")
 
     async def _count_tiles(self, size: int) -> None:
         """Check that no tile is beyond the tree and none is missing before the last. The sealer stores them in

@@ -77,7 +77,7 @@ def create_connection(
 
     Without --secret or --secret-file a random secret is made, except for Voucherify, which makes the secret itself.
     """
-    given = _secret(secret, secret_file)
+    given = _secret_from_options(secret, secret_file)
 
     async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
         made = await registry.create_connection(
@@ -92,10 +92,14 @@ def create_connection(
             label=label,
         )
         warn_if_url_guessed(environment)
-        return {**_shown(made), "secret": made.secrets[-1].decode(), **_address(environment, made.connection_id)}
+        return {
+            **_connection_json(made),
+            "secret": made.secrets[-1].decode(),
+            **_webhook_address(environment, made.connection_id),
+        }
 
     made = run_with_connection(data, work)
-    _advise(made["secret"])
+    _warn_if_short(made["secret"])
     if as_json:
         show_json(made)
         return
@@ -116,10 +120,10 @@ def list_connections(
         chosen = await choose_ledgers(connection, ledger)
         return [
             {
-                **_shown(found),
+                **_connection_json(found),
                 "live_secrets": len(found.secrets),
                 "disabled_at": found.disabled_at and found.disabled_at.isoformat(),
-                **_address(environment, found.connection_id),
+                **_webhook_address(environment, found.connection_id),
             }
             for chosen_ledger in chosen
             for found in await registry.list_connections(connection, environment.master_key, chosen_ledger)
@@ -174,7 +178,7 @@ def rotate_secret(
 
     Without --secret or --secret-file a random secret is made, except for Voucherify, which makes the secret itself.
     """
-    given = _secret(secret, secret_file)
+    given = _secret_from_options(secret, secret_file)
 
     async def work(environment: Environment, connection: Connection) -> dict[str, Any]:
         found = await registry.find_connection(connection, environment.master_key, connection_id)
@@ -182,7 +186,7 @@ def rotate_secret(
         return {"connection_id": connection_id, "header": found.header, "secret": made}
 
     made = run_with_connection(data, work)
-    _advise(made["secret"])
+    _warn_if_short(made["secret"])
     if as_json:
         show_json(made)
     else:
@@ -202,7 +206,7 @@ def settle_secret(connection_id: ConnectionIdArgument, data: DataOption = None, 
     show_result({"connection_id": connection_id, "live_secrets": 1}, done, as_json=as_json)
 
 
-def _secret(secret: str | None, secret_file: str | None) -> str | None:
+def _secret_from_options(secret: str | None, secret_file: str | None) -> str | None:
     """Return the secret from the options, or None without one. Raises RequestInvalid if both options are set, or the
     file cannot be read.
     """
@@ -215,7 +219,7 @@ def _secret(secret: str | None, secret_file: str | None) -> str | None:
     return given
 
 
-def _advise(secret: str) -> None:
+def _warn_if_short(secret: str) -> None:
     """Warn about a secret that is accepted but short."""
     if len(secret) < SECRET_CHARACTERS_ADVISED:
         show_note(f"The secret is short: {SECRET_CHARACTERS_ADVISED} characters or more are advised.")
@@ -236,7 +240,7 @@ def _read_secret(name: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _shown(inbound: InboundConnection) -> dict[str, Any]:
+def _connection_json(inbound: InboundConnection) -> dict[str, Any]:
     return {
         "connection_id": inbound.connection_id,
         "label": inbound.label,
@@ -248,6 +252,6 @@ def _shown(inbound: InboundConnection) -> dict[str, Any]:
     }
 
 
-def _address(environment: Environment, connection_id: str) -> dict[str, str]:
+def _webhook_address(environment: Environment, connection_id: str) -> dict[str, str]:
     path = f"/v1/hooks/{connection_id}"
     return {"url": environment.url() + path, "path": path}

@@ -46,7 +46,7 @@ def erase_customer(
     async def work(environment: Environment, connection: Connection) -> ErasureResult:
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
-        name = await _known(environment, connection, found, customer)
+        name = await _find_customer(environment, connection, found, customer)
         people = ", ".join(await merged_customers(connection, found, name))
         confirm(f"Destroy the keys of all personal data of {people}? This cannot be undone.", yes=yes)
         result = await erase(connection, Vault(environment.master_key), found, name, by="operator", reason=reason)
@@ -85,7 +85,7 @@ def unmerge_customer(
         found = await registry.find_ledger(connection, ledger)
         await catch_up(connection, found.ledger_id)
         requester = Author("operator", author, reason)
-        name = await _known(environment, connection, found, customer)
+        name = await _find_customer(environment, connection, found, customer)
         result = await unmerge(connection, Vault(environment.master_key), found, name, requester)
         await catch_up(connection, found.ledger_id)
         return result
@@ -97,7 +97,7 @@ def unmerge_customer(
         show(f"{result.customer} is no longer merged into {result.survivor}; recorded at position {result.position}.")
 
 
-async def _known(environment: Environment, connection: Connection, ledger: Ledger, name: str) -> str:
+async def _find_customer(environment: Environment, connection: Connection, ledger: Ledger, name: str) -> str:
     """Return the full id of a known customer. `name` may be the full id or the vendor's id alone. Raises
     SubjectUnknown, RequestInvalid.
     """

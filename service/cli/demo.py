@@ -62,7 +62,7 @@ async def _demonstrate(environment: Environment, port: int, *, once: bool, as_js
             if once:
                 show("\nTo send queries yourself, run it without --once, or run `loyalty serve`.")
             else:
-                _show_questions(url, demo_ledger)
+                _show_example_queries(url, demo_ledger)
         if not once:
             stop = run.stop_event()
             (show_note if as_json else show)("Serving until Ctrl-C.")
@@ -96,7 +96,7 @@ def _show_as_json(sent: Sequence[SentSamples], summary: DemoSummary, url: str | 
     sys.stdout.flush()
 
 
-def _show_questions(url: str, demo_ledger: DemoLedger) -> None:
+def _show_example_queries(url: str, demo_ledger: DemoLedger) -> None:
     show(f"\nURL  {url}\nkey  {demo_ledger.key}\n\nTry:")
     for question in EXAMPLE_PATHS:
         show(f"  curl -s -H 'Authorization: Bearer {demo_ledger.key}' '{url}{question}'")

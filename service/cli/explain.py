@@ -133,97 +133,105 @@ def explanation_lines(answer: Mapping[str, Any]) -> Iterator[str]:
         )
         yield from (f"    loyalty explain {ref}" for ref in answer["explainable"])
         return
-    yield from _head(answer)
+    yield from _summary_line(answer)
     for step in answer["steps"]:
         yield ""
-        yield _cause(step)
+        yield _event_line(step)
         if "stuck" in step:
             yield f"    cannot be folded, so all later facts wait: {step['stuck']}"
             continue
         yield f"    {step['rule']['says']}"
-        yield from _line(step) if "postings" in step else _row(step)
+        yield from _balance_lines(step) if "postings" in step else _change_lines(step)
     if answer["next_step"] is not None:
         yield ""
         yield f"Only the first {STEPS_MAX:,} steps are shown; the HTTP API returns all of them in pages."
 
 
-def _head(answer: Mapping[str, Any]) -> Iterator[str]:
+def _summary_line(answer: Mapping[str, Any]) -> Iterator[str]:
     if "lot" in answer:
         lot = answer["lot"]
         lapses = f"lapses after {lot['expires_on']}" if lot["expires_on"] else "never lapses"
-        left = f"{_said(lot['remaining'])} of {_said(lot['points'])} points left"
+        left = f"{_format_value(lot['remaining'])} of {_format_value(lot['points'])} points left"
         yield f"Lot {lot['id']}: {left}; {lapses}; {lot['state']}."
     elif "account" in answer:
         account = answer["account"]
-        available = f"{_said(account['available'])} {account['unit']} available"
-        yield f"Account {account['id']} at {_said(account['at'])}: {available}."
+        available = f"{_format_value(account['available'])} {account['unit']} available"
+        yield f"Account {account['id']} at {_format_value(account['at'])}: {available}."
         claimed = account["claimed"]
         if claimed is not None:
-            yield f"The source last claimed {_said(claimed)}; drift {_said(account['drift'])}."
+            yield f"The source last claimed {_format_value(claimed)}; drift {_format_value(account['drift'])}."
     else:
         state = {name: value for name, value in answer.items() if not isinstance(value, list | dict)}
         del state["id"], state["next_step"]
-        yield f"{answer['id']}: {_fields(state)}"
+        yield f"{answer['id']}: {_format_fields(state)}"
 
 
-def _cause(step: Mapping[str, Any]) -> str:
+def _event_line(step: Mapping[str, Any]) -> str:
     event = step.get("event")
-    when = _said(step["occurred_at"])
+    when = _format_value(step["occurred_at"])
     if step.get("untimed"):
-        when = f"(time unknown; recorded {_said(event['recorded_at'] if event else step['occurred_at'])})"
+        when = f"(time unknown; recorded {_format_value(event['recorded_at'] if event else step['occurred_at'])})"
     what = f"{when}  {step.get('kind') or step['fact']}"
     return f"{what}, reported at position {event['position']} by {event['source']} {event['kind']}" if event else what
 
 
-def _line(step: Mapping[str, Any]) -> Iterator[str]:
+def _balance_lines(step: Mapping[str, Any]) -> Iterator[str]:
     """Write the effect of a statement line on the balance. Unseen points come first, then the line's own points."""
-    claimed = "" if step["claimed"] is None else f"; claimed {_said(step['claimed'])}, drift {_said(step['drift'])}"
-    points, unseen = step["points"], _moved(step, "unseen", "available")
-    expired = _moved(step, "lapsed", "expired")
+    claimed = (
+        ""
+        if step["claimed"] is None
+        else f"; claimed {_format_value(step['claimed'])}, drift {_format_value(step['drift'])}"
+    )
+    points, unseen = step["points"], _moved_points(step, "unseen", "available")
+    expired = _moved_points(step, "lapsed", "expired")
     if unseen:
         before = step["balance"] - points
-        yield f"    {_signed(unseen)} of unseen points, which no event reported, make {_said(before + unseen)}"
+        balance = _format_value(before + unseen)
+        yield f"    {_format_signed(unseen)} of unseen points, which no event reported, make {balance}"
         points -= unseen
     if expired:
-        yield f"    {_said(expired)} of them had lapsed before, so the balance does not change"
-    yield f"    {_signed(points)} makes {_said(step['balance'])}{claimed}"
+        yield f"    {_format_value(expired)} of them had lapsed before, so the balance does not change"
+    yield f"    {_format_signed(points)} makes {_format_value(step['balance'])}{claimed}"
     for lot in step["lots"]:
         lapses = f"lapses after {lot['expires_on']}" if lot["expires_on"] else "without an expiry day"
-        left = f"{_said(lot['remaining'])} of {_said(lot['points'])} left"
-        yield f"    lot {lot['id']} ({lot['origin']}, {lapses}): {_changes(step, lot)}, {left}"
+        left = f"{_format_value(lot['remaining'])} of {_format_value(lot['points'])} left"
+        yield f"    lot {lot['id']} ({lot['origin']}, {lapses}): {_lot_change(step, lot)}, {left}"
 
 
-def _moved(step: Mapping[str, Any], source: str, target: str) -> Decimal:
+def _moved_points(step: Mapping[str, Any], source: str, target: str) -> Decimal:
     """Sum the points that a step moved from one class to another within lots."""
-    return sum((one[2] for one in step["postings"] if one[0] == source and one[1] == target and one[3]), Decimal(0))
+    return sum(
+        (posting[2] for posting in step["postings"] if posting[0] == source and posting[1] == target and posting[3]),
+        Decimal(0),
+    )
 
 
-def _changes(step: Mapping[str, Any], lot: Mapping[str, Any]) -> str:
+def _lot_change(step: Mapping[str, Any], lot: Mapping[str, Any]) -> str:
     """Write a step's effect on one lot: points added and points taken, separately."""
-    postings = [one for one in step["postings"] if one[3] == lot["id"]]
-    came = sum((one[2] for one in postings if one[1] == "available"), Decimal(0))
-    went = sum((one[2] for one in postings if one[0] == "available"), Decimal(0))
-    expired = sum((one[2] for one in postings if one[:2] == ["lapsed", "expired"]), Decimal(0))
-    if came and went:
-        return f"{_signed(came)} -{_said(went)}"
-    return f"{_said(expired)} expired" if expired and not lot["change"] else _signed(lot["change"])
+    postings = [posting for posting in step["postings"] if posting[3] == lot["id"]]
+    added = sum((posting[2] for posting in postings if posting[1] == "available"), Decimal(0))
+    taken = sum((posting[2] for posting in postings if posting[0] == "available"), Decimal(0))
+    expired = sum((posting[2] for posting in postings if posting[:2] == ["lapsed", "expired"]), Decimal(0))
+    if added and taken:
+        return f"{_format_signed(added)} -{_format_value(taken)}"
+    return f"{_format_value(expired)} expired" if expired and not lot["change"] else _format_signed(lot["change"])
 
 
-def _row(step: Mapping[str, Any]) -> Iterator[str]:
+def _change_lines(step: Mapping[str, Any]) -> Iterator[str]:
     for name, change in step["changed"].items():
-        before = "" if change["before"] is None else f" (was {_said(change['before'])})"
-        yield f"    {name}: {_said(change['after'])}{before}"
+        before = "" if change["before"] is None else f" (was {_format_value(change['before'])})"
+        yield f"    {name}: {_format_value(change['after'])}{before}"
 
 
-def _fields(state: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_said(value)}" for name, value in state.items() if value is not None)
+def _format_fields(state: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_format_value(value)}" for name, value in state.items() if value is not None)
 
 
-def _signed(points: Decimal) -> str:
+def _format_signed(points: Decimal) -> str:
     return f"+{format_decimal(points)}" if points >= 0 else format_decimal(points)
 
 
-def _said(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, Decimal):
         return format_decimal(value)
     if isinstance(value, datetime):

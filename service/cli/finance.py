@@ -66,10 +66,10 @@ def show_trial_balance(
     as_json: JsonOption = False,
 ) -> None:
     """Sum every class of all accounts by programme and unit. Ends with 1 unless each sum is zero."""
-    as_of_params = _given(at=at, as_of_position=as_of_position, known_at=known_at)
+    as_of_params = _as_params(at=at, as_of_position=as_of_position, known_at=known_at)
 
     async def work(_environment: Environment, connection: Connection) -> dict[str, Any]:
-        query = await _reader(connection, ledger)
+        query = await _open_query(connection, ledger)
         times = await parse_as_of_params(query, as_of_params)
         balance = await read_trial_balance(connection, query.ledger.ledger_id, times.at, times.position)
         sums = balance.sums()
@@ -120,54 +120,58 @@ def show_liability(
     """
     if form not in FORMATS:
         raise RequestInvalid(f"--format must be one of {', '.join(FORMATS)}")
-    as_of_params = _given(as_of_position=as_of_position, known_at=known_at)
+    as_of_params = _as_params(as_of_position=as_of_position, known_at=known_at)
     days = {"from": first, "to": last, "by": by, "programme": programme, "unit": unit, "vintage": vintage}
 
     async def work(
         _environment: Environment, connection: Connection
     ) -> tuple[Ledger, Liability, dict[tuple[str, str], int]]:
-        query = await _reader(connection, ledger)
+        query = await _open_query(connection, ledger)
         times = await parse_as_of_params(query, as_of_params)
-        wanted = await parse_roll_forward(query, _given(**days), times)
+        wanted = await parse_roll_forward(query, _as_params(**days), times)
         rows = await connection.fetch(ACCOUNTS, query.ledger.ledger_id)
         counts = {(row["programme"], row["unit"]): row["accounts"] for row in rows}
         return query.ledger, await read_liability(connection, query.ledger.ledger_id, wanted, times.position), counts
 
-    found, done, counts = run_with_connection(data, work)
+    found, liability, counts = run_with_connection(data, work)
     if as_json:
-        show_json(_shown(done))
+        show_json(_liability_json(liability))
     elif form == "table":
-        _show_table(done, counts)
+        _show_table(liability, counts)
     else:
-        files = {"csv": to_csv(done.rows), "ndjson": to_ndjson(done.rows), "beancount": to_beancount(found.name, done)}
+        files = {
+            "csv": to_csv(liability.rows),
+            "ndjson": to_ndjson(liability.rows),
+            "beancount": to_beancount(found.name, liability),
+        }
         _write(files[form], output)
-    for tie in done.ties:
+    for tie in liability.ties:
         if tie.difference:
             show_note(
                 f"{tie.programme} {tie.unit}: {format_decimal(tie.closing)} is not the accounts'"
                 f" {format_decimal(tie.accounts)}."
             )
-    if any(tie.difference for tie in done.ties):
+    if any(tie.difference for tie in liability.ties):
         raise typer.Exit(FINDINGS)
 
 
-def _shown(done: Liability) -> dict[str, Any]:
+def _liability_json(liability: Liability) -> dict[str, Any]:
     return {
-        "items": [liability_row_json(row) for row in done.rows],
-        "totals": [liability_row_json(row) for row in done.totals],
-        "ties": not any(tie.difference for tie in done.ties),
-        "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in done.ties],
+        "items": [liability_row_json(row) for row in liability.rows],
+        "totals": [liability_row_json(row) for row in liability.totals],
+        "ties": not any(tie.difference for tie in liability.ties),
+        "accounts": [{**tie._asdict(), "difference": tie.difference} for tie in liability.ties],
     }
 
 
-def _show_table(done: Liability, counts: Mapping[tuple[str, str], int]) -> None:
+def _show_table(liability: Liability, counts: Mapping[tuple[str, str], int]) -> None:
     """Print the rows with every movement that is not zero throughout, the totals, and the number of accounts summed."""
-    rows = [liability_row_json(row) for row in done.rows]
-    totals = [{**liability_row_json(row), "vintage": "total"} for row in done.totals]
+    rows = [liability_row_json(row) for row in liability.rows]
+    totals = [{**liability_row_json(row), "vintage": "total"} for row in liability.totals]
     moved = [name for name in MOVEMENT_NAMES if any(row[name] for row in rows)]
     columns = (*KEY_COLUMNS, "opening", *moved, *CLOSING_COLUMNS)
-    show_table(columns, ([_cell(row[name]) for name in columns] for row in [*rows, *totals]))
-    for tie in done.ties:
+    show_table(columns, ([_format_cell(row[name]) for name in columns] for row in [*rows, *totals]))
+    for tie in liability.ties:
         if not tie.difference:
             count = counts.get((tie.programme, tie.unit), 0)
             show_note(f"{tie.programme} {tie.unit}: closing {format_decimal(tie.closing)} = sum of {count:,} accounts.")
@@ -190,7 +194,7 @@ def close(
     parse_period(period)
 
     async def work(_environment: Environment, connection: Connection) -> dict[str, ListTotals]:
-        query = await _reader(connection, ledger)
+        query = await _open_query(connection, ledger)
         return await count_lists(connection, query.ledger.ledger_id, clock.now(), None)
 
     totals = {
@@ -207,7 +211,7 @@ def close(
                 f"{len(totals)} lists are not empty ({', '.join(totals)}): use `--yes` to close the month nevertheless"
             )
         typer.confirm(f"Close {period} nevertheless?", abort=True)
-    _act(close_period, period, ledger, data, as_json, "Closed", author)
+    _record_closing(close_period, period, ledger, data, as_json, "Closed", author)
 
 
 def reopen(
@@ -220,16 +224,18 @@ def reopen(
     as_json: JsonOption = False,
 ) -> None:
     """Reopen the last closed month."""
-    _act(reopen_period, period, ledger, data, as_json, "Opened", author)
+    _record_closing(reopen_period, period, ledger, data, as_json, "Opened", author)
 
 
-def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_json: bool, done: str, by: str) -> None:
+def _record_closing(
+    work_on: Any, period: str, ledger: str | None, data: Path | None, as_json: bool, outcome: str, by: str
+) -> None:
     parse_period(period)
     if not by.strip() or len(by) > AUTHOR_CHARACTERS_MAX:
         raise RequestInvalid(f"`--author` must have 1 to {AUTHOR_CHARACTERS_MAX} characters")
 
     async def work(environment: Environment, connection: Connection) -> tuple[Ledger, int]:
-        query = await _reader(connection, ledger)
+        query = await _open_query(connection, ledger)
         position = await work_on(connection, Vault(environment.master_key), query.ledger, period, by=by.strip())
         await catch_up(connection, query.ledger.ledger_id)
         return query.ledger, position
@@ -237,7 +243,7 @@ def _act(work_on: Any, period: str, ledger: str | None, data: Path | None, as_js
     found, position = run_with_connection(data, work)
     if as_json:
         show_json({"ledger": found.name, "period": period, "position": position, "by": by.strip()})
-    elif done == "Closed":
+    elif outcome == "Closed":
         show(
             f"Closed {period} of {found.name} by {by.strip()}, at position {position}. It will be shown as known now; "
             f"later reports appear as prior-period items in the next month. See `loyalty period show {period}`."
@@ -250,7 +256,7 @@ def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, a
     """List the months that are or were closed."""
 
     async def work(_environment: Environment, connection: Connection) -> list[dict[str, Any]]:
-        query = await _reader(connection, ledger)
+        query = await _open_query(connection, ledger)
         return [dict(row) for row in await connection.fetch(PERIODS, query.ledger.ledger_id, "", PERIODS_MAX)]
 
     rows = run_with_connection(data, work)
@@ -258,7 +264,7 @@ def list_periods(ledger: OptionalLedgerOption = None, data: DataOption = None, a
     if as_json:
         show_json(orjson.loads(encode_json(rows)))
     else:
-        show_table(columns, ([_cell(row[name]) for name in columns] for row in rows))
+        show_table(columns, ([_format_cell(row[name]) for name in columns] for row in rows))
 
 
 periods = typer.Typer(help="One month: its figures, and its late reports.", no_args_is_help=True)
@@ -272,7 +278,7 @@ def show_period(
     parse_period(period)
 
     async def work(_environment: Environment, connection: Connection) -> dict[str, Any]:
-        return await period_json(await _reader(connection, ledger), period)
+        return await period_json(await _open_query(connection, ledger), period)
 
     found = run_with_connection(data, work)
     if as_json:
@@ -287,15 +293,15 @@ def show_period(
         *(name for name in MOVEMENT_NAMES if any(row[name] for row in found["totals"])),
     )
     columns = (*columns, *CLOSING_COLUMNS)
-    show_table(columns, ([_cell(row[name]) for name in columns] for row in found["totals"]))
+    show_table(columns, ([_format_cell(row[name]) for name in columns] for row in found["totals"]))
     for name, title in (("prior_period_items", "Prior-period items"), ("later_items", "Reported since it was closed")):
         of = ("account", "amount", "unit", "first_position")
-        rows = [[_cell(item[column]) for column in of] for item in found[name]]
+        rows = [[_format_cell(item[column]) for column in of] for item in found[name]]
         if rows:
             show_table(of, rows, title=title)
 
 
-async def _reader(connection: Connection, name: str | None) -> QueryContext:
+async def _open_query(connection: Connection, name: str | None) -> QueryContext:
     """Return a query context of an up-to-date ledger: the named one, or the only ledger. Raises RequestInvalid if there
     is no single ledger.
     """
@@ -311,11 +317,11 @@ async def _reader(connection: Connection, name: str | None) -> QueryContext:
     return QueryContext(connection, found, OPERATOR)
 
 
-def _given(**options: object) -> Mapping[str, str]:
+def _as_params(**options: object) -> Mapping[str, str]:
     return {name: str(value) for name, value in options.items() if value is not None}
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if value is None:
         return ""
     return format_decimal(value) if isinstance(value, Decimal) else str(value)

@@ -88,7 +88,7 @@ def rebuild_projections(
     if subject is not None:
         if ledger is None:
             raise typer.BadParameter("--ledger is required with --subject", param_hint="--ledger")
-        _fold_again(subject, ledger, data, as_json=as_json)
+        _refold_subject(subject, ledger, data, as_json=as_json)
         return
 
     async def work(environment: Environment) -> rebuild.RebuildReport:
@@ -166,29 +166,31 @@ def show_comparison(comparison: Comparison) -> None:
         show_note(f"{len(comparison.subjects) - SUBJECTS_SHOWN_MAX:,} more subjects; --json prints all.")
 
 
-def _fold_again(subject: str, ledger: str, data: DataOption, *, as_json: bool) -> None:
+def _refold_subject(subject: str, ledger: str, data: DataOption, *, as_json: bool) -> None:
     """Fold one subject of a ledger from the start, in the active generation."""
 
     async def work(_environment: Environment, connection: Connection) -> list[str]:
-        one = await registry.find_ledger(connection, ledger)
-        kind, _, rest = subject.partition(":")
-        wanted = [(kind, rest)] if kind in BY_SUBJECT else [(each, subject) for each in BY_SUBJECT]
-        done = []
+        found_ledger = await registry.find_ledger(connection, ledger)
+        kind, _, reference = subject.partition(":")
+        candidates = (
+            [(kind, reference)] if kind in BY_SUBJECT else [(subject_kind, subject) for subject_kind in BY_SUBJECT]
+        )
+        folded = []
         async with connection.transaction():
-            await store.hold_checkpoint(connection, one.ledger_id)
-            for subject_kind, ref in wanted:
-                if await connection.fetchval(HAS_FACTS, one.ledger_id, subject_kind, ref):
-                    await refold_subjects(connection, one.ledger_id, subject_kind, [ref])
-                    done.append(f"{one.name} {subject_kind} {ref}")
-        return done
+            await store.hold_checkpoint(connection, found_ledger.ledger_id)
+            for subject_kind, ref in candidates:
+                if await connection.fetchval(HAS_FACTS, found_ledger.ledger_id, subject_kind, ref):
+                    await refold_subjects(connection, found_ledger.ledger_id, subject_kind, [ref])
+                    folded.append(f"{found_ledger.name} {subject_kind} {ref}")
+        return folded
 
-    done = run_with_connection(data, work)
-    if not done:
+    folded = run_with_connection(data, work)
+    if not folded:
         raise SubjectUnknown(f"{subject}; kinds of subjects: {', '.join(sorted(BY_SUBJECT))}")
     if as_json:
-        show_json({"folded": done})
+        show_json({"folded": folded})
     else:
-        for name in done:
+        for name in folded:
             show(f"Folded from the start: {name}")
 
 
@@ -204,10 +206,13 @@ def list_generations(data: DataOption = None, as_json: JsonOption = False) -> No
 
     listed = run_with_connection(data, work)
     if as_json:
-        show_json([generation_json(one) for one in listed])
+        show_json([generation_json(generation_listed) for generation_listed in listed])
         return
     columns = ("generation", "state", "basis", "created_at", "promoted_at", "unexpected")
-    rows = [{**one._asdict(), "unexpected": (one.comparison or {}).get("unexpected")} for one in listed]
+    rows = [
+        {**generation_listed._asdict(), "unexpected": (generation_listed.comparison or {}).get("unexpected")}
+        for generation_listed in listed
+    ]
     show_table(columns, ([row[column] for column in columns] for row in rows))
 
 
@@ -223,7 +228,11 @@ def promote_generation(
     """Make a ready generation the active one. With --expect it is compared again first."""
 
     async def work(environment: Environment, connection: Connection) -> Generation:
-        ready = [one.generation for one in await generations.list_generations(connection) if one.state == "ready"]
+        ready = [
+            generation_listed.generation
+            for generation_listed in await generations.list_generations(connection)
+            if generation_listed.state == "ready"
+        ]
         if generation is None and not ready:
             raise NotPromoted("no generation is ready; run `loyalty rebuild` first")
         chosen = await generations.find_generation(connection, ready[-1] if generation is None else generation)

@@ -221,11 +221,11 @@ def _look_ahead(lines: DeliveryLines) -> tuple[DeliveryLines, bool]:
     except Exception as error:
         if not is_damaged_file(error):
             raise
-        return chain(held, _raising(error)), False
+        return chain(held, _raise_error(error)), False
     return iter(held), False
 
 
-def _raising(error: Exception) -> DeliveryLines:
+def _raise_error(error: Exception) -> DeliveryLines:
     raise error
     yield
 
@@ -283,7 +283,7 @@ def _note_unread(summary: ImportSummary, options: ImportOptions) -> None:
     if summary.unreadable:
         fate = "quarantined" if options.quarantine else "not stored"
         more = " and more" if summary.unreadable > len(summary.unreadable_lines) else ""
-        show_note(f"Unreadable, {fate}: {summary.unreadable:,}, at {_named(summary.unreadable_lines)}{more}.")
+        show_note(f"Unreadable, {fate}: {summary.unreadable:,}, at {_line_numbers(summary.unreadable_lines)}{more}.")
         if not options.quarantine:
             show_note("Use `--repair` to repair common damage, or `--quarantine` to store unreadable deliveries.")
     if summary.kinds[UNKNOWN]:
@@ -292,8 +292,8 @@ def _note_unread(summary: ImportSummary, options: ImportOptions) -> None:
         )
     if summary.too_long:
         more = " and more" if len(summary.too_long) > LINE_NUMBERS_SHOWN_MAX else ""
-        show_note(f"Longer than {BODY_BYTES_MAX:,} bytes, not stored: {_named(summary.too_long)}{more}.")
+        show_note(f"Longer than {BODY_BYTES_MAX:,} bytes, not stored: {_line_numbers(summary.too_long)}{more}.")
 
 
-def _named(numbers: Sequence[int]) -> str:
+def _line_numbers(numbers: Sequence[int]) -> str:
     return f"line {', '.join(str(number) for number in numbers[:LINE_NUMBERS_SHOWN_MAX])}"

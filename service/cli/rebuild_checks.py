@@ -29,27 +29,27 @@ def show_plan(scope: RebuildScope, source: str, workers: int | None, data: DataO
     async def work(_environment: Environment, connection: Connection) -> list[RebuildPlan]:
         await check_scope(connection, scope)
         chosen = await registry.list_ledgers(connection)
-        named = [one for one in chosen if not scope.ledgers or one.name in scope.ledgers]
-        return [await estimate.plan_rebuild(connection, one, scope, source, workers) for one in named]
+        named = [ledger for ledger in chosen if not scope.ledgers or ledger.name in scope.ledgers]
+        return [await estimate.plan_rebuild(connection, ledger, scope, source, workers) for ledger in named]
 
     plans = run_with_connection(data, work)
     if as_json:
-        show_json([one._asdict() for one in plans])
+        show_json([plan._asdict() for plan in plans])
         return
-    for one in plans:
+    for plan in plans:
         show(
-            f"{one.ledger}: {one.events:,} events, {one.facts:,} facts; about {one.seconds:,} s. "
-            f"Sampled: {one.subjects_sampled:,} subjects, {one.events_sampled:,} events."
+            f"{plan.ledger}: {plan.events:,} events, {plan.facts:,} facts; about {plan.seconds:,} s. "
+            f"Sampled: {plan.subjects_sampled:,} subjects, {plan.events_sampled:,} events."
         )
-        if one.new_tables:
-            show(f"New tables: {', '.join(one.new_tables)}.")
-        changed = [kind for kind in one.kinds if kind["no_longer_read"] or kind["read_now"]]
+        if plan.new_tables:
+            show(f"New tables: {', '.join(plan.new_tables)}.")
+        changed = [kind for kind in plan.kinds if kind["no_longer_read"] or kind["read_now"]]
         if changed:
             columns = ("source", "kind", "events", "sampled", "unread_before", "unread_now")
             show_table(columns, ([kind[name] for name in columns] for kind in changed))
-        if one.places:
-            show_table(("column", "differences in the sample"), sorted(one.places.items()))
-        elif not changed and not one.new_tables:
+        if plan.places:
+            show_table(("column", "differences in the sample"), sorted(plan.places.items()))
+        elif not changed and not plan.new_tables:
             show("No sampled row would change.")
 
 
@@ -64,29 +64,31 @@ def check_events(ledger: LedgerFilterOption = None, data: DataOption = None, as_
         found = {}
         with progress_bar() as progress:
             task = progress.add_task("", total=None)
-            for one in await choose_ledgers(connection, ledger):
+            for chosen_ledger in await choose_ledgers(connection, ledger):
 
-                def report_progress(done: int, of: int, name: str = one.name) -> None:
+                def report_progress(done: int, of: int, name: str = chosen_ledger.name) -> None:
                     progress.update(task, completed=done, total=of, description=f"{name}: events")
 
-                found[one.name] = await recheck_events.recheck_events(connection, one, report_progress)
+                found[chosen_ledger.name] = await recheck_events.recheck_events(
+                    connection, chosen_ledger, report_progress
+                )
         return found
 
     found = run_with_connection(data, work)
     if as_json:
-        show_json({name: recheck_events.recheck_json(one) for name, one in found.items()})
+        show_json({name: recheck_events.recheck_json(result) for name, result in found.items()})
     else:
-        for name, one in found.items():
+        for name, result in found.items():
             show(
-                f"{name}: {one.events:,} events give {one.facts:,} facts; {one.gained:,} can be read now and could "
-                "not before."
+                f"{name}: {result.events:,} events give {result.facts:,} facts; {result.gained:,} can be read now "
+                "but not before."
             )
             columns = ("source", "kind", "unread", "reason", "events", "gave_facts", "positions")
-            if one.unread:
-                show_table(columns, one.unread)
-            if one.lost:
-                show(f"{one.lost:,} events gave facts before and give none now.")
-    if any(one.lost for one in found.values()):
+            if result.unread:
+                show_table(columns, result.unread)
+            if result.lost:
+                show(f"{result.lost:,} events gave facts before and give none now.")
+    if any(result.lost for result in found.values()):
         raise typer.Exit(FINDINGS)
 
 

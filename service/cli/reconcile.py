@@ -71,8 +71,8 @@ def reconcile(
     """
     if as_csv is not None and as_json:
         raise typer.BadParameter("give either --csv or --json, not both")
-    failing = _lists_of(fail_on, statement is not None)
-    time = _time_of(at)
+    failing = _parse_lists(fail_on, statement is not None)
+    time = _parse_time(at)
     if statement is None:
         if as_csv is not None and as_csv not in LISTS:
             raise typer.BadParameter(f"there is no list {as_csv!r}; lists: {', '.join(LISTS)}")
@@ -80,8 +80,8 @@ def reconcile(
         totals = _show_lists(data, ledger, time, grace, as_csv, as_json=as_json)
         is_open = any(totals[name].items for name in failing)
     else:
-        rules = ComparisonRules(time, days, _number_of(tolerance))
-        read = (_columns_of(columns), _zone_of(zone), date_format)
+        rules = ComparisonRules(time, days, _parse_number(tolerance))
+        read = (_parse_columns(columns), _parse_zone(zone), date_format)
         compared = _show_statement(data, ledger, statement, read, rules, as_csv=as_csv is not None, as_json=as_json)
         is_open = bool(failing) and bool(compared.findings)
     if is_open:
@@ -96,13 +96,13 @@ def _show_lists(
         await generations.ensure_active_generation(connection)
         await catch_up(connection, found.ledger_id)
         if as_csv is not None:
-            one = LISTS[as_csv]
-            asked = ListQuery(found.ledger_id, at, latest_start(one, at, grace), 0, one.start)
+            open_list = LISTS[as_csv]
+            list_query = ListQuery(found.ledger_id, at, latest_start(open_list, at, grace), 0, open_list.start)
 
-            async def read_page(asked: ListQuery) -> tuple[list[OpenItem], Key | None]:
-                return await one.read(connection, asked)
+            async def read_page(list_query: ListQuery) -> tuple[list[OpenItem], Key | None]:
+                return await open_list.read(connection, list_query)
 
-            async for lines in csv_pages(read_page, one, asked):
+            async for lines in csv_pages(read_page, open_list, list_query):
                 _write(lines)
         return await count_lists(connection, found.ledger_id, at, grace)
 
@@ -111,8 +111,13 @@ def _show_lists(
         _write(encode_json({"ledger": ledger, "at": at, "lists": totals_json(totals)}))
     elif as_csv is None:
         rows = [
-            (name, f"{one.items:,}{' or more' if one.more else ''}", _points_of(one), LISTS[name].says)
-            for name, one in totals.items()
+            (
+                name,
+                f"{totals_of_list.items:,}{' or more' if totals_of_list.more else ''}",
+                _format_points(totals_of_list),
+                LISTS[name].says,
+            )
+            for name, totals_of_list in totals.items()
         ]
         show_table(("list", "open", "points", "meaning"), rows)
     return totals
@@ -164,14 +169,17 @@ def _show_statement(
             _write(b'{"findings":[')
             while block := held.read(COPY_BYTES):
                 sys.stdout.write(block)
-            _write(b'],"summary":' + encode_json(_summary_of(compared)) + b"}\n")
+            _write(b'],"summary":' + encode_json(_summary_json(compared)) + b"}\n")
     if not as_csv and not as_json:
-        show_table(FINDING_COLUMNS, [[_cell(getattr(one, name)) for name in FINDING_COLUMNS] for one in shown])
-        _say(compared, len(shown))
+        show_table(
+            FINDING_COLUMNS,
+            [[_format_cell(getattr(finding, name)) for name in FINDING_COLUMNS] for finding in shown],
+        )
+        _show_totals(compared, len(shown))
     return compared
 
 
-def _summary_of(compared: StatementComparison) -> dict[str, Any]:
+def _summary_json(compared: StatementComparison) -> dict[str, Any]:
     return {
         "of": compared.of,
         "lines": compared.lines,
@@ -181,7 +189,7 @@ def _summary_of(compared: StatementComparison) -> dict[str, Any]:
     }
 
 
-def _say(compared: StatementComparison, shown: int) -> None:
+def _show_totals(compared: StatementComparison, shown: int) -> None:
     found = sum(compared.findings.values())
     if found > shown:
         show_note(f"{found - shown:,} more; --csv statement or --json prints all.")
@@ -190,15 +198,15 @@ def _say(compared: StatementComparison, shown: int) -> None:
     show(f"{compared.lines:,} lines of {compared.of}: {compared.matched:,} agree{by and f' ({by})'}; {findings}.")
 
 
-def _cell(value: Any) -> object:
+def _format_cell(value: Any) -> object:
     return format_decimal(value) if isinstance(value, Decimal) else value
 
 
-def _points_of(totals: ListTotals) -> str:
+def _format_points(totals: ListTotals) -> str:
     return ", ".join(f"{format_decimal(points)} {unit}" for unit, points in sorted(totals.points.items()))
 
 
-def _lists_of(text: str, with_statement: bool) -> set[str]:
+def _parse_lists(text: str, with_statement: bool) -> set[str]:
     names = {name.strip() for name in text.split(",") if name.strip()}
     known = {*LISTS, ALL, *({STATEMENT} if with_statement else ())}
     unknown = sorted(names - known)
@@ -209,7 +217,7 @@ def _lists_of(text: str, with_statement: bool) -> set[str]:
     return set(LISTS) if ALL in names else names
 
 
-def _time_of(text: str | None) -> datetime:
+def _parse_time(text: str | None) -> datetime:
     if text is None:
         return clock.now()
     try:
@@ -221,21 +229,21 @@ def _time_of(text: str | None) -> datetime:
     return time
 
 
-def _columns_of(text: str) -> dict[str, str]:
+def _parse_columns(text: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
     if any(not sign for _, sign, _ in pairs):
         raise typer.BadParameter("it must have the form account=Member No,balance=Points", param_hint="--columns")
     return {what.strip(): column.strip() for what, _, column in pairs}
 
 
-def _zone_of(name: str) -> ZoneInfo:
+def _parse_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         raise typer.BadParameter(f"there is no time zone {name!r}", param_hint="--zone") from None
 
 
-def _number_of(text: str) -> Decimal:
+def _parse_number(text: str) -> Decimal:
     try:
         return abs(Decimal(text))
     except ArithmeticError:

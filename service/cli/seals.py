@@ -68,7 +68,7 @@ def seal_ledger(
 
     signed, results, text = run_with_connection(data, work)
     if as_json:
-        show_json({**_shown(signed), "handed_out": results, "note": text.decode()})
+        show_json({**_checkpoint_json(signed), "handed_out": results, "note": text.decode()})
     else:
         show(text.decode().rstrip("\n"))
         for destination, result in results.items():
@@ -85,13 +85,13 @@ def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
         now = set() if signed is None else tree_heads.signing_keys_of(signed)
         listed: list[dict[str, Any]] = [
             {
-                "key": one.key.write(),
-                "key_id": one.key.key_id.hex(),
-                "added_at": one.added_at.isoformat(),
-                "signs_now": (one.key.name, one.key.key_id) in now,
-                "state": "signs" if (one.key.name, one.key.key_id) in now else "retired",
+                "key": listed_key.key.write(),
+                "key_id": listed_key.key.key_id.hex(),
+                "added_at": listed_key.added_at.isoformat(),
+                "signs_now": (listed_key.key.name, listed_key.key.key_id) in now,
+                "state": "signs" if (listed_key.key.name, listed_key.key.key_id) in now else "retired",
             }
-            for one in await tree_heads.log_keys(connection, chosen.ledger_id)
+            for listed_key in await tree_heads.log_keys(connection, chosen.ledger_id)
         ]
         for key in await tree_heads.pending_keys(connection, environment.signer, chosen):
             shown = {"key": key.write(), "key_id": key.key_id.hex(), "added_at": None}
@@ -103,8 +103,8 @@ def list_keys(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
         show_json(found)
     else:
         columns = ("key", "added_at", "state")
-        show_table(columns, [tuple(one[column] or "-" for column in columns) for one in found])
-        if any(one["state"] == "pending" for one in found):
+        show_table(columns, [tuple(listed_key[column] or "-" for column in columns) for listed_key in found])
+        if any(listed_key["state"] == "pending" for listed_key in found):
             show_note("A pending key signs from the next checkpoint on; `loyalty seal` signs a checkpoint now.")
 
 
@@ -174,7 +174,7 @@ def show_checkpoint(
 
     chosen, signed, text, keys = run_with_connection(data, work)
     if as_json:
-        show_json({**_shown(signed), "note": text.decode(), "keys": keys})
+        show_json({**_checkpoint_json(signed), "note": text.decode(), "keys": keys})
     elif format_ == "note":
         show(text.decode().rstrip("\n"))
     else:
@@ -199,7 +199,7 @@ def email_of(ledger: Ledger, signed: SignedCheckpoint, text: str, keys: Sequence
     )
 
 
-def _shown(signed: SignedCheckpoint) -> dict[str, Any]:
+def _checkpoint_json(signed: SignedCheckpoint) -> dict[str, Any]:
     return {"size": signed.size, "root": signed.root.hex(), "signed_at": signed.signed_at.isoformat()}
 
 
@@ -227,15 +227,19 @@ def list_logs(ledger: LedgerOption, data: DataOption = None, as_json: JsonOption
     async def work(environment: Environment, connection: Connection) -> list[dict[str, str]]:
         found = await public_logs.list_published(connection, await registry.find_ledger(connection, ledger))
         return [
-            {"url": f"{environment.url()}/v1/logs/{one.token}", "since": one.created_at.isoformat(), "token": one.token}
-            for one in found
+            {
+                "url": f"{environment.url()}/v1/logs/{published.token}",
+                "since": published.created_at.isoformat(),
+                "token": published.token,
+            }
+            for published in found
         ]
 
     found = run_with_connection(data, work)
     if as_json:
         show_json(found)
     else:
-        show_table(("url", "since"), [(one["url"], one["since"]) for one in found])
+        show_table(("url", "since"), [(published["url"], published["since"]) for published in found])
 
 
 @log.command("withdraw", context_settings={"ignore_unknown_options": True})

@@ -79,19 +79,19 @@ def set_programme_terms(
         await generations.ensure_active_generation(connection)
         vault = Vault(environment.master_key)
         await catch_up(connection, found.ledger_id)
-        name = programme if new_programme else await _known(connection, found, programme)
-        done = await set_terms(connection, vault, found, name, terms_document, by="operator")
+        name = programme if new_programme else await _find_programme_id(connection, found, programme)
+        change = await set_terms(connection, vault, found, name, terms_document, by="operator")
         await catch_up(connection, found.ledger_id)
-        return done
+        return change
 
-    done = run_with_connection(data, work)
+    change = run_with_connection(data, work)
     if as_json:
-        show_json(done._asdict())
+        show_json(change._asdict())
     else:
-        show(f"Set the terms of {done.programme}; recorded at position {done.position}.")
+        show(f"Set the terms of {change.programme}; recorded at position {change.position}.")
 
 
-async def _known(connection: Connection, ledger: Ledger, name: str) -> str:
+async def _find_programme_id(connection: Connection, ledger: Ledger, name: str) -> str:
     """Return the full id of a programme with events or terms. Raises RequestInvalid, which lists the known
     programmes."""
     try:
@@ -117,9 +117,10 @@ def list_terms(ledger: LedgerOption, data: DataOption = None, as_json: JsonOptio
         ids = [row["id"] for row in programmes]
         versions = await connection.fetch(VERSIONS, found.ledger_id, ids)
         with_terms = {row["subject"] for row in versions}
-        rows = [(one, None, None, None, None, None) for one in ids if one not in with_terms]
+        rows = [(programme, None, None, None, None, None) for programme in ids if programme not in with_terms]
         return sorted(
-            [*rows, *((row["subject"], *_words(row)) for row in versions)], key=lambda row: (row[0], str(row[1]))
+            [*rows, *((row["subject"], *_version_cells(row)) for row in versions)],
+            key=lambda row: (row[0], str(row[1])),
         )
 
     rows = run_with_connection(data, work)
@@ -128,10 +129,10 @@ def list_terms(ledger: LedgerOption, data: DataOption = None, as_json: JsonOptio
         names = ("programme", "effective_from", "time_zone", "expiry", "worth", "set_by")
         show_json([dict(zip(names, row, strict=True)) for row in rows])
     else:
-        show_table(columns, [(row[0], _set_as(row[1], row[2]), *row[2:]) for row in rows])
+        show_table(columns, [(row[0], _format_start(row[1], row[2]), *row[2:]) for row in rows])
 
 
-def _words(row: Any) -> tuple[object, ...]:
+def _version_cells(row: Any) -> tuple[object, ...]:
     """Format one version of terms as cells of a table."""
     expiry = row["expiry"]
     if expiry != "never":
@@ -143,7 +144,7 @@ def _words(row: Any) -> tuple[object, ...]:
     return (row["effective_from"].isoformat(), row["time_zone"], expiry, worth, row["set_by"])
 
 
-def _set_as(effective_from: Any, zone: Any) -> str | None:
+def _format_start(effective_from: Any, zone: Any) -> str | None:
     """Format the start of a version as it was set: a day in its own time zone, or a time if it is not midnight."""
     if effective_from is None:
         return None

@@ -72,7 +72,7 @@ def _examples() -> dict[tuple[str, str], Example]:
         personal_keys = _personal_keys(sample)
         for kind, meaning in _events(sample):
             example = found.setdefault((sample.parent.name, kind), Example(sample.name))
-            example.subject_kinds |= {told.fact.subject_kind for told in meaning.facts}
+            example.subject_kinds |= {recorded.fact.subject_kind for recorded in meaning.facts}
             example.personal_keys |= personal_keys
     return found
 

@@ -252,14 +252,14 @@ def launch_server(cluster: Cluster, settings: Mapping[str, str], waited_seconds:
         if crashed and waited_seconds < CHILDREN_EXIT_WAIT_SECONDS:
             time.sleep(POLL_SECONDS)
             return
-        raise EmbeddedPostgresFailed(_first_line(started.stderr), f"{server_log}: {_last_words(server_log)}")
+        raise EmbeddedPostgresFailed(_first_line(started.stderr), f"{server_log}: {_startup_error(server_log)}")
 
 
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-def _last_words(server_log: Path) -> str:
+def _startup_error(server_log: Path) -> str:
     """Return the last line of the log with the reason of a failed start."""
     lines = server_log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:].splitlines() if server_log.exists() else []
     wrong = [line for line in lines if "FATAL" in line or "PANIC" in line]

@@ -185,7 +185,9 @@ def period_closed_before(closed: Sequence[ClosedPeriod], first: date) -> ClosedP
     """Return the period closed up to the day before `first`. Only the day after it shows later reports of the period.
     On any later day they are part of the opening.
     """
-    return next((one for one in closed if one.last_day.toordinal() + 1 == first.toordinal()), None)
+    return next(
+        (closed_period for closed_period in closed if closed_period.last_day.toordinal() + 1 == first.toordinal()), None
+    )
 
 
 def split_by_closing(
@@ -196,10 +198,10 @@ def split_by_closing(
     """
     found: list[tuple[date, date, int | None]] = []
     first = query.first
-    for one in closed:
-        if one.last_day >= first and first <= query.last:
-            last = min(one.last_day, query.last)
-            found.append((first, last, one.known_position))
+    for closed_period in closed:
+        if closed_period.last_day >= first and first <= query.last:
+            last = min(closed_period.last_day, query.last)
+            found.append((first, last, closed_period.known_position))
             first = date.fromordinal(last.toordinal() + 1)
     if first <= query.last:
         found.append((first, query.last, now))
@@ -213,9 +215,9 @@ async def close_period(connection: Connection, vault: Vault, ledger: Ledger, per
     """
     first, last = month_bounds(period)
     ledger_id = ledger.ledger_id
-    for one in await closed_periods(connection, ledger_id):
-        if one.last_day >= first:
-            raise PeriodNotClosable(f"{one.period} is closed")
+    for closed_period in await closed_periods(connection, ledger_id):
+        if closed_period.last_day >= first:
+            raise PeriodNotClosable(f"{closed_period.period} is closed")
     known = await store.read_checkpoint(connection, ledger_id)
     done = await read_liability(connection, ledger_id, RollForwardQuery(first, last, monthly=True), None, now=known)
     terms = await load_terms(connection, ledger_id, ACCOUNTS, known)
@@ -275,11 +277,11 @@ async def prior_period_items(
         async for holders in changed_since(connection, ledger_id, known):
             known_histories = [history async for history in load_histories(connection, ledger_id, holders, known)]
             later_histories = [history async for history in load_histories(connection, ledger_id, holders, now)]
-            for item in _items(known_histories, later_histories, last, known, terms):
+            for item in _find_items(known_histories, later_histories, last, known, terms):
                 yield item
 
 
-def _items(
+def _find_items(
     known_histories: Sequence[HolderHistory],
     later_histories: Sequence[HolderHistory],
     last: date,
@@ -298,7 +300,7 @@ def _items(
         amount = after.get(account_id, ZERO) - before.get(account_id, ZERO)
         account = accounts[account_id]
         programme = account.programme_ref
-        end = _end(last, programme, terms)
+        end = _end_of_day(last, programme, terms)
         lines = [
             line
             for history in later_histories
@@ -308,26 +310,28 @@ def _items(
         if amount:
             first = min((line.position for line in lines if line.position), default=None)
             items.append(
-                PriorPeriodItem(account_id, programme, account.unit, amount, first, [_shown(line) for line in lines])
+                PriorPeriodItem(
+                    account_id, programme, account.unit, amount, first, [_line_json(line) for line in lines]
+                )
             )
     return items
 
 
-def _shown(line: HistoryLine) -> dict[str, Any]:
+def _line_json(line: HistoryLine) -> dict[str, Any]:
     shown = ("position", "occurred_at", "kind", "points", "reference")
     return {name: getattr(line, name) for name in shown}
 
 
 def _balances(history: HolderHistory, last: date, terms: Terms) -> dict[str, Decimal]:
     """Return each account's balance at the end of a day."""
-    ends = {id_: _end(last, account.programme_ref, terms) for id_, account in history.accounts.items()}
+    ends = {id_: _end_of_day(last, account.programme_ref, terms) for id_, account in history.accounts.items()}
     lapses = lapses_until(history, max(ends.values())) if ends else []
     return {
         line.account_id: line.balance for line in [*history.lines, *lapses] if line.occurred_at <= ends[line.account_id]
     }
 
 
-def _end(last: date, programme: str, terms: Terms) -> datetime:
+def _end_of_day(last: date, programme: str, terms: Terms) -> datetime:
     return last_instant(last, terms.zone(programme, datetime(last.year, last.month, last.day, 12, tzinfo=UTC)))
 
 

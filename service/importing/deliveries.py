@@ -165,7 +165,7 @@ def count_outcomes(
     summary: ImportSummary, block: Sequence[Delivery], appended: Sequence[Sequence[AppendResult]]
 ) -> None:
     """Add the outcomes of a block to the summary."""
-    outcomes = [one.outcome for delivered in appended for one in delivered]
+    outcomes = [result.outcome for delivered in appended for result in delivered]
     summary.lines += len(block)
     summary.appended += outcomes.count("appended")
     summary.duplicates += outcomes.count("duplicate")

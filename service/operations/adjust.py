@@ -105,9 +105,9 @@ async def adjust(
             "claimed": None if row["claimed"] is None else format_decimal(row["claimed"]),
             **_reason_text(author),
         }
-        made = await _made(connection, vault, ledger, adjustment)
+        made = await _find_adjustment(connection, vault, ledger, adjustment)
         if made is not None:
-            return _again(made, body)
+            return _repeated_result(made, body)
         if points is None and not row["drift"] and not row["missing"]:
             raise NothingToAdopt(account_id)
         if expires_on is not None:
@@ -136,8 +136,8 @@ async def reverse(
     author.check()
     async with connection.transaction():
         await connection.execute(LOCK, APPENDS, ledger.ledger_id)
-        made = await _made(connection, vault, ledger, _checked_id(adjustment))
-        if made is None or not await _is_of(connection, ledger, made, account_id):
+        made = await _find_adjustment(connection, vault, ledger, _checked_id(adjustment))
+        if made is None or not await _belongs_to(connection, ledger, made, account_id):
             raise SubjectUnknown(adjustment)
         where = {name: made[name] for name in ("holder", "programme", "unit", "customer")}
         delivery = build_event(vault, ledger, "adjustmentReversed", adjustment, **where, **_reason_text(author))
@@ -148,7 +148,9 @@ async def reverse(
     return AdjustmentResult(adjustment, account_id, -Decimal(made["points"]), *appended)
 
 
-async def _made(connection: Connection, vault: Vault, ledger: Ledger, adjustment: str) -> dict[str, Any] | None:
+async def _find_adjustment(
+    connection: Connection, vault: Vault, ledger: Ledger, adjustment: str
+) -> dict[str, Any] | None:
     """Read the stored payload of an adjustment, with its position. None if it was never made."""
     events = await events_with_key(
         connection, ledger.ledger_id, event_key_of(vault, ledger, "adjustmentMade", adjustment)
@@ -158,7 +160,7 @@ async def _made(connection: Connection, vault: Vault, ledger: Ledger, adjustment
     return None
 
 
-def _again(made: Mapping[str, Any], body: Mapping[str, Any]) -> AdjustmentResult:
+def _repeated_result(made: Mapping[str, Any], body: Mapping[str, Any]) -> AdjustmentResult:
     """Return the earlier result for a repeated request. Raises AdjustmentDiffers if the request differs. The claim may
     differ.
     """
@@ -170,7 +172,7 @@ def _again(made: Mapping[str, Any], body: Mapping[str, Any]) -> AdjustmentResult
     return AdjustmentResult(made["id"], _account_of(made), Decimal(made["points"]), made["position"], "duplicate")
 
 
-async def _is_of(connection: Connection, ledger: Ledger, made: Mapping[str, Any], account_id: str) -> bool:
+async def _belongs_to(connection: Connection, ledger: Ledger, made: Mapping[str, Any], account_id: str) -> bool:
     if account_id == _account_of(made):
         return True
     return await connection.fetchval(HOLDS_ADJUSTMENT, ledger.ledger_id, account_id, made["id"]) is not None

@@ -40,7 +40,7 @@ def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None 
     invalid number or day.
     """
     now = clock.now()
-    delivery = _written(vault, ledger, kind, identifier or secrets.token_hex(16), now, fields)
+    delivery = _identify_event(vault, ledger, kind, identifier or secrets.token_hex(16), now, fields)
     for draft in delivery.events:
         meaning = interpret(
             Event(
@@ -63,10 +63,10 @@ def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None 
 
 def event_key_of(vault: Vault, ledger: Ledger, kind: str, identifier: str) -> bytes:
     """Return the event key of an internal event. It does not depend on the content."""
-    return _written(vault, ledger, kind, identifier, clock.now(), {}).events[0].event_key
+    return _identify_event(vault, ledger, kind, identifier, clock.now(), {}).events[0].event_key
 
 
-def _written(
+def _identify_event(
     vault: Vault, ledger: Ledger, kind: str, identifier: str, now: datetime, fields: dict[str, Any]
 ) -> Delivery:
     written = orjson.dumps({"event": kind, "id": identifier, "at": now.isoformat(), **fields})

@@ -28,7 +28,7 @@ DRIFTING_IN_ALL = """
 
 async def read_drift(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
     """Read one page of accounts in drift."""
-    rows = await connection.fetch(DRIFTING, query.ledger_id, query.by, query.limit + 1, *query.after)
+    rows = await connection.fetch(DRIFTING, query.ledger_id, query.opened_by, query.limit + 1, *query.after)
     found: list[OpenItem] = []
     for first in range(0, min(len(rows), query.limit), ACCOUNTS_PER_TURN):
         some = rows[first : min(first + ACCOUNTS_PER_TURN, query.limit)]

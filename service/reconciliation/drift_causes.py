@@ -134,9 +134,9 @@ def _reported_twice(step: DriftStep, evidence: Evidence) -> Iterator[str]:
         return
     for line in step.lines:
         same_lines = [
-            one
-            for one in evidence.lines
-            if line.asserted and one.line != line.line and (one.kind, one.effect) == (line.kind, line.effect)
+            event
+            for event in evidence.lines
+            if line.asserted and event.line != line.line and (event.kind, event.effect) == (line.kind, line.effect)
         ]
         if same_lines:
             positions = f"{same_lines[0].position} and {line.position}"
@@ -149,7 +149,7 @@ def _of_a_lot(step: DriftStep, evidence: Evidence) -> Iterator[str]:
     if step.amount > 0 or not step.is_claimed:
         return
     wanted = -step.amount
-    if not evidence.whole:
+    if not evidence.complete:
         if evidence.lots:
             yield "points of a lot lapsed at the vendor before our day for them"
         return
@@ -191,8 +191,8 @@ def _unclear(step: DriftStep, evidence: Evidence) -> Iterator[str]:
             yield f"an event of another amount never arrived, because points lapsed in between ({_time(line)})"
             break
     for line in step.lines:
-        touched = {name for source, target, _, _ in line.postings for name in (source, target)}
-        if line.kind in REVERSALS and touched & {"lapsed", "expired", "debt", "unseen"}:
+        classes = {name for source, target, _, _ in line.postings for name in (source, target)}
+        if line.kind in REVERSALS and classes & {"lapsed", "expired", "debt", "unseen"}:
             yield f"the vendor counts the reversal at position {line.position} differently"
             break
 
@@ -209,15 +209,15 @@ def _hint(step: DriftStep, evidence: Evidence) -> str:
 
 
 def _unread(evidence: Evidence) -> Iterator[str]:
-    for one in evidence.unread[:1]:
-        if one.names_holder:
+    for event in evidence.unread[:1]:
+        if event.names_holder:
             yield (
-                f"An event of this customer in between, at position {one.position} ({one.kind}), "
+                f"An event of this customer in between, at position {event.position} ({event.kind}), "
                 "could not be read. Look at it first."
             )
         else:
             yield (
-                f"A body received in between, at position {one.position}, could not be read and "
+                f"A body received in between, at position {event.position}, could not be read and "
                 "may concern any customer."
             )
 

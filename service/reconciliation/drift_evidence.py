@@ -139,7 +139,7 @@ async def read_evidence(
         lots[row["n"] - 1].append(LotEvidence(row["lot_id"], row["remaining"], row["expires_on"]))
     customers = sorted({row["customer"] for row in accounts})
     half_transfers = await connection.fetch(HALF_TRANSFERS, ledger_id, customers, TRANSFERS_MAX)
-    positions = positions_of(line for one in lines.values() for line in one)
+    positions = positions_of(line for account_lines in lines.values() for line in account_lines)
     contested = {row["position"] for row in await connection.fetch(CONTESTED, ledger_id, positions)}
     unread = await _unread(connection, ledger_id, accounts)
     return [
@@ -148,10 +148,16 @@ async def read_evidence(
             drift=row["drift"],
             agreed_position=row["agreed_position"],
             lines=lines[number],
-            whole=len(lines[number]) < LINES_MAX and len(lots[number]) < LOTS_MAX,
-            adopted={one["adjustment"] for one in marked if one["account_id"] == row["account_id"] and one["adopted"]},
-            withdrawn={
-                one["adjustment"] for one in marked if one["account_id"] == row["account_id"] and one["reversed"]
+            complete=len(lines[number]) < LINES_MAX and len(lots[number]) < LOTS_MAX,
+            adopted={
+                marked_row["adjustment"]
+                for marked_row in marked
+                if marked_row["account_id"] == row["account_id"] and marked_row["adopted"]
+            },
+            reversed={
+                marked_row["adjustment"]
+                for marked_row in marked
+                if marked_row["account_id"] == row["account_id"] and marked_row["reversed"]
             },
             siblings=siblings[number],
             lots=lots[number],

@@ -70,9 +70,9 @@ class Evidence(NamedTuple):
     drift: Decimal
     agreed_position: int | None
     lines: Sequence[LineEvidence]
-    whole: bool = True
+    complete: bool = True
     adopted: Set[str] = frozenset()  # adjustments that adopted a claim
-    withdrawn: Set[str] = frozenset()  # adjustments that were reversed
+    reversed: Set[str] = frozenset()  # adjustments that were reversed
     siblings: Sequence[tuple[str, LineEvidence]] = ()  # lines of the holder's other programmes: (programme, line)
     lots: Sequence[LotEvidence] = ()
     transfers: Sequence[TransferEvidence] = ()
@@ -103,7 +103,7 @@ def find_steps(evidence: Evidence) -> list[DriftStep]:
     since: list[LineEvidence] = []
     for line in evidence.lines[first:]:
         since.append(line)
-        if line.kind in ADJUSTMENTS and line.reference in evidence.withdrawn & evidence.adopted:
+        if line.kind in ADJUSTMENTS and line.reference in evidence.reversed & evidence.adopted:
             continue  # adopted and reversed: no effect
         if line.kind in ADJUSTMENTS and line.reference in evidence.adopted:  # it closed the difference or more
             drift, unseen = drift - adjusted - line.points, ZERO

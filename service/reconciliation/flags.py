@@ -47,19 +47,19 @@ class Flag(NamedTuple):
         return self.condition or f"t.{self.column}"
 
 
-def _said(sentence: str) -> str:
+def _sql_text(sentence: str) -> str:
     return "'" + sentence.replace("'", "''") + "'"
 
 
-BOTH_OUTCOMES = _said("Both outcomes were reported. Ask the vendor which is true.")
-SAME_INSTANT = _said("Different values were reported for the same time. Ask the vendor which is true.")
-NOT_TOLD = _said("Its beginning was never reported: an event is missing, or is older than the connection.")
+BOTH_OUTCOMES = _sql_text("Both outcomes were reported. Ask the vendor which is true.")
+SAME_INSTANT = _sql_text("Different values were reported for the same time. Ask the vendor which is true.")
+NOT_REPORTED = _sql_text("Its beginning was never reported: an event is missing, or is older than the connection.")
 
 CONTESTED = (
     Flag(
         "accounts",
         "contested",
-        _said("A merge, a reversal or an order item contradicts earlier reports. See the statement."),
+        _sql_text("A merge, a reversal or an order item contradicts earlier reports. See the statement."),
         since="t.last_at",
         subject="t.account_id",
     ),
@@ -67,9 +67,9 @@ CONTESTED = (
         "order_items",
         "contested",
         "CASE WHEN t.refunded_at IS NULL THEN "
-        + _said("It was reported as delivered and as not delivered. Ask the vendor which is true.")
+        + _sql_text("It was reported as delivered and as not delivered. Ask the vendor which is true.")
         + " ELSE "
-        + _said("It was delivered, and its points were given back. The customer has the goods and the points.")
+        + _sql_text("It was delivered, and its points were given back. The customer has the goods and the points.")
         + " END",
         since="greatest(t.fulfilled_at, t.failed_at, t.cancelled_at, t.refunded_at)",
         amount="CASE WHEN t.refunded > 0 THEN t.refunded ELSE t.points_paid END",
@@ -77,14 +77,14 @@ CONTESTED = (
     Flag(
         "order_items",
         "contradicted",
-        _said("The event's name and the item's status contradict each other. The status counts. Ask the vendor."),
+        _sql_text("The event's name and the item's status contradict each other. The status counts. Ask the vendor."),
         since="greatest(t.fulfilled_at, t.failed_at, t.cancelled_at)",
         amount="t.points_paid",
     ),
     Flag(
         "reward_redemptions",
         "contested",
-        _said("It was reported as given and as failed. Ask the vendor which is true."),
+        _sql_text("It was reported as given and as failed. Ask the vendor which is true."),
         since="greatest(t.completed_at, t.failed_at)",
         amount="t.points",
     ),
@@ -95,7 +95,7 @@ CONTESTED = (
     Flag(
         "tier_history",
         "contradiction",
-        _said("The event names the same tier before and after. A change may be missing."),
+        _sql_text("The event names the same tier before and after. A change may be missing."),
         since="t.since",
         customer="NULL::text",
         ordinal="t.ordinal",
@@ -112,7 +112,7 @@ GAPS = (
     Flag(
         "accounts",
         "incomplete",
-        _said("More points were spent than were reported as earned. Earlier events are missing."),
+        _sql_text("More points were spent than were reported as earned. Earlier events are missing."),
         amount="nullif(t.unseen, 0)",
         unit="t.unit",
         subject="t.account_id",
@@ -120,7 +120,7 @@ GAPS = (
     Flag(
         "tier_history",
         "gap",
-        _said("The previous tier in the event is not the last reported tier. A change of tier is missing."),
+        _sql_text("The previous tier in the event is not the last reported tier. A change of tier is missing."),
         since="coalesce(t.since, t.left_at)",
         customer="NULL::text",
         ordinal="t.ordinal",
@@ -128,13 +128,13 @@ GAPS = (
     Flag(
         "partner_memberships",
         "gap",
-        _said("A start or an end of the membership was never reported."),
+        _sql_text("A start or an end of the membership was never reported."),
         since="t.updated_at",
     ),
     Flag(
         "cards",
         "gap",
-        _said("The previous status in the event is not the last reported status. A change is missing."),
+        _sql_text("The previous status in the event is not the last reported status. A change is missing."),
         since="t.updated_at",
         customer="NULL::text",
     ),
@@ -148,13 +148,13 @@ GAPS = (
     Flag(
         "streaks",
         "told_after_unenrolment",
-        _said(
+        _sql_text(
             "Events arrived for a customer who had left the streak. An enrolment is missing, or the events are wrong."
         ),
         condition="t.told_after_unenrolment > 0",
         since="t.unenrolled_at",
     ),
-    Flag("streaks", "incomplete", NOT_TOLD, since="coalesce(t.ended_at, t.unenrolled_at)"),
+    Flag("streaks", "incomplete", NOT_REPORTED, since="coalesce(t.ended_at, t.unenrolled_at)"),
     Flag(
         "coupons",
         "claim_differs",
@@ -164,22 +164,22 @@ GAPS = (
     Flag(
         "coupons",
         "reversed_unseen",
-        _said("The redemption of a reversal was never reported."),
+        _sql_text("The redemption of a reversal was never reported."),
         since="t.reversed_at",
     ),
-    Flag("coupons", "incomplete", NOT_TOLD, since="coalesce(t.redeemed_at, t.reversed_at)"),
-    Flag("redemption_records", "incomplete", NOT_TOLD, since="t.first_seen_at", customer="NULL::text"),
-    Flag("customers", "incomplete", NOT_TOLD, since="coalesce(t.updated_at, t.merged_at)", customer="t.subject"),
-    Flag("bills", "incomplete", NOT_TOLD, since="t.updated_at"),
-    Flag("rewards", "incomplete", NOT_TOLD, since="coalesce(t.updated_at, t.claimed_at)", customer="NULL::text"),
-    Flag("promotions", "incomplete", _said("A promotion was revoked or used without a report of its issue.")),
+    Flag("coupons", "incomplete", NOT_REPORTED, since="coalesce(t.redeemed_at, t.reversed_at)"),
+    Flag("redemption_records", "incomplete", NOT_REPORTED, since="t.first_seen_at", customer="NULL::text"),
+    Flag("customers", "incomplete", NOT_REPORTED, since="coalesce(t.updated_at, t.merged_at)", customer="t.subject"),
+    Flag("bills", "incomplete", NOT_REPORTED, since="t.updated_at"),
+    Flag("rewards", "incomplete", NOT_REPORTED, since="coalesce(t.updated_at, t.claimed_at)", customer="NULL::text"),
+    Flag("promotions", "incomplete", _sql_text("A promotion was revoked or used without a report of its issue.")),
 )
 
 DOUBTFUL = (
     Flag(
         "tier_history",
         "until_unreadable",
-        _said("The end of the tier cannot be read. The tier is shown without an end."),
+        _sql_text("The end of the tier cannot be read. The tier is shown without an end."),
         since="t.since",
         customer="NULL::text",
         ordinal="t.ordinal",
@@ -187,19 +187,21 @@ DOUBTFUL = (
     Flag(
         "bills",
         "delivery_status_unknown",
-        _said("The vendor does not document this delivery status."),
+        _sql_text("The vendor does not document this delivery status."),
         since="coalesce(t.updated_at, t.added_at)",
     ),
     Flag(
         "bills",
         "entered_in_future",
-        _said("The bill was entered after it was reported, by its own time. Its clock or time zone is wrong."),
+        _sql_text("The bill was entered after it was reported, by its own time. Its clock or time zone is wrong."),
         since="coalesce(t.updated_at, t.added_at)",
     ),
     Flag(
         "redemption_records",
         "undone",
-        _said("The record was deleted. We treat the redemption as undone, although the vendor did not report that."),
+        _sql_text(
+            "The record was deleted. We treat the redemption as undone, although the vendor did not report that."
+        ),
         since="t.deleted_at",
         customer="NULL::text",
     ),
@@ -221,7 +223,7 @@ READ_ELSEWHERE = {
 
 
 @cache
-def _page(flag: Flag) -> str:
+def _page_sql(flag: Flag) -> str:
     return f"""
         SELECT {flag.subject} AS subject, {flag.ordinal} AS ordinal, {flag.customer} AS customer,
                {flag.amount} AS amount,
@@ -236,7 +238,7 @@ def _page(flag: Flag) -> str:
 
 
 @cache
-def _totals(flag: Flag) -> str:
+def _totals_sql(flag: Flag) -> str:
     return f"""
         SELECT count(*) AS items, sum(amount) AS points, min(unit) AS unit FROM (
             SELECT {flag.amount} AS amount, {flag.unit} AS unit FROM {flag.table} t
@@ -266,7 +268,7 @@ def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
         while number < len(flags):
             flag = flags[number]
             left = query.limit - len(items)
-            rows = await connection.fetch(_page(flag), query.ledger_id, query.by, left, subject, ordinal)
+            rows = await connection.fetch(_page_sql(flag), query.ledger_id, query.opened_by, left, subject, ordinal)
             items += [_item(flag, row) for row in rows]
             if len(rows) == left:
                 return items, (number, rows[-1]["subject"], rows[-1]["ordinal"])
@@ -276,7 +278,7 @@ def _flag_list(name: str, says: str, flags: Sequence[Flag]) -> OpenList:
     async def count(connection: Connection, ledger_id: int, by: datetime) -> ListTotals:
         items, points = 0, dict[str, Decimal]()
         for flag in flags:
-            row = await connection.fetchrow(_totals(flag), ledger_id, by, COUNTED_MAX)
+            row = await connection.fetchrow(_totals_sql(flag), ledger_id, by, COUNTED_MAX)
             assert row is not None
             items += row["items"]
             if row["points"] is not None:
@@ -307,4 +309,4 @@ FLAGS: dict[tuple[str, str], str] = {
     **{(flag.table, flag.column): "doubtful" for flag in DOUBTFUL},
     **READ_ELSEWHERE,
 }
-STATEMENTS = {flag: (_page(flag), _totals(flag)) for flag in (*CONTESTED, *GAPS, *DOUBTFUL)}
+STATEMENTS = {flag: (_page_sql(flag), _totals_sql(flag)) for flag in (*CONTESTED, *GAPS, *DOUBTFUL)}

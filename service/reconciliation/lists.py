@@ -37,7 +37,7 @@ class ListQuery(NamedTuple):
 
     ledger_id: int
     at: datetime
-    by: datetime
+    opened_by: datetime
     limit: int
     after: Key
 
@@ -106,7 +106,7 @@ def list_from_sql(
     """
 
     async def read(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
-        rows = await connection.fetch(page, query.ledger_id, query.by, query.limit + 1, *query.after)
+        rows = await connection.fetch(page, query.ledger_id, query.opened_by, query.limit + 1, *query.after)
         shown = rows[: query.limit]
         return [item(row) for row in shown], next_key(rows, query.limit, key)
 

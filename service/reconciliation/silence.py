@@ -166,8 +166,8 @@ def _observed_and_expected(by_day: Sequence[int], age_days: int) -> tuple[int, i
 
 async def read_silence(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
     """Check one page of pairs of connection and kind. The silent and slow ones are items."""
-    rows = await connection.fetch(ARRIVALS, query.ledger_id, *query.after, query.limit, query.by)
-    found = [silence_item(row, query.by) for row in rows if row["connection_id"] != "-"]
+    rows = await connection.fetch(ARRIVALS, query.ledger_id, *query.after, query.limit, query.opened_by)
+    found = [silence_item(row, query.opened_by) for row in rows if row["connection_id"] != "-"]
     after = (rows[-1]["connection_id"], rows[-1]["kind"]) if len(rows) == query.limit else None
     return [item for item in found if item is not None], after
 

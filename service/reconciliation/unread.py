@@ -111,7 +111,7 @@ async def read_conflicts(connection: Connection, query: ListQuery) -> tuple[list
     """
     ledger_id = query.ledger_id
     policies = await policies_of(connection, ledger_id)
-    found = await first_conflicts_after(connection, ledger_id, query.after[0], query.limit + 1, query.by)
+    found = await first_conflicts_after(connection, ledger_id, query.after[0], query.limit + 1, query.opened_by)
     items: list[OpenItem] = []
     size = 0
     for start in range(0, query.limit, KEYS_PER_READ):

@@ -102,7 +102,7 @@ class ComparisonRules(NamedTuple):
 async def compare_statement(
     connection: Connection,
     ledger_id: int,
-    read: Iterable[StatementLayout | StatementRecord | UnreadableLine],
+    parsed_lines: Iterable[StatementLayout | StatementRecord | UnreadableLine],
     rules: ComparisonRules,
     compared: StatementComparison,
 ) -> AsyncIterator[StatementFinding]:
@@ -110,15 +110,15 @@ async def compare_statement(
     way."""
     layout: StatementLayout | None = None
     with StagedStatement() as staged:
-        for one in read:
-            if isinstance(one, StatementLayout):
-                layout, compared.of = one, one.of
+        for parsed in parsed_lines:
+            if isinstance(parsed, StatementLayout):
+                layout, compared.of = parsed, parsed.of
                 continue
             compared.lines += 1
-            if isinstance(one, UnreadableLine):
-                yield compared.count(_finding("bad-line", line=one.line, note=one.reason))
+            if isinstance(parsed, UnreadableLine):
+                yield compared.count(_finding("bad-line", line=parsed.line, note=parsed.reason))
             else:
-                staged.put(one)
+                staged.put(parsed)
         assert layout is not None
         async for finding in _find_accounts(connection, ledger_id, staged):
             yield compared.count(finding)
@@ -190,7 +190,7 @@ async def _compare_balances(
     compared: StatementComparison,
 ) -> AsyncIterator[StatementFinding]:
     programmes: set[str] = set()
-    waiting: list[tuple[str, StagedLine]] = []
+    batch: list[tuple[str, StagedLine]] = []
     last: tuple[str, datetime] | None = None
     for account_id, lines in staged.by_account():
         seen: set[datetime] = set()
@@ -201,13 +201,13 @@ async def _compare_balances(
                 yield _finding("only-theirs", account_id, line=line.line, theirs=line.points, note=note)
                 continue
             seen.add(at)
-            waiting.append((account_id, line))
+            batch.append((account_id, line))
             last = (account_id, at)
-        if len(waiting) >= ACCOUNTS_PER_READ:
-            async for finding in _compare_some(connection, ledger_id, waiting, rules, compared, programmes):
+        if len(batch) >= ACCOUNTS_PER_READ:
+            async for finding in _compare_some(connection, ledger_id, batch, rules, compared, programmes):
                 yield finding
-            waiting = []
-    async for finding in _compare_some(connection, ledger_id, waiting, rules, compared, programmes):
+            batch = []
+    async for finding in _compare_some(connection, ledger_id, batch, rules, compared, programmes):
         yield finding
     at = last[1] if last is not None else rules.at
     async for finding in _only_ours(connection, ledger_id, staged, at, sorted(programmes)):
@@ -217,15 +217,15 @@ async def _compare_balances(
 async def _compare_some(
     connection: Connection,
     ledger_id: int,
-    some: Sequence[tuple[str, StagedLine]],
+    batch: Sequence[tuple[str, StagedLine]],
     rules: ComparisonRules,
     compared: StatementComparison,
     programmes: set[str],
 ) -> AsyncIterator[StatementFinding]:
-    ids = [account_id for account_id, _ in some]
+    ids = [account_id for account_id, _ in batch]
     programmes |= {row["programme"] for row in await connection.fetch(PROGRAMMES, ledger_id, ids)}
-    ours = await connection.fetch(BALANCES, ledger_id, ids, [line.at or rules.at for _, line in some])
-    for (account_id, line), row in zip(some, ours, strict=True):
+    ours = await connection.fetch(BALANCES, ledger_id, ids, [line.at or rules.at for _, line in batch])
+    for (account_id, line), row in zip(batch, ours, strict=True):
         difference = line.points - row["balance"]
         if abs(difference) <= rules.tolerance:
             compared.agree("balance")
@@ -302,8 +302,8 @@ async def _compare_entries(
 def _of_pair(
     account_id: str, theirs: StatementEntry | None, ours: StatementEntry | None, rules: ComparisonRules
 ) -> StatementFinding | None:
-    one = theirs or ours
-    assert one is not None
+    entry = theirs or ours
+    assert entry is not None
     difference = (theirs.points if theirs else Decimal(0)) - (ours.points if ours else Decimal(0))
     if theirs and ours and abs(difference) <= rules.tolerance:
         return None
@@ -311,7 +311,7 @@ def _of_pair(
         finding="differs" if theirs and ours else "only-theirs" if theirs else "only-ours",
         account=account_id,
         line=theirs.number if theirs else None,
-        day=one.day,
+        day=entry.day,
         theirs=theirs.points if theirs else None,
         ours=ours.points if ours else None,
         difference=difference,

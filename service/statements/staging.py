@@ -91,7 +91,7 @@ class StagedStatement:
         """Yield each account with its lines, in order of accounts and lines."""
         rows = self._database.execute(RESOLVED)
         for account_id, group in groupby(rows, key=lambda row: row[0]):
-            yield str(account_id), [_shelved(row) for row in group]
+            yield str(account_id), [_staged_line(row) for row in group]
 
     def has(self, account_id: str) -> bool:
         return self._database.execute(HAS_ACCOUNT, (account_id,)).fetchone() is not None
@@ -102,7 +102,7 @@ class StagedStatement:
         return (date.fromisoformat(first), date.fromisoformat(last)) if first is not None else None
 
 
-def _shelved(row: Sequence[Any]) -> StagedLine:
+def _staged_line(row: Sequence[Any]) -> StagedLine:
     _, line, points, at, day, reference = row
     return StagedLine(
         line,

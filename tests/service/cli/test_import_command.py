@@ -196,7 +196,7 @@ def test_no_process_is_started_for_a_small_file(served: Served, monkeypatch: pyt
 
 
 def test_a_large_file_is_imported_by_workers(served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("service.cli.files.LARGE_BYTES", 100)
+    monkeypatch.setattr("service.cli.import_file.PARALLEL_BYTES_MIN", 100)
     file = tmp_path / "large.ndjson.zst"
     file.write_bytes(zstd.compress(b"".join(b'{"large": %d}\n' % number for number in range(50))))
     connection = served.connection()["connection_id"]

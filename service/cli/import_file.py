@@ -47,22 +47,26 @@ class ImportOptions(NamedTuple):
     workers: int | None
 
 
+FileArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="NDJSON, documents over several lines, or an array; .gz or .zst too; - is standard input.",
+        show_default=False,
+    ),
+]
+ConnectionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--connection",
+        help="The connection's id; deliveries are treated as if it had received them.",
+        show_default=False,
+    ),
+]
+
+
 def import_file(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            help="NDJSON, documents over several lines, or an array; .gz or .zst too; - is standard input.",
-            show_default=False,
-        ),
-    ] = None,
-    connection_id: Annotated[
-        str | None,
-        typer.Option(
-            "--connection",
-            help="The connection's id; deliveries are treated as if it had received them.",
-            show_default=False,
-        ),
-    ] = None,
+    file: FileArgument = None,
+    connection_id: ConnectionOption = None,
     exported: Annotated[
         Path | None,
         typer.Option(help="Instead of FILE: a file of `loyalty export`.", show_default=False),

@@ -47,7 +47,7 @@ def read_kept_checkpoints(content: bytes) -> list[KeptCheckpoint]:
         if signatures.startswith(SIGNATURE_LINE) and not body.startswith(SIGNATURE_LINE)
     ]
     if not notes:
-        raise NoteWrong("it contains no checkpoint")
+        raise NoteWrong("it holds no checkpoint")
     return [KeptCheckpoint(note, Checkpoint.read(note.text)) for note in notes]
 
 

@@ -232,7 +232,7 @@ async def test_a_live_check_says_whether_the_signers_memory_was_there(
         (b"", b"", None),
         (b"logs.example/acme\n", b"logs.example/other\n", "it is of logs.example/other, and this ledger is"),
         (b"\n1\n", b"\n2\n", "its signature by logs.example/acme is wrong"),
-        (b"\n\n", b"\n", "no checkpoint is in it"),
+        (b"\n\n", b"\n", "it holds no checkpoint"),
     ],
 )
 async def test_a_checkpoint_that_somebody_kept_has_a_line_of_its_own(

@@ -11,8 +11,8 @@ from ledger.facts.fact import Fact
 class EarnLimit(msgspec.Struct, frozen=True, omit_defaults=True):
     """A limit on how often a badge can be earned, with the vendor's count so far.
 
-    `level` tells whose count it is: the badge's over all customers, or the customer's. The time window is `roll_value`
-    times `roll_type` (days, weeks, months).
+    `level` names the owner of the count: the badge's over all customers, or the customer's. The time window is
+    `roll_value` times `roll_type` (days, weeks, months).
     """
 
     level: str | None = None

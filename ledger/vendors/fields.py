@@ -259,7 +259,7 @@ StrictOptionalId = Annotated[str | None, BeforeValidator(as_id), STRICT]
 Points = Annotated[Decimal, BeforeValidator(as_points), STRICT]
 OptionalPoints = Annotated[Decimal | None, BeforeValidator(as_optional_points), STRICT]
 Figure = Annotated[Decimal | None, BeforeValidator(as_optional_points)]  # only compared or shown: moves no points
-# 0 if the figure is null. None if it is absent or unreadable; `model_fields_set` tells the two apart.
+# 0 if the figure is null. None if it is absent or unreadable; `model_fields_set` separates the two.
 FigureOrZero = Annotated[Decimal | None, BeforeValidator(as_points)]
 Time = Annotated[datetime | None, BeforeValidator(as_time)]
 FarTime = Annotated[datetime | None, BeforeValidator(as_far_time)]

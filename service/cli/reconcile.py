@@ -26,7 +26,7 @@ from service.cli.terminal.exit_codes import FINDINGS
 from service.environment import Environment, run_with_connection
 from service.formatting import encode_json
 from service.importing.deliveries import open_file
-from service.importing.split import as_utf8
+from service.importing.utf16 import as_utf8
 from service.reconciliation.catalogue import LISTS, count_lists, latest_start, totals_json
 from service.reconciliation.formats import csv_line, csv_pages
 from service.reconciliation.lists import Key, ListQuery, ListTotals, OpenItem

@@ -27,7 +27,7 @@ CONNECTION = "-"  # internal events have no connection
 async def record_event(connection: Connection, vault: Vault, ledger: Ledger, kind: str, **fields: Any) -> int:
     """Append an internal event that occurs now. Return its position.
 
-    `said` is JSON; author and reason in it are encrypted. Raises RequestInvalid if the event cannot be interpreted.
+    `fields` is JSON; author and reason in it are encrypted. Raises RequestInvalid if the event cannot be interpreted.
     """
     [[appended]] = await append(connection, vault, ledger.ledger_id, [build_event(vault, ledger, kind, **fields)])
     return appended.position

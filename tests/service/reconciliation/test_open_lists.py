@@ -215,7 +215,7 @@ async def test_points_given_back_for_nothing_that_was_told_are_listed_until_the_
         await acme.deliver(redeemed("b", 60, 1, 40, "R1"))
 
         assert chosen(item, "account", "amount", "kind", "position") == (ANN, "30", "RedemptionReversed", 2)
-        assert "no programme is named" in item["cause"]
+        assert "the event names no programme" in item["cause"]
         assert before["available"] == "100"
         assert (step["points"], step["rule"]["name"]) == ("0", "account.redemption_reversed")
         assert await listed(acme, "sums") == []
@@ -243,7 +243,7 @@ async def test_transfers_half_done_are_listed_after_their_grace(dsn: str) -> Non
             ("capillary:9001:T2", "received-only", "15"),
             ("capillary:9001:T3", "completed", "1"),
         ]
-        assert items[2]["cause"] == "9 were sent and 8 arrived."
+        assert items[2]["cause"] == "9 were sent and 8 were received."
 
 
 async def test_refunds_due(dsn: str) -> None:

@@ -70,7 +70,7 @@ async def keep_connected(
     """Call `work` with a connection again and again, until cancelled.
 
     The pause is `pause_seconds` after a return and `retry_seconds` after an error. `options` go to `connect`. After an
-    error the connection is replaced, so a lost connection or a read-only server does no lasting harm.
+    error the connection is replaced. So a lost connection or a read-only server does no lasting harm.
     """
     faults = LogThrottle(log)
     while True:

@@ -1,7 +1,7 @@
 """The time by the database's clock, in case the clock of this process is wrong.
 
 The database records the times of events and checkpoints. Times of this process are compared with them, or stored beside
-them, so they must come from the same clock. With another clock, work would be due hours late, or an adjustment would be
+them. So both must come from the same clock. With another clock, work would be due hours late, or an adjustment would be
 dated before its cause. So a process compares the two clocks regularly, and `now` corrects its own.
 """
 

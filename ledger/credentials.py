@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ledger.errors import RequestInvalid
 
 STANDARD_WEBHOOKS_PREFIX = "whsec_"
-STANDARD_WEBHOOKS_KEY_BYTES = (24, 64)  # fewest and most, by the specification
+STANDARD_WEBHOOKS_KEY_BYTES = (24, 64)  # minimum and maximum of the specification
 KEY_BYTES_MADE = 32
 SECRET_CHARACTERS_MIN = 8
 SECRET_CHARACTERS_ADVISED = 16  # a shorter secret gives a warning, because a vendor may have chosen it
@@ -43,7 +43,7 @@ class Scheme(NamedTuple):
 
 
 def check_static(secret: str) -> None:
-    """Check a secret that is sent in a header, or that signs as it is. Raises RequestInvalid."""
+    """Check a secret that is sent in a header, or used unchanged as the signing key. Raises RequestInvalid."""
     if not secret.strip():
         raise RequestInvalid("the secret is empty; omit it to have one generated, or give the vendor's")
     if not _VISIBLE.fullmatch(secret):

@@ -2,7 +2,7 @@
 
 Unqualified names in SQL mean the tables of one generation, by the search_path of the connection. A connection reads the
 generation that is active when it is opened. It keeps that generation after a promotion, so no answer mixes two. Until
-it is closed it holds a shared lock on the generation, which prevents that the generation is dropped.
+it is closed it holds a shared lock on the generation. So the generation cannot be dropped.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # it comes without typ
         keep_alive(transport.get_extra_info("socket"))
 
     def is_closed(self) -> bool:
-        """Return True if no statement can be sent any more."""
+        """Return True if no further statement can be sent."""
         return self._is_ending or bool(super().is_closed())
 
     async def is_sound(self, every_seconds: float, seconds_max: float) -> bool:

@@ -10,8 +10,8 @@ from ledger.privacy.redaction import PersonalPart
 class Origin(NamedTuple):
     """The source of a body. `kind` is the kind that the connection names, or None.
 
-    `body_hash_key` is a secret of the ledger. An unreadable body is identified by a keyed hash of its bytes, because a
-    plain hash could reveal a short body.
+    `body_hash_key` is a secret of the ledger. An unreadable body is identified by a keyed hash of its bytes. A plain
+    hash could reveal a short body.
     """
 
     ledger: str
@@ -24,7 +24,7 @@ class Origin(NamedTuple):
 class NewEvent(NamedTuple):
     """An event before the append. The ledger adds the commitment to personal parts, the position and the recorded time.
 
-    They stand in the entry between `entry_prefix` and `entry_suffix`.
+    They are in the entry between `entry_prefix` and `entry_suffix`.
     """
 
     connection_id: str

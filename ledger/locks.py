@@ -1,7 +1,7 @@
-"""The ids of all PostgreSQL advisory locks of this software, so that no two uses share a number.
+"""The ids of all PostgreSQL advisory locks of this software. No two uses share a number.
 
-A lock marked "with ..." uses the form of two integers, (id, number). The others use the form of one bigint.
-SQL functions in migrations/versions/ repeat the numbers of the locks that they take.
+A lock marked "with ..." uses the form of two integers, (id, number). The others use the form of one bigint. SQL
+functions in migrations/versions/ repeat the numbers of the locks that they take.
 """
 
 # With the ledger. `ledger.append` holds it until its commit, so commit order is position order (invariant 2).
@@ -17,7 +17,7 @@ GENERATIONS = 1819239278
 # With the ledger. `ledger.log_access` holds it to number access records without gaps.
 ACCESS_LOG = 1819239279
 
-# With the ledger. Held to add a checkpoint, or a reason why none was signed, so that their times keep their order.
+# With the ledger. Held to add a checkpoint, or a reason why none was signed. So their times keep their order.
 CHECKPOINTS = 1819239280
 
 # With the generation. Shared by the sessions that read the generation; exclusive to drop it.

@@ -255,7 +255,7 @@ def _node_from_tile(hashes: bytes, node: Node) -> bytes:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Return True if a proof shows that a leaf hash is at `index` of a tree with this size and root."""
+    """Return True if a proof shows that the tree of this size and root has the leaf hash at `index`."""
     if not 0 <= index < size or not _are_hashes((leaf, root, *proof)):
         return False
     last, hashed = size - 1, leaf
@@ -273,8 +273,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 
 
 def verify_consistency(old: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Return True if a proof shows that the tree with `old` and `old_root` is a prefix of the tree with `size` and
-    `root`.
+    """Return True if a proof shows that the tree (`old`, `old_root`) is a prefix of the tree (`size`, `root`).
 
     Every tree has the empty tree as a prefix.
     """

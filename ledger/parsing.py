@@ -6,7 +6,7 @@ This is the only parser of bodies, and everything in it has a limit. Numbers sta
 - A whole number becomes an int, however it is written (379499720.0 is 379499720). A vendor's id never becomes a float.
 - A number that is too long or too large for any figure or id stays a text. It then costs no more than other texts.
 
-The cost of a body is limited before it is parsed. No vendor's structures are as dense as VALUES_MAX allows, so a body
+The cost of a body is limited before it is parsed. No vendor's structures are as dense as VALUES_MAX allows. A body
 beyond it was made to be expensive. It is stored as every other body that cannot be read.
 """
 

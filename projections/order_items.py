@@ -1,4 +1,4 @@
-"""Order items: whether an item paid with points arrived, and whether points are due back.
+"""Order items: the outcome of each item paid with points, and the points that are due back.
 
 1. Points are held when the order is made.
 2. They are captured when the item arrives.

@@ -116,8 +116,8 @@ PARTNER_HISTORY_TABLE = Table(
 
 
 def link(membership: PartnerMembership, fact: PartnerLinked, occurrence: Occurrence) -> None:
-    """The customer became a member. If the membership is open already, an end or a report is missing, and the
-    membership continues with the new details.
+    """The customer became a member. If the membership is open already, an end or a report is missing. The membership
+    continues with the new details.
     """
     _update_fields(membership, fact, occurrence)
     interval = _open_interval(membership)

@@ -84,7 +84,7 @@ class ProgrammeTerms:
         return later[-1] if later else self.versions[version_count - 1] if version_count else None
 
     def lapses_at(self, day: date, earned_at: datetime) -> datetime | None:
-        """Return the instant at which a lot's day ends in its time zone. None if the day stands for "never"."""
+        """Return the instant at which a lot's day ends in its time zone. None if the day means "never"."""
         version = self.governing(earned_at)
         return end_of_day(day, version.time_zone if version is not None else "UTC")
 
@@ -161,8 +161,8 @@ def period_end(day: date, rule: ExpiryRule) -> date:
 
 @lru_cache(maxsize=4096)
 def end_of_day(day: date, time_zone: str = "UTC") -> datetime | None:
-    """Return the instant at which a day ends in a time zone, daylight saving included. None if the day stands for
-    "never".
+    """Return the instant at which a day ends in a time zone. None if the day means "never". Daylight saving time is
+    respected.
     """
     if day >= LAST_DAY:
         return None
@@ -179,7 +179,7 @@ class Terms:
     def of_facts(facts: Iterable[ProgrammeTermsSet]) -> "Terms":
         """Collect the versions of all programmes from facts in fold order.
 
-        A programme with invalid terms gets none, so that the accounts of other programmes do not wait for it.
+        A programme with invalid terms gets none. Then the accounts of other programmes do not wait for it.
         """
         versions: dict[str, list[ProgrammeTermsSet]] = {}
         for fact in facts:

@@ -119,7 +119,7 @@ def roll_back(redemption: RewardRedemption, fact: RewardRedemptionRolledBack, oc
 
 
 def _advance(state: str, redemption: RewardRedemption, fact: RewardRedemptionFact, occurrence: Occurrence) -> None:
-    """Update the fields that the fact names, and the state if it is further on than the present one."""
+    """Update the fields that the fact names. Update the state if it is later than the present state."""
     redemption.named_before = add_previous_owner(redemption.named_before, redemption.customer, fact.customer)
     redemption.customer = fact.customer or redemption.customer
     redemption.reward = fact.reward or redemption.reward

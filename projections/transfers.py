@@ -157,9 +157,7 @@ def _update_fields(transfer: Transfer, fact: TransferFact, occurrence: Occurrenc
 
 
 def _differs(transfer: Transfer) -> bool:
-    """Return True if the halves disagree on points, sender or receiver, or if two reports of one half name other
-    holders.
-    """
+    """Return True if the halves disagree on points, sender or receiver, or two reports of a half on holders."""
     if transfer.others_named:
         return True
     if transfer.sent is None or transfer.received is None:

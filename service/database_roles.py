@@ -1,8 +1,9 @@
 """Apply the database roles: one for each kind of work with its grants, and an owner that cannot log in.
 
-The SQL is that of the migrations (migrations/roles.sql and grants.sql). It only adds, with one exception: it revokes
-what PostgreSQL grants to everybody, which is temporary tables and, if asked, the right to connect. So it can run at any
-time: after a restore into a cluster without the roles, or after an older version made a generation.
+The migrations define the SQL (migrations/roles.sql and grants.sql). The SQL only adds rights, with one exception: it
+revokes rights that PostgreSQL grants to everybody. These are temporary tables and, if asked, the right to connect. So
+the SQL can run at any time: after a restore into a cluster without the roles, or after an older version made a
+generation.
 """
 
 from collections.abc import Sequence

@@ -52,7 +52,7 @@ class Environment:
 
     @cached_property
     def signer(self) -> Signer:
-        """The signer of checkpoints. It remembers the last signed ones. Raises KeyWrong."""
+        """The signer of checkpoints. It remembers the last signed checkpoints. Raises KeyWrong."""
         configured = self.settings.signing_key
         folder = self.settings.signer or self.settings.data / "signer"
         site = self.settings.log_origin or (self.settings.public_url and urlsplit(self.settings.public_url).hostname)
@@ -118,7 +118,7 @@ class Environment:
 
     @contextmanager
     def write_address_file(self, url: str) -> Iterator[None]:
-        """Record the service's URL in the data folder while the block runs, so that other commands can print it."""
+        """Record the service's URL in the data folder while the block runs. Other commands can then print the URL."""
         if not self.embedded:
             yield
             return

@@ -1,6 +1,6 @@
 """Keep the garbage collector away from objects that live for ever: modules, models and routes.
 
-A full collection visits every tracked object. It takes tens of milliseconds, in which no request is answered.
+A full collection visits every tracked object. It takes tens of milliseconds. No request is answered during that time.
 """
 
 import gc

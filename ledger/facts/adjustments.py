@@ -21,8 +21,8 @@ class Removed(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
 class AdjustmentMade(AccountFact, frozen=True, kw_only=True, omit_defaults=True):
     """An operator of this system changed a balance. Positive `points` are added, negative `points` are removed.
 
-    If `adopted` is true, the operator accepted the vendor's claim, which includes history that was never reported. Then
-    `points` may also be 0. The reason and the author are encrypted in the event.
+    If `adopted` is true, the operator accepted the vendor's claim. The claim includes history that was never reported.
+    Then `points` may also be 0. The reason and the author are encrypted in the event.
     """
 
     rank = 65

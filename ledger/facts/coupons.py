@@ -20,8 +20,8 @@ CODE_CHARACTERS_MAX = 250  # a longer code does not fit into an index, so it giv
 class CouponFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about one coupon. A field that is None leaves the earlier value unchanged.
 
-    - `quantity`: how often the coupon may be redeemed, by the vendor. None if the vendor states no limit.
-    - `redeemed_count`: how often it was redeemed after this event, by the vendor.
+    - `quantity`: the vendor's limit of redemptions. None if the vendor states no limit.
+    - `redeemed_count`: the vendor's count of redemptions after this event.
     """
 
     subject_kind = "coupon"
@@ -102,7 +102,8 @@ def match_coupons(facts: Iterable[CouponFact]) -> Iterator[tuple[str, str]]:
 
     1. If ids were reported: the id with the same code and the same series. Without a series, every id with the code
        matches.
-    2. If several ids match: the only one with the same customer. If there is none or several, the names stay separate.
+    2. If several ids match: the only one with the same customer. If no id or several ids remain, the names stay
+       separate.
     3. If no id was reported: a name without a series matches the only name with one.
 
     Two ids never match.

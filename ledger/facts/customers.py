@@ -25,7 +25,7 @@ class CustomerFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
 class CustomerDescribed(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
     """A customer's details as the source reports them. A missing detail is unknown, not empty.
 
-    `entered_at` is the time that the source claims. It is often local time with a wrong zone, so `entered_in_future` is
+    `entered_at` is the time that the source claims. It is often local time with a wrong zone. `entered_in_future` is
     true if it is after the event.
     """
 
@@ -78,7 +78,7 @@ class CustomerDeletionApproved(CustomerFact, frozen=True, kw_only=True, omit_def
 
 
 class CustomerErased(CustomerFact, frozen=True, kw_only=True, omit_defaults=True):
-    """The customer's encryption key was destroyed. Nobody can decrypt the customer's personal data any more."""
+    """The customer's encryption key was destroyed. The customer's personal data can never be decrypted again."""
 
     rank = 45
     by: str | None = None  # id of an API key or of a request; the reason is encrypted in the event

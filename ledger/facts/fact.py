@@ -32,7 +32,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def quote_id(identifier: str) -> str:
-    """Return an id in which colons and percent signs are escaped. Then ids joined by colons cannot be confused."""
+    """Escape colons and percent signs in an id. Then ids joined by colons cannot be confused."""
     return identifier.replace("%", "%25").replace(":", "%3A") if ":" in identifier or "%" in identifier else identifier
 
 

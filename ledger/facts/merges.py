@@ -25,8 +25,8 @@ class ProgrammeClaim(msgspec.Struct, frozen=True, omit_defaults=True):
 class MergeFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about all accounts of a holder.
 
-    Its rank is after every change of the same instant, because a merge moves the result of these changes. It is before
-    the claims.
+    Its rank is after every change of the same instant. A merge moves the result of these changes. It is before the
+    claims.
     """
 
     subject_kind = "account"

@@ -9,9 +9,9 @@ from ledger.facts.fact import Fact
 class StreakFact(Fact, frozen=True, kw_only=True, omit_defaults=True):
     """A fact about one customer's streak in one period of one target.
 
-    Target and period identify the streak. The vendor's streak ids are missing in some events, and its streak name
-    contains the level's number in some. Fields `..._local` hold the vendor's days without a time zone, as written,
-    because they are not instants.
+    Target and period identify the streak. In some events the vendor's streak ids are missing. In some the streak name
+    contains the level's number. Fields `..._local` hold the vendor's days without a time zone, as written, because they
+    are not instants.
     """
 
     subject_kind = "streak"

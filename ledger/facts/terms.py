@@ -11,7 +11,7 @@ from ledger.facts.fact import Fact
 
 
 class ExpiryRule(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The rule by which points lapse if the vendor names no day. `kind` is:
+    """The rule of lapsing if the vendor names no day. `kind` is:
 
     - "never": the points do not lapse.
     - "fixed": a period after the points were earned, extended to the end of `until` if that is set. `until` is "month",

@@ -158,7 +158,7 @@ def _subject(source: str, first: NewEvent, owner: str | None) -> str:
 
 
 def _identifiers(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield pairs (kind of identifier, value) by which a customer can be looked up."""
+    """Yield the customer's identifiers for look-ups, as pairs (kind of identifier, value)."""
     if type(value) is list:
         for item in value:
             yield from _identifiers(key, item)

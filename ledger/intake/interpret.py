@@ -50,7 +50,7 @@ class ParsedDelivery(NamedTuple):
 
 
 def interpret(event: Event) -> Interpretation:
-    """Derive the facts of one event, in the order in which they take effect."""
+    """Derive the facts of one event, in order of effect."""
     return _interpret(event, _parse_delivery(event))
 
 
@@ -86,7 +86,7 @@ def _parse_delivery(event: Event) -> ParsedDelivery:
 
 
 def _failed_delivery(event: Event, error: Exception) -> ParsedDelivery:
-    """Build the result for a delivery in which our own code failed before any event was found."""
+    """Build the result for a delivery if our own code failed before it found an event."""
     return ParsedDelivery(
         event.payload, event.source, event.kind, (), Interpretation((), "unrecognised", describe_failure(error))
     )
@@ -130,7 +130,7 @@ def _interpret(event: Event, delivery: ParsedDelivery) -> Interpretation:
 def _facts(
     event_type: EventType[Any], parsed: ParsedEvent, event: Event, tag: str
 ) -> tuple[datetime, bool, Sequence[Fact]]:
-    """Return the time of an event, whether that is only its recorded time, and its facts."""
+    """Return an event's time, True if that is only its recorded time, and its facts."""
     shape = event_type.model.model_validate(parsed.body)
     own_time = event_type.occurred(shape) if event_type.occurred else None
     occurred_at, untimed = _occurrence_time(event, own_time, parsed.occurred_at)

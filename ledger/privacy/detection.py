@@ -9,10 +9,9 @@ A value is personal for one of three reasons:
 An e-mail address or telephone number that serves as an id is replaced by a pseudonym. With a marker in its place, all
 such customers would become one.
 
-A vendor sends structures of few forms. The keys of a structure and its path decide which values may be personal, and
-whether it may name its owner. This is computed once for each path and form, and cached; checks of values are never
-cached. Keys can be arbitrary, so a cache that grows beyond its limit is cleared. The result does not depend on the
-cache.
+A vendor sends structures of few forms. A structure's keys and path decide two questions: which values may be personal,
+and may it name its owner? This is computed once for each path and form, and cached; checks of values are never cached.
+Keys can be arbitrary, so a cache that grows beyond its limit is cleared. The result does not depend on the cache.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,7 +49,7 @@ class Candidate(NamedTuple):
 
     is_named: bool  # it is one of the vendor's personal keys
     is_listed_for_path: bool  # and the vendor lists it for this path
-    is_free_form: bool  # it is in a structure that the vendor's customers fill in, and it is no label
+    is_free_form: bool  # it is in a structure that the vendor's customers fill in, and is not a label
 
 
 class StructureForm(NamedTuple):

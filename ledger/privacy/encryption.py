@@ -21,7 +21,7 @@ _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 class KeyedHash:
     """HMAC-SHA-256 (RFC 2104) under one key, for many short messages.
 
-    The standard library sets up the key for each message, which takes four times as long as the hashing.
+    The standard library sets up the key for each message. That takes four times as long as the hashing.
     """
 
     def __init__(self, key: bytes) -> None:

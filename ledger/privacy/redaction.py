@@ -8,9 +8,9 @@ ledger/privacy/detection.py finds the personal values in the parsed document. Th
 of two ways:
 
 1. Search the text for the same keys in the same order. A quoted key followed by a colon cannot be inside a string.
-2. If the counts of keys differ, because a key is written with escapes, read the text token by token.
+2. A key written with escapes makes the counts of keys differ. Then read the text token by token.
 
-A body that cannot be read is removed as a whole.
+An unreadable body is removed as a whole.
 """
 
 import re
@@ -93,7 +93,7 @@ def redact(body: bytes, document: Document, personal: PersonalFields, pseudonymi
 
 
 def redact_unreadable(body: bytes, reason: str) -> RedactedBody:
-    """Remove a body that cannot be read as a whole. The payload becomes {"unreadable": reason, "body": marker}."""
+    """Remove an unreadable body as a whole. The payload becomes {"unreadable": reason, "body": marker}."""
     payload = b'{"unreadable":' + msgspec.json.encode(reason) + b',"body":' + MARKER + b"}"
     return RedactedBody(payload, {None: [RedactedSpan(WHOLE_BODY, body)]}, ())
 

@@ -100,7 +100,7 @@ class Vault:
     def clear_key_cache(self, ledger_id: int) -> None:
         """Drop the cached keys of a ledger, because a person was erased.
 
-        A task that reads keys at this time still writes them to the dropped cache, which nothing uses any more.
+        A task that is reading keys now writes them to the dropped cache. Nothing reads that cache.
         """
         self._caches.pop(ledger_id, None)
 

@@ -1,8 +1,8 @@
 """Append deliveries to a ledger: the only INSERT on ledger.events for new events.
 
 One call of the SQL function `ledger.append` stores many deliveries in one transaction, with one fsync. The function
-(migrations/versions/r0001/append.sql) numbers events densely under the ledger's lock. It is idempotent. A caller that
-does not know whether a call was committed repeats it, and gets the first positions.
+(migrations/versions/r0001/append.sql) numbers events densely under the ledger's lock. It is idempotent. A caller may
+not know if a call was committed. It repeats the call, and gets the first positions.
 """
 
 import hashlib

@@ -8,13 +8,14 @@ from the entry itself, so a column cannot contradict its entry. Each event is ch
 3. the position before it;
 4. at the end, the root over all entries.
 
-So an altered, missing or inserted event is found. The exception: all events after it were altered to match. Only a
-signed checkpoint shows that, because its root differs.
+So an altered, missing or inserted event is found, unless all later events were altered to match. Only a signed
+checkpoint shows such an alteration: its root differs.
 
 Invariant: at any time the ledger holds a prefix of the export. Blocks are written under the ledger's lock. Restoring
 the same file again resumes an interrupted restore. A ledger that holds other events is not changed.
 
-Restoring inserts entries with past times. The service's role may not do that: the database owner's role is needed.
+A restore inserts entries with past times. It needs the role of the database owner, because the service's role may not
+insert such entries.
 """
 
 import hashlib
@@ -96,7 +97,8 @@ class RestoredBody(NamedTuple):
 async def find_or_create_ledger(connection: Connection, header: ExportHeader, name: str) -> Ledger:
     """Find or create the ledger that an export is restored into. Raises ExportWrong for another format.
 
-    A new ledger gets the exported ledger's number if it is free, so that keys and names derived from it stay valid.
+    A new ledger gets the exported ledger's number if it is free. Then keys and names derived from the number stay
+    valid.
     """
     if header.format != FORMAT:
         raise ExportWrong(f"its format is {header.format}, this version reads {FORMAT}")

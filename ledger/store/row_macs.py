@@ -49,7 +49,7 @@ def secret_context(ledger_id: int, connection_id: str) -> bytes:
 
 
 class RowMacReport(NamedTuple):
-    """The number of configuration rows with a valid MAC, and a sentence for each row with a wrong one."""
+    """The number of configuration rows with a valid MAC, and a sentence for each row with a wrong MAC."""
 
     valid_count: int
     wrong: list[str]

@@ -1,7 +1,7 @@
 """Checkpoints (C2SP tlog-checkpoint): the origin of a log, its size and its root, as the text of a signed note.
 
-A proof file (C2SP tlog-proof) contains an index, a checkpoint, and the hashes that lead from the entry to the root. It
-is verified with the log's public key alone. The format allows extra data: it holds the entry.
+A proof file (C2SP tlog-proof) contains an index, a checkpoint, and the hashes between the entry and the root. It is
+verified with the log's public key alone. The format allows extra data: it holds the entry.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Addresses at which a log can be read without an API key, because existing verifiers send no bearer token.
+"""Addresses of logs that can be read without an API key. Existing verifiers send no bearer token.
 
 None exists until an operator creates it. A log shows entries, hashes and signed checkpoints: the number, times and
 kinds of events, and commitments to their content. It shows no payload and no personal value.

@@ -1,4 +1,4 @@
-"""The signer: signs tree heads of ledgers, and keeps the last signed head of each outside the database.
+"""The signer: signs tree heads of ledgers, and keeps each ledger's last signed head outside the database.
 
 A person who rewrites the database, or restores an old copy, does not change this folder. So before a head is signed,
 the caller must prove that it continues the last one (tree_heads.py does). The new head is on disk before its signature

@@ -1,7 +1,7 @@
 """Read tiles of a ledger's tree: full tiles as they are stored, partial tiles computed from the level below.
 
 Level 0 holds leaves; those after the last full tile are hashed from the entries. A higher level holds the roots of the
-tiles below. So a tree of any earlier size can be read at any time, and proofs can be made for it.
+tiles below. So a tree of any earlier size can always be read. Proofs can be made for it.
 """
 
 from collections.abc import Iterable

@@ -121,8 +121,8 @@ async def sign_head(
     With `adopt` it is signed whatever was signed before. If the ledger does not continue the last head, a new log with
     another origin begins.
 
-    Raises Unsealable if signing is not allowed, KeyWrong for a malformed key, and Unavailable if others sign all the
-    time.
+    Raises Unsealable if signing is not allowed, KeyWrong for a malformed key, Unavailable if other signers keep
+    signing.
     """
     for _ in range(TRIES_MAX):
         try:
@@ -239,7 +239,7 @@ async def find_or_create_log(connection: Connection, signer: Signer, ledger: Led
 
 
 async def _begin_log(connection: Connection, signer: Signer, ledger: Ledger, old: Log) -> Log:
-    """End a log and begin another, so that heads of the old log are never continued by other content."""
+    """End a log and begin another. So heads of the old log are never continued by other content."""
     signer.set_aside_head(ledger.name)
     number = old.log + 1
     base = old.origin.removesuffix(f"/{old.log}")

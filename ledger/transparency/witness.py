@@ -1,8 +1,7 @@
-"""A witness (C2SP tlog-witness): cosigns a checkpoint if it continues the last one of its log that it cosigned.
-
-It is operated by another party. It guarantees that all its clients see the same log. A log cannot return to a state
-before its last cosigned checkpoint. For each log it stores only the last checkpoint. Checking and replacing it is one
-step under a lock. It is on disk before the cosignature is returned.
+"""A witness (C2SP tlog-witness) cosigns a checkpoint if that checkpoint continues the log's last cosigned one. Another
+party operates the witness. The witness guarantees that all its clients see the same log. A log cannot return to a state
+before its last cosigned checkpoint. For each log it stores only the last checkpoint. The checkpoint is checked and
+replaced under one lock. The new one is on disk before the cosignature is returned.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Ascenda (Kaligo): the delivery of items that were ordered with points (document 000).
 
-Points are taken when the order is placed, which Ascenda does not report. An item that arrived has spent them. An item
-that failed or was cancelled leaves them due back (traps 19 and 20).
+Points are taken when the order is placed. Ascenda does not report that step. The points of an item that arrived are
+spent. The points of an item that failed or was cancelled are due back (traps 19 and 20).
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class ErrorLine(SnakeModel):
 
 
 class PartnerData(SnakeModel):
-    """The partner programme of the item. The member's number and name are here too, and are not read."""
+    """The partner programme of the item. The member's number and name are here too; they are not read."""
 
     loyalty_program_id: OptionalId = None
     program_name: Text = None
@@ -84,8 +84,8 @@ def fulfilment(event: Fulfilment, context: EventContext) -> list[Fact]:
     """Return the outcome of the item, by its own status. The order may be "completed" although the item failed (trap
     19).
 
-    The points are those of the item, never those of the whole order (trap 21). Raises ValueError if the status is not
-    in OUTCOMES.
+    The fact holds the item's points, never the points of the whole order (trap 21). Raises ValueError if the status is
+    not in OUTCOMES.
     """
     item, order = event.order_item, event.order
     outcome = OUTCOMES.get(squeeze(item.status or "").lower())

@@ -31,8 +31,8 @@ class Record(SnakeModel):
 def record_facts(
     record_kind: str, fact_type: type[RedemptionRecordFact], event: Record, context: EventContext
 ) -> list[Fact]:
-    """Return the fact of a record. The kind of record is part of its name, because a coupon and a promotion may share
-    an id. All published samples do.
+    """Return the fact of a record. The kind of record is part of its name: a coupon and a promotion may share an id.
+    All published samples do.
     """
     return [fact_type(record=context.ref(f"{record_kind}~{event.id}"), of=record_kind, status=event.status)]
 

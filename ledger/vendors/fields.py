@@ -7,7 +7,7 @@ A value that cannot be read has one of these effects (see ledger/vendors/lenienc
 
 - A field without a default: the whole structure cannot be read. Such fields hold identity, account and moved points.
 - A field with a default: the field counts as missing, and the rest of the event is read.
-- A field with a default and the mark STRICT: it may be missing, but if it is there, it must be readable.
+- A field with a default and the mark STRICT: it may be missing. A value that is present must be readable.
 
 `Points` is strict, because these points are moved. `Figure` is not: it is only compared or shown.
 """
@@ -59,7 +59,7 @@ class VendorModel(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return a schema in which fields with a default may be unreadable."""
+        """Return a schema that accepts an unreadable value of a field with a default."""
         return make_lenient(cls, handler(source))
 
 
@@ -224,7 +224,7 @@ def as_text(value: Any) -> str | None:
 def as_list(value: Any) -> Any:
     """Parse a list. Null is an empty list, and null items are removed.
 
-    A single text becomes a list of one item: a list of personal values was redacted as a whole.
+    A single text becomes a list of one item. It replaces a list of personal values that was redacted as a whole.
     """
     if value is None or value == {}:
         return []
@@ -267,5 +267,5 @@ Day = Annotated[date | None, BeforeValidator(as_day)]
 Text = Annotated[str | None, BeforeValidator(as_text)]
 Count = Annotated[int | None, BeforeValidator(as_count)]
 List = BeforeValidator(as_list)
-# A list that splits a figure which is stated elsewhere. None if the list is missing or unreadable.
+# The parts of a figure that another field states. None if the list is missing or unreadable.
 DetailList = WrapValidator(_parse_list_or_none)

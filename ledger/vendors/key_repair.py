@@ -16,9 +16,10 @@ FREE_MAPS = frozenset({"customFields", "metadata", "extendedFields", "traceAttri
 class RepairRules(NamedTuple):
     """The kinds of damage that occur in a vendor's documents. See ledger/vendors/repair_report.py.
 
-    - `known_keys`: keys in which a blank is damage.
+    - `known_keys`: field names. A blank in one of them is damage.
     - `event_aliases`: other names of events, in lower case, and the kind of each.
-    - `known_words`: enumeration values in capitals, in which a blank is damage. In other texts a blank may be intended.
+    - `known_words`: enumeration values in capitals. A blank in one of them is damage. In other texts a blank may be
+      intended.
     - `other_models`: models that no kind refers to, such as envelopes.
     """
 

@@ -48,7 +48,7 @@ COMMON_NAMES = (
     *("aadhaar number", "ssn", "tax id", "ip address", "client ip", "device id", "iban", "cardholder"),
     *("membership number", "membership no"),
 )
-# Structures in which a name is a person's name, in any payload.
+# Structures that hold a person's name under "name", in any payload.
 PERSON_STRUCTURES = frozenset(
     (
         *("customer", "member", "user", "holder", "contact", "recipient", "beneficiary", "cardholder", "guest"),

@@ -68,9 +68,7 @@ def identifier_kind_of_value(text: str) -> str | None:
 
 
 def normalize_identifier(kind: str, value: str) -> str:
-    """Return the form in which an identifier is looked up: an e-mail address in lower case, a telephone number as
-    digits.
-    """
+    """Return an identifier's form for look-ups: an e-mail address in lower case, a telephone number as digits."""
     if kind == "mobile":
         if value.isdecimal():
             return value

@@ -70,8 +70,8 @@ class EventType(Generic[M]):
 class Vendor:
     """One vendor.
 
-    - `parse_envelope(document, kind)` returns the events in a document, or None if the envelope is not one of the
-      vendor's. `kind` is the kind that the connection names, if any.
+    - `parse_envelope(document, kind)` returns the events in a document, or None if the envelope is another vendor's.
+      `kind` is the kind that the connection names, if any.
     - `kinds` maps the name of each kind to its event type.
     - `scheme` is the default authentication of deliveries, see service/api/requests/webhook_auth.py.
     - `header` is the HTTP header with the secret or the signature.

@@ -125,7 +125,7 @@ class Adjustment(Struct):
 
 
 class ExpiryReminder(Struct):
-    """The points that the vendor announced to lapse on one day, and the points that our lots of that day held then."""
+    """Points that the vendor announced to lapse on one day, and the points then in our lots of that day."""
 
     expires_on: date
     claimed: Decimal

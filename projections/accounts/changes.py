@@ -79,7 +79,7 @@ def count_change(changes: Changes, fact: AccountFact, occurrence: Occurrence, ac
 def difference(changes: Changes, fact: AccountFact, report: CountedReport, account_id: str) -> Decimal | None:
     """Return the excess of a later report over the counted points of the account.
 
-    None if there is no difference, or if the two cannot be compared, such as a total with a part.
+    None if there is no difference. None also if the two cannot be compared, such as a total with a part.
     """
     if isinstance(fact, IssueReversed) and fact.points is None:
         return None

@@ -7,7 +7,7 @@ from projections.accounts.lots import debit, post
 
 
 def capture_hold(account: Account, fact: HoldCaptured, occurrence: Occurrence) -> None:
-    """The ordered item arrived. The points held for it are spent, and a refund that was due is no longer due."""
+    """The ordered item arrived. The points held for it are spent. A refund that was due is cancelled."""
     entry = account.debits.pop(fact.item, None)
     if entry is not None:
         account.contested = True
@@ -28,7 +28,7 @@ def release_hold(account: Account, fact: HoldRefundDue, _occurrence: Occurrence)
 
 
 def refund_hold(account: Account, fact: HoldRefunded, _occurrence: Occurrence) -> None:
-    """Points due back were returned to the account. No event reports the lots they return to."""
+    """Points due back were returned to the account. No event names the lots that they return to."""
     entry = account.debits.get(fact.item)
     if entry is None or entry.to != "held":
         account.contested = True

@@ -27,7 +27,7 @@ from ledger.facts import Occurrence
 from projections.accounts.account import DEBT, NO_ORPHAN, ZERO, Account, Debit, Lot, LotSortKey, LotUse, Posting
 from projections.programme_terms import end_of_day
 
-# Indexes of asserted lots, beyond those of the grants of a fact.
+# Indexes of asserted lots. They are higher than the indexes of a fact's grants.
 OPENING_INDEX = 998
 UNSEEN_INDEX = 999
 
@@ -54,7 +54,7 @@ def post(account: Account, source: str, target: str, points: Decimal, lot_id: st
 
 
 def lapse_time(account: Account, day: date, earned_at: datetime) -> datetime | None:
-    """Return the instant at which a day ends in the programme's time zone. None if the day stands for "never"."""
+    """Return the instant at which a day ends in the programme's time zone. None if the day means "never"."""
     return end_of_day(day) if account.terms is None else account.terms.lapses_at(day, earned_at)
 
 

@@ -1,4 +1,4 @@
-"""Returns of one bill compared by their totals, so that each return counts once (docs/domain.md, trap 4).
+"""Returns of one bill, compared by their totals. So each return counts once (docs/domain.md, trap 4).
 
 A report with its own points and the bill's total so far names a range of that total. Example: 20 points with a total of
 30 are the range from 10 to 30.

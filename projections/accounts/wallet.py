@@ -238,7 +238,7 @@ def unmerge(wallet: Wallet, fact: HolderUnmerged, occurrence: Occurrence) -> Non
 
 
 def _merge_path(wallet: Wallet, holder: str) -> Iterator[str]:
-    """Yield a holder, then each holder that took over its accounts in turn."""
+    """Yield a holder, then each holder that took over its accounts, in order."""
     yield holder
     while holder in wallet.survivors:
         holder = wallet.survivors[holder]

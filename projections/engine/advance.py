@@ -3,7 +3,7 @@
 How it works:
 
 1. The facts of a subject have a total order (`RowKey`) that does not mention arrival.
-2. If all new facts of a subject come after its last folded fact, the subject is folded forward from its state.
+2. If all new facts of a subject are later than its last folded fact, its state is folded forward.
 3. Otherwise that subject alone is folded again, from before the first new fact (fold_subjects.py).
 4. Either way the rows of a subject are a function of the set of its facts. Any order of arrival, duplicates, batch
    boundaries and crashes end in the same rows (invariant 5).
@@ -223,8 +223,8 @@ async def _fold_governed(
 
 
 async def refold_from_facts(connection: Connection, ledger_id: int, changed: Sequence[RecordedFact]) -> None:
-    """Fold the subjects of some facts again from their first fact, after these facts were written or deleted outside a
-    batch. Call inside a transaction that holds the checkpoint.
+    """Fold the subjects of some facts from the start. Call it after facts were written or deleted outside a batch. Call
+    inside a transaction that holds the checkpoint.
     """
     outdated = await outdated_projections(connection)
     for subject_kind in sorted({recorded.fact.subject_kind for recorded in changed}):

@@ -1,9 +1,9 @@
-"""Folded subjects in memory, so that the next fact of a subject needs no read, no fold of its history and no snapshot.
+"""Folded subjects in memory. The next fact of a cached subject needs no read, no fold of its history and no snapshot.
 
 A cached subject is valid only while no other transaction writes rows of its ledger:
 
 - Every transaction that writes rows updates the checkpoint's row. The row's xmin identifies the last writer.
-- If that xmin is not the one of this cache's last batch, all cached subjects of the ledger are dropped.
+- If that xmin differs from the xmin of this cache's last batch, all cached subjects of the ledger are dropped.
 - During a batch, used subjects leave the cache. They return when the batch has committed.
 - If the batch fails, its subjects are read again from their facts.
 """

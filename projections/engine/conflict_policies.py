@@ -35,7 +35,7 @@ async def check_policy(connection: Connection, ledger_id: int, source: str, kind
 
     Call it inside a transaction. Then append the event that sets the policy, then call `follow_policies`.
 
-    Raises RequestInvalid if the policy or the source is unknown, or the source has no such kind of event.
+    Raises RequestInvalid for an unknown policy or source, or if the source has no such kind of event.
     """
     if policy not in POLICIES:
         raise RequestInvalid(f"a policy is one of {', '.join(POLICIES)}: {policy}")
@@ -68,7 +68,7 @@ async def follow_policies(connection: Connection, ledger_id: int) -> None:
 async def _differing_policies(connection: Connection, ledger_id: int) -> list[tuple[tuple[str, str], str]]:
     """List the ledger's policies that the connection's generation does not apply yet.
 
-    If the generation applies a policy that no event of the ledger sets, the list holds the default policy in its place.
+    The generation may apply a policy that no event of the ledger sets. Then the list holds the default policy.
     """
     wanted = await policies_of(connection, ledger_id)
     current = await policies_of_generation(connection, ledger_id)

@@ -107,8 +107,8 @@ def select_by_policy(events: Sequence[Event], policies: PolicyByKind) -> list[Ev
 def retractions(events: Sequence[Event], policies: PolicyByKind) -> list[tuple[Event, int]]:
     """Return the events that were folded until a later event was selected, each with the position of that later event.
 
-    `events` are all events with the same key, by position. An event that was once excluded is never selected again,
-    because each selection is among all events received until then.
+    `events` are all events with the same key, by position. An event that was once excluded is never selected again:
+    each selection is among all events received until then.
     """
     policy = policies.get((events[0].source, events[0].kind), DEFAULT_POLICY)
     if policy == "both":

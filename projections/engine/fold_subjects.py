@@ -6,8 +6,8 @@ How a subject is folded:
 2. Otherwise its history is folded again from the last snapshot before the first new fact.
 3. Otherwise all its facts are folded from the first, and all its rows are replaced.
 
-In cases 1 and 2 the previous rows are known, so only rows that differ are written, however late a fact is. Case 3 is
-for a subject that is parked, that joined or left a group, whose terms changed, or that lost a fact.
+In cases 1 and 2 the previous rows are known. So only rows that differ are written, however late a fact is. Case 3 is
+for a subject that is parked, joined or left a group, lost a fact, or got new terms.
 """
 
 from collections import defaultdict
@@ -71,8 +71,8 @@ async def fold_subjects(
 ) -> None:
     """Fold the subjects of new facts of one kind, and write their rows and snapshots. The facts are stored already.
 
-    Subjects in `refold_subjects` are folded again from their first fact. Rows of a subject that is now a member of
-    another subject's group, or has no facts, are deleted.
+    Subjects in `refold_subjects` are folded again from their first fact. A subject's rows are deleted if it has no
+    facts, or belongs to another subject's group now.
     """
     cache = SubjectCache() if cache is None else cache
     kind = projection.subject
@@ -194,7 +194,7 @@ async def _load_histories(
 def _fold_forward(projection: Projection, history: SubjectHistory, terms: Terms) -> FoldResult | None:
     """Fold new facts into the history of a subject.
 
-    None if a fact cannot be folded, or if a late fact makes the fold so long that replacing all rows is less work.
+    None if a fact cannot be folded. None also if a late fact makes the fold long: replacing all rows is then less work.
     """
     subject, snapshot, prior, new, _ = history
     facts_before = (snapshot.facts if snapshot else 0) + len(prior)

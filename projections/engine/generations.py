@@ -207,7 +207,7 @@ async def index_rows(connection: Connection, schema: str) -> None:
 
 
 def index_statements() -> list[tuple[str, ...]]:
-    """Return the statements that create keys and indexes, by table, without those of the facts."""
+    """Return the statements that create keys and indexes, by table. Tables of facts are left out."""
     projection_indexes = [table.index for projection in PROJECTIONS for table in projection.tables]
     return [INDEX_SUBJECTS, INDEX_STATES, INDEX_LINKS, INDEX_UNREAD, *projection_indexes]
 

@@ -9,7 +9,7 @@ Two kinds of facts connect subjects:
 1. A merging fact (`Projection.merging_facts`) names two subjects. The root is the smallest subject of the group.
 2. Facts with the same alias (`Fact.alias`) may be about one thing, if a subject is known by the alias alone.
    `Projection.match_aliases` then returns the pairs. The root is the subject that is not known by the alias alone.
-   An alias by which no subject is known alone connects nothing. It costs only its index entry.
+   An alias connects subjects only if a subject is known by it alone. Any other alias costs only its index entry.
 """
 
 from collections import defaultdict
@@ -153,8 +153,8 @@ async def _regroup(
 async def _regroup_by_alias(
     connection: Connection, ledger_id: int, projection: Projection, facts: Sequence[Fact]
 ) -> set[str]:
-    """Update the groups of subjects with the same alias as some facts, if a subject is, or was, known by the alias
-    alone.
+    """Update the groups of subjects that share an alias with some facts. Nothing changes unless a subject is, or was,
+    known by the alias alone.
     """
     aliases: dict[str, bool] = {}
     for fact in facts:
@@ -217,7 +217,7 @@ async def _read_aliased(
 
 
 def alias_pairs(projection: Projection, facts: Iterable[Fact]) -> list[tuple[str, str]]:
-    """Return the pairs (subject known by the alias, real subject) of facts with the same alias that are about one
+    """Return pairs (subject known by the alias, real subject) of facts with the same alias. Both subjects are one
     thing.
     """
     assert projection.match_aliases is not None

@@ -1,4 +1,4 @@
-"""Parked subjects: the fold of a subject stopped at a fact, and its rows stay as they were before that fact.
+"""Parked subjects. The fold of a parked subject stopped at a fact. Its rows stay as they were before that fact.
 
 There are two reasons, live and in a rebuild alike. A rule fails on the fact, or another software version made the rows
 and they wait for a rebuild. When the reason is gone, the subject is folded again from its first fact.

@@ -1,6 +1,6 @@
 """Promote a generation, roll back to the previous one, and drop generations that are no longer needed.
 
-Invariant: a promotion is one transaction. It holds the checkpoints of the active generation, and ends with the new
+Invariant: a promotion is one transaction. It holds the checkpoints of the active generation. It ends with the new
 generation at the same positions or later. So no reader goes back in time. A reader that still uses the old generation
 gets complete answers: that generation keeps following the ledger, and is dropped only when no session has it open.
 """

@@ -1,6 +1,6 @@
-"""Snapshots: stored states of subjects, so that a long history is not folded again from its first fact.
+"""Snapshots: stored states of subjects. They save folding a long history from its first fact.
 
-- A snapshot is a means, never the truth. A subject without one is folded from its facts.
+- A snapshot is only a cache of the fold. A subject without one is folded from its facts.
 - A snapshot holds the state after one fact of the subject, and the order key of that fact.
 - A long history has a snapshot every FACTS_PER_SNAPSHOT facts, for its last SNAPSHOTS_PER_SUBJECT_MAX of them.
   So a late fact folds again the facts after it and few others.

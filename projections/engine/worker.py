@@ -1,6 +1,6 @@
 """The projector: keep every generation up to date, and notify callers that wait for a position.
 
-- It advances the active generation first. The ready and the retired generation follow one batch at a time, so readers
+- It advances the active generation first. The ready and the retired generation follow one batch at a time. So readers
   notice at most a little lag.
 - The appender of the same process wakes it. It also polls, because another process may have appended.
 - Requests wait here for a position, so a caller reads its own writes without polling.

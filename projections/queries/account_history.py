@@ -55,7 +55,7 @@ TERMS_SINCE = """
 
 @asynccontextmanager
 async def snapshot(connection: Connection) -> AsyncIterator[None]:
-    """Open a read-only transaction in which all reads use one database snapshot."""
+    """Open a read-only transaction. All its reads use one database snapshot."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         yield
 
@@ -89,7 +89,9 @@ async def changed_since(connection: Connection, ledger_id: int, position: int) -
 async def _unchanged_or_changed(
     connection: Connection, ledger_id: int, position: int | None
 ) -> AsyncIterator[HolderHistory | Sequence[str]]:
-    """Yield the history of each holder without changes after a position, and the group of holders for each other."""
+    """Yield the history of each holder without changes after a position. For each other holder, yield the group of
+    holders.
+    """
     changed = _Changes((), frozenset(), frozenset())
     if position is not None:
         changed = await _load_changes(connection, ledger_id, position)

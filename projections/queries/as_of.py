@@ -1,4 +1,4 @@
-"""As-of queries: the facts of a subject that occurred by a time and were recorded up to a position, or one of the two.
+"""As-of queries. They select a subject's facts that occurred by a time, were recorded up to a position, or both.
 
 As known at a position:
 
@@ -152,7 +152,7 @@ def group_by_root(
 async def _related_subjects(
     connection: Connection, ledger_id: int, projection: Projection, found: Mapping[str, Iterable[RecordedFact]]
 ) -> set[str]:
-    """Return the subjects that may be the same as those of some facts, recorded at any position."""
+    """Return all subjects that may be the same as the subjects of some facts, whatever the position of the link."""
     if projection.match_aliases is None:
         return _merged_subjects(projection, found)
     alone = sorted({f"~{fact.alias}" for facts in found.values() for fact, _ in facts if fact.alias is not None})

@@ -1,8 +1,7 @@
 """Explain a figure: the facts in order, the rule for each, and the state after it. Pure.
 
 It runs the normal fold, fact by fact. An account is explained by its statement lines and the lots that each line
-touched, because all lots after every fact would be quadratic. Any other subject is explained by the changed columns of
-its row.
+touched. All lots after every fact would be quadratic. Any other subject is explained by the changed columns of its row.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,8 +4,8 @@
 2. A posting from or to these classes is a movement. The class on the other side gives its name.
 3. A posting between two of these classes is both movements, and changes no sum.
 4. Redeemed points that are taken back count as reversed, not as redeemed.
-5. A vintage is the month in which a lot was earned. Points outside lots have none: debt, promised, in transit, held.
-6. Days and months are those of the programme's time zone.
+5. A vintage is the month when a lot was earned. Points outside lots have none: debt, promised, in transit, held.
+6. Days and months are in the programme's time zone.
 """
 
 from collections import defaultdict

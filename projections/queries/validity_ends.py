@@ -57,7 +57,7 @@ class TimeZones:
         self._terms = terms
 
     def of(self, ref: str, programme: str | None, day: date) -> str:
-        """Return the time zone in which a day ends for a row. `ref` has the form source:org:id."""
+        """Return the time zone of a row's days. `ref` has the form source:org:id."""
         noon = datetime.combine(day, time(12), UTC)
         source, org, _ = ref.split(":", 2)
         if programme is not None:
@@ -101,7 +101,7 @@ def _enter_announced_tier(row: Mapping[str, Any], at: datetime) -> Mapping[str, 
 def end_instant(
     end: datetime | date | str | None, ref: str, programme: str | None, zones: TimeZones
 ) -> datetime | None:
-    """Return the first instant after an end. None if there is no end, or it stands for "never"."""
+    """Return the first instant after an end. None if there is no end, or it means "never"."""
     if isinstance(end, str):
         return _parse_local_end(end, ref, programme, zones)
     if isinstance(end, datetime):

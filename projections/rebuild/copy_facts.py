@@ -1,4 +1,4 @@
-"""Copy the facts of the active generation into a new one, up to the checkpoint at the start of the rebuild.
+"""Copy the facts of the active generation into a new one. The copy ends at the checkpoint at the start of the rebuild.
 
 Facts that the active generation receives later have later positions. The new generation gets them when it follows the
 ledger.

@@ -1,6 +1,6 @@
 """Copy from the active generation the rows outside the rebuild's scope.
 
-This happens in one repeatable-read snapshot. The new generation first advances to the position of that snapshot, so
+This happens in one repeatable-read snapshot. The new generation first advances to the position of that snapshot. So
 copied and rebuilt rows are at the same position.
 """
 
@@ -17,7 +17,7 @@ from projections.registry import PROJECTIONS
 
 
 async def copy_unselected(dsn: str, generation: Generation, scope: RebuildScope) -> None:
-    """Replace the rows outside a scope by those of the active generation.
+    """Replace the rows outside a scope by the active generation's rows.
 
     Raises RebuildDue if another version made those rows, so that they must be rebuilt too.
     """

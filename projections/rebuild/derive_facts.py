@@ -1,7 +1,7 @@
 """First half of a rebuild: derive the facts of a range of positions, and write them in the order of the fold.
 
-The primary key of the facts is created after all facts are written. Each range is sorted before it is written, so facts
-of one subject are close together, and reading a range of subjects touches few pages.
+The primary key of the facts is created after all facts are written. Each range is sorted before it is written. So facts
+of one subject are close together, and a range of subjects is on few pages.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,8 @@
 """Find subjects that differ between two generations only because the software now reads more events.
 
 After an upgrade the software reads more kinds of events, or has a new projection. Differences that follow from that
-alone do not prevent a promotion. A subject counts as newly read if its facts are the same in both generations, without
-the facts of events that the older generation could not read.
+alone do not prevent a promotion. The older generation could not read some events. A subject counts as newly read if all
+its other facts are the same in both generations.
 """
 
 from collections.abc import Mapping, Sequence

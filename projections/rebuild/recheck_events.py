@@ -1,4 +1,4 @@
-"""Interpret all events of a ledger again with the current code, and report those that no longer give facts."""
+"""Interpret all events of a ledger again with the current code. Report the events that no longer give facts."""
 
 from collections import Counter
 from collections.abc import Callable

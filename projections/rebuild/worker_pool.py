@@ -1,7 +1,7 @@
 """Worker processes of a rebuild. Each has a connection and an event loop of its own.
 
 Invariant: no worker outlives the process that started it. Each worker holds the reading end of a pipe. Only the parent
-holds the other end. When the parent closes it or dies, the worker exits at once, and PostgreSQL rolls back its work
+holds the other end. When the parent closes it or dies, the worker exits at once. PostgreSQL then rolls back the work
 item.
 """
 

@@ -39,7 +39,7 @@ def downgrade(membership: Membership, fact: TierDowngraded, occurrence: Occurren
 
 
 def join(membership: Membership, fact: TierJoined, occurrence: Occurrence) -> None:
-    """The customer, in no tier before, entered this tier."""
+    """The customer was in no tier, and entered this one."""
     _enter_tier(membership, fact, occurrence, "joined")
 
 
@@ -164,7 +164,7 @@ def _enter_tier(membership: Membership, fact: TierChanged, occurrence: Occurrenc
 
 
 def _record_announced(membership: Membership, fact: TierFact, tier: str | None) -> bool:
-    """Return True if the vendor dates the change in the future. It is recorded and changes nothing before."""
+    """Return True if the vendor dates the change in the future. It is recorded, and changes nothing until that time."""
     if fact.dated is None:
         return False
     if membership.announced is None or fact.dated < membership.announced.at:

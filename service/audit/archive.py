@@ -1,7 +1,7 @@
 """An uncompressed ustar archive, written member by member. Only the hash of each member is kept in memory.
 
 Times, owners and modes are fixed, so equal content gives equal bytes. Long content is split into members of a few
-megabytes, so that reading needs no more memory than writing.
+megabytes. So reading needs as little memory as writing.
 """
 
 import hashlib

@@ -10,7 +10,7 @@ All rows come from one database snapshot. The checkpoint is signed after the sna
 in the signed tree. The bundle holds no personal data: payloads contain markers in place of personal values, and facts
 and rows never contain such values.
 
-The bytes of a table's rows are the bytes of its digest (projections/engine/digest.py), so a bundle alone is enough to
+The bytes of a table's rows are the bytes of its digest (projections/engine/digest.py). So a bundle alone is enough to
 check an attested digest. The verifier verify/loyalty_verify.py shares no code with this file.
 """
 

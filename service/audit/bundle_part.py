@@ -1,7 +1,7 @@
 """The events and subjects of one customer, for an audit bundle of that customer.
 
-A customer's subjects are those of every projection whose first table names the customer, and all subjects merged with
-them. The events are those with facts about these subjects.
+A customer's subjects are found in each projection whose first table names the customer. Subjects merged with them are
+included. The events are those with facts about these subjects.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Compare the index of personal identifiers with the encrypted parts: every look-up must come from a value in a part.
 
-Of each pair of a keyed hash and a person, only 8 bytes of a hash are kept, so that a ledger of millions fits in memory.
+Each pair of a keyed hash and a person is kept as 8 bytes of a hash. So a ledger of millions fits in memory.
 """
 
 from array import array

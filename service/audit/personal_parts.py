@@ -5,9 +5,9 @@ These results must equal the stored values:
 - the variant, which distinguishes a redelivery from a conflict;
 - the look-ups of the person.
 
-None of them can be derived without the person's key. A key is missing legitimately if the person was erased, or if the
-events were copied from another ledger without keys. Any other missing key was destroyed by hand. A body that today's
-rules redact differently is counted but not judged.
+None of them can be derived without the person's key. A key may be missing for two valid reasons: the person was erased,
+or the events were copied without keys from another ledger. Any other missing key was destroyed by hand. A body that
+today's rules redact differently is counted but not judged.
 """
 
 import hmac

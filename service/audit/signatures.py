@@ -3,7 +3,7 @@ kept.
 
 Each of them gives a head that the tree must have had. The signer's memory is outside the database, so it shows if the
 newest checkpoints were deleted. It is read first and the checkpoints after it, so a checkpoint signed meanwhile only
-adds to them. The signer remembers a head a moment before it stores the checkpoint, so the check waits for that moment.
+adds to them. The signer remembers a head a moment before it stores the checkpoint. The check waits for that moment.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Group commit: requests put deliveries in queues, and a few lanes append them, one transaction for each batch.
 
-Each ledger has its own queue. A lane takes the next batch of a ledger, appends it, and puts the ledger behind the
-waiting ones. Two lanes never serve one ledger at once. So a ledger that waits for its lock, or for a large commit,
-holds up one lane at most, and no other ledger.
+Each ledger has its own queue. A lane takes the next batch of a ledger, appends it, and puts the ledger at the end of
+the queue. Two lanes never serve one ledger at once. So a ledger that waits for its lock or for a large commit delays at
+most one lane. Other ledgers are not delayed.
 
 A request is answered only after the commit of its events (invariant 1). During one commit the next batch gathers by
 itself. No timer delays a commit: it would leave the database idle while deliveries arrive, and the reader idle while

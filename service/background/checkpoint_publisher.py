@@ -1,8 +1,8 @@
 """Send checkpoints to witnesses, which cosign them, and to anchors, which keep them.
 
-An event could be changed unnoticed until a checkpoint of it is in other hands. So each checkpoint is sent at once, and
-to all receivers at the same time. A receiver that cannot be reached gets the next checkpoint, which covers this one.
-Nothing here delays sealing.
+An event could be changed unnoticed until another party has a checkpoint that covers it. So each checkpoint is sent at
+once, and to all receivers at the same time. A receiver that cannot be reached gets the next checkpoint, which covers
+this one. Nothing here delays sealing.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Publishes checkpoints in the background: one at a time for each ledger, and always the newest next."""
+    """Publishes checkpoints in the background: one at a time for each ledger. The newest one is always the next."""
 
     def __init__(self, dsn: str, settings: Settings) -> None:
         self._dsn = dsn
@@ -60,7 +60,7 @@ class Publisher:
             task.add_done_callback(lambda _: self._running.pop(ledger.ledger_id, None))
 
     async def close(self) -> None:
-        """Cancel what is being sent."""
+        """Cancel the sending."""
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Remove destroyed keys from the disk of the embedded PostgreSQL, so that a copy of its folder decrypts nothing.
+"""Remove destroyed keys from the disk of the embedded PostgreSQL. Then a copy of its folder decrypts nothing.
 
 A deleted row stays in the file of its table until another row replaces it. It stays in the write-ahead log until that
 file is removed. So each erasure is followed by these steps:

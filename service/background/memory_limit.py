@@ -1,13 +1,13 @@
 """Memory limit of the service process: above it, answers and large bodies are refused until memory is free again.
 
 Caches, queues, batches and unfinished bodies each have a limit of their own. This limit covers their sum and everything
-that has none: the answers under way, the driver's buffers, fragmentation of the heap.
+without a limit: unfinished answers, the driver's buffers, fragmentation of the heap.
 
 1. The resident memory of the process is read twice a second.
 2. Above the limit, the caches are cleared, and free memory is returned to the system.
-3. While it stays above the limit, requests are refused with 503 and `Retry-After`. Two kinds go on: health checks, and
-   deliveries of at most `bodies.BYTES_FREE` bytes. Their memory is bounded by the number of connections, and a vendor
-   that is refused too long gives up.
+3. While it stays above the limit, requests are refused with 503 and `Retry-After`. Two kinds are still accepted: health
+   checks, and deliveries of at most `bodies.BYTES_FREE` bytes. Their memory is bounded by the number of connections. A
+   vendor that is refused too long gives up.
 """
 
 import asyncio

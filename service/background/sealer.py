@@ -1,9 +1,9 @@
-"""Seal all ledgers behind the appends, sign checkpoints, and send them to witnesses and anchors.
+"""Extend the Merkle tree of every ledger after appends, sign checkpoints, and send them to witnesses and anchors.
 
-A checkpoint is due after a number of events, or after a time if there are any new events. In idle time, old tiles are
-hashed again from their entries, one after the other, in an endless round. So a changed event in the database is found
-sooner or later, although nobody asks. A problem that forbids signing is logged, shown by /v1/ledger/checkpoint, and
-retried. The ledger keeps accepting events.
+A checkpoint is due after a number of events. If there is any new event, a checkpoint is also due after a time. In idle
+time, old tiles are hashed again from their entries, one after the other. After the last tile the first one follows. So
+a changed event in the database is found eventually, without a request. A problem that forbids signing is logged, shown
+by /v1/ledger/checkpoint, and retried. The ledger keeps accepting events.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class Sealer:
     async def run(self) -> None:
         """Seal until cancelled."""
         try:
-            # No projection rows are read here, so no generation is held and kept from removal.
+            # No projection rows are read here. So no generation is locked, and any can be removed.
             await keep_connected(
                 "sealing",
                 self._dsn,
@@ -104,8 +104,8 @@ class Sealer:
         return False
 
     async def _recheck(self, connection: Connection, ledger: Ledger) -> None:
-        """Hash the next old tile of a ledger again. A wrong tile is reported, and the ledger is not signed until it is
-        right.
+        """Hash the next old tile of a ledger again. A wrong tile is reported. The ledger is not signed until the tile
+        is correct.
         """
         ledger_id = ledger.ledger_id
         number = self._next_tile.get(ledger_id, 0)
@@ -135,7 +135,7 @@ class Sealer:
         """Return the time that events have waited to be covered by a checkpoint.
 
         It is the larger of two figures: the age of the last checkpoint by the database's clock, and the time since this
-        process first saw the checkpoint. The second is right if the database's clock was set back.
+        process first read it. The second is right if the database's clock was set back.
         """
         checkpoint, since = self._unsealed.get(ledger_id, (0, 0.0))
         if checkpoint != latest.checkpoint:
@@ -153,7 +153,7 @@ class Sealer:
             await tree_heads.record_seal_problem(connection, ledger.ledger_id, error)
 
     async def _must_report(self, connection: Connection, ledger: Ledger, error: Unsealable) -> bool:
-        """Return False if another signer signs the ledger in time, so that this one need not."""
+        """Return False if another signer signs the ledger in time."""
         latest = await tree_heads.latest_checkpoint(connection, ledger.ledger_id)
         if latest is None or not isinstance(error, NotOurs):
             return True

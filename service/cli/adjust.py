@@ -144,7 +144,7 @@ async def _adjust(
 
 
 async def _change(query: QueryContext, account_id: str, requested: RequestedChange) -> Decimal | None:
-    """Return the change of the balance. None if this adjustment was made before, or if there is nothing to reverse or
+    """Return the change of the balance. None if this adjustment was made before, or there is nothing to reverse or
     adopt.
     """
     connection, ledger_id = query.connection, query.ledger.ledger_id

@@ -155,7 +155,7 @@ def enable_connection(
 def disable_connection(
     connection_id: ConnectionIdArgument, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Disable a connection. It accepts no more deliveries; events that it brought stay."""
+    """Disable a connection. It accepts no further deliveries; events that it brought stay."""
 
     async def work(environment: Environment, connection: Connection) -> None:
         found = await registry.find_connection(connection, environment.master_key, connection_id)

@@ -1,6 +1,6 @@
 """Files and programs of an embedded PostgreSQL cluster: their places, their creation, and the calls of its programs.
 
-A cluster is created beside its final place and then moved, so that a crash leaves all of it or nothing. The password
+A cluster is created beside its final place and then moved. So a crash leaves a complete cluster or none. The password
 file outside it marks that a cluster existed: if the cluster is missing, no empty one replaces it.
 """
 

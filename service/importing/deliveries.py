@@ -1,11 +1,11 @@
 """Imports history: appends the deliveries of a file in blocks, by the same code as webhooks.
 
-A stored delivery is a duplicate and changes nothing, so an interrupted import is resumed by running it again. split.py
-splits a file into deliveries.
+A stored delivery is a duplicate and changes nothing. To resume an interrupted import, run it again. split.py splits a
+file into deliveries.
 
-A delivery that cannot be read is counted and not stored, because the ledger is append-only and a mistake would stay.
-With `quarantine` it is stored as it is and quarantined. With `repair` it is first repaired by the rules of
-json_repair.py. Then the repaired text is stored, because no vendor sent the damaged text.
+An unreadable delivery is counted and not stored. The ledger is append-only, so a mistake would stay. With `quarantine`
+it is stored as it is and quarantined. With `repair` it is first repaired by the rules of json_repair.py. Then the
+repaired text is stored, because no vendor sent the damaged text.
 """
 
 import asyncio

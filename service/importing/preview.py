@@ -1,7 +1,8 @@
 """Preview of an import (`--dry-run`): deliveries are identified and looked up, and nothing is stored.
 
-Outcomes equal those of the append, with one exception. If two events differ in personal values only, the append finds a
-conflict, the preview a duplicate. To distinguish them would need persons' keys, and those would have to be stored.
+The outcomes are the same as of an append, with one exception. If two events differ in personal values only, the append
+finds a conflict, the preview a duplicate. To distinguish them, persons' keys would be needed, and would have to be
+stored.
 """
 
 from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ order marks and blank lines are skipped. Positions follow the file.
 Theory of operation.
 - A line that is JSON is a delivery.
 - If brackets stay open at the end of a line, lines are added until they are closed.
-- `Nesting` notices at once where a document cannot continue, for example at a new object where only a key may be. Then
+- `Nesting` stops where a document cannot continue, for example at a new object in place of a key. Then
   only the first line is damaged, and reading continues after it.
 - So a damaged line or document costs nothing but itself.
 - The elements of an array are deliveries. An array is never held in memory as a whole.
@@ -37,7 +37,7 @@ _OPENERS = {b"}"[0]: b"{"[0], b"]"[0]: b"["[0]}
 
 
 class DeliveryLine(NamedTuple):
-    """One delivery, and the number of the line on which it begins. `body` is None if it is too long."""
+    """One delivery, and the number of its first line. `body` is None if it is too long."""
 
     number: int  # from 1
     body: bytes | None

@@ -1,7 +1,7 @@
 """Imports with several processes: each identifies and encrypts a block of lines, then appends it in turn.
 
-Blocks are distributed and appended in order, so positions follow the file for any number of workers, and importing a
-file again gives the same result. At most two blocks for each worker are in memory. Workers end when the parent process
+Blocks are distributed and appended in order. So positions follow the file for any number of workers. A second import of
+the file gives the same result. At most two blocks for each worker are in memory. Workers end when the parent process
 ends.
 """
 

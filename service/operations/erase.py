@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class ErasureResult(NamedTuple):
-    """Result of an erasure. `position` is that of its event; None if there was nothing left to erase."""
+    """Result of an erasure. `position` is the position of its event; None if there was nothing left to erase."""
 
     customers: Sequence[str]
     destroyed: int

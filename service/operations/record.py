@@ -36,8 +36,8 @@ async def record_event(connection: Connection, vault: Vault, ledger: Ledger, kin
 def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None = None, **fields: Any) -> Delivery:
     """Build an internal event that occurs now. Without an identifier it gets a random one.
 
-    Raises RequestInvalid if the event could be stored but not interpreted, for example because of a NUL character or an
-    invalid number or day.
+    Raises RequestInvalid if the event could be stored but not interpreted. Examples: a NUL character, an invalid number
+    or day.
     """
     now = clock.now()
     delivery = _identify_event(vault, ledger, kind, identifier or secrets.token_hex(16), now, fields)

@@ -31,7 +31,7 @@ VICTIMS_MAX = 100
 async def load_customer(query: QueryContext, customer: str, times: AsOfQuery) -> dict[str, list[dict[str, Any]] | None]:
     """Return the rows of a customer by the first table of each projection: at most ROWS_MAX + 1 of each.
 
-    None instead of a list means that a rebuild is due first, as for a projection that this version has added.
+    None instead of a list means that a rebuild is due first. An example is a projection that this version has added.
     """
     rows_by_table: dict[str, list[dict[str, Any]] | None] = {}
     zones = await load_time_zones(query, times)

@@ -22,8 +22,8 @@ def generation_json(generation: Generation) -> dict[str, Any]:
 def generation_json_for_ledger(generation: Generation, ledger: str) -> dict[str, Any]:
     """Return a generation as one ledger may see it.
 
-    `scope.ledgers` is absent if the generation was made for all ledgers, and empty if it was made for others only.
-    `comparison` names the tables of this ledger that differ.
+    `scope.ledgers` is absent if the generation was made for all ledgers. It is empty if the generation was made for
+    others only. `comparison` names the tables of this ledger that differ.
     """
     document = generation_json(generation)
     document["scope"] = dict(generation.scope)

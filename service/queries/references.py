@@ -12,8 +12,8 @@ ORGS = "SELECT source, org FROM orgs WHERE ledger_id = $1 ORDER BY source, org L
 async def expand_reference(query: QueryContext, name: str) -> list[str]:
     """Return the references that a name may mean: the name itself, and the name as a vendor's id in every organisation.
 
-    Voucherify's ids name no project, so the organisation of such a reference is replaced by "-". An e-mail address or
-    telephone number that a vendor uses as an id is stored as a pseudonym, and found by the pseudonym.
+    Voucherify's ids name no project, so the organisation of such a reference is replaced by "-". A vendor may use an
+    e-mail address or telephone number as an id. It is stored as a pseudonym, and found by the pseudonym.
     """
     if query.body_hash_key is not None:
         name = ":".join(_stored_form(query.body_hash_key, part) for part in name.split(":"))

@@ -49,7 +49,7 @@ WITHDRAWN_OF = """
 
 
 async def former_subjects(query: QueryContext, projection: Projection, name: str, times: AsOfQuery) -> list[str]:
-    """Return the subjects that may have named a customer or an order as of the query's times, but do not name it now.
+    """Return the subjects that may have named a customer or an order as of the query's times. They do not name it now.
 
     Reasons: another customer was named later, or a conflict was resolved differently. The result may hold subjects that
     never named it; callers check.
@@ -84,7 +84,7 @@ def row_json(row: Any) -> dict[str, Any]:
 
 
 async def load_time_zones(query: QueryContext, times: AsOfQuery) -> TimeZones:
-    """Load the time zones in which days end, as known at the query's position."""
+    """Load the time zones for the ends of days, as known at the query's position."""
     position = EVERYTHING if times.position is None else times.position
     return TimeZones(await read_terms(query.connection, query.ledger.ledger_id, position))
 

@@ -5,7 +5,7 @@ they do not, the difference is one step (drift_steps.py).
 - If the rows support one candidate, it is the cause of the step.
 - If the rows support several candidates, the cause is not known. All of them are named with their positions.
 - A missing event is always a candidate.
-- The amounts in events are assumed to be right, because no row can show that they are wrong.
+- The amounts in events are assumed to be right. No row can show that they are wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -127,8 +127,8 @@ def _not_counted(step: DriftStep, evidence: Evidence) -> Iterator[str]:
 
 
 def _reported_twice(step: DriftStep, evidence: Evidence) -> Iterator[str]:
-    """Candidate: a debit that was reported twice. Only for a step shown by a debit beyond the lots, whose size proves
-    little.
+    """Candidate: a debit that was reported twice. Only for a step shown by a debit beyond the lots. The size of such a
+    step proves little.
     """
     if step.is_claimed:
         return

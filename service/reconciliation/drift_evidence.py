@@ -1,7 +1,7 @@
 """Reads the evidence for causes of drift, for a page of accounts at once. The rows read for each account are limited.
 
-Statement lines are numbered without gaps in order of occurrence. The first line after a time is therefore found by
-bisecting the line numbers, and no index on times is needed.
+Statement lines are numbered without gaps in order of occurrence. So the first line after a time is found by bisecting
+the line numbers. No index on times is needed.
 """
 
 from collections import defaultdict
@@ -96,7 +96,7 @@ CONTESTED = """
                       AND other.event_key <= substr(e.event_key, 1, 16) || decode(repeat('ff', 16), 'hex'))
 """
 # Unread events of the account's source and organisation that may have occurred between the claims. A body that cannot
-# be read has no organisation and no time, so its position must lie between the claims.
+# be read has no organisation and no time. So its position must lie between the claims.
 UNREAD = """
     SELECT asked.n, one.position, one.kind, one.unread
       FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::timestamptz[])

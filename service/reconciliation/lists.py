@@ -1,6 +1,6 @@
 """Definition of a list of open matters: pages in the order of a key, and totals. An index serves each list.
 
-A matter is open from its first event on. Vendors' events arrive late and in parts, so most lists have a grace before a
+A matter is open from its first event on. Vendors' events arrive late and in parts. So most lists have a grace before a
 matter counts. `by` is the requested time minus the grace.
 """
 
@@ -43,8 +43,8 @@ class ListQuery(NamedTuple):
 
 
 class ListTotals(NamedTuple):
-    """Totals of a list: open matters, and points by unit. Points are summed without signs, because a surplus here does
-    not make up for missing points there. `more` is True if not all were counted.
+    """Totals of a list: open matters, and points by unit. Points are summed without signs: a surplus in one item does
+    not make up for missing points in another. `more` is True if not all were counted.
     """
 
     items: int
@@ -121,7 +121,7 @@ def next_key(rows: Sequence[Any], limit: int, columns: Sequence[str]) -> Key | N
 
 
 def fill_pages(read: ReadItems, key_of: Callable[[OpenItem], Key]) -> ReadItems:
-    """Wrap a reader that finds fewer items than rows, so that its pages are full."""
+    """Wrap a reader that finds fewer items than rows. The wrapped reader returns full pages."""
 
     async def read_full(connection: Connection, query: ListQuery) -> tuple[list[OpenItem], Key | None]:
         found: list[OpenItem] = []

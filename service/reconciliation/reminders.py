@@ -1,7 +1,8 @@
 """Vendors' reminders that differ from our rows: points, tiers, rewards, partner memberships.
 
 A reminder is a claim and changes nothing. For points it is compared with the lots of its day, as they were at that
-time. The matter closes when a later reminder of the day agrees, or when a balance claimed after the day agrees.
+time. The matter closes when a later reminder of the day agrees. It also closes when a balance claimed after the day
+agrees.
 """
 
 from typing import Any

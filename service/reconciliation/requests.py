@@ -1,7 +1,7 @@
 """Approved requests without a reported effect. An approval itself moves nothing (traps 25, 26).
 
 Only effects that an event reports are expected: points, an earned badge, a status, a deletion. A request names its
-customer by an id without an organisation, so every organisation of its source is tried. A coincidence may hide an open
+customer by an id without an organisation. So every organisation of its source is tried. A coincidence may hide an open
 request; a missing link never invents points.
 """
 

@@ -1,16 +1,16 @@
-"""Silent and slow connections: a kind of event used to arrive over a connection and has stopped or become rare. This is
-how a webhook looks that the vendor has disabled, or a lost connection of one of many shops.
+"""Silent and slow connections: a kind of event used to arrive over a connection and has stopped or become rare.
+Possible causes: the vendor has disabled the webhook, or one of many shops has lost its connection.
 
-**Silent.** Only regular arrivals can be missed. A kind is regular with events on at least DAYS_ACTIVE_MIN of the
-DAYS_LOOKED_AT days before the last one, or with ten or more over a day. For frequent kinds the longest pause among the
-last arrivals sets the allowed pause. An import of a few minutes sets none.
+**Silent.** Only regular arrivals can be missed. A kind is regular in one of two cases: it had events on DAYS_ACTIVE_MIN
+or more of the DAYS_LOOKED_AT days before the last event, or it had ten or more over a day. For frequent kinds the
+longest pause among the last arrivals sets the allowed pause. An import of a few minutes sets none.
 
 **Slow.** A kind is slow in one of two cases, if EXPECTED_MIN or more were expected:
 - The last day brought at most a quarter of the quietest of the 28 days that ended a week ago (at least 7 days).
 - The last week brought at most a quarter of the median of the four weeks before it (at least 2 weeks; of two middle
   weeks, the smaller).
 
-So a Sunday is not listed, a drop is listed after a day, and after about three weeks the new level is expected. A day is
+So a Sunday is not listed, and a drop is listed after a day. After about three weeks the new level is expected. A day is
 24 hours, counted back from the requested time.
 """
 
@@ -32,7 +32,7 @@ WEEK_DAYS = 7  # days
 EXPECTED_MIN = 20  # a quarter of fewer may be chance
 SLOW_FACTOR = 4  # times fewer than expected
 
-# Pairs of connection and kind are found by skipping through the index, so the cost does not grow with the number of
+# Pairs of connection and kind are found by skipping through the index. So the cost does not grow with the number of
 # events. The days are found the same way.
 ARRIVALS = """
     WITH RECURSIVE pairs AS (

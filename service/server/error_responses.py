@@ -44,7 +44,7 @@ async def explain_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except CONNECTION_LOST as error:
         return _outage_response(request, error)
     except Exception as error:
-        # The text of an exception may quote a value of the request, so only its type and place are logged.
+        # The text of an exception may quote a value of the request. So only its type and place are logged.
         _log.error("a request failed: %s: %s", request.match_info.route.resource, describe_failure(error))
         if await _is_rebuild_due(request):  # rows of another version lack columns that this version reads
             return problem_response(RebuildDue())

@@ -44,8 +44,8 @@ _log = logging.getLogger(__name__)
 async def check_setup(environment: Environment) -> None:
     """Check that the service may run.
 
-    Raises SetupWrong without aiohttp's C parser, RoleTooPowerful if a role of an external database could change the
-    ledger, and MasterKeyWrong if the secrets of connections cannot be decrypted.
+    Raises SetupWrong without aiohttp's C parser; RoleTooPowerful if a role of an external database could change the
+    ledger; MasterKeyWrong if the secrets of connections cannot be decrypted.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise SetupWrong("aiohttp came without its C parser; the one in Python has let requests be smuggled")

@@ -2,8 +2,8 @@
 
 A line that cannot be read is reported by number and reason. Its content may be personal and is never repeated.
 
-A statement of balances has an account or a customer, and a balance. A statement of entries has an account or a
-customer, a date, and an amount, or a credit and a debit.
+A line has an account or a customer. In a statement of balances it also has a balance. In a statement of entries it also
+has a date and an amount, or a date, a credit and a debit.
 """
 
 import csv

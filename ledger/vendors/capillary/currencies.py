@@ -99,7 +99,7 @@ class IssuedCurrency(VendorModel):
         """Return the balances that the event states.
 
         Return None if the event promises points. Then the vendor's balance includes points that cannot be spent (trap
-        2), and would become a wrong opening balance.
+        2). It would become a wrong opening balance.
         """
         if self.promises():
             return None

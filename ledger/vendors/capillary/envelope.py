@@ -12,7 +12,7 @@ from ledger.vendors.fields import OptionalId, Text, Time, VendorModel, as_id, as
 from ledger.vendors.key_repair import repair_keys
 from ledger.vendors.vendor import NO_ORG, Identity, ParsedEvent
 
-# Event names in headings and older pages, in lower case without blanks, and the name in the event's body.
+# Event names in headings and older pages (in lower case without blanks) -> the name in the event's body.
 ALIASES = {
     "pointstransferinitiated": "pointsTransferredInitiated",
     "pointstransferreceived": "pointsTransferredReceived",

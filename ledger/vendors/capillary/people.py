@@ -27,7 +27,7 @@ class Entity(VendorModel):
 
 
 def as_entity(value: Any) -> Any:
-    """Mark an entity that is present and unreadable. Then nobody can take another account by mistake."""
+    """Mark an entity that is present and unreadable. Without the mark, the event could change another account."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if not isinstance(value, dict):
@@ -75,7 +75,8 @@ class Envelope(VendorModel):
     created_at: OptionalId = None
 
     def change_fields(self, context: EventContext, *parts: str | None, change_id: str | None = None) -> dict[str, Any]:
-        """Return `change` and `also` of a fact: the business key, by which several reports of a change count once.
+        """Return `change` and `also` of a fact. `change` is the business key: several reports with the same key count
+        once.
 
         The key is the first of these that the event has:
 

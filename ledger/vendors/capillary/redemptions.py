@@ -183,7 +183,7 @@ class IssuedPointsReversed(CustomerEvent):
     def returned(self) -> Decimal | None:
         """Return the points that this event takes back, with promised points. None if the event states only totals.
 
-        Without a sum, the regular points are used. They include those of promotions (trap 2).
+        Without a sum, the regular points are used. They include totals of promotions (trap 2).
         """
         if self.current_event_total_points_returned is not None:
             return self.current_event_total_points_returned
@@ -218,7 +218,7 @@ def promotion_shares(promotions: list[ReturnedPromotion] | None) -> tuple[Promot
 
 
 def issued_points_reversed(event: IssuedPointsReversed, context: EventContext) -> list[Fact]:
-    """The current event's figures are the points of this return. The totals are those of the bill so far (trap 4).
+    """The current event's figures are the points of this return. The totals cover the bill so far (trap 4).
 
     Both include promised points (trap 2). The points of a promotion are taken from the lots of that promotion.
     """

@@ -1,7 +1,7 @@
 """Store, till and time of an entry. Capillary's time of entry is unreliable.
 
-`enteredAt` is often local time with a wrong zone, hours after the event, or midnight of a day (domain §1.5). So it
-orders nothing. It is kept as a claim and flagged if it is impossible.
+`enteredAt` is often wrong (domain §1.5): local time with a wrong zone, hours after the event, or midnight. So it orders
+nothing. It is kept as a claim and flagged if it is impossible.
 """
 
 from datetime import datetime

@@ -174,8 +174,8 @@ class StreakLevel(Streak):
     streak_level_achieved_date: Time = None
 
     def level_fields(self) -> dict[str, Any]:
-        """Return the level. Its name is that of the level, else of the streak, which contains the level's number in
-        these events.
+        """Return the level. Its name is the level's own, else the streak's. The streak's name contains the level's
+        number in these events.
         """
         return {
             "level": self.streak_level_name or self.streak_name or "-",

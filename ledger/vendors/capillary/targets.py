@@ -156,7 +156,7 @@ class UnifiedTargets(CustomerEvent):
     transaction_id: OptionalId = None
 
     def group_fields(self, context: EventContext) -> dict[str, Any]:
-        """Return the fields of a fact about the group. Its period is that of its targets, if they have the same."""
+        """Return the fields of a fact about the group. It has a period if all its targets have the same."""
         group = self.unified_target_group_details
         condition = group.unified_targets_achievement_condition
         periods = {(target.target_period_id, target.target_period_name) for target in self.target_data}

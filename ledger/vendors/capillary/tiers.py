@@ -1,6 +1,6 @@
 """Capillary's tiers: upgraded, renewed, downgraded, and reminders of a coming downgrade.
 
-A tier is identified by its number within the programme. Two tiers of a programme may share a number (trap 38), so the
+A tier is identified by its number within the programme. Two tiers of a programme may share a number (trap 38). So the
 name at that time is kept, too.
 """
 

@@ -130,7 +130,7 @@ def whole_units(minor_units: Decimal | None) -> Decimal | None:
 
 
 class Reference(SnakeModel):
-    """A thing of which only the id is read. Its name and e-mail are personal."""
+    """An object; only its id is read. Its name and e-mail are personal."""
 
     id: OptionalId = None
 

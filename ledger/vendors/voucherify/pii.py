@@ -1,4 +1,5 @@
-"""Personal values in Voucherify's payloads: all fields of a customer, except the id, wherever the customer is repeated.
+"""Personal values in Voucherify's payloads: all fields of a customer except the id. A payload may repeat the customer
+in several places.
 
 The merchant's key of a customer (`source_id`, `tracking_id`) is redacted, too, because merchants put e-mail addresses
 there.

@@ -47,7 +47,7 @@ from ledger.vendors.voucherify.card import Balance, CardEvent, Order, Reference,
 
 
 class Trigger(SnakeModel):
-    """The customer's event for which an earning rule gave points."""
+    """The customer's event that an earning rule rewarded with points."""
 
     id: OptionalId = None
     type: Text = None
@@ -125,7 +125,7 @@ class Transaction(SnakeModel):
 
 
 class TransactionEvent(CardEvent):
-    """An event with a transaction. A part missing in its `details` may be beside it."""
+    """An event with a transaction. A part that `details` lacks may be beside the transaction."""
 
     transaction: Transaction
     balance: Balance | None = None
@@ -140,7 +140,7 @@ class TransactionEvent(CardEvent):
     buckets: Annotated[tuple[ExpiredBucket, ...] | None, DetailList] = None  # in points expired
 
     def part(self, name: str) -> Any:
-        """Return a part beside the transaction, else from its details."""
+        """Return a part from beside the transaction. If it is missing there, return it from the details."""
         return getattr(self, name) or getattr(self.transaction.details, name, None)
 
     def points_moved(self) -> Decimal:
@@ -213,7 +213,7 @@ def removal(event: TransactionEvent, context: EventContext) -> list[Fact]:
 
 
 def redemption(event: TransactionEvent, context: EventContext) -> list[Fact]:
-    """Points were spent. The redemption is the key, so the event of the reward redemption counts as the same change
+    """Points were spent. The redemption is the key. So the event of the reward redemption counts as the same change
     (trap 17).
     """
     name = context.ref(event.id_of("redemption"))

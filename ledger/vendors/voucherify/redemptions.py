@@ -97,8 +97,8 @@ class RollbackEvent(RedemptionEvent):
 
 
 def rollback_succeeded(event: RollbackEvent, context: EventContext) -> list[Fact]:
-    """The rollback's amount of points comes back, all or a part (trap 18). A coupon can be used again. A gift voucher
-    gets its money back.
+    """The points that the rollback states come back: all or a part (trap 18). A coupon can be used again. A gift
+    voucher gets its money back.
 
     Raises ValueError if the event does not name the redemption.
     """

@@ -1,4 +1,4 @@
-"""Read the body of a request, with a deadline for each body and one memory limit for all unfinished bodies.
+"""Read the body of a request. Each body has a deadline, and all unfinished bodies have one memory limit.
 
 A slow sender keeps the bytes that it has sent in memory. Small bodies are never refused for that: the number of
 connections limits their memory. Bytes beyond BYTES_FREE of a body come from one budget of the process. A request is
@@ -40,7 +40,7 @@ class BodyBudget:
 async def read_body(request: web.Request, budget: BodyBudget) -> bytes:
     """Read the whole body of a request: at most BODY_BYTES_MAX bytes within BODY_SECONDS_MAX.
 
-    Raises DeliveryTooLarge, LedgerUnavailable if the budget is used up, HTTPRequestTimeout if the body is too slow, and
+    Raises DeliveryTooLarge; LedgerUnavailable if the budget is used up; HTTPRequestTimeout if the body is too slow;
     RequestInvalid if it is incomplete.
     """
     if (request.content_length or 0) > BODY_BYTES_MAX:

@@ -1,7 +1,7 @@
 """Decode the content coding of a delivered body: gzip, deflate or zstd.
 
-No vendor documents compressed webhooks. A proxy may compress, and a vendor may begin to. Both other answers would lose
-something:
+No vendor documents compressed webhooks. A proxy may compress, and a vendor may begin to. The two alternatives to
+decoding would lose data:
 
 - A 415 loses the events of a vendor that does not resend after an error.
 - Storing the compressed bytes leaves a readable event uninterpreted for ever.

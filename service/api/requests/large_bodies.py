@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class LargeBodyWorker:
-    """One thread that ledgers use in turn, so that large bodies of one ledger do not delay those of another."""
+    """One thread that ledgers use in turn. So large bodies of one ledger do not delay another ledger's bodies."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "large-bodies")

@@ -1,4 +1,4 @@
-"""Limit the requests of one ledger that run at once, so that no ledger takes all connections and all CPU time.
+"""Limit the requests of one ledger that run at once. So no ledger takes all connections and all CPU time.
 
 A request beyond its ledger's share waits. It is answered 429 with Retry-After if too many wait, or after too long.
 Answers that add up a whole ledger have a share of their own: one at a time for each ledger.

@@ -58,7 +58,7 @@ def check_voucherify(secrets: Sequence[bytes], header: str, headers: Headers, bo
     """Hexadecimal HMAC-SHA256 of the raw body, or of the JSON document without white space.
 
     Voucherify signs the result of JSON.stringify, without a time stamp. The second form is tried only for a body that
-    is JSON. An attacker can only add white space between tokens to a captured delivery, and the copy has the same event
+    is JSON. An attacker can only add white space between the tokens of a captured delivery. The copy has the same event
     key.
     """
     if not _signed_by_voucherify(secrets, header, headers, _now):

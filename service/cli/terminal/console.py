@@ -97,8 +97,8 @@ def show_note(text: str) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Print a table, with numbers aligned to the right. A table with ids that is wider than the terminal is printed as
-    one block of lines for each row, because a wrapped id cannot be copied.
+    """Print a table, with numbers aligned to the right. A table with ids may be wider than the terminal. Then each row
+    is printed as a block of lines: a wrapped id cannot be copied.
     """
     rows = [tuple(row) for row in rows]
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")

@@ -29,7 +29,7 @@ async def measure_interpretation(events: int, runs: int) -> list[Figure]:
         gc.freeze()
         parsed.append(_rate(lambda: [orjson.loads(body) for _, body in sent], len(sent)))  # noqa: B023
         named.append(_rate(lambda: deliveries.extend(identify(ORIGINS[one], body) for one, body in sent), len(sent)))  # noqa: B023
-        stored.extend(event for delivery in deliveries for event in _stored(delivery))
+        stored.extend(event for delivery in deliveries for event in delivery.as_stored(RECORDED_AT))
         gc.freeze()
         understood.append(_rate(lambda: [interpret(event) for event in stored], len(stored)))  # noqa: B023
         gc.unfreeze()
@@ -46,21 +46,3 @@ def _rate(work: Callable[[], object], size: int) -> float:
     with Stopwatch() as watch:
         work()
     return size / watch.seconds
-
-
-def _stored(delivery: Delivery) -> list[Event]:
-    return [
-        Event(
-            position=1,
-            source=draft.source,
-            org=draft.org,
-            kind=draft.kind,
-            event_key=draft.event_key,
-            content=draft.content,
-            occurred_at=draft.occurred_at,
-            recorded_at=RECORDED_AT,
-            ordinal=draft.ordinal,
-            payload=delivery.payload,
-        )
-        for draft in delivery.events
-    ]

@@ -46,6 +46,24 @@ class Delivery(NamedTuple):
     events: Sequence[NewEvent]
     parts: Sequence[PersonalPart]
 
+    def as_stored(self, recorded_at: datetime, position: int = 1) -> "list[Event]":
+        """Return the events as they would be stored from a position on, to interpret them before the append."""
+        return [
+            Event(
+                position=number,
+                source=event.source,
+                org=event.org,
+                kind=event.kind,
+                event_key=event.event_key,
+                content=event.content,
+                occurred_at=event.occurred_at,
+                recorded_at=recorded_at,
+                ordinal=event.ordinal,
+                payload=self.payload,
+            )
+            for number, event in enumerate(self.events, position)
+        ]
+
 
 class Event(NamedTuple):
     """An event as it is stored, including its body."""

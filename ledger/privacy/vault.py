@@ -232,7 +232,7 @@ def _columns(deliveries: Sequence[Delivery], subjects: frozenset[str]) -> list[l
         named = [(part.subject, n) for part in delivery.parts if part.subject in subjects]
         if named:
             parts += named
-            events += [(n, draft.event_key, draft.content) for draft in delivery.events]
+            events += [(n, event.event_key, event.content) for event in delivery.events]
     return [
         [subject for subject, _ in parts],
         [n for _, n in parts],

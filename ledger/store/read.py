@@ -12,7 +12,6 @@ from ledger.events import Event
 from ledger.intake.identify import KEY_BYTES
 from ledger.merkle import leaf_hash
 
-EVENTS_PER_READ_MAX = 10_000
 BYTES_PER_READ_MAX = 16 * 1024 * 1024
 BODIES_PER_READ = 16  # of up to 1 MiB each
 

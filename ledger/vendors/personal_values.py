@@ -12,8 +12,6 @@ code and is kept. All patterns are bounded: the time is linear in the length of 
 import re
 
 MARKER_TEXT = "<personal>"  # replaces a removed value in a document
-PHONE_DIGITS_MIN = 9
-PHONE_DIGITS_MAX = 15
 TEXT_CHARACTERS_MAX = 320  # of a whole e-mail address
 
 _DOMAIN = re.compile(r"(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ledger.errors import RequestInvalid
-from ledger.events import Event, Origin
+from ledger.events import Origin
 from ledger.intake.identify import identify, pseudonym
 from ledger.intake.interpret import Interpretation, interpret
 from ledger.parsing import parse_json
@@ -70,9 +70,9 @@ def _examples() -> dict[tuple[str, str], Example]:
     found: dict[tuple[str, str], Example] = {}
     for sample in sample_files():
         personal_keys = _personal_keys(sample)
-        for kind, meaning in _events(sample):
+        for kind, interpretation in _events(sample):
             example = found.setdefault((sample.parent.name, kind), Example(sample.name))
-            example.subject_kinds |= {recorded.fact.subject_kind for recorded in meaning.facts}
+            example.subject_kinds |= {recorded.fact.subject_kind for recorded in interpretation.facts}
             example.personal_keys |= personal_keys
     return found
 
@@ -88,17 +88,5 @@ def _events(sample: Path) -> Iterator[tuple[str, Interpretation]]:
     """Yield the kind and the interpretation of each event in a sample."""
     source = sample.parent.name
     delivery = identify(Origin("", "", source, None, b""), sample.read_bytes())
-    for draft in delivery.events:
-        event = Event(
-            position=1,
-            source=source,
-            org=draft.org,
-            kind=draft.kind,
-            event_key=draft.event_key,
-            content=draft.content,
-            occurred_at=draft.occurred_at,
-            recorded_at=ANY_TIME,
-            ordinal=draft.ordinal,
-            payload=delivery.payload,
-        )
-        yield draft.kind, interpret(event)
+    for event in delivery.as_stored(ANY_TIME):
+        yield event.kind, interpret(event)

@@ -147,7 +147,7 @@ def identify_blocks(
                 summary.lines += 1
                 continue
         else:
-            summary.kinds.update(draft.kind for draft in delivery.events)
+            summary.kinds.update(event.kind for event in delivery.events)
         block.append(delivery)
         events += len(delivery.events)
         size += len(body)

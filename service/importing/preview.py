@@ -47,19 +47,19 @@ async def _count(
     connection: Connection, ledger_id: int, block: list[Delivery], seen: dict[bytes, set[bytes]], summary: ImportSummary
 ) -> None:
     """Add the expected outcomes of a block to the summary, and remember its events."""
-    drafts = [draft for delivery in block for draft in delivery.events]
-    rows = await connection.fetch(KNOWN, ledger_id, [draft.event_key for draft in drafts])
+    events = [event for delivery in block for event in delivery.events]
+    rows = await connection.fetch(KNOWN, ledger_id, [event.event_key for event in events])
     stored: dict[int, set[bytes]] = {}
     for row in rows:
         stored.setdefault(row["n"], set()).add(row["content"])
     summary.lines += len(block)
-    for number, draft in enumerate(drafts, 1):
-        known = stored.get(number, set()) | seen.get(draft.event_key, set())
-        if draft.content in known:
+    for number, event in enumerate(events, 1):
+        known = stored.get(number, set()) | seen.get(event.event_key, set())
+        if event.content in known:
             summary.duplicates += 1
         elif known:
             summary.conflicts += 1
         else:
             summary.appended += 1
-        if draft.event_key in seen or len(seen) < EVENTS_REMEMBERED_MAX:
-            seen.setdefault(draft.event_key, set()).add(draft.content)
+        if event.event_key in seen or len(seen) < EVENTS_REMEMBERED_MAX:
+            seen.setdefault(event.event_key, set()).add(event.content)

@@ -33,7 +33,6 @@ from service.importing.deliveries import (
 )
 from service.importing.split import DeliveryLine
 
-START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 20.0
 
 

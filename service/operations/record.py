@@ -13,7 +13,7 @@ import orjson
 from ledger import clock
 from ledger.database import Connection
 from ledger.errors import RequestInvalid
-from ledger.events import Delivery, Event, Origin
+from ledger.events import Delivery, Origin
 from ledger.intake.identify import identify
 from ledger.intake.interpret import interpret
 from ledger.privacy.vault import Vault
@@ -41,23 +41,10 @@ def build_event(vault: Vault, ledger: Ledger, kind: str, identifier: str | None 
     """
     now = clock.now()
     delivery = _identify_event(vault, ledger, kind, identifier or secrets.token_hex(16), now, fields)
-    for draft in delivery.events:
-        meaning = interpret(
-            Event(
-                position=0,
-                source=draft.source,
-                org=draft.org,
-                kind=draft.kind,
-                event_key=draft.event_key,
-                content=draft.content,
-                occurred_at=draft.occurred_at,
-                recorded_at=now,
-                ordinal=draft.ordinal,
-                payload=delivery.payload,
-            )
-        )
-        if meaning.status is not None:
-            raise RequestInvalid(meaning.reason)
+    for event in delivery.as_stored(now):
+        interpretation = interpret(event)
+        if interpretation.status is not None:
+            raise RequestInvalid(interpretation.reason)
     return delivery
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ledger.events import Event, NewEvent, Origin
+from ledger.events import NewEvent, Origin
 from ledger.facts import Fact
 from ledger.intake.identify import identify
 from ledger.intake.interpret import Interpretation, interpret
@@ -32,26 +32,10 @@ def deliver(source: str, body: Any, kind: str | None = None) -> list[Delivered]:
     """Deliver bytes, or a document that is encoded first. `kind` is the kind of the connection."""
     payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
     delivery = identify(Origin("ledger", "connection", source, kind, b"mask"), payload)
-    return [
-        Delivered(draft, interpret(_event(draft, n, delivery.payload))) for n, draft in enumerate(delivery.events, 1)
-    ]
+    stored = delivery.as_stored(RECORDED_AT)
+    return [Delivered(new, interpret(event)) for new, event in zip(delivery.events, stored, strict=True)]
 
 
 def sample(name: str) -> Any:
     """Load a sample, such as "ascenda/order_item.fulfillment.failed", as a document that a test may change."""
     return msgspec.json.decode((SAMPLES / f"{name}.json").read_bytes())
-
-
-def _event(draft: NewEvent, position: int, payload: bytes) -> Event:
-    return Event(
-        position=position,
-        source=draft.source,
-        org=draft.org,
-        kind=draft.kind,
-        event_key=draft.event_key,
-        content=draft.content,
-        occurred_at=draft.occurred_at,
-        recorded_at=RECORDED_AT,
-        ordinal=draft.ordinal,
-        payload=payload,
-    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ledger.events import Event, Origin
+from ledger.events import Origin
 from ledger.facts import RecordedFact
 from ledger.intake.identify import identify
 from ledger.intake.interpret import interpret
@@ -89,16 +89,11 @@ def check(sample: Sample, place: Place, value: Any) -> None:
     body = written(with_value(sample.document, place, value))
     delivery = identify(Origin("ledger", "connection", sample.source, sample.kind, b"mask"), body)
     told: dict[tuple[str, str], list[RecordedFact]] = defaultdict(list)
-    for draft in delivery.events:
-        event = Event(
-            position=1, source=draft.source, org=draft.org, kind=draft.kind, event_key=draft.event_key,
-            content=draft.content, occurred_at=draft.occurred_at, recorded_at=RECORDED_AT, ordinal=draft.ordinal,
-            payload=delivery.payload,
-        )  # fmt: skip
+    for event in delivery.as_stored(RECORDED_AT):
         meaning = interpret(event)
         assert CONTAINED not in (meaning.reason or ""), (place, value)
         assert not any(
-            NOT_LISTED in one.rule for one in list_repairs(VENDORS[sample.source], draft.kind, delivery.payload)
+            NOT_LISTED in one.rule for one in list_repairs(VENDORS[sample.source], event.kind, delivery.payload)
         )
         for one in meaning.facts:
             told[one.fact.subject_kind, one.fact.subject].append(one)

@@ -6,7 +6,7 @@ It holds:
 - the facts and rows derived from them;
 - the public keys.
 
-All rows come from one database snapshot. The checkpoint is signed after the snapshot, so every fact belongs to an event
+All rows come from one database snapshot. The checkpoint is signed after the snapshot. So every fact belongs to an event
 in the signed tree. The bundle holds no personal data: payloads contain markers in place of personal values, and facts
 and rows never contain such values.
 

@@ -2,8 +2,8 @@
 kept.
 
 Each of them gives a head that the tree must have had. The signer's memory is outside the database, so it shows if the
-newest checkpoints were deleted. It is read first and the checkpoints after it, so a checkpoint signed meanwhile only
-adds to them. The signer remembers a head a moment before it stores the checkpoint. The check waits for that moment.
+newest checkpoints were deleted. It is read first, the checkpoints after it. So a checkpoint signed meanwhile only adds
+to them. The signer remembers a head a moment before it stores the checkpoint. The check waits for that moment.
 """
 
 import asyncio
@@ -50,8 +50,8 @@ class StoredLogKey(NamedTuple):
 
 
 class SignatureChecker:
-    """Checks the signatures of one ledger. `wrong` and `says` are by check name. `wanted` holds heads for the check of
-    the tree.
+    """Checks the signatures of one ledger. `wrong` and `says` have check names as keys. `wanted` holds heads for the
+    check of the tree.
     """
 
     def __init__(self, connection: Connection, ledger: Ledger) -> None:

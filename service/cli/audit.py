@@ -166,8 +166,8 @@ def make_bundle(
     """Write everything that an auditor needs into one file, and sign a checkpoint. `loyalty-verify` checks the file
     offline.
 
-    With --customer, or with --from and --to, the file holds a part of the ledger, each event with a proof. --older
-    takes a checkpoint that the auditor kept, and adds the proof that no earlier event was changed. The file holds no
+    With --customer, or with --from and --to, the file holds a part of the ledger. Each event then has a proof. --older
+    takes a checkpoint that the auditor kept. It adds the proof that no earlier event was changed. The file holds no
     personal data.
     """
     if (first is None) != (last is None) or (customer is not None and first is not None):

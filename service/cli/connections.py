@@ -75,7 +75,7 @@ def create_connection(
 ) -> None:
     """Configure a webhook, and print the values to enter at the vendor.
 
-    Without --secret or --secret-file a random secret is made, except for Voucherify, which makes the secret itself.
+    Without --secret or --secret-file a random secret is made. Voucherify makes its secret itself.
     """
     given = _secret_from_options(secret, secret_file)
 
@@ -176,7 +176,7 @@ def rotate_secret(
 ) -> None:
     """Add a second live secret to a connection. Enter it at the vendor, then run `loyalty connection settle`.
 
-    Without --secret or --secret-file a random secret is made, except for Voucherify, which makes the secret itself.
+    Without --secret or --secret-file a random secret is made. Voucherify makes its secret itself.
     """
     given = _secret_from_options(secret, secret_file)
 

@@ -38,7 +38,7 @@ def erase_customer(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase the personal data of a customer and of all customers merged with them, by destroying the keys.
+    """Erase a customer's personal data by destroying the keys. Merged customers are erased too.
 
     Asks for confirmation on a terminal, because nobody can undo it. Balances and hashes stay.
     """

@@ -75,7 +75,7 @@ def rebuild_projections(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rebuild every row beside the live rows, compare both, and promote the new generation if no difference is
+    """Rebuild every row beside the live rows and compare both. Promote the new generation if no difference is
     unexpected.
 
     The service keeps running. Ends with 1 if a difference is unexpected; the new generation stays for `promote --force`

@@ -1,7 +1,7 @@
 """Entry point of `loyalty`: the table of commands, and the one place that prints errors.
 
-Only the module of the called command is imported, so that `loyalty --help` and short commands start quickly. Exit codes
-are in terminal/exit_codes.py.
+Only the module of the called command is imported. So `loyalty --help` and short commands start quickly. Exit codes are
+in terminal/exit_codes.py.
 """
 
 import importlib

@@ -216,9 +216,7 @@ def wait_until_ready(cluster: Cluster) -> int:
 
 
 def stop_server(cluster: Cluster) -> None:
-    """Stop the server in order. A server that does not answer is left alone, because its pid may belong to another
-    process.
-    """
+    """Stop the server in order. A server that does not answer is left alone: its pid may belong to another process."""
     if wait_until_ready(cluster) == SILENT:
         return
     stopped = cluster.serve("pg_ctl", "stop", "-D", cluster.data.name, "-m", "fast", "-t", str(SERVER_WAIT_SECONDS))

@@ -68,8 +68,8 @@ async def roll_forward(
 
 
 def liability_row_json(row: RollForwardRow) -> dict[str, Any]:
-    """Return a row as flat JSON: its key, the roll-forward, states with the prefix "state_", and the value by the ratio
-    in effect on the last day.
+    """Return a row as flat JSON: its key, the roll-forward, states with the prefix "state_", and the value. The value
+    uses the ratio in effect on the last day.
     """
     worth = row.worth
     return {

@@ -1,13 +1,13 @@
 """Splits an import file into deliveries, in any of the usual forms. `--repair` is not needed for that.
 
-A file may hold one delivery a line, documents printed over several lines, an array of deliveries, or a mixture. Byte
-order marks and blank lines are skipped. Positions follow the file.
+A file may hold one delivery a line, documents over several lines, an array, or a mixture. Byte order marks and blank
+lines are skipped. Positions follow the file.
 
 Theory of operation.
 - A line that is JSON is a delivery.
 - If brackets stay open at the end of a line, lines are added until they are closed.
-- `Nesting` stops where a document cannot continue, for example at a new object in place of a key. Then
-  only the first line is damaged, and reading continues after it.
+- `Nesting` stops where a document cannot continue, for example at a new object in place of a key. Then only the first
+  line is damaged, and reading continues after it.
 - So a damaged line or document costs nothing but itself.
 - The elements of an array are deliveries. An array is never held in memory as a whole.
 - Memory is bounded: a text longer than a delivery may be is skipped.

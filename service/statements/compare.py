@@ -267,7 +267,7 @@ async def _compare_entries(
     zone: ZoneInfo,
     compared: StatementComparison,
 ) -> AsyncIterator[StatementFinding]:
-    """Match entries account by account. Lines near the statement's first and last day can be matched, but are not
+    """Match entries account by account. Lines near the statement's first and last day can be matched. They are not
     reported as missing.
     """
     days = staged.days()

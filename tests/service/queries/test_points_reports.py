@@ -49,7 +49,7 @@ async def test_a_transfer_states_the_points_that_its_accounts_moved(dsn: str) ->
 
         assert (transfer["status"], transfer["points"], transfer["points_received"]) == ("completed", "20", "11")
         assert (sender["available"], receiver["available"]) == ("80", "11")
-        assert "20 were sent and 11 arrived." in item["cause"]
+        assert "20 were sent and 11 were received." in item["cause"]
         assert (transfer["reported"], transfer["counted_position"], transfer["reported_position"]) == ("10", 2, 3)
         assert [one["amount"] for one in await listed(acme, "reports")] == ["-10"]
 

@@ -10,7 +10,6 @@ import gc
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +18,7 @@ from typing import Any
 HOLD_SECONDS_MAX = 0.05  # limit for a request, on an idle machine
 LOAD_FACTOR = 2  # a shared processor is slower: caches, and threads that share a core
 LOOK_SECONDS = 0.01  # interval of the other thread's checks
+STACK_FRAMES_MAX = 12
 WATCHED_PATHS = (
     "/service/",
     "/projections/",
@@ -63,8 +63,17 @@ class Watchdog:
         while not stop.wait(LOOK_SECONDS):
             begun = self._begun
             if begun is not None and not self._stack and time.clock_gettime(clock) - begun > self.seconds_max:
-                frame: FrameType | None = sys._current_frames().get(thread)
-                self._stack = "".join(traceback.format_stack(frame)[-12:])
+                self._stack = _describe_stack(sys._current_frames().get(thread))
+
+
+def _describe_stack(frame: FrameType | None) -> str:
+    """Return the innermost frames of a stack, without lines of source: to read those takes longer than most holds."""
+    lines: list[str] = []
+    while frame is not None and len(lines) < STACK_FRAMES_MAX:
+        code = frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}\n')
+        frame = frame.f_back
+    return "".join(reversed(lines))
 
 
 def _watched(handle: Any) -> str | None:

@@ -32,6 +32,7 @@ class Watchdog:
     def __init__(self, seconds_max: float) -> None:
         self.seconds_max = seconds_max
         self.held: list[str] = []
+        self._thread = threading.get_ident()
         self._begun: float | None = None  # in processor time of the watched thread
         self._collecting = 0.0
         self._stack = ""
@@ -53,7 +54,9 @@ class Watchdog:
                 self.held.append(f"{name} held the event loop for {seconds * 1000:.0f} ms\n{self._stack}")
 
     def collect(self, phase: str, _info: dict[str, int]) -> None:
-        """Subtract the time of the garbage collector."""
+        """Subtract the time of the garbage collector, if it runs in the watched thread: clocks of threads differ."""
+        if threading.get_ident() != self._thread:
+            return
         now = time.thread_time()
         self._collecting += now if phase == "stop" else -now
 
